@@ -1,0 +1,133 @@
+//! The memory that the two halves share: what user space sets before loading, and what the programs count.
+//!
+//! Everything here is `repr(C)` without padding, and every array is as long as a power of two, so that a masked
+//! index satisfies the verifier.
+
+use crate::State;
+
+/// Slots of an array indexed by a state's kernel number; one more than the largest number, rounded up.
+pub const STATE_SLOTS: usize = 16;
+
+/// Slots of a transition matrix: one for each pair of states.
+pub const TRANSITION_SLOTS: usize = STATE_SLOTS * STATE_SLOTS;
+
+/// Bit of [`CONTROL`](CONTROL_BUFFER) that says which of the two buffers takes the counts.
+pub const CONTROL_BUFFER: u32 = 1;
+
+/// Bit of the control word that says that a pass runs: the gate is open, and first touches count to the base.
+///
+/// It shares a byte with [`CONTROL_BUFFER`] so that one store moves both: an event sees either the time before
+/// a pass or the time of the pass, in both respects.
+pub const CONTROL_GATE: u32 = 2;
+
+/// The slot of a transition in [`Counters::transitions`]; state numbers beyond the slots wrap.
+#[must_use]
+pub const fn transition_slot(from: usize, to: usize) -> usize {
+    ((from & (STATE_SLOTS - 1)) * STATE_SLOTS) | (to & (STATE_SLOTS - 1))
+}
+
+/// Whether this event is the birth of a socket, which enters a state without leaving one.
+///
+/// `inet_csk_clone_lock` reports a child as `LISTEN -> SYN_RECV`, or as `CLOSE -> SYN_RECV` where the listener
+/// was closed meanwhile; the listener itself stays. And CLOSE is no gauge, so whatever leaves it is born.
+#[must_use]
+#[inline]
+pub const fn is_birth(from: usize, to: usize) -> bool {
+    from == State::Close as usize
+        || (from == State::Listen as usize && to == State::SynRecv as usize)
+}
+
+/// What one CPU counted while its buffer was the active one. Counts only grow.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Counters {
+    /// Sockets that came into a state, by its kernel number.
+    pub entered: [u64; STATE_SLOTS],
+    /// Sockets that went out of a state, by its kernel number.
+    pub left: [u64; STATE_SLOTS],
+    /// Events as the tracepoint reported them, by [`transition_slot`].
+    pub transitions: [u64; TRANSITION_SLOTS],
+}
+
+/// One CPU's memory: the two buffers, and what passes found.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CpuSlots {
+    /// The active buffer is the one that the control word names; the other one stands still.
+    pub buffers: [Counters; 2],
+    /// Sockets first touched during a pass, by the state they were in at its moment zero.
+    pub base: [u64; STATE_SLOTS],
+    /// Full sockets that the iterator visited, whether it was the first touch or not.
+    pub visited: u64,
+    /// First touches that found the pass map full.
+    pub map_full: u64,
+    /// First touches that the pass map refused for another reason than an entry being there already.
+    pub map_errors: u64,
+    /// Events seen since the load; kept only when [`Config::drop_one_in`] is set.
+    pub events: u64,
+    /// Events ignored on purpose; see [`Config::drop_one_in`].
+    pub dropped: u64,
+}
+
+/// What user space decides before the load. Frozen, so that the verifier knows the values and prunes what they
+/// switch off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Where the kernel keeps what the programs read.
+    pub offsets: Offsets,
+    /// Inode of the one network namespace to count; 0 counts all.
+    pub netns: u32,
+    /// For tests: ignore every n-th event of a CPU and count it as dropped; 0 ignores none.
+    pub drop_one_in: u32,
+    /// 1: count with atomic adds, for kernels on which a program may interrupt itself (before 6.1).
+    pub atomic: u32,
+}
+
+/// Byte offsets of kernel fields, taken from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Offsets {
+    /// `struct sock`, `sk_protocol` (16 bits wide since 5.6).
+    pub sk_protocol: u32,
+    /// `struct sock_common`, `skc_state` (8 bits).
+    pub skc_state: u32,
+    /// `struct sock_common`, `skc_net.net` (pointer to `struct net`).
+    pub skc_net: u32,
+    /// `struct net`, `ns.inum` (32 bits).
+    pub net_inum: u32,
+}
+
+// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for CpuSlots {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Config {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pair_of_states_has_a_slot_of_its_own() {
+        let mut seen = [false; TRANSITION_SLOTS];
+        for from in 0..STATE_SLOTS {
+            for to in 0..STATE_SLOTS {
+                let slot = transition_slot(from, to);
+                assert!(!seen[slot], "{from} -> {to} shares slot {slot}");
+                seen[slot] = true;
+            }
+        }
+    }
+
+    #[test]
+    fn a_clone_of_a_listener_is_a_birth_and_a_closing_listener_is_not() {
+        let number = State::number;
+        assert!(is_birth(number(State::Listen), number(State::SynRecv)));
+        assert!(is_birth(number(State::Close), number(State::SynRecv)));
+        assert!(is_birth(number(State::Close), number(State::SynSent)));
+        assert!(!is_birth(number(State::Listen), number(State::Close)));
+        assert!(!is_birth(number(State::SynSent), number(State::SynRecv)));
+    }
+}

@@ -1,0 +1,10 @@
+//! What both halves of tcpstate agree on.
+//!
+//! The kernel half counts, the user half adds up and shows; this crate holds the two things they share:
+//! the TCP [`State`]s and the layout of the memory between them ([`abi`]). It needs nothing but `core`.
+#![no_std]
+
+pub mod abi;
+mod state;
+
+pub use state::State;

@@ -1,0 +1,103 @@
+//! A transition becomes counts: [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This is the hot path.
+
+use aya_ebpf::EbpfContext;
+use tcpstate_common::{
+    State,
+    abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots, STATE_SLOTS, is_birth, transition_slot},
+};
+
+use crate::{
+    maps::{self, config},
+    pass,
+    sock::Sock,
+};
+
+/// Counts one event of a socket in scope, and shows the socket to the pass if one runs.
+#[inline(always)]
+pub(crate) fn transition<C: EbpfContext>(ctx: &C, sock: Sock, from: usize, to: usize) {
+    log_transition(ctx, from, to);
+    let Some(slots) = maps::cpu_slots() else { return };
+    if is_dropped(slots) {
+        return;
+    }
+    // One read decides both the buffer and the gate: see `CONTROL_GATE`.
+    let control = maps::control();
+    // SAFETY: `slots` is this CPU's element, and each index is masked to the array's length.
+    unsafe {
+        let buffer = (&raw mut (*slots).buffers).cast::<tcpstate_common::abi::Counters>();
+        let buffer = buffer.add((control & CONTROL_BUFFER) as usize);
+        add_one((&raw mut (*buffer).transitions).cast::<u64>().add(transition_slot(from, to)));
+        // `X -> X` is reported but moves nothing.
+        if from != to {
+            if !is_birth(from, to) {
+                add_one((&raw mut (*buffer).left).cast::<u64>().add(from & (STATE_SLOTS - 1)));
+            }
+            if to != State::Close as usize {
+                add_one((&raw mut (*buffer).entered).cast::<u64>().add(to & (STATE_SLOTS - 1)));
+            }
+        }
+    }
+    if control & CONTROL_GATE != 0 {
+        pass::event(slots, sock.common(), from, to);
+    }
+}
+
+/// Adds one to a counter of this CPU.
+///
+/// Kernels since 6.1 never let a program interrupt itself, so a plain addition is exact there, and cheaper.
+///
+/// # Safety
+/// `counter` points into this CPU's map element.
+#[inline(always)]
+unsafe fn add_one(counter: *mut u64) {
+    if config!(atomic) == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { counter.write_volatile(counter.read_volatile() + 1) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { add_one_atomically(counter) };
+    }
+}
+
+/// Adds one to a counter that another program may be adding to on the same CPU.
+///
+/// # Safety
+/// `counter` points into a map element.
+#[inline(always)]
+pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
+    // SAFETY: the caller's promise. The result goes unused, which makes this the old `lock +=`.
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
+            counter, 1,
+        );
+    }
+}
+
+/// Whether a test asked for this event to be ignored. Pruned when none did.
+#[inline(always)]
+fn is_dropped(slots: *mut CpuSlots) -> bool {
+    let one_in = u64::from(config!(drop_one_in));
+    if one_in == 0 {
+        return false;
+    }
+    // SAFETY: `slots` is this CPU's element.
+    unsafe {
+        add_one(&raw mut (*slots).events);
+        let dropped = (&raw const (*slots).events).read_volatile() % one_in == 0;
+        if dropped {
+            add_one(&raw mut (*slots).dropped);
+        }
+        dropped
+    }
+}
+
+/// Says what is counted. Pruned unless user space raised `AYA_LOG_LEVEL`.
+#[inline(always)]
+#[cfg(feature = "log")]
+fn log_transition<C: EbpfContext>(ctx: &C, from: usize, to: usize) {
+    aya_log_ebpf::debug!(ctx, "inet_sock_set_state {} -> {}", from, to);
+}
+
+#[inline(always)]
+#[cfg(not(feature = "log"))]
+fn log_transition<C: EbpfContext>(_ctx: &C, _from: usize, _to: usize) {}

@@ -1,0 +1,70 @@
+//! Every map and global of the kernel half, each with its size and its reason.
+
+use aya_ebpf::{
+    Global,
+    btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
+    macros::btf_map,
+};
+use tcpstate_common::abi::{Config, CpuSlots};
+
+/// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
+///
+/// A hash, because nothing bounds a socket's address. It lives for the length of a pass: the size given here is
+/// that of the stand-in between passes, and user space makes one as large as the population for each pass.
+pub(crate) type Touched = HashMap<u64, u32, 1>;
+
+/// Holds the pass's map. An update of it returns only when every program that ran before has ended
+/// (`maybe_wait_bpf_programs` in `kernel/bpf/syscall.c`), which user space relies on.
+#[btf_map]
+pub(crate) static TOUCHED: ArrayOfMaps<Touched, 1> = ArrayOfMaps::new();
+
+/// All counts, about 5 KiB for each possible CPU. One element, so that an event makes one lookup.
+#[btf_map]
+pub(crate) static CPU_SLOTS: PerCpuArray<CpuSlots, 1> = PerCpuArray::new();
+
+/// What user space decided before the load.
+#[unsafe(no_mangle)]
+static CONFIG: Global<Config> = Global::new(Config {
+    offsets: tcpstate_common::abi::Offsets {
+        sk_protocol: 0,
+        skc_state: 0,
+        skc_net: 0,
+        net_inum: 0,
+    },
+    netns: 0,
+    drop_one_in: 0,
+    atomic: 0,
+});
+
+/// The control word: `CONTROL_BUFFER` and `CONTROL_GATE`. User space writes it, programs read it once an event.
+#[unsafe(no_mangle)]
+static mut CONTROL: u32 = 0;
+
+/// The control word as it stands.
+#[inline(always)]
+pub(crate) fn control() -> u32 {
+    // SAFETY: a 32-bit read of memory that user space replaces one byte of; volatile, because it changes.
+    unsafe { (&raw const CONTROL).read_volatile() }
+}
+
+/// One field of the configuration. A read of the field alone, so that the verifier knows its value.
+macro_rules! config {
+    ($($field:ident).+) => {{
+        let config = $crate::maps::config_ptr();
+        // SAFETY: `CONFIG` is initialised, lives for ever and is frozen before the programs run.
+        unsafe { (&raw const (*config).$($field).+).read_volatile() }
+    }};
+}
+pub(crate) use config;
+
+/// Where the configuration lies; read it by [`config!`].
+#[inline(always)]
+pub(crate) fn config_ptr() -> *const Config {
+    (&raw const CONFIG).cast()
+}
+
+/// This CPU's counts.
+#[inline(always)]
+pub(crate) fn cpu_slots() -> Option<*mut CpuSlots> {
+    CPU_SLOTS.get_ptr_mut(0)
+}

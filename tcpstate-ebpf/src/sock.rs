@@ -1,0 +1,82 @@
+//! Reads of the kernel's socket structs, by the offsets that user space took from the kernel's BTF.
+//!
+//! They are direct loads from typed pointers: the verifier holds each against the kernel's own types and refuses
+//! a wrong offset, where a probe read would return rubbish.
+
+use crate::maps::config;
+
+/// `IPPROTO_TCP`. MPTCP's master sockets report protocol 262 and are no TCP sockets to `ss`.
+const IPPROTO_TCP: u16 = 6;
+
+/// A `struct sock *`.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(*const u8);
+
+/// A `struct sock_common *`: what full sockets and both kinds of mini sockets begin with.
+#[derive(Clone, Copy)]
+pub(crate) struct SockCommon(*const u8);
+
+impl Sock {
+    /// # Safety
+    /// `sk` is a `struct sock` that stays alive while the value is in use.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(sk: *const u8) -> Self {
+        Self(sk)
+    }
+
+    /// `struct sock` begins with its `struct sock_common`.
+    #[inline(always)]
+    pub(crate) fn common(self) -> SockCommon {
+        SockCommon(self.0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_tcp(self) -> bool {
+        // SAFETY: the constructor's promise, and an offset from BTF.
+        let protocol: u16 = unsafe { load(self.0, config!(offsets.sk_protocol)) };
+        protocol == IPPROTO_TCP
+    }
+}
+
+impl SockCommon {
+    /// # Safety
+    /// `sk_common` is a `struct sock_common` that stays alive while the value is in use.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(sk_common: *const u8) -> Self {
+        Self(sk_common)
+    }
+
+    /// The address, which names the socket for as long as it lives.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// `skc_state`: a kernel number, also `TIME_WAIT` and `NEW_SYN_RECV`, which only mini sockets have.
+    #[inline(always)]
+    pub(crate) fn state(self) -> usize {
+        // SAFETY: the constructor's promise, and an offset from BTF.
+        let state: u8 = unsafe { load(self.0, config!(offsets.skc_state)) };
+        usize::from(state)
+    }
+
+    /// Whether the socket is in the network namespace that is counted.
+    #[inline(always)]
+    pub(crate) fn is_in_scope(self) -> bool {
+        let scope = config!(netns);
+        // SAFETY: the constructor's promise, and offsets from BTF; a socket's namespace outlives it.
+        scope == 0
+            || scope
+                == unsafe {
+                    let net: *const u8 = load(self.0, config!(offsets.skc_net));
+                    load::<u32>(net, config!(offsets.net_inum))
+                }
+    }
+}
+
+/// Loads a field in one instruction; volatile, so that the compiler neither widens nor splits it.
+#[inline(always)]
+unsafe fn load<T: Copy>(object: *const u8, offset: u32) -> T {
+    // SAFETY: the caller's promise.
+    unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
+}

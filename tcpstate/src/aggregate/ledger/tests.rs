@@ -1,0 +1,136 @@
+//! The books, kept over made-up readings.
+
+use std::time::{Instant, SystemTime};
+
+use tcpstate_common::abi::{Counters, TRANSITION_SLOTS, transition_slot};
+
+use super::*;
+use crate::source::{Counts, Moment};
+
+/// Counts of so many transitions `from -> to`, as the kernel half keeps them.
+fn counts(events: &[(State, State, u64)]) -> Counts {
+    let mut counters = Counters {
+        entered: [0; STATE_SLOTS],
+        left: [0; STATE_SLOTS],
+        transitions: [0; TRANSITION_SLOTS],
+    };
+    for &(from, to, count) in events {
+        counters.left[from.number()] += count;
+        counters.entered[to.number()] += count;
+        counters.transitions[transition_slot(from.number(), to.number())] += count;
+    }
+    let mut counts = Counts::default();
+    counts.add(&counters);
+    counts
+}
+
+fn reading(counts: Counts, missed: u64) -> Reading {
+    Reading { at: Moment { monotonic: Instant::now(), wall: SystemTime::now() }, counts, missed }
+}
+
+fn pass(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -> Pass {
+    let mut slots = [0; STATE_SLOTS];
+    for &(state, sockets) in base {
+        slots[state.number()] = sockets;
+    }
+    let cost = Duration::from_millis(1);
+    Pass { zero, base: slots, end, missed_before, visited: 0, map_full: 0, map_errors: 0, cost }
+}
+
+const CLOSING_DOWN: (State, State) = (State::Established, State::CloseWait);
+
+fn closing_down(count: u64) -> Counts {
+    counts(&[(CLOSING_DOWN.0, CLOSING_DOWN.1, count)])
+}
+
+fn opened_with_100_established() -> Ledger {
+    Ledger::open(&pass(
+        &[(State::Established, 100)],
+        Counts::default(),
+        reading(Counts::default(), 0),
+        0,
+    ))
+}
+
+fn assert_identity(ledger: &Ledger, snapshot: &Snapshot) {
+    for (opening, now) in ledger.opening().iter().zip(snapshot.states) {
+        let (Some(opening), Some(current)) = (opening.current, now.current) else { continue };
+        let (entered, left) = (now.entered.expect("seen"), now.left.expect("seen"));
+        let moved = i64::try_from(entered).expect("small") - i64::try_from(left).expect("small");
+        assert_eq!(current, opening + moved + now.corrected.expect("seen"));
+    }
+}
+
+#[test]
+fn what_moved_during_the_first_pass_is_in_the_opening_and_not_in_the_totals() {
+    let during = reading(closing_down(3), 0);
+    let mut ledger =
+        Ledger::open(&pass(&[(State::Established, 100)], Counts::default(), during, 0));
+    let snapshot = ledger.snapshot(&reading(closing_down(5), 0));
+    assert_eq!(snapshot.gauge(State::Established).and_then(|gauge| gauge.current), Some(95));
+    assert_eq!(snapshot.gauge(State::CloseWait).and_then(|gauge| gauge.current), Some(5));
+    assert_eq!(snapshot.gauge(State::CloseWait).and_then(|gauge| gauge.entered), Some(2));
+    assert_eq!(snapshot.count(CLOSING_DOWN.0, CLOSING_DOWN.1), 2);
+    assert_identity(&ledger, &snapshot);
+}
+
+#[test]
+fn a_pass_corrects_what_was_missed_and_the_identity_holds() {
+    let mut ledger = opened_with_100_established();
+    // Ten sockets moved; four of the events were missed.
+    let before = ledger.snapshot(&reading(closing_down(6), 4));
+    assert!(!before.is_exact());
+    assert_eq!(before.unreconciled, 4);
+    ledger.correct(&pass(
+        &[(State::Established, 90), (State::CloseWait, 10)],
+        closing_down(6),
+        reading(closing_down(7), 4),
+        4,
+    ));
+    let after = ledger.snapshot(&reading(closing_down(7), 4));
+    assert!(after.is_exact());
+    assert_eq!(after.missed, 4);
+    assert_eq!(after.reconciles, 1);
+    assert_eq!(after.gauge(State::Established).and_then(|gauge| gauge.current), Some(89));
+    assert_eq!(after.gauge(State::CloseWait).and_then(|gauge| gauge.corrected), Some(4));
+    assert_identity(&ledger, &after);
+}
+
+#[test]
+fn misses_during_a_pass_bound_the_error() {
+    let mut ledger = opened_with_100_established();
+    ledger.correct(&pass(
+        &[(State::Established, 100)],
+        Counts::default(),
+        reading(Counts::default(), 7),
+        4,
+    ));
+    assert_eq!(ledger.snapshot(&reading(Counts::default(), 7)).unreconciled, 3);
+}
+
+#[test]
+fn a_full_map_is_no_exact_pass() {
+    let mut ledger = opened_with_100_established();
+    let mut full =
+        pass(&[(State::Established, 90)], Counts::default(), reading(Counts::default(), 0), 0);
+    full.map_full = 10;
+    ledger.correct(&full);
+    let snapshot = ledger.snapshot(&reading(Counts::default(), 0));
+    assert_eq!((snapshot.map_full, snapshot.unreconciled, snapshot.is_exact()), (10, 10, false));
+}
+
+#[test]
+fn no_gauge_is_below_zero_and_the_missing_event_is_owned_up_to() {
+    let mut ledger = opened_with_100_established();
+    let impossible = counts(&[(State::LastAck, State::Close, 2)]);
+    let snapshot = ledger.snapshot(&reading(impossible, 0));
+    assert_eq!(snapshot.gauge(State::LastAck).and_then(|gauge| gauge.current), Some(0));
+    assert_eq!(snapshot.unreconciled, 2);
+    assert_identity(&ledger, &snapshot);
+}
+
+#[test]
+fn time_wait_is_unknown_rather_than_zero() {
+    let snapshot = opened_with_100_established().snapshot(&reading(Counts::default(), 0));
+    assert_eq!(snapshot.gauge(State::TimeWait), Some(Gauge::default()));
+}

@@ -1,0 +1,159 @@
+//! One moment, aggregated: what every view shows.
+
+use std::time::{Duration, SystemTime};
+
+use tcpstate_common::State;
+
+/// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
+///
+/// `None` where nothing in place can see that state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauge {
+    /// Sockets in the state now.
+    pub current: Option<i64>,
+    /// Sockets that came into it since the start.
+    pub entered: Option<u64>,
+    /// Sockets that went out of it since the start.
+    pub left: Option<u64>,
+    /// What passes over the sockets changed since the start, because events had been missed.
+    pub corrected: Option<i64>,
+}
+
+/// A pair of states, and how often the tracepoint reported it since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The old state.
+    pub from: State,
+    /// The new state.
+    pub to: State,
+    /// How often.
+    pub count: u64,
+}
+
+/// TIME_WAIT mini sockets: how many, and their flow since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TimeWait {
+    /// All mini sockets, those that show as FIN_WAIT2 included.
+    pub sockets: Option<u64>,
+    /// Mini sockets made.
+    pub entries: Option<u64>,
+    /// Mini sockets gone, by cause.
+    pub exits: Exits,
+    /// Mini sockets refused, because there were `tcp_max_tw_buckets` of them.
+    pub overflows: Option<u64>,
+    /// Over the interval.
+    pub entries_per_second: Option<f64>,
+    /// Over the interval.
+    pub exits_per_second: Option<f64>,
+}
+
+/// How mini sockets went. The causes are disjoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exits {
+    /// Their time was over.
+    pub expired: Option<u64>,
+    /// A new connection took their place.
+    pub reused: Option<u64>,
+    /// By a RST, data, or an operator.
+    pub killed: Option<u64>,
+    /// Their namespace went, or the cause can't be told.
+    pub other: Option<u64>,
+}
+
+/// Which hook serves what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Transitions of full sockets.
+    pub transitions: &'static str,
+    /// TIME_WAIT mini sockets.
+    pub time_wait: &'static str,
+    /// SYN_RECV request sockets.
+    pub syn_recv: &'static str,
+}
+
+/// What is known when counting begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Wall time.
+    pub time: SystemTime,
+    /// The namespace's inode.
+    pub netns: u64,
+    /// The kernel's release.
+    pub kernel: String,
+    /// What serves.
+    pub hooks: Hooks,
+    /// What can't be seen here, and why; a sentence each.
+    pub degraded: Vec<String>,
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+}
+
+/// All counts at one moment. Totals are since the start, rates over the interval.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Wall time.
+    pub time: SystemTime,
+    /// Since the start.
+    pub elapsed: Duration,
+    /// Since the snapshot before.
+    pub interval: Duration,
+    /// Events that were missed and that no pass has made up for, at most; each may put a gauge off by one.
+    pub unreconciled: u64,
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+    /// What came into and went out of each state in the interval, by [`State::GAUGES`].
+    pub moved: [(Option<u64>, Option<u64>); 10],
+    /// Only pairs that occurred, by kernel number.
+    pub transitions: Vec<Transition>,
+    /// TIME_WAIT.
+    pub time_wait: TimeWait,
+    /// Events missed since the start.
+    pub missed: u64,
+    /// Passes since the start.
+    pub reconciles: u64,
+    /// Touches that found a pass's map full.
+    pub map_full: u64,
+    /// Touches that a pass's map refused otherwise.
+    pub map_errors: u64,
+}
+
+impl Snapshot {
+    /// Whether each gauge equals the kernel's sockets, as far as the hooks in place can see them.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.unreconciled == 0
+    }
+
+    /// The gauge of one state; no gauge for CLOSE and the kernel's internal states.
+    #[must_use]
+    pub fn gauge(&self, state: State) -> Option<Gauge> {
+        let slot = State::GAUGES.iter().position(|&gauge| gauge == state)?;
+        Some(self.states[slot])
+    }
+
+    /// The count of one transition.
+    #[must_use]
+    pub fn count(&self, from: State, to: State) -> u64 {
+        self.transitions
+            .iter()
+            .find(|pair| pair.from == from && pair.to == to)
+            .map_or(0, |pair| pair.count)
+    }
+
+    /// All transitions since the start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.transitions.iter().map(|pair| pair.count).sum()
+    }
+}
+
+/// What a view is given, in this order: one start, snapshots, one end.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// Everything is in place, and the first pass is done.
+    Start(Start),
+    /// An interval is over.
+    Snapshot(Snapshot),
+    /// The run is over; rates are over all of it.
+    End(Snapshot),
+}

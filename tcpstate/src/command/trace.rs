@@ -1,0 +1,174 @@
+//! `tcpstate trace`: counts as they change, an interval at a time.
+
+use std::{future::pending, num::NonZeroU64, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+
+use super::{bpf_log, duration, output::Output};
+use crate::{
+    aggregate::{Reconcile, Report},
+    probe::Options,
+    tracer::Tracer,
+    view::{Json, Table},
+};
+
+/// How often misses are looked for, whatever the interval: one number is asked of the kernel.
+const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
+
+/// Count TCP sockets by state, and every transition, as they happen
+///
+/// Shows how many sockets of this network namespace are in each state, which transitions they make and how fast,
+/// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with
+/// totals over the whole run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo tcpstate trace                       a table each second
+  sudo tcpstate trace -i 10s -d 1m          six tables, then the totals
+  sudo tcpstate trace -n 1                  one reading, then the totals
+  sudo tcpstate trace -o json | jq .states  for programs, an object a line")]
+pub(super) struct Arguments {
+    /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms]
+    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse_interval)]
+    interval: Duration,
+
+    /// End after this time [default: run until Ctrl-C]
+    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse)]
+    duration: Option<Duration>,
+
+    /// End after this many snapshots
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<NonZeroU64>,
+
+    /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
+    reconcile: Reconcile,
+
+    /// How to show it
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+
+    /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
+    #[arg(long)]
+    bpf_log: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Text for people
+    Table,
+    /// One JSON object a line
+    Json,
+}
+
+fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
+    match text {
+        "auto" => Ok(Reconcile::Auto),
+        "off" => Ok(Reconcile::Off),
+        pace => duration::parse(pace)
+            .map(Reconcile::Every)
+            .map_err(|error| format!("{error}; or auto, or off")),
+    }
+}
+
+/// Runs it to its end.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(trace(arguments))
+}
+
+async fn trace(arguments: &Arguments) -> Result<()> {
+    // Before anything is attached, so that a signal at any time ends the run in order.
+    let mut signals = Signals::new()?;
+    let options = Options { log: arguments.bpf_log, ..Options::default() };
+    let mut tracer = Tracer::start(&options)?;
+    if arguments.bpf_log {
+        bpf_log::forward(tracer.probe_mut())?;
+    }
+    let output = Output::start(match arguments.output {
+        Format::Table => Box::new(Table),
+        Format::Json => Box::new(Json),
+    });
+    output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
+    take_snapshots(arguments, &mut tracer, &output, &mut signals).await?;
+    tracer.reconcile_at_end(arguments.reconcile)?;
+    let end = Report::End(tracer.summary()?);
+    drop(tracer);
+    // Nothing but the reader is waited for now, so a second signal need not be polite.
+    tokio::select! {
+        written = tokio::task::spawn_blocking(|| output.finish(end)) => {
+            written.context("write the last line")?.context("write to stdout")
+        }
+        () = signals.next() => std::process::exit(0),
+    }
+}
+
+/// Takes snapshots until the run is over: as asked for, by a signal, or because nobody reads any more.
+async fn take_snapshots(
+    arguments: &Arguments,
+    tracer: &mut Tracer,
+    output: &Output,
+    signals: &mut Signals,
+) -> Result<()> {
+    let begin = Instant::now();
+    let mut snapshots_left = arguments.count.map_or(u64::MAX, NonZeroU64::get);
+    let mut intervals = interval_at(begin + arguments.interval, arguments.interval);
+    intervals.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut looks = interval_at(begin + LOOK_FOR_MISSES, LOOK_FOR_MISSES);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let over = async {
+        match arguments.duration {
+            Some(duration) => sleep_until(begin + duration).await,
+            None => pending().await,
+        }
+    };
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.next() => return Ok(()),
+            () = output.closed() => return Ok(()),
+            _ = intervals.tick() => {
+                tracer.reconcile_if_due(arguments.reconcile)?;
+                output.offer(|| tracer.snapshot().map(Report::Snapshot))?;
+                snapshots_left -= 1;
+                if snapshots_left == 0 {
+                    return Ok(());
+                }
+            }
+            () = &mut over => return Ok(()),
+            _ = looks.tick() => tracer.reconcile_if_due(arguments.reconcile)?,
+        }
+    }
+}
+
+/// The signals that end a run in order.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

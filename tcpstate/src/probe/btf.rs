@@ -1,0 +1,276 @@
+//! Reads the running kernel's type information (BTF) for the byte offsets of the few fields that the programs load.
+//!
+//! Rust objects carry no relocations that a loader could apply to field offsets, and offsets differ from kernel
+//! to kernel; so they are looked up here and handed over as frozen globals. Format: `include/uapi/linux/btf.h`.
+
+use std::{fs, path::Path};
+
+use tcpstate_common::abi::Offsets;
+
+/// Where a kernel with `CONFIG_DEBUG_INFO_BTF` shows its types.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why an offset is not known.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The file can't be read.
+    #[error("read {path}: {cause}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The bytes are no BTF, or end too early.
+    #[error("kernel BTF is malformed at byte {at}: {what}")]
+    Malformed {
+        /// Position in the file.
+        at: usize,
+        /// What was expected there.
+        what: &'static str,
+    },
+    /// This kernel's types hold no such field.
+    #[error("kernel BTF has no field {path}")]
+    NoField {
+        /// Struct and field names, joined by dots.
+        path: String,
+    },
+    /// The field exists and is not as wide as the programs load it.
+    #[error("kernel BTF field {path} is {bits} bits wide, expected {expected}")]
+    Width {
+        /// Struct and field names, joined by dots.
+        path: String,
+        /// Its width in this kernel.
+        bits: u32,
+        /// The width that the programs were written for.
+        expected: u32,
+    },
+}
+
+/// Where a field lies in its outermost struct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// From the struct's first byte, in bits.
+    pub offset_bits: u32,
+    /// Its width in bits; 0 where the type has no size of its own.
+    pub bits: u32,
+}
+
+/// A parsed BTF blob: where each type's record begins.
+#[derive(Debug)]
+pub struct Btf {
+    data: Vec<u8>,
+    /// Byte position of each type's record; type ids begin with 1, so index 0 is `void`, which has none.
+    records: Vec<usize>,
+    strings: std::ops::Range<usize>,
+}
+
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+const RECORD_BYTES: usize = 12;
+const MEMBER_BYTES: usize = 12;
+/// Types within types; real kernels stay below ten, a crafted cycle does not.
+const MAX_DEPTH: u32 = 32;
+
+impl Btf {
+    /// Reads and parses the running kernel's types.
+    pub fn from_kernel() -> Result<Self, Error> {
+        Self::from_file(Path::new(VMLINUX))
+    }
+
+    /// Reads and parses a file.
+    pub fn from_file(path: &Path) -> Result<Self, Error> {
+        let data = fs::read(path).map_err(|error| Error::Unreadable {
+            path: path.display().to_string(),
+            cause: error.to_string(),
+        })?;
+        Self::parse(data)
+    }
+
+    /// Parses a BTF blob in this machine's byte order.
+    pub fn parse(data: Vec<u8>) -> Result<Self, Error> {
+        const MAGIC: u32 = 0xeb9f;
+        let word = |at: usize| read_u32(&data, at);
+        if word(0)? & 0xffff != MAGIC {
+            return Err(Error::Malformed { at: 0, what: "the magic number" });
+        }
+        let header = word(4)? as usize;
+        let section = |offset: u32, length: u32| {
+            let start = header.checked_add(offset as usize)?;
+            let end = start.checked_add(length as usize)?;
+            (end <= data.len()).then_some(start..end)
+        };
+        let types = section(word(8)?, word(12)?)
+            .ok_or(Error::Malformed { at: 8, what: "a type section" })?;
+        let strings = section(word(16)?, word(20)?)
+            .ok_or(Error::Malformed { at: 16, what: "a string section" })?;
+
+        let mut records = vec![0];
+        let mut at = types.start;
+        while at < types.end {
+            records.push(at);
+            let info = word(at + 4)?;
+            let count = (info & 0xffff) as usize;
+            at += RECORD_BYTES
+                + match (info >> 24) & 0x1f {
+                    kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                    kind::ARRAY => 12,
+                    kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => count * 12,
+                    kind::ENUM | kind::FUNC_PROTO => count * 8,
+                    2 | 7..=12 | 16 | 18 => 0,
+                    _ => return Err(Error::Malformed { at, what: "a known kind of type" }),
+                };
+        }
+        Ok(Self { data, records, strings })
+    }
+
+    /// Finds a field by the struct's name and the field's path, such as `sock_common`, `skc_net.net`. Members of
+    /// unnamed structs and unions belong to the struct around them, as in C.
+    pub fn field(&self, structure: &str, path: &str) -> Result<Field, Error> {
+        let missing = || Error::NoField { path: format!("{structure}.{path}") };
+        let mut id = self.structure(structure)?.ok_or_else(missing)?;
+        let mut field = Field { offset_bits: 0, bits: 0 };
+        for name in path.split('.') {
+            let (member, type_id) = self.member(id, name, 0)?.ok_or_else(missing)?;
+            field = Field {
+                offset_bits: field.offset_bits.saturating_add(member.offset_bits),
+                bits: member.bits,
+            };
+            id = type_id;
+        }
+        if field.bits == 0 {
+            field.bits = self.size_bytes(id)?.saturating_mul(8);
+        }
+        Ok(field)
+    }
+
+    /// A field's offset in bytes, if it is as wide as expected.
+    fn offset(&self, structure: &str, path: &str, expected: u32) -> Result<u32, Error> {
+        let Field { offset_bits, bits } = self.field(structure, path)?;
+        if bits != expected || offset_bits % 8 != 0 {
+            return Err(Error::Width { path: format!("{structure}.{path}"), bits, expected });
+        }
+        Ok(offset_bits / 8)
+    }
+
+    /// All offsets that the programs need.
+    pub fn offsets(&self) -> Result<Offsets, Error> {
+        Ok(Offsets {
+            sk_protocol: self.offset("sock", "sk_protocol", 16)?,
+            skc_state: self.offset("sock_common", "skc_state", 8)?,
+            skc_net: self.offset("sock_common", "skc_net.net", 64)?,
+            net_inum: self.offset("net", "ns.inum", 32)?,
+        })
+    }
+
+    fn structure(&self, name: &str) -> Result<Option<u32>, Error> {
+        for (id, &at) in self.records.iter().enumerate().skip(1) {
+            if self.kind(at)? == kind::STRUCT
+                && self.name(read_u32(&self.data, at)?) == Some(name.as_bytes())
+            {
+                return Ok(u32::try_from(id).ok());
+            }
+        }
+        Ok(None)
+    }
+
+    /// A member of a struct or union, and its type; `bits` is 0 unless it is a bit field.
+    fn member(&self, id: u32, name: &str, depth: u32) -> Result<Option<(Field, u32)>, Error> {
+        let at = self.record(self.resolve(id)?)?;
+        if depth > MAX_DEPTH {
+            return Err(Error::Malformed { at, what: "types of a sane depth" });
+        }
+        let info = read_u32(&self.data, at + 4)?;
+        if !matches!((info >> 24) & 0x1f, kind::STRUCT | kind::UNION) {
+            return Ok(None);
+        }
+        let has_bit_fields = info >> 31 == 1;
+        for index in 0..(info & 0xffff) as usize {
+            let member = at + RECORD_BYTES + index * MEMBER_BYTES;
+            let (name_at, type_id) =
+                (read_u32(&self.data, member)?, read_u32(&self.data, member + 4)?);
+            let raw = read_u32(&self.data, member + 8)?;
+            let here = if has_bit_fields {
+                Field { offset_bits: raw & 0x00ff_ffff, bits: raw >> 24 }
+            } else {
+                Field { offset_bits: raw, bits: 0 }
+            };
+            match self.name(name_at) {
+                Some(found) if found == name.as_bytes() => return Ok(Some((here, type_id))),
+                Some(b"") => {
+                    if let Some((inner, inner_type)) = self.member(type_id, name, depth + 1)? {
+                        let offset_bits = here.offset_bits.saturating_add(inner.offset_bits);
+                        return Ok(Some((Field { offset_bits, bits: inner.bits }, inner_type)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Follows names and qualifiers to the type itself.
+    fn resolve(&self, mut id: u32) -> Result<u32, Error> {
+        for _ in 0..MAX_DEPTH {
+            let at = self.record(id)?;
+            match self.kind(at)? {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = read_u32(&self.data, at + 8)?;
+                }
+                _ => return Ok(id),
+            }
+        }
+        Err(Error::Malformed { at: self.record(id)?, what: "an end of type names" })
+    }
+
+    fn size_bytes(&self, id: u32) -> Result<u32, Error> {
+        let at = self.record(self.resolve(id)?)?;
+        match self.kind(at)? {
+            kind::PTR => Ok(8),
+            kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 => {
+                read_u32(&self.data, at + 8)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    fn record(&self, id: u32) -> Result<usize, Error> {
+        let at = self.records.get(id as usize).copied().filter(|&at| at != 0);
+        at.ok_or(Error::Malformed { at: 0, what: "an existing type id" })
+    }
+
+    fn kind(&self, at: usize) -> Result<u32, Error> {
+        Ok((read_u32(&self.data, at + 4)? >> 24) & 0x1f)
+    }
+
+    fn name(&self, offset: u32) -> Option<&[u8]> {
+        let strings = self.data.get(self.strings.clone())?.get(offset as usize..)?;
+        strings.split(|&byte| byte == 0).next()
+    }
+}
+
+fn read_u32(data: &[u8], at: usize) -> Result<u32, Error> {
+    let bytes =
+        at.checked_add(4).and_then(|end| data.get(at..end)).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u32::from_ne_bytes).ok_or(Error::Malformed { at, what: "four more bytes" })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! The running kernel: its version, and what follows from it.
+
+use std::fs;
+
+use nix::sys::utsname;
+
+/// A kernel release, as `uname -r` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The whole string: `6.1.0-56-cloud-amd64`.
+    pub release: String,
+    version: (u32, u32),
+}
+
+/// The oldest kernel that has all that the counting needs (`iter/tcp` came with 5.9; nothing before 5.10 is tested).
+pub const OLDEST: (u32, u32) = (5, 10);
+
+/// `__bpf_trace_run` lets no program interrupt itself since this version.
+const RECURSION_GUARD: (u32, u32) = (6, 1);
+
+impl Kernel {
+    /// The running kernel.
+    pub fn running() -> std::io::Result<Self> {
+        let release = utsname::uname()?.release().to_string_lossy().into_owned();
+        Ok(Self::from_release(release))
+    }
+
+    fn from_release(release: String) -> Self {
+        let mut numbers =
+            release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        Self { release, version }
+    }
+
+    /// Whether it is too old to count on.
+    #[must_use]
+    pub fn is_too_old(&self) -> bool {
+        self.version < OLDEST
+    }
+
+    /// Whether a tracing program may be interrupted by another run of itself, so that its counts need atomic
+    /// additions. A vendor's backport of the guard makes the answer a needless yes, which only costs time.
+    #[must_use]
+    pub fn programs_interrupt_themselves(&self) -> bool {
+        self.version < RECURSION_GUARD
+    }
+}
+
+/// The full TCP sockets of the caller's network namespace, by `/proc/net/sockstat{,6}` (`inuse`: all hashed ones).
+/// A size to plan for, no count to show.
+#[must_use]
+pub fn hashed_sockets() -> u64 {
+    ["sockstat", "sockstat6"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
+        .filter_map(|text| sockets_in_use(&text))
+        .sum()
+}
+
+fn sockets_in_use(sockstat: &str) -> Option<u64> {
+    let line = sockstat
+        .lines()
+        .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))?;
+    let mut words = line.split_ascii_whitespace();
+    words.find(|&word| word == "inuse")?;
+    words.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_of_distributions_are_understood() {
+        for (release, too_old, atomic) in [
+            ("5.4.0-150-generic", true, true),
+            ("5.10.0-46-cloud-amd64", false, true),
+            ("5.15.0", false, true),
+            ("6.1.0-56-cloud-amd64", false, false),
+            ("6.12.117+deb13-cloud-amd64", false, false),
+            ("7.3.4", false, false),
+        ] {
+            let kernel = Kernel::from_release(release.into());
+            assert_eq!(kernel.is_too_old(), too_old, "{release}");
+            assert_eq!(kernel.programs_interrupt_themselves(), atomic, "{release}");
+        }
+    }
+
+    #[test]
+    fn sockets_in_use_are_found_in_both_files() {
+        let v4 =
+            "sockets: used 294\nTCP: inuse 28 orphan 0 tw 3 alloc 31 mem 2\nUDP: inuse 5 mem 3\n";
+        assert_eq!(sockets_in_use(v4), Some(28));
+        assert_eq!(sockets_in_use("TCP6: inuse 7\nUDP6: inuse 2\n"), Some(7));
+        assert_eq!(sockets_in_use("UDP: inuse 5\n"), None);
+    }
+}

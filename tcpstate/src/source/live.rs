@@ -1,0 +1,257 @@
+//! The running kernel as a source: consistent cuts by flipping buffers, and passes over the sockets.
+
+use std::{
+    io::{self, Read as _},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    time::{ClockId, clock_gettime},
+};
+use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots, STATE_SLOTS};
+
+use super::{Counts, Moment, Pass, Reading, add_each};
+use crate::probe::{Error, Options, Probe, Touched, kernel, map_error};
+
+/// How long a pass waits between moment zero and its walk, and again before the gate closes.
+///
+/// A socket is hashed, so that the iterator finds it, only after the event of its birth, and unhashed before the
+/// event of its end (`tcp_v4_connect`, `tcp_set_state`). Those are a few instructions, but the task may be
+/// preempted in between; this is time for it to come back.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Room in a pass's map beyond what is there at its begin, for sockets born meanwhile.
+const SPARE_ENTRIES: u64 = 16_384;
+
+/// The live source.
+pub struct Live {
+    probe: Probe,
+    /// The control word as last stored.
+    control: u32,
+    /// Each buffer as it was when it last stood still.
+    buffers: [Counts; 2],
+    /// Holds the place of a pass's map between passes.
+    stand_in: Touched,
+    /// The running pass's map, and what was known before it.
+    pass: Option<RunningPass>,
+    pass_entries: Option<u32>,
+    /// A test makes the program drop events, which count as missed.
+    drops_events: bool,
+    /// Doubled whenever a pass found its map full.
+    growth: u64,
+}
+
+struct RunningPass {
+    touched: Touched,
+    zero: Counts,
+    before: PassSums,
+    missed_before: u64,
+    cost: Duration,
+}
+
+/// Running sums of what passes count, over all CPUs.
+#[derive(Clone, Debug, Default)]
+struct PassSums {
+    base: [u64; STATE_SLOTS],
+    visited: u64,
+    map_full: u64,
+    map_errors: u64,
+}
+
+impl Live {
+    /// Puts the kernel half in place. Counting begins; nothing is known yet of sockets that were there before.
+    pub fn attach(options: &Options) -> Result<Self, Error> {
+        let probe = Probe::attach(options)?;
+        let mut live = Self {
+            probe,
+            control: 0,
+            buffers: [Counts::default(), Counts::default()],
+            stand_in: new_touched(1)?,
+            pass: None,
+            pass_entries: options.pass_entries,
+            drops_events: options.drop_one_in != 0,
+            growth: 1,
+        };
+        live.wait_for_programs()?;
+        Ok(live)
+    }
+
+    /// What is in place in the kernel.
+    #[must_use]
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// What is in place in the kernel.
+    pub fn probe_mut(&mut self) -> &mut Probe {
+        &mut self.probe
+    }
+
+    /// Events missed so far, without making a cut.
+    pub fn missed(&self) -> Result<u64, Error> {
+        let dropped = if self.drops_events {
+            self.slots()?.iter().map(|slots| slots.dropped).sum()
+        } else {
+            0
+        };
+        Ok(self.probe.missed()? + dropped)
+    }
+
+    /// Makes a cut and reads it.
+    pub fn read(&mut self) -> Result<Reading, Error> {
+        self.flip(self.control & CONTROL_GATE)
+    }
+
+    /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
+    pub fn begin_pass(&mut self) -> Result<(), Error> {
+        let touched = new_touched(self.entries())?;
+        self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
+        let before = PassSums::of(&self.slots()?);
+        // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
+        // other way round.
+        let missed_before = self.missed()?;
+        self.pass = Some(RunningPass {
+            touched,
+            zero: Counts::default(),
+            before,
+            missed_before,
+            cost: Duration::ZERO,
+        });
+        let zero = self.flip(CONTROL_GATE)?.counts;
+        if let Some(pass) = &mut self.pass {
+            pass.zero = zero;
+        }
+        Ok(())
+    }
+
+    /// Lets the iterator visit every socket of the namespace.
+    pub fn walk(&mut self) -> Result<(), Error> {
+        let start = cpu_time()?;
+        let mut walk = self.probe.iterate()?;
+        let mut nothing = [0; 64];
+        loop {
+            match walk.read(&mut nothing) {
+                // The program writes nothing, so one read walks to the end.
+                Ok(0) => break,
+                Ok(_) => {}
+                // After a million sockets the kernel wants to be asked again (`bpf_seq_read`).
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(source) => {
+                    return Err(Error::System { action: "walk the TCP sockets", source });
+                }
+            }
+        }
+        let cost = cpu_time()?.saturating_sub(start);
+        if let Some(pass) = &mut self.pass {
+            pass.cost += cost;
+        }
+        Ok(())
+    }
+
+    /// Closes the gate and says what the pass found.
+    ///
+    /// # Panics
+    /// If no pass was begun.
+    pub fn end_pass(&mut self) -> Result<Pass, Error> {
+        let end = self.flip(0)?;
+        let pass = self.pass.take().expect("the caller began a pass");
+        let RunningPass { touched, zero, before, missed_before, cost } = pass;
+        // Only now that no program can see the gate open may the map go.
+        self.wait_for_programs()?;
+        drop(touched);
+        let found = PassSums::of(&self.slots()?).since(&before);
+        if found.map_full > 0 {
+            self.growth *= 2;
+        }
+        let PassSums { base, visited, map_full, map_errors } = found;
+        Ok(Pass { zero, base, end, missed_before, visited, map_full, map_errors, cost })
+    }
+
+    /// A whole pass.
+    pub fn pass(&mut self) -> Result<Pass, Error> {
+        self.begin_pass()?;
+        thread::sleep(SETTLE);
+        self.walk()?;
+        thread::sleep(SETTLE);
+        self.end_pass()
+    }
+
+    /// Makes the other buffer the active one, opens or closes the gate in the same store, and reads the buffer
+    /// that now stands still.
+    fn flip(&mut self, gate: u32) -> Result<Reading, Error> {
+        let stood = (self.control & CONTROL_BUFFER) as usize;
+        self.control = (!self.control & CONTROL_BUFFER) | gate;
+        self.probe.control.set(0, self.control, 0).map_err(map_error("update", ".bss"))?;
+        let at = Moment::now();
+        self.wait_for_programs()?;
+        let slots = self.slots()?;
+        let mut counts = Counts::default();
+        for cpu in &slots {
+            counts.add(&cpu.buffers[stood]);
+        }
+        self.buffers[stood] = counts;
+        let [first, second] = self.buffers.clone();
+        Ok(Reading { at, counts: first + second, missed: self.missed()? })
+    }
+
+    /// Returns when every program that ran at the call has ended.
+    ///
+    /// An update of a map of maps waits for that (`maybe_wait_bpf_programs` in `kernel/bpf/syscall.c`). While a
+    /// pass runs its map is put in place once more, else the stand-in.
+    fn wait_for_programs(&mut self) -> Result<(), Error> {
+        let touched = self.pass.as_ref().map_or(&self.stand_in, |pass| &pass.touched);
+        self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
+    }
+
+    fn slots(&self) -> Result<Vec<CpuSlots>, Error> {
+        let values = self.probe.cpu_slots.get(&0, 0).map_err(map_error("read", "CPU_SLOTS"))?;
+        Ok(values.to_vec())
+    }
+
+    /// How many sockets the next pass makes room for.
+    fn entries(&self) -> u32 {
+        self.pass_entries.unwrap_or_else(|| {
+            let sockets = kernel::hashed_sockets();
+            u32::try_from((sockets + sockets / 4 + SPARE_ENTRIES) * self.growth).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+impl PassSums {
+    fn of(cpus: &[CpuSlots]) -> Self {
+        let mut sums = Self::default();
+        for cpu in cpus {
+            add_each(&mut sums.base, &cpu.base);
+            sums.visited += cpu.visited;
+            sums.map_full += cpu.map_full;
+            sums.map_errors += cpu.map_errors;
+        }
+        sums
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            base: std::array::from_fn(|slot| self.base[slot] - before.base[slot]),
+            visited: self.visited - before.visited,
+            map_full: self.map_full - before.map_full,
+            map_errors: self.map_errors - before.map_errors,
+        }
+    }
+}
+
+fn new_touched(entries: u32) -> Result<Touched, Error> {
+    Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
+}
+
+/// Processor time of the calling thread.
+fn cpu_time() -> Result<Duration, Error> {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).map_err(|errno: Errno| {
+        Error::System { action: "read the thread's clock", source: errno.into() }
+    })
+}

@@ -1,0 +1,124 @@
+//! The live source and its books, kept in step: what `trace` runs, and what tests drive by hand.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    aggregate::{Hooks, Ledger, Reconcile, Situation, Snapshot, Start},
+    probe::{Error, Options, Probe},
+    source::{Reading, live::Live},
+};
+
+/// Counts the calling thread's network namespace for as long as it lives. Stay on that thread: passes walk the
+/// sockets of the namespace that the calling thread is in.
+pub struct Tracer {
+    live: Live,
+    ledger: Ledger,
+    started: SystemTime,
+}
+
+impl Tracer {
+    /// Attaches, and passes over the sockets that are there already.
+    pub fn start(options: &Options) -> Result<Self, Error> {
+        let mut live = Live::attach(options)?;
+        let first = live.pass()?;
+        Ok(Self { live, ledger: Ledger::open(&first), started: first.end.at.wall })
+    }
+
+    /// What is known at the start.
+    #[must_use]
+    pub fn start_report(&self) -> Start {
+        let probe = self.live.probe();
+        Start {
+            time: self.started,
+            netns: probe.netns,
+            kernel: probe.kernel.release.clone(),
+            hooks: Hooks { transitions: "tp_btf", time_wait: "none", syn_recv: "none" },
+            degraded: vec![
+                "time_wait: none: mini sockets are not seen, so time_wait is unknown, and fin_wait2 is that of full \
+                 sockets only"
+                    .into(),
+                "syn_recv: none: request sockets are not seen, so syn_recv is that of full sockets only".into(),
+            ],
+            states: self.ledger.opening(),
+        }
+    }
+
+    /// The gauges now, and what happened since the last call.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
+        let reading = self.live.read()?;
+        Ok(self.ledger.snapshot(&reading))
+    }
+
+    /// The gauges now, and the whole run.
+    pub fn summary(&mut self) -> Result<Snapshot, Error> {
+        let reading = self.live.read()?;
+        Ok(self.ledger.summary(&reading))
+    }
+
+    /// Passes over all sockets and puts the gauges right.
+    pub fn reconcile(&mut self) -> Result<(), Error> {
+        let pass = self.live.pass()?;
+        self.ledger.correct(&pass);
+        Ok(())
+    }
+
+    /// Makes the pass that is due, if one is. Asks the kernel for one number unless something was missed.
+    pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
+        let unreconciled = self.unreconciled()?;
+        let (end, last_cost) = self.ledger.last_pass();
+        let mut situation = Situation {
+            unreconciled,
+            since_last: end.at.monotonic.elapsed(),
+            last_cost,
+            quiet_again: false,
+        };
+        if policy == Reconcile::Auto && unreconciled > 0 {
+            situation.quiet_again = self.is_quiet_again()?;
+        }
+        if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
+    }
+
+    /// The pass before the last line, if one is due.
+    pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
+        if policy.is_due_at_end(self.unreconciled()?) { self.reconcile() } else { Ok(()) }
+    }
+
+    /// Events missed that no pass has made up for.
+    pub fn unreconciled(&self) -> Result<u64, Error> {
+        Ok(self.ledger.unreconciled(self.live.missed()?))
+    }
+
+    /// Whether nothing moves at the moment, but something did since the last pass.
+    fn is_quiet_again(&mut self) -> Result<bool, Error> {
+        /// Long enough to tell a pause from the gap between two packets.
+        const LOOK: Duration = Duration::from_millis(20);
+        let first: Reading = self.live.read()?;
+        std::thread::sleep(LOOK);
+        let second = self.live.read()?;
+        let (_, since_pass) = self.ledger.events_since(&second);
+        Ok(since_pass > 0 && first.counts == second.counts)
+    }
+
+    /// The live source, for what a tracer does not do: a pass in steps.
+    pub fn live(&mut self) -> &mut Live {
+        &mut self.live
+    }
+
+    /// The books and the source, for a pass in steps.
+    pub fn end_pass(&mut self) -> Result<(), Error> {
+        let pass = self.live.end_pass()?;
+        self.ledger.correct(&pass);
+        Ok(())
+    }
+
+    /// What is in place in the kernel.
+    #[must_use]
+    pub fn probe(&self) -> &Probe {
+        self.live.probe()
+    }
+
+    /// What is in place in the kernel.
+    pub fn probe_mut(&mut self) -> &mut Probe {
+        self.live.probe_mut()
+    }
+}

@@ -1,0 +1,59 @@
+//! The developer commands. A user of tcpstate needs none of them: `cargo build` works without.
+//!
+//! ```text
+//! cargo xtask bpf            build the kernel half, and write its lock file
+//! cargo xtask bpf --check    does the object that is checked in come from the sources?
+//! cargo xtask test           every test, with all set-up
+//! cargo xtask test NAME      the tests whose name contains NAME
+//! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
+//! ```
+
+mod bpf;
+mod debian;
+mod faults;
+mod linker;
+mod lock;
+mod object;
+mod privilege;
+mod process;
+mod sources;
+mod test;
+mod toolchain;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The developer commands of tcpstate.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the BPF object and its lock file, or check them.
+    Bpf(bpf::Options),
+    /// Run the tests, after any set-up that they need.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let result = match options.command {
+        Command::Bpf(options) => bpf::run(root, &options).map(|()| true),
+        // Its last line on stdout is the count of tests, so it prints its own errors before.
+        Command::Test(options) => Ok(test::run(root, &options)),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
