@@ -19,13 +19,13 @@ mod maps;
 mod pass;
 mod sock;
 
-use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::sock::{Sock, SockCommon};
 
 /// A TCP socket is about to change its state (`inet_sk_set_state`, `inet_sk_state_store` in `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     let from: u32 = ctx.arg(1);
     let to: u32 = ctx.arg(2);

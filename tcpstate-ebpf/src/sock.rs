@@ -32,8 +32,9 @@ impl Sock {
 
     #[inline(always)]
     pub(crate) fn is_tcp(self) -> bool {
+        let offset = config!(offsets.sk_protocol);
         // SAFETY: the constructor's promise, and an offset from BTF.
-        let protocol: u16 = unsafe { load(self.0, config!(offsets.sk_protocol)) };
+        let protocol: u16 = unsafe { load(self.0, offset) };
         protocol == IPPROTO_TCP
     }
 }
@@ -55,8 +56,9 @@ impl SockCommon {
     /// `skc_state`: a kernel number, also `TIME_WAIT` and `NEW_SYN_RECV`, which only mini sockets have.
     #[inline(always)]
     pub(crate) fn state(self) -> usize {
+        let offset = config!(offsets.skc_state);
         // SAFETY: the constructor's promise, and an offset from BTF.
-        let state: u8 = unsafe { load(self.0, config!(offsets.skc_state)) };
+        let state: u8 = unsafe { load(self.0, offset) };
         usize::from(state)
     }
 
@@ -64,13 +66,18 @@ impl SockCommon {
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
         let scope = config!(netns);
+        scope == 0 || scope == self.netns()
+    }
+
+    /// Inode of the socket's network namespace.
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        let (skc_net, net_inum) = (config!(offsets.skc_net), config!(offsets.net_inum));
         // SAFETY: the constructor's promise, and offsets from BTF; a socket's namespace outlives it.
-        scope == 0
-            || scope
-                == unsafe {
-                    let net: *const u8 = load(self.0, config!(offsets.skc_net));
-                    load::<u32>(net, config!(offsets.net_inum))
-                }
+        unsafe {
+            let net: *const u8 = load(self.0, skc_net);
+            load(net, net_inum)
+        }
     }
 }
 

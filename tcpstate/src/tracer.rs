@@ -34,10 +34,8 @@ impl Tracer {
             kernel: probe.kernel.release.clone(),
             hooks: Hooks { transitions: "tp_btf", time_wait: "none", syn_recv: "none" },
             degraded: vec![
-                "time_wait: none: mini sockets are not seen, so time_wait is unknown, and fin_wait2 is that of full \
-                 sockets only"
-                    .into(),
-                "syn_recv: none: request sockets are not seen, so syn_recv is that of full sockets only".into(),
+                "time_wait: none, so mini sockets in TIME_WAIT and FIN_WAIT2 are not counted".into(),
+                "syn_recv: none, so half-open connections (request sockets) are not counted".into(),
             ],
             states: self.ledger.opening(),
         }

@@ -28,11 +28,11 @@ impl View for Table {
 fn show_start(start: &Start, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "tcpstate: network namespace {}, kernel {}, transitions by {}",
+        "network namespace {}, kernel {}, by {}",
         start.netns, start.kernel, start.hooks.transitions
     )?;
     for limit in &start.degraded {
-        writeln!(out, "not seen here: {limit}")?;
+        writeln!(out, "limit: {limit}")?;
     }
     Ok(())
 }
