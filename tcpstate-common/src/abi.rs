@@ -11,10 +11,10 @@ pub const STATE_SLOTS: usize = 16;
 /// Slots of a transition matrix: one for each pair of states.
 pub const TRANSITION_SLOTS: usize = STATE_SLOTS * STATE_SLOTS;
 
-/// Bit of [`CONTROL`](CONTROL_BUFFER) that says which of the two buffers takes the counts.
+/// Bit of [`Control::word`] that says which of the two buffers takes the counts.
 pub const CONTROL_BUFFER: u32 = 1;
 
-/// Bit of the control word that says that a pass runs: the gate is open, and first touches count to the base.
+/// Bit of [`Control::word`] that says that a pass runs: the gate is open, and first touches count to the base.
 ///
 /// It shares a byte with [`CONTROL_BUFFER`] so that one store moves both: an event sees either the time before
 /// a pass or the time of the pass, in both respects.
@@ -37,14 +37,23 @@ pub const fn is_birth(from: usize, to: usize) -> bool {
         || (from == State::Listen as usize && to == State::SynRecv as usize)
 }
 
+/// The traffic through one state. The two numbers lie side by side, and the states in the kernel's order, so that
+/// most transitions find all four numbers that they touch in one or two cache lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// Sockets that came into the state.
+    pub entered: u64,
+    /// Sockets that went out of it.
+    pub left: u64,
+}
+
 /// What one CPU counted while its buffer was the active one. Counts only grow.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Counters {
-    /// Sockets that came into a state, by its kernel number.
-    pub entered: [u64; STATE_SLOTS],
-    /// Sockets that went out of a state, by its kernel number.
-    pub left: [u64; STATE_SLOTS],
+    /// By the state's kernel number.
+    pub states: [Flow; STATE_SLOTS],
     /// Events as the tracepoint reported them, by [`transition_slot`].
     pub transitions: [u64; TRANSITION_SLOTS],
 }
@@ -67,6 +76,20 @@ pub struct CpuSlots {
     pub events: u64,
     /// Events ignored on purpose; see [`Config::drop_one_in`].
     pub dropped: u64,
+}
+
+/// What changes while the programs run. One cache line, read once an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Control {
+    /// [`CONTROL_BUFFER`] and [`CONTROL_GATE`]; written by user space.
+    pub word: u32,
+    /// Padding, named.
+    pub reserved: u32,
+    /// Address of the `struct net` that [`Config::netns`] names; written by the program that first meets it, 0 before.
+    ///
+    /// It saves most events a read of the namespace's inode, which lies beside a reference count that all CPUs write.
+    pub own_net: u64,
 }
 
 /// What user space decides before the load. Frozen, so that the verifier knows the values and prunes what they
@@ -101,6 +124,9 @@ pub struct Offsets {
 // SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for CpuSlots {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Control {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}

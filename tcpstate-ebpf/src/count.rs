@@ -3,7 +3,10 @@
 use aya_ebpf::EbpfContext;
 use tcpstate_common::{
     State,
-    abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots, STATE_SLOTS, is_birth, transition_slot},
+    abi::{
+        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, Flow, STATE_SLOTS, is_birth,
+        transition_slot,
+    },
 };
 
 use crate::{
@@ -24,16 +27,17 @@ pub(crate) fn transition<C: EbpfContext>(ctx: &C, sock: Sock, from: usize, to: u
     let control = maps::control();
     // SAFETY: `slots` is this CPU's element, and each index is masked to the array's length.
     unsafe {
-        let buffer = (&raw mut (*slots).buffers).cast::<tcpstate_common::abi::Counters>();
+        let buffer = (&raw mut (*slots).buffers).cast::<Counters>();
         let buffer = buffer.add((control & CONTROL_BUFFER) as usize);
         add_one((&raw mut (*buffer).transitions).cast::<u64>().add(transition_slot(from, to)));
         // `X -> X` is reported but moves nothing.
         if from != to {
+            let states = (&raw mut (*buffer).states).cast::<Flow>();
             if !is_birth(from, to) {
-                add_one((&raw mut (*buffer).left).cast::<u64>().add(from & (STATE_SLOTS - 1)));
+                add_one(&raw mut (*states.add(from & (STATE_SLOTS - 1))).left);
             }
             if to != State::Close as usize {
-                add_one((&raw mut (*buffer).entered).cast::<u64>().add(to & (STATE_SLOTS - 1)));
+                add_one(&raw mut (*states.add(to & (STATE_SLOTS - 1))).entered);
             }
         }
     }

@@ -27,8 +27,9 @@ use crate::sock::{Sock, SockCommon};
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
-    let from: u32 = ctx.arg(1);
-    let to: u32 = ctx.arg(2);
+    // Ints that are never negative, so that all 64 bits of the slot are the number.
+    let from: u64 = ctx.arg(1);
+    let to: u64 = ctx.arg(2);
     // SAFETY: the tracepoint's first argument is a `struct sock *`, alive while the program runs.
     let sock = unsafe { Sock::from_ptr(sk) };
     if sock.is_tcp() && sock.common().is_in_scope() {

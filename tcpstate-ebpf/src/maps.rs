@@ -5,7 +5,7 @@ use aya_ebpf::{
     btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
     macros::btf_map,
 };
-use tcpstate_common::abi::{Config, CpuSlots};
+use tcpstate_common::abi::{Config, Control, CpuSlots};
 
 /// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
 ///
@@ -36,15 +36,29 @@ static CONFIG: Global<Config> = Global::new(Config {
     atomic: 0,
 });
 
-/// The control word: `CONTROL_BUFFER` and `CONTROL_GATE`. User space writes it, programs read it once an event.
+/// What changes while the programs run.
 #[unsafe(no_mangle)]
-static mut CONTROL: u32 = 0;
+static mut CONTROL: Control = Control { word: 0, reserved: 0, own_net: 0 };
 
 /// The control word as it stands.
 #[inline(always)]
 pub(crate) fn control() -> u32 {
     // SAFETY: a 32-bit read of memory that user space replaces one byte of; volatile, because it changes.
-    unsafe { (&raw const CONTROL).read_volatile() }
+    unsafe { (&raw const CONTROL.word).read_volatile() }
+}
+
+/// Address of the one `struct net` that is counted, or 0 while no program has met it.
+#[inline(always)]
+pub(crate) fn own_net() -> u64 {
+    // SAFETY: a 64-bit read of memory that programs write in one piece.
+    unsafe { (&raw const CONTROL.own_net).read_volatile() }
+}
+
+/// Remembers the `struct net` that is counted. It lives as long as this program does: user space is in it.
+#[inline(always)]
+pub(crate) fn set_own_net(net: u64) {
+    // SAFETY: a 64-bit store; whoever else stores here stores the same.
+    unsafe { (&raw mut CONTROL.own_net).write_volatile(net) };
 }
 
 /// One field of the configuration. A read of the field alone, so that the verifier knows its value.

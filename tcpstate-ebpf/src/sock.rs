@@ -3,7 +3,7 @@
 //! They are direct loads from typed pointers: the verifier holds each against the kernel's own types and refuses
 //! a wrong offset, where a probe read would return rubbish.
 
-use crate::maps::config;
+use crate::maps::{self, config};
 
 /// `IPPROTO_TCP`. MPTCP's master sockets report protocol 262 and are no TCP sockets to `ss`.
 const IPPROTO_TCP: u16 = 6;
@@ -66,18 +66,21 @@ impl SockCommon {
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
         let scope = config!(netns);
-        scope == 0 || scope == self.netns()
-    }
-
-    /// Inode of the socket's network namespace.
-    #[inline(always)]
-    fn netns(self) -> u32 {
-        let (skc_net, net_inum) = (config!(offsets.skc_net), config!(offsets.net_inum));
-        // SAFETY: the constructor's promise, and offsets from BTF; a socket's namespace outlives it.
-        unsafe {
-            let net: *const u8 = load(self.0, skc_net);
-            load(net, net_inum)
+        if scope == 0 {
+            return true;
         }
+        let (skc_net, net_inum) = (config!(offsets.skc_net), config!(offsets.net_inum));
+        // SAFETY: the constructor's promise, and an offset from BTF.
+        let net: *const u8 = unsafe { load(self.0, skc_net) };
+        if net as u64 == maps::own_net() {
+            return true;
+        }
+        // SAFETY: a socket's namespace outlives it; an offset from BTF.
+        let is_own = scope == unsafe { load::<u32>(net, net_inum) };
+        if is_own {
+            maps::set_own_net(net as u64);
+        }
+        is_own
     }
 }
 

@@ -34,7 +34,8 @@ impl Tracer {
             kernel: probe.kernel.release.clone(),
             hooks: Hooks { transitions: "tp_btf", time_wait: "none", syn_recv: "none" },
             degraded: vec![
-                "time_wait: none, so mini sockets in TIME_WAIT and FIN_WAIT2 are not counted".into(),
+                "time_wait: none, so mini sockets in TIME_WAIT and FIN_WAIT2 are not counted"
+                    .into(),
                 "syn_recv: none, so half-open connections (request sockets) are not counted".into(),
             ],
             states: self.ledger.opening(),

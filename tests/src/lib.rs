@@ -1,1 +1,26 @@
+//! Traffic, and the truth about it: what the integration tests hold tcpstate's numbers against.
+//!
+//! ```text
+//! netns -> traffic -> paths -> checkpoint: tcpstate's gauges == truth ?
+//! ```
+//!
+//! - [`netns`]: a network namespace of the test's own, so that its sockets are the only ones;
+//! - [`traffic`]: sockets, load, and idle connections, all over loopback;
+//! - [`paths`]: scripted lives of sockets, which halt at checkpoints where nothing is in flight;
+//! - [`truth`]: how many sockets there are, from `/proc` and from `ss`;
+//! - [`traced`]: a tracer under test, held against the truth;
+//! - [`audit`]: how many events there really were, counted without BPF;
+//! - [`files`]: tables of files that are one thread's own;
+//! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
+//!
+//! Nothing in here knows how tcpstate counts. Everything in here needs root.
 
+pub mod audit;
+pub mod bpf;
+pub mod files;
+pub mod netns;
+pub mod paths;
+pub mod traced;
+pub mod traffic;
+pub mod truth;
+pub mod wait;

@@ -20,7 +20,11 @@ mod sources;
 mod test;
 mod toolchain;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -42,11 +46,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let root = workspace();
     let result = match options.command {
-        Command::Bpf(options) => bpf::run(root, &options).map(|()| true),
+        Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
-        Command::Test(options) => Ok(test::run(root, &options)),
+        Command::Test(options) => Ok(test::run(&root, &options)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -56,4 +60,11 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The workspace that cargo runs us in; the one that we were built in may be another that shares its target folder.
+fn workspace() -> PathBuf {
+    let package =
+        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().expect("the package lies in the workspace").to_owned()
 }

@@ -16,7 +16,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
     programs::{BtfTracePoint, Iter, Program},
 };
-use tcpstate_common::abi::{Config, CpuSlots};
+use tcpstate_common::abi::{Config, Control, CpuSlots};
 
 pub use self::error::Error;
 use self::kernel::Kernel;
@@ -55,7 +55,7 @@ pub struct Probe {
     pub netns: u64,
     /// The running kernel.
     pub kernel: Kernel,
-    pub(crate) control: Array<MapData, u32>,
+    pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
     pub(crate) touched: ArrayOfMaps<MapData, Touched>,
 }

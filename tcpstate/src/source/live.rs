@@ -187,17 +187,26 @@ impl Live {
     fn flip(&mut self, gate: u32) -> Result<Reading, Error> {
         let stood = (self.control & CONTROL_BUFFER) as usize;
         self.control = (!self.control & CONTROL_BUFFER) | gate;
-        self.probe.control.set(0, self.control, 0).map_err(map_error("update", ".bss"))?;
+        self.set_control()?;
         let at = Moment::now();
         self.wait_for_programs()?;
         let slots = self.slots()?;
         let mut counts = Counts::default();
         for cpu in &slots {
-            counts.add(&cpu.buffers[stood]);
+            let buffer = &cpu.buffers[stood];
+            counts.add(&buffer.states, &buffer.transitions);
         }
         self.buffers[stood] = counts;
         let [first, second] = self.buffers.clone();
         Ok(Reading { at, counts: first + second, missed: self.missed()? })
+    }
+
+    /// Stores the control word. What else lies beside it is written back as it was.
+    fn set_control(&mut self) -> Result<(), Error> {
+        let control = &mut self.probe.control;
+        let mut value = control.get(&0, 0).map_err(map_error("read", ".bss"))?;
+        value.word = self.control;
+        control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 
     /// Returns when every program that ran at the call has ended.

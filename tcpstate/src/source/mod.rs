@@ -6,24 +6,19 @@ use std::time::{Instant, SystemTime};
 
 use tcpstate_common::{
     State,
-    abi::{Counters, STATE_SLOTS, TRANSITION_SLOTS, transition_slot},
+    abi::{Flow, STATE_SLOTS, TRANSITION_SLOTS, transition_slot},
 };
 
 /// Counts of all CPUs together. They only grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
-    entered: [u64; STATE_SLOTS],
-    left: [u64; STATE_SLOTS],
+    states: [Flow; STATE_SLOTS],
     transitions: [u64; TRANSITION_SLOTS],
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self {
-            entered: [0; STATE_SLOTS],
-            left: [0; STATE_SLOTS],
-            transitions: [0; TRANSITION_SLOTS],
-        }
+        Self { states: [Flow::default(); STATE_SLOTS], transitions: [0; TRANSITION_SLOTS] }
     }
 }
 
@@ -31,13 +26,13 @@ impl Counts {
     /// Sockets that came into a state.
     #[must_use]
     pub fn entered(&self, state: State) -> u64 {
-        self.entered[state.number()]
+        self.states[state.number()].entered
     }
 
     /// Sockets that went out of a state.
     #[must_use]
     pub fn left(&self, state: State) -> u64 {
-        self.left[state.number()]
+        self.states[state.number()].left
     }
 
     /// Events of this pair, as the tracepoint reported them.
@@ -52,20 +47,26 @@ impl Counts {
         self.transitions.iter().sum()
     }
 
-    /// Adds what one CPU counted in one buffer.
-    pub fn add(&mut self, cpu: &Counters) {
-        add_each(&mut self.entered, &cpu.entered);
-        add_each(&mut self.left, &cpu.left);
-        add_each(&mut self.transitions, &cpu.transitions);
+    /// Adds what was counted elsewhere, or at another time.
+    pub fn add(&mut self, states: &[Flow; STATE_SLOTS], transitions: &[u64; TRANSITION_SLOTS]) {
+        for (sum, more) in self.states.iter_mut().zip(states) {
+            sum.entered += more.entered;
+            sum.left += more.left;
+        }
+        add_each(&mut self.transitions, transitions);
     }
 
     /// What was counted since an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut counts = self.clone();
-        subtract_each(&mut counts.entered, &earlier.entered);
-        subtract_each(&mut counts.left, &earlier.left);
-        subtract_each(&mut counts.transitions, &earlier.transitions);
+        for (now, before) in counts.states.iter_mut().zip(&earlier.states) {
+            now.entered -= before.entered;
+            now.left -= before.left;
+        }
+        for (now, before) in counts.transitions.iter_mut().zip(&earlier.transitions) {
+            *now -= before;
+        }
         counts
     }
 }
@@ -74,9 +75,7 @@ impl std::ops::Add for Counts {
     type Output = Self;
 
     fn add(mut self, other: Self) -> Self {
-        add_each(&mut self.entered, &other.entered);
-        add_each(&mut self.left, &other.left);
-        add_each(&mut self.transitions, &other.transitions);
+        Self::add(&mut self, &other.states, &other.transitions);
         self
     }
 }
@@ -84,12 +83,6 @@ impl std::ops::Add for Counts {
 pub(crate) fn add_each(sums: &mut [u64], counts: &[u64]) {
     for (sum, count) in sums.iter_mut().zip(counts) {
         *sum += count;
-    }
-}
-
-fn subtract_each(counts: &mut [u64], earlier: &[u64]) {
-    for (count, before) in counts.iter_mut().zip(earlier) {
-        *count -= before;
     }
 }
 

@@ -2,25 +2,22 @@
 
 use std::time::{Instant, SystemTime};
 
-use tcpstate_common::abi::{Counters, TRANSITION_SLOTS, transition_slot};
+use tcpstate_common::abi::{Flow, TRANSITION_SLOTS, transition_slot};
 
 use super::*;
 use crate::source::{Counts, Moment};
 
 /// Counts of so many transitions `from -> to`, as the kernel half keeps them.
 fn counts(events: &[(State, State, u64)]) -> Counts {
-    let mut counters = Counters {
-        entered: [0; STATE_SLOTS],
-        left: [0; STATE_SLOTS],
-        transitions: [0; TRANSITION_SLOTS],
-    };
+    let mut states = [Flow::default(); STATE_SLOTS];
+    let mut transitions = [0; TRANSITION_SLOTS];
     for &(from, to, count) in events {
-        counters.left[from.number()] += count;
-        counters.entered[to.number()] += count;
-        counters.transitions[transition_slot(from.number(), to.number())] += count;
+        states[from.number()].left += count;
+        states[to.number()].entered += count;
+        transitions[transition_slot(from.number(), to.number())] += count;
     }
     let mut counts = Counts::default();
-    counts.add(&counters);
+    counts.add(&states, &transitions);
     counts
 }
 

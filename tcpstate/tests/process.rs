@@ -1,0 +1,272 @@
+//! What needs a real process: lines and exit status, signals, pipes, privileges, and what a kill leaves behind.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tcpstate_tests::{
+    bpf::KernelObjects,
+    netns::Namespace,
+    traffic::{Family, Listener},
+    wait,
+};
+
+const NOBODY: u32 = 65534;
+
+fn tcpstate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end: status, stdout, stderr.
+fn run(command: &mut Command) -> (ExitStatus, String, String) {
+    let output = command.output().expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+fn lines(stdout: &str) -> Vec<Value> {
+    stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
+        .collect()
+}
+
+fn next_line(reader: &mut impl std::io::BufRead) -> Value {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the pipe is open");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
+}
+
+const STATES: [&str; 10] = [
+    "listen",
+    "syn_sent",
+    "syn_recv",
+    "established",
+    "fin_wait1",
+    "fin_wait2",
+    "close_wait",
+    "closing",
+    "last_ack",
+    "time_wait",
+];
+
+#[test]
+fn process_prints_start_snapshots_and_end_as_promised() {
+    let namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let _before = listener.pairs(3);
+    let mut child =
+        tcpstate(&["trace", "-o", "json", "-i", "200ms", "-n", "3"]).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let start = next_line(&mut reader);
+    assert_eq!(start["type"], "start");
+    assert_eq!(start["version"], 1);
+    assert_eq!(start["netns"], namespace.inode().to_string());
+    assert_eq!(start["hooks"]["transitions"], "tp_btf");
+    assert_eq!(start["states"]["established"]["current"], 6);
+    assert!(start["time"].as_str().is_some_and(|time| time.len() == 24 && time.ends_with('Z')));
+    let _during = listener.pairs(5);
+    let reports: Vec<Value> = (0..4).map(|_| next_line(&mut reader)).collect();
+    assert!(child.wait().expect("it ends").success());
+    let types: Vec<&str> = reports.iter().filter_map(|line| line["type"].as_str()).collect();
+    assert_eq!(types, ["snapshot", "snapshot", "snapshot", "end"]);
+    for report in &reports {
+        assert_snapshot(&start, report);
+    }
+    let end = &reports[3];
+    assert_eq!(end["states"]["established"]["current"], 16);
+    assert_eq!(end["states"]["established"]["entered"], 10);
+    let births = serde_json::json!({ "from": "listen", "to": "syn_recv", "count": 5 });
+    assert!(end["transitions"].as_array().is_some_and(|pairs| pairs.contains(&births)), "{end}");
+}
+
+fn assert_snapshot(start: &Value, report: &Value) {
+    for key in [
+        "time",
+        "time_unix",
+        "elapsed_seconds",
+        "interval_seconds",
+        "exact",
+        "unreconciled",
+        "transitions",
+        "time_wait",
+        "missed",
+        "missed_by_hook",
+        "reconciles",
+        "map_full",
+        "map_errors",
+        "lost_events",
+    ] {
+        assert!(!report[key].is_null(), "{key} is missing: {report}");
+    }
+    let names: Vec<&String> =
+        report["states"].as_object().expect("states are an object").keys().collect();
+    assert_eq!(names, STATES);
+    for state in STATES {
+        let (opening, now) = (&start["states"][state]["current"], &report["states"][state]);
+        let Some(opening) = opening.as_i64() else { continue };
+        let number = |key: &str| {
+            now[key].as_i64().unwrap_or_else(|| panic!("{state}.{key} is no number: {now}"))
+        };
+        assert_eq!(
+            number("current"),
+            opening + number("entered") - number("left") + number("corrected"),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn process_ends_in_order_on_either_signal() {
+    let _namespace = Namespace::enter();
+    for ending in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut child = tcpstate(&["trace", "-o", "json", "-i", "1h"]).spawn().expect("it starts");
+        let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+        assert_eq!(next_line(&mut reader)["type"], "start");
+        signal(&child, ending);
+        assert_eq!(next_line(&mut reader)["type"], "end", "{ending}");
+        assert!(child.wait().expect("it ends").success(), "{ending}");
+    }
+}
+
+#[test]
+fn process_takes_a_closed_pipe_for_the_end() {
+    let _namespace = Namespace::enter();
+    let mut child = tcpstate(&["trace", "-o", "json", "-i", "50ms"]).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    assert_eq!(next_line(&mut reader)["type"], "start");
+    drop(reader);
+    assert!(child.wait().expect("it ends").success());
+    let mut stderr = String::new();
+    child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn process_keeps_counting_while_its_reader_stalls() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let mut child = tcpstate(&["trace", "-o", "json", "-i", "50ms"]).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    assert_eq!(next_line(&mut reader)["type"], "start");
+    // A pipe holds 64 KiB, some forty snapshots: what comes after that finds no room.
+    std::thread::sleep(Duration::from_secs(4));
+    let _during = listener.pairs(7);
+    let after_gap = (0..100)
+        .map(|_| next_line(&mut reader))
+        .find(|line| line["interval_seconds"].as_f64() > Some(0.5));
+    let after_gap = after_gap.expect("the interval of a snapshot shows the gap");
+    assert_eq!(after_gap["states"]["established"]["entered"], 14, "{after_gap}");
+    signal(&child, Signal::SIGTERM);
+    assert!(
+        reader
+            .lines()
+            .map_while(Result::ok)
+            .last()
+            .is_some_and(|line| line.contains(r#""type":"end""#))
+    );
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn process_without_privilege_names_what_it_lacks_and_what_helps() {
+    let (status, stdout, stderr) = run(tcpstate(&["trace"]).uid(NOBODY).gid(NOBODY));
+    assert_eq!((status.code(), stdout.as_str()), (Some(2), ""));
+    assert!(
+        stderr.starts_with("tcpstate: counting in the kernel needs CAP_BPF and CAP_PERFMON"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("\nremedy: run it as root"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+}
+
+#[test]
+fn process_with_two_capabilities_runs_and_with_one_names_the_other() {
+    let _namespace = Namespace::enter();
+    let with = |capabilities: &str| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
+            .args([env!("CARGO_BIN_EXE_tcpstate"), "trace", "-n", "1", "-i", "50ms", "-o", "json"]);
+        run(&mut command)
+    };
+    let (status, stdout, stderr) = with("+bpf,+perfmon");
+    assert!(status.success(), "{stderr}");
+    assert_eq!(lines(&stdout).len(), 3);
+    for (granted, lacking) in [("+bpf", "CAP_PERFMON"), ("+perfmon", "CAP_BPF")] {
+        let (status, _, stderr) = with(granted);
+        assert_eq!(status.code(), Some(2));
+        assert!(
+            stderr.starts_with(&format!("tcpstate: counting in the kernel needs {lacking},")),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn process_without_kernel_types_says_so() {
+    let hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$0\" trace -n 1";
+    let mut command = Command::new("unshare");
+    let (status, _, stderr) =
+        run(command.args(["--mount", "sh", "-c", hidden, env!("CARGO_BIN_EXE_tcpstate")]));
+    assert_eq!(status.code(), Some(2));
+    assert!(stderr.contains("BTF") && stderr.contains("\nremedy: "), "{stderr}");
+}
+
+#[test]
+fn process_refuses_bad_usage_with_status_2() {
+    for (arguments, reason) in [
+        (vec!["trace", "--interval", "0"], "longer than zero"),
+        (vec!["trace", "--interval=-1s"], "negative"),
+        (vec!["trace", "--interval", "nan"], "expected a duration"),
+        (vec!["trace", "--interval", "49ms"], "at least 50ms"),
+        (vec!["trace", "--count", "0"], "--count"),
+        (vec!["trace", "--reconcile", "sometimes"], "auto, or off"),
+        (vec!["trace", "-o", "xml"], "table"),
+        (vec!["track"], "trace"),
+        (vec![], "Usage"),
+    ] {
+        let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
+        assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn process_that_cannot_write_fails() {
+    let _namespace = Namespace::enter();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
+    let (status, _, stderr) = run(tcpstate(&["trace", "-n", "2", "-i", "50ms"]).stdout(full));
+    assert_eq!(status.code(), Some(2));
+    assert!(stderr.starts_with("tcpstate: write to stdout: No space left on device"), "{stderr}");
+}
+
+#[test]
+fn process_killed_at_any_moment_leaves_nothing_in_the_kernel() {
+    let _namespace = Namespace::enter();
+    let before = KernelObjects::now();
+    for round in 0..20_u64 {
+        let mut child =
+            tcpstate(&["trace", "-i", "50ms"]).stdout(Stdio::null()).spawn().expect("it starts");
+        // From the first system call to well into the run, never the same moment twice.
+        std::thread::sleep(Duration::from_millis(round * round));
+        signal(&child, Signal::SIGKILL);
+        child.wait().expect("it is dead");
+    }
+    wait::until_equal("the kernel to be as before", &before, KernelObjects::now);
+}

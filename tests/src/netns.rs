@@ -1,0 +1,132 @@
+//! A network namespace of one's own: loopback up, nothing else in it.
+//!
+//! Namespaces belong to threads. What a thread starts in one, threads and processes alike, is in it too; but
+//! `/proc/net` is the main thread's, so everything here goes through `/proc/thread-self`.
+
+use std::{
+    fs::{self, File},
+    io,
+    marker::PhantomData,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::MetadataExt,
+    },
+    path::PathBuf,
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use socket2::{Domain, Socket, Type};
+
+/// The new namespace that this thread is in. Dropped, the thread goes back to where it was.
+#[derive(Debug)]
+pub struct Namespace {
+    here: File,
+    before: File,
+    /// Namespaces are the thread's: the guard stays with it.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Namespace {
+    /// Takes the calling thread into a new namespace, with `127.0.0.1` and `::1` up.
+    ///
+    /// # Panics
+    /// Without root.
+    #[must_use = "dropped, the thread leaves the namespace"]
+    pub fn enter() -> Self {
+        let before = current();
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            panic!("new network namespace: {error}: needs root, run `cargo xtask test`");
+        }
+        let here = current();
+        loopback_up()
+            .expect("a new namespace has a loopback device, and its maker may configure it");
+        Self { here, before, not_send: PhantomData }
+    }
+
+    /// Runs `inside` in a new namespace, on a thread of its own.
+    ///
+    /// # Panics
+    /// With what `inside` panics with.
+    pub fn fresh<T: Send>(inside: impl FnOnce(&Self) -> T + Send) -> T {
+        let result = thread::scope(|scope| scope.spawn(|| inside(&Self::enter())).join());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// The number that `ls -l /proc/self/ns/net` shows.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.here.metadata().expect("an open file can be looked at").ino()
+    }
+
+    /// A path by which every process of root can open the namespace, while this guard lives.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.here.as_raw_fd()).into()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        setns(self.before.as_fd(), CloneFlags::CLONE_NEWNET)
+            .expect("who left a namespace as root may return to it");
+    }
+}
+
+/// Sets a sysctl of the thread's namespace, named as by `sysctl`: `net.ipv4.tcp_fin_timeout`.
+///
+/// # Panics
+/// If this kernel does not have it or does not take the value.
+pub fn sysctl(name: &str, value: &str) {
+    fs::write(sysctl_path(name), value)
+        .unwrap_or_else(|error| panic!("sysctl {name}={value}: {error}"));
+}
+
+/// A sysctl of the thread's namespace that is set for a while.
+#[derive(Debug)]
+pub struct Sysctl {
+    name: &'static str,
+    before: String,
+}
+
+impl Sysctl {
+    /// Sets the sysctl until the guard is dropped.
+    ///
+    /// # Panics
+    /// If this kernel does not have it or does not take the value.
+    #[must_use = "dropped, the old value is back"]
+    pub fn held(name: &'static str, value: &str) -> Self {
+        let before = fs::read_to_string(sysctl_path(name))
+            .unwrap_or_else(|error| panic!("sysctl {name}: {error}"));
+        sysctl(name, value);
+        Self { name, before }
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        sysctl(self.name, self.before.trim_end());
+    }
+}
+
+/// `/proc/sys/net` shows whoever opens it their own namespace.
+fn sysctl_path(name: &str) -> PathBuf {
+    PathBuf::from("/proc/sys").join(name.replace('.', "/"))
+}
+
+fn current() -> File {
+    File::open("/proc/thread-self/ns/net").expect("every thread is in a network namespace")
+}
+
+fn loopback_up() -> io::Result<()> {
+    let mut name = [0; libc::IFNAMSIZ];
+    name[..2].copy_from_slice(&b"lo".map(u8::cast_signed));
+    let up = i16::try_from(libc::IFF_UP).expect("the flag is 1");
+    let request =
+        libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: up } };
+    let any_socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call, and writes nothing.
+    let result =
+        unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

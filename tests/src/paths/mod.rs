@@ -1,0 +1,107 @@
+//! Scripted lives of TCP sockets, with checkpoints at which nothing is in flight.
+//!
+//! ```text
+//! connect, shutdown, reset ... -> sockets are in the states meant -> checkpoint -> and on, until all are closed
+//! ```
+//!
+//! Numbers of connections are primes, so that a wrong sum cannot look right by chance.
+
+mod close;
+mod connect;
+mod extensions;
+mod listen;
+mod orphans;
+mod reset;
+mod stage;
+mod time_wait;
+
+pub(crate) use stage::Stage;
+
+use crate::traffic::Family;
+
+/// What the caller does where nothing moves: compare its numbers with the truth.
+pub trait Checkpoints {
+    /// Called by a path at rest; `label` says which path, and where in it.
+    fn check(&mut self, label: &str);
+}
+
+impl<F: FnMut(&str)> Checkpoints for F {
+    fn check(&mut self, label: &str) {
+        self(label);
+    }
+}
+
+/// One scripted life.
+#[derive(Debug)]
+pub struct Path {
+    /// What it is called in labels and messages.
+    pub name: &'static str,
+    families: &'static [Family],
+    script: fn(&mut Stage<'_>),
+}
+
+impl Path {
+    /// Runs the path in the thread's namespace, for each of its families. The last checkpoint of each run is after
+    /// everything is closed.
+    ///
+    /// Other sockets of the namespace do not matter if they stay as they are.
+    ///
+    /// # Panics
+    /// If the sockets do not come into the states that the script awaits.
+    pub fn run(&self, checkpoints: &mut dyn Checkpoints) {
+        for &family in self.families {
+            let mut stage = Stage::new(self.name, family, checkpoints);
+            (self.script)(&mut stage);
+            stage.check("all closed", &[]);
+        }
+    }
+
+    const fn of_each_family(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
+        Self { name, families: &Family::BOTH, script }
+    }
+
+    /// The script has IPv4 clients of its own.
+    const fn of_ipv6(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
+        Self { name, families: &[Family::V6], script }
+    }
+}
+
+/// Every path.
+pub const ALL: &[Path] = &[
+    Path::of_each_family("active close", close::active),
+    Path::of_each_family("passive close", close::passive),
+    Path::of_each_family("half-close", close::half),
+    Path::of_each_family("unacknowledged FIN", close::unacknowledged),
+    Path::of_each_family("simultaneous close", close::simultaneous),
+    Path::of_each_family("racing shutdowns", close::racing),
+    Path::of_each_family("many short connections", close::many_short),
+    Path::of_each_family("orphan gets data", orphans::gets_data),
+    Path::of_each_family("orphan expires", orphans::expires),
+    Path::of_each_family("orphan stays full", orphans::stays_full),
+    Path::of_each_family("no room for TIME_WAIT", time_wait::no_room),
+    Path::of_each_family("TIME_WAIT taken over", time_wait::taken_over),
+    Path::of_each_family("reset by linger", reset::by_linger),
+    Path::of_each_family("reset by unread data", reset::by_unread_data),
+    Path::of_each_family("reset of half-closed", reset::of_half_closed),
+    Path::of_each_family("reset before accept", reset::before_accept),
+    Path::of_each_family("connect refused", connect::refused),
+    Path::of_each_family("connect timed out", connect::timed_out),
+    Path::of_each_family("connect abandoned", connect::abandoned),
+    Path::of_each_family("ports exhausted", connect::ports_exhausted),
+    Path::of_each_family("socket reused", connect::socket_reused),
+    Path::of_each_family("self-connect", connect::to_itself),
+    Path::of_each_family("simultaneous open", connect::simultaneous),
+    Path::of_each_family("never accepted", listen::never_accepted),
+    Path::of_each_family("accept queue full", listen::queue_full),
+    Path::of_each_family("half-open", listen::half_open),
+    Path::of_each_family("half-open expires", listen::half_open_expires),
+    Path::of_each_family("SYN cookies", listen::syn_cookies),
+    Path::of_ipv6("dual-stack listener", listen::dual_stack),
+    Path::of_ipv6("IPv6-only listener", listen::v6_only),
+    Path::of_each_family("listener stops and starts", listen::stops_and_starts),
+    Path::of_each_family("listen refused", listen::refused),
+    Path::of_each_family("listener closed under connects", listen::closed_under_connects),
+    Path::of_each_family("fast open", extensions::fast_open),
+    Path::of_each_family("repair", extensions::repair),
+    Path::of_each_family("MPTCP", extensions::mptcp),
+];

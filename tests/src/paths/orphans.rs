@@ -1,0 +1,46 @@
+//! Sockets in `FIN_WAIT2` that their programs have closed: mini sockets, but for long timeouts.
+
+use std::io::Write;
+
+use tcpstate_common::State::{CloseWait, FinWait2, Listen};
+
+use super::Stage;
+use crate::{netns::Sysctl, traffic::shutdown};
+
+const TIMEOUT: &str = "net.ipv4.tcp_fin_timeout";
+
+/// Nobody is there to read: the orphan answers data with a RST.
+pub(super) fn gets_data(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(7);
+    shutdown(&clients);
+    stage.check("clients shut down", &[(Listen, 1), (FinWait2, 7), (CloseWait, 7)]);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 7), (CloseWait, 7)]);
+    for mut server in &servers {
+        server.write_all(b"anyone?").expect("the server does not know yet");
+    }
+    stage.check("data sent", &[(Listen, 1)]);
+}
+
+/// The server takes longer than the orphan waits.
+pub(super) fn expires(stage: &mut Stage<'_>) {
+    let _short = Sysctl::held(TIMEOUT, "1");
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(3);
+    drop(clients);
+    stage.check("orphans expired", &[(Listen, 1), (CloseWait, 3)]);
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+}
+
+/// Beyond a minute the kernel keeps the full socket.
+pub(super) fn stays_full(stage: &mut Stage<'_>) {
+    let _long = Sysctl::held(TIMEOUT, "120");
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(5);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 5), (CloseWait, 5)]);
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+}

@@ -1,0 +1,96 @@
+//! Connections that do nothing, in any number.
+//!
+//! A process may have fewer files than we want sockets, and not every root may raise the limit. The limit is on a
+//! table of files, though, and a thread can have one of its own: groups of connections live on a thread each.
+
+use std::{
+    sync::mpsc::{self, Receiver, Sender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::Socket;
+
+use super::{Family, Listener};
+use crate::files;
+
+/// Connections of a thread: twice as many files are below every limit that root has.
+const GROUP: usize = 2000;
+
+/// Established sockets, both ends of each connection. Dropped, they go without a trace: no `TIME_WAIT` is left.
+#[derive(Debug)]
+pub struct Idle {
+    groups: Vec<Group>,
+}
+
+impl Idle {
+    /// Opens that many sockets (half as many connections), spread over the families; the listeners are closed again.
+    ///
+    /// # Panics
+    /// If the number is odd, or more than the machine can bear.
+    #[must_use = "dropped, the sockets are closed"]
+    pub fn open(sockets: usize, families: &[Family]) -> Self {
+        assert!(sockets.is_multiple_of(2), "a connection has two ends, {sockets} is odd");
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("every process has this limit");
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)
+            .expect("up to the hard limit everyone may go");
+        let mut groups = Vec::new();
+        for (number, &family) in families.iter().enumerate() {
+            // The first families take what cannot be divided.
+            let connections = (sockets / 2 + families.len() - 1 - number) / families.len();
+            groups.extend(
+                (0..connections)
+                    .step_by(GROUP)
+                    .map(|held| Group::open(family, GROUP.min(connections - held))),
+            );
+        }
+        for group in &groups {
+            group.ready.recv().expect("the thread opens its connections");
+        }
+        Self { groups }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for Group { release, thread, .. } in self.groups.drain(..) {
+            drop(release);
+            let result = thread.join();
+            // A second panic would hide the first.
+            assert!(result.is_ok() || thread::panicking(), "idle connections could not be held");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Group {
+    ready: Receiver<()>,
+    /// Dropped, the thread goes on to its end.
+    release: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Group {
+    fn open(family: Family, connections: usize) -> Self {
+        let (say_ready, ready) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let hold = move || {
+            let _sockets = connect(family, connections);
+            say_ready.send(()).expect("Idle waits");
+            // An error is the sign: nothing is ever sent.
+            _ = released.recv();
+        };
+        Self { ready, release, thread: thread::spawn(hold) }
+    }
+}
+
+fn connect(family: Family, connections: usize) -> (Vec<Socket>, Vec<Socket>) {
+    files::own_table();
+    let (clients, servers) = Listener::open(family).pairs(connections);
+    for client in &clients {
+        client.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
+    }
+    // Clients are dropped first, and reset.
+    (clients, servers)
+}

@@ -1,0 +1,136 @@
+//! Load: connections opened and closed as fast as they go.
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use socket2::Socket;
+
+use super::{Family, Listener, reset, shutdown};
+
+/// Listeners of a worker, for each kind of connection: 262,144 time-wait sockets, the kernel's highest default, are then 16,384 of the
+/// 28,000 ports that a client can choose from for each.
+const LISTENERS: usize = 16;
+
+/// How connections of a [`Load`] end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// The client resets: no `TIME_WAIT`. IPv4.
+    Rst,
+    /// The client closes, then the server: leaves a time-wait mini socket. IPv4.
+    Close,
+    /// Both by turns, and both families.
+    Mixed,
+}
+
+/// Threads that connect, accept and close over loopback until they are told to stop.
+///
+/// Each has one connection at a time, which is two sockets, and seldom a third for a moment: the last connection's
+/// server, whose FIN is being acknowledged. Its listeners are open from start to stop.
+#[derive(Debug)]
+pub struct Load {
+    workers: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    completed: AtomicU64,
+}
+
+impl Load {
+    /// Starts the threads, in the namespace of this one.
+    #[must_use = "dropped, it stops"]
+    pub fn start(threads: usize, style: Style) -> Self {
+        let shared = Arc::new(Shared::default());
+        let worker = |_| {
+            let (turns, shared) = (turns(style), Arc::clone(&shared));
+            thread::spawn(move || shared.work(&turns))
+        };
+        Self { workers: (0..threads).map(worker).collect(), shared }
+    }
+
+    /// Connections opened and closed up to now.
+    #[must_use]
+    pub fn completed(&self) -> u64 {
+        self.shared.completed.load(Ordering::Relaxed)
+    }
+
+    /// Stops the threads, closes their listeners, and says how many connections there were.
+    ///
+    /// # Panics
+    /// If a thread did.
+    #[must_use]
+    pub fn stop(mut self) -> u64 {
+        self.join();
+        self.completed()
+    }
+
+    fn join(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers.drain(..) {
+            let result = worker.join();
+            // A second panic would hide the first.
+            assert!(result.is_ok() || thread::panicking(), "a worker found loopback not working");
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl Shared {
+    fn work(&self, turns: &[(Listener, End)]) {
+        for (listener, end) in turns.iter().cycle() {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            end((listener.connect(), listener.accept()));
+            self.completed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends a connection: its client and its server.
+type End = fn((Socket, Socket));
+
+/// Where a worker connects to and how it closes, turn after turn.
+fn turns(style: Style) -> Vec<(Listener, End)> {
+    let kinds: &[(Family, End)] = match style {
+        Style::Rst => &[(Family::V4, rst)],
+        Style::Close => &[(Family::V4, close)],
+        Style::Mixed => {
+            &[(Family::V4, rst), (Family::V6, close), (Family::V4, close), (Family::V6, rst)]
+        }
+    };
+    let all = kinds.iter().cycle().take(kinds.len() * LISTENERS);
+    all.map(|&(family, end)| (Listener::open(family), end)).collect()
+}
+
+// Both wait for what the peer sends, so that closed connections do not pile up behind the next ones.
+
+fn rst((client, server): (Socket, Socket)) {
+    reset(client);
+    let error = read(&server).expect_err("the client resets");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+fn close((client, server): (Socket, Socket)) {
+    shutdown([&client]);
+    assert_eq!(read(&server).expect("the client closes"), 0);
+    drop(server);
+    assert_eq!(read(&client).expect("the server closes"), 0);
+}
+
+fn read(mut socket: &Socket) -> io::Result<usize> {
+    socket.read(&mut [0])
+}

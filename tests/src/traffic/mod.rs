@@ -1,0 +1,57 @@
+//! Sockets, load and idle connections, over the loopback of the thread's namespace.
+
+mod deaf;
+mod idle;
+mod load;
+mod sockets;
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+pub use deaf::{deafen, hear};
+pub use idle::Idle;
+pub use load::{Load, Style};
+use socket2::Domain;
+pub(crate) use sockets::begin_connect;
+pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket};
+
+/// The kind of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `AF_INET`
+    V4,
+    /// `AF_INET6`
+    V6,
+}
+
+impl Family {
+    /// One after the other.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The loopback address with this port; 0 lets the kernel choose one.
+    #[must_use]
+    pub fn loopback(self, port: u16) -> SocketAddr {
+        match self {
+            Self::V4 => (Ipv4Addr::LOCALHOST, port).into(),
+            Self::V6 => (Ipv6Addr::LOCALHOST, port).into(),
+        }
+    }
+
+    pub(crate) fn domain(self) -> Domain {
+        match self {
+            Self::V4 => Domain::IPV4,
+            Self::V6 => Domain::IPV6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}

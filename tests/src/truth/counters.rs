@@ -1,0 +1,89 @@
+//! The kernel's own counters: `sockstat`, and `TcpExt` by name.
+
+use std::fs;
+
+/// The TCP lines of `/proc/net/sockstat` and `sockstat6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sockstat {
+    /// IPv4 sockets that are in the kernel's tables (full ones).
+    pub inuse: u64,
+    /// The same for IPv6.
+    pub inuse6: u64,
+    /// Closed by their programs and not done yet. Of the whole host, not of the namespace.
+    pub orphan: u64,
+    /// Time-wait mini sockets, in `FIN_WAIT2` too.
+    pub tw: u64,
+    /// Allocated, hashed or not. Of the whole host, not of the namespace.
+    pub alloc: u64,
+}
+
+/// Reads the sockstat files of the thread's namespace.
+///
+/// # Panics
+/// If the kernel writes what this cannot read.
+#[must_use]
+pub fn sockstat() -> Sockstat {
+    let (v4, v6) = (read("sockstat"), read("sockstat6"));
+    Sockstat {
+        inuse: field(&v4, "TCP:", "inuse"),
+        inuse6: field(&v6, "TCP6:", "inuse"),
+        orphan: field(&v4, "TCP:", "orphan"),
+        tw: field(&v4, "TCP:", "tw"),
+        alloc: field(&v4, "TCP:", "alloc"),
+    }
+}
+
+/// Reads a counter of `TcpExt` in the thread's namespace, `TWKilled` for example.
+///
+/// # Panics
+/// If this kernel has none of that name.
+#[must_use]
+pub fn tcp_ext(name: &str) -> u64 {
+    ext(&read("netstat"), name)
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(format!("/proc/thread-self/net/{file}"))
+        .unwrap_or_else(|error| panic!("/proc/thread-self/net/{file}: {error}"))
+}
+
+/// `TCP: inuse 5 orphan 0 tw 3`: names and numbers take turns.
+fn field(text: &str, line: &str, name: &str) -> u64 {
+    let words = text.lines().find_map(|row| row.strip_prefix(line)).unwrap_or_default();
+    let value = words.split_ascii_whitespace().skip_while(|&word| word != name).nth(1);
+    number(value, name)
+}
+
+/// A line of names, then a line of numbers.
+fn ext(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|row| row.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+    number(pairs.find(|pair| pair.0 == name).map(|pair| pair.1), name)
+}
+
+fn number(text: Option<&str>, name: &str) -> u64 {
+    text.and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("the kernel's counters have no {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockstat_fields_are_found_by_name() {
+        let text =
+            "sockets: used 9\nTCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1\nUDP: inuse 2 mem 0\n";
+        assert_eq!(field(text, "TCP:", "inuse"), 5);
+        assert_eq!(field(text, "TCP:", "tw"), 3);
+        assert_eq!(field(text, "UDP:", "inuse"), 2);
+    }
+
+    #[test]
+    fn tcp_ext_counters_are_found_by_name() {
+        let text = "TcpExt: SyncookiesSent TW TWRecycled\nTcpExt: 0 11 2\nIpExt: InNoRoutes TW\nIpExt: 5 6\n";
+        assert_eq!(ext(text, "TW"), 11);
+        assert_eq!(ext(text, "TWRecycled"), 2);
+    }
+}

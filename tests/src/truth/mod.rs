@@ -1,0 +1,14 @@
+//! How many sockets there are, read from the kernel in ways that have nothing to do with BPF.
+//!
+//! All of it is about the calling thread's namespace, and all of it is exact only while nothing moves: the kernel
+//! walks its tables while sockets come, go and change.
+
+mod counters;
+mod counts;
+mod proc;
+mod ss;
+
+pub use counters::{Sockstat, sockstat, tcp_ext};
+pub use counts::Counts;
+pub use proc::{Sockets, sockets};
+pub use ss::ss;

@@ -1,0 +1,100 @@
+//! Sockets by state from `/proc/thread-self/net/tcp` and `tcp6`, told apart by kind.
+
+use std::fs;
+
+use tcpstate_common::State;
+
+use super::Counts;
+
+/// Columns of a full socket's row are 17; mini sockets end after the pointer.
+const MINI_COLUMNS: usize = 12;
+/// The timer column of a time-wait mini socket; no other socket has it.
+const TIME_WAIT_TIMER: &str = "03";
+
+/// The sockets of one namespace, IPv4 and IPv6 together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// Full sockets.
+    pub full: Counts,
+    /// Time-wait mini sockets: `TIME_WAIT`, and `FIN_WAIT2` of closed sockets.
+    pub minis: Counts,
+    /// Request mini sockets: half-open connections.
+    pub requests: u64,
+}
+
+impl Sockets {
+    /// What `ss` shows: requests are in `SYN_RECV`.
+    #[must_use]
+    pub fn all(&self) -> Counts {
+        self.full + self.minis + Counts::from([(State::SynRecv, self.requests)].as_slice())
+    }
+
+    fn add(&mut self, row: &str) {
+        let columns: Vec<&str> = row.split_ascii_whitespace().collect();
+        let state = usize::from_str_radix(columns[3], 16).ok().and_then(State::from_number);
+        let state = state.unwrap_or_else(|| panic!("no such state: {row}"));
+        let timer = columns[5].split(':').next();
+        match (state, timer) {
+            (_, Some(TIME_WAIT_TIMER)) => self.minis[state] += 1,
+            (State::SynRecv, _) if columns.len() == MINI_COLUMNS => self.requests += 1,
+            _ => self.full[state] += 1,
+        }
+    }
+}
+
+/// Reads both tables of the thread's namespace.
+///
+/// # Panics
+/// If the kernel writes what this cannot read.
+#[must_use]
+pub fn sockets() -> Sockets {
+    let mut sockets = Sockets::default();
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+        text.expect("the kernel has TCP and IPv6").lines().skip(1).for_each(|row| sockets.add(row));
+    }
+    sockets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(rows: &str) -> Sockets {
+        let mut sockets = Sockets::default();
+        rows.lines().for_each(|row| sockets.add(row));
+        sockets
+    }
+
+    #[test]
+    fn full_sockets_have_long_rows() {
+        let sockets = read(concat!(
+            "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 ",
+            "52241 1 00000000a8c71b5f 100 0 0 10 0\n",
+            "   1: 0100007F:1F90 0100007F:D2F0 03 00000001:00000000 01:00000014 00000000     0        0 ",
+            "0 2 00000000f3a1c9e2 20 0 0 10 -1",
+        ));
+        let expected = Counts::from([(State::Listen, 1), (State::SynRecv, 1)].as_slice());
+        assert_eq!(sockets, Sockets { full: expected, ..Sockets::default() });
+    }
+
+    #[test]
+    fn time_wait_minis_have_a_timer_of_their_own() {
+        let sockets = read(concat!(
+            "   2: 0100007F:D2F0 0100007F:1F90 05 00000000:00000000 03:00001765 00000000     0        0 0 3 0000000011aa\n",
+            "   3: 0100007F:D2F2 0100007F:1F90 06 00000000:00000000 03:00001765 00000000     0        0 0 3 0000000022bb",
+        ));
+        let expected = Counts::from([(State::FinWait2, 1), (State::TimeWait, 1)].as_slice());
+        assert_eq!(sockets, Sockets { minis: expected, ..Sockets::default() });
+    }
+
+    #[test]
+    fn a_short_row_in_syn_recv_is_a_request() {
+        let sockets = read(concat!(
+            "   4: 00000000000000000000000001000000:1F90 00000000000000000000000001000000:D2F4 03 ",
+            "00000000:00000000 01:00000064 00000000     0        0 0 0 0000000033cc",
+        ));
+        assert_eq!(sockets, Sockets { requests: 1, ..Sockets::default() });
+        assert_eq!(sockets.all()[State::SynRecv], 1);
+    }
+}

@@ -1,0 +1,75 @@
+//! Sockets by state from the program `ss`, which asks the kernel over netlink: a second opinion.
+
+use std::{
+    process::{Command, Output},
+    thread,
+};
+
+use tcpstate_common::State;
+
+use super::Counts;
+use crate::files;
+
+/// Asks `ss` about the thread's namespace.
+///
+/// # Panics
+/// If there is no `ss`, or if it fails.
+#[must_use]
+pub fn ss() -> Counts {
+    let output =
+        thread::scope(|scope| scope.spawn(run).join()).expect("ss (of iproute2) is installed");
+    assert!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
+    parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Not even for a moment may the process have the sockets that it is to count.
+fn run() -> Output {
+    files::own_table();
+    Command::new("ss").args(["-H", "-t", "-a", "-n"]).output().expect("ss can be run")
+}
+
+fn parse(rows: &str) -> Counts {
+    let mut counts = Counts::default();
+    for row in rows.lines() {
+        let name = row.split_ascii_whitespace().next();
+        let state = name
+            .and_then(state_named)
+            .unwrap_or_else(|| panic!("ss shows no state that we know: {row:?}"));
+        counts[state] += 1;
+    }
+    counts
+}
+
+fn state_named(name: &str) -> Option<State> {
+    Some(match name {
+        "ESTAB" => State::Established,
+        "SYN-SENT" => State::SynSent,
+        "SYN-RECV" => State::SynRecv,
+        "FIN-WAIT-1" => State::FinWait1,
+        "FIN-WAIT-2" => State::FinWait2,
+        "TIME-WAIT" => State::TimeWait,
+        "UNCONN" => State::Close,
+        "CLOSE-WAIT" => State::CloseWait,
+        "LAST-ACK" => State::LastAck,
+        "LISTEN" => State::Listen,
+        "CLOSING" => State::Closing,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_column_is_the_state() {
+        let counts = parse(concat!(
+            "LISTEN     0      4096       127.0.0.1:8080      0.0.0.0:*    \n",
+            "TIME-WAIT  0      0          127.0.0.1:50148   127.0.0.1:8080 \n",
+            "TIME-WAIT  0      0              [::1]:50150       [::1]:8080 \n",
+            "FIN-WAIT-1 0      1          127.0.0.1:50152   127.0.0.1:8080 \n",
+        ));
+        let expected = [(State::Listen, 1), (State::TimeWait, 2), (State::FinWait1, 1)];
+        assert_eq!(counts, Counts::from(expected.as_slice()));
+    }
+}

@@ -1,0 +1,64 @@
+//! Waiting for a condition, with a deadline that names what did not come.
+
+use std::{
+    fmt::Debug,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long to wait; far more than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks, so that the kernel's side gets the CPU.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// If it does not within 10 s.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    until_equal(what, &true, &mut condition);
+}
+
+/// Waits until `read` gives the `expected` value.
+///
+/// # Panics
+/// If it does not within 10 s, with the value read last.
+pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut read: impl FnMut() -> T) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let last = read();
+        if last == *expected {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {DEADLINE:?} for {what}: {expected:?}, still {last:?}"
+        );
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Returns when whatever the kernel was in the middle of is over.
+///
+/// A closing socket leaves `/proc` a moment before its last transition is reported. Reports from packets and timers
+/// run under RCU, and this waits for all of RCU's readers.
+pub fn grace_period() {
+    // SAFETY: membarrier takes numbers alone and touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    assert_eq!(result, 0, "membarrier: {}", std::io::Error::last_os_error());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_asked_until_it_holds() {
+        let mut asked = 0;
+        until("the third question", || {
+            asked += 1;
+            asked == 3
+        });
+        assert_eq!(asked, 3);
+    }
+}

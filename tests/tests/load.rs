@@ -1,0 +1,142 @@
+//! Exactness at speed: starts, misses, long runs. Rates are printed, never asserted.
+
+use std::time::{Duration, Instant};
+
+use tcpstate::{
+    aggregate::{Reconcile, Snapshot},
+    probe::Options,
+};
+use tcpstate_common::State;
+use tcpstate_tests::{
+    netns::Namespace,
+    traced::{Traced, compare, options},
+    traffic::{Family, Idle, Load, Style},
+    wait,
+};
+
+/// All gauges together. Each is a count of sockets, so none is below zero.
+fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
+    let gauges = State::GAUGES
+        .into_iter()
+        .filter_map(|state| Some((state, snapshot.gauge(state)?.current?)));
+    gauges
+        .inspect(|(state, current)| assert!(*current >= 0, "{state} is {current}"))
+        .map(|(_, current)| current)
+        .sum()
+}
+
+#[test]
+fn load_twenty_starts_among_20_000_sockets_are_exact() {
+    const WORKERS: usize = 2;
+    let _namespace = Namespace::enter();
+    let idle = Idle::open(20_000, &Family::BOTH);
+    let (mut connections, mut seconds) = (0, 0.0);
+    for start in 0..20 {
+        let load = Load::start(WORKERS, Style::Mixed);
+        let began = Instant::now();
+        wait::until("the load", || load.completed() >= 101);
+        let mut traced = Traced::start();
+        let at_once = traced.snapshot();
+        // Sockets held: the idle ones, and the listeners of the load.
+        let listeners =
+            at_once.gauge(State::Listen).and_then(|gauge| gauge.current).expect("LISTEN is seen");
+        let held = 20_000 + listeners;
+        for _ in 0..3 {
+            let snapshot = traced.snapshot();
+            let slack =
+                i64::try_from(WORKERS + usize::try_from(snapshot.unreconciled).expect("few"))
+                    .expect("few");
+            let sum = sum_of_gauges(&snapshot);
+            assert!(
+                (held - slack..=held + 2 * slack).contains(&sum),
+                "start {start}: {sum} of {held} sockets"
+            );
+        }
+        connections += load.stop();
+        seconds += began.elapsed().as_secs_f64();
+        traced.assert_equal(&format!("start {start}"));
+    }
+    println!("20 starts at {:.0} connections/s", connections as f64 / seconds);
+    drop(idle);
+}
+
+#[test]
+fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
+    const TRANSITIONS: u64 = 1_000_000;
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::with(&Options { drop_one_in: 97, ..options() });
+    let load = Load::start(2, Style::Mixed);
+    let mut snapshot = traced.snapshot();
+    while snapshot.total() + snapshot.missed < TRANSITIONS {
+        std::thread::sleep(Duration::from_millis(100));
+        snapshot = traced.snapshot();
+        assert!(sum_of_gauges(&snapshot) >= 0);
+        assert!(
+            snapshot.missed == 0 || !snapshot.is_exact(),
+            "exact with {} missed",
+            snapshot.missed
+        );
+    }
+    let _ = load.stop();
+    let snapshot = traced.snapshot();
+    assert!(snapshot.missed >= TRANSITIONS / 98, "{} of a million were dropped", snapshot.missed);
+    assert!(!snapshot.is_exact());
+    assert!(compare(&snapshot).is_err(), "ten thousand events were dropped, and no gauge is off");
+    traced.reconcile();
+    let snapshot = traced.snapshot();
+    assert!(snapshot.is_exact());
+    compare(&snapshot).expect("one pass makes every gauge equal");
+}
+
+#[test]
+fn load_makes_auto_reconcile_pass_by_itself() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::with(&Options { drop_one_in: 97, ..options() });
+    let load = Load::start(1, Style::Mixed);
+    wait::until("1,009 connections", || load.completed() >= 1009);
+    traced.tracer.reconcile_if_due(Reconcile::Off).expect("nothing to do");
+    assert_eq!(traced.snapshot().reconciles, 0);
+    let _ = load.stop();
+    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+    let snapshot = traced.snapshot();
+    assert_eq!((snapshot.reconciles, snapshot.is_exact()), (1, true));
+    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("nothing to do");
+    assert_eq!(traced.snapshot().reconciles, 1, "a second pass without a miss");
+    traced.assert_equal("after the load");
+}
+
+#[test]
+fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
+    const TRANSITIONS: u64 = 10_000_000;
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::start();
+    let load = Load::start(2, Style::Rst);
+    let began = Instant::now();
+    wait::until("the load", || load.completed() >= 10_007);
+    let before = resident_bytes();
+    let mut snapshot = traced.snapshot();
+    while snapshot.total() + snapshot.missed < TRANSITIONS {
+        std::thread::sleep(Duration::from_millis(200));
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        snapshot = traced.snapshot();
+        sum_of_gauges(&snapshot);
+    }
+    let growth = resident_bytes().saturating_sub(before);
+    let rate = snapshot.total() as f64 / began.elapsed().as_secs_f64();
+    let _ = load.stop();
+    traced.assert_equal("after ten million transitions");
+    let missed = traced.snapshot().missed;
+    println!("{rate:.0} transitions/s, missed {missed}, resident memory grew by {growth} bytes");
+    // The buffers of one snapshot and one pass, whatever the number of transitions.
+    assert!(growth < 2 << 20, "resident memory grew by {growth} bytes");
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs is mounted");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("every process has memory");
+    let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+    kibibytes * 1024
+}

@@ -1,0 +1,119 @@
+//! A pass in steps: what happens between moment zero, the walk and the gate's closing must not matter.
+
+use tcpstate::probe::Options;
+use tcpstate_tests::{
+    netns::Namespace,
+    traced::{Traced, options},
+    traffic::{Family, Idle, Listener, Load, Style, disconnect, reset},
+    wait,
+};
+
+/// Makes a pass around `before_walk` and `after_walk`, then compares.
+fn pass_around(
+    traced: &mut Traced,
+    label: &str,
+    before_walk: impl FnOnce(),
+    after_walk: impl FnOnce(),
+) {
+    traced.tracer.live().begin_pass().expect("a pass can begin");
+    before_walk();
+    traced.tracer.live().walk().expect("the sockets can be walked");
+    after_walk();
+    traced.tracer.end_pass().expect("a pass can end");
+    traced.assert_equal(label);
+}
+
+#[test]
+fn pass_counts_sockets_born_before_the_walk_once() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::start();
+    for family in Family::BOTH {
+        let listener = Listener::open(family);
+        let _before = listener.pairs(11);
+        let mut born = Vec::new();
+        pass_around(&mut traced, "births before the walk", || born.push(listener.pairs(7)), || ());
+        let mut born = Vec::new();
+        pass_around(&mut traced, "births after the walk", || (), || born.push(listener.pairs(5)));
+    }
+}
+
+#[test]
+fn pass_counts_sockets_that_moved_before_the_walk_in_their_old_state() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::start();
+    for family in Family::BOTH {
+        let listener = Listener::open(family);
+        let (clients, servers) = listener.pairs(13);
+        let shutdown = || {
+            for client in &clients {
+                client
+                    .shutdown(std::net::Shutdown::Write)
+                    .expect("connected sockets can be shut down");
+            }
+            wait::until("13 sockets in CLOSE_WAIT", || {
+                tcpstate_tests::truth::sockets().full[tcpstate_common::State::CloseWait] >= 13
+            });
+        };
+        pass_around(&mut traced, "moves before the walk", shutdown, || ());
+        let close = || {
+            servers
+                .iter()
+                .for_each(|server| server.shutdown(std::net::Shutdown::Write).expect("still open"))
+        };
+        pass_around(&mut traced, "moves after the walk", || (), close);
+        clients.into_iter().for_each(reset);
+        servers.into_iter().for_each(reset);
+        traced.assert_equal("all closed");
+    }
+}
+
+#[test]
+fn pass_counts_sockets_that_closed_and_whose_memory_serves_others() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::start();
+    let listener = Listener::open(Family::V4);
+    let (clients, _servers) = listener.pairs(17);
+    let mut reborn = Vec::new();
+    let churn = || {
+        clients.into_iter().for_each(reset);
+        // The kernel's allocator hands the addresses just freed out again.
+        reborn.push(listener.pairs(17));
+    };
+    pass_around(&mut traced, "closed and born again before the walk", churn, || ());
+
+    let socket = listener.connect();
+    let reuse = || {
+        disconnect(&socket).expect("a connected socket can be disconnected");
+        socket.connect(listener.address()).expect("the listener has room");
+    };
+    pass_around(&mut traced, "one socket, two connections", reuse, || ());
+}
+
+#[test]
+fn pass_without_room_says_so_and_the_next_one_mends_it() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::with(&Options { pass_entries: Some(1009), ..options() });
+    let idle = Idle::open(5002, &Family::BOTH);
+    traced.reconcile();
+    let snapshot = traced.snapshot();
+    assert!(snapshot.map_full > 0, "5,002 sockets fit into 1,009 entries");
+    assert!(!snapshot.is_exact(), "exact, though the map was full {} times", snapshot.map_full);
+    drop(idle);
+    traced.reconcile();
+    assert!(traced.snapshot().is_exact(), "not exact, though everything fits");
+    traced.assert_equal("after the load");
+}
+
+#[test]
+fn pass_under_load_is_exact_when_the_load_pauses() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::start();
+    let _idle = Idle::open(2002, &Family::BOTH);
+    for round in 0..5 {
+        let load = Load::start(2, Style::Mixed);
+        wait::until("1,009 connections", || load.completed() >= 1009);
+        traced.reconcile();
+        let _ = load.stop();
+        traced.assert_equal(&format!("round {round}"));
+    }
+}

@@ -1,0 +1,180 @@
+//! `cargo xtask bpf`: builds the kernel half and checks it in; `--check` says whether it is what the sources say.
+//!
+//! ```text
+//! cargo xtask bpf                    install missing tools, build tcpstate/bpf/tcpstate.bpf.o and its lock file
+//! cargo xtask bpf --check            rebuild in another folder; same tools must give the same bytes
+//! cargo xtask bpf --variant no-log   build target/bpf-variants/no-log.o, for the test that compares sizes
+//! ```
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    lock::{Lock, sha256},
+    object::{Variant, build_object},
+    sources,
+    toolchain::Toolchain,
+};
+
+const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
+const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
+
+/// What to build or check.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Compare the object that is checked in with the sources, and with a rebuilt one.
+    #[arg(long, conflicts_with = "variant")]
+    check: bool,
+    /// Build a variant for tests, and leave what is checked in alone.
+    #[arg(long)]
+    variant: Option<Variant>,
+}
+
+/// What a check found, if nothing is wrong.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The object belongs to the sources; nothing was rebuilt, for want of tools.
+    SourcesMatch,
+    /// A rebuild gave the same bytes, whether with the same tools or others.
+    Identical { differences: Vec<String> },
+    /// Other tools gave another object, which has to pass the kernel tests too.
+    OtherTools { differences: Vec<String>, rebuilt: PathBuf },
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let tools = Toolchain::provision()?;
+    if options.check {
+        let verdict = check(root, Some(&tools))?;
+        println!("{verdict}");
+        if let Verdict::OtherTools { rebuilt, .. } = verdict {
+            println!("next: cargo xtask test --object {}", rebuilt.display());
+        }
+        return Ok(());
+    }
+    match options.variant {
+        Some(variant) => build_variant(root, &tools, variant).map(drop),
+        None => build(root, &tools),
+    }
+}
+
+/// Builds the object and the lock file that are checked in.
+fn build(root: &Path, tools: &Toolchain) -> Result<()> {
+    let start = Instant::now();
+    let built = build_object(tools, root, Variant::Default, &root.join("target/bpf"))?;
+    let bytes = fs::read(&built).with_context(|| format!("read {}", built.display()))?;
+    let lock = Lock {
+        object: sha256(&bytes),
+        sources: sources::hash(root)?,
+        tools: tools.versions.clone(),
+    };
+
+    let object = root.join(OBJECT);
+    let before = fs::read(&object).ok();
+    // An unchanged object keeps its time, so that the user half is not rebuilt.
+    if before.as_deref() != Some(&bytes) {
+        fs::write(&object, &bytes).with_context(|| format!("write {OBJECT}"))?;
+    }
+    lock.write(&root.join(LOCK))?;
+    let change = match before {
+        None => "new".to_owned(),
+        Some(before) if before == bytes => "unchanged".to_owned(),
+        Some(before) => format!("changed, {} bytes before", before.len()),
+    };
+    println!(
+        "{OBJECT}: {} bytes, {change}, built in {:.1} s",
+        bytes.len(),
+        start.elapsed().as_secs_f64()
+    );
+    println!("{LOCK}: sha256 {}", lock.object);
+    println!(
+        "rustc {}, LLVM {}, bpf-linker {}",
+        lock.tools.rustc, lock.tools.llvm, lock.tools.bpf_linker
+    );
+    Ok(())
+}
+
+/// Builds a variant, and returns its file.
+pub(crate) fn build_variant(root: &Path, tools: &Toolchain, variant: Variant) -> Result<PathBuf> {
+    let built = build_object(tools, root, variant, &root.join("target/bpf"))?;
+    let folder = root.join("target/bpf-variants");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let file = folder.join(variant.file_name());
+    let size = fs::copy(&built, &file).with_context(|| format!("write {}", file.display()))?;
+    println!("{}: {size} bytes", file.display());
+    Ok(file)
+}
+
+/// Compares the object that is checked in with its lock file, the lock file with the sources, and, given tools, the
+/// object with one built from a copy that lies elsewhere.
+pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
+    let remedy = "run: cargo xtask bpf";
+    let lock = Lock::read(&root.join(LOCK)).context(remedy)?;
+    let bytes =
+        fs::read(root.join(OBJECT)).with_context(|| format!("read {OBJECT}")).context(remedy)?;
+    if sha256(&bytes) != lock.object {
+        bail!("{OBJECT} is not the object that its lock file names\n{remedy}");
+    }
+    if sources::hash(root)? != lock.sources {
+        bail!("the kernel half has changed since {OBJECT} was built\n{remedy}");
+    }
+    let Some(tools) = tools else { return Ok(Verdict::SourcesMatch) };
+
+    let copy = Copy::of(root)?;
+    let rebuilt = build_object(tools, &copy.sources, Variant::Default, &copy.target)?;
+    let differences = lock.tools.differences(&tools.versions);
+    if fs::read(&rebuilt).with_context(|| format!("read {}", rebuilt.display()))? == bytes {
+        return Ok(Verdict::Identical { differences });
+    }
+    if differences.is_empty() {
+        bail!(
+            "same sources, same tools, but {} differs from {OBJECT}\n{remedy}",
+            rebuilt.display()
+        );
+    }
+    Ok(Verdict::OtherTools { differences, rebuilt })
+}
+
+/// A copy of the kernel half's sources, deeper in the tree than the original. Always in the same place, so that
+/// `core` is compiled for it once.
+pub(crate) struct Copy {
+    pub(crate) sources: PathBuf,
+    pub(crate) target: PathBuf,
+}
+
+impl Copy {
+    pub(crate) fn of(root: &Path) -> Result<Self> {
+        let folder = root.join("target/bpf-copy");
+        let copy = Self { sources: folder.join("workspace"), target: folder.join("target") };
+        sources::copy(root, &copy.sources)?;
+        Ok(copy)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{OBJECT} belongs to the sources")?;
+        match self {
+            Self::SourcesMatch => write!(f, "; not rebuilt for the comparison"),
+            Self::Identical { differences } => {
+                write!(f, ", and a rebuild gives the same bytes{}", list(differences))
+            }
+            Self::OtherTools { differences, rebuilt } => {
+                let rebuilt = rebuilt.display();
+                write!(f, "; a rebuild gives other bytes{}", list(differences))?;
+                write!(f, "\nthe kernel tests have to pass on it too: {rebuilt}")
+            }
+        }
+    }
+}
+
+fn list(differences: &[String]) -> String {
+    if differences.is_empty() {
+        return String::new();
+    }
+    format!(", with other tools:\n  {}", differences.join("\n  "))
+}

@@ -1,0 +1,56 @@
+//! Debian packages: which are missing, and their installation.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{privilege::Privilege, process};
+
+/// Whether this is a Debian system, where [`install`] works.
+pub(crate) fn is_debian() -> bool {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().any(|line| line == "ID=debian") && process::find_in_path("apt-get").is_some()
+}
+
+/// Those of `packages` that are not installed.
+pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    packages.iter().copied().filter(|package| !is_installed(package)).collect()
+}
+
+fn is_installed(package: &str) -> bool {
+    let mut query = process::command("dpkg-query");
+    query.args(["--show", "--showformat=${db:Status-Status}", package]);
+    process::read(&mut query).is_ok_and(|status| status == "installed")
+}
+
+/// Installs those of `packages` that are missing; does nothing, and needs no root, when none is.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let privilege = Privilege::current();
+    if privilege == Privilege::None {
+        bail!(
+            "packages are missing; as root, run: apt-get update && apt-get install --no-install-recommends {list}"
+        );
+    }
+    println!("installing Debian packages: {list}");
+    apt_get(privilege, &["update"])?;
+    // A package that only fits when another goes is a decision for the machine's owner.
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
+    arguments.extend(&missing);
+    apt_get(privilege, &arguments).with_context(|| format!("install {list}"))
+}
+
+fn apt_get(privilege: Privilege, arguments: &[&str]) -> Result<()> {
+    let variables = [("DEBIAN_FRONTEND".into(), "noninteractive".into())];
+    let mut command = privilege.command(Path::new("apt-get"), &variables)?;
+    // Another apt may hold the lock for a while, as unattended upgrades do on a machine that has just booted.
+    command
+        .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
+        .args(arguments);
+    // Says thousands of lines about unpacking; `read` shows them only if it fails.
+    process::read(&mut command).map(drop)
+}

@@ -1,0 +1,157 @@
+//! Faults seeded into the kernel half, each of which some test must notice: `cargo xtask test --faults`.
+//!
+//! A fault is a change of one place of the sources. When the sources change so that a fault no longer applies, a
+//! unit test here says so; then mend the entry.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+
+/// One wrong program.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    /// What users would see.
+    pub(crate) why: &'static str,
+    file: &'static str,
+    /// Occurs exactly once in `file`.
+    find: &'static str,
+    replace: &'static str,
+    /// Tests of `tcpstate-tests`, by a part of their name; at least one must fail.
+    pub(crate) red: &'static [&'static str],
+}
+
+pub(crate) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "listener-left-on-clone",
+        why: "every accepted connection takes a socket off LISTEN",
+        file: "tcpstate-common/src/abi.rs",
+        find: "|| (from == State::Listen as usize && to == State::SynRecv as usize)",
+        replace: "|| { let _ = to; false }",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "self-transition-counted",
+        why: "an event that moves nothing counts as entering and leaving",
+        file: "tcpstate-ebpf/src/count.rs",
+        find: "if from != to {",
+        replace: "if from != to || from == to {",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "mptcp-counted",
+        why: "master sockets of MPTCP, which ss does not list as TCP, are counted",
+        file: "tcpstate-ebpf/src/sock.rs",
+        find: "protocol == IPPROTO_TCP",
+        replace: "protocol == IPPROTO_TCP || protocol == 262",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "netns-filter-off",
+        why: "the counts of one network namespace contain the sockets of all",
+        file: "tcpstate-ebpf/src/sock.rs",
+        find: "let scope = config!(netns);",
+        replace: "let scope = config!(netns) & 0;",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "no-gate",
+        why: "a socket that moves before the iterator comes to it enters the base in its new state",
+        file: "tcpstate-ebpf/src/count.rs",
+        find: "if control & CONTROL_GATE != 0 {",
+        replace: "if control & CONTROL_GATE != 0 && false {",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "birth-in-base",
+        why: "sockets born during a pass count as if they had been there before",
+        file: "tcpstate-ebpf/src/pass.rs",
+        find: "&& !is_birth(from, to)",
+        replace: "&& (!is_birth(from, to) || is_birth(from, to))",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "no-tombstone",
+        why: "a socket that moved and is then visited counts to the base twice",
+        file: "tcpstate-ebpf/src/pass.rs",
+        find: "if let Touch::First = touch(slots, sk)",
+        // Looks without leaving an entry.
+        replace: "if TOUCHED.get(0).is_some_and(|touched| touched.get_ptr(&sk.address()).is_none())",
+        red: &["scripted_paths"],
+    },
+    Fault {
+        name: "plain-add",
+        why: "additions of programs that interrupt each other on one CPU get lost",
+        file: "tcpstate-ebpf/src/count.rs",
+        find: "core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(",
+        replace: "(|counter: *mut u64, one: u64| counter.write_volatile(counter.read_volatile() + one))(",
+        red: &["scripted_paths"],
+    },
+];
+
+impl Fault {
+    /// Puts the fault into the sources below `root`, and returns what the file was before.
+    pub(crate) fn seed(&self, root: &Path) -> Result<String> {
+        let path = root.join(self.file);
+        let healthy =
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        fs::write(&path, self.faulty(&healthy)?)
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok(healthy)
+    }
+
+    /// Takes the fault out again.
+    pub(crate) fn heal(&self, root: &Path, healthy: &str) -> Result<()> {
+        let path = root.join(self.file);
+        fs::write(&path, healthy).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn faulty(&self, healthy: &str) -> Result<String> {
+        match healthy.matches(self.find).count() {
+            1 => Ok(healthy.replacen(self.find, self.replace, 1)),
+            count => bail!(
+                "fault {} no longer applies: its text occurs {count} times in {}, expected once: {}",
+                self.name,
+                self.file,
+                self.find
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_applies_to_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let stale: Vec<String> = FAULTS
+            .iter()
+            .filter_map(|fault| {
+                let healthy =
+                    fs::read_to_string(root.join(fault.file)).expect("a fault names a file");
+                fault.faulty(&healthy).err().map(|error| error.to_string())
+            })
+            .collect();
+        assert!(stale.is_empty(), "{}", stale.join("\n"));
+    }
+
+    #[test]
+    fn a_text_that_occurs_twice_is_refused() {
+        let fault = &FAULTS[0];
+        let error = fault.faulty(&fault.find.repeat(2)).expect_err("twice is once too often");
+        assert!(
+            error.to_string().starts_with("fault listener-left-on-clone no longer applies"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_fault_changes_something_and_names_its_tests() {
+        for fault in FAULTS {
+            assert_ne!(fault.find, fault.replace, "{}", fault.name);
+            assert!(!fault.red.is_empty(), "{}", fault.name);
+        }
+    }
+}

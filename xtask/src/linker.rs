@@ -1,0 +1,65 @@
+//! `bpf-linker`, built once a machine against the LLVM of the rustc in use.
+
+use std::{env, fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{debian, process};
+
+const VERSION: &str = "0.13.0";
+
+/// The folder of the linker for this LLVM, if it was built before.
+pub(crate) fn installed(llvm: u32) -> Option<PathBuf> {
+    let folder = root(llvm)?.join("bin");
+    folder.join("bpf-linker").is_file().then_some(folder)
+}
+
+/// Builds the linker, after the Debian packages that it needs. About a minute.
+pub(crate) fn install(llvm: u32) -> Result<()> {
+    let [dev, polly, tools] =
+        [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev"), format!("llvm-{llvm}")];
+    // g++ brings the libstdc++ that LLVM's own configuration asks to link.
+    debian::install(&[&dev, &polly, &tools, "g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"])?;
+    if installed(llvm).is_some() {
+        return Ok(());
+    }
+    let root = root(llvm).context("no home folder: set XDG_CACHE_HOME")?;
+    println!("building bpf-linker {VERSION} for LLVM {llvm}, once, into {}", root.display());
+    // Built aside and moved into place, so that a build cut short leaves nothing that looks like a linker.
+    let parent = root.parent().context("the cache has a parent folder")?;
+    let scratch = parent.join(format!("build-{}", std::process::id()));
+    fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
+    let built = build(llvm, &scratch).and_then(|()| {
+        fs::rename(scratch.join("out"), &root).with_context(|| format!("create {}", root.display()))
+    });
+    fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
+    // Somebody else may have been first.
+    if installed(llvm).is_some() { Ok(()) } else { built }
+}
+
+fn build(llvm: u32, scratch: &std::path::Path) -> Result<()> {
+    let mut cargo = process::cargo(scratch);
+    cargo.args([
+        "install",
+        "bpf-linker",
+        "--version",
+        VERSION,
+        "--locked",
+        "--no-default-features",
+        "--quiet",
+    ]);
+    cargo.args(["--features", &format!("llvm-{llvm}"), "--root"]).arg(scratch.join("out"));
+    cargo
+        .env("CARGO_TARGET_DIR", scratch.join("target"))
+        .env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"));
+    process::run(&mut cargo)
+}
+
+/// Outside the checkout, so that a fresh one finds it.
+fn root(llvm: u32) -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("tcpstate/tools").join(format!("bpf-linker-{VERSION}-llvm-{llvm}")))
+}

@@ -1,0 +1,98 @@
+//! Who may do what needs root: we are root, `sudo` makes us root, or nobody does.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal as _, stdin},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Result, bail};
+use nix::unistd::geteuid;
+
+use crate::process;
+
+/// How to run something as root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Privilege {
+    /// Directly.
+    Root,
+    /// By way of `sudo`.
+    Sudo,
+    /// Not at all.
+    None,
+}
+
+impl Privilege {
+    /// What this process has. `sudo` counts if it asks for no password, or has somebody to ask.
+    pub(crate) fn current() -> Self {
+        if geteuid().is_root() {
+            return Self::Root;
+        }
+        let may_ask = stdin().is_terminal();
+        if process::find_in_path("sudo").is_some()
+            && (may_ask || process::read(process::command("sudo").args(["-n", "true"])).is_ok())
+        {
+            return Self::Sudo;
+        }
+        Self::None
+    }
+
+    /// A command that runs `program` as root with these variables set, which `sudo` would drop.
+    pub(crate) fn command(
+        self,
+        program: &Path,
+        variables: &[(OsString, OsString)],
+    ) -> Result<Command> {
+        match self {
+            Self::Root => {
+                let mut command = process::command(program);
+                command.envs(variables.iter().map(|(name, value)| (name, value)));
+                Ok(command)
+            }
+            Self::Sudo => {
+                let mut command = process::command("sudo");
+                command.args(["--", "env"]);
+                for (name, value) in variables {
+                    let mut assignment = name.clone();
+                    assignment.push("=");
+                    assignment.push(value);
+                    command.arg(assignment);
+                }
+                command.arg(program);
+                Ok(command)
+            }
+            Self::None => bail!("needs root, and there is no usable sudo"),
+        }
+    }
+
+    /// Ends a child that [`Self::command`] started.
+    pub(crate) fn kill(self, child: &mut std::process::Child) {
+        // We may not signal sudo, which runs as root; it passes the signal on to its command.
+        if self == Self::Sudo {
+            let id = child.id().to_string();
+            let _ = process::read(process::command("sudo").args(["-n", "kill", "-TERM", &id]));
+        } else {
+            let _ = child.kill();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_go_past_sudo() {
+        let variables = [("OBJECT".into(), "a.o".into())];
+        let text = |privilege: Privilege| {
+            privilege
+                .command(Path::new("tests"), &variables)
+                .map(|command| process::describe(&command))
+                .ok()
+        };
+        assert_eq!(text(Privilege::Root).as_deref(), Some("OBJECT=a.o tests"));
+        assert_eq!(text(Privilege::Sudo).as_deref(), Some("sudo -- env OBJECT=a.o tests"));
+        assert_eq!(text(Privilege::None), None);
+    }
+}

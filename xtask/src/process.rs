@@ -1,0 +1,111 @@
+//! Child processes: they die with us, and a command that fails is shown whole.
+
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::{prctl, signal::Signal};
+
+/// A command whose process ends when this one does, however that happens.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?));
+    }
+    command
+}
+
+/// The cargo that runs us, in the workspace, without what it told us about our own package: build scripts would
+/// take that for a change of their environment, and everything would be rebuilt.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    scrub(&mut cargo);
+    cargo.current_dir(root);
+    cargo
+}
+
+/// Takes away the variables that cargo sets for a package that it runs.
+pub(crate) fn scrub(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// Runs a command that writes to our own stdout and stderr.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("start {}", describe(command)))?;
+    if !status.success() {
+        bail!("{status}: {}", describe(command));
+    }
+    Ok(())
+}
+
+/// Runs a command and returns what it wrote to stdout; its stderr is shown only if it fails.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start {}", describe(command)))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("{}: {}\n{}", output.status, describe(command), stderr.trim_end());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("output of {}", describe(command)))
+}
+
+/// The command as one could type it, with the variables that we set.
+pub(crate) fn describe(command: &Command) -> String {
+    let mut words = Vec::new();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            words.push(format!("{}={}", name.to_string_lossy(), quoted(value)));
+        }
+    }
+    words.push(quoted(command.get_program()));
+    words.extend(command.get_args().map(quoted));
+    words.join(" ")
+}
+
+fn quoted(word: &OsStr) -> String {
+    // Cargo parts the words of CARGO_ENCODED_RUSTFLAGS by this byte, which no terminal shows.
+    let word = word.to_string_lossy().replace('\x1f', "\\x1f");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else if word.contains("\\x1f") {
+        format!("$'{}'", word.replace('\'', "\\'"))
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Where `program` lies in `PATH`.
+pub(crate) fn find_in_path(program: &str) -> Option<std::path::PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_described_as_one_would_type_it() {
+        let mut command = Command::new("cargo");
+        command.args(["build", "it's"]).env("FLAGS", "-C\x1fb").env_remove("GONE");
+        assert_eq!(describe(&command), r"FLAGS=$'-C\x1fb' cargo build 'it'\''s'");
+    }
+}

@@ -1,0 +1,123 @@
+//! What the BPF object is built from: its hash, and a copy of it that can be built elsewhere or changed.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+
+use crate::{lock::hexadecimal, object, process};
+
+/// The packages whose sources end up in the object.
+const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
+
+/// SHA-256 over the sources and manifests of both packages, the versions and features of what they depend on when
+/// built for BPF, and the options they are built with.
+///
+/// Dependencies come from cargo rather than from `Cargo.lock`, which does not tell those of the user half's
+/// features apart: an update of theirs would make the object look stale.
+pub(crate) fn hash(root: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    let mut add = |name: &str, bytes: &[u8]| {
+        digest.update(format!("{name}\n{}\n", bytes.len()));
+        digest.update(bytes);
+    };
+    for file in files(root)? {
+        let bytes =
+            fs::read(root.join(&file)).with_context(|| format!("read {}", file.display()))?;
+        add(&file.to_string_lossy(), &bytes);
+    }
+    add("dependencies", dependencies(root)?.as_bytes());
+    add("options", object::OPTIONS.join(" ").as_bytes());
+    Ok(hexadecimal(digest))
+}
+
+/// The files of both packages below `root`, sorted.
+fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
+    for package in PACKAGES {
+        files.insert(Path::new(package).join("Cargo.toml"));
+        collect(root, &Path::new(package).join("src"), &mut files)?;
+    }
+    Ok(files)
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let read = || format!("read {}", root.join(folder).display());
+    for entry in fs::read_dir(root.join(folder)).with_context(read)? {
+        let entry = entry.with_context(read)?;
+        let path = folder.join(entry.file_name());
+        if entry.file_type().with_context(read)?.is_dir() {
+            collect(root, &path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.insert(path);
+        }
+    }
+    Ok(())
+}
+
+/// One line for each foreign package in the object: name, version, features.
+fn dependencies(root: &Path) -> Result<String> {
+    let mut tree = process::cargo(root);
+    tree.args(["tree", "--quiet", "--package", "tcpstate-ebpf", "--target", "bpfel-unknown-none"]);
+    tree.args([
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--no-dedupe",
+        "--format",
+        "{p} {f}",
+    ]);
+    let text = process::read(&mut tree)?;
+    // Our own packages are shown with their folder, and are hashed by content.
+    let lines: BTreeSet<&str> =
+        text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
+    Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
+}
+
+/// Copies what the object needs into `folder`, as a workspace of its own, without the user half.
+pub(crate) fn copy(root: &Path, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    for file in files(root)? {
+        let target = folder.join(&file);
+        let parent = target.parent().context("a copied file lies in a folder")?;
+        fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+        fs::copy(root.join(&file), &target).with_context(|| format!("copy {}", file.display()))?;
+    }
+    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).context("copy Cargo.lock")?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("read Cargo.toml")?;
+    fs::write(folder.join("Cargo.toml"), reduced(&manifest)?).context("write the copy's Cargo.toml")
+}
+
+/// The workspace's manifest with the members of the object alone.
+fn reduced(manifest: &str) -> Result<String> {
+    let mut manifest: toml::Table = manifest.parse().context("parse Cargo.toml")?;
+    let workspace = manifest
+        .get_mut("workspace")
+        .and_then(toml::Value::as_table_mut)
+        .context("no [workspace]")?;
+    workspace.insert("members".into(), PACKAGES.to_vec().into());
+    workspace.remove("default-members");
+    toml::to_string(&manifest).context("write the copy's Cargo.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reduced_manifest_keeps_all_but_the_members() {
+        let manifest = "[workspace]\nmembers = [\"a\"]\ndefault-members = [\"a\"]\n[workspace.package]\nversion = \"1\"\n";
+        let reduced: toml::Table = reduced(manifest).expect("reduces").parse().expect("is TOML");
+        let workspace = reduced["workspace"].as_table().expect("a table");
+        assert_eq!(workspace["members"].as_array().map(Vec::len), Some(PACKAGES.len()));
+        assert!(!workspace.contains_key("default-members"));
+        assert_eq!(workspace["package"]["version"].as_str(), Some("1"));
+    }
+}

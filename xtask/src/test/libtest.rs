@@ -1,0 +1,246 @@
+//! Reads what a test binary prints, as it prints it.
+//!
+//! Binaries run with `--show-output`, so what tests print comes in sections after the results: that of passed tests
+//! is searched for `skipped: CAUSE` and otherwise dropped, that of failed tests is shown.
+
+use std::fmt;
+
+/// What came of the tests of one binary, or of several.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) passed: usize,
+    /// Names.
+    pub(crate) failed: Vec<String>,
+    /// Names and causes.
+    pub(crate) skipped: Vec<String>,
+    /// The first line of the first panic.
+    pub(crate) reason: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+        self.reason = self.reason.take().or(other.reason);
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed,
+            self.failed.len(),
+            self.skipped.len()
+        )
+    }
+}
+
+/// Where in the output we are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Section {
+    #[default]
+    Results,
+    PassedOutput,
+    FailedOutput,
+    Failed,
+}
+
+/// Takes the output of one binary, in pieces of any size.
+#[derive(Debug, Default)]
+pub(crate) struct Parser {
+    section: Section,
+    /// The line that is being written.
+    partial: String,
+    /// The test that was announced and has no result yet.
+    running: Option<String>,
+    /// The test whose output is being read.
+    speaker: Option<String>,
+    /// How many passed, once the binary has said so itself.
+    total: Option<usize>,
+    /// How many of them said that they were skipped.
+    said: usize,
+    /// What results said, in case that the binary does not come to the end.
+    seen: Outcome,
+    /// Whether the line before announced a panic's message.
+    is_panic: bool,
+    outcome: Outcome,
+}
+
+impl Parser {
+    /// Takes a piece, and returns the lines to show.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
+        self.partial.push_str(&String::from_utf8_lossy(piece));
+        let mut shown = Vec::new();
+        while let Some(end) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=end).collect();
+            let line = line.trim_end_matches('\n');
+            if self.line(line) {
+                shown.push(line.to_owned());
+            }
+        }
+        shown
+    }
+
+    /// Takes one line, and says whether to show it.
+    fn line(&mut self, line: &str) -> bool {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            let passed = result
+                .split_once(". ")
+                .and_then(|(_, counts)| counts.split(' ').next()?.parse().ok());
+            // Doc tests print one result for each package.
+            self.total = Some(self.total.unwrap_or(0) + passed.unwrap_or(0));
+            self.section = Section::Results;
+            return false;
+        }
+        match (self.section, line) {
+            (Section::Results, "successes:") => self.section = Section::PassedOutput,
+            (Section::FailedOutput, "failures:") => self.section = Section::Failed,
+            (Section::Results | Section::PassedOutput, "failures:") => {
+                self.section = Section::FailedOutput;
+            }
+            (Section::Results, _) => return self.result(line),
+            (Section::PassedOutput, _) => self.passed_output(line),
+            (Section::FailedOutput, _) => {
+                if self.is_panic && self.outcome.reason.is_none() {
+                    self.outcome.reason = Some(line.to_owned());
+                }
+                self.is_panic = line.starts_with("thread '") && line.contains("panicked at");
+                return true;
+            }
+            (Section::Failed, _) => {
+                if let Some(name) = line.strip_prefix("    ") {
+                    self.outcome.failed.push(name.to_owned());
+                }
+            }
+        }
+        false
+    }
+
+    /// `test NAME ... ok`; with one test at a time, what children of the test print may come before the `ok`.
+    fn result(&mut self, line: &str) -> bool {
+        let announced = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        let verdict = if let Some((name, verdict)) = announced {
+            self.running = Some(name.to_owned());
+            verdict
+        } else {
+            line
+        };
+        let is_frame = line.is_empty() || line.starts_with("running ");
+        let Some(name) = &self.running else { return !is_frame };
+        if let Some(cause) = verdict.strip_prefix("ignored") {
+            let cause = cause.trim_start_matches(", ");
+            let cause = if cause.is_empty() { "ignored" } else { cause };
+            self.outcome.skipped.push(format!("{name}: {cause}"));
+            self.running = None;
+        } else if verdict.ends_with("ok") {
+            self.seen.passed += 1;
+            self.running = None;
+        } else if verdict.ends_with("FAILED") {
+            self.seen.failed.push(name.clone());
+            self.running = None;
+        }
+        true
+    }
+
+    fn passed_output(&mut self, line: &str) {
+        if let Some(name) =
+            line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
+        {
+            self.speaker = Some(name.to_owned());
+        } else if let Some(cause) = line.trim_start().strip_prefix("skipped: ")
+            && let Some(name) = self.speaker.take()
+        {
+            // Taken, so that a test which gives two causes is skipped once.
+            self.outcome.skipped.push(format!("{name}: {cause}"));
+            self.said += 1;
+        }
+    }
+
+    /// The test that has been announced and has no result yet.
+    fn pending(&self) -> Option<String> {
+        let announced =
+            self.partial.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        announced.map(|(name, _)| name.to_owned()).or_else(|| self.running.clone())
+    }
+
+    /// What came of the tests; `problem` says how the binary ended, if it did not end well.
+    pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
+        if let Some(passed) = self.total {
+            // What says that it was skipped is among the passed to the binary.
+            self.outcome.passed = passed.saturating_sub(self.said);
+        } else {
+            self.outcome.passed = self.seen.passed;
+            self.outcome.failed = std::mem::take(&mut self.seen.failed);
+        }
+        // Failed tests explain a bad end; without any, the test that was running did not live to tell.
+        if self.total.is_none() || (problem.is_some() && self.outcome.failed.is_empty()) {
+            let name = self.pending().unwrap_or_else(|| "the tests".to_owned());
+            self.outcome
+                .failed
+                .push(format!("{name} ({})", problem.unwrap_or("ended without a result")));
+        }
+        self.outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(output: &str, problem: Option<&str>) -> (Vec<String>, Outcome) {
+        let mut parser = Parser::default();
+        let shown = output.as_bytes().chunks(7).flat_map(|piece| parser.feed(piece)).collect();
+        (shown, parser.finish(problem))
+    }
+
+    const MIXED: &str = "\nrunning 4 tests\ntest a::one ... ok\ntest a::two ... ignored, too slow\n\
+        test b ... noise of a child\nmore noise, ok\nok\ntest c ... FAILED\n\nsuccesses:\n\n\
+        ---- b stdout ----\nskipped: no fentry here\nskipped: twice\n\n\nsuccesses:\n    a::one\n    b\n\nfailures:\n\n\
+        ---- c stdout ----\nthread 'c' panicked at c.rs:1:\nleft is not right\n\nfailures:\n    c\n\n\
+        test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\n";
+
+    #[test]
+    fn each_test_is_counted_once() {
+        let (_, outcome) = parse(MIXED, Some("exit status: 101"));
+        assert_eq!(outcome.passed, 1);
+        assert_eq!(outcome.failed, ["c"]);
+        assert_eq!(outcome.skipped, ["a::two: too slow", "b: no fentry here"]);
+        assert_eq!(outcome.reason.as_deref(), Some("left is not right"));
+    }
+
+    #[test]
+    fn the_output_of_failed_tests_is_shown_and_that_of_passed_ones_is_not() {
+        let (shown, _) = parse(MIXED, Some("exit status: 101"));
+        assert!(shown.iter().any(|line| line == "left is not right"));
+        assert!(shown.iter().any(|line| line == "test a::one ... ok"));
+        assert!(
+            !shown
+                .iter()
+                .any(|line| line.contains("no fentry here") || line.starts_with("running"))
+        );
+    }
+
+    #[test]
+    fn a_binary_that_dies_fails_the_test_that_ran() {
+        let (_, outcome) = parse(
+            "running 3 tests\ntest a ... ok\ntest f ... FAILED\ntest b ... ",
+            Some("signal: 11"),
+        );
+        assert_eq!(
+            (outcome.passed, outcome.failed),
+            (1, vec!["f".into(), "b (signal: 11)".into()])
+        );
+        let (_, outcome) = parse("", None);
+        assert_eq!(outcome.failed, ["the tests (ended without a result)"]);
+    }
+
+    #[test]
+    fn the_results_of_several_packages_add_up() {
+        let package = "running 1 test\ntest a ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured\n";
+        let (_, outcome) = parse(&package.repeat(3), None);
+        assert_eq!(outcome, Outcome { passed: 3, ..Outcome::default() });
+    }
+}

@@ -1,0 +1,238 @@
+//! `cargo xtask test`: every test, after all set-up, on a bare Debian 12 too.
+//!
+//! ```text
+//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests
+//! cargo xtask test NAME            only tests whose name contains NAME
+//! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt; `CI=true` adds this
+//!                                  and the faults
+//! cargo xtask test --faults [NAME] only the faults (whose name contains NAME)
+//! cargo xtask test --object FILE   the kernel tests on another object
+//! ```
+//!
+//! A failing step does not keep the others from running. A test that prints `skipped: CAUSE` counts as skipped. The
+//! last line is `N passed, N failed, N skipped`; a step that is no test, like formatting, counts as one.
+
+mod binaries;
+mod libtest;
+mod mutation;
+mod report;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use self::{
+    binaries::{Binary, Run},
+    libtest::Outcome,
+    report::Report,
+};
+use crate::{
+    bpf::{self, Verdict},
+    debian,
+    object::Variant,
+    process,
+    toolchain::Toolchain,
+};
+
+/// Names the object for the kernel tests to load instead of the embedded one.
+const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
+/// Names the object without log lines.
+const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
+/// Packages with programs that tests run.
+const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "procps"];
+/// What those programs are called elsewhere.
+const PROGRAMS: &[&str] = &["bpftool", "ip", "ss"];
+
+/// Which tests to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+    /// Install the BPF toolchain if it is missing: with it, the object is rebuilt for a comparison.
+    #[arg(long)]
+    full: bool,
+    /// Run only the faults seeded into the kernel half.
+    #[arg(long)]
+    faults: bool,
+    /// Run the kernel tests on this object, not on the embedded one.
+    #[arg(long, value_name = "FILE", conflicts_with = "faults")]
+    object: Option<PathBuf>,
+}
+
+/// Runs the tests, prints the counts, and says whether nothing failed.
+pub(crate) fn run(root: &Path, options: &Options) -> bool {
+    let mut report = Report::default();
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+        && options.filter.is_none();
+    let tools = set_up(root, &mut report, options.full || options.faults || is_ci);
+    if !options.faults {
+        tests(root, options, tools.as_ref(), &mut report);
+    }
+    if options.faults || is_ci {
+        faults(root, options, tools.as_ref(), &mut report);
+    }
+    println!("{report}");
+    report.is_success()
+}
+
+/// Installs what the tests run, and returns the tools for BPF: those that are there, or, if they are `wanted`, after
+/// an installation.
+fn set_up(root: &Path, report: &mut Report, wanted: bool) -> Option<Toolchain> {
+    report
+        .prepare("set-up", || {
+            rust_components(root)?;
+            if debian::is_debian() {
+                debian::install(DEBIAN_PACKAGES)?;
+            }
+            for program in PROGRAMS {
+                if process::find_in_path(program).is_none()
+                    && !Path::new("/usr/sbin").join(program).exists()
+                {
+                    println!("no {program}: the tests that need it will say so");
+                }
+            }
+            if wanted { Toolchain::provision().map(Some) } else { Ok(Toolchain::find().ok()) }
+        })
+        .flatten()
+}
+
+/// Rustup's minimal profile lacks them.
+fn rust_components(root: &Path) -> Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if process::read(process::cargo(root).args([subcommand, "--version"])).is_err() {
+            process::run(
+                process::command("rustup").args(["component", "add", component]).current_dir(root),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut Report) {
+    let mut rebuilt = None;
+    if options.filter.is_none() {
+        report.check("format", || {
+            process::run(process::cargo(root).args([
+                "fmt",
+                "--all",
+                "--",
+                "--check",
+                "--color=never",
+            ]))
+        });
+        report.check("lints", || {
+            let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
+            process::run(process::cargo(root).args(arguments))
+        });
+        rebuilt = object(root, tools, report);
+    }
+
+    let filters: Vec<String> = options.filter.iter().cloned().collect();
+    let unit = Run { filters: filters.clone(), ..Run::default() };
+    let arguments = [
+        "--workspace",
+        "--exclude",
+        "tcpstate-ebpf",
+        "--exclude",
+        "tcpstate-tests",
+        "--lib",
+        "--bins",
+    ];
+    if let Some(binaries) = report.prepare("build unit tests", || binaries::build(root, &arguments))
+    {
+        for binary in binaries {
+            report.tests(&binary.name, || binary.run(&unit));
+        }
+    }
+    report.tests("doc tests", || doc_tests(root, &filters));
+
+    let Some(binaries) = report.prepare("build kernel tests", || build_kernel_tests(root)) else {
+        return;
+    };
+    let mut run = Run { filters, is_kernel_test: true, ..Run::default() };
+    if let Some(tools) = tools
+        && let Some(object) = report.prepare("build the object without log", || {
+            bpf::build_variant(root, tools, Variant::NoLog)
+        })
+    {
+        run.variables.push((NO_LOG_VARIABLE.into(), object.into()));
+    }
+    let objects = [options.object.clone(), rebuilt.filter(|_| options.object.is_none())];
+    match objects {
+        // The embedded one first; then the one that other tools made of the same sources.
+        [None, rebuilt] => {
+            kernel_tests(&binaries, &run, "", report);
+            if let Some(rebuilt) = rebuilt {
+                run.variables.push((OBJECT_VARIABLE.into(), rebuilt.into()));
+                kernel_tests(&binaries, &run, " on the rebuilt object", report);
+            }
+        }
+        [Some(object), _] => {
+            let Some(object) = report.prepare("open the object", || {
+                fs::canonicalize(&object).with_context(|| format!("open {}", object.display()))
+            }) else {
+                return;
+            };
+            run.variables.push((OBJECT_VARIABLE.into(), object.into()));
+            kernel_tests(&binaries, &run, " on the object given", report);
+        }
+    }
+}
+
+/// Compares the object with its sources; returns the rebuilt one if that is another, and needs tests of its own.
+fn object(root: &Path, tools: Option<&Toolchain>, report: &mut Report) -> Option<PathBuf> {
+    let verdict = report.check("BPF object", || {
+        // If a full check has no tools, the set-up has failed already.
+        let verdict = bpf::check(root, tools)?;
+        println!("{verdict}");
+        Ok(verdict)
+    })?;
+    match verdict {
+        Verdict::OtherTools { rebuilt, .. } => Some(rebuilt),
+        Verdict::Identical { .. } | Verdict::SourcesMatch => None,
+    }
+}
+
+fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
+    let mut cargo = process::cargo(root);
+    cargo
+        .args(["test", "--quiet", "--doc", "--workspace", "--exclude", "tcpstate-ebpf", "--"])
+        .args(filters);
+    // Without it, cargo's --quiet asks for dots instead of names.
+    cargo.arg("--format=pretty").arg("--show-output");
+    binaries::follow(&mut cargo, false, |child| {
+        let _ = child.kill();
+    })
+}
+
+/// Optimised, for they make heavy traffic. The unit tests of the same packages run elsewhere.
+fn build_kernel_tests(root: &Path) -> Result<Vec<Binary>> {
+    let mut binaries = binaries::build(
+        root,
+        &["--release", "--package", "tcpstate-tests", "--package", "tcpstate", "--tests"],
+    )?;
+    binaries.retain(|binary| binary.kind == "test" || binary.package == "tests");
+    Ok(binaries)
+}
+
+fn kernel_tests(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
+    for binary in binaries {
+        report.tests(&format!("{}{suffix}", binary.name), || binary.run(run));
+    }
+}
+
+fn faults(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut Report) {
+    // Without tools the set-up has failed, and said why.
+    let Some(tools) = tools else { return };
+    let arguments = ["--release", "--package", "tcpstate-tests", "--tests"];
+    let Some(binaries) =
+        report.prepare("build the tests that notice faults", || binaries::build(root, &arguments))
+    else {
+        return;
+    };
+    let filter = options.filter.as_deref().unwrap_or_default();
+    mutation::run(root, tools, &binaries, filter, report);
+}
