@@ -101,11 +101,19 @@ pub struct Config {
     pub offsets: Offsets,
     /// Inode of the one network namespace to count; 0 counts all.
     pub netns: u32,
-    /// For tests: ignore every n-th event of a CPU and count it as dropped; 0 ignores none.
+    /// With [`FLAG_DROP`]: ignore every n-th event of a CPU and count it as dropped.
     pub drop_one_in: u32,
-    /// 1: count with atomic adds, for kernels on which a program may interrupt itself (before 6.1).
-    pub atomic: u32,
+    /// [`FLAG_ATOMIC`], [`FLAG_LOG`], [`FLAG_DROP`]: one word, so that the hot path reads one.
+    pub flags: u32,
 }
+
+/// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may be interrupted by
+/// itself (before 6.1).
+pub const FLAG_ATOMIC: u32 = 1;
+/// Flag of [`Config::flags`]: log each transition.
+pub const FLAG_LOG: u32 = 2;
+/// Flag of [`Config::flags`], for tests: heed [`Config::drop_one_in`].
+pub const FLAG_DROP: u32 = 4;
 
 /// Byte offsets of kernel fields, taken from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

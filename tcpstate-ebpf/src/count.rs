@@ -1,11 +1,13 @@
 //! A transition becomes counts: [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This is the hot path.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
 use aya_ebpf::EbpfContext;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, Flow, STATE_SLOTS, is_birth,
-        transition_slot,
+        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG, Flow,
+        STATE_SLOTS, is_birth, transition_slot,
     },
 };
 
@@ -18,9 +20,13 @@ use crate::{
 /// Counts one event of a socket in scope, and shows the socket to the pass if one runs.
 #[inline(always)]
 pub(crate) fn transition<C: EbpfContext>(ctx: &C, sock: Sock, from: usize, to: usize) {
-    log_transition(ctx, from, to);
+    // A known value to the verifier, which prunes what is switched off.
+    let flags = config!(flags);
+    if flags & FLAG_LOG != 0 {
+        log_transition(ctx, from, to);
+    }
     let Some(slots) = maps::cpu_slots() else { return };
-    if is_dropped(slots) {
+    if flags & FLAG_DROP != 0 && is_dropped(slots) {
         return;
     }
     // One read decides both the buffer and the gate: see `CONTROL_GATE`.
@@ -29,20 +35,21 @@ pub(crate) fn transition<C: EbpfContext>(ctx: &C, sock: Sock, from: usize, to: u
     unsafe {
         let buffer = (&raw mut (*slots).buffers).cast::<Counters>();
         let buffer = buffer.add((control & CONTROL_BUFFER) as usize);
-        add_one((&raw mut (*buffer).transitions).cast::<u64>().add(transition_slot(from, to)));
+        let transitions = (&raw mut (*buffer).transitions).cast::<u64>();
+        add_one(transitions.add(transition_slot(from, to)), flags);
         // `X -> X` is reported but moves nothing.
         if from != to {
             let states = (&raw mut (*buffer).states).cast::<Flow>();
             if !is_birth(from, to) {
-                add_one(&raw mut (*states.add(from & (STATE_SLOTS - 1))).left);
+                add_one(&raw mut (*states.add(from & (STATE_SLOTS - 1))).left, flags);
             }
             if to != State::Close as usize {
-                add_one(&raw mut (*states.add(to & (STATE_SLOTS - 1))).entered);
+                add_one(&raw mut (*states.add(to & (STATE_SLOTS - 1))).entered, flags);
             }
         }
     }
     if control & CONTROL_GATE != 0 {
-        pass::event(slots, sock.common(), from, to);
+        pass::event(sock.common(), from, to);
     }
 }
 
@@ -53,8 +60,8 @@ pub(crate) fn transition<C: EbpfContext>(ctx: &C, sock: Sock, from: usize, to: u
 /// # Safety
 /// `counter` points into this CPU's map element.
 #[inline(always)]
-unsafe fn add_one(counter: *mut u64) {
-    if config!(atomic) == 0 {
+unsafe fn add_one(counter: *mut u64, flags: u32) {
+    if flags & FLAG_ATOMIC == 0 {
         // SAFETY: the caller's promise.
         unsafe { counter.write_volatile(counter.read_volatile() + 1) };
     } else {
@@ -70,32 +77,26 @@ unsafe fn add_one(counter: *mut u64) {
 #[inline(always)]
 pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
     // SAFETY: the caller's promise. The result goes unused, which makes this the old `lock +=`.
-    unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
-            counter, 1,
-        );
-    }
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
-/// Whether a test asked for this event to be ignored. Pruned when none did.
+/// Whether a test asked for this event to be ignored.
 #[inline(always)]
 fn is_dropped(slots: *mut CpuSlots) -> bool {
     let one_in = u64::from(config!(drop_one_in));
-    if one_in == 0 {
-        return false;
-    }
     // SAFETY: `slots` is this CPU's element.
     unsafe {
-        add_one(&raw mut (*slots).events);
-        let dropped = (&raw const (*slots).events).read_volatile() % one_in == 0;
-        if dropped {
-            add_one(&raw mut (*slots).dropped);
+        let events = (&raw const (*slots).events).read_volatile() + 1;
+        (&raw mut (*slots).events).write_volatile(events);
+        let is_dropped = events.is_multiple_of(one_in);
+        if is_dropped {
+            add_one_atomically(&raw mut (*slots).dropped);
         }
-        dropped
+        is_dropped
     }
 }
 
-/// Says what is counted. Pruned unless user space raised `AYA_LOG_LEVEL`.
+/// Says what is counted.
 #[inline(always)]
 #[cfg(feature = "log")]
 fn log_transition<C: EbpfContext>(ctx: &C, from: usize, to: usize) {

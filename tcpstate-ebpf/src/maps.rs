@@ -33,7 +33,7 @@ static CONFIG: Global<Config> = Global::new(Config {
     },
     netns: 0,
     drop_one_in: 0,
-    atomic: 0,
+    flags: 0,
 });
 
 /// What changes while the programs run.

@@ -32,9 +32,10 @@ enum Touch {
     Unknown,
 }
 
-/// An event of a socket while the gate is open.
-#[inline(always)]
-pub(crate) fn event(slots: *mut CpuSlots, sk: SockCommon, from: usize, to: usize) {
+/// An event of a socket while the gate is open. Passes are rare: out of line, to keep the hot path's code short.
+#[inline(never)]
+pub(crate) fn event(sk: SockCommon, from: usize, to: usize) {
+    let Some(slots) = maps::cpu_slots() else { return };
     if let Touch::First = touch(slots, sk)
         && !is_birth(from, to)
     {

@@ -87,7 +87,7 @@ fn ns_per_run(info: impl Fn() -> ProgramInfo) -> f64 {
     let after = info();
     let _ = load.stop();
     let runs = after.run_count() - before.run_count();
-    (after.run_time() - before.run_time()).as_nanos() as f64 / runs as f64
+    after.run_time().saturating_sub(before.run_time()).as_nanos() as f64 / runs as f64
 }
 
 /// Sorts, and takes the one in the middle.

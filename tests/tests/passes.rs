@@ -1,11 +1,15 @@
 //! A pass in steps: what happens between moment zero, the walk and the gate's closing must not matter.
 
+use std::net::Shutdown;
+
+use socket2::Socket;
 use tcpstate::probe::Options;
+use tcpstate_common::State;
 use tcpstate_tests::{
     netns::Namespace,
     traced::{Traced, options},
     traffic::{Family, Idle, Listener, Load, Style, disconnect, reset},
-    wait,
+    truth, wait,
 };
 
 /// Makes a pass around `before_walk` and `after_walk`, then compares.
@@ -44,23 +48,18 @@ fn pass_counts_sockets_that_moved_before_the_walk_in_their_old_state() {
     for family in Family::BOTH {
         let listener = Listener::open(family);
         let (clients, servers) = listener.pairs(13);
-        let shutdown = || {
-            for client in &clients {
-                client
-                    .shutdown(std::net::Shutdown::Write)
-                    .expect("connected sockets can be shut down");
+        let finish = |sockets: &[Socket]| {
+            for socket in sockets {
+                socket.shutdown(Shutdown::Write).expect("connected sockets can be shut down");
             }
-            wait::until("13 sockets in CLOSE_WAIT", || {
-                tcpstate_tests::truth::sockets().full[tcpstate_common::State::CloseWait] >= 13
-            });
         };
-        pass_around(&mut traced, "moves before the walk", shutdown, || ());
-        let close = || {
-            servers
-                .iter()
-                .for_each(|server| server.shutdown(std::net::Shutdown::Write).expect("still open"))
+        let close_wait = || truth::sockets().full[State::CloseWait];
+        let half_close = || {
+            finish(&clients);
+            wait::until("13 sockets in CLOSE_WAIT", || close_wait() == 13);
         };
-        pass_around(&mut traced, "moves after the walk", || (), close);
+        pass_around(&mut traced, "moves before the walk", half_close, || ());
+        pass_around(&mut traced, "moves after the walk", || (), || finish(&servers));
         clients.into_iter().for_each(reset);
         servers.into_iter().for_each(reset);
         traced.assert_equal("all closed");

@@ -61,10 +61,12 @@ fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tcpstate/bpf/tcpstate.bpf.o"))
             .expect("it is checked in")
     });
-    // Matrix, left, entered; base, and what a full map counts.
-    assert!(atomic_additions(&object, "tp_btf/inet_sock_set_state") >= 5);
+    let additions = |section| atomic_additions(&object, section);
+    // Matrix, left, entered; and out of line, where the compiler merges them, what a pass counts.
+    assert!(additions("tp_btf/inet_sock_set_state") >= 3);
+    assert!(additions(".text") >= 1);
     // Visited, base, and what a full map counts.
-    assert!(atomic_additions(&object, "iter/tcp") >= 3);
+    assert!(additions("iter/tcp") >= 3);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::{
     lock::{Lock, sha256},
@@ -112,15 +112,15 @@ pub(crate) fn build_variant(root: &Path, tools: &Toolchain, variant: Variant) ->
 /// Compares the object that is checked in with its lock file, the lock file with the sources, and, given tools, the
 /// object with one built from a copy that lies elsewhere.
 pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
-    let remedy = "run: cargo xtask bpf";
-    let lock = Lock::read(&root.join(LOCK)).context(remedy)?;
+    let stale = |what: String| anyhow!("{what}\nrun: cargo xtask bpf");
+    let lock = Lock::read(&root.join(LOCK)).map_err(|error| stale(format!("{error:#}")))?;
     let bytes =
-        fs::read(root.join(OBJECT)).with_context(|| format!("read {OBJECT}")).context(remedy)?;
+        fs::read(root.join(OBJECT)).map_err(|error| stale(format!("read {OBJECT}: {error}")))?;
     if sha256(&bytes) != lock.object {
-        bail!("{OBJECT} is not the object that its lock file names\n{remedy}");
+        return Err(stale(format!("{OBJECT} is not the object that its lock file names")));
     }
     if sources::hash(root)? != lock.sources {
-        bail!("the kernel half has changed since {OBJECT} was built\n{remedy}");
+        return Err(stale(format!("the kernel half has changed since {OBJECT} was built")));
     }
     let Some(tools) = tools else { return Ok(Verdict::SourcesMatch) };
 
@@ -131,10 +131,10 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
         return Ok(Verdict::Identical { differences });
     }
     if differences.is_empty() {
-        bail!(
-            "same sources, same tools, but {} differs from {OBJECT}\n{remedy}",
-            rebuilt.display()
-        );
+        let rebuilt = rebuilt.display();
+        return Err(stale(format!(
+            "same sources, same tools, but {rebuilt} differs from {OBJECT}"
+        )));
     }
     Ok(Verdict::OtherTools { differences, rebuilt })
 }

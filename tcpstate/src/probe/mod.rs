@@ -16,7 +16,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
     programs::{BtfTracePoint, Iter, Program},
 };
-use tcpstate_common::abi::{Config, Control, CpuSlots};
+use tcpstate_common::abi::{Config, Control, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG};
 
 pub use self::error::Error;
 use self::kernel::Kernel;
@@ -79,7 +79,7 @@ impl Probe {
             // The kernel's own counter is 32 bits wide (`struct ns_common`).
             netns: u32::try_from(netns).unwrap_or(u32::MAX),
             drop_one_in: options.drop_one_in,
-            atomic: options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves()).into(),
+            flags: flags(options, &kernel),
         };
         let btf = Btf::from_sys_fs().map_err(|error| btf::Error::Unreadable {
             path: btf::VMLINUX.into(),
@@ -128,6 +128,14 @@ impl Probe {
     pub fn logger(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
         aya_log::EbpfLogger::init(&mut self.ebpf)
     }
+}
+
+fn flags(options: &Options, kernel: &Kernel) -> u32 {
+    let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
+    [(is_atomic, FLAG_ATOMIC), (options.log, FLAG_LOG), (options.drop_one_in != 0, FLAG_DROP)]
+        .into_iter()
+        .filter_map(|(is_set, flag)| is_set.then_some(flag))
+        .sum()
 }
 
 /// Inode of the calling thread's network namespace. The thread's, not the process's: they may differ.

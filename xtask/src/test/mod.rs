@@ -46,6 +46,16 @@ const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "pr
 /// What those programs are called elsewhere.
 const PROGRAMS: &[&str] = &["bpftool", "ip", "ss"];
 
+/// Optimised, for the kernel tests make heavy traffic, but linked without LTO: each test is a program of its own,
+/// and a change of the library would take minutes rather than seconds. A profile of its own, so that
+/// `target/release` keeps the program that users get.
+const KERNEL_TESTS: &[&str] = &[
+    "--config=profile.kernel-tests.inherits='release'",
+    "--config=profile.kernel-tests.lto=false",
+    "--config=profile.kernel-tests.codegen-units=16",
+    "--profile=kernel-tests",
+];
+
 /// Which tests to run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -208,12 +218,11 @@ fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
     })
 }
 
-/// Optimised, for they make heavy traffic. The unit tests of the same packages run elsewhere.
+/// The unit tests of the same packages run elsewhere.
 fn build_kernel_tests(root: &Path) -> Result<Vec<Binary>> {
-    let mut binaries = binaries::build(
-        root,
-        &["--release", "--package", "tcpstate-tests", "--package", "tcpstate", "--tests"],
-    )?;
+    let mut arguments = KERNEL_TESTS.to_vec();
+    arguments.extend(["--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
+    let mut binaries = binaries::build(root, &arguments)?;
     binaries.retain(|binary| binary.kind == "test" || binary.package == "tests");
     Ok(binaries)
 }
@@ -227,12 +236,11 @@ fn kernel_tests(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Repor
 fn faults(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut Report) {
     // Without tools the set-up has failed, and said why.
     let Some(tools) = tools else { return };
-    let arguments = ["--release", "--package", "tcpstate-tests", "--tests"];
-    let Some(binaries) =
-        report.prepare("build the tests that notice faults", || binaries::build(root, &arguments))
-    else {
+    let build = || build_kernel_tests(root);
+    let Some(mut binaries) = report.prepare("build the tests that notice faults", build) else {
         return;
     };
+    binaries.retain(|binary| binary.package == "tests");
     let filter = options.filter.as_deref().unwrap_or_default();
     mutation::run(root, tools, &binaries, filter, report);
 }
