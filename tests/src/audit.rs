@@ -3,7 +3,7 @@
 //! Some kernels keep events from BPF programs without counting them (one vendor's does while process 1 runs). On
 //! such a kernel a gauge may be off by no fault of ours until a pass. Here is how a test tells that from a fault.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::OnceLock};
 
 use aya::{
     programs::ProgramInfo,
@@ -64,8 +64,14 @@ fn runs_and_misses(tracer: &Tracer) -> u64 {
     info.run_count() + misses
 }
 
-/// The tracepoint's number in this kernel. Tracefs need not be mounted on the machine.
+/// The tracepoint's number in this kernel.
 fn tracepoint_id() -> u64 {
+    static ID: OnceLock<u64> = OnceLock::new();
+    *ID.get_or_init(read_tracepoint_id)
+}
+
+/// Tracefs need not be mounted on the machine.
+fn read_tracepoint_id() -> u64 {
     let folder = std::env::temp_dir().join(format!("tcpstate-tracefs-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("the temporary folder can be written");
     mount(Some("tracefs"), &folder, Some("tracefs"), MsFlags::empty(), None::<&str>)

@@ -22,6 +22,8 @@ use crate::{
 };
 
 const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
+/// What benchmarks compare with; built and locked like the object.
+const EMPTY: &str = "tests/bpf/empty.bpf.o";
 const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
 
 /// What to build or check.
@@ -65,10 +67,15 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 /// Builds the object and the lock file that are checked in.
 fn build(root: &Path, tools: &Toolchain) -> Result<()> {
     let start = Instant::now();
-    let built = build_object(tools, root, Variant::Default, &root.join("target/bpf"))?;
+    let target = root.join("target/bpf");
+    let built = build_object(tools, root, Variant::Default, &target)?;
     let bytes = fs::read(&built).with_context(|| format!("read {}", built.display()))?;
+    let empty = build_object(tools, root, Variant::Empty, &target)?;
+    let empty = fs::read(&empty).with_context(|| format!("read {}", empty.display()))?;
+    fs::write(root.join(EMPTY), &empty).with_context(|| format!("write {EMPTY}"))?;
     let lock = Lock {
         object: sha256(&bytes),
+        empty: sha256(&empty),
         sources: sources::hash(root)?,
         tools: tools.versions.clone(),
     };
@@ -118,6 +125,11 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
         fs::read(root.join(OBJECT)).map_err(|error| stale(format!("read {OBJECT}: {error}")))?;
     if sha256(&bytes) != lock.object {
         return Err(stale(format!("{OBJECT} is not the object that its lock file names")));
+    }
+    let empty =
+        fs::read(root.join(EMPTY)).map_err(|error| stale(format!("read {EMPTY}: {error}")))?;
+    if sha256(&empty) != lock.empty {
+        return Err(stale(format!("{EMPTY} is not the object that the lock file names")));
     }
     if sources::hash(root)? != lock.sources {
         return Err(stale(format!("the kernel half has changed since {OBJECT} was built")));

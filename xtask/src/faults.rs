@@ -28,7 +28,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-common/src/abi.rs",
         find: "|| (from == State::Listen as usize && to == State::SynRecv as usize)",
         replace: "|| { let _ = to; false }",
-        red: &["scripted_paths"],
+        red: &["gauges_equal"],
     },
     Fault {
         name: "self-transition-counted",
@@ -36,7 +36,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/count.rs",
         find: "if from != to {",
         replace: "if from != to || from == to {",
-        red: &["scripted_paths"],
+        red: &["gauges_equal"],
     },
     Fault {
         name: "mptcp-counted",
@@ -44,7 +44,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/sock.rs",
         find: "protocol == IPPROTO_TCP",
         replace: "protocol == IPPROTO_TCP || protocol == 262",
-        red: &["scripted_paths"],
+        red: &["gauges_equal"],
     },
     Fault {
         name: "netns-filter-off",
@@ -52,7 +52,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/sock.rs",
         find: "let scope = config!(netns);",
         replace: "let scope = config!(netns) & 0;",
-        red: &["scripted_paths"],
+        red: &["program_counts_its_own_namespace_only"],
     },
     Fault {
         name: "no-gate",
@@ -60,7 +60,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/count.rs",
         find: "if control & CONTROL_GATE != 0 {",
         replace: "if control & CONTROL_GATE != 0 && false {",
-        red: &["scripted_paths"],
+        red: &["pass_counts"],
     },
     Fault {
         name: "birth-in-base",
@@ -68,7 +68,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/pass.rs",
         find: "&& !is_birth(from, to)",
         replace: "&& (!is_birth(from, to) || is_birth(from, to))",
-        red: &["scripted_paths"],
+        red: &["pass_counts_sockets_born"],
     },
     Fault {
         name: "no-tombstone",
@@ -77,7 +77,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "if let Touch::First = touch(slots, sk)",
         // Looks without leaving an entry.
         replace: "if TOUCHED.get(0).is_some_and(|touched| touched.get_ptr(&sk.address()).is_none())",
-        red: &["scripted_paths"],
+        red: &["pass_counts"],
     },
     Fault {
         name: "plain-add",
@@ -85,7 +85,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/count.rs",
         find: "core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(",
         replace: "(|counter: *mut u64, one: u64| counter.write_volatile(counter.read_volatile() + one))(",
-        red: &["scripted_paths"],
+        red: &["program_holds_an_atomic_addition"],
     },
 ];
 

@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 pub(crate) struct Lock {
     /// SHA-256 of the object.
     pub(crate) object: String,
+    /// SHA-256 of the empty program that benchmarks compare with.
+    pub(crate) empty: String,
     /// SHA-256 over what the object is built from; see `sources::hash`.
     pub(crate) sources: String,
     pub(crate) tools: Tools,
@@ -85,7 +87,12 @@ mod tests {
 
     #[test]
     fn a_lock_survives_being_written_as_toml() {
-        let lock = Lock { object: sha256(b""), sources: sha256(b"x"), tools: tools() };
+        let lock = Lock {
+            object: sha256(b""),
+            empty: sha256(b"y"),
+            sources: sha256(b"x"),
+            tools: tools(),
+        };
         let text = toml::to_string(&lock).expect("a lock is TOML");
         let read: Lock = toml::from_str(&text).expect("and parses");
         assert_eq!(

@@ -6,8 +6,10 @@
 //! cargo xtask test           every test, with all set-up
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
+//! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
 
+mod bench;
 mod bpf;
 mod debian;
 mod faults;
@@ -42,6 +44,8 @@ enum Command {
     Bpf(bpf::Options),
     /// Run the tests, after any set-up that they need.
     Test(test::Options),
+    /// Measure what counting costs, on this machine and kernel.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let root = workspace();
     let result = match options.command {
         Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
+        Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),
     };

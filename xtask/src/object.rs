@@ -12,8 +12,6 @@ use serde::Deserialize;
 
 use crate::{process, toolchain::Toolchain};
 
-/// The package's binary, which is the object.
-const BINARY: &str = "tcpstate";
 const TARGET: &str = "bpfel-unknown-none";
 
 /// Part of the hash over the sources: another option is another object.
@@ -50,6 +48,9 @@ pub(crate) enum Variant {
     Default,
     /// Without the log lines, to prove that they cost nothing while they are off.
     NoLog,
+    /// Not the kernel half, but a program that does nothing, for benchmarks to subtract.
+    #[value(skip)]
+    Empty,
 }
 
 impl Variant {
@@ -57,12 +58,21 @@ impl Variant {
         match self {
             Self::Default => "default.o",
             Self::NoLog => "no-log.o",
+            Self::Empty => "empty.o",
+        }
+    }
+
+    /// The package's binary, which is the object.
+    fn binary(self) -> &'static str {
+        match self {
+            Self::Default | Self::NoLog => "tcpstate",
+            Self::Empty => "empty",
         }
     }
 
     fn cargo_arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Default => &[],
+            Self::Default | Self::Empty => &[],
             Self::NoLog => &["--no-default-features"],
         }
     }
@@ -83,7 +93,16 @@ pub(crate) fn build_object(
 
     let mut cargo = tools.cargo(
         &source_root,
-        &["build", "--quiet", "--package", "tcpstate-ebpf", "--target", TARGET],
+        &[
+            "build",
+            "--quiet",
+            "--package",
+            "tcpstate-ebpf",
+            "--target",
+            TARGET,
+            "--bin",
+            variant.binary(),
+        ],
     )?;
     cargo
         .args(&OPTIONS[..CARGO_OPTIONS])
@@ -97,7 +116,7 @@ pub(crate) fn build_object(
     }
     process::run(&mut cargo).context("build the BPF object")?;
 
-    let linked = target_dir.join(TARGET).join("bpf").join(BINARY);
+    let linked = target_dir.join(TARGET).join("bpf").join(variant.binary());
     let stripped = target_dir.join(variant.file_name());
     // DWARF goes, .BTF and .BTF.ext stay.
     process::run(process::command(&tools.strip).arg("-g").arg(&linked).arg("-o").arg(&stripped))?;

@@ -29,7 +29,7 @@ pub(crate) struct Binary {
     pub(crate) package: String,
     /// `lib`, `bin` or `test`.
     pub(crate) kind: String,
-    executable: PathBuf,
+    pub(crate) executable: PathBuf,
     /// The package's folder, where cargo too would run it.
     folder: PathBuf,
 }

@@ -12,7 +12,7 @@
 //! A failing step does not keep the others from running. A test that prints `skipped: CAUSE` counts as skipped. The
 //! last line is `N passed, N failed, N skipped`; a step that is no test, like formatting, counts as one.
 
-mod binaries;
+pub(crate) mod binaries;
 mod libtest;
 mod mutation;
 mod report;
