@@ -78,10 +78,12 @@ pub struct CpuSlots {
     pub dropped: u64,
 }
 
-/// What changes while the programs run. One cache line, read once an event.
+/// What changes while the programs run, in one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Control {
+    /// Unused: the kernel places a map's value 8 bytes before the end of a cache line (`struct bpf_array`).
+    pub unused: u64,
     /// [`CONTROL_BUFFER`] and [`CONTROL_GATE`]; written by user space.
     pub word: u32,
     /// Padding, named.
@@ -90,6 +92,10 @@ pub struct Control {
     ///
     /// It saves most events a read of the namespace's inode, which lies beside a reference count that all CPUs write.
     pub own_net: u64,
+    /// Addresses of two `struct proto` (IPv4's and IPv6's, mostly) whose sockets are TCP's; written like `own_net`.
+    ///
+    /// They save most events a read of `sk_protocol`, which lies in a cache line that nothing else needs.
+    pub tcp_protos: [u64; 2],
 }
 
 /// What user space decides before the load. Frozen, so that the verifier knows the values and prunes what they
@@ -97,14 +103,14 @@ pub struct Control {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
-    /// Where the kernel keeps what the programs read.
-    pub offsets: Offsets,
-    /// Inode of the one network namespace to count; 0 counts all.
-    pub netns: u32,
     /// With [`FLAG_DROP`]: ignore every n-th event of a CPU and count it as dropped.
     pub drop_one_in: u32,
     /// [`FLAG_ATOMIC`], [`FLAG_LOG`], [`FLAG_DROP`]: one word, so that the hot path reads one.
     pub flags: u32,
+    /// Inode of the one network namespace to count; 0 counts all.
+    pub netns: u32,
+    /// Where the kernel keeps what the programs read.
+    pub offsets: Offsets,
 }
 
 /// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may be interrupted by
@@ -123,6 +129,8 @@ pub struct Offsets {
     pub sk_protocol: u32,
     /// `struct sock_common`, `skc_state` (8 bits).
     pub skc_state: u32,
+    /// `struct sock_common`, `skc_prot` (pointer to `struct proto`).
+    pub skc_prot: u32,
     /// `struct sock_common`, `skc_net.net` (pointer to `struct net`).
     pub skc_net: u32,
     /// `struct net`, `ns.inum` (32 bits).

@@ -2,11 +2,10 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use aya_ebpf::EbpfContext;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG, Flow,
+        CONTROL_BUFFER, CONTROL_GATE, Counters, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG, Flow,
         STATE_SLOTS, is_birth, transition_slot,
     },
 };
@@ -19,16 +18,13 @@ use crate::{
 
 /// Counts one event of a socket in scope, and shows the socket to the pass if one runs.
 #[inline(always)]
-pub(crate) fn transition<C: EbpfContext>(ctx: &C, sock: Sock, from: usize, to: usize) {
+pub(crate) fn transition(sock: Sock, from: usize, to: usize) {
     // A known value to the verifier, which prunes what is switched off.
     let flags = config!(flags);
-    if flags & FLAG_LOG != 0 {
-        log_transition(ctx, from, to);
-    }
-    let Some(slots) = maps::cpu_slots() else { return };
-    if flags & FLAG_DROP != 0 && is_dropped(slots) {
+    if flags & (FLAG_LOG | FLAG_DROP) != 0 && is_dropped(flags, from, to) {
         return;
     }
+    let Some(slots) = maps::cpu_slots() else { return };
     // One read decides both the buffer and the gate: see `CONTROL_GATE`.
     let control = maps::control();
     // SAFETY: `slots` is this CPU's element, and each index is masked to the array's length.
@@ -80,15 +76,20 @@ pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
-/// Whether a test asked for this event to be ignored.
-#[inline(always)]
-fn is_dropped(slots: *mut CpuSlots) -> bool {
+/// What only tests and debugging ask for: logs the event, and says whether it is to be ignored. Out of line and
+/// behind one test, so that the verifier prunes it without a trace.
+#[inline(never)]
+fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
+    if flags & FLAG_LOG != 0 {
+        log_transition(from, to);
+    }
+    let Some(slots) = maps::cpu_slots() else { return false };
     let one_in = u64::from(config!(drop_one_in));
     // SAFETY: `slots` is this CPU's element.
     unsafe {
         let events = (&raw const (*slots).events).read_volatile() + 1;
         (&raw mut (*slots).events).write_volatile(events);
-        let is_dropped = events.is_multiple_of(one_in);
+        let is_dropped = flags & FLAG_DROP != 0 && events.is_multiple_of(one_in);
         if is_dropped {
             add_one_atomically(&raw mut (*slots).dropped);
         }
@@ -99,10 +100,17 @@ fn is_dropped(slots: *mut CpuSlots) -> bool {
 /// Says what is counted.
 #[inline(always)]
 #[cfg(feature = "log")]
-fn log_transition<C: EbpfContext>(ctx: &C, from: usize, to: usize) {
-    aya_log_ebpf::debug!(ctx, "inet_sock_set_state {} -> {}", from, to);
+fn log_transition(from: usize, to: usize) {
+    /// The macros ask for the program's context and don't use it.
+    struct NoContext;
+    impl aya_ebpf::EbpfContext for NoContext {
+        fn as_ptr(&self) -> *mut core::ffi::c_void {
+            core::ptr::null_mut()
+        }
+    }
+    aya_log_ebpf::debug!(&NoContext, "inet_sock_set_state {} -> {}", from, to);
 }
 
 #[inline(always)]
 #[cfg(not(feature = "log"))]
-fn log_transition<C: EbpfContext>(_ctx: &C, _from: usize, _to: usize) {}
+fn log_transition(_from: usize, _to: usize) {}

@@ -32,8 +32,8 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let to: u64 = ctx.arg(2);
     // SAFETY: the tracepoint's first argument is a `struct sock *`, alive while the program runs.
     let sock = unsafe { Sock::from_ptr(sk) };
-    if sock.is_tcp() && sock.common().is_in_scope() {
-        count::transition(&ctx, sock, from as usize, to as usize);
+    if sock.is_counted() {
+        count::transition(sock, from as usize, to as usize);
     }
     0
 }

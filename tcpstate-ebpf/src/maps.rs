@@ -5,7 +5,7 @@ use aya_ebpf::{
     btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
     macros::btf_map,
 };
-use tcpstate_common::abi::{Config, Control, CpuSlots};
+use tcpstate_common::abi::{Config, Control, CpuSlots, Offsets};
 
 /// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
 ///
@@ -25,20 +25,16 @@ pub(crate) static CPU_SLOTS: PerCpuArray<CpuSlots, 1> = PerCpuArray::new();
 /// What user space decided before the load.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config {
-    offsets: tcpstate_common::abi::Offsets {
-        sk_protocol: 0,
-        skc_state: 0,
-        skc_net: 0,
-        net_inum: 0,
-    },
-    netns: 0,
     drop_one_in: 0,
     flags: 0,
+    netns: 0,
+    offsets: Offsets { sk_protocol: 0, skc_state: 0, skc_prot: 0, skc_net: 0, net_inum: 0 },
 });
 
 /// What changes while the programs run.
 #[unsafe(no_mangle)]
-static mut CONTROL: Control = Control { word: 0, reserved: 0, own_net: 0 };
+static mut CONTROL: Control =
+    Control { unused: 0, word: 0, reserved: 0, own_net: 0, tcp_protos: [0; 2] };
 
 /// The control word as it stands.
 #[inline(always)]
@@ -47,18 +43,35 @@ pub(crate) fn control() -> u32 {
     unsafe { (&raw const CONTROL.word).read_volatile() }
 }
 
-/// Address of the one `struct net` that is counted, or 0 while no program has met it.
+/// Whether sockets of this namespace and protocol are known to be counted.
 #[inline(always)]
-pub(crate) fn own_net() -> u64 {
-    // SAFETY: a 64-bit read of memory that programs write in one piece.
-    unsafe { (&raw const CONTROL.own_net).read_volatile() }
+pub(crate) fn is_known(net: Option<u64>, proto: u64) -> bool {
+    // SAFETY: 64-bit reads of memory that programs write in one piece.
+    let (own_net, [first, second]) = unsafe {
+        let protos = (&raw const CONTROL.tcp_protos).cast::<u64>();
+        let protos = [protos.read_volatile(), protos.add(1).read_volatile()];
+        ((&raw const CONTROL.own_net).read_volatile(), protos)
+    };
+    net.is_none_or(|net| net == own_net) && (proto == first || proto == second)
 }
 
-/// Remembers the `struct net` that is counted. It lives as long as this program does: user space is in it.
+/// Remembers that sockets of this namespace and protocol are counted.
+///
+/// Both outlive this program: user space is in the namespace, and a module's protocol never becomes another one
+/// while sockets of the namespace use it.
 #[inline(always)]
-pub(crate) fn set_own_net(net: u64) {
-    // SAFETY: a 64-bit store; whoever else stores here stores the same.
-    unsafe { (&raw mut CONTROL.own_net).write_volatile(net) };
+pub(crate) fn know(net: Option<u64>, proto: u64) {
+    // SAFETY: 64-bit reads and stores. Who races stores the same, or what will be learnt again.
+    unsafe {
+        if let Some(net) = net {
+            (&raw mut CONTROL.own_net).write_volatile(net);
+        }
+        let protos = (&raw mut CONTROL.tcp_protos).cast::<u64>();
+        let free = if protos.read_volatile() == 0 { protos } else { protos.add(1) };
+        if free.read_volatile() == 0 {
+            free.write_volatile(proto);
+        }
+    }
 }
 
 /// One field of the configuration. A read of the field alone, so that the verifier knows its value.

@@ -30,12 +30,24 @@ impl Sock {
         SockCommon(self.0)
     }
 
+    /// Whether it is a TCP socket of a namespace that is counted.
     #[inline(always)]
-    pub(crate) fn is_tcp(self) -> bool {
+    pub(crate) fn is_counted(self) -> bool {
+        let (net, proto) = (self.common().scope(), self.common().proto());
+        maps::is_known(net, proto) || self.is_counted_by_the_book(net, proto)
+    }
+
+    /// The same without a memory; out of line, to keep the hot path's code short.
+    #[inline(never)]
+    fn is_counted_by_the_book(self, net: Option<u64>, proto: u64) -> bool {
         let offset = config!(offsets.sk_protocol);
         // SAFETY: the constructor's promise, and an offset from BTF.
         let protocol: u16 = unsafe { load(self.0, offset) };
-        protocol == IPPROTO_TCP
+        let is_counted = protocol == IPPROTO_TCP && self.common().is_in_scope();
+        if is_counted {
+            maps::know(net, proto);
+        }
+        is_counted
     }
 }
 
@@ -66,21 +78,32 @@ impl SockCommon {
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
         let scope = config!(netns);
-        if scope == 0 {
-            return true;
+        scope == 0 || {
+            let net_inum = config!(offsets.net_inum);
+            // SAFETY: a socket's namespace outlives it; an offset from BTF.
+            scope == unsafe { load::<u32>(self.net(), net_inum) }
         }
-        let (skc_net, net_inum) = (config!(offsets.skc_net), config!(offsets.net_inum));
+    }
+
+    /// Address of the socket's `struct net`, if only one is counted.
+    #[inline(always)]
+    fn scope(self) -> Option<u64> {
+        (config!(netns) != 0).then(|| self.net() as u64)
+    }
+
+    #[inline(always)]
+    fn net(self) -> *const u8 {
+        let offset = config!(offsets.skc_net);
         // SAFETY: the constructor's promise, and an offset from BTF.
-        let net: *const u8 = unsafe { load(self.0, skc_net) };
-        if net as u64 == maps::own_net() {
-            return true;
-        }
-        // SAFETY: a socket's namespace outlives it; an offset from BTF.
-        let is_own = scope == unsafe { load::<u32>(net, net_inum) };
-        if is_own {
-            maps::set_own_net(net as u64);
-        }
-        is_own
+        unsafe { load(self.0, offset) }
+    }
+
+    /// Address of the socket's `struct proto`.
+    #[inline(always)]
+    fn proto(self) -> u64 {
+        let offset = config!(offsets.skc_prot);
+        // SAFETY: the constructor's promise, and an offset from BTF.
+        unsafe { load::<*const u8>(self.0, offset) as u64 }
     }
 }
 

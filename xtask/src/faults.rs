@@ -83,8 +83,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "plain-add",
         why: "additions of programs that interrupt each other on one CPU get lost",
         file: "tcpstate-ebpf/src/count.rs",
-        find: "core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(",
-        replace: "(|counter: *mut u64, one: u64| counter.write_volatile(counter.read_volatile() + one))(",
+        find: "atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1)",
+        replace: "counter.write_volatile(counter.read_volatile() + 1)",
         red: &["program_holds_an_atomic_addition"],
     },
 ];

@@ -175,6 +175,7 @@ impl Btf {
         Ok(Offsets {
             sk_protocol: self.offset("sock", "sk_protocol", 16)?,
             skc_state: self.offset("sock_common", "skc_state", 8)?,
+            skc_prot: self.offset("sock_common", "skc_prot", 64)?,
             skc_net: self.offset("sock_common", "skc_net.net", 64)?,
             net_inum: self.offset("net", "ns.inum", 32)?,
         })

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{Run, binaries::Binary, libtest::Outcome, report::Report};
 use crate::{
@@ -45,11 +45,11 @@ pub(crate) fn run(
     report: &mut Report,
 ) {
     let faults: Vec<&Fault> = FAULTS.iter().filter(|fault| fault.name.contains(filter)).collect();
-    let Some((copy, skipped)) = report.prepare("faults: their tests on the healthy object", || {
+    let Some((copy, healthy)) = report.prepare("faults: their tests on the healthy object", || {
         let copy = Copy::of(root)?;
         let object = build_object(tools, &copy.sources, Variant::Default, &copy.target)?;
-        let skipped = healthy(binaries, &faults, &object)?;
-        Ok((copy, skipped))
+        let healthy = healthy(binaries, &faults, &object)?;
+        Ok((copy, healthy))
     }) else {
         return;
     };
@@ -57,13 +57,10 @@ pub(crate) fn run(
     let mut rows = Vec::new();
     for fault in faults {
         println!("\n== fault {}: {}", fault.name, fault.why);
-        let causes: Option<Vec<&str>> =
-            fault.red.iter().map(|red| skipped.get(red).map(String::as_str)).collect();
-        let verdict = match causes {
-            Some(causes) => Verdict::Skipped(causes.join("; ")),
-            None => seeded(root, tools, binaries, fault, &copy)
-                .unwrap_or_else(|error| Verdict::Broken(format!("{error:#}"))),
-        };
+        let verdict = unusable(fault, &healthy).unwrap_or_else(|| {
+            seeded(root, tools, binaries, fault, &copy)
+                .unwrap_or_else(|error| Verdict::Broken(format!("{error:#}")))
+        });
         rows.push(Row { fault, verdict });
     }
     table(&rows);
@@ -76,31 +73,51 @@ pub(crate) fn run(
     }
 }
 
-/// All the tests that are to notice some fault must exist, and pass without one. Returns those that were skipped,
-/// with their causes.
+/// What a test says without any fault.
+enum Healthy {
+    Passes,
+    /// With the cause.
+    Skipped(String),
+    /// Its failing on a faulty object would say nothing, or it is not there at all.
+    Useless(String),
+}
+
+/// Runs all the tests that are to notice some fault.
 fn healthy(
     binaries: &[Binary],
     faults: &[&Fault],
     object: &Path,
-) -> Result<BTreeMap<&'static str, String>> {
+) -> Result<BTreeMap<&'static str, Healthy>> {
     let names: BTreeSet<&'static str> =
         faults.iter().flat_map(|fault| fault.red).copied().collect();
-    let mut skipped = BTreeMap::new();
+    let mut healthy = BTreeMap::new();
     for name in names {
         let outcome = run_tests(binaries, &[name], object, false)?;
-        if !outcome.failed.is_empty() {
-            bail!(
-                "`{name}` fails on the healthy object, so its failing on a faulty one would say nothing"
-            );
-        }
-        if outcome.passed == 0 && outcome.skipped.is_empty() {
-            bail!("no test of tcpstate-tests has `{name}` in its name");
-        }
-        if outcome.passed == 0 {
-            skipped.insert(name, outcome.skipped.join("; "));
+        let state = if !outcome.failed.is_empty() {
+            Healthy::Useless(format!("`{name}` fails without the fault"))
+        } else if outcome.passed > 0 {
+            Healthy::Passes
+        } else if outcome.skipped.is_empty() {
+            Healthy::Useless(format!("no test has `{name}` in its name"))
+        } else {
+            Healthy::Skipped(outcome.skipped.join("; "))
+        };
+        healthy.insert(name, state);
+    }
+    Ok(healthy)
+}
+
+/// What to say of a fault without seeding it: some test of it is no judge, or all of them are skipped.
+fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict> {
+    let mut causes = Vec::new();
+    for state in fault.red.iter().filter_map(|red| healthy.get(red)) {
+        match state {
+            Healthy::Useless(why) => return Some(Verdict::Broken(why.clone())),
+            Healthy::Skipped(cause) => causes.push(cause.as_str()),
+            Healthy::Passes => {}
         }
     }
-    Ok(skipped)
+    (causes.len() == fault.red.len()).then(|| Verdict::Skipped(causes.join("; ")))
 }
 
 /// Builds with the fault, and runs its tests.
