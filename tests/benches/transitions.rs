@@ -24,7 +24,7 @@ const TRACEPOINT: &str = "inet_sock_set_state";
 /// Odd, so that there is a median among them.
 const TURNS: usize = 9;
 /// Of a turn; six transitions each.
-const CONNECTIONS: u64 = 10_000;
+const CONNECTIONS: u64 = 20_000;
 const IDLE_SOCKETS: [usize; 2] = [0, 100_000];
 
 fn main() {

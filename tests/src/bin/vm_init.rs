@@ -1,0 +1,188 @@
+//! The first process of a guest: `cargo xtask vm` boots it on other kernels to run the integration tests there.
+//!
+//! It takes over a machine in which nothing is mounted, loads what the plan says, runs the plan's programs one after
+//! another, and ends the emulator with a status that says whether all of them ended well. What it has to say and what
+//! the programs print goes to the second serial port; the first is the kernel's, so that no line is cut in two.
+//!
+//! The plan, and how the lines below are read, is in `xtask/src/vm/`:
+//!
+//! ```text
+//! tcpstate-vm: note TEXT             something is missing; the tests will tell whether it matters
+//! tcpstate-vm: ready RELEASE UPTIME  everything is set up
+//! tcpstate-vm: run NAME
+//! tcpstate-vm: end NAME: STATUS
+//! tcpstate-vm: verdict pass|fail
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::fd::AsRawFd as _,
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sys::{
+        resource::{RLIM_INFINITY, Resource, setrlimit},
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::{Pid, dup2_stderr, dup2_stdout},
+};
+
+const CONSOLE: &str = "/dev/ttyS1";
+/// The port of QEMU's isa-debug-exit. It ends with `(value << 1) | 1`, so never with 0 or its own error, 1.
+const EXIT_PORT: u16 = 0xf4;
+const PASSED: u32 = 0x10;
+const FAILED: u32 = 0x11;
+
+/// What is mounted, and where. Nothing on `/tmp`, which is in memory as it is: the tree may lie in there.
+const MOUNTS: &[(&str, &str)] = &[
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("tmpfs", "/run"),
+    ("devpts", "/dev/pts"),
+    ("tmpfs", "/dev/shm"),
+    ("tracefs", "/sys/kernel/tracing"),
+    ("debugfs", "/sys/kernel/debug"),
+    ("bpf", "/sys/fs/bpf"),
+    ("cgroup2", "/sys/fs/cgroup"),
+];
+
+fn main() {
+    // What fails before there is a console goes to /dev/console, which the kernel has opened for us.
+    note("mount /dev", mount_at("devtmpfs", "/dev"));
+    note("open the console", take_console());
+    for (kind, path) in MOUNTS {
+        note(&format!("mount {path}"), mount_at(kind, path));
+    }
+    // IFF_LOOPBACK and IFF_UP; the kernel keeps the flags that are its own business.
+    note("set lo up", fs::write("/sys/class/net/lo/flags", "0x9"));
+    // Before 5.11, maps and programs count as locked memory.
+    note(
+        "lift the limit on locked memory",
+        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).map_err(io::Error::from),
+    );
+    let has_passed = fs::read_to_string("/plan").map(|plan| follow(&plan));
+    note("read the plan", has_passed.as_ref().map(drop).map_err(|error| error.kind().into()));
+    end(has_passed.unwrap_or(false));
+}
+
+/// Does what the plan says; says whether all programs ended well, and that there was one.
+fn follow(plan: &str) -> bool {
+    let steps: Vec<Vec<&str>> = plan.lines().map(|line| line.split('\t').collect()).collect();
+    let mut variables = Vec::new();
+    let mut programs = Vec::new();
+    for step in &steps {
+        match step.as_slice() {
+            ["module", path] => note(&format!("load {path}"), load_module(path)),
+            ["set", name, value] => variables.push((*name, *value)),
+            ["run", name, folder, path, arguments @ ..] => {
+                programs.push((*name, *folder, *path, arguments));
+            }
+            _ => note(&step.join(" "), Err(io::Error::other("no step of a plan"))),
+        }
+    }
+    say(&format!(
+        "ready {} {}",
+        first_word("/proc/sys/kernel/osrelease"),
+        first_word("/proc/uptime")
+    ));
+
+    let mut has_passed = !programs.is_empty();
+    for (name, folder, path, arguments) in programs {
+        say(&format!("run {name}"));
+        let mut command = Command::new(path);
+        command.args(arguments).current_dir(folder).envs(variables.iter().copied());
+        let status = command.stdin(Stdio::null()).status();
+        clear();
+        has_passed &= status.as_ref().is_ok_and(ExitStatus::success);
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        // A program that died may have left half a line.
+        println!();
+        say(&format!("end {name}: {status}"));
+    }
+    has_passed
+}
+
+fn mount_at(kind: &str, path: &str) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    Ok(mount(Some(kind), path, Some(kind), MsFlags::empty(), None::<&str>)?)
+}
+
+/// Makes the second serial port our stdout and stderr, and that of all programs.
+fn take_console() -> io::Result<()> {
+    let console = File::options().write(true).open(CONSOLE)?;
+    dup2_stdout(&console)?;
+    dup2_stderr(&console)?;
+    Ok(())
+}
+
+fn load_module(path: &str) -> io::Result<()> {
+    let module = File::open(path)?;
+    // SAFETY: the kernel reads from the descriptor, which is open, and from a string, which ends with a zero.
+    let result =
+        unsafe { libc::syscall(libc::SYS_finit_module, module.as_raw_fd(), c"".as_ptr(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Ends what a program has left behind: the next one is to find the machine as it was.
+fn clear() {
+    // Everybody but us.
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    // All of them are our children now; no child is left when this fails.
+    while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
+}
+
+fn first_word(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_ascii_whitespace().next().unwrap_or("?").to_owned()
+}
+
+fn note(what: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        say(&format!("note {what}: {error}"));
+    }
+}
+
+fn say(text: &str) {
+    println!("tcpstate-vm: {text}");
+}
+
+/// Says the verdict, and ends the machine with it.
+fn end(has_passed: bool) -> ! {
+    say(if has_passed { "verdict pass" } else { "verdict fail" });
+    let _ = io::stdout().flush();
+    // SAFETY: waits until the port has sent everything; takes no memory.
+    unsafe { libc::tcdrain(libc::STDOUT_FILENO) };
+    note("end the emulator", exit(if has_passed { PASSED } else { FAILED }));
+    // Without it, the host ends us: the first process may not.
+    loop {
+        thread::sleep(Duration::from_secs(60));
+    }
+}
+
+/// Ends the emulator with this status. There is no `/dev/port` in kernels for the cloud.
+#[cfg(target_arch = "x86_64")]
+fn exit(status: u32) -> io::Result<()> {
+    // SAFETY: asks for the right to use four ports; takes no memory.
+    if unsafe { libc::ioperm(EXIT_PORT.into(), 4, 1) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: we may use the port, and the device behind it touches no memory and no register.
+    unsafe {
+        std::arch::asm!("out dx, eax", in("dx") EXIT_PORT, in("eax") status, options(nomem, nostack));
+    }
+    // Its threads take a moment to end.
+    thread::sleep(Duration::from_secs(2));
+    Err(io::Error::other("it has no isa-debug-exit"))
+}
+
+/// Guests are x86 machines; elsewhere this only has to compile.
+#[cfg(not(target_arch = "x86_64"))]
+fn exit(_status: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

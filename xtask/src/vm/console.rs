@@ -1,0 +1,206 @@
+//! Reads a guest's two serial ports, as they are written.
+//!
+//! The kernel has the first to itself. The second belongs to the guest's first process, whose lines begin with
+//! `tcpstate-vm: `, and to the test programs that it runs, whose lines are theirs. See `tests/src/bin/vm_init.rs`.
+
+use super::verdict::{Signs, is_fatal};
+use crate::test::libtest::{Outcome, Parser};
+
+const MARK: &str = "tcpstate-vm: ";
+
+/// Which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    Kernel,
+    Programs,
+}
+
+/// Cuts what arrives into lines.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes a piece; returns the lines that it completes.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
+        self.partial.extend_from_slice(piece);
+        let Some(end) = self.partial.iter().rposition(|&byte| byte == b'\n') else {
+            return Vec::new();
+        };
+        let rest = self.partial.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.partial, rest);
+        let text = String::from_utf8_lossy(&whole);
+        // The terminal in between adds carriage returns.
+        text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
+    }
+
+    /// What is left when nothing will follow.
+    pub(crate) fn finish(self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// What a guest has said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Console {
+    pub(crate) signs: Signs,
+    outcome: Outcome,
+    /// The program that runs, and what it has printed.
+    running: Option<(String, Parser)>,
+}
+
+impl Console {
+    /// Takes a line; returns what to show of it.
+    pub(crate) fn line(&mut self, port: Port, line: &str) -> Vec<String> {
+        match port {
+            Port::Kernel => {
+                if self.signs.fatal.is_none() && is_fatal(line) {
+                    // Without the time since the start.
+                    let text = line.split_once("] ").map_or(line, |(_, text)| text);
+                    self.signs.fatal = Some(text.to_owned());
+                    return vec![line.to_owned()];
+                }
+                Vec::new()
+            }
+            Port::Programs => match line.strip_prefix(MARK) {
+                Some(message) => self.message(message),
+                None => self.printed(&format!("{line}\n")),
+            },
+        }
+    }
+
+    /// Takes the last line of the programs' port, which has no end.
+    pub(crate) fn partial(&mut self, text: &str) {
+        self.printed(text);
+    }
+
+    fn printed(&mut self, text: &str) -> Vec<String> {
+        self.running.as_mut().map_or_else(Vec::new, |(_, parser)| parser.feed(text.as_bytes()))
+    }
+
+    fn message(&mut self, message: &str) -> Vec<String> {
+        let (word, rest) = message.split_once(' ').unwrap_or((message, ""));
+        match word {
+            "ready" => self.signs.is_ready = true,
+            "run" => self.running = Some((rest.to_owned(), Parser::default())),
+            "end" => {
+                let status = rest.split_once(": ").map_or(rest, |(_, status)| status);
+                self.end((status != "exit status: 0").then_some(status));
+            }
+            "verdict" => self.signs.said = Some(rest == "pass"),
+            _ => return vec![message.to_owned()],
+        }
+        Vec::new()
+    }
+
+    fn end(&mut self, problem: Option<&str>) {
+        if let Some((program, parser)) = self.running.take() {
+            let mut outcome = parser.finish(problem);
+            for name in outcome.failed.iter_mut().chain(&mut outcome.skipped) {
+                *name = format!("{program}: {name}");
+            }
+            self.outcome.merge(outcome);
+        }
+    }
+
+    /// What came of the tests; `problem` says why the guest ended, if it did not end by itself.
+    pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
+        let was_running = self.running.is_some();
+        self.end(problem);
+        if let Some(problem) = problem
+            && !was_running
+        {
+            self.outcome.failed.push(format!("the guest ({problem})"));
+        }
+        self.outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn console(lines: &[&str]) -> Console {
+        let mut console = Console::default();
+        for line in lines {
+            console.line(Port::Programs, line);
+        }
+        console
+    }
+
+    const PASSED: &[&str] = &[
+        "tcpstate-vm: ready 6.1.0-56-cloud-amd64 2.31",
+        "tcpstate-vm: run gauges",
+        "running 2 tests",
+        "test a ... ok",
+        "test b ... ok",
+        "",
+        "successes:",
+        "",
+        "---- b stdout ----",
+        "skipped: no fentry here",
+        "",
+        "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+        "",
+        "tcpstate-vm: end gauges: exit status: 0",
+        "tcpstate-vm: verdict pass",
+    ];
+
+    #[test]
+    fn a_guest_that_ends_well_is_counted() {
+        let console = console(PASSED);
+        assert!(console.signs.is_ready);
+        assert_eq!(console.signs.said, Some(true));
+        let outcome = console.finish(None);
+        assert_eq!(outcome.passed, 1);
+        assert_eq!(outcome.skipped, ["gauges: b: no fentry here"]);
+        assert!(outcome.failed.is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_killed_fails_the_test_that_ran() {
+        let outcome = console(&[
+            "tcpstate-vm: run load",
+            "running 2 tests",
+            "test a ... ok",
+            "test b ... ",
+            "tcpstate-vm: end load: signal: 11 (SIGSEGV)",
+        ])
+        .finish(None);
+        assert_eq!(outcome.passed, 1);
+        assert_eq!(outcome.failed, ["load: b (signal: 11 (SIGSEGV))"]);
+    }
+
+    #[test]
+    fn a_guest_that_dies_fails_the_test_that_ran() {
+        let mut dying =
+            console(&[&PASSED[..5], &["tcpstate-vm: run load", "running 1 test"]].concat());
+        dying.partial("test hang ... ");
+        assert_eq!(
+            dying.finish(Some("timeout")).failed.last().expect("one"),
+            "load: hang (timeout)"
+        );
+        let before = console(&[]).finish(Some("no verdict"));
+        assert_eq!(before.failed, ["the guest (no verdict)"]);
+    }
+
+    #[test]
+    fn only_the_kernel_can_say_that_it_broke() {
+        let mut console = Console::default();
+        console.line(Port::Programs, "Kernel panic - not syncing");
+        assert_eq!(console.signs.fatal, None);
+        console.line(Port::Kernel, "[    4.741438] Kernel panic - not syncing");
+        console.line(Port::Kernel, "[    4.741459] Oops: 0");
+        assert_eq!(console.signs.fatal.as_deref(), Some("Kernel panic - not syncing"));
+    }
+
+    #[test]
+    fn pieces_become_lines() {
+        let mut lines = Lines::default();
+        assert!(lines.feed(b"te").is_empty());
+        assert_eq!(lines.feed(b"st a\r\ntest b\r\nte"), ["test a", "test b"]);
+        assert_eq!(lines.finish().as_deref(), Some("te"));
+    }
+}

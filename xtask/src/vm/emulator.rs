@@ -1,0 +1,54 @@
+//! QEMU, installed if it is missing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::apt::Apt;
+use crate::{debian, privilege::Privilege, process};
+
+const PROGRAM: &str = "qemu-system-x86_64";
+const PACKAGE: &str = "qemu-system-x86";
+/// Where a module of the kernel is packed, this unpacks it.
+const XZ: &str = "xz-utils";
+
+/// Where QEMU lies, after its installation if need be.
+pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
+    if process::find_in_path("xz").is_none() {
+        debian::install(&[XZ])?;
+    }
+    if process::find_in_path(PROGRAM).is_none()
+        && let Err(error) = debian::install(&[PACKAGE])
+    {
+        // The suite's own QEMU goes with no other package of QEMU's that is from the backports.
+        install_backport(cache).map_err(|second| error.context(format!("{second:#}")))?;
+    }
+    process::find_in_path(PROGRAM).with_context(|| format!("no {PROGRAM} in PATH"))
+}
+
+fn install_backport(cache: &Path) -> Result<()> {
+    if Privilege::current() != Privilege::Root {
+        bail!("no root to install {PACKAGE}");
+    }
+    let suite = codename().context("no VERSION_CODENAME in /etc/os-release")?;
+    let backports = format!("{suite}-backports");
+    println!("the {PACKAGE} of {suite} does not go with what is installed; trying {backports}");
+    let apt = Apt::of_system(&cache.join("apt-emulator"), &[&suite, &backports])?;
+    apt.update()?;
+    let mut command = apt.command("apt-get");
+    command
+        .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
+        .args(["install", "--yes", "--no-install-recommends", "--no-remove", "--no-upgrade"])
+        .args(["--target-release", &backports, PACKAGE])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    process::read(&mut command).map(drop)
+}
+
+fn codename() -> Option<String> {
+    let release = fs::read_to_string("/etc/os-release").ok()?;
+    let value = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    Some(value.trim_matches('"').to_owned())
+}

@@ -1,0 +1,178 @@
+//! Boots a kernel in QEMU, and watches it until it ends.
+
+use std::{
+    fs::File,
+    io::{Read, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    console::{Console, Lines, Port},
+    verdict::{Signs, Verdict, judge},
+};
+use crate::{process, test::libtest::Outcome};
+
+/// What a kernel that breaks may still have to say.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Hardware that can be trusted is ready long before; hardware under another hypervisor may never be.
+const KVM_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Accelerator {
+    /// QEMU itself: slow, and works everywhere.
+    Tcg,
+    /// The hardware. Many virtual machines promise it, and cannot.
+    Kvm,
+}
+
+/// The machine that guests run on.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) qemu: PathBuf,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) cpus: u32,
+    /// In MiB.
+    pub(crate) memory: u32,
+    /// Further words for the kernel's command line.
+    pub(crate) append: Vec<String>,
+    pub(crate) timeout: Duration,
+}
+
+/// What came of a guest.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) verdict: Verdict,
+    pub(crate) signs: Signs,
+    pub(crate) outcome: Outcome,
+    pub(crate) duration: Duration,
+}
+
+impl Machine {
+    /// Runs a guest to its end. What it says goes to the file `log` whole, and in excerpts to `show`.
+    pub(crate) fn boot(
+        &self,
+        kernel: &Path,
+        initramfs: &Path,
+        log: &Path,
+        show: &dyn Fn(&str),
+    ) -> Result<Ending> {
+        let mut command = self.command(kernel, initramfs);
+        let mut file = File::create(log).with_context(|| format!("create {}", log.display()))?;
+        writeln!(file, "{}", process::describe(&command))?;
+
+        let start = Instant::now();
+        let (mut child, messages) = spawn(&mut command)?;
+        let mut console = Console::default();
+        let mut kernel_lines = Lines::default();
+        let mut program_lines = Lines::default();
+        let mut deadline = start + self.timeout;
+        let mut last_words = None;
+        loop {
+            let is_booting = self.accelerator == Accelerator::Kvm && !console.signs.is_ready;
+            let until = if is_booting { deadline.min(start + KVM_PATIENCE) } else { deadline };
+            let left = until.saturating_duration_since(Instant::now());
+            // A guest that never falls silent always has a message for us.
+            let message = if left.is_zero() {
+                Err(RecvTimeoutError::Timeout)
+            } else {
+                messages.recv_timeout(left)
+            };
+            match message {
+                Ok((port, piece)) => {
+                    let lines = match port {
+                        Port::Kernel => &mut kernel_lines,
+                        Port::Programs => &mut program_lines,
+                    };
+                    for line in lines.feed(&piece) {
+                        writeln!(file, "{line}")?;
+                        console.line(port, &line).iter().for_each(|line| show(line));
+                    }
+                    if console.signs.fatal.is_some() && last_words.is_none() {
+                        deadline = deadline.min(Instant::now() + LAST_WORDS);
+                        last_words = Some(deadline);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    if last_words.is_none() {
+                        console.signs.timeout = Some(start.elapsed().as_secs());
+                    }
+                    let _ = child.kill();
+                    break;
+                }
+            }
+        }
+        let status = child.wait().context("wait for QEMU")?;
+        let duration = start.elapsed();
+        console.signs.status = status.code();
+        if let Some(rest) = kernel_lines.finish() {
+            writeln!(file, "{rest}")?;
+            console.line(Port::Kernel, &rest);
+        }
+        if let Some(rest) = program_lines.finish() {
+            writeln!(file, "{rest}")?;
+            console.partial(&rest);
+        }
+        let verdict = judge(&console.signs);
+        writeln!(file, "{verdict} after {:.1} s: {status}", duration.as_secs_f64())?;
+        let signs = console.signs.clone();
+        let outcome = console.finish(verdict.cause());
+        Ok(Ending { verdict, signs, outcome, duration })
+    }
+
+    fn command(&self, kernel: &Path, initramfs: &Path) -> Command {
+        // Under another hypervisor, the host may have a register that it does not let us set.
+        let (accelerator, cpu) = match self.accelerator {
+            Accelerator::Tcg => ("tcg", "max"),
+            Accelerator::Kvm => ("kvm", "host,-arch-capabilities"),
+        };
+        let mut command = process::command(&self.qemu);
+        command
+            .args(["-nodefaults", "-no-user-config", "-no-reboot"])
+            .args(["-display", "none", "-monitor", "none"])
+            .args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu])
+            .args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()])
+            // The kernel's port, where QEMU's own complaints go too; then the programs'.
+            .args(["-serial", "file:/dev/stderr", "-serial", "stdio"])
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initramfs);
+        // A kernel that panics ends QEMU: it restarts at once, and may not.
+        let mut line = vec!["console=ttyS0", "loglevel=5", "panic=-1"];
+        line.extend(self.append.iter().map(String::as_str));
+        command.arg("-append").arg(line.join(" ")).stdin(Stdio::null());
+        command
+    }
+}
+
+type Messages = mpsc::Receiver<(Port, Vec<u8>)>;
+
+fn spawn(command: &mut Command) -> Result<(Child, Messages)> {
+    let (sender, receiver) = mpsc::channel();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        command.spawn().with_context(|| format!("start {}", process::describe(command)))?;
+    forward(Port::Kernel, child.stderr.take().context("stderr is piped")?, sender.clone());
+    forward(Port::Programs, child.stdout.take().context("stdout is piped")?, sender);
+    Ok((child, receiver))
+}
+
+fn forward(port: Port, mut from: impl Read + Send + 'static, to: mpsc::Sender<(Port, Vec<u8>)>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            if to.send((port, buffer[..length].to_vec())).is_err() {
+                break;
+            }
+        }
+    });
+}

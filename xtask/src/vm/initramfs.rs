@@ -1,0 +1,181 @@
+//! The archive that a guest boots from: its first process, modules, tests, and the plan that says what to do.
+//!
+//! There is nothing else in the guest, no shell and no library. The plan is read by `tests/src/bin/vm_init.rs`, one
+//! step a line, its words parted by tabs:
+//!
+//! ```text
+//! module  PATH                 load it
+//! set     NAME VALUE           set a variable for the programs
+//! run     NAME FOLDER PATH ARGUMENT...
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use cpio::newc::{self, Builder, ModeFileType};
+
+use super::{modules::Module, programs::Programs};
+
+/// Where the plan lies in the guest.
+const PLAN: &str = "plan";
+/// Tells tests that they run in here, where everything is slow.
+const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
+
+/// What the guest does, besides starting.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) modules: &'a [Module],
+    pub(crate) programs: &'a Programs,
+    /// Arguments of every program.
+    pub(crate) arguments: &'a [String],
+}
+
+impl Plan<'_> {
+    /// The archive's bytes.
+    pub(crate) fn archive(&self) -> Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        // So that the first process has somewhere to complain before it has mounted /dev.
+        archive.console()?;
+        archive.folder("tmp")?;
+        archive.file("init", 0o755, &read(&self.programs.init)?)?;
+        let mut lines = Vec::new();
+        for Module { name, bytes } in self.modules {
+            let path = format!("modules/{name}.ko");
+            archive.file(&path, 0o644, bytes)?;
+            lines.push(format!("module\t/{path}"));
+        }
+        // Tests look for these where they were compiled.
+        for path in &self.programs.files {
+            archive.file(&path.to_string_lossy(), 0o644, &read(path)?)?;
+        }
+        let folder = self.programs.folder.display();
+        archive.folder(&self.programs.folder.to_string_lossy())?;
+        lines.push(format!("set\tCARGO_MANIFEST_DIR\t{folder}"));
+        lines.push("set\tRUST_BACKTRACE\t1".to_owned());
+        // For tests that would take hours, and for those that measure.
+        lines.push(format!("set\t{EMULATED}\t1"));
+        for (name, path) in &self.programs.tests {
+            let guest = format!("tests/{name}");
+            archive.file(&guest, 0o755, &read(path)?)?;
+            let arguments = self.arguments.iter().map(|argument| format!("\t{argument}"));
+            lines.push(format!("run\t{name}\t{folder}\t/{guest}{}", arguments.collect::<String>()));
+        }
+        archive.file(PLAN, 0o644, (lines.join("\n") + "\n").as_bytes())?;
+        archive.finish()
+    }
+}
+
+/// An archive that is being written.
+#[derive(Default)]
+struct Archive {
+    bytes: Vec<u8>,
+    folders: BTreeSet<PathBuf>,
+    entries: u32,
+}
+
+impl Archive {
+    /// Writes a file, after the folders on the way to it.
+    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+        if let Some(folder) = Path::new(path).parent() {
+            self.folder(&folder.to_string_lossy())?;
+        }
+        let entry = self.entry(path).mode(mode).set_mode_file_type(ModeFileType::Regular);
+        self.write(entry, path, bytes)
+    }
+
+    /// Writes the folder and those that it lies in, unless they are there.
+    fn folder(&mut self, path: &str) -> Result<()> {
+        let path = Path::new(path.trim_start_matches('/'));
+        let ancestors: Vec<&Path> =
+            path.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+        for folder in ancestors.into_iter().rev() {
+            if self.folders.insert(folder.to_owned()) {
+                let name = folder.to_string_lossy();
+                let entry =
+                    self.entry(&name).mode(0o755).set_mode_file_type(ModeFileType::Directory);
+                self.write(entry, &name, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn console(&mut self) -> Result<()> {
+        const PATH: &str = "dev/console";
+        self.folder("dev")?;
+        let entry = self.entry(PATH).mode(0o600).set_mode_file_type(ModeFileType::Char);
+        self.write(entry.rdev_major(5).rdev_minor(1), PATH, &[])
+    }
+
+    fn entry(&mut self, path: &str) -> Builder {
+        self.entries += 1;
+        // Two names with one number would be hard links to the kernel.
+        Builder::new(path.trim_start_matches('/')).ino(self.entries).nlink(1)
+    }
+
+    fn write(&mut self, entry: Builder, path: &str, bytes: &[u8]) -> Result<()> {
+        let size = u32::try_from(bytes.len()).with_context(|| format!("{path} is too large"))?;
+        let mut writer = entry.write(&mut self.bytes, size);
+        writer.write_all(bytes).context("write to memory")?;
+        writer.finish().context("write to memory").map(drop)
+    }
+
+    fn finish(self) -> Result<Vec<u8>> {
+        newc::trailer(self.bytes).context("write to memory")
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _};
+
+    use super::*;
+
+    /// Path, mode and content of each entry.
+    fn entries(archive: Vec<u8>) -> Vec<(String, u32, Vec<u8>)> {
+        let mut entries = Vec::new();
+        let mut rest = Cursor::new(archive);
+        loop {
+            let mut reader = newc::Reader::new(rest).expect("an archive");
+            if reader.entry().is_trailer() {
+                return entries;
+            }
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).expect("the entry is whole");
+            entries.push((reader.entry().name().to_owned(), reader.entry().mode(), bytes));
+            rest = reader.finish().expect("the archive goes on");
+        }
+    }
+
+    #[test]
+    fn folders_come_once_and_before_what_is_in_them() {
+        let mut archive = Archive::default();
+        archive.file("/a/b/one", 0o755, b"12345").expect("memory");
+        archive.file("a/two", 0o644, b"").expect("memory");
+        let expected = [
+            ("a", 0o040_755, ""),
+            ("a/b", 0o040_755, ""),
+            ("a/b/one", 0o100_755, "12345"),
+            ("a/two", 0o100_644, ""),
+        ]
+        .map(|(path, mode, text)| (path.to_owned(), mode, text.as_bytes().to_vec()));
+        assert_eq!(entries(archive.finish().expect("memory")), expected);
+    }
+
+    #[test]
+    fn the_console_is_a_device() {
+        let mut archive = Archive::default();
+        archive.console().expect("memory");
+        let bytes = archive.finish().expect("memory");
+        let last = entries(bytes).pop().expect("an entry");
+        assert_eq!((last.0.as_str(), last.1), ("dev/console", 0o020_600));
+    }
+}

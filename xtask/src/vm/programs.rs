@@ -1,0 +1,111 @@
+//! The programs of a guest, built with nothing to load at run time: there are no libraries in there.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::process;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const PACKAGE: &str = "tcpstate-tests";
+const INIT: &str = "vm-init";
+
+/// Where they lie.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// The first process.
+    pub(crate) init: PathBuf,
+    /// Name and executable of each.
+    pub(crate) tests: BTreeMap<String, PathBuf>,
+    /// The folder that they expect to run in.
+    pub(crate) folder: PathBuf,
+    /// Files of the tree that they read.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Builds them, optimised, for emulation is slow enough.
+pub(crate) fn build(root: &Path) -> Result<Programs> {
+    let mut cargo = process::cargo(root);
+    cargo
+        .args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"])
+        // With the target named, build scripts and macros are spared the flag, which they would not survive.
+        .args(["--release", "--target", TARGET, "--package", PACKAGE, "--tests"])
+        // Of all the ways to set flags, the one that no other way overrides.
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .stderr(Stdio::inherit());
+    let mut programs = named(&process::read(&mut cargo)?)?;
+    programs.files.push(root.join("tcpstate/bpf/tcpstate.bpf.o"));
+    Ok(programs)
+}
+
+/// Takes the programs from cargo's messages.
+fn named(messages: &str) -> Result<Programs> {
+    #[derive(Deserialize)]
+    struct Message {
+        target: Option<Target>,
+        executable: Option<PathBuf>,
+        manifest_path: Option<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+        kind: Vec<String>,
+    }
+
+    let mut init = None;
+    let mut folder = None;
+    let mut tests = BTreeMap::new();
+    for line in messages.lines() {
+        let message: Message =
+            serde_json::from_str(line).with_context(|| format!("message of cargo: {line}"))?;
+        let (Some(target), Some(executable)) = (message.target, message.executable) else {
+            continue;
+        };
+        match target.kind.first().map(String::as_str) {
+            Some("test") => {
+                tests.insert(target.name, executable);
+                folder = message.manifest_path;
+            }
+            Some("bin") if target.name == INIT => init = Some(executable),
+            _ => {}
+        }
+    }
+    let init = init.with_context(|| format!("{PACKAGE} has no program {INIT}"))?;
+    let folder = folder.with_context(|| format!("{PACKAGE} has no tests"))?;
+    let folder = folder.parent().context("a manifest lies in a folder")?.to_owned();
+    Ok(Programs { init, tests, folder, files: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_names_the_programs() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/x/Cargo.toml","target":{"name":"x","kind":["lib"]},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"tcpstate_tests","kind":["lib"]},"executable":"/t/unit"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"vm-init","kind":["bin"]},"executable":"/t/vm-init"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"gauges","kind":["test"]},"executable":"/t/gauges-1"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        let programs = named(messages).expect("all are named");
+        assert_eq!(programs.init, Path::new("/t/vm-init"));
+        assert_eq!(programs.folder, Path::new("/w/tests"));
+        assert_eq!(programs.tests, [("gauges".to_owned(), PathBuf::from("/t/gauges-1"))].into());
+    }
+
+    #[test]
+    fn a_missing_first_process_is_an_error() {
+        assert!(named(r#"{"reason":"build-finished","success":true}"#).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! What is printed at the end: a line for each kernel, and where to read on.
+
+use std::{fmt, path::PathBuf};
+
+use super::{guest::Ending, names::Abi, verdict::Verdict};
+use crate::test::libtest::Outcome;
+
+/// A kernel, and what came of its guest.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) abi: Abi,
+    pub(crate) ending: Ending,
+    pub(crate) log: PathBuf,
+    /// The first guest was lost.
+    pub(crate) is_second: bool,
+}
+
+impl Row {
+    /// The counts, with names that tell on which kernel.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        let Ending { mut outcome, verdict, .. } = self.ending;
+        // Whatever the programs printed: the guest itself is not content.
+        if verdict != Verdict::Pass && outcome.failed.is_empty() {
+            outcome.failed.push(format!("the guest ({verdict})"));
+        }
+        for name in outcome.failed.iter_mut().chain(&mut outcome.skipped) {
+            *name = format!("{}: {name}", self.abi.line());
+        }
+        outcome
+    }
+}
+
+/// All rows.
+pub(crate) struct Table<'a>(pub(crate) &'a [Row]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{:<32} {:<8} {:>6} {:>6} {:>7} {:>7}",
+            "kernel", "verdict", "passed", "failed", "skipped", "seconds"
+        )?;
+        for Row { abi, ending, is_second, .. } in self.0 {
+            let Ending { verdict, outcome, duration, .. } = ending;
+            writeln!(
+                f,
+                "{abi:<32} {verdict:<8} {:>6} {:>6} {:>7} {:>7.1}{}",
+                outcome.passed,
+                outcome.failed.len(),
+                outcome.skipped.len(),
+                duration.as_secs_f64(),
+                if *is_second { "  at the second try" } else { "" },
+            )?;
+        }
+        for Row { abi, ending, log, .. } in self.0 {
+            writeln!(f, "\n{}: {}", abi.line(), log.display())?;
+            let Outcome { failed, skipped, .. } = &ending.outcome;
+            failed.iter().try_for_each(|name| writeln!(f, "  failed: {name}"))?;
+            skipped.iter().try_for_each(|name| writeln!(f, "  skipped: {name}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What `--list` shows.
+pub(crate) fn lines(lines: &[(Abi, bool)]) -> String {
+    let row = |(abi, is_here): &(Abi, bool)| {
+        let here = if *is_here { "here" } else { "to be fetched" };
+        format!("{:<6} {abi:<32} {here}\n", abi.line())
+    };
+    lines.iter().map(row).collect()
+}

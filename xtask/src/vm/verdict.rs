@@ -1,0 +1,202 @@
+//! What became of a guest. No I/O in here: signs go in, a verdict comes out.
+//!
+//! Two signs have to agree before a guest has passed or failed: the status that QEMU ended with, which the guest
+//! chooses by writing to the port of `isa-debug-exit`, and the last line that the guest's first process printed.
+//!
+//! Each kind of end was provoked on 5.10, 6.1, 6.12 and 7.3, and looked like this:
+//!
+//! | in the guest                          | QEMU's status | line           | verdict |
+//! |---------------------------------------|---------------|----------------|---------|
+//! | every program ends well               | 33            | `verdict pass` | PASS    |
+//! | a test fails, a program is killed     | 35            | `verdict fail` | FAIL    |
+//! | `echo c > /proc/sysrq-trigger`        | 0             | none           | DIED    |
+//! | a test that never ends                | ended by us   | none           | TIMEOUT |
+
+use std::fmt;
+
+/// What the guest writes is `status >> 1`. Not 0 and 1, for QEMU's own errors end it with 1.
+const PASSED: i32 = 33;
+const FAILED: i32 = 35;
+
+/// The kernel does not come back from these. Nothing but the kernel writes to the console where they are looked for.
+const FATAL: &[&str] = &[
+    "Kernel panic",
+    "Oops: ",
+    "BUG: unable to handle",
+    "kernel BUG at",
+    "general protection fault",
+    "BUG: soft lockup",
+    "hard LOCKUP",
+];
+
+/// QEMU's translator at times runs into a breakpoint that the kernel has just patched in and out again.
+const PATCHING_FLAKE: &str = "Oops: int3";
+
+/// What was seen of a guest that has ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signs {
+    /// Its first process had set everything up, and went on to the tests.
+    pub(crate) is_ready: bool,
+    /// The verdict that its first process printed: did everything pass?
+    pub(crate) said: Option<bool>,
+    /// The first line of the kernel that [`is_fatal`].
+    pub(crate) fatal: Option<String>,
+    /// How QEMU ended; none, if by a signal.
+    pub(crate) status: Option<i32>,
+    /// It had to be ended, after this many seconds.
+    pub(crate) timeout: Option<u64>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Pass,
+    Fail,
+    /// With what is known of the cause.
+    Died(String),
+    Timeout(String),
+}
+
+impl Verdict {
+    /// For people: the cause, if it is not in the tests' own output.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Pass | Self::Fail => None,
+            Self::Died(cause) | Self::Timeout(cause) => Some(cause),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Died(_) => "DIED",
+            Self::Timeout(_) => "TIMEOUT",
+        })
+    }
+}
+
+/// Whether this line of the kernel means that nothing good will follow.
+pub(crate) fn is_fatal(line: &str) -> bool {
+    FATAL.iter().any(|text| line.contains(text))
+}
+
+/// Takes the signs together.
+pub(crate) fn judge(signs: &Signs) -> Verdict {
+    // Before all else: tests that pass on a broken kernel prove nothing.
+    if let Some(line) = &signs.fatal {
+        return Verdict::Died(line.clone());
+    }
+    match (signs.status, signs.said) {
+        (Some(PASSED), Some(true)) => return Verdict::Pass,
+        (Some(FAILED), Some(false)) => return Verdict::Fail,
+        _ => {}
+    }
+    let stage = if signs.is_ready { "with tests running" } else { "before it was ready" };
+    if let Some(seconds) = signs.timeout {
+        return Verdict::Timeout(format!("ended after {seconds} s, {stage}"));
+    }
+    let status =
+        signs.status.map_or_else(|| "a signal".to_owned(), |status| format!("status {status}"));
+    Verdict::Died(match signs.said {
+        Some(said) => {
+            let said = if said { "pass" } else { "fail" };
+            format!("signs disagree: the guest said {said}, QEMU ended with {status}")
+        }
+        None => format!("no verdict, {stage}; QEMU ended with {status}"),
+    })
+}
+
+/// Why the guest deserves another try, if it does: never for what a test found.
+pub(crate) fn retry_cause(signs: &Signs) -> Option<&'static str> {
+    let is_lost = matches!(judge(signs), Verdict::Died(_) | Verdict::Timeout(_));
+    if is_lost && !signs.is_ready {
+        Some("it ended before its tests began")
+    } else if signs.fatal.as_deref().is_some_and(|line| line.contains(PATCHING_FLAKE)) {
+        Some("`Oops: int3` comes from emulated code patching")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(status: i32, said: Option<bool>) -> Signs {
+        Signs { is_ready: true, said, status: Some(status), ..Signs::default() }
+    }
+
+    fn fatal(line: &str, is_ready: bool) -> Signs {
+        Signs { is_ready, fatal: Some(line.to_owned()), ..Signs::default() }
+    }
+
+    fn timeout(is_ready: bool) -> Signs {
+        Signs { is_ready, timeout: Some(240), ..Signs::default() }
+    }
+
+    #[test]
+    fn two_signs_that_agree_make_a_verdict() {
+        assert_eq!(judge(&ended(33, Some(true))), Verdict::Pass);
+        assert_eq!(judge(&ended(35, Some(false))), Verdict::Fail);
+    }
+
+    #[test]
+    fn one_sign_alone_is_a_death() {
+        for signs in [
+            ended(33, None),
+            ended(35, None),
+            ended(33, Some(false)),
+            ended(35, Some(true)),
+            ended(0, Some(true)),
+            ended(1, None),
+            Signs::default(),
+        ] {
+            assert!(matches!(judge(&signs), Verdict::Died(_)), "{signs:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_passes_on_a_kernel_that_broke() {
+        let line = "Oops: 0002 [#1] SMP PTI";
+        let signs = Signs { fatal: Some(line.to_owned()), ..ended(33, Some(true)) };
+        assert_eq!(judge(&signs), Verdict::Died(line.to_owned()));
+    }
+
+    #[test]
+    fn a_guest_that_we_ended_timed_out() {
+        assert!(matches!(judge(&timeout(true)), Verdict::Timeout(_)));
+        // It said its verdict, but did not get out.
+        let signs = Signs { said: Some(true), ..timeout(true) };
+        assert!(matches!(judge(&signs), Verdict::Timeout(_)));
+    }
+
+    #[test]
+    fn only_what_is_not_the_tests_doing_is_tried_again() {
+        let again = [timeout(false), Signs::default(), fatal("Kernel panic - not syncing", false)];
+        assert!(again.iter().all(|signs| retry_cause(signs).is_some()));
+        assert!(retry_cause(&fatal("Oops: int3: 0000 [#1] SMP NOPTI", true)).is_some());
+        let never = [
+            ended(33, Some(true)),
+            ended(35, Some(false)),
+            ended(0, None),
+            timeout(true),
+            fatal("Kernel panic - not syncing: sysrq triggered crash", true),
+        ];
+        assert!(never.iter().all(|signs| retry_cause(signs).is_none()));
+    }
+
+    #[test]
+    fn kernels_say_when_they_break() {
+        for line in [
+            "[    4.1] Kernel panic - not syncing: sysrq triggered crash",
+            "[    4.1] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [swapper/0:1]",
+            "[    4.1] BUG: unable to handle page fault for address: ffffffffff",
+        ] {
+            assert!(is_fatal(line), "{line}");
+        }
+        assert!(!is_fatal("[    0.2] Spectre V2 : Mitigation: Retpolines"));
+    }
+}
