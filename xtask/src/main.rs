@@ -6,6 +6,7 @@
 //! cargo xtask test           every test, with all set-up
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
+//! cargo xtask vm             the integration tests on other kernels, in virtual machines
 //! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
 
@@ -21,6 +22,7 @@ mod process;
 mod sources;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::{
     env,
@@ -44,6 +46,8 @@ enum Command {
     Bpf(bpf::Options),
     /// Run the tests, after any set-up that they need.
     Test(test::Options),
+    /// Run the integration tests on other kernels, in virtual machines.
+    Vm(vm::Options),
     /// Measure what counting costs, on this machine and kernel.
     Bench(bench::Options),
 }
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),
+        Command::Vm(options) => vm::run(&root, &options).map(|outcome| outcome.failed.is_empty()),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

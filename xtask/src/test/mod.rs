@@ -13,7 +13,7 @@
 //! last line is `N passed, N failed, N skipped`; a step that is no test, like formatting, counts as one.
 
 pub(crate) mod binaries;
-mod libtest;
+pub(crate) mod libtest;
 mod mutation;
 mod report;
 
