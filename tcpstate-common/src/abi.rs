@@ -20,6 +20,19 @@ pub const CONTROL_BUFFER: u32 = 1;
 /// a pass or the time of the pass, in both respects.
 pub const CONTROL_GATE: u32 = 2;
 
+/// Bit of [`Control::word`] that says that timers tell of time-wait sockets; then a transition ends what
+/// [`CpuSlots::last_cancel`] remembers.
+pub const CONTROL_TIME_WAIT_TIMERS: u32 = 4;
+
+/// Bit of [`Control::word`] that says that timers tell of request sockets.
+pub const CONTROL_SYN_RECV_TIMERS: u32 = 32;
+
+/// Bit of [`Control::word`] that says that time-wait sockets are counted, so that a pass visits them too.
+pub const CONTROL_TIME_WAIT: u32 = 8;
+
+/// Bit of [`Control::word`] that says that request sockets are counted, so that a pass visits them too.
+pub const CONTROL_SYN_RECV: u32 = 16;
+
 /// The slot of a transition in [`Counters::transitions`]; state numbers beyond the slots wrap.
 #[must_use]
 pub const fn transition_slot(from: usize, to: usize) -> usize {
@@ -58,15 +71,76 @@ pub struct Counters {
     pub transitions: [u64; TRANSITION_SLOTS],
 }
 
+/// What one CPU counted of mini sockets while its buffer was the active one: time-wait sockets by their substate,
+/// request sockets in `SYN_RECV`. Apart from the full sockets' [`Counters`], which are written without atomic
+/// additions by a program that the ones that write these may interrupt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MiniCounters {
+    /// By the state's kernel number.
+    pub states: [Flow; STATE_SLOTS],
+    /// Time-wait sockets that went from FIN_WAIT2 to TIME_WAIT; in `left` of the one and `entered` of the other.
+    pub moved: u64,
+    /// Time-wait sockets that ended, by [`Cause`]; those of which no hook knows the cause are in none.
+    pub exits: [u64; EXIT_SLOTS],
+}
+
+/// Slots of [`MiniCounters::exits`].
+pub const EXIT_SLOTS: usize = 4;
+
+/// Why a time-wait socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Cause {
+    /// Nothing said; `inet_twsk_purge`, when the namespace goes.
+    Unknown = 0,
+    /// `tw_timer_handler`: its time was over.
+    Expired = 1,
+    /// `tcp_twsk_unique`, or a SYN: a new connection took its place.
+    Reused = 2,
+    /// A RST, data after the close, or `tcp_abort`.
+    Killed = 3,
+}
+
+/// The time-wait socket about which a hook on this CPU last learnt something, and what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExitLabel {
+    /// Address.
+    pub tw: u64,
+    /// A [`Cause`].
+    pub cause: u64,
+}
+
+/// The last event that this CPU saw, if it was the end of a time-wait socket's timer; else zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LastCancel {
+    /// Address of the `struct timer_list`.
+    pub timer: u64,
+    /// The control word under which it was counted.
+    pub control: u64,
+}
+
 /// One CPU's memory: the two buffers, and what passes found.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CpuSlots {
     /// The active buffer is the one that the control word names; the other one stands still.
     pub buffers: [Counters; 2],
-    /// Sockets first touched during a pass, by the state they were in at its moment zero.
+    /// The same for mini sockets.
+    pub minis: [MiniCounters; 2],
+    /// What timers tell time-wait sockets' births from re-arms by.
+    pub last_cancel: LastCancel,
+    /// What functions tell the causes of exits by.
+    pub exit_label: ExitLabel,
+    /// Full sockets first touched during a pass, by the state they were in at its moment zero.
     pub base: [u64; STATE_SLOTS],
-    /// Full sockets that the iterator visited, whether it was the first touch or not.
+    /// The same for mini sockets.
+    pub base_minis: [u64; STATE_SLOTS],
+    /// Time-wait sockets in FIN_WAIT2 for which the map of those had no room, so that nobody will see them move.
+    pub unrecorded: u64,
+    /// Sockets that the iterator visited, whether it was the first touch or not.
     pub visited: u64,
     /// First touches that found the pass map full.
     pub map_full: u64,
@@ -103,14 +177,26 @@ pub struct Control {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
+    /// Address of `tw_timer_handler`; 0 if unknown.
+    pub tw_timer_handler: u64,
+    /// Address of `reqsk_timer_handler`; 0 if unknown.
+    pub reqsk_timer_handler: u64,
     /// With [`FLAG_DROP`]: ignore every n-th event of a CPU and count it as dropped.
     pub drop_one_in: u32,
     /// [`FLAG_ATOMIC`], [`FLAG_LOG`], [`FLAG_DROP`]: one word, so that the hot path reads one.
     pub flags: u32,
     /// Inode of the one network namespace to count; 0 counts all.
     pub netns: u32,
+    /// `TCP_TW_RST`, what `tcp_timewait_state_process` returns for a time-wait socket that is to be killed.
+    pub tcp_tw_rst: u32,
+    /// `TCP_TW_SYN`: for one that a new connection replaces.
+    pub tcp_tw_syn: u32,
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
+    /// The same, for mini sockets.
+    pub minis: MiniOffsets,
+    /// Where the classic tracepoint's record keeps its fields.
+    pub record: RecordOffsets,
 }
 
 /// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may be interrupted by
@@ -135,6 +221,38 @@ pub struct Offsets {
     pub skc_net: u32,
     /// `struct net`, `ns.inum` (32 bits).
     pub net_inum: u32,
+}
+
+/// Byte offsets of mini sockets' fields, from the running kernel's BTF; a provider whose fields are missing is not loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MiniOffsets {
+    /// `struct inet_timewait_sock`, `tw_substate` (8 bits).
+    pub tw_substate: u32,
+    /// `struct inet_timewait_sock`, `tw_timer`.
+    pub tw_timer: u32,
+    /// `struct sock_common`, `skc_refcnt` (32 bits).
+    pub skc_refcnt: u32,
+    /// `struct timer_list`, `function` (pointer).
+    pub timer_function: u32,
+    /// `struct request_sock`, `rsk_timer`.
+    pub rsk_timer: u32,
+    /// `struct request_sock`, the byte with `num_timeout`.
+    pub num_timeout: u32,
+    /// The bits of that byte that are `num_timeout`.
+    pub num_timeout_mask: u32,
+}
+
+/// Byte offsets in the record of the classic tracepoint, from its `format` file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordOffsets {
+    /// `skaddr` (pointer).
+    pub skaddr: u32,
+    /// `oldstate` (32 bits).
+    pub oldstate: u32,
+    /// `newstate` (32 bits).
+    pub newstate: u32,
 }
 
 // SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.

@@ -5,20 +5,20 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, Counters, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG, Flow,
-        STATE_SLOTS, is_birth, transition_slot,
+        CONTROL_BUFFER, CONTROL_GATE, CONTROL_TIME_WAIT_TIMERS, Counters, CpuSlots, FLAG_ATOMIC,
+        FLAG_DROP, FLAG_LOG, Flow, STATE_SLOTS, is_birth, transition_slot,
     },
 };
 
 use crate::{
     maps::{self, config},
     pass,
-    sock::Sock,
+    sock::{Access, Sock},
 };
 
 /// Counts one event of a socket in scope, and shows the socket to the pass if one runs.
 #[inline(always)]
-pub(crate) fn transition(sock: Sock, from: usize, to: usize) {
+pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     // A known value to the verifier, which prunes what is switched off.
     let flags = config!(flags);
     if flags & (FLAG_LOG | FLAG_DROP) != 0 && is_dropped(flags, from, to) {
@@ -44,8 +44,18 @@ pub(crate) fn transition(sock: Sock, from: usize, to: usize) {
             }
         }
     }
+    if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
+        tell_others(slots, control, sock.address(), from, to);
+    }
+}
+
+/// What else has to know of an event. Out of line, to keep the hot path's code short.
+#[inline(never)]
+fn tell_others(slots: *mut CpuSlots, control: u32, address: u64, from: usize, to: usize) {
+    // SAFETY: `slots` is this CPU's element.
+    unsafe { (&raw mut (*slots).last_cancel.timer).write_volatile(0) };
     if control & CONTROL_GATE != 0 {
-        pass::event(sock.common(), from, to);
+        pass::event(slots, address, from, to);
     }
 }
 
@@ -74,6 +84,16 @@ unsafe fn add_one(counter: *mut u64, flags: u32) {
 pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
     // SAFETY: the caller's promise. The result goes unused, which makes this the old `lock +=`.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+}
+
+/// Takes back what [`add_one_atomically`] added, maybe to another CPU's counter: sums wrap.
+///
+/// # Safety
+/// `counter` points into a map element.
+#[inline(always)]
+pub(crate) unsafe fn take_one_atomically(counter: *mut u64) {
+    // SAFETY: the caller's promise.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, u64::MAX) };
 }
 
 /// What only tests and debugging ask for: logs the event, and says whether it is to be ignored. Out of line and

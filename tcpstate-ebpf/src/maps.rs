@@ -5,7 +5,7 @@ use aya_ebpf::{
     btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
     macros::btf_map,
 };
-use tcpstate_common::abi::{Config, Control, CpuSlots, Offsets};
+use tcpstate_common::abi::{Config, Control, CpuSlots, MiniOffsets, Offsets, RecordOffsets};
 
 /// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
 ///
@@ -18,17 +18,39 @@ pub(crate) type Touched = HashMap<u64, u32, 1>;
 #[btf_map]
 pub(crate) static TOUCHED: ArrayOfMaps<Touched, 1> = ArrayOfMaps::new();
 
-/// All counts, about 5 KiB for each possible CPU. One element, so that an event makes one lookup.
+/// Time-wait sockets that were in FIN_WAIT2 when last looked at. Who removes an entry saw the socket leave that state,
+/// and nobody else did.
+///
+/// User space makes it as large as there may be time-wait sockets in the namespace, and no larger than 65,536, which
+/// are 5 MiB: they are few, for a minute at most each.
+#[btf_map]
+pub(crate) static FIN_WAIT2: HashMap<u64, u32, 1> = HashMap::new();
+
+/// All counts, about 6 KiB for each possible CPU. One element, so that an event makes one lookup.
 #[btf_map]
 pub(crate) static CPU_SLOTS: PerCpuArray<CpuSlots, 1> = PerCpuArray::new();
 
 /// What user space decided before the load.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config {
+    tw_timer_handler: 0,
+    reqsk_timer_handler: 0,
     drop_one_in: 0,
     flags: 0,
     netns: 0,
+    tcp_tw_rst: 0,
+    tcp_tw_syn: 0,
     offsets: Offsets { sk_protocol: 0, skc_state: 0, skc_prot: 0, skc_net: 0, net_inum: 0 },
+    minis: MiniOffsets {
+        tw_substate: 0,
+        tw_timer: 0,
+        skc_refcnt: 0,
+        timer_function: 0,
+        rsk_timer: 0,
+        num_timeout: 0,
+        num_timeout_mask: 0,
+    },
+    record: RecordOffsets { skaddr: 0, oldstate: 0, newstate: 0 },
 });
 
 /// What changes while the programs run.
@@ -47,12 +69,18 @@ pub(crate) fn control() -> u32 {
 #[inline(always)]
 pub(crate) fn is_known(net: Option<u64>, proto: u64) -> bool {
     // SAFETY: 64-bit reads of memory that programs write in one piece.
-    let (own_net, [first, second]) = unsafe {
+    let [first, second] = unsafe {
         let protos = (&raw const CONTROL.tcp_protos).cast::<u64>();
-        let protos = [protos.read_volatile(), protos.add(1).read_volatile()];
-        ((&raw const CONTROL.own_net).read_volatile(), protos)
+        [protos.read_volatile(), protos.add(1).read_volatile()]
     };
-    net.is_none_or(|net| net == own_net) && (proto == first || proto == second)
+    net.is_none_or(is_own_net) && (proto == first || proto == second)
+}
+
+/// Whether this is known to be the namespace that is counted.
+#[inline(always)]
+pub(crate) fn is_own_net(net: u64) -> bool {
+    // SAFETY: a 64-bit read of memory that programs write in one piece.
+    net == unsafe { (&raw const CONTROL.own_net).read_volatile() }
 }
 
 /// Remembers that sockets of this namespace and protocol are counted.

@@ -5,16 +5,17 @@
 //! event came before. Births add nothing, for they were not there at moment zero. The entry that a touch leaves
 //! in the map stays when the socket closes: its address may serve another socket at once, whose birth was counted.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::{
     State,
-    abi::{CONTROL_GATE, CpuSlots, STATE_SLOTS, is_birth},
+    abi::{CONTROL_GATE, CONTROL_SYN_RECV, CONTROL_TIME_WAIT, CpuSlots, STATE_SLOTS, is_birth},
 };
 
 use crate::{
     count::add_one_atomically,
     maps::{self, TOUCHED},
-    sock::SockCommon,
+    minis,
+    sock::{Probed, Sock, Typed},
 };
 
 /// `EEXIST`, which is the common case: the socket was touched before.
@@ -22,8 +23,19 @@ const EEXIST: i32 = 17;
 /// `E2BIG`: the map holds as many entries as it was made for.
 const E2BIG: i32 = 7;
 
+/// Who touched a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum By {
+    /// An event.
+    Event = 0,
+    /// The iterator, and no event since.
+    Visit = 1,
+}
+
 /// What a touch found.
-enum Touch {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
     /// Nobody touched this socket since moment zero.
     First,
     /// Somebody did.
@@ -32,44 +44,51 @@ enum Touch {
     Unknown,
 }
 
-/// An event of a socket while the gate is open. Passes are rare: out of line, to keep the hot path's code short.
-#[inline(never)]
-pub(crate) fn event(sk: SockCommon, from: usize, to: usize) {
-    let Some(slots) = maps::cpu_slots() else { return };
-    if let Touch::First = touch(slots, sk)
-        && !is_birth(from, to)
-    {
-        add_to_base(slots, from);
+/// An event of a full socket while the gate is open.
+#[inline(always)]
+pub(crate) fn event(slots: *mut CpuSlots, address: u64, from: usize, to: usize) {
+    if touch(slots, address, By::Event) == Touch::First && !is_birth(from, to) {
+        // SAFETY: `slots` is this CPU's element.
+        unsafe { add_to_base(&raw mut (*slots).base, from) };
     }
 }
 
-/// The iterator's visit of a socket. The kernel holds the socket's lock (since 5.15), so that no event comes in
+/// The iterator's visit of a socket. The kernel holds a full socket's lock (since 5.15), so that no event comes in
 /// between the read of the state and the touch.
 #[inline(always)]
-pub(crate) fn visit(sk: SockCommon) {
-    if maps::control() & CONTROL_GATE == 0 || !sk.is_in_scope() {
-        return;
-    }
-    // Before the touch: an event between the two then finds itself first, and adds the older state.
-    let state = sk.state();
-    if state == State::TimeWait as usize || state == State::NewSynRecv as usize {
+pub(crate) fn visit(sock: Sock<Typed>) {
+    let control = maps::control();
+    if control & CONTROL_GATE == 0 || !sock.is_in_scope() {
         return;
     }
     let Some(slots) = maps::cpu_slots() else { return };
+    // Before the touch: an event between the two then finds itself first, and adds the older state.
+    let state = sock.state();
+    if state == State::TimeWait as usize {
+        if control & CONTROL_TIME_WAIT != 0 {
+            // SAFETY: the state says that it is one, and the iterator holds a reference to it.
+            minis::visit_time_wait(slots, control, unsafe {
+                Sock::<Probed>::from_ptr(sock.address() as *const u8)
+            });
+        }
+    } else if state == State::NewSynRecv as usize {
+        if control & CONTROL_SYN_RECV != 0 {
+            minis::visit_request(slots, sock.address());
+        }
+    } else if touch(slots, sock.address(), By::Visit) != Touch::Again {
+        // If nobody can tell, most likely nothing was there before; the failed touch is counted either way.
+        // SAFETY: `slots` is this CPU's element.
+        unsafe { add_to_base(&raw mut (*slots).base, state) };
+    }
     // SAFETY: `slots` is this CPU's element.
     unsafe { add_one_atomically(&raw mut (*slots).visited) };
-    match touch(slots, sk) {
-        Touch::First => add_to_base(slots, state),
-        Touch::Again => {}
-        // A visit comes once, so most likely nothing was there before; the failed touch is counted either way.
-        Touch::Unknown => add_to_base(slots, state),
-    }
 }
 
+/// Leaves a mark in the pass's map, and says whether there was one.
 #[inline(always)]
-fn touch(slots: *mut CpuSlots, sk: SockCommon) -> Touch {
+pub(crate) fn touch(slots: *mut CpuSlots, address: u64, by: By) -> Touch {
     let Some(touched) = TOUCHED.get(0) else { return Touch::Unknown };
-    match touched.insert(sk.address(), 0, u64::from(BPF_NOEXIST)) {
+    match touched.insert(address, by as u32, u64::from(BPF_NOEXIST)) {
         Ok(()) => Touch::First,
         Err(errno) if errno == -EEXIST => Touch::Again,
         Err(errno) => {
@@ -87,11 +106,25 @@ fn touch(slots: *mut CpuSlots, sk: SockCommon) -> Touch {
     }
 }
 
-/// Adds a socket to the base. Always atomic: an event's program may interrupt the iterator's on this CPU.
+/// Makes a mark the event's, and says whether it was the iterator's.
 #[inline(always)]
-fn add_to_base(slots: *mut CpuSlots, state: usize) {
-    // SAFETY: `slots` is this CPU's element, and the index is masked to the array's length.
-    unsafe {
-        add_one_atomically((&raw mut (*slots).base).cast::<u64>().add(state & (STATE_SLOTS - 1)))
-    };
+pub(crate) fn was_visited(address: u64) -> bool {
+    let Some(touched) = TOUCHED.get(0) else { return false };
+    // SAFETY: an entry's memory stays an entry's while the program runs, and all values are valid.
+    let is_visit = unsafe { touched.get(address) }.is_some_and(|&by| by == By::Visit as u32);
+    if is_visit {
+        // The entry is there, so there is room for it.
+        let _ = touched.insert(address, By::Event as u32, u64::from(BPF_ANY));
+    }
+    is_visit
+}
+
+/// Adds a socket to a base. Always atomic: an event's program may interrupt the iterator's on this CPU.
+///
+/// # Safety
+/// `base` is in this CPU's element.
+#[inline(always)]
+pub(crate) unsafe fn add_to_base(base: *mut [u64; STATE_SLOTS], state: usize) {
+    // SAFETY: the caller's promise, and the index is masked to the array's length.
+    unsafe { add_one_atomically(base.cast::<u64>().add(state & (STATE_SLOTS - 1))) };
 }

@@ -1,88 +1,126 @@
 //! Reads of the kernel's socket structs, by the offsets that user space took from the kernel's BTF.
 //!
-//! They are direct loads from typed pointers: the verifier holds each against the kernel's own types and refuses
-//! a wrong offset, where a probe read would return rubbish.
+//! Full sockets and both kinds of mini sockets begin with a `struct sock_common`, so one type serves them all.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 
 use crate::maps::{self, config};
 
 /// `IPPROTO_TCP`. MPTCP's master sockets report protocol 262 and are no TCP sockets to `ss`.
 const IPPROTO_TCP: u16 = 6;
 
-/// A `struct sock *`.
-#[derive(Clone, Copy)]
-pub(crate) struct Sock(*const u8);
-
-/// A `struct sock_common *`: what full sockets and both kinds of mini sockets begin with.
-#[derive(Clone, Copy)]
-pub(crate) struct SockCommon(*const u8);
-
-impl Sock {
+/// How a field comes out of kernel memory.
+pub(crate) trait Access: Copy {
     /// # Safety
-    /// `sk` is a `struct sock` that stays alive while the value is in use.
+    /// `object` points to a kernel object with a `T` at `offset`.
+    unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T;
+}
+
+/// By a direct load, from a pointer whose type the verifier knows: it holds each against the kernel's own types and
+/// refuses a wrong offset.
+#[derive(Clone, Copy)]
+pub(crate) struct Typed;
+
+/// By a helper that reads any address: for pointers that a program computed, or that its hook gives as mere numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Probed;
+
+impl Access for Typed {
+    /// One instruction; volatile, so that the compiler neither widens nor splits it.
     #[inline(always)]
-    pub(crate) unsafe fn from_ptr(sk: *const u8) -> Self {
-        Self(sk)
+    unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
+    }
+}
+
+impl Access for Probed {
+    #[inline(always)]
+    unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T {
+        // SAFETY: the helper takes any address, and fails where nothing is mapped.
+        unsafe { bpf_probe_read_kernel(object.add(offset as usize).cast::<T>()) }
+            .unwrap_or_default()
+    }
+}
+
+/// A `struct sock *`, `struct inet_timewait_sock *` or `struct request_sock *`: some socket, by its address.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock<A> {
+    address: *const u8,
+    access: PhantomData<A>,
+}
+
+impl<A: Access> Sock<A> {
+    /// # Safety
+    /// `address` is that of a socket that stays alive while the value is in use.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(address: *const u8) -> Self {
+        Self { address, access: PhantomData }
     }
 
-    /// `struct sock` begins with its `struct sock_common`.
+    /// The address, which names the socket for as long as it lives.
     #[inline(always)]
-    pub(crate) fn common(self) -> SockCommon {
-        SockCommon(self.0)
+    pub(crate) fn address(self) -> u64 {
+        self.address as u64
     }
 
-    /// Whether it is a TCP socket of a namespace that is counted.
+    /// Whether a full socket is a TCP socket of a namespace that is counted.
     #[inline(always)]
     pub(crate) fn is_counted(self) -> bool {
-        let (net, proto) = (self.common().scope(), self.common().proto());
+        let (net, proto) = (self.scope(), self.proto());
         maps::is_known(net, proto) || self.is_counted_by_the_book(net, proto)
     }
 
     /// The same without a memory; out of line, to keep the hot path's code short.
     #[inline(never)]
     fn is_counted_by_the_book(self, net: Option<u64>, proto: u64) -> bool {
-        let offset = config!(offsets.sk_protocol);
-        // SAFETY: the constructor's promise, and an offset from BTF.
-        let protocol: u16 = unsafe { load(self.0, offset) };
-        let is_counted = protocol == IPPROTO_TCP && self.common().is_in_scope();
+        let protocol: u16 = self.load(config!(offsets.sk_protocol));
+        let is_counted = protocol == IPPROTO_TCP && self.is_in_scope();
         if is_counted {
             maps::know(net, proto);
         }
         is_counted
-    }
-}
-
-impl SockCommon {
-    /// # Safety
-    /// `sk_common` is a `struct sock_common` that stays alive while the value is in use.
-    #[inline(always)]
-    pub(crate) unsafe fn from_ptr(sk_common: *const u8) -> Self {
-        Self(sk_common)
-    }
-
-    /// The address, which names the socket for as long as it lives.
-    #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// `skc_state`: a kernel number, also `TIME_WAIT` and `NEW_SYN_RECV`, which only mini sockets have.
-    #[inline(always)]
-    pub(crate) fn state(self) -> usize {
-        let offset = config!(offsets.skc_state);
-        // SAFETY: the constructor's promise, and an offset from BTF.
-        let state: u8 = unsafe { load(self.0, offset) };
-        usize::from(state)
     }
 
     /// Whether the socket is in the network namespace that is counted.
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
         let scope = config!(netns);
-        scope == 0 || {
-            let net_inum = config!(offsets.net_inum);
-            // SAFETY: a socket's namespace outlives it; an offset from BTF.
-            scope == unsafe { load::<u32>(self.net(), net_inum) }
+        if scope == 0 {
+            return true;
         }
+        let net = self.net();
+        if maps::is_own_net(net as u64) {
+            return true;
+        }
+        // SAFETY: a socket's namespace outlives it; an offset from BTF.
+        scope == unsafe { A::load::<u32>(net, config!(offsets.net_inum)) }
+    }
+
+    /// `skc_state`: a kernel number, also `TIME_WAIT` and `NEW_SYN_RECV`, which only mini sockets have.
+    #[inline(always)]
+    pub(crate) fn state(self) -> usize {
+        usize::from(self.load::<u8>(config!(offsets.skc_state)))
+    }
+
+    /// `tw_substate` of a time-wait socket: the state as which `ss` shows it.
+    #[inline(always)]
+    pub(crate) fn substate(self) -> usize {
+        usize::from(self.load::<u8>(config!(minis.tw_substate)))
+    }
+
+    /// `skc_refcnt`.
+    #[inline(always)]
+    pub(crate) fn refcount(self) -> u32 {
+        self.load(config!(minis.skc_refcnt))
+    }
+
+    /// `num_timeout` of a request socket, 0 until its timer expired once. (The bits are not shifted: 0 is what matters.)
+    #[inline(always)]
+    pub(crate) fn num_timeout(self) -> u32 {
+        u32::from(self.load::<u8>(config!(minis.num_timeout))) & config!(minis.num_timeout_mask)
     }
 
     /// Address of the socket's `struct net`, if only one is counted.
@@ -93,23 +131,20 @@ impl SockCommon {
 
     #[inline(always)]
     fn net(self) -> *const u8 {
-        let offset = config!(offsets.skc_net);
         // SAFETY: the constructor's promise, and an offset from BTF.
-        unsafe { load(self.0, offset) }
+        unsafe { A::load(self.address, config!(offsets.skc_net)) }
     }
 
     /// Address of the socket's `struct proto`.
     #[inline(always)]
     fn proto(self) -> u64 {
-        let offset = config!(offsets.skc_prot);
         // SAFETY: the constructor's promise, and an offset from BTF.
-        unsafe { load::<*const u8>(self.0, offset) as u64 }
+        unsafe { A::load::<*const u8>(self.address, config!(offsets.skc_prot)) as u64 }
     }
-}
 
-/// Loads a field in one instruction; volatile, so that the compiler neither widens nor splits it.
-#[inline(always)]
-unsafe fn load<T: Copy>(object: *const u8, offset: u32) -> T {
-    // SAFETY: the caller's promise.
-    unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
+    #[inline(always)]
+    fn load<T: Copy + Default>(self, offset: u32) -> T {
+        // SAFETY: the constructor's promise, and an offset from BTF.
+        unsafe { A::load(self.address, offset) }
+    }
 }

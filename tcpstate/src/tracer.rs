@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    aggregate::{Hooks, Ledger, Reconcile, Situation, Snapshot, Start},
-    probe::{Error, Options, Probe},
+    aggregate::{Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start},
+    probe::{Error, Minis, Options, Probe},
     source::{Reading, live::Live},
 };
 
@@ -21,7 +21,11 @@ impl Tracer {
     pub fn start(options: &Options) -> Result<Self, Error> {
         let mut live = Live::attach(options)?;
         let first = live.pass()?;
-        Ok(Self { live, ledger: Ledger::open(&first), started: first.end.at.wall })
+        let providers = Providers {
+            time_wait: live.probe().provider(Minis::TimeWait),
+            syn_recv: live.probe().provider(Minis::SynRecv),
+        };
+        Ok(Self { live, ledger: Ledger::open(&first, providers), started: first.end.at.wall })
     }
 
     /// What is known at the start.
@@ -32,20 +36,31 @@ impl Tracer {
             time: self.started,
             netns: probe.netns,
             kernel: probe.kernel.release.clone(),
-            hooks: Hooks { transitions: "tp_btf", time_wait: "none", syn_recv: "none" },
-            degraded: vec![
-                "time_wait: none, so mini sockets in TIME_WAIT and FIN_WAIT2 are not counted"
-                    .into(),
-                "syn_recv: none, so half-open connections (request sockets) are not counted".into(),
-            ],
+            in_place: self.in_place(),
             states: self.ledger.opening(),
         }
     }
 
     /// The gauges now, and what happened since the last call.
+    ///
+    /// Hooks that turn out to be silent are replaced first, which takes a pass.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
-        let reading = self.live.read()?;
-        Ok(self.ledger.snapshot(&reading))
+        let mut reading = self.live.read()?;
+        let mut replaced = false;
+        for minis in Minis::BOTH {
+            if let Some(why) = self.ledger.silence(minis, &reading) {
+                self.live.replace(minis, why)?;
+                let pass = self.live.pass()?;
+                self.ledger.replace(minis, self.live.probe().provider(minis), &pass);
+                replaced = true;
+            }
+        }
+        if replaced {
+            reading = self.live.read()?;
+        }
+        let mut snapshot = self.ledger.snapshot(&reading);
+        snapshot.in_place = replaced.then(|| self.in_place());
+        Ok(snapshot)
     }
 
     /// The gauges now, and the whole run.
@@ -61,7 +76,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Makes the pass that is due, if one is. Asks the kernel for one number unless something was missed.
+    /// Makes the pass that is due, if one is. Makes no cut unless something was missed.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         let unreconciled = self.unreconciled()?;
         let (end, last_cost) = self.ledger.last_pass();
@@ -85,6 +100,16 @@ impl Tracer {
     /// Events missed that no pass has made up for.
     pub fn unreconciled(&self) -> Result<u64, Error> {
         Ok(self.ledger.unreconciled(self.live.missed()?))
+    }
+
+    fn in_place(&self) -> InPlace {
+        let probe = self.live.probe();
+        let hooks = Hooks {
+            transitions: probe.transitions.name(),
+            time_wait: probe.provider(Minis::TimeWait).name(),
+            syn_recv: probe.provider(Minis::SynRecv).name(),
+        };
+        InPlace { hooks, degraded: probe.degraded().to_vec() }
     }
 
     /// Whether nothing moves at the moment, but something did since the last pass.

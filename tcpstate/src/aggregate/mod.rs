@@ -2,10 +2,12 @@
 
 mod ledger;
 mod reconcile;
+mod silence;
 mod snapshot;
+mod time_wait;
 
 pub use self::{
-    ledger::Ledger,
+    ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
-    snapshot::{Exits, Gauge, Hooks, Report, Snapshot, Start, TimeWait, Transition},
+    snapshot::{Exits, Gauge, Hooks, InPlace, Report, Snapshot, Start, TimeWait, Transition},
 };

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use tcpstate_common::State;
+use tcpstate_common::{State, abi::Flow};
+
+use crate::source::Missed;
 
 /// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
 ///
@@ -71,6 +73,15 @@ pub struct Hooks {
     pub syn_recv: &'static str,
 }
 
+/// What serves now, and what that leaves to wish for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InPlace {
+    /// What serves.
+    pub hooks: Hooks,
+    /// What can't be seen here, and why; a sentence each.
+    pub degraded: Vec<String>,
+}
+
 /// What is known when counting begins.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -81,9 +92,7 @@ pub struct Start {
     /// The kernel's release.
     pub kernel: String,
     /// What serves.
-    pub hooks: Hooks,
-    /// What can't be seen here, and why; a sentence each.
-    pub degraded: Vec<String>,
+    pub in_place: InPlace,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
 }
@@ -97,21 +106,23 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// Since the snapshot before.
     pub interval: Duration,
+    /// What serves now, if that changed since the snapshot before.
+    pub in_place: Option<InPlace>,
     /// Events that were missed and that no pass has made up for, at most; each may put a gauge off by one.
     pub unreconciled: u64,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
     /// What came into and went out of each state in the interval, by [`State::GAUGES`].
-    pub moved: [(Option<u64>, Option<u64>); 10],
+    pub moved: [Option<Flow>; 10],
     /// Only pairs that occurred, by kernel number.
     pub transitions: Vec<Transition>,
     /// TIME_WAIT.
     pub time_wait: TimeWait,
-    /// Events missed since the start.
-    pub missed: u64,
+    /// What was missed since the start.
+    pub missed: Missed,
     /// Passes since the start.
     pub reconciles: u64,
-    /// Touches that found a pass's map full.
+    /// Sockets that found a map full.
     pub map_full: u64,
     /// Touches that a pass's map refused otherwise.
     pub map_errors: u64,

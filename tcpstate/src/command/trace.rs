@@ -3,7 +3,10 @@
 use std::{future::pending, num::NonZeroU64, time::Duration};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
@@ -12,7 +15,7 @@ use tokio::{
 use super::{bpf_log, duration, output::Output};
 use crate::{
     aggregate::{Reconcile, Report},
-    probe::Options,
+    probe::{Options, Provider, Transitions},
     tracer::Tracer,
     view::{Json, Table},
 };
@@ -49,6 +52,18 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
     reconcile: Reconcile,
 
+    /// Count transitions by this hook and no other
+    #[arg(long, value_name = "HOOK", value_parser = named(&Transitions::ALL, Transitions::name))]
+    transitions_provider: Option<Transitions>,
+
+    /// Count TIME_WAIT and orphans in FIN_WAIT2 by this and nothing else
+    #[arg(long, value_name = "BY", value_parser = named(&Provider::ALL, Provider::name))]
+    time_wait_provider: Option<Provider>,
+
+    /// Count half-open connections by this and nothing else
+    #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name))]
+    syn_recv_provider: Option<Provider>,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -64,6 +79,17 @@ enum Format {
     Table,
     /// One JSON object a line
     Json,
+}
+
+/// A parser of one of these values, by their names.
+fn named<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let names = PossibleValuesParser::new(all.iter().map(|&value| name(value)));
+    names.map(move |chosen| {
+        *all.iter().find(|&&value| name(value) == chosen).expect("the parser lets no other through")
+    })
 }
 
 fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
@@ -88,7 +114,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 async fn trace(arguments: &Arguments) -> Result<()> {
     // Before anything is attached, so that a signal at any time ends the run in order.
     let mut signals = Signals::new()?;
-    let options = Options { log: arguments.bpf_log, ..Options::default() };
+    let options = Options {
+        transitions: arguments.transitions_provider,
+        time_wait: arguments.time_wait_provider,
+        syn_recv: arguments.syn_recv_provider,
+        log: arguments.bpf_log,
+        ..Options::default()
+    };
     let mut tracer = Tracer::start(&options)?;
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;

@@ -5,8 +5,6 @@
 
 use std::{fs, path::Path};
 
-use tcpstate_common::abi::Offsets;
-
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` shows its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -34,6 +32,14 @@ pub enum Error {
     NoField {
         /// Struct and field names, joined by dots.
         path: String,
+    },
+    /// This kernel has nothing of that name.
+    #[error("kernel BTF has no {kind} {name}")]
+    NoName {
+        /// What was looked for.
+        kind: &'static str,
+        /// Its name.
+        name: String,
     },
     /// The field exists and is not as wide as the programs load it.
     #[error("kernel BTF field {path} is {bits} bits wide, expected {expected}")]
@@ -76,6 +82,7 @@ mod kind {
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
     pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -86,6 +93,7 @@ mod kind {
 
 const RECORD_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
+const ENUMERATOR_BYTES: usize = 8;
 /// Types within types; real kernels stay below ten, a crafted cycle does not.
 const MAX_DEPTH: u32 = 32;
 
@@ -162,7 +170,7 @@ impl Btf {
     }
 
     /// A field's offset in bytes, if it is as wide as expected.
-    fn offset(&self, structure: &str, path: &str, expected: u32) -> Result<u32, Error> {
+    pub fn offset(&self, structure: &str, path: &str, expected: u32) -> Result<u32, Error> {
         let Field { offset_bits, bits } = self.field(structure, path)?;
         if bits != expected || offset_bits % 8 != 0 {
             return Err(Error::Width { path: format!("{structure}.{path}"), bits, expected });
@@ -170,15 +178,32 @@ impl Btf {
         Ok(offset_bits / 8)
     }
 
-    /// All offsets that the programs need.
-    pub fn offsets(&self) -> Result<Offsets, Error> {
-        Ok(Offsets {
-            sk_protocol: self.offset("sock", "sk_protocol", 16)?,
-            skc_state: self.offset("sock_common", "skc_state", 8)?,
-            skc_prot: self.offset("sock_common", "skc_prot", 64)?,
-            skc_net: self.offset("sock_common", "skc_net.net", 64)?,
-            net_inum: self.offset("net", "ns.inum", 32)?,
-        })
+    /// The value of an enumerator, whatever its enum is called.
+    pub fn enumerator(&self, name: &str) -> Result<u32, Error> {
+        for &at in self.records.iter().skip(1) {
+            if self.kind(at)? != kind::ENUM {
+                continue;
+            }
+            for index in 0..self.count(at)? {
+                let enumerator = at + RECORD_BYTES + index * ENUMERATOR_BYTES;
+                if self.name(read_u32(&self.data, enumerator)?) == Some(name.as_bytes()) {
+                    return read_u32(&self.data, enumerator + 4);
+                }
+            }
+        }
+        Err(Error::NoName { kind: "enumerator", name: name.into() })
+    }
+
+    /// How many arguments a function takes.
+    pub fn arguments(&self, function: &str) -> Result<usize, Error> {
+        for &at in self.records.iter().skip(1) {
+            if self.kind(at)? == kind::FUNC
+                && self.name(read_u32(&self.data, at)?) == Some(function.as_bytes())
+            {
+                return self.count(self.record(read_u32(&self.data, at + 8)?)?);
+            }
+        }
+        Err(Error::NoName { kind: "function", name: function.into() })
     }
 
     fn structure(&self, name: &str) -> Result<Option<u32>, Error> {
@@ -255,6 +280,11 @@ impl Btf {
     fn record(&self, id: u32) -> Result<usize, Error> {
         let at = self.records.get(id as usize).copied().filter(|&at| at != 0);
         at.ok_or(Error::Malformed { at: 0, what: "an existing type id" })
+    }
+
+    /// Members, enumerators or arguments of a record.
+    fn count(&self, at: usize) -> Result<usize, Error> {
+        Ok((read_u32(&self.data, at + 4)? & 0xffff) as usize)
     }
 
     fn kind(&self, at: usize) -> Result<u32, Error> {

@@ -37,6 +37,22 @@ pub enum Error {
         /// What the kernel said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A function of the kernel is not as any that the programs were written for.
+    #[error("the kernel's function {function} takes {arguments} arguments, which is new")]
+    Arguments {
+        /// Its name.
+        function: &'static str,
+        /// How many it takes here.
+        arguments: usize,
+    },
+    /// The classic tracepoint does not say where its fields lie.
+    #[error("read the format of the tracepoint sock:inet_sock_set_state: {0}")]
+    Format(#[source] io::Error),
+    /// Timers can't be told apart.
+    #[error(
+        "/proc/kallsyms hides the addresses of the kernel's functions (kernel.kptr_restrict=2, or no CAP_SYSLOG)"
+    )]
+    Kallsyms,
     /// The object is not the one that this build was made for.
     #[error("the BPF object has no {0}")]
     Absent(&'static str),
@@ -73,6 +89,8 @@ impl Error {
             Self::Btf(btf::Error::Unreadable { .. }) => {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, let it see the host's /sys".into()
             }
+            Self::Format(_) => "mount it: mount -t tracefs tracefs /sys/kernel/tracing; it needs root or CAP_DAC_READ_SEARCH".into(),
+            Self::Kallsyms => "run it as root, or grant it CAP_SYSLOG; sysctl kernel.kptr_restrict=1".into(),
             Self::Btf(_) => "this kernel's socket structs are unknown to this build: report it with `uname -r`".into(),
             Self::Object(_) | Self::Program { .. } | Self::Map { .. } if self.is_refusal() => {
                 "see whether kernel lockdown (/sys/kernel/security/lockdown), a security module or the container's \
@@ -84,7 +102,8 @@ impl Error {
     }
 
     /// Whether the kernel said no, rather than that something is wrong.
-    fn is_refusal(&self) -> bool {
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
         const EPERM: i32 = Errno::EPERM as i32;
         const EACCES: i32 = Errno::EACCES as i32;
         const ENOMEM: i32 = Errno::ENOMEM as i32;
@@ -114,5 +133,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text.lines().next().unwrap_or_default().to_owned()
+    // What the verifier has to say begins on this line, and is for developers.
+    let line = text.lines().next().unwrap_or_default();
+    line.split(". Verifier output:").next().unwrap_or_default().to_owned()
 }

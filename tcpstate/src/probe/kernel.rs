@@ -18,6 +18,12 @@ pub const OLDEST: (u32, u32) = (5, 10);
 /// `__bpf_trace_run` lets no program interrupt itself since this version.
 const RECURSION_GUARD: (u32, u32) = (6, 1);
 
+/// Maps count as locked memory before this version.
+const MEMORY_CGROUPS: (u32, u32) = (5, 11);
+
+/// TcpExt's TW and TWKilled count births of time-wait sockets since this version, and expiries before.
+const BIRTHS_COUNTED: (u32, u32) = (5, 18);
+
 impl Kernel {
     /// The running kernel.
     pub fn running() -> std::io::Result<Self> {
@@ -44,26 +50,41 @@ impl Kernel {
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD
     }
+
+    /// Whether maps need `RLIMIT_MEMLOCK`.
+    #[must_use]
+    pub fn locks_memory_for_maps(&self) -> bool {
+        self.version < MEMORY_CGROUPS
+    }
+
+    /// Whether the kernel itself counts births of time-wait sockets (`__inet_twsk_schedule`).
+    #[must_use]
+    pub fn counts_time_wait_births(&self) -> bool {
+        self.version >= BIRTHS_COUNTED
+    }
 }
 
-/// The full TCP sockets of the caller's network namespace, by `/proc/net/sockstat{,6}` (`inuse`: all hashed ones).
-/// A size to plan for, no count to show.
+/// The TCP sockets of the caller's network namespace, time-wait ones included, by `/proc/net/sockstat{,6}`. A size to
+/// plan for, no count to show.
 #[must_use]
 pub fn hashed_sockets() -> u64 {
     ["sockstat", "sockstat6"]
         .iter()
         .filter_map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
-        .filter_map(|text| sockets_in_use(&text))
+        .map(|text| sockets_in_use(&text))
         .sum()
 }
 
-fn sockets_in_use(sockstat: &str) -> Option<u64> {
+fn sockets_in_use(sockstat: &str) -> u64 {
     let line = sockstat
         .lines()
-        .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))?;
-    let mut words = line.split_ascii_whitespace();
-    words.find(|&word| word == "inuse")?;
-    words.next()?.parse().ok()
+        .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))
+        .unwrap_or_default();
+    // Names and numbers take turns.
+    let names = line.split_ascii_whitespace().step_by(2);
+    let numbers = line.split_ascii_whitespace().skip(1).step_by(2);
+    let counts = names.zip(numbers).filter(|(name, _)| matches!(*name, "inuse" | "tw"));
+    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).sum()
 }
 
 #[cfg(test)]
@@ -90,8 +111,8 @@ mod tests {
     fn sockets_in_use_are_found_in_both_files() {
         let v4 =
             "sockets: used 294\nTCP: inuse 28 orphan 0 tw 3 alloc 31 mem 2\nUDP: inuse 5 mem 3\n";
-        assert_eq!(sockets_in_use(v4), Some(28));
-        assert_eq!(sockets_in_use("TCP6: inuse 7\nUDP6: inuse 2\n"), Some(7));
-        assert_eq!(sockets_in_use("UDP: inuse 5\n"), None);
+        assert_eq!(sockets_in_use(v4), 31);
+        assert_eq!(sockets_in_use("TCP6: inuse 7\nUDP6: inuse 2\n"), 7);
+        assert_eq!(sockets_in_use("UDP: inuse 5\n"), 0);
     }
 }

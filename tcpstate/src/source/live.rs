@@ -1,6 +1,7 @@
 //! The running kernel as a source: consistent cuts by flipping buffers, and passes over the sockets.
 
 use std::{
+    fs::File,
     io::{self, Read as _},
     thread,
     time::Duration,
@@ -10,10 +11,10 @@ use nix::{
     errno::Errno,
     time::{ClockId, clock_gettime},
 };
-use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots, STATE_SLOTS};
+use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots};
 
-use super::{Counts, Moment, Pass, Reading, add_each};
-use crate::probe::{Error, Options, Probe, Touched, kernel, map_error};
+use super::{Counts, KernelCounters, Missed, Moment, Pass, Population, Reading, add_each};
+use crate::probe::{Error, Minis, Options, Probe, Touched, kernel, map_error};
 
 /// How long a pass waits between moment zero and its walk, and again before the gate closes.
 ///
@@ -37,8 +38,6 @@ pub struct Live {
     /// The running pass's map, and what was known before it.
     pass: Option<RunningPass>,
     pass_entries: Option<u32>,
-    /// A test makes the program drop events, which count as missed.
-    drops_events: bool,
     /// Doubled whenever a pass found its map full.
     growth: u64,
 }
@@ -47,14 +46,14 @@ struct RunningPass {
     touched: Touched,
     zero: Counts,
     before: PassSums,
-    missed_before: u64,
+    missed_before: Missed,
     cost: Duration,
 }
 
 /// Running sums of what passes count, over all CPUs.
 #[derive(Clone, Debug, Default)]
 struct PassSums {
-    base: [u64; STATE_SLOTS],
+    base: Population,
     visited: u64,
     map_full: u64,
     map_errors: u64,
@@ -71,9 +70,9 @@ impl Live {
             stand_in: new_touched(1)?,
             pass: None,
             pass_entries: options.pass_entries,
-            drops_events: options.drop_one_in != 0,
             growth: 1,
         };
+        live.set_control()?;
         live.wait_for_programs()?;
         Ok(live)
     }
@@ -90,18 +89,29 @@ impl Live {
     }
 
     /// Events missed so far, without making a cut.
-    pub fn missed(&self) -> Result<u64, Error> {
-        let dropped = if self.drops_events {
-            self.slots()?.iter().map(|slots| slots.dropped).sum()
-        } else {
-            0
-        };
-        Ok(self.probe.missed()? + dropped)
+    pub fn missed(&self) -> Result<Missed, Error> {
+        let slots = self.slots()?;
+        let dropped: u64 = slots.iter().map(|slots| slots.dropped).sum();
+        Ok(Missed {
+            transitions: self.probe.missed()? + dropped,
+            time_wait: self.probe.missed_minis(Minis::TimeWait)?,
+            syn_recv: self.probe.missed_minis(Minis::SynRecv)?,
+            unrecorded: slots.iter().map(|slots| slots.unrecorded).sum(),
+        })
     }
 
     /// Makes a cut and reads it.
     pub fn read(&mut self) -> Result<Reading, Error> {
+        if let Some(walk) = self.probe.sweep()? {
+            walk_to_end(walk, "walk the map FIN_WAIT2")?;
+        }
         self.flip(self.control & CONTROL_GATE)
+    }
+
+    /// Replaces what serves one kind of mini sockets. A pass must follow.
+    pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
+        self.probe.replace(minis, why)?;
+        self.set_control()
     }
 
     /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
@@ -129,24 +139,7 @@ impl Live {
     /// Lets the iterator visit every socket of the namespace.
     pub fn walk(&mut self) -> Result<(), Error> {
         let start = cpu_time()?;
-        let mut walk = self.probe.iterate()?;
-        let mut nothing = [0; 64];
-        loop {
-            match walk.read(&mut nothing) {
-                // The program writes nothing, so one read walks to the end.
-                Ok(0) => break,
-                Ok(_) => {}
-                // After a million sockets the kernel wants to be asked again (`bpf_seq_read`).
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) => {}
-                Err(source) => {
-                    return Err(Error::System { action: "walk the TCP sockets", source });
-                }
-            }
-        }
+        walk_to_end(self.probe.iterate()?, "walk the TCP sockets")?;
         let cost = cpu_time()?.saturating_sub(start);
         if let Some(pass) = &mut self.pass {
             pass.cost += cost;
@@ -191,21 +184,24 @@ impl Live {
         let at = Moment::now();
         self.wait_for_programs()?;
         let slots = self.slots()?;
-        let mut counts = Counts::default();
-        for cpu in &slots {
+        let of_cpu = |cpu: &CpuSlots| {
             let buffer = &cpu.buffers[stood];
-            counts.add(&buffer.states, &buffer.transitions);
-        }
+            Counts::new(&buffer.states, &buffer.transitions, &cpu.minis[stood])
+        };
+        let counts = slots.iter().map(of_cpu).fold(Counts::default(), |sum, cpu| sum + cpu);
         self.buffers[stood] = counts;
         let [first, second] = self.buffers.clone();
-        Ok(Reading { at, counts: first + second, missed: self.missed()? })
+        let counts = first + second;
+        let kernel = KernelCounters::read(self.probe.kernel.counts_time_wait_births());
+        Ok(Reading { at, counts, missed: self.missed()?, kernel })
     }
 
     /// Stores the control word. What else lies beside it is written back as it was.
     fn set_control(&mut self) -> Result<(), Error> {
+        let in_place = self.probe.control_bits();
         let control = &mut self.probe.control;
         let mut value = control.get(&0, 0).map_err(map_error("read", ".bss"))?;
-        value.word = self.control;
+        value.word = self.control | in_place;
         control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 
@@ -236,7 +232,8 @@ impl PassSums {
     fn of(cpus: &[CpuSlots]) -> Self {
         let mut sums = Self::default();
         for cpu in cpus {
-            add_each(&mut sums.base, &cpu.base);
+            add_each(&mut sums.base.full, &cpu.base);
+            add_each(&mut sums.base.minis, &cpu.base_minis);
             sums.visited += cpu.visited;
             sums.map_full += cpu.map_full;
             sums.map_errors += cpu.map_errors;
@@ -246,10 +243,32 @@ impl PassSums {
 
     fn since(&self, before: &Self) -> Self {
         Self {
-            base: std::array::from_fn(|slot| self.base[slot] - before.base[slot]),
+            base: Population {
+                full: std::array::from_fn(|slot| self.base.full[slot] - before.base.full[slot]),
+                minis: std::array::from_fn(|slot| self.base.minis[slot] - before.base.minis[slot]),
+            },
             visited: self.visited - before.visited,
             map_full: self.map_full - before.map_full,
             map_errors: self.map_errors - before.map_errors,
+        }
+    }
+}
+
+/// Reads an iterator to its end, which is what runs its program.
+fn walk_to_end(mut walk: File, action: &'static str) -> Result<(), Error> {
+    let mut nothing = [0; 64];
+    loop {
+        match walk.read(&mut nothing) {
+            // The program writes nothing, so one read walks to the end.
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // After a million entries the kernel wants to be asked again (`bpf_seq_read`).
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            Err(source) => return Err(Error::System { action, source }),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tcpstate_common::State;
 
 use super::View;
-use crate::aggregate::{Gauge, Report, Snapshot, Start};
+use crate::aggregate::{Gauge, InPlace, Report, Snapshot, Start};
 
 /// The version of the lines' form; grows when a key changes its meaning.
 const VERSION: u32 = 1;
@@ -33,21 +33,26 @@ impl View for Json {
 
 fn start_line(start: &Start) -> Value {
     let (time, time_unix) = times(start.time);
-    json!({
+    let mut line = json!({
         "type": "start",
         "version": VERSION,
         "time": time,
         "time_unix": time_unix,
         "netns": start.netns.to_string(),
         "kernel": start.kernel,
-        "hooks": {
-            "transitions": start.hooks.transitions,
-            "time_wait": start.hooks.time_wait,
-            "syn_recv": start.hooks.syn_recv,
-        },
-        "degraded": start.degraded,
         "states": by_state(&start.states, |gauge| json!({ "current": gauge.current })),
-    })
+    });
+    add_in_place(&mut line, &start.in_place);
+    line
+}
+
+fn add_in_place(line: &mut Value, in_place: &InPlace) {
+    line["hooks"] = json!({
+        "transitions": in_place.hooks.transitions,
+        "time_wait": in_place.hooks.time_wait,
+        "syn_recv": in_place.hooks.syn_recv,
+    });
+    line["degraded"] = json!(in_place.degraded);
 }
 
 fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
@@ -59,8 +64,8 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
             |pair| json!({ "from": pair.from.label(), "to": pair.to.label(), "count": pair.count }),
         )
         .collect();
-    let time_wait = &snapshot.time_wait;
-    json!({
+    let (time_wait, missed) = (&snapshot.time_wait, &snapshot.missed);
+    let mut line = json!({
         "type": kind,
         "version": VERSION,
         "time": time,
@@ -89,14 +94,21 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
             "entries_per_second": time_wait.entries_per_second,
             "exits_per_second": time_wait.exits_per_second,
         },
-        "missed": snapshot.missed,
-        // Only full sockets' transitions are watched so far, so nothing else can miss anything.
-        "missed_by_hook": { "transitions": snapshot.missed, "time_wait": 0, "syn_recv": 0 },
+        "missed": missed.events(),
+        "missed_by_hook": {
+            "transitions": missed.transitions,
+            "time_wait": missed.time_wait,
+            "syn_recv": missed.syn_recv,
+        },
         "reconciles": snapshot.reconciles,
         "map_full": snapshot.map_full,
         "map_errors": snapshot.map_errors,
         "lost_events": 0,
-    })
+    });
+    if let Some(in_place) = &snapshot.in_place {
+        add_in_place(&mut line, in_place);
+    }
+    line
 }
 
 fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tcpstate_common::State;
 
 use super::View;
-use crate::aggregate::{Report, Snapshot, Start};
+use crate::aggregate::{Exits, Hooks, InPlace, Report, Snapshot, Start, TimeWait};
 
 /// Writes plain text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,18 +26,27 @@ impl View for Table {
 }
 
 fn show_start(start: &Start, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "network namespace {}, kernel {}", start.netns, start.kernel)?;
+    show_in_place(&start.in_place, out)
+}
+
+fn show_in_place(in_place: &InPlace, out: &mut dyn Write) -> io::Result<()> {
+    let Hooks { transitions, time_wait, syn_recv } = in_place.hooks;
     writeln!(
         out,
-        "network namespace {}, kernel {}, by {}",
-        start.netns, start.kernel, start.hooks.transitions
+        "transitions by {transitions}, TIME_WAIT by {time_wait}, SYN_RECV by {syn_recv}"
     )?;
-    for limit in &start.degraded {
+    for limit in &in_place.degraded {
         writeln!(out, "limit: {limit}")?;
     }
     Ok(())
 }
 
 fn show_snapshot(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(in_place) = &snapshot.in_place {
+        writeln!(out)?;
+        show_in_place(in_place, out)?;
+    }
     writeln!(out, "\n{}  {}", clock(snapshot.time), trust(snapshot))?;
     show_states(snapshot, out)
 }
@@ -61,17 +70,34 @@ fn show_states(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{:<12}  {:>12}  {:>12}  {:>12}", "STATE", "SOCKETS", "ENTERED/s", "LEFT/s")?;
     for (slot, state) in State::GAUGES.into_iter().enumerate() {
         let current = snapshot.states[slot].current.map_or_else(unknown, |count| count.to_string());
-        let (entered, left) = snapshot.moved[slot];
+        let moved = snapshot.moved[slot];
         let per_second =
             |count: Option<u64>| count.map_or_else(unknown, |count| rate(count, seconds));
-        writeln!(
-            out,
-            "{state:<12}  {current:>12}  {:>12}  {:>12}",
-            per_second(entered),
-            per_second(left)
-        )?;
+        let entered = per_second(moved.map(|flow| flow.entered));
+        let left = per_second(moved.map(|flow| flow.left));
+        writeln!(out, "{state:<12}  {current:>12}  {entered:>12}  {left:>12}")?;
     }
-    Ok(())
+    show_time_wait(&snapshot.time_wait, out)
+}
+
+/// All time-wait sockets, and how they ended since the start.
+fn show_time_wait(time_wait: &TimeWait, out: &mut dyn Write) -> io::Result<()> {
+    let Some(sockets) = time_wait.sockets else { return Ok(()) };
+    let number = |count: Option<f64>| count.map_or_else(unknown, |count| format!("{count:.1}"));
+    writeln!(
+        out,
+        "{:<12}  {sockets:>12}  {:>12}  {:>12}",
+        "time-wait",
+        number(time_wait.entries_per_second),
+        number(time_wait.exits_per_second)
+    )?;
+    let Exits { expired, reused, killed, other } = time_wait.exits;
+    let causes = [("expired", expired), ("reused", reused), ("killed", killed), ("other", other)];
+    let causes = causes.iter().filter_map(|(cause, count)| Some(format!("{cause} {}", (*count)?)));
+    let overflows = time_wait.overflows.filter(|&count| count > 0);
+    let words: Vec<String> =
+        causes.chain(overflows.map(|count| format!("overflows {count}"))).collect();
+    if words.is_empty() { Ok(()) } else { writeln!(out, "  ended: {}", words.join(", ")) }
 }
 
 /// Whether the numbers can be relied on, in words.
@@ -85,8 +111,8 @@ fn trust(snapshot: &Snapshot) -> String {
             plural(snapshot.unreconciled)
         )
     }];
-    if snapshot.missed > 0 {
-        words.push(format!("missed {}", snapshot.missed));
+    if snapshot.missed.events() > 0 {
+        words.push(format!("missed {}", snapshot.missed.events()));
         words.push(format!("passes {}", snapshot.reconciles));
     }
     if snapshot.map_full > 0 {

@@ -2,10 +2,10 @@
 
 use std::time::{Instant, SystemTime};
 
-use tcpstate_common::abi::{Flow, TRANSITION_SLOTS, transition_slot};
+use tcpstate_common::abi::{Flow, MiniCounters, TRANSITION_SLOTS, transition_slot};
 
 use super::*;
-use crate::source::{Counts, Moment};
+use crate::source::{Counts, KernelCounters, Moment};
 
 /// Counts of so many transitions `from -> to`, as the kernel half keeps them.
 fn counts(events: &[(State, State, u64)]) -> Counts {
@@ -16,22 +16,36 @@ fn counts(events: &[(State, State, u64)]) -> Counts {
         states[to.number()].entered += count;
         transitions[transition_slot(from.number(), to.number())] += count;
     }
-    let mut counts = Counts::default();
-    counts.add(&states, &transitions);
-    counts
+    Counts::new(&states, &transitions, &MiniCounters::default())
 }
 
-fn reading(counts: Counts, missed: u64) -> Reading {
-    Reading { at: Moment { monotonic: Instant::now(), wall: SystemTime::now() }, counts, missed }
+/// Only full sockets are counted.
+const FULL_ONLY: Providers = Providers { time_wait: Provider::None, syn_recv: Provider::None };
+
+fn missed(transitions: u64) -> Missed {
+    Missed { transitions, ..Missed::default() }
+}
+
+fn reading(counts: Counts, transitions: u64) -> Reading {
+    let at = Moment { monotonic: Instant::now(), wall: SystemTime::now() };
+    Reading { at, counts, missed: missed(transitions), kernel: KernelCounters::default() }
 }
 
 fn pass(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -> Pass {
-    let mut slots = [0; STATE_SLOTS];
+    let mut population = Population::default();
     for &(state, sockets) in base {
-        slots[state.number()] = sockets;
+        population.full[state.number()] = sockets;
     }
-    let cost = Duration::from_millis(1);
-    Pass { zero, base: slots, end, missed_before, visited: 0, map_full: 0, map_errors: 0, cost }
+    Pass {
+        zero,
+        base: population,
+        end,
+        missed_before: missed(missed_before),
+        visited: 0,
+        map_full: 0,
+        map_errors: 0,
+        cost: Duration::from_millis(1),
+    }
 }
 
 const CLOSING_DOWN: (State, State) = (State::Established, State::CloseWait);
@@ -41,12 +55,10 @@ fn closing_down(count: u64) -> Counts {
 }
 
 fn opened_with_100_established() -> Ledger {
-    Ledger::open(&pass(
-        &[(State::Established, 100)],
-        Counts::default(),
-        reading(Counts::default(), 0),
-        0,
-    ))
+    Ledger::open(
+        &pass(&[(State::Established, 100)], Counts::default(), reading(Counts::default(), 0), 0),
+        FULL_ONLY,
+    )
 }
 
 fn assert_identity(ledger: &Ledger, snapshot: &Snapshot) {
@@ -62,7 +74,7 @@ fn assert_identity(ledger: &Ledger, snapshot: &Snapshot) {
 fn what_moved_during_the_first_pass_is_in_the_opening_and_not_in_the_totals() {
     let during = reading(closing_down(3), 0);
     let mut ledger =
-        Ledger::open(&pass(&[(State::Established, 100)], Counts::default(), during, 0));
+        Ledger::open(&pass(&[(State::Established, 100)], Counts::default(), during, 0), FULL_ONLY);
     let snapshot = ledger.snapshot(&reading(closing_down(5), 0));
     assert_eq!(snapshot.gauge(State::Established).and_then(|gauge| gauge.current), Some(95));
     assert_eq!(snapshot.gauge(State::CloseWait).and_then(|gauge| gauge.current), Some(5));
@@ -86,7 +98,7 @@ fn a_pass_corrects_what_was_missed_and_the_identity_holds() {
     ));
     let after = ledger.snapshot(&reading(closing_down(7), 4));
     assert!(after.is_exact());
-    assert_eq!(after.missed, 4);
+    assert_eq!(after.missed.events(), 4);
     assert_eq!(after.reconciles, 1);
     assert_eq!(after.gauge(State::Established).and_then(|gauge| gauge.current), Some(89));
     assert_eq!(after.gauge(State::CloseWait).and_then(|gauge| gauge.corrected), Some(4));

@@ -1,0 +1,184 @@
+//! Mini sockets by the kernel's functions: the first choice, where the kernel allows to attach to functions.
+//!
+//! All of these functions run with softirqs off, so none of the programs can interrupt another one, or miss a call.
+
+use aya_ebpf::{
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use tcpstate_common::{
+    State,
+    abi::{Cause, ExitLabel},
+};
+
+use crate::{
+    maps::{self, config},
+    minis,
+    sock::{Sock, Typed},
+};
+
+/// Arguments and results of type `bool` are one byte; the rest of the slot may be rubbish (5.10).
+const BOOL: u64 = 0xff;
+
+/// `void __inet_twsk_schedule(struct inet_timewait_sock *tw, int timeo, bool rearm)`: a time-wait socket's first
+/// timer, or a later one, which is how every change of its substate ends (`tcp_timewait_state_process`).
+#[fentry(function = "__inet_twsk_schedule")]
+pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
+    // SAFETY: the function's first argument, alive while it runs.
+    let tw = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
+    let is_rearm = ctx.arg::<u64>(2) & BOOL != 0;
+    if let Some(slots) = maps::cpu_slots()
+        && tw.is_in_scope()
+    {
+        let control = maps::control();
+        if is_rearm {
+            minis::settle(slots, control, tw);
+        } else {
+            minis::time_wait_born(slots, control, tw);
+        }
+    }
+    0
+}
+
+/// `void inet_twsk_kill(struct inet_timewait_sock *tw)`: once for each time-wait socket.
+#[fentry(function = "inet_twsk_kill")]
+pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
+    // SAFETY: the function's first argument, alive while it runs.
+    let tw = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
+    if let Some(slots) = maps::cpu_slots()
+        && tw.is_in_scope()
+    {
+        let control = maps::control();
+        minis::time_wait_gone(slots, control, tw);
+        // SAFETY: `slots` is this CPU's element.
+        let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
+        let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
+        minis::count_exit(slots, control, cause);
+        // The address may serve another socket.
+        set_label(0, Cause::Unknown);
+    }
+    0
+}
+
+/// `void tw_timer_handler(struct timer_list *timer)`: kills the time-wait socket, whose time is over.
+#[fentry(function = "tw_timer_handler")]
+pub(crate) fn tw_timer_handler(ctx: FEntryContext) -> i32 {
+    let timer: *const u8 = ctx.arg(0);
+    set_label(timer as u64 - u64::from(config!(minis.tw_timer)), Cause::Expired);
+    0
+}
+
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, ...)`: kills the socket itself if
+/// the packet is a RST.
+#[fentry(function = "tcp_timewait_state_process")]
+pub(crate) fn time_wait_packet(ctx: FEntryContext) -> i32 {
+    set_label(ctx.arg(0), Cause::Killed);
+    0
+}
+
+/// Says what its caller (`tcp_v4_rcv`, `tcp_v6_rcv`) will do.
+#[inline(always)]
+fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
+    let verdict: u32 = ctx.arg::<u64>(arguments) as u32;
+    let cause = if verdict == config!(tcp_tw_syn) {
+        Cause::Reused
+    } else if verdict == config!(tcp_tw_rst) {
+        Cause::Killed
+    } else {
+        Cause::Unknown
+    };
+    set_label(ctx.arg(0), cause);
+    0
+}
+
+/// The verdict where the function takes 3 arguments (before 6.12). The result's place follows from their number,
+/// which the verifier must know, so there is a program for each.
+#[fexit(function = "tcp_timewait_state_process")]
+pub(crate) fn time_wait_verdict_3(ctx: FExitContext) -> i32 {
+    time_wait_verdict(&ctx, 3)
+}
+
+/// The verdict where the function takes 4 arguments.
+#[fexit(function = "tcp_timewait_state_process")]
+pub(crate) fn time_wait_verdict_4(ctx: FExitContext) -> i32 {
+    time_wait_verdict(&ctx, 4)
+}
+
+/// The verdict where the function takes 5 arguments (since 6.18).
+#[fexit(function = "tcp_timewait_state_process")]
+pub(crate) fn time_wait_verdict_5(ctx: FExitContext) -> i32 {
+    time_wait_verdict(&ctx, 5)
+}
+
+/// `int tcp_twsk_unique(struct sock *sk, struct sock *sktw, void *twp)`: a connect may take the socket's place, if
+/// the result is not 0.
+#[fexit(function = "tcp_twsk_unique")]
+pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
+    if ctx.arg::<u64>(3) as u32 != 0 {
+        set_label(ctx.arg(1), Cause::Reused);
+    }
+    0
+}
+
+/// `int tcp_abort(struct sock *sk, int err)`: `ss -K`.
+#[fentry(function = "tcp_abort")]
+pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
+    set_label(ctx.arg(0), Cause::Killed);
+    0
+}
+
+/// `bool inet_ehash_insert(struct sock *sk, struct sock *osk, bool *found_dup_sk)`: puts `sk` into the kernel's table,
+/// in the place of `osk` if there is one. A request socket that is put in has no reference yet, so that nobody can
+/// take it out before this program has ended; one that is replaced was completed, or moved to another listener.
+#[fexit(function = "inet_ehash_insert")]
+pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
+    const REQUEST: usize = State::NewSynRecv as usize;
+    if ctx.arg::<u64>(3) & BOOL == 0 {
+        return 0;
+    }
+    let replaced: *const u8 = ctx.arg(1);
+    // SAFETY: the function's first argument, alive while it runs.
+    let sk = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
+    let is_request = sk.state() == REQUEST;
+    if !is_request && replaced.is_null() {
+        return 0;
+    }
+    // SAFETY: the function's second argument; its caller holds a reference.
+    let osk = unsafe { Sock::<Typed>::from_ptr(replaced) };
+    let Some(slots) = maps::cpu_slots() else { return 0 };
+    if sk.is_in_scope() {
+        let control = maps::control();
+        if is_request {
+            minis::request_born(slots, control, sk.address());
+        }
+        if !replaced.is_null() && osk.state() == REQUEST {
+            minis::request_gone(slots, control, osk.address());
+        }
+    }
+    0
+}
+
+/// `bool __inet_csk_reqsk_queue_drop(struct sock *sk, struct request_sock *req, bool from_timer)`: whether it was this
+/// call that took the request out of the kernel's table.
+#[fexit(function = "__inet_csk_reqsk_queue_drop")]
+pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
+    // SAFETY: the function's second argument; its caller holds a reference.
+    let req = unsafe { Sock::<Typed>::from_ptr(ctx.arg(1)) };
+    if ctx.arg::<u64>(3) & BOOL != 0
+        && let Some(slots) = maps::cpu_slots()
+        && req.is_in_scope()
+    {
+        minis::request_gone(slots, maps::control(), req.address());
+    }
+    0
+}
+
+/// Remembers, on this CPU, why a time-wait socket will end if it ends next.
+#[inline(always)]
+fn set_label(tw: u64, cause: Cause) {
+    if let Some(slots) = maps::cpu_slots() {
+        let label = ExitLabel { tw, cause: cause as u64 };
+        // SAFETY: `slots` is this CPU's element.
+        unsafe { (&raw mut (*slots).exit_label).write_volatile(label) };
+    }
+}

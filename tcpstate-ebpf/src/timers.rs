@@ -1,0 +1,140 @@
+//! Mini sockets by their timers: the second choice, for kernels that let nobody attach to functions.
+//!
+//! A mini socket lives while its timer runs: `timer_start` and `timer_cancel` come from `enqueue_timer` and
+//! `detach_timer` (`kernel/time/timer.c`), so once for each time that a timer is queued and taken from a queue, by
+//! whatever path. Both come with interrupts off.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tcpstate_common::abi::{
+    CONTROL_GATE, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT_TIMERS, CpuSlots, LastCancel,
+};
+
+use crate::{
+    maps::{self, config},
+    minis,
+    sock::{Access as _, Probed, Sock, Typed},
+};
+
+/// References to a time-wait socket whose timer is started by a packet: three of the kernel's tables and timer, and the
+/// packet's own. At birth there are none (before 6.12) or the first three.
+const REFERENCES_AT_REARM: u32 = 4;
+
+/// Whose timer it is.
+enum Owner {
+    TimeWait(Sock<Probed>),
+    Request(Sock<Probed>),
+    /// Nobody's that counts.
+    Other,
+}
+
+/// A timer is queued.
+#[btf_tracepoint(function = "timer_start")]
+pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
+    let timer: *const u8 = ctx.arg(0);
+    let Some(slots) = maps::cpu_slots() else { return 0 };
+    let control = maps::control();
+    match owner(timer, control) {
+        Owner::TimeWait(tw) => {
+            let last = last_cancel(slots);
+            // One section without interrupts stops and starts the timer of a socket that gets a packet: if nothing
+            // came between, it is the same socket, and not another one at its address.
+            if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
+                // Into the buffer of the stop, which nobody has read yet: a reader waits for this section's end.
+                minis::time_wait_rearmed(slots, last.control as u32, tw);
+            } else if tw.is_in_scope() {
+                minis::time_wait_born(slots, control, tw);
+            }
+        }
+        Owner::Request(req) => {
+            if req.is_in_scope() {
+                if req.num_timeout() == 0 {
+                    minis::request_born(slots, control, req.address());
+                } else {
+                    minis::request_restarted(slots, control, req.address());
+                }
+            }
+        }
+        Owner::Other => {}
+    }
+    forget_cancel(slots);
+    0
+}
+
+/// A timer is taken from its queue.
+#[btf_tracepoint(function = "timer_cancel")]
+pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
+    let timer: *const u8 = ctx.arg(0);
+    let Some(slots) = maps::cpu_slots() else { return 0 };
+    let control = maps::control();
+    match owner(timer, control) {
+        Owner::TimeWait(tw) if tw.is_in_scope() => {
+            minis::time_wait_gone(slots, control, tw);
+            // A start in the same section belongs to the time before the pass, if this did.
+            let last =
+                LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
+            // SAFETY: `slots` is this CPU's element.
+            unsafe { (&raw mut (*slots).last_cancel).write_volatile(last) };
+            return 0;
+        }
+        Owner::Request(req) if req.is_in_scope() => {
+            minis::request_gone(slots, control, req.address());
+        }
+        _ => {}
+    }
+    forget_cancel(slots);
+    0
+}
+
+/// A timer's function is about to be called.
+#[btf_tracepoint(function = "timer_expire_entry")]
+pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
+    let timer: *const u8 = ctx.arg(0);
+    let Some(slots) = maps::cpu_slots() else { return 0 };
+    let control = maps::control();
+    if let Owner::TimeWait(tw) = owner(timer, control)
+        && tw.is_in_scope()
+    {
+        minis::count_expiry(slots, control);
+    }
+    forget_cancel(slots);
+    0
+}
+
+#[inline(always)]
+fn owner(timer: *const u8, control: u32) -> Owner {
+    // SAFETY: the tracepoint's `struct timer_list`, and an offset from BTF.
+    let function: u64 = unsafe { Typed::load(timer, config!(minis.timer_function)) };
+    let (time_wait, request) = (config!(tw_timer_handler), config!(reqsk_timer_handler));
+    if time_wait != 0 && function == time_wait {
+        if control & CONTROL_TIME_WAIT_TIMERS == 0 {
+            return Owner::Other;
+        }
+        Owner::TimeWait(container(timer, config!(minis.tw_timer)))
+    } else if request != 0 && function == request {
+        if control & CONTROL_SYN_RECV_TIMERS == 0 {
+            return Owner::Other;
+        }
+        Owner::Request(container(timer, config!(minis.rsk_timer)))
+    } else {
+        Owner::Other
+    }
+}
+
+/// The socket that the timer lies in (`container_of`).
+#[inline(always)]
+fn container(timer: *const u8, offset: u32) -> Sock<Probed> {
+    // SAFETY: a timer with that function lies in such a socket.
+    unsafe { Sock::from_ptr(timer.wrapping_sub(offset as usize)) }
+}
+
+#[inline(always)]
+fn last_cancel(slots: *mut CpuSlots) -> LastCancel {
+    // SAFETY: `slots` is this CPU's element.
+    unsafe { (&raw const (*slots).last_cancel).read_volatile() }
+}
+
+#[inline(always)]
+fn forget_cancel(slots: *mut CpuSlots) {
+    // SAFETY: `slots` is this CPU's element.
+    unsafe { (&raw mut (*slots).last_cancel.timer).write_volatile(0) };
+}

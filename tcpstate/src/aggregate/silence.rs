@@ -1,0 +1,89 @@
+//! Hooks that attach and never fire: some compilers put a function into its callers and leave an empty shell for
+//! others to hook. The kernel's own counters give them away.
+
+use tcpstate_common::State;
+
+use crate::{
+    probe::Minis,
+    source::{KernelCounters, Reading},
+};
+
+/// Fewer could be lost by chance, or between two of the kernel's files.
+const ENOUGH: u64 = 10;
+
+/// Says how the hooks for these sockets are silent, if they are: `since` is when they came into place, `before` an
+/// earlier reading, which saw the kernel's counters before the cut of `now` was made.
+pub(super) fn of(
+    minis: Minis,
+    since: &Reading,
+    before: &Reading,
+    now: &Reading,
+) -> Option<&'static str> {
+    if before.at.monotonic < since.at.monotonic {
+        return None;
+    }
+    let counted = now.counts.since(&since.counts);
+    let (came, went) = match minis {
+        Minis::TimeWait => (counted.time_wait_entries(), counted.time_wait_exits()),
+        Minis::SynRecv => {
+            let flow = counted.minis(State::SynRecv);
+            (flow.entered, flow.left)
+        }
+    };
+    let (births, ends) = known(minis, &since.kernel, &before.kernel);
+    if came == 0 && births >= ENOUGH {
+        Some("its hooks never fired, though such sockets came")
+    } else if went == 0 && ends >= ENOUGH {
+        Some("its hooks never fired, though such sockets went")
+    } else {
+        None
+    }
+}
+
+/// Births and ends that the kernel's counters prove.
+fn known(minis: Minis, then: &KernelCounters, now: &KernelCounters) -> (u64, u64) {
+    let growth = |of: fn(&KernelCounters) -> Option<u64>| {
+        of(now).zip(of(then)).map_or(0, |(now, then)| now.saturating_sub(then))
+    };
+    match minis {
+        Minis::TimeWait => {
+            let turnover = growth(|kernel| kernel.time_wait_turnover);
+            let risen = growth(|kernel| kernel.time_wait_sockets);
+            let sockets = |kernel: &KernelCounters| kernel.time_wait_sockets.unwrap_or(0);
+            if now.counts_births {
+                (turnover, (turnover + sockets(then)).saturating_sub(sockets(now)))
+            } else {
+                (risen, turnover)
+            }
+        }
+        Minis::SynRecv => {
+            let opens = growth(|kernel| kernel.passive_opens);
+            (opens, opens)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(sockets: u64, turnover: u64) -> KernelCounters {
+        KernelCounters {
+            counts_births: true,
+            time_wait_sockets: Some(sockets),
+            time_wait_turnover: Some(turnover),
+            passive_opens: Some(turnover),
+            ..KernelCounters::default()
+        }
+    }
+
+    #[test]
+    fn births_and_ends_follow_from_the_kernels_counters() {
+        // 20 came, and 3 more are there: 17 went.
+        assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &kernel(8, 120)), (20, 17));
+        let old = KernelCounters { counts_births: false, ..kernel(8, 120) };
+        assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &old), (3, 20));
+        assert_eq!(known(Minis::SynRecv, &kernel(5, 100), &kernel(8, 120)), (20, 20));
+        assert_eq!(known(Minis::TimeWait, &KernelCounters::default(), &kernel(8, 120)).0, 0);
+    }
+}

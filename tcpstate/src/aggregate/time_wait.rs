@@ -1,0 +1,93 @@
+//! Time-wait sockets: how many, and how they come and go.
+
+use std::time::Duration;
+
+use tcpstate_common::abi::Cause;
+
+use super::snapshot::{Exits, TimeWait};
+use crate::{
+    probe::Provider,
+    source::{Counts, Reading},
+};
+
+/// As the programs counted them: between the second reading and the first, and in an interval.
+pub(super) fn counted(
+    provider: Provider,
+    sockets: i64,
+    (reading, origin): (&Reading, &Reading),
+    (in_interval, interval): (&Counts, Duration),
+) -> TimeWait {
+    let since = reading.counts.since(&origin.counts);
+    let (exits, expired) = (since.time_wait_exits(), since.exits(Cause::Expired));
+    let (reused, killed) = (since.exits(Cause::Reused), since.exits(Cause::Killed));
+    // Timers tell of expiries only.
+    let has_causes = provider == Provider::Fentry;
+    TimeWait {
+        sockets: u64::try_from(sockets).ok(),
+        entries: Some(since.time_wait_entries()),
+        exits: Exits {
+            expired: Some(expired),
+            reused: has_causes.then_some(reused),
+            killed: has_causes.then_some(killed),
+            other: Some(exits.saturating_sub(expired + reused + killed)),
+        },
+        overflows: growth(reading, origin, |kernel| kernel.time_wait_overflows),
+        entries_per_second: per_second(Some(in_interval.time_wait_entries()), interval),
+        exits_per_second: per_second(Some(in_interval.time_wait_exits()), interval),
+    }
+}
+
+/// As the kernel's own counters have them, if they are asked at all.
+pub(super) fn polled(
+    provider: Provider,
+    reading: &Reading,
+    origin: &Reading,
+    interval_start: &Reading,
+) -> TimeWait {
+    let overflows = growth(reading, origin, |kernel| kernel.time_wait_overflows);
+    if provider == Provider::None {
+        return TimeWait { overflows, ..TimeWait::default() };
+    }
+    let interval = reading.at.monotonic.duration_since(interval_start.at.monotonic);
+    let (entries, exits) = turnover(reading, origin);
+    let (entries_in_interval, exits_in_interval) = turnover(reading, interval_start);
+    let counts_births = reading.kernel.counts_births;
+    TimeWait {
+        sockets: reading.kernel.time_wait_sockets,
+        entries,
+        exits: Exits {
+            expired: exits.filter(|_| !counts_births),
+            other: exits.filter(|_| counts_births),
+            ..Exits::default()
+        },
+        overflows,
+        entries_per_second: per_second(entries_in_interval, interval),
+        exits_per_second: per_second(exits_in_interval, interval),
+    }
+}
+
+/// What came and what went between two readings. Kernels that count expiries tell of no births, and of no other ends.
+fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) {
+    let counted = growth(reading, earlier, |kernel| kernel.time_wait_turnover);
+    if !reading.kernel.counts_births {
+        return (None, counted);
+    }
+    let exits = || {
+        let (now, then) = (reading.kernel.time_wait_sockets?, earlier.kernel.time_wait_sockets?);
+        Some((then + counted?).saturating_sub(now))
+    };
+    (counted, exits())
+}
+
+fn growth(
+    reading: &Reading,
+    earlier: &Reading,
+    counter: fn(&crate::source::KernelCounters) -> Option<u64>,
+) -> Option<u64> {
+    Some(counter(&reading.kernel)?.saturating_sub(counter(&earlier.kernel)?))
+}
+
+fn per_second(count: Option<u64>, interval: Duration) -> Option<f64> {
+    let seconds = interval.as_secs_f64();
+    count.filter(|_| seconds > 0.0).map(|count| count as f64 / seconds)
+}

@@ -1,0 +1,218 @@
+//! Which programs serve what, by which of the kernel's hooks, best first; attaches them and takes them away.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, Program, RawTracePoint, TracePoint},
+};
+
+use super::{Error, btf, program_error, program_mut};
+
+/// How full sockets' transitions reach us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transitions {
+    /// A tracepoint with typed arguments.
+    TpBtf,
+    /// The same tracepoint, with arguments that are mere numbers.
+    RawTp,
+    /// The same tracepoint by its record; misses most.
+    Tracepoint,
+}
+
+impl Transitions {
+    /// Best first.
+    pub const ALL: [Self; 3] = [Self::TpBtf, Self::RawTp, Self::Tracepoint];
+
+    /// As it is called in output and flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::RawTp => "raw_tp",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::TpBtf => "inet_sock_set_state",
+            Self::RawTp => "inet_sock_set_state_raw",
+            Self::Tracepoint => "inet_sock_set_state_record",
+        }
+    }
+}
+
+/// How mini sockets reach us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// By the kernel's functions that make and end them.
+    Fentry,
+    /// By the starts and stops of their timers.
+    Timer,
+    /// By the kernel's own counters, whenever somebody asks.
+    Polled,
+    /// Not at all.
+    None,
+}
+
+impl Provider {
+    /// Best first.
+    pub const ALL: [Self; 4] = [Self::Fentry, Self::Timer, Self::Polled, Self::None];
+
+    /// As it is called in output and flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Timer => "timer",
+            Self::Polled => "polled",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether each one is seen, as it comes and goes.
+    #[must_use]
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::Fentry | Self::Timer)
+    }
+}
+
+/// The two kinds of mini sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minis {
+    /// `struct inet_timewait_sock`: what `ss` shows in TIME_WAIT, and orphans in FIN_WAIT2.
+    TimeWait,
+    /// `struct request_sock`: what `ss` shows in SYN_RECV, but for full sockets in that state.
+    SynRecv,
+}
+
+impl Minis {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::TimeWait, Self::SynRecv];
+
+    /// As it is called in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TimeWait => "time_wait",
+            Self::SynRecv => "syn_recv",
+        }
+    }
+
+    /// What can serve, best first. The kernel counts no request sockets, so nothing of those can be polled.
+    #[must_use]
+    pub const fn providers(self) -> &'static [Provider] {
+        match self {
+            Self::TimeWait => &[Provider::Fentry, Provider::Timer, Provider::Polled],
+            Self::SynRecv => &[Provider::Fentry, Provider::Timer, Provider::None],
+        }
+    }
+}
+
+/// A program and the function or tracepoint that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hook {
+    pub(super) program: &'static str,
+    pub(super) target: &'static str,
+}
+
+const fn hook(program: &'static str, target: &'static str) -> Hook {
+    Hook { program, target }
+}
+
+/// The function whose number of arguments decides which program takes its result.
+const VERDICT: &str = "tcp_timewait_state_process";
+
+/// The programs of a provider. Those that see births come last: else an object might be remembered whose end nobody
+/// sees.
+pub(super) fn programs(
+    minis: Minis,
+    provider: Provider,
+    types: &btf::Btf,
+) -> Result<Vec<Hook>, Error> {
+    Ok(match (minis, provider) {
+        (Minis::TimeWait, Provider::Fentry) => vec![
+            hook("inet_twsk_kill", "inet_twsk_kill"),
+            hook("tw_timer_handler", "tw_timer_handler"),
+            hook("time_wait_packet", VERDICT),
+            hook(verdict(types)?, VERDICT),
+            hook("tcp_twsk_unique", "tcp_twsk_unique"),
+            hook("tcp_abort", "tcp_abort"),
+            hook("inet_twsk_schedule", "__inet_twsk_schedule"),
+        ],
+        (Minis::SynRecv, Provider::Fentry) => vec![
+            hook("inet_csk_reqsk_queue_drop", "__inet_csk_reqsk_queue_drop"),
+            hook("inet_ehash_insert", "inet_ehash_insert"),
+        ],
+        (Minis::TimeWait, Provider::Timer) => vec![
+            hook("timer_cancel", "timer_cancel"),
+            hook("timer_expire_entry", "timer_expire_entry"),
+            hook("timer_start", "timer_start"),
+        ],
+        (Minis::SynRecv, Provider::Timer) => {
+            vec![hook("timer_cancel", "timer_cancel"), hook("timer_start", "timer_start")]
+        }
+        (_, Provider::Polled | Provider::None) => Vec::new(),
+    })
+}
+
+fn verdict(types: &btf::Btf) -> Result<&'static str, Error> {
+    match types.arguments(VERDICT)? {
+        3 => Ok("time_wait_verdict_3"),
+        4 => Ok("time_wait_verdict_4"),
+        5 => Ok("time_wait_verdict_5"),
+        arguments => Err(Error::Arguments { function: VERDICT, arguments }),
+    }
+}
+
+/// Loads and attaches one program.
+pub(super) fn attach(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Error> {
+    let Hook { program: name, target } = hook;
+    let program = ebpf.program_mut(name).ok_or(Error::Absent(name))?;
+    let load = program_error("load", name);
+    match program {
+        Program::FEntry(program) => {
+            program.load(target, btf).map_err(load)?;
+            FEntry::attach(program).map(drop).map_err(program_error("attach", name))
+        }
+        Program::FExit(program) => {
+            program.load(target, btf).map_err(load)?;
+            FExit::attach(program).map(drop).map_err(program_error("attach", name))
+        }
+        Program::BtfTracePoint(program) => {
+            program.load(target, btf).map_err(load)?;
+            BtfTracePoint::attach(program).map(drop).map_err(program_error("attach", name))
+        }
+        Program::RawTracePoint(program) => {
+            program.load().map_err(load)?;
+            RawTracePoint::attach(program, target).map(drop).map_err(program_error("attach", name))
+        }
+        Program::TracePoint(program) => {
+            program.load().map_err(load)?;
+            let attached = TracePoint::attach(program, "sock", target);
+            attached.map(drop).map_err(program_error("attach", name))
+        }
+        _ => Err(Error::Absent(name)),
+    }
+}
+
+/// Takes a program out of the kernel, if it is there.
+pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
+    // What is not loaded need not be taken out, and that is the only way for this to fail.
+    let _ = match ebpf.program_mut(program) {
+        Some(Program::FEntry(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::RawTracePoint(program)) => program.unload(),
+        Some(Program::TracePoint(program)) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+/// Loads the program that visits each socket during a pass, and the one that settles what timers do not tell.
+pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
+    for (name, kind) in [(super::ITERATOR, "tcp"), (super::SWEEP, "bpf_map_elem")] {
+        let iterator: &mut aya::programs::Iter = program_mut(ebpf, name)?;
+        iterator.load(kind, btf).map_err(program_error("load", name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Which fields of the kernel the programs load: found in its BTF, as `struct.field` with the width that they load.
+
+use tcpstate_common::abi::{MiniOffsets, Offsets};
+
+use super::btf::{Btf, Error, Field};
+
+/// What counting full sockets needs.
+pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
+    Ok(Offsets {
+        sk_protocol: btf.offset("sock", "sk_protocol", 16)?,
+        skc_state: btf.offset("sock_common", "skc_state", 8)?,
+        skc_prot: btf.offset("sock_common", "skc_prot", 64)?,
+        skc_net: btf.offset("sock_common", "skc_net.net", 64)?,
+        net_inum: btf.offset("net", "ns.inum", 32)?,
+    })
+}
+
+/// What counting mini sockets needs.
+pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
+    let (num_timeout, num_timeout_mask) = bits(btf.field("request_sock", "num_timeout")?);
+    Ok(MiniOffsets {
+        tw_substate: btf.offset("inet_timewait_sock", "tw_substate", 8)?,
+        tw_timer: btf.field("inet_timewait_sock", "tw_timer")?.offset_bits / 8,
+        skc_refcnt: btf.offset("sock_common", "skc_refcnt", 32)?,
+        timer_function: btf.offset("timer_list", "function", 64)?,
+        rsk_timer: btf.field("request_sock", "rsk_timer")?.offset_bits / 8,
+        num_timeout,
+        num_timeout_mask,
+    })
+}
+
+/// What `tcp_timewait_state_process` returns for a socket that is to be killed, and for one that is to be replaced.
+pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
+    Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
+}
+
+/// The byte with a bit field of less than a byte, and the field's bits in it. Bits count from the lowest of a byte,
+/// as on every little-endian machine.
+fn bits(field: Field) -> (u32, u32) {
+    let width = field.bits.min(8);
+    (field.offset_bits / 8, ((1 << width) - 1) << (field.offset_bits % 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_field_is_a_mask_of_its_byte() {
+        assert_eq!(bits(Field { offset_bits: 8 * 17 + 1, bits: 7 }), (17, 0xfe));
+        assert_eq!(bits(Field { offset_bits: 8 * 4, bits: 8 }), (4, 0xff));
+    }
+}

@@ -1,0 +1,212 @@
+//! Puts the best hooks in place that the kernel takes, and says what is lost by not having better ones.
+
+use std::io;
+
+use aya::Ebpf;
+use tcpstate_common::abi::RecordOffsets;
+
+use super::{
+    Error, TRACEPOINT, Types,
+    hooks::{self, Hook, Minis, Provider, Transitions},
+    kallsyms::Handlers,
+};
+
+/// What is in place for mini sockets.
+#[derive(Debug)]
+pub(super) struct Providers {
+    time_wait: Served,
+    syn_recv: Served,
+    /// What is not as good as it could be, and why; a sentence each.
+    pub(super) degraded: Vec<String>,
+    handlers: Handlers,
+    /// Where a test awaits the ends of time-wait sockets.
+    time_wait_exit: Option<&'static str>,
+}
+
+/// The programs in place for one kind of mini sockets.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) provider: Provider,
+    pub(super) hooks: Vec<Hook>,
+}
+
+impl Served {
+    const NONE: Self = Self { provider: Provider::None, hooks: Vec::new() };
+}
+
+impl Providers {
+    pub(super) fn new(handlers: Handlers, time_wait_exit: Option<&'static str>) -> Self {
+        let (time_wait, syn_recv) = (Served::NONE, Served::NONE);
+        Self { time_wait, syn_recv, degraded: Vec::new(), handlers, time_wait_exit }
+    }
+
+    /// What is in place for one kind.
+    pub(super) fn of(&self, minis: Minis) -> &Served {
+        match minis {
+            Minis::TimeWait => &self.time_wait,
+            Minis::SynRecv => &self.syn_recv,
+        }
+    }
+
+    /// Attaches the program that counts transitions: by the hook asked for, or the best that there is.
+    pub(super) fn attach_transitions(
+        &mut self,
+        ebpf: &mut Ebpf,
+        types: &Types,
+        forced: Option<Transitions>,
+        record: io::Result<RecordOffsets>,
+    ) -> Result<Transitions, Error> {
+        let mut record = Some(record);
+        let mut reasons = Vec::new();
+        let mut first = None;
+        let all = Transitions::ALL.into_iter();
+        for by in all.filter(|&by| forced.is_none_or(|forced| by == forced)) {
+            let hook = Hook { program: by.program(), target: TRACEPOINT };
+            let ready = match record.take_if(|_| by == Transitions::Tracepoint) {
+                Some(Err(source)) => Err(Error::Format(source)),
+                _ => Ok(()),
+            };
+            match ready.and_then(|()| hooks::attach(ebpf, hook, &types.ids)) {
+                Ok(()) => {
+                    self.degraded.extend(limits_of_transitions(by, &reasons));
+                    return Ok(by);
+                }
+                Err(error) => {
+                    hooks::detach(ebpf, hook.program);
+                    reasons.push(format!("{}: {error}", by.name()));
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        // The best one's failure names the cause that is worth mending.
+        Err(first.unwrap_or(Error::Absent(TRACEPOINT)))
+    }
+
+    /// Puts a provider in place: the one asked for, or the best that there is.
+    pub(super) fn serve(
+        &mut self,
+        ebpf: &mut Ebpf,
+        types: &Types,
+        minis: Minis,
+        forced: Option<Provider>,
+    ) -> Result<(), Error> {
+        let Some(provider) = forced else {
+            let candidates = minis.providers().iter().copied();
+            self.choose(ebpf, types, minis, candidates, Vec::new());
+            return Ok(());
+        };
+        let hooks = self.install(ebpf, types, minis, provider)?;
+        self.put(minis, Served { provider, hooks }, &["it was asked for".into()]);
+        Ok(())
+    }
+
+    /// Replaces a provider that turned out not to work by the next best.
+    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, types: &Types, minis: Minis, why: &str) {
+        let failed = std::mem::replace(self.of_mut(minis), Served::NONE);
+        for hook in failed.hooks {
+            if !self.is_in_use(hook) {
+                hooks::detach(ebpf, hook.program);
+            }
+        }
+        let prefix = format!("{}: ", minis.name());
+        self.degraded.retain(|limit| !limit.starts_with(&prefix));
+        let others = minis.providers().iter().skip_while(|&&better| better != failed.provider);
+        let reasons = vec![format!("{}: {why}", failed.provider.name())];
+        self.choose(ebpf, types, minis, others.skip(1).copied(), reasons);
+    }
+
+    /// Puts the first of the candidates in place that the kernel takes.
+    fn choose(
+        &mut self,
+        ebpf: &mut Ebpf,
+        types: &Types,
+        minis: Minis,
+        candidates: impl Iterator<Item = Provider>,
+        mut reasons: Vec<String>,
+    ) {
+        for provider in candidates {
+            match self.install(ebpf, types, minis, provider) {
+                Ok(hooks) => return self.put(minis, Served { provider, hooks }, &reasons),
+                Err(error) => reasons.push(format!("{}: {error}", provider.name())),
+            }
+        }
+        self.put(minis, Served::NONE, &reasons);
+    }
+
+    fn put(&mut self, minis: Minis, served: Served, reasons: &[String]) {
+        self.degraded.extend(limits(minis, served.provider, reasons));
+        *self.of_mut(minis) = served;
+    }
+
+    fn of_mut(&mut self, minis: Minis) -> &mut Served {
+        match minis {
+            Minis::TimeWait => &mut self.time_wait,
+            Minis::SynRecv => &mut self.syn_recv,
+        }
+    }
+
+    /// Attaches a provider's programs: all of them or none.
+    fn install(
+        &self,
+        ebpf: &mut Ebpf,
+        types: &Types,
+        minis: Minis,
+        provider: Provider,
+    ) -> Result<Vec<Hook>, Error> {
+        let handler = match minis {
+            Minis::TimeWait => self.handlers.tw_timer_handler,
+            Minis::SynRecv => self.handlers.reqsk_timer_handler,
+        };
+        if provider == Provider::Timer && handler == 0 {
+            return Err(Error::Kallsyms);
+        }
+        let mut hooks = hooks::programs(minis, provider, &types.fields)?;
+        for hook in hooks.iter_mut().filter(|hook| hook.program == "inet_twsk_kill") {
+            hook.target = self.time_wait_exit.unwrap_or(hook.target);
+        }
+        // The two kinds of mini sockets share the programs on timers.
+        let new = || hooks.iter().copied().filter(|&hook| !self.is_in_use(hook));
+        let attached = new().try_for_each(|hook| hooks::attach(ebpf, hook, &types.ids));
+        if attached.is_err() {
+            new().for_each(|hook| hooks::detach(ebpf, hook.program));
+        }
+        attached.map(|()| hooks)
+    }
+
+    fn is_in_use(&self, hook: Hook) -> bool {
+        [&self.time_wait, &self.syn_recv].iter().any(|served| served.hooks.contains(&hook))
+    }
+}
+
+/// What can't be seen by a hook that is not the best, and why that one serves.
+fn limits_of_transitions(by: Transitions, reasons: &[String]) -> Option<String> {
+    let limit = match by {
+        Transitions::TpBtf => return None,
+        Transitions::RawTp => "a transition costs more",
+        Transitions::Tracepoint => "more events are missed, and before 6.12 uncounted",
+    };
+    Some(sentence("transitions", by.name(), reasons, limit))
+}
+
+/// The same for a provider.
+fn limits(minis: Minis, provider: Provider, reasons: &[String]) -> Option<String> {
+    let limit = match (minis, provider) {
+        (_, Provider::Fentry) | (Minis::SynRecv, Provider::Timer) => return None,
+        (Minis::TimeWait, Provider::Timer) => "exits other than by expiry are not told apart",
+        (Minis::TimeWait, Provider::Polled) => {
+            "mini sockets in FIN_WAIT2 and in TIME_WAIT are not told apart, nor are exits"
+        }
+        (Minis::TimeWait, Provider::None) => {
+            "mini sockets in TIME_WAIT and FIN_WAIT2 are not counted"
+        }
+        (Minis::SynRecv, _) => "half-open connections (request sockets) are not counted",
+    };
+    Some(sentence(minis.name(), provider.name(), reasons, limit))
+}
+
+fn sentence(what: &str, by: &str, reasons: &[String], limit: &str) -> String {
+    if reasons.is_empty() {
+        return format!("{what}: {by}: {limit}");
+    }
+    format!("{what}: {by}, because {}: {limit}", reasons.join("; "))
+}

@@ -1,0 +1,87 @@
+//! What the kernel itself counts of time-wait sockets and passive opens, in the thread's network namespace:
+//! `/proc/net/sockstat` and `/proc/net/netstat`, `/proc/net/snmp`.
+
+use std::fs;
+
+/// The numbers at one moment. `None` where the file or the counter is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Whether `time_wait_turnover` counts births; expiries otherwise.
+    pub counts_births: bool,
+    /// Time-wait sockets now (`sockstat`, `tw`).
+    pub time_wait_sockets: Option<u64>,
+    /// `TcpExt` `TW` + `TWKilled`: births of time-wait sockets since 5.18 (`__inet_twsk_schedule`), expiries before.
+    pub time_wait_turnover: Option<u64>,
+    /// `TcpExt` `TCPTimeWaitOverflow`: births refused, because there were `tcp_max_tw_buckets`.
+    pub time_wait_overflows: Option<u64>,
+    /// `Tcp` `PassiveOpens` that a request socket came before: without those by SYN cookie or Fast Open.
+    pub passive_opens: Option<u64>,
+}
+
+impl KernelCounters {
+    /// Reads them; the kernel's version says what `counts_births` is to be.
+    #[must_use]
+    pub fn read(counts_births: bool) -> Self {
+        let file = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+        let text = |name| file(name).unwrap_or_default();
+        let counters = Self::parse(&text("sockstat"), &text("netstat"), &text("snmp"));
+        Self { counts_births, ..counters }
+    }
+
+    fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
+        let ext = |name| counter(netstat, "TcpExt:", name);
+        let both = |first: Option<u64>, second: Option<u64>| Some(first? + second?);
+        let shortcuts = both(ext("SyncookiesRecv"), ext("TCPFastOpenPassive"));
+        let passive_opens = counter(snmp, "Tcp:", "PassiveOpens");
+        Self {
+            counts_births: false,
+            time_wait_sockets: sockstat
+                .lines()
+                .find_map(|line| line.strip_prefix("TCP: "))
+                .and_then(|line| named(line, "tw")),
+            time_wait_turnover: both(ext("TW"), ext("TWKilled")),
+            time_wait_overflows: ext("TCPTimeWaitOverflow"),
+            passive_opens: passive_opens
+                .zip(shortcuts)
+                .map(|(opens, shortcuts)| opens.saturating_sub(shortcuts)),
+        }
+    }
+}
+
+/// `inuse 5 orphan 0 tw 3`: names and numbers take turns.
+fn named(line: &str, name: &str) -> Option<u64> {
+    line.split_ascii_whitespace().skip_while(|&word| word != name).nth(1)?.parse().ok()
+}
+
+/// A line of names, then a line of numbers.
+fn counter(text: &str, prefix: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+    pairs.find(|pair| pair.0 == name)?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKSTAT: &str = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1\n";
+    const NETSTAT: &str = "TcpExt: SyncookiesRecv TW TWKilled TCPTimeWaitOverflow TCPFastOpenPassive\nTcpExt: 2 11 5 1 4\nIpExt: TW\nIpExt: 9\n";
+    const SNMP: &str = "Tcp: ActiveOpens PassiveOpens\nTcp: 50 40\n";
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let counters = KernelCounters::parse(SOCKSTAT, NETSTAT, SNMP);
+        assert_eq!(counters.time_wait_sockets, Some(3));
+        assert_eq!(counters.time_wait_turnover, Some(16));
+        assert_eq!(counters.time_wait_overflows, Some(1));
+        assert_eq!(counters.passive_opens, Some(34));
+    }
+
+    #[test]
+    fn what_is_missing_is_unknown_rather_than_0() {
+        assert_eq!(KernelCounters::parse("", "", ""), KernelCounters::default());
+        let old = NETSTAT.replace("TCPTimeWaitOverflow", "Other");
+        assert_eq!(KernelCounters::parse("", &old, "").time_wait_overflows, None);
+    }
+}
