@@ -3,13 +3,16 @@
 //! Some kernels keep events from BPF programs without counting them (one vendor's does while process 1 runs). On
 //! such a kernel a gauge may be off by no fault of ours until a pass. Here is how a test tells that from a fault.
 
-use std::{fs, path::Path, sync::OnceLock};
+use std::{fs, path::Path, sync::OnceLock, thread};
 
 use aya::{
     programs::ProgramInfo,
     sys::{Stats, enable_stats},
 };
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
 use perf_event::{Builder, Counter, events::Tracepoint};
 
 use tcpstate::tracer::Tracer;
@@ -70,16 +73,32 @@ fn tracepoint_id() -> u64 {
     *ID.get_or_init(read_tracepoint_id)
 }
 
-/// Tracefs need not be mounted on the machine.
 fn read_tracepoint_id() -> u64 {
-    let folder = std::env::temp_dir().join(format!("tcpstate-tracefs-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("the temporary folder can be written");
-    mount(Some("tracefs"), &folder, Some("tracefs"), MsFlags::empty(), None::<&str>)
-        .expect("root may mount tracefs");
-    let id = fs::read_to_string(folder.join(Path::new("events/sock/inet_sock_set_state/id")));
-    umount2(&folder, MntFlags::MNT_DETACH).expect("what was mounted can be unmounted");
-    let _ = fs::remove_dir(&folder);
+    // On a thread of its own, which may have its own mounts.
+    let read = || {
+        mount_tracefs();
+        fs::read_to_string("/sys/kernel/tracing/events/sock/inet_sock_set_state/id")
+    };
+    let id = thread::spawn(read).join().expect("the thread does not panic");
     id.expect("the tracepoint exists").trim().parse().expect("it has a number")
+}
+
+/// Mounts tracefs where programs look for it, for this thread and those that it will start: it need not be mounted on
+/// the machine, and is not after the thread's end.
+///
+/// # Panics
+/// Without root.
+pub fn mount_tracefs() {
+    const TRACEFS: &str = "/sys/kernel/tracing";
+    if Path::new(TRACEFS).join("events").exists() {
+        return;
+    }
+    let nothing = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).expect("root may have mounts of its own");
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+        .expect("one's own mounts can be made private");
+    mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), nothing)
+        .expect("root may mount tracefs");
 }
 
 /// The CPUs of a list such as `0-1,4`.

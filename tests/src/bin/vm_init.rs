@@ -36,6 +36,8 @@ use nix::{
 const CONSOLE: &str = "/dev/ttyS1";
 /// The port of QEMU's isa-debug-exit. It ends with `(value << 1) | 1`, so never with 0 or its own error, 1.
 const EXIT_PORT: u16 = 0xf4;
+/// The kernel gives its first process 1024, or 4096.
+const OPEN_FILES: u64 = 1 << 20;
 const PASSED: u32 = 0x10;
 const FAILED: u32 = 0x11;
 
@@ -65,6 +67,10 @@ fn main() {
     note(
         "lift the limit on locked memory",
         setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).map_err(io::Error::from),
+    );
+    note(
+        "lift the limit on open files",
+        setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).map_err(io::Error::from),
     );
     let has_passed = fs::read_to_string("/plan").map(|plan| follow(&plan));
     note("read the plan", has_passed.as_ref().map(drop).map_err(|error| error.kind().into()));
