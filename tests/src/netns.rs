@@ -96,10 +96,18 @@ impl Sysctl {
     /// If this kernel does not have it or does not take the value.
     #[must_use = "dropped, the old value is back"]
     pub fn held(name: &'static str, value: &str) -> Self {
-        let before = fs::read_to_string(sysctl_path(name))
-            .unwrap_or_else(|error| panic!("sysctl {name}: {error}"));
+        Self::try_held(name, value).unwrap_or_else(|| panic!("this kernel has no sysctl {name}"))
+    }
+
+    /// Sets the sysctl until the guard is dropped, if this kernel has it.
+    ///
+    /// # Panics
+    /// If the kernel does not take the value.
+    #[must_use = "dropped, the old value is back"]
+    pub fn try_held(name: &'static str, value: &str) -> Option<Self> {
+        let before = fs::read_to_string(sysctl_path(name)).ok()?;
         sysctl(name, value);
-        Self { name, before }
+        Some(Self { name, before })
     }
 }
 

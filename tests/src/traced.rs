@@ -24,8 +24,8 @@ pub struct Traced {
     excused: i64,
     /// By how many sockets gauges were off, beyond what the tracer knew it had missed.
     unexplained: u64,
-    /// Births of time-wait sockets before the start.
-    births_before: u64,
+    /// Births of time-wait sockets before the start: at least, at most. One number unless there was traffic.
+    births_before: [u64; 2],
 }
 
 /// Options with the object under test.
@@ -62,10 +62,9 @@ impl Traced {
     /// # Errors
     /// Why it does not start.
     pub fn try_with(options: &Options) -> Result<Self, Error> {
-        let tracer = Tracer::start(options)?;
-        let audit = Some(Audit::start(&tracer));
-        let births_before = time_wait_births();
-        Ok(Self { tracer, audit, excused: 0, unexplained: 0, births_before })
+        let mut traced = Self::start_unaudited(options)?;
+        traced.audit = Some(Audit::start(&traced.tracer));
+        Ok(traced)
     }
 
     /// Starts a tracer where others make traffic in namespaces of their own: differences are added up instead.
@@ -74,10 +73,14 @@ impl Traced {
     /// If it does not start.
     #[must_use]
     pub fn unaudited(options: &Options) -> Self {
-        let tracer =
-            Tracer::start(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
-        let births_before = time_wait_births();
-        Self { tracer, audit: None, excused: 0, unexplained: 0, births_before }
+        Self::start_unaudited(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()))
+    }
+
+    fn start_unaudited(options: &Options) -> Result<Self, Error> {
+        let at_least = time_wait_births();
+        let tracer = Tracer::start(options)?;
+        let births_before = [at_least, time_wait_births()];
+        Ok(Self { tracer, audit: None, excused: 0, unexplained: 0, births_before })
     }
 
     /// By how many sockets gauges were off, beyond what the tracer knew it had missed.
@@ -157,17 +160,19 @@ impl Traced {
         }
         let counts_births = self.tracer.probe().kernel.counts_time_wait_births();
         let Some(entries) = time_wait.entries.filter(|_| counts_births) else { return };
-        let births = time_wait_births() - self.births_before;
-        let lost = births.abs_diff(entries);
-        assert!(
-            lost == 0 || self.audit.is_none(),
-            "{label}: {entries} births of time-wait sockets, the kernel has {births}"
+        let now = time_wait_births();
+        let [most, least] = self.births_before.map(|before| now - before);
+        let lost = entries.saturating_sub(most) + least.saturating_sub(entries);
+        let difference = format!(
+            "{label}: {entries} births of time-wait sockets, the kernel has {least} to {most}"
         );
+        assert!(lost == 0 || self.audit.is_none(), "{difference}");
         if lost > 0 {
-            println!("{label}: {entries} births of time-wait sockets, the kernel has {births}");
+            println!("{difference}");
         }
         self.unexplained += lost;
-        self.births_before = self.births_before.wrapping_add(births).wrapping_sub(entries);
+        // Now that nothing moves it is one number.
+        self.births_before = [now.wrapping_sub(entries); 2];
     }
 }
 

@@ -23,8 +23,29 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 ///
 /// # Panics
 /// If it does not within 10 s, with the value read last.
-pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut read: impl FnMut() -> T) {
-    let deadline = Instant::now() + DEADLINE;
+pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl FnMut() -> T) {
+    until_equal_within(DEADLINE, what, expected, read);
+}
+
+/// Waits until `condition` holds, for what takes longer.
+///
+/// # Panics
+/// If it does not within that time.
+pub fn until_within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    until_equal_within(time, what, &true, &mut condition);
+}
+
+/// Waits until `read` gives the `expected` value, for what takes longer.
+///
+/// # Panics
+/// If it does not within that time, with the value read last.
+pub fn until_equal_within<T: PartialEq + Debug>(
+    time: Duration,
+    what: &str,
+    expected: &T,
+    mut read: impl FnMut() -> T,
+) {
+    let deadline = Instant::now() + time;
     loop {
         let last = read();
         if last == *expected {
@@ -32,7 +53,7 @@ pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut read: imp
         }
         assert!(
             Instant::now() < deadline,
-            "waited {DEADLINE:?} for {what}: {expected:?}, still {last:?}"
+            "waited {time:?} for {what}: {expected:?}, still {last:?}"
         );
         thread::sleep(PAUSE);
     }

@@ -74,9 +74,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "no-tombstone",
         why: "a socket that moved and is then visited counts to the base twice",
         file: "tcpstate-ebpf/src/pass.rs",
-        find: "if let Touch::First = touch(slots, sk)",
+        find: "if touch(slots, address, By::Event) == Touch::First",
         // Looks without leaving an entry.
-        replace: "if TOUCHED.get(0).is_some_and(|touched| touched.get_ptr(&sk.address()).is_none())",
+        replace: "if TOUCHED.get(0).is_some_and(|touched| touched.get_ptr(address).is_none())",
         red: &["pass_counts"],
     },
     Fault {

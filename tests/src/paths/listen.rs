@@ -8,14 +8,11 @@ use std::{
 };
 
 use socket2::{SockAddr, Socket};
-use tcpstate_common::State::{CloseWait, Established, FinWait2, Listen, SynRecv, SynSent};
+use tcpstate_common::State::{Established, Listen, SynSent};
 
 use super::Stage;
 use crate::{
-    netns::Sysctl,
-    traffic::{
-        Family, Listener, begin_connect, bound, connecting, deafen, disconnect, hear, reset, socket,
-    },
+    traffic::{Family, Listener, bound, connecting, disconnect, reset, socket},
     wait,
 };
 
@@ -36,39 +33,6 @@ pub(super) fn queue_full(stage: &mut Stage<'_>) {
         (0..5).map(|_| connecting(stage.family, listener.address())).collect();
     stage.check("queue full", &[(Listen, 1), (Established, 6), (SynSent, 5)]);
     queued.into_iter().for_each(reset);
-}
-
-/// Clients do not hear the listener's answer; then four do, and three are gone.
-pub(super) fn half_open(stage: &mut Stage<'_>) {
-    let listener = stage.listener();
-    let mut clients = deaf_clients(&listener, stage.family, 7);
-    stage.check("unanswered", &[(Listen, 1), (SynSent, 7), (SynRecv, 7)]);
-    clients.truncate(4);
-    hear(&clients);
-    // The listener's next answer comes after 1 s.
-    stage.check("4 connected, 3 refused", &[(Listen, 1), (Established, 8)]);
-    clients.into_iter().for_each(reset);
-}
-
-/// The listener does not answer a second time: its requests end by themselves, after 1 s.
-pub(super) fn half_open_expires(stage: &mut Stage<'_>) {
-    let _once = Sysctl::held("net.ipv4.tcp_synack_retries", "0");
-    let listener = stage.listener();
-    drop(deaf_clients(&listener, stage.family, 5));
-    // No checkpoint before: on a busy machine they could end under it.
-    stage.check("expired", &[(Listen, 1)]);
-}
-
-/// With cookies the listener remembers nothing of a half-open connection.
-pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
-    let _always = Sysctl::held("net.ipv4.tcp_syncookies", "2");
-    let listener = stage.listener();
-    let (clients, servers) = listener.pairs(3);
-    let half_open = deaf_clients(&listener, stage.family, 5);
-    stage.check("3 connected", &[(Listen, 1), (Established, 6), (SynSent, 5)]);
-    drop((half_open, servers));
-    stage.check("servers closed", &[(Listen, 1), (FinWait2, 3), (CloseWait, 3)]);
-    drop(clients);
 }
 
 /// One listener, and clients of three kinds: IPv6, IPv4, and IPv4 on an IPv6 socket.
@@ -160,16 +124,6 @@ pub(super) fn closed_under_connects(stage: &mut Stage<'_>) {
     stage.check("clients reset", &[]);
 }
 
-fn deaf_clients(listener: &Listener, family: Family, number: usize) -> Vec<Socket> {
-    let client = |_| {
-        let client = socket(family);
-        deafen([&client]);
-        begin_connect(&client, listener.address());
-        client
-    };
-    (0..number).map(client).collect()
-}
-
 fn listener_on_any_address(v6_only: bool) -> (Listener, u16) {
     let socket = socket(Family::V6);
     socket.set_only_v6(v6_only).expect("IPv6 sockets have the option");
@@ -177,8 +131,8 @@ fn listener_on_any_address(v6_only: bool) -> (Listener, u16) {
         .bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())
         .expect("there is a port left");
     let listener = Listener::on(Family::V6, socket, 23);
-    let address = listener.address().as_socket().expect("the address is one of the internet");
-    (listener, address.port())
+    let port = listener.port();
+    (listener, port)
 }
 
 fn v6_client(port: u16) -> Socket {

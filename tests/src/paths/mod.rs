@@ -11,6 +11,7 @@ mod connect;
 mod extensions;
 mod listen;
 mod orphans;
+mod requests;
 mod reset;
 mod stage;
 mod time_wait;
@@ -56,6 +57,11 @@ impl Path {
         }
     }
 
+    /// The script has sockets of both families: to wait once.
+    const fn of_both_families(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
+        Self { name, families: &[Family::V4], script }
+    }
+
     const fn of_each_family(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
         Self { name, families: &Family::BOTH, script }
     }
@@ -66,7 +72,11 @@ impl Path {
     }
 }
 
-/// Every path.
+/// Paths that wait for a minute: several at once, each in a namespace of its own.
+pub const LONG: &[Path] =
+    &[Path::of_both_families("orphans and TIME_WAIT expire", time_wait::expire)];
+
+/// Every other path.
 pub const ALL: &[Path] = &[
     Path::of_each_family("active close", close::active),
     Path::of_each_family("passive close", close::passive),
@@ -78,7 +88,15 @@ pub const ALL: &[Path] = &[
     Path::of_each_family("orphan gets data", orphans::gets_data),
     Path::of_each_family("orphan expires", orphans::expires),
     Path::of_each_family("orphan stays full", orphans::stays_full),
+    Path::of_each_family("orphan gets FIN at once", orphans::gets_fin_at_once),
+    Path::of_each_family("orphan gets FIN late", orphans::gets_fin_late),
+    Path::of_each_family("orphan gets RST", orphans::gets_reset),
     Path::of_each_family("no room for TIME_WAIT", time_wait::no_room),
+    Path::of_each_family("room for some TIME_WAIT", time_wait::room_for_some),
+    Path::of_each_family("TIME_WAIT reused by connect", time_wait::reused_by_connect),
+    Path::of_each_family("TIME_WAIT gets FIN again", time_wait::gets_fin_again),
+    Path::of_each_family("TIME_WAIT gets RST", time_wait::gets_reset),
+    Path::of_each_family("mini sockets destroyed", time_wait::destroyed),
     Path::of_each_family("TIME_WAIT taken over", time_wait::taken_over),
     Path::of_each_family("reset by linger", reset::by_linger),
     Path::of_each_family("reset by unread data", reset::by_unread_data),
@@ -93,9 +111,15 @@ pub const ALL: &[Path] = &[
     Path::of_each_family("simultaneous open", connect::simultaneous),
     Path::of_each_family("never accepted", listen::never_accepted),
     Path::of_each_family("accept queue full", listen::queue_full),
-    Path::of_each_family("half-open", listen::half_open),
-    Path::of_each_family("half-open expires", listen::half_open_expires),
-    Path::of_each_family("SYN cookies", listen::syn_cookies),
+    Path::of_each_family("half-open", requests::half_open),
+    Path::of_each_family("half-open expires", requests::half_open_expires),
+    Path::of_each_family("SYN cookies", requests::syn_cookies),
+    Path::of_each_family("SYN flood", requests::flood),
+    Path::of_each_family("SYN backlog full", requests::backlog_full),
+    Path::of_each_family("last ACK finds the queue full", requests::accept_queue_full),
+    Path::of_each_family("accept deferred", requests::deferred),
+    Path::of_each_family("half-open, listener closed", requests::listener_closed),
+    Path::of_each_family("half-open, listener replaced", requests::migrated),
     Path::of_ipv6("dual-stack listener", listen::dual_stack),
     Path::of_ipv6("IPv6-only listener", listen::v6_only),
     Path::of_each_family("listener stops and starts", listen::stops_and_starts),

@@ -1,11 +1,14 @@
 //! Sockets in `FIN_WAIT2` that their programs have closed: mini sockets, but for long timeouts.
 
-use std::io::Write;
+use std::{io::Write, thread, time::Duration};
 
 use tcpstate_common::State::{CloseWait, FinWait2, Listen};
 
 use super::Stage;
-use crate::{netns::Sysctl, traffic::shutdown};
+use crate::{
+    netns::Sysctl,
+    traffic::{reset, shutdown},
+};
 
 const TIMEOUT: &str = "net.ipv4.tcp_fin_timeout";
 
@@ -43,4 +46,39 @@ pub(super) fn stays_full(stage: &mut Stage<'_>) {
     stage.check("clients closed", &[(Listen, 1), (FinWait2, 5), (CloseWait, 5)]);
     drop(servers);
     stage.check("servers closed", &[(Listen, 1)]);
+}
+
+/// The server closes at once: the mini sockets go on to TIME_WAIT before their timers have moved.
+pub(super) fn gets_fin_at_once(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(11);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 11), (CloseWait, 11)]);
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 11);
+}
+
+/// The server takes 3 s: the mini sockets' timers are started anew.
+pub(super) fn gets_fin_late(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(13);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 13), (CloseWait, 13)]);
+    // Time itself is the condition here: more than a slot of the kernel's timer wheel.
+    thread::sleep(Duration::from_secs(3));
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 13);
+}
+
+/// The server resets.
+pub(super) fn gets_reset(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(5);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 5), (CloseWait, 5)]);
+    servers.into_iter().for_each(reset);
+    stage.check("servers reset", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 0);
 }

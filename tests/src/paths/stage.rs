@@ -1,11 +1,13 @@
 //! Where a path plays: its family, its sockets' states awaited, its checkpoints.
 
+use std::time::Duration;
+
 use tcpstate_common::State;
 
 use super::Checkpoints;
 use crate::{
     traffic::{Family, Listener},
-    truth::{Counts, sockets},
+    truth::{Counts, sockets, time_wait_of},
     wait,
 };
 
@@ -34,10 +36,23 @@ impl<'a> Stage<'a> {
     /// Waits until the path's sockets, mini sockets included, are in these states and no others; then lets the
     /// caller look.
     pub(crate) fn check(&mut self, moment: &str, expected: &[(State, u64)]) {
+        /// Far more than most things take.
+        const SOON: Duration = Duration::from_secs(10);
+        self.check_within(SOON, moment, expected);
+    }
+
+    /// The same, for what takes longer.
+    pub(crate) fn check_within(&mut self, time: Duration, moment: &str, expected: &[(State, u64)]) {
         let label = format!("{}, {}: {moment}", self.path, self.family);
-        wait::until_equal(&label, &(self.others + Counts::from(expected)), living);
+        wait::until_equal_within(time, &label, &(self.others + Counts::from(expected)), living);
         wait::grace_period();
         self.checkpoints.check(&label);
+    }
+
+    /// Waits until so many mini sockets in `TIME_WAIT` have this listener at one of their ends.
+    pub(crate) fn await_time_wait(&self, listener: &Listener, expected: u64) {
+        let label = format!("{}, {}: time-wait sockets", self.path, self.family);
+        wait::until_equal(&label, &expected, || time_wait_of(listener.port()));
     }
 
     /// Says why the rest of the path is left out.

@@ -1,12 +1,21 @@
-//! Ends that leave no `TIME_WAIT`, or not for long.
+//! Mini sockets in `TIME_WAIT`, and how they end.
+
+use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
-use tcpstate_common::State::{CloseWait, Established, FinWait2, Listen};
+use tcpstate_common::State::{
+    self, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
+};
 
 use super::Stage;
 use crate::{
     netns::Sysctl,
-    traffic::{bound, disconnect, socket},
+    traffic::{
+        Family, Listener, begin_connect, bound, deafen, disconnect, hear, reset, send_reset,
+        sequence_number, shutdown, socket,
+    },
+    truth::{sockets, ss_kill, tcp_ext},
+    wait,
 };
 
 /// No more mini sockets are allowed: closed clients are gone at once, and late FINs are answered with a RST.
@@ -49,4 +58,166 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
         disconnect(client).expect("every socket can be disconnected");
     }
     stage.check("clients disconnected", &[(Listen, 1)]);
+}
+
+/// There is room for 3 more mini sockets: of 7 clients 4 are gone at once.
+pub(super) fn room_for_some(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(7);
+    let room = (sockets().minis.total() + 3).to_string();
+    let _few = Sysctl::held("net.ipv4.tcp_max_tw_buckets", &room);
+    let before = tcp_ext("TCPTimeWaitOverflow");
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 3), (CloseWait, 7)]);
+    assert_eq!(tcp_ext("TCPTimeWaitOverflow") - before, 4);
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 3);
+}
+
+/// A client comes back from its own port.
+pub(super) fn reused_by_connect(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let clients: Vec<Socket> = (0..7).map(|_| returning(stage.family, 0)).collect();
+    let ports: Vec<u16> = clients.iter().map(|client| connect(client, &listener)).collect();
+    let servers: Vec<Socket> = clients.iter().map(|_| listener.accept()).collect();
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 7), (CloseWait, 7)]);
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 7);
+    let before = tcp_ext("TWRecycled");
+    let again: Vec<Socket> = ports.iter().map(|&port| returning(stage.family, port)).collect();
+    for client in &again {
+        connect(client, &listener);
+    }
+    let servers: Vec<Socket> = again.iter().map(|_| listener.accept()).collect();
+    stage.check("connected again", &[(Listen, 1), (Established, 14)]);
+    assert_eq!(tcp_ext("TWRecycled") - before, 7);
+    stage.await_time_wait(&listener, 0);
+    again.into_iter().for_each(reset);
+    drop(servers);
+}
+
+/// The server does not hear that its FIN has come, and sends it again: the mini socket's minute begins anew.
+pub(super) fn gets_fin_again(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(5);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 5), (CloseWait, 5)]);
+    deafen(&servers);
+    let before = tcp_ext("TCPTimeouts") + tcp_ext("TCPLossProbes");
+    shutdown(&servers);
+    stage.check("servers closed, deaf", &[(Listen, 1), (LastAck, 5)]);
+    wait::until("FINs sent again", || {
+        tcp_ext("TCPTimeouts") + tcp_ext("TCPLossProbes") >= before + 5
+    });
+    stage.check("sent again", &[(Listen, 1), (LastAck, 5)]);
+    hear(&servers);
+    stage.check("servers hear", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 5);
+}
+
+/// A RST that fits ends the wait (RFC 1337 calls it an assassination).
+pub(super) fn gets_reset(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(5);
+    let ports: Vec<u16> = clients.iter().map(port).collect();
+    let next: Vec<u32> = servers.iter().map(sequence_number).collect();
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 5), (CloseWait, 5)]);
+    drop(servers);
+    stage.check("servers closed", &[(Listen, 1)]);
+    stage.await_time_wait(&listener, 5);
+    for (&port, &next) in ports.iter().zip(&next) {
+        // The server's FIN took one number.
+        send_reset(stage.family, listener.port(), port, next.wrapping_add(1));
+    }
+    stage.await_time_wait(&listener, 0);
+    stage.check("assassinated", &[(Listen, 1)]);
+}
+
+/// An operator ends mini sockets of all three kinds by `ss -K`.
+pub(super) fn destroyed(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let (clients, mut servers) = listener.pairs(7);
+    drop(clients);
+    stage.check("clients closed", &[(Listen, 1), (FinWait2, 7), (CloseWait, 7)]);
+    servers.truncate(3);
+    stage.await_time_wait(&listener, 4);
+    let half_open: Vec<Socket> = (0..3)
+        .map(|_| {
+            let client = socket(stage.family);
+            deafen([&client]);
+            begin_connect(&client, listener.address());
+            client
+        })
+        .collect();
+    let orphans = [(FinWait2, 3), (CloseWait, 3)];
+    let and_orphans = |states: &[(State, u64)]| [states, &orphans].concat();
+    stage.check("half-open", &and_orphans(&[(Listen, 1), (SynSent, 3), (SynRecv, 3)]));
+    ss_kill(&["state", "time-wait"]);
+    if sockets().minis[TimeWait] > 0 {
+        drop(half_open);
+        return stage.skip("this kernel lets nobody end mini sockets, as those before 6.1 do not");
+    }
+    stage.await_time_wait(&listener, 0);
+    ss_kill(&["state", "syn-recv"]);
+    ss_kill(&["state", "fin-wait-2"]);
+    stage.check("destroyed", &[(Listen, 1), (SynSent, 3), (CloseWait, 3)]);
+    drop(half_open);
+    drop(servers);
+    stage.check("all closed", &[(Listen, 1)]);
+}
+
+/// Nobody comes any more: orphans end by `tcp_fin_timeout`, TIME_WAIT after a minute.
+pub(super) fn expire(stage: &mut Stage<'_>) {
+    let mut listeners = Vec::new();
+    let mut held = Vec::new();
+    for family in Family::BOTH {
+        let listener = Listener::open(family);
+        for (timeout, orphans) in [("3", 5), ("60", 7)] {
+            let _timeout = Sysctl::held("net.ipv4.tcp_fin_timeout", timeout);
+            let (clients, servers) = listener.pairs(orphans);
+            drop(clients);
+            held.push(servers);
+            wait::until("orphans to become mini sockets", || {
+                sockets().full[FinWait1] + sockets().full[FinWait2] == 0
+            });
+        }
+        let (clients, servers) = listener.pairs(11);
+        drop(clients);
+        drop(servers);
+        listeners.push(listener);
+    }
+    let started = [(Listen, 2), (FinWait2, 24), (CloseWait, 24)];
+    stage.check("closed", &started);
+    stage.check_within(
+        Duration::from_secs(15),
+        "orphans of 3 s expired",
+        &[(Listen, 2), (FinWait2, 14), (CloseWait, 24)],
+    );
+    let minute = Duration::from_secs(75);
+    stage.check_within(minute, "orphans of 60 s expired", &[(Listen, 2), (CloseWait, 24)]);
+    wait::until_within(minute, "TIME_WAIT to expire", || sockets().minis.total() == 0);
+    wait::grace_period();
+    stage.check("all expired", &[(Listen, 2), (CloseWait, 24)]);
+}
+
+/// A socket that may use a port that waits.
+fn returning(family: Family, port: u16) -> Socket {
+    let socket = socket(family);
+    socket.set_reuse_address(true).expect("sockets can share");
+    socket.bind(&family.loopback(port).into()).expect("the port waits for nobody else");
+    socket
+}
+
+fn connect(client: &Socket, listener: &Listener) -> u16 {
+    client.connect(listener.address()).expect("the listener has room");
+    port(client)
+}
+
+fn port(socket: &Socket) -> u16 {
+    let address = socket.local_addr().expect("the socket is bound");
+    address.as_socket().expect("the address is one of the internet").port()
 }

@@ -3,6 +3,7 @@
 mod deaf;
 mod idle;
 mod load;
+mod raw;
 mod sockets;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 pub use deaf::{deafen, hear};
 pub use idle::Idle;
 pub use load::{Load, Style};
+pub use raw::{send_reset, sequence_number};
 use socket2::Domain;
 pub(crate) use sockets::begin_connect;
 pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket};

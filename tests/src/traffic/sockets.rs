@@ -8,6 +8,8 @@ use super::Family;
 
 /// What the kernel's default `net.core.somaxconn` allows.
 const BACKLOG: i32 = 4096;
+/// For how long accept() waits for a connection that does not come.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A TCP socket, fresh: in CLOSE, and counted nowhere.
 ///
@@ -99,6 +101,7 @@ impl Listener {
     #[must_use]
     pub fn on(family: Family, socket: Socket, backlog: i32) -> Self {
         socket.listen(backlog).expect("the port is the socket's own");
+        socket.set_read_timeout(Some(PATIENCE)).expect("accept() can be made to give up");
         let address = socket.local_addr().expect("a listener has an address");
         Self { family, socket, address }
     }
@@ -124,6 +127,15 @@ impl Listener {
         &self.address
     }
 
+    /// The port on which it listens.
+    ///
+    /// # Panics
+    /// Never: its address is one of the internet.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.as_socket().expect("the address is one of the internet").port()
+    }
+
     /// A connection to here, not accepted yet: its client.
     ///
     /// # Panics
@@ -138,10 +150,10 @@ impl Listener {
     /// Accepts a connection.
     ///
     /// # Panics
-    /// If accept() fails.
+    /// If none comes within 10 s.
     #[must_use]
     pub fn accept(&self) -> Socket {
-        self.socket.accept().expect("there is a file descriptor left").0
+        self.socket.accept().expect("a connection comes").0
     }
 
     /// That many connections: their clients and, in the same order, what was accepted.

@@ -10,5 +10,5 @@ mod ss;
 
 pub use counters::{Sockstat, sockstat, tcp_ext};
 pub use counts::Counts;
-pub use proc::{Sockets, sockets};
-pub use ss::ss;
+pub use proc::{Sockets, sockets, time_wait_of};
+pub use ss::{ss, ss_kill};

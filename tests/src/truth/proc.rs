@@ -56,6 +56,25 @@ pub fn sockets() -> Sockets {
     sockets
 }
 
+/// Mini sockets in `TIME_WAIT` of connections from or to this port.
+///
+/// # Panics
+/// If the kernel writes what this cannot read.
+#[must_use]
+pub fn time_wait_of(port: u16) -> u64 {
+    let mut count = 0;
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+        for row in text.expect("the kernel has TCP and IPv6").lines().skip(1) {
+            let columns: Vec<&str> = row.split_ascii_whitespace().collect();
+            let is_end = |address: &str| address.ends_with(&format!(":{port:04X}"));
+            let is_ours = is_end(columns[1]) || is_end(columns[2]);
+            count += u64::from(is_ours && columns[3] == "06");
+        }
+    }
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

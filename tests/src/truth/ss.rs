@@ -16,16 +16,29 @@ use crate::files;
 /// If there is no `ss`, or if it fails.
 #[must_use]
 pub fn ss() -> Counts {
+    parse(&run(&["-a"]))
+}
+
+/// Has `ss -K` end the sockets that a filter chooses, such as `state time-wait`. It skips those that the kernel does
+/// not let it end.
+///
+/// # Panics
+/// If there is no `ss`, or if it fails.
+pub fn ss_kill(filter: &[&str]) {
+    run(&[&["-K"], filter].concat());
+}
+
+/// Runs `ss` for TCP, without names.
+fn run(arguments: &[&str]) -> String {
+    let run = || -> Output {
+        // Not even for a moment may the process have the sockets that it is to count.
+        files::own_table();
+        Command::new("ss").args(["-H", "-t", "-n"]).args(arguments).output().expect("ss can be run")
+    };
     let output =
         thread::scope(|scope| scope.spawn(run).join()).expect("ss (of iproute2) is installed");
     assert!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
-    parse(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// Not even for a moment may the process have the sockets that it is to count.
-fn run() -> Output {
-    files::own_table();
-    Command::new("ss").args(["-H", "-t", "-a", "-n"]).output().expect("ss can be run")
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn parse(rows: &str) -> Counts {

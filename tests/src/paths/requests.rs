@@ -1,0 +1,166 @@
+//! Half-open connections: request sockets, in `SYN_RECV` to `ss`.
+
+use socket2::{Protocol, Socket, Type};
+use tcpstate_common::State::{CloseWait, Established, FinWait2, Listen, SynRecv, SynSent};
+
+use super::Stage;
+use crate::{
+    netns::Sysctl,
+    traffic::{Family, Listener, begin_connect, bound, deafen, hear, reset, socket},
+    truth::{sockets, tcp_ext},
+    wait,
+};
+
+/// Clients do not hear the listener's answer; then four do, and three are gone.
+pub(super) fn half_open(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let mut clients = deaf_clients(&listener, stage.family, 7);
+    stage.check("unanswered", &[(Listen, 1), (SynSent, 7), (SynRecv, 7)]);
+    clients.truncate(4);
+    hear(&clients);
+    // The listener's next answer comes after 1 s.
+    stage.check("4 connected, 3 refused", &[(Listen, 1), (Established, 8)]);
+    clients.into_iter().for_each(reset);
+}
+
+/// The listener does not answer a second time: its requests end by themselves, after 1 s.
+pub(super) fn half_open_expires(stage: &mut Stage<'_>) {
+    let _once = Sysctl::held("net.ipv4.tcp_synack_retries", "0");
+    let listener = stage.listener();
+    drop(deaf_clients(&listener, stage.family, 5));
+    // No checkpoint before: on a busy machine they could end under it.
+    stage.check("expired", &[(Listen, 1)]);
+}
+
+/// With cookies the listener remembers nothing of a half-open connection.
+pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
+    let _always = Sysctl::held("net.ipv4.tcp_syncookies", "2");
+    let listener = stage.listener();
+    let (clients, servers) = listener.pairs(3);
+    let half_open = deaf_clients(&listener, stage.family, 5);
+    stage.check("3 connected", &[(Listen, 1), (Established, 6), (SynSent, 5)]);
+    drop((half_open, servers));
+    stage.check("servers closed", &[(Listen, 1), (FinWait2, 3), (CloseWait, 3)]);
+    drop(clients);
+}
+
+/// Thousands at once, which the listener answers again after 1 s, and forgets after 3.
+pub(super) fn flood(stage: &mut Stage<'_>) {
+    let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", "1");
+    let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");
+    let listener = stage.listener();
+    let clients = deaf_clients(&listener, stage.family, 3001);
+    wait::until("the flood's requests", || sockets().requests > 2900);
+    drop(clients);
+    stage.check("forgotten", &[(Listen, 1)]);
+}
+
+/// The listener has room for a few; of the others' SYNs it keeps nothing.
+pub(super) fn backlog_full(stage: &mut Stage<'_>) {
+    for (cookies, refusals) in [("0", "TCPReqQFullDrop"), ("1", "TCPReqQFullDoCookies")] {
+        let _cookies = Sysctl::held("net.ipv4.tcp_syncookies", cookies);
+        let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "8");
+        let before = tcp_ext(refusals);
+        let listener = Listener::on(stage.family, bound(stage.family), 5);
+        let clients = deaf_clients(&listener, stage.family, 23);
+        wait::until("a SYN for which there is no room", || tcp_ext(refusals) > before);
+        let requests = sockets().requests;
+        stage.check("full", &[(Listen, 1), (SynSent, 23), (SynRecv, requests)]);
+        hear(&clients);
+        clients.into_iter().for_each(reset);
+        // The next answer finds nobody.
+        stage.check("clients gone", &[(Listen, 1)]);
+    }
+}
+
+/// The last ACK of the handshake finds the accept queue full: the request stays, and is completed later.
+pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
+    // Room for one more than it says.
+    let listener = Listener::on(stage.family, bound(stage.family), 4);
+    let late = deaf_clients(&listener, stage.family, 3);
+    let early: Vec<Socket> = (0..5).map(|_| listener.connect()).collect();
+    stage.check("unanswered", &[(Listen, 1), (Established, 10), (SynSent, 3), (SynRecv, 3)]);
+    hear(&late);
+    // Answered again after 1 s, in vain.
+    stage.check("queue full", &[(Listen, 1), (Established, 13), (SynRecv, 3)]);
+    let servers: Vec<Socket> = (0..8).map(|_| listener.accept()).collect();
+    stage.check("accepted", &[(Listen, 1), (Established, 16)]);
+    early.into_iter().chain(late).for_each(reset);
+    drop(servers);
+}
+
+/// The listener wants data before it makes a socket: clients are connected, and the listener waits.
+pub(super) fn deferred(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    defer_accept(listener.socket());
+    let clients: Vec<Socket> = (0..7).map(|_| listener.connect()).collect();
+    stage.check("waiting for data", &[(Listen, 1), (Established, 7), (SynRecv, 7)]);
+    for client in &clients {
+        client.send(b"data").expect("the client is connected");
+    }
+    stage.check("data came", &[(Listen, 1), (Established, 14)]);
+    clients.into_iter().for_each(reset);
+}
+
+/// Requests outlive their listener, until their timers find it gone.
+pub(super) fn listener_closed(stage: &mut Stage<'_>) {
+    let listener = stage.listener();
+    let clients = deaf_clients(&listener, stage.family, 5);
+    stage.check("unanswered", &[(Listen, 1), (SynSent, 5), (SynRecv, 5)]);
+    drop(listener);
+    drop(clients);
+    stage.check("forgotten", &[]);
+}
+
+/// A request whose listener closes moves to another one on the same port.
+pub(super) fn migrated(stage: &mut Stage<'_>) {
+    let Some(_migrate) = Sysctl::try_held("net.ipv4.tcp_migrate_req", "1") else {
+        return stage.skip("this kernel has no tcp_migrate_req, which came with 5.14");
+    };
+    let first = sharing(stage.family, 0);
+    let second = sharing(stage.family, first.port());
+    let clients = deaf_clients(&first, stage.family, 17);
+    stage.check("unanswered", &[(Listen, 2), (SynSent, 17), (SynRecv, 17)]);
+    drop(first);
+    hear(&clients);
+    // Each is answered again within a second, by the listener that is left.
+    stage.check("connected to the other", &[(Listen, 1), (Established, 34)]);
+    let servers: Vec<Socket> = (0..17).map(|_| second.accept()).collect();
+    clients.into_iter().for_each(reset);
+    drop(servers);
+}
+
+/// A listener that lets others listen on its port.
+fn sharing(family: Family, port: u16) -> Listener {
+    let socket = Socket::new(family.domain(), Type::STREAM, Some(Protocol::TCP))
+        .expect("there is a file descriptor left");
+    socket.set_reuse_port(true).expect("sockets can share");
+    socket.bind(&family.loopback(port).into()).expect("the port is shared");
+    Listener::on(family, socket, 97)
+}
+
+fn defer_accept(listener: &Socket) {
+    use std::os::fd::AsRawFd as _;
+    let seconds: libc::c_int = 30;
+    // SAFETY: the kernel reads one int, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            libc::socklen_t::try_from(size_of_val(&seconds)).expect("an int is small"),
+        )
+    };
+    assert_eq!(result, 0, "every listener has the option");
+}
+
+fn deaf_clients(listener: &Listener, family: Family, number: usize) -> Vec<Socket> {
+    let client = |_| {
+        let client = socket(family);
+        deafen([&client]);
+        begin_connect(&client, listener.address());
+        client
+    };
+    (0..number).map(client).collect()
+}
