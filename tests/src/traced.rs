@@ -124,6 +124,7 @@ impl Traced {
     /// If a gauge differs.
     pub fn assert_equal(&mut self, label: &str) {
         let snapshot = self.snapshot();
+        assert!(snapshot.in_place.is_none(), "{label}: replaced hooks: {:?}", snapshot.in_place);
         assert_flows_match_transitions(&snapshot, label);
         let mut lost = snapshot.unreconciled;
         if let Some(audit) = &mut self.audit {

@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use tcpstate::probe::{Options, Provider, Transitions};
+use tcpstate::probe::{Minis, Options, Provider, Transitions};
 use tcpstate_tests::{
     audit,
     netns::Namespace,
@@ -86,4 +86,34 @@ fn gauges_by_classic_tracepoint_equal_the_kernel() {
         transitions: Some(Transitions::Tracepoint),
         ..options()
     });
+}
+
+#[test]
+fn gauges_are_right_again_after_a_silent_hook_was_replaced() {
+    let _namespace = Namespace::enter();
+    // A function that its callers contain, since 6.18; what is left of it is never called.
+    let options = Options { time_wait_exit: Some("inet_twsk_free"), ..options() };
+    let mut traced = Traced::unaudited(&options);
+    let release = traced.tracer.probe().kernel.release.clone();
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    let is_inlined = (numbers.next(), numbers.next()) >= (Some(6), Some(18));
+    if traced.tracer.probe().provider(Minis::TimeWait) != Provider::Fentry || !is_inlined {
+        println!(
+            "skipped: needs Linux 6.18 or newer that lets us attach to functions; this is {release}"
+        );
+        return;
+    }
+    let path =
+        paths::ALL.iter().find(|path| path.name == "TIME_WAIT gets RST").expect("it is there");
+    let mut replaced = Vec::new();
+    while replaced.is_empty() {
+        path.run(&mut |_: &str| replaced.extend(traced.snapshot().in_place));
+    }
+    assert_eq!(replaced.len(), 1, "{replaced:?}");
+    assert_eq!(replaced[0].hooks.time_wait, "timer");
+    let is_named =
+        |limit: &String| limit.contains("its hooks never fired, though such sockets went");
+    assert!(replaced[0].degraded.iter().any(is_named), "{replaced:?}");
+    path.run(&mut |label: &str| traced.assert_equal(label));
+    assert_eq!(traced.unexplained(), 0);
 }

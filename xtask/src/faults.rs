@@ -87,6 +87,38 @@ pub(crate) const FAULTS: &[Fault] = &[
         replace: "counter.write_volatile(counter.read_volatile() + 1)",
         red: &["program_holds_an_atomic_addition"],
     },
+    Fault {
+        name: "substate-ignored",
+        why: "orphans in FIN_WAIT2 count as TIME_WAIT",
+        file: "tcpstate-ebpf/src/sock.rs",
+        find: "usize::from(self.load::<u8>(config!(minis.tw_substate)))",
+        replace: "usize::from(self.load::<u8>(config!(minis.tw_substate))) & 0 | 6",
+        red: &["gauges_equal"],
+    },
+    Fault {
+        name: "rearm-is-entry",
+        why: "a time-wait socket that gets a packet counts as another one",
+        file: "tcpstate-ebpf/src/timers.rs",
+        find: "if last.timer == timer as u64 &&",
+        replace: "if last.timer == timer as u64 && false &&",
+        red: &["gauges_equal"],
+    },
+    Fault {
+        name: "requests-ignored",
+        why: "half-open connections are not in SYN_RECV",
+        file: "tcpstate-ebpf/src/timers.rs",
+        find: "if control & CONTROL_SYN_RECV_TIMERS == 0 {",
+        replace: "if control & CONTROL_SYN_RECV_TIMERS == 0 || request != 0 {",
+        red: &["gauges_equal"],
+    },
+    Fault {
+        name: "expiry-is-exit",
+        why: "a time-wait socket whose time is over ends twice",
+        file: "tcpstate-ebpf/src/timers.rs",
+        find: "minis::count_expiry(slots, control);",
+        replace: "minis::time_wait_gone(slots, control, tw); minis::count_expiry(slots, control);",
+        red: &["gauges_equal"],
+    },
 ];
 
 impl Fault {
