@@ -43,7 +43,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         why: "master sockets of MPTCP, which ss does not list as TCP, are counted",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "protocol == IPPROTO_TCP",
-        replace: "protocol == IPPROTO_TCP || protocol == 262",
+        replace: "(protocol == IPPROTO_TCP || protocol == 262)",
         red: &["gauges_equal"],
     },
     Fault {

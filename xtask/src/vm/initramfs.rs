@@ -1,6 +1,6 @@
 //! The archive that a guest boots from: its first process, modules, tests, and the plan that says what to do.
 //!
-//! There is nothing else in the guest, no shell and no library. The plan is read by `tests/src/bin/vm_init.rs`, one
+//! There is nothing else in the guest but `ss` and its libraries, no shell. The plan is read by `tests/src/bin/vm_init.rs`, one
 //! step a line, its words parted by tabs:
 //!
 //! ```text
@@ -52,6 +52,9 @@ impl Plan<'_> {
         // Tests look for these where they were compiled.
         for path in &self.programs.files {
             archive.file(&path.to_string_lossy(), 0o644, &read(path)?)?;
+        }
+        for path in &self.programs.tools {
+            archive.file(&path.to_string_lossy(), 0o755, &read(path)?)?;
         }
         let folder = self.programs.folder.display();
         archive.folder(&self.programs.folder.to_string_lossy())?;

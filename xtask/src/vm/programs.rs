@@ -1,4 +1,4 @@
-//! The programs of a guest, built with nothing to load at run time: there are no libraries in there.
+//! The programs of a guest: ours, built with nothing to load at run time, and `ss` with its libraries.
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +9,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::process;
+use crate::{debian, process};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PACKAGE: &str = "tcpstate-tests";
 const INIT: &str = "vm-init";
+/// A second opinion on sockets, and the means to destroy them.
+const SS: &str = "ss";
+const SS_PACKAGE: &str = "iproute2";
 
 /// Where they lie.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Programs {
     pub(crate) folder: PathBuf,
     /// Files of the tree that they read.
     pub(crate) files: Vec<PathBuf>,
+    /// Programs that they run, and the libraries of those, each at the place where it is to be.
+    pub(crate) tools: Vec<PathBuf>,
 }
 
 /// Builds them, optimised, for emulation is slow enough.
@@ -40,7 +45,18 @@ pub(crate) fn build(root: &Path) -> Result<Programs> {
         .stderr(Stdio::inherit());
     let mut programs = named(&process::read(&mut cargo)?)?;
     programs.files.push(root.join("tcpstate/bpf/tcpstate.bpf.o"));
+    if process::find_in_path(SS).is_none() {
+        debian::install(&[SS_PACKAGE])?;
+    }
+    let ss = process::find_in_path(SS).with_context(|| format!("no {SS} in PATH"))?;
+    programs.tools = libraries(&process::read(process::command("ldd").arg(&ss))?);
+    programs.tools.push(ss);
     Ok(programs)
+}
+
+/// Takes the files from what `ldd` prints.
+fn libraries(ldd: &str) -> Vec<PathBuf> {
+    ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 /// Takes the programs from cargo's messages.
@@ -78,7 +94,7 @@ fn named(messages: &str) -> Result<Programs> {
     let init = init.with_context(|| format!("{PACKAGE} has no program {INIT}"))?;
     let folder = folder.with_context(|| format!("{PACKAGE} has no tests"))?;
     let folder = folder.parent().context("a manifest lies in a folder")?.to_owned();
-    Ok(Programs { init, tests, folder, files: Vec::new() })
+    Ok(Programs { init, tests, folder, files: Vec::new(), tools: Vec::new() })
 }
 
 #[cfg(test)]
@@ -102,6 +118,17 @@ mod tests {
         assert_eq!(programs.init, Path::new("/t/vm-init"));
         assert_eq!(programs.folder, Path::new("/w/tests"));
         assert_eq!(programs.tests, [("gauges".to_owned(), PathBuf::from("/t/gauges-1"))].into());
+    }
+
+    #[test]
+    fn libraries_are_the_paths_that_ldd_prints() {
+        let ldd = concat!(
+            "\tlinux-vdso.so.1 (0x00007f5481d97000)\n",
+            "\tlibmnl.so.0 => /lib/x86_64-linux-gnu/libmnl.so.0 (0x00007f5481cd2000)\n",
+            "\t/lib64/ld-linux-x86-64.so.2 (0x00007f5481d99000)\n",
+        );
+        let expected = ["/lib/x86_64-linux-gnu/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"];
+        assert_eq!(libraries(ldd), expected.map(PathBuf::from));
     }
 
     #[test]
