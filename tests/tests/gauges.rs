@@ -14,17 +14,21 @@ use tcpstate_tests::{
 /// Most of the time is waiting for the kernel's timers: so many tracers wait at once, each in its namespace.
 const TRACERS: usize = 6;
 
-/// Follows every path. No tracer may need a pass, unless the kernel lost events of which it tells no program.
+/// Follows every path.
 fn assert_equal_on_every_path(options: &Options) {
+    let paths = |tracer| paths::ALL.iter().skip(tracer).step_by(TRACERS);
+    assert_equal_on((0..TRACERS).map(|tracer| (paths(tracer), options)));
+}
+
+/// Follows paths with a tracer each. None may need a pass, unless the kernel lost events of which it tells no program.
+fn assert_equal_on<'a, P: Iterator<Item = &'a paths::Path> + Send>(
+    tracers: impl Iterator<Item = (P, &'a Options)>,
+) {
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
     let unexplained: u64 = thread::scope(|scope| {
-        let tracers: Vec<_> = (0..TRACERS)
-            .map(|tracer| {
-                let paths = paths::ALL.iter().skip(tracer).step_by(TRACERS);
-                scope.spawn(|| follow(paths, options))
-            })
-            .collect();
+        let tracers: Vec<_> =
+            tracers.map(|(paths, options)| scope.spawn(move || follow(paths, options))).collect();
         let results = tracers.into_iter().map(thread::ScopedJoinHandle::join);
         results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
     });
@@ -57,9 +61,7 @@ fn gauges_equal_the_kernel_at_every_checkpoint_of_every_path() {
 
 #[test]
 fn gauges_by_functions_equal_the_kernel() {
-    let by_functions = Provider::Fentry;
-    let options =
-        Options { time_wait: Some(by_functions), syn_recv: Some(by_functions), ..options() };
+    let options = by_functions();
     if let Err(error) = Traced::try_with(&options) {
         // Debian's kernels do not refuse; there, the run in virtual machines fails on a skip.
         assert!(error.is_refusal(), "{error}");
@@ -71,21 +73,39 @@ fn gauges_by_functions_equal_the_kernel() {
 
 #[test]
 fn gauges_by_timers_and_raw_tracepoint_equal_the_kernel() {
-    assert_equal_on_every_path(&Options {
-        transitions: Some(Transitions::RawTp),
-        time_wait: Some(Provider::Timer),
-        syn_recv: Some(Provider::Timer),
-        ..options()
-    });
+    assert_equal_on_every_path(&by_timers());
 }
 
 #[test]
 fn gauges_by_classic_tracepoint_equal_the_kernel() {
     audit::mount_tracefs();
-    assert_equal_on_every_path(&Options {
-        transitions: Some(Transitions::Tracepoint),
+    assert_equal_on_every_path(&by_classic_tracepoint());
+}
+
+/// By each of the hooks at once, for they all wait for the same minute.
+#[test]
+fn gauges_are_right_when_time_wait_expires() {
+    audit::mount_tracefs();
+    let all = [options(), by_timers(), by_classic_tracepoint()];
+    assert_equal_on(all.iter().map(|options| (paths::LONG.iter(), options)));
+}
+
+fn by_functions() -> Options {
+    let by_functions = Provider::Fentry;
+    Options { time_wait: Some(by_functions), syn_recv: Some(by_functions), ..options() }
+}
+
+fn by_timers() -> Options {
+    Options {
+        transitions: Some(Transitions::RawTp),
+        time_wait: Some(Provider::Timer),
+        syn_recv: Some(Provider::Timer),
         ..options()
-    });
+    }
+}
+
+fn by_classic_tracepoint() -> Options {
+    Options { transitions: Some(Transitions::Tracepoint), ..options() }
 }
 
 #[test]

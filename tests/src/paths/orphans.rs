@@ -30,11 +30,11 @@ pub(super) fn gets_data(stage: &mut Stage<'_>) {
 pub(super) fn expires(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (patient, peers) = listener.pairs(11);
-    drop(patient);
+    stage.close_into_minis(patient);
     stage.check("patient clients closed", &[(Listen, 1), (FinWait2, 11), (CloseWait, 11)]);
     let _short = Sysctl::held(TIMEOUT, "1");
     let (clients, servers) = listener.pairs(3);
-    drop(clients);
+    stage.close_into_minis(clients);
     stage.check("orphans expired", &[(Listen, 1), (FinWait2, 11), (CloseWait, 14)]);
     drop(servers);
     stage.check("servers closed", &[(Listen, 1), (FinWait2, 11), (CloseWait, 11)]);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use socket2::Socket;
 use tcpstate_common::State;
 
 use super::Checkpoints;
 use crate::{
-    traffic::{Family, Listener},
+    traffic::{Family, Listener, shutdown},
     truth::{Counts, sockets, time_wait_of},
     wait,
 };
@@ -53,6 +54,15 @@ impl<'a> Stage<'a> {
     pub(crate) fn await_time_wait(&self, listener: &Listener, expected: u64) {
         let label = format!("{}, {}: time-wait sockets", self.path, self.family);
         wait::until_equal(&label, &expected, || time_wait_of(listener.port()));
+    }
+
+    /// Closes these, and each becomes a mini socket at once. One whose FIN is acknowledged while close() is at work may
+    /// stay a full socket (the "bad case" of `tcp_rcv_state_process`), so they wait for that first.
+    pub(crate) fn close_into_minis(&self, clients: Vec<Socket>) {
+        shutdown(&clients);
+        let label = format!("{}, {}: FINs to be acknowledged", self.path, self.family);
+        wait::until(&label, || sockets().full[State::FinWait1] == 0);
+        drop(clients);
     }
 
     /// Says why the rest of the path is left out.
