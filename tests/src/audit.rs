@@ -49,6 +49,14 @@ impl Audit {
         Self { transitions, timers: by_timers.then(|| Timers::start(tracer)), _stats: stats }
     }
 
+    /// Transitions on the whole machine since the start.
+    ///
+    /// # Panics
+    /// If the counters can't be read.
+    pub fn fired(&mut self) -> u64 {
+        self.transitions.fired() - self.transitions.before
+    }
+
     /// Events that no program saw or was reported to have missed. Exact while nothing moves.
     ///
     /// # Panics

@@ -89,6 +89,14 @@ impl Traced {
         self.unexplained
     }
 
+    /// Transitions on the whole machine since the start, counted without BPF.
+    ///
+    /// # Panics
+    /// If this tracer is unaudited.
+    pub fn fired(&mut self) -> u64 {
+        self.audit.as_mut().expect("the caller asked for an audit").fired()
+    }
+
     /// Events that the kernel kept from BPF without a word, on the whole machine, since the start.
     ///
     /// # Panics

@@ -116,6 +116,31 @@ fn load_makes_auto_reconcile_pass_by_itself() {
 }
 
 #[test]
+fn load_without_a_pass_adds_up_to_what_perf_counts() {
+    const TRANSITIONS: u64 = 200_000;
+    if std::env::var_os("TCPSTATE_TEST_EMULATED").is_none() {
+        println!(
+            "skipped: perf counts the whole machine, so it takes one of its own: `cargo xtask vm`"
+        );
+        return;
+    }
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::start();
+    let load = Load::start(2, Style::Mixed);
+    while traced.snapshot().total() < TRANSITIONS {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = load.stop();
+    let snapshot = traced.snapshot();
+    let (seen, missed) = (snapshot.total(), snapshot.missed.transitions);
+    println!("{seen} transitions, {missed} missed");
+    assert_eq!(seen + missed, traced.fired(), "by BPF and by perf");
+    if snapshot.is_exact() {
+        compare(&snapshot, traced.tracer.probe()).expect("nothing was missed, and no pass made");
+    }
+}
+
+#[test]
 fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     const TRANSITIONS: u64 = 10_000_000;
     let _namespace = Namespace::enter();

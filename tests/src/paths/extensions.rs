@@ -72,18 +72,18 @@ pub(super) fn mptcp(stage: &mut Stage<'_>) {
         Err(cause) => return stage.skip(&format!("MPTCP: {cause}")),
     };
     socket.bind(&stage.family.loopback(0).into()).expect("there is a port left");
-    let listener = Listener::on(stage.family, socket, 23);
-    let clients: Vec<Socket> = (0..7)
+    let listener = Listener::on(stage.family, socket, 97);
+    let clients: Vec<Socket> = (0..61)
         .map(|_| {
             let client = new().expect("this kernel has MPTCP");
             client.connect(listener.address()).expect("the listener has room");
             client
         })
         .collect();
-    let servers: Vec<Socket> = (0..7).map(|_| listener.accept()).collect();
-    stage.check("connected", &[(Listen, 1), (Established, 14)]);
+    let servers: Vec<Socket> = (0..61).map(|_| listener.accept()).collect();
+    stage.check("connected", &[(Listen, 1), (Established, 122)]);
     let (plain_clients, plain_servers) = listener.pairs(3);
-    stage.check("connected by plain clients", &[(Listen, 1), (Established, 20)]);
+    stage.check("connected by plain clients", &[(Listen, 1), (Established, 128)]);
     drop((clients, servers));
     stage.check("closed", &[(Listen, 1), (Established, 6)]);
     drop((plain_clients, plain_servers));
