@@ -133,8 +133,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     let kernels =
         wanted.into_iter().map(|line| kernels.provide(line)).collect::<Result<Vec<_>>>()?;
     println!("building the tests, static");
-    let programs = programs::build(root)?;
-    let host = Host::new(root, &machine, &programs, options)?;
+    let arguments = arguments(options);
+    let mut programs = programs::build(root)?;
+    programs.retain(&arguments)?;
+    let host = Host::new(root, &machine, &programs, arguments)?;
     let rows = host.run(&kernels, options.jobs)?;
     print!("{}", table::Table(&rows));
     let mut total = Outcome::default();
@@ -156,6 +158,15 @@ fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// What every test program is told.
+fn arguments(options: &Options) -> Vec<String> {
+    // In sections after the results, as the parser of both kinds of runs expects.
+    let mut arguments = vec!["--show-output".to_owned(), "--test-threads=1".to_owned()];
+    arguments.extend(options.filter.clone());
+    arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
+    arguments
+}
+
 /// Where guests run, and what all of them share.
 struct Host<'a> {
     machine: &'a Machine,
@@ -171,17 +182,13 @@ impl<'a> Host<'a> {
         root: &Path,
         machine: &'a Machine,
         programs: &'a Programs,
-        options: &Options,
+        arguments: Vec<String>,
     ) -> Result<Self> {
         let folder = |name| -> Result<PathBuf> {
             let path = root.join("target/vm").join(name);
             fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
             Ok(path)
         };
-        // In sections after the results, as the parser of both kinds of runs expects.
-        let mut arguments = vec!["--show-output".to_owned(), "--test-threads=1".to_owned()];
-        arguments.extend(options.filter.clone());
-        arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
         Ok(Self {
             machine,
             programs,
