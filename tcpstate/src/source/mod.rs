@@ -3,6 +3,7 @@
 mod counts;
 mod kernel_counters;
 pub mod live;
+pub mod sock_diag;
 
 use std::time::{Instant, SystemTime};
 
