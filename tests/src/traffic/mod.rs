@@ -5,6 +5,7 @@ mod idle;
 mod load;
 mod raw;
 mod sockets;
+mod time_wait;
 
 use std::{
     fmt,
@@ -18,6 +19,7 @@ pub use raw::{send_reset, sequence_number};
 use socket2::Domain;
 pub(crate) use sockets::begin_connect;
 pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket};
+pub use time_wait::leave_time_wait;
 
 /// The kind of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
