@@ -3,6 +3,7 @@
 mod deaf;
 mod idle;
 mod load;
+mod mixed;
 mod raw;
 mod sockets;
 mod time_wait;
@@ -15,6 +16,7 @@ use std::{
 pub use deaf::{deafen, hear};
 pub use idle::Idle;
 pub use load::{Load, Style};
+pub use mixed::Mixed;
 pub use raw::{send_reset, sequence_number};
 use socket2::Domain;
 pub(crate) use sockets::begin_connect;
