@@ -1,8 +1,7 @@
 //! The kernel's list of sockets, held against `ss`; and its filters against ours.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    process::Command,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     thread,
 };
 
@@ -13,7 +12,7 @@ use tcpstate::{
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
-    netns::Namespace,
+    netns::{Namespace, add_loopback_address},
     paths,
     traffic::{Family, Listener, Mixed, leave_time_wait, socket},
     truth::{Counts, sockets, ss},
@@ -47,11 +46,8 @@ fn count_equals_ss_and_proc_at_every_checkpoint_of_every_path() {
 
 /// Connections from many addresses, in three states, of both families, mapped ones too.
 fn from_many_addresses() -> Vec<Socket> {
-    let add = ["-6", "addr", "add", "2001:db8::1/64", "dev", "lo", "nodad"];
-    let added = Command::new("ip").args(add).status().expect("ip (of iproute2) is installed");
-    assert!(added.success(), "{added}");
-    let probe = UdpSocket::bind("[::]:0").expect("there are ports");
-    wait::until("a route to the address", || probe.connect("[2001:db8::1]:9").is_ok());
+    let second: Ipv6Addr = "2001:db8::1".parse().expect("an address");
+    add_loopback_address(second);
     let any = |family, address: IpAddr| {
         let socket = socket(family);
         if family == Family::V6 {
@@ -64,17 +60,15 @@ fn from_many_addresses() -> Vec<Socket> {
     for family in Family::BOTH {
         let everywhere: IpAddr = match family {
             Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-            Family::V6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
         };
         let listener = any(family, everywhere);
         for host in 1..=20 {
             connect(&listener, [127, 0, host % 5, host].into(), &mut held);
         }
         if family == Family::V6 {
-            for from in ["::1", "2001:db8::1"] {
-                (0..10).for_each(|_| {
-                    connect(&listener, from.parse().expect("an address"), &mut held);
-                });
+            for from in [Ipv6Addr::LOCALHOST, second] {
+                (0..10).for_each(|_| connect(&listener, from.into(), &mut held));
             }
         }
         held.push(listener.socket().try_clone().expect("there is a file descriptor left"));
