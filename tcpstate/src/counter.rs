@@ -28,8 +28,8 @@ pub struct Counted {
     pub count: Count,
     /// Why it was not asked over `sock_diag`, if it was not.
     pub instead_of: Option<Error>,
-    /// How many processes did not let this one see what they have open.
-    pub hidden_processes: usize,
+    /// Whether a process did not let this one see what it has open.
+    pub owners_are_hidden: bool,
 }
 
 impl Counter {
@@ -51,7 +51,7 @@ impl Counter {
         Ok(Counted {
             count: Count { time, netns, states, groups },
             instead_of: answer.instead_of,
-            hidden_processes: owners.hidden(),
+            owners_are_hidden: owners.are_hidden(),
         })
     }
 }

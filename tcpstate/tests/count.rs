@@ -60,18 +60,25 @@ fn count(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it prints; it succeeds and has nothing to say.
-fn stdout(command: &mut Command) -> String {
+/// What it prints, and what it has to say; it succeeds.
+fn output(command: &mut Command) -> (String, String) {
     let output = command.output().expect("it starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("output is UTF-8")
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    (stdout, stderr)
 }
 
-fn json(command: &mut Command) -> Value {
-    let text = stdout(command.args(["-o", "json"]));
+/// What it prints; it has nothing to say.
+fn stdout(command: &mut Command) -> String {
+    let (stdout, stderr) = output(command);
+    assert_eq!(stderr, "", "{command:?}");
+    stdout
+}
+
+fn json(text: &str) -> Value {
     assert_eq!(text.lines().count(), 1, "{text}");
-    serde_json::from_str(&text).expect("a line is a JSON object")
+    serde_json::from_str(text).expect("a line is a JSON object")
 }
 
 /// Rows `STATE<TAB>count`: all ten, in order.
@@ -103,7 +110,7 @@ fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
             let expected = ss();
             assert!(expected.total() > 20_000, "{expected:?}");
             assert_eq!(counts(&stdout(&mut program.count(&[]))), expected);
-            let line = json(&mut program.count(&[]));
+            let line = json(&stdout(&mut program.count(&["-o", "json"])));
             assert_eq!(counts_of(&line["states"]), expected);
             assert_eq!(line["netns"], namespace.inode().to_string());
             assert_eq!(line["total"], expected.total());
@@ -204,7 +211,7 @@ fn count_in_groups_sums_up_to_the_total_in_every_state() {
     let all = ss();
     for by in ["local-port", "remote", "remote-port", "process", "uid", "cgroup", "state"] {
         for top in ["1", "3", "65536"] {
-            let line = json(&mut count(&["--by", by, "--top", top]));
+            let line = json(&output(&mut count(&["--by", by, "--top", top, "-o", "json"])).0);
             let groups = line["groups"].as_array().expect("there are groups");
             let parts = groups.iter().chain([&line["other"]]);
             let sum = parts.clone().map(|part| counts_of(&part["states"]));
@@ -213,7 +220,7 @@ fn count_in_groups_sums_up_to_the_total_in_every_state() {
             assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
             // Nobody's and unknown ones' come on top of those asked for.
             assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
-            let rows = stdout(&mut count(&["--by", by, "--top", top]));
+            let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
             let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
             let rows = rows.map(|number| number.parse::<u64>().expect("a number"));
             assert_eq!(rows.sum::<u64>(), all.total(), "{by} {top}");
@@ -229,7 +236,7 @@ fn count_by_process_knows_whose_sockets_are_whose() {
     leave_time_wait(7, &[Family::V6]);
     // Accepted by nobody yet: no process has it.
     let _waiting = listener.connect();
-    let line = json(&mut count(&["--by", "process"]));
+    let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
     let of = |key: &Value| {
         let groups = line["groups"].as_array().expect("there are groups");
         let group = groups.iter().find(|group| group["by"]["process"] == *key);
@@ -243,14 +250,10 @@ fn count_by_process_knows_whose_sockets_are_whose() {
 
     // To somebody else they are unknown, and stderr says why.
     let program = Public::new("process");
-    let output = program.count(&["--by", "process"]).output().expect("it starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text, "none\t8\nunknown\t12\n");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.contains("do not show this user their sockets: those are `unknown`\nremedy: "),
-        "{stderr}"
-    );
+    let (rows, stderr) = output(&mut program.count(&["--by", "process"]));
+    assert_eq!(rows, "none\t8\nunknown\t12\n");
+    let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
+    assert!(stderr.starts_with(why) && stderr.contains("\nremedy: run it as root"), "{stderr}");
 }
 
 #[test]
@@ -447,16 +450,14 @@ fn count_without_netlink_reads_proc_and_says_so() {
     let program = Public::new("proc");
     let _namespace = Namespace::enter();
     let _mixed = Mixed::open(1000);
-    let output = without_netlink(&mut program.count(&[])).output().expect("it starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    assert_eq!(counts(&String::from_utf8_lossy(&output.stdout)), ss());
+    let (rows, stderr) = output(without_netlink(&mut program.count(&[])));
+    assert_eq!(counts(&rows), ss());
     assert!(stderr.contains("Address family not supported by protocol"), "{stderr}");
     assert!(stderr.contains("/proc/net/tcp and tcp6 are read instead"), "{stderr}");
     assert!(stderr.lines().count() == 2 && stderr.contains("\nremedy: "), "{stderr}");
     let flags = ["--family", "6", "--remote", "127.0.0.0/8", "--state", "established"];
-    let output = without_netlink(&mut program.count(&flags)).output().expect("it starts");
-    let filtered = counts(&String::from_utf8_lossy(&output.stdout));
+    let (rows, _) = output(without_netlink(&mut program.count(&flags)));
+    let filtered = counts(&rows);
     assert_eq!(
         filtered,
         ss_filtered(&[

@@ -11,7 +11,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{duration, filter, signals::Signals, trace::named};
 use crate::{
-    aggregate::{By, census::MOST_GROUPS},
+    aggregate::{
+        By,
+        census::{Key, MOST_GROUPS, total},
+    },
     counter::{Counted, Counter},
     view::{
         count::{CountView, Csv, Json, Rows, Table},
@@ -153,16 +156,25 @@ fn say_limits(counted: &Counted) {
         eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which takes longer");
         eprintln!("remedy: {}", error.remedy());
     }
-    if counted.hidden_processes > 0 {
-        let processes = counted.hidden_processes;
-        eprintln!(
-            "tcpstate: {processes} processes do not show this user their sockets: those are `unknown`"
-        );
-        eprintln!(
-            "remedy: run it as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-        );
+    let Some(groups) = &counted.count.groups else { return };
+    let unknown = groups.rows.iter().find(|group| group.name == Key::Unknown);
+    if let (By::Process, Some(unknown)) = (groups.by, unknown) {
+        let sockets = total(&unknown.states);
+        let (why, remedy) = if counted.owners_are_hidden {
+            (
+                "this user may not see what others' processes have open",
+                "run it as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            )
+        } else {
+            (
+                "no process that is visible here has them open",
+                "run it in the PID namespace of the host (docker run --pid=host ...)",
+            )
+        };
+        eprintln!("tcpstate: the process of {sockets} sockets is unknown: {why}");
+        eprintln!("remedy: {remedy}");
     }
-    let beyond = counted.count.groups.as_ref().map_or(0, |groups| groups.other.beyond);
+    let beyond = groups.other.beyond;
     if beyond > 0 {
         eprintln!(
             "tcpstate: more than {MOST_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"

@@ -1,4 +1,7 @@
 //! Who has which socket open, by the links in `/proc/PID/fd`: as far as this user may see them.
+//!
+//! What a thread alone has open, having left its process's table of files, is not looked for: hardly any program does that,
+//! and it would take a look into each thread.
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 
@@ -18,7 +21,7 @@ const MOST_SOCKETS: usize = 1 << 22;
 #[derive(Debug, Default)]
 pub struct Owners {
     pids: HashMap<NonZeroU32, u32>,
-    hidden: usize,
+    hides: bool,
 }
 
 impl Owners {
@@ -37,7 +40,7 @@ impl Owners {
             if let Err(error) = owners.look_into(pid)
                 && error.kind() == std::io::ErrorKind::PermissionDenied
             {
-                owners.hidden += 1;
+                owners.hides = true;
             }
         }
         owners
@@ -61,10 +64,10 @@ impl Owners {
         self.pids.get(&inode).copied()
     }
 
-    /// How many processes did not let this one see what they have open.
+    /// Whether a process did not let this one see what it has open.
     #[must_use]
-    pub fn hidden(&self) -> usize {
-        self.hidden
+    pub fn are_hidden(&self) -> bool {
+        self.hides
     }
 }
 
