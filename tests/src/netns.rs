@@ -142,9 +142,9 @@ pub fn add_loopback_address(address: Ipv6Addr) {
     let result =
         unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
     assert_eq!(result, 0, "{address} for loopback: {}", io::Error::last_os_error());
-    // Its route comes a moment later.
-    wait::until("a route to the address", || {
-        UdpSocket::bind("[::]:0").and_then(|socket| socket.connect((address, 9))).is_ok()
+    // It may be used a moment later.
+    wait::until("the address to be usable", || {
+        UdpSocket::bind((address, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
     });
 }
 
