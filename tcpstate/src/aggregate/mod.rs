@@ -1,5 +1,6 @@
 //! Readings and passes become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
+pub mod census;
 mod ledger;
 mod reconcile;
 mod silence;
@@ -7,6 +8,7 @@ mod snapshot;
 mod time_wait;
 
 pub use self::{
+    census::{By, Census, Count},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{Exits, Gauge, Hooks, InPlace, Report, Snapshot, Start, TimeWait, Transition},

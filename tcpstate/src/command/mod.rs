@@ -1,15 +1,18 @@
 //! The subcommands, and what they share: flags, exit status, the way errors are told.
 
 mod bpf_log;
+mod count;
 mod duration;
+mod filter;
 mod output;
+mod signals;
 mod trace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::probe;
+use crate::{probe, source::sock_diag};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -22,6 +25,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(trace::Arguments),
+    Count(count::Arguments),
 }
 
 /// It could not be done, bad usage included.
@@ -33,13 +37,16 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Count(arguments) => count::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tcpstate: {error:#}");
-            if let Some(cause) = error.downcast_ref::<probe::Error>() {
-                eprintln!("remedy: {}", cause.remedy());
+            let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
+            let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
+            if let Some(remedy) = of_probe.or(of_list) {
+                eprintln!("remedy: {remedy}");
             }
             ExitCode::from(FAILED)
         }

@@ -7,12 +7,9 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use super::{bpf_log, duration, output::Output};
+use super::{bpf_log, duration, output::Output, signals::Signals};
 use crate::{
     aggregate::{Reconcile, Report},
     probe::{Options, Provider, Transitions},
@@ -82,7 +79,7 @@ enum Format {
 }
 
 /// A parser of one of these values, by their names.
-fn named<T: Copy + Send + Sync + 'static>(
+pub(super) fn named<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     name: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {
@@ -178,29 +175,6 @@ async fn take_snapshots(
             }
             () = &mut over => return Ok(()),
             _ = looks.tick() => tracer.reconcile_if_due(arguments.reconcile)?,
-        }
-    }
-}
-
-/// The signals that end a run in order.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("listen for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

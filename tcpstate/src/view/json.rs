@@ -119,7 +119,7 @@ fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
 }
 
 /// UTC in RFC 3339 with milliseconds, and the same in seconds since 1970.
-fn times(time: SystemTime) -> (String, f64) {
+pub(super) fn times(time: SystemTime) -> (String, f64) {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let text = Timestamp::try_from(time)
         .unwrap_or(Timestamp::UNIX_EPOCH)

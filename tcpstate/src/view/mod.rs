@@ -1,11 +1,14 @@
 //! How reports look: one view a form of output. A view holds no loop and no clock; it writes where it is told.
 
+pub mod count;
+mod escape;
 mod json;
+mod repaint;
 mod table;
 
 use std::io::{self, Write};
 
-pub use self::{json::Json, table::Table};
+pub use self::{escape::escape, json::Json, repaint::repaint, table::Table};
 use crate::aggregate::Report;
 
 /// A form of output.
