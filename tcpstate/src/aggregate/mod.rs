@@ -1,5 +1,6 @@
 //! Readings and passes become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
+mod cost;
 mod ledger;
 mod reconcile;
 mod silence;
@@ -9,5 +10,7 @@ mod time_wait;
 pub use self::{
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
-    snapshot::{Exits, Gauge, Hooks, InPlace, Report, Snapshot, Start, TimeWait, Transition},
+    snapshot::{
+        Cost, Exits, Gauge, Hooks, InPlace, Report, Runs, Snapshot, Start, TimeWait, Transition,
+    },
 };

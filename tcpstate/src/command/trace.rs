@@ -64,6 +64,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name))]
     syn_recv_provider: Option<Provider>,
 
+    /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
+    ///
+    /// Has the kernel measure each run of every BPF program while this runs, its own included (BPF_ENABLE_STATS),
+    /// and shows the time of a run and the share of one CPU. Measuring costs some 70 ns a run itself, part of which
+    /// the times shown include.
+    #[arg(long)]
+    cost: bool,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -118,6 +126,7 @@ async fn trace(arguments: &Arguments) -> Result<()> {
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
+        statistics: arguments.cost,
         log: arguments.bpf_log,
         ..Options::default()
     };

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tcpstate_common::State;
 
 use super::View;
-use crate::aggregate::{Gauge, InPlace, Report, Snapshot, Start};
+use crate::aggregate::{Cost, Gauge, InPlace, Report, Snapshot, Start};
 
 /// The version of the lines' form; grows when a key changes its meaning.
 const VERSION: u32 = 1;
@@ -90,6 +90,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
                 "killed": time_wait.exits.killed,
                 "other": time_wait.exits.other,
             },
+            "limit": time_wait.limit,
             "overflows": time_wait.overflows,
             "entries_per_second": time_wait.entries_per_second,
             "exits_per_second": time_wait.exits_per_second,
@@ -104,11 +105,29 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "map_full": snapshot.map_full,
         "map_errors": snapshot.map_errors,
         "lost_events": 0,
+        "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
+    if !snapshot.cost.is_empty() {
+        line["cost"] = costs(snapshot);
+    }
     if let Some(in_place) = &snapshot.in_place {
         add_in_place(&mut line, in_place);
     }
     line
+}
+
+/// Runs and their time since the start; what a run takes, and the share of one CPU, in the interval.
+fn costs(snapshot: &Snapshot) -> Value {
+    let costs = snapshot.cost.iter().map(|Cost { program, total, in_interval }| {
+        json!({
+            "program": program,
+            "runs": total.count,
+            "run_seconds": total.time.as_secs_f64(),
+            "ns_per_run": in_interval.ns_per_run(),
+            "cpu_share": in_interval.cpu_share(snapshot.interval),
+        })
+    });
+    costs.collect()
 }
 
 fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
