@@ -3,6 +3,7 @@
 mod bpf_log;
 mod duration;
 mod output;
+mod terminal;
 mod trace;
 
 use std::process::ExitCode;

@@ -12,12 +12,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
-use super::{bpf_log, duration, output::Output};
+use super::{bpf_log, duration, output::Output, terminal};
 use crate::{
     aggregate::{Reconcile, Report},
     probe::{Options, Provider, Transitions},
     tracer::Tracer,
-    view::{Json, Table},
+    view::{Csv, Json, Screen, Table, View},
 };
 
 /// How often misses are looked for, whatever the interval: one number is asked of the kernel.
@@ -83,10 +83,12 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Text for people
+    /// Text for people: on a terminal one that repaints in place, else a block an interval
     Table,
     /// One JSON object a line
     Json,
+    /// A row per state and snapshot
+    Csv,
 }
 
 /// A parser of one of these values, by their names.
@@ -134,10 +136,7 @@ async fn trace(arguments: &Arguments) -> Result<()> {
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
     }
-    let output = Output::start(match arguments.output {
-        Format::Table => Box::new(Table),
-        Format::Json => Box::new(Json),
-    });
+    let output = Output::start(view(arguments.output));
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     take_snapshots(arguments, &mut tracer, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
@@ -149,6 +148,16 @@ async fn trace(arguments: &Arguments) -> Result<()> {
             written.context("write the last line")?.context("write to stdout")
         }
         () = signals.next() => std::process::exit(0),
+    }
+}
+
+/// What shows the reports.
+fn view(format: Format) -> Box<dyn View + Send> {
+    match (format, terminal::look()) {
+        (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),
+        (Format::Table, None) => Box::new(Table::default()),
+        (Format::Json, _) => Box::new(Json),
+        (Format::Csv, _) => Box::new(Csv::default()),
     }
 }
 
@@ -172,11 +181,13 @@ async fn take_snapshots(
         }
     };
     tokio::pin!(over);
+    let mut resized = listen(SignalKind::window_change())?;
     loop {
         tokio::select! {
             biased;
             () = signals.next() => return Ok(()),
             () = output.closed() => return Ok(()),
+            _ = resized.recv() => output.redraw(),
             _ = intervals.tick() => {
                 tracer.reconcile_if_due(arguments.reconcile)?;
                 output.offer(|| tracer.snapshot().map(Report::Snapshot))?;
@@ -191,6 +202,10 @@ async fn take_snapshots(
     }
 }
 
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("listen for signals")
+}
+
 /// The signals that end a run in order.
 struct Signals {
     interrupt: Signal,
@@ -199,13 +214,13 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("listen for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
         })
     }
 
+    /// Returns when the run is to end.
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

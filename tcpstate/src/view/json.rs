@@ -5,11 +5,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tcpstate_common::State;
 
-use super::View;
+use super::{View, number::rfc3339};
 use crate::aggregate::{Cost, Gauge, InPlace, Report, Snapshot, Start};
 
 /// The version of the lines' form; grows when a key changes its meaning.
@@ -137,12 +136,8 @@ fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
     )
 }
 
-/// UTC in RFC 3339 with milliseconds, and the same in seconds since 1970.
+/// The time in RFC 3339, and the same in seconds since 1970.
 fn times(time: SystemTime) -> (String, f64) {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let text = Timestamp::try_from(time)
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-        .to_string();
-    (text, since_1970.as_secs_f64())
+    (rfc3339(time), since_1970.as_secs_f64())
 }

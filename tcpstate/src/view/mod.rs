@@ -1,15 +1,38 @@
 //! How reports look: one view a form of output. A view holds no loop and no clock; it writes where it is told.
 
+mod block;
+mod csv;
+mod frame;
 mod json;
+mod line;
+mod matrix;
+mod number;
+mod screen;
+mod sparkline;
+mod summary;
 mod table;
+mod untrusted;
 
 use std::io::{self, Write};
 
-pub use self::{json::Json, table::Table};
+pub use self::{
+    csv::Csv,
+    json::Json,
+    screen::{Look, Screen, Size},
+    table::Table,
+    untrusted::escaped,
+};
 use crate::aggregate::Report;
 
 /// A form of output.
 pub trait View {
     /// Writes one report, whole.
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Shows once more what there is to see, because the place where it is seen has changed. Only a screen has such a
+    /// place.
+    fn redraw(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let _ = out;
+        Ok(())
+    }
 }
