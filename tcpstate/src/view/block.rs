@@ -248,8 +248,7 @@ pub(super) fn trust_in_words(snapshot: &Snapshot) -> String {
         },
     ];
     if snapshot.reconciles > 0 {
-        clauses
-            .push(format!("{} by passes over all sockets", counted(snapshot.reconciles, "repair")));
+        clauses.push(format!("passes after the first: {}", grouped(snapshot.reconciles)));
     }
     for (what, count) in [("map full", snapshot.map_full), ("map errors", snapshot.map_errors)] {
         if count > 0 {

@@ -108,6 +108,12 @@ impl Line {
     }
 }
 
+/// Text in lines of whole words; all but the first are indented.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width).subsequent_indent("  ");
+    textwrap::wrap(text, options).into_iter().map(String::from).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use super::{
     View,
     block::{self, COST_NOTE, Columns, MINI_SOCKETS, ROWS},
     frame::{Frame, Rank},
-    line::{Line, Tone},
+    line::{Line, Tone, wrapped},
     matrix,
     number::{clock, decimal, duration, or_unknown, rate},
     sparkline::sparkline,
@@ -119,7 +119,9 @@ impl Screen {
         let hooks = block::hooks(start.in_place.hooks);
         frame.add(Rank::Status, Line::of_words(0, status.chain([hooks]), columns));
         for limit in &start.in_place.degraded {
-            frame.add(Rank::Limit, Line::of(Tone::Warning, format!("limit: {}", escaped(limit))));
+            for line in wrapped(&format!("limit: {}", escaped(limit)), columns) {
+                frame.add(Rank::Limit, Line::of(Tone::Warning, line));
+            }
         }
         for line in block::costs(now) {
             frame.add(Rank::Cost, line);

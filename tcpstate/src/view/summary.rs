@@ -6,6 +6,7 @@ use tcpstate_common::State;
 
 use super::{
     block::{self, COST_NOTE, causes, count_of, hooks_in_words, trust_in_words},
+    line::wrapped,
     matrix,
     number::{
         UNKNOWN, change, date, decimal, duration, grouped, or_unknown, percent, rate, signed,
@@ -23,9 +24,7 @@ pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::R
     writeln!(out, "tcpstate trace: {}, {from} to {to}", duration(end.elapsed))?;
     writeln!(out, "kernel {}, network namespace {}", escaped(&start.kernel), start.netns)?;
     writeln!(out, "{}", hooks_in_words(start.in_place.hooks))?;
-    for line in wrapped(&trust_in_words(end)) {
-        writeln!(out, "{line}")?;
-    }
+    write_wrapped(&trust_in_words(end), out)?;
     writeln!(out)?;
     write_gauges(start, end, out)?;
     writeln!(out)?;
@@ -62,11 +61,12 @@ fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Resul
 /// All time-wait mini sockets, and how they ended.
 fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let time_wait = &end.time_wait;
-    let sockets = count_of(time_wait.sockets);
+    if time_wait.sockets.is_none() && time_wait.entries.is_none() {
+        return writeln!(out, "mini sockets: not counted");
+    }
     let fullness = block::fullness(time_wait).into_iter().map(|(_, word)| word);
-    let words: Vec<String> =
-        [format!("mini sockets {sockets}")].into_iter().chain(fullness).collect();
-    writeln!(out, "{}", words.join(", "))?;
+    let sockets = format!("mini sockets {}", count_of(time_wait.sockets));
+    writeln!(out, "{}", [sockets].into_iter().chain(fullness).collect::<Vec<_>>().join(", "))?;
     let per_second = |rate| or_unknown(rate, decimal);
     let went = causes(time_wait.exits).map(|(_, count)| count).reduce(|sum, count| sum + count);
     writeln!(
@@ -77,12 +77,10 @@ fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         count_of(went),
         per_second(time_wait.exits_per_second),
     )?;
-    let causes =
-        causes(time_wait.exits).map(|(cause, count)| format!("{cause} {}", grouped(count)));
-    match causes.collect::<Vec<_>>().join(", ") {
-        causes if causes.is_empty() => Ok(()),
-        causes => writeln!(out, "  went by cause: {causes}"),
-    }
+    let causes: Vec<String> = causes(time_wait.exits)
+        .map(|(cause, count)| format!("{cause} {}", grouped(count)))
+        .collect();
+    write_wrapped(&format!("  by cause: {}", causes.join(", ")), out)
 }
 
 fn write_transitions(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
@@ -130,15 +128,11 @@ fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
 /// What could not be seen, and why.
 pub(super) fn write_limits(degraded: &[String], out: &mut dyn Write) -> io::Result<()> {
     for limit in degraded {
-        for line in wrapped(&format!("limit: {}", escaped(limit))) {
-            writeln!(out, "{line}")?;
-        }
+        write_wrapped(&format!("limit: {}", escaped(limit)), out)?;
     }
     Ok(())
 }
 
-/// Lines of whole words; all but the first are indented.
-fn wrapped(text: &str) -> Vec<String> {
-    let options = textwrap::Options::new(WIDTH).subsequent_indent("  ");
-    textwrap::wrap(text, options).into_iter().map(String::from).collect()
+fn write_wrapped(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    wrapped(text, WIDTH).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
