@@ -414,3 +414,15 @@ fn json_has_totals_since_the_start_and_rates_over_the_interval() {
     let lines = serde_json::to_string_pretty(&lines).expect("they are plain values");
     insta::assert_snapshot!(lines);
 }
+
+#[test]
+fn json_escapes_what_a_terminal_might_act_on_and_keeps_the_value() {
+    let mut start = start();
+    start.kernel = "café \u{1b}[2J \u{9b}31m \u{7f} \u{202e} \u{e0001} \"quoted\" \\".into();
+    let kernel = start.kernel.clone();
+    let text = shown(&mut Json, [Report::Start(start)]);
+    let escaped = r#""kernel":"café \u001b[2J \u009b31m \u007f \u202e \udb40\udc01 \"quoted\" \\""#;
+    assert!(text.contains(escaped), "{text}");
+    let line: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(line["kernel"], kernel);
+}

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::probe;
+use crate::{probe, view::escaped};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -38,7 +38,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tcpstate: {error:#}");
+            eprintln!("tcpstate: {}", escaped(format!("{error:#}")));
             if let Some(cause) = error.downcast_ref::<probe::Error>() {
                 eprintln!("remedy: {}", cause.remedy());
             }

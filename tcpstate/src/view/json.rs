@@ -5,10 +5,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::{Map, Value, json};
+use serde::Serialize as _;
+use serde_json::{Map, Serializer, Value, json, ser::Formatter};
 use tcpstate_common::State;
 
-use super::{View, number::rfc3339};
+use super::{View, number::rfc3339, untrusted::is_plain};
 use crate::aggregate::{Cost, Gauge, InPlace, Report, Snapshot, Start};
 
 /// The version of the lines' form; grows when a key changes its meaning.
@@ -25,8 +26,28 @@ impl View for Json {
             Report::Snapshot(snapshot) => snapshot_line("snapshot", snapshot),
             Report::End(snapshot) => snapshot_line("end", snapshot),
         };
-        serde_json::to_writer(&mut *out, &line)?;
+        line.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
         out.write_all(b"\n")
+    }
+}
+
+/// Compact JSON in which nothing hides: what a terminal might act on is escaped, which changes no value.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + Write,
+    {
+        let mut written = 0;
+        for (at, character) in fragment.char_indices().filter(|&(_, c)| !is_plain(c)) {
+            out.write_all(&fragment.as_bytes()[written..at])?;
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            written = at + character.len_utf8();
+        }
+        out.write_all(&fragment.as_bytes()[written..])
     }
 }
 

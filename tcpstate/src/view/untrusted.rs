@@ -11,10 +11,10 @@ pub fn escaped(text: impl AsRef<[u8]>) -> String {
     let mut safe = String::new();
     for chunk in text.as_ref().utf8_chunks() {
         for character in chunk.valid().chars() {
-            match character {
-                // They end nothing here.
-                '"' | '\'' => safe.push(character),
-                _ => safe.extend(character.escape_debug()),
+            if is_plain(character) && character != '\\' {
+                safe.push(character);
+            } else {
+                safe.extend(character.escape_debug());
             }
         }
         for byte in chunk.invalid() {
@@ -22,6 +22,12 @@ pub fn escaped(text: impl AsRef<[u8]>) -> String {
         }
     }
     safe
+}
+
+/// Whether a character is seen as what it is, and does nothing.
+pub(super) fn is_plain(character: char) -> bool {
+    // What Rust's own debug output leaves as it is, and what it escapes only because it would end a string there.
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
 }
 
 #[cfg(test)]
