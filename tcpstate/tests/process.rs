@@ -399,17 +399,45 @@ fn process_runs_as_the_readme_says() {
     assert!(others.len() >= 3, "{others:?}");
     for line in others {
         let built = line.trim_start_matches("cargo build --release && ");
-        let here = built
-            .replace("sudo ", "")
-            .replace("target/release/tcpstate", env!("CARGO_BIN_EXE_tcpstate"));
-        // What runs until Ctrl-C gets one.
-        let mut shell = Command::new("timeout");
-        shell.args(["--preserve-status", "--signal=INT", "4", "sh", "-c", &format!("exec {here}")]);
-        let (status, stdout, stderr) = run(&mut shell);
-        assert!(status.success(), "{line}: {status}: {stderr}");
+        let stdout = run_for_a_while(&built.replace("target/release/", ""));
         assert!(
             stdout.contains("established") || stdout.contains("ESTABLISHED"),
             "{line}: {stdout}"
         );
     }
+}
+
+#[test]
+fn process_runs_as_its_help_says() {
+    let _namespace = Namespace::enter();
+    let (status, help, stderr) = run(&mut tcpstate(&["trace", "--help"]));
+    assert!(status.success(), "{stderr}");
+    let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    let commands: Vec<&str> = examples
+        .map_while(|line| line.strip_prefix("  "))
+        .map(|line| line.split_once("  ").map_or(line, |(command, _)| command))
+        .collect();
+    assert!(commands.len() >= 5, "{help}");
+    for command in commands {
+        let output = run_for_a_while(command);
+        let file = command.split_once("> ").map(|(_, file)| file);
+        assert!(
+            output.to_lowercase().contains("established") || file.is_some(),
+            "{command}: {output}"
+        );
+    }
+}
+
+/// Runs a line that a document shows, in a directory that goes, and gives what it prints. What runs until Ctrl-C gets
+/// one, and nobody else on the line does.
+fn run_for_a_while(line: &str) -> String {
+    let here = line
+        .replace("sudo ", "")
+        .replace("tcpstate trace", "timeout --preserve-status --signal=INT 4 \"$0\" trace");
+    let directory = tempfile::tempdir().expect("/tmp can be written");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &here, env!("CARGO_BIN_EXE_tcpstate")]).current_dir(&directory);
+    let (status, stdout, stderr) = run(&mut shell);
+    assert!(status.success(), "{line}: {status}: {stderr}");
+    stdout
 }

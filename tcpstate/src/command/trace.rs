@@ -26,15 +26,19 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 /// Count TCP sockets by state, and every transition, as they happen
 ///
 /// Shows how many sockets of this network namespace are in each state, which transitions they make and how fast,
-/// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with
-/// totals over the whole run.
+/// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with a
+/// summary of the whole run, to be pasted into a ticket.
+///
+/// On a terminal the table repaints in place and takes as much room as there is; in a pipe, or with TERM=dumb, it is a
+/// block of plain text an interval. NO_COLOR=1 turns colours off.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sudo tcpstate trace                       a table each second
-  sudo tcpstate trace -i 10s -d 1m          six tables, then the totals
-  sudo tcpstate trace -n 1                  one reading, then the totals
-  sudo tcpstate trace -o json | jq .states  for programs, an object a line")]
+  sudo tcpstate trace                          a screen, repainted each second
+  sudo tcpstate trace -i 10s -d 1m | cat       six blocks of plain text, then the summary
+  sudo tcpstate trace --cost                   and what the programs in the kernel take
+  sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
+  sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms]
     #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse_interval)]
