@@ -12,9 +12,11 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
     bpf::KernelObjects,
     netns::Namespace,
+    traced,
     traffic::{Family, Listener},
     wait,
 };
@@ -164,11 +166,16 @@ fn process_keeps_counting_while_its_reader_stalls() {
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
     assert_eq!(next_line(&mut reader)["type"], "start");
     // A pipe holds 64 KiB, some forty snapshots: what comes after that finds no room.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(3));
     let _during = listener.pairs(7);
+    let before = resident_kib(&child);
+    std::thread::sleep(Duration::from_secs(2));
+    // Another forty snapshots are at least 64 KiB, and would grow.
+    let grown = resident_kib(&child).saturating_sub(before);
+    assert!(grown < 64, "{grown} KiB");
     let after_gap = (0..100)
         .map(|_| next_line(&mut reader))
-        .find(|line| line["interval_seconds"].as_f64() > Some(0.5));
+        .find(|line| line["interval_seconds"].as_f64() > Some(2.0));
     let after_gap = after_gap.expect("the interval of a snapshot shows the gap");
     assert_eq!(after_gap["states"]["established"]["entered"], 14, "{after_gap}");
     signal(&child, Signal::SIGTERM);
@@ -180,6 +187,99 @@ fn process_keeps_counting_while_its_reader_stalls() {
             .is_some_and(|line| line.contains(r#""type":"end""#))
     );
     assert!(child.wait().expect("it ends").success());
+}
+
+/// Memory of the process that is its own.
+fn resident_kib(child: &Child) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the child runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).expect("the kernel says how much it is")
+}
+
+#[test]
+fn process_writes_rows_that_a_csv_reader_takes() {
+    let namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let _before = listener.pairs(3);
+    let (status, stdout, stderr) =
+        run(&mut tcpstate(&["trace", "-o", "csv", "-i", "50ms", "-n", "3"]));
+    assert!(status.success(), "{stderr}");
+    let mut reader = csv::Reader::from_reader(stdout.as_bytes());
+    let header = "time elapsed_seconds netns state current entered left corrected";
+    assert_eq!(reader.headers().expect("there is one"), header.split(' ').collect::<Vec<_>>());
+    let rows: Vec<csv::StringRecord> =
+        reader.records().collect::<Result<_, _>>().expect("all rows have as many fields");
+    assert_eq!(rows.len(), 3 * STATES.len());
+    for (row, state) in rows.iter().zip(STATES.iter().cycle()) {
+        assert_eq!((&row[2], &row[3]), (namespace.inode().to_string().as_str(), *state));
+    }
+    assert_eq!(&rows[3][4], "6", "{stdout}");
+}
+
+/// Whether the kernel measures runs for everybody, for as long as an administrator wants it.
+fn statistics_sysctl() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the kernel has it")
+}
+
+#[test]
+fn process_measures_its_cost_and_nothing_after_it() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let sysctl = statistics_sysctl();
+    // A program of ours shows whether the kernel measures.
+    let tracer = Tracer::start(&traced::options()).unwrap_or_else(|error| panic!("{error}"));
+    let measured = || tracer.probe().transitions_info().expect("it is loaded").run_count();
+    let mut child =
+        tcpstate(&["trace", "-o", "json", "-i", "200ms", "--cost"]).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    assert_eq!(next_line(&mut reader)["type"], "start");
+    let before = measured();
+    let _during = listener.pairs(7);
+    assert!(measured() > before, "statistics are on");
+    let of_transitions = |line: &Value| {
+        let programs = line["cost"].as_array().expect("a list").iter();
+        let found = programs.clone().find(|cost| cost["program"] == "inet_sock_set_state");
+        found.unwrap_or_else(|| panic!("it is among {line}")).clone()
+    };
+    let cost = loop {
+        let cost = of_transitions(&next_line(&mut reader));
+        if cost["runs"] != 0 {
+            break cost;
+        }
+    };
+    // connect, accept: CLOSE -> SYN_SENT -> ESTABLISHED, LISTEN -> SYN_RECV -> ESTABLISHED.
+    assert!(cost["runs"].as_u64() >= Some(4 * 7), "{cost}");
+    for key in ["run_seconds", "ns_per_run", "cpu_share"] {
+        assert!(cost[key].as_f64() > Some(0.0), "{key}: {cost}");
+    }
+    assert_eq!(statistics_sysctl(), sysctl);
+    // However it ends.
+    signal(&child, Signal::SIGKILL);
+    child.wait().expect("it is dead");
+    let after = measured();
+    let _after = listener.pairs(7);
+    assert_eq!(measured(), after, "statistics are off");
+    assert_eq!(statistics_sysctl(), sysctl);
+}
+
+#[test]
+fn process_that_may_not_measure_says_what_helps() {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .args(["--inh-caps", "+bpf,+perfmon", "--ambient-caps", "+bpf,+perfmon"])
+        .args([env!("CARGO_BIN_EXE_tcpstate"), "trace", "--cost"]);
+    let (status, stdout, stderr) = run(&mut command);
+    assert_eq!((status.code(), stdout.as_str()), (Some(2), ""));
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(
+        lines[0].contains("BPF_ENABLE_STATS") && lines[0].contains("not permitted"),
+        "{stderr}"
+    );
+    assert!(lines[1].starts_with("remedy: ") && lines[1].contains("CAP_SYS_ADMIN"), "{stderr}");
 }
 
 #[test]
@@ -250,10 +350,18 @@ fn process_refuses_bad_usage_with_status_2() {
 #[test]
 fn process_that_cannot_write_fails() {
     let _namespace = Namespace::enter();
-    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
-    let (status, _, stderr) = run(tcpstate(&["trace", "-n", "2", "-i", "50ms"]).stdout(full));
-    assert_eq!(status.code(), Some(2));
-    assert!(stderr.starts_with("tcpstate: write to stdout: No space left on device"), "{stderr}");
+    for output in ["table", "json", "csv"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("it exists");
+        // It does not run for the hour that it was asked to.
+        let arguments = ["trace", "-d", "1h", "-i", "50ms", "-o", output];
+        let (status, _, stderr) = run(tcpstate(&arguments).stdout(full));
+        assert_eq!(status.code(), Some(2), "{output}");
+        assert!(
+            stderr.starts_with("tcpstate: write to stdout: No space left on device"),
+            "{output}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{output}: {stderr}");
+    }
 }
 
 #[test]
@@ -291,17 +399,45 @@ fn process_runs_as_the_readme_says() {
     assert!(others.len() >= 3, "{others:?}");
     for line in others {
         let built = line.trim_start_matches("cargo build --release && ");
-        let here = built
-            .replace("sudo ", "")
-            .replace("target/release/tcpstate", env!("CARGO_BIN_EXE_tcpstate"));
-        // What runs until Ctrl-C gets one.
-        let mut shell = Command::new("timeout");
-        shell.args(["--preserve-status", "--signal=INT", "4", "sh", "-c", &format!("exec {here}")]);
-        let (status, stdout, stderr) = run(&mut shell);
-        assert!(status.success(), "{line}: {status}: {stderr}");
+        let stdout = run_for_a_while(&built.replace("target/release/", ""));
         assert!(
             stdout.contains("established") || stdout.contains("ESTABLISHED"),
             "{line}: {stdout}"
         );
     }
+}
+
+#[test]
+fn process_runs_as_its_help_says() {
+    let _namespace = Namespace::enter();
+    let (status, help, stderr) = run(&mut tcpstate(&["trace", "--help"]));
+    assert!(status.success(), "{stderr}");
+    let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    let commands: Vec<&str> = examples
+        .map_while(|line| line.strip_prefix("  "))
+        .map(|line| line.split_once("  ").map_or(line, |(command, _)| command))
+        .collect();
+    assert!(commands.len() >= 5, "{help}");
+    for command in commands {
+        let output = run_for_a_while(command);
+        let file = command.split_once("> ").map(|(_, file)| file);
+        assert!(
+            output.to_lowercase().contains("established") || file.is_some(),
+            "{command}: {output}"
+        );
+    }
+}
+
+/// Runs a line that a document shows, in a directory that goes, and gives what it prints. What runs until Ctrl-C gets
+/// one, and nobody else on the line does.
+fn run_for_a_while(line: &str) -> String {
+    let here = line
+        .replace("sudo ", "")
+        .replace("tcpstate trace", "timeout --preserve-status --signal=INT 4 \"$0\" trace");
+    let directory = tempfile::tempdir().expect("/tmp can be written");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &here, env!("CARGO_BIN_EXE_tcpstate")]).current_dir(&directory);
+    let (status, stdout, stderr) = run(&mut shell);
+    assert!(status.success(), "{line}: {status}: {stderr}");
+    stdout
 }

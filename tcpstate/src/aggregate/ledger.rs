@@ -11,7 +11,7 @@ use tcpstate_common::{
 };
 
 use super::{
-    silence,
+    cost, silence,
     snapshot::{Gauge, Snapshot, Transition},
     time_wait,
 };
@@ -294,7 +294,8 @@ impl Ledger {
             for to in State::ALL {
                 let count = since.transitions(from, to);
                 if count > 0 {
-                    transitions.push(Transition { from, to, count });
+                    let in_interval = in_interval.transitions(from, to);
+                    transitions.push(Transition { from, to, count, in_interval });
                 }
             }
         }
@@ -329,6 +330,8 @@ impl Ledger {
             reconciles: self.reconciles,
             map_full: self.map_full + missed(|missed| missed.unrecorded),
             map_errors: self.map_errors,
+            cost: cost::of(reading, &self.origin, interval_start),
+            process_time: reading.process_time.saturating_sub(self.origin.process_time),
         }
     }
 

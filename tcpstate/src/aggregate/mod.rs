@@ -1,6 +1,7 @@
 //! Readings and passes become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
 pub mod census;
+mod cost;
 mod ledger;
 mod reconcile;
 mod silence;
@@ -11,5 +12,7 @@ pub use self::{
     census::{By, Census, Count},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
-    snapshot::{Exits, Gauge, Hooks, InPlace, Report, Snapshot, Start, TimeWait, Transition},
+    snapshot::{
+        Cost, Exits, Gauge, Hooks, InPlace, Report, Runs, Snapshot, Start, TimeWait, Transition,
+    },
 };

@@ -30,6 +30,8 @@ pub struct Transition {
     pub to: State,
     /// How often.
     pub count: u64,
+    /// How often in the interval.
+    pub in_interval: u64,
 }
 
 /// TIME_WAIT mini sockets: how many, and their flow since the start.
@@ -37,10 +39,14 @@ pub struct Transition {
 pub struct TimeWait {
     /// All mini sockets, those that show as FIN_WAIT2 included.
     pub sockets: Option<u64>,
+    /// How many there may be (`tcp_max_tw_buckets`).
+    pub limit: Option<u64>,
     /// Mini sockets made.
     pub entries: Option<u64>,
     /// Mini sockets gone, by cause.
     pub exits: Exits,
+    /// Mini sockets gone in the interval, by cause.
+    pub exits_in_interval: Exits,
     /// Mini sockets refused, because there were `tcp_max_tw_buckets` of them.
     pub overflows: Option<u64>,
     /// Over the interval.
@@ -97,6 +103,40 @@ pub struct Start {
     pub states: [Gauge; 10],
 }
 
+/// What a program in the kernel costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// The program's name.
+    pub program: String,
+    /// Since the start.
+    pub total: Runs,
+    /// In the interval.
+    pub in_interval: Runs,
+}
+
+/// Runs of a program, and the time that they took together, the kernel's measuring included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// How many.
+    pub count: u64,
+    /// All together, on all CPUs.
+    pub time: Duration,
+}
+
+impl Runs {
+    /// What a run takes on average; unknown if there was none.
+    #[must_use]
+    pub fn ns_per_run(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
+    }
+
+    /// The share of one CPU that they took of this time.
+    #[must_use]
+    pub fn cpu_share(&self, of: Duration) -> Option<f64> {
+        (of > Duration::ZERO).then(|| self.time.as_secs_f64() / of.as_secs_f64())
+    }
+}
+
 /// All counts at one moment. Totals are since the start, rates over the interval.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -126,6 +166,10 @@ pub struct Snapshot {
     pub map_full: u64,
     /// Touches that a pass's map refused otherwise.
     pub map_errors: u64,
+    /// What the programs in the kernel cost, if that is measured.
+    pub cost: Vec<Cost>,
+    /// Processor time that this process took since the start.
+    pub process_time: Duration,
 }
 
 impl Snapshot {

@@ -18,22 +18,28 @@ pub(super) fn counted(
     (in_interval, interval): (&Counts, Duration),
 ) -> TimeWait {
     let since = reading.counts.since(&origin.counts);
-    let (exits, expired) = (since.time_wait_exits(), since.exits(Cause::Expired));
-    let (reused, killed) = (since.exits(Cause::Reused), since.exits(Cause::Killed));
-    // Timers tell of expiries only.
-    let has_causes = provider == Provider::Fentry;
     TimeWait {
         sockets: u64::try_from(sockets).ok(),
+        limit: reading.kernel.time_wait_limit,
         entries: Some(since.time_wait_entries()),
-        exits: Exits {
-            expired: Some(expired),
-            reused: has_causes.then_some(reused),
-            killed: has_causes.then_some(killed),
-            other: Some(exits.saturating_sub(expired + reused + killed)),
-        },
+        exits: exits(provider, &since),
+        exits_in_interval: exits(provider, in_interval),
         overflows: growth(reading, origin, |kernel| kernel.time_wait_overflows),
         entries_per_second: per_second(Some(in_interval.time_wait_entries()), interval),
         exits_per_second: per_second(Some(in_interval.time_wait_exits()), interval),
+    }
+}
+
+/// Exits by cause. Timers tell of expiries only.
+fn exits(provider: Provider, counts: &Counts) -> Exits {
+    let [expired, reused, killed] =
+        [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| counts.exits(cause));
+    let has_causes = provider == Provider::Fentry;
+    Exits {
+        expired: Some(expired),
+        reused: has_causes.then_some(reused),
+        killed: has_causes.then_some(killed),
+        other: Some(counts.time_wait_exits().saturating_sub(expired + reused + killed)),
     }
 }
 
@@ -45,21 +51,25 @@ pub(super) fn polled(
     interval_start: &Reading,
 ) -> TimeWait {
     let overflows = growth(reading, origin, |kernel| kernel.time_wait_overflows);
+    let limit = reading.kernel.time_wait_limit;
     if provider == Provider::None {
-        return TimeWait { overflows, ..TimeWait::default() };
+        return TimeWait { limit, overflows, ..TimeWait::default() };
     }
     let interval = reading.at.monotonic.duration_since(interval_start.at.monotonic);
     let (entries, exits) = turnover(reading, origin);
     let (entries_in_interval, exits_in_interval) = turnover(reading, interval_start);
     let counts_births = reading.kernel.counts_births;
+    let by_cause = |exits: Option<u64>| Exits {
+        expired: exits.filter(|_| !counts_births),
+        other: exits.filter(|_| counts_births),
+        ..Exits::default()
+    };
     TimeWait {
         sockets: reading.kernel.time_wait_sockets,
+        limit,
         entries,
-        exits: Exits {
-            expired: exits.filter(|_| !counts_births),
-            other: exits.filter(|_| counts_births),
-            ..Exits::default()
-        },
+        exits: by_cause(exits),
+        exits_in_interval: by_cause(exits_in_interval),
         overflows,
         entries_per_second: per_second(entries_in_interval, interval),
         exits_per_second: per_second(exits_in_interval, interval),

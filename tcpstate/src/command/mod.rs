@@ -6,13 +6,14 @@ mod duration;
 mod filter;
 mod output;
 mod signals;
+mod terminal;
 mod trace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{probe, source::sock_diag};
+use crate::{probe, source::sock_diag, view::escaped};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -42,7 +43,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tcpstate: {error:#}");
+            eprintln!("tcpstate: {}", escaped(format!("{error:#}")));
             let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
             let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
             if let Some(remedy) = of_probe.or(of_list) {

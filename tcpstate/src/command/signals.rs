@@ -3,6 +3,11 @@
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Listens for a signal from now on.
+pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("listen for signals")
+}
+
 /// The signals that end a run in order.
 pub(super) struct Signals {
     interrupt: Signal,
@@ -12,7 +17,6 @@ pub(super) struct Signals {
 impl Signals {
     /// Listens from now on.
     pub(super) fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("listen for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,

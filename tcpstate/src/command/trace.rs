@@ -7,14 +7,22 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::{
+    signal::unix::SignalKind,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
 
-use super::{bpf_log, duration, output::Output, signals::Signals};
+use super::{
+    bpf_log, duration,
+    output::Output,
+    signals::{Signals, listen},
+    terminal,
+};
 use crate::{
     aggregate::{Reconcile, Report},
     probe::{Options, Provider, Transitions},
     tracer::Tracer,
-    view::{Json, Table},
+    view::{Csv, Json, Screen, Table, View},
 };
 
 /// How often misses are looked for, whatever the interval: one number is asked of the kernel.
@@ -23,15 +31,19 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 /// Count TCP sockets by state, and every transition, as they happen
 ///
 /// Shows how many sockets of this network namespace are in each state, which transitions they make and how fast,
-/// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with
-/// totals over the whole run.
+/// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with a
+/// summary of the whole run, to be pasted into a ticket.
+///
+/// On a terminal the table repaints in place and takes as much room as there is; in a pipe, or with TERM=dumb, it is a
+/// block of plain text an interval. NO_COLOR=1 turns colours off.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sudo tcpstate trace                       a table each second
-  sudo tcpstate trace -i 10s -d 1m          six tables, then the totals
-  sudo tcpstate trace -n 1                  one reading, then the totals
-  sudo tcpstate trace -o json | jq .states  for programs, an object a line")]
+  sudo tcpstate trace                          a screen, repainted each second
+  sudo tcpstate trace -i 10s -d 1m | cat       six blocks of plain text, then the summary
+  sudo tcpstate trace --cost                   and what the programs in the kernel take
+  sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
+  sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms]
     #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse_interval)]
@@ -61,6 +73,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name))]
     syn_recv_provider: Option<Provider>,
 
+    /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
+    ///
+    /// Has the kernel measure each run of every BPF program while this runs, its own included (BPF_ENABLE_STATS),
+    /// and shows the time of a run and the share of one CPU. Measuring costs some 70 ns a run itself, part of which
+    /// the times shown include.
+    #[arg(long)]
+    cost: bool,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -72,10 +92,12 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Text for people
+    /// Text for people: on a terminal one that repaints in place, else a block an interval
     Table,
     /// One JSON object a line
     Json,
+    /// A row per state and snapshot
+    Csv,
 }
 
 /// A parser of one of these values, by their names.
@@ -115,6 +137,7 @@ async fn trace(arguments: &Arguments) -> Result<()> {
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
+        statistics: arguments.cost,
         log: arguments.bpf_log,
         ..Options::default()
     };
@@ -122,10 +145,7 @@ async fn trace(arguments: &Arguments) -> Result<()> {
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
     }
-    let output = Output::start(match arguments.output {
-        Format::Table => Box::new(Table),
-        Format::Json => Box::new(Json),
-    });
+    let output = Output::start(view(arguments.output));
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     take_snapshots(arguments, &mut tracer, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
@@ -137,6 +157,16 @@ async fn trace(arguments: &Arguments) -> Result<()> {
             written.context("write the last line")?.context("write to stdout")
         }
         () = signals.next() => std::process::exit(0),
+    }
+}
+
+/// What shows the reports.
+fn view(format: Format) -> Box<dyn View + Send> {
+    match (format, terminal::look()) {
+        (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),
+        (Format::Table, None) => Box::new(Table::default()),
+        (Format::Json, _) => Box::new(Json),
+        (Format::Csv, _) => Box::new(Csv::default()),
     }
 }
 
@@ -160,11 +190,13 @@ async fn take_snapshots(
         }
     };
     tokio::pin!(over);
+    let mut resized = listen(SignalKind::window_change())?;
     loop {
         tokio::select! {
             biased;
             () = signals.next() => return Ok(()),
             () = output.closed() => return Ok(()),
+            _ = resized.recv() => output.redraw(),
             _ = intervals.tick() => {
                 tracer.reconcile_if_due(arguments.reconcile)?;
                 output.offer(|| tracer.snapshot().map(Report::Snapshot))?;

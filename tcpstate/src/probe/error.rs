@@ -56,6 +56,9 @@ pub enum Error {
     /// The object is not the one that this build was made for.
     #[error("the BPF object has no {0}")]
     Absent(&'static str),
+    /// The kernel may not be asked to measure programs.
+    #[error("have the kernel measure what BPF programs cost (BPF_ENABLE_STATS): {0}")]
+    Statistics(io::Error),
     /// A map could not be read or written.
     #[error("{action} BPF map {map}: {}", chain(.source))]
     Map {
@@ -91,6 +94,9 @@ impl Error {
             }
             Self::Format(_) => "mount it: mount -t tracefs tracefs /sys/kernel/tracing; it needs root or CAP_DAC_READ_SEARCH".into(),
             Self::Kallsyms => "run it as root, or grant it CAP_SYSLOG; sysctl kernel.kptr_restrict=1".into(),
+            Self::Statistics(_) => {
+                "run it as root, or grant it CAP_SYS_ADMIN; or leave out --cost: counting needs neither".into()
+            }
             Self::Btf(_) => "this kernel's socket structs are unknown to this build: report it with `uname -r`".into(),
             Self::Object(_) | Self::Program { .. } | Self::Map { .. } if self.is_refusal() => {
                 "see whether kernel lockdown (/sys/kernel/security/lockdown), a security module or the container's \

@@ -17,7 +17,7 @@ mod providers;
 
 use std::{
     borrow::Cow,
-    fs,
+    fs, io,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -27,7 +27,8 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
-    programs::{Iter, Program, ProgramInfo},
+    programs::{Iter, Program, ProgramError, ProgramInfo},
+    sys::{Stats, enable_stats},
 };
 use tcpstate_common::abi::{
     CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS, Config,
@@ -59,6 +60,8 @@ pub struct Options {
     pub time_wait: Option<Provider>,
     /// Request sockets by this provider and no other.
     pub syn_recv: Option<Provider>,
+    /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
+    pub statistics: bool,
     /// Let the kernel half log each transition (about 1 us each). Debugging only.
     pub log: bool,
     /// Room for this many sockets in the map of a pass; by default as many as there are, and a quarter more.
@@ -90,6 +93,8 @@ pub struct Probe {
     pub transitions: Transitions,
     providers: Providers,
     sweep: OwnedFd,
+    /// While it is open the kernel measures runs; it ends with the process, however that ends.
+    statistics: Option<OwnedFd>,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
     pub(crate) touched: ArrayOfMaps<MapData, Touched>,
@@ -107,6 +112,7 @@ impl Probe {
         if !missing.is_empty() {
             return Err(Error::Capability(missing));
         }
+        let statistics = options.statistics.then(measure_runs).transpose()?;
         if kernel.locks_memory_for_maps() {
             privileges::lift_memory_limit();
         }
@@ -144,7 +150,18 @@ impl Probe {
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
-        Ok(Self { ebpf, netns, kernel, transitions, providers, sweep, control, cpu_slots, touched })
+        Ok(Self {
+            ebpf,
+            netns,
+            kernel,
+            transitions,
+            providers,
+            sweep,
+            statistics,
+            control,
+            cpu_slots,
+            touched,
+        })
     }
 
     /// By what mini sockets of a kind are seen.
@@ -190,6 +207,20 @@ impl Probe {
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
         hooks.map(|hook| Ok((hook.program, self.program_info(hook.program)?))).collect()
+    }
+
+    /// All programs in the kernel with what their runs took, if that is measured.
+    pub(crate) fn measured(&self) -> Result<Vec<(&str, ProgramInfo)>, Error> {
+        if self.statistics.is_none() {
+            return Ok(Vec::new());
+        }
+        // What is not loaded has no descriptor, and costs nothing.
+        let loaded = self.ebpf.programs().filter(|(_, program)| program.fd().is_ok());
+        let infos = loaded.map(|(name, program)| Ok((name, program.info()?)));
+        infos.collect::<Result<_, ProgramError>>().map_err(|error| Error::System {
+            action: "ask for the programs' run times",
+            source: io::Error::other(error),
+        })
     }
 
     /// What the kernel half logs, if that was asked for.
@@ -258,6 +289,11 @@ impl Types {
         })?;
         Ok(Self { fields, ids })
     }
+}
+
+/// Has the kernel measure every BPF program's runs until the descriptor is closed.
+fn measure_runs() -> Result<OwnedFd, Error> {
+    enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
 }
 
 fn flags(options: &Options, kernel: &Kernel) -> u32 {

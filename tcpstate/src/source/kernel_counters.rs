@@ -1,5 +1,5 @@
 //! What the kernel itself counts of time-wait sockets and passive opens, in the thread's network namespace:
-//! `/proc/net/sockstat` and `/proc/net/netstat`, `/proc/net/snmp`.
+//! `/proc/net/sockstat` and `/proc/net/netstat`, `/proc/net/snmp`; and how many of the former it allows.
 
 use std::fs;
 
@@ -10,6 +10,8 @@ pub struct KernelCounters {
     pub counts_births: bool,
     /// Time-wait sockets now (`sockstat`, `tw`).
     pub time_wait_sockets: Option<u64>,
+    /// Time-wait sockets that there may be at most (`net.ipv4.tcp_max_tw_buckets`).
+    pub time_wait_limit: Option<u64>,
     /// `TcpExt` `TW` + `TWKilled`: births of time-wait sockets since 5.18 (`__inet_twsk_schedule`), expiries before.
     pub time_wait_turnover: Option<u64>,
     /// `TcpExt` `TCPTimeWaitOverflow`: births refused, because there were `tcp_max_tw_buckets`.
@@ -25,7 +27,10 @@ impl KernelCounters {
         let file = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
         let text = |name| file(name).unwrap_or_default();
         let counters = Self::parse(&text("sockstat"), &text("netstat"), &text("snmp"));
-        Self { counts_births, ..counters }
+        // Asked each time: somebody may set it meanwhile. It is that of the thread's namespace, as the rest.
+        let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
+        let time_wait_limit = limit.and_then(|limit| limit.trim().parse().ok());
+        Self { counts_births, time_wait_limit, ..counters }
     }
 
     fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
@@ -39,6 +44,7 @@ impl KernelCounters {
                 .lines()
                 .find_map(|line| line.strip_prefix("TCP: "))
                 .and_then(|line| named(line, "tw")),
+            time_wait_limit: None,
             time_wait_turnover: both(ext("TW"), ext("TWKilled")),
             time_wait_overflows: ext("TCPTimeWaitOverflow"),
             passive_opens: passive_opens

@@ -13,7 +13,9 @@ use nix::{
 };
 use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots};
 
-use super::{Counts, KernelCounters, Missed, Moment, Pass, Population, Reading, add_each};
+use super::{
+    Counts, KernelCounters, Missed, Moment, Pass, Population, ProgramRuns, Reading, add_each,
+};
 use crate::probe::{Error, Minis, Options, Probe, Touched, kernel, map_error};
 
 /// How long a pass waits between moment zero and its walk, and again before the gate closes.
@@ -138,9 +140,9 @@ impl Live {
 
     /// Lets the iterator visit every socket of the namespace.
     pub fn walk(&mut self) -> Result<(), Error> {
-        let start = cpu_time()?;
+        let start = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
         walk_to_end(self.probe.iterate()?, "walk the TCP sockets")?;
-        let cost = cpu_time()?.saturating_sub(start);
+        let cost = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?.saturating_sub(start);
         if let Some(pass) = &mut self.pass {
             pass.cost += cost;
         }
@@ -193,7 +195,9 @@ impl Live {
         let [first, second] = self.buffers.clone();
         let counts = first + second;
         let kernel = KernelCounters::read(self.probe.kernel.counts_time_wait_births());
-        Ok(Reading { at, counts, missed: self.missed()?, kernel })
+        let (missed, runs) = (self.missed()?, self.runs()?);
+        let process_time = cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
+        Ok(Reading { at, counts, missed, kernel, runs, process_time })
     }
 
     /// Stores the control word. What else lies beside it is written back as it was.
@@ -212,6 +216,18 @@ impl Live {
     fn wait_for_programs(&mut self) -> Result<(), Error> {
         let touched = self.pass.as_ref().map_or(&self.stand_in, |pass| &pass.touched);
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
+    }
+
+    /// What each program cost since the load, if that is measured.
+    fn runs(&self) -> Result<Vec<ProgramRuns>, Error> {
+        let mut measured = self.probe.measured()?;
+        measured.sort_unstable_by_key(|&(name, _)| name);
+        let runs = measured.into_iter().map(|(name, info)| ProgramRuns {
+            program: name.to_owned(),
+            runs: info.run_count(),
+            time: info.run_time(),
+        });
+        Ok(runs.collect())
     }
 
     fn slots(&self) -> Result<Vec<CpuSlots>, Error> {
@@ -277,9 +293,10 @@ fn new_touched(entries: u32) -> Result<Touched, Error> {
     Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
 }
 
-/// Processor time of the calling thread.
-fn cpu_time() -> Result<Duration, Error> {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).map_err(|errno: Errno| {
-        Error::System { action: "read the thread's clock", source: errno.into() }
+/// Processor time of the calling thread, or of the process.
+fn cpu_time(clock: ClockId) -> Result<Duration, Error> {
+    clock_gettime(clock).map(Duration::from).map_err(|errno: Errno| Error::System {
+        action: "read the clock of processor time",
+        source: errno.into(),
     })
 }

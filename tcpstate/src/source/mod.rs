@@ -7,7 +7,7 @@ pub mod live;
 pub mod owners;
 pub mod sock_diag;
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tcpstate_common::abi::STATE_SLOTS;
 
@@ -57,6 +57,17 @@ impl Missed {
     }
 }
 
+/// How often a program ran since the load, and for how long, as far as the kernel's statistics were on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramRuns {
+    /// The program's name.
+    pub program: String,
+    /// Runs.
+    pub runs: u64,
+    /// Time of all runs together, on all CPUs.
+    pub time: Duration,
+}
+
 /// One consistent cut: if an event is in it, so is every event that came before.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -68,6 +79,10 @@ pub struct Reading {
     pub missed: Missed,
     /// The kernel's own counters, soon after the cut.
     pub kernel: KernelCounters,
+    /// What the programs cost up to then; empty where nobody asked.
+    pub runs: Vec<ProgramRuns>,
+    /// Processor time of this process up to then.
+    pub process_time: Duration,
 }
 
 /// Sockets by state, as a pass found them.
@@ -97,7 +112,7 @@ pub struct Pass {
     /// Touches that the map refused otherwise.
     pub map_errors: u64,
     /// Processor time that the walk took.
-    pub cost: std::time::Duration,
+    pub cost: Duration,
 }
 
 pub(crate) fn add_each(sums: &mut [u64], counts: &[u64]) {

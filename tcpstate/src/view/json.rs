@@ -5,12 +5,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize as _;
+use serde_json::{Map, Serializer, Value, json, ser::Formatter};
 use tcpstate_common::State;
 
-use super::View;
-use crate::aggregate::{Gauge, InPlace, Report, Snapshot, Start};
+use super::{View, number::rfc3339, untrusted::is_plain};
+use crate::aggregate::{Cost, Gauge, InPlace, Report, Snapshot, Start};
 
 /// The version of the lines' form; grows when a key changes its meaning.
 const VERSION: u32 = 1;
@@ -26,8 +26,28 @@ impl View for Json {
             Report::Snapshot(snapshot) => snapshot_line("snapshot", snapshot),
             Report::End(snapshot) => snapshot_line("end", snapshot),
         };
-        serde_json::to_writer(&mut *out, &line)?;
+        line.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
         out.write_all(b"\n")
+    }
+}
+
+/// Compact JSON in which nothing hides: what a terminal might act on is escaped, which changes no value.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + Write,
+    {
+        let mut written = 0;
+        for (at, character) in fragment.char_indices().filter(|&(_, c)| !is_plain(c)) {
+            out.write_all(&fragment.as_bytes()[written..at])?;
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            written = at + character.len_utf8();
+        }
+        out.write_all(&fragment.as_bytes()[written..])
     }
 }
 
@@ -90,6 +110,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
                 "killed": time_wait.exits.killed,
                 "other": time_wait.exits.other,
             },
+            "limit": time_wait.limit,
             "overflows": time_wait.overflows,
             "entries_per_second": time_wait.entries_per_second,
             "exits_per_second": time_wait.exits_per_second,
@@ -104,11 +125,29 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "map_full": snapshot.map_full,
         "map_errors": snapshot.map_errors,
         "lost_events": 0,
+        "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
+    if !snapshot.cost.is_empty() {
+        line["cost"] = costs(snapshot);
+    }
     if let Some(in_place) = &snapshot.in_place {
         add_in_place(&mut line, in_place);
     }
     line
+}
+
+/// Runs and their time since the start; what a run takes, and the share of one CPU, in the interval.
+fn costs(snapshot: &Snapshot) -> Value {
+    let costs = snapshot.cost.iter().map(|Cost { program, total, in_interval }| {
+        json!({
+            "program": program,
+            "runs": total.count,
+            "run_seconds": total.time.as_secs_f64(),
+            "ns_per_run": in_interval.ns_per_run(),
+            "cpu_share": in_interval.cpu_share(snapshot.interval),
+        })
+    });
+    costs.collect()
 }
 
 fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
@@ -121,9 +160,5 @@ fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
 /// UTC in RFC 3339 with milliseconds, and the same in seconds since 1970.
 pub(super) fn times(time: SystemTime) -> (String, f64) {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let text = Timestamp::try_from(time)
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-        .to_string();
-    (text, since_1970.as_secs_f64())
+    (rfc3339(time), since_1970.as_secs_f64())
 }

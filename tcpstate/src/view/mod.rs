@@ -1,18 +1,41 @@
 //! How reports look: one view a form of output. A view holds no loop and no clock; it writes where it is told.
 
+mod block;
 pub mod count;
-mod escape;
+mod csv;
+mod frame;
 mod json;
+mod line;
+mod matrix;
+mod number;
 mod repaint;
+mod screen;
+mod sparkline;
+mod summary;
 mod table;
+mod untrusted;
 
 use std::io::{self, Write};
 
-pub use self::{escape::escape, json::Json, repaint::repaint, table::Table};
+pub use self::{
+    csv::Csv,
+    json::Json,
+    repaint::repaint,
+    screen::{Look, Screen, Size},
+    table::Table,
+    untrusted::escaped,
+};
 use crate::aggregate::Report;
 
 /// A form of output.
 pub trait View {
     /// Writes one report, whole.
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Shows once more what there is to see, because the place where it is seen has changed. Only a screen has such a
+    /// place.
+    fn redraw(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let _ = out;
+        Ok(())
+    }
 }

@@ -44,9 +44,9 @@ const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 /// Names the object without log lines.
 const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
 /// Packages with programs that tests run.
-const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "procps"];
+const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
 /// What those programs are called elsewhere.
-const PROGRAMS: &[&str] = &["bpftool", "ip", "ss"];
+const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
 
 /// Optimised, for the kernel tests make heavy traffic, but linked without LTO: each test is a program of its own,
 /// and a change of the library would take minutes rather than seconds. A profile of its own, so that

@@ -5,7 +5,10 @@ use std::time::{Instant, SystemTime};
 use tcpstate_common::abi::{Flow, MiniCounters, TRANSITION_SLOTS, transition_slot};
 
 use super::*;
-use crate::source::{Counts, KernelCounters, Moment};
+use crate::{
+    aggregate::Runs,
+    source::{Counts, KernelCounters, Moment, ProgramRuns},
+};
 
 /// Counts of so many transitions `from -> to`, as the kernel half keeps them.
 fn counts(events: &[(State, State, u64)]) -> Counts {
@@ -28,7 +31,14 @@ fn missed(transitions: u64) -> Missed {
 
 fn reading(counts: Counts, transitions: u64) -> Reading {
     let at = Moment { monotonic: Instant::now(), wall: SystemTime::now() };
-    Reading { at, counts, missed: missed(transitions), kernel: KernelCounters::default() }
+    Reading {
+        at,
+        counts,
+        missed: missed(transitions),
+        kernel: KernelCounters::default(),
+        runs: Vec::new(),
+        process_time: Duration::ZERO,
+    }
 }
 
 fn pass(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -> Pass {
@@ -142,4 +152,47 @@ fn no_gauge_is_below_zero_and_the_missing_event_is_owned_up_to() {
 fn time_wait_is_unknown_rather_than_zero() {
     let snapshot = opened_with_100_established().snapshot(&reading(Counts::default(), 0));
     assert_eq!(snapshot.gauge(State::TimeWait), Some(Gauge::default()));
+}
+
+#[test]
+fn a_clock_that_is_set_back_changes_no_rate_and_no_duration() {
+    let begin = reading(Counts::default(), 0);
+    let mut ledger = Ledger::open(
+        &pass(&[(State::Established, 100)], Counts::default(), begin.clone(), 0),
+        FULL_ONLY,
+    );
+    let mut after = |seconds, wall: SystemTime, closed| {
+        let monotonic = begin.at.monotonic + Duration::from_secs(seconds);
+        let at = Moment { monotonic, wall };
+        ledger.snapshot(&Reading { at, ..reading(closing_down(closed), 0) })
+    };
+    let hour = Duration::from_secs(3600);
+    let before = after(2, begin.at.wall + Duration::from_secs(2), 10);
+    let set_back = after(4, begin.at.wall - hour, 20);
+    let set_ahead = after(6, begin.at.wall + hour, 30);
+    for (snapshot, elapsed) in [(before, 2), (set_back, 4), (set_ahead, 6)] {
+        assert_eq!(snapshot.elapsed, Duration::from_secs(elapsed));
+        assert_eq!(snapshot.interval, Duration::from_secs(2));
+        assert_eq!(snapshot.moved[6].map(|flow| flow.entered), Some(10), "CLOSE_WAIT");
+        assert_eq!(snapshot.transitions[0].in_interval, 10);
+    }
+}
+
+#[test]
+fn cost_is_counted_from_the_start_and_from_the_interval_before() {
+    let measured = |runs, micros| Reading {
+        runs: vec![ProgramRuns {
+            program: "inet_sock_set_state".into(),
+            runs,
+            time: Duration::from_micros(micros),
+        }],
+        ..reading(Counts::default(), 0)
+    };
+    let mut ledger = Ledger::open(&pass(&[], Counts::default(), measured(1000, 100), 0), FULL_ONLY);
+    ledger.snapshot(&measured(1100, 110));
+    let cost = &ledger.snapshot(&measured(1300, 150)).cost[0];
+    assert_eq!((cost.total.count, cost.total.time), (300, Duration::from_micros(50)));
+    assert_eq!(cost.in_interval.ns_per_run(), Some(200.0));
+    assert_eq!(cost.in_interval.cpu_share(Duration::from_millis(4)), Some(0.01));
+    assert_eq!(Runs::default().ns_per_run(), None);
 }

@@ -10,11 +10,11 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 pub use self::{csv::Csv, json::Json, rows::Rows, table::Table};
-use super::escape;
 use crate::aggregate::{
     Count,
     census::{Key, Name},
 };
+use crate::view::escaped;
 
 /// A form of output for counts.
 pub trait CountView {
@@ -27,10 +27,10 @@ fn name(name: &Name) -> String {
     match name {
         Key::Port(port) => port.to_string(),
         Key::Address(address) => address.to_string(),
-        Key::Process(process) => escape(&format!("{}[{}]", process.name, process.pid)),
+        Key::Process(process) => escaped(format!("{}[{}]", process.name, process.pid)),
         Key::Uid(uid) => uid.to_string(),
         Key::Cgroup(cgroup) => match &cgroup.path {
-            Some(path) => escape(path),
+            Some(path) => escaped(path),
             None => format!("id {}", cgroup.id),
         },
         Key::State(state) => state.name().to_owned(),

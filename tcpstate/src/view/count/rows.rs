@@ -50,7 +50,7 @@ mod tests {
     fn groups_have_a_row_each_that_no_name_can_forge() {
         assert_eq!(
             shown(&mut Rows::default(), &processes()),
-            "ev\\u{1b}[2J\\u{9}il[7]\t492\nnone\t46809\nunknown\t2\nother\t7\n"
+            "ev\\u{1b}[2J\\til[7]\t492\nnone\t46809\nunknown\t2\nother\t7\n"
         );
     }
 }

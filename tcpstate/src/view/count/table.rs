@@ -85,12 +85,12 @@ mod tests {
     #[test]
     fn groups_tell_their_states() {
         let expected = "\
-PROCESS                  SOCKETS  STATES
-ev\\u{1b}[2J\\u{9}il[7]        492  ESTABLISHED 490, LISTEN 2
-none                       46809  TIME_WAIT 46805, FIN_WAIT2 3, SYN_RECV 1
-unknown                        2  ESTABLISHED 2
-other                          7  ESTABLISHED 5, TIME_WAIT 2
-total                      47310
+PROCESS               SOCKETS  STATES
+ev\\u{1b}[2J\\til[7]        492  ESTABLISHED 490, LISTEN 2
+none                    46809  TIME_WAIT 46805, FIN_WAIT2 3, SYN_RECV 1
+unknown                     2  ESTABLISHED 2
+other                       7  ESTABLISHED 5, TIME_WAIT 2
+total                   47310
 ";
         assert_eq!(shown(&mut Table::default(), &processes()), expected);
     }

@@ -1,0 +1,65 @@
+//! The terminal on stdout, if there is one.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, IsTerminal as _},
+};
+
+use crate::view::{Look, Size};
+
+/// What the terminal can show; `None` if stdout is none, or one that can't be painted on.
+pub(super) fn look() -> Option<Look> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    look_of(|name| env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<Look> {
+    variable("TERM").filter(|term| term != "dumb")?;
+    // The first one that is set decides, as in setlocale(3).
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
+    let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
+    Some(Look {
+        coloured: variable("NO_COLOR").is_none(),
+        unicode: ["utf-8", "utf8"].iter().any(|name| locale.contains(name)),
+    })
+}
+
+/// Its size now.
+pub(super) fn size() -> Size {
+    // A serial line may not know.
+    const USUAL: Size = Size { columns: 80, rows: 24 };
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(USUAL, |(width, height)| Size { columns: width.0, rows: height.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_says_how_a_terminal_looks() {
+        let look = |variables: &[(&str, &str)]| {
+            look_of(|name| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        let seen = |coloured, unicode| Some(Look { coloured, unicode });
+        for (variables, expected) in [
+            (&[][..], None),
+            (&[("TERM", "dumb")], None),
+            (&[("TERM", "xterm")], seen(true, false)),
+            (&[("TERM", "xterm"), ("LANG", "C.UTF-8")], seen(true, true)),
+            (&[("TERM", "xterm"), ("LANG", "C.UTF-8"), ("LC_ALL", "C")], seen(true, false)),
+            (
+                &[("TERM", "linux"), ("LC_CTYPE", "en_US.utf8"), ("NO_COLOR", "1")],
+                seen(false, true),
+            ),
+        ] {
+            assert_eq!(look(variables), expected, "{variables:?}");
+        }
+    }
+}

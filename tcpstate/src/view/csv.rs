@@ -1,0 +1,74 @@
+//! For spreadsheets and scripts: a row per state per snapshot. Totals since the start; an empty field is unknown.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use tcpstate_common::State;
+
+use super::{View, number::rfc3339};
+use crate::aggregate::{Gauge, Report, Snapshot};
+
+/// Writes comma-separated values.
+#[derive(Clone, Debug, Default)]
+pub struct Csv {
+    netns: String,
+}
+
+/// A row; its fields name the columns.
+#[derive(Serialize)]
+struct Row<'a> {
+    time: &'a str,
+    elapsed_seconds: f64,
+    netns: &'a str,
+    state: &'a str,
+    current: Option<i64>,
+    entered: Option<u64>,
+    left: Option<u64>,
+    corrected: Option<i64>,
+}
+
+const HEADER: [&str; 8] =
+    ["time", "elapsed_seconds", "netns", "state", "current", "entered", "left", "corrected"];
+
+impl View for Csv {
+    fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+        match report {
+            Report::Start(start) => {
+                self.netns = start.netns.to_string();
+                writer.write_record(HEADER)?;
+            }
+            // A row for each namespace would be one more call.
+            Report::Snapshot(snapshot) => {
+                write_rows(&mut writer, snapshot, &self.netns, &snapshot.states)?;
+            }
+            // The end is no snapshot: its totals are those of the last rows and what came after.
+            Report::End(_) => {}
+        }
+        writer.flush()
+    }
+}
+
+/// The rows of one network namespace.
+fn write_rows(
+    writer: &mut csv::Writer<impl Write>,
+    snapshot: &Snapshot,
+    netns: &str,
+    states: &[Gauge; 10],
+) -> io::Result<()> {
+    let time = rfc3339(snapshot.time);
+    for (state, gauge) in State::GAUGES.iter().zip(states) {
+        let Gauge { current, entered, left, corrected } = *gauge;
+        writer.serialize(Row {
+            time: &time,
+            elapsed_seconds: snapshot.elapsed.as_secs_f64(),
+            netns,
+            state: state.label(),
+            current,
+            entered,
+            left,
+            corrected,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Numbers and times as people read them.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+/// What stands where a number can't be known.
+pub(super) const UNKNOWN: &str = "-";
+
+/// `46,807`.
+pub(super) fn grouped(count: u64) -> String {
+    group(&count.to_string())
+}
+
+/// `46,807`, `-3`.
+pub(super) fn signed(count: i64) -> String {
+    let sign = if count < 0 { "-" } else { "" };
+    format!("{sign}{}", grouped(count.unsigned_abs()))
+}
+
+/// `+3`, `-3`, `0`.
+pub(super) fn change(by: i64) -> String {
+    let plus = if by > 0 { "+" } else { "" };
+    format!("{plus}{}", signed(by))
+}
+
+/// `1,482.1`; not below zero.
+pub(super) fn decimal(number: f64) -> String {
+    let text = format!("{number:.1}");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
+    format!("{}.{fraction}", group(whole))
+}
+
+/// `17.9 %`; a small share keeps two figures that mean something.
+pub(super) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let decimals = match percent {
+        0.0 => 1,
+        ..0.01 => 4,
+        ..0.1 => 3,
+        ..1.0 => 2,
+        _ => 1,
+    };
+    format!("{percent:.decimals$} %")
+}
+
+/// A count over some seconds.
+pub(super) fn rate(count: u64, seconds: f64) -> Option<f64> {
+    (seconds > 0.0).then(|| count as f64 / seconds)
+}
+
+/// The number as text, if it is known.
+pub(super) fn or_unknown<T>(number: Option<T>, show: impl Fn(T) -> String) -> String {
+    number.map_or_else(|| UNKNOWN.to_owned(), show)
+}
+
+/// `4.1 s`, `2m 03s`, `1h 02m 03s`, `12d 01h 02m`.
+pub(super) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3600 => format!("{minutes}m {:02}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {:02}m {:02}s", minutes % 60, seconds % 60),
+        _ => format!("{days}d {:02}h {:02}m", hours % 24, minutes % 60),
+    }
+}
+
+/// `1 event`, `2 events`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    let (number, plural) = (grouped(count), if count == 1 { "" } else { "s" });
+    format!("{number} {noun}{plural}")
+}
+
+/// The time of day, UTC.
+pub(super) fn clock(time: SystemTime) -> String {
+    formatted(time, "%H:%M:%SZ")
+}
+
+/// Day and time, UTC.
+pub(super) fn date(time: SystemTime) -> String {
+    formatted(time, "%Y-%m-%d %H:%M:%SZ")
+}
+
+/// UTC in RFC 3339 with milliseconds, for programs.
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    formatted(time, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+fn formatted(time: SystemTime, format: &str) -> String {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH).strftime(format).to_string()
+}
+
+/// Commas between thousands.
+fn group(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_parted() {
+        for (count, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (46_807, "46,807"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(count), text);
+        }
+        assert_eq!(
+            (signed(-1234), change(1234), change(0)),
+            ("-1,234".into(), "+1,234".into(), "0".into())
+        );
+        assert_eq!(
+            (decimal(1482.13), decimal(0.0), decimal(999.96)),
+            ("1,482.1".into(), "0.0".into(), "1,000.0".into())
+        );
+    }
+
+    #[test]
+    fn a_small_share_is_not_0() {
+        for (share, text) in [
+            (0.0, "0.0 %"),
+            (0.000_012, "0.0012 %"),
+            (0.000_47, "0.047 %"),
+            (0.004_7, "0.47 %"),
+            (0.179, "17.9 %"),
+        ] {
+            assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn durations_keep_their_two_or_three_largest_units() {
+        for (seconds, text) in [
+            (4.06, "4.1 s"),
+            (123.9, "2m 03s"),
+            (3723.0, "1h 02m 03s"),
+            (1_040_520.0, "12d 01h 02m"),
+        ] {
+            assert_eq!(duration(Duration::from_secs_f64(seconds)), text);
+        }
+        assert_eq!(
+            (counted(1, "event"), counted(2000, "event")),
+            ("1 event".into(), "2,000 events".into())
+        );
+    }
+}

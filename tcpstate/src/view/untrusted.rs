@@ -1,0 +1,53 @@
+//! Text that others have chosen: names of namespaces, a kernel's release, what a library says of an error.
+//!
+//! It may hold escape sequences for the terminal, line ends, or no UTF-8 at all, and is shown so that it can do nothing.
+
+use std::fmt::Write as _;
+
+/// The text with everything escaped that is not plainly visible: controls, invisible and unassigned characters, bytes that
+/// are no UTF-8. The backslash too, so that an escape can't be feigned.
+#[must_use]
+pub fn escaped(text: impl AsRef<[u8]>) -> String {
+    let mut safe = String::new();
+    for chunk in text.as_ref().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_plain(character) && character != '\\' {
+                safe.push(character);
+            } else {
+                safe.extend(character.escape_debug());
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(safe, "\\x{byte:02x}").expect("a string takes everything");
+        }
+    }
+    safe
+}
+
+/// Whether a character is seen as what it is, and does nothing.
+pub(super) fn is_plain(character: char) -> bool {
+    // What Rust's own debug output leaves as it is, and what it escapes only because it would end a string there.
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_act_on_a_terminal_or_deceive_is_escaped() {
+        for (text, shown) in [
+            (&b"6.1.0-56-cloud-amd64"[..], "6.1.0-56-cloud-amd64"),
+            ("café \u{4f60}\u{597d}".as_bytes(), "café \u{4f60}\u{597d}"),
+            (b"it's \"here\"", "it's \"here\""),
+            (b"\x1b[2J\x1b]0;owned\x07", r"\u{1b}[2J\u{1b}]0;owned\u{7}"),
+            (b"two\nlines\r\0", r"two\nlines\r\0"),
+            (b"C:\\", r"C:\\"),
+            (b"\xff\xfe ok \xe2\x28", r"\xff\xfe ok \xe2("),
+            // The one-byte CSI, and what turns the direction of writing.
+            ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
+        ] {
+            assert_eq!(escaped(text), shown);
+        }
+    }
+}

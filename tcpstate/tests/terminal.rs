@@ -1,0 +1,256 @@
+//! What needs a real terminal: the screen that repaints, its size, its colours, and how it is left.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    process::{Child, Command, ExitStatus},
+    sync::{Arc, Mutex, MutexGuard},
+    thread::{self, JoinHandle},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    pty::{Winsize, openpty},
+    sys::{
+        signal::{Signal, kill},
+        termios::{Termios, tcgetattr},
+    },
+    unistd::Pid,
+};
+use tcpstate_tests::{
+    netns::Namespace,
+    traffic::{Family, Listener},
+    wait,
+};
+
+/// A terminal with a process in it.
+struct Terminal {
+    /// The side that a terminal emulator holds.
+    master: File,
+    /// Kept open, so that the terminal outlives its process and can be looked at.
+    slave: Option<OwnedFd>,
+    child: Child,
+    seen: Arc<Mutex<Seen>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Drop for Terminal {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the process wrote, and what that looks like.
+struct Seen {
+    bytes: Vec<u8>,
+    emulator: vt100::Parser,
+}
+
+impl Terminal {
+    /// Starts the command in a new terminal, whose Ctrl-C goes to it.
+    fn start(columns: u16, rows: u16, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let pair = openpty(&winsize(columns, rows), None).expect("there are terminals to be had");
+        for side in [&pair.master, &pair.slave] {
+            // Else the process would hold its own terminal open.
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
+        }
+        let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
+        // setsid(1) makes the terminal its own and becomes the command.
+        let child = Command::new("setsid")
+            .args(["--ctty", env!("CARGO_BIN_EXE_tcpstate")])
+            .args(arguments)
+            .env_remove("NO_COLOR")
+            .env_remove("LC_ALL")
+            .env_remove("LC_CTYPE")
+            .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8")])
+            .envs(environment.iter().copied())
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
+            .spawn()
+            .expect("setsid is there, and it starts");
+        let emulator = vt100::Parser::new(rows, columns, 1000);
+        let seen = Arc::new(Mutex::new(Seen { bytes: Vec::new(), emulator }));
+        let master = File::from(pair.master);
+        let mut output = master.try_clone().expect("a descriptor can be doubled");
+        let written = Arc::clone(&seen);
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Ends with an error when nobody has the other side open any more.
+            while let Ok(length @ 1..) = output.read(&mut bytes) {
+                let mut seen = written.lock().expect("nobody panics with it");
+                seen.bytes.extend_from_slice(&bytes[..length]);
+                seen.emulator.process(&bytes[..length]);
+            }
+        });
+        Self { master, slave: Some(pair.slave), child, seen, reader: Some(reader) }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nobody panics with it")
+    }
+
+    fn contents(&self) -> String {
+        self.seen().emulator.screen().contents()
+    }
+
+    /// The words of the first line that begins with this one.
+    fn row(&self, label: &str) -> Option<(usize, Vec<String>)> {
+        let contents = self.contents();
+        let (index, line) =
+            contents.lines().enumerate().find(|(_, line)| line.starts_with(label))?;
+        Some((index, line.split_whitespace().map(str::to_owned).collect()))
+    }
+
+    fn await_established(&self, sockets: &str) -> usize {
+        let now = || self.row("ESTABLISHED").and_then(|(_, words)| words.get(1).cloned());
+        wait::until_equal("the gauge on the screen", &Some(sockets.to_owned()), now);
+        self.row("ESTABLISHED").expect("it is there").0
+    }
+
+    /// The lines that are above the screen by now.
+    fn scrolled_away(&self) -> String {
+        let mut seen = self.seen();
+        let screen = seen.emulator.screen_mut();
+        screen.set_scrollback(usize::MAX);
+        let lines = screen.scrollback();
+        let above = screen.contents().lines().take(lines).collect::<String>();
+        screen.set_scrollback(0);
+        above
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        self.seen().emulator.screen_mut().set_size(rows, columns);
+        let size = winsize(columns, rows);
+        // SAFETY: TIOCSWINSZ reads one winsize, which outlives the call, and writes nothing.
+        let result =
+            unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(Errno::result(result), Ok(0));
+    }
+
+    fn modes(&self) -> Termios {
+        tcgetattr(self.slave.as_ref().expect("it is open till the end")).expect("it is a terminal")
+    }
+
+    /// Waits for the end, and gives what was written and how the terminal looks then.
+    fn end(mut self) -> (ExitStatus, Seen) {
+        let status = self.child.wait().expect("it ends");
+        self.slave = None;
+        let reader = self.reader.take().expect("there is but one end");
+        reader.join().expect("the reader does not panic");
+        let seen = Arc::clone(&self.seen);
+        drop(self);
+        let seen = Arc::into_inner(seen).expect("the reader is gone");
+        (status, seen.into_inner().expect("nobody panics with it"))
+    }
+}
+
+fn winsize(columns: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+#[test]
+fn terminal_is_painted_over_in_place() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let _before = listener.pairs(7);
+    let mut terminal = Terminal::start(80, 24, &[], &["trace", "-i", "100ms"]);
+    let row = terminal.await_established("14");
+    wait::until("the first interval", || terminal.contents().contains("exact  missed 0"));
+    let _during = listener.pairs(5);
+    assert_eq!(terminal.await_established("24"), row);
+    let sparkline = terminal.row("ESTABLISHED").and_then(|(_, words)| words.get(4).cloned());
+    assert!(
+        sparkline.as_ref().is_some_and(|line| line.starts_with('▆') && line.ends_with('█')),
+        "{sparkline:?}"
+    );
+    assert!(terminal.seen().bytes.windows(5).any(|bytes| bytes == b"\x1b[32m"), "no colour");
+    // What was there made room for the first frame; no frame ever scrolled away.
+    assert_eq!(terminal.scrolled_away(), "");
+    terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
+    assert!(terminal.end().0.success());
+}
+
+#[test]
+fn terminal_that_changes_its_size_is_painted_anew_at_once() {
+    let _namespace = Namespace::enter();
+    // No interval ends during this test.
+    let terminal = Terminal::start(80, 24, &[], &["trace", "-i", "1h"]);
+    wait::until("the screen", || terminal.contents().contains("rates follow"));
+    for (columns, rows, shown, hidden) in [
+        (60, 15, "  READINGS", "\u{2581}"),
+        (40, 10, "ENTERED/s", "LEFT/s"),
+        (20, 6, "ESTABLISHED", "ENTERED/s"),
+        (200, 50, "tcpstate", "ENTERED/s\n"),
+    ] {
+        terminal.resize(columns, rows);
+        wait::until(&format!("{columns}x{rows}"), || {
+            let contents = terminal.contents();
+            contents.contains(shown) && !contents.contains(hidden)
+        });
+    }
+    kill(Pid::from_raw(terminal.child.id().cast_signed()), Signal::SIGTERM).expect("it is ours");
+    assert!(terminal.end().0.success());
+}
+
+#[test]
+fn terminal_is_left_as_it_was_on_either_signal() {
+    let _namespace = Namespace::enter();
+    for by_key in [true, false] {
+        let mut terminal = Terminal::start(80, 60, &[], &["trace", "-i", "100ms"]);
+        let before = terminal.modes();
+        wait::until("a frame", || terminal.contents().contains("exact  missed"));
+        if by_key {
+            terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
+        } else {
+            let process = Pid::from_raw(terminal.child.id().cast_signed());
+            kill(process, Signal::SIGTERM).expect("it is ours");
+        }
+        wait::until("the summary", || terminal.contents().starts_with("tcpstate trace: "));
+        assert_eq!(terminal.modes(), before, "by key: {by_key}");
+        let (status, seen) = terminal.end();
+        assert_eq!((status.code(), status.signal()), (Some(0), None), "by key: {by_key}");
+        let screen = seen.emulator.screen();
+        assert!(
+            screen.contents().contains("STATE           START       END"),
+            "{}",
+            screen.contents()
+        );
+        assert!(!screen.contents().contains("READINGS"), "{}", screen.contents());
+        assert!(!screen.hide_cursor() && !screen.alternate_screen() && !screen.bracketed_paste());
+        assert!(!screen.application_cursor() && !screen.application_keypad());
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        assert_eq!(screen.cursor_position().1, 0, "the shell's prompt begins a line");
+        let text = String::from_utf8(seen.bytes).expect("it is UTF-8");
+        assert_eq!(text.matches("\x1b[?2026h").count(), text.matches("\x1b[?2026l").count());
+    }
+}
+
+#[test]
+fn terminal_without_colours_or_without_a_screen_gets_neither() {
+    let _namespace = Namespace::enter();
+    let arguments = ["trace", "-i", "50ms", "-n", "2"];
+    let written = |variable| {
+        let (status, seen) = Terminal::start(80, 24, &[variable], &arguments).end();
+        assert!(status.success(), "{status}");
+        String::from_utf8(seen.bytes).expect("it is UTF-8")
+    };
+    let colourless = written(("NO_COLOR", "1"));
+    let ends = |sequence: &str| sequence.chars().find(char::is_ascii_alphabetic);
+    let colours = colourless.split("\x1b[").skip(1).filter(|sequence| ends(sequence) == Some('m'));
+    assert_eq!(colours.count(), 0, "{colourless:?}");
+    assert!(colourless.contains("\x1b[H"), "{colourless:?}");
+    for plain in [written(("TERM", "dumb")), written(("TERM", ""))] {
+        assert!(!plain.contains('\x1b'), "{plain:?}");
+        assert_eq!(plain.matches("STATE                NOW").count(), 2, "{plain}");
+    }
+    let ascii = written(("LANG", "C"));
+    assert!(ascii.is_ascii(), "{ascii:?}");
+}

@@ -1,0 +1,428 @@
+//! Each view over made-up reports: what is shown of numbers that are known, at every size.
+//!
+//! What is expected lies in `snapshots/`; `INSTA_UPDATE=always cargo test --test views` writes it anew, and the difference
+//! is for the review.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+use tcpstate::{
+    aggregate::{
+        Cost, Exits, Gauge, Hooks, InPlace, Report, Runs, Snapshot, Start, TimeWait, Transition,
+    },
+    source::Missed,
+    view::{Csv, Json, Look, Screen, Size, Table, View},
+};
+use tcpstate_common::{State, abi::Flow};
+
+/// Gauges at the start, by `State::GAUGES`.
+const OPENING: [i64; 10] = [12, 0, 3, 497, 0, 41, 7, 0, 1, 45_027];
+/// What comes and goes in a second.
+const PER_SECOND: [(u64, u64); 10] = [
+    (0, 0),
+    (120, 120),
+    (1840, 1840),
+    (1040, 1038),
+    (790, 790),
+    (785, 780),
+    (262, 262),
+    (3, 3),
+    (262, 261),
+    (780, 640),
+];
+const PAIRS: [(State, State, u64); 13] = [
+    (State::Established, State::FinWait1, 790),
+    (State::Established, State::CloseWait, 260),
+    (State::SynSent, State::Established, 118),
+    (State::SynSent, State::Close, 2),
+    (State::SynRecv, State::Established, 920),
+    (State::FinWait1, State::FinWait2, 785),
+    (State::FinWait1, State::Closing, 3),
+    (State::FinWait2, State::Close, 780),
+    (State::Close, State::SynSent, 120),
+    (State::CloseWait, State::LastAck, 262),
+    (State::LastAck, State::Close, 261),
+    (State::Listen, State::SynRecv, 920),
+    (State::Closing, State::Close, 3),
+];
+
+fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_521_600)
+}
+
+fn start() -> Start {
+    let hooks = Hooks { transitions: "tp_btf", time_wait: "fentry", syn_recv: "fentry" };
+    Start {
+        time: noon(),
+        netns: 4_026_531_840,
+        kernel: "6.1.0-56-cloud-amd64".into(),
+        in_place: InPlace { hooks, degraded: Vec::new() },
+        states: OPENING.map(|current| Gauge {
+            current: Some(current),
+            entered: Some(0),
+            left: Some(0),
+            corrected: Some(0),
+        }),
+    }
+}
+
+/// After so many seconds, the interval beginning at another one.
+fn at(seconds: u64, interval_start: u64) -> Snapshot {
+    let interval = seconds - interval_start;
+    let times = |per_second: u64, seconds: u64| per_second * seconds;
+    let states = std::array::from_fn(|slot| {
+        let (entered, left) = PER_SECOND[slot];
+        let (entered, left) = (times(entered, seconds), times(left, seconds));
+        let current = OPENING[slot] + entered.cast_signed() - left.cast_signed();
+        Gauge {
+            current: Some(current.max(0)),
+            entered: Some(entered),
+            left: Some(left),
+            corrected: Some((-current).max(0)),
+        }
+    });
+    let moved = PER_SECOND.map(|(entered, left)| {
+        Some(Flow { entered: times(entered, interval), left: times(left, interval) })
+    });
+    let transitions = PAIRS.map(|(from, to, per_second)| Transition {
+        from,
+        to,
+        count: times(per_second, seconds),
+        in_interval: times(per_second, interval),
+    });
+    let exits = |seconds| Exits {
+        expired: Some(600 * seconds),
+        reused: Some(25 * seconds),
+        killed: Some(10 * seconds),
+        other: Some(5 * seconds),
+    };
+    let (entries, exits_per_second) = (785.0, 640.0);
+    Snapshot {
+        time: noon() + Duration::from_secs(seconds),
+        elapsed: Duration::from_secs(seconds),
+        interval: Duration::from_secs(interval),
+        in_place: None,
+        unreconciled: 0,
+        states,
+        moved,
+        transitions: transitions.to_vec(),
+        time_wait: TimeWait {
+            sockets: Some(45_068 + 145 * seconds),
+            limit: Some(262_144),
+            entries: Some(785 * seconds),
+            exits: exits(seconds),
+            exits_in_interval: exits(interval),
+            overflows: Some(0),
+            entries_per_second: Some(entries),
+            exits_per_second: Some(exits_per_second),
+        },
+        missed: Missed::default(),
+        reconciles: 0,
+        map_full: 0,
+        map_errors: 0,
+        cost: Vec::new(),
+        process_time: Duration::from_millis(2 * seconds),
+    }
+}
+
+fn with_cost(mut snapshot: Snapshot) -> Snapshot {
+    let runs = |count, of: Duration| Runs {
+        count: count * of.as_secs(),
+        time: Duration::from_nanos(count * of.as_secs() * 79),
+    };
+    snapshot.cost =
+        [("inet_sock_set_state", 5224), ("inet_twsk_schedule", 785), ("tcp_iterator", 0)]
+            .map(|(program, count)| Cost {
+                program: program.into(),
+                total: runs(count, snapshot.elapsed),
+                in_interval: runs(count, snapshot.interval),
+            })
+            .to_vec();
+    snapshot
+}
+
+/// A kernel that lets little be seen, under a name that is meant to do harm.
+fn hostile_start() -> Start {
+    let hooks = Hooks { transitions: "raw_tp", time_wait: "none", syn_recv: "none" };
+    let degraded = vec![
+        "transitions: raw_tp, because tp_btf: \x1b[2Jrefused: a transition costs more".to_owned(),
+        "time_wait: none: mini sockets in TIME_WAIT and FIN_WAIT2 are not counted".to_owned(),
+    ];
+    let mut start = start();
+    start.kernel = "6.1\x1b]0;owned\x07\n\u{202e}".into();
+    start.in_place = InPlace { hooks, degraded };
+    start.states[9] = Gauge::default();
+    start
+}
+
+fn unsure(mut snapshot: Snapshot) -> Snapshot {
+    snapshot.states[9] = Gauge::default();
+    snapshot.moved[9] = None;
+    snapshot.time_wait = TimeWait { limit: Some(262_144), ..TimeWait::default() };
+    snapshot.unreconciled = 1;
+    snapshot.missed = Missed { transitions: 1936, time_wait: 0, syn_recv: 0, unrecorded: 0 };
+    snapshot.reconciles = 17;
+    snapshot.map_full = 4000;
+    snapshot
+}
+
+fn snapshots(seconds: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = Snapshot> {
+    seconds.map(|second| at(second, second - 1))
+}
+
+fn shown(view: &mut dyn View, reports: impl IntoIterator<Item = Report>) -> String {
+    let mut out = Vec::new();
+    for report in reports {
+        view.show(&report, &mut out).expect("a vector takes all");
+    }
+    String::from_utf8(out).expect("what is shown is UTF-8")
+}
+
+fn run(seconds: u64) -> Vec<Report> {
+    let begin = [Report::Start(start())].into_iter();
+    begin.chain(snapshots(1..=seconds).map(Report::Snapshot)).collect()
+}
+
+const COLOURED: Look = Look { coloured: true, unicode: true };
+const PLAIN: Look = Look { coloured: false, unicode: true };
+
+/// A screen, and a terminal that understands what it paints.
+struct Terminal {
+    screen: Screen,
+    emulator: vt100::Parser,
+    size: [Arc<AtomicU16>; 2],
+}
+
+impl Terminal {
+    fn new(columns: u16, rows: u16, look: Look) -> Self {
+        let size = [columns, rows].map(|length| Arc::new(AtomicU16::new(length)));
+        let asked = size.clone();
+        let screen = Screen::new(look, move || {
+            let [columns, rows] = asked.each_ref().map(|length| length.load(Ordering::Relaxed));
+            Size { columns, rows }
+        });
+        Self { screen, emulator: vt100::Parser::new(rows, columns, 0), size }
+    }
+
+    fn show(&mut self, reports: impl IntoIterator<Item = Report>) {
+        let bytes = shown(&mut self.screen, reports);
+        // As the kernel's terminal driver has it.
+        self.emulator.process(bytes.replace('\n', "\r\n").as_bytes());
+    }
+
+    fn resize(&mut self, columns: u16, rows: u16) {
+        for (length, new) in self.size.iter().zip([columns, rows]) {
+            length.store(new, Ordering::Relaxed);
+        }
+        self.emulator.screen_mut().set_size(rows, columns);
+        let mut bytes = Vec::new();
+        self.screen.redraw(&mut bytes).expect("a vector takes all");
+        self.emulator.process(&bytes);
+    }
+
+    fn contents(&self) -> String {
+        self.emulator.screen().contents()
+    }
+}
+
+#[test]
+fn screen_fills_terminals_of_all_sizes() {
+    for (columns, rows) in [(80, 24), (200, 50), (60, 15), (40, 10)] {
+        let mut terminal = Terminal::new(columns, rows, COLOURED);
+        terminal.show(run(30));
+        insta::assert_snapshot!(format!("screen_{columns}x{rows}"), terminal.contents());
+    }
+}
+
+#[test]
+fn screen_before_the_first_interval_has_gauges_and_no_rates() {
+    let mut terminal = Terminal::new(80, 24, COLOURED);
+    terminal.show([Report::Start(start())]);
+    insta::assert_snapshot!(terminal.contents());
+}
+
+#[test]
+fn screen_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
+    let mut terminal = Terminal::new(80, 24, COLOURED);
+    terminal.show([Report::Start(hostile_start()), Report::Snapshot(unsure(at(5, 4)))]);
+    insta::assert_snapshot!(terminal.contents());
+}
+
+#[test]
+fn screen_without_utf_8_has_none() {
+    let mut terminal = Terminal::new(80, 24, Look { coloured: false, unicode: false });
+    terminal.show(run(30));
+    assert!(terminal.contents().is_ascii(), "{}", terminal.contents());
+}
+
+#[test]
+fn screen_never_wraps_a_line_and_keeps_one_for_the_cursor() {
+    for columns in (1..=210).step_by(3) {
+        for rows in [2, 9, 24, 60] {
+            let mut terminal = Terminal::new(columns, rows, COLOURED);
+            terminal.show([Report::Start(hostile_start()), Report::Snapshot(with_cost(at(9, 8)))]);
+            let screen = terminal.emulator.screen();
+            let wrapped = (0..rows).find(|&row| screen.row_wrapped(row));
+            assert_eq!(wrapped, None, "{columns}x{rows}: {}", screen.contents());
+            let (row, column) = screen.cursor_position();
+            let lines = screen.contents().trim_end().lines().count();
+            assert!(usize::from(row) >= lines && column == 0, "{columns}x{rows}: {row}, {column}");
+        }
+    }
+}
+
+#[test]
+fn screen_painted_over_another_one_is_as_if_it_were_the_first() {
+    let sizes = [(80, 24), (40, 10), (200, 50), (60, 15), (80, 24)];
+    let mut resized = Terminal::new(200, 50, COLOURED);
+    resized.show(run(30));
+    for (columns, rows) in sizes {
+        resized.resize(columns, rows);
+        let mut fresh = Terminal::new(columns, rows, COLOURED);
+        fresh.show(run(30));
+        assert_eq!(resized.contents(), fresh.contents(), "{columns}x{rows}");
+    }
+}
+
+#[test]
+fn screen_gives_way_to_the_summary_and_leaves_the_terminal_as_it_was() {
+    let mut terminal = Terminal::new(80, 60, COLOURED);
+    terminal.show(run(3));
+    terminal.show([Report::End(at(3, 0))]);
+    let screen = terminal.emulator.screen();
+    assert!(screen.contents().starts_with("tcpstate trace: 3.0 s"), "{}", screen.contents());
+    assert!(!screen.contents().contains("READINGS"), "{}", screen.contents());
+    assert!(!screen.hide_cursor() && !screen.alternate_screen());
+    assert_eq!(screen.fgcolor(), vt100::Color::Default);
+}
+
+#[test]
+fn screen_without_colour_has_no_attributes_and_each_frame_is_one_update() {
+    let frame = shown(&mut Screen::new(PLAIN, || Size { columns: 80, rows: 24 }), run(1));
+    let sequences: Vec<&str> = frame.split('\x1b').skip(1).collect();
+    for sequence in &sequences {
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic()).expect("it ends");
+        assert!(["H", "K", "J", "h", "l"].contains(&&sequence[end..=end]), "{sequence:?}");
+    }
+    let begun = sequences.iter().filter(|sequence| sequence.starts_with("[?2026h")).count();
+    let ended = sequences.iter().filter(|sequence| sequence.starts_with("[?2026l")).count();
+    assert_eq!((begun, ended), (2, 2));
+    let coloured = shown(&mut Screen::new(COLOURED, || Size { columns: 80, rows: 24 }), run(1));
+    assert!(coloured.contains("\x1b[32mexact\x1b[0m"), "{coloured:?}");
+}
+
+#[test]
+fn a_full_table_of_time_wait_sockets_is_flagged() {
+    let painted = |sockets| {
+        let mut snapshot = at(1, 0);
+        snapshot.time_wait.sockets = Some(sockets);
+        let reports = [Report::Start(start()), Report::Snapshot(snapshot)];
+        shown(&mut Screen::new(COLOURED, || Size { columns: 80, rows: 24 }), reports)
+    };
+    assert!(painted(200_000).contains("  76.3 % of 262,144 allowed"));
+    assert!(painted(230_000).contains("\x1b[1m\x1b[33m87.7 % of 262,144 allowed\x1b[0m"));
+    assert!(painted(262_144).contains("\x1b[1m\x1b[31m100.0 % of 262,144 allowed\x1b[0m"));
+}
+
+#[test]
+fn table_is_a_block_an_interval_and_a_summary() {
+    let mut reports = run(2);
+    reports.push(Report::End(at(2, 0)));
+    insta::assert_snapshot!(shown(&mut Table::default(), reports));
+}
+
+#[test]
+fn table_with_costs() {
+    let snapshot = Report::Snapshot(with_cost(at(10, 9)));
+    let end = Report::End(with_cost(at(10, 0)));
+    insta::assert_snapshot!(shown(&mut Table::default(), [Report::Start(start()), snapshot, end]));
+}
+
+#[test]
+fn table_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
+    let mut changed = unsure(at(2, 1));
+    changed.in_place = Some(hostile_start().in_place);
+    let reports =
+        [Report::Start(hostile_start()), Report::Snapshot(changed), Report::End(unsure(at(2, 0)))];
+    let text = shown(&mut Table::default(), reports);
+    let is_safe = |c: char| c == '\n' || !c.is_control() && c != '\u{202e}';
+    assert!(text.chars().all(is_safe), "{text:?}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn few_kinds_of_transitions_are_a_grid() {
+    let mut end = at(10, 0);
+    end.transitions.retain(|pair| {
+        [State::Close, State::SynSent, State::SynRecv, State::Listen].contains(&pair.from)
+    });
+    let text = shown(&mut Table::default(), [Report::Start(start()), Report::End(end)]);
+    let matrix: Vec<&str> =
+        text.lines().skip_while(|line| !line.starts_with("COUNT")).take(11).collect();
+    insta::assert_snapshot!(matrix.join("\n"));
+}
+
+#[test]
+fn text_for_people_keeps_within_80_columns_for_a_week_on_a_large_host() {
+    let mut reports = vec![Report::Start(hostile_start())];
+    let mut snapshot = with_cost(at(604_800, 604_799));
+    snapshot.in_place = Some(hostile_start().in_place);
+    reports.extend([Report::Snapshot(snapshot), Report::End(with_cost(at(604_800, 0)))]);
+    let text = shown(&mut Table::default(), reports);
+    let widest = text.lines().max_by_key(|line| line.chars().count()).expect("there are lines");
+    assert!(widest.chars().count() <= 80, "{widest}");
+}
+
+#[test]
+fn csv_is_a_header_and_a_row_per_state_and_snapshot() {
+    let mut reports = run(2);
+    reports.push(Report::Snapshot(unsure(at(3, 2))));
+    reports.push(Report::End(at(3, 0)));
+    let text = shown(&mut Csv::default(), reports);
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().expect("there is one").iter().collect::<Vec<_>>().join(",");
+    assert_eq!(header, "time,elapsed_seconds,netns,state,current,entered,left,corrected");
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), 30);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(&row[3], State::GAUGES[index % 10].label());
+        assert_eq!(&row[2], "4026531840");
+    }
+    let joined = |row: &csv::StringRecord| row.iter().collect::<Vec<_>>().join(",");
+    let established = "2026-11-24T12:00:02.000Z,2.0,4026531840,established,501,2080,2076,0";
+    assert_eq!(joined(&rows[13]), established);
+    let unknown = "2026-11-24T12:00:03.000Z,3.0,4026531840,time_wait,,,,";
+    assert_eq!(joined(&rows[29]), unknown);
+}
+
+#[test]
+fn json_has_totals_since_the_start_and_rates_over_the_interval() {
+    let reports = [
+        Report::Start(start()),
+        Report::Snapshot(with_cost(at(10, 9))),
+        Report::End(unsure(at(10, 0))),
+    ];
+    let text = shown(&mut Json, reports);
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let lines = serde_json::to_string_pretty(&lines).expect("they are plain values");
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
+fn json_escapes_what_a_terminal_might_act_on_and_keeps_the_value() {
+    let mut start = start();
+    start.kernel = "café \u{1b}[2J \u{9b}31m \u{7f} \u{202e} \u{e0001} \"quoted\" \\".into();
+    let kernel = start.kernel.clone();
+    let text = shown(&mut Json, [Report::Start(start)]);
+    let escaped = r#""kernel":"café \u001b[2J \u009b31m \u007f \u202e \udb40\udc01 \"quoted\" \\""#;
+    assert!(text.contains(escaped), "{text}");
+    let line: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(line["kernel"], kernel);
+}
