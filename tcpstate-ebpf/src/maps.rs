@@ -5,7 +5,9 @@ use aya_ebpf::{
     btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
     macros::btf_map,
 };
-use tcpstate_common::abi::{Config, Control, CpuSlots, MiniOffsets, Offsets, RecordOffsets};
+use tcpstate_common::abi::{
+    Config, Control, CpuSlots, MiniOffsets, NamespaceSlots, Offsets, RecordOffsets,
+};
 
 /// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
 ///
@@ -30,6 +32,16 @@ pub(crate) static FIN_WAIT2: HashMap<u64, u32, 1> = HashMap::new();
 #[btf_map]
 pub(crate) static CPU_SLOTS: PerCpuArray<CpuSlots, 1> = PerCpuArray::new();
 
+/// A row for each network namespace, by its [identity](crate::sock::Net::identity), where rows are asked for.
+///
+/// User space makes it as large as was asked for then, by default 4,096 entries, which are 6 MiB; and takes out those
+/// whose namespace is gone and whose sockets are too.
+#[btf_map]
+pub(crate) static NAMESPACES: HashMap<u64, NamespaceSlots, 1> = HashMap::new();
+
+/// How an entry of [`NAMESPACES`] begins: too large for a program's stack.
+pub(crate) static BLANK: NamespaceSlots = NamespaceSlots::BLANK;
+
 /// What user space decided before the load.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config {
@@ -38,9 +50,19 @@ static CONFIG: Global<Config> = Global::new(Config {
     drop_one_in: 0,
     flags: 0,
     netns: 0,
+    family: 0,
     tcp_tw_rst: 0,
     tcp_tw_syn: 0,
-    offsets: Offsets { sk_protocol: 0, skc_state: 0, skc_prot: 0, skc_net: 0, net_inum: 0 },
+    offsets: Offsets {
+        sk_protocol: 0,
+        skc_state: 0,
+        skc_family: 0,
+        skc_prot: 0,
+        skc_net: 0,
+        net_inum: 0,
+        net_identity: 0,
+        net_users: 0,
+    },
     minis: MiniOffsets {
         tw_substate: 0,
         tw_timer: 0,

@@ -12,5 +12,6 @@ pub mod aggregate;
 pub mod command;
 pub mod probe;
 pub mod source;
+mod text;
 pub mod tracer;
 pub mod view;

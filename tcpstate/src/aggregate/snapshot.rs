@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate_common::{State, abi::Flow};
 
-use crate::source::Missed;
+use crate::{probe::Counted, source::Missed};
 
 /// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
 ///
@@ -87,14 +87,40 @@ pub struct InPlace {
 pub struct Start {
     /// Wall time.
     pub time: SystemTime,
-    /// The namespace's inode.
-    pub netns: u64,
+    /// Which network namespaces are counted.
+    pub netns: Counted,
     /// The kernel's release.
     pub kernel: String,
     /// What serves.
     pub in_place: InPlace,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
+    /// The same for each network namespace, by inode, where each has a row.
+    pub namespaces: Option<Vec<NamespaceStart>>,
+}
+
+/// A network namespace when counting begins.
+#[derive(Clone, Debug)]
+pub struct NamespaceStart {
+    /// Its inode.
+    pub netns: u64,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+}
+
+/// A network namespace at one moment. Totals are since the start, rates over the interval.
+#[derive(Clone, Debug)]
+pub struct NamespaceRow {
+    /// Its inode. Two rows may have the same one: a namespace that is about to go from the list, and a new one.
+    pub netns: u64,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+    /// TIME_WAIT.
+    pub time_wait: TimeWait,
 }
 
 /// All counts at one moment. Totals are since the start, rates over the interval.
@@ -126,6 +152,8 @@ pub struct Snapshot {
     pub map_full: u64,
     /// Touches that a pass's map refused otherwise.
     pub map_errors: u64,
+    /// Each network namespace, by inode, where each has a row.
+    pub namespaces: Option<Vec<NamespaceRow>>,
 }
 
 impl Snapshot {

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use tcpstate_common::abi::Cause;
 
-use super::snapshot::{Exits, TimeWait};
+use super::snapshot::Exits;
+pub(super) use super::snapshot::TimeWait;
 use crate::{
     probe::Provider,
-    source::{Counts, Reading},
+    source::{Flows, KernelCounters, Reading},
 };
 
-/// As the programs counted them: between the second reading and the first, and in an interval.
+/// As the programs counted them: since the start, and in an interval.
 pub(super) fn counted(
     provider: Provider,
     sockets: i64,
-    (reading, origin): (&Reading, &Reading),
-    (in_interval, interval): (&Counts, Duration),
+    since: &Flows,
+    (in_interval, interval): (&Flows, Duration),
 ) -> TimeWait {
-    let since = reading.counts.since(&origin.counts);
     let (exits, expired) = (since.time_wait_exits(), since.exits(Cause::Expired));
     let (reused, killed) = (since.exits(Cause::Reused), since.exits(Cause::Killed));
     // Timers tell of expiries only.
@@ -31,9 +31,17 @@ pub(super) fn counted(
             killed: has_causes.then_some(killed),
             other: Some(exits.saturating_sub(expired + reused + killed)),
         },
-        overflows: growth(reading, origin, |kernel| kernel.time_wait_overflows),
+        overflows: None,
         entries_per_second: per_second(Some(in_interval.time_wait_entries()), interval),
         exits_per_second: per_second(Some(in_interval.time_wait_exits()), interval),
+    }
+}
+
+/// Those that were refused are known to the kernel alone.
+pub(super) fn with_overflows(time_wait: TimeWait, reading: &Reading, origin: &Reading) -> TimeWait {
+    TimeWait {
+        overflows: growth(reading, origin, |kernel| kernel.time_wait_overflows),
+        ..time_wait
     }
 }
 
@@ -53,7 +61,7 @@ pub(super) fn polled(
     let (entries_in_interval, exits_in_interval) = turnover(reading, interval_start);
     let counts_births = reading.kernel.counts_births;
     TimeWait {
-        sockets: reading.kernel.time_wait_sockets,
+        sockets: reading.kernel.whole(|kernel| kernel.time_wait_sockets),
         entries,
         exits: Exits {
             expired: exits.filter(|_| !counts_births),
@@ -73,7 +81,8 @@ fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) 
         return (None, counted);
     }
     let exits = || {
-        let (now, then) = (reading.kernel.time_wait_sockets?, earlier.kernel.time_wait_sockets?);
+        let sockets = |kernel: &KernelCounters| kernel.whole(|kernel| kernel.time_wait_sockets);
+        let (now, then) = (sockets(&reading.kernel)?, sockets(&earlier.kernel)?);
         Some((then + counted?).saturating_sub(now))
     };
     (counted, exits())
@@ -82,9 +91,9 @@ fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) 
 fn growth(
     reading: &Reading,
     earlier: &Reading,
-    counter: fn(&crate::source::KernelCounters) -> Option<u64>,
+    counter: fn(&KernelCounters) -> Option<u64>,
 ) -> Option<u64> {
-    Some(counter(&reading.kernel)?.saturating_sub(counter(&earlier.kernel)?))
+    Some(reading.kernel.whole(counter)?.saturating_sub(earlier.kernel.whole(counter)?))
 }
 
 fn per_second(count: Option<u64>, interval: Duration) -> Option<f64> {

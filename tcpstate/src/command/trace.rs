@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -15,7 +16,7 @@ use tokio::{
 use super::{bpf_log, duration, output::Output};
 use crate::{
     aggregate::{Reconcile, Report},
-    probe::{Options, Provider, Transitions},
+    probe::{Family, MOST_ROWS, Netns, Options, Provider, Transitions},
     tracer::Tracer,
     view::{Json, Table},
 };
@@ -25,7 +26,7 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
 /// Count TCP sockets by state, and every transition, as they happen
 ///
-/// Shows how many sockets of this network namespace are in each state, which transitions they make and how fast,
+/// Shows how many sockets of a network namespace (this one, unless asked otherwise) are in each state, which transitions they make and how fast,
 /// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with
 /// totals over the whole run.
 #[derive(Debug, Args)]
@@ -34,6 +35,9 @@ Examples:
   sudo tcpstate trace                       a table each second
   sudo tcpstate trace -i 10s -d 1m          six tables, then the totals
   sudo tcpstate trace -n 1                  one reading, then the totals
+  sudo tcpstate trace --netns all           the whole host, a row for each network namespace
+  sudo tcpstate trace --netns pid:1         the network namespace that process 1 is in
+  sudo tcpstate trace --family 6            what ss -6 shows
   sudo tcpstate trace -o json | jq .states  for programs, an object a line")]
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms]
@@ -47,6 +51,19 @@ pub(super) struct Arguments {
     /// End after this many snapshots
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<NonZeroU64>,
+
+    /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER; all is the host,
+    /// with a row for each
+    #[arg(long, value_name = "WHICH", default_value = "self")]
+    netns: Netns,
+
+    /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
+    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = parse_family)]
+    family: FamilyChoice,
+
+    /// With --netns all: room for so many rows
+    #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
+    max_namespaces: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
@@ -71,6 +88,19 @@ pub(super) struct Arguments {
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
+}
+
+/// One family, or both.
+#[derive(Clone, Copy, Debug)]
+struct FamilyChoice(Option<Family>);
+
+fn parse_family(text: &str) -> Result<FamilyChoice, String> {
+    match text {
+        "4" => Ok(FamilyChoice(Some(Family::V4))),
+        "6" => Ok(FamilyChoice(Some(Family::V6))),
+        "all" => Ok(FamilyChoice(None)),
+        _ => Err("expected 4, 6 or all".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -115,6 +145,9 @@ async fn trace(arguments: &Arguments) -> Result<()> {
     // Before anything is attached, so that a signal at any time ends the run in order.
     let mut signals = Signals::new()?;
     let options = Options {
+        netns: arguments.netns.clone(),
+        family: arguments.family.0,
+        most_rows: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,

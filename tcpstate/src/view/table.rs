@@ -8,8 +8,11 @@ use std::{
 use jiff::Timestamp;
 use tcpstate_common::State;
 
-use super::View;
-use crate::aggregate::{Exits, Hooks, InPlace, Report, Snapshot, Start, TimeWait};
+use super::{View, namespaces};
+use crate::{
+    aggregate::{Exits, Hooks, InPlace, Report, Snapshot, Start, TimeWait},
+    probe::Counted,
+};
 
 /// Writes plain text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +29,11 @@ impl View for Table {
 }
 
 fn show_start(start: &Start, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "network namespace {}, kernel {}", start.netns, start.kernel)?;
+    match start.netns {
+        Counted::One(inode) => write!(out, "network namespace {inode}")?,
+        Counted::All => write!(out, "all network namespaces")?,
+    }
+    writeln!(out, ", kernel {}", start.kernel)?;
     show_in_place(&start.in_place, out)
 }
 
@@ -77,7 +84,8 @@ fn show_states(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         let left = per_second(moved.map(|flow| flow.left));
         writeln!(out, "{state:<12}  {current:>12}  {entered:>12}  {left:>12}")?;
     }
-    show_time_wait(&snapshot.time_wait, out)
+    show_time_wait(&snapshot.time_wait, out)?;
+    snapshot.namespaces.as_ref().map_or(Ok(()), |rows| namespaces::show(rows, out))
 }
 
 /// All time-wait sockets, and how they ended since the start.
