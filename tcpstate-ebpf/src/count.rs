@@ -55,24 +55,25 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         books::transition(slots, sock, control, from, to)
     };
     if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
-        tell_others(slots, namespace, control, sock.address(), transition_slot(from, to));
+        tell_others(slots, namespace, control, sock.address(), (from as u64) << 32 | to as u64);
     }
 }
 
 /// What else has to know of an event. Out of line, to keep the hot path's code short; a function of the kernel half
-/// takes five arguments at most, so the two states come as one number.
+/// takes five arguments at most, so the states come as one number, the old one in its upper half.
 #[inline(never)]
 fn tell_others(
     slots: *mut CpuSlots,
     namespace: *mut NamespaceSlots,
     control: u32,
     address: u64,
-    slot: usize,
+    states: u64,
 ) {
     // SAFETY: `slots` is this CPU's element.
     unsafe { (&raw mut (*slots).last_cancel.timer).write_volatile(0) };
     if control & CONTROL_GATE != 0 {
-        pass::event(Books { slots, namespace }, address, slot / STATE_SLOTS, slot % STATE_SLOTS);
+        let (from, to) = ((states >> 32) as usize, states as u32 as usize);
+        pass::event(Books { slots, namespace }, address, from, to);
     }
 }
 

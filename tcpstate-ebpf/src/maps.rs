@@ -9,6 +9,16 @@ use tcpstate_common::abi::{
     Config, Control, CpuSlots, MiniOffsets, NamespaceSlots, Offsets, RecordOffsets,
 };
 
+/// One field of the configuration. A read of the field alone, so that the verifier knows its value.
+macro_rules! config {
+    ($($field:ident).+) => {{
+        let config = $crate::maps::config_ptr();
+        // SAFETY: `CONFIG` is initialised, lives for ever and is frozen before the programs run.
+        unsafe { (&raw const (*config).$($field).+).read_volatile() }
+    }};
+}
+pub(crate) use config;
+
 /// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
 ///
 /// A hash, because nothing bounds a socket's address. It lives for the length of a pass: the size given here is
@@ -87,15 +97,15 @@ pub(crate) fn control() -> u32 {
     unsafe { (&raw const CONTROL.word).read_volatile() }
 }
 
-/// Whether sockets of this namespace and protocol are known to be counted.
+/// Whether sockets of this namespace (0: of any) and protocol are known to be counted.
 #[inline(always)]
-pub(crate) fn is_known(net: Option<u64>, proto: u64) -> bool {
+pub(crate) fn is_known(net: u64, proto: u64) -> bool {
     // SAFETY: 64-bit reads of memory that programs write in one piece.
     let [first, second] = unsafe {
         let protos = (&raw const CONTROL.tcp_protos).cast::<u64>();
         [protos.read_volatile(), protos.add(1).read_volatile()]
     };
-    net.is_none_or(is_own_net) && (proto == first || proto == second)
+    (config!(netns) == 0 || is_own_net(net)) && (proto == first || proto == second)
 }
 
 /// Whether this is known to be the namespace that is counted.
@@ -110,12 +120,10 @@ pub(crate) fn is_own_net(net: u64) -> bool {
 /// Both outlive this program: user space is in the namespace, and a module's protocol never becomes another one
 /// while sockets of the namespace use it.
 #[inline(always)]
-pub(crate) fn know(net: Option<u64>, proto: u64) {
+pub(crate) fn know(net: u64, proto: u64) {
     // SAFETY: 64-bit reads and stores. Who races stores the same, or what will be learnt again.
     unsafe {
-        if let Some(net) = net {
-            (&raw mut CONTROL.own_net).write_volatile(net);
-        }
+        (&raw mut CONTROL.own_net).write_volatile(net);
         let protos = (&raw mut CONTROL.tcp_protos).cast::<u64>();
         let free = if protos.read_volatile() == 0 { protos } else { protos.add(1) };
         if free.read_volatile() == 0 {
@@ -123,16 +131,6 @@ pub(crate) fn know(net: Option<u64>, proto: u64) {
         }
     }
 }
-
-/// One field of the configuration. A read of the field alone, so that the verifier knows its value.
-macro_rules! config {
-    ($($field:ident).+) => {{
-        let config = $crate::maps::config_ptr();
-        // SAFETY: `CONFIG` is initialised, lives for ever and is frozen before the programs run.
-        unsafe { (&raw const (*config).$($field).+).read_volatile() }
-    }};
-}
-pub(crate) use config;
 
 /// Where the configuration lies; read it by [`config!`].
 #[inline(always)]

@@ -121,6 +121,12 @@ impl Tracer {
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
     }
 
+    /// The cut with which the last pass ended, and the processor time that it took.
+    #[must_use]
+    pub fn last_pass(&self) -> (&Reading, Duration) {
+        self.ledger.last_pass()
+    }
+
     /// Events missed that no pass has made up for.
     pub fn unreconciled(&self) -> Result<u64, Error> {
         Ok(self.ledger.unreconciled(self.live.missed()?))

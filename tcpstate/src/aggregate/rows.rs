@@ -113,7 +113,7 @@ impl Rows {
             Some(row.show(provider, namespace, &since_then, interval))
         });
         let mut shown: Vec<_> = shown.collect();
-        shown.sort_by_key(|row| row.netns);
+        shown.sort_by_key(|row| (row.netns, !row.is_gone));
         shown
     }
 
@@ -149,6 +149,7 @@ impl Row {
         NamespaceRow {
             netns: namespace.inode,
             name: namespace.name.clone(),
+            is_gone: namespace.is_gone,
             states: State::GAUGES.map(|state| gauge(state).unwrap_or_default()),
             time_wait: if provider.is_exact() {
                 let sockets = self.books.time_wait_sockets(&since);

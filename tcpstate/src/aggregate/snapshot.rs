@@ -113,10 +113,12 @@ pub struct NamespaceStart {
 /// A network namespace at one moment. Totals are since the start, rates over the interval.
 #[derive(Clone, Debug)]
 pub struct NamespaceRow {
-    /// Its inode. Two rows may have the same one: a namespace that is about to go from the list, and a new one.
+    /// Its inode. Two rows may have the same one: a namespace that is gone, and then a new one.
     pub netns: u64,
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// Nobody uses it any more. Its row goes when its last socket has.
+    pub is_gone: bool,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
     /// TIME_WAIT.

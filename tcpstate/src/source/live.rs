@@ -130,6 +130,11 @@ impl Live {
         rows < self.probe.most_rows as usize
     }
 
+    /// How many rows for network namespaces the kernel half holds.
+    pub fn rows(&self) -> Result<usize, Error> {
+        self.namespaces.as_ref().map_or(Ok(0), Namespaces::count)
+    }
+
     /// Takes out the rows of namespaces that are gone, and of whose sockets none is left.
     pub fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
         self.namespaces.as_mut().map_or(Ok(()), |namespaces| namespaces.forget(gone))

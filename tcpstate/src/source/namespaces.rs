@@ -30,6 +30,11 @@ impl Namespaces {
         self.memory.len()
     }
 
+    /// How many rows there are now.
+    pub(super) fn count(&self) -> Result<usize, Error> {
+        Ok(self.slots()?.len())
+    }
+
     /// A cut: the buffer that now stands still is read, the other one is as it last was.
     ///
     /// `names` are from before somebody looked which namespaces are gone: one that is not had its inode, and so its name,

@@ -105,6 +105,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
             json!({
                 "netns": row.netns.to_string(),
                 "name": row.name,
+                "gone": row.is_gone,
                 "states": by_state(&row.states, totals),
                 "time_wait": time_wait(&row.time_wait),
             })

@@ -69,6 +69,7 @@ mod tests {
         let row = |name: Option<&str>| NamespaceRow {
             netns: 4_026_531_840,
             name: name.map(str::to_owned),
+            is_gone: false,
             states: [gauge; 10],
             time_wait: TimeWait::default(),
         };
