@@ -18,6 +18,8 @@ use crate::{
     sock::{Access, Sock},
 };
 
+/// The map holds as many entries as it was made for.
+const E2BIG: i32 = 7;
 const EEXIST: i32 = 17;
 
 /// The places where an event counts.
@@ -47,12 +49,11 @@ pub(crate) fn row<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *mut Namesp
     if let Some(row) = NAMESPACES.get_ptr_mut(identity) {
         return row;
     }
-    let is_there = match NAMESPACES.insert(identity, &BLANK, u64::from(BPF_NOEXIST)) {
-        Ok(()) => true,
-        // Another CPU was quicker.
-        Err(errno) => errno == -EEXIST,
-    };
-    if is_there && let Some(row) = NAMESPACES.get_ptr_mut(identity) {
+    let errno = NAMESPACES.insert(identity, &BLANK, u64::from(BPF_NOEXIST)).err().unwrap_or(0);
+    // If it exists, another CPU was quicker.
+    if (errno == 0 || errno == -EEXIST)
+        && let Some(row) = NAMESPACES.get_ptr_mut(identity)
+    {
         // SAFETY: `row` is an entry of the map; who races stores the same.
         unsafe {
             (&raw mut (*row).net).write_volatile(net.address());
@@ -61,7 +62,13 @@ pub(crate) fn row<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *mut Namesp
         return row;
     }
     // SAFETY: `slots` is this CPU's element.
-    unsafe { add_one_atomically(&raw mut (*slots).unlisted) };
+    unsafe {
+        add_one_atomically(&raw mut (*slots).unlisted);
+        // Room for it there may be; then it can be made next time, and lacks this event.
+        if errno != -E2BIG {
+            add_one_atomically(&raw mut (*slots).map_errors);
+        }
+    }
     ptr::null_mut()
 }
 

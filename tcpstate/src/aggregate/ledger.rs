@@ -110,7 +110,7 @@ impl Ledger {
         let since = self.since_origin(&pass.end);
         self.books.correct(&pass.base, &in_pass(pass), &since);
         if let Some(rows) = &mut self.rows {
-            rows.correct(pass, pass.end.missed.unlisted == pass.missed_before.unlisted);
+            rows.correct(pass);
         }
         self.last_pass = LastPass::of(pass);
         self.reconciles += 1;

@@ -58,27 +58,14 @@ impl Rows {
         &self.opening
     }
 
-    /// Puts them right by a further pass. If it met namespaces for which there was no room (`!is_whole`), one without a row
-    /// may be one of those, of which only a part is known: it stays without.
-    pub(super) fn correct(&mut self, pass: &Pass, is_whole: bool) {
+    /// Puts them right by a further pass, and opens rows for namespaces that had none: who has an entry at a pass's end
+    /// had one since its first touch in that pass, for entries are taken out between passes only.
+    pub(super) fn correct(&mut self, pass: &Pass) {
         for (&identity, namespace) in cut(&pass.end) {
             let (base, in_pass) = (base(pass, identity), in_pass(pass, identity, namespace));
-            match self.live.entry(identity) {
-                Entry::Occupied(mut row) => {
-                    let row = row.get_mut();
-                    row.books.correct(&base, &in_pass, &namespace.flows.since(&row.origin));
-                }
-                Entry::Vacant(vacant) if is_whole => {
-                    let row = vacant.insert(Row { origin: namespace.flows, ..Row::default() });
-                    row.books.correct(&base, &in_pass, &Flows::default());
-                }
-                Entry::Vacant(_) => {
-                    let found = Books::open(&base, &in_pass);
-                    if namespace.is_gone && found.are_empty(&Flows::default()) {
-                        self.finished.push(identity);
-                    }
-                }
-            }
+            let new = || Row { origin: namespace.flows, ..Row::default() };
+            let row = self.live.entry(identity).or_insert_with(new);
+            row.books.correct(&base, &in_pass, &namespace.flows.since(&row.origin));
         }
     }
 

@@ -323,8 +323,8 @@ fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Er
     let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
-    loader
-        .map_max_entries("FIN_WAIT2", options.fin_wait2_entries.unwrap_or_else(fin_wait2_entries));
+    let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
+    loader.map_max_entries("FIN_WAIT2", orphans);
     if options.netns == Netns::All {
         loader.map_max_entries("NAMESPACES", most_rows(options));
     }
@@ -337,8 +337,11 @@ fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Er
 }
 
 /// Time-wait sockets that the namespace may have, up to a bound: few of them are in FIN_WAIT2.
-fn fin_wait2_entries() -> u32 {
+fn fin_wait2_entries(netns: &Netns) -> u32 {
     const BOUND: u32 = 65_536;
+    if *netns == Netns::All {
+        return BOUND;
+    }
     let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
     limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
 }

@@ -28,25 +28,39 @@ const FOLDERS: [&str; 3] = [netns::NAMES[0], netns::NAMES[1], "/run/docker/netns
 /// A namespace may move from a place not looked at yet to one that was; then the next round finds it.
 const MOST_ROUNDS: u32 = 3;
 
+/// Which network namespaces a tour led to.
+#[derive(Debug, Default)]
+pub(crate) struct Visited {
+    /// By inode. None of them can be another namespace's within one tour, unless that one is younger.
+    seen: HashSet<u64>,
+    /// Those of them that could not be entered.
+    pub(crate) refused: u64,
+}
+
+impl Visited {
+    /// Whether the namespace with this inode was found, entered or not.
+    pub(crate) fn found(&self, inode: u64) -> bool {
+        self.seen.contains(&inode)
+    }
+}
+
 /// Takes the calling thread into each network namespace of the host once, and does something there. The thread is in
-/// the last one afterwards. Returns how many could not be entered.
-pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<u64, Error> {
-    let mut tour = Tour { visit, seen: HashSet::new(), unentered: 0 };
+/// the last one afterwards.
+pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
+    let mut tour = Tour { visit, visited: Visited::default() };
     for _ in 0..MOST_ROUNDS {
-        let before = tour.seen.len();
+        let before = tour.visited.seen.len();
         tour.round()?;
-        if tour.seen.len() == before {
+        if tour.visited.seen.len() == before {
             break;
         }
     }
-    Ok(tour.unentered)
+    Ok(tour.visited)
 }
 
 struct Tour<V> {
     visit: V,
-    /// By inode. None of them can be another namespace's within one tour, unless that one is younger.
-    seen: HashSet<u64>,
-    unentered: u64,
+    visited: Visited,
 }
 
 impl<V: FnMut() -> Result<(), Error>> Tour<V> {
@@ -73,14 +87,14 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
     fn stop_at_link(&mut self, link: &Path) -> Result<(), Error> {
         let Ok(target) = fs::read_link(link) else { return Ok(()) };
         match inode(target.as_os_str().as_bytes()) {
-            Some(inode) if !self.seen.contains(&inode) => self.stop(link),
+            Some(inode) if !self.visited.found(inode) => self.stop(link),
             _ => Ok(()),
         }
     }
 
     fn stop_at_file(&mut self, file: &Path) -> Result<(), Error> {
         match fs::metadata(file) {
-            Ok(metadata) if !self.seen.contains(&metadata.ino()) => self.stop(file),
+            Ok(metadata) if !self.visited.found(metadata.ino()) => self.stop(file),
             _ => Ok(()),
         }
     }
@@ -89,11 +103,11 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
     fn stop(&mut self, path: &Path) -> Result<(), Error> {
         let Ok(Some(namespace)) = netns::open(path) else { return Ok(()) };
         let Ok(metadata) = namespace.metadata() else { return Ok(()) };
-        if !self.seen.insert(metadata.ino()) {
+        if !self.visited.seen.insert(metadata.ino()) {
             return Ok(());
         }
         if setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).is_err() {
-            self.unentered += 1;
+            self.visited.refused += 1;
             return Ok(());
         }
         (self.visit)()

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::probe::{
     Error, Minis, Options, Probe, Touched, kernel, map_error,
-    namespaces::{self, Names},
+    namespaces::{self, Names, Visited},
 };
 
 /// How long a pass waits between moment zero and its walk, and again before the gate closes.
@@ -43,7 +43,7 @@ pub struct Live {
     growth: u64,
     /// Where each network namespace has a row.
     namespaces: Option<Namespaces>,
-    /// Namespaces whose sockets the last pass could not visit.
+    /// Namespaces that the last pass could not find or enter.
     unentered: u64,
 }
 
@@ -52,7 +52,7 @@ struct RunningPass {
     zero: Option<Reading>,
     before: PassSums,
     missed_before: Missed,
-    unentered: u64,
+    visited: Visited,
     cost: Duration,
 }
 
@@ -116,7 +116,7 @@ impl Live {
         let mut degraded = self.probe.degraded().to_vec();
         if self.unentered > 0 {
             degraded.push(format!(
-                "namespaces: {} could not be entered: sockets that were in them before are not counted",
+                "namespaces: {} could not be found or entered: of sockets that were in them before, only those that move are counted",
                 self.unentered
             ));
         }
@@ -163,8 +163,14 @@ impl Live {
         // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
         // other way round.
         let missed_before = self.missed()?;
-        self.pass =
-            Some(RunningPass { touched, zero: None, before, missed_before, unentered: 0, cost });
+        self.pass = Some(RunningPass {
+            touched,
+            zero: None,
+            before,
+            missed_before,
+            visited: Visited::default(),
+            cost,
+        });
         let zero = self.flip(CONTROL_GATE)?;
         if let Some(pass) = &mut self.pass {
             pass.zero = Some(zero);
@@ -178,13 +184,15 @@ impl Live {
     pub fn walk(&mut self) -> Result<(), Error> {
         let sockets = &self.probe.sockets;
         let walk = || sockets.run();
-        let (unentered, cost) =
-            if self.namespaces.is_some() { each_namespace(walk)? } else { (0, timed(walk)?.1) };
+        let (visited, cost) = if self.namespaces.is_some() {
+            each_namespace(walk)?
+        } else {
+            (Visited::default(), timed(walk)?.1)
+        };
         if let Some(pass) = &mut self.pass {
-            pass.unentered = unentered;
+            pass.visited = visited;
             pass.cost += cost;
         }
-        self.unentered = unentered;
         Ok(())
     }
 
@@ -195,7 +203,7 @@ impl Live {
     pub fn end_pass(&mut self) -> Result<Pass, Error> {
         let end = self.flip(0)?;
         let pass = self.pass.take().expect("the caller began a pass");
-        let RunningPass { touched, zero, before, missed_before, unentered, cost } = pass;
+        let RunningPass { touched, zero, before, missed_before, visited, cost } = pass;
         // Only now that no program can see the gate open may the map go.
         self.wait_for_programs()?;
         drop(touched);
@@ -203,17 +211,18 @@ impl Live {
         if found.map_full > 0 {
             self.growth *= 2;
         }
-        let PassSums { base, bases, visited, map_full, map_errors } = found;
+        let zero = zero.expect("the pass began with it");
+        self.unentered = visited.refused + hidden(&zero, &end, &visited);
         Ok(Pass {
-            zero: zero.expect("the pass began with it"),
-            base,
-            bases,
+            zero,
+            base: found.base,
+            bases: found.bases,
             end,
             missed_before,
-            visited,
-            map_full,
-            map_errors,
-            unentered,
+            visited: found.visited,
+            map_full: found.map_full,
+            map_errors: found.map_errors,
+            unentered: self.unentered,
             cost,
         })
     }
@@ -346,11 +355,21 @@ impl PassSums {
     }
 }
 
-/// Does something in each network namespace, on a thread of its own. Returns how many could not be entered, and the
-/// processor time that it took.
+/// Network namespaces that were there all the time of a pass, by what the programs saw, and to which no way led.
+fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
+    let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
+    let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);
+    let hidden = zero
+        .iter()
+        .filter(|(identity, namespace)| is_alive(identity) && !visited.found(namespace.inode));
+    hidden.count() as u64
+}
+
+/// Does something in each network namespace, on a thread of its own. Returns which it found, and the processor time that
+/// it took.
 fn each_namespace(
     visit: impl FnMut() -> Result<(), Error> + Send,
-) -> Result<(u64, Duration), Error> {
+) -> Result<(Visited, Duration), Error> {
     let worker = || timed(|| namespaces::visit_each(visit));
     let result = thread::scope(|scope| scope.spawn(worker).join());
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
