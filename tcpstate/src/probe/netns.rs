@@ -73,12 +73,12 @@ pub enum Error {
     #[error("there is no process {0}")]
     NoProcess(u32),
     /// The file can't be opened.
-    #[error("open the network namespace {}: {source}", escaped(.path.as_os_str()))]
+    #[error("open the network namespace {}: {cause}", escaped(.path.as_os_str()))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is something else.
     #[error("{} is no network namespace", escaped(.0.as_os_str()))]
@@ -93,12 +93,12 @@ pub enum Error {
     #[error("process {0} may not be looked at by this one")]
     Hidden(u32),
     /// Entering failed otherwise.
-    #[error("enter the network namespace {netns}: {source}")]
+    #[error("enter the network namespace {netns}: {cause}")]
     NotEntered {
         /// As it was asked for.
         netns: Netns,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -157,16 +157,16 @@ impl Netns {
             nix::Error::EPERM => {
                 Error::Refused { what: format!("entering the network namespace {self}") }
             }
-            errno => Error::NotEntered { netns: self.clone(), source: errno.into() },
+            errno => Error::NotEntered { netns: self.clone(), cause: errno.into() },
         })
     }
 
     fn open(&self) -> Result<File, Error> {
         let path = self.path()?;
-        let refused = |source: io::Error| match (self, source.kind()) {
+        let refused = |cause: io::Error| match (self, cause.kind()) {
             (Self::Pid(pid), io::ErrorKind::NotFound) => Error::NoProcess(*pid),
             (Self::Pid(pid), io::ErrorKind::PermissionDenied) => Error::Hidden(*pid),
-            _ => Error::Unreadable { path: path.clone(), source },
+            _ => Error::Unreadable { path: path.clone(), cause },
         };
         open(&path).map_err(refused)?.ok_or_else(|| Error::Other(path.clone()))
     }
