@@ -150,6 +150,56 @@ pub struct CpuSlots {
     pub events: u64,
     /// Events ignored on purpose; see [`Config::drop_one_in`].
     pub dropped: u64,
+    /// Events and visits of namespaces for which the map of those had no room; counted here, and in no row.
+    pub unlisted: u64,
+}
+
+/// What was counted of one network namespace while a buffer was the active one, by all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NamespaceCounters {
+    /// Full sockets, by the state's kernel number.
+    pub states: [Flow; STATE_SLOTS],
+    /// Mini sockets.
+    pub minis: MiniCounters,
+}
+
+/// One network namespace's memory, where each has its own ([`FLAG_NAMESPACES`]): shared by all CPUs, so that
+/// every addition to it is atomic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NamespaceSlots {
+    /// Its inode; 0 for the moment between the entry's making and this field's.
+    pub inode: u64,
+    /// Address of its `struct net`, as long as that lives.
+    pub net: u64,
+    /// Not 0 once somebody looked and found the namespace gone.
+    pub gone: u64,
+    /// As in [`CpuSlots`].
+    pub buffers: [NamespaceCounters; 2],
+    /// As in [`CpuSlots`].
+    pub base: [u64; STATE_SLOTS],
+    /// As in [`CpuSlots`].
+    pub base_minis: [u64; STATE_SLOTS],
+}
+
+impl NamespaceSlots {
+    /// Nothing counted yet.
+    pub const BLANK: Self = {
+        const NOTHING: Flow = Flow { entered: 0, left: 0 };
+        const MINIS: MiniCounters =
+            MiniCounters { states: [NOTHING; STATE_SLOTS], moved: 0, exits: [0; EXIT_SLOTS] };
+        const COUNTERS: NamespaceCounters =
+            NamespaceCounters { states: [NOTHING; STATE_SLOTS], minis: MINIS };
+        Self {
+            inode: 0,
+            net: 0,
+            gone: 0,
+            buffers: [COUNTERS; 2],
+            base: [0; STATE_SLOTS],
+            base_minis: [0; STATE_SLOTS],
+        }
+    };
 }
 
 /// What changes while the programs run, in one cache line.
@@ -183,10 +233,12 @@ pub struct Config {
     pub reqsk_timer_handler: u64,
     /// With [`FLAG_DROP`]: ignore every n-th event of a CPU and count it as dropped.
     pub drop_one_in: u32,
-    /// [`FLAG_ATOMIC`], [`FLAG_LOG`], [`FLAG_DROP`]: one word, so that the hot path reads one.
+    /// [`FLAG_ATOMIC`] and its like: one word, so that the hot path reads one.
     pub flags: u32,
     /// Inode of the one network namespace to count; 0 counts all.
     pub netns: u32,
+    /// The one address family to count, as `sk_family` has it; 0 counts all.
+    pub family: u32,
     /// `TCP_TW_RST`, what `tcp_timewait_state_process` returns for a time-wait socket that is to be killed.
     pub tcp_tw_rst: u32,
     /// `TCP_TW_SYN`: for one that a new connection replaces.
@@ -206,6 +258,11 @@ pub const FLAG_ATOMIC: u32 = 1;
 pub const FLAG_LOG: u32 = 2;
 /// Flag of [`Config::flags`], for tests: heed [`Config::drop_one_in`].
 pub const FLAG_DROP: u32 = 4;
+/// Flag of [`Config::flags`]: count each network namespace by itself too.
+pub const FLAG_NAMESPACES: u32 = 8;
+/// Flag of [`Config::flags`]: [`Offsets::net_identity`] is that of a cookie, which no two namespaces ever have in
+/// common (64 bits); else of a random number, which names a namespace together with its inode (32 bits).
+pub const FLAG_COOKIES: u32 = 16;
 
 /// Byte offsets of kernel fields, taken from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -215,12 +272,18 @@ pub struct Offsets {
     pub sk_protocol: u32,
     /// `struct sock_common`, `skc_state` (8 bits).
     pub skc_state: u32,
+    /// `struct sock_common`, `skc_family` (16 bits).
+    pub skc_family: u32,
     /// `struct sock_common`, `skc_prot` (pointer to `struct proto`).
     pub skc_prot: u32,
     /// `struct sock_common`, `skc_net.net` (pointer to `struct net`).
     pub skc_net: u32,
     /// `struct net`, `ns.inum` (32 bits).
     pub net_inum: u32,
+    /// `struct net`, `net_cookie` or `hash_mix`: see [`FLAG_COOKIES`].
+    pub net_identity: u32,
+    /// `struct net`, the count of its users (32 bits); 0 when it is gone.
+    pub net_users: u32,
 }
 
 /// Byte offsets of mini sockets' fields, from the running kernel's BTF; a provider whose fields are missing is not loaded.
@@ -264,6 +327,9 @@ unsafe impl aya::Pod for Control {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for NamespaceSlots {}
 
 #[cfg(test)]
 mod tests {
@@ -279,6 +345,11 @@ mod tests {
                 seen[slot] = true;
             }
         }
+    }
+
+    #[test]
+    fn a_blank_namespace_is_the_default_one() {
+        assert_eq!(NamespaceSlots::BLANK, NamespaceSlots::default());
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! A transition becomes counts: [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This is the hot path.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr,
+};
 
 use tcpstate_common::{
     State,
     abi::{
         CONTROL_BUFFER, CONTROL_GATE, CONTROL_TIME_WAIT_TIMERS, Counters, CpuSlots, FLAG_ATOMIC,
-        FLAG_DROP, FLAG_LOG, Flow, STATE_SLOTS, is_birth, transition_slot,
+        FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES, Flow, NamespaceSlots, STATE_SLOTS, is_birth,
+        transition_slot,
     },
 };
 
 use crate::{
+    books::{self, Books},
     maps::{self, config},
     pass,
     sock::{Access, Sock},
@@ -44,18 +49,31 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
             }
         }
     }
+    let namespace = if flags & FLAG_NAMESPACES == 0 {
+        ptr::null_mut()
+    } else {
+        books::transition(slots, sock, control, from, to)
+    };
     if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
-        tell_others(slots, control, sock.address(), from, to);
+        tell_others(slots, namespace, control, sock.address(), (from as u64) << 32 | to as u64);
     }
 }
 
-/// What else has to know of an event. Out of line, to keep the hot path's code short.
+/// What else has to know of an event. Out of line, to keep the hot path's code short; a function of the kernel half
+/// takes five arguments at most, so the states come as one number, the old one in its upper half.
 #[inline(never)]
-fn tell_others(slots: *mut CpuSlots, control: u32, address: u64, from: usize, to: usize) {
+fn tell_others(
+    slots: *mut CpuSlots,
+    namespace: *mut NamespaceSlots,
+    control: u32,
+    address: u64,
+    states: u64,
+) {
     // SAFETY: `slots` is this CPU's element.
     unsafe { (&raw mut (*slots).last_cancel.timer).write_volatile(0) };
     if control & CONTROL_GATE != 0 {
-        pass::event(slots, address, from, to);
+        let (from, to) = ((states >> 32) as usize, states as u32 as usize);
+        pass::event(Books { slots, namespace }, address, from, to);
     }
 }
 

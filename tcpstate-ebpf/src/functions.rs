@@ -12,6 +12,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    books::Books,
     maps::{self, config},
     minis,
     sock::{Sock, Typed},
@@ -30,11 +31,11 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     if let Some(slots) = maps::cpu_slots()
         && tw.is_in_scope()
     {
-        let control = maps::control();
+        let (books, control) = (Books::of(slots, tw), maps::control());
         if is_rearm {
-            minis::settle(slots, control, tw);
+            minis::settle(books, control, tw);
         } else {
-            minis::time_wait_born(slots, control, tw);
+            minis::time_wait_born(books, control, tw);
         }
     }
     0
@@ -48,12 +49,12 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     if let Some(slots) = maps::cpu_slots()
         && tw.is_in_scope()
     {
-        let control = maps::control();
-        minis::time_wait_gone(slots, control, tw);
+        let (books, control) = (Books::of(slots, tw), maps::control());
+        minis::time_wait_gone(books, control, tw);
         // SAFETY: `slots` is this CPU's element.
         let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
-        minis::count_exit(slots, control, cause);
+        minis::count_exit(books, control, cause);
         // The address may serve another socket.
         set_label(0, Cause::Unknown);
     }
@@ -147,12 +148,12 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     let osk = unsafe { Sock::<Typed>::from_ptr(replaced) };
     let Some(slots) = maps::cpu_slots() else { return 0 };
     if sk.is_in_scope() {
-        let control = maps::control();
+        let (books, control) = (Books::of(slots, sk), maps::control());
         if is_request {
-            minis::request_born(slots, control, sk.address());
+            minis::request_born(books, control, sk.address());
         }
         if !replaced.is_null() && osk.state() == REQUEST {
-            minis::request_gone(slots, control, osk.address());
+            minis::request_gone(books, control, osk.address());
         }
     }
     0
@@ -168,7 +169,7 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
         && let Some(slots) = maps::cpu_slots()
         && req.is_in_scope()
     {
-        minis::request_gone(slots, maps::control(), req.address());
+        minis::request_gone(Books::of(slots, req), maps::control(), req.address());
     }
     0
 }

@@ -7,6 +7,8 @@
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
 //!
+//! What they tell of counts in [`books`]: on this CPU, and for the network namespace.
+//!
 //! Nothing here decides, prints or times: user space sets [`maps::CONFIG`] before the load, moves
 //! [`maps::CONTROL`] while it runs, and reads [`maps::CPU_SLOTS`].
 #![no_std]
@@ -16,6 +18,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features, reason = "see above")]
 
+mod books;
 mod count;
 mod functions;
 mod iterators;

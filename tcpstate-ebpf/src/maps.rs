@@ -5,7 +5,19 @@ use aya_ebpf::{
     btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
     macros::btf_map,
 };
-use tcpstate_common::abi::{Config, Control, CpuSlots, MiniOffsets, Offsets, RecordOffsets};
+use tcpstate_common::abi::{
+    Config, Control, CpuSlots, MiniOffsets, NamespaceSlots, Offsets, RecordOffsets,
+};
+
+/// One field of the configuration. A read of the field alone, so that the verifier knows its value.
+macro_rules! config {
+    ($($field:ident).+) => {{
+        let config = $crate::maps::config_ptr();
+        // SAFETY: `CONFIG` is initialised, lives for ever and is frozen before the programs run.
+        unsafe { (&raw const (*config).$($field).+).read_volatile() }
+    }};
+}
+pub(crate) use config;
 
 /// The map of a pass: a key for each full socket that was touched since the pass's moment zero.
 ///
@@ -30,6 +42,16 @@ pub(crate) static FIN_WAIT2: HashMap<u64, u32, 1> = HashMap::new();
 #[btf_map]
 pub(crate) static CPU_SLOTS: PerCpuArray<CpuSlots, 1> = PerCpuArray::new();
 
+/// A row for each network namespace, by its [identity](crate::sock::Net::identity), where rows are asked for.
+///
+/// User space makes it as large as was asked for then, by default 4,096 entries, which are 6 MiB; and takes out those
+/// whose namespace is gone and whose sockets are too.
+#[btf_map]
+pub(crate) static NAMESPACES: HashMap<u64, NamespaceSlots, 1> = HashMap::new();
+
+/// How an entry of [`NAMESPACES`] begins: too large for a program's stack.
+pub(crate) static BLANK: NamespaceSlots = NamespaceSlots::BLANK;
+
 /// What user space decided before the load.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config {
@@ -38,9 +60,19 @@ static CONFIG: Global<Config> = Global::new(Config {
     drop_one_in: 0,
     flags: 0,
     netns: 0,
+    family: 0,
     tcp_tw_rst: 0,
     tcp_tw_syn: 0,
-    offsets: Offsets { sk_protocol: 0, skc_state: 0, skc_prot: 0, skc_net: 0, net_inum: 0 },
+    offsets: Offsets {
+        sk_protocol: 0,
+        skc_state: 0,
+        skc_family: 0,
+        skc_prot: 0,
+        skc_net: 0,
+        net_inum: 0,
+        net_identity: 0,
+        net_users: 0,
+    },
     minis: MiniOffsets {
         tw_substate: 0,
         tw_timer: 0,
@@ -65,15 +97,15 @@ pub(crate) fn control() -> u32 {
     unsafe { (&raw const CONTROL.word).read_volatile() }
 }
 
-/// Whether sockets of this namespace and protocol are known to be counted.
+/// Whether sockets of this namespace (0: of any) and protocol are known to be counted.
 #[inline(always)]
-pub(crate) fn is_known(net: Option<u64>, proto: u64) -> bool {
+pub(crate) fn is_known(net: u64, proto: u64) -> bool {
     // SAFETY: 64-bit reads of memory that programs write in one piece.
     let [first, second] = unsafe {
         let protos = (&raw const CONTROL.tcp_protos).cast::<u64>();
         [protos.read_volatile(), protos.add(1).read_volatile()]
     };
-    net.is_none_or(is_own_net) && (proto == first || proto == second)
+    (config!(netns) == 0 || is_own_net(net)) && (proto == first || proto == second)
 }
 
 /// Whether this is known to be the namespace that is counted.
@@ -88,12 +120,10 @@ pub(crate) fn is_own_net(net: u64) -> bool {
 /// Both outlive this program: user space is in the namespace, and a module's protocol never becomes another one
 /// while sockets of the namespace use it.
 #[inline(always)]
-pub(crate) fn know(net: Option<u64>, proto: u64) {
+pub(crate) fn know(net: u64, proto: u64) {
     // SAFETY: 64-bit reads and stores. Who races stores the same, or what will be learnt again.
     unsafe {
-        if let Some(net) = net {
-            (&raw mut CONTROL.own_net).write_volatile(net);
-        }
+        (&raw mut CONTROL.own_net).write_volatile(net);
         let protos = (&raw mut CONTROL.tcp_protos).cast::<u64>();
         let free = if protos.read_volatile() == 0 { protos } else { protos.add(1) };
         if free.read_volatile() == 0 {
@@ -101,16 +131,6 @@ pub(crate) fn know(net: Option<u64>, proto: u64) {
         }
     }
 }
-
-/// One field of the configuration. A read of the field alone, so that the verifier knows its value.
-macro_rules! config {
-    ($($field:ident).+) => {{
-        let config = $crate::maps::config_ptr();
-        // SAFETY: `CONFIG` is initialised, lives for ever and is frozen before the programs run.
-        unsafe { (&raw const (*config).$($field).+).read_volatile() }
-    }};
-}
-pub(crate) use config;
 
 /// Where the configuration lies; read it by [`config!`].
 #[inline(always)]

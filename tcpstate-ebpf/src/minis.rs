@@ -1,4 +1,4 @@
-//! The lives of mini sockets become counts: [`CpuSlots::minis`]. What tells of them is in [`crate::functions`] and
+//! The lives of mini sockets become counts: [`MiniCounters`]. What tells of them is in [`crate::functions`] and
 //! [`crate::timers`].
 //!
 //! Time-wait sockets are born in FIN_WAIT2 or in TIME_WAIT and may move from the one to the other, which is the one
@@ -8,12 +8,11 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::{
     State,
-    abi::{
-        CONTROL_BUFFER, CONTROL_GATE, Cause, CpuSlots, EXIT_SLOTS, Flow, MiniCounters, STATE_SLOTS,
-    },
+    abi::{CONTROL_BUFFER, CONTROL_GATE, Cause, EXIT_SLOTS, Flow, MiniCounters, STATE_SLOTS},
 };
 
 use crate::{
+    books::{self, Books},
     count::{add_one_atomically, take_one_atomically},
     maps::FIN_WAIT2,
     pass::{self, By, Touch},
@@ -28,167 +27,160 @@ const IN_SYN_RECV: usize = State::SynRecv as usize;
 /// A time-wait socket's timer is about to start for the first time. Nobody has seen the socket yet, or (6.12) nobody
 /// but packets on other CPUs.
 #[inline(always)]
-pub(crate) fn time_wait_born<A: Access>(slots: *mut CpuSlots, control: u32, tw: Sock<A>) {
+pub(crate) fn time_wait_born<A: Access>(books: Books, control: u32, tw: Sock<A>) {
     let state = tw.substate();
     if state == IN_FIN_WAIT2 {
-        record(slots, tw.address(), BPF_ANY);
+        record(books, tw.address(), BPF_ANY);
     }
-    add(slots, control, state, Side::Entered);
+    add(books, control, state, Side::Entered);
     if control & CONTROL_GATE != 0 {
-        pass::touch(slots, tw.address(), By::Event);
+        pass::touch(books.slots, tw.address(), By::Event);
     }
     if state == IN_FIN_WAIT2 {
         // A packet may have moved it before it was on record.
-        settle(slots, control, tw);
+        settle(books, control, tw);
     }
 }
 
 /// Something may have moved a time-wait socket to TIME_WAIT. Counts the move, once; returns the state it is in.
 #[inline(always)]
-pub(crate) fn settle<A: Access>(slots: *mut CpuSlots, control: u32, tw: Sock<A>) -> usize {
+pub(crate) fn settle<A: Access>(books: Books, control: u32, tw: Sock<A>) -> usize {
     let state = tw.substate();
     let address = tw.address();
     let is_on_record = FIN_WAIT2.get_ptr(address).is_some();
     // Before the entry goes: who finds it gone then finds the touch.
-    if control & CONTROL_GATE != 0 && pass::touch(slots, address, By::Event) == Touch::First {
+    if control & CONTROL_GATE != 0 && pass::touch(books.slots, address, By::Event) == Touch::First {
         let then = if is_on_record { IN_FIN_WAIT2 } else { state };
-        // SAFETY: `slots` is this CPU's element.
-        unsafe { pass::add_to_base(&raw mut (*slots).base_minis, then) };
+        pass::add_mini_to_base(books, then);
     }
     if state == IN_TIME_WAIT && is_on_record && FIN_WAIT2.remove(address).is_ok() {
-        add(slots, control, IN_FIN_WAIT2, Side::Left);
-        add(slots, control, IN_TIME_WAIT, Side::Entered);
-        // SAFETY: `buffer` is in this CPU's element.
-        unsafe { add_one_atomically(&raw mut (*buffer(slots, control)).moved) };
+        add(books, control, IN_FIN_WAIT2, Side::Left);
+        add(books, control, IN_TIME_WAIT, Side::Entered);
+        // SAFETY: both buffers are in entries of their maps.
+        each_buffer(books, control, |minis| unsafe { add_one_atomically(&raw mut (*minis).moved) });
     }
     state
 }
 
 /// A time-wait socket ends. Returns the state that it left.
 #[inline(always)]
-pub(crate) fn time_wait_gone<A: Access>(slots: *mut CpuSlots, control: u32, tw: Sock<A>) -> usize {
-    let state = settle(slots, control, tw);
+pub(crate) fn time_wait_gone<A: Access>(books: Books, control: u32, tw: Sock<A>) -> usize {
+    let state = settle(books, control, tw);
     if state == IN_FIN_WAIT2 {
         // It need not be there: the map may have been full.
         let _ = FIN_WAIT2.remove(tw.address());
     }
-    add(slots, control, state, Side::Left);
+    add(books, control, state, Side::Left);
     state
 }
 
 /// A time-wait socket did not end after all: its timer was only stopped to be started again.
 #[inline(always)]
-pub(crate) fn time_wait_rearmed<A: Access>(slots: *mut CpuSlots, control: u32, tw: Sock<A>) {
+pub(crate) fn time_wait_rearmed<A: Access>(books: Books, control: u32, tw: Sock<A>) {
     let state = tw.substate();
     if state == IN_FIN_WAIT2 {
-        record(slots, tw.address(), BPF_ANY);
+        record(books, tw.address(), BPF_ANY);
     }
-    // SAFETY: `flow` is in this CPU's element.
-    unsafe { take_one_atomically(&raw mut (*flow(slots, control, state)).left) };
+    take_back(books, control, state);
 }
 
 /// Why a time-wait socket ended.
 #[inline(always)]
-pub(crate) fn count_exit(slots: *mut CpuSlots, control: u32, cause: u64) {
-    // SAFETY: `buffer` is in this CPU's element, and the index is masked to the array's length.
-    unsafe {
-        let exits = (&raw mut (*buffer(slots, control)).exits).cast::<u64>();
+pub(crate) fn count_exit(books: Books, control: u32, cause: u64) {
+    // SAFETY: both buffers are in entries of their maps, and the index is masked to the array's length.
+    each_buffer(books, control, |minis| unsafe {
+        let exits = (&raw mut (*minis).exits).cast::<u64>();
         add_one_atomically(exits.add(cause as usize & (EXIT_SLOTS - 1)));
-    }
+    });
 }
 
 /// Why a time-wait socket ended, where the hook itself says it.
 #[inline(always)]
-pub(crate) fn count_expiry(slots: *mut CpuSlots, control: u32) {
-    count_exit(slots, control, Cause::Expired as u64);
+pub(crate) fn count_expiry(books: Books, control: u32) {
+    count_exit(books, control, Cause::Expired as u64);
 }
 
 /// A request socket has been put into the kernel's table, or its timer starts for the first time, soon after.
 #[inline(always)]
-pub(crate) fn request_born(slots: *mut CpuSlots, control: u32, address: u64) {
+pub(crate) fn request_born(books: Books, control: u32, address: u64) {
     // The iterator may have been quicker than the hook: then the request is in the base.
     if control & CONTROL_GATE != 0
-        && pass::touch(slots, address, By::Event) == Touch::Again
+        && pass::touch(books.slots, address, By::Event) == Touch::Again
         && pass::was_visited(address)
     {
         return;
     }
-    add(slots, control, IN_SYN_RECV, Side::Entered);
+    add(books, control, IN_SYN_RECV, Side::Entered);
 }
 
 /// A request socket has been taken out of the kernel's table, or its timer has stopped.
 #[inline(always)]
-pub(crate) fn request_gone(slots: *mut CpuSlots, control: u32, address: u64) {
+pub(crate) fn request_gone(books: Books, control: u32, address: u64) {
     if control & CONTROL_GATE != 0 {
-        if pass::touch(slots, address, By::Event) == Touch::First {
-            // SAFETY: `slots` is this CPU's element.
-            unsafe { pass::add_to_base(&raw mut (*slots).base_minis, IN_SYN_RECV) };
+        if pass::touch(books.slots, address, By::Event) == Touch::First {
+            pass::add_mini_to_base(books, IN_SYN_RECV);
         } else {
             // The address's next request is not the one that was visited.
             pass::was_visited(address);
         }
     }
-    add(slots, control, IN_SYN_RECV, Side::Left);
+    add(books, control, IN_SYN_RECV, Side::Left);
 }
 
 /// A request socket did not end after all: its timer expired, and starts again for the next SYN-ACK.
 #[inline(always)]
-pub(crate) fn request_restarted(slots: *mut CpuSlots, control: u32, address: u64) {
+pub(crate) fn request_restarted(books: Books, control: u32, address: u64) {
     if control & CONTROL_GATE != 0 {
         // Stopped before moment zero, where it was not counted as gone: nothing to take back.
-        match pass::touch(slots, address, By::Event) {
+        match pass::touch(books.slots, address, By::Event) {
             Touch::First => {
-                // SAFETY: `slots` is this CPU's element.
-                unsafe { pass::add_to_base(&raw mut (*slots).base_minis, IN_SYN_RECV) };
+                pass::add_mini_to_base(books, IN_SYN_RECV);
                 return;
             }
             Touch::Again if pass::was_visited(address) => return,
             Touch::Again | Touch::Unknown => {}
         }
     }
-    // SAFETY: `flow` is in this CPU's element.
-    unsafe { take_one_atomically(&raw mut (*flow(slots, control, IN_SYN_RECV)).left) };
+    take_back(books, control, IN_SYN_RECV);
 }
 
 /// The iterator's visit of a time-wait socket.
 #[inline(always)]
-pub(crate) fn visit_time_wait(slots: *mut CpuSlots, control: u32, tw: Sock<Probed>) {
+pub(crate) fn visit_time_wait(books: Books, control: u32, tw: Sock<Probed>) {
     let address = tw.address();
-    let was_new = tw.substate() == IN_FIN_WAIT2 && record(slots, address, BPF_NOEXIST);
+    let was_new = tw.substate() == IN_FIN_WAIT2 && record(books, address, BPF_NOEXIST);
     // What is on record has not been settled, whatever it is now.
     let state = if FIN_WAIT2.get_ptr(address).is_some() { IN_FIN_WAIT2 } else { tw.substate() };
-    if pass::touch(slots, address, By::Visit) == Touch::Again {
+    if pass::touch(books.slots, address, By::Visit) == Touch::Again {
         // Its events know better: it may be gone already.
         if was_new {
             let _ = FIN_WAIT2.remove(address);
         }
         return;
     }
-    // SAFETY: `slots` is this CPU's element.
-    unsafe { pass::add_to_base(&raw mut (*slots).base_minis, state) };
+    pass::add_mini_to_base(books, state);
     if state == IN_FIN_WAIT2 {
-        settle(slots, control, tw);
+        settle(books, control, tw);
     }
 }
 
 /// The iterator's visit of a request socket.
 #[inline(always)]
-pub(crate) fn visit_request(slots: *mut CpuSlots, address: u64) {
-    if pass::touch(slots, address, By::Visit) != Touch::Again {
-        // SAFETY: `slots` is this CPU's element.
-        unsafe { pass::add_to_base(&raw mut (*slots).base_minis, IN_SYN_RECV) };
+pub(crate) fn visit_request(books: Books, address: u64) {
+    if pass::touch(books.slots, address, By::Visit) != Touch::Again {
+        pass::add_mini_to_base(books, IN_SYN_RECV);
     }
 }
 
 /// Puts a time-wait socket on record as being in FIN_WAIT2. Says whether it was not yet.
 #[inline(always)]
-fn record(slots: *mut CpuSlots, address: u64, flags: u32) -> bool {
+fn record(books: Books, address: u64, flags: u32) -> bool {
     match FIN_WAIT2.insert(address, 0, u64::from(flags)) {
         Ok(()) => true,
         Err(errno) if errno == -EEXIST => false,
         Err(_) => {
             // SAFETY: `slots` is this CPU's element.
-            unsafe { add_one_atomically(&raw mut (*slots).unrecorded) };
+            unsafe { add_one_atomically(&raw mut (*books.slots).unrecorded) };
             false
         }
     }
@@ -202,31 +194,45 @@ enum Side {
 }
 
 #[inline(always)]
-fn add(slots: *mut CpuSlots, control: u32, state: usize, side: Side) {
-    let flow = flow(slots, control, state);
-    // SAFETY: `flow` is in this CPU's element. Atomic, for the iterator's programs are interrupted by the others.
-    unsafe {
+fn add(books: Books, control: u32, state: usize, side: Side) {
+    // SAFETY: both buffers are in entries of their maps. Atomic, for the iterator's programs are interrupted by the
+    // others.
+    each_buffer(books, control, |minis| unsafe {
+        let flow = flow(minis, state);
         add_one_atomically(match side {
             Side::Entered => &raw mut (*flow).entered,
             Side::Left => &raw mut (*flow).left,
         });
-    }
+    });
 }
 
+/// One that left did not.
 #[inline(always)]
-fn flow(slots: *mut CpuSlots, control: u32, state: usize) -> *mut Flow {
-    // SAFETY: `buffer` is in this CPU's element, and the index is masked to the array's length.
-    unsafe {
-        let states = (&raw mut (*buffer(slots, control)).states).cast::<Flow>();
-        states.add(state & (STATE_SLOTS - 1))
-    }
+fn take_back(books: Books, control: u32, state: usize) {
+    // SAFETY: both buffers are in entries of their maps.
+    each_buffer(books, control, |minis| unsafe {
+        take_one_atomically(&raw mut (*flow(minis, state)).left);
+    });
 }
 
+/// # Safety
+/// `minis` is in an entry of a map.
 #[inline(always)]
-fn buffer(slots: *mut CpuSlots, control: u32) -> *mut MiniCounters {
+unsafe fn flow(minis: *mut MiniCounters, state: usize) -> *mut Flow {
+    // SAFETY: the caller's promise, and the index is masked to the array's length.
+    unsafe { (&raw mut (*minis).states).cast::<Flow>().add(state & (STATE_SLOTS - 1)) }
+}
+
+/// Does something to this CPU's buffer that takes the counts, and to the namespace's, if there is one.
+#[inline(always)]
+fn each_buffer(books: Books, control: u32, change: impl Fn(*mut MiniCounters)) {
     // SAFETY: `slots` is this CPU's element, and there are two buffers.
-    unsafe {
-        let minis = (&raw mut (*slots).minis).cast::<MiniCounters>();
+    change(unsafe {
+        let minis = (&raw mut (*books.slots).minis).cast::<MiniCounters>();
         minis.add((control & CONTROL_BUFFER) as usize)
+    });
+    if !books.namespace.is_null() {
+        // SAFETY: the row's buffer.
+        change(unsafe { &raw mut (*books::buffer(books.namespace, control)).minis });
     }
 }

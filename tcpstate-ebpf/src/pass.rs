@@ -12,6 +12,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    books::Books,
     count::add_one_atomically,
     maps::{self, TOUCHED},
     minis,
@@ -46,10 +47,9 @@ pub(crate) enum Touch {
 
 /// An event of a full socket while the gate is open.
 #[inline(always)]
-pub(crate) fn event(slots: *mut CpuSlots, address: u64, from: usize, to: usize) {
-    if touch(slots, address, By::Event) == Touch::First && !is_birth(from, to) {
-        // SAFETY: `slots` is this CPU's element.
-        unsafe { add_to_base(&raw mut (*slots).base, from) };
+pub(crate) fn event(books: Books, address: u64, from: usize, to: usize) {
+    if touch(books.slots, address, By::Event) == Touch::First && !is_birth(from, to) {
+        add_to_base(books, from);
     }
 }
 
@@ -62,23 +62,23 @@ pub(crate) fn visit(sock: Sock<Typed>) {
         return;
     }
     let Some(slots) = maps::cpu_slots() else { return };
+    let books = Books::of(slots, sock);
     // Before the touch: an event between the two then finds itself first, and adds the older state.
     let state = sock.state();
     if state == State::TimeWait as usize {
         if control & CONTROL_TIME_WAIT != 0 {
             // SAFETY: the state says that it is one, and the iterator holds a reference to it.
-            minis::visit_time_wait(slots, control, unsafe {
+            minis::visit_time_wait(books, control, unsafe {
                 Sock::<Probed>::from_ptr(sock.address() as *const u8)
             });
         }
     } else if state == State::NewSynRecv as usize {
         if control & CONTROL_SYN_RECV != 0 {
-            minis::visit_request(slots, sock.address());
+            minis::visit_request(books, sock.address());
         }
     } else if touch(slots, sock.address(), By::Visit) != Touch::Again {
         // If nobody can tell, most likely nothing was there before; the failed touch is counted either way.
-        // SAFETY: `slots` is this CPU's element.
-        unsafe { add_to_base(&raw mut (*slots).base, state) };
+        add_to_base(books, state);
     }
     // SAFETY: `slots` is this CPU's element.
     unsafe { add_one_atomically(&raw mut (*slots).visited) };
@@ -119,12 +119,36 @@ pub(crate) fn was_visited(address: u64) -> bool {
     is_visit
 }
 
-/// Adds a socket to a base. Always atomic: an event's program may interrupt the iterator's on this CPU.
+/// Adds a full socket to the base.
+#[inline(always)]
+fn add_to_base(books: Books, state: usize) {
+    // SAFETY: both are entries of their maps.
+    unsafe {
+        add_to(&raw mut (*books.slots).base, state);
+        if !books.namespace.is_null() {
+            add_to(&raw mut (*books.namespace).base, state);
+        }
+    }
+}
+
+/// Adds a mini socket to the base.
+#[inline(always)]
+pub(crate) fn add_mini_to_base(books: Books, state: usize) {
+    // SAFETY: both are entries of their maps.
+    unsafe {
+        add_to(&raw mut (*books.slots).base_minis, state);
+        if !books.namespace.is_null() {
+            add_to(&raw mut (*books.namespace).base_minis, state);
+        }
+    }
+}
+
+/// Always atomic: an event's program may interrupt the iterator's on this CPU.
 ///
 /// # Safety
-/// `base` is in this CPU's element.
+/// `base` is in an entry of a map.
 #[inline(always)]
-pub(crate) unsafe fn add_to_base(base: *mut [u64; STATE_SLOTS], state: usize) {
+unsafe fn add_to(base: *mut [u64; STATE_SLOTS], state: usize) {
     // SAFETY: the caller's promise, and the index is masked to the array's length.
     unsafe { add_one_atomically(base.cast::<u64>().add(state & (STATE_SLOTS - 1))) };
 }

@@ -5,6 +5,7 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use tcpstate_common::abi::FLAG_COOKIES;
 
 use crate::maps::{self, config};
 
@@ -66,27 +67,42 @@ impl<A: Access> Sock<A> {
         self.address as u64
     }
 
-    /// Whether a full socket is a TCP socket of a namespace that is counted.
+    /// Whether a full socket is a TCP socket of a namespace and a family that are counted.
     #[inline(always)]
     pub(crate) fn is_counted(self) -> bool {
         let (net, proto) = (self.scope(), self.proto());
-        maps::is_known(net, proto) || self.is_counted_by_the_book(net, proto)
+        (maps::is_known(net, proto) || self.is_counted_by_the_book(net, proto))
+            && self.is_of_family()
     }
 
     /// The same without a memory; out of line, to keep the hot path's code short.
     #[inline(never)]
-    fn is_counted_by_the_book(self, net: Option<u64>, proto: u64) -> bool {
+    fn is_counted_by_the_book(self, net: u64, proto: u64) -> bool {
         let protocol: u16 = self.load(config!(offsets.sk_protocol));
-        let is_counted = protocol == IPPROTO_TCP && self.is_in_scope();
+        let is_counted = protocol == IPPROTO_TCP && self.is_in_namespace();
         if is_counted {
             maps::know(net, proto);
         }
         is_counted
     }
 
-    /// Whether the socket is in the network namespace that is counted.
+    /// Whether the socket is of a network namespace and a family that are counted.
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
+        self.is_of_family() && self.is_in_namespace()
+    }
+
+    /// Whether the socket is of the family that is counted. Of its own, not its protocol's: an IPv6 socket with an IPv4
+    /// peer is an IPv6 socket, and works by IPv4's functions.
+    #[inline(always)]
+    fn is_of_family(self) -> bool {
+        let family = config!(family);
+        family == 0 || family == u32::from(self.load::<u16>(config!(offsets.skc_family)))
+    }
+
+    /// Whether the socket is in the network namespace that is counted.
+    #[inline(always)]
+    fn is_in_namespace(self) -> bool {
         let scope = config!(netns);
         if scope == 0 {
             return true;
@@ -95,8 +111,7 @@ impl<A: Access> Sock<A> {
         if maps::is_own_net(net as u64) {
             return true;
         }
-        // SAFETY: a socket's namespace outlives it; an offset from BTF.
-        scope == unsafe { A::load::<u32>(net, config!(offsets.net_inum)) }
+        scope == self.namespace().inode()
     }
 
     /// `skc_state`: a kernel number, also `TIME_WAIT` and `NEW_SYN_RECV`, which only mini sockets have.
@@ -123,10 +138,17 @@ impl<A: Access> Sock<A> {
         u32::from(self.load::<u8>(config!(minis.num_timeout))) & config!(minis.num_timeout_mask)
     }
 
-    /// Address of the socket's `struct net`, if only one is counted.
+    /// The socket's network namespace.
     #[inline(always)]
-    fn scope(self) -> Option<u64> {
-        (config!(netns) != 0).then(|| self.net() as u64)
+    pub(crate) fn namespace(self) -> Net<A> {
+        Net { address: self.net(), access: PhantomData }
+    }
+
+    /// Address of the socket's `struct net` if only one is counted, else 0. A number and no `Option`: the verifier wants to
+    /// see every register of an argument set.
+    #[inline(always)]
+    fn scope(self) -> u64 {
+        if config!(netns) == 0 { 0 } else { self.net() as u64 }
     }
 
     #[inline(always)]
@@ -146,5 +168,57 @@ impl<A: Access> Sock<A> {
     fn load<T: Copy + Default>(self, offset: u32) -> T {
         // SAFETY: the constructor's promise, and an offset from BTF.
         unsafe { A::load(self.address, offset) }
+    }
+}
+
+/// A `struct net`: a network namespace, by its address.
+#[derive(Clone, Copy)]
+pub(crate) struct Net<A> {
+    address: *const u8,
+    access: PhantomData<A>,
+}
+
+impl<A: Access> Net<A> {
+    /// The address, which names the namespace for as long as it lives.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.address as u64
+    }
+
+    /// `ns.inum`: the number that user space knows the namespace by. Used again as soon as it is free.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u32 {
+        self.load(config!(offsets.net_inum))
+    }
+
+    /// A number that no other namespace has or will have.
+    #[inline(always)]
+    pub(crate) fn identity(self) -> u64 {
+        let offset = config!(offsets.net_identity);
+        if config!(flags) & FLAG_COOKIES != 0 {
+            self.load(offset)
+        } else {
+            u64::from(self.inode()) << 32 | u64::from(self.load::<u32>(offset))
+        }
+    }
+
+    #[inline(always)]
+    fn load<T: Copy + Default>(self, offset: u32) -> T {
+        // SAFETY: who made this has a socket of the namespace, or reads by the helper; and an offset from BTF.
+        unsafe { A::load(self.address, offset) }
+    }
+}
+
+impl Net<Probed> {
+    /// A namespace by an address at which one was.
+    #[inline(always)]
+    pub(crate) fn once_at(address: u64) -> Self {
+        Self { address: address as *const u8, access: PhantomData }
+    }
+
+    /// Whether nobody uses the namespace any more: it is being taken down, or memory free for others.
+    #[inline(always)]
+    pub(crate) fn is_gone(self) -> bool {
+        self.load::<u32>(config!(offsets.net_users)) == 0
     }
 }

@@ -10,6 +10,7 @@ use tcpstate_common::abi::{
 };
 
 use crate::{
+    books::Books,
     maps::{self, config},
     minis,
     sock::{Access as _, Probed, Sock, Typed},
@@ -40,17 +41,18 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
             // came between, it is the same socket, and not another one at its address.
             if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
                 // Into the buffer of the stop, which nobody has read yet: a reader waits for this section's end.
-                minis::time_wait_rearmed(slots, last.control as u32, tw);
+                minis::time_wait_rearmed(Books::of(slots, tw), last.control as u32, tw);
             } else if tw.is_in_scope() {
-                minis::time_wait_born(slots, control, tw);
+                minis::time_wait_born(Books::of(slots, tw), control, tw);
             }
         }
         Owner::Request(req) => {
             if req.is_in_scope() {
+                let books = Books::of(slots, req);
                 if req.num_timeout() == 0 {
-                    minis::request_born(slots, control, req.address());
+                    minis::request_born(books, control, req.address());
                 } else {
-                    minis::request_restarted(slots, control, req.address());
+                    minis::request_restarted(books, control, req.address());
                 }
             }
         }
@@ -68,7 +70,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let control = maps::control();
     match owner(timer, control) {
         Owner::TimeWait(tw) if tw.is_in_scope() => {
-            minis::time_wait_gone(slots, control, tw);
+            minis::time_wait_gone(Books::of(slots, tw), control, tw);
             // A start in the same section belongs to the time before the pass, if this did.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
@@ -77,7 +79,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
         Owner::Request(req) if req.is_in_scope() => {
-            minis::request_gone(slots, control, req.address());
+            minis::request_gone(Books::of(slots, req), control, req.address());
         }
         _ => {}
     }
@@ -94,7 +96,7 @@ pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
     if let Owner::TimeWait(tw) = owner(timer, control)
         && tw.is_in_scope()
     {
-        minis::count_expiry(slots, control);
+        minis::count_expiry(Books::of(slots, tw), control);
     }
     forget_cancel(slots);
     0

@@ -14,5 +14,6 @@ pub mod counter;
 pub mod filter;
 pub mod probe;
 pub mod source;
+mod text;
 pub mod tracer;
 pub mod view;

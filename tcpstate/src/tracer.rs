@@ -1,6 +1,6 @@
 //! The live source and its books, kept in step: what `trace` runs, and what tests drive by hand.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::{
     aggregate::{Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start},
@@ -8,12 +8,19 @@ use crate::{
     source::{Reading, live::Live},
 };
 
-/// Counts the calling thread's network namespace for as long as it lives. Stay on that thread: passes walk the
-/// sockets of the namespace that the calling thread is in.
+/// Rows of namespaces that are gone are dropped at this pace at least, also while nobody asks for snapshots.
+const TIDY: Duration = Duration::from_secs(10);
+
+/// Counts one network namespace, or all of them, for as long as it lives. Stay on the thread that started it: passes walk
+/// the sockets of the namespace that the calling thread is in, which is the one counted.
 pub struct Tracer {
     live: Live,
     ledger: Ledger,
     started: SystemTime,
+    /// What was last said to be degraded.
+    told: Vec<String>,
+    /// When rows were last dropped.
+    tidied: Instant,
 }
 
 impl Tracer {
@@ -25,7 +32,13 @@ impl Tracer {
             time_wait: live.probe().provider(Minis::TimeWait),
             syn_recv: live.probe().provider(Minis::SynRecv),
         };
-        Ok(Self { live, ledger: Ledger::open(&first, providers), started: first.end.at.wall })
+        Ok(Self {
+            ledger: Ledger::open(&first, providers),
+            started: first.end.at.wall,
+            told: live.degraded(),
+            tidied: first.end.at.monotonic,
+            live,
+        })
     }
 
     /// What is known at the start.
@@ -34,10 +47,11 @@ impl Tracer {
         let probe = self.live.probe();
         Start {
             time: self.started,
-            netns: probe.netns,
+            netns: probe.counted,
             kernel: probe.kernel.release.clone(),
             in_place: self.in_place(),
             states: self.ledger.opening(),
+            namespaces: self.ledger.opening_rows(),
         }
     }
 
@@ -59,7 +73,12 @@ impl Tracer {
             reading = self.live.read()?;
         }
         let mut snapshot = self.ledger.snapshot(&reading);
-        snapshot.in_place = replaced.then(|| self.in_place());
+        let degraded = self.live.degraded();
+        if replaced || degraded != self.told {
+            snapshot.in_place = Some(self.in_place());
+            self.told = degraded;
+        }
+        self.forget_finished()?;
         Ok(snapshot)
     }
 
@@ -78,7 +97,12 @@ impl Tracer {
 
     /// Makes the pass that is due, if one is. Makes no cut unless something was missed.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
-        let unreconciled = self.unreconciled()?;
+        if self.ledger.has_rows() && self.tidied.elapsed() >= TIDY {
+            let reading = self.live.read()?;
+            self.ledger.tidy(&reading);
+            self.forget_finished()?;
+        }
+        let unreconciled = self.to_reconcile()?;
         let (end, last_cost) = self.ledger.last_pass();
         let mut situation = Situation {
             unreconciled,
@@ -94,12 +118,31 @@ impl Tracer {
 
     /// The pass before the last line, if one is due.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
-        if policy.is_due_at_end(self.unreconciled()?) { self.reconcile() } else { Ok(()) }
+        if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
+    }
+
+    /// The cut with which the last pass ended, and the processor time that it took.
+    #[must_use]
+    pub fn last_pass(&self) -> (&Reading, Duration) {
+        self.ledger.last_pass()
     }
 
     /// Events missed that no pass has made up for.
     pub fn unreconciled(&self) -> Result<u64, Error> {
         Ok(self.ledger.unreconciled(self.live.missed()?))
+    }
+
+    /// What a pass would put right: events missed, and rows that had no room and would have it now.
+    fn to_reconcile(&self) -> Result<u64, Error> {
+        let missed = self.live.missed()?;
+        let room = self.live.has_room_for_rows();
+        let unlisted = if room { self.ledger.unlisted(missed) } else { 0 };
+        Ok(self.ledger.unreconciled(missed) + unlisted)
+    }
+
+    fn forget_finished(&mut self) -> Result<(), Error> {
+        self.tidied = Instant::now();
+        self.live.forget(&self.ledger.take_finished())
     }
 
     fn in_place(&self) -> InPlace {
@@ -109,7 +152,7 @@ impl Tracer {
             time_wait: probe.provider(Minis::TimeWait).name(),
             syn_recv: probe.provider(Minis::SynRecv).name(),
         };
-        InPlace { hooks, degraded: probe.degraded().to_vec() }
+        InPlace { hooks, degraded: self.live.degraded() }
     }
 
     /// Whether nothing moves at the moment, but something did since the last pass.

@@ -16,6 +16,7 @@ use tcpstate::{
     aggregate::{
         Cost, Exits, Gauge, Hooks, InPlace, Report, Runs, Snapshot, Start, TimeWait, Transition,
     },
+    probe::Counted,
     source::Missed,
     view::{Csv, Json, Look, Screen, Size, Table, View},
 };
@@ -60,7 +61,8 @@ fn start() -> Start {
     let hooks = Hooks { transitions: "tp_btf", time_wait: "fentry", syn_recv: "fentry" };
     Start {
         time: noon(),
-        netns: 4_026_531_840,
+        netns: Counted::One(4_026_531_840),
+        namespaces: None,
         kernel: "6.1.0-56-cloud-amd64".into(),
         in_place: InPlace { hooks, degraded: Vec::new() },
         states: OPENING.map(|current| Gauge {
@@ -104,6 +106,7 @@ fn at(seconds: u64, interval_start: u64) -> Snapshot {
     };
     let (entries, exits_per_second) = (785.0, 640.0);
     Snapshot {
+        namespaces: None,
         time: noon() + Duration::from_secs(seconds),
         elapsed: Duration::from_secs(seconds),
         interval: Duration::from_secs(interval),
@@ -166,7 +169,8 @@ fn unsure(mut snapshot: Snapshot) -> Snapshot {
     snapshot.moved[9] = None;
     snapshot.time_wait = TimeWait { limit: Some(262_144), ..TimeWait::default() };
     snapshot.unreconciled = 1;
-    snapshot.missed = Missed { transitions: 1936, time_wait: 0, syn_recv: 0, unrecorded: 0 };
+    snapshot.missed =
+        Missed { transitions: 1936, time_wait: 0, syn_recv: 0, unrecorded: 0, unlisted: 0 };
     snapshot.reconciles = 17;
     snapshot.map_full = 4000;
     snapshot

@@ -4,7 +4,10 @@
 //! in one run on one machine, and medians are compared.
 
 use aya::sys::{Stats, enable_stats};
-use tcpstate::{probe::kernel::Kernel, tracer::Tracer};
+use tcpstate::{
+    probe::{Netns, Options, kernel::Kernel},
+    tracer::Tracer,
+};
 use tcpstate_tests::{
     measure::{Empty, RunTime, during, median, processor, spread},
     netns::Namespace,
@@ -30,13 +33,18 @@ fn main() {
     );
     for idle_sockets in IDLE_SOCKETS {
         let idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
-        let (mut empty, mut counters) = (Vec::new(), Vec::new());
+        let (mut empty, mut counters, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..TURNS {
             empty.push(measure_empty());
-            counters.push(measure_counters());
+            counters.push(measure_counters(&options()));
+            rows.push(measure_counters(&Options { netns: Netns::All, ..options() }));
         }
         let base = median(&mut empty);
-        for (name, turns) in [("empty", &mut empty), ("counters (tp_btf)", &mut counters)] {
+        for (name, turns) in [
+            ("empty", &mut empty),
+            ("counters (tp_btf)", &mut counters),
+            ("with --netns all", &mut rows),
+        ] {
             let ns = median(turns);
             println!(
                 "{name:<24} {idle_sockets:>12} {ns:>9.1} {:>9.1} {:>9.1} {:>9.2}",
@@ -55,9 +63,9 @@ fn measure_empty() -> f64 {
     ns_per_run(|| empty.run_time())
 }
 
-fn measure_counters() -> f64 {
+fn measure_counters(options: &Options) -> f64 {
     let tracer =
-        Tracer::start(&options()).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
+        Tracer::start(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
     ns_per_run(|| RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
 }
 

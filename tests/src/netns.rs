@@ -4,6 +4,7 @@
 //! `/proc/net` is the main thread's, so everything here goes through `/proc/thread-self`.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io,
     marker::PhantomData,
@@ -12,11 +13,16 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::fs::MetadataExt,
     },
-    path::PathBuf,
-    thread,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Sender},
+    thread::{self, JoinHandle},
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+    unistd::{Pid, gettid},
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::wait;
@@ -66,6 +72,130 @@ impl Namespace {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.here.as_raw_fd()).into()
+    }
+}
+
+/// A new namespace with nobody in it: this value holds it, by a descriptor.
+#[derive(Debug)]
+pub struct Place(File);
+
+impl Place {
+    /// Makes one, with `127.0.0.1` and `::1` up.
+    #[must_use = "dropped, the namespace goes"]
+    pub fn new() -> Self {
+        Self(
+            Namespace::fresh(|namespace| namespace.here.try_clone())
+                .expect("there is a descriptor left"),
+        )
+    }
+
+    /// The number that `ls -l /proc/self/ns/net` shows.
+    ///
+    /// # Panics
+    /// Never: the file is open.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.0.metadata().expect("an open file can be looked at").ino()
+    }
+
+    /// A path by which every process of root can open the namespace, while this value lives.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
+    }
+
+    /// Does something in it, on a thread that then ends.
+    ///
+    /// # Panics
+    /// With what `work` panics with.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let enter = || {
+            setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
+            work()
+        };
+        let result = thread::scope(|scope| scope.spawn(enter).join());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Puts a thread into it, which stays until it is told to end.
+    ///
+    /// # Panics
+    /// If it cannot.
+    #[must_use = "dropped, the thread ends"]
+    pub fn inhabit(&self) -> Inhabitant {
+        let file = self.0.try_clone().expect("there is a descriptor left");
+        let (say_ready, ready) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let stay = move || {
+            setns(file.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
+            drop(file);
+            say_ready.send(gettid()).expect("somebody waits");
+            // An error is the sign: nothing is ever sent.
+            _ = released.recv();
+        };
+        let thread = Some(thread::spawn(stay));
+        let id = ready.recv().expect("the thread says that it is there");
+        Inhabitant { id, release: Some(release), thread }
+    }
+
+    /// Gives it a name, as `ip netns add` does.
+    ///
+    /// # Panics
+    /// If it has one of that name already.
+    #[must_use = "dropped, the name goes"]
+    pub fn name(&self, name: &OsStr) -> Name {
+        let path = Path::new("/run/netns").join(name);
+        fs::create_dir_all("/run/netns").expect("root may make the folder");
+        File::create_new(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (nothing, from) = (None::<&str>, self.path());
+        mount(Some(&from), &path, nothing, MsFlags::MS_BIND, nothing).expect("root may mount it");
+        Name { path }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A thread in a [`Place`].
+#[derive(Debug)]
+pub struct Inhabitant {
+    id: Pid,
+    release: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Inhabitant {
+    /// Its number, by which procfs knows it as if it were a process.
+    ///
+    /// # Panics
+    /// Never: numbers are positive.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id.as_raw().try_into().expect("it is positive")
+    }
+}
+
+impl Drop for Inhabitant {
+    fn drop(&mut self) {
+        self.release = None;
+        // It has nothing to panic about.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A namespace's name below `/run/netns`.
+#[derive(Debug)]
+pub struct Name {
+    path: PathBuf,
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        umount2(&self.path, MntFlags::MNT_DETACH).expect("what root mounted it may unmount");
+        fs::remove_file(&self.path).expect("nothing is mounted there any more");
     }
 }
 

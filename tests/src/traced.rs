@@ -1,15 +1,15 @@
 //! A tracer under test, and the comparison with the truth.
 
-use std::{env, fmt, fs, path::PathBuf};
+use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tcpstate::{
-    aggregate::{Gauge, Snapshot},
-    probe::{Error, Minis, Options, Probe},
+    aggregate::{Gauge, NamespaceRow, Snapshot, TimeWait},
+    probe::{self, Error, Minis, Netns, Options, Probe},
     tracer::Tracer,
 };
 use tcpstate_common::State;
 
-use crate::{audit::Audit, truth};
+use crate::{audit::Audit, traffic, truth};
 
 /// Names an object to test instead of the embedded one: how faults are seeded.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
@@ -79,7 +79,10 @@ impl Traced {
     fn start_unaudited(options: &Options) -> Result<Self, Error> {
         let at_least = time_wait_births();
         let tracer = Tracer::start(options)?;
-        let births_before = [at_least, time_wait_births()];
+        let at_most = time_wait_births();
+        // If the thread has been taken elsewhere: nothing moves there while a tracer starts.
+        let has_moved = !matches!(options.netns, Netns::Own | Netns::All);
+        let births_before = [if has_moved { at_most } else { at_least }, at_most];
         Ok(Self { tracer, audit: None, excused: 0, unexplained: 0, births_before })
     }
 
@@ -160,15 +163,22 @@ impl Traced {
     /// Asserts that all time-wait sockets, and their births since the start, are as the kernel counts them. Where
     /// the difference is a gauge's too, that is reported instead.
     fn assert_time_wait(&mut self, snapshot: &Snapshot, label: &str) {
-        let time_wait = snapshot.time_wait;
+        let (_, time_wait) = here(snapshot);
         let Some(sockets) = time_wait.sockets else { return };
-        let minis = truth::sockets().minis.total();
-        assert_eq!(truth::sockstat().tw, minis, "{label}: the kernel's two counts");
+        let family = self.tracer.probe().family;
+        let minis = sockets_here(family).minis.total();
+        assert_eq!(
+            truth::sockstat().tw,
+            truth::sockets().minis.total(),
+            "{label}: the kernel's two counts"
+        );
         if compare(snapshot, self.tracer.probe()).is_ok() {
             assert_eq!(sockets, minis, "{label}: time-wait sockets");
         }
         let counts_births = self.tracer.probe().kernel.counts_time_wait_births();
-        let Some(entries) = time_wait.entries.filter(|_| counts_births) else { return };
+        // The kernel counts births of both families together.
+        let is_comparable = counts_births && family.is_none();
+        let Some(entries) = time_wait.entries.filter(|_| is_comparable) else { return };
         let now = time_wait_births();
         let [most, least] = self.births_before.map(|before| now - before);
         let lost = entries.saturating_sub(most) + least.saturating_sub(entries);
@@ -208,12 +218,45 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares every gauge with the truth: mini sockets too, where something in place counts them.
+/// The gauges of the thread's namespace: its row, where each namespace has one, else what is counted is that namespace.
+#[must_use]
+pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
+    let Some(rows) = &snapshot.namespaces else { return (snapshot.states, snapshot.time_wait) };
+    let inode = fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted").ino();
+    row_of(rows, inode).map_or_else(
+        // No socket was ever in it.
+        || {
+            let none =
+                |_| Gauge { current: Some(0), entered: Some(0), left: Some(0), corrected: Some(0) };
+            let nothing = TimeWait { sockets: Some(0), entries: Some(0), ..TimeWait::default() };
+            (State::GAUGES.map(none), nothing)
+        },
+        |row| (row.states, row.time_wait),
+    )
+}
+
+/// The row of a living namespace, by its inode.
+#[must_use]
+pub fn row_of(rows: &[NamespaceRow], inode: u64) -> Option<&NamespaceRow> {
+    rows.iter().find(|row| row.netns == inode && !row.is_gone)
+}
+
+/// The sockets of the thread's namespace, of one family or both.
+fn sockets_here(family: Option<probe::Family>) -> truth::Sockets {
+    match family {
+        None => truth::sockets(),
+        Some(probe::Family::V4) => truth::sockets_of(traffic::Family::V4),
+        Some(probe::Family::V6) => truth::sockets_of(traffic::Family::V6),
+    }
+}
+
+/// Compares every gauge of the thread's namespace with the truth: mini sockets too, where something in place counts them.
 ///
 /// # Errors
 /// What differs.
 pub fn compare(snapshot: &Snapshot, probe: &Probe) -> Result<(), Difference> {
-    let sockets = truth::sockets();
+    let sockets = sockets_here(probe.family);
+    let (states, _) = here(snapshot);
     let truth = |state: State| {
         let requests = if state == State::SynRecv { sockets.requests } else { 0 };
         let seen = |minis: Minis, sockets: u64| {
@@ -223,9 +266,10 @@ pub fn compare(snapshot: &Snapshot, probe: &Probe) -> Result<(), Difference> {
             + seen(Minis::TimeWait, sockets.minis[state])
             + seen(Minis::SynRecv, requests)
     };
-    let gauges = State::GAUGES.into_iter().filter_map(|state| {
-        Some((state, snapshot.gauge(state)?.current?, truth(state).cast_signed()))
-    });
+    let gauges = State::GAUGES
+        .into_iter()
+        .zip(states)
+        .filter_map(|(state, gauge)| Some((state, gauge.current?, truth(state).cast_signed())));
     let states: Vec<_> = gauges.filter(|(_, gauge, truth)| gauge != truth).collect();
     if states.is_empty() {
         return Ok(());

@@ -5,19 +5,19 @@
 
 use std::time::Duration;
 
-use tcpstate_common::{
-    State,
-    abi::{Flow, STATE_SLOTS},
-};
+use tcpstate_common::State;
 
 use super::{
-    cost, silence,
-    snapshot::{Gauge, Snapshot, Transition},
+    books::Books,
+    cost,
+    rows::Rows,
+    silence,
+    snapshot::{Gauge, NamespaceStart, Snapshot, Transition},
     time_wait,
 };
 use crate::{
     probe::{Minis, Provider},
-    source::{Counts, Missed, Pass, Population, Reading},
+    source::{Flows, Identity, Missed, Pass, Reading},
 };
 
 /// What serves each kind of mini sockets.
@@ -51,72 +51,15 @@ pub struct Ledger {
     origin: Reading,
     /// Where the last snapshot was taken.
     previous: Reading,
-    full: Account,
-    minis: Account,
+    books: Books,
+    /// The same for each network namespace, where each has a row.
+    rows: Option<Rows>,
     last_pass: LastPass,
     /// Passes but the first.
     reconciles: u64,
     /// Totals over all passes.
     map_full: u64,
     map_errors: u64,
-}
-
-/// Sockets of one kind by state: `start + entered - left + corrected`.
-#[derive(Clone, Debug, Default)]
-struct Account {
-    start: [i64; STATE_SLOTS],
-    corrected: [i64; STATE_SLOTS],
-}
-
-impl Account {
-    fn open(base: &[u64; STATE_SLOTS], flow: impl Fn(State) -> Flow) -> Self {
-        let mut account = Self::default();
-        for state in State::ALL {
-            account.start[state.number()] = at_end(base, state, flow(state)).max(0);
-        }
-        account
-    }
-
-    fn current(&self, state: State, flow: Flow) -> i64 {
-        let slot = state.number();
-        self.start[slot] + net(flow) + self.corrected[slot]
-    }
-
-    /// Makes the books say what a pass found.
-    fn correct(
-        &mut self,
-        base: &[u64; STATE_SLOTS],
-        in_pass: impl Fn(State) -> Flow,
-        since_start: impl Fn(State) -> Flow,
-    ) {
-        for state in State::ALL {
-            let found = at_end(base, state, in_pass(state)).max(0);
-            self.corrected[state.number()] += found - self.current(state, since_start(state));
-        }
-    }
-
-    /// Lifts gauges from below zero; returns by how much, all together.
-    fn floor(&mut self, since_start: impl Fn(State) -> Flow) -> u64 {
-        let mut lifted = 0;
-        for state in State::ALL {
-            let current = self.current(state, since_start(state));
-            if current < 0 {
-                self.corrected[state.number()] -= current;
-                lifted += current.unsigned_abs();
-            }
-        }
-        lifted
-    }
-}
-
-/// Sockets at the end of a pass: those at moment zero, and what came and went since. Not below zero unless events
-/// were missed during it.
-fn at_end(base: &[u64; STATE_SLOTS], state: State, in_pass: Flow) -> i64 {
-    base[state.number()].cast_signed() + net(in_pass)
-}
-
-fn net(flow: Flow) -> i64 {
-    flow.entered.wrapping_sub(flow.left).cast_signed()
 }
 
 /// What the last pass leaves open.
@@ -126,7 +69,7 @@ struct LastPass {
     cost: Duration,
     /// What was missed before is made up for.
     missed_before: Missed,
-    /// Touches that the pass could not settle.
+    /// Touches that the pass could not settle, and namespaces that it could not enter.
     unsettled: u64,
     /// Sockets that left a state without ever coming into it: each proves a miss that the kernel did not count.
     impossible: u64,
@@ -138,7 +81,7 @@ impl LastPass {
             end: pass.end.clone(),
             cost: pass.cost,
             missed_before: pass.missed_before,
-            unsettled: pass.map_full + pass.map_errors,
+            unsettled: pass.map_full + pass.map_errors + pass.unentered,
             impossible: 0,
         }
     }
@@ -148,16 +91,14 @@ impl Ledger {
     /// Opens the books with the first pass.
     #[must_use]
     pub fn open(first: &Pass, providers: Providers) -> Self {
-        let in_pass = first.end.counts.since(&first.zero);
-        let Population { full, minis } = &first.base;
         Self {
             providers,
             time_wait_since: first.end.clone(),
             syn_recv_since: first.end.clone(),
             origin: first.end.clone(),
             previous: first.end.clone(),
-            full: Account::open(full, |state| in_pass.full(state)),
-            minis: Account::open(minis, |state| in_pass.minis(state)),
+            books: Books::open(&first.base, &in_pass(first)),
+            rows: first.end.namespaces.is_some().then(|| Rows::open(first)),
             last_pass: LastPass::of(first),
             reconciles: 0,
             map_full: first.map_full,
@@ -167,11 +108,11 @@ impl Ledger {
 
     /// Puts the books right by a further pass.
     pub fn correct(&mut self, pass: &Pass) {
-        let in_pass = pass.end.counts.since(&pass.zero);
         let since = self.since_origin(&pass.end);
-        let Population { full, minis } = &pass.base;
-        self.full.correct(full, |state| in_pass.full(state), |state| since.full(state));
-        self.minis.correct(minis, |state| in_pass.minis(state), |state| since.minis(state));
+        self.books.correct(&pass.base, &in_pass(pass), &since);
+        if let Some(rows) = &mut self.rows {
+            rows.correct(pass);
+        }
         self.last_pass = LastPass::of(pass);
         self.reconciles += 1;
         self.map_full += pass.map_full;
@@ -209,6 +150,12 @@ impl Ledger {
         missed.total() - last.missed_before.total() + last.unsettled + last.impossible
     }
 
+    /// Events that no row has for want of room, since the last pass: rows made since may lack some.
+    #[must_use]
+    pub fn unlisted(&self, missed: Missed) -> u64 {
+        missed.unlisted - self.last_pass.missed_before.unlisted
+    }
+
     /// The cut with which the last pass ended, and the processor time that it took.
     #[must_use]
     pub fn last_pass(&self) -> (&Reading, Duration) {
@@ -227,7 +174,23 @@ impl Ledger {
         self.floor(reading);
         let snapshot = self.aggregate(reading, &self.previous);
         self.previous = reading.clone();
+        if let Some(rows) = &mut self.rows {
+            rows.drop_finished(reading);
+        }
         snapshot
+    }
+
+    /// Drops the rows of namespaces that are gone and empty at a reading of which nothing is shown.
+    pub fn tidy(&mut self, reading: &Reading) {
+        self.floor(reading);
+        if let Some(rows) = &mut self.rows {
+            rows.drop_finished(reading);
+        }
+    }
+
+    /// Namespaces of which nothing is kept any more, since the last call.
+    pub fn take_finished(&mut self) -> Vec<Identity> {
+        self.rows.as_mut().map(Rows::take_finished).unwrap_or_default()
     }
 
     /// The whole run up to a reading, as one interval.
@@ -239,55 +202,44 @@ impl Ledger {
     /// The gauges with which the books were opened.
     #[must_use]
     pub fn opening(&self) -> [Gauge; 10] {
-        State::GAUGES.map(|state| {
-            let slot = state.number();
-            let seen = self.is_seen(state);
-            Gauge {
-                current: seen.then_some(self.full.start[slot] + self.minis.start[slot]),
-                entered: seen.then_some(0),
-                left: seen.then_some(0),
-                corrected: seen.then_some(0),
-            }
-        })
+        let opening = |state| self.is_seen(state).then(|| self.books.opening(state));
+        State::GAUGES.map(|state| opening(state).unwrap_or_default())
     }
 
-    /// No gauge is shown below zero. In a consistent cut none can be, unless an event was missed.
+    /// The same for each network namespace, where each has a row.
+    #[must_use]
+    pub fn opening_rows(&self) -> Option<Vec<NamespaceStart>> {
+        self.rows.as_ref().map(|rows| rows.opening().to_vec())
+    }
+
+    /// Whether each network namespace has a row.
+    #[must_use]
+    pub fn has_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// No gauge is shown below zero. In a consistent cut none can be, unless an event was missed; the same one may show
+    /// in a row too.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
-        self.last_pass.impossible += self.full.floor(|state| since.full(state));
-        self.last_pass.impossible += self.minis.floor(|state| since.minis(state));
+        let lifted = self.books.floor(&since);
+        let are_whole = self.unlisted(reading.missed) == 0;
+        let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, are_whole));
+        self.last_pass.impossible += lifted.max(in_rows);
     }
 
-    fn since_origin(&self, reading: &Reading) -> Counts {
-        reading.counts.since(&self.origin.counts)
+    fn since_origin(&self, reading: &Reading) -> Flows {
+        reading.counts.flows.since(&self.origin.counts.flows)
     }
 
-    fn gauge(&self, state: State, since: &Counts) -> Gauge {
-        if !self.is_seen(state) {
-            return Gauge::default();
-        }
-        let slot = state.number();
-        let flow = since.flow(state);
-        let current = self.full.current(state, since.full(state))
-            + self.minis.current(state, since.minis(state));
-        Gauge {
-            current: Some(current),
-            entered: Some(flow.entered),
-            left: Some(flow.left),
-            corrected: Some(self.full.corrected[slot] + self.minis.corrected[slot]),
-        }
-    }
-
-    /// Time-wait sockets, whatever state they show.
-    fn time_wait_sockets(&self, since: &Counts) -> i64 {
-        [State::FinWait2, State::TimeWait]
-            .into_iter()
-            .map(|state| self.minis.current(state, since.minis(state)))
-            .sum()
+    fn gauge(&self, state: State, since: &Flows) -> Gauge {
+        let gauge = self.is_seen(state).then(|| self.books.gauge(state, since));
+        gauge.unwrap_or_default()
     }
 
     fn aggregate(&self, reading: &Reading, interval_start: &Reading) -> Snapshot {
-        let since = self.since_origin(reading);
+        let since = reading.counts.since(&self.origin.counts);
+        let flows = &since.flows;
         let in_interval = reading.counts.since(&interval_start.counts);
         let mut transitions = Vec::new();
         for from in State::ALL {
@@ -308,16 +260,15 @@ impl Ledger {
             interval: passed(interval_start),
             in_place: None,
             unreconciled: self.unreconciled(reading.missed),
-            states: State::GAUGES.map(|state| self.gauge(state, &since)),
-            moved: State::GAUGES.map(|state| self.is_seen(state).then(|| in_interval.flow(state))),
+            states: State::GAUGES.map(|state| self.gauge(state, flows)),
+            moved: State::GAUGES
+                .map(|state| self.is_seen(state).then(|| in_interval.flows.flow(state))),
             transitions,
             time_wait: if provider.is_exact() {
-                time_wait::counted(
-                    provider,
-                    self.time_wait_sockets(&since),
-                    (reading, &self.origin),
-                    (&in_interval, passed(interval_start)),
-                )
+                let sockets = self.books.time_wait_sockets(flows);
+                let in_interval = (&in_interval.flows, passed(interval_start));
+                let time_wait = time_wait::counted(provider, sockets, flows, in_interval);
+                time_wait::with_limits(time_wait, reading, &self.origin)
             } else {
                 time_wait::polled(provider, reading, &self.origin, interval_start)
             },
@@ -326,12 +277,16 @@ impl Ledger {
                 time_wait: missed(|missed| missed.time_wait),
                 syn_recv: missed(|missed| missed.syn_recv),
                 unrecorded: missed(|missed| missed.unrecorded),
+                unlisted: missed(|missed| missed.unlisted),
             },
             reconciles: self.reconciles,
-            map_full: self.map_full + missed(|missed| missed.unrecorded),
+            map_full: self.map_full
+                + missed(|missed| missed.unrecorded)
+                + missed(|missed| missed.unlisted),
             map_errors: self.map_errors,
             cost: cost::of(reading, &self.origin, interval_start),
             process_time: reading.process_time.saturating_sub(self.origin.process_time),
+            namespaces: self.rows.as_ref().map(|rows| rows.show(provider, reading, interval_start)),
         }
     }
 
@@ -339,6 +294,11 @@ impl Ledger {
     fn is_seen(&self, state: State) -> bool {
         state != State::TimeWait || self.providers.time_wait.is_exact()
     }
+}
+
+/// What came and went during a pass.
+fn in_pass(pass: &Pass) -> Flows {
+    pass.end.counts.flows.since(&pass.zero.counts.flows)
 }
 
 #[cfg(test)]

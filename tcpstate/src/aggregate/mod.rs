@@ -1,9 +1,11 @@
 //! Readings and passes become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
+mod books;
 pub mod census;
 mod cost;
 mod ledger;
 mod reconcile;
+mod rows;
 mod silence;
 mod snapshot;
 mod time_wait;
@@ -13,6 +15,7 @@ pub use self::{
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{
-        Cost, Exits, Gauge, Hooks, InPlace, Report, Runs, Snapshot, Start, TimeWait, Transition,
+        Cost, Exits, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs, Snapshot,
+        Start, TimeWait, Transition,
     },
 };

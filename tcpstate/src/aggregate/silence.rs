@@ -1,5 +1,6 @@
 //! Hooks that attach and never fire: some compilers put a function into its callers and leave an empty shell for
-//! others to hook. The kernel's own counters give them away.
+//! others to hook. The kernel's own counters give them away, also if they are of one namespace only among those counted:
+//! nothing was seen anywhere, and there, at least, was something to see.
 
 use tcpstate_common::State;
 
@@ -22,7 +23,7 @@ pub(super) fn of(
     if before.at.monotonic < since.at.monotonic {
         return None;
     }
-    let counted = now.counts.since(&since.counts);
+    let counted = now.counts.flows.since(&since.counts.flows);
     let (came, went) = match minis {
         Minis::TimeWait => (counted.time_wait_entries(), counted.time_wait_exits()),
         Minis::SynRecv => {

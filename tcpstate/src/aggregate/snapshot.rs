@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate_common::{State, abi::Flow};
 
-use crate::source::Missed;
+use crate::{probe::Counted, source::Missed};
 
 /// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
 ///
@@ -93,14 +93,42 @@ pub struct InPlace {
 pub struct Start {
     /// Wall time.
     pub time: SystemTime,
-    /// The namespace's inode.
-    pub netns: u64,
+    /// Which network namespaces are counted.
+    pub netns: Counted,
     /// The kernel's release.
     pub kernel: String,
     /// What serves.
     pub in_place: InPlace,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
+    /// The same for each network namespace, by inode, where each has a row.
+    pub namespaces: Option<Vec<NamespaceStart>>,
+}
+
+/// A network namespace when counting begins.
+#[derive(Clone, Debug)]
+pub struct NamespaceStart {
+    /// Its inode.
+    pub netns: u64,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+}
+
+/// A network namespace at one moment. Totals are since the start, rates over the interval.
+#[derive(Clone, Debug)]
+pub struct NamespaceRow {
+    /// Its inode. Two rows may have the same one: a namespace that is gone, and then a new one.
+    pub netns: u64,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Nobody uses it any more. Its row goes when its last socket has.
+    pub is_gone: bool,
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+    /// TIME_WAIT.
+    pub time_wait: TimeWait,
 }
 
 /// What a program in the kernel costs.
@@ -170,6 +198,8 @@ pub struct Snapshot {
     pub cost: Vec<Cost>,
     /// Processor time that this process took since the start.
     pub process_time: Duration,
+    /// Each network namespace, by inode, where each has a row.
+    pub namespaces: Option<Vec<NamespaceRow>>,
 }
 
 impl Snapshot {

@@ -4,42 +4,51 @@ use std::time::Duration;
 
 use tcpstate_common::abi::Cause;
 
-use super::snapshot::{Exits, TimeWait};
+use super::snapshot::Exits;
+pub(super) use super::snapshot::TimeWait;
 use crate::{
     probe::Provider,
-    source::{Counts, Reading},
+    source::{Flows, KernelCounters, Reading},
 };
 
-/// As the programs counted them: between the second reading and the first, and in an interval.
+/// As the programs counted them: since the start, and in an interval.
 pub(super) fn counted(
     provider: Provider,
     sockets: i64,
-    (reading, origin): (&Reading, &Reading),
-    (in_interval, interval): (&Counts, Duration),
+    since: &Flows,
+    (in_interval, interval): (&Flows, Duration),
 ) -> TimeWait {
-    let since = reading.counts.since(&origin.counts);
     TimeWait {
         sockets: u64::try_from(sockets).ok(),
-        limit: reading.kernel.time_wait_limit,
+        limit: None,
         entries: Some(since.time_wait_entries()),
-        exits: exits(provider, &since),
+        exits: exits(provider, since),
         exits_in_interval: exits(provider, in_interval),
-        overflows: growth(reading, origin, |kernel| kernel.time_wait_overflows),
+        overflows: None,
         entries_per_second: per_second(Some(in_interval.time_wait_entries()), interval),
         exits_per_second: per_second(Some(in_interval.time_wait_exits()), interval),
     }
 }
 
 /// Exits by cause. Timers tell of expiries only.
-fn exits(provider: Provider, counts: &Counts) -> Exits {
+fn exits(provider: Provider, flows: &Flows) -> Exits {
     let [expired, reused, killed] =
-        [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| counts.exits(cause));
+        [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| flows.exits(cause));
     let has_causes = provider == Provider::Fentry;
     Exits {
         expired: Some(expired),
         reused: has_causes.then_some(reused),
         killed: has_causes.then_some(killed),
-        other: Some(counts.time_wait_exits().saturating_sub(expired + reused + killed)),
+        other: Some(flows.time_wait_exits().saturating_sub(expired + reused + killed)),
+    }
+}
+
+/// Those that were refused, and how many there may be, are known to the kernel alone.
+pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Reading) -> TimeWait {
+    TimeWait {
+        limit: reading.kernel.whole(|kernel| kernel.time_wait_limit),
+        overflows: growth(reading, origin, |kernel| kernel.time_wait_overflows),
+        ..time_wait
     }
 }
 
@@ -65,7 +74,7 @@ pub(super) fn polled(
         ..Exits::default()
     };
     TimeWait {
-        sockets: reading.kernel.time_wait_sockets,
+        sockets: reading.kernel.whole(|kernel| kernel.time_wait_sockets),
         limit,
         entries,
         exits: by_cause(exits),
@@ -83,7 +92,8 @@ fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) 
         return (None, counted);
     }
     let exits = || {
-        let (now, then) = (reading.kernel.time_wait_sockets?, earlier.kernel.time_wait_sockets?);
+        let sockets = |kernel: &KernelCounters| kernel.whole(|kernel| kernel.time_wait_sockets);
+        let (now, then) = (sockets(&reading.kernel)?, sockets(&earlier.kernel)?);
         Some((then + counted?).saturating_sub(now))
     };
     (counted, exits())
@@ -92,9 +102,9 @@ fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) 
 fn growth(
     reading: &Reading,
     earlier: &Reading,
-    counter: fn(&crate::source::KernelCounters) -> Option<u64>,
+    counter: fn(&KernelCounters) -> Option<u64>,
 ) -> Option<u64> {
-    Some(counter(&reading.kernel)?.saturating_sub(counter(&earlier.kernel)?))
+    Some(reading.kernel.whole(counter)?.saturating_sub(earlier.kernel.whole(counter)?))
 }
 
 fn per_second(count: Option<u64>, interval: Duration) -> Option<f64> {

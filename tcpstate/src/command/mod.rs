@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{probe, source::sock_diag, view::escaped};
+use crate::{probe, source::sock_diag, text::escaped};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
 };
 use tokio::{
     signal::unix::SignalKind,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     aggregate::{Reconcile, Report},
-    probe::{Options, Provider, Transitions},
+    probe::{Family, MOST_ROWS, Netns, Options, Provider, Transitions},
     tracer::Tracer,
     view::{Csv, Json, Screen, Table, View},
 };
@@ -30,9 +31,9 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
 /// Count TCP sockets by state, and every transition, as they happen
 ///
-/// Shows how many sockets of this network namespace are in each state, which transitions they make and how fast,
-/// exactly and without polling: a program in the kernel counts each transition as it happens. Ctrl-C ends it with a
-/// summary of the whole run, to be pasted into a ticket.
+/// Shows how many sockets of a network namespace (this one, unless asked otherwise) are in each state, which transitions
+/// they make and how fast, exactly and without polling: a program in the kernel counts each transition as it happens.
+/// Ctrl-C ends it with a summary of the whole run, to be pasted into a ticket.
 ///
 /// On a terminal the table repaints in place and takes as much room as there is; in a pipe, or with TERM=dumb, it is a
 /// block of plain text an interval. NO_COLOR=1 turns colours off.
@@ -41,6 +42,9 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 Examples:
   sudo tcpstate trace                          a screen, repainted each second
   sudo tcpstate trace -i 10s -d 1m | cat       six blocks of plain text, then the summary
+  sudo tcpstate trace --netns all              the whole host, a row for each network namespace
+  sudo tcpstate trace --netns pid:1            the network namespace that process 1 is in
+  sudo tcpstate trace --family 6               what ss -6 shows
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
@@ -56,6 +60,19 @@ pub(super) struct Arguments {
     /// End after this many snapshots
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<NonZeroU64>,
+
+    /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER; all is the host,
+    /// with a row for each
+    #[arg(long, value_name = "WHICH", default_value = "self")]
+    netns: Netns,
+
+    /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
+    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = parse_family)]
+    family: FamilyChoice,
+
+    /// With --netns all: room for so many rows
+    #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
+    max_namespaces: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
@@ -88,6 +105,19 @@ pub(super) struct Arguments {
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
+}
+
+/// One family, or both.
+#[derive(Clone, Copy, Debug)]
+struct FamilyChoice(Option<Family>);
+
+fn parse_family(text: &str) -> Result<FamilyChoice, String> {
+    match text {
+        "4" => Ok(FamilyChoice(Some(Family::V4))),
+        "6" => Ok(FamilyChoice(Some(Family::V6))),
+        "all" => Ok(FamilyChoice(None)),
+        _ => Err("expected 4, 6 or all".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -134,6 +164,9 @@ async fn trace(arguments: &Arguments) -> Result<()> {
     // Before anything is attached, so that a signal at any time ends the run in order.
     let mut signals = Signals::new()?;
     let options = Options {
+        netns: arguments.netns.clone(),
+        family: arguments.family.0,
+        most_rows: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,

@@ -5,7 +5,7 @@ use std::io;
 use caps::Capability;
 use nix::errno::Errno;
 
-use super::{btf, kernel::OLDEST};
+use super::{btf, kernel::OLDEST, netns};
 
 /// What kept the programs from being loaded and attached. `Display` names the cause; [`Error::remedy`] what helps.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,12 @@ pub enum Error {
         "/proc/kallsyms hides the addresses of the kernel's functions (kernel.kptr_restrict=2, or no CAP_SYSLOG)"
     )]
     Kallsyms,
+    /// The kernel's own counters would tell something else.
+    #[error("the kernel's own counters are of one network namespace, and of both families")]
+    Counters,
+    /// The network namespace to be counted can't be had.
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     /// The object is not the one that this build was made for.
     #[error("the BPF object has no {0}")]
     Absent(&'static str),
@@ -88,6 +94,7 @@ impl Error {
                 let set = missing.iter().map(|capability| capability.to_string().to_lowercase()).collect::<Vec<_>>();
                 format!("run it as root (sudo tcpstate ...), or grant it: setcap {}+ep on the binary", set.join(","))
             }
+            Self::Netns(error) => error.remedy(),
             Self::Kernel { .. } => format!("use kernel {}.{} or newer", OLDEST.0, OLDEST.1),
             Self::Btf(btf::Error::Unreadable { .. }) => {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, let it see the host's /sys".into()

@@ -208,9 +208,14 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     };
 }
 
-/// Loads the program that visits each socket during a pass, and the one that settles what timers do not tell.
-pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
-    for (name, kind) in [(super::ITERATOR, "tcp"), (super::SWEEP, "bpf_map_elem")] {
+/// Loads the programs that visit each socket during a pass, settle what timers do not tell, and find namespaces gone.
+pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
+    let iterators = [
+        (super::ITERATOR, "tcp"),
+        (super::SWEEP, "bpf_map_elem"),
+        (super::NAMESPACE_SWEEP, "bpf_map_elem"),
+    ];
+    for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {
         let iterator: &mut aya::programs::Iter = program_mut(ebpf, name)?;
         iterator.load(kind, btf).map_err(program_error("load", name))?;
     }

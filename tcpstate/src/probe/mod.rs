@@ -9,19 +9,18 @@ mod format;
 mod hooks;
 mod kallsyms;
 pub mod kernel;
-mod map_iterator;
 mod misses;
+pub(crate) mod namespaces;
+mod netns;
 mod offsets;
 pub mod privileges;
 mod providers;
+mod walk;
 
 use std::{
     borrow::Cow,
     fs, io,
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use aya::{
@@ -32,14 +31,16 @@ use aya::{
 };
 use tcpstate_common::abi::{
     CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS, Config,
-    Control, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG,
+    Control, CpuSlots, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES,
+    NamespaceSlots,
 };
 
 pub use self::{
     error::Error,
     hooks::{Minis, Provider, Transitions},
+    netns::{Counted, Family, Netns},
 };
-use self::{kallsyms::Handlers, kernel::Kernel, providers::Providers};
+use self::{kallsyms::Handlers, kernel::Kernel, providers::Providers, walk::Walk};
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
@@ -50,10 +51,21 @@ const TRACEPOINT: &str = "inet_sock_set_state";
 const ITERATOR: &str = "tcp_iterator";
 /// The program that looks after time-wait sockets in FIN_WAIT2.
 const SWEEP: &str = "fin_wait2_iterator";
+/// The program that looks after network namespaces.
+const NAMESPACE_SWEEP: &str = "namespace_iterator";
+
+/// Rows for network namespaces, unless another number is asked for: 6 MiB.
+pub const MOST_ROWS: u32 = 4096;
 
 /// How to load: what a user may choose, and what only tests set.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// Which network namespaces to count.
+    pub netns: Netns,
+    /// Sockets of this family and no other.
+    pub family: Option<Family>,
+    /// Room for this many rows, where each network namespace has one; [`MOST_ROWS`] by default.
+    pub most_rows: Option<u32>,
     /// By this hook and no other.
     pub transitions: Option<Transitions>,
     /// Time-wait sockets by this provider and no other.
@@ -81,27 +93,42 @@ pub struct Options {
 /// A pass's map: a key for each socket touched, and by whom.
 pub type Touched = HashMap<MapData, u64, u32>;
 
+/// A row for each network namespace, by its identity.
+pub(crate) type Rows = HashMap<MapData, u64, NamespaceSlots>;
+
 /// The kernel half in place, counting.
 pub struct Probe {
     /// Keeps programs and links alive.
     ebpf: Ebpf,
-    /// Inode of the network namespace that is counted.
-    pub netns: u64,
+    /// Which network namespaces are counted.
+    pub counted: Counted,
+    /// The family that is counted, if it is one.
+    pub family: Option<Family>,
     /// The running kernel.
     pub kernel: Kernel,
     /// By what full sockets' transitions are seen.
     pub transitions: Transitions,
     providers: Providers,
-    sweep: OwnedFd,
+    orphans: Walk,
     /// While it is open the kernel measures runs; it ends with the process, however that ends.
     statistics: Option<OwnedFd>,
+    /// Visits each socket.
+    pub(crate) sockets: Walk,
+    /// Looks which namespaces are gone, where each has a row.
+    pub(crate) namespaces: Option<Walk>,
+    /// The rows, until somebody takes them.
+    pub(crate) rows: Option<Rows>,
+    /// How many of them there may be.
+    pub(crate) most_rows: u32,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
     pub(crate) touched: ArrayOfMaps<MapData, Touched>,
 }
 
 impl Probe {
-    /// Loads and attaches the programs, counting the calling thread's network namespace. The gate stays closed.
+    /// Loads and attaches the programs. The gate stays closed.
+    ///
+    /// If one network namespace is to be counted that is not the calling thread's, the thread enters it for good.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let kernel = Kernel::running()
             .map_err(|source| Error::System { action: "ask for the kernel's release", source })?;
@@ -116,48 +143,74 @@ impl Probe {
         if kernel.locks_memory_for_maps() {
             privileges::lift_memory_limit();
         }
-        let netns = own_netns()
-            .map_err(|source| Error::System { action: "read /proc/thread-self/ns/net", source })?;
+        let counted = options.netns.enter()?;
         let types = Types::of_kernel()?;
         // What is missing of these keeps hooks from being chosen, later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let (tcp_tw_rst, tcp_tw_syn) = offsets::verdicts(&types.fields)?;
+        let mut offsets = offsets::sockets(&types.fields)?;
+        let mut flags = flags(options, &kernel);
+        let has_rows = counted == Counted::All;
+        if has_rows {
+            flags |= FLAG_NAMESPACES;
+            if offsets::namespaces(&types.fields, &mut offsets)? {
+                flags |= FLAG_COOKIES;
+            }
+        }
         let config = Config {
             tw_timer_handler: handlers.tw_timer_handler,
             reqsk_timer_handler: handlers.reqsk_timer_handler,
             drop_one_in: options.drop_one_in,
-            flags: flags(options, &kernel),
-            // The kernel's own counter is 32 bits wide (`struct ns_common`).
-            netns: u32::try_from(netns).unwrap_or(u32::MAX),
+            flags,
+            netns: counted.inode(),
+            family: options.family.map_or(0, Family::number),
             tcp_tw_rst,
             tcp_tw_syn,
-            offsets: offsets::sockets(&types.fields)?,
+            offsets,
             minis: offsets::minis(&types.fields)?,
             record: record.as_ref().copied().unwrap_or_default(),
         };
         let mut ebpf = load_object(options, &config, &types.ids)?;
-        hooks::load_iterators(&mut ebpf, &types.ids)?;
-        let sweep = attach_sweep(&ebpf)?;
+        hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
+        let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
+        let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
+        let mut namespaces = None;
+        let mut rows = None;
+        if has_rows {
+            let action = "walk the map NAMESPACES";
+            namespaces = Some(sweep(&ebpf, NAMESPACE_SWEEP, "NAMESPACES", action)?);
+            let map = take_map(&mut ebpf, "NAMESPACES")?;
+            rows = Some(Rows::try_from(map).map_err(map_error("open", "NAMESPACES"))?);
+        }
         let control =
             Array::try_from(take_map(&mut ebpf, ".bss")?).map_err(map_error("open", ".bss"))?;
         let cpu_slots = PerCpuArray::try_from(take_map(&mut ebpf, "CPU_SLOTS")?)
             .map_err(map_error("open", "CPU_SLOTS"))?;
         let touched = ArrayOfMaps::try_from(take_map(&mut ebpf, "TOUCHED")?)
             .map_err(map_error("open", "TOUCHED"))?;
-        let mut providers = Providers::new(handlers, options.time_wait_exit);
+        // The kernel's own counters are of one namespace, and of both families.
+        let is_pollable = !has_rows && options.family.is_none();
+        let mut providers = Providers::new(handlers, options.time_wait_exit, is_pollable);
         let transitions =
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
+        let most_rows = most_rows(options);
+        let family = options.family;
         Ok(Self {
             ebpf,
-            netns,
+            counted,
+            family,
             kernel,
             transitions,
             providers,
-            sweep,
+            orphans,
             statistics,
+            sockets,
+            namespaces,
+            rows,
+            most_rows,
             control,
             cpu_slots,
             touched,
@@ -228,23 +281,9 @@ impl Probe {
         aya_log::EbpfLogger::init(&mut self.ebpf)
     }
 
-    /// A new walk over the sockets of the calling thread's network namespace; reading it to the end runs the
-    /// iterator's program on each.
-    pub(crate) fn iterate(&mut self) -> Result<fs::File, Error> {
-        let iterator: &mut Iter = program_mut(&mut self.ebpf, ITERATOR)?;
-        let link = iterator.attach().map_err(program_error("attach", ITERATOR))?;
-        let link = iterator.take_link(link).map_err(program_error("attach", ITERATOR))?;
-        link.into_file().map_err(|error| program_error("attach", ITERATOR)(error))
-    }
-
-    /// A new walk over the time-wait sockets in FIN_WAIT2; reading it to the end counts those that moved on. Only
-    /// timers leave that to do.
-    pub(crate) fn sweep(&self) -> Result<Option<fs::File>, Error> {
-        if self.provider(Minis::TimeWait) != Provider::Timer {
-            return Ok(None);
-        }
-        let walk = map_iterator::open(self.sweep.as_fd());
-        walk.map(Some).map_err(|source| Error::System { action: "walk the map FIN_WAIT2", source })
+    /// The walk over the time-wait sockets in FIN_WAIT2 that counts those that moved on. Only timers leave that to do.
+    pub(crate) fn orphans(&self) -> Option<&Walk> {
+        (self.provider(Minis::TimeWait) == Provider::Timer).then_some(&self.orphans)
     }
 
     /// Bits of the control word that say what is in place.
@@ -304,19 +343,17 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         .sum()
 }
 
-/// Inode of the calling thread's network namespace. The thread's, not the process's: they may differ.
-fn own_netns() -> std::io::Result<u64> {
-    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
-}
-
 fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Error> {
     let object =
         options.object.as_deref().map_or(Cow::Borrowed(OBJECT), |bytes| Cow::Owned(bytes.to_vec()));
     let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
-    loader
-        .map_max_entries("FIN_WAIT2", options.fin_wait2_entries.unwrap_or_else(fin_wait2_entries));
+    let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
+    loader.map_max_entries("FIN_WAIT2", orphans);
+    if options.netns == Netns::All {
+        loader.map_max_entries("NAMESPACES", most_rows(options));
+    }
     // The variant without log lines, and a stripped object, have neither.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.log {
@@ -326,20 +363,32 @@ fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Er
 }
 
 /// Time-wait sockets that the namespace may have, up to a bound: few of them are in FIN_WAIT2.
-fn fin_wait2_entries() -> u32 {
+fn fin_wait2_entries(netns: &Netns) -> u32 {
     const BOUND: u32 = 65_536;
+    if *netns == Netns::All {
+        return BOUND;
+    }
     let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
     limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
 }
 
-fn attach_sweep(ebpf: &Ebpf) -> Result<OwnedFd, Error> {
-    let program: &Iter = program(ebpf, SWEEP)?;
-    let fd = program.fd().map_err(program_error("find", SWEEP))?;
-    let Some(Map::HashMap(map)) = ebpf.map("FIN_WAIT2") else {
-        return Err(Error::Absent("FIN_WAIT2"));
-    };
-    map_iterator::attach(fd.as_fd(), map.fd().as_fd())
-        .map_err(|source| Error::System { action: "attach to the map FIN_WAIT2", source })
+fn most_rows(options: &Options) -> u32 {
+    options.most_rows.unwrap_or(MOST_ROWS)
+}
+
+fn sweep(
+    ebpf: &Ebpf,
+    program: &'static str,
+    map: &'static str,
+    action: &'static str,
+) -> Result<Walk, Error> {
+    let Some(Map::HashMap(data)) = ebpf.map(map) else { return Err(Error::Absent(map)) };
+    Walk::over_map(iterator_fd(ebpf, program)?, data.fd().as_fd(), action)
+}
+
+fn iterator_fd<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, Error> {
+    let program: &Iter = program(ebpf, name)?;
+    program.fd().map(aya::programs::ProgramFd::as_fd).map_err(program_error("find", name))
 }
 
 fn program<'a, P>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a P, Error>

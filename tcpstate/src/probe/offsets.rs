@@ -9,10 +9,27 @@ pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
     Ok(Offsets {
         sk_protocol: btf.offset("sock", "sk_protocol", 16)?,
         skc_state: btf.offset("sock_common", "skc_state", 8)?,
+        skc_family: btf.offset("sock_common", "skc_family", 16)?,
         skc_prot: btf.offset("sock_common", "skc_prot", 64)?,
         skc_net: btf.offset("sock_common", "skc_net.net", 64)?,
         net_inum: btf.offset("net", "ns.inum", 32)?,
+        ..Offsets::default()
     })
+}
+
+/// What telling network namespaces apart needs besides. Says whether they have cookies: since 5.12, as plain numbers;
+/// before, as a struct, and only where somebody had asked for one.
+pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error> {
+    let has_cookies = btf.field("net", "net_cookie.counter").is_err();
+    let cookie = btf.offset("net", "net_cookie", 64).ok().filter(|_| has_cookies);
+    offsets.net_identity = match cookie {
+        Some(offset) => offset,
+        None => btf.offset("net", "hash_mix", 32)?,
+    };
+    // Before 5.11, and since 6.18.
+    let users = btf.offset("net", "ns.count", 32).or_else(|_| btf.offset("net", "count", 32));
+    offsets.net_users = users.or_else(|_| btf.offset("net", "ns.__ns_ref", 32))?;
+    Ok(cookie.is_some())
 }
 
 /// What counting mini sockets needs.

@@ -19,6 +19,8 @@ pub(super) struct Providers {
     /// What is not as good as it could be, and why; a sentence each.
     pub(super) degraded: Vec<String>,
     handlers: Handlers,
+    /// Whether the kernel's own counters are of what is counted, no more and no less.
+    is_pollable: bool,
     /// Where a test awaits the ends of time-wait sockets.
     time_wait_exit: Option<&'static str>,
 }
@@ -35,9 +37,14 @@ impl Served {
 }
 
 impl Providers {
-    pub(super) fn new(handlers: Handlers, time_wait_exit: Option<&'static str>) -> Self {
+    pub(super) fn new(
+        handlers: Handlers,
+        time_wait_exit: Option<&'static str>,
+        is_pollable: bool,
+    ) -> Self {
         let (time_wait, syn_recv) = (Served::NONE, Served::NONE);
-        Self { time_wait, syn_recv, degraded: Vec::new(), handlers, time_wait_exit }
+        let degraded = Vec::new();
+        Self { time_wait, syn_recv, degraded, handlers, is_pollable, time_wait_exit }
     }
 
     /// What is in place for one kind.
@@ -95,6 +102,11 @@ impl Providers {
             self.choose(ebpf, types, minis, candidates, Vec::new());
             return Ok(());
         };
+        if provider == Provider::Polled && !self.is_pollable {
+            // Unknown, rather than wrong.
+            self.choose(ebpf, types, minis, std::iter::once(provider), Vec::new());
+            return Ok(());
+        }
         let hooks = self.install(ebpf, types, minis, provider)?;
         self.put(minis, Served { provider, hooks }, &["it was asked for".into()]);
         Ok(())
@@ -159,6 +171,9 @@ impl Providers {
         };
         if provider == Provider::Timer && handler == 0 {
             return Err(Error::Kallsyms);
+        }
+        if provider == Provider::Polled && !self.is_pollable {
+            return Err(Error::Counters);
         }
         let mut hooks = hooks::programs(minis, provider, &types.fields)?;
         for hook in hooks.iter_mut().filter(|hook| hook.program == "inet_twsk_kill") {

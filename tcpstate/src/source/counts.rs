@@ -1,39 +1,27 @@
-//! Counts of all CPUs together, as one cut.
+//! What was counted of all sockets in scope, or of one network namespace's, as one cut.
 
 use tcpstate_common::{
     State,
-    abi::{Cause, EXIT_SLOTS, Flow, MiniCounters, STATE_SLOTS, TRANSITION_SLOTS, transition_slot},
+    abi::{
+        Cause, EXIT_SLOTS, Flow, MiniCounters, NamespaceCounters, STATE_SLOTS, TRANSITION_SLOTS,
+        transition_slot,
+    },
 };
 
-/// What was counted since the load, or since an earlier cut.
+/// What came into and went out of each state since the load, or since an earlier cut.
 ///
 /// Sums wrap: what one CPU added another one may take back, and what came before an earlier cut may end after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counts {
-    states: [Flow; STATE_SLOTS],
-    transitions: [u64; TRANSITION_SLOTS],
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flows {
+    full: [Flow; STATE_SLOTS],
     minis: MiniCounters,
 }
 
-impl Default for Counts {
-    fn default() -> Self {
-        Self {
-            states: [Flow::default(); STATE_SLOTS],
-            transitions: [0; TRANSITION_SLOTS],
-            minis: MiniCounters::default(),
-        }
-    }
-}
-
-impl Counts {
-    /// Counts as the kernel half keeps them.
+impl Flows {
+    /// Flows as the kernel half keeps them.
     #[must_use]
-    pub fn new(
-        states: &[Flow; STATE_SLOTS],
-        transitions: &[u64; TRANSITION_SLOTS],
-        minis: &MiniCounters,
-    ) -> Self {
-        Self { states: *states, transitions: *transitions, minis: *minis }
+    pub fn new(full: &[Flow; STATE_SLOTS], minis: &MiniCounters) -> Self {
+        Self { full: *full, minis: *minis }
     }
 
     /// What came into a state and what went out of it, as `ss` would show it.
@@ -55,7 +43,7 @@ impl Counts {
     /// Full sockets alone.
     #[must_use]
     pub fn full(&self, state: State) -> Flow {
-        self.states[state.number()]
+        self.full[state.number()]
     }
 
     /// Mini sockets alone.
@@ -90,6 +78,62 @@ impl Counts {
         self.minis.exits[cause as usize & (EXIT_SLOTS - 1)]
     }
 
+    /// What was counted since an earlier cut.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.combine(earlier, u64::wrapping_sub)
+    }
+
+    fn combine(mut self, other: &Self, operation: fn(u64, u64) -> u64) -> Self {
+        let flows = |into: &mut [Flow], from: &[Flow]| {
+            for (into, from) in into.iter_mut().zip(from) {
+                into.entered = operation(into.entered, from.entered);
+                into.left = operation(into.left, from.left);
+            }
+        };
+        flows(&mut self.full, &other.full);
+        flows(&mut self.minis.states, &other.minis.states);
+        combine_each(&mut self.minis.exits, &other.minis.exits, operation);
+        self.minis.moved = operation(self.minis.moved, other.minis.moved);
+        self
+    }
+}
+
+impl From<&NamespaceCounters> for Flows {
+    fn from(counters: &NamespaceCounters) -> Self {
+        Self::new(&counters.states, &counters.minis)
+    }
+}
+
+impl std::ops::Add for Flows {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.combine(&other, u64::wrapping_add)
+    }
+}
+
+/// All that is counted of the sockets in scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// By state.
+    pub flows: Flows,
+    transitions: [u64; TRANSITION_SLOTS],
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { flows: Flows::default(), transitions: [0; TRANSITION_SLOTS] }
+    }
+}
+
+impl Counts {
+    /// Counts as the kernel half keeps them.
+    #[must_use]
+    pub fn new(flows: Flows, transitions: &[u64; TRANSITION_SLOTS]) -> Self {
+        Self { flows, transitions: *transitions }
+    }
+
     /// Events of this pair, as the tracepoint reported them.
     #[must_use]
     pub fn transitions(&self, from: State, to: State) -> u64 {
@@ -109,22 +153,8 @@ impl Counts {
     }
 
     fn combine(mut self, other: &Self, operation: fn(u64, u64) -> u64) -> Self {
-        let flows = |into: &mut [Flow], from: &[Flow]| {
-            for (into, from) in into.iter_mut().zip(from) {
-                into.entered = operation(into.entered, from.entered);
-                into.left = operation(into.left, from.left);
-            }
-        };
-        let numbers = |into: &mut [u64], from: &[u64]| {
-            for (into, from) in into.iter_mut().zip(from) {
-                *into = operation(*into, *from);
-            }
-        };
-        flows(&mut self.states, &other.states);
-        numbers(&mut self.transitions, &other.transitions);
-        flows(&mut self.minis.states, &other.minis.states);
-        numbers(&mut self.minis.exits, &other.minis.exits);
-        self.minis.moved = operation(self.minis.moved, other.minis.moved);
+        self.flows = self.flows.combine(&other.flows, operation);
+        combine_each(&mut self.transitions, &other.transitions, operation);
         self
     }
 }
@@ -137,14 +167,20 @@ impl std::ops::Add for Counts {
     }
 }
 
+fn combine_each(into: &mut [u64], from: &[u64], operation: fn(u64, u64) -> u64) {
+    for (into, from) in into.iter_mut().zip(from) {
+        *into = operation(*into, *from);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn counts(full: &[(State, Flow)], minis: &[(State, Flow)], moved: u64) -> Counts {
-        let mut counts = Counts::default();
+    fn counts(full: &[(State, Flow)], minis: &[(State, Flow)], moved: u64) -> Flows {
+        let mut counts = Flows::default();
         for &(state, flow) in full {
-            counts.states[state.number()] = flow;
+            counts.full[state.number()] = flow;
         }
         for &(state, flow) in minis {
             counts.minis.states[state.number()] = flow;

@@ -6,6 +6,9 @@ use std::fs;
 /// The numbers at one moment. `None` where the file or the counter is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
+    /// Whether they are of all that is counted, so that they may be shown. Else they are of one namespace among several,
+    /// and only prove that something happened.
+    pub are_whole: bool,
     /// Whether `time_wait_turnover` counts births; expiries otherwise.
     pub counts_births: bool,
     /// Time-wait sockets now (`sockstat`, `tw`).
@@ -21,16 +24,22 @@ pub struct KernelCounters {
 }
 
 impl KernelCounters {
-    /// Reads them; the kernel's version says what `counts_births` is to be.
+    /// Reads them; the kernel's version says what `counts_births` is to be, the caller's scope `are_whole`.
     #[must_use]
-    pub fn read(counts_births: bool) -> Self {
+    pub fn read(counts_births: bool, are_whole: bool) -> Self {
         let file = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
         let text = |name| file(name).unwrap_or_default();
         let counters = Self::parse(&text("sockstat"), &text("netstat"), &text("snmp"));
         // Asked each time: somebody may set it meanwhile. It is that of the thread's namespace, as the rest.
         let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
         let time_wait_limit = limit.and_then(|limit| limit.trim().parse().ok());
-        Self { counts_births, time_wait_limit, ..counters }
+        Self { are_whole, counts_births, time_wait_limit, ..counters }
+    }
+
+    /// A counter, if it is of all that is counted.
+    #[must_use]
+    pub fn whole(&self, counter: fn(&Self) -> Option<u64>) -> Option<u64> {
+        counter(self).filter(|_| self.are_whole)
     }
 
     fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
@@ -39,6 +48,7 @@ impl KernelCounters {
         let shortcuts = both(ext("SyncookiesRecv"), ext("TCPFastOpenPassive"));
         let passive_opens = counter(snmp, "Tcp:", "PassiveOpens");
         Self {
+            are_whole: false,
             counts_births: false,
             time_wait_sockets: sockstat
                 .lines()
@@ -82,6 +92,14 @@ mod tests {
         assert_eq!(counters.time_wait_turnover, Some(16));
         assert_eq!(counters.time_wait_overflows, Some(1));
         assert_eq!(counters.passive_opens, Some(34));
+    }
+
+    #[test]
+    fn what_is_of_one_namespace_among_several_is_not_shown() {
+        let one = KernelCounters::parse(SOCKSTAT, NETSTAT, SNMP);
+        assert_eq!(one.whole(|kernel| kernel.time_wait_overflows), None);
+        let whole = KernelCounters { are_whole: true, ..one };
+        assert_eq!(whole.whole(|kernel| kernel.time_wait_overflows), Some(1));
     }
 
     #[test]

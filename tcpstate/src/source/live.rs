@@ -1,11 +1,6 @@
 //! The running kernel as a source: consistent cuts by flipping buffers, and passes over the sockets.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -14,9 +9,13 @@ use nix::{
 use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots};
 
 use super::{
-    Counts, KernelCounters, Missed, Moment, Pass, Population, ProgramRuns, Reading, add_each,
+    Counts, Flows, Identity, KernelCounters, Missed, Moment, Pass, Population, ProgramRuns,
+    Reading, add_each, namespaces::Namespaces,
 };
-use crate::probe::{Error, Minis, Options, Probe, Touched, kernel, map_error};
+use crate::probe::{
+    Error, Minis, Options, Probe, Touched, kernel, map_error,
+    namespaces::{self, Names, Visited},
+};
 
 /// How long a pass waits between moment zero and its walk, and again before the gate closes.
 ///
@@ -42,13 +41,18 @@ pub struct Live {
     pass_entries: Option<u32>,
     /// Doubled whenever a pass found its map full.
     growth: u64,
+    /// Where each network namespace has a row.
+    namespaces: Option<Namespaces>,
+    /// Namespaces that the last pass could not find or enter.
+    unentered: u64,
 }
 
 struct RunningPass {
     touched: Touched,
-    zero: Counts,
+    zero: Option<Reading>,
     before: PassSums,
     missed_before: Missed,
+    visited: Visited,
     cost: Duration,
 }
 
@@ -56,6 +60,7 @@ struct RunningPass {
 #[derive(Clone, Debug, Default)]
 struct PassSums {
     base: Population,
+    bases: BTreeMap<Identity, Population>,
     visited: u64,
     map_full: u64,
     map_errors: u64,
@@ -64,8 +69,10 @@ struct PassSums {
 impl Live {
     /// Puts the kernel half in place. Counting begins; nothing is known yet of sockets that were there before.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let probe = Probe::attach(options)?;
+        let mut probe = Probe::attach(options)?;
         let mut live = Self {
+            namespaces: probe.rows.take().map(Namespaces::new),
+            unentered: 0,
             probe,
             control: 0,
             buffers: [Counts::default(), Counts::default()],
@@ -99,13 +106,44 @@ impl Live {
             time_wait: self.probe.missed_minis(Minis::TimeWait)?,
             syn_recv: self.probe.missed_minis(Minis::SynRecv)?,
             unrecorded: slots.iter().map(|slots| slots.unrecorded).sum(),
+            unlisted: slots.iter().map(|slots| slots.unlisted).sum(),
         })
+    }
+
+    /// What is not as good as it could be, and why; a sentence each.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        let mut degraded = self.probe.degraded().to_vec();
+        if self.unentered > 0 {
+            degraded.push(format!(
+                "namespaces: {} could not be found or entered: of sockets that were in them before, only those that move are counted",
+                self.unentered
+            ));
+        }
+        degraded
+    }
+
+    /// Network namespaces that another row could be made for, as of the last reading.
+    #[must_use]
+    pub fn has_room_for_rows(&self) -> bool {
+        let rows = self.namespaces.as_ref().map_or(0, Namespaces::len);
+        rows < self.probe.most_rows as usize
+    }
+
+    /// How many rows for network namespaces the kernel half holds.
+    pub fn rows(&self) -> Result<usize, Error> {
+        self.namespaces.as_ref().map_or(Ok(0), Namespaces::count)
+    }
+
+    /// Takes out the rows of namespaces that are gone, and of whose sockets none is left.
+    pub fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
+        self.namespaces.as_mut().map_or(Ok(()), |namespaces| namespaces.forget(gone))
     }
 
     /// Makes a cut and reads it.
     pub fn read(&mut self) -> Result<Reading, Error> {
-        if let Some(walk) = self.probe.sweep()? {
-            walk_to_end(walk, "walk the map FIN_WAIT2")?;
+        if let Some(orphans) = self.probe.orphans() {
+            orphans.run()?;
         }
         self.flip(self.control & CONTROL_GATE)
     }
@@ -118,32 +156,41 @@ impl Live {
 
     /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
     pub fn begin_pass(&mut self) -> Result<(), Error> {
-        let touched = new_touched(self.entries())?;
+        let (entries, cost) = self.entries()?;
+        let touched = new_touched(entries)?;
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
-        let before = PassSums::of(&self.slots()?);
+        let before = self.pass_sums()?;
         // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
         // other way round.
         let missed_before = self.missed()?;
         self.pass = Some(RunningPass {
             touched,
-            zero: Counts::default(),
+            zero: None,
             before,
             missed_before,
-            cost: Duration::ZERO,
+            visited: Visited::default(),
+            cost,
         });
-        let zero = self.flip(CONTROL_GATE)?.counts;
+        let zero = self.flip(CONTROL_GATE)?;
         if let Some(pass) = &mut self.pass {
-            pass.zero = zero;
+            pass.zero = Some(zero);
         }
         Ok(())
     }
 
-    /// Lets the iterator visit every socket of the namespace.
+    /// Lets the iterator visit every socket of the namespace, or of every namespace.
+    ///
+    /// Namespaces are looked for here, after moment zero: one that comes later had no sockets then.
     pub fn walk(&mut self) -> Result<(), Error> {
-        let start = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
-        walk_to_end(self.probe.iterate()?, "walk the TCP sockets")?;
-        let cost = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?.saturating_sub(start);
+        let sockets = &self.probe.sockets;
+        let walk = || sockets.run();
+        let (visited, cost) = if self.namespaces.is_some() {
+            each_namespace(walk)?
+        } else {
+            (Visited::default(), timed(walk)?.1)
+        };
         if let Some(pass) = &mut self.pass {
+            pass.visited = visited;
             pass.cost += cost;
         }
         Ok(())
@@ -156,16 +203,28 @@ impl Live {
     pub fn end_pass(&mut self) -> Result<Pass, Error> {
         let end = self.flip(0)?;
         let pass = self.pass.take().expect("the caller began a pass");
-        let RunningPass { touched, zero, before, missed_before, cost } = pass;
+        let RunningPass { touched, zero, before, missed_before, visited, cost } = pass;
         // Only now that no program can see the gate open may the map go.
         self.wait_for_programs()?;
         drop(touched);
-        let found = PassSums::of(&self.slots()?).since(&before);
+        let found = self.pass_sums()?.since(&before);
         if found.map_full > 0 {
             self.growth *= 2;
         }
-        let PassSums { base, visited, map_full, map_errors } = found;
-        Ok(Pass { zero, base, end, missed_before, visited, map_full, map_errors, cost })
+        let zero = zero.expect("the pass began with it");
+        self.unentered = visited.refused + hidden(&zero, &end, &visited);
+        Ok(Pass {
+            zero,
+            base: found.base,
+            bases: found.bases,
+            end,
+            missed_before,
+            visited: found.visited,
+            map_full: found.map_full,
+            map_errors: found.map_errors,
+            unentered: self.unentered,
+            cost,
+        })
     }
 
     /// A whole pass.
@@ -180,6 +239,7 @@ impl Live {
     /// Makes the other buffer the active one, opens or closes the gate in the same store, and reads the buffer
     /// that now stands still.
     fn flip(&mut self, gate: u32) -> Result<Reading, Error> {
+        let names = self.mark_gone_namespaces()?;
         let stood = (self.control & CONTROL_BUFFER) as usize;
         self.control = (!self.control & CONTROL_BUFFER) | gate;
         self.set_control()?;
@@ -188,16 +248,37 @@ impl Live {
         let slots = self.slots()?;
         let of_cpu = |cpu: &CpuSlots| {
             let buffer = &cpu.buffers[stood];
-            Counts::new(&buffer.states, &buffer.transitions, &cpu.minis[stood])
+            Counts::new(Flows::new(&buffer.states, &cpu.minis[stood]), &buffer.transitions)
         };
         let counts = slots.iter().map(of_cpu).fold(Counts::default(), |sum, cpu| sum + cpu);
         self.buffers[stood] = counts;
         let [first, second] = self.buffers.clone();
         let counts = first + second;
-        let kernel = KernelCounters::read(self.probe.kernel.counts_time_wait_births());
+        let namespaces = match &mut self.namespaces {
+            Some(namespaces) => Some(namespaces.read(stood, &names)?),
+            None => None,
+        };
+        let kernel = self.kernel_counters();
         let (missed, runs) = (self.missed()?, self.runs()?);
         let process_time = cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
-        Ok(Reading { at, counts, missed, kernel, runs, process_time })
+        Ok(Reading { at, counts, namespaces, missed, kernel, runs, process_time })
+    }
+
+    /// Has the kernel half look which namespaces are gone. Returns the names that there were before.
+    fn mark_gone_namespaces(&self) -> Result<Names, Error> {
+        let Some(namespaces) = &self.probe.namespaces else { return Ok(Names::default()) };
+        let names = Names::read();
+        namespaces.run()?;
+        Ok(names)
+    }
+
+    /// They can't tell families apart: then they prove nothing, and are left out.
+    fn kernel_counters(&self) -> KernelCounters {
+        if self.probe.family.is_some() {
+            return KernelCounters::default();
+        }
+        let counts_births = self.probe.kernel.counts_time_wait_births();
+        KernelCounters::read(counts_births, self.namespaces.is_none())
     }
 
     /// Stores the control word. What else lies beside it is written back as it was.
@@ -235,12 +316,28 @@ impl Live {
         Ok(values.to_vec())
     }
 
-    /// How many sockets the next pass makes room for.
-    fn entries(&self) -> u32 {
-        self.pass_entries.unwrap_or_else(|| {
-            let sockets = kernel::hashed_sockets();
-            u32::try_from((sockets + sockets / 4 + SPARE_ENTRIES) * self.growth).unwrap_or(u32::MAX)
-        })
+    /// How many sockets the next pass makes room for, and the processor time that it took to find out.
+    fn entries(&self) -> Result<(u32, Duration), Error> {
+        if let Some(entries) = self.pass_entries {
+            return Ok((entries, Duration::ZERO));
+        }
+        let mut sockets = 0;
+        let mut count = || {
+            sockets += kernel::hashed_sockets();
+            Ok(())
+        };
+        let cost =
+            if self.namespaces.is_some() { each_namespace(count)?.1 } else { timed(&mut count)?.1 };
+        let entries = (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth;
+        Ok((u32::try_from(entries).unwrap_or(u32::MAX), cost))
+    }
+
+    fn pass_sums(&self) -> Result<PassSums, Error> {
+        let mut sums = PassSums::of(&self.slots()?);
+        if let Some(namespaces) = &self.namespaces {
+            sums.bases = namespaces.bases()?;
+        }
+        Ok(sums)
     }
 }
 
@@ -258,11 +355,13 @@ impl PassSums {
     }
 
     fn since(&self, before: &Self) -> Self {
+        let nothing = Population::default();
+        let base = |(identity, base): (&Identity, &Population)| {
+            (*identity, base.since(before.bases.get(identity).unwrap_or(&nothing)))
+        };
         Self {
-            base: Population {
-                full: std::array::from_fn(|slot| self.base.full[slot] - before.base.full[slot]),
-                minis: std::array::from_fn(|slot| self.base.minis[slot] - before.base.minis[slot]),
-            },
+            base: self.base.since(&before.base),
+            bases: self.bases.iter().map(base).collect(),
             visited: self.visited - before.visited,
             map_full: self.map_full - before.map_full,
             map_errors: self.map_errors - before.map_errors,
@@ -270,23 +369,31 @@ impl PassSums {
     }
 }
 
-/// Reads an iterator to its end, which is what runs its program.
-fn walk_to_end(mut walk: File, action: &'static str) -> Result<(), Error> {
-    let mut nothing = [0; 64];
-    loop {
-        match walk.read(&mut nothing) {
-            // The program writes nothing, so one read walks to the end.
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            // After a million entries the kernel wants to be asked again (`bpf_seq_read`).
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) => {}
-            Err(source) => return Err(Error::System { action, source }),
-        }
-    }
+/// Network namespaces that were there all the time of a pass, by what the programs saw, and to which no way led.
+fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
+    let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
+    let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);
+    let hidden = zero
+        .iter()
+        .filter(|(identity, namespace)| is_alive(identity) && !visited.found(namespace.inode));
+    hidden.count() as u64
+}
+
+/// Does something in each network namespace, on a thread of its own. Returns which it found, and the processor time that
+/// it took.
+fn each_namespace(
+    visit: impl FnMut() -> Result<(), Error> + Send,
+) -> Result<(Visited, Duration), Error> {
+    let worker = || timed(|| namespaces::visit_each(visit));
+    let result = thread::scope(|scope| scope.spawn(worker).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Does something, and says what processor time the thread spent on it.
+fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(T, Duration), Error> {
+    let start = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    let result = work()?;
+    Ok((result, cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?.saturating_sub(start)))
 }
 
 fn new_touched(entries: u32) -> Result<Touched, Error> {

@@ -4,14 +4,21 @@ pub mod cgroups;
 mod counts;
 mod kernel_counters;
 pub mod live;
+mod namespaces;
 pub mod owners;
 pub mod sock_diag;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tcpstate_common::abi::STATE_SLOTS;
 
-pub use self::{counts::Counts, kernel_counters::KernelCounters};
+pub use self::{
+    counts::{Counts, Flows},
+    kernel_counters::KernelCounters,
+};
 
 /// A moment on both clocks: the monotonic one for durations, the wall's for people.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +48,9 @@ pub struct Missed {
     pub syn_recv: u64,
     /// Time-wait sockets in FIN_WAIT2 that there was no room to remember; shown as a full map.
     pub unrecorded: u64,
+    /// Events that no row of a namespace has, for want of room. Counted all the same, so they put no gauge of the whole
+    /// off.
+    pub unlisted: u64,
 }
 
 impl Missed {
@@ -75,6 +85,8 @@ pub struct Reading {
     pub at: Moment,
     /// All that was counted before it, since the load.
     pub counts: Counts,
+    /// The same for each network namespace, where each has a row.
+    pub namespaces: Option<BTreeMap<Identity, Namespace>>,
     /// At least all that was missed before the cut.
     pub missed: Missed,
     /// The kernel's own counters, soon after the cut.
@@ -83,6 +95,23 @@ pub struct Reading {
     pub runs: Vec<ProgramRuns>,
     /// Processor time of this process up to then.
     pub process_time: Duration,
+}
+
+/// What names a network namespace among all that ever were: its inode may be another's tomorrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(pub u64);
+
+/// A network namespace's part of a cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// What people know it by while it is there.
+    pub inode: u64,
+    /// The name it was once seen to have, below `/run/netns`.
+    pub name: Option<String>,
+    /// Nobody uses it any more; mini sockets may still be in it for a moment.
+    pub is_gone: bool,
+    /// All that was counted in it before the cut, since it was first met.
+    pub flows: Flows,
 }
 
 /// Sockets by state, as a pass found them.
@@ -97,10 +126,12 @@ pub struct Population {
 /// What a pass found.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    /// What was counted before moment zero.
-    pub zero: Counts,
+    /// The cut that moment zero is.
+    pub zero: Reading,
     /// What there was at moment zero.
     pub base: Population,
+    /// The same for each network namespace, where each has a row.
+    pub bases: BTreeMap<Identity, Population>,
     /// The cut at which the gate closed.
     pub end: Reading,
     /// At most all that was missed before moment zero.
@@ -111,8 +142,21 @@ pub struct Pass {
     pub map_full: u64,
     /// Touches that the map refused otherwise.
     pub map_errors: u64,
+    /// Network namespaces whose sockets it could not visit.
+    pub unentered: u64,
     /// Processor time that the walk took.
     pub cost: Duration,
+}
+
+impl Population {
+    /// What was found since an earlier count of what is found.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let minus = |now: &[u64; STATE_SLOTS], then: &[u64; STATE_SLOTS]| {
+            std::array::from_fn(|slot| now[slot] - then[slot])
+        };
+        Self { full: minus(&self.full, &earlier.full), minis: minus(&self.minis, &earlier.minis) }
+    }
 }
 
 pub(crate) fn add_each(sums: &mut [u64], counts: &[u64]) {

@@ -8,7 +8,10 @@ use super::{
     line::{Line, Tone},
     number::{UNKNOWN, counted, decimal, grouped, or_unknown, percent, rate, signed},
 };
-use crate::aggregate::{Cost, Exits, Hooks, Runs, Snapshot, Start, TimeWait};
+use crate::{
+    aggregate::{Cost, Exits, Hooks, Runs, Snapshot, Start, TimeWait},
+    probe::Counted,
+};
 
 /// Gauges of a block: the states, and all time-wait mini sockets.
 pub(super) const ROWS: usize = MINI_SOCKETS + 1;
@@ -226,6 +229,14 @@ pub(super) fn hooks(hooks: Hooks) -> (Tone, String) {
 pub(super) fn hooks_in_words(hooks: Hooks) -> String {
     let Hooks { transitions, time_wait, syn_recv } = hooks;
     format!("transitions by {transitions}, TIME_WAIT by {time_wait}, SYN_RECV by {syn_recv}")
+}
+
+/// What is counted.
+pub(super) fn scope_in_words(scope: Counted) -> String {
+    match scope {
+        Counted::One(inode) => format!("network namespace {inode}"),
+        Counted::All => "all network namespaces".to_owned(),
+    }
 }
 
 /// What was missed, and whether it has been made up for; a sentence or two.

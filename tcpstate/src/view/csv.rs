@@ -38,9 +38,12 @@ impl View for Csv {
                 self.netns = start.netns.to_string();
                 writer.write_record(HEADER)?;
             }
-            // A row for each namespace would be one more call.
             Report::Snapshot(snapshot) => {
                 write_rows(&mut writer, snapshot, &self.netns, &snapshot.states)?;
+                for namespace in snapshot.namespaces.iter().flatten() {
+                    let netns = namespace.netns.to_string();
+                    write_rows(&mut writer, snapshot, &netns, &namespace.states)?;
+                }
             }
             // The end is no snapshot: its totals are those of the last rows and what came after.
             Report::End(_) => {}
@@ -49,7 +52,7 @@ impl View for Csv {
     }
 }
 
-/// The rows of one network namespace.
+/// The rows of what is counted, or of one network namespace of many.
 fn write_rows(
     writer: &mut csv::Writer<impl Write>,
     snapshot: &Snapshot,

@@ -9,8 +9,13 @@ use serde::Serialize as _;
 use serde_json::{Map, Serializer, Value, json, ser::Formatter};
 use tcpstate_common::State;
 
-use super::{View, number::rfc3339, untrusted::is_plain};
-use crate::aggregate::{Cost, Gauge, InPlace, Report, Snapshot, Start};
+use super::{View, number::rfc3339};
+use crate::{
+    aggregate::{
+        Cost, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start, TimeWait,
+    },
+    text::is_plain,
+};
 
 /// The version of the lines' form; grows when a key changes its meaning.
 const VERSION: u32 = 1;
@@ -60,8 +65,18 @@ fn start_line(start: &Start) -> Value {
         "time_unix": time_unix,
         "netns": start.netns.to_string(),
         "kernel": start.kernel,
-        "states": by_state(&start.states, |gauge| json!({ "current": gauge.current })),
+        "states": by_state(&start.states, current),
     });
+    if let Some(namespaces) = &start.namespaces {
+        let row = |row: &NamespaceStart| {
+            json!({
+                "netns": row.netns.to_string(),
+                "name": row.name,
+                "states": by_state(&row.states, current),
+            })
+        };
+        line["namespaces"] = namespaces.iter().map(row).collect();
+    }
     add_in_place(&mut line, &start.in_place);
     line
 }
@@ -84,7 +99,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
             |pair| json!({ "from": pair.from.label(), "to": pair.to.label(), "count": pair.count }),
         )
         .collect();
-    let (time_wait, missed) = (&snapshot.time_wait, &snapshot.missed);
+    let missed = &snapshot.missed;
     let mut line = json!({
         "type": kind,
         "version": VERSION,
@@ -94,27 +109,9 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "interval_seconds": snapshot.interval.as_secs_f64(),
         "exact": snapshot.is_exact(),
         "unreconciled": snapshot.unreconciled,
-        "states": by_state(&snapshot.states, |gauge| json!({
-            "current": gauge.current,
-            "entered": gauge.entered,
-            "left": gauge.left,
-            "corrected": gauge.corrected,
-        })),
+        "states": by_state(&snapshot.states, totals),
         "transitions": transitions,
-        "time_wait": {
-            "sockets": time_wait.sockets,
-            "entries": time_wait.entries,
-            "exits": {
-                "expired": time_wait.exits.expired,
-                "reused": time_wait.exits.reused,
-                "killed": time_wait.exits.killed,
-                "other": time_wait.exits.other,
-            },
-            "limit": time_wait.limit,
-            "overflows": time_wait.overflows,
-            "entries_per_second": time_wait.entries_per_second,
-            "exits_per_second": time_wait.exits_per_second,
-        },
+        "time_wait": time_wait(&snapshot.time_wait),
         "missed": missed.events(),
         "missed_by_hook": {
             "transitions": missed.transitions,
@@ -129,6 +126,19 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
     });
     if !snapshot.cost.is_empty() {
         line["cost"] = costs(snapshot);
+    }
+    if let Some(namespaces) = &snapshot.namespaces {
+        let row = |row: &NamespaceRow| {
+            json!({
+                "netns": row.netns.to_string(),
+                "name": row.name,
+                "gone": row.is_gone,
+                "states": by_state(&row.states, totals),
+                "time_wait": time_wait(&row.time_wait),
+            })
+        };
+        line["namespaces"] = namespaces.iter().map(row).collect();
+        line["namespaces_unlisted"] = json!(missed.unlisted);
     }
     if let Some(in_place) = &snapshot.in_place {
         add_in_place(&mut line, in_place);
@@ -148,6 +158,36 @@ fn costs(snapshot: &Snapshot) -> Value {
         })
     });
     costs.collect()
+}
+
+fn current(gauge: &Gauge) -> Value {
+    json!({ "current": gauge.current })
+}
+
+fn totals(gauge: &Gauge) -> Value {
+    json!({
+        "current": gauge.current,
+        "entered": gauge.entered,
+        "left": gauge.left,
+        "corrected": gauge.corrected,
+    })
+}
+
+fn time_wait(time_wait: &TimeWait) -> Value {
+    json!({
+        "sockets": time_wait.sockets,
+        "entries": time_wait.entries,
+        "exits": {
+            "expired": time_wait.exits.expired,
+            "reused": time_wait.exits.reused,
+            "killed": time_wait.exits.killed,
+            "other": time_wait.exits.other,
+        },
+        "limit": time_wait.limit,
+        "overflows": time_wait.overflows,
+        "entries_per_second": time_wait.entries_per_second,
+        "exits_per_second": time_wait.exits_per_second,
+    })
 }
 
 fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {

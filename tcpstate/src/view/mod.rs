@@ -7,13 +7,13 @@ mod frame;
 mod json;
 mod line;
 mod matrix;
+mod namespaces;
 mod number;
 mod repaint;
 mod screen;
 mod sparkline;
 mod summary;
 mod table;
-mod untrusted;
 
 use std::io::{self, Write};
 
@@ -23,7 +23,6 @@ pub use self::{
     repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,
-    untrusted::escaped,
 };
 use crate::aggregate::Report;
 

@@ -20,9 +20,11 @@ use super::{
     number::{clock, decimal, duration, or_unknown, rate},
     sparkline::sparkline,
     summary,
-    untrusted::escaped,
 };
-use crate::aggregate::{Report, Snapshot, Start, Transition};
+use crate::{
+    aggregate::{Report, Snapshot, Start, Transition},
+    text::escaped,
+};
 
 /// A terminal's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,11 @@ use super::{
     number::{
         UNKNOWN, change, date, decimal, duration, grouped, or_unknown, percent, rate, signed,
     },
-    untrusted::escaped,
 };
-use crate::aggregate::{Cost, Gauge, Snapshot, Start};
+use crate::{
+    aggregate::{Cost, Gauge, Snapshot, Start},
+    text::escaped,
+};
 
 /// What fits into a mail and a terminal.
 const WIDTH: usize = 80;
@@ -22,7 +24,7 @@ const WIDTH: usize = 80;
 pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let (from, to) = (date(start.time), date(end.time));
     writeln!(out, "tcpstate trace: {}, {from} to {to}", duration(end.elapsed))?;
-    writeln!(out, "kernel {}, network namespace {}", escaped(&start.kernel), start.netns)?;
+    writeln!(out, "kernel {}, {}", escaped(&start.kernel), block::scope_in_words(start.netns))?;
     writeln!(out, "{}", hooks_in_words(start.in_place.hooks))?;
     write_wrapped(&trust_in_words(end), out)?;
     writeln!(out)?;

@@ -6,11 +6,14 @@ use super::{
     View,
     block::{self, COST_NOTE, Columns},
     line::{Line, Tone},
+    namespaces,
     number::clock,
     summary,
-    untrusted::escaped,
 };
-use crate::aggregate::{InPlace, Report, Snapshot, Start};
+use crate::{
+    aggregate::{InPlace, Report, Snapshot, Start},
+    text::escaped,
+};
 
 /// Writes plain text.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +29,7 @@ impl View for Table {
         match report {
             Report::Start(start) => {
                 let kernel = escaped(&start.kernel);
-                writeln!(out, "network namespace {}, kernel {kernel}", start.netns)?;
+                writeln!(out, "{}, kernel {kernel}", block::scope_in_words(start.netns))?;
                 show_in_place(&start.in_place, out)?;
                 self.start = Some(start.clone());
                 Ok(())
@@ -42,12 +45,13 @@ impl View for Table {
                     line.write(false, out)?;
                     writeln!(out)?;
                 }
-                Ok(())
+                snapshot.namespaces.as_ref().map_or(Ok(()), |rows| namespaces::show(rows, out))
             }
             Report::End(end) => {
                 let Some(start) = &self.start else { return Ok(()) };
                 writeln!(out)?;
-                summary::write(start, end, out)
+                summary::write(start, end, out)?;
+                end.namespaces.as_ref().map_or(Ok(()), |rows| namespaces::show(rows, out))
             }
         }
     }

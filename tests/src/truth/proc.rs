@@ -5,6 +5,7 @@ use std::fs;
 use tcpstate_common::State;
 
 use super::Counts;
+use crate::traffic::Family;
 
 /// Columns of a full socket's row are 17; mini sockets end after the pointer.
 const MINI_COLUMNS: usize = 12;
@@ -48,8 +49,24 @@ impl Sockets {
 /// If the kernel writes what this cannot read.
 #[must_use]
 pub fn sockets() -> Sockets {
+    sockets_in(&["tcp", "tcp6"])
+}
+
+/// Reads one family's table of the thread's namespace.
+///
+/// # Panics
+/// If the kernel writes what this cannot read.
+#[must_use]
+pub fn sockets_of(family: Family) -> Sockets {
+    sockets_in(match family {
+        Family::V4 => &["tcp"],
+        Family::V6 => &["tcp6"],
+    })
+}
+
+fn sockets_in(tables: &[&str]) -> Sockets {
     let mut sockets = Sockets::default();
-    for table in ["tcp", "tcp6"] {
+    for table in tables {
         let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
         text.expect("the kernel has TCP and IPv6").lines().skip(1).for_each(|row| sockets.add(row));
     }

@@ -2,12 +2,14 @@
 
 use std::time::{Instant, SystemTime};
 
-use tcpstate_common::abi::{Flow, MiniCounters, TRANSITION_SLOTS, transition_slot};
+use std::collections::BTreeMap;
+
+use tcpstate_common::abi::{Flow, MiniCounters, STATE_SLOTS, TRANSITION_SLOTS, transition_slot};
 
 use super::*;
 use crate::{
     aggregate::Runs,
-    source::{Counts, KernelCounters, Moment, ProgramRuns},
+    source::{Counts, KernelCounters, Moment, Namespace, Population, ProgramRuns},
 };
 
 /// Counts of so many transitions `from -> to`, as the kernel half keeps them.
@@ -19,7 +21,7 @@ fn counts(events: &[(State, State, u64)]) -> Counts {
         states[to.number()].entered += count;
         transitions[transition_slot(from.number(), to.number())] += count;
     }
-    Counts::new(&states, &transitions, &MiniCounters::default())
+    Counts::new(Flows::new(&states, &MiniCounters::default()), &transitions)
 }
 
 /// Only full sockets are counted.
@@ -34,6 +36,7 @@ fn reading(counts: Counts, transitions: u64) -> Reading {
     Reading {
         at,
         counts,
+        namespaces: None,
         missed: missed(transitions),
         kernel: KernelCounters::default(),
         runs: Vec::new(),
@@ -47,13 +50,15 @@ fn pass(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -
         population.full[state.number()] = sockets;
     }
     Pass {
-        zero,
+        zero: reading(zero, 0),
         base: population,
+        bases: BTreeMap::new(),
         end,
         missed_before: missed(missed_before),
         visited: 0,
         map_full: 0,
         map_errors: 0,
+        unentered: 0,
         cost: Duration::from_millis(1),
     }
 }
@@ -195,4 +200,98 @@ fn cost_is_counted_from_the_start_and_from_the_interval_before() {
     assert_eq!(cost.in_interval.ns_per_run(), Some(200.0));
     assert_eq!(cost.in_interval.cpu_share(Duration::from_millis(4)), Some(0.01));
     assert_eq!(Runs::default().ns_per_run(), None);
+}
+
+const ONE: Identity = Identity(1);
+const OTHER: Identity = Identity(2);
+
+/// A reading in which so many connections came to ESTABLISHED in each of these namespaces.
+fn reading_of(namespaces: &[(Identity, bool, Counts)], unlisted: u64) -> Reading {
+    let counts = namespaces.iter().fold(Counts::default(), |sum, (_, _, one)| sum + one.clone());
+    let row = |(identity, is_gone, counts): &(Identity, bool, Counts)| {
+        let namespace = Namespace {
+            inode: 4_026_532_000 + identity.0,
+            name: None,
+            is_gone: *is_gone,
+            flows: counts.flows,
+        };
+        (*identity, namespace)
+    };
+    let missed = Missed { unlisted, ..Missed::default() };
+    Reading { namespaces: Some(namespaces.iter().map(row).collect()), missed, ..reading(counts, 0) }
+}
+
+/// A pass that found nothing but what came before its moment zero.
+fn pass_of(end: Reading, unlisted_before: u64, bases: &[(Identity, State, u64)]) -> Pass {
+    let mut pass = pass(&[], Counts::default(), reading(Counts::default(), 0), 0);
+    for &(identity, state, sockets) in bases {
+        let base: &mut Population = pass.bases.entry(identity).or_default();
+        base.full[state.number()] = sockets;
+        pass.base.full[state.number()] += sockets;
+    }
+    pass.missed_before = Missed { unlisted: unlisted_before, ..Missed::default() };
+    pass.zero = end.clone();
+    pass.end = end;
+    pass
+}
+
+fn rows(snapshot: &Snapshot) -> Vec<(u64, i64)> {
+    let slot = State::GAUGES.iter().position(|&state| state == State::Established);
+    let gauge = |states: &[Gauge; 10]| states[slot.expect("it is a gauge")].current.expect("seen");
+    let rows = snapshot.namespaces.iter().flatten();
+    rows.map(|row| (row.netns - 4_026_532_000, gauge(&row.states))).collect()
+}
+
+#[test]
+fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
+    let nothing = reading_of(&[], 0);
+    let mut ledger = Ledger::open(&pass_of(nothing, 0, &[]), FULL_ONLY);
+    let lone = counts(&[(State::Close, State::Established, 3)]);
+    let snapshot = ledger.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
+    assert_eq!(rows(&snapshot), [(1, 3)]);
+    // Gone, but three orphans are still there.
+    let snapshot = ledger.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
+    assert_eq!((rows(&snapshot), ledger.take_finished()), (vec![(1, 3)], vec![]));
+    let ended = lone + counts(&[(State::Established, State::Close, 3)]);
+    let last = reading_of(&[(ONE, true, ended.clone())], 0);
+    assert_eq!(rows(&ledger.snapshot(&last)), [(1, 0)], "its last numbers");
+    assert_eq!(ledger.take_finished(), [ONE]);
+    assert_eq!(ledger.take_finished(), []);
+}
+
+#[test]
+fn a_namespace_of_which_a_part_was_not_seen_has_no_row_until_a_pass() {
+    let mut ledger = Ledger::open(&pass_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
+    let one = (ONE, false, counts(&[(State::Close, State::Established, 5)]));
+    // The other one's first events found the map full.
+    let other = (OTHER, false, counts(&[(State::Established, State::CloseWait, 1)]));
+    let snapshot = ledger.snapshot(&reading_of(std::slice::from_ref(&one), 0));
+    assert_eq!(rows(&snapshot), [(1, 5)]);
+    let reading = reading_of(&[one.clone(), other.clone()], 7);
+    let snapshot = ledger.snapshot(&reading);
+    assert_eq!((rows(&snapshot), snapshot.map_full), (vec![(1, 5)], 7));
+    assert_eq!(ledger.unlisted(reading.missed), 7);
+    let bases = [(ONE, State::Established, 5), (OTHER, State::Established, 2)];
+    ledger.correct(&pass_of(reading.clone(), 7, &bases));
+    let snapshot = ledger.snapshot(&reading);
+    assert_eq!(rows(&snapshot), [(1, 5), (2, 2)]);
+    assert_eq!(ledger.unlisted(reading.missed), 0);
+}
+
+#[test]
+fn a_row_keeps_the_identity_and_is_put_right_by_a_pass() {
+    let start = reading_of(&[(ONE, false, Counts::default())], 0);
+    let mut ledger = Ledger::open(&pass_of(start, 0, &[(ONE, State::Established, 4)]), FULL_ONLY);
+    let opening = ledger.opening_rows().expect("there are rows");
+    assert_eq!(opening.len(), 1);
+    let reading = reading_of(&[(ONE, false, Counts::default())], 0);
+    ledger.correct(&pass_of(reading.clone(), 0, &[(ONE, State::Established, 3)]));
+    let snapshot = ledger.snapshot(&reading);
+    let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];
+    for (opening, now) in opening[0].states.iter().zip(row.states) {
+        let moved = now.entered.unwrap_or(0).cast_signed() - now.left.unwrap_or(0).cast_signed();
+        let sum = opening.current.map(|then| then + moved + now.corrected.unwrap_or(0));
+        assert_eq!(now.current, sum.filter(|_| now.current.is_some()));
+    }
+    assert_eq!(rows(&snapshot), [(1, 3)]);
 }

@@ -10,11 +10,13 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 pub use self::{csv::Csv, json::Json, rows::Rows, table::Table};
-use crate::aggregate::{
-    Count,
-    census::{Key, Name},
+use crate::{
+    aggregate::{
+        Count,
+        census::{Key, Name},
+    },
+    text::escaped,
 };
-use crate::view::escaped;
 
 /// A form of output for counts.
 pub trait CountView {

@@ -1,15 +1,15 @@
-//! Text that others have chosen: names of namespaces, a kernel's release, what a library says of an error.
+//! Text that others have chosen: names of namespaces and processes, a kernel's release, what a library says of an error.
 //!
 //! It may hold escape sequences for the terminal, line ends, or no UTF-8 at all, and is shown so that it can do nothing.
 
-use std::fmt::Write as _;
+use std::{ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
 /// The text with everything escaped that is not plainly visible: controls, invisible and unassigned characters, bytes that
 /// are no UTF-8. The backslash too, so that an escape can't be feigned.
 #[must_use]
-pub fn escaped(text: impl AsRef<[u8]>) -> String {
+pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     let mut safe = String::new();
-    for chunk in text.as_ref().utf8_chunks() {
+    for chunk in text.as_ref().as_bytes().utf8_chunks() {
         for character in chunk.valid().chars() {
             if is_plain(character) && character != '\\' {
                 safe.push(character);
@@ -24,8 +24,19 @@ pub fn escaped(text: impl AsRef<[u8]>) -> String {
     safe
 }
 
+/// As a string, for machines: bytes that are no UTF-8 become `\xff`.
+#[must_use]
+pub(crate) fn readable(text: &OsStr) -> String {
+    let mut readable = String::new();
+    for chunk in text.as_bytes().utf8_chunks() {
+        readable.push_str(chunk.valid());
+        readable.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    readable
+}
+
 /// Whether a character is seen as what it is, and does nothing.
-pub(super) fn is_plain(character: char) -> bool {
+pub(crate) fn is_plain(character: char) -> bool {
     // What Rust's own debug output leaves as it is, and what it escapes only because it would end a string there.
     matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
 }
@@ -47,7 +58,13 @@ mod tests {
             // The one-byte CSI, and what turns the direction of writing.
             ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
         ] {
-            assert_eq!(escaped(text), shown);
+            assert_eq!(escaped(OsStr::from_bytes(text)), shown);
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_become_text() {
+        let text = OsStr::from_bytes(b"a\x1b[31m\xff\n\xc3\xa4");
+        assert_eq!(readable(text), "a\u{1b}[31m\\xff\n\u{e4}");
     }
 }

@@ -1,0 +1,197 @@
+//! Every network namespace of the host: where to find them, and what they are called.
+//!
+//! The kernel has a list of them and shows it to nobody. So they are looked for in each place that keeps one alive and
+//! that a file leads to: tasks, names, mounts, open descriptors. One that nothing but an open socket keeps is not found.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    fs,
+    os::{
+        fd::AsFd as _,
+        unix::{
+            ffi::{OsStrExt as _, OsStringExt as _},
+            fs::MetadataExt as _,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::{Error, netns};
+use crate::text::readable;
+
+/// Folders with a file for each namespace: `ip netns`, and Docker.
+const FOLDERS: [&str; 3] = [netns::NAMES[0], netns::NAMES[1], "/run/docker/netns"];
+
+/// A namespace may move from a place not looked at yet to one that was; then the next round finds it.
+const MOST_ROUNDS: u32 = 3;
+
+/// Which network namespaces a tour led to.
+#[derive(Debug, Default)]
+pub(crate) struct Visited {
+    /// By inode. None of them can be another namespace's within one tour, unless that one is younger.
+    seen: HashSet<u64>,
+    /// Those of them that could not be entered.
+    pub(crate) refused: u64,
+}
+
+impl Visited {
+    /// Whether the namespace with this inode was found, entered or not.
+    pub(crate) fn found(&self, inode: u64) -> bool {
+        self.seen.contains(&inode)
+    }
+}
+
+/// Takes the calling thread into each network namespace of the host once, and does something there. The thread is in
+/// the last one afterwards.
+pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
+    let mut tour = Tour { visit, visited: Visited::default() };
+    for _ in 0..MOST_ROUNDS {
+        let before = tour.visited.seen.len();
+        tour.round()?;
+        if tour.visited.seen.len() == before {
+            break;
+        }
+    }
+    Ok(tour.visited)
+}
+
+struct Tour<V> {
+    visit: V,
+    visited: Visited,
+}
+
+impl<V: FnMut() -> Result<(), Error>> Tour<V> {
+    fn round(&mut self) -> Result<(), Error> {
+        self.stop_at_link(Path::new("/proc/thread-self/ns/net"))?;
+        for process in children(Path::new("/proc")).filter(|path| is_number(path)) {
+            for task in children(&process.join("task")) {
+                self.stop_at_link(&task.join("ns/net"))?;
+            }
+            for descriptor in children(&process.join("fd")) {
+                self.stop_at_link(&descriptor)?;
+            }
+        }
+        for file in FOLDERS.iter().flat_map(|folder| children(Path::new(folder))) {
+            self.stop_at_file(&file)?;
+        }
+        for mount in mounts(&fs::read("/proc/thread-self/mountinfo").unwrap_or_default()) {
+            self.stop_at_file(&mount)?;
+        }
+        Ok(())
+    }
+
+    /// A link of procfs says what it leads to.
+    fn stop_at_link(&mut self, link: &Path) -> Result<(), Error> {
+        let Ok(target) = fs::read_link(link) else { return Ok(()) };
+        match inode(target.as_os_str().as_bytes()) {
+            Some(inode) if !self.visited.found(inode) => self.stop(link),
+            _ => Ok(()),
+        }
+    }
+
+    fn stop_at_file(&mut self, file: &Path) -> Result<(), Error> {
+        match fs::metadata(file) {
+            Ok(metadata) if !self.visited.found(metadata.ino()) => self.stop(file),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whatever is gone by now, or is no network namespace, is none to visit.
+    fn stop(&mut self, path: &Path) -> Result<(), Error> {
+        let Ok(Some(namespace)) = netns::open(path) else { return Ok(()) };
+        let Ok(metadata) = namespace.metadata() else { return Ok(()) };
+        if !self.visited.seen.insert(metadata.ino()) {
+            return Ok(());
+        }
+        if setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).is_err() {
+            self.visited.refused += 1;
+            return Ok(());
+        }
+        (self.visit)()
+    }
+}
+
+fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn is_number(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit))
+}
+
+/// `net:[4026531840]`
+fn inode(link: &[u8]) -> Option<u64> {
+    let number = link.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
+    str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// Where namespaces are mounted, by the lines of `mountinfo`:
+/// `529 26 0:4 net:[4026532177] /run/netns/blue rw shared:5 - nsfs nsfs rw`
+fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(3);
+        inode(fields.next()?)?;
+        Some(PathBuf::from(OsString::from_vec(unescape(fields.next()?))))
+    })
+}
+
+/// `a\040b`: the kernel writes what would end a field as three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(digits.unwrap_or(byte));
+        rest = if digits.is_some() { &after[3..] } else { after };
+    }
+    bytes
+}
+
+/// What namespaces are called.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<u64, String>);
+
+impl Names {
+    /// Reads all names that there are now.
+    pub(crate) fn read() -> Self {
+        let mut names = HashMap::new();
+        // What is left of a namespace that is no more is a file of another file system.
+        let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
+        for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
+            if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())
+                && metadata.dev() == own.dev()
+            {
+                names.entry(metadata.ino()).or_insert_with(|| readable(name));
+            }
+        }
+        Self(names)
+    }
+
+    /// The name of the namespace with this inode.
+    pub(crate) fn of(&self, inode: u64) -> Option<String> {
+        self.0.get(&inode).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_mounts_of_network_namespaces_are_told_from_others() {
+        assert_eq!(inode(b"net:[4026531840]"), Some(4_026_531_840));
+        assert_eq!(inode(b"mnt:[4026531841]"), None);
+        assert_eq!(inode(b"socket:[4026531841]"), None);
+        let mountinfo =
+            b"529 26 0:4 net:[4026532177] /run/netns/b\\040l\\134 rw shared:5 - nsfs nsfs rw\n\
+            530 26 0:4 mnt:[4026532178] /run/snapd/ns/x.mnt rw - nsfs nsfs rw\n\
+            26 1 254:0 / / rw - ext4 /dev/vda rw\n";
+        assert_eq!(mounts(mountinfo).collect::<Vec<_>>(), [PathBuf::from("/run/netns/b l\\")]);
+    }
+}

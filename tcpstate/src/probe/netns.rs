@@ -1,0 +1,352 @@
+//! Which network namespace to count, and the way into it.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use caps::{CapSet, Capability};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::statfs::{NSFS_MAGIC, fstatfs},
+};
+
+use crate::text::escaped;
+
+/// Where `ip netns` keeps its names; the second is most often a link to the first.
+pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
+
+/// What a user asks to be counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Netns {
+    /// The network namespace that the calling thread is in.
+    #[default]
+    Own,
+    /// Every one of the host, with a row for each.
+    All,
+    /// The one of this name, below `/run/netns`.
+    Name(String),
+    /// The one that this file is.
+    Path(PathBuf),
+    /// The one that this process is in.
+    Pid(u32),
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// The network namespace with this inode.
+    One(u64),
+    /// Every one.
+    All,
+}
+
+/// An address family, as the socket has it: an IPv6 socket with an IPv4 peer is an IPv6 socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `AF_INET`
+    V4,
+    /// `AF_INET6`
+    V6,
+}
+
+/// Why a network namespace can't be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No file of that name.
+    #[error("there is no network namespace named {}", escaped(.name))]
+    NoName {
+        /// The name asked for.
+        name: String,
+        /// Those most like it.
+        near: Vec<String>,
+    },
+    /// No process of that number.
+    #[error("there is no process {0}")]
+    NoProcess(u32),
+    /// The file can't be opened.
+    #[error("open the network namespace {}: {cause}", escaped(.path.as_os_str()))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is no network namespace", escaped(.0.as_os_str()))]
+    Other(PathBuf),
+    /// The kernel lets this process not in.
+    #[error("{what} needs CAP_SYS_ADMIN, which this process lacks")]
+    Refused {
+        /// What was tried.
+        what: String,
+    },
+    /// The kernel does not let this process look at that one.
+    #[error("process {0} may not be looked at by this one")]
+    Hidden(u32),
+    /// Entering failed otherwise.
+    #[error("enter the network namespace {netns}: {cause}")]
+    NotEntered {
+        /// As it was asked for.
+        netns: Netns,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoName { near, .. } if !near.is_empty() => {
+                let near: Vec<_> = near.iter().map(escaped).collect();
+                format!("did you mean {}? `ip netns list` shows all names", near.join(" or "))
+            }
+            Self::NoName { .. } => {
+                "`ip netns list` shows all names; for a container, --netns pid:N takes the number of one of its processes".into()
+            }
+            Self::NoProcess(_) => "give a process that is running; `lsns -t net` shows one for each network namespace".into(),
+            Self::Other(path) if NAMES.iter().any(|folder| path.starts_with(folder)) => {
+                "it is what is left of one, or not made yet: `ip netns delete` and `ip netns add` make it anew".into()
+            }
+            Self::Other(_) | Self::Unreadable { .. } => {
+                "give a file such as /run/netns/NAME or /proc/PID/ns/net, which this process may read".into()
+            }
+            Self::Refused { .. } => {
+                "run it as root (sudo tcpstate ...), or within the network namespace, without --netns".into()
+            }
+            Self::Hidden(_) => {
+                "run it as root, or grant it CAP_SYS_PTRACE besides CAP_SYS_ADMIN; or give another process of the same namespace".into()
+            }
+            Self::NotEntered { .. } => "report it with the output of `uname -r`".into(),
+        }
+    }
+}
+
+impl Netns {
+    /// Takes the calling thread to where it is to count, for good. To count every namespace it stays where it is.
+    pub(super) fn enter(&self) -> Result<Counted, super::Error> {
+        match self {
+            Self::Own => {}
+            Self::All => {
+                let what = || "counting every network namespace".to_owned();
+                let may = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
+                let may = may.unwrap_or(false);
+                return if may { Ok(Counted::All) } else { Err(Error::Refused { what: what() })? };
+            }
+            Self::Name(_) | Self::Path(_) | Self::Pid(_) => self.enter_other()?,
+        }
+        let own = fs::metadata("/proc/thread-self/ns/net").map_err(|source| {
+            super::Error::System { action: "read /proc/thread-self/ns/net", source }
+        })?;
+        Ok(Counted::One(own.ino()))
+    }
+
+    fn enter_other(&self) -> Result<(), Error> {
+        let file = self.open()?;
+        setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+            nix::Error::EPERM => {
+                Error::Refused { what: format!("entering the network namespace {self}") }
+            }
+            errno => Error::NotEntered { netns: self.clone(), cause: errno.into() },
+        })
+    }
+
+    fn open(&self) -> Result<File, Error> {
+        let path = self.path()?;
+        let refused = |cause: io::Error| match (self, cause.kind()) {
+            (Self::Pid(pid), io::ErrorKind::NotFound) => Error::NoProcess(*pid),
+            (Self::Pid(pid), io::ErrorKind::PermissionDenied) => Error::Hidden(*pid),
+            _ => Error::Unreadable { path: path.clone(), cause },
+        };
+        open(&path).map_err(refused)?.ok_or_else(|| Error::Other(path.clone()))
+    }
+
+    /// The file that is to be the namespace.
+    fn path(&self) -> Result<PathBuf, Error> {
+        match self {
+            Self::Own | Self::All => Ok("/proc/thread-self/ns/net".into()),
+            Self::Path(path) => Ok(path.clone()),
+            Self::Pid(pid) => Ok(format!("/proc/{pid}/ns/net").into()),
+            Self::Name(name) => NAMES
+                .iter()
+                .map(|folder| Path::new(folder).join(name))
+                .find(|path| path.symlink_metadata().is_ok())
+                .ok_or_else(|| Error::NoName { name: name.clone(), near: near(name, names()) }),
+        }
+    }
+}
+
+impl FromStr for Netns {
+    type Err = String;
+
+    /// `self`, `all`, `name:N`, `path:P`, `pid:N`; a bare word is a name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = |name: &str| {
+            if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
+                let name = escaped(name);
+                return Err(format!(
+                    "{name:?} is no name; expected self, all, NAME, name:NAME, path:FILE or pid:NUMBER"
+                ));
+            }
+            Ok(Self::Name(name.to_owned()))
+        };
+        match (text, text.split_once(':')) {
+            ("self", _) => Ok(Self::Own),
+            ("all", _) => Ok(Self::All),
+            (_, Some(("name", rest))) => name(rest),
+            (_, Some(("path", ""))) => Err("path: needs a file, as in path:/proc/1/ns/net".into()),
+            (_, Some(("path", path))) => Ok(Self::Path(path.into())),
+            (_, Some(("pid", number))) => match number.parse() {
+                Ok(number) if number > 0 => Ok(Self::Pid(number)),
+                _ => Err(format!("{:?} is no process's number", escaped(number))),
+            },
+            _ => name(text),
+        }
+    }
+}
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("self"),
+            Self::All => f.write_str("all"),
+            Self::Name(name) => write!(f, "name:{}", escaped(name)),
+            Self::Path(path) => write!(f, "path:{}", escaped(path.as_os_str())),
+            Self::Pid(pid) => write!(f, "pid:{pid}"),
+        }
+    }
+}
+
+impl Counted {
+    /// As the programs want it: the inode, or 0 for all. The kernel's own number is 32 bits wide (`struct ns_common`).
+    pub(super) fn inode(self) -> u32 {
+        match self {
+            Self::One(inode) => u32::try_from(inode).unwrap_or(u32::MAX),
+            Self::All => 0,
+        }
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(inode) => write!(f, "{inode}"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+impl Family {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// As the kernel has it.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::V4 => libc::AF_INET.unsigned_abs(),
+            Self::V6 => libc::AF_INET6.unsigned_abs(),
+        }
+    }
+}
+
+/// Opens a file, if it is a network namespace. Whatever else it is, opening it does nothing to it.
+pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Asked first: another file's driver may take the request below for something else.
+    if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC {
+        return Ok(None);
+    }
+    // SAFETY: NS_GET_NSTYPE takes no argument, and the descriptor is open.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), libc::NS_GET_NSTYPE) };
+    Ok((kind == libc::CLONE_NEWNET).then_some(file))
+}
+
+/// All names.
+fn names() -> Vec<OsString> {
+    let entries = NAMES.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+    let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Those most like a name, best first.
+fn near(name: &str, names: Vec<OsString>) -> Vec<String> {
+    const LIKE: f64 = 0.65;
+    const MOST: usize = 3;
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    let mut near: Vec<(f64, String)> = names
+        .map(|other| (strsim::jaro_winkler(name, &other), other))
+        .filter(|(likeness, _)| *likeness > LIKE)
+        .collect();
+    near.sort_by(|one, other| other.0.total_cmp(&one.0));
+    near.into_iter().map(|(_, name)| name).take(MOST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_understood_and_shown_as_it_is_written() {
+        for (text, expected) in [
+            ("self", Netns::Own),
+            ("all", Netns::All),
+            ("blue", Netns::Name("blue".into())),
+            ("name:all", Netns::Name("all".into())),
+            ("name:a:b", Netns::Name("a:b".into())),
+            ("cni-1:x", Netns::Name("cni-1:x".into())),
+            ("path:/proc/1/ns/net", Netns::Path("/proc/1/ns/net".into())),
+            ("pid:17", Netns::Pid(17)),
+        ] {
+            let netns: Netns = text.parse().expect(text);
+            assert_eq!(netns, expected, "{text}");
+            assert_eq!(netns.to_string().parse::<Netns>().expect("it is a form"), netns, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused_with_the_forms_that_there_are() {
+        for text in [
+            "",
+            "name:",
+            "/run/netns/blue",
+            "name:../x",
+            "path:",
+            "pid:",
+            "pid:0",
+            "pid:-1",
+            "pid:x",
+        ] {
+            let error = text.parse::<Netns>().expect_err(text);
+            assert!(error.contains("is no ") || error.contains("path:/proc/1/ns/net"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_most_like_the_one_asked_for_come_first_and_others_not_at_all() {
+        let names = ["blue", "green", "bleu2", "blue1"].map(OsString::from).to_vec();
+        let near = near("blu", names);
+        assert_eq!(near.first().map(String::as_str), Some("blue"));
+        assert!(!near.contains(&"green".to_owned()), "{near:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_namespace_and_a_namespace_of_another_kind_are_not_opened() {
+        for path in ["/etc/passwd", "/", "/dev/null", "/proc/self/ns/mnt"] {
+            assert!(open(Path::new(path)).expect("it is there").is_none(), "{path}");
+        }
+        assert!(open(Path::new("/proc/self/ns/net")).expect("it is there").is_some());
+    }
+}

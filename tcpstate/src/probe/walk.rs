@@ -1,0 +1,117 @@
+//! Walks over all sockets of a namespace, or over the entries of a map, by the kernel half's iterators. aya can attach
+//! them to sockets only, and not on one thread to walk on another.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+use super::Error;
+
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_ITER_CREATE: libc::c_int = 33;
+const BPF_TRACE_ITER: u32 = 28;
+
+/// `struct { ... } link_create` of `union bpf_attr`, as far as iterators need it.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_len: u32,
+    padding: u32,
+}
+
+/// `struct { ... } iter_create` of `union bpf_attr`.
+#[repr(C)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
+}
+
+/// A program, attached to what it walks over.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    link: OwnedFd,
+    /// What it does, for messages.
+    action: &'static str,
+}
+
+impl Walk {
+    /// Over the sockets of the network namespace of whoever runs it.
+    pub(super) fn over_sockets(program: BorrowedFd<'_>) -> Result<Self, Error> {
+        Self::attach(program, &[], "walk the TCP sockets")
+    }
+
+    /// Over the entries of a map.
+    pub(super) fn over_map(
+        program: BorrowedFd<'_>,
+        map: BorrowedFd<'_>,
+        action: &'static str,
+    ) -> Result<Self, Error> {
+        // `union bpf_iter_link_info` begins with the map's descriptor.
+        Self::attach(program, &[descriptor(map)], action)
+    }
+
+    fn attach(program: BorrowedFd<'_>, info: &[u32], action: &'static str) -> Result<Self, Error> {
+        let attributes = LinkCreate {
+            prog_fd: descriptor(program),
+            target_fd: 0,
+            attach_type: BPF_TRACE_ITER,
+            flags: 0,
+            // The kernel takes an address without a length for a mistake.
+            iter_info: if info.is_empty() { 0 } else { info.as_ptr() as u64 },
+            iter_info_len: u32::try_from(size_of_val(info)).unwrap_or_default(),
+            padding: 0,
+        };
+        let link = bpf(BPF_LINK_CREATE, &attributes);
+        link.map(|link| Self { link, action }).map_err(|source| Error::System { action, source })
+    }
+
+    /// Runs the program on each, once.
+    pub(crate) fn run(&self) -> Result<(), Error> {
+        let link_fd = self.link.as_raw_fd().cast_unsigned();
+        let walk = bpf(BPF_ITER_CREATE, &IterCreate { link_fd, flags: 0 });
+        walk.and_then(|walk| read_to_end(walk.into()))
+            .map_err(|source| Error::System { action: self.action, source })
+    }
+}
+
+/// Reads an iterator to its end, which is what runs its program.
+fn read_to_end(mut walk: File) -> io::Result<()> {
+    let mut nothing = [0; 64];
+    loop {
+        match walk.read(&mut nothing) {
+            // The program writes nothing, so one read walks to the end.
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // After a million entries the kernel wants to be asked again (`bpf_seq_read`).
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn descriptor(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel reads as many bytes as it is told, of a struct that outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
+    };
+    let fd = i32::try_from(result).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

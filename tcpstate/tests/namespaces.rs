@@ -1,0 +1,221 @@
+//! Network namespaces and families on the command line: what is printed, and each error's two lines.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
+    os::unix::ffi::OsStrExt as _,
+    process::{Command, ExitStatus, Stdio},
+};
+
+use serde_json::Value;
+use tcpstate_tests::{
+    netns::{Namespace, Place},
+    traffic::{Family, Listener},
+};
+
+fn tcpstate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end: status, stdout, stderr.
+fn run(command: &mut Command) -> (ExitStatus, String, String) {
+    let output = command.output().expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+/// Asserts that it can't be done, and that two lines say why and what helps.
+fn assert_refused(command: &mut Command, cause: &str, remedy: &str) {
+    let (status, stdout, stderr) = run(command);
+    assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    assert_eq!(stderr.lines().next(), Some(format!("tcpstate: {cause}").as_str()));
+    let second = stderr.lines().nth(1).unwrap_or_default();
+    assert!(second.starts_with("remedy: ") && second.contains(remedy), "{second}");
+}
+
+/// As nobody, with these capabilities.
+fn with_capabilities(capabilities: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
+        .arg(env!("CARGO_BIN_EXE_tcpstate"))
+        .args(arguments);
+    command
+}
+
+/// In each state, current = current at the start + entered - left + corrected; a row that was not there had none.
+fn assert_adds_up(start: Option<&Value>, now: &Value) {
+    for (state, gauge) in now["states"].as_object().expect("states are an object") {
+        let Some(current) = gauge["current"].as_i64() else { continue };
+        let number = |key: &str| gauge[key].as_i64().expect("it is a number");
+        let opening = start.map_or(Some(0), |start| start["states"][state]["current"].as_i64());
+        let sum = opening.expect("it was seen at the start") + number("entered") - number("left");
+        assert_eq!(current, sum + number("corrected"), "{state}: {now}");
+    }
+}
+
+fn row<'a>(line: &'a Value, place: &Place) -> Option<&'a Value> {
+    let rows = line["namespaces"].as_array().expect("each namespace has a row");
+    let inode = place.inode().to_string();
+    rows.iter().find(|row| row["netns"].as_str() == Some(&inode))
+}
+
+#[test]
+fn process_prints_a_row_for_each_namespace() {
+    let _namespace = Namespace::enter();
+    let [old, young] = [Place::new(), Place::new()];
+    let _name = old.name(OsStr::from_bytes(b"tcpstate-\x1b[2J\xfe"));
+    let open = |place: &Place, connections| {
+        place.inside(|| {
+            let listener = Listener::open(Family::V4);
+            let pairs = listener.pairs(connections);
+            (listener, pairs)
+        })
+    };
+    let _before = open(&old, 3);
+    let arguments = ["trace", "--netns", "all", "-o", "json", "-i", "300ms", "-n", "3"];
+    let mut child = tcpstate(&arguments).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut next = move || -> Value {
+        let line = lines.next().expect("a line comes").expect("the pipe is open");
+        serde_json::from_str(&line).expect("a line is a JSON object")
+    };
+    let start = next();
+    assert_eq!(start["netns"], "all");
+    let opening = row(&start, &old).expect("it has sockets");
+    assert_eq!(opening["name"], "tcpstate-\u{1b}[2J\\xfe");
+    assert_eq!(opening["states"]["established"]["current"], 6);
+    assert!(row(&start, &young).is_none(), "no socket was ever in it: {start}");
+    let _during = open(&young, 5);
+    let reports: Vec<Value> = (0..4).map(|_| next()).collect();
+    assert!(child.wait().expect("it ends").success());
+    let end = reports.last().expect("there are four");
+    assert_eq!(end["type"], "end");
+    for report in &reports {
+        assert_adds_up(Some(&start), report);
+        let rows = report["namespaces"].as_array().expect("each namespace has a row");
+        for row in rows {
+            let opened = start["namespaces"].as_array().into_iter().flatten();
+            let opened =
+                opened.filter(|opened| opened["netns"] == row["netns"]).collect::<Vec<_>>();
+            assert_adds_up(opened.first().copied(), row);
+            assert!(row["time_wait"]["sockets"].is_u64(), "{row}");
+            assert!(row["time_wait"]["overflows"].is_null(), "{row}");
+        }
+        let inodes =
+            rows.iter().map(|row| row["netns"].as_str().and_then(|text| text.parse().ok()));
+        let inodes: Vec<u64> = inodes.map(|inode| inode.expect("it is a number")).collect();
+        assert!(inodes.is_sorted(), "{inodes:?}");
+        assert_eq!(report["namespaces_unlisted"], 0);
+        assert!(report["time_wait"]["overflows"].is_null(), "{report}");
+    }
+    let young = row(end, &young).expect("it has sockets now");
+    assert_eq!(young["states"]["established"]["current"], 10, "{young}");
+    assert!(young["name"].is_null(), "{young}");
+}
+
+#[test]
+fn process_shows_a_line_for_each_namespace_in_which_no_name_does_harm() {
+    let _namespace = Namespace::enter();
+    let place = Place::new();
+    let _name = place.name(OsStr::from_bytes(b"ts\x1b[2J\n\xfe"));
+    let _listener = place.inside(|| Listener::open(Family::V6));
+    let (status, stdout, stderr) =
+        run(&mut tcpstate(&["trace", "--netns", "all", "-n", "1", "-i", "50ms"]));
+    assert!(status.success(), "{stderr}");
+    assert!(stdout.starts_with("all network namespaces, kernel "), "{stdout}");
+    let begin = format!("{}  ts\\u{{1b}}[2J\\n\\xfe", place.inode());
+    let line = stdout.lines().find(|line| line.starts_with(&begin));
+    assert!(line.is_some_and(|line| line.len() <= 80), "{begin:?} begins no line of {stdout}");
+    assert!(!stdout.contains('\u{1b}'), "{stdout:?}");
+}
+
+#[test]
+fn process_says_which_namespace_it_cannot_count_and_what_helps() {
+    let _namespace = Namespace::enter();
+    let place = Place::new();
+    let _name = place.name(OsStr::new("tcpstate-blue"));
+    let trace = |netns: &str| tcpstate(&["trace", "-n", "1", "--netns", netns]);
+    for form in ["tcpstate-bleu", "name:tcpstate-bleu"] {
+        let cause = "there is no network namespace named tcpstate-bleu";
+        assert_refused(&mut trace(form), cause, "did you mean tcpstate-blue?");
+    }
+    assert_refused(
+        &mut trace("path:/nowhere/net"),
+        "open the network namespace /nowhere/net: No such file or directory (os error 2)",
+        "/proc/PID/ns/net",
+    );
+    for other in ["/etc/passwd", "/proc/self/ns/mnt", "/dev/null", "/"] {
+        let cause = format!("{other} is no network namespace");
+        assert_refused(
+            &mut trace(&format!("path:{other}")),
+            &cause,
+            "give a file such as /run/netns/NAME",
+        );
+    }
+    let mut dead = Command::new("true").spawn().expect("it starts");
+    dead.wait().expect("it ends");
+    let dead = dead.id();
+    let cause = format!("there is no process {dead}");
+    assert_refused(&mut trace(&format!("pid:{dead}")), &cause, "lsns -t net");
+    assert_refused(
+        &mut trace("path:/no\u{1b}[31m"),
+        "open the network namespace /no\\u{1b}[31m: No such file or directory (os error 2)",
+        "give a file",
+    );
+}
+
+#[test]
+fn process_that_may_not_enter_a_namespace_names_the_capability() {
+    let _namespace = Namespace::enter();
+    let place = Place::new();
+    let _name = place.name(OsStr::new("tcpstate-red"));
+    let trace = |netns| with_capabilities("+bpf,+perfmon", &["trace", "-n", "1", "--netns", netns]);
+    assert_refused(
+        &mut trace("tcpstate-red"),
+        "entering the network namespace name:tcpstate-red needs CAP_SYS_ADMIN, which this process lacks",
+        "run it as root",
+    );
+    assert_refused(
+        &mut trace("all"),
+        "counting every network namespace needs CAP_SYS_ADMIN, which this process lacks",
+        "run it as root",
+    );
+}
+
+#[test]
+fn process_refuses_what_is_no_namespace_and_no_family() {
+    for (arguments, reason) in [
+        (["--netns", "a/b"], "expected self, all, NAME, name:NAME, path:FILE or pid:NUMBER"),
+        (["--netns", ""], "is no name"),
+        (["--netns", "pid:0"], "is no process's number"),
+        (["--netns", "path:"], "needs a file"),
+        (["--family", "5"], "expected 4, 6 or all"),
+        (["--max-namespaces", "0"], "0 is not in 1..="),
+    ] {
+        let arguments = [&["trace"], arguments.as_slice()].concat();
+        let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
+        assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn process_counts_one_family() {
+    let _namespace = Namespace::enter();
+    let [v4, v6] = Family::BOTH.map(Listener::open);
+    let _open = (v4.pairs(3), v6.pairs(5));
+    for (family, expected) in [("4", 6), ("6", 10), ("all", 16)] {
+        let arguments = ["trace", "-n", "1", "-i", "50ms", "-o", "json", "--family", family];
+        let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
+        assert!(status.success(), "{stderr}");
+        for line in stdout.lines() {
+            let line: Value = serde_json::from_str(line).expect("a line is a JSON object");
+            assert_eq!(line["states"]["established"]["current"], expected, "family {family}");
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Other network namespaces: one of them, or all with a row each; and one family of sockets.
+//!
+//! Rows are compared with the sockets inside their namespace. Others' namespaces are on the machine too, so nothing is
+//! said about the host but that it is the sum of its rows.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::Socket;
+use tcpstate::{
+    aggregate::{NamespaceRow, Reconcile, Snapshot},
+    probe::{self, Netns, Options, Provider, Transitions},
+};
+use tcpstate_common::State;
+use tcpstate_tests::{
+    audit,
+    netns::{Namespace, Place},
+    paths,
+    traced::{Traced, compare, options, row_of},
+    traffic::{Family, Idle, Listener, Load, Style, deafen, shutdown},
+    truth, wait,
+};
+
+fn all() -> Options {
+    Options { netns: Netns::All, ..options() }
+}
+
+/// By each hook and provider. Where the kernel refuses one, the run in virtual machines has it.
+fn by_each_provider(options: &Options) -> Vec<Options> {
+    audit::mount_tracefs();
+    let timers = Options {
+        transitions: Some(Transitions::RawTp),
+        time_wait: Some(Provider::Timer),
+        syn_recv: Some(Provider::Timer),
+        ..options.clone()
+    };
+    let record = Options { transitions: Some(Transitions::Tracepoint), ..options.clone() };
+    vec![options.clone(), timers, record]
+}
+
+/// Whether some events may be lost that no counter tells of; see `audit`. In a guest there are none.
+fn is_lossless() -> bool {
+    std::env::var_os("TCPSTATE_TEST_EMULATED").is_some()
+}
+
+/// Asserts that the row of each place equals its sockets. One pass may help where events get lost without a word.
+fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
+    let found = differences(traced, places, label);
+    if found.is_empty() {
+        return;
+    }
+    assert!(!is_lossless(), "{found:?}");
+    println!("{found:?}, {:?}: one pass", traced.snapshot().missed);
+    traced.reconcile();
+    let found = differences(traced, places, label);
+    assert!(found.is_empty(), "after a pass too: {found:?}");
+}
+
+/// The rows that are not as the sockets inside, at a moment when those do not move: half-open connections come to their
+/// end whenever it is time.
+fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<String> {
+    let sockets = || places.iter().map(|place| place.inside(truth::sockets)).collect::<Vec<_>>();
+    let mut found = None;
+    wait::until(&format!("{label}: sockets to stay as they are"), || {
+        let before = sockets();
+        wait::grace_period();
+        let snapshot = traced.snapshot();
+        assert_sum(&snapshot, label);
+        let probe = traced.tracer.probe();
+        let compare = |place: &&Place| {
+            let different = place.inside(|| compare(&snapshot, probe)).err()?;
+            Some(format!("{label}, namespace {}: {different}", place.inode()))
+        };
+        let differences = places.iter().filter_map(compare).collect();
+        found = (before == sockets()).then_some(differences);
+        found.is_some()
+    });
+    found.expect("awaited")
+}
+
+/// The host is the sum of its namespaces, in every reading: both come from one cut.
+fn assert_sum(snapshot: &Snapshot, label: &str) {
+    let rows = snapshot.namespaces.as_ref().expect("each namespace has a row");
+    for (slot, state) in State::GAUGES.into_iter().enumerate() {
+        let sum: Option<i64> = rows.iter().map(|row| row.states[slot].current).sum();
+        // Where gauges had to be lifted from below zero, or some namespace found no room, the two differ by that.
+        if snapshot.is_exact() && snapshot.missed.unlisted == 0 {
+            assert_eq!(
+                snapshot.states[slot].current, sum,
+                "{label}: {state} of the host, and of all rows"
+            );
+        }
+    }
+    let inodes: Vec<_> = rows.iter().map(|row| row.netns).collect();
+    assert!(inodes.is_sorted(), "{label}: rows are sorted by inode: {inodes:?}");
+}
+
+fn row<'a>(snapshot: &'a Snapshot, place: &Place) -> Option<&'a NamespaceRow> {
+    row_of(snapshot.namespaces.as_ref().expect("each namespace has a row"), place.inode())
+}
+
+fn current(row: &NamespaceRow, state: State) -> i64 {
+    let slot = State::GAUGES.iter().position(|&gauge| gauge == state).expect("it is a gauge");
+    row.states[slot].current.expect("it is seen")
+}
+
+/// Sockets of a place, in many states at once.
+struct Mixture {
+    _listener: Listener,
+    _open: (Vec<Socket>, Vec<Socket>),
+    _half_closed: (Vec<Socket>, Vec<Socket>),
+    _deaf: Vec<Socket>,
+}
+
+impl Mixture {
+    /// Leaves connections in ESTABLISHED, FIN_WAIT2 and CLOSE_WAIT, half-open ones, and time-wait sockets.
+    fn open(family: Family, connections: usize) -> Self {
+        let listener = Listener::open(family);
+        let open = listener.pairs(connections);
+        let half_closed = listener.pairs(connections + 1);
+        shutdown(&half_closed.0);
+        let (clients, servers) = listener.pairs(connections + 2);
+        shutdown(&clients);
+        wait::until("FINs to be acknowledged", || truth::sockets().full[State::FinWait1] == 0);
+        let time_wait = || truth::sockets().minis[State::TimeWait];
+        let closed = u64::try_from(servers.len()).expect("few") + time_wait();
+        drop((servers, clients));
+        wait::until_equal("time-wait sockets", &closed, time_wait);
+        let deaf: Vec<Socket> = (0..connections + 3)
+            .map(|_| {
+                let client = tcpstate_tests::traffic::socket(family);
+                deafen([&client]);
+                client.set_nonblocking(true).expect("sockets can be non-blocking");
+                let _ = client.connect(listener.address());
+                client
+            })
+            .collect();
+        wait::until("half-open connections", || {
+            truth::sockets().requests >= u64::try_from(connections).expect("few")
+        });
+        Self { _listener: listener, _open: open, _half_closed: half_closed, _deaf: deaf }
+    }
+}
+
+#[test]
+fn namespaces_rows_equal_the_kernel_on_every_path() {
+    const TRACERS: usize = 6;
+    let variants = by_each_provider(&all());
+    follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
+}
+
+#[test]
+fn families_equal_the_kernel_on_every_path() {
+    const TRACERS: usize = 6;
+    for family in probe::Family::BOTH {
+        let variants = by_each_provider(&Options { family: Some(family), ..options() });
+        follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
+    }
+}
+
+/// Follows every path, spread over so many tracers at once, and compares at each checkpoint.
+fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
+    let _namespace = Namespace::enter();
+    let mut idle = Traced::start();
+    let unexplained: u64 = thread::scope(|scope| {
+        let follow = |tracer| {
+            let options = options(tracer);
+            scope.spawn(move || {
+                let _namespace = Namespace::enter();
+                let mut traced = Traced::unaudited(&options);
+                for path in paths::ALL.iter().skip(tracer).step_by(tracers) {
+                    path.run(&mut |label: &str| traced.assert_equal(label));
+                }
+                traced.unexplained()
+            })
+        };
+        let threads: Vec<_> = (0..tracers).map(follow).collect();
+        let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
+    });
+    let lost = idle.uncounted();
+    assert!(unexplained <= 2 * lost, "off by {unexplained}, and {lost} events were lost");
+}
+
+#[test]
+fn namespaces_rows_equal_the_sockets_inside_whatever_holds_the_namespace() {
+    let [named, inhabited, held] = [Place::new(), Place::new(), Place::new()];
+    let name = named.name(OsStr::from_bytes(b"tcpstate-\x1b[31m\xff"));
+    let inhabitant = inhabited.inhabit();
+    let places = [&named, &inhabited, &held];
+    let open = |connections| {
+        move || (Mixture::open(Family::V4, connections), Mixture::open(Family::V6, connections + 7))
+    };
+    let _before: Vec<_> =
+        places.iter().zip([3, 5, 11]).map(|(place, count)| place.inside(open(count))).collect();
+    for options in by_each_provider(&all()) {
+        let _namespace = Namespace::enter();
+        let mut traced = Traced::unaudited(&options);
+        let start = traced.tracer.start_report();
+        let opening = start.namespaces.expect("each namespace has a row");
+        for place in places {
+            assert!(opening.iter().any(|row| row.netns == place.inode()), "{opening:?}");
+        }
+        assert_rows_equal(&mut traced, &places, "sockets that were there before");
+        let snapshot = traced.snapshot();
+        let shown = row(&snapshot, &named).and_then(|row| row.name.clone());
+        assert_eq!(shown.as_deref(), Some("tcpstate-\u{1b}[31m\\xff"), "no string is broken");
+        assert_eq!(row(&snapshot, &held).map(|row| row.name.clone()), Some(None));
+
+        let young = Place::new();
+        let during: Vec<_> = places
+            .iter()
+            .chain([&&young])
+            .zip([2, 4, 6, 8])
+            .map(|(place, count)| place.inside(|| Mixture::open(Family::V4, count)))
+            .collect();
+        let all = [&named, &inhabited, &held, &young];
+        assert_rows_equal(&mut traced, &all, "sockets that came since, and a new namespace");
+        traced.reconcile();
+        assert_rows_equal(&mut traced, &all, "after a pass");
+        drop(during);
+        assert_rows_equal(&mut traced, &all, "after some went");
+    }
+    drop((name, inhabitant));
+}
+
+#[test]
+fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::unaudited(&all());
+    let before = traced.tracer.live().rows().expect("the map can be read");
+    for round in 0..3 {
+        let place = Place::new();
+        let name = place.name(OsStr::new("tcpstate-again"));
+        let connections = 7 + round;
+        // What is left are time-wait sockets, which do not hold the namespace.
+        place.inside(|| {
+            let listener = Listener::open(Family::V4);
+            let (clients, servers) = listener.pairs(connections);
+            shutdown(&clients);
+            wait::until("FINs", || truth::sockets().full[State::FinWait1] == 0);
+            drop((servers, clients, listener));
+            wait::until("no full socket", || truth::sockets().full.total() == 0);
+        });
+        assert_rows_equal(&mut traced, &[&place], "time-wait sockets alone");
+        let snapshot = traced.snapshot();
+        let shown = row(&snapshot, &place).expect("it has a row");
+        let connections = i64::try_from(connections).expect("few");
+        assert_eq!(current(shown, State::TimeWait), connections, "round {round}");
+        assert_eq!(
+            shown.time_wait.entries,
+            Some(connections.unsigned_abs()),
+            "the row is a new one"
+        );
+        assert_eq!(shown.name.as_deref(), Some("tcpstate-again"));
+        let inode = place.inode();
+        drop((name, place));
+        let long = Duration::from_secs(60);
+        wait::until_within(long, "the row to go", || {
+            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+            let snapshot = traced.snapshot();
+            assert_sum(&snapshot, "while a namespace goes");
+            let rows = snapshot.namespaces.expect("each namespace has a row");
+            !rows
+                .iter()
+                .any(|row| row.netns == inode && row.name.as_deref() == Some("tcpstate-again"))
+        });
+    }
+    wait::until_within(Duration::from_secs(60), "the map to be as before", || {
+        traced.snapshot();
+        traced.tracer.live().rows().expect("the map can be read") <= before
+    });
+}
+
+/// How many namespaces come and go, or are there at once: fewer in an emulated machine.
+fn many(variable: &str, here: usize, emulated: usize) -> usize {
+    let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
+    asked_for.unwrap_or(if is_lossless() { emulated } else { here })
+}
+
+fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("procfs is mounted");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has it");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
+}
+
+#[test]
+fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
+    let count = many("TCPSTATE_TEST_CHURN", 500, 60);
+    let _namespace = Namespace::enter();
+    let [steady, other] = [Place::new(), Place::new()];
+    let _sockets = steady.inside(|| Mixture::open(Family::V6, 5));
+    let mut traced = Traced::unaudited(&all());
+    let rows_before = traced.tracer.live().rows().expect("the map can be read");
+    let load = other.inside(|| Load::start(1, Style::Rst));
+    let (mut bytes_before, mut most_rows) = (0, 0);
+    let began = Instant::now();
+    for number in 0..count {
+        let place = Place::new();
+        let family = Family::BOTH[number % 2];
+        place.inside(|| {
+            let listener = Listener::open(family);
+            let (clients, servers) = listener.pairs(1);
+            shutdown(&clients);
+            if number % 3 == 0 {
+                drop((clients, servers));
+            } else {
+                drop((servers, clients));
+            }
+        });
+        if number % 10 == 9 {
+            let snapshot = traced.snapshot();
+            assert_sum(&snapshot, "while namespaces come and go");
+            most_rows = most_rows.max(snapshot.namespaces.as_ref().map_or(0, Vec::len));
+            for row in snapshot.namespaces.iter().flatten() {
+                assert!(row.states.iter().all(|gauge| gauge.current >= Some(0)), "{row:?}");
+            }
+            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        }
+        if number == count / 5 {
+            bytes_before = resident_bytes();
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let _ = load.stop();
+    let long = Duration::from_secs(120);
+    wait::until_within(long, "the rows of those that are gone to go", || {
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        traced.snapshot();
+        traced.tracer.live().rows().expect("the map can be read") <= rows_before + 1
+    });
+    let growth = resident_bytes().saturating_sub(bytes_before);
+    println!("{count} namespaces in {seconds:.1} s, {most_rows} rows at most, {growth} bytes more");
+    assert!(growth < 4 << 20, "{growth} bytes more");
+    assert_rows_equal(&mut traced, &[&steady, &other], "afterwards");
+    assert_eq!(traced.snapshot().map_full, 0);
+}
+
+#[test]
+fn namespaces_by_the_hundred_are_bounded_and_right() {
+    let count = many("TCPSTATE_TEST_NAMESPACES", 200, 40);
+    let _namespace = Namespace::enter();
+    let open = |place: &Place| place.inside(|| Idle::open(2, &Family::BOTH[..1]));
+    let began = Instant::now();
+    let places: Vec<Place> = (0..count).map(|_| Place::new()).collect();
+    let _before: Vec<_> = places.iter().step_by(2).map(open).collect();
+    let made = began.elapsed();
+    let began = Instant::now();
+    let bytes_before = resident_bytes();
+    let mut traced = Traced::unaudited(&all());
+    let started = began.elapsed();
+    let _since: Vec<_> = places.iter().skip(1).step_by(2).map(open).collect();
+    let began = Instant::now();
+    let snapshot = traced.snapshot();
+    let read = began.elapsed();
+    assert_sum(&snapshot, "many namespaces");
+    for place in &places {
+        let shown = row(&snapshot, place).expect("each has a row");
+        assert_eq!(current(shown, State::Established), 2, "namespace {}", place.inode());
+    }
+    let growth = resident_bytes().saturating_sub(bytes_before);
+    let (_, cost) = traced.tracer.last_pass();
+    println!(
+        "{count} namespaces, made in {made:.1?}: start in {started:.2?} with a pass of {cost:.2?}, a reading in {read:.2?}, {} KiB more",
+        growth >> 10
+    );
+}
+
+#[test]
+fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_room() {
+    let _namespace = Namespace::enter();
+    let in_use = {
+        let mut traced = Traced::unaudited(&all());
+        traced.tracer.live().rows().expect("the map can be read")
+    };
+    let most_rows = u32::try_from(in_use).expect("few") + 3;
+    let first: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let open = |place: &Place| place.inside(|| Mixture::open(Family::V4, 3));
+    let first_sockets: Vec<_> = first.iter().map(open).collect();
+    let mut traced = Traced::unaudited(&Options { most_rows: Some(most_rows), ..all() });
+    let later: Vec<Place> = (0..4).map(|_| Place::new()).collect();
+    let _later_sockets: Vec<_> = later.iter().map(open).collect();
+    let snapshot = traced.snapshot();
+    assert!(snapshot.map_full > 0, "seven namespaces more fit into three rows more");
+    assert_eq!(snapshot.map_full, snapshot.missed.unlisted);
+    assert!(snapshot.is_exact(), "the host is counted all the same");
+    let with_row = |places: &[Place], snapshot: &Snapshot| {
+        places.iter().filter(|place| row(snapshot, place).is_some()).count()
+    };
+    assert_eq!(with_row(&later, &snapshot), 0, "{:?}", snapshot.namespaces);
+    // All of the host, rows or no rows.
+    let syn_recv = snapshot.gauge(State::SynRecv).and_then(|gauge| gauge.current);
+    assert!(syn_recv >= Some(7 * 6), "{syn_recv:?}");
+
+    drop((first_sockets, first));
+    let long = Duration::from_secs(60);
+    wait::until_within(long, "rows for three of those that had none", || {
+        let snapshot = traced.snapshot();
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        with_row(&later, &snapshot) >= 3
+    });
+    let snapshot = traced.snapshot();
+    let with_rows: Vec<_> = later.iter().filter(|place| row(&snapshot, place).is_some()).collect();
+    assert_rows_equal(&mut traced, &with_rows, "rows made when there was room");
+}
+
+#[test]
+fn namespaces_to_which_no_way_leads_are_owned_up_to() {
+    let _namespace = Namespace::enter();
+    let place = Place::new();
+    let inode = place.inode();
+    let listener = place.inside(|| Listener::open(Family::V4));
+    let (clients, _servers) = place.inside(|| listener.pairs(3));
+    // Only its sockets are left to hold it, and nobody can be asked which namespace a socket is in.
+    drop(place);
+    let mut traced = Traced::unaudited(&all());
+    shutdown(&clients);
+    wait::grace_period();
+    let snapshot = traced.snapshot();
+    assert!(row_of(snapshot.namespaces.as_deref().unwrap_or_default(), inode).is_some());
+    assert!(!snapshot.is_exact(), "sockets left ESTABLISHED that were never seen to come");
+    traced.reconcile();
+    let snapshot = traced.snapshot();
+    assert!(!snapshot.is_exact(), "the pass found no way to it either");
+    let degraded = snapshot.in_place.expect("something is degraded now").degraded;
+    let is_named =
+        |limit: &String| limit.starts_with("namespaces: 1 could not be found or entered");
+    assert!(degraded.iter().any(is_named), "{degraded:?}");
+    drop((clients, listener));
+}
+
+#[test]
+fn namespaces_of_others_are_counted_by_name_path_and_process() {
+    let [named, inhabited] = [Place::new(), Place::new()];
+    let _name = named.name(OsStr::new("tcpstate-test"));
+    let inhabitant = inhabited.inhabit();
+    let _before = [
+        named.inside(|| Mixture::open(Family::V4, 3)),
+        inhabited.inside(|| Mixture::open(Family::V6, 5)),
+    ];
+    for (netns, place) in [
+        (Netns::Name("tcpstate-test".into()), &named),
+        (Netns::Path(named.path()), &named),
+        (Netns::Pid(inhabitant.id()), &inhabited),
+        (Netns::Path(inhabited.path()), &inhabited),
+    ] {
+        let follow = || {
+            let mut traced = Traced::unaudited(&Options { netns: netns.clone(), ..options() });
+            let counted = traced.tracer.start_report().netns;
+            assert_eq!(counted, probe::Counted::One(place.inode()), "{netns}");
+            // The tracer's thread is in the namespace now.
+            traced.assert_equal(&format!("{netns}: before"));
+            let _more = Mixture::open(Family::V4, 4);
+            wait::grace_period();
+            traced.assert_equal(&format!("{netns}: more"));
+            traced.reconcile();
+            traced.assert_equal(&format!("{netns}: after a pass"));
+        };
+        thread::scope(|scope| scope.spawn(follow).join()).expect("it does not panic");
+    }
+}
+
+#[test]
+fn families_add_up_to_all_of_the_namespace() {
+    let _namespace = Namespace::enter();
+    let dual_stack = paths::ALL.iter().find(|path| path.name == "dual-stack listener");
+    let [mut v4, mut v6] = probe::Family::BOTH
+        .map(|family| Traced::unaudited(&Options { family: Some(family), ..options() }));
+    let mut both = Traced::unaudited(&options());
+    dual_stack.expect("it is there").run(&mut |label: &str| {
+        for traced in [&mut v4, &mut v6, &mut both] {
+            traced.assert_equal(label);
+        }
+        let [of_v4, of_v6, of_both] =
+            [&mut v4, &mut v6, &mut both].map(|traced| traced.snapshot().states);
+        for (slot, state) in State::GAUGES.into_iter().enumerate() {
+            let sum = of_v4[slot].current.zip(of_v6[slot].current).map(|(v4, v6)| v4 + v6);
+            assert_eq!(sum, of_both[slot].current, "{label}: {state}");
+        }
+        let [time_wait, ..] = [v4.snapshot().time_wait];
+        assert_eq!(time_wait.overflows, None, "the kernel's counter is of both families");
+    });
+}
+
+#[test]
+fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
+    let _namespace = Namespace::enter();
+    for options in [all(), Options { family: Some(probe::Family::V6), ..options() }] {
+        let options = Options { time_wait: Some(Provider::Polled), ..options };
+        let mut traced = Traced::unaudited(&options);
+        let snapshot = traced.snapshot();
+        assert_eq!((snapshot.time_wait.sockets, snapshot.time_wait.entries), (None, None));
+        let degraded = traced.tracer.start_report().in_place.degraded;
+        let says_why = |limit: &String| {
+            limit.contains("time_wait: none, because polled: the kernel's own counters")
+        };
+        assert!(degraded.iter().any(says_why), "{degraded:?}");
+    }
+}
