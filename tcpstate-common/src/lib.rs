@@ -7,4 +7,4 @@
 pub mod abi;
 mod state;
 
-pub use state::State;
+pub use state::{State, UnknownState};

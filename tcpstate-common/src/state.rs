@@ -1,6 +1,6 @@
 //! The TCP states: their kernel numbers, and every spelling that people and machines use for them.
 
-use core::fmt;
+use core::{fmt, str::FromStr};
 
 /// A TCP socket's state, numbered as in the kernel (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +118,44 @@ impl State {
             Self::BoundInactive => "bound_inactive",
         }
     }
+
+    /// The names that `ss` and RFC 9293 have for it where they differ from the kernel's by more than hyphens.
+    const fn other_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Established => &["ESTAB"],
+            Self::SynRecv => &["SYN-RECEIVED"],
+            Self::Close => &["CLOSED", "UNCONN"],
+            Self::Listen => &["LISTENING"],
+            _ => &[],
+        }
+    }
+}
+
+/// No state has that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownState;
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    /// Reads every spelling in use: the kernel's (`TIME_WAIT`, `TCP_TIME_WAIT`), that of machines (`time_wait`), of
+    /// `ss` (`TIME-WAIT`, `ESTAB`) and of RFC 9293 (`FIN-WAIT-1`, `SYN-RECEIVED`), in any case.
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let is = |name| letters(text).eq(letters(name)) || letters(text).eq(prefixed(name));
+        Self::ALL
+            .into_iter()
+            .find(|state| is(state.name()) || state.other_names().iter().any(|name| is(name)))
+            .ok_or(UnknownState)
+    }
+}
+
+/// What tells names apart: neither case nor what joins their words.
+fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().filter(|letter| !matches!(letter, '-' | '_')).map(|c| c.to_ascii_lowercase())
+}
+
+fn prefixed(name: &str) -> impl Iterator<Item = char> + '_ {
+    letters("TCP_").chain(letters(name))
 }
 
 impl fmt::Display for State {
@@ -137,6 +175,35 @@ mod tests {
         }
         assert_eq!(State::from_number(0), None);
         assert_eq!(State::from_number(14), None);
+    }
+
+    #[test]
+    fn every_spelling_is_read() {
+        for state in State::ALL {
+            assert_eq!(state.name().parse(), Ok(state));
+            assert_eq!(state.label().parse(), Ok(state));
+        }
+        for (text, state) in [
+            ("ESTAB", State::Established),
+            ("SYN-SENT", State::SynSent),
+            ("syn-recv", State::SynRecv),
+            ("SYN-RECEIVED", State::SynRecv),
+            ("FIN-WAIT-1", State::FinWait1),
+            ("fin-wait-2", State::FinWait2),
+            ("TCP_TIME_WAIT", State::TimeWait),
+            ("TimeWait", State::TimeWait),
+            ("UNCONN", State::Close),
+            ("closed", State::Close),
+            ("CLOSE-WAIT", State::CloseWait),
+            ("LAST-ACK", State::LastAck),
+            ("listening", State::Listen),
+            ("CLOSING", State::Closing),
+        ] {
+            assert_eq!(text.parse(), Ok(state), "{text}");
+        }
+        for text in ["", "tcp_", "TIME WAIT", "TIME_WAITS", "WAIT", "6", "-"] {
+            assert_eq!(text.parse::<State>(), Err(UnknownState), "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! ```
 pub mod aggregate;
 pub mod command;
+pub mod counter;
+pub mod filter;
 pub mod probe;
 pub mod source;
 pub mod tracer;

@@ -1,26 +1,17 @@
 //! `cargo xtask bench --quick`: what counting a transition costs, by the kernel's own BPF statistics.
 //!
 //! The statistics cost more than the program, so an empty program on the same tracepoint is measured by turns with it,
-//! in one run on one machine, and medians are compared. Times are printed, never asserted.
+//! in one run on one machine, and medians are compared.
 
-use std::fs;
-
-use aya::{
-    Btf, Ebpf,
-    programs::{BtfTracePoint, ProgramInfo},
-    sys::{Stats, enable_stats},
-};
+use aya::sys::{Stats, enable_stats};
 use tcpstate::{probe::kernel::Kernel, tracer::Tracer};
 use tcpstate_tests::{
+    measure::{Empty, RunTime, during, median, processor, spread},
     netns::Namespace,
     traced::options,
     traffic::{Family, Idle, Load, Style},
-    wait,
 };
 
-static EMPTY: &[u8] = aya::include_bytes_aligned!("../bpf/empty.bpf.o");
-
-const TRACEPOINT: &str = "inet_sock_set_state";
 /// Odd, so that there is a median among them.
 const TURNS: usize = 9;
 /// Of a turn; six transitions each.
@@ -47,60 +38,32 @@ fn main() {
         let base = median(&mut empty);
         for (name, turns) in [("empty", &mut empty), ("counters (tp_btf)", &mut counters)] {
             let ns = median(turns);
-            let spread = turns[TURNS - 1] - turns[0];
             println!(
-                "{name:<24} {idle_sockets:>12} {ns:>9.1} {spread:>9.1} {:>9.1} {:>9.2}",
+                "{name:<24} {idle_sockets:>12} {ns:>9.1} {:>9.1} {:>9.1} {:>9.2}",
+                spread(turns),
                 ns - base,
                 ns / base
             );
         }
         drop(idle);
     }
+    println!();
 }
 
 fn measure_empty() -> f64 {
-    let btf = Btf::from_sys_fs().expect("the kernel has BTF");
-    let mut ebpf = Ebpf::load(EMPTY).expect("the object is valid");
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut("empty")
-        .and_then(|program| program.try_into().ok())
-        .expect("it holds the program");
-    program.load(TRACEPOINT, &btf).expect("the kernel takes it");
-    program.attach().expect("the tracepoint exists");
-    ns_per_run(|| program.info().expect("our own program"))
+    let empty = Empty::at("inet_sock_set_state");
+    ns_per_run(|| empty.run_time())
 }
 
 fn measure_counters() -> f64 {
     let tracer =
         Tracer::start(&options()).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
-    ns_per_run(|| tracer.probe().transitions_info().expect("our own program"))
+    ns_per_run(|| RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
 }
 
-/// Makes connections, and says what a run took on average meanwhile.
-fn ns_per_run(info: impl Fn() -> ProgramInfo) -> f64 {
+fn ns_per_run(program: impl FnMut() -> RunTime) -> f64 {
     let load = Load::start(1, Style::Rst);
-    // Caches and branch predictors know the program before the turn counts.
-    wait::until("the load", || load.completed() >= 500);
-    let before = info();
-    let goal = load.completed() + CONNECTIONS;
-    wait::until("the turn's connections", || load.completed() >= goal);
-    let after = info();
+    let run_time = during(&load, CONNECTIONS, program);
     let _ = load.stop();
-    let runs = after.run_count() - before.run_count();
-    after.run_time().saturating_sub(before.run_time()).as_nanos() as f64 / runs as f64
-}
-
-/// Sorts, and takes the one in the middle.
-fn median(turns: &mut [f64]) -> f64 {
-    turns.sort_by(f64::total_cmp);
-    turns[turns.len() / 2]
-}
-
-fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or("unknown processor");
-    name.trim_start_matches([' ', '\t', ':']).to_owned()
+    run_time.ns_per_run()
 }

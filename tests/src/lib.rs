@@ -10,6 +10,8 @@
 //! - [`truth`]: how many sockets there are, from `/proc` and from `ss`;
 //! - [`traced`]: a tracer under test, held against the truth;
 //! - [`audit`]: how many events there really were, counted without BPF;
+//! - [`emulated`]: how much less is enough on a slow machine;
+//! - [`measure`]: what programs in the kernel cost, for benchmarks;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
 //!
@@ -17,7 +19,9 @@
 
 pub mod audit;
 pub mod bpf;
+pub mod emulated;
 pub mod files;
+pub mod measure;
 pub mod netns;
 pub mod paths;
 pub mod traced;

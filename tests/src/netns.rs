@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io,
     marker::PhantomData,
+    net::{Ipv6Addr, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd},
         unix::fs::MetadataExt,
@@ -17,6 +18,8 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Socket, Type};
+
+use crate::wait;
 
 /// The new namespace that this thread is in. Dropped, the thread goes back to where it was.
 #[derive(Debug)]
@@ -120,6 +123,29 @@ impl Drop for Sysctl {
 /// `/proc/sys/net` shows whoever opens it their own namespace.
 fn sysctl_path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name.replace('.', "/"))
+}
+
+/// Gives loopback one more address, for as long as the namespace lives.
+///
+/// # Panics
+/// If the kernel refuses.
+pub fn add_loopback_address(address: Ipv6Addr) {
+    // The device that every namespace begins with.
+    const LOOPBACK: libc::c_int = 1;
+    let request = libc::in6_ifreq {
+        ifr6_addr: libc::in6_addr { s6_addr: address.octets() },
+        ifr6_prefixlen: Ipv6Addr::BITS,
+        ifr6_ifindex: LOOPBACK,
+    };
+    let any_socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("there is IPv6");
+    // SAFETY: SIOCSIFADDR reads one in6_ifreq from an IPv6 socket's caller, which outlives the call.
+    let result =
+        unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
+    assert_eq!(result, 0, "{address} for loopback: {}", io::Error::last_os_error());
+    // It may be used a moment later.
+    wait::until("the address to be usable", || {
+        UdpSocket::bind((address, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
+    });
 }
 
 fn current() -> File {

@@ -8,6 +8,7 @@ use tcpstate::{
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
+    emulated::{is_emulated, scaled},
     netns::Namespace,
     traced::{Traced, compare, options},
     traffic::{Family, Idle, Load, Style},
@@ -31,9 +32,10 @@ fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
 fn load_twenty_starts_among_20_000_sockets_are_exact() {
     const WORKERS: usize = 2;
     let _namespace = Namespace::enter();
-    let idle = Idle::open(20_000, &Family::BOTH);
+    let sockets = scaled(20_000);
+    let idle = Idle::open(usize::try_from(sockets).expect("few"), &Family::BOTH);
     let (mut connections, mut seconds) = (0, 0.0);
-    for start in 0..20 {
+    for start in 0..if is_emulated() { 3 } else { 20 } {
         let load = Load::start(WORKERS, Style::Mixed);
         let began = Instant::now();
         wait::until("the load", || load.completed() >= 101);
@@ -42,7 +44,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
         // Sockets held: the idle ones, and the listeners of the load.
         let listeners =
             at_once.gauge(State::Listen).and_then(|gauge| gauge.current).expect("LISTEN is seen");
-        let held = 20_000 + listeners;
+        let held = sockets.cast_signed() + listeners;
         for _ in 0..3 {
             let snapshot = traced.snapshot();
             let slack =
@@ -65,12 +67,12 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
 
 #[test]
 fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
-    const TRANSITIONS: u64 = 1_000_000;
+    let transitions = scaled(1_000_000);
     let _namespace = Namespace::enter();
     let mut traced = Traced::with(&Options { drop_one_in: 97, ..options() });
     let load = Load::start(2, Style::Mixed);
     let mut snapshot = traced.snapshot();
-    while snapshot.total() + snapshot.missed.transitions < TRANSITIONS {
+    while snapshot.total() + snapshot.missed.transitions < transitions {
         std::thread::sleep(Duration::from_millis(100));
         snapshot = traced.snapshot();
         assert!(sum_of_gauges(&snapshot) >= 0);
@@ -83,14 +85,14 @@ fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
     let _ = load.stop();
     let snapshot = traced.snapshot();
     assert!(
-        snapshot.missed.transitions >= TRANSITIONS / 98,
-        "{} of a million were dropped",
+        snapshot.missed.transitions >= transitions / 98,
+        "{} of {transitions} were dropped",
         snapshot.missed.transitions
     );
     assert!(!snapshot.is_exact());
     assert!(
         compare(&snapshot, traced.tracer.probe()).is_err(),
-        "ten thousand events were dropped, and no gauge is off"
+        "one event in 97 was dropped, and no gauge is off"
     );
     traced.reconcile();
     let snapshot = traced.snapshot();
@@ -118,7 +120,7 @@ fn load_makes_auto_reconcile_pass_by_itself() {
 #[test]
 fn load_without_a_pass_adds_up_to_what_perf_counts() {
     const TRANSITIONS: u64 = 200_000;
-    if std::env::var_os("TCPSTATE_TEST_EMULATED").is_none() {
+    if !is_emulated() {
         println!(
             "skipped: perf counts the whole machine, so it takes one of its own: `cargo xtask vm`"
         );
@@ -142,7 +144,7 @@ fn load_without_a_pass_adds_up_to_what_perf_counts() {
 
 #[test]
 fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
-    const TRANSITIONS: u64 = 10_000_000;
+    let transitions = scaled(10_000_000);
     let _namespace = Namespace::enter();
     let mut traced = Traced::start();
     let load = Load::start(2, Style::Rst);
@@ -150,7 +152,7 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     wait::until("the load", || load.completed() >= 10_007);
     let before = resident_bytes();
     let mut snapshot = traced.snapshot();
-    while snapshot.total() + snapshot.missed.transitions < TRANSITIONS {
+    while snapshot.total() + snapshot.missed.transitions < transitions {
         std::thread::sleep(Duration::from_millis(200));
         traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
         snapshot = traced.snapshot();
@@ -159,7 +161,7 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     let growth = resident_bytes().saturating_sub(before);
     let rate = snapshot.total() as f64 / began.elapsed().as_secs_f64();
     let _ = load.stop();
-    traced.assert_equal("after ten million transitions");
+    traced.assert_equal(&format!("after {transitions} transitions"));
     let missed = traced.snapshot().missed.transitions;
     println!("{rate:.0} transitions/s, missed {missed}, resident memory grew by {growth} bytes");
     // The buffers of one snapshot and one pass, whatever the number of transitions.

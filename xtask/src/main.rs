@@ -60,7 +60,10 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),
-        Command::Vm(options) => vm::run(&root, &options).map(|outcome| outcome.failed.is_empty()),
+        Command::Vm(options) => vm::run(&root, &options).map(|outcome| {
+            println!("\n{outcome}");
+            outcome.failed.is_empty()
+        }),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

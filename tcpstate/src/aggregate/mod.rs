@@ -1,5 +1,6 @@
 //! Readings and passes become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
+pub mod census;
 mod cost;
 mod ledger;
 mod reconcile;
@@ -8,6 +9,7 @@ mod snapshot;
 mod time_wait;
 
 pub use self::{
+    census::{By, Census, Count},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{

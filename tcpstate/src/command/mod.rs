@@ -1,8 +1,11 @@
 //! The subcommands, and what they share: flags, exit status, the way errors are told.
 
 mod bpf_log;
+mod count;
 mod duration;
+mod filter;
 mod output;
+mod signals;
 mod terminal;
 mod trace;
 
@@ -10,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{probe, view::escaped};
+use crate::{probe, source::sock_diag, view::escaped};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -23,6 +26,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(trace::Arguments),
+    Count(count::Arguments),
 }
 
 /// It could not be done, bad usage included.
@@ -34,13 +38,16 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Count(arguments) => count::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tcpstate: {}", escaped(format!("{error:#}")));
-            if let Some(cause) = error.downcast_ref::<probe::Error>() {
-                eprintln!("remedy: {}", cause.remedy());
+            let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
+            let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
+            if let Some(remedy) = of_probe.or(of_list) {
+                eprintln!("remedy: {remedy}");
             }
             ExitCode::from(FAILED)
         }

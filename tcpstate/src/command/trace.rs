@@ -8,11 +8,16 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::SignalKind,
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
-use super::{bpf_log, duration, output::Output, terminal};
+use super::{
+    bpf_log, duration,
+    output::Output,
+    signals::{Signals, listen},
+    terminal,
+};
 use crate::{
     aggregate::{Reconcile, Report},
     probe::{Options, Provider, Transitions},
@@ -96,7 +101,7 @@ enum Format {
 }
 
 /// A parser of one of these values, by their names.
-fn named<T: Copy + Send + Sync + 'static>(
+pub(super) fn named<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     name: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {
@@ -202,33 +207,6 @@ async fn take_snapshots(
             }
             () = &mut over => return Ok(()),
             _ = looks.tick() => tracer.reconcile_if_due(arguments.reconcile)?,
-        }
-    }
-}
-
-fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).context("listen for signals")
-}
-
-/// The signals that end a run in order.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    /// Returns when the run is to end.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
 
+pub mod cgroups;
 mod counts;
 mod kernel_counters;
 pub mod live;
+pub mod owners;
+pub mod sock_diag;
 
 use std::time::{Duration, Instant, SystemTime};
 

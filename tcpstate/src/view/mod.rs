@@ -1,12 +1,14 @@
 //! How reports look: one view a form of output. A view holds no loop and no clock; it writes where it is told.
 
 mod block;
+pub mod count;
 mod csv;
 mod frame;
 mod json;
 mod line;
 mod matrix;
 mod number;
+mod repaint;
 mod screen;
 mod sparkline;
 mod summary;
@@ -18,6 +20,7 @@ use std::io::{self, Write};
 pub use self::{
     csv::Csv,
     json::Json,
+    repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,
     untrusted::escaped,

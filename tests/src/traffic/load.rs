@@ -124,7 +124,7 @@ fn rst((client, server): (Socket, Socket)) {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
-fn close((client, server): (Socket, Socket)) {
+pub(super) fn close((client, server): (Socket, Socket)) {
     shutdown([&client]);
     assert_eq!(read(&server).expect("the client closes"), 0);
     drop(server);

@@ -3,8 +3,10 @@
 mod deaf;
 mod idle;
 mod load;
+mod mixed;
 mod raw;
 mod sockets;
+mod time_wait;
 
 use std::{
     fmt,
@@ -14,10 +16,12 @@ use std::{
 pub use deaf::{deafen, hear};
 pub use idle::Idle;
 pub use load::{Load, Style};
+pub use mixed::Mixed;
 pub use raw::{send_reset, sequence_number};
 use socket2::Domain;
 pub(crate) use sockets::begin_connect;
 pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket};
+pub use time_wait::leave_time_wait;
 
 /// The kind of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

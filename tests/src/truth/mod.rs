@@ -11,4 +11,4 @@ mod ss;
 pub use counters::{Sockstat, sockstat, tcp_ext};
 pub use counts::Counts;
 pub use proc::{Sockets, sockets, time_wait_of};
-pub use ss::{ss, ss_kill};
+pub use ss::{ss, ss_filtered, ss_kill};

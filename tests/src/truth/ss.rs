@@ -16,7 +16,16 @@ use crate::files;
 /// If there is no `ss`, or if it fails.
 #[must_use]
 pub fn ss() -> Counts {
-    parse(&run(&["-a"]))
+    ss_filtered(&[])
+}
+
+/// Asks `ss` about those that a filter chooses, such as `-4` or `sport = :80`.
+///
+/// # Panics
+/// If there is no `ss`, or if it fails.
+#[must_use]
+pub fn ss_filtered(filter: &[&str]) -> Counts {
+    parse(&run(&[&["-a"], filter].concat()))
 }
 
 /// Has `ss -K` end the sockets that a filter chooses, such as `state time-wait`. It skips those that the kernel does

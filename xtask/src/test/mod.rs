@@ -3,7 +3,8 @@
 //! ```text
 //! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests
 //! cargo xtask test NAME            only tests whose name contains NAME
-//! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt; `CI=true` adds this
+//! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt
+//! cargo xtask test --vm            on other kernels too, in virtual machines; `CI=true` adds this, the rebuilt object
 //!                                  and the faults
 //! cargo xtask test --faults [NAME] only the faults (whose name contains NAME)
 //! cargo xtask test --object FILE   the kernel tests on another object
@@ -35,6 +36,7 @@ use crate::{
     object::Variant,
     process,
     toolchain::Toolchain,
+    vm,
 };
 
 /// Names the object for the kernel tests to load instead of the embedded one.
@@ -67,6 +69,9 @@ pub(crate) struct Options {
     /// Run only the faults seeded into the kernel half.
     #[arg(long)]
     faults: bool,
+    /// Run the kernel tests on other kernels too.
+    #[arg(long, conflicts_with_all = ["filter", "faults", "object"])]
+    vm: bool,
     /// Run the kernel tests on this object, not on the embedded one.
     #[arg(long, value_name = "FILE", conflicts_with = "faults")]
     object: Option<PathBuf>,
@@ -83,6 +88,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     }
     if options.faults || is_ci {
         faults(root, options, tools.as_ref(), &mut report);
+    }
+    if options.vm || is_ci {
+        report.tests("virtual machines", || vm::run_all(root));
     }
     println!("{report}");
     report.is_success()

@@ -56,7 +56,7 @@ use crate::{debian, test::libtest::Outcome};
 /// BPF differs.
 const LINES: &[&str] = &["5.10", "6.1", "6.12"];
 
-/// Which tests to run, on what.
+/// Which tests to run, on what. By default all, on all of the lines.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Only tests whose name contains this.
@@ -72,23 +72,43 @@ pub(crate) struct Options {
     list: bool,
     /// How many guests run at a time.
     // On two processors, four guests took 19 to 24 s two at a time, and 27 to 31 s one by one.
-    #[arg(long, default_value = "2")]
+    #[arg(long, default_value_t = Self::DEFAULT.jobs)]
     jobs: NonZeroUsize,
     /// Processors of a guest.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = Self::DEFAULT.cpus)]
     cpus: u32,
     /// Memory of a guest.
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    #[arg(long, value_name = "MIB", default_value_t = Self::DEFAULT.memory)]
     memory: u32,
     /// Seconds that a guest may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Self::DEFAULT.timeout)]
     timeout: u64,
     /// What runs a guest's instructions.
-    #[arg(long, value_enum, default_value = "tcg")]
+    #[arg(long, value_enum, default_value_t = Self::DEFAULT.accel)]
     accel: Accelerator,
     /// A word for the kernels' command line; may be given several times.
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     append: Vec<String>,
+}
+
+impl Options {
+    const DEFAULT: Self = Self {
+        filter: None,
+        skip: Vec::new(),
+        kernels: Vec::new(),
+        list: false,
+        jobs: NonZeroUsize::new(2).expect("two is not zero"),
+        cpus: 2,
+        memory: 1024,
+        timeout: 480,
+        accel: Accelerator::Tcg,
+        append: Vec::new(),
+    };
+}
+
+/// All tests on all kernels that are named by nobody: what the gate runs.
+pub(crate) fn run_all(root: &Path) -> Result<Outcome> {
+    run(root, &Options::DEFAULT)
 }
 
 /// Runs the tests on each kernel, prints a table, and returns what came of them all.
@@ -113,15 +133,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     let kernels =
         wanted.into_iter().map(|line| kernels.provide(line)).collect::<Result<Vec<_>>>()?;
     println!("building the tests, static");
-    let programs = programs::build(root)?;
-    let host = Host::new(root, &machine, &programs, options)?;
+    let arguments = arguments(options);
+    let mut programs = programs::build(root)?;
+    programs.retain(&arguments)?;
+    let host = Host::new(root, &machine, &programs, arguments)?;
     let rows = host.run(&kernels, options.jobs)?;
     print!("{}", table::Table(&rows));
     let mut total = Outcome::default();
     for row in rows {
         total.merge(row.into_outcome());
     }
-    println!("\n{total}");
     Ok(total)
 }
 
@@ -135,6 +156,15 @@ fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     lines.sort_unstable();
     lines.dedup();
     Ok(lines)
+}
+
+/// What every test program is told.
+fn arguments(options: &Options) -> Vec<String> {
+    // In sections after the results, as the parser of both kinds of runs expects.
+    let mut arguments = vec!["--show-output".to_owned(), "--test-threads=1".to_owned()];
+    arguments.extend(options.filter.clone());
+    arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
+    arguments
 }
 
 /// Where guests run, and what all of them share.
@@ -152,17 +182,13 @@ impl<'a> Host<'a> {
         root: &Path,
         machine: &'a Machine,
         programs: &'a Programs,
-        options: &Options,
+        arguments: Vec<String>,
     ) -> Result<Self> {
         let folder = |name| -> Result<PathBuf> {
             let path = root.join("target/vm").join(name);
             fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
             Ok(path)
         };
-        // In sections after the results, as the parser of both kinds of runs expects.
-        let mut arguments = vec!["--show-output".to_owned(), "--test-threads=1".to_owned()];
-        arguments.extend(options.filter.clone());
-        arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
         Ok(Self {
             machine,
             programs,

@@ -54,6 +54,26 @@ pub(crate) fn build(root: &Path) -> Result<Programs> {
     Ok(programs)
 }
 
+impl Programs {
+    /// Leaves out those that have no test for these arguments: small machines have no room for them.
+    pub(crate) fn retain(&mut self, arguments: &[String]) -> Result<()> {
+        let lists: Vec<(String, String)> = self
+            .tests
+            .iter()
+            .map(|(name, test)| {
+                let mut command = process::command(test);
+                Ok((name.clone(), process::read(command.args(arguments).arg("--list"))?))
+            })
+            .collect::<Result<_>>()?;
+        for (name, list) in lists {
+            if !list.lines().any(|line| line.ends_with(": test")) {
+                self.tests.remove(&name);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Takes the files from what `ldd` prints.
 fn libraries(ldd: &str) -> Vec<PathBuf> {
     ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()

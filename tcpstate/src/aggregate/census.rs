@@ -1,0 +1,286 @@
+//! How many sockets there are now, by state, and by one more property if asked: what `count` shows.
+//!
+//! Sockets are added one by one and forgotten; what is kept is a number per state and group, and of groups a bounded number.
+
+use std::{collections::HashMap, net::IpAddr, time::SystemTime};
+
+use tcpstate_common::State;
+
+use crate::source::{owners::Process, sock_diag::Socket};
+
+/// Sockets in each of the ten states, in the order of [`State::GAUGES`].
+pub type States = [u64; State::GAUGES.len()];
+
+/// How many groups are told apart: all there are of ports, more than enough of the others, but for remote addresses of
+/// a busy server. What comes later is summed as `other`. It takes at most some 10 MiB.
+pub const MOST_GROUPS: usize = 1 << 16;
+
+/// What sockets are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// This end's port.
+    LocalPort,
+    /// The peer's address; a mapped IPv4 address is that IPv4 address.
+    Remote,
+    /// The peer's port.
+    RemotePort,
+    /// The first process that has it open.
+    Process,
+    /// The user.
+    Uid,
+    /// The cgroup.
+    Cgroup,
+    /// The state.
+    State,
+}
+
+impl By {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::LocalPort,
+        Self::Remote,
+        Self::RemotePort,
+        Self::Process,
+        Self::Uid,
+        Self::Cgroup,
+        Self::State,
+    ];
+
+    /// As it is called in flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LocalPort => "local-port",
+            Self::Remote => "remote",
+            Self::RemotePort => "remote-port",
+            Self::Process => "process",
+            Self::Uid => "uid",
+            Self::Cgroup => "cgroup",
+            Self::State => "state",
+        }
+    }
+
+    /// As machines read it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::LocalPort => "local_port",
+            Self::RemotePort => "remote_port",
+            other => other.name(),
+        }
+    }
+}
+
+/// What the sockets of a group have in common. `P` stands for a process, `C` for a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key<P = u32, C = u64> {
+    /// A port.
+    Port(u16),
+    /// An address.
+    Address(IpAddr),
+    /// A process.
+    Process(P),
+    /// A user.
+    Uid(u32),
+    /// A cgroup.
+    Cgroup(C),
+    /// A state.
+    State(State),
+    /// Nobody has them: the kernel alone does.
+    None,
+    /// Somebody has them, and who can't be known.
+    Unknown,
+}
+
+/// A cgroup, for showing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Its number.
+    pub id: u64,
+    /// Where it is, if that can be known.
+    pub path: Option<String>,
+}
+
+/// A key, for showing.
+pub type Name = Key<Process, Cgroup>;
+
+/// The sums so far.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    states: States,
+    groups: HashMap<Key, States>,
+    /// Sockets that came when there was no room for their group.
+    beyond: States,
+}
+
+impl Census {
+    /// Adds a socket, in its group if it has one. Other states than the ten are none to count.
+    pub fn add(&mut self, socket: &Socket, key: Option<Key>) {
+        let Some(slot) = State::GAUGES.iter().position(|&state| state == socket.state) else {
+            return;
+        };
+        self.states[slot] += 1;
+        let Some(key) = key else { return };
+        let is_full = self.groups.len() >= MOST_GROUPS;
+        let group = match self.groups.get_mut(&key) {
+            Some(group) => group,
+            None if is_full => &mut self.beyond,
+            None => self.groups.entry(key).or_default(),
+        };
+        group[slot] += 1;
+    }
+
+    /// All sockets by state.
+    #[must_use]
+    pub fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// The `top` largest groups, and the rest. Nobody's and unknown ones' are always shown, and come last.
+    #[must_use]
+    pub fn top(mut self, by: By, top: usize, name: impl Fn(&Key) -> Name) -> Groups {
+        let row = |key: &Key, states: States| Group { name: name(key), states };
+        let apart = [Key::None, Key::Unknown]
+            .into_iter()
+            .filter_map(|key| self.groups.remove(&key).map(|states| row(&key, states)))
+            .collect::<Vec<_>>();
+        let mut ranked: Vec<_> = self.groups.into_iter().collect();
+        ranked.sort_unstable_by(|(a, a_states), (b, b_states)| {
+            total(b_states).cmp(&total(a_states)).then_with(|| a.cmp(b))
+        });
+        let rest = ranked.split_off(top.min(ranked.len()));
+        let mut rows: Vec<_> = ranked.iter().map(|(key, states)| row(key, *states)).collect();
+        rows.extend(apart);
+        let mut other =
+            Other { states: self.beyond, groups: rest.len(), beyond: total(&self.beyond) };
+        for (_, states) in rest {
+            for (sum, count) in other.states.iter_mut().zip(states) {
+                *sum += count;
+            }
+        }
+        Groups { by, rows, other }
+    }
+}
+
+/// The sockets of all states.
+#[must_use]
+pub fn total(states: &States) -> u64 {
+    states.iter().sum()
+}
+
+/// One moment's sockets: what the views of `count` show.
+#[derive(Clone, Debug)]
+pub struct Count {
+    /// When they were counted.
+    pub time: SystemTime,
+    /// The network namespace's number, if it can be known.
+    pub netns: Option<u64>,
+    /// All of them.
+    pub states: States,
+    /// The same in groups, if asked for.
+    pub groups: Option<Groups>,
+}
+
+/// The sockets, in groups.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    /// What makes a group.
+    pub by: By,
+    /// The largest ones, largest first, then nobody's and unknown ones'.
+    pub rows: Vec<Group>,
+    /// The others in sum.
+    pub other: Other,
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What they have in common.
+    pub name: Name,
+    /// The sockets.
+    pub states: States,
+}
+
+/// The groups that are not shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Other {
+    /// Their sockets.
+    pub states: States,
+    /// How many groups they are, without those there was no room for.
+    pub groups: usize,
+    /// Sockets among them for whose groups there was no room. If any, a larger group than those shown may be among them.
+    pub beyond: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn socket(state: State) -> Socket {
+        let end = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        Socket { state, local: end, remote: end, holder: None, cgroup: None }
+    }
+
+    fn name(key: &Key) -> Name {
+        match key {
+            Key::Uid(uid) => Key::Uid(*uid),
+            Key::Unknown => Key::Unknown,
+            Key::None => Key::None,
+            _ => unreachable!("these tests group by user"),
+        }
+    }
+
+    fn summary(groups: &Groups) -> Vec<(Name, u64)> {
+        groups.rows.iter().map(|group| (group.name.clone(), total(&group.states))).collect()
+    }
+
+    #[test]
+    fn the_largest_groups_come_first_and_the_rest_is_other() {
+        let mut census = Census::default();
+        for (uid, sockets) in [(1, 3), (2, 5), (3, 3), (4, 1), (5, 2)] {
+            for _ in 0..sockets {
+                census.add(&socket(State::Established), Some(Key::Uid(uid)));
+            }
+        }
+        census.add(&socket(State::TimeWait), Some(Key::None));
+        census.add(&socket(State::CloseWait), Some(Key::Unknown));
+        assert_eq!(total(census.states()), 16);
+        let groups = census.top(By::Uid, 3, name);
+        let expected = [
+            (Key::Uid(2), 5),
+            (Key::Uid(1), 3),
+            (Key::Uid(3), 3),
+            (Key::None, 1),
+            (Key::Unknown, 1),
+        ];
+        assert_eq!(summary(&groups), expected);
+        assert_eq!((total(&groups.other.states), groups.other.groups), (3, 2));
+        assert_eq!(groups.other.beyond, 0);
+    }
+
+    #[test]
+    fn groups_are_bounded_and_no_socket_is_lost() {
+        let mut census = Census::default();
+        let many = u32::try_from(MOST_GROUPS).expect("some thousands") + 1000;
+        for uid in (0..many).chain(0..10) {
+            census.add(&socket(State::Established), Some(Key::Uid(uid)));
+        }
+        let all = total(census.states());
+        let groups = census.top(By::Uid, 10, name);
+        assert_eq!(groups.other.beyond, 1000);
+        assert_eq!(groups.other.groups, MOST_GROUPS - 10);
+        let shown: u64 = summary(&groups).iter().map(|(_, sockets)| sockets).sum();
+        assert_eq!(shown, 20);
+        assert_eq!(shown + total(&groups.other.states), all);
+    }
+
+    #[test]
+    fn what_is_in_no_state_to_count_is_not_counted() {
+        let mut census = Census::default();
+        census.add(&socket(State::Close), Some(Key::Uid(1)));
+        assert_eq!(total(census.states()), 0);
+        assert!(census.top(By::Uid, 10, name).rows.is_empty());
+    }
+}

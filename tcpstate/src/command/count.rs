@@ -1,0 +1,198 @@
+//! `tcpstate count`: how many sockets there are now, in which state; without privilege and without BPF.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{duration, filter, signals::Signals, trace::named};
+use crate::{
+    aggregate::{
+        By,
+        census::{Key, MOST_GROUPS, total},
+    },
+    counter::{Counted, Counter},
+    view::{
+        count::{CountView, Csv, Json, Rows, Table},
+        repaint,
+    },
+};
+
+/// Count TCP sockets by state, now
+///
+/// Asks the kernel (sock_diag, as ss does) and needs neither privilege nor BPF. Shows a table on a terminal and, in a
+/// pipe, ten rows STATE<TAB>count in place of `netstat -n | awk`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tcpstate count                                   all ten states
+  tcpstate count --watch 2s                        the same, every two seconds
+  tcpstate count --local-port 80,443 --by remote   who is connected, the busiest first
+  tcpstate count --state close-wait --by process   who leaks connections
+  tcpstate count | awk '$1 == \"TIME_WAIT\" {print $2}'
+  tcpstate count -o json                           for programs
+
+Groups:
+  none     sockets that only the kernel has: TIME_WAIT, half-open, closed by their program
+  unknown  sockets of a process that this user may not see
+  other    groups that are not shown; at most 65536 are told apart, later ones belong here")]
+pub(super) struct Arguments {
+    /// How to show it [default: table on a terminal, bare rows in a pipe]
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+
+    /// Sum in groups: local-port, remote, remote-port, process, uid, cgroup or state
+    #[arg(long, value_name = "WHAT", hide_possible_values = true, value_parser = named(&By::ALL, By::name))]
+    by: Option<By>,
+
+    /// How many groups to show, the largest first
+    #[arg(long, value_name = "N", default_value = "20", requires = "by", value_parser = top)]
+    top: usize,
+
+    /// Count again and again, at this pace [without a value: 1s]
+    #[arg(short, long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = duration::parse_interval)]
+    watch: Option<Duration>,
+
+    #[command(flatten)]
+    filter: filter::Flags,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Text for people
+    Table,
+    /// One JSON object a line
+    Json,
+    /// A heading, then a row per state, or per group and state
+    Csv,
+}
+
+fn top(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(top) if (1..=MOST_GROUPS).contains(&top) => Ok(top),
+        _ => Err(format!("expected a number from 1 to {MOST_GROUPS}")),
+    }
+}
+
+/// Runs it to its end.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let counter = Counter {
+        filter: arguments.filter.filter(),
+        groups: arguments.by.map(|by| (by, arguments.top)),
+    };
+    let mut show = Show::new(arguments);
+    let Some(pace) = arguments.watch else {
+        let text = show.text(&counter.count()?)?;
+        return unless_closed(write(&text)).map(|_| ());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(watch(&counter, show, pace))
+}
+
+async fn watch(counter: &Counter, mut show: Show, pace: Duration) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let mut ticks = interval(pace);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.next() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let text = show.text(&counter.count()?)?;
+        tokio::select! {
+            written = tokio::task::spawn_blocking(move || write(&text)) => {
+                if !unless_closed(written.context("write a count")?)? {
+                    return Ok(());
+                }
+            }
+            // A reader who stalls must not keep us from ending.
+            () = signals.next() => std::process::exit(0),
+        }
+    }
+}
+
+/// Makes text of counts, and says on stderr, once, what they could not see.
+struct Show {
+    view: Box<dyn CountView>,
+    repaints: bool,
+    said: bool,
+}
+
+impl Show {
+    fn new(arguments: &Arguments) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let view: Box<dyn CountView> = match arguments.output {
+            Some(Format::Json) => Box::new(Json),
+            Some(Format::Csv) => Box::new(Csv::default()),
+            Some(Format::Table) => Box::new(Table::default()),
+            None if is_terminal => Box::new(Table::default()),
+            None => Box::new(Rows::default()),
+        };
+        let is_table = matches!(arguments.output, None | Some(Format::Table));
+        let repaints = is_terminal && is_table && arguments.watch.is_some();
+        Self { view, repaints, said: false }
+    }
+
+    fn text(&mut self, counted: &Counted) -> Result<Vec<u8>> {
+        if !std::mem::replace(&mut self.said, true) {
+            say_limits(counted);
+        }
+        let mut text = Vec::new();
+        self.view.show(&counted.count, &mut text).context("show a count")?;
+        Ok(if self.repaints { repaint(&text) } else { text })
+    }
+}
+
+fn say_limits(counted: &Counted) {
+    if let Some(error) = &counted.instead_of {
+        eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which takes longer");
+        eprintln!("remedy: {}", error.remedy());
+    }
+    let Some(groups) = &counted.count.groups else { return };
+    let unknown = groups.rows.iter().find(|group| group.name == Key::Unknown);
+    if let (By::Process, Some(unknown)) = (groups.by, unknown) {
+        let sockets = total(&unknown.states);
+        let (why, remedy) = if counted.owners_are_hidden {
+            (
+                "this user may not see what others' processes have open",
+                "run it as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            )
+        } else {
+            (
+                "no process that is visible here has them open",
+                "run it in the PID namespace of the host (docker run --pid=host ...)",
+            )
+        };
+        eprintln!("tcpstate: the process of {sockets} sockets is unknown: {why}");
+        eprintln!("remedy: {remedy}");
+    }
+    let beyond = groups.other.beyond;
+    if beyond > 0 {
+        eprintln!(
+            "tcpstate: more than {MOST_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"
+        );
+        eprintln!("remedy: choose fewer sockets by a filter such as --local-port or --remote");
+    }
+}
+
+fn write(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
+}
+
+/// Whether somebody still reads. A closed pipe is success.
+fn unless_closed(written: io::Result<()>) -> Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        outcome => outcome.map(|()| true).context("write to stdout"),
+    }
+}

@@ -1,0 +1,43 @@
+//! Lists as people type them, `80,443,8000-8100`: what is wrong is shown with its place.
+
+/// Parses each item of a list; an item that can't be read is named, with the character at which it begins.
+pub(super) fn parse<T>(
+    text: &str,
+    mut item: impl FnMut(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let mut character = 1;
+    text.split(',')
+        .map(|part| {
+            let start = character + part.chars().take_while(|c| c.is_whitespace()).count();
+            character += part.chars().count() + 1;
+            match part.trim() {
+                "" => Err(format!("at character {start}: an item is missing")),
+                word => item(word).map_err(|why| {
+                    format!("at character {start}: '{}' {why}", word.escape_debug())
+                }),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_named_with_its_place() {
+        let number = |word: &str| word.parse::<u8>().map_err(|_| "is no number".to_owned());
+        assert_eq!(parse("1, 2,3", number), Ok(vec![1, 2, 3]));
+        for (text, expected) in [
+            ("", "at character 1: an item is missing"),
+            ("1,,3", "at character 3: an item is missing"),
+            ("1,2,", "at character 5: an item is missing"),
+            ("1,2x", "at character 3: '2x' is no number"),
+            ("1,  é,2", "at character 5: 'é' is no number"),
+            ("é,2", "at character 1: 'é' is no number"),
+            ("1,\u{1b}[2J", "at character 3: '\\u{1b}[2J' is no number"),
+        ] {
+            assert_eq!(parse(text, number), Err(expected.to_owned()), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Which sockets are meant: a conjunction of plain conditions, each a list of which one item has to hold.
+//!
+//! ```text
+//! flags -> Filter -> matches()                      here, socket by socket
+//!                 -> source/sock_diag/bytecode.rs   in the kernel, as far as it can
+//! ```
+//!
+//! The text of a list is parsed here too, and an item that can't be read is named with its place.
+
+mod addresses;
+mod list;
+mod ports;
+mod states;
+
+use std::net::SocketAddr;
+
+use tcpstate_common::State;
+
+pub use self::{addresses::Addresses, ports::Ports, states::States};
+
+/// The end of a connection that a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// This machine's.
+    Local,
+    /// The peer's.
+    Remote,
+    /// One of both.
+    Either,
+}
+
+impl End {
+    fn holds(self, local: bool, remote: bool) -> bool {
+        match self {
+            Self::Local => local,
+            Self::Remote => remote,
+            Self::Either => local || remote,
+        }
+    }
+}
+
+/// The kind of a socket, by its `sk_family`: an IPv6 socket may well carry an IPv4 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `AF_INET`
+    Ipv4,
+    /// `AF_INET6`
+    Ipv6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: &[Self] = &[Self::Ipv4, Self::Ipv6];
+}
+
+/// The sockets that are meant; by default all that are counted.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The kinds of sockets.
+    pub families: &'static [Family],
+    /// The states.
+    pub states: States,
+    /// Conditions on ports, all of which have to hold.
+    pub ports: Vec<(End, Ports)>,
+    /// Conditions on addresses, all of which have to hold.
+    pub addresses: Vec<(End, Addresses)>,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            families: Family::ALL,
+            states: States::default(),
+            ports: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+}
+
+impl Filter {
+    /// Whether a socket in this state with these ends is meant.
+    #[must_use]
+    pub fn matches(&self, state: State, local: &SocketAddr, remote: &SocketAddr) -> bool {
+        self.states.contain(state) && self.matches_ends(local, remote)
+    }
+
+    /// Whether a socket with these ends, whatever its state, is meant. An address of an IPv6 socket that carries an
+    /// IPv4 connection is given as the socket has it, mapped.
+    #[must_use]
+    pub fn matches_ends(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
+        let family = if local.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        self.families.contains(&family)
+            && self.ports.iter().all(|(end, ports)| {
+                end.holds(ports.contain(local.port()), ports.contain(remote.port()))
+            })
+            && self.addresses.iter().all(|(end, addresses)| {
+                end.holds(addresses.contain(local.ip()), addresses.contain(remote.ip()))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(filter: &Filter, local: &str, remote: &str) -> bool {
+        let end = |text: &str| text.parse().expect("an address with a port");
+        filter.matches_ends(&end(local), &end(remote))
+    }
+
+    #[test]
+    fn all_conditions_have_to_hold() {
+        let filter = Filter {
+            ports: vec![
+                (End::Local, "80,443".parse().expect("ports")),
+                (End::Either, "1000-2000".parse().expect("ports")),
+            ],
+            addresses: vec![(End::Remote, "10.0.0.0/8".parse().expect("addresses"))],
+            ..Filter::default()
+        };
+        assert!(matches(&filter, "192.0.2.1:80", "10.1.2.3:1500"));
+        assert!(!matches(&filter, "192.0.2.1:81", "10.1.2.3:1500"));
+        assert!(!matches(&filter, "192.0.2.1:80", "10.1.2.3:2001"));
+        assert!(!matches(&filter, "192.0.2.1:80", "11.1.2.3:1500"));
+    }
+
+    #[test]
+    fn family_is_that_of_the_socket_not_of_its_connection() {
+        let v6 = Filter { families: &[Family::Ipv6], ..Filter::default() };
+        let v4 = Filter { families: &[Family::Ipv4], ..Filter::default() };
+        let mapped = ("[::ffff:192.0.2.1]:80", "[::ffff:10.1.2.3]:1500");
+        assert!(matches(&v6, mapped.0, mapped.1));
+        assert!(!matches(&v4, mapped.0, mapped.1));
+        let ten = Filter {
+            addresses: vec![(End::Remote, "10.0.0.0/8".parse().expect("addresses"))],
+            ..v6
+        };
+        assert!(matches(&ten, mapped.0, mapped.1));
+    }
+}

@@ -1,0 +1,93 @@
+//! Sets of states: `established,TIME-WAIT`, in any spelling.
+
+use std::str::FromStr;
+
+use tcpstate_common::State;
+
+use super::list;
+
+/// A set of the states that sockets are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct States(u16);
+
+impl States {
+    /// Whether the state is among them.
+    #[must_use]
+    pub const fn contain(self, state: State) -> bool {
+        self.0 & 1 << state.number() != 0
+    }
+
+    /// A bit for each, at the kernel's number.
+    pub(crate) fn bits(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl Default for States {
+    /// All ten.
+    fn default() -> Self {
+        State::GAUGES.into_iter().collect()
+    }
+}
+
+impl FromIterator<State> for States {
+    fn from_iter<T: IntoIterator<Item = State>>(states: T) -> Self {
+        Self(states.into_iter().fold(0, |bits, state| bits | 1 << state.number()))
+    }
+}
+
+impl FromStr for States {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        list::parse(text, state).map(|states| states.into_iter().collect())
+    }
+}
+
+fn state(word: &str) -> Result<State, String> {
+    match word.parse() {
+        // Half-open connections show as SYN_RECV everywhere.
+        Ok(State::NewSynRecv) => Ok(State::SynRecv),
+        Ok(State::Close | State::BoundInactive) => {
+            Err("is no state that sockets are counted in: it is before the first and after the last one".into())
+        }
+        Ok(state) => Ok(state),
+        Err(_) => {
+            let names = State::GAUGES.map(State::label).join(" ");
+            Err(format!("is no state: expected one of {names}, in the spelling of the kernel, ss or RFC 9293"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_read_in_any_spelling() {
+        let states: States = "ESTAB,FIN-WAIT-1,time_wait,new_syn_recv".parse().expect("states");
+        let among = State::ALL.into_iter().filter(|&state| states.contain(state));
+        let expected = [State::Established, State::SynRecv, State::FinWait1, State::TimeWait];
+        assert_eq!(among.collect::<Vec<_>>(), expected);
+        assert_eq!(states.bits(), 0b101_1010);
+    }
+
+    #[test]
+    fn all_are_meant_by_default_and_close_is_none_of_them() {
+        let all = States::default();
+        assert!(State::GAUGES.into_iter().all(|state| all.contain(state)));
+        assert!(!all.contain(State::Close) && !all.contain(State::BoundInactive));
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused_with_its_place() {
+        for (text, reason) in [
+            ("estab,open", "at character 7: 'open' is no state: expected one of listen syn_sent"),
+            ("CLOSED", "at character 1: 'CLOSED' is no state that sockets are counted in"),
+            ("estab,", "at character 7: an item is missing"),
+        ] {
+            let error = text.parse::<States>().expect_err(text);
+            assert!(error.starts_with(reason), "{text}: {error}");
+        }
+    }
+}

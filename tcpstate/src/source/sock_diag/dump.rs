@@ -1,0 +1,145 @@
+//! One list of the kernel's (a netlink dump): the request for it, and its messages, checked one by one.
+//!
+//! Messages are read in place. The library's own message type would hold each record on the heap with all its
+//! attributes, which at 47,000 sockets costs more time than the kernel takes to write them.
+
+use std::io;
+
+use netlink_packet_core::{
+    DefaultNla, DoneBuffer, Emitable, ErrorBuffer, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader,
+};
+use netlink_packet_sock_diag::{
+    IPPROTO_TCP, SOCK_DIAG_BY_FAMILY,
+    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+};
+use nix::errno::Errno;
+
+use super::Error;
+use crate::filter::{Family, States};
+
+/// `linux/inet_diag.h`: the attribute of a request that holds a filter's program.
+const INET_DIAG_REQ_BYTECODE: u16 = 1;
+/// `linux/netlink.h`: the tables changed while they were walked.
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
+/// The kernel writes datagrams as large as the reader's buffer, up to this size.
+pub(super) const DATAGRAM: usize = 32 * 1024;
+
+/// The request for all TCP sockets of a family in these states that pass the program.
+pub(super) fn request(
+    family: Family,
+    states: States,
+    program: Option<&[u8]>,
+    sequence: u32,
+) -> Vec<u8> {
+    let (family, any) = match family {
+        Family::Ipv4 => (libc::AF_INET, SocketId::new_v4()),
+        Family::Ipv6 => (libc::AF_INET6, SocketId::new_v6()),
+    };
+    let request = InetRequest {
+        family: u8::try_from(family).expect("families of sockets are small numbers"),
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::from_bits_truncate(states.bits()),
+        socket_id: any,
+    };
+    let program = program.map(|program| DefaultNla::new(INET_DIAG_REQ_BYTECODE, program.to_vec()));
+    let mut header = NetlinkHeader::default();
+    let head = header.buffer_len();
+    let body = head + request.buffer_len();
+    let length = body + program.as_ref().map_or(0, Emitable::buffer_len);
+    header.length = u32::try_from(length).expect("a program is short");
+    header.message_type = SOCK_DIAG_BY_FAMILY;
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.sequence_number = sequence;
+    let mut bytes = vec![0; length];
+    header.emit(&mut bytes[..head]);
+    request.emit(&mut bytes[head..body]);
+    if let Some(program) = program {
+        program.emit(&mut bytes[body..]);
+    }
+    bytes
+}
+
+/// How a list ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With the kernel's word that it is whole.
+    Whole,
+    /// With the kernel's word that the tables changed under it.
+    Interrupted,
+}
+
+/// Reads datagrams until the list ends, and gives each record's bytes to `record`.
+///
+/// `receive` fills the buffer and returns the datagram's length, which may be more than the buffer holds.
+pub(super) fn read(
+    buffer: &mut [u8],
+    sequence: u32,
+    mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    mut record: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<End, Error> {
+    let mut end = End::Whole;
+    loop {
+        let length = match receive(buffer) {
+            Ok(0) => return Err(Error::Malformed("an empty datagram".into())),
+            Ok(sent) if sent > buffer.len() => {
+                return Err(Error::Truncated { sent, room: buffer.len() });
+            }
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => {
+                return Err(Error::System { action: "read the kernel's list of sockets", source });
+            }
+        };
+        let mut rest = &buffer[..length];
+        while !rest.is_empty() {
+            let message = NetlinkBuffer::new_checked(rest).map_err(malformed)?;
+            if message.sequence_number() != sequence {
+                return Err(Error::Malformed("an answer to another request".into()));
+            }
+            if message.flags() & NLM_F_DUMP_INTR != 0 {
+                end = End::Interrupted;
+            }
+            let payload = message.payload();
+            match message.message_type() {
+                SOCK_DIAG_BY_FAMILY => record(payload)?,
+                NLMSG_DONE => {
+                    let code = DoneBuffer::new_checked(payload).map_err(malformed)?.code();
+                    return if code == 0 { Ok(end) } else { Err(refused(code)) };
+                }
+                NLMSG_ERROR => {
+                    let code = ErrorBuffer::new_checked(payload).map_err(malformed)?.code();
+                    return Err(match code {
+                        Some(code) => refused(code.get()),
+                        None => Error::Malformed("a receipt instead of a list".into()),
+                    });
+                }
+                NLMSG_OVERRUN => return Err(refused(-(Errno::ENOBUFS as i32))),
+                NLMSG_NOOP => {}
+                other => return Err(Error::Malformed(format!("a message of type {other}"))),
+            }
+            // Messages begin at multiples of four.
+            let whole = (message.length() as usize).next_multiple_of(4);
+            rest = rest.get(whole..).unwrap_or_default();
+        }
+    }
+}
+
+fn malformed(error: impl std::fmt::Display) -> Error {
+    Error::Malformed(error.to_string())
+}
+
+/// The kernel writes error numbers as negative ones.
+fn refused(code: i32) -> Error {
+    const NO_ENTRY: i32 = Errno::ENOENT as i32;
+    const NOT_SUPPORTED: i32 = Errno::EOPNOTSUPP as i32;
+    let number = code.saturating_neg();
+    let error = io::Error::from_raw_os_error(number);
+    match number {
+        // So say kernels without the modules inet_diag or tcp_diag.
+        NO_ENTRY | NOT_SUPPORTED => Error::Unavailable(error),
+        _ => Error::Refused(error),
+    }
+}

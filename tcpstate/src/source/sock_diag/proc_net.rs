@@ -1,0 +1,128 @@
+//! `/proc/net/tcp` and `tcp6`, for kernels and confinements without `sock_diag`: the same sockets, at several times
+//! the cost, without cgroups.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+};
+
+use tcpstate_common::State;
+
+use super::{Error, Holder, Query, Socket};
+use crate::filter::Family;
+
+/// Gives each socket of the thread's network namespace to `each`.
+pub(super) fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error> {
+    for family in query.filter.families {
+        let file = match family {
+            Family::Ipv4 => "/proc/thread-self/net/tcp",
+            Family::Ipv6 => "/proc/thread-self/net/tcp6",
+        };
+        let read = File::open(file).and_then(|table| read(BufReader::new(table), each));
+        match read {
+            // A kernel without IPv6 has no such file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && *family == Family::Ipv6 => {}
+            outcome => outcome.map_err(|source| Error::Table { file: file.into(), source })?,
+        }
+    }
+    Ok(true)
+}
+
+fn read(mut table: impl BufRead, each: &mut dyn FnMut(&Socket)) -> io::Result<()> {
+    let mut row = String::new();
+    for number in 1.. {
+        row.clear();
+        if table.read_line(&mut row)? == 0 {
+            break;
+        }
+        // The first row names the columns.
+        if number > 1 {
+            let bad = || {
+                let text = format!("row {number} is none of a socket: {:?}", row.trim_end());
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            };
+            each(&socket(&row).ok_or_else(bad)?);
+        }
+    }
+    Ok(())
+}
+
+/// `0: 0100007F:1F90 00000000:0000 0A tx:rx tr:when retransmits uid timeout inode ...`
+fn socket(row: &str) -> Option<Socket> {
+    let mut columns = row.split_ascii_whitespace().skip(1);
+    let local = end(columns.next()?)?;
+    let remote = end(columns.next()?)?;
+    let state = State::from_number(usize::from_str_radix(columns.next()?, 16).ok()?)?;
+    let uid = columns.nth(3)?.parse().ok()?;
+    let inode = NonZeroU32::new(columns.nth(1)?.parse().ok()?);
+    let holder = inode.map(|inode| Holder { uid, inode });
+    Some(Socket { state, local, remote, holder, cgroup: None })
+}
+
+/// An address, in words of four bytes as they lie in memory, and a port as a number.
+fn end(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let word = |at: usize| {
+        let digits = address.get(8 * at..8 * at + 8)?;
+        u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
+    };
+    let address: IpAddr = match address.len() {
+        8 => Ipv4Addr::from(word(0)?).into(),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            let bytes: [u8; 16] = words.concat().try_into().ok()?;
+            Ipv6Addr::from(bytes).into()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADING: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+    fn sockets(rows: &str) -> io::Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
+        read(format!("{HEADING}{rows}").as_bytes(), &mut |socket| sockets.push(*socket))?;
+        Ok(sockets)
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn full_sockets_and_minis_of_both_families_are_read() {
+        let sockets = sockets(concat!(
+            "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 52241 1 00000000a8c71b5f 100 0 0 10 0\n",
+            "   1: 00000000000000000000000001000000:1F90 0000000000000000FFFF00000200000A:D2F4 06 00000000:00000000 03:00000064 00000000     0        0 0 3 0000000033cc\n",
+        ));
+        let sockets = sockets.expect("both rows are the kernel's");
+        let inode = NonZeroU32::new(52241).expect("it is not 0");
+        assert_eq!(sockets[0].state, State::Listen);
+        assert_eq!(sockets[0].local.to_string(), "127.0.0.1:8080");
+        assert_eq!(sockets[0].remote.to_string(), "0.0.0.0:0");
+        assert_eq!(sockets[0].holder, Some(Holder { uid: 1000, inode }));
+        assert_eq!(sockets[1].state, State::TimeWait);
+        assert_eq!(sockets[1].local.to_string(), "[::1]:8080");
+        assert_eq!(sockets[1].remote.to_string(), "[::ffff:10.0.0.2]:54004");
+        assert_eq!(sockets[1].holder, None);
+    }
+
+    #[test]
+    fn a_row_that_is_cut_or_strange_is_an_error_with_its_number() {
+        let good = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 52241 1 0\n";
+        for bad in [
+            "   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:0000\n",
+            "   1: 0100007F:1F90 00000000:0000 0F 00000000:00000000 00:00000000 00000000  1000        0 52241\n",
+            "   1: 0100007:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 52241\n",
+            "   1: 0100007\u{e9}:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 52241\n",
+            "\n",
+        ] {
+            let error = sockets(&format!("{good}{bad}")).expect_err(bad).to_string();
+            assert!(error.starts_with("row 3 is none of a socket"), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! For shells, in place of `netstat | awk`: `STATE<TAB>count`, all ten, or a row for each group.
+
+use std::io::{self, Write};
+
+use super::{CountView, by_state, name};
+use crate::aggregate::{Count, census::total};
+
+/// Writes rows of two columns, without a heading; blocks are parted by an empty line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rows {
+    is_later: bool,
+}
+
+impl CountView for Rows {
+    fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_later, true) {
+            writeln!(out)?;
+        }
+        let Some(groups) = &count.groups else {
+            return by_state(&count.states)
+                .try_for_each(|(state, sockets)| writeln!(out, "{state}\t{sockets}"));
+        };
+        for group in &groups.rows {
+            writeln!(out, "{}\t{}", name(&group.name), total(&group.states))?;
+        }
+        match total(&groups.other.states) {
+            0 => Ok(()),
+            sockets => writeln!(out, "other\t{sockets}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{plain, processes, shown},
+        *,
+    };
+
+    #[test]
+    fn ten_rows_with_zeros_and_an_empty_line_before_the_next_ten() {
+        let mut rows = Rows::default();
+        let ten = "LISTEN\t2\nSYN_SENT\t0\nSYN_RECV\t1\nESTABLISHED\t497\nFIN_WAIT1\t0\nFIN_WAIT2\t3\n\
+                   CLOSE_WAIT\t0\nCLOSING\t0\nLAST_ACK\t0\nTIME_WAIT\t46807\n";
+        assert_eq!(shown(&mut rows, &plain()), ten);
+        assert_eq!(shown(&mut rows, &plain()), format!("\n{ten}"));
+    }
+
+    #[test]
+    fn groups_have_a_row_each_that_no_name_can_forge() {
+        assert_eq!(
+            shown(&mut Rows::default(), &processes()),
+            "ev\\u{1b}[2J\\til[7]\t492\nnone\t46809\nunknown\t2\nother\t7\n"
+        );
+    }
+}

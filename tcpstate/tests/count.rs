@@ -1,0 +1,474 @@
+//! `tcpstate count` as a process: as a user without any privilege, in namespaces, in pipes, and with wrong flags.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tcpstate_common::State;
+use tcpstate_tests::{
+    netns::Namespace,
+    traffic::{Family, Listener, Mixed, leave_time_wait},
+    truth::{Counts, ss, ss_filtered},
+    wait,
+};
+
+const NOBODY: u32 = 65534;
+
+/// The program where everybody can run it, which is not so below root's home.
+struct Public(PathBuf);
+
+impl Public {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tcpstate-{name}-{}", std::process::id()));
+        fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &path).expect("there is room");
+        let everybody = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, everybody).expect("the copy is ours");
+        Self(path)
+    }
+
+    /// As user and group 65534, without a capability.
+    fn count(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.0);
+        command.uid(NOBODY).gid(NOBODY).arg("count").args(arguments).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn count(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+    command.arg("count").args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What it prints, and what it has to say; it succeeds.
+fn output(command: &mut Command) -> (String, String) {
+    let output = command.output().expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    (stdout, stderr)
+}
+
+/// What it prints; it has nothing to say.
+fn stdout(command: &mut Command) -> String {
+    let (stdout, stderr) = output(command);
+    assert_eq!(stderr, "", "{command:?}");
+    stdout
+}
+
+fn json(text: &str) -> Value {
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(text).expect("a line is a JSON object")
+}
+
+/// Rows `STATE<TAB>count`: all ten, in order.
+fn counts(rows: &str) -> Counts {
+    let mut counts = Counts::default();
+    let names = rows.lines().map(|row| row.split_once('\t').expect("two columns").0);
+    assert!(names.eq(State::GAUGES.map(State::name)), "{rows}");
+    for (state, row) in State::GAUGES.into_iter().zip(rows.lines()) {
+        counts[state] = row[state.name().len() + 1..].parse().expect("a number");
+    }
+    counts
+}
+
+fn counts_of(states: &Value) -> Counts {
+    let states = State::GAUGES.map(|state| {
+        let count = states[state.label()].as_u64();
+        (state, count.unwrap_or_else(|| panic!("no {state}: {states}")))
+    });
+    Counts::from(states.as_slice())
+}
+
+#[test]
+fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
+    let program = Public::new("three");
+    // Of other sizes, so that one can't be taken for another.
+    let mixed_in = |sockets: usize| {
+        Namespace::fresh(|namespace| {
+            let _mixed = Mixed::open(sockets);
+            let expected = ss();
+            assert!(expected.total() > 20_000, "{expected:?}");
+            assert_eq!(counts(&stdout(&mut program.count(&[]))), expected);
+            let line = json(&stdout(&mut program.count(&["-o", "json"])));
+            assert_eq!(counts_of(&line["states"]), expected);
+            assert_eq!(line["netns"], namespace.inode().to_string());
+            assert_eq!(line["total"], expected.total());
+            for (flag, option) in [("4", "-4"), ("6", "-6")] {
+                let family = counts(&stdout(&mut program.count(&["--family", flag])));
+                assert_eq!(family, ss_filtered(&[option]), "{option}");
+            }
+        });
+    };
+    thread::scope(|scope| {
+        for sockets in [21_000, 22_000, 23_000] {
+            let mixed_in = &mixed_in;
+            scope.spawn(move || mixed_in(sockets));
+        }
+    });
+}
+
+#[test]
+fn count_filters_give_what_ss_gives_with_the_same_filter() {
+    let program = Public::new("filters");
+    let _namespace = Namespace::enter();
+    let _mixed = Mixed::open(2000);
+    let listener = Listener::open(Family::V4);
+    let pairs = listener.pairs(13);
+    let port = listener.port().to_string();
+    let client = pairs.0[0].local_addr().expect("it is connected").as_socket().expect("IPv4");
+    let client = client.port().to_string();
+    let (of_port, ports) = (format!(":{port}"), format!("{port},{client},1-99"));
+    let of_client = format!(":{client}");
+    // With one state, ss leaves out its column; no socket is closed.
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--port", &port], &["(", "sport", "=", &of_port, "or", "dport", "=", &of_port, ")"]),
+        (&["--local-port", &port], &["sport", "=", &of_port]),
+        (&["--remote-port", &port], &["dport", "=", &of_port]),
+        (
+            &["--local-port", &ports],
+            &[
+                "( sport =",
+                &of_port,
+                "or sport =",
+                &of_client,
+                "or ( sport >= :1 and sport <= :99 ) )",
+            ],
+        ),
+        (
+            &["--local-port", "32768-45000"],
+            &["sport", ">=", ":32768", "and", "sport", "<=", ":45000"],
+        ),
+        (&["--remote-port", "40000-65535"], &["dport", ">=", ":40000"]),
+        (&["--local", "127.0.0.0/8"], &["src", "127.0.0.0/8"]),
+        (&["--local", "::1"], &["src", "[::1]"]),
+        (&["--remote", "127.0.0.1"], &["dst", "127.0.0.1"]),
+        (&["--remote", "127.0.0.1,::1"], &["( dst 127.0.0.1 or dst [::1] )"]),
+        (&["--remote", "96.0.0.0/3"], &["dst", "96.0.0.0/3"]),
+        (
+            &["--address", "::ffff:0.0.0.0/96"],
+            &["( src [::ffff:0.0.0.0/96] or dst [::ffff:0.0.0.0/96] )"],
+        ),
+        (&["--state", "established"], &["state", "established", "state", "closed"]),
+        (&["--state", "SYN-RECEIVED"], &["state", "syn-recv", "state", "closed"]),
+        (&["--state", "TIME_WAIT"], &["state", "time-wait", "state", "closed"]),
+        (&["--state", "FIN-WAIT-2"], &["state", "fin-wait-2", "state", "closed"]),
+        (&["--state", "listen"], &["state", "listening", "state", "closed"]),
+        (&["--state", "close_wait,last_ack"], &["state", "close-wait", "state", "last-ack"]),
+        (&["--family", "4"], &["-4"]),
+        (&["--family", "6"], &["-6"]),
+        (&["--family", "6", "--remote", "127.0.0.0/8"], &["-6", "dst", "[::ffff:127.0.0.0/104]"]),
+        (
+            &["--state", "estab", "--local-port", &port, "--remote", "127.0.0.0/8"],
+            &[
+                "state",
+                "established",
+                "state",
+                "closed",
+                "sport",
+                "=",
+                &of_port,
+                "and",
+                "dst",
+                "127.0.0.0/8",
+            ],
+        ),
+    ];
+    for (flags, filter) in cases {
+        let counted = counts(&stdout(&mut program.count(flags)));
+        assert_eq!(counted, ss_filtered(filter), "{flags:?}: {filter:?}");
+        assert!(counted.total() > 0, "{flags:?} choose nothing");
+    }
+    // And not because everything was chosen.
+    let of_ours = counts(&stdout(&mut program.count(&["--port", &port])));
+    assert_eq!(of_ours, Counts::from([(State::Listen, 1), (State::Established, 26)].as_slice()));
+}
+
+#[test]
+fn count_in_groups_sums_up_to_the_total_in_every_state() {
+    let _namespace = Namespace::enter();
+    let _mixed = Mixed::open(1000);
+    let all = ss();
+    for by in ["local-port", "remote", "remote-port", "process", "uid", "cgroup", "state"] {
+        for top in ["1", "3", "65536"] {
+            let line = json(&output(&mut count(&["--by", by, "--top", top, "-o", "json"])).0);
+            let groups = line["groups"].as_array().expect("there are groups");
+            let parts = groups.iter().chain([&line["other"]]);
+            let sum = parts.clone().map(|part| counts_of(&part["states"]));
+            assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
+            let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
+            assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
+            // Nobody's and unknown ones' come on top of those asked for.
+            assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
+            let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
+            let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
+            let rows = rows.map(|number| number.parse::<u64>().expect("a number"));
+            assert_eq!(rows.sum::<u64>(), all.total(), "{by} {top}");
+        }
+    }
+}
+
+#[test]
+fn count_by_process_knows_whose_sockets_are_whose() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let _ours = listener.pairs(5);
+    leave_time_wait(7, &[Family::V6]);
+    // Accepted by nobody yet: no process has it.
+    let _waiting = listener.connect();
+    let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
+    let of = |key: &Value| {
+        let groups = line["groups"].as_array().expect("there are groups");
+        let group = groups.iter().find(|group| group["by"]["process"] == *key);
+        group.map(|group| group["total"].clone())
+    };
+    let name = fs::read_to_string("/proc/self/comm").expect("we have a name");
+    let us = serde_json::json!({ "pid": std::process::id(), "comm": name.trim_end() });
+    assert_eq!(of(&us), Some(12.into()), "{line}");
+    assert_eq!(of(&"none".into()), Some(8.into()), "{line}");
+    assert_eq!(of(&Value::Null), None, "{line}");
+
+    // To somebody else they are unknown, and stderr says why.
+    let program = Public::new("process");
+    let (rows, stderr) = output(&mut program.count(&["--by", "process"]));
+    assert_eq!(rows, "none\t8\nunknown\t12\n");
+    let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
+    assert!(stderr.starts_with(why) && stderr.contains("\nremedy: run it as root"), "{stderr}");
+}
+
+#[test]
+fn count_by_user_and_cgroup_does_not_take_the_kernels_sockets_for_roots() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V6);
+    let _ours = listener.pairs(3);
+    leave_time_wait(5, &[Family::V4]);
+    assert_eq!(stdout(&mut count(&["--by", "uid"])), "0\t7\nnone\t5\n");
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("processes are in cgroups");
+    let Some(ours) = cgroups.lines().find_map(|line| line.strip_prefix("0::")) else {
+        println!("skipped: no cgroups of version 2");
+        return;
+    };
+    assert_eq!(stdout(&mut count(&["--by", "cgroup"])), format!("{ours}\t7\nnone\t5\n"));
+}
+
+#[test]
+fn count_takes_no_more_memory_for_more_sockets() {
+    let _namespace = Namespace::enter();
+    let peak = || {
+        let mut child = count(&[]).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        let id = child.id().cast_signed();
+        // SAFETY: the kernel writes one rusage, which has room; all zeroes are a valid one.
+        let (waited, usage) = unsafe {
+            (libc::wait4(id, std::ptr::null_mut(), 0, usage.as_mut_ptr()), usage.assume_init())
+        };
+        assert_eq!(waited, id, "{}", io::Error::last_os_error());
+        // Waited for already: this only lets the standard library know.
+        let _ = child.try_wait();
+        usage.ru_maxrss
+    };
+    let before = peak();
+    leave_time_wait(30_000, &Family::BOTH);
+    let after = peak();
+    // In KiB; records of 30,000 sockets would be some 3 MiB.
+    assert!(after < before + 1024, "{before} KiB with no socket, {after} KiB with 30,000");
+}
+
+#[test]
+fn count_in_a_pipe_is_ten_rows_and_a_table_has_a_total() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let _pairs = listener.pairs(2);
+    let ten = "LISTEN\t1\nSYN_SENT\t0\nSYN_RECV\t0\nESTABLISHED\t4\nFIN_WAIT1\t0\nFIN_WAIT2\t0\n\
+               CLOSE_WAIT\t0\nCLOSING\t0\nLAST_ACK\t0\nTIME_WAIT\t0\n";
+    assert_eq!(stdout(&mut count(&[])), ten);
+    let table = stdout(&mut count(&["-o", "table"]));
+    assert!(table.starts_with("STATE ") && table.contains("\ntotal "), "{table}");
+    let csv = stdout(&mut count(&["-o", "csv"]));
+    assert_eq!(csv.lines().count(), 11, "{csv}");
+    assert!(csv.starts_with("time,netns,state,count\n"), "{csv}");
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
+}
+
+#[test]
+fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
+    let _namespace = Namespace::enter();
+    for ending in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut child =
+            count(&["--watch", "50ms"]).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut block = || {
+            let lines = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
+            lines.map(|line| line + "\n").collect::<String>()
+        };
+        assert_eq!(counts(&block()), Counts::default());
+        let listener = Listener::open(Family::V4);
+        let there = Counts::from([(State::Listen, 1)].as_slice());
+        assert!((0..100).any(|_| counts(&block()) == there), "the listener never shows");
+        drop(listener);
+        signal(&child, ending);
+        while !block().is_empty() {}
+        assert!(child.wait().expect("it ends").success(), "{ending}");
+    }
+    let mut lines =
+        count(&["-w", "50ms", "-o", "json"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let reader = BufReader::new(lines.stdout.take().expect("it is piped"));
+    for line in reader.lines().map_while(Result::ok).take(3) {
+        let line: Value = serde_json::from_str(&line).expect("a line is a JSON object");
+        assert_eq!(line["type"], "count");
+    }
+    // The reader is gone.
+    assert!(lines.wait().expect("it ends").success());
+}
+
+#[test]
+fn count_ends_on_a_signal_though_its_reader_stalls() {
+    const ROOM: i32 = 4096;
+    const BLOCK: i32 = 130;
+    let _namespace = Namespace::enter();
+    let (reader, writer) = io::pipe().expect("there are file descriptors");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(ROOM)).expect("a page is the least");
+    let mut child = count(&["-w", "50ms"]).stdout(writer).spawn().expect("it starts");
+    let is_full = || {
+        let mut unread = 0;
+        // SAFETY: FIONREAD writes one int, which is there.
+        let result = unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
+        result == 0 && unread > ROOM - BLOCK
+    };
+    wait::until("the pipe to be full", is_full);
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn count_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_an_error() {
+    for arguments in [&[] as &[&str], &["-o", "json"], &["--watch", "50ms"]] {
+        let (reader, writer) = io::pipe().expect("there are file descriptors");
+        drop(reader);
+        let output = count(arguments).stdout(writer).stderr(Stdio::piped()).output();
+        let output = output.expect("it starts");
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = count(&[]).stdout(full).stderr(Stdio::piped()).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("tcpstate: write to stdout: No space left on device"), "{stderr}");
+}
+
+#[test]
+fn count_refuses_wrong_flags_and_says_where_they_are_wrong() {
+    for (arguments, reason) in [
+        (
+            vec!["--port", "80,44x,443"],
+            "'80,44x,443' for '--port <PORTS>': at character 4: '44x' is",
+        ),
+        (vec!["--local-port", "80,"], "at character 4: an item is missing"),
+        (vec!["--remote-port", "9-8"], "at character 1: '9-8' ends before it begins"),
+        (vec!["--port", "65536"], "at character 1: '65536' is above 65535"),
+        (vec!["--local", "10.0.0.0/8,10.0.0"], "at character 12: '10.0.0' is no IP address"),
+        (vec!["--remote", "::1/129"], "has too long a prefix: expected a number from 0 to 128"),
+        (vec!["--address", "example.com"], "at character 1: 'example.com' is no IP address"),
+        (vec!["--state", "estab,opened"], "at character 7: 'opened' is no state"),
+        (vec!["--state", "closed"], "is no state that sockets are counted in"),
+        (vec!["--family", "5"], "expected 4, 6 or all"),
+        (vec!["--by", "port"], "local-port"),
+        (vec!["--top", "3"], "--by"),
+        (vec!["--by", "uid", "--top", "0"], "expected a number from 1 to 65536"),
+        (vec!["--watch", "10ms"], "at least 50ms"),
+        (vec!["-o", "yaml"], "csv"),
+        (vec!["extra"], "extra"),
+    ] {
+        let output = count(&arguments).output().expect("it starts");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+    }
+}
+
+/// Lets this process open no netlink socket any more, as a container's seccomp profile may.
+fn without_netlink(command: &mut Command) -> &mut Command {
+    const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    // Places in `struct seccomp_data`: number, and the first argument's low half on little-endian machines.
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter {
+        code: u16::try_from(code).expect("codes are small"),
+        jt,
+        jf,
+        k,
+    };
+    let socket = u32::try_from(libc::SYS_socket).expect("numbers of system calls are small");
+    let refusal = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT.cast_unsigned();
+    let program = [
+        instruction(LOAD_WORD, 0, 0, 0),
+        instruction(JUMP_IF_EQUAL, 0, 3, socket),
+        instruction(LOAD_WORD, 0, 0, 16),
+        instruction(JUMP_IF_EQUAL, 0, 1, libc::AF_NETLINK.cast_unsigned()),
+        instruction(RETURN, 0, 0, refusal),
+        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let confine = move || {
+        let filter = libc::sock_fprog { len: 6, filter: program.as_ptr().cast_mut() };
+        // SAFETY: the kernel copies the program, which outlives the calls; nothing else is touched.
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(confine) }
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn count_without_netlink_reads_proc_and_says_so() {
+    let program = Public::new("proc");
+    let _namespace = Namespace::enter();
+    let _mixed = Mixed::open(1000);
+    let (rows, stderr) = output(without_netlink(&mut program.count(&[])));
+    assert_eq!(counts(&rows), ss());
+    assert!(stderr.contains("Address family not supported by protocol"), "{stderr}");
+    assert!(stderr.contains("/proc/net/tcp and tcp6 are read instead"), "{stderr}");
+    assert!(stderr.lines().count() == 2 && stderr.contains("\nremedy: "), "{stderr}");
+    let flags = ["--family", "6", "--remote", "127.0.0.0/8", "--state", "established"];
+    let (rows, _) = output(without_netlink(&mut program.count(&flags)));
+    let filtered = counts(&rows);
+    assert_eq!(
+        filtered,
+        ss_filtered(&[
+            "-6",
+            "state",
+            "established",
+            "state",
+            "closed",
+            "dst",
+            "[::ffff:127.0.0.0/104]"
+        ])
+    );
+    assert!(filtered.total() > 0);
+}

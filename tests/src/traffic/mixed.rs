@@ -1,0 +1,115 @@
+//! Sockets of both families in all states that can be held for a minute, mini sockets among them.
+
+use std::net::Ipv6Addr;
+
+use socket2::Socket;
+use tcpstate_common::State;
+
+use super::{
+    Family, Idle, Listener, begin_connect, connecting, deafen, leave_time_wait, shutdown, socket,
+};
+use crate::{truth, wait};
+
+/// Connections of each of the rarer kinds, by family: prime, so that a wrong sum can't look right by chance.
+const FEW: usize = 7;
+
+/// What it says, until it is dropped.
+#[derive(Debug)]
+pub struct Mixed {
+    _established: Idle,
+    _listeners: Vec<Listener>,
+    _sockets: Vec<Socket>,
+}
+
+impl Mixed {
+    /// Opens about that many sockets: half of them ESTABLISHED, a third in TIME_WAIT, of the rest some in each state.
+    /// When it returns, they are at rest.
+    ///
+    /// # Panics
+    /// If there are to be fewer than a thousand, or if loopback does not work.
+    #[must_use = "dropped, the sockets are closed"]
+    pub fn open(sockets: usize) -> Self {
+        assert!(sockets >= 1000, "{sockets} are no mixture");
+        // First what stays without us, for a minute.
+        leave_time_wait(sockets / 3, &Family::BOTH);
+        let (mut listeners, mut held) = (Vec::new(), Vec::new());
+        for (number, family) in Family::BOTH.into_iter().enumerate() {
+            let listener = Listener::open(family);
+            half_closed(&listener, sockets / 24, &mut held);
+            unacknowledged(&listener, number * FEW, &mut held);
+            orphans(&listener, &mut held);
+            let silent = Listener::open(family);
+            half_open(family, &silent, &mut held);
+            listeners.extend([listener, silent]);
+        }
+        let dual_stack = Listener::on(Family::V6, any_address(), 128);
+        mapped(&dual_stack, &mut held);
+        listeners.push(dual_stack);
+        let established = Idle::open(sockets / 4 * 2, &Family::BOTH);
+        acknowledged_but(Family::BOTH.len() * FEW);
+        Self { _established: established, _listeners: listeners, _sockets: held }
+    }
+}
+
+/// Clients in FIN_WAIT2, servers in CLOSE_WAIT.
+fn half_closed(listener: &Listener, connections: usize, held: &mut Vec<Socket>) {
+    let (clients, servers) = listener.pairs(connections);
+    shutdown(&clients);
+    held.extend(clients.into_iter().chain(servers));
+}
+
+/// Servers in LAST_ACK, whose clients hear nothing of it; and clients in FIN_WAIT1, of which there are some already.
+fn unacknowledged(listener: &Listener, already: usize, held: &mut Vec<Socket>) {
+    let (clients, servers) = listener.pairs(FEW);
+    shutdown(&clients);
+    acknowledged_but(already);
+    deafen(&clients);
+    shutdown(&servers);
+    held.extend(clients.into_iter().chain(servers));
+
+    let (clients, servers) = listener.pairs(FEW);
+    deafen(&servers);
+    shutdown(&clients);
+    held.extend(clients.into_iter().chain(servers));
+}
+
+/// Waits until each FIN but so many is acknowledged, which may take the peer a while.
+fn acknowledged_but(few: usize) {
+    let unacknowledged = || truth::sockets().all()[State::FinWait1];
+    wait::until_equal("FINs to be acknowledged", &(few as u64), unacknowledged);
+}
+
+/// Closed clients: mini sockets in FIN_WAIT2.
+fn orphans(listener: &Listener, held: &mut Vec<Socket>) {
+    let (clients, servers) = listener.pairs(FEW);
+    drop(clients);
+    held.extend(servers);
+}
+
+/// Clients in SYN_SENT that do not hear the answer, and their requests in SYN_RECV.
+fn half_open(family: Family, listener: &Listener, held: &mut Vec<Socket>) {
+    for _ in 0..FEW {
+        let client = socket(family);
+        deafen([&client]);
+        begin_connect(&client, listener.address());
+        held.push(client);
+    }
+}
+
+/// IPv6 sockets with IPv4 connections.
+fn mapped(listener: &Listener, held: &mut Vec<Socket>) {
+    let here = Family::V4.loopback(listener.port()).into();
+    let clients: Vec<Socket> = (0..FEW).map(|_| connecting(Family::V4, &here)).collect();
+    let servers: Vec<Socket> = clients.iter().map(|_| listener.accept()).collect();
+    held.extend(clients.into_iter().chain(servers));
+}
+
+/// A socket for both families' connections.
+fn any_address() -> Socket {
+    let socket = socket(Family::V6);
+    socket.set_only_v6(false).expect("a fresh socket may choose");
+    socket
+        .bind(&std::net::SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())
+        .expect("there are ports");
+    socket
+}
