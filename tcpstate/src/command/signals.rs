@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens for one kind of signal from now on.
+/// Listens for a signal from now on.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind).context("listen for signals")
 }

@@ -157,7 +157,7 @@ fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
     )
 }
 
-/// The time in RFC 3339, and the same in seconds since 1970.
+/// UTC in RFC 3339 with milliseconds, and the same in seconds since 1970.
 pub(super) fn times(time: SystemTime) -> (String, f64) {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     (rfc3339(time), since_1970.as_secs_f64())

@@ -10,11 +10,11 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 pub use self::{csv::Csv, json::Json, rows::Rows, table::Table};
-use super::escaped;
 use crate::aggregate::{
     Count,
     census::{Key, Name},
 };
+use crate::view::escaped;
 
 /// A form of output for counts.
 pub trait CountView {
