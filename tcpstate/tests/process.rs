@@ -433,7 +433,7 @@ fn process_runs_as_its_help_says() {
 fn run_for_a_while(line: &str) -> String {
     let here = line
         .replace("sudo ", "")
-        .replace("tcpstate trace", "timeout --preserve-status --signal=INT 4 \"$0\" trace");
+        .replace("tcpstate ", "timeout --preserve-status --signal=INT 4 \"$0\" ");
     let directory = tempfile::tempdir().expect("/tmp can be written");
     let mut shell = Command::new("sh");
     shell.args(["-c", &here, env!("CARGO_BIN_EXE_tcpstate")]).current_dir(&directory);
