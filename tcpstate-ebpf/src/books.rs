@@ -7,14 +7,14 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CpuSlots, FLAG_NAMESPACES, Flow, NamespaceCounters, NamespaceSlots,
-        STATE_SLOTS, is_birth,
+        CONTROL_BUFFER, CONTROL_GATE, CONTROL_TIME_WAIT_TIMERS, CpuSlots, FLAG_NAMESPACES, Flow,
+        NamespaceCounters, NamespaceSlots, STATE_SLOTS, is_birth,
     },
 };
 
 use crate::{
-    count::add_one_atomically,
-    maps::{self, BLANK, NAMESPACES, config},
+    count::{self, add_one_atomically},
+    maps::{BLANK, NAMESPACES, config},
     sock::{Access, Sock},
 };
 
@@ -72,7 +72,8 @@ pub(crate) fn row<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *mut Namesp
     ptr::null_mut()
 }
 
-/// Counts a transition in the row of the socket's namespace as [`count`](crate::count) does on this CPU, and returns the row.
+/// Counts a transition in the row of the socket's namespace as [`count`] does on this CPU, and tells whoever else has to
+/// know.
 #[inline(never)]
 pub(crate) fn transition<A: Access>(
     slots: *mut CpuSlots,
@@ -80,22 +81,23 @@ pub(crate) fn transition<A: Access>(
     control: u32,
     from: usize,
     to: usize,
-) -> *mut NamespaceSlots {
+) {
     let row = row(slots, sock);
-    if row.is_null() || from == to {
-        return row;
-    }
-    // SAFETY: `row` is an entry of the map, and each index is masked to the array's length.
-    unsafe {
-        let states = (&raw mut (*buffer(row, control)).states).cast::<Flow>();
-        if !is_birth(from, to) {
-            add_one_atomically(&raw mut (*states.add(from & (STATE_SLOTS - 1))).left);
+    if !row.is_null() && from != to {
+        // SAFETY: `row` is an entry of the map, and each index is masked to the array's length.
+        unsafe {
+            let states = (&raw mut (*buffer(row, control)).states).cast::<Flow>();
+            if !is_birth(from, to) {
+                add_one_atomically(&raw mut (*states.add(from & (STATE_SLOTS - 1))).left);
+            }
+            if to != State::Close as usize {
+                add_one_atomically(&raw mut (*states.add(to & (STATE_SLOTS - 1))).entered);
+            }
         }
-        if to != State::Close as usize {
-            add_one_atomically(&raw mut (*states.add(to & (STATE_SLOTS - 1))).entered);
-        }
     }
-    row
+    if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
+        count::tell_others(slots, row, control, sock.address(), count::pair(from, to));
+    }
 }
 
 /// The buffer of a row that takes the counts.

@@ -49,20 +49,24 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
             }
         }
     }
-    let namespace = if flags & FLAG_NAMESPACES == 0 {
-        ptr::null_mut()
-    } else {
-        books::transition(slots, sock, control, from, to)
-    };
-    if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
-        tell_others(slots, namespace, control, sock.address(), (from as u64) << 32 | to as u64);
+    // Nothing is needed after either call, so nothing is kept for it.
+    if flags & FLAG_NAMESPACES != 0 {
+        books::transition(slots, sock, control, from, to);
+    } else if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
+        tell_others(slots, ptr::null_mut(), control, sock.address(), pair(from, to));
     }
 }
 
+/// Two states as one number.
+#[inline(always)]
+pub(crate) fn pair(from: usize, to: usize) -> u64 {
+    (from as u64) << 32 | to as u64
+}
+
 /// What else has to know of an event. Out of line, to keep the hot path's code short; a function of the kernel half
-/// takes five arguments at most, so the states come as one number, the old one in its upper half.
+/// takes five arguments at most, so the states come as one number.
 #[inline(never)]
-fn tell_others(
+pub(crate) fn tell_others(
     slots: *mut CpuSlots,
     namespace: *mut NamespaceSlots,
     control: u32,
