@@ -4,6 +4,7 @@
 //! [`Probe`] is dropped, or the process is killed, nothing stays behind.
 
 pub mod btf;
+pub mod confinement;
 mod error;
 mod format;
 mod hooks;
@@ -14,6 +15,7 @@ mod misses;
 mod offsets;
 pub mod privileges;
 mod providers;
+pub mod trial;
 
 use std::{
     borrow::Cow,
@@ -35,11 +37,12 @@ use tcpstate_common::abi::{
     Control, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG,
 };
 
+use self::{confinement::Confinement, kallsyms::Handlers, kernel::Kernel, providers::Providers};
 pub use self::{
-    error::Error,
+    error::{Error, grant},
     hooks::{Minis, Provider, Transitions},
+    kallsyms::Hidden,
 };
-use self::{kallsyms::Handlers, kernel::Kernel, providers::Providers};
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
@@ -47,7 +50,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 /// The tracepoint of full sockets' transitions.
 const TRACEPOINT: &str = "inet_sock_set_state";
 /// The program that visits each socket during a pass.
-const ITERATOR: &str = "tcp_iterator";
+pub(crate) const ITERATOR: &str = "tcp_iterator";
 /// The program that looks after time-wait sockets in FIN_WAIT2.
 const SWEEP: &str = "fin_wait2_iterator";
 
@@ -103,8 +106,7 @@ pub struct Probe {
 impl Probe {
     /// Loads and attaches the programs, counting the calling thread's network namespace. The gate stays closed.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let kernel = Kernel::running()
-            .map_err(|source| Error::System { action: "ask for the kernel's release", source })?;
+        let kernel = running_kernel()?;
         if kernel.is_too_old() {
             return Err(Error::Kernel { release: kernel.release });
         }
@@ -112,10 +114,18 @@ impl Probe {
         if !missing.is_empty() {
             return Err(Error::Capability(missing));
         }
-        let statistics = options.statistics.then(measure_runs).transpose()?;
         if kernel.locks_memory_for_maps() {
             privileges::lift_memory_limit();
         }
+        let confinement = Confinement::of_process(&kernel);
+        if confinement.user_namespace {
+            return Err(Error::UserNamespace);
+        }
+        Self::load(options, kernel).map_err(|error| error.suspect(&confinement))
+    }
+
+    fn load(options: &Options, kernel: Kernel) -> Result<Self, Error> {
+        let statistics = options.statistics.then(measure_runs).transpose()?;
         let netns = own_netns()
             .map_err(|source| Error::System { action: "read /proc/thread-self/ns/net", source })?;
         let types = Types::of_kernel()?;
@@ -174,6 +184,18 @@ impl Probe {
     #[must_use]
     pub fn degraded(&self) -> &[String] {
         &self.providers.degraded
+    }
+
+    /// What would help where something in place does not see each event; a sentence each.
+    #[must_use]
+    pub fn remedies(&self) -> &[String] {
+        &self.providers.remedies
+    }
+
+    /// Whether this kernel counts the runs of programs that it skips.
+    pub fn counts_misses(&self) -> Result<bool, Error> {
+        misses::are_counted(self.program_fd(self.transitions.program())?)
+            .map_err(|source| Error::System { action: "read the program's fdinfo", source })
     }
 
     /// Replaces a provider that turned out not to work by the next best. A pass must follow.
@@ -302,6 +324,11 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         .into_iter()
         .filter_map(|(is_set, flag)| is_set.then_some(flag))
         .sum()
+}
+
+fn running_kernel() -> Result<Kernel, Error> {
+    Kernel::running()
+        .map_err(|source| Error::System { action: "ask for the kernel's release", source })
 }
 
 /// Inode of the calling thread's network namespace. The thread's, not the process's: they may differ.

@@ -13,7 +13,7 @@ use super::{View, number::rfc3339, untrusted::is_plain};
 use crate::aggregate::{Cost, Gauge, InPlace, Report, Snapshot, Start};
 
 /// The version of the lines' form; grows when a key changes its meaning.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
 #[derive(Clone, Copy, Debug, Default)]
