@@ -1,6 +1,6 @@
 //! What a run says on stderr beside its data: before the first line, and after the last.
 
-use crate::probe::Probe;
+use crate::probe::{Minis, Probe};
 
 /// What keeps the gauges from being exact, and what would help. Nothing, where each event is seen.
 pub(super) fn at_start(probe: &Probe) {
@@ -9,8 +9,9 @@ pub(super) fn at_start(probe: &Probe) {
     if remedies.is_empty() {
         return;
     }
-    for limit in probe.degraded() {
-        eprintln!("tcpstate: less than exact: {limit}");
+    for minis in Minis::BOTH.into_iter().filter(|&minis| !probe.provider(minis).is_exact()) {
+        let limits = probe.degraded().iter().filter(|limit| limit.starts_with(minis.name()));
+        limits.for_each(|limit| eprintln!("tcpstate: less than exact: {limit}"));
     }
     for remedy in remedies {
         eprintln!("remedy: {remedy}");

@@ -52,6 +52,7 @@ const MOUNTS: &[(&str, &str)] = &[
     ("tracefs", "/sys/kernel/tracing"),
     ("debugfs", "/sys/kernel/debug"),
     ("bpf", "/sys/fs/bpf"),
+    ("securityfs", "/sys/kernel/security"),
     ("cgroup2", "/sys/fs/cgroup"),
 ];
 
