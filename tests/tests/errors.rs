@@ -30,7 +30,7 @@ fn error_old_kernel() {
 
 #[test]
 fn error_lockdown() {
-    // To be run by `cargo xtask vm error_lockdown --append lockdown=confidentiality`.
+    // To be run by `cargo xtask vm error_lockdown --write /sys/kernel/security/lockdown=confidentiality`.
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     if !lockdown.contains("[confidentiality]") {
         println!("skipped: this kernel is not locked down");
