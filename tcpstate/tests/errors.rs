@@ -101,6 +101,13 @@ fn errors_leave_nothing_in_the_kernel() {
 }
 
 #[test]
+fn errors_do_not_include_asking_for_nothing_but_help_comes() {
+    let asked = run(&mut tcpstate(&[]));
+    assert_eq!((asked.status, asked.stdout.as_str()), (Some(2), ""));
+    assert!(asked.stderr.contains("Usage: tcpstate <COMMAND>"), "{asked:?}");
+}
+
+#[test]
 fn error_bad_usage() {
     let rows = Row::all().into_iter().filter(|row| row.test == "error_bad_usage");
     for row in rows {
@@ -159,6 +166,13 @@ fn error_tracefs_unreadable() {
     let trace = [&TRACE[..], &["--transitions-provider", "tracepoint"]].concat();
     let trace = nobody(&["bpf", "perfmon"])(&trace);
     row.assert(&run(&mut with_mounts(TRACEFS, &trace)));
+}
+
+#[test]
+fn error_no_statistics() {
+    let row = Row::of("error_no_statistics");
+    let trace = [&TRACE[..], &["--cost"]].concat();
+    row.assert(&run(&mut nobody(&["bpf", "perfmon"])(&trace)));
 }
 
 #[test]
@@ -320,7 +334,9 @@ fn error_map_full() {
 #[test]
 fn error_stdout_full() {
     let row = Row::of("error_stdout_full");
-    for arguments in [&TRACE[..], &["check"]] {
+    // None of them runs for the hour that it was asked to.
+    let trace = |output| ["trace", "-d", "1h", "-i", "50ms", "-o", output];
+    for arguments in [&trace("table")[..], &trace("json"), &trace("csv"), &["check"], &["count"]] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");
         // The shell of `run` would take the output for its own.
         let child = tcpstate(arguments).stdout(full).stderr(Stdio::piped()).spawn();
