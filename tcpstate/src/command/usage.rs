@@ -23,14 +23,13 @@ pub(super) fn lines(error: &clap::Error) -> Option<[String; 2]> {
 }
 
 fn remedy(error: &clap::Error) -> String {
-    let similar = [
+    let others = [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,
-        ContextKind::SuggestedValue,
         ContextKind::ValidValue,
         ContextKind::ValidSubcommand,
     ];
-    similar
+    others
         .into_iter()
         .find_map(|kind| match error.get(kind)? {
             ContextValue::String(name) => Some(format!("did you mean {name}?")),
