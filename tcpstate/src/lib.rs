@@ -8,7 +8,10 @@
 //!                                  attaches  cuts,       rates         JSON      signals
 //!                                            passes
 //! ```
+//!
+//! `check/` stands beside the path: it tries what `probe/` would do, and says what comes of it.
 pub mod aggregate;
+pub mod check;
 pub mod command;
 pub mod counter;
 pub mod filter;

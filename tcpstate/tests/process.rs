@@ -1,8 +1,7 @@
-//! What needs a real process: lines and exit status, signals, pipes, privileges, and what a kill leaves behind.
+//! What needs a real process: lines and exit status, signals, pipes, and what a kill leaves behind.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -21,8 +20,6 @@ use tcpstate_tests::{
     wait,
 };
 
-const NOBODY: u32 = 65534;
-
 fn tcpstate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,13 +31,6 @@ fn run(command: &mut Command) -> (ExitStatus, String, String) {
     let output = command.output().expect("the command starts");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
     (output.status, text(output.stdout), text(output.stderr))
-}
-
-fn lines(stdout: &str) -> Vec<Value> {
-    stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
-        .collect()
 }
 
 fn next_line(reader: &mut impl std::io::BufRead) -> Value {
@@ -265,106 +255,6 @@ fn process_measures_its_cost_and_nothing_after_it() {
 }
 
 #[test]
-fn process_that_may_not_measure_says_what_helps() {
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-        .args(["--inh-caps", "+bpf,+perfmon", "--ambient-caps", "+bpf,+perfmon"])
-        .args([env!("CARGO_BIN_EXE_tcpstate"), "trace", "--cost"]);
-    let (status, stdout, stderr) = run(&mut command);
-    assert_eq!((status.code(), stdout.as_str()), (Some(2), ""));
-    let lines: Vec<&str> = stderr.lines().collect();
-    assert_eq!(lines.len(), 2, "{stderr}");
-    assert!(
-        lines[0].contains("BPF_ENABLE_STATS") && lines[0].contains("not permitted"),
-        "{stderr}"
-    );
-    assert!(lines[1].starts_with("remedy: ") && lines[1].contains("CAP_SYS_ADMIN"), "{stderr}");
-}
-
-#[test]
-fn process_without_privilege_names_what_it_lacks_and_what_helps() {
-    let (status, stdout, stderr) = run(tcpstate(&["trace"]).uid(NOBODY).gid(NOBODY));
-    assert_eq!((status.code(), stdout.as_str()), (Some(2), ""));
-    assert!(
-        stderr.starts_with("tcpstate: counting in the kernel needs CAP_BPF and CAP_PERFMON"),
-        "{stderr}"
-    );
-    assert!(stderr.contains("\nremedy: run it as root"), "{stderr}");
-    assert_eq!(stderr.lines().count(), 2, "{stderr}");
-}
-
-#[test]
-fn process_with_two_capabilities_runs_and_with_one_names_the_other() {
-    let _namespace = Namespace::enter();
-    let with = |capabilities: &str| {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
-            .args([env!("CARGO_BIN_EXE_tcpstate"), "trace", "-n", "1", "-i", "50ms", "-o", "json"]);
-        run(&mut command)
-    };
-    let (status, stdout, stderr) = with("+bpf,+perfmon");
-    assert!(status.success(), "{stderr}");
-    assert_eq!(lines(&stdout).len(), 3);
-    for (granted, lacking) in [("+bpf", "CAP_PERFMON"), ("+perfmon", "CAP_BPF")] {
-        let (status, _, stderr) = with(granted);
-        assert_eq!(status.code(), Some(2));
-        assert!(
-            stderr.starts_with(&format!("tcpstate: counting in the kernel needs {lacking},")),
-            "{stderr}"
-        );
-    }
-}
-
-#[test]
-fn process_without_kernel_types_says_so() {
-    let hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$0\" trace -n 1";
-    let mut command = Command::new("unshare");
-    let (status, _, stderr) =
-        run(command.args(["--mount", "sh", "-c", hidden, env!("CARGO_BIN_EXE_tcpstate")]));
-    assert_eq!(status.code(), Some(2));
-    assert!(stderr.contains("BTF") && stderr.contains("\nremedy: "), "{stderr}");
-}
-
-#[test]
-fn process_refuses_bad_usage_with_status_2() {
-    for (arguments, reason) in [
-        (vec!["trace", "--interval", "0"], "longer than zero"),
-        (vec!["trace", "--interval=-1s"], "negative"),
-        (vec!["trace", "--interval", "nan"], "expected a duration"),
-        (vec!["trace", "--interval", "49ms"], "at least 50ms"),
-        (vec!["trace", "--count", "0"], "--count"),
-        (vec!["trace", "--reconcile", "sometimes"], "auto, or off"),
-        (vec!["trace", "-o", "xml"], "table"),
-        (vec!["track"], "trace"),
-        (vec![], "Usage"),
-    ] {
-        let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
-        assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{arguments:?}");
-        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
-    }
-}
-
-#[test]
-fn process_that_cannot_write_fails() {
-    let _namespace = Namespace::enter();
-    for output in ["table", "json", "csv"] {
-        let full = std::fs::File::options().write(true).open("/dev/full").expect("it exists");
-        // It does not run for the hour that it was asked to.
-        let arguments = ["trace", "-d", "1h", "-i", "50ms", "-o", output];
-        let (status, _, stderr) = run(tcpstate(&arguments).stdout(full));
-        assert_eq!(status.code(), Some(2), "{output}");
-        assert!(
-            stderr.starts_with("tcpstate: write to stdout: No space left on device"),
-            "{output}: {stderr}"
-        );
-        assert_eq!(stderr.lines().count(), 1, "{output}: {stderr}");
-    }
-}
-
-#[test]
 fn process_killed_at_any_moment_leaves_nothing_in_the_kernel() {
     let _namespace = Namespace::enter();
     // What earlier tests left to the kernel to free must not be taken for ours.
@@ -378,66 +268,4 @@ fn process_killed_at_any_moment_leaves_nothing_in_the_kernel() {
         child.wait().expect("it is dead");
     }
     wait::until_equal("the kernel to be as before", &before, KernelObjects::now);
-}
-
-/// The lines of the README's shell blocks.
-fn readme_commands() -> Vec<String> {
-    let readme = include_str!("../../README.md");
-    let blocks =
-        readme.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
-    blocks.flat_map(str::lines).map(str::to_owned).collect()
-}
-
-#[test]
-fn process_runs_as_the_readme_says() {
-    let _namespace = Namespace::enter();
-    let commands = readme_commands();
-    // The tests themselves are the one command that this can't run.
-    let (tests, others): (Vec<&String>, Vec<&String>) =
-        commands.iter().partition(|line| line.starts_with("cargo xtask"));
-    assert_eq!(tests, ["cargo xtask test"]);
-    assert!(others.len() >= 3, "{others:?}");
-    for line in others {
-        let built = line.trim_start_matches("cargo build --release && ");
-        let stdout = run_for_a_while(&built.replace("target/release/", ""));
-        assert!(
-            stdout.contains("established") || stdout.contains("ESTABLISHED"),
-            "{line}: {stdout}"
-        );
-    }
-}
-
-#[test]
-fn process_runs_as_its_help_says() {
-    let _namespace = Namespace::enter();
-    let (status, help, stderr) = run(&mut tcpstate(&["trace", "--help"]));
-    assert!(status.success(), "{stderr}");
-    let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
-    let commands: Vec<&str> = examples
-        .map_while(|line| line.strip_prefix("  "))
-        .map(|line| line.split_once("  ").map_or(line, |(command, _)| command))
-        .collect();
-    assert!(commands.len() >= 5, "{help}");
-    for command in commands {
-        let output = run_for_a_while(command);
-        let file = command.split_once("> ").map(|(_, file)| file);
-        assert!(
-            output.to_lowercase().contains("established") || file.is_some(),
-            "{command}: {output}"
-        );
-    }
-}
-
-/// Runs a line that a document shows, in a directory that goes, and gives what it prints. What runs until Ctrl-C gets
-/// one, and nobody else on the line does.
-fn run_for_a_while(line: &str) -> String {
-    let here = line
-        .replace("sudo ", "")
-        .replace("tcpstate ", "timeout --preserve-status --signal=INT 4 \"$0\" ");
-    let directory = tempfile::tempdir().expect("/tmp can be written");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &here, env!("CARGO_BIN_EXE_tcpstate")]).current_dir(&directory);
-    let (status, stdout, stderr) = run(&mut shell);
-    assert!(status.success(), "{line}: {status}: {stderr}");
-    stdout
 }

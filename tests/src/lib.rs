@@ -10,7 +10,9 @@
 //! - [`truth`]: how many sockets there are, from `/proc` and from `ss`;
 //! - [`traced`]: a tracer under test, held against the truth;
 //! - [`audit`]: how many events there really were, counted without BPF;
+//! - [`command`]: programs run to their end, as somebody, somewhere;
 //! - [`emulated`]: how much less is enough on a slow machine;
+//! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
 //! - [`measure`]: what programs in the kernel cost, for benchmarks;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
@@ -19,7 +21,9 @@
 
 pub mod audit;
 pub mod bpf;
+pub mod command;
 pub mod emulated;
+pub mod errors;
 pub mod files;
 pub mod measure;
 pub mod netns;

@@ -7,12 +7,14 @@
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines
+//! cargo xtask dist           man pages and completions, for packages
 //! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
 
 mod bench;
 mod bpf;
 mod debian;
+mod dist;
 mod faults;
 mod linker;
 mod lock;
@@ -48,6 +50,8 @@ enum Command {
     Test(test::Options),
     /// Run the integration tests on other kernels, in virtual machines.
     Vm(vm::Options),
+    /// Write man pages and completions to target/dist.
+    Dist,
     /// Measure what counting costs, on this machine and kernel.
     Bench(bench::Options),
 }
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     let root = workspace();
     let result = match options.command {
         Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
+        Command::Dist => dist::run(&root).map(|()| true),
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),

@@ -1,17 +1,20 @@
 //! The subcommands, and what they share: flags, exit status, the way errors are told.
 
 mod bpf_log;
+mod check;
 mod count;
 mod duration;
 mod filter;
 mod output;
 mod signals;
+mod talk;
 mod terminal;
 mod trace;
+mod usage;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{probe, source::sock_diag, text::escaped};
 
@@ -27,29 +30,59 @@ struct Arguments {
 enum Command {
     Trace(trace::Arguments),
     Count(count::Arguments),
+    Check(check::Arguments),
 }
 
 /// It could not be done, bad usage included.
 const FAILED: u8 = 2;
 
+/// The command line, for those who write about it: man pages, completions.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = match arguments.command {
-        Command::Trace(arguments) => trace::run(&arguments),
-        Command::Count(arguments) => count::run(&arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tcpstate: {}", escaped(format!("{error:#}")));
-            let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
-            let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
-            if let Some(remedy) = of_probe.or(of_list) {
-                eprintln!("remedy: {remedy}");
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => match usage::lines(&error) {
+            None => error.exit(),
+            Some(lines) => {
+                eprintln!("{}", lines.join("\n"));
+                return ExitCode::from(FAILED);
             }
-            ExitCode::from(FAILED)
+        },
+    };
+    let outcome = match arguments.command {
+        Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("tcpstate: {}", escaped(cause(&error)));
+        if let Some(remedy) = remedy(&error) {
+            eprintln!("remedy: {remedy}");
         }
+        ExitCode::from(FAILED)
+    })
+}
+
+/// What went wrong, on one line. Our own errors name their causes themselves.
+fn cause(error: &anyhow::Error) -> String {
+    let of_probe = error.downcast_ref::<probe::Error>().map(ToString::to_string);
+    let of_list = error.downcast_ref::<sock_diag::Error>().map(ToString::to_string);
+    of_probe.or(of_list).unwrap_or_else(|| format!("{error:#}"))
+}
+
+/// What the user can do about it.
+fn remedy(error: &anyhow::Error) -> Option<String> {
+    let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
+    let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
+    if let Some(remedy) = of_probe.or(of_list) {
+        return Some(remedy);
     }
+    let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;
+    is_full.then(|| "make room where stdout goes, or send it elsewhere".into())
 }

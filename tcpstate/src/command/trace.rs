@@ -1,6 +1,10 @@
 //! `tcpstate trace`: counts as they change, an interval at a time.
 
-use std::{future::pending, num::NonZeroU64, time::Duration};
+use std::{
+    future::pending,
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{
@@ -17,7 +21,7 @@ use super::{
     bpf_log, duration,
     output::Output,
     signals::{Signals, listen},
-    terminal,
+    talk, terminal,
 };
 use crate::{
     aggregate::{Reconcile, Report},
@@ -58,7 +62,7 @@ pub(super) struct Arguments {
     duration: Option<Duration>,
 
     /// End after this many snapshots
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     count: Option<NonZeroU64>,
 
     /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER; all is the host,
@@ -77,6 +81,10 @@ pub(super) struct Arguments {
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
     reconcile: Reconcile,
+
+    /// Room for this many sockets in the memory of a pass [default: as many as there are, and a quarter more]
+    #[arg(long, value_name = "N", value_parser = parse_entries)]
+    pass_entries: Option<NonZeroU32>,
 
     /// Count transitions by this hook and no other
     #[arg(long, value_name = "HOOK", value_parser = named(&Transitions::ALL, Transitions::name))]
@@ -141,6 +149,14 @@ pub(super) fn named<T: Copy + Send + Sync + 'static>(
     })
 }
 
+fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| "expected a number from 1 on")
+}
+
+fn parse_entries(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "expected a number from 1 to 4294967295")
+}
+
 fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
     match text {
         "auto" => Ok(Reconcile::Auto),
@@ -172,25 +188,31 @@ async fn trace(arguments: &Arguments) -> Result<()> {
         syn_recv: arguments.syn_recv_provider,
         statistics: arguments.cost,
         log: arguments.bpf_log,
+        pass_entries: arguments.pass_entries.map(NonZeroU32::get),
         ..Options::default()
     };
     let mut tracer = Tracer::start(&options)?;
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
     }
+    talk::at_start(tracer.probe());
     let output = Output::start(view(arguments.output));
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     take_snapshots(arguments, &mut tracer, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
-    let end = Report::End(tracer.summary()?);
+    let summary = tracer.summary()?;
+    let (map_full, is_exact) = (summary.map_full, summary.is_exact());
+    let end = Report::End(summary);
     drop(tracer);
     // Nothing but the reader is waited for now, so a second signal need not be polite.
     tokio::select! {
         written = tokio::task::spawn_blocking(|| output.finish(end)) => {
-            written.context("write the last line")?.context("write to stdout")
+            written.context("write the last line")?.context("write to stdout")?;
         }
         () = signals.next() => std::process::exit(0),
     }
+    talk::at_end(map_full, is_exact, options.pass_entries);
+    Ok(())
 }
 
 /// What shows the reports.

@@ -20,7 +20,7 @@ pub enum Error {
         cause: String,
     },
     /// The bytes are no BTF, or end too early.
-    #[error("kernel BTF is malformed at byte {at}: {what}")]
+    #[error("kernel BTF is malformed at byte {at}: expected {what}")]
     Malformed {
         /// Position in the file.
         at: usize,

@@ -1,6 +1,6 @@
 //! The record of a classic tracepoint: its `format` file says where each field lies.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::Path};
 
 use tcpstate_common::abi::RecordOffsets;
 
@@ -9,12 +9,16 @@ const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Reads the record of `sock:inet_sock_set_state`.
 pub(super) fn inet_sock_set_state() -> io::Result<RecordOffsets> {
-    let path = TRACEFS
-        .iter()
-        .map(|mount| PathBuf::from(mount).join("events/sock/inet_sock_set_state/format"))
-        .find(|path| path.exists())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted"))?;
-    parse(&fs::read_to_string(path)?)
+    let mut hidden = io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted");
+    for mount in TRACEFS {
+        match fs::read_to_string(Path::new(mount).join("events/sock/inet_sock_set_state/format")) {
+            Ok(format) => return parse(&format),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It is there, for others.
+            Err(error) => hidden = error,
+        }
+    }
+    Err(hidden)
 }
 
 fn parse(format: &str) -> io::Result<RecordOffsets> {

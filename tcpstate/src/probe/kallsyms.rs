@@ -1,21 +1,56 @@
 //! Addresses of the kernel's functions, where it shows them.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader},
 };
+
+use caps::Capability;
+
+use super::{Error, Minis, privileges};
 
 /// Addresses of functions by which a timer is known to be a mini socket's; 0 for what is not shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handlers {
     pub(super) tw_timer_handler: u64,
     pub(super) reqsk_timer_handler: u64,
+    /// Whether any function has an address.
+    shows_addresses: bool,
+}
+
+/// Why the address of a function is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// Only CAP_SYSLOG sees addresses.
+    FromThisProcess,
+    /// Nobody sees addresses: `kernel.kptr_restrict` is 2.
+    FromAll,
+    /// There are addresses, and none of that name.
+    Absent,
 }
 
 impl Handlers {
     /// Reads `/proc/kallsyms`. Without CAP_SYSLOG, or with `kernel.kptr_restrict=2`, every address in it is 0.
     pub(super) fn of_kernel() -> io::Result<Self> {
         Self::read(BufReader::new(File::open("/proc/kallsyms")?))
+    }
+
+    /// The address of the function that the timers of these mini sockets call.
+    pub(super) fn of(&self, minis: Minis) -> Result<u64, Error> {
+        let address = match minis {
+            Minis::TimeWait => self.tw_timer_handler,
+            Minis::SynRecv => self.reqsk_timer_handler,
+        };
+        if address == 0 { Err(Error::Kallsyms(self.hidden())) } else { Ok(address) }
+    }
+
+    fn hidden(&self) -> Hidden {
+        let has_syslog = privileges::has(Capability::CAP_SYSLOG);
+        match kptr_restrict() {
+            _ if self.shows_addresses => Hidden::Absent,
+            Some(0 | 1) if !has_syslog => Hidden::FromThisProcess,
+            _ => Hidden::FromAll,
+        }
     }
 
     fn read(kallsyms: impl io::BufRead) -> io::Result<Self> {
@@ -28,15 +63,22 @@ impl Handlers {
             else {
                 continue;
             };
+            let address = u64::from_str_radix(address, 16).unwrap_or(0);
+            handlers.shows_addresses |= address != 0;
             let handler = match name {
                 "tw_timer_handler" => &mut handlers.tw_timer_handler,
                 "reqsk_timer_handler" => &mut handlers.reqsk_timer_handler,
                 _ => continue,
             };
-            *handler = u64::from_str_radix(address, 16).unwrap_or(0);
+            *handler = address;
         }
         Ok(handlers)
     }
+}
+
+/// `kernel.kptr_restrict`: 2 hides addresses from everybody.
+pub(super) fn kptr_restrict() -> Option<u32> {
+    fs::read_to_string("/proc/sys/kernel/kptr_restrict").ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -56,5 +98,13 @@ mod tests {
     fn what_the_kernel_hides_is_0() {
         let hidden = "0000000000000000 t tw_timer_handler\n";
         assert_eq!(Handlers::read(hidden.as_bytes()).expect("it is text"), Handlers::default());
+    }
+
+    #[test]
+    fn a_function_that_is_not_there_is_not_hidden() {
+        let others = "ffffffff81000000 T _stext\n";
+        let handlers = Handlers::read(others.as_bytes()).expect("it is text");
+        let error = handlers.of(Minis::TimeWait).expect_err("there is no tw_timer_handler");
+        assert!(matches!(error, Error::Kallsyms(Hidden::Absent)), "{error}");
     }
 }

@@ -10,6 +10,7 @@ pub struct Kernel {
     /// The whole string: `6.1.0-56-cloud-amd64`.
     pub release: String,
     version: (u32, u32),
+    patch: u32,
 }
 
 /// The oldest kernel that has all that the counting needs (`iter/tcp` came with 5.9; nothing before 5.10 is tested).
@@ -21,6 +22,9 @@ const RECURSION_GUARD: (u32, u32) = (6, 1);
 /// Maps count as locked memory before this version.
 const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 
+/// The kernel counts runs of programs on classic tracepoints that it skips since this version (`trace_call_bpf`).
+const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
+
 /// TcpExt's TW and TWKilled count births of time-wait sockets since this version, and expiries before.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
@@ -31,11 +35,18 @@ impl Kernel {
         Ok(Self::from_release(release))
     }
 
-    fn from_release(release: String) -> Self {
+    pub(crate) fn from_release(release: String) -> Self {
         let mut numbers =
             release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Self { release, version }
+        let patch = numbers.next().unwrap_or(0);
+        Self { release, version, patch }
+    }
+
+    /// As in `uname -r`: distributions mend more than it tells.
+    #[must_use]
+    pub fn version(&self) -> (u32, u32, u32) {
+        (self.version.0, self.version.1, self.patch)
     }
 
     /// Whether it is too old to count on.
@@ -55,6 +66,12 @@ impl Kernel {
     #[must_use]
     pub fn locks_memory_for_maps(&self) -> bool {
         self.version < MEMORY_CGROUPS
+    }
+
+    /// Whether what programs on classic tracepoints miss is counted.
+    #[must_use]
+    pub fn counts_misses_of_tracepoints(&self) -> bool {
+        self.version >= MISSES_OF_TRACEPOINTS
     }
 
     /// Whether the kernel itself counts births of time-wait sockets (`__inet_twsk_schedule`).

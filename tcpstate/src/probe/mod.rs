@@ -4,6 +4,7 @@
 //! [`Probe`] is dropped, or the process is killed, nothing stays behind.
 
 pub mod btf;
+pub mod confinement;
 mod error;
 mod format;
 mod hooks;
@@ -15,6 +16,7 @@ mod netns;
 mod offsets;
 pub mod privileges;
 mod providers;
+pub mod trial;
 mod walk;
 
 use std::{
@@ -35,12 +37,15 @@ use tcpstate_common::abi::{
     NamespaceSlots,
 };
 
+use self::{
+    confinement::Confinement, kallsyms::Handlers, kernel::Kernel, providers::Providers, walk::Walk,
+};
 pub use self::{
-    error::Error,
+    error::{Error, grant},
     hooks::{Minis, Provider, Transitions},
+    kallsyms::Hidden,
     netns::{Counted, Family, Netns},
 };
-use self::{kallsyms::Handlers, kernel::Kernel, providers::Providers, walk::Walk};
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
@@ -48,7 +53,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 /// The tracepoint of full sockets' transitions.
 const TRACEPOINT: &str = "inet_sock_set_state";
 /// The program that visits each socket during a pass.
-const ITERATOR: &str = "tcp_iterator";
+pub(crate) const ITERATOR: &str = "tcp_iterator";
 /// The program that looks after time-wait sockets in FIN_WAIT2.
 const SWEEP: &str = "fin_wait2_iterator";
 /// The program that looks after network namespaces.
@@ -130,8 +135,7 @@ impl Probe {
     ///
     /// If one network namespace is to be counted that is not the calling thread's, the thread enters it for good.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let kernel = Kernel::running()
-            .map_err(|source| Error::System { action: "ask for the kernel's release", source })?;
+        let kernel = running_kernel()?;
         if kernel.is_too_old() {
             return Err(Error::Kernel { release: kernel.release });
         }
@@ -139,11 +143,19 @@ impl Probe {
         if !missing.is_empty() {
             return Err(Error::Capability(missing));
         }
-        let statistics = options.statistics.then(measure_runs).transpose()?;
         if kernel.locks_memory_for_maps() {
             privileges::lift_memory_limit();
         }
+        let confinement = Confinement::of_process(&kernel);
+        if confinement.user_namespace {
+            return Err(Error::UserNamespace);
+        }
         let counted = options.netns.enter()?;
+        Self::load(options, kernel, counted).map_err(|error| error.suspect(&confinement))
+    }
+
+    fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
+        let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
         // What is missing of these keeps hooks from being chosen, later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
@@ -227,6 +239,18 @@ impl Probe {
     #[must_use]
     pub fn degraded(&self) -> &[String] {
         &self.providers.degraded
+    }
+
+    /// What would help where something in place does not see each event; a sentence each.
+    #[must_use]
+    pub fn remedies(&self) -> &[String] {
+        &self.providers.remedies
+    }
+
+    /// Whether this kernel counts the runs of programs that it skips.
+    pub fn counts_misses(&self) -> Result<bool, Error> {
+        misses::are_counted(self.program_fd(self.transitions.program())?)
+            .map_err(|source| Error::System { action: "read the program's fdinfo", source })
     }
 
     /// Replaces a provider that turned out not to work by the next best. A pass must follow.
@@ -341,6 +365,11 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         .into_iter()
         .filter_map(|(is_set, flag)| is_set.then_some(flag))
         .sum()
+}
+
+fn running_kernel() -> Result<Kernel, Error> {
+    Kernel::running()
+        .map_err(|source| Error::System { action: "ask for the kernel's release", source })
 }
 
 fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Error> {

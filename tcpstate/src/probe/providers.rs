@@ -18,6 +18,8 @@ pub(super) struct Providers {
     syn_recv: Served,
     /// What is not as good as it could be, and why; a sentence each.
     pub(super) degraded: Vec<String>,
+    /// What would help where that costs exactness.
+    pub(super) remedies: Vec<String>,
     handlers: Handlers,
     /// Whether the kernel's own counters are of what is counted, no more and no less.
     is_pollable: bool,
@@ -43,8 +45,8 @@ impl Providers {
         is_pollable: bool,
     ) -> Self {
         let (time_wait, syn_recv) = (Served::NONE, Served::NONE);
-        let degraded = Vec::new();
-        Self { time_wait, syn_recv, degraded, handlers, is_pollable, time_wait_exit }
+        let (degraded, remedies) = (Vec::new(), Vec::new());
+        Self { time_wait, syn_recv, degraded, remedies, handlers, is_pollable, time_wait_exit }
     }
 
     /// What is in place for one kind.
@@ -136,10 +138,18 @@ impl Providers {
         candidates: impl Iterator<Item = Provider>,
         mut reasons: Vec<String>,
     ) {
+        // Of the last one: what nearly served is the easiest to mend.
+        let mut remedy = None;
         for provider in candidates {
             match self.install(ebpf, types, minis, provider) {
-                Ok(hooks) => return self.put(minis, Served { provider, hooks }, &reasons),
-                Err(error) => reasons.push(format!("{}: {error}", provider.name())),
+                Ok(hooks) => {
+                    self.remedies.extend(remedy.filter(|_| !provider.is_exact()));
+                    return self.put(minis, Served { provider, hooks }, &reasons);
+                }
+                Err(error) => {
+                    remedy = Some(error.remedy());
+                    reasons.push(format!("{}: {error}", provider.name()));
+                }
             }
         }
         self.put(minis, Served::NONE, &reasons);
@@ -165,12 +175,8 @@ impl Providers {
         minis: Minis,
         provider: Provider,
     ) -> Result<Vec<Hook>, Error> {
-        let handler = match minis {
-            Minis::TimeWait => self.handlers.tw_timer_handler,
-            Minis::SynRecv => self.handlers.reqsk_timer_handler,
-        };
-        if provider == Provider::Timer && handler == 0 {
-            return Err(Error::Kallsyms);
+        if provider == Provider::Timer {
+            self.handlers.of(minis)?;
         }
         if provider == Provider::Polled && !self.is_pollable {
             return Err(Error::Counters);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The version of the lines' form; grows when a key changes its meaning.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,6 +3,7 @@
 mod block;
 pub mod count;
 mod csv;
+mod features;
 mod frame;
 mod json;
 mod line;
@@ -19,6 +20,7 @@ use std::io::{self, Write};
 
 pub use self::{
     csv::Csv,
+    features::{Form as FeatureForm, show_features},
     json::Json,
     repaint::repaint,
     screen::{Look, Screen, Size},

@@ -158,6 +158,7 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         "tcpstate-tests",
         "--lib",
         "--bins",
+        "--examples",
     ];
     if let Some(binaries) = report.prepare("build unit tests", || binaries::build(root, &arguments))
     {

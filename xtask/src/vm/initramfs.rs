@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! module  PATH                 load it
+//! write   PATH TEXT            write to a file of the kernel's
 //! set     NAME VALUE           set a variable for the programs
 //! run     NAME FOLDER PATH ARGUMENT...
 //! ```
@@ -14,6 +15,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context as _, Result};
@@ -33,6 +35,24 @@ pub(crate) struct Plan<'a> {
     pub(crate) programs: &'a Programs,
     /// Arguments of every program.
     pub(crate) arguments: &'a [String],
+    /// What to write to files of the kernel's, before any program runs.
+    pub(crate) writes: &'a [Write],
+}
+
+/// Text for a file of the kernel's: `PATH=TEXT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    path: String,
+    text: String,
+}
+
+impl FromStr for Write {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let (path, text) = word.split_once('=').ok_or("expected PATH=TEXT")?;
+        Ok(Self { path: path.into(), text: text.into() })
+    }
 }
 
 impl Plan<'_> {
@@ -56,6 +76,9 @@ impl Plan<'_> {
         for path in &self.programs.tools {
             archive.file(&path.to_string_lossy(), 0o755, &read(path)?)?;
         }
+        lines.extend(
+            self.writes.iter().map(|Write { path, text }| format!("write\t{path}\t{text}")),
+        );
         let folder = self.programs.folder.display();
         archive.folder(&self.programs.folder.to_string_lossy())?;
         lines.push(format!("set\tCARGO_MANIFEST_DIR\t{folder}"));

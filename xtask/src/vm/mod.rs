@@ -43,7 +43,7 @@ use anyhow::{Context as _, Result, bail};
 
 use self::{
     guest::{Accelerator, Ending, Machine},
-    initramfs::Plan,
+    initramfs::{Plan, Write},
     kernels::{Kernel, Kernels},
     names::Line,
     programs::Programs,
@@ -89,6 +89,9 @@ pub(crate) struct Options {
     /// A word for the kernels' command line; may be given several times.
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     append: Vec<String>,
+    /// Text for a file of the kernel's, before the tests run; may be given several times.
+    #[arg(long, value_name = "PATH=TEXT")]
+    write: Vec<Write>,
 }
 
 impl Options {
@@ -103,6 +106,7 @@ impl Options {
         timeout: 480,
         accel: Accelerator::Tcg,
         append: Vec::new(),
+        write: Vec::new(),
     };
 }
 
@@ -136,7 +140,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     let arguments = arguments(options);
     let mut programs = programs::build(root)?;
     programs.retain(&arguments)?;
-    let host = Host::new(root, &machine, &programs, arguments)?;
+    let host = Host::new(root, &machine, &programs, arguments, &options.write)?;
     let rows = host.run(&kernels, options.jobs)?;
     print!("{}", table::Table(&rows));
     let mut total = Outcome::default();
@@ -173,6 +177,7 @@ struct Host<'a> {
     programs: &'a Programs,
     /// What every test program is told.
     arguments: Vec<String>,
+    writes: &'a [Write],
     consoles: PathBuf,
     archives: PathBuf,
 }
@@ -183,6 +188,7 @@ impl<'a> Host<'a> {
         machine: &'a Machine,
         programs: &'a Programs,
         arguments: Vec<String>,
+        writes: &'a [Write],
     ) -> Result<Self> {
         let folder = |name| -> Result<PathBuf> {
             let path = root.join("target/vm").join(name);
@@ -193,6 +199,7 @@ impl<'a> Host<'a> {
             machine,
             programs,
             arguments,
+            writes,
             consoles: folder("consoles")?,
             archives: folder("initramfs")?,
         })
@@ -226,7 +233,12 @@ impl<'a> Host<'a> {
     fn guest(&self, kernel: &Kernel) -> Result<Row> {
         let line = kernel.abi.line();
         let modules = modules::load(&kernel.modules())?;
-        let plan = Plan { modules: &modules, programs: self.programs, arguments: &self.arguments };
+        let plan = Plan {
+            modules: &modules,
+            programs: self.programs,
+            arguments: &self.arguments,
+            writes: self.writes,
+        };
         let archive = self.archives.join(format!("{line}.cpio"));
         fs::write(&archive, plan.archive()?)
             .with_context(|| format!("write {}", archive.display()))?;

@@ -1,0 +1,83 @@
+//! Man pages and completions, made from the command line itself: `cargo xtask dist` runs it.
+//!
+//! An example rather than a part of the program: who counts sockets needs no generator of man pages, and `xtask` may
+//! use nothing of ours.
+//!
+//! ```text
+//! man/tcpstate.1, man/tcpstate-trace.1 ...
+//! completions/tcpstate.bash, completions/_tcpstate, completions/tcpstate.fish
+//! ```
+
+use std::{fs, io, path::Path};
+
+use clap_complete::Shell;
+
+/// What those shells look for.
+const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
+
+fn main() -> io::Result<()> {
+    let folder = std::env::args_os().nth(1).ok_or_else(|| io::Error::other("name a folder"))?;
+    write_all(Path::new(&folder))
+}
+
+/// Writes everything into a folder.
+fn write_all(folder: &Path) -> io::Result<()> {
+    let mut command = tcpstate::command::command_line();
+    let man = folder.join("man");
+    fs::create_dir_all(&man)?;
+    clap_mangen::generate_to(command.clone().disable_help_subcommand(true), &man)?;
+    let completions = folder.join("completions");
+    fs::create_dir_all(&completions)?;
+    for shell in SHELLS {
+        clap_complete::generate_to(shell, &mut command, "tcpstate", &completions)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn dist() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        write_all(folder.path()).expect("it can be written to");
+        folder
+    }
+
+    #[test]
+    fn every_command_has_a_man_page_with_its_flags_and_examples() {
+        let folder = dist();
+        let command = tcpstate::command::command_line();
+        assert!(folder.path().join("man/tcpstate.1").exists());
+        for subcommand in command.get_subcommands() {
+            let name = subcommand.get_name();
+            let page = folder.path().join(format!("man/tcpstate-{name}.1"));
+            let page = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{name}: {error}"));
+            // Roff writes a hyphen so.
+            for flag in subcommand.get_arguments().filter_map(clap::Arg::get_long) {
+                let flag = format!("\\-\\-{}", flag.replace('-', "\\-"));
+                assert!(page.contains(&flag), "{name}: {flag}: {page}");
+            }
+            assert!(page.contains("Examples:"), "{name}: {page}");
+        }
+    }
+
+    #[test]
+    fn bash_completes_subcommands_and_flags() {
+        let folder = dist();
+        let script = folder.path().join("completions/tcpstate.bash");
+        for (words, completed) in [("tcpstate tr", "trace"), ("tcpstate check --li", "--live")] {
+            let line = format!(
+                "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+                 _tcpstate tcpstate \"${{COMP_WORDS[COMP_CWORD]}}\" x; echo \"${{COMPREPLY[@]}}\"",
+                script.display()
+            );
+            let output = Command::new("bash").args(["-c", &line]).output().expect("bash starts");
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), completed, "{words}");
+        }
+        assert!(folder.path().join("completions/_tcpstate").exists());
+        assert!(folder.path().join("completions/tcpstate.fish").exists());
+    }
+}

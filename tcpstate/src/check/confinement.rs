@@ -1,0 +1,123 @@
+//! What confines this process, and what of the kernel is hidden from it.
+
+use super::{Facts, Feature, Status};
+use crate::probe::{
+    Error,
+    confinement::{Lockdown, Suspect},
+    privileges::COUNTING,
+};
+
+pub(super) fn features(facts: &Facts) -> Vec<Feature> {
+    vec![
+        user_namespace(facts),
+        seccomp(facts),
+        lockdown(facts),
+        unprivileged(facts),
+        Feature::of(
+            "kallsyms",
+            &facts.addresses,
+            "shows the addresses by which timers are told apart",
+        ),
+        Feature::of("tracefs", &facts.record, "shows the record of the classic tracepoint"),
+    ]
+}
+
+fn user_namespace(facts: &Facts) -> Feature {
+    if facts.confinement.user_namespace {
+        return Feature::missing("user_namespace", &Error::UserNamespace.into());
+    }
+    Feature::ok("user_namespace", "the first one, where capabilities count")
+}
+
+fn seccomp(facts: &Facts) -> Feature {
+    let id = "seccomp";
+    match (&facts.confinement.seccomp, &facts.whole) {
+        (false, _) => Feature::ok(id, "no filter"),
+        (true, Ok(_)) => Feature::ok(id, "a filter, which lets bpf(2) pass"),
+        (true, Err(failure)) if facts.parts.is_none() => Feature::untested(id, failure),
+        (true, Err(failure)) => suspected(id, Suspect::Seccomp, &failure.cause),
+    }
+}
+
+fn lockdown(facts: &Facts) -> Feature {
+    let id = "lockdown";
+    match facts.confinement.lockdown {
+        None => Feature::ok(id, "none to be seen in /sys/kernel/security/lockdown"),
+        Some(Lockdown::None) => Feature::ok(id, "none"),
+        Some(Lockdown::Integrity) => Feature::ok(id, "integrity, which lets programs read"),
+        Some(Lockdown::Confidentiality) => Feature::wanting(
+            id,
+            Status::Missing,
+            Suspect::Lockdown.to_string(),
+            Suspect::Lockdown.remedy(),
+        ),
+    }
+}
+
+/// What the kernel said no to is laid to this, if it is likely at all.
+fn suspected(id: &'static str, suspect: Suspect, cause: &str) -> Feature {
+    if cause.contains(&suspect.to_string()) {
+        Feature::wanting(id, Status::Missing, cause, suspect.remedy())
+    } else {
+        Feature::ok(id, "a filter, and nothing that it is known to keep from us")
+    }
+}
+
+fn unprivileged(facts: &Facts) -> Feature {
+    let id = "unprivileged_bpf";
+    let needs = "tracing programs need capabilities whatever it is";
+    match facts.unprivileged_bpf {
+        Some(setting) => {
+            Feature::ok(id, format!("kernel.unprivileged_bpf_disabled is {setting}; {needs}"))
+        }
+        None => Feature::ok(id, format!("no kernel.unprivileged_bpf_disabled; {needs}")),
+    }
+}
+
+/// What is to be said of whatever can't be tried, for want of permission.
+pub(super) fn not_permitted(facts: &Facts) -> super::Failure {
+    match &facts.whole {
+        Err(failure) => failure.clone(),
+        Ok(_) => Error::Capability(COUNTING.to_vec()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Failure,
+            facts::tests::{facts, with_parts},
+        },
+        *,
+    };
+
+    #[test]
+    fn a_filter_is_to_blame_only_if_something_was_refused() {
+        let mut facts = with_parts("6.12.0");
+        assert_eq!(seccomp(&facts).status, Status::Ok);
+        facts.confinement.seccomp = true;
+        assert_eq!(seccomp(&facts).status, Status::Ok, "{:?}", seccomp(&facts));
+        let refused = |cause: String| Failure { cause, remedy: String::new(), program: None };
+        facts.whole = Err(refused(format!("create maps: EPERM; {}", Suspect::Seccomp)));
+        assert_eq!(seccomp(&facts).status, Status::Missing);
+        facts.whole = Err(refused("kernel BTF has no field".into()));
+        assert_eq!(seccomp(&facts).status, Status::Ok);
+        facts.parts = None;
+        assert_eq!(seccomp(&facts).status, Status::Untested);
+    }
+
+    #[test]
+    fn only_confidentiality_keeps_memory_from_programs() {
+        let mut facts = facts("6.12.0");
+        for (level, status) in [
+            (None, Status::Ok),
+            (Some(Lockdown::None), Status::Ok),
+            (Some(Lockdown::Integrity), Status::Ok),
+            (Some(Lockdown::Confidentiality), Status::Missing),
+        ] {
+            facts.confinement.lockdown = level;
+            assert_eq!(lockdown(&facts).status, status, "{level:?}");
+        }
+    }
+}

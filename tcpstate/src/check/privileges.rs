@@ -1,0 +1,118 @@
+//! Each capability, and what it is for.
+
+use caps::Capability;
+
+use super::{Facts, Feature, Status};
+use crate::probe::{Error, Hidden, Minis, Provider, grant, privileges::COUNTING};
+
+pub(super) fn features(facts: &Facts) -> Vec<Feature> {
+    vec![
+        counting(facts, "cap_bpf", Capability::CAP_BPF, "loads programs, makes maps"),
+        counting(
+            facts,
+            "cap_perfmon",
+            Capability::CAP_PERFMON,
+            "lets programs read the kernel's memory",
+        ),
+        syslog(facts),
+        optional(
+            facts,
+            "cap_sys_admin",
+            Capability::CAP_SYS_ADMIN,
+            "other network namespaces, BPF statistics, check --live",
+        ),
+        optional(
+            facts,
+            "cap_dac_read_search",
+            Capability::CAP_DAC_READ_SEARCH,
+            "the classic tracepoint, the last resort for transitions",
+        ),
+    ]
+}
+
+/// One of those without which nothing is counted.
+fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
+    if facts.has(capability) {
+        Feature::ok(id, format!("held: {purpose}"))
+    } else if facts.has(Capability::CAP_SYS_ADMIN) {
+        Feature::ok(id, format!("held by way of CAP_SYS_ADMIN: {purpose}"))
+    } else if facts.confinement.user_namespace {
+        Feature::missing(id, &Error::UserNamespace.into())
+    } else {
+        Feature::missing(id, &Error::Capability(vec![capability]).into())
+    }
+}
+
+/// Needed only where nothing but timers shows mini sockets.
+fn syslog(facts: &Facts) -> Feature {
+    let id = "cap_syslog";
+    let serves = |minis| facts.provider(minis, Provider::Fentry).is_some_and(Result::is_ok);
+    if facts.has(Capability::CAP_SYSLOG) {
+        return Feature::ok(id, "held: shows addresses, by which timers are told apart");
+    }
+    if facts.addresses.is_ok() || Minis::BOTH.into_iter().all(serves) {
+        return Feature::ok(id, "not held, nor needed: mini sockets can be counted without");
+    }
+    Feature::missing(id, &Error::Kallsyms(Hidden::FromThisProcess).into())
+}
+
+/// One that plain counting does without.
+fn optional(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
+    if facts.has(capability) {
+        return Feature::ok(id, format!("held: {purpose}"));
+    }
+    let mut all = COUNTING.to_vec();
+    all.push(capability);
+    let detail = format!("not held; only needed for {purpose}");
+    Feature::wanting(id, Status::Missing, detail, grant(&all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Failure,
+            facts::tests::{facts, with_parts},
+        },
+        *,
+    };
+
+    fn status_of(facts: &Facts, id: &str) -> Status {
+        features(facts).into_iter().find(|feature| feature.id == id).expect(id).status
+    }
+
+    #[test]
+    fn each_capability_is_asked_for_by_itself() {
+        let mut facts = facts("6.12.0");
+        for (id, capability) in
+            [("cap_bpf", Capability::CAP_BPF), ("cap_perfmon", Capability::CAP_PERFMON)]
+        {
+            facts.capabilities = vec![capability];
+            for other in ["cap_bpf", "cap_perfmon"] {
+                let expected = if other == id { Status::Ok } else { Status::Missing };
+                assert_eq!(status_of(&facts, other), expected, "{other} with {id}");
+            }
+        }
+        facts.capabilities = vec![Capability::CAP_SYS_ADMIN];
+        assert_eq!(status_of(&facts, "cap_bpf"), Status::Ok);
+        facts.confinement.user_namespace = true;
+        assert_eq!(status_of(&facts, "cap_bpf"), Status::Missing);
+    }
+
+    #[test]
+    fn syslog_is_needed_where_only_timers_serve() {
+        let refused = || Failure { cause: "refused".into(), remedy: String::new(), program: None };
+        let mut facts = with_parts("6.12.0");
+        facts.capabilities = COUNTING.to_vec();
+        facts.addresses = Err(refused());
+        assert_eq!(status_of(&facts, "cap_syslog"), Status::Ok, "functions serve");
+        for part in &mut facts.parts.as_mut().expect("they were tried").minis {
+            if part.1 == Provider::Fentry {
+                part.2 = Err(refused());
+            }
+        }
+        assert_eq!(status_of(&facts, "cap_syslog"), Status::Missing, "only timers are left");
+        facts.addresses = Ok(());
+        assert_eq!(status_of(&facts, "cap_syslog"), Status::Ok, "addresses are shown");
+    }
+}

@@ -1,0 +1,96 @@
+//! What `trace` would be: exact, less than that, or nothing at all.
+
+use super::{Facts, Feature, Status, Whole, proof};
+use crate::probe::{Minis, Provider, Transitions};
+
+pub(super) fn trace(facts: &Facts) -> Feature {
+    let id = "trace";
+    let whole = match &facts.whole {
+        Ok(whole) => whole,
+        Err(failure) => return Feature::missing(id, failure),
+    };
+    let mut shortfalls = shortfalls(facts, whole);
+    if let Some(Ok(live)) = &facts.live {
+        shortfalls.extend(proof::faults(live));
+    }
+    if shortfalls.is_empty() {
+        let Whole { transitions, time_wait, syn_recv, .. } = whole;
+        let detail = format!(
+            "exact: transitions by {}, TIME_WAIT by {}, SYN_RECV by {}",
+            transitions.name(),
+            time_wait.name(),
+            syn_recv.name()
+        );
+        return Feature::ok(id, detail);
+    }
+    let mut remedies = whole.remedies.clone();
+    remedies.dedup();
+    let remedy = (!remedies.is_empty()).then(|| remedies.join("; "));
+    let detail = format!("less than exact: {}", shortfalls.join("; "));
+    Feature { id, status: Status::Degraded, detail, remedy }
+}
+
+/// In what the hooks that would serve fall short of seeing each event, or of saying that they did not.
+fn shortfalls(facts: &Facts, whole: &Whole) -> Vec<String> {
+    let mut shortfalls = Vec::new();
+    if whole.transitions == Transitions::Tracepoint && !facts.kernel.counts_misses_of_tracepoints()
+    {
+        shortfalls
+            .push("transitions by the classic tracepoint, which misses some uncounted".into());
+    }
+    for (minis, provider) in [(Minis::TimeWait, whole.time_wait), (Minis::SynRecv, whole.syn_recv)]
+    {
+        match provider {
+            Provider::Fentry | Provider::Timer => {}
+            Provider::Polled => shortfalls.push(format!("{} is only polled", minis.name())),
+            Provider::None => {
+                shortfalls.push(format!("nothing sees {} mini sockets", minis.name()));
+            }
+        }
+    }
+    shortfalls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            facts::tests::{facts, with_parts},
+            is_exact,
+        },
+        *,
+    };
+
+    #[test]
+    fn whoever_may_not_trace_is_told_what_trace_would_say() {
+        let facts = facts("6.12.0");
+        let feature = trace(&facts);
+        let failure = facts.whole.expect_err("it has no capabilities");
+        assert_eq!(feature.status, Status::Missing);
+        assert_eq!((feature.detail, feature.remedy), (failure.cause, Some(failure.remedy)));
+    }
+
+    #[test]
+    fn timers_are_exact_and_polling_is_not() {
+        let mut facts = with_parts("6.12.0");
+        let whole = facts.whole.as_mut().expect("it may trace");
+        (whole.time_wait, whole.syn_recv) = (Provider::Timer, Provider::Timer);
+        assert!(is_exact(&[trace(&facts)]), "{:?}", trace(&facts));
+        let whole = facts.whole.as_mut().expect("it may trace");
+        whole.time_wait = Provider::Polled;
+        whole.remedies = vec!["mend it".into(), "mend it".into()];
+        let feature = trace(&facts);
+        assert!(!is_exact(std::slice::from_ref(&feature)), "{feature:?}");
+        assert_eq!(feature.remedy.as_deref(), Some("mend it"));
+        assert!(feature.detail.contains("time_wait is only polled"), "{feature:?}");
+    }
+
+    #[test]
+    fn the_classic_tracepoint_is_exact_since_it_counts_what_it_misses() {
+        for (release, exact) in [("6.11.9", false), ("6.12.0", true)] {
+            let mut facts = with_parts(release);
+            facts.whole.as_mut().expect("it may trace").transitions = Transitions::Tracepoint;
+            assert_eq!(trace(&facts).status == Status::Ok, exact, "{release}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What a run says on stderr beside its data: before the first line, and after the last.
+
+use crate::probe::{Minis, Probe};
+
+/// What keeps the gauges from being exact, and what would help. Nothing, where each event is seen.
+pub(super) fn at_start(probe: &Probe) {
+    let mut remedies = probe.remedies().to_vec();
+    remedies.dedup();
+    if remedies.is_empty() {
+        return;
+    }
+    for minis in Minis::BOTH.into_iter().filter(|&minis| !probe.provider(minis).is_exact()) {
+        let limits = probe.degraded().iter().filter(|limit| limit.starts_with(minis.name()));
+        limits.for_each(|limit| eprintln!("tcpstate: less than exact: {limit}"));
+    }
+    for remedy in remedies {
+        eprintln!("remedy: {remedy}");
+    }
+}
+
+/// That passes found their map full, if they did, and what would help.
+pub(super) fn at_end(map_full: u64, is_exact: bool, pass_entries: Option<u32>) {
+    if map_full == 0 {
+        return;
+    }
+    let since = if is_exact { ", and a later pass made up for it" } else { "" };
+    eprintln!("tcpstate: a map was full for {map_full} sockets{since}");
+    match pass_entries {
+        Some(entries) => eprintln!(
+            "remedy: --pass-entries {} or more, or without it: {entries} were too few",
+            u64::from(entries) + map_full
+        ),
+        None => eprintln!("remedy: none needed: each pass makes twice the room after such a one"),
+    }
+}

@@ -1,0 +1,135 @@
+//! What `check` found, feature by feature: for people, for programs, and for sheets.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+use textwrap::{Options, fill};
+
+use super::json::VERSION;
+use crate::{check::Feature, text::escaped};
+
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+/// Of the id, and of the status beside it.
+const COLUMNS: [usize; 2] = [20, 9];
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Text for people, within 80 columns.
+    Table,
+    /// One JSON object a line.
+    Json,
+    /// A header, then a row a feature.
+    Csv,
+}
+
+/// Writes all features.
+pub fn show_features(form: Form, features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
+    match form {
+        Form::Table => table(features, out),
+        Form::Json => json(features, out),
+        Form::Csv => csv(features, out),
+    }
+}
+
+fn table(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
+    let [id, status] = COLUMNS;
+    writeln!(out, "{:id$} {:status$} DETAIL", "FEATURE", "STATUS")?;
+    let indent = " ".repeat(id + status + 2);
+    // Words without a space, as paths are, stay whole even if the line becomes too long.
+    let wrap = Options::new(WIDTH).break_words(false).subsequent_indent(&indent);
+    for feature in features {
+        let head = format!("{:id$} {:status$} ", feature.id, feature.status.name());
+        writeln!(out, "{}", fill(&escaped(&feature.detail), wrap.clone().initial_indent(&head)))?;
+        if let Some(remedy) = &feature.remedy {
+            let remedy = format!("remedy: {}", escaped(remedy));
+            writeln!(out, "{}", fill(&remedy, wrap.clone().initial_indent(&indent)))?;
+        }
+    }
+    Ok(())
+}
+
+fn json(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
+    for feature in features {
+        let line = json!({
+            "type": "check",
+            "version": VERSION,
+            "id": feature.id,
+            "status": feature.status.name(),
+            "detail": feature.detail,
+            "remedy": feature.remedy,
+        });
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn csv(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
+    let mut sheet = csv::Writer::from_writer(out);
+    sheet.write_record(["id", "status", "detail", "remedy"])?;
+    for feature in features {
+        let detail = escaped(&feature.detail);
+        let remedy = escaped(feature.remedy.as_deref().unwrap_or_default());
+        sheet.write_record([feature.id, feature.status.name(), &detail, &remedy])?;
+    }
+    sheet.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Status;
+
+    fn shown(form: Form) -> String {
+        let features = [
+            Feature { id: "btf", status: Status::Ok, detail: "read".into(), remedy: None },
+            Feature {
+                id: "time_wait_fentry",
+                status: Status::Missing,
+                detail:
+                    "load BPF program inet_twsk_kill: the BPF_PROG_LOAD syscall returned \"no\""
+                        .into(),
+                remedy: Some("boot with lockdown=integrity, or without".into()),
+            },
+        ];
+        let mut out = Vec::new();
+        show_features(form, &features, &mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("it is text")
+    }
+
+    #[test]
+    fn the_table_keeps_to_80_columns_with_remedies_under_details() {
+        let expected = "\
+FEATURE              STATUS    DETAIL
+btf                  ok        read
+time_wait_fentry     missing   load BPF program inet_twsk_kill: the
+                               BPF_PROG_LOAD syscall returned \"no\"
+                               remedy: boot with lockdown=integrity, or without
+";
+        assert_eq!(shown(Form::Table), expected);
+        assert!(expected.lines().all(|line| line.len() <= WIDTH));
+    }
+
+    #[test]
+    fn each_feature_is_a_line_of_json() {
+        let text = shown(Form::Json);
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("an object a line"))
+            .collect();
+        assert_eq!(
+            lines[0],
+            json!({ "type": "check", "version": 1, "id": "btf", "status": "ok", "detail": "read", "remedy": null })
+        );
+        assert_eq!(lines[1]["remedy"], "boot with lockdown=integrity, or without");
+    }
+
+    #[test]
+    fn quotes_survive_in_sheets() {
+        let text = shown(Form::Csv);
+        assert!(text.starts_with("id,status,detail,remedy\nbtf,ok,read,\n"), "{text}");
+        assert!(text.contains(r#"returned ""no""","#), "{text}");
+    }
+}

@@ -1,0 +1,350 @@
+//! Each row of docs/ERRORS.md: its cause is brought about, and what is said is held against the row.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+use serde_json::Value;
+use tcpstate_tests::{
+    bpf::KernelObjects,
+    command::{as_nobody, run, with_mounts},
+    errors::{Row, matches},
+    netns::Namespace,
+    traffic::{Family, Idle},
+    wait,
+};
+
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+/// One reading, as soon as may be.
+const TRACE: [&str; 5] = ["trace", "-n", "1", "-i", "50ms"];
+/// Puts tracefs where a test can be sure of it.
+const TRACEFS: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
+
+fn tcpstate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(TCPSTATE);
+    command.args(arguments);
+    command
+}
+
+/// Runs `trace` with these arguments in a way that brings the cause about, and `check` in the same way, which must
+/// have said the same in its last line.
+fn assert_foretold(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Command) {
+    let row = Row::of(test);
+    row.assert(&run(&mut way(&[&TRACE[..], arguments].concat())));
+    let trace = features(&mut way(&["check", "-o", "json"])).pop().expect("it says something");
+    assert_eq!(trace["id"], "trace");
+    assert_ne!(trace["status"], "ok");
+    if row.status == 2 {
+        let detail = trace["detail"].as_str().expect("it is text");
+        assert!(matches(&row.cause, detail), "{row:#?}: {detail}");
+    }
+    let remedy = trace["remedy"].as_str().expect("something helps");
+    assert!(matches(&row.remedy, remedy), "{row:#?}: {remedy}");
+}
+
+/// What `check` says; that it is less than exact shows in its status.
+fn features(check: &mut Command) -> Vec<Value> {
+    let checked = run(check);
+    assert_eq!(checked.status, Some(1), "{checked:?}");
+    checked
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
+        .collect()
+}
+
+fn nobody(capabilities: &'static [&'static str]) -> impl Fn(&[&str]) -> Command {
+    move |arguments| {
+        let mut command = as_nobody(capabilities, TCPSTATE);
+        command.args(arguments);
+        command
+    }
+}
+
+/// Whether this kernel lets programs attach to its functions.
+fn functions_serve() -> bool {
+    let checked = run(&mut tcpstate(&["check", "-o", "json"]));
+    checked.stdout.lines().any(|line| {
+        line.contains(r#""id":"time_wait_fentry""#) && line.contains(r#""status":"ok""#)
+    })
+}
+
+#[test]
+fn errors_have_a_row_and_a_test_each() {
+    let here = include_str!("errors.rs");
+    let in_guests = include_str!("../../tests/tests/errors.rs");
+    let functions = [here, in_guests].into_iter().flat_map(|source| source.split("fn ").skip(1));
+    let tests: BTreeSet<String> = functions
+        .filter(|text| text.starts_with("error_"))
+        .filter_map(|text| Some(text.split_once('(')?.0.to_owned()))
+        .collect();
+    let rows: BTreeSet<String> = Row::all().into_iter().map(|row| row.test).collect();
+    assert_eq!(rows, tests);
+}
+
+#[test]
+fn errors_leave_nothing_in_the_kernel() {
+    let before = KernelObjects::at_rest();
+    let arguments = [&TRACE[..], &["--pass-entries", "4294967295"]].concat();
+    assert_eq!(run(&mut tcpstate(&arguments)).status, Some(2));
+    wait::until_equal("the kernel to be as before", &before, KernelObjects::now);
+}
+
+#[test]
+fn errors_do_not_include_asking_for_nothing_but_help_comes() {
+    let asked = run(&mut tcpstate(&[]));
+    assert_eq!((asked.status, asked.stdout.as_str()), (Some(2), ""));
+    assert!(asked.stderr.contains("Usage: tcpstate <COMMAND>"), "{asked:?}");
+}
+
+#[test]
+fn error_bad_usage() {
+    let rows = Row::all().into_iter().filter(|row| row.test == "error_bad_usage");
+    for row in rows {
+        let typed: Vec<&str> = row.trigger.split(' ').collect();
+        assert_eq!(typed[0], "tcpstate");
+        row.assert(&run(&mut tcpstate(&typed[1..])));
+    }
+}
+
+#[test]
+fn error_no_capabilities() {
+    assert_foretold("error_no_capabilities", &[], nobody(&[]));
+}
+
+#[test]
+fn error_no_cap_bpf() {
+    assert_foretold("error_no_cap_bpf", &[], nobody(&["perfmon", "syslog"]));
+}
+
+#[test]
+fn error_no_cap_perfmon() {
+    assert_foretold("error_no_cap_perfmon", &[], nobody(&["bpf", "syslog"]));
+}
+
+#[test]
+fn error_no_cap_syslog() {
+    if functions_serve() {
+        println!("skipped: this kernel's functions can be hooked, so CAP_SYSLOG is not needed");
+        return;
+    }
+    let _namespace = Namespace::enter();
+    assert_foretold("error_no_cap_syslog", &[], nobody(&["bpf", "perfmon"]));
+}
+
+#[test]
+fn error_no_cap_syslog_for_timers() {
+    let row = Row::of("error_no_cap_syslog_for_timers");
+    let trace = [&TRACE[..], &["--time-wait-provider", "timer"]].concat();
+    row.assert(&run(&mut nobody(&["bpf", "perfmon"])(&trace)));
+}
+
+#[test]
+fn error_addresses_hidden_from_all() {
+    let row = Row::of("error_addresses_hidden_from_all");
+    let trace = tcpstate(&[&TRACE[..], &["--time-wait-provider", "timer"]].concat());
+    // In a mount namespace of its own: the setting itself is everybody's.
+    let hidden = "mount -t tmpfs tmpfs /mnt && cd /mnt && echo 2 >restrict
+        echo 0000000000000000 t tw_timer_handler >kallsyms
+        mount --bind restrict /proc/sys/kernel/kptr_restrict && mount --bind kallsyms /proc/kallsyms";
+    row.assert(&run(&mut with_mounts(hidden, &trace)));
+}
+
+#[test]
+fn error_tracefs_unreadable() {
+    let row = Row::of("error_tracefs_unreadable");
+    let trace = [&TRACE[..], &["--transitions-provider", "tracepoint"]].concat();
+    let trace = nobody(&["bpf", "perfmon"])(&trace);
+    row.assert(&run(&mut with_mounts(TRACEFS, &trace)));
+}
+
+#[test]
+fn error_no_statistics() {
+    let row = Row::of("error_no_statistics");
+    let trace = [&TRACE[..], &["--cost"]].concat();
+    row.assert(&run(&mut nobody(&["bpf", "perfmon"])(&trace)));
+}
+
+#[test]
+fn error_user_namespace() {
+    assert_foretold("error_user_namespace", &[], |arguments| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", TCPSTATE]).args(arguments);
+        command
+    });
+}
+
+/// Refuses bpf(2) as the filters of container runtimes do.
+fn without_bpf(arguments: &[&str]) -> Command {
+    let rules = [(libc::SYS_bpf, Vec::new())].into();
+    let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    let machine = std::env::consts::ARCH.try_into().expect("it knows this machine");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, machine);
+    let filter: BpfProgram =
+        filter.and_then(TryInto::try_into).expect("a list of one system call is a filter");
+    let mut command = tcpstate(arguments);
+    // SAFETY: after fork, the closure makes two system calls with memory that is there already.
+    unsafe {
+        command.pre_exec(move || apply_filter(&filter).map_err(std::io::Error::other));
+    }
+    command
+}
+
+#[test]
+fn error_seccomp() {
+    assert_foretold("error_seccomp", &[], without_bpf);
+    let feature = features(&mut without_bpf(&["check", "-o", "json"]));
+    let seccomp = feature.iter().find(|feature| feature["id"] == "seccomp");
+    assert_eq!(seccomp.map(|feature| &feature["status"]), Some(&"missing".into()));
+}
+
+#[test]
+fn error_no_btf() {
+    let hidden = "mount -t tmpfs tmpfs /sys/kernel/btf";
+    assert_foretold("error_no_btf", &[], |arguments| with_mounts(hidden, &tcpstate(arguments)));
+}
+
+#[test]
+fn error_broken_btf() {
+    let hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux";
+    assert_foretold("error_broken_btf", &[], |arguments| with_mounts(hidden, &tcpstate(arguments)));
+}
+
+#[test]
+fn error_unknown_structs() {
+    // A header, and one empty string: types, but none of ours.
+    let empty = r"mount -t tmpfs tmpfs /sys/kernel/btf && cd /sys/kernel/btf
+        printf '\237\353\1\0\30\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0' >vmlinux";
+    assert_foretold("error_unknown_structs", &[], |arguments| {
+        with_mounts(empty, &tcpstate(arguments))
+    });
+}
+
+#[test]
+fn error_no_tracefs() {
+    let row = Row::of("error_no_tracefs");
+    let trace = tcpstate(&[&TRACE[..], &["--transitions-provider", "tracepoint"]].concat());
+    let hidden =
+        "mount -t tmpfs tmpfs /sys/kernel/tracing && mount -t tmpfs tmpfs /sys/kernel/debug";
+    row.assert(&run(&mut with_mounts(hidden, &trace)));
+}
+
+#[test]
+fn error_functions_refused() {
+    if functions_serve() {
+        println!("skipped: this kernel's functions can be hooked");
+        return;
+    }
+    let row = Row::of("error_functions_refused");
+    row.assert(&run(&mut tcpstate(&[&TRACE[..], &["--time-wait-provider", "fentry"]].concat())));
+}
+
+#[test]
+fn error_map_too_large() {
+    let row = Row::of("error_map_too_large");
+    let mut trace: Vec<&str> = TRACE.to_vec();
+    trace.extend(row.trigger.split(' '));
+    row.assert(&run(&mut tcpstate(&trace)));
+}
+
+/// A memory cgroup with room for the program and not for much more.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// None where this process may not make one.
+    fn with_limit(mib: u64) -> Option<Self> {
+        let name = format!("tcpstate-test-{}", std::process::id());
+        let hierarchies =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        hierarchies.into_iter().find_map(|(hierarchy, limit)| {
+            let cgroup = Self(PathBuf::from(hierarchy).join(&name));
+            fs::create_dir(&cgroup.0).ok()?;
+            fs::write(cgroup.0.join(limit), (mib << 20).to_string()).ok()?;
+            Some(cgroup)
+        })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Nobody is in it any more. Where it could not be made, there is none.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn error_memory_refused() {
+    let row = Row::of("error_memory_refused");
+    let Some(cgroup) = Cgroup::with_limit(64) else {
+        println!("skipped: no memory cgroup can be made here");
+        return;
+    };
+    let limited = |entries: &str| {
+        let mut command = Command::new("sh");
+        let join = r#"echo $$ >"$0"/cgroup.procs && exec "$@""#;
+        command.args(["-c", join]).arg(&cgroup.0).arg(TCPSTATE).args(TRACE);
+        command.args(["--pass-entries", entries]);
+        run(&mut command)
+    };
+    row.assert(&limited("2000000"));
+    let less = limited("20000");
+    assert_eq!(less.status, Some(0), "{less:?}");
+}
+
+#[test]
+fn error_map_full() {
+    let row = Row::of("error_map_full");
+    let _namespace = Namespace::enter();
+    let idle = Idle::open(5002, &Family::BOTH);
+    let mut trace = tcpstate(&["trace", "-o", "json", "-i", "100ms", "--pass-entries", "1009"]);
+    let mut child = trace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut snapshots = stdout.lines().map(|line| -> Value {
+        serde_json::from_str(&line.expect("the pipe is open")).expect("a line is a JSON object")
+    });
+    assert_eq!(snapshots.next().expect("it starts")["type"], "start");
+    let first = snapshots.next().expect("an interval is over");
+    assert!(first["map_full"].as_u64() > Some(0), "{first}");
+    assert_eq!(first["exact"], false, "{first}");
+    drop(idle);
+    let exact = snapshots.find(|snapshot| snapshot["exact"] == true).expect("a pass is made");
+    assert!(exact["reconciles"].as_u64() > Some(0), "{exact}");
+    assert_eq!(exact["states"]["established"]["current"], 0, "{exact}");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("the child is ours");
+    let end = snapshots.last().expect("it ends in order");
+    assert_eq!(end["exact"], true, "{end}");
+    let output = child.wait_with_output().expect("it ends");
+    row.assert(&tcpstate_tests::command::Finished {
+        status: output.status.code(),
+        stdout: String::new(),
+        stderr: String::from_utf8(output.stderr).expect("it is text"),
+    });
+}
+
+#[test]
+fn error_stdout_full() {
+    let row = Row::of("error_stdout_full");
+    // None of them runs for the hour that it was asked to.
+    let trace = |output| ["trace", "-d", "1h", "-i", "50ms", "-o", output];
+    for arguments in [&trace("table")[..], &trace("json"), &trace("csv"), &["check"], &["count"]] {
+        let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");
+        // The shell of `run` would take the output for its own.
+        let child = tcpstate(arguments).stdout(full).stderr(Stdio::piped()).spawn();
+        let output = child.and_then(std::process::Child::wait_with_output).expect("it runs");
+        row.assert(&tcpstate_tests::command::Finished {
+            status: output.status.code(),
+            stdout: String::new(),
+            stderr: String::from_utf8(output.stderr).expect("it is text"),
+        });
+    }
+}

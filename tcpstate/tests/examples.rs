@@ -1,0 +1,86 @@
+//! What people are shown to type: each command of the README and of `--help` is run, and does what it is shown for.
+
+use std::process::Command;
+
+use tcpstate_tests::{
+    command::{Finished, run},
+    netns::Namespace,
+};
+
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+
+/// Runs a line as a shell would, in a folder that goes. What runs until Ctrl-C gets one after some seconds, and nobody
+/// else on the line does; `check` ends by itself.
+fn type_in(line: &str) -> Finished {
+    let seconds = if line.contains("tcpstate check") { 60 } else { 4 };
+    let bounded = format!("timeout --preserve-status --signal=INT {seconds} {TCPSTATE}");
+    // Who runs this is root already.
+    let words = line.split(' ').filter(|word| *word != "sudo").map(|word| match word {
+        "tcpstate" | "target/release/tcpstate" => bounded.as_str(),
+        _ => word,
+    });
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let line = words.collect::<Vec<_>>().join(" ");
+    run(Command::new("sh").args(["-c", &line]).current_dir(&folder))
+}
+
+/// The lines of the README's shell blocks.
+fn of_the_readme() -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let blocks =
+        readme.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+/// The lines under `Examples:` in the help of each subcommand, without the words beside them.
+fn of_the_help() -> Vec<String> {
+    let mut lines = Vec::new();
+    for subcommand in tcpstate::command::command_line().get_subcommands() {
+        let name = subcommand.get_name();
+        let help = subcommand.get_after_help().unwrap_or_else(|| panic!("{name} has no examples"));
+        let help = help.to_string();
+        let examples = help.split_once("Examples:\n").expect("they are under their heading").1;
+        lines.extend(examples.lines().take_while(|line| !line.is_empty()).map(|line| {
+            let command = line.trim_start();
+            command.split_once("  ").map_or(command, |(command, _)| command).to_owned()
+        }));
+    }
+    lines
+}
+
+#[test]
+fn examples_of_the_readme_run() {
+    let _namespace = Namespace::enter();
+    let commands = of_the_readme();
+    // The tests themselves are the one command that this can't run.
+    let (tests, others): (Vec<&String>, Vec<&String>) =
+        commands.iter().partition(|line| line.starts_with("cargo xtask"));
+    assert_eq!(tests, ["cargo xtask test"]);
+    assert!(others.len() >= 3, "{others:?}");
+    for line in others {
+        assert_good(line.trim_start_matches("cargo build --release && "));
+    }
+}
+
+#[test]
+fn examples_of_the_help_run() {
+    let _namespace = Namespace::enter();
+    let commands = of_the_help();
+    assert!(commands.len() >= 15, "{commands:?}");
+    for line in &commands {
+        assert_good(line);
+    }
+}
+
+/// Asserts that a command says something, and nothing of an error.
+fn assert_good(line: &str) {
+    println!("{line}");
+    let typed = type_in(line);
+    // What the system lacks is a result of `check`, not an error.
+    let found_something = line.contains("tcpstate check") && typed.status == Some(1);
+    assert!(typed.status == Some(0) || found_something, "{line}: {typed:?}");
+    assert!(!typed.stderr.contains("error") && !typed.stderr.contains("not found"), "{typed:?}");
+    let goes_elsewhere = line.contains("> ");
+    let shows = typed.stdout.contains(|c: char| c.is_alphanumeric());
+    assert!(shows || goes_elsewhere, "{line}: {typed:?}");
+}

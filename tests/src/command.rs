@@ -1,0 +1,51 @@
+//! A program run to its end, as somebody, somewhere.
+
+use std::process::{Command, Stdio};
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its exit status, unless a signal ended it.
+    pub status: Option<i32>,
+    /// What it said.
+    pub stdout: String,
+    /// What it said about that.
+    pub stderr: String,
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// If it does not start, or writes what is no text.
+pub fn run(command: &mut Command) -> Finished {
+    let output = command.stdin(Stdio::null()).output().expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    Finished {
+        status: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// A command that runs `program` as nobody with these capabilities and no other: `["bpf", "perfmon"]`.
+#[must_use]
+pub fn as_nobody(capabilities: &[&str], program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    if !capabilities.is_empty() {
+        let set: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
+        let set = set.join(",");
+        command.args(["--inh-caps", &set, "--ambient-caps", &set]);
+    }
+    command.arg(program);
+    command
+}
+
+/// A command that runs `program` in a mount namespace of its own, after these commands of a shell.
+#[must_use]
+pub fn with_mounts(mounts: &str, program: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", &format!("{mounts}\nexec \"$0\" \"$@\"")]);
+    command.arg(program.get_program()).args(program.get_args());
+    command
+}

@@ -1,0 +1,117 @@
+//! The rows of `docs/ERRORS.md`, which are what tests expect.
+
+use crate::command::Finished;
+
+const TABLE: &str = include_str!("../../docs/ERRORS.md");
+
+/// A cause, and what is said of it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// How it comes about.
+    pub trigger: String,
+    /// What names it, after `tcpstate: `; `…` stands for anything.
+    pub cause: String,
+    /// What helps, after `remedy: `.
+    pub remedy: String,
+    /// The exit status.
+    pub status: i32,
+    /// The test that shows it.
+    pub test: String,
+}
+
+impl Row {
+    /// All rows of all tables.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        TABLE.lines().filter_map(Self::parse).collect()
+    }
+
+    /// The one row of a test.
+    ///
+    /// # Panics
+    /// If there is none, or more.
+    #[must_use]
+    pub fn of(test: &str) -> Self {
+        let mut rows = Self::all();
+        rows.retain(|row| row.test == test);
+        assert_eq!(rows.len(), 1, "rows of {test}");
+        rows.remove(0)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+        let mut cells = cells.map(|cell| cell.trim_matches('`').trim().to_owned());
+        let mut next = || cells.next();
+        let (trigger, cause, remedy) = (next()?, next()?, next()?);
+        // The heading has no number here.
+        let (status, test) = (next()?.parse().ok()?, next()?);
+        Some(Self { trigger, cause, remedy, status, test })
+    }
+
+    /// Asserts that a run said this.
+    ///
+    /// # Panics
+    /// If it did not.
+    pub fn assert(&self, run: &Finished) {
+        let lines: Vec<&str> = run.stderr.lines().collect();
+        let says = |prefix: &str, pattern: &str| {
+            let said = lines.iter().filter_map(|line| line.strip_prefix(prefix));
+            said.into_iter().any(|said| matches(pattern, said))
+        };
+        let context = format!("{self:#?}\n{run:#?}");
+        assert_eq!(run.status, Some(self.status), "{context}");
+        assert!(says("tcpstate: ", &self.cause), "{context}");
+        assert!(says("remedy: ", &self.remedy), "{context}");
+        if self.status == 2 {
+            assert_eq!((lines.len(), run.stdout.as_str()), (2, ""), "{context}");
+        }
+    }
+
+    /// Asserts that an error, and what is said to help, are these.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn assert_error(&self, error: &tcpstate::probe::Error) {
+        assert!(matches(&self.cause, &error.to_string()), "{self:#?}: {error}");
+        assert!(matches(&self.remedy, &error.remedy()), "{self:#?}: {}", error.remedy());
+    }
+}
+
+/// Whether a text is like the pattern, in which `…` stands for anything.
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('…') else { return pattern == text };
+    let Some(rest) = text.strip_prefix(head) else { return false };
+    rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| matches(tail, &rest[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stands_for_the_whole_text() {
+        for (pattern, text, like) in [
+            ("as it is", "as it is", true),
+            ("as it", "as it is", false),
+            ("…is", "as it is", true),
+            ("as … is", "as it is", true),
+            ("as…", "as it is", true),
+            ("…s…", "as it is", true),
+            ("as … was", "as it is", false),
+            ("…", "", true),
+        ] {
+            assert_eq!(matches(pattern, text), like, "{pattern}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_cell_may_hold_code_in_code() {
+        let row =
+            Row::parse("| no field | `no … field` | ``report `uname -r` `` | 2 | `error_x` |");
+        let row = row.expect("it is a row");
+        assert_eq!((row.cause.as_str(), row.remedy.as_str()), ("no … field", "report `uname -r`"));
+        assert_eq!((row.status, row.test.as_str()), (2, "error_x"));
+        assert!(Row::parse("|---|---|---|---|---|").is_none());
+    }
+}

@@ -1,0 +1,22 @@
+//! `check --live` on this kernel: for guests, whose functions can be hooked, above all.
+
+use tcpstate::check::{self, Facts, Status};
+use tcpstate_tests::netns::Namespace;
+
+#[test]
+fn check_proves_every_hook_and_gauge_on_this_kernel() {
+    let _namespace = Namespace::enter();
+    let facts = Facts::gather(true).expect("the kernel has a release");
+    let features = check::features(&facts);
+    for feature in &features {
+        println!("{} {}: {}", feature.id, feature.status.name(), feature.detail);
+    }
+    for feature in &features {
+        // On some kernels single events are kept from BPF: then a pass was needed, which is said.
+        let may_need_a_pass = feature.id == "live_gauges" && feature.status == Status::Degraded;
+        if feature.id.starts_with("live_") && !may_need_a_pass {
+            assert_eq!(feature.status, Status::Ok, "{feature:?}");
+        }
+    }
+    assert!(check::is_exact(&features), "{:?}", features.last());
+}
