@@ -2,6 +2,7 @@
 
 mod bpf_log;
 mod count;
+mod doctor;
 mod duration;
 mod filter;
 mod output;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Command {
     Trace(trace::Arguments),
     Count(count::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// It could not be done, bad usage included.
@@ -36,19 +38,18 @@ const FAILED: u8 = 2;
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Command::Trace(arguments) => trace::run(&arguments),
-        Command::Count(arguments) => count::run(&arguments),
+        Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tcpstate: {error:#}");
-            let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
-            let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
-            if let Some(remedy) = of_probe.or(of_list) {
-                eprintln!("remedy: {remedy}");
-            }
-            ExitCode::from(FAILED)
+    outcome.unwrap_or_else(|error| {
+        eprintln!("tcpstate: {error:#}");
+        let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
+        let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
+        let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
+        if let Some(remedy) = of_probe.or(of_list).or(of_doctor) {
+            eprintln!("remedy: {remedy}");
         }
-    }
+        ExitCode::from(FAILED)
+    })
 }

@@ -1,6 +1,7 @@
 //! How reports look: one view a form of output. A view holds no loop and no clock; it writes where it is told.
 
 pub mod count;
+pub mod doctor;
 mod escape;
 mod json;
 mod repaint;
