@@ -12,6 +12,7 @@ pub mod aggregate;
 pub mod command;
 pub mod counter;
 pub mod doctor;
+pub mod explain;
 pub mod filter;
 pub mod probe;
 pub mod source;

@@ -4,6 +4,7 @@ use std::{env, fmt, fs, path::PathBuf};
 
 use tcpstate::{
     aggregate::{Gauge, Snapshot},
+    explain,
     probe::{Error, Minis, Options, Probe},
     tracer::Tracer,
 };
@@ -134,6 +135,7 @@ impl Traced {
         let snapshot = self.snapshot();
         assert!(snapshot.in_place.is_none(), "{label}: replaced hooks: {:?}", snapshot.in_place);
         assert_flows_match_transitions(&snapshot, label);
+        assert_transitions_are_explained(&snapshot, label);
         let mut lost = snapshot.unreconciled;
         if let Some(audit) = &mut self.audit {
             let uncounted = audit.uncounted(&self.tracer);
@@ -252,5 +254,17 @@ fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
         if state != State::FinWait2 {
             assert_eq!(left, went, "{label}: left {state}, by its counter and by the matrix");
         }
+    }
+}
+
+/// There is no transition that users see and can't ask about.
+fn assert_transitions_are_explained(snapshot: &Snapshot, label: &str) {
+    for pair in &snapshot.transitions {
+        assert!(
+            explain::transition(pair.from, pair.to).is_some(),
+            "{label}: {} -> {} is not explained",
+            pair.from,
+            pair.to
+        );
     }
 }

@@ -4,6 +4,7 @@ mod bpf_log;
 mod count;
 mod doctor;
 mod duration;
+mod explain;
 mod filter;
 mod output;
 mod signals;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{probe, source::sock_diag};
+use crate::{explain as explanations, probe, source::sock_diag};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -28,6 +29,7 @@ enum Command {
     Trace(trace::Arguments),
     Count(count::Arguments),
     Doctor(doctor::Arguments),
+    Explain(explain::Arguments),
 }
 
 /// It could not be done, bad usage included.
@@ -41,13 +43,15 @@ pub fn run() -> ExitCode {
         Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {error:#}");
         let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
         let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
         let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
-        if let Some(remedy) = of_probe.or(of_list).or(of_doctor) {
+        let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
+        if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name) {
             eprintln!("remedy: {remedy}");
         }
         ExitCode::from(FAILED)

@@ -3,6 +3,7 @@
 pub mod count;
 pub mod doctor;
 mod escape;
+pub mod explain;
 mod json;
 mod repaint;
 mod table;
