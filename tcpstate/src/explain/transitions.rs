@@ -270,7 +270,7 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
         seen: Reported,
         meaning: "The full socket ends. Mostly a mini socket takes its place: in TIME_WAIT, if the peer's FIN has come; in \
                   FIN_WAIT2, if the program has closed and the FIN is still awaited. By itself the pair does not tell which, \
-                  nor whether it was a reset: the lines of the hook time_wait do.",
+                  nor whether it was a reset: the entries of time-wait sockets do.",
         caused_by: aborts!("The peer's FIN; close()."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_fin",
