@@ -1,4 +1,4 @@
-//! `tcpstate explain`: what states and transitions mean, from the program itself, without a kernel to ask.
+//! `tcpstate explain`: what states, transitions and the rules of doctor mean, from the program itself, without a kernel to ask.
 
 use std::{
     env,
@@ -13,23 +13,24 @@ use crate::{
     view::explain::{Json, Text},
 };
 
-/// Explain a state or a transition: what it means, what it lasts, what to do
+/// Explain a state, a transition or a rule of doctor: what it means, what to do
 ///
 /// Without a name: the states as Linux goes through them, drawn, and what can be asked. A state's name is read in every
 /// spelling: the kernel's, that of ss, netstat, RFC 9293, and the number of /proc/net/tcp.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO]",
+    override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO | RULE]",
     after_help = "\
 Examples:
   tcpstate explain                       the state diagram, and what can be asked
   tcpstate explain TIME_WAIT             a state: who moves it on, and when
   tcpstate explain 08                    the same of CLOSE_WAIT, as /proc/net/tcp has it
   tcpstate explain LISTEN SYN_RECV       a transition: the birth of a connection
+  tcpstate explain P1                    a rule of tcpstate doctor: how it knows
   tcpstate explain time-wait -o json     for programs, one object"
 )]
 pub(super) struct Arguments {
-    /// A state; or two: the one before and the one after
+    /// A state; or two, the one before and the one after; or the id of a rule
     #[arg(value_name = "STATE", num_args = 0..=2)]
     what: Vec<String>,
 

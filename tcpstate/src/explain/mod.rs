@@ -1,4 +1,5 @@
-//! What states and transitions mean, in words: texts as data, and the way to them from what somebody typed.
+//! What states, transitions and the rules of `doctor` mean, in words: texts as data, and the way to them from what
+//! somebody typed. A rule brings its own text.
 //!
 //! Nothing here asks the system anything, and nothing here lays text out: `view` does.
 
@@ -9,7 +10,10 @@ mod states;
 mod tests;
 mod transitions;
 
+use serde_json::Value;
 use tcpstate_common::{State, abi};
+
+use crate::doctor::{RULES, Rule, thresholds::DEFAULTS};
 
 /// The kernel whose source is named, and whose defaults are told.
 pub const KERNEL: &str = "v6.12";
@@ -171,6 +175,8 @@ pub enum Answer {
         /// Why it doesn't.
         reason: &'static str,
     },
+    /// About a rule of `doctor`.
+    Rule(&'static Rule),
 }
 
 /// That can't be explained.
@@ -191,11 +197,13 @@ pub enum Error {
 
 impl Error {
     fn unknown(word: &str) -> Self {
-        let spellings = || states().flat_map(|text| spellings(text).map(|name| (name, text.state)));
-        let mut nearest: Vec<&str> = nearest::nearest(word, spellings().map(|(name, _)| name))
+        let of_states =
+            || states().flat_map(|text| spellings(text).map(|name| (name, text.state.name())));
+        let names = || of_states().chain(RULES.iter().map(|rule| (rule.id, rule.id)));
+        let mut nearest: Vec<&str> = nearest::nearest(word, names().map(|(name, _)| name))
             .into_iter()
-            .filter_map(|near| spellings().find(|&(name, _)| name == near))
-            .map(|(_, state)| state.name())
+            .filter_map(|near| names().find(|&(name, _)| name == near))
+            .map(|(_, shown)| shown)
             .collect();
         nearest.dedup();
         Self::Unknown { word: word.to_owned(), nearest }
@@ -213,7 +221,7 @@ impl Error {
     }
 }
 
-/// Finds what was asked for: nothing, a state, or two states; an arrow may stand between them.
+/// Finds what was asked for: nothing, a rule, a state, or two states; an arrow may stand between them.
 pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
     let words: Vec<&str> = words
         .iter()
@@ -222,7 +230,10 @@ pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
         .collect();
     match words[..] {
         [] => Ok(Answer::Overview),
-        [word] => Ok(Answer::State(state_text(state(word)?))),
+        [word] => match Rule::by_id(word) {
+            Some(rule) => Ok(Answer::Rule(rule)),
+            None => Ok(Answer::State(state_text(state(word)?))),
+        },
         [from, to] => {
             let (from, to) = (state(from)?, state(to)?);
             Ok(transition(from, to).map_or_else(
@@ -250,6 +261,17 @@ pub fn transition(from: State, to: State) -> Option<&'static TransitionText> {
     transitions().find(|pair| (pair.from, pair.to) == (from, to))
 }
 
+/// The thresholds that a rule goes by, as they are unless a file says otherwise.
+#[must_use]
+pub fn thresholds(rule: &Rule) -> Vec<(&'static str, Value)> {
+    let defaults: Value = toml::from_str(DEFAULTS).expect("a test reads it");
+    let value = |name: &str| {
+        let (section, key) = name.split_once('.').expect("it is in a section, as a test shows");
+        defaults[section][key].clone()
+    };
+    rule.thresholds.iter().map(|&name| (name, value(name))).collect()
+}
+
 /// The drawing, and how to read it.
 #[must_use]
 pub fn diagram() -> (&'static str, &'static str) {
@@ -262,14 +284,20 @@ fn state_text(state: State) -> &'static StateText {
 
 /// Reads a state in any spelling, the number of `/proc/net/tcp` among them.
 fn state(word: &str) -> Result<State, Error> {
-    word.parse().ok().or_else(|| by_proc_number(word)).ok_or_else(|| Error::unknown(word))
+    word.parse().ok().or_else(|| by_number(word)).ok_or_else(|| Error::unknown(word))
 }
 
-/// `0A`, `0x0a`, `6`: hexadecimal, as the column `st` has it.
-fn by_proc_number(word: &str) -> Option<State> {
-    let digits = word.strip_prefix("0x").unwrap_or(word);
-    let is_number = digits.len() <= 2 && digits.starts_with(|digit: char| digit.is_ascii_digit());
-    is_number.then(|| usize::from_str_radix(digits, 16).ok().and_then(State::from_number))?
+/// `0A`, `0x0a`, `6`: hexadecimal, as the column `st` has it; `10` to `13`, which it never has, are the kernel's own.
+fn by_number(word: &str) -> Option<State> {
+    let of_radix = |digits: &str, radix| {
+        let is_number =
+            digits.len() <= 2 && digits.starts_with(|digit: char| digit.is_ascii_digit());
+        is_number.then(|| usize::from_str_radix(digits, radix).ok().and_then(State::from_number))?
+    };
+    match word.strip_prefix("0x") {
+        Some(digits) => of_radix(digits, 16),
+        None => of_radix(word, 16).or_else(|| of_radix(word, 10)),
+    }
 }
 
 /// Every spelling of a state that somebody may have meant to type.

@@ -109,6 +109,22 @@ fn assert_sources(kernel: &[&str], rfc: &str) {
     assert!(rfc.starts_with("3.") || rfc.starts_with("none: "), "{rfc}");
 }
 
+#[test]
+fn every_rule_is_explained_by_its_id_in_either_case() {
+    for rule in &RULES {
+        for id in [rule.id.to_owned(), rule.id.to_lowercase()] {
+            let answer = answer(&[id.as_str()]);
+            assert!(matches!(answer, Ok(Answer::Rule(found)) if found.id == rule.id), "{id}");
+        }
+        for text in [rule.title, rule.means, rule.knows, rule.remedy, rule.reference] {
+            assert!(!text.is_empty(), "{}", rule.id);
+        }
+        assert!(thresholds(rule).iter().all(|(_, value)| value.is_number()), "{}", rule.id);
+        assert!(rule.id.parse::<State>().is_err() && by_number(rule.id).is_none());
+    }
+    assert_eq!(answer(&["P9"]).expect_err("none").remedy(), "did you mean P1 or P2 or P3?");
+}
+
 fn state_of(word: &str) -> State {
     match answer(&[word]) {
         Ok(Answer::State(text)) => text.state,
@@ -138,9 +154,14 @@ fn every_spelling_leads_back_to_its_state() {
             assert_eq!(proc, Some(number.as_str()), "{}", text.state);
         }
     }
-    for (word, state) in
-        [("6", TimeWait), ("0x0a", Listen), ("0b", Closing), ("TCP_CLOSE_WAIT", CloseWait)]
-    {
+    for (word, state) in [
+        ("6", TimeWait),
+        ("0x0a", Listen),
+        ("0b", Closing),
+        ("10", Listen),
+        ("11", Closing),
+        ("TCP_CLOSE_WAIT", CloseWait),
+    ] {
         assert_eq!(state_of(word), state, "{word}");
     }
 }
@@ -156,7 +177,7 @@ fn a_typo_gets_the_nearest_name_and_nonsense_the_way_to_the_list() {
         ("LISTNE", "did you mean LISTEN?"),
         ("12345", "tcpstate explain lists what can be asked"),
         ("0F", "tcpstate explain lists what can be asked"),
-        ("10", "tcpstate explain lists what can be asked"),
+        ("0x10", "tcpstate explain lists what can be asked"),
         ("é", "tcpstate explain lists what can be asked"),
     ] {
         let error = answer(&[word]).expect_err(word);

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 use tcpstate_common::State;
 
-use crate::explain::{self, Answer, KERNEL, StateText, TransitionText};
+use crate::{
+    doctor::RULES,
+    explain::{self, Answer, KERNEL, StateText, TransitionText},
+};
 
 /// The version of the object's form; grows when a key changes its meaning.
 const VERSION: u32 = 1;
@@ -21,6 +24,7 @@ impl Json {
             Answer::Overview => "overview",
             Answer::State(_) => "state",
             Answer::Transition(_) | Answer::Never { .. } => "transition",
+            Answer::Rule(_) => "rule",
         };
         let mut line =
             json!({ "type": "explain", "version": VERSION, "of": of, "kernel_source": KERNEL });
@@ -34,6 +38,18 @@ impl Json {
                 "occurs": false,
                 "meaning": reason,
                 "from_there": pairs(explain::transitions().filter(|pair| pair.from == *from)),
+            }),
+            Answer::Rule(rule) => json!({
+                "id": rule.id,
+                "title": rule.title,
+                "meaning": rule.means,
+                "knows": rule.knows,
+                "thresholds": explain::thresholds(rule)
+                    .into_iter()
+                    .map(|(name, value)| json!({ "name": name, "default": value }))
+                    .collect::<Vec<_>>(),
+                "what_to_do": rule.remedy,
+                "reference": rule.reference,
             }),
         };
         if let (Value::Object(line), Value::Object(keys)) = (&mut line, keys) {
@@ -51,6 +67,7 @@ fn overview() -> Value {
         "legend": legend,
         "states": explain::states().map(|text| text.state.label()).collect::<Vec<_>>(),
         "transitions": pairs(explain::transitions()),
+        "rules": RULES.iter().map(|rule| rule.id).collect::<Vec<_>>(),
     })
 }
 

@@ -4,7 +4,10 @@ use serde_json::Value;
 use tcpstate_common::State;
 
 use super::{Json, Text};
-use crate::explain::{Answer, answer, states, transitions};
+use crate::{
+    doctor::RULES,
+    explain::{Answer, answer, states, transitions},
+};
 
 fn shown(text: Text, answer: &Answer) -> String {
     let mut out = Vec::new();
@@ -16,18 +19,24 @@ fn page(words: &[&str]) -> String {
     shown(Text::new(80, false), &answer(words).expect("it can be asked"))
 }
 
-/// All that can be asked: the drawing, the states, each pair of states.
+/// All that can be asked: the drawing, the states, each pair of states, the rules.
 fn answers() -> Vec<Answer> {
     let pairs = State::ALL.iter().flat_map(|&from| State::ALL.map(|to| [from.name(), to.name()]));
     let mut answers = vec![Answer::Overview];
     answers.extend(states().map(Answer::State));
+    answers.extend(RULES.iter().map(Answer::Rule));
     answers.extend(pairs.map(|pair| answer(&pair).expect("both are states")));
     answers
 }
 
 #[test]
 fn the_overview_looks_like_this() {
-    insta::assert_snapshot!(page(&[]));
+    let page = page(&[]);
+    let (states, rules) = page.split_once("Rules of tcpstate doctor").expect("rules come last");
+    insta::assert_snapshot!(states);
+    for rule in &RULES {
+        assert!(rules.contains(&format!("\n  {:<3}  {}\n", rule.id, rule.title)), "{}", rule.id);
+    }
 }
 
 #[test]
@@ -94,5 +103,6 @@ fn json_is_one_object_with_the_keys_of_the_texts() {
     let birth = of(&["LISTEN", "SYN_RECV"]);
     assert_eq!((&birth["occurs"], &birth["hook"]), (&true.into(), &"transitions".into()));
     assert_eq!(of(&["LISTEN", "SYN_SENT"])["occurs"], false);
+    assert_eq!(of(&["p1"])["id"], "P1");
     assert_eq!(of(&[])["transitions"].as_array().map(Vec::len), Some(transitions().count()));
 }

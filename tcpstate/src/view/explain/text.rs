@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 use textwrap::{Options, WordSplitter};
 
-use crate::explain::{self, Answer, KERNEL, Seen, StateText, TransitionText};
+use crate::{
+    doctor::{RULES, Rule},
+    explain::{self, Answer, KERNEL, Seen, StateText, TransitionText},
+};
 
 /// Lines longer than this tire the eye.
 const WIDEST: usize = 100;
@@ -34,6 +37,7 @@ impl Text {
             Answer::State(text) => state(text, &mut page),
             Answer::Transition(text) => transition(text, &mut page),
             Answer::Never { from, to, reason } => never(*from, *to, reason, &mut page),
+            Answer::Rule(about) => rule(about, &mut page),
         }
     }
 }
@@ -106,6 +110,21 @@ fn never(from: State, to: State, reason: &str, page: &mut Page<'_>) -> io::Resul
     pairs.try_for_each(|pair| page.line(&format!("{from} -> {}", name_after(pair))))
 }
 
+fn rule(rule: &Rule, page: &mut Page<'_>) -> io::Result<()> {
+    page.title(&format!("{}: {}", rule.id, rule.title))?;
+    page.paragraph(rule.means)?;
+    page.section("How tcpstate doctor knows", rule.knows)?;
+    if !rule.thresholds.is_empty() {
+        page.heading("Thresholds")?;
+    }
+    for (name, value) in explain::thresholds(rule) {
+        page.line(&format!("{name} = {value}"))?;
+    }
+    page.section("What to do", rule.remedy)?;
+    page.heading("Goes by")?;
+    rule.reference.split("; ").try_for_each(|place| page.line(place))
+}
+
 fn overview(page: &mut Page<'_>) -> io::Result<()> {
     let (diagram, legend) = explain::diagram();
     page.title("TCP on Linux")?;
@@ -128,7 +147,8 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
             page.line(&format!("{from:<11} -> {}", after.join(" ")))?;
         }
     }
-    Ok(())
+    page.heading("Rules of tcpstate doctor: tcpstate explain ID")?;
+    RULES.iter().try_for_each(|rule| page.line(&format!("{:<3}  {}", rule.id, rule.title)))
 }
 
 /// The state that it leads to, in brackets if that is a mini socket's.
