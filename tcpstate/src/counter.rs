@@ -36,7 +36,7 @@ impl Counter {
     /// Counts now.
     pub fn count(&self) -> Result<Counted, Error> {
         let by = self.groups.map(|(by, _)| by);
-        let query = Query { filter: &self.filter, cgroups: by == Some(By::Cgroup) };
+        let query = Query { filter: &self.filter, cgroups: by == Some(By::Cgroup), silence: false };
         let owners = if by == Some(By::Process) { Owners::now() } else { Owners::default() };
         let answer = sock_diag::collect(&query, Census::default, |census, socket| {
             census.add(socket, by.map(|by| key(by, socket, &owners)));

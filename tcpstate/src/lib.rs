@@ -14,6 +14,8 @@ pub mod aggregate;
 pub mod check;
 pub mod command;
 pub mod counter;
+pub mod doctor;
+pub mod explain;
 pub mod filter;
 pub mod probe;
 pub mod source;

@@ -4,6 +4,7 @@ use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tcpstate::{
     aggregate::{Gauge, NamespaceRow, Snapshot, TimeWait},
+    explain,
     probe::{self, Error, Minis, Netns, Options, Probe},
     tracer::Tracer,
 };
@@ -137,6 +138,7 @@ impl Traced {
         let snapshot = self.snapshot();
         assert!(snapshot.in_place.is_none(), "{label}: replaced hooks: {:?}", snapshot.in_place);
         assert_flows_match_transitions(&snapshot, label);
+        assert_transitions_are_explained(&snapshot, label);
         let mut lost = snapshot.unreconciled;
         if let Some(audit) = &mut self.audit {
             let uncounted = audit.uncounted(&self.tracer);
@@ -296,5 +298,17 @@ fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
         if state != State::FinWait2 {
             assert_eq!(left, went, "{label}: left {state}, by its counter and by the matrix");
         }
+    }
+}
+
+/// There is no transition that users see and can't ask about.
+fn assert_transitions_are_explained(snapshot: &Snapshot, label: &str) {
+    for pair in &snapshot.transitions {
+        assert!(
+            explain::transition(pair.from, pair.to).is_some(),
+            "{label}: {} -> {} is not explained",
+            pair.from,
+            pair.to
+        );
     }
 }

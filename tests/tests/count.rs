@@ -101,7 +101,7 @@ fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
 
 /// All sockets that a filter lets pass, and how many the kernel listed.
 fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
-    let query = Query { filter, cgroups: false };
+    let query = Query { filter, cgroups: false, silence: false };
     let answer = collect(&query, Vec::new, |all, socket| all.push(*socket)).expect("a whole list");
     assert!(answer.instead_of.is_none(), "{:?}", answer.instead_of);
     let mut sockets = answer.sum;

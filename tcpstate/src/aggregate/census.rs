@@ -217,10 +217,18 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
+    use crate::source::sock_diag::Detail;
 
     fn socket(state: State) -> Socket {
         let end = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        Socket { state, local: end, remote: end, holder: None, cgroup: None }
+        Socket {
+            state,
+            local: end,
+            remote: end,
+            holder: None,
+            cgroup: None,
+            detail: Detail::default(),
+        }
     }
 
     fn name(key: &Key) -> Name {

@@ -3,7 +3,9 @@
 mod bpf_log;
 mod check;
 mod count;
+mod doctor;
 mod duration;
+mod explain;
 mod filter;
 mod output;
 mod signals;
@@ -16,7 +18,7 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{probe, source::sock_diag, text::escaped};
+use crate::{explain as explanations, probe, source::sock_diag, text::escaped};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -31,6 +33,8 @@ enum Command {
     Trace(trace::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
+    Doctor(doctor::Arguments),
+    Explain(explain::Arguments),
 }
 
 /// It could not be done, bad usage included.
@@ -59,6 +63,8 @@ pub fn run() -> ExitCode {
         Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {}", escaped(cause(&error)));
@@ -80,7 +86,9 @@ fn cause(error: &anyhow::Error) -> String {
 fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
     let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list) {
+    let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
+    let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
+    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name) {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;

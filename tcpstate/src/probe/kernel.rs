@@ -35,7 +35,9 @@ impl Kernel {
         Ok(Self::from_release(release))
     }
 
-    pub(crate) fn from_release(release: String) -> Self {
+    /// The kernel of that release.
+    #[must_use]
+    pub fn from_release(release: String) -> Self {
         let mut numbers =
             release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -47,6 +49,12 @@ impl Kernel {
     #[must_use]
     pub fn version(&self) -> (u32, u32, u32) {
         (self.version.0, self.version.1, self.patch)
+    }
+
+    /// Whether it is of this version, or newer.
+    #[must_use]
+    pub fn is_at_least(&self, version: (u32, u32)) -> bool {
+        self.version >= version
     }
 
     /// Whether it is too old to count on.

@@ -3,6 +3,8 @@
 mod block;
 pub mod count;
 mod csv;
+pub mod doctor;
+pub mod explain;
 mod features;
 mod frame;
 mod json;

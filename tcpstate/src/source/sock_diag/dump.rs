@@ -15,8 +15,8 @@ use netlink_packet_sock_diag::{
 };
 use nix::errno::Errno;
 
-use super::Error;
-use crate::filter::{Family, States};
+use super::{Error, Query};
+use crate::filter::Family;
 
 /// `linux/inet_diag.h`: the attribute of a request that holds a filter's program.
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
@@ -29,7 +29,7 @@ pub(super) const DATAGRAM: usize = 32 * 1024;
 /// The request for all TCP sockets of a family in these states that pass the program.
 pub(super) fn request(
     family: Family,
-    states: States,
+    query: &Query<'_>,
     program: Option<&[u8]>,
     sequence: u32,
 ) -> Vec<u8> {
@@ -40,8 +40,8 @@ pub(super) fn request(
     let request = InetRequest {
         family: u8::try_from(family).expect("families of sockets are small numbers"),
         protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
-        states: StateFlags::from_bits_truncate(states.bits()),
+        extensions: if query.silence { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
+        states: StateFlags::from_bits_truncate(query.filter.states.bits()),
         socket_id: any,
     };
     let program = program.map(|program| DefaultNla::new(INET_DIAG_REQ_BYTECODE, program.to_vec()));

@@ -16,7 +16,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, num::NonZeroU32};
+use std::{io, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use netlink_sys::{Socket as Netlink, SocketAddr as NetlinkAddress, protocols::NETLINK_SOCK_DIAG};
 use tcpstate_common::{State, abi::STATE_SLOTS};
@@ -41,6 +41,23 @@ pub struct Socket {
     pub holder: Option<Holder>,
     /// The id of its cgroup, if it was asked for and is known.
     pub cgroup: Option<u64>,
+    /// Its queues and timers.
+    pub detail: Detail,
+}
+
+/// What a socket waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// Connections that wait to be accepted, if it listens; otherwise bytes that wait to be read.
+    pub receive_queue: u32,
+    /// How many connections may wait, less one, if it listens and this is known.
+    pub backlog: Option<u32>,
+    /// When its timer will fire; that of a time-wait socket ends it.
+    pub timer: Option<Duration>,
+    /// What it sent in vain, again and again, so many times.
+    pub retransmits: u8,
+    /// Since when the peer has acknowledged nothing, if it was asked for and is known.
+    pub silence: Option<Duration>,
 }
 
 /// What is known of who has a socket.
@@ -59,6 +76,8 @@ pub struct Query<'a> {
     pub filter: &'a Filter,
     /// Whether their cgroups are wanted, which takes a longer look at each.
     pub cgroups: bool,
+    /// Whether it is wanted how long their peers have been silent; the same is true.
+    pub silence: bool,
 }
 
 /// An answer, made up of all sockets that were meant.
@@ -91,7 +110,7 @@ pub fn collect<A>(
 
 /// The sockets that are meant, by state: an index is the kernel's number of a state.
 pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
-    let query = Query { filter, cgroups: false };
+    let query = Query { filter, cgroups: false, silence: false };
     let by_state = |counts: &mut [u64; STATE_SLOTS], socket: &Socket| {
         counts[socket.state.number()] += 1;
     };
@@ -128,14 +147,14 @@ fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error>
     let program = bytecode::compile(query.filter);
     let mut buffer = vec![0; dump::DATAGRAM];
     for (&family, sequence) in query.filter.families.iter().zip(1..) {
-        let request = dump::request(family, query.filter.states, program.as_deref(), sequence);
+        let request = dump::request(family, query, program.as_deref(), sequence);
         socket
             .send(&request, 0)
             .map_err(|source| Error::System { action: "ask the kernel for its sockets", source })?;
         // With this flag it returns the length that the datagram had before it was cut.
         let receive = |mut buffer: &mut [u8]| socket.recv(&mut buffer, libc::MSG_TRUNC);
         let end = dump::read(&mut buffer, sequence, receive, |bytes| {
-            each(&record::parse(bytes, query.cgroups)?);
+            each(&record::parse(bytes, query.cgroups || query.silence)?);
             Ok(())
         })?;
         if end == End::Interrupted {

@@ -6,11 +6,12 @@ use std::{
     io::{self, BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
+    time::Duration,
 };
 
 use tcpstate_common::State;
 
-use super::{Error, Holder, Query, Socket};
+use super::{Detail, Error, Holder, Query, Socket};
 use crate::filter::Family;
 
 /// Gives each socket of the thread's network namespace to `each`.
@@ -55,10 +56,22 @@ fn socket(row: &str) -> Option<Socket> {
     let local = end(columns.next()?)?;
     let remote = end(columns.next()?)?;
     let state = State::from_number(usize::from_str_radix(columns.next()?, 16).ok()?)?;
-    let uid = columns.nth(3)?.parse().ok()?;
+    let (_, receive_queue) = columns.next()?.split_once(':')?;
+    let (running, ticks) = columns.next()?.split_once(':')?;
+    let retransmits = u64::from_str_radix(columns.next()?, 16).ok()?;
+    let uid = columns.next()?.parse().ok()?;
     let inode = NonZeroU32::new(columns.nth(1)?.parse().ok()?);
     let holder = inode.map(|inode| Holder { uid, inode });
-    Some(Socket { state, local, remote, holder, cgroup: None })
+    // Hundredths of a second, whatever the kernel's clock is.
+    let left = Duration::from_millis(u64::from_str_radix(ticks, 16).ok()?.saturating_mul(10));
+    let detail = Detail {
+        receive_queue: u32::from_str_radix(receive_queue, 16).ok()?,
+        backlog: None,
+        timer: (running != "00").then_some(left),
+        retransmits: u8::try_from(retransmits).unwrap_or(u8::MAX),
+        silence: None,
+    };
+    Some(Socket { state, local, remote, holder, cgroup: None, detail })
 }
 
 /// An address, in words of four bytes as they lie in memory, and a port as a number.

@@ -1,27 +1,38 @@
 //! One record of a list: `struct inet_diag_msg`, and the attributes behind it.
 
-use std::{mem::size_of, net::SocketAddr, num::NonZeroU32};
+use std::{mem::size_of, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use netlink_packet_core::{NlasIterator, Parseable as _};
-use netlink_packet_sock_diag::inet::{InetResponseBuffer, InetResponseHeader};
+use netlink_packet_sock_diag::inet::{InetResponseBuffer, InetResponseHeader, Timer};
 use tcpstate_common::State;
 
-use super::{Error, Holder, Socket};
+use super::{Detail, Error, Holder, Socket};
 
 /// `linux/inet_diag.h`; since 5.9, and only with full sockets.
 const INET_DIAG_CGROUP_ID: u16 = 21;
+/// The same: `struct tcp_info`, if asked for, and only with full sockets.
+const INET_DIAG_INFO: u16 = 2;
+
+/// Where a record has `idiag_expires`, in milliseconds. The library reads it of other timers than a time-wait socket's.
+const EXPIRES: usize = 52;
+/// Where `struct tcp_info` has `tcpi_last_ack_recv`, in milliseconds.
+const LAST_ACK_RECEIVED: usize = 56;
 
 /// Reads a record.
-pub(super) fn parse(bytes: &[u8], wants_cgroup: bool) -> Result<Socket, Error> {
+pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Error> {
     let malformed = |what: String| Error::Malformed(format!("record of a socket: {what}"));
     let header = InetResponseHeader::parse(bytes).map_err(|error| malformed(error.to_string()))?;
     let state = State::from_number(header.state.into())
         .ok_or_else(|| malformed(format!("unknown state {}", header.state)))?;
     let id = &header.socket_id;
-    let cgroup = if wants_cgroup {
-        cgroup(&bytes[size_of::<InetResponseBuffer>()..]).map_err(malformed)?
+    let attributes = if wants_attributes {
+        Attributes::read(&bytes[size_of::<InetResponseBuffer>()..]).map_err(malformed)?
     } else {
-        None
+        Attributes::default()
+    };
+    let retransmits = match header.timer {
+        Some(Timer::Retransmit(_, times)) => times,
+        _ => 0,
     };
     Ok(Socket {
         state,
@@ -29,17 +40,47 @@ pub(super) fn parse(bytes: &[u8], wants_cgroup: bool) -> Result<Socket, Error> {
         remote: SocketAddr::new(id.destination_address, id.destination_port),
         // Without an inode, the user is a mere 0.
         holder: NonZeroU32::new(header.inode).map(|inode| Holder { uid: header.uid, inode }),
-        cgroup,
+        cgroup: attributes.cgroup,
+        detail: Detail {
+            receive_queue: header.recv_queue,
+            backlog: (state == State::Listen).then_some(header.send_queue),
+            timer: header.timer.and(milliseconds(bytes, EXPIRES)),
+            retransmits,
+            // A mini socket has no such attribute.
+            silence: attributes.silence,
+        },
     })
 }
 
-fn cgroup(attributes: &[u8]) -> Result<Option<u64>, String> {
-    for attribute in NlasIterator::new(attributes) {
-        let attribute = attribute.map_err(|error| error.to_string())?;
-        if attribute.kind() == INET_DIAG_CGROUP_ID {
-            let id = attribute.value().try_into().map_err(|_| "cgroup id of no 8 bytes")?;
-            return Ok(Some(u64::from_ne_bytes(id)));
+#[derive(Default)]
+struct Attributes {
+    cgroup: Option<u64>,
+    silence: Option<Duration>,
+}
+
+impl Attributes {
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let mut read = Self::default();
+        for attribute in NlasIterator::new(bytes) {
+            let attribute = attribute.map_err(|error| error.to_string())?;
+            match attribute.kind() {
+                INET_DIAG_CGROUP_ID => {
+                    let id = attribute.value().try_into().map_err(|_| "cgroup id of no 8 bytes")?;
+                    read.cgroup = Some(u64::from_ne_bytes(id));
+                }
+                INET_DIAG_INFO => {
+                    let silence = milliseconds(attribute.value(), LAST_ACK_RECEIVED);
+                    read.silence = Some(silence.ok_or("tcp_info of less than 60 bytes")?);
+                }
+                _ => {}
+            }
         }
+        Ok(read)
     }
-    Ok(None)
+}
+
+/// A number of milliseconds, as the kernel writes them, in a place that may not be there.
+fn milliseconds(bytes: &[u8], at: usize) -> Option<Duration> {
+    let number = bytes.get(at..at + 4)?.try_into().expect("these are four bytes");
+    Some(Duration::from_millis(u32::from_ne_bytes(number).into()))
 }

@@ -77,6 +77,11 @@ fn captured_lists_are_read_to_their_end() {
             assert_eq!((socket.holder.map(|holder| holder.uid), socket.cgroup), (Some(0), Some(1)));
         }
         assert_eq!((time_wait.holder, time_wait.cgroup), (None, None));
+        // What is left of its minute.
+        let left = time_wait.detail.timer.expect("a time-wait socket ends by a timer");
+        assert!((1..=60).contains(&left.as_secs()), "{left:?}");
+        assert_eq!((client.detail.timer, client.detail.backlog), (None, None));
+        assert!(listener.detail.backlog.is_some(), "{listener:?}");
     }
 }
 
@@ -182,7 +187,7 @@ fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
         sockets.iter().for_each(each);
         Ok(end == End::Whole)
     };
-    let query = Query { filter, cgroups: false };
+    let query = Query { filter, cgroups: false, silence: false };
     let answer = sum(list, &query, || 0, |sum, _| *sum += 1)?;
     Ok((answer.sum, answer.listed))
 }

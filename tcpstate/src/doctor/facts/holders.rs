@@ -1,0 +1,182 @@
+//! Which programs hold sockets, with how many files they may have open.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use super::sockets::Ages;
+use crate::source::{
+    owners::{self, Owners, Process},
+    sock_diag::{self, Socket},
+};
+
+/// Of sockets in one state, so many are told apart by their program.
+const MOST: usize = 1 << 16;
+
+/// A socket that a program holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    holder: sock_diag::Holder,
+    remote: SocketAddr,
+    silence: Option<Duration>,
+    unread: u32,
+}
+
+impl Held {
+    /// What of it matters.
+    #[must_use]
+    pub fn of(holder: sock_diag::Holder, socket: &Socket) -> Self {
+        Self {
+            holder,
+            remote: socket.remote,
+            silence: socket.detail.silence,
+            unread: socket.detail.receive_queue,
+        }
+    }
+}
+
+/// The sockets in one state that programs hold.
+#[derive(Clone, Debug, Default)]
+pub struct Holding {
+    /// Told apart, with most sockets first, once their programs were looked for.
+    pub holders: Vec<Holder>,
+    /// Sockets there was no room to tell apart.
+    pub beyond: u64,
+    held: Vec<Held>,
+}
+
+/// A program, or what of a user's programs may not be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process, if it may be seen.
+    pub process: Option<Process>,
+    /// Whose it is.
+    pub uid: u32,
+    /// Its sockets by how long their peers have been silent.
+    pub ages: Ages,
+    /// Bytes that wait to be read from them.
+    pub unread: u64,
+    /// The peer that most of them have.
+    pub peer: Option<IpAddr>,
+    /// How many files it has open, if it may be seen.
+    pub open_files: Option<u64>,
+    /// How many files it may have open (`RLIMIT_NOFILE`), if there is a limit.
+    pub most_files: Option<u64>,
+}
+
+impl Holding {
+    /// Adds a socket.
+    pub fn add(&mut self, held: Held) {
+        if self.held.len() < MOST {
+            self.held.push(held);
+        } else {
+            self.beyond += 1;
+        }
+    }
+
+    /// All sockets.
+    #[must_use]
+    pub fn sockets(&self) -> u64 {
+        self.held.len() as u64 + self.beyond
+    }
+
+    fn tell_apart(&mut self, owners: &Owners) {
+        let mut groups: BTreeMap<(Option<u32>, u32), Vec<&Held>> = BTreeMap::new();
+        for held in &self.held {
+            let pid = owners.pid(held.holder.inode);
+            // A process may hold sockets of several users; its own user is then as good as any.
+            let uid = if pid.is_some() { 0 } else { held.holder.uid };
+            groups.entry((pid, uid)).or_default().push(held);
+        }
+        self.holders = groups.into_iter().map(|((pid, _), held)| Holder::of(pid, &held)).collect();
+        self.holders.sort_by_key(|holder| std::cmp::Reverse(holder.ages.total()));
+    }
+}
+
+impl Holder {
+    fn of(pid: Option<u32>, held: &[&Held]) -> Self {
+        let mut ages = Ages::default();
+        let mut peers: HashMap<IpAddr, u64> = HashMap::new();
+        for held in held {
+            ages.add(held.silence);
+            *peers.entry(held.remote.ip().to_canonical()).or_default() += 1;
+        }
+        let peer = peers.into_iter().max_by_key(|&(peer, sockets)| (sockets, peer));
+        Self {
+            process: pid.map(owners::process),
+            uid: held.first().map_or(0, |held| held.holder.uid),
+            ages,
+            unread: held.iter().map(|held| u64::from(held.unread)).sum(),
+            peer: peer.map(|(peer, _)| peer),
+            open_files: pid.and_then(open_files),
+            most_files: pid.and_then(most_files),
+        }
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.process {
+            Some(process) => format!("{}[{}]", process.name, process.pid),
+            None => format!("a program of uid {} that this user may not see", self.uid),
+        }
+    }
+}
+
+fn open_files(pid: u32) -> Option<u64> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+}
+
+fn most_files(pid: u32) -> Option<u64> {
+    limit(&fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
+}
+
+/// `Max open files            1024                 524288               files`
+fn limit(limits: &str) -> Option<u64> {
+    let row = limits.lines().find_map(|row| row.strip_prefix("Max open files"))?;
+    row.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Looks into all processes, once, for the programs of these sockets; the single ones' are returned.
+#[must_use]
+pub fn ask(
+    single: Vec<sock_diag::Holder>,
+    many: [&mut Holding; 2],
+) -> HashMap<NonZeroU32, Process> {
+    if single.is_empty() && many.iter().all(|holding| holding.held.is_empty()) {
+        return HashMap::new();
+    }
+    let owners = Owners::now();
+    for holding in many {
+        holding.tell_apart(&owners);
+    }
+    let named = single
+        .into_iter()
+        .filter_map(|holder| Some((holder.inode, owners::process(owners.pid(holder.inode)?))));
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_files_is_the_soft_one() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(limit(limits), Some(1024));
+        assert_eq!(limit("Max open files            unlimited  unlimited  files\n"), None);
+        assert_eq!(limit(""), None);
+    }
+
+    #[test]
+    fn this_process_has_files_and_a_limit() {
+        let pid = std::process::id();
+        assert!(open_files(pid) > Some(2));
+        assert!(most_files(pid) > Some(2));
+    }
+}

@@ -1,0 +1,436 @@
+//! The sockets, each looked at once and forgotten: what is kept is sums, of bounded number.
+//!
+//! Listeners come first, because whose port is whose depends on them. Then those that may have been left alone, with how
+//! long their peers have been silent, which the kernel takes a longer look for; then all others.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use tcpstate_common::State;
+
+use super::{
+    Groups, Holding, Known, Missing, Sysctls,
+    groups::Sum,
+    holders::{self, Held},
+    sysctls::Range,
+};
+use crate::{
+    filter::Filter,
+    source::{
+        owners::Process,
+        sock_diag::{self, Query, Socket},
+    },
+};
+
+/// How long a time-wait socket lives (`TCP_TIMEWAIT_LEN`).
+pub const TIME_WAIT: Duration = Duration::from_secs(60);
+/// In so many parts is that life divided.
+pub const AGES: usize = 6;
+/// How long each part is.
+pub const AGE: Duration = Duration::from_secs(TIME_WAIT.as_secs() / AGES as u64);
+
+/// Of listeners with connections that wait, so many are kept, the fullest ones.
+const MOST_LISTENERS: usize = 1000;
+/// Of the largest groups, so many get to know an owner.
+const NAMED: usize = 20;
+
+/// Those whose peers may have been silent for long.
+const LEFT_ALONE: [State; 4] = [State::CloseWait, State::FinWait2, State::LastAck, State::Closing];
+
+/// All sockets, in sums.
+#[derive(Clone, Debug, Default)]
+pub struct SocketTable {
+    states: HashMap<State, u64>,
+    /// Ports on which there is a listener.
+    pub listening: HashSet<u16>,
+    /// Listeners with connections that wait, the fullest first.
+    pub listeners: Vec<Listener>,
+    /// Sockets by destination, of those with a port that connect() may choose.
+    pub destinations: Groups<Destination, PortUse>,
+    /// Sockets in TIME_WAIT on a port with a listener, which take no port from anyone.
+    pub time_wait_of_servers: u64,
+    /// Sockets in CLOSE_WAIT that programs hold.
+    pub close_wait: Holding,
+    /// Sockets in CLOSE_WAIT that no program has, by their listener's address.
+    pub never_accepted: Groups<SocketAddr, Ages>,
+    /// Sockets in SYN_SENT by destination.
+    pub syn_sent: Groups<SocketAddr, Attempts>,
+    /// Sockets in FIN_WAIT2 that programs hold.
+    pub fin_wait2: Holding,
+    /// Sockets in LAST_ACK and CLOSING.
+    pub last_ack: Ages,
+    /// Names of programs, by the inodes of their sockets.
+    pub owners: HashMap<std::num::NonZeroU32, Process>,
+    /// Why it was read from /proc/net/tcp, if it was: then the length of accept queues and ages are unknown.
+    pub instead_of: Option<String>,
+}
+
+/// A socket that accepts connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub local: SocketAddr,
+    /// Connections that wait to be accepted.
+    pub waiting: u32,
+    /// The limit that listen() set; one more fits in.
+    pub backlog: Option<u32>,
+    /// Who has it.
+    pub holder: Option<sock_diag::Holder>,
+}
+
+/// From where to where: connections that can't share a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination {
+    /// This end's address.
+    pub local: IpAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+/// The sockets to one destination: as many ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortUse {
+    /// All of them.
+    pub sockets: u64,
+    /// In TIME_WAIT, those in the first tenth of a minute at first.
+    pub time_wait: [u64; AGES],
+    /// In TIME_WAIT, but not long enough to be used again.
+    pub young: u64,
+    /// Who has one of them.
+    pub holder: Option<sock_diag::Holder>,
+}
+
+impl Sum for PortUse {
+    fn sockets(&self) -> u64 {
+        self.sockets
+    }
+}
+
+impl PortUse {
+    /// All in TIME_WAIT.
+    #[must_use]
+    pub fn in_time_wait(&self) -> u64 {
+        self.time_wait.iter().sum()
+    }
+}
+
+/// Sockets by how long their peers have been silent, which is never more than they have been in their state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ages {
+    /// In each of the first seconds.
+    seconds: Vec<u64>,
+    /// Those of which it is not known.
+    unknown: u64,
+}
+
+/// Silence beyond an hour makes no difference.
+const LONGEST_SILENCE: u64 = 3600;
+
+impl Ages {
+    /// Adds a socket.
+    pub fn add(&mut self, silence: Option<Duration>) {
+        let Some(silence) = silence else {
+            self.unknown += 1;
+            return;
+        };
+        let second = usize::try_from(silence.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
+        if self.seconds.len() <= second {
+            self.seconds.resize(second + 1, 0);
+        }
+        self.seconds[second] += 1;
+    }
+
+    /// Those silent for at least so long, and those of which it is not known.
+    #[must_use]
+    pub fn at_least(&self, age: Duration) -> u64 {
+        let first = usize::try_from(age.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
+        self.seconds.iter().skip(first).sum::<u64>() + self.unknown
+    }
+
+    /// The longest silence, up to an hour.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Duration> {
+        self.seconds.len().checked_sub(1).map(|second| Duration::from_secs(second as u64))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.at_least(Duration::ZERO)
+    }
+}
+
+impl Sum for Ages {
+    fn sockets(&self) -> u64 {
+        self.total()
+    }
+}
+
+/// Connections that are being opened, by how often the SYN was sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// So many times, the last one for all beyond.
+    pub by_retransmits: [u64; 8],
+    /// Who makes one of them.
+    pub holder: Option<sock_diag::Holder>,
+}
+
+impl Attempts {
+    /// Those that were sent again at least so often.
+    #[must_use]
+    pub fn at_least(&self, retransmits: u64) -> u64 {
+        let first = usize::try_from(retransmits).unwrap_or(usize::MAX).min(7);
+        self.by_retransmits[first..].iter().sum()
+    }
+}
+
+impl Sum for Attempts {
+    fn sockets(&self) -> u64 {
+        self.by_retransmits.iter().sum()
+    }
+}
+
+/// What is known before the first socket comes.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Ports that connect() chooses from.
+    pub range: RangeInclusive<u16>,
+    /// After so long can a socket in TIME_WAIT be used again, where it can.
+    pub reuse_delay: Duration,
+}
+
+impl Setting {
+    /// As the sysctls say; what can't be known is assumed as kernels have it by themselves, and the rules that depend
+    /// on it say that it is missing.
+    #[must_use]
+    pub fn of(sysctls: &Sysctls) -> Self {
+        let range = sysctls.get("net.ipv4.ip_local_port_range");
+        let Range { low, high } = range.unwrap_or(Range { low: 32768, high: 60999 });
+        let delay = sysctls.find("net.ipv4.tcp_tw_reuse_delay").ok().flatten();
+        Self { range: low..=high, reuse_delay: Duration::from_millis(delay.unwrap_or(1000)) }
+    }
+}
+
+impl SocketTable {
+    /// Looks at all sockets of the thread's namespace, and at who has some of them.
+    pub fn read(sysctls: &Sysctls) -> Known<Self> {
+        let setting = Setting::of(sysctls);
+        let (alone, others): (Vec<State>, Vec<State>) = State::GAUGES
+            .into_iter()
+            .filter(|&state| state != State::Listen)
+            .partition(|state| LEFT_ALONE.contains(state));
+        let mut table = Self::default();
+        for (states, silence) in [(vec![State::Listen], false), (alone, true), (others, false)] {
+            let filter = Filter { states: states.into_iter().collect(), ..Filter::default() };
+            let query = Query { filter: &filter, cgroups: false, silence };
+            let answer = sock_diag::collect(
+                &query,
+                || table.clone(),
+                |table, socket| table.add(socket, &setting),
+            );
+            let answer = answer.map_err(|error| Missing {
+                cause: error.to_string(),
+                remedy: error.remedy(),
+                source: "sock_diag".into(),
+            })?;
+            table = answer.sum;
+            table.instead_of = answer.instead_of.map(|error| error.to_string());
+        }
+        table.ask_for_owners();
+        Ok(table)
+    }
+
+    /// Adds a socket. Listeners have to come first.
+    pub fn add(&mut self, socket: &Socket, setting: &Setting) {
+        *self.states.entry(socket.state).or_default() += 1;
+        match socket.state {
+            State::Listen => return self.add_listener(socket),
+            State::CloseWait => match socket.holder {
+                Some(holder) => self.close_wait.add(Held::of(holder, socket)),
+                None => self.never_accepted.of(plain(socket.local)).add(socket.detail.silence),
+            },
+            State::FinWait2 => {
+                if let Some(holder) = socket.holder {
+                    self.fin_wait2.add(Held::of(holder, socket));
+                }
+            }
+            State::SynSent => {
+                let attempts = self.syn_sent.of(plain(socket.remote));
+                attempts.by_retransmits[usize::from(socket.detail.retransmits).min(7)] += 1;
+                attempts.holder = attempts.holder.or(socket.holder);
+            }
+            State::LastAck | State::Closing => self.last_ack.add(socket.detail.silence),
+            _ => {}
+        }
+        self.add_port(socket, setting);
+    }
+
+    fn add_listener(&mut self, socket: &Socket) {
+        self.listening.insert(socket.local.port());
+        let waiting = socket.detail.receive_queue;
+        if waiting == 0 {
+            return;
+        }
+        self.listeners.push(Listener {
+            local: socket.local,
+            waiting,
+            backlog: socket.detail.backlog,
+            holder: socket.holder,
+        });
+        if self.listeners.len() >= 2 * MOST_LISTENERS {
+            self.keep_fullest();
+        }
+    }
+
+    fn keep_fullest(&mut self) {
+        // Waiting connections in relation to those there is room for, without a division.
+        let room = |listener: &Listener| u64::from(listener.backlog.unwrap_or(u32::MAX)) + 1;
+        self.listeners.sort_by(|a, b| {
+            let (a_full, b_full) = (u64::from(a.waiting) * room(b), u64::from(b.waiting) * room(a));
+            b_full.cmp(&a_full).then_with(|| a.local.cmp(&b.local))
+        });
+        self.listeners.truncate(MOST_LISTENERS);
+    }
+
+    fn add_port(&mut self, socket: &Socket, setting: &Setting) {
+        let port = socket.local.port();
+        let is_time_wait = socket.state == State::TimeWait;
+        if self.listening.contains(&port) {
+            self.time_wait_of_servers += u64::from(is_time_wait);
+            return;
+        }
+        if !setting.range.contains(&port) {
+            return;
+        }
+        let to =
+            Destination { local: socket.local.ip().to_canonical(), remote: plain(socket.remote) };
+        let ports = self.destinations.of(to);
+        ports.sockets += 1;
+        ports.holder = ports.holder.or(socket.holder);
+        if is_time_wait {
+            let age = TIME_WAIT.saturating_sub(socket.detail.timer.unwrap_or_default());
+            let slot = usize::try_from(age.as_secs() / AGE.as_secs()).unwrap_or(AGES);
+            ports.time_wait[slot.min(AGES - 1)] += 1;
+            ports.young += u64::from(age <= setting.reuse_delay);
+        }
+    }
+
+    /// How many sockets are in this state.
+    #[must_use]
+    pub fn in_state(&self, state: State) -> u64 {
+        self.states.get(&state).copied().unwrap_or(0)
+    }
+
+    fn ask_for_owners(&mut self) {
+        self.keep_fullest();
+        let of_destinations =
+            self.destinations.largest(NAMED).into_iter().map(|(_, use_)| use_.holder);
+        let of_attempts = self.syn_sent.largest(NAMED).into_iter().map(|(_, tries)| tries.holder);
+        let of_listeners = self.listeners.iter().take(NAMED).map(|listener| listener.holder);
+        let single = of_destinations.chain(of_attempts).chain(of_listeners).flatten().collect();
+        self.owners = holders::ask(single, [&mut self.close_wait, &mut self.fin_wait2]);
+    }
+
+    /// The program that has a socket, as far as it may be seen: `nginx[77]`.
+    #[must_use]
+    pub fn owner(&self, holder: Option<sock_diag::Holder>) -> Option<String> {
+        let process = self.owners.get(&holder?.inode)?;
+        Some(format!("{}[{}]", process.name, process.pid))
+    }
+}
+
+/// An IPv4 address that is mapped into IPv6 is that IPv4 address.
+fn plain(end: SocketAddr) -> SocketAddr {
+    SocketAddr::new(end.ip().to_canonical(), end.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::sock_diag::Detail;
+
+    fn setting() -> Setting {
+        Setting { range: 32768..=60999, reuse_delay: Duration::from_secs(1) }
+    }
+
+    fn socket(state: State, local: &str, remote: &str, detail: Detail) -> Socket {
+        let end = |text: &str| text.parse().expect("an address with a port");
+        Socket { state, local: end(local), remote: end(remote), holder: None, cgroup: None, detail }
+    }
+
+    fn table(sockets: &[Socket]) -> SocketTable {
+        let mut table = SocketTable::default();
+        for socket in sockets {
+            table.add(socket, &setting());
+        }
+        table
+    }
+
+    #[test]
+    fn a_port_with_a_listener_or_outside_the_range_is_nobodys_to_choose() {
+        let established =
+            |local, remote| socket(State::Established, local, remote, Detail::default());
+        let sockets = table(&[
+            socket(State::Listen, "[::]:40000", "[::]:0", Detail::default()),
+            established("10.0.0.1:40000", "10.0.0.9:50000"),
+            established("10.0.0.1:443", "10.0.0.9:50000"),
+            established("10.0.0.1:40001", "10.0.0.9:443"),
+            established("[::ffff:10.0.0.1]:40002", "[::ffff:10.0.0.9]:443"),
+        ]);
+        let [(to, ports)] = sockets.destinations.largest(9)[..] else { panic!("{sockets:?}") };
+        assert_eq!(
+            (to.local.to_string(), to.remote.to_string()),
+            ("10.0.0.1".into(), "10.0.0.9:443".into())
+        );
+        assert_eq!(ports.sockets, 2, "a mapped address is the same address");
+    }
+
+    #[test]
+    fn time_wait_is_sorted_by_what_is_left_of_it() {
+        let left =
+            |millis| Detail { timer: Some(Duration::from_millis(millis)), ..Detail::default() };
+        let sockets =
+            table(&[60_100, 59_500, 58_900, 50_001, 50_000, 100, 0].map(|millis| {
+                socket(State::TimeWait, "10.0.0.1:40001", "10.0.0.9:443", left(millis))
+            }));
+        let (_, ports) = sockets.destinations.largest(1)[0];
+        assert_eq!(ports.time_wait, [4, 1, 0, 0, 0, 2]);
+        assert_eq!((ports.young, ports.in_time_wait()), (2, 7));
+    }
+
+    #[test]
+    fn ages_count_those_at_least_so_old_and_those_unknown() {
+        let mut ages = Ages::default();
+        for millis in [0, 4999, 5000, 60_000, 10_000_000] {
+            ages.add(Some(Duration::from_millis(millis)));
+        }
+        ages.add(None);
+        let at_least = |seconds| ages.at_least(Duration::from_secs(seconds));
+        assert_eq!([0, 5, 6, 60, 3600, 90_000].map(at_least), [6, 4, 3, 3, 2, 2]);
+        assert_eq!(ages.oldest(), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn the_fullest_listeners_come_first_and_are_bounded() {
+        let mut sockets = SocketTable::default();
+        for port in 1..=5000_u16 {
+            let detail = Detail {
+                receive_queue: 1 + u32::from(port == 4321) * 9,
+                backlog: Some(10),
+                ..Detail::default()
+            };
+            sockets.add(
+                &socket(State::Listen, &format!("10.0.0.1:{port}"), "0.0.0.0:0", detail),
+                &setting(),
+            );
+        }
+        sockets.keep_fullest();
+        assert_eq!(sockets.listeners.len(), MOST_LISTENERS);
+        assert_eq!(sockets.listeners[0].local.port(), 4321);
+        assert_eq!(sockets.listening.len(), 5000);
+    }
+}

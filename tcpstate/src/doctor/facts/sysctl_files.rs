@@ -1,0 +1,216 @@
+//! What files say that settings should be: as `sysctl --system` and systemd read them, but for wildcards in keys.
+//!
+//! Of files with the same name only the one in the first of these folders counts; then the files are read in the order
+//! of their names, and the last line for a key wins. `/etc/sysctl.conf` comes last (sysctl.d(5), sysctl(8)).
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::read_text;
+
+/// Folders, the one that overrides the others first.
+const FOLDERS: &[&str] =
+    &["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"];
+
+/// A line that sets something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The file.
+    pub file: PathBuf,
+    /// Which line of it, from 1.
+    pub number: usize,
+    /// What it sets, with dots: `net.ipv4.tcp_tw_reuse`.
+    pub key: String,
+    /// To what.
+    pub value: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.number)
+    }
+}
+
+/// All lines, in the order in which they are applied.
+#[derive(Clone, Debug, Default)]
+pub struct SysctlFiles {
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// The files they are from, and those that set nothing.
+    pub files: usize,
+    /// What could not be read, with the cause.
+    pub problems: Vec<String>,
+}
+
+impl SysctlFiles {
+    /// Reads all files under this folder.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let mut read = Self::default();
+        // Without the last folder being another name of the one before, which it is nearly everywhere.
+        let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+        for folder in FOLDERS {
+            let folder = root.join(folder);
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    read.problems.push(format!("{}: {error}", folder.display()));
+                    continue;
+                }
+            };
+            for name in entries.filter_map(|entry| Some(entry.ok()?.file_name())) {
+                if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
+                    by_name.entry(name.clone()).or_insert_with(|| folder.join(name));
+                }
+            }
+        }
+        let last = root.join("etc/sysctl.conf");
+        // Debian had a link to it in sysctl.d; once is enough.
+        let real_last = fs::canonicalize(&last).ok();
+        let files = by_name.into_values().filter(|file| fs::canonicalize(file).ok() != real_last);
+        let files: Vec<PathBuf> = files.chain(real_last.is_some().then_some(last)).collect();
+        for file in files {
+            read.add(&file);
+        }
+        read
+    }
+
+    fn add(&mut self, file: &Path) {
+        self.files += 1;
+        match read_text(file) {
+            Ok(text) => self.parse(file, &text),
+            Err(error) => self.problems.push(format!("{}: {error}", file.display())),
+        }
+    }
+
+    /// Adds the lines of a file with this text.
+    pub fn parse(&mut self, file: &Path, text: &str) {
+        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let (may_fail, line) =
+                line.strip_prefix('-').map_or((false, line), |rest| (true, rest));
+            match line.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => self.lines.push(Line {
+                    file: file.to_owned(),
+                    number,
+                    key: dotted(key.trim()),
+                    value: value.trim().to_owned(),
+                }),
+                // It takes a key out of wildcards.
+                None if may_fail => {}
+                _ => self.problems.push(format!("{}:{number}: sets nothing", file.display())),
+            }
+        }
+    }
+
+    /// The line that wins for this key.
+    #[must_use]
+    pub fn effective(&self, key: &str) -> Option<&Line> {
+        self.lines.iter().rev().find(|line| line.key == key)
+    }
+}
+
+/// A key that begins with a slash as separator has dots and slashes the other way round.
+fn dotted(key: &str) -> String {
+    match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
+        Some(b'/') => {
+            let swap = |c| match c {
+                '/' => '.',
+                '.' => '/',
+                other => other,
+            };
+            key.chars().map(swap).collect()
+        }
+        _ => key.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(files: &[(&str, &[u8])]) -> (tempfile::TempDir, SysctlFiles) {
+        let root = tempfile::tempdir().expect("there is a place for temporary files");
+        for (name, text) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it is ours");
+            fs::write(path, text).expect("it is ours");
+        }
+        let read = SysctlFiles::read(root.path());
+        (root, read)
+    }
+
+    fn value(files: &SysctlFiles, key: &str) -> Option<String> {
+        files.effective(key).map(|line| line.value.clone())
+    }
+
+    #[test]
+    fn the_last_line_of_the_last_file_wins_and_names_override() {
+        let (_root, files) = files(&[
+            ("usr/lib/sysctl.d/50-default.conf", b"a.b = 1\na.c = 1\na.d = 1\n"),
+            ("etc/sysctl.d/50-default.conf", b"a.b = 2\na.b=3\n"),
+            ("run/sysctl.d/10-early.conf", b"a.b = 4\na.e = 4\n"),
+            ("etc/sysctl.d/99-no-conf.txt", b"a.b = 5\n"),
+            ("etc/sysctl.conf", b"a.e = 6\n"),
+        ]);
+        assert_eq!(value(&files, "a.b").as_deref(), Some("3"));
+        assert_eq!(value(&files, "a.c"), None, "its file is overridden as a whole");
+        assert_eq!(value(&files, "a.e").as_deref(), Some("6"));
+        assert_eq!(files.files, 3);
+        assert!(files.problems.is_empty(), "{:?}", files.problems);
+    }
+
+    #[test]
+    fn all_forms_of_lines_are_read() {
+        let (_root, files) = files(&[(
+            "etc/sysctl.conf",
+            b"# comment\n; another\n\n net/ipv4/tcp_a=1\n-net.ipv4.tcp_b =  2  \n\
+              net.ipv4.conf.eth0/1.x = 3\nnet/ipv4/conf/eth0.1/x = 4\n-net.ipv4.excluded\n",
+        )]);
+        let lines: Vec<_> = files
+            .lines
+            .iter()
+            .map(|line| (line.number, line.key.as_str(), line.value.as_str()))
+            .collect();
+        let expected = [
+            (4, "net.ipv4.tcp_a", "1"),
+            (5, "net.ipv4.tcp_b", "2"),
+            (6, "net.ipv4.conf.eth0/1.x", "3"),
+            (7, "net.ipv4.conf.eth0/1.x", "4"),
+        ];
+        assert_eq!(lines, expected);
+        assert!(files.problems.is_empty(), "{:?}", files.problems);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said_and_the_rest_is_read() {
+        let (root, files) = files(&[
+            ("etc/sysctl.d/a.conf", b"\xff\xfe\x00garbage\nnet.ipv4.tcp_a = 1\n= 5\n"),
+            ("etc/sysctl.d/b.conf/c", b""),
+        ]);
+        assert_eq!(value(&files, "net.ipv4.tcp_a").as_deref(), Some("1"));
+        let folder = root.path().join("etc/sysctl.d");
+        let problems = files.problems.join("\n");
+        for expected in ["a.conf:1: sets nothing", "a.conf:3: sets nothing", "b.conf: "] {
+            assert!(problems.contains(&format!("{}/{expected}", folder.display())), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_masked_sets_nothing() {
+        let (root, _) = files(&[
+            ("usr/lib/sysctl.d/50-default.conf", b"a.b = 1\n"),
+            ("etc/sysctl.d/empty.conf", b""),
+        ]);
+        let mask = root.path().join("etc/sysctl.d/50-default.conf");
+        std::os::unix::fs::symlink("/dev/null", mask).expect("it is ours");
+        assert_eq!(value(&SysctlFiles::read(root.path()), "a.b"), None);
+    }
+}

@@ -1,0 +1,235 @@
+//! Settings in force, by the names that `sysctl` gives them.
+
+use std::{collections::BTreeMap, fmt::Display, io, str::FromStr};
+
+use super::{Known, Missing, Places, read_text, unreadable};
+
+/// Those that rules ask for.
+const KEYS: &[&str] = &[
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_ehash_entries",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_orphan_retries",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_tw_reuse_delay",
+    "net.netfilter.nf_conntrack_count",
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+];
+
+/// Those that are no settings, and change by themselves.
+const GAUGES: &[&str] = &["net.netfilter.nf_conntrack_count"];
+
+/// Settings, as the kernel writes them.
+#[derive(Clone, Debug, Default)]
+pub struct Sysctls(BTreeMap<&'static str, Known<Option<String>>>);
+
+impl Sysctls {
+    /// Reads them.
+    #[must_use]
+    pub fn read(places: &Places) -> Self {
+        let read = |&key: &&'static str| {
+            let path = places.sys.join(key.replace('.', "/"));
+            let value = match read_text(&path) {
+                Ok(text) => Ok(Some(text.trim_end().to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(unreadable(&path, &error)),
+            };
+            (key, value)
+        };
+        let sysctls = Self(KEYS.iter().map(read).collect());
+        if sysctls.0.values().all(|value| *value == Ok(None)) {
+            return sysctls.all_missing(places);
+        }
+        sysctls
+    }
+
+    /// Without a single one it is /proc that is not there.
+    fn all_missing(self, places: &Places) -> Self {
+        let missing = Missing {
+            cause: format!("there are no sysctls in {}", places.sys.display()),
+            remedy: "mount /proc here".into(),
+            source: places.sys.display().to_string(),
+        };
+        Self(self.0.into_keys().map(|key| (key, Err(missing.clone()))).collect())
+    }
+
+    /// These ones, but for those that were others a while ago: what holds for one value may not for the other.
+    #[must_use]
+    pub fn unless_changed(self, now: &Self) -> Self {
+        let compare = |(key, before)| {
+            let after = now.0.get(key).cloned().unwrap_or(Ok(None));
+            let value = match (before, after) {
+                (Ok(before), Ok(after)) if before != after && !GAUGES.contains(&key) => {
+                    let text = |value: Option<String>| value.unwrap_or_else(|| "nothing".into());
+                    Err(Missing {
+                        cause: format!(
+                            "{key} was changed meanwhile, from {} to {}",
+                            text(before),
+                            text(after)
+                        ),
+                        remedy: "run it again".into(),
+                        source: path(key),
+                    })
+                }
+                (_, after) => after,
+            };
+            (key, value)
+        };
+        Self(self.0.into_iter().map(compare).collect())
+    }
+
+    /// The setting as it is written, if this kernel and namespace have it.
+    pub fn text(&self, key: &str) -> Known<Option<&str>> {
+        match self.0.get(key) {
+            Some(Ok(value)) => Ok(value.as_deref()),
+            Some(Err(missing)) => Err(missing.clone()),
+            None => Ok(None),
+        }
+    }
+
+    /// The setting, if this kernel and namespace have it.
+    pub fn find<T: FromStr<Err: Display>>(&self, key: &str) -> Known<Option<T>> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        let value = text.parse().map_err(|error| Missing {
+            cause: format!("{key} is {text:?}: {error}"),
+            remedy: "report it with the output of `uname -r`".into(),
+            source: path(key),
+        })?;
+        Ok(Some(value))
+    }
+
+    /// The setting, which is missing if this kernel or namespace does not have it.
+    pub fn get<T: FromStr<Err: Display>>(&self, key: &str) -> Known<T> {
+        self.find(key)?.ok_or_else(|| Missing {
+            cause: format!("this kernel, or this network namespace, does not show {key}"),
+            remedy: "look from the host: nsenter -t 1 -n tcpstate doctor".into(),
+            source: path(key),
+        })
+    }
+
+    /// With another value; for tests and for asking what would be.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
+        self.0.insert(key, Ok(value.map(str::to_owned)));
+        self
+    }
+}
+
+/// Where a setting is to be seen.
+#[must_use]
+pub fn path(key: &str) -> String {
+    format!("/proc/sys/{}", key.replace('.', "/"))
+}
+
+/// Two numbers, as in `ip_local_port_range`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first one.
+    pub low: u16,
+    /// The last one.
+    pub high: u16,
+}
+
+impl FromStr for Range {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WHAT: &str = "expected two ports, the lower one first";
+        let mut words = text.split_ascii_whitespace().map(str::parse);
+        match (words.next(), words.next(), words.next()) {
+            (Some(Ok(low)), Some(Ok(high)), None) if low <= high => Ok(Self { low, high }),
+            _ => Err(WHAT),
+        }
+    }
+}
+
+/// A set of ports, as in `ip_local_reserved_ports`: `8080,9000-9100`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortSet(Vec<Range>);
+
+impl PortSet {
+    /// Whether it holds the port.
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        self.0.iter().any(|range| (range.low..=range.high).contains(&port))
+    }
+}
+
+impl FromStr for PortSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let range = |item: &str| {
+            let (low, high) = item.split_once('-').unwrap_or((item, item));
+            format!("{low} {high}").parse().map_err(|why| format!("{item:?}: {why}"))
+        };
+        text.split(',')
+            .filter(|item| !item.is_empty())
+            .map(range)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_sets_of_ports_are_read_as_the_kernel_writes_them() {
+        assert_eq!("32768\t60999".parse(), Ok(Range { low: 32768, high: 60999 }));
+        for bad in ["", "32768", "60999 32768", "1 2 3", "0 65536", "a b"] {
+            assert!(bad.parse::<Range>().is_err(), "{bad}");
+        }
+        let set: PortSet = "8080,9000-9100".parse().expect("a set");
+        assert!(set.contains(8080) && set.contains(9000) && set.contains(9100));
+        assert!(!set.contains(8081) && !set.contains(9101));
+        assert_eq!("".parse(), Ok(PortSet::default()));
+        assert!("80,x".parse::<PortSet>().is_err());
+    }
+
+    #[test]
+    fn a_setting_is_there_or_not_or_no_number() {
+        let sysctls = Sysctls::default()
+            .with("net.ipv4.tcp_tw_reuse", Some("2"))
+            .with("net.ipv4.tcp_fin_timeout", Some("sixty"));
+        assert_eq!(sysctls.get("net.ipv4.tcp_tw_reuse"), Ok(2_u64));
+        assert_eq!(sysctls.find::<u64>("net.ipv4.tcp_tw_recycle"), Ok(None));
+        let missing = sysctls.get::<u64>("net.ipv4.tcp_tw_recycle").expect_err("it is not there");
+        assert!(missing.remedy.contains("nsenter"), "{missing:?}");
+        let wrong = sysctls.get::<u64>("net.ipv4.tcp_fin_timeout").expect_err("it is no number");
+        assert!(wrong.cause.starts_with("net.ipv4.tcp_fin_timeout is \"sixty\""), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_setting_that_changes_is_not_relied_on() {
+        let before = Sysctls::default()
+            .with("net.ipv4.tcp_tw_reuse", Some("2"))
+            .with("net.netfilter.nf_conntrack_count", Some("5"));
+        let after = Sysctls::default()
+            .with("net.ipv4.tcp_tw_reuse", Some("1"))
+            .with("net.netfilter.nf_conntrack_count", Some("6"));
+        let both = before.unless_changed(&after);
+        let missing = both.get::<u64>("net.ipv4.tcp_tw_reuse").expect_err("it changed");
+        assert!(missing.cause.ends_with("from 2 to 1"), "{missing:?}");
+        assert_eq!(both.get("net.netfilter.nf_conntrack_count"), Ok(6_u64));
+    }
+
+    #[test]
+    fn without_proc_all_are_missing() {
+        let places = Places { sys: "/nonexistent".into(), ..Places::default() };
+        let missing = Sysctls::read(&places).text("net.ipv4.tcp_tw_recycle").expect_err("no /proc");
+        assert_eq!(missing.remedy, "mount /proc here");
+    }
+}

@@ -1,0 +1,19 @@
+//! What is wrong, how that is known, and what would mend it; nothing is changed.
+//!
+//! ```text
+//! kernel -> facts/: read, twice or once -> rules/: pure functions, a file a family -> Finding -> view/doctor
+//!                                          thresholds: from where on
+//! ```
+//!
+//! All of it works without privilege and without BPF, in the network namespace of the calling thread. What can't be seen
+//! is a finding of its own, of level `unknown`.
+
+pub mod facts;
+pub mod rules;
+pub mod thresholds;
+
+pub use self::{
+    facts::{Facts, Opening, Places},
+    rules::{Finding, Level, RULES, Rule, diagnose},
+    thresholds::Thresholds,
+};

@@ -1,0 +1,439 @@
+//! What sysctl files were told to do, and what becomes of it on this kernel: much of it is advice from another time.
+
+use tcpstate_common::State;
+
+use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, quoted, time_wait};
+use crate::doctor::{
+    Thresholds,
+    facts::{Facts, Known, sysctl_files::Line, sysctls},
+};
+
+const FILES: &str = "/etc/sysctl.conf; sysctl.d/*.conf in /etc, /run, /usr/local/lib and /usr/lib";
+
+pub(super) const T4: Rule = Rule {
+    id: "T4",
+    family: "advice",
+    title: "tcp_tw_recycle in a sysctl file",
+    means: "Since 4.12 there is no such setting: the line does nothing but make sysctl complain. Before, it dropped clients behind NAT.",
+    knows: "The line of the sysctl files that wins, and whether /proc/sys has the setting.",
+    thresholds: &[],
+    reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); sysctl.d(5)",
+    remedy: "Delete the line.",
+    check: t4,
+};
+
+pub(super) const A1: Rule = Rule {
+    id: "A1",
+    family: "advice",
+    title: "tcp_syncookies in a sysctl file",
+    means: "1 is the default: the line changes nothing. 0 lets a full SYN queue drop SYNs, 2 is for tests.",
+    knows: "The line of the sysctl files that wins, and the value in force.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); Documentation/networking/ip-sysctl.rst: tcp_syncookies",
+    remedy: "A line with 1 can go. Cookies have nothing to do with TIME_WAIT.",
+    check: a1,
+};
+
+pub(super) const A2: Rule = Rule {
+    id: "A2",
+    family: "advice",
+    title: "tcp_tw_reuse in a sysctl file",
+    means: "It lets connect() take ports in TIME_WAIT, and nothing else: a server's connections that come in are not helped, and no fewer sockets are in TIME_WAIT.",
+    knows: "The line of the sysctl files that wins, the value in force, and what this kernel does with it (T5).",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: tcp_tw_reuse",
+    remedy: "Keep it only on a machine that opens many connections to few destinations (P1, P2).",
+    check: a2,
+};
+
+pub(super) const A3: Rule = Rule {
+    id: "A3",
+    family: "advice",
+    title: "tcp_fin_timeout in a sysctl file",
+    means: "It is not for TIME_WAIT, which takes 60 s whatever it says. It ends orphans in FIN_WAIT2: sockets that a program has closed and whose peer does not.",
+    knows: "The line of the sysctl files that wins, and the value in force.",
+    thresholds: &[],
+    reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
+    remedy: "Delete the line, unless orphans in FIN_WAIT2 are what it is for.",
+    check: a3,
+};
+
+pub(super) const A4: Rule = Rule {
+    id: "A4",
+    family: "advice",
+    title: "tcp_max_tw_buckets in a sysctl file",
+    means: "A limit below the kernel's own makes connections close without TIME_WAIT (T1). It was meant against simple attacks, and the kernel's documentation says that it must not be lowered.",
+    knows: "The line of the sysctl files that wins, in proportion to half of tcp_ehash_entries, which is the kernel's own limit.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
+    remedy: "Delete the line, or raise the number.",
+    check: a4,
+};
+
+pub(super) const A5: Rule = Rule {
+    id: "A5",
+    family: "advice",
+    title: "tcp_max_syn_backlog in a sysctl file",
+    means: "While SYN cookies are on nobody reads it: the SYN queue is as long as the listener's backlog, which net.core.somaxconn caps.",
+    knows: "The line of the sysctl files that wins, and tcp_syncookies.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only reader); include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
+    remedy: "Raise net.core.somaxconn and the backlog that the program gives to listen() instead.",
+    check: a5,
+};
+
+pub(super) const A6: Rule = Rule {
+    id: "A6",
+    family: "advice",
+    title: "lines of sysctl files without effect",
+    means: "Files hold lines that set nothing, settings that the kernel keeps for old scripts only, or that could not be read.",
+    knows: "Lines that are no assignments, files that can't be read, and keys that the kernel's documentation calls legacy without effect: tcp_fack, tcp_low_latency.",
+    thresholds: &[],
+    reference: "sysctl.d(5); Documentation/networking/ip-sysctl.rst: tcp_fack, tcp_low_latency",
+    remedy: "Delete or mend the lines; let this user read the files.",
+    check: a6,
+};
+
+pub(super) const A7: Rule = Rule {
+    id: "A7",
+    family: "advice",
+    title: "tcp_timestamps in a sysctl file",
+    means: "0 takes away what tells late segments from new ones (PAWS) and how round trips are measured; tcp_tw_reuse has no effect then, and SYN cookies lose window scaling.",
+    knows: "The line of the sysctl files that wins.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",
+    remedy: "Delete the line: 1 is the default, with a random offset for each connection since 4.10.",
+    check: a7,
+};
+
+/// The command that takes the setting out of its file.
+fn deletion(line: &Line) -> String {
+    let name = line.key.rsplit('.').next().unwrap_or_default();
+    format!(
+        "sed -i.bak {} {}",
+        quoted(&format!("/{name} *=/d")),
+        quoted(&line.file.to_string_lossy())
+    )
+}
+
+/// The rule's finding about the line that wins for this key, if there is one.
+fn about_line(
+    facts: &Facts,
+    key: &'static str,
+    say: impl FnOnce(&Line) -> Known<Finding>,
+) -> Known<Vec<Finding>> {
+    let name = key.rsplit('.').next().unwrap_or_default();
+    let Some(line) = facts.files.effective(key) else {
+        return Ok(vec![ok(format!("no sysctl file sets {name}")).source(FILES)]);
+    };
+    let others = facts.files.lines.iter().filter(|other| other.key == key).count() - 1;
+    let in_force = facts.sysctls.text(key)?;
+    let finding = say(line)?
+        .number("file", line.file.to_string_lossy())
+        .number("line", line.number)
+        .number("value", line.value.as_str())
+        .number("in_force", in_force)
+        .number("lines_overridden", others)
+        .source(format!("{line}; {}", sysctls::path(key)));
+    Ok(vec![finding])
+}
+
+/// `FILE:7: tcp_tw_reuse = 1`, and what is in force if that is another value.
+fn quote(line: &Line, facts: &Facts) -> String {
+    let name = line.key.rsplit('.').next().unwrap_or_default();
+    let in_force = facts.sysctls.text(&line.key).ok().flatten();
+    let differs = in_force.filter(|value| !same(value, &line.value));
+    let differs = differs.map(|value| format!(" (in force here is {value})")).unwrap_or_default();
+    format!("{line}: {name} = {}{differs}", line.value)
+}
+
+/// Whether two values mean the same: the kernel separates numbers by tabs.
+fn same(one: &str, other: &str) -> bool {
+    one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
+}
+
+fn t4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let key = "net.ipv4.tcp_tw_recycle";
+    let exists = facts.sysctls.text(key)?.is_some();
+    about_line(facts, key, |line| {
+        let text = quote(line, facts);
+        let release = &facts.kernel.release;
+        Ok(if exists && line.value != "0" {
+            Finding::new(
+                Level::Warn,
+                format!("{text}: drops clients behind NAT at random, and is gone from 4.12 on"),
+            )
+            .advice("delete the line, and turn it off")
+            .command(format!("{} && sysctl -w net.ipv4.tcp_tw_recycle=0", deletion(line)))
+        } else if exists {
+            ok(format!("{text}: off"))
+        } else {
+            Finding::new(Level::Info, format!("{text}: gone since 4.12, so it does nothing on {release} but make sysctl complain"))
+                .advice("delete the line; nothing takes its place")
+                .command(deletion(line))
+        })
+    })
+}
+
+fn a1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    about_line(facts, "net.ipv4.tcp_syncookies", |line| {
+        let text = quote(line, facts);
+        Ok(match line.value.as_str() {
+            "0" => Finding::new(Level::Warn, format!("{text}: a full SYN queue drops SYNs"))
+                .advice("delete the line: 1 is the default")
+                .command(format!("{} && sysctl -w net.ipv4.tcp_syncookies=1", deletion(line))),
+            "1" => Finding::new(Level::Info, format!("{text}: 1 is the default, so the line changes nothing; it has nothing to do with TIME_WAIT"))
+                .advice("the line can go: cookies are sent only when a SYN queue is full")
+                .command(deletion(line)),
+            "2" => Finding::new(Level::Warn, format!("{text}: every connection by cookie, a setting for tests"))
+                .advice("delete the line: 1 is the default")
+                .command(format!("{} && sysctl -w net.ipv4.tcp_syncookies=1", deletion(line))),
+            _ => Finding::new(Level::Info, format!("{text}: the kernel knows 0, 1 and 2"))
+                .advice("delete the line: 1 is the default")
+                .command(deletion(line)),
+        })
+    })
+}
+
+fn a2(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let in_force = facts.sysctls.find("net.ipv4.tcp_tw_reuse")?;
+    let default = if time_wait::has_loopback_reuse(facts, in_force) { 2 } else { 0 };
+    about_line(facts, "net.ipv4.tcp_tw_reuse", |line| {
+        let text = quote(line, facts);
+        let Ok(value) = line.value.parse::<u64>() else {
+            return Ok(Finding::new(Level::Info, format!("{text}: is no number"))
+                .advice(format!("delete the line: {default} is the default"))
+                .command(deletion(line)));
+        };
+        let does = time_wait::reuse(facts, value)?;
+        let text = format!("{text}: on {} {does}", facts.kernel.release);
+        Ok(if value == default {
+            Finding::new(
+                Level::Info,
+                format!("{text}; that is the default, so the line changes nothing"),
+            )
+            .advice("the line can go")
+            .command(deletion(line))
+        } else {
+            Finding::new(Level::Info, format!("{text}; a server's connections that come in are not helped, and no fewer sockets are in TIME_WAIT"))
+                .advice(format!("keep it only where many connections are opened to few destinations (P1, P2); the default here is {default}"))
+                .command(deletion(line))
+        })
+    })
+}
+
+fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    // Whatever the sockets say, the answer is the same.
+    let sockets = facts
+        .sockets()
+        .ok()
+        .map(|sockets| (sockets.in_state(State::FinWait2), sockets.in_state(State::TimeWait)));
+    about_line(facts, "net.ipv4.tcp_fin_timeout", |line| {
+        let now = sockets.map(|(fin_wait2, time_wait)| {
+            format!(" (now {fin_wait2} in FIN_WAIT2, {time_wait} in TIME_WAIT)")
+        });
+        let text = format!(
+            "{}: for orphans in FIN_WAIT2 only; it does not shorten TIME_WAIT, which takes 60 s{}",
+            quote(line, facts),
+            now.unwrap_or_default()
+        );
+        let finding = Finding::new(Level::Info, text)
+            .number("fin_wait2", sockets.map(|(fin_wait2, _)| fin_wait2))
+            .number("time_wait", sockets.map(|(_, time_wait)| time_wait));
+        Ok(finding
+            .advice("delete the line, unless orphans in FIN_WAIT2 are what it is for; 60 is the default")
+            .command(deletion(line)))
+    })
+}
+
+fn a4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    // A namespace without a table of its own has the host's, and shows its size as a negative number.
+    let own: Option<i64> = facts.sysctls.find("net.ipv4.tcp_ehash_entries")?;
+    let own = own.map(|entries| entries.unsigned_abs() / 2);
+    about_line(facts, "net.ipv4.tcp_max_tw_buckets", |line| {
+        let text = quote(line, facts);
+        let finding = match (line.value.parse::<u64>(), own) {
+            (Err(_), _) => Finding::new(Level::Info, format!("{text}: is no number")).command(deletion(line)),
+            (Ok(limit), Some(own)) if limit < own => Finding::new(
+                Level::Info,
+                format!("{text}: less than the kernel's own limit of {own}, so connections close without TIME_WAIT sooner (T1)"),
+            )
+            .advice("delete the line: this limit must not be lowered, says the kernel's documentation")
+            .command(deletion(line)),
+            (Ok(_), Some(own)) => ok(format!("{text}: not below the kernel's own limit of {own}")),
+            (Ok(_), None) => {
+                // The size of the table is to be seen since 6.1.
+                Finding::new(Level::Info, format!("{text}: must not be lower than the kernel's own limit, which this kernel does not show"))
+                    .advice("delete the line, if T1 or T2 speak up")
+                    .command(deletion(line))
+            }
+        };
+        Ok(finding.number("own_limit", own))
+    })
+}
+
+fn a5(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let cookies: u64 = facts.sysctls.find("net.ipv4.tcp_syncookies")?.unwrap_or(0);
+    about_line(facts, "net.ipv4.tcp_max_syn_backlog", |line| {
+        let text = quote(line, facts);
+        Ok(if cookies == 0 {
+            ok(format!("{text}: a limit of half-open connections, since SYN cookies are off"))
+        } else {
+            Finding::new(Level::Info, format!("{text}: without effect while SYN cookies are on; a SYN queue is as long as its listener's backlog"))
+                .advice("raise net.core.somaxconn and the backlog that the program gives to listen() instead, if S1 or S3 speak up")
+                .command(deletion(line))
+        }
+        .number("tcp_syncookies", cookies))
+    })
+}
+
+/// Settings that the kernel accepts and ignores.
+const LEGACY: &[&str] = &["net.ipv4.tcp_fack", "net.ipv4.tcp_low_latency"];
+
+#[expect(clippy::unnecessary_wraps, reason = "all rules are checked alike")]
+fn a6(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let files = &facts.files;
+    let legacy = LEGACY.iter().filter_map(|key| files.effective(key)).map(|line| {
+        Finding::new(
+            Level::Info,
+            format!(
+                "{}: the kernel keeps this setting for old scripts, and ignores it",
+                quote(line, facts)
+            ),
+        )
+        .advice("delete the line")
+        .command(deletion(line))
+        .source(line.to_string())
+    });
+    let unread = files.problems.iter().take(MOST_FINDINGS).map(|problem| {
+        Finding::new(Level::Unknown, format!("not understood: {problem}"))
+            .number("problems", files.problems.len())
+            .advice("mend the line; or let this user read the file, or run it as root")
+            .source(FILES)
+    });
+    Ok(or_ok(legacy.chain(unread).collect(), || {
+        ok(format!("{} sysctl files with {} settings can be read", files.files, files.lines.len()))
+            .number("files", files.files)
+            .number("settings", files.lines.len())
+            .source(FILES)
+    }))
+}
+
+fn a7(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    about_line(facts, "net.ipv4.tcp_timestamps", |line| {
+        let text = quote(line, facts);
+        Ok(match line.value.as_str() {
+            "0" => Finding::new(
+                Level::Info,
+                format!(
+                    "{text}: no protection against late segments, and tcp_tw_reuse has no effect"
+                ),
+            )
+            .advice("delete the line: 1 is the default")
+            .command(format!("{} && sysctl -w net.ipv4.tcp_timestamps=1", deletion(line))),
+            _ => ok(format!("{text}: timestamps are on")),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::rules::testing::{Scene, levels, nothing, only};
+
+    /// What people find when they search: the lines of a note on TIME_WAIT, which is copied to this day.
+    const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\n\
+                        net.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
+
+    #[test]
+    fn the_four_lines_of_the_note_get_four_answers() {
+        let scene = Scene::default().file(NOTE);
+        for (rule, level, says) in [
+            (&A1, Level::Info, "/etc/sysctl.conf:1: tcp_syncookies = 1: 1 is the default"),
+            (
+                &A2,
+                Level::Info,
+                "on 6.18.0 connect() takes ports in TIME_WAIT, to any destination, once they are 1000 ms old",
+            ),
+            (&T4, Level::Info, "gone since 4.12, so it does nothing on 6.18.0"),
+            (&A3, Level::Info, "it does not shorten TIME_WAIT, which takes 60 s"),
+        ] {
+            let finding = only(rule, &scene);
+            assert_eq!(finding.level, level, "{}", rule.id);
+            assert!(finding.summary.contains(says), "{}: {}", rule.id, finding.summary);
+        }
+        let command = only(&T4, &scene).command;
+        assert_eq!(command.as_deref(), Some("sed -i.bak '/tcp_tw_recycle *=/d' /etc/sysctl.conf"));
+    }
+
+    /// A fixture: no such kernel runs here.
+    #[test]
+    fn on_an_old_kernel_the_answers_are_others() {
+        let scene = Scene::default().file(NOTE).kernel("3.10.0");
+        let scene = scene
+            .with("net.ipv4.tcp_tw_recycle", "1")
+            .with("net.ipv4.tcp_tw_reuse", "1")
+            .without("net.ipv4.tcp_tw_reuse_delay");
+        assert_eq!(levels(&T4, &scene), [Level::Warn]);
+        assert!(only(&A2, &scene).advice.ends_with("the default here is 0"));
+    }
+
+    #[test]
+    fn without_lines_there_is_nothing_to_say() {
+        for rule in [&T4, &A1, &A2, &A3, &A4, &A5, &A6, &A7] {
+            assert_eq!(levels(rule, &Scene::default()), [Level::Ok], "{}", rule.id);
+        }
+    }
+
+    #[test]
+    fn each_value_gets_its_own_answer() {
+        for (rule, line, level) in [
+            (&A1, "net.ipv4.tcp_syncookies = 0", Level::Warn),
+            (&A1, "net.ipv4.tcp_syncookies = 2", Level::Warn),
+            (&A1, "net.ipv4.tcp_syncookies = yes", Level::Info),
+            (&A2, "net.ipv4.tcp_tw_reuse = 2", Level::Info),
+            (&A2, "net.ipv4.tcp_tw_reuse = yes", Level::Info),
+            (&A4, "net.ipv4.tcp_max_tw_buckets = 262143", Level::Info),
+            (&A4, "net.ipv4.tcp_max_tw_buckets = 262144", Level::Ok),
+            (&A4, "net.ipv4.tcp_max_tw_buckets = many", Level::Info),
+            (&A5, "net.ipv4.tcp_max_syn_backlog = 65536", Level::Info),
+            (&A6, "net.ipv4.tcp_fack = 1", Level::Info),
+            (&A6, "net.ipv4.tcp_fack", Level::Unknown),
+            (&A7, "net.ipv4.tcp_timestamps = 0", Level::Info),
+            (&A7, "net.ipv4.tcp_timestamps = 1", Level::Ok),
+        ] {
+            assert_eq!(levels(rule, &Scene::default().file(line)), [level], "{line}");
+        }
+        let no_cookies = Scene::default()
+            .with("net.ipv4.tcp_syncookies", "0")
+            .file("net.ipv4.tcp_max_syn_backlog = 65536");
+        assert_eq!(levels(&A5, &no_cookies), [Level::Ok]);
+        let child = Scene::default()
+            .with("net.ipv4.tcp_ehash_entries", "-524288")
+            .file("net.ipv4.tcp_max_tw_buckets = 5000");
+        assert_eq!(only(&A4, &child).numbers["own_limit"], 262_144);
+    }
+
+    #[test]
+    fn the_line_that_wins_is_the_one_that_is_judged_and_a_difference_is_said() {
+        let scene = Scene::default().file("net.ipv4.tcp_tw_reuse = 0\nnet.ipv4.tcp_tw_reuse = 1\n");
+        let finding = only(&A2, &scene);
+        assert!(
+            finding.summary.starts_with(
+                "/etc/sysctl.conf:2: tcp_tw_reuse = 1 (in force here is 2): on 6.18.0 connect()"
+            ),
+            "{}",
+            finding.summary
+        );
+        assert_eq!(finding.numbers["lines_overridden"], 1);
+    }
+
+    #[test]
+    fn every_rule_copes_with_nothing_to_go_by() {
+        for finding in crate::doctor::diagnose(&nothing(), &Thresholds::default()) {
+            let may_be_ok = finding.id.starts_with('A') && !finding.summary.is_empty();
+            assert!(finding.level == Level::Unknown || may_be_ok, "{finding:?}");
+            assert!(finding.level == Level::Ok || !finding.advice.is_empty(), "{finding:?}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! CLOSE_WAIT: the peer has closed, and the program here has not.
+
+use std::time::Duration;
+
+use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, plural};
+use crate::doctor::{
+    Thresholds,
+    facts::{Facts, Holder, Known},
+    thresholds::CloseWait,
+};
+
+const SOURCE: &str = "sock_diag; /proc/PID/fd, /proc/PID/limits";
+
+pub(super) const C1: Rule = Rule {
+    id: "C1",
+    family: "close_wait",
+    title: "connections that a program does not close",
+    means: "The peer has closed and the program here has not: it leaks connections, until it runs out of file descriptors. The kernel has no timeout for CLOSE_WAIT, and no sysctl helps.",
+    knows: "Sockets in CLOSE_WAIT by process, with how long the peer has been silent (the time since its last ACK, never more than the time in CLOSE_WAIT): many that are not brand-new, fewer that are old, or a good part of the files that the process may open.",
+    thresholds: &[
+        "close_wait.settled_seconds",
+        "close_wait.warn",
+        "close_wait.crit",
+        "close_wait.old_seconds",
+        "close_wait.old_warn",
+        "close_wait.files_crit",
+    ],
+    reference: "net/ipv4/tcp_input.c: tcp_fin; RFC 9293 3.6; net/ipv4/tcp.c: tcp_get_info (tcpi_last_ack_recv)",
+    remedy: "The program has to close its sockets when it reads their end, or an error. Restarting it helps until the next time.",
+    check: c1,
+};
+
+pub(super) const C2: Rule = Rule {
+    id: "C2",
+    family: "close_wait",
+    title: "connections whose client left before they were accepted",
+    means: "Sockets in CLOSE_WAIT that no program has: they wait in a listener's accept queue, and their clients gave up. The program is stuck, or far too slow.",
+    knows: "Sockets in CLOSE_WAIT without an inode (accept() gives them one), by the listener's address, whose peer has been silent for a while.",
+    thresholds: &["close_wait.settled_seconds", "close_wait.never_accepted_warn"],
+    reference: "net/ipv4/inet_connection_sock.c: inet_csk_accept, inet_csk_reqsk_queue_add; net/ipv4/inet_diag.c: inet_diag_msg_common_fill (sock_i_ino)",
+    remedy: "Look at what the listener's program does instead of accept(): the command prints the program.",
+    check: c2,
+};
+
+/// How bad it is for one program, and how many sockets that is about.
+fn leak(holder: &Holder, limits: &CloseWait) -> (Level, u64, u64) {
+    let settled = holder.ages.at_least(Duration::from_secs(limits.settled_seconds));
+    let old = holder.ages.at_least(Duration::from_secs(limits.old_seconds));
+    let fills_files =
+        holder.most_files.is_some_and(|most| limits.files_crit.is_reached(settled, most));
+    let level = if settled >= limits.crit || fills_files {
+        Level::Crit
+    } else if settled >= limits.warn || old >= limits.old_warn {
+        Level::Warn
+    } else {
+        Level::Ok
+    };
+    (level, settled, old)
+}
+
+fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let holding = &sockets.close_wait;
+    let mut leaks: Vec<_> = holding
+        .holders
+        .iter()
+        .map(|holder| (leak(holder, &thresholds.close_wait), holder))
+        .filter(|((level, ..), _)| *level > Level::Ok)
+        .collect();
+    leaks.sort_by_key(|((level, settled, _), _)| std::cmp::Reverse((*level, *settled)));
+    let leaking = leaks.len();
+    let findings = leaks.into_iter().take(MOST_FINDINGS).map(|((level, settled, old), holder)| {
+        let seconds = thresholds.close_wait.old_seconds;
+        let peer = holder.peer.map(|peer| format!(", most from {peer}")).unwrap_or_default();
+        let of_files =
+            holder.most_files.map(|most| format!(" of the {most} files it may open")).unwrap_or_default();
+        let (advice, command) = match &holder.process {
+            Some(process) => (
+                "the program has to close them; it can be restarted until it does",
+                format!("ss -tanp state close-wait | grep pid={},", process.pid),
+            ),
+            None => (
+                "run it as root to see the program, which has to close them",
+                "sudo tcpstate count --state close-wait --by process".to_owned(),
+            ),
+        };
+        Finding::new(
+            level,
+            format!(
+                "{} has not closed {settled} connections{of_files} whose peer has; {old} for {seconds} s or longer{peer}",
+                holder.name()
+            ),
+        )
+        .number("close_wait", holder.ages.total())
+        .number("settled", settled)
+        .number("old", old)
+        .number("oldest_seconds", holder.ages.oldest().map(|age| age.as_secs()))
+        .number("unread_bytes", holder.unread)
+        .number("pid", holder.process.as_ref().map(|process| process.pid))
+        .number("comm", holder.process.as_ref().map(|process| process.name.clone()))
+        .number("uid", holder.process.is_none().then_some(holder.uid))
+        .number("peer", holder.peer.map(|peer| peer.to_string()))
+        .number("open_files", holder.open_files)
+        .number("max_files", holder.most_files)
+        .number("programs_over_threshold", leaking)
+        .number("not_told_apart", holding.beyond)
+        .advice(advice)
+        .command(command)
+        .source(SOURCE)
+    });
+    Ok(or_ok(findings.collect(), || {
+        let all = holding.sockets();
+        ok(format!("{all} socket{} in CLOSE_WAIT, and no program leaks them", plural(all)))
+            .number("close_wait", all)
+            .source(SOURCE)
+    }))
+}
+
+fn c2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let limits = &thresholds.close_wait;
+    let mut found: Vec<_> = sockets
+        .never_accepted
+        .iter()
+        .map(|(local, ages)| {
+            (ages.at_least(Duration::from_secs(limits.settled_seconds)), *local, ages)
+        })
+        .filter(|(settled, ..)| *settled >= limits.never_accepted_warn.max(1))
+        .collect();
+    found.sort_by_key(|(settled, local, _)| (std::cmp::Reverse(*settled), *local));
+    let findings = found.into_iter().take(MOST_FINDINGS).map(|(settled, local, ages)| {
+        let listener =
+            sockets.listeners.iter().find(|listener| listener.local.port() == local.port());
+        let owner = listener.and_then(|listener| sockets.owner(listener.holder));
+        let whose = owner.as_ref().map(|owner| format!(", of {owner}")).unwrap_or_default();
+        Finding::new(
+            Level::Warn,
+            format!(
+                "{settled} client{} of {local}{whose} left before anyone accepted the connection",
+                plural(settled)
+            ),
+        )
+        .number("never_accepted", settled)
+        .number("oldest_seconds", ages.oldest().map(|age| age.as_secs()))
+        .number("waiting", listener.map(|listener| listener.waiting))
+        .number("backlog", listener.and_then(|listener| listener.backlog))
+        .number("owner", owner)
+        .advice("the program does not call accept(): the command shows it")
+        .command(format!("ss -tlnp 'sport = :{}'", local.port()))
+        .source("sock_diag")
+    });
+    Ok(or_ok(findings.collect(), || {
+        ok("no client left before its connection was accepted")
+            .number("never_accepted", 0)
+            .source("sock_diag")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doctor::{
+            facts::sockets::Ages,
+            rules::testing::{Scene, levels, only},
+        },
+        source::owners::Process,
+    };
+
+    fn ages(of: &[(u64, u64)]) -> Ages {
+        let mut ages = Ages::default();
+        for &(sockets, seconds) in of {
+            (0..sockets).for_each(|_| ages.add(Some(Duration::from_secs(seconds))));
+        }
+        ages
+    }
+
+    fn leaking(of: &[(u64, u64)], most_files: Option<u64>) -> Scene {
+        let mut scene = Scene::default();
+        scene.sockets.close_wait.holders.push(Holder {
+            process: Some(Process { pid: 77, name: "leaky".into() }),
+            uid: 0,
+            ages: ages(of),
+            unread: 5,
+            peer: None,
+            open_files: None,
+            most_files,
+        });
+        scene
+    }
+
+    #[test]
+    fn c1_speaks_up_from_its_thresholds_on() {
+        for (of, most_files, level) in [
+            (vec![], None, Level::Ok),
+            (vec![(99, 5)], None, Level::Ok),
+            (vec![(100, 5)], None, Level::Warn),
+            // Brand-new ones are being closed, for all that is known.
+            (vec![(5000, 4)], None, Level::Ok),
+            (vec![(9, 60)], None, Level::Ok),
+            (vec![(10, 60)], None, Level::Warn),
+            (vec![(10, 59)], None, Level::Ok),
+            (vec![(999, 5)], None, Level::Warn),
+            (vec![(1000, 5)], None, Level::Crit),
+            (vec![(50, 5)], Some(100), Level::Crit),
+            (vec![(49, 5)], Some(100), Level::Ok),
+        ] {
+            assert_eq!(levels(&C1, &leaking(&of, most_files)), [level], "{of:?} {most_files:?}");
+        }
+    }
+
+    #[test]
+    fn c1_counts_sockets_of_unknown_age() {
+        let mut scene = leaking(&[], None);
+        let ages = &mut scene.sockets.close_wait.holders[0].ages;
+        (0..100).for_each(|_| ages.add(None));
+        assert_eq!(levels(&C1, &scene), [Level::Warn]);
+    }
+
+    #[test]
+    fn c1_names_the_program_or_says_how_to_see_it() {
+        let mut scene = leaking(&[(100, 5)], None);
+        let named = only(&C1, &scene);
+        assert!(named.summary.starts_with("leaky[77] has not closed 100"), "{}", named.summary);
+        assert_eq!(named.numbers["pid"], 77);
+        scene.sockets.close_wait.holders[0].process = None;
+        let hidden = only(&C1, &scene);
+        assert!(hidden.summary.starts_with("a program of uid 0"), "{}", hidden.summary);
+        assert!(hidden.advice.contains("root"), "{}", hidden.advice);
+    }
+
+    #[test]
+    fn c2_is_about_those_that_nobody_has_for_a_while() {
+        let local = "10.0.0.1:443".parse().expect("an address with a port");
+        for (of, level) in [(vec![(1, 4)], Level::Ok), (vec![(1, 5)], Level::Warn)] {
+            let mut scene = Scene::default();
+            *scene.sockets.never_accepted.of(local) = ages(&of);
+            assert_eq!(levels(&C2, &scene), [level], "{of:?}");
+        }
+        assert_eq!(levels(&C2, &Scene::default()), [Level::Ok]);
+    }
+}

@@ -1,0 +1,74 @@
+//! Connections that end by a reset.
+
+use super::{Finding, Level, Rule, ok, percent, rounded};
+use crate::doctor::{
+    Thresholds,
+    facts::{Facts, Known},
+};
+
+pub(super) const R1: Rule = Rule {
+    id: "R1",
+    family: "resets",
+    title: "connections that end by a reset",
+    means: "A good part of connections does not close in order but is cut off, by one side or the other: data may be lost. Some programs do so on purpose (SO_LINGER of 0), which also avoids TIME_WAIT.",
+    knows: "The growth of Tcp EstabResets (straight from ESTABLISHED or CLOSE_WAIT to CLOSE) in proportion to that of ActiveOpens and PassiveOpens, and the reasons as far as TcpExt counts them.",
+    thresholds: &["resets.share_info", "resets.at_least"],
+    reference: "net/ipv4/tcp.c: tcp_set_state (TCP_MIB_ESTABRESETS), __tcp_close; RFC 4022 (tcpEstabResets)",
+    remedy: "See who resets: OutRsts grows if it is this side. TCPAbortOnClose: a program closed with data unread; TCPAbortOnData: it closed, and the peer went on sending; TCPAbortOnTimeout: the peer was gone.",
+    check: r1,
+};
+
+fn r1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let limits = &thresholds.resets;
+    let resets = facts.growth("Tcp", "EstabResets")?.by;
+    let opens = facts.growth("Tcp", "ActiveOpens")?.by + facts.growth("Tcp", "PassiveOpens")?.by;
+    let other = |table, name| facts.growth(table, name).ok().map(|growth| growth.by);
+    // Those that were reset may have been opened before.
+    let whole = opens.max(resets);
+    let is_much = resets >= limits.at_least && limits.share_info.is_reached(resets, whole);
+    let text = format!(
+        "{resets} connections ended by a reset ({:.1}/s), while {opens} were opened",
+        facts.per_second(resets)
+    );
+    let finding = if is_much {
+        Finding::new(Level::Info, format!("{text}: {}", percent(resets, whole)))
+            .advice("the numbers say who resets and why: out_rsts are sent by this side")
+            .command("nstat -az TcpEstabResets TcpOutRsts 'TcpExtTCPAbort*'".to_owned())
+    } else {
+        ok(text)
+    };
+    Ok(vec![
+        finding
+            .number("resets", resets)
+            .number("resets_per_second", rounded(facts.per_second(resets)))
+            .number("opened", opens)
+            .number("out_rsts", other("Tcp", "OutRsts"))
+            .number("abort_on_close", other("TcpExt", "TCPAbortOnClose"))
+            .number("abort_on_data", other("TcpExt", "TCPAbortOnData"))
+            .number("abort_on_timeout", other("TcpExt", "TCPAbortOnTimeout"))
+            .source("/proc/net/snmp Tcp EstabResets, ActiveOpens, PassiveOpens, OutRsts; /proc/net/netstat TcpExt TCPAbortOn*"),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::rules::testing::{Scene, levels};
+
+    #[test]
+    fn r1_needs_a_share_and_a_number() {
+        for (resets, opens, level) in [
+            (0, 0, Level::Ok),
+            (9, 9, Level::Ok),
+            (10, 100, Level::Info),
+            (10, 101, Level::Ok),
+            (10, 0, Level::Info),
+        ] {
+            let scene = Scene::default()
+                .counter("Tcp EstabResets", 0, resets)
+                .counter("Tcp ActiveOpens", 3, 3 + opens)
+                .counter("Tcp PassiveOpens", 0, 0);
+            assert_eq!(levels(&R1, &scene), [level], "{resets} {opens}");
+        }
+    }
+}

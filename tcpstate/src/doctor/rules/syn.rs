@@ -1,0 +1,426 @@
+//! The two queues of a listener, and SYNs that nobody answers.
+
+use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, percent, plural};
+use crate::doctor::{
+    Thresholds,
+    facts::{Facts, Known, SocketTable, sockets::Listener},
+};
+
+pub(super) const S1: Rule = Rule {
+    id: "S1",
+    family: "syn",
+    title: "accept queues that are full",
+    means: "A program accepts connections slower than they come. Its queue is full: the handshake's last ACK, and new SYNs, are dropped, and clients wait for seconds or give up.",
+    knows: "TcpExt ListenOverflows grew between the two readings, or a listener has more connections waiting (Recv-Q) than its backlog (Send-Q): the queue holds one more than the backlog.",
+    thresholds: &[],
+    reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_input.c: tcp_conn_request; net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock",
+    remedy: "Make the program accept faster (more workers). A longer queue only helps against bursts: it is the smaller one of what the program gives to listen() and of net.core.somaxconn (4096 since 5.4, 128 before), and takes a new listen().",
+    check: s1,
+};
+
+pub(super) const S2: Rule = Rule {
+    id: "S2",
+    family: "syn",
+    title: "accept queues that fill",
+    means: "Nearly as many connections wait to be accepted as there is room for; soon they will be dropped (S1).",
+    knows: "Recv-Q of a listener in proportion to Send-Q plus one.",
+    thresholds: &["syn.accept_queue_warn"],
+    reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_diag.c: tcp_diag_get_info",
+    remedy: "Make the program accept faster, or raise the smaller one of net.core.somaxconn and what the program gives to listen(), for which it has to be restarted.",
+    check: s2,
+};
+
+pub(super) const S3: Rule = Rule {
+    id: "S3",
+    family: "syn",
+    title: "SYN queues that are full",
+    means: "More half-open connections came than a listener's backlog, so it answers with SYN cookies: a flood, or a burst on a short backlog. Connections by cookie lose options such as window scaling if the client has no timestamps.",
+    knows: "TcpExt TCPReqQFullDoCookies grew while tcp_syncookies is 1 (with 2 it grows with every SYN) and no accept queue overflowed.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action; include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
+    remedy: "If the clients are genuine, a larger backlog (listen(), net.core.somaxconn). tcp_max_syn_backlog does not matter while cookies are on.",
+    check: s3,
+};
+
+pub(super) const S4: Rule = Rule {
+    id: "S4",
+    family: "syn",
+    title: "SYNs that are dropped",
+    means: "With SYN cookies off, a full SYN queue drops SYNs, genuine ones among them.",
+    knows: "TcpExt TCPReqQFullDrop grew, or tcp_syncookies is 0, with which it would.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_input.c: tcp_syn_flood_action; Documentation/networking/ip-sysctl.rst: tcp_syncookies",
+    remedy: "Turn cookies on, which is the default: they cost nothing until a queue is full.",
+    check: s4,
+};
+
+pub(super) const S5: Rule = Rule {
+    id: "S5",
+    family: "syn",
+    title: "SYN cookies for every connection",
+    means: "Every connection is made by cookie, as if the queue were full: a setting for tests, which loses options of clients without timestamps.",
+    knows: "tcp_syncookies is 2.",
+    thresholds: &[],
+    reference: "net/ipv4/tcp_input.c: tcp_conn_request; Documentation/networking/ip-sysctl.rst: tcp_syncookies",
+    remedy: "Set it to 1, the default.",
+    check: s5,
+};
+
+pub(super) const S6: Rule = Rule {
+    id: "S6",
+    family: "syn",
+    title: "connections that nobody answers",
+    means: "SYNs to a destination are sent again and again: it is down, or a firewall drops them. Each holds a local port, for two minutes by default.",
+    knows: "Sockets in SYN_SENT by destination whose SYN was retransmitted. TcpExt TCPSynRetrans would not tell: it counts listeners' SYN-ACKs too.",
+    thresholds: &["syn.unanswered_warn", "syn.unanswered_retransmits"],
+    reference: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; net/ipv4/tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack; Documentation/networking/ip-sysctl.rst: tcp_syn_retries",
+    remedy: "Look at the route and the firewall to there. tcp_syn_retries says how long connect() tries; a timeout in the program is better.",
+    check: s6,
+};
+
+/// Whether one more would be dropped.
+fn is_full(listener: &Listener) -> bool {
+    listener.backlog.is_some_and(|backlog| listener.waiting > backlog)
+}
+
+fn name(listener: &Listener, sockets: &SocketTable) -> String {
+    match sockets.owner(listener.holder) {
+        Some(owner) => format!("{} of {owner}", listener.local),
+        None => listener.local.to_string(),
+    }
+}
+
+fn about(finding: Finding, listener: &Listener, sockets: &SocketTable, facts: &Facts) -> Finding {
+    let somaxconn: Option<u64> = facts.sysctls.find("net.core.somaxconn").ok().flatten();
+    let is_capped = somaxconn == listener.backlog.map(u64::from);
+    let advice = if is_capped {
+        "make the program accept faster; its backlog is capped by somaxconn, which takes a new listen() after it is raised"
+    } else {
+        "make the program accept faster; its backlog is what it gave to listen(), which can be raised there only"
+    };
+    let command = somaxconn
+        .filter(|_| is_capped)
+        .map(|limit| format!("sysctl -w net.core.somaxconn={}", limit * 2));
+    finding
+        .number("listener", listener.local.to_string())
+        .number("waiting", listener.waiting)
+        .number("backlog", listener.backlog)
+        .number("somaxconn", somaxconn)
+        .number("owner", sockets.owner(listener.holder))
+        .advice(advice)
+        .command(
+            command.unwrap_or_else(|| format!("ss -tlnp 'sport = :{}'", listener.local.port())),
+        )
+}
+
+const QUEUES: &str =
+    "/proc/net/netstat TcpExt ListenOverflows; sock_diag; /proc/sys/net/core/somaxconn";
+
+fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let overflows = facts.growth("TcpExt", "ListenOverflows")?;
+    let full = sockets.listeners.iter().filter(|listener| is_full(listener)).take(MOST_FINDINGS);
+    let mut findings: Vec<Finding> = full
+        .map(|listener| {
+            let backlog = listener.backlog.unwrap_or_default();
+            let finding = Finding::new(
+                Level::Crit,
+                format!(
+                    "{}: the accept queue is full, {} wait with a backlog of {backlog}",
+                    name(listener, sockets),
+                    listener.waiting
+                ),
+            );
+            about(finding, listener, sockets, facts)
+                .number("overflows", overflows.by)
+                .source(QUEUES)
+        })
+        .collect();
+    if findings.is_empty() && overflows.by > 0 {
+        let fullest = sockets.listeners.first();
+        let now = fullest
+            .map(|listener| format!("; the fullest now is {}", name(listener, sockets)))
+            .unwrap_or_default();
+        let finding = Finding::new(
+            Level::Crit,
+            format!(
+                "accept queues overflowed {} time{} in {:.1} s{now}",
+                overflows.by,
+                plural(overflows.by),
+                facts.interval.as_secs_f64()
+            ),
+        );
+        let finding = match fullest {
+            Some(listener) => about(finding, listener, sockets, facts),
+            None => finding
+                .advice(
+                    "the queue is empty now: look for the listener whose program is busy in bursts",
+                )
+                .command("ss -tln".to_owned()),
+        };
+        findings.push(
+            finding
+                .number("overflows", overflows.by)
+                .number("overflows_total", overflows.total)
+                .source(QUEUES),
+        );
+    }
+    Ok(or_ok(findings, || {
+        ok(format!("no accept queue overflowed ({} since this namespace began)", overflows.total))
+            .number("overflows", 0)
+            .number("overflows_total", overflows.total)
+            .source(QUEUES)
+    }))
+}
+
+fn s2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let room = |listener: &Listener| listener.backlog.map(|backlog| u64::from(backlog) + 1);
+    let fills = |listener: &&Listener| {
+        let limit = thresholds.syn.accept_queue_warn;
+        !is_full(listener)
+            && room(listener).is_some_and(|room| limit.is_reached(listener.waiting.into(), room))
+    };
+    let findings = sockets.listeners.iter().filter(fills).take(MOST_FINDINGS).map(|listener| {
+        let room = room(listener).unwrap_or_default();
+        let finding = Finding::new(
+            Level::Warn,
+            format!(
+                "{}: {} connections wait to be accepted, {} of the room for {room}",
+                name(listener, sockets),
+                listener.waiting,
+                percent(listener.waiting.into(), room)
+            ),
+        );
+        about(finding, listener, sockets, facts).source("sock_diag; /proc/sys/net/core/somaxconn")
+    });
+    let findings: Vec<Finding> = findings.collect();
+    if findings.is_empty() && sockets.listeners.iter().any(|listener| listener.backlog.is_none()) {
+        let why = sockets.instead_of.as_deref().unwrap_or("no reason given");
+        return Ok(vec![
+            Finding::new(Level::Unknown, format!("connections wait to be accepted, and the room for them can't be seen: {why}"))
+                .advice("as root: modprobe -a inet_diag tcp_diag; in a container, let it open netlink sockets")
+                .source("/proc/net/tcp, tcp6"),
+        ]);
+    }
+    Ok(or_ok(findings, || {
+        let waiting: u64 =
+            sockets.listeners.iter().map(|listener| u64::from(listener.waiting)).sum();
+        ok(format!("no accept queue fills; {waiting} connection{} wait in all", plural(waiting)))
+            .number("waiting", waiting)
+            .source("sock_diag")
+    }))
+}
+
+fn s3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let cookies = facts.growth("TcpExt", "TCPReqQFullDoCookies")?;
+    let mode: u64 = facts.sysctls.get("net.ipv4.tcp_syncookies")?;
+    let overflows = facts.growth("TcpExt", "ListenOverflows")?.by;
+    let finding = match (cookies.by, mode, overflows) {
+        (1.., 1, 0) => Finding::new(
+            Level::Warn,
+            format!("{} SYN{} found a SYN queue full and were answered with cookies: a flood, or a backlog that is too short", cookies.by, plural(cookies.by)),
+        )
+        .advice("see where they come from; for genuine clients, a larger backlog. tcp_max_syn_backlog does not matter while cookies are on")
+        .command("tcpstate count --state syn-recv --by remote".to_owned()),
+        (1.., 1, _) => ok("SYN queues are full behind accept queues that are: see S1"),
+        _ => ok("no SYN found a SYN queue full"),
+    };
+    Ok(vec![
+        finding
+            .number("cookies", cookies.by)
+            .number("cookies_total", cookies.total)
+            .number("accept_queue_overflows", overflows)
+            .number("tcp_syncookies", mode)
+            .source("/proc/net/netstat TcpExt TCPReqQFullDoCookies, ListenOverflows; /proc/sys/net/ipv4/tcp_syncookies"),
+    ])
+}
+
+fn s4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let drops = facts.growth("TcpExt", "TCPReqQFullDrop")?;
+    // Without CONFIG_SYN_COOKIES there is no such setting, and no cookie.
+    let mode: u64 = facts.sysctls.find("net.ipv4.tcp_syncookies")?.unwrap_or(0);
+    let finding = match (drops.by, mode) {
+        (1.., _) => Finding::new(
+            Level::Crit,
+            format!(
+                "{} SYN{} dropped: a SYN queue is full and SYN cookies are off",
+                drops.by,
+                plural(drops.by)
+            ),
+        ),
+        (0, 0) => Finding::new(Level::Warn, "SYN cookies are off: a full SYN queue drops SYNs"),
+        (0, _) => ok("no SYN was dropped for a full SYN queue"),
+    };
+    let finding = match finding.level {
+        Level::Ok => finding,
+        _ => finding
+            .advice("turn cookies on, as they are by default")
+            .command("sysctl -w net.ipv4.tcp_syncookies=1".to_owned()),
+    };
+    Ok(vec![
+        finding
+            .number("drops", drops.by)
+            .number("drops_total", drops.total)
+            .number("tcp_syncookies", mode)
+            .source("/proc/net/netstat TcpExt TCPReqQFullDrop; /proc/sys/net/ipv4/tcp_syncookies"),
+    ])
+}
+
+fn s5(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let mode: u64 = facts.sysctls.get("net.ipv4.tcp_syncookies")?;
+    let finding = if mode == 2 {
+        Finding::new(
+            Level::Warn,
+            "tcp_syncookies is 2: every connection is made by cookie, a setting for tests",
+        )
+        .advice("set it to 1, the default")
+        .command("sysctl -w net.ipv4.tcp_syncookies=1".to_owned())
+    } else {
+        ok(format!("tcp_syncookies is {mode}: no cookie without need"))
+    };
+    Ok(vec![finding.number("tcp_syncookies", mode).source("/proc/sys/net/ipv4/tcp_syncookies")])
+}
+
+fn s6(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let limits = &thresholds.syn;
+    let unanswered = |retransmits| {
+        let mut found: Vec<_> = sockets
+            .syn_sent
+            .iter()
+            .map(|(remote, attempts)| (attempts.at_least(retransmits), *remote, attempts))
+            .filter(|(number, ..)| *number > 0)
+            .collect();
+        found.sort_by_key(|(number, remote, _)| (std::cmp::Reverse(*number), *remote));
+        found
+    };
+    let all = unanswered(limits.unanswered_retransmits);
+    let number: u64 = all.iter().map(|(number, ..)| number).sum();
+    let dead = all.iter().filter(|(number, ..)| *number >= limits.unanswered_warn.max(1));
+    let findings = dead.take(MOST_FINDINGS).map(|(number, remote, attempts)| {
+        let owner = sockets.owner(attempts.holder);
+        let by = owner.as_ref().map(|owner| format!(", by {owner} among others")).unwrap_or_default();
+        Finding::new(
+            Level::Warn,
+            format!(
+                "{remote} does not answer: {number} connections have sent their SYN again {} times or more{by}",
+                limits.unanswered_retransmits
+            ),
+        )
+        .number("unanswered", *number)
+        .number("destination", remote.to_string())
+        .number("unanswered_in_all", all.iter().map(|(number, ..)| number).sum::<u64>())
+        .number("owner", owner)
+        .advice("it is down, or a firewall drops the SYNs: look at the way to there")
+        .command(format!("ip route get {}", remote.ip()))
+        .source("sock_diag")
+    });
+    Ok(or_ok(findings.collect(), || {
+        ok(format!("{number} connection{} sent SYNs that nobody answers", plural(number)))
+            .number("unanswered", number)
+            .source("sock_diag")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::rules::testing::{Scene, levels, only};
+
+    const OVERFLOWS: &str = "TcpExt ListenOverflows";
+    const COOKIES: &str = "TcpExt TCPReqQFullDoCookies";
+    const DROPS: &str = "TcpExt TCPReqQFullDrop";
+    const MODE: &str = "net.ipv4.tcp_syncookies";
+
+    fn listening(waiting: u32, backlog: Option<u32>) -> Scene {
+        let local = "10.0.0.1:443".parse().expect("an address with a port");
+        let mut scene = Scene::default().counter(OVERFLOWS, 7, 7);
+        scene.sockets.listeners.push(Listener { local, waiting, backlog, holder: None });
+        scene
+    }
+
+    #[test]
+    fn s1_is_about_queues_that_are_full_or_were() {
+        for (waiting, backlog, level) in
+            [(1, 1, Level::Ok), (2, 1, Level::Crit), (4097, 4096, Level::Crit)]
+        {
+            assert_eq!(levels(&S1, &listening(waiting, Some(backlog))), [level], "{waiting}");
+        }
+        for (before, after, level) in [(7, 7, Level::Ok), (7, 8, Level::Crit)] {
+            assert_eq!(levels(&S1, &Scene::default().counter(OVERFLOWS, before, after)), [level]);
+        }
+    }
+
+    #[test]
+    fn s1_says_whose_limit_it_is() {
+        let capped = only(&S1, &listening(4097, Some(4096)));
+        assert_eq!(capped.command.as_deref(), Some("sysctl -w net.core.somaxconn=8192"));
+        let own = only(&S1, &listening(6, Some(5)));
+        assert_eq!(own.command.as_deref(), Some("ss -tlnp 'sport = :443'"));
+    }
+
+    #[test]
+    fn s2_counts_the_place_beyond_the_backlog() {
+        for (waiting, backlog, level) in [
+            (1, Some(1), Level::Ok),
+            (7, Some(9), Level::Ok),
+            (8, Some(9), Level::Warn),
+            (9, Some(9), Level::Warn),
+            // That one is full, and S1's.
+            (10, Some(9), Level::Ok),
+            (1, None, Level::Unknown),
+        ] {
+            assert_eq!(levels(&S2, &listening(waiting, backlog)), [level], "{waiting} {backlog:?}");
+        }
+    }
+
+    #[test]
+    fn s3_needs_cookies_that_were_needed() {
+        for (cookies, mode, overflows, level) in [
+            (0, "1", 0, Level::Ok),
+            (1, "1", 0, Level::Warn),
+            (1, "1", 1, Level::Ok),
+            (1, "2", 0, Level::Ok),
+        ] {
+            let scene = Scene::default()
+                .with(MODE, mode)
+                .counter(COOKIES, 3, 3 + cookies)
+                .counter(OVERFLOWS, 0, overflows);
+            assert_eq!(levels(&S3, &scene), [level], "{cookies} {mode} {overflows}");
+        }
+    }
+
+    #[test]
+    fn s4_is_about_syns_that_are_dropped_or_would_be() {
+        for (drops, mode, level) in
+            [(0, "1", Level::Ok), (0, "0", Level::Warn), (1, "0", Level::Crit)]
+        {
+            let scene = Scene::default().with(MODE, mode).counter(DROPS, 3, 3 + drops);
+            assert_eq!(levels(&S4, &scene), [level], "{drops} {mode}");
+        }
+        // A fixture: a kernel without cookies is not at hand.
+        let without = Scene::default().without(MODE).counter(DROPS, 0, 0);
+        assert_eq!(levels(&S4, &without), [Level::Warn]);
+    }
+
+    #[test]
+    fn s5_is_about_cookies_for_everybody() {
+        for (mode, level) in [("0", Level::Ok), ("1", Level::Ok), ("2", Level::Warn)] {
+            assert_eq!(levels(&S5, &Scene::default().with(MODE, mode)), [level], "{mode}");
+        }
+    }
+
+    #[test]
+    fn s6_counts_what_was_sent_again_by_destination() {
+        for (once, twice, thrice, level) in
+            [(1000, 49, 0, Level::Ok), (0, 50, 0, Level::Warn), (0, 25, 25, Level::Warn)]
+        {
+            let mut scene = Scene::default();
+            let remote = "10.0.0.9:443".parse().expect("an address with a port");
+            scene.sockets.syn_sent.of(remote).by_retransmits[1..4]
+                .copy_from_slice(&[once, twice, thrice]);
+            assert_eq!(levels(&S6, &scene), [level], "{once} {twice} {thrice}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! For spreadsheets: a heading, then a row a finding.
+
+use std::io::{self, Write};
+
+use csv::WriterBuilder;
+
+use super::{DoctorView, in_words};
+use crate::{doctor::Finding, text::escaped};
+
+/// Writes CSV.
+#[derive(Clone, Copy, Debug)]
+pub struct Csv;
+
+impl DoctorView for Csv {
+    fn show(&self, findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = WriterBuilder::new().from_writer(out);
+        csv.write_record(["id", "level", "summary", "numbers", "advice", "command", "source"])?;
+        for finding in findings {
+            csv.write_record([
+                finding.id,
+                finding.level.label(),
+                &escaped(&finding.summary),
+                &in_words(&finding.numbers),
+                &escaped(&finding.advice),
+                &escaped(finding.command.as_deref().unwrap_or_default()),
+                &escaped(&finding.source),
+            ])?;
+        }
+        csv.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::shown, *};
+
+    #[test]
+    fn findings_are_rows_and_quoted_where_they_must() {
+        let text = shown(&Csv);
+        assert_eq!(text.lines().count(), 4);
+        let row = text.lines().nth(3).expect("three findings");
+        assert_eq!(
+            row,
+            "C1,warn,\"ev\\u{1b}[2Jil has not closed 165, \"\"at all\"\"\",\
+             \"close_wait 165, comm ev\\u{1b}[2Jil\",the program has to close them,\
+             ss -tanp state close-wait,/proc/net/netstat"
+        );
+    }
+}

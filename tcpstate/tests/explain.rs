@@ -1,0 +1,116 @@
+//! `tcpstate explain` as a process: exit status, what goes where, pipes, the terminal.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+fn explain(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+    command.arg("explain").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
+    command
+}
+
+/// Status, stdout, stderr.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn explain_answers_in_plain_text_in_a_pipe() {
+    for (words, beginning) in [
+        (&[][..], "TCP on Linux\n"),
+        (&["time-wait"], "TIME_WAIT\n"),
+        (&["0A"], "LISTEN\n"),
+        (&["LISTEN", "SYN_RECV"], "LISTEN -> SYN_RECV\n"),
+        // That a pair never occurs is an answer.
+        (&["LISTEN", "SYN_SENT"], "LISTEN -> SYN_SENT never occurs\n"),
+    ] {
+        let (status, stdout, stderr) = run(explain(words).env("TERM", "xterm"));
+        assert_eq!((status, stderr.as_str()), (Some(0), ""), "{words:?}");
+        assert!(stdout.starts_with(beginning), "{words:?}: {stdout}");
+        assert!(!stdout.contains('\x1b'), "{words:?}: {stdout}");
+        assert!(stdout.lines().all(|line| line.len() <= 80), "{words:?}: {stdout}");
+    }
+}
+
+#[test]
+fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
+    for (words, lines) in [
+        (
+            &["TIME_WIAT"][..],
+            "tcpstate: nothing to explain is called \"TIME_WIAT\"\nremedy: did you mean TIME_WAIT?\n",
+        ),
+        (
+            &["LISTEN", "\x1b[2J"],
+            "tcpstate: nothing to explain is called \"\\u{1b}[2J\"\nremedy: tcpstate explain lists what can be asked\n",
+        ),
+        (
+            &["LISTEN -> CLOSE -> CLOSE"],
+            "tcpstate: a transition has two states, and \"CLOSE\" is one more\nremedy: tcpstate explain lists what can be asked\n",
+        ),
+    ] {
+        assert_eq!(run(&mut explain(words)), (Some(2), String::new(), lines.to_owned()));
+    }
+    for words in [&["LISTEN", "SYN_RECV", "CLOSE"][..], &["-o", "csv"], &["LISTEN", "-o", "xml"]] {
+        let (status, stdout, _) = run(&mut explain(words));
+        assert_eq!((status, stdout.as_str()), (Some(2), ""), "{words:?}");
+    }
+}
+
+#[test]
+fn explain_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_a_failure() {
+    let (reader, writer) = std::io::pipe().expect("there are descriptors");
+    drop(reader);
+    let (status, _, stderr) = run(explain(&["-o", "json"]).stdout(writer));
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
+    let (status, _, stderr) = run(explain(&["LISTEN"]).stdout(full));
+    assert_eq!(status, Some(2));
+    assert!(stderr.starts_with("tcpstate: write to stdout: No space left"), "{stderr}");
+}
+
+#[test]
+fn explain_has_bold_headings_on_a_terminal_unless_told_not_to() {
+    for (no_colour, bold) in [("", true), ("1", false)] {
+        // `script` gives it a terminal of its own.
+        let mut command = Command::new("script");
+        command
+            .args(["--quiet", "--return", "--command"])
+            .arg(format!(
+                "stty rows 24 cols 72; {} explain CLOSING",
+                env!("CARGO_BIN_EXE_tcpstate")
+            ))
+            .arg("/dev/null")
+            .env("TERM", "xterm")
+            .env("NO_COLOR", no_colour)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                println!("skipped: script: {error}");
+                return;
+            }
+        };
+        let reader = BufReader::new(child.stdout.take().expect("it is piped"));
+        let lines: Vec<String> = reader.lines().map(|line| line.expect("it is text")).collect();
+        assert!(child.wait().expect("it ends").success());
+        let text = lines.join("\n");
+        assert_eq!(text.contains("\x1b[1mLasts\x1b[0m"), bold, "{text}");
+        let widest = lines.iter().map(|line| line.trim_end_matches('\r').len()).max();
+        assert!(widest.is_some_and(|widest| (60..=72).contains(&widest)), "{widest:?}: {text}");
+    }
+}
+
+#[test]
+fn explain_prints_what_the_readme_shows() {
+    let readme = include_str!("../../README.md");
+    let (_, shown) =
+        readme.split_once("$ tcpstate explain LISTEN SYN_RECV\n").expect("it is there");
+    let (shown, _) = shown.split_once("```").expect("the block ends");
+    assert_eq!(run(&mut explain(&["LISTEN", "SYN_RECV"])).1, shown);
+}
