@@ -118,6 +118,8 @@ impl Tracer {
 
     /// The pass before the last line, if one is due.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
+        let (earlier, reading) = self.look_twice()?;
+        self.ledger.look_for_drift(&earlier, &reading);
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
     }
 
@@ -157,13 +159,17 @@ impl Tracer {
 
     /// Whether nothing moves at the moment, but something did since the last pass.
     fn is_quiet_again(&mut self) -> Result<bool, Error> {
-        /// Long enough to tell a pause from the gap between two packets.
-        const LOOK: Duration = Duration::from_millis(20);
-        let first: Reading = self.live.read()?;
-        std::thread::sleep(LOOK);
-        let second = self.live.read()?;
+        let (first, second) = self.look_twice()?;
         let (_, since_pass) = self.ledger.events_since(&second);
         Ok(since_pass > 0 && first.counts == second.counts)
+    }
+
+    fn look_twice(&mut self) -> Result<(Reading, Reading), Error> {
+        /// Long enough to tell a pause from the gap between two packets.
+        const LOOK: Duration = Duration::from_millis(20);
+        let first = self.live.read()?;
+        std::thread::sleep(LOOK);
+        Ok((first, self.live.read()?))
     }
 
     /// The live source, for what a tracer does not do: a pass in steps.

@@ -21,6 +21,8 @@ pub struct Traced {
     pub tracer: Tracer,
     /// Tells nothing while others make traffic.
     audit: Option<Audit>,
+    /// What the kernel had said was missed at the last comparison.
+    missed: u64,
     /// What the audit had found at the last comparison.
     excused: i64,
     /// By how many sockets gauges were off, beyond what the tracer knew it had missed.
@@ -84,7 +86,7 @@ impl Traced {
         // If the thread has been taken elsewhere: nothing moves there while a tracer starts.
         let has_moved = !matches!(options.netns, Netns::Own | Netns::All);
         let births_before = [if has_moved { at_most } else { at_least }, at_most];
-        Ok(Self { tracer, audit: None, excused: 0, unexplained: 0, births_before })
+        Ok(Self { tracer, audit: None, missed: 0, excused: 0, unexplained: 0, births_before })
     }
 
     /// By how many sockets gauges were off, beyond what the tracer knew it had missed.
@@ -139,7 +141,10 @@ impl Traced {
         assert!(snapshot.in_place.is_none(), "{label}: replaced hooks: {:?}", snapshot.in_place);
         assert_flows_match_transitions(&snapshot, label);
         assert_transitions_are_explained(&snapshot, label);
-        let mut lost = snapshot.unreconciled;
+        // Not what is unreconciled: of that, some is found by differences, which a fault makes too.
+        let missed = snapshot.missed.total();
+        let mut lost = missed - self.missed;
+        self.missed = missed;
         if let Some(audit) = &mut self.audit {
             let uncounted = audit.uncounted(&self.tracer);
             lost += (uncounted - self.excused).unsigned_abs();

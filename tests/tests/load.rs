@@ -118,6 +118,25 @@ fn load_makes_auto_reconcile_pass_by_itself() {
 }
 
 #[test]
+fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
+    let _namespace = Namespace::enter();
+    // Not a power of two, nor a divisor of a connection's six transitions: every kind of them is dropped.
+    let options = Options { drop_one_in: 97, drop_in_silence: true, ..options() };
+    let mut traced = Traced::with(&options);
+    let load = Load::start(1, Style::Mixed);
+    wait::until("1,009 connections", || load.completed() >= 1009);
+    let _ = load.stop();
+    let _ = traced.snapshot();
+    let found_out = traced.snapshot();
+    assert_eq!(found_out.missed.events(), 0, "the kernel is silent");
+    assert!(!found_out.is_exact(), "but its own sums are not");
+    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+    let mended = traced.snapshot();
+    assert_eq!((mended.reconciles, mended.is_exact()), (1, true));
+    compare(&mended, traced.tracer.probe()).expect("one pass makes every gauge equal");
+}
+
+#[test]
 fn load_without_a_pass_adds_up_to_what_perf_counts() {
     const TRANSITIONS: u64 = 200_000;
     if !is_emulated() {

@@ -68,6 +68,12 @@ impl Books {
             .sum()
     }
 
+    /// Full sockets in any state.
+    pub(super) fn full_sockets(&self, since_start: &Flows) -> i64 {
+        let current = |state| self.full.current(state, since_start.full(state));
+        State::GAUGES.into_iter().map(current).sum()
+    }
+
     /// Whether there is no socket in any state.
     pub(super) fn are_empty(&self, since_start: &Flows) -> bool {
         State::GAUGES.into_iter().all(|state| self.current(state, since_start) == 0)

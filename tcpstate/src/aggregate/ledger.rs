@@ -10,6 +10,7 @@ use tcpstate_common::State;
 use super::{
     books::Books,
     cost,
+    drift::{Drift, Excess},
     rows::Rows,
     silence,
     snapshot::{Gauge, NamespaceStart, Snapshot, Transition},
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     probe::{Minis, Provider},
-    source::{Flows, Identity, Missed, Pass, Reading},
+    source::{Flows, Identity, KernelCounters, Missed, Pass, Reading},
 };
 
 /// What serves each kind of mini sockets.
@@ -54,6 +55,7 @@ pub struct Ledger {
     books: Books,
     /// The same for each network namespace, where each has a row.
     rows: Option<Rows>,
+    drift: Drift,
     last_pass: LastPass,
     /// Passes but the first.
     reconciles: u64,
@@ -71,7 +73,8 @@ struct LastPass {
     missed_before: Missed,
     /// Touches that the pass could not settle, and namespaces that it could not enter.
     unsettled: u64,
-    /// Sockets that left a state without ever coming into it: each proves a miss that the kernel did not count.
+    /// Sockets that left a state without ever coming into it, or that the kernel does not have: each proves a miss that the
+    /// kernel did not count.
     impossible: u64,
 }
 
@@ -99,6 +102,7 @@ impl Ledger {
             previous: first.end.clone(),
             books: Books::open(&first.base, &in_pass(first)),
             rows: first.end.namespaces.is_some().then(|| Rows::open(first)),
+            drift: Drift::default(),
             last_pass: LastPass::of(first),
             reconciles: 0,
             map_full: first.map_full,
@@ -113,6 +117,7 @@ impl Ledger {
         if let Some(rows) = &mut self.rows {
             rows.correct(pass);
         }
+        self.drift.pass();
         self.last_pass = LastPass::of(pass);
         self.reconciles += 1;
         self.map_full += pass.map_full;
@@ -172,12 +177,35 @@ impl Ledger {
     /// The state of things at a reading; the interval ends here, and the next one begins.
     pub fn snapshot(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
+        self.look_for_drift(&self.previous.clone(), reading);
         let snapshot = self.aggregate(reading, &self.previous);
         self.previous = reading.clone();
         if let Some(rows) = &mut self.rows {
             rows.drop_finished(reading);
         }
         snapshot
+    }
+
+    /// Compares with the kernel's own sums: as of the earlier reading if nothing was counted since, for then nothing moved
+    /// while those were read. What is known to be missed explains differences.
+    pub fn look_for_drift(&mut self, earlier: &Reading, reading: &Reading) {
+        if self.unreconciled(reading.missed) > 0 {
+            return;
+        }
+        let moved = earlier.counts != reading.counts;
+        let excess = self.excess(if moved { reading } else { earlier });
+        self.last_pass.impossible += self.drift.look(excess, moved);
+    }
+
+    fn excess(&self, reading: &Reading) -> Excess {
+        let since = self.since_origin(reading);
+        let beyond = |ours: i64, kernel: fn(&KernelCounters) -> Option<u64>| {
+            reading.kernel.whole(kernel).map(|theirs| ours - theirs.cast_signed())
+        };
+        let full = beyond(self.books.full_sockets(&since), |kernel| kernel.full_sockets);
+        let time_wait =
+            beyond(self.books.time_wait_sockets(&since), |kernel| kernel.time_wait_sockets);
+        Excess { full, time_wait: time_wait.filter(|_| self.providers.time_wait.is_exact()) }
     }
 
     /// Drops the rows of namespaces that are gone and empty at a reading of which nothing is shown.

@@ -3,6 +3,7 @@
 mod books;
 pub mod census;
 mod cost;
+mod drift;
 mod ledger;
 mod reconcile;
 mod rows;

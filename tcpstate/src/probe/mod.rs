@@ -89,6 +89,8 @@ pub struct Options {
     pub atomic: Option<bool>,
     /// Ignore every n-th event of a CPU and count it as missed; 0 ignores none.
     pub drop_one_in: u32,
+    /// Ignore them without a word, as no kernel should.
+    pub drop_in_silence: bool,
     /// Room for this many time-wait sockets in FIN_WAIT2.
     pub fin_wait2_entries: Option<u32>,
     /// Await the ends of time-wait sockets at this function, which may never be called.

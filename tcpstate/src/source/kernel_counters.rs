@@ -11,6 +11,8 @@ pub struct KernelCounters {
     pub are_whole: bool,
     /// Whether `time_wait_turnover` counts births; expiries otherwise.
     pub counts_births: bool,
+    /// Full sockets in the kernel's tables now, of both families (`sockstat` and `sockstat6`, `inuse`).
+    pub full_sockets: Option<u64>,
     /// Time-wait sockets now (`sockstat`, `tw`).
     pub time_wait_sockets: Option<u64>,
     /// Time-wait sockets that there may be at most (`net.ipv4.tcp_max_tw_buckets`).
@@ -29,7 +31,8 @@ impl KernelCounters {
     pub fn read(counts_births: bool, are_whole: bool) -> Self {
         let file = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
         let text = |name| file(name).unwrap_or_default();
-        let counters = Self::parse(&text("sockstat"), &text("netstat"), &text("snmp"));
+        let counters =
+            Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
         // Asked each time: somebody may set it meanwhile. It is that of the thread's namespace, as the rest.
         let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
         let time_wait_limit = limit.and_then(|limit| limit.trim().parse().ok());
@@ -47,13 +50,17 @@ impl KernelCounters {
         let both = |first: Option<u64>, second: Option<u64>| Some(first? + second?);
         let shortcuts = both(ext("SyncookiesRecv"), ext("TCPFastOpenPassive"));
         let passive_opens = counter(snmp, "Tcp:", "PassiveOpens");
+        let of_tcp = |prefix, name| {
+            let line = sockstat.lines().find_map(|line| line.strip_prefix(prefix));
+            line.and_then(|line| named(line, name))
+        };
+        // A kernel without IPv6 has no line for it.
+        let inuse = of_tcp("TCP: ", "inuse");
         Self {
             are_whole: false,
             counts_births: false,
-            time_wait_sockets: sockstat
-                .lines()
-                .find_map(|line| line.strip_prefix("TCP: "))
-                .and_then(|line| named(line, "tw")),
+            full_sockets: inuse.map(|inuse| inuse + of_tcp("TCP6: ", "inuse").unwrap_or(0)),
+            time_wait_sockets: of_tcp("TCP: ", "tw"),
             time_wait_limit: None,
             time_wait_turnover: both(ext("TW"), ext("TWKilled")),
             time_wait_overflows: ext("TCPTimeWaitOverflow"),
@@ -81,14 +88,15 @@ fn counter(text: &str, prefix: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const SOCKSTAT: &str = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1\n";
+    const SOCKSTAT: &str =
+        "sockets: used 9\nTCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1\nTCP6: inuse 2\n";
     const NETSTAT: &str = "TcpExt: SyncookiesRecv TW TWKilled TCPTimeWaitOverflow TCPFastOpenPassive\nTcpExt: 2 11 5 1 4\nIpExt: TW\nIpExt: 9\n";
     const SNMP: &str = "Tcp: ActiveOpens PassiveOpens\nTcp: 50 40\n";
 
     #[test]
     fn counters_are_found_by_name() {
         let counters = KernelCounters::parse(SOCKSTAT, NETSTAT, SNMP);
-        assert_eq!(counters.time_wait_sockets, Some(3));
+        assert_eq!((counters.full_sockets, counters.time_wait_sockets), (Some(7), Some(3)));
         assert_eq!(counters.time_wait_turnover, Some(16));
         assert_eq!(counters.time_wait_overflows, Some(1));
         assert_eq!(counters.passive_opens, Some(34));
