@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     os::fd::AsRawFd as _,
     thread,
@@ -207,12 +207,23 @@ impl Table {
     /// Waits until the kernel has come that far.
     fn await_it(&self, label: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while Self::read()? != *self {
-            let is_late = Instant::now() >= deadline;
-            anyhow::ensure!(!is_late, "{label}: sockets did not come to the state they should");
+        loop {
+            let now = Self::read()?;
+            if now == *self {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "{label}: expected {self}, found {now}");
             thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let states = self.0.iter().filter_map(|(&state, sockets)| {
+            State::from_number(state).map(|state| format!("{sockets} in {state}"))
+        });
+        f.write_str(&states.collect::<Vec<_>>().join(", "))
     }
 }
 
