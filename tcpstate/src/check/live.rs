@@ -6,7 +6,8 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     net::SocketAddr,
     os::fd::AsRawFd as _,
     thread,
@@ -131,7 +132,7 @@ fn connections(
     check("four connections", &[(Listen, 1), (Established, 8)])?;
 
     let local = first.local_addr()?;
-    drop(first);
+    close_in_turn(first, &first_server)?;
     drop(first_server);
     check("one closed by both sides", &[(Listen, 1), (Established, 6), (TimeWait, 1)])?;
 
@@ -150,8 +151,7 @@ fn connections(
     again.bind(&local)?;
     if again.connect(&to).is_ok() {
         let (server, _) = listener.accept()?;
-        drop(again);
-        drop(server);
+        close_in_turn(again, &server)?;
     }
     check("one in its place", &closed)?;
 
@@ -161,6 +161,13 @@ fn connections(
     check("one closed by its client, and expired", &expired)?;
     drop(brief_server);
     check("the same closed by its server", &[(Listen, 1), (Established, 2), (TimeWait, 2)])
+}
+
+/// Closes a client, and waits for its server to hear of it: if both sent their FIN at once, both would end in TIME_WAIT.
+fn close_in_turn(client: Socket, mut server: &Socket) -> io::Result<()> {
+    drop(client);
+    server.set_read_timeout(Some(PATIENCE))?;
+    server.read(&mut [0]).map(drop)
 }
 
 /// How long to wait for what takes microseconds, or a second.
