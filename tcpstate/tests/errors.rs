@@ -107,14 +107,37 @@ fn errors_do_not_include_asking_for_nothing_but_help_comes() {
     assert!(asked.stderr.contains("Usage: tcpstate <COMMAND>"), "{asked:?}");
 }
 
-#[test]
-fn error_bad_usage() {
-    let rows = Row::all().into_iter().filter(|row| row.test == "error_bad_usage");
-    for row in rows {
+/// Types what the rows of a test show.
+fn assert_typed(test: &str) {
+    for row in Row::all().into_iter().filter(|row| row.test == test) {
         let typed: Vec<&str> = row.trigger.split(' ').collect();
         assert_eq!(typed[0], "tcpstate");
         row.assert(&run(&mut tcpstate(&typed[1..])));
     }
+}
+
+#[test]
+fn error_bad_usage() {
+    assert_typed("error_bad_usage");
+}
+
+#[test]
+fn error_no_such_namespace() {
+    assert_typed("error_no_such_namespace");
+}
+
+#[test]
+fn error_process_not_ours() {
+    let row = Row::of("error_process_not_ours");
+    let trace = [&TRACE[..], &["--netns", "pid:1"]].concat();
+    row.assert(&run(&mut nobody(&["bpf", "perfmon", "syslog"])(&trace)));
+}
+
+#[test]
+fn error_namespaces_not_permitted() {
+    let row = Row::of("error_namespaces_not_permitted");
+    let trace = [&TRACE[..], &["--netns", "all"]].concat();
+    row.assert(&run(&mut nobody(&["bpf", "perfmon", "syslog"])(&trace)));
 }
 
 #[test]

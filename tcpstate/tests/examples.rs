@@ -5,6 +5,7 @@ use std::process::Command;
 use tcpstate_tests::{
     command::{Finished, run},
     netns::Namespace,
+    traffic::{Family, Listener, shutdown, socket},
 };
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
@@ -65,6 +66,12 @@ fn examples_of_the_readme_run() {
 #[test]
 fn examples_of_the_help_run() {
     let _namespace = Namespace::enter();
+    // Something for filters to find: a web server, and some of its connections half closed.
+    let http = socket(Family::V4);
+    http.bind(&Family::V4.loopback(80).into()).expect("the port is free in a new namespace");
+    let server = Listener::on(Family::V4, http, 16);
+    let (clients, _accepted) = server.pairs(7);
+    shutdown(&clients[..3]);
     let commands = of_the_help();
     assert!(commands.len() >= 15, "{commands:?}");
     for line in &commands {

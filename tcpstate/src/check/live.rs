@@ -6,7 +6,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     net::SocketAddr,
     os::fd::AsRawFd as _,
     thread,
@@ -131,7 +132,7 @@ fn connections(
     check("four connections", &[(Listen, 1), (Established, 8)])?;
 
     let local = first.local_addr()?;
-    drop(first);
+    close_in_turn(first, &first_server)?;
     drop(first_server);
     check("one closed by both sides", &[(Listen, 1), (Established, 6), (TimeWait, 1)])?;
 
@@ -150,8 +151,7 @@ fn connections(
     again.bind(&local)?;
     if again.connect(&to).is_ok() {
         let (server, _) = listener.accept()?;
-        drop(again);
-        drop(server);
+        close_in_turn(again, &server)?;
     }
     check("one in its place", &closed)?;
 
@@ -161,6 +161,13 @@ fn connections(
     check("one closed by its client, and expired", &expired)?;
     drop(brief_server);
     check("the same closed by its server", &[(Listen, 1), (Established, 2), (TimeWait, 2)])
+}
+
+/// Closes a client, and waits for its server to hear of it: if both sent their FIN at once, both would end in TIME_WAIT.
+fn close_in_turn(client: Socket, mut server: &Socket) -> io::Result<()> {
+    drop(client);
+    server.set_read_timeout(Some(PATIENCE))?;
+    server.read(&mut [0]).map(drop)
 }
 
 /// How long to wait for what takes microseconds, or a second.
@@ -207,12 +214,23 @@ impl Table {
     /// Waits until the kernel has come that far.
     fn await_it(&self, label: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while Self::read()? != *self {
-            let is_late = Instant::now() >= deadline;
-            anyhow::ensure!(!is_late, "{label}: sockets did not come to the state they should");
+        loop {
+            let now = Self::read()?;
+            if now == *self {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "{label}: expected {self}, found {now}");
             thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let states = self.0.iter().filter_map(|(&state, sockets)| {
+            State::from_number(state).map(|state| format!("{sockets} in {state}"))
+        });
+        f.write_str(&states.collect::<Vec<_>>().join(", "))
     }
 }
 
