@@ -21,7 +21,7 @@ const NOBODY: u32 = 65534;
 fn doctor(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     command
-        .args(["doctor", "--sysctl-root", "/nonexistent"])
+        .args(["doctor", "--sysctl-root", "/sys"])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -122,7 +122,7 @@ fn doctor_process_works_without_privilege_and_says_what_it_can_not_see() {
     std::fs::set_permissions(public.path(), std::fs::Permissions::from_mode(0o755))
         .expect("it is ours");
     let mut command = Command::new(program);
-    command.args(["doctor", "-i", "50ms", "-o", "json", "--sysctl-root", "/nonexistent"]);
+    command.args(["doctor", "-i", "50ms", "-o", "json", "--sysctl-root", "/sys"]);
     let (status, stdout, stderr) = run(command.uid(NOBODY).gid(NOBODY));
     assert_eq!((status.code(), stderr.as_str()), (Some(1), ""));
     let p1 = stdout
@@ -234,7 +234,8 @@ fn doctor_process_makes_the_wait_short_on_either_signal() {
 fn doctor_process_without_proc_says_so_and_does_not_fail() {
     let _namespace = Namespace::enter();
     let mut command = Command::new("unshare");
-    let hidden = "mount -t tmpfs none /proc/sys && exec \"$0\" doctor -i 50ms -o json --sysctl-root /nonexistent";
+    let hidden =
+        "mount -t tmpfs none /proc/sys && exec \"$0\" doctor -i 50ms -o json --sysctl-root /sys";
     let (status, stdout, stderr) =
         run(command.args(["--mount", "sh", "-c", hidden, env!("CARGO_BIN_EXE_tcpstate")]));
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");

@@ -26,7 +26,7 @@ use tcpstate_tests::{
 
 /// Without the sysctl files of the machine that the tests run on.
 fn places() -> Places {
-    Places { root: "/nonexistent".into(), ..Places::default() }
+    Places { root: "/sys".into(), ..Places::default() }
 }
 
 /// What is found when this happens between the two readings.

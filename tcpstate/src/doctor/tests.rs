@@ -18,7 +18,7 @@ fn captured() -> PathBuf {
 }
 
 fn places(root: &Path) -> Places {
-    Places { net: root.join("net"), sys: root.join("sys"), root: root.join("files") }
+    Places { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
 }
 
 /// All that was written there, and no sockets.
@@ -175,4 +175,25 @@ fn what_goes_backwards_is_no_growth() {
     assert_eq!(worst(&findings), expected);
     let t9 = findings.iter().find(|finding| finding.id == "T9").expect("each rule says something");
     assert!(t9.summary.contains("went backwards, from 7 to 6"), "{}", t9.summary);
+}
+
+#[test]
+fn the_document_has_a_row_for_each_rule_and_a_test_in_each_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("it is in the repository");
+    let (document, tests) = (read("docs/DOCTOR.md"), read("tests/tests/doctor.rs"));
+    let rows: Vec<&str> = document
+        .lines()
+        .skip_while(|line| !line.starts_with("| rule |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(rows.len(), super::RULES.len());
+    for (row, rule) in rows.iter().zip(&super::RULES) {
+        let columns: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [id, title, _, reference, made_so_by] = columns[..] else { panic!("{row}") };
+        assert_eq!((id, title, reference), (rule.id, rule.title, rule.reference));
+        let name = made_so_by.trim_matches('`');
+        assert!(name == "fixture" || tests.contains(&format!("fn {name}()")), "{id}: {name}");
+    }
 }
