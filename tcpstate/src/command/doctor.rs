@@ -32,13 +32,12 @@ const WIDTH: usize = 100;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tcpstate doctor                              what is wrong, the worst first
-  sudo tcpstate doctor                         the same, with the names of all programs
-  tcpstate doctor -i 30s --fail-on crit        for a health check: exit status 1 if something does harm now
-  tcpstate doctor -o json | jq 'select(.level == \"warn\")'
-  tcpstate doctor --print-thresholds > my.toml
-  tcpstate doctor --thresholds my.toml
-  docker run -v /etc:/host/etc:ro ... tcpstate doctor --sysctl-root /host
+  tcpstate doctor                            what is wrong, the worst first
+  sudo tcpstate doctor                       the same, with the names of all programs
+  tcpstate doctor -i 30s --fail-on crit      for a health check: exit status 1 if something does harm now
+  tcpstate doctor -o json | jq -r .summary   for programs, an object a line
+  tcpstate doctor --sysctl-root /host        in a container that has its host's files in /host
+  tcpstate doctor --print-thresholds > my.toml && tcpstate doctor --thresholds my.toml
 
 Exit status: 0 if nothing is at --fail-on or above, 1 if something is, 2 if it could not be found out.
 `tcpstate explain P1` says what a rule means, how it knows and what the kernel does there.")]
@@ -102,10 +101,10 @@ impl FailOn {
 /// Why thresholds could not be had, and what helps.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("read {}: {source}", .file.display())]
-    Read { file: PathBuf, source: io::Error },
-    #[error("{}, {source}", .file.display())]
-    Parse { file: PathBuf, source: thresholds::Error },
+    #[error("read {}: {why}", .file.display())]
+    Read { file: PathBuf, why: io::Error },
+    #[error("{}, {why}", .file.display())]
+    Parse { file: PathBuf, why: thresholds::Error },
 }
 
 impl Error {
@@ -140,9 +139,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn read_thresholds(arguments: &Arguments) -> Result<Thresholds, Error> {
     let Some(file) = &arguments.thresholds else { return Ok(Thresholds::default()) };
-    let text =
-        fs::read_to_string(file).map_err(|source| Error::Read { file: file.clone(), source })?;
-    Thresholds::parse(&text).map_err(|source| Error::Parse { file: file.clone(), source })
+    let text = fs::read_to_string(file).map_err(|why| Error::Read { file: file.clone(), why })?;
+    Thresholds::parse(&text).map_err(|why| Error::Parse { file: file.clone(), why })
 }
 
 fn view(arguments: &Arguments) -> Box<dyn DoctorView> {

@@ -10,6 +10,8 @@
 
 pub mod facts;
 pub mod rules;
+#[cfg(test)]
+mod tests;
 pub mod thresholds;
 
 pub use self::{

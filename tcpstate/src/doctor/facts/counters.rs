@@ -83,6 +83,8 @@ pub(super) fn file(table: &str) -> String {
 }
 
 fn read(path: &Path, parse: fn(&str) -> Result<Pairs, String>) -> Known<Pairs> {
+    let parse =
+        |text: &str| if text.ends_with('\n') { parse(text) } else { Err("it is cut".into()) };
     let mut outcome = Err(io::Error::other("not read"));
     for _ in 0..ATTEMPTS {
         outcome = read_text(path).and_then(|text| parse(&text).map_err(io::Error::other));
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn half_a_file_is_none() {
         for (text, reason) in [
-            ("", "it is empty"),
+            ("\n", "a row of no names"),
             ("TcpExt: TW TWKilled\n", "no numbers for TcpExt"),
             ("TcpExt: TW TWKilled\nTcpExt: 5\n", "2 names and 1 numbers for TcpExt"),
             ("TcpExt: TW\nIpExt: 5\n", "no numbers for TcpExt"),

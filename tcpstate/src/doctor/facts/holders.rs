@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tcpstate_common::State;
+
 use super::sockets::Ages;
 use crate::source::{
     owners::{self, Owners, Process},
@@ -34,7 +36,11 @@ impl Held {
             holder,
             remote: socket.remote,
             silence: socket.detail.silence,
-            unread: socket.detail.receive_queue,
+            // The peer's FIN is counted as if it were a byte.
+            unread: socket
+                .detail
+                .receive_queue
+                .saturating_sub(u32::from(socket.state == State::CloseWait)),
         }
     }
 }

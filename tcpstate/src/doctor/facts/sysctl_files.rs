@@ -51,6 +51,9 @@ impl SysctlFiles {
     #[must_use]
     pub fn read(root: &Path) -> Self {
         let mut read = Self::default();
+        if let Err(error) = fs::read_dir(root) {
+            read.problems.push(format!("{}: {error}", root.display()));
+        }
         // Without the last folder being another name of the one before, which it is nearly everywhere.
         let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for folder in FOLDERS {

@@ -41,7 +41,11 @@ impl Sysctls {
         let read = |&key: &&'static str| {
             let path = places.sys.join(key.replace('.', "/"));
             let value = match read_text(&path) {
-                Ok(text) => Ok(Some(text.trim_end().to_owned())),
+                // Half a number is another number.
+                Ok(text) => match text.strip_suffix('\n') {
+                    Some(text) => Ok(Some(text.trim().to_owned())),
+                    None => Err(cut(key, &text)),
+                },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(unreadable(&path, &error)),
             };
@@ -123,6 +127,14 @@ impl Sysctls {
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
         self.0.insert(key, Ok(value.map(str::to_owned)));
         self
+    }
+}
+
+fn cut(key: &str, text: &str) -> Missing {
+    Missing {
+        cause: format!("{key} is {text:?} without an end of line"),
+        remedy: "report it with the output of `uname -r`".into(),
+        source: path(key),
     }
 }
 

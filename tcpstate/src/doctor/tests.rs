@@ -1,0 +1,199 @@
+//! Files as a kernel wrote them (Linux 6.18, in a namespace where seven connections had been closed), and what can go
+//! wrong with them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Facts, Finding, Level, Places, Thresholds, diagnose,
+    facts::{Counters, Known, SocketTable, SysctlFiles, Sysctls},
+};
+use crate::probe::kernel::Kernel;
+
+fn captured() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/doctor/captured/6.18")
+}
+
+fn places(root: &Path) -> Places {
+    Places { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
+}
+
+/// All that was written there, and no sockets.
+fn facts(before: &Places, after: &Places) -> Facts {
+    let sysctls = Sysctls::read(before).unless_changed(&Sysctls::read(after));
+    Facts {
+        kernel: Kernel::from_release("6.18.44".into()),
+        interval: Duration::from_secs(5),
+        before: Counters::read(before),
+        after: Counters::read(after),
+        sysctls,
+        files: SysctlFiles::read(&after.root),
+        sockets: Ok(SocketTable::default()),
+    }
+}
+
+fn worst(findings: &[Finding]) -> Vec<(&str, Level)> {
+    let bad = findings.iter().filter(|finding| finding.level != Level::Ok);
+    bad.map(|finding| (finding.id, finding.level)).collect()
+}
+
+/// A copy of what was captured, to be spoilt.
+fn copy() -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("there is a place for temporary files");
+    copy_folder(&captured(), copy.path());
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("it is ours");
+    for entry in fs::read_dir(from).expect("it was captured") {
+        let entry = entry.expect("it was captured");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("it is ours");
+        }
+    }
+}
+
+/// Counters that rules go by, one at least of each file.
+fn counted(counters: &Counters) -> Vec<Known<u64>> {
+    [
+        ("TcpExt", "TCPTimeWaitOverflow"),
+        ("TcpExt", "TW"),
+        ("TcpExt", "ListenOverflows"),
+        ("Tcp", "ActiveOpens"),
+        ("Tcp", "EstabResets"),
+        ("TCP", "tw"),
+        ("TCP", "orphan"),
+        ("conntrack", "drop"),
+    ]
+    .map(|(table, name)| counters.get(table, name))
+    .to_vec()
+}
+
+#[test]
+fn a_healthy_kernel_is_read_whole() {
+    let places = places(&captured());
+    let numbers = counted(&Counters::read(&places));
+    assert_eq!(numbers, [0, 7, 0, 7, 0, 7, 101, 0].map(Ok));
+    let findings = diagnose(&facts(&places, &places), &Thresholds::default());
+    // A namespace does not see the limit of orphans.
+    assert_eq!(worst(&findings), [("F2", Level::Unknown)]);
+}
+
+#[test]
+fn a_file_that_is_cut_is_missing_and_never_half_a_count() {
+    let whole = places(&captured());
+    let expected = counted(&Counters::read(&whole));
+    let copy = copy();
+    let cut = places(copy.path());
+    for file in ["netstat", "snmp", "sockstat", "stat/nf_conntrack"] {
+        let (from, to) = (whole.net.join(file), cut.net.join(file));
+        let text = fs::read(&from).expect("it was captured");
+        for length in (0..text.len()).step_by(if text.len() > 2000 { 7 } else { 1 }) {
+            fs::write(&to, &text[..length]).expect("it is ours");
+            for (number, expected) in counted(&Counters::read(&cut)).iter().zip(&expected) {
+                assert!(
+                    number.is_err() || number == expected,
+                    "{file} cut at {length}: {number:?}"
+                );
+            }
+        }
+        fs::copy(from, to).expect("it is ours");
+    }
+}
+
+#[test]
+fn a_sysctl_that_is_cut_is_missing() {
+    let copy = copy();
+    fs::write(copy.path().join("sys/net/ipv4/tcp_max_tw_buckets"), "131").expect("it is ours");
+    fs::write(copy.path().join("sys/net/ipv4/ip_local_port_range"), "").expect("it is ours");
+    let spoilt = places(copy.path());
+    let findings = diagnose(&facts(&spoilt, &spoilt), &Thresholds::default());
+    let expected = ["P1", "P2", "P3", "T2", "F2"].map(|id| (id, Level::Unknown));
+    assert_eq!(worst(&findings), expected);
+}
+
+#[test]
+fn a_byte_that_is_wrong_is_no_panic() {
+    let whole = places(&captured());
+    let copy = copy();
+    let spoilt = places(copy.path());
+    for file in
+        ["net/netstat", "net/sockstat", "net/stat/nf_conntrack", "sys/net/ipv4/ip_local_port_range"]
+    {
+        let path = copy.path().join(file);
+        let text = fs::read(&path).expect("it was captured");
+        for at in (0..text.len()).step_by(37) {
+            for byte in [0, b'\n', b' ', b'-', b'9', 0xff] {
+                let mut changed = text.clone();
+                changed[at] = byte;
+                fs::write(&path, changed).expect("it is ours");
+                let findings = diagnose(&facts(&whole, &spoilt), &Thresholds::default());
+                assert!(findings.len() >= super::RULES.len());
+            }
+        }
+        fs::write(&path, text).expect("it is ours");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_makes_its_rules_unknown_and_no_others() {
+    for (file, expected) in [
+        ("net/netstat", vec!["T1", "T9", "S1", "S3", "S4", "F2"]),
+        ("net/snmp", vec!["T9", "F2", "R1"]),
+        ("net/sockstat", vec!["T2", "F2"]),
+        // Drops are a part of what K1 goes by.
+        ("net/stat/nf_conntrack", vec!["F2"]),
+    ] {
+        let copy = copy();
+        fs::remove_file(copy.path().join(file)).expect("it was captured");
+        let places = places(copy.path());
+        let findings = diagnose(&facts(&places, &places), &Thresholds::default());
+        let unknown: Vec<(&str, Level)> = expected.iter().map(|id| (*id, Level::Unknown)).collect();
+        assert_eq!(worst(&findings), unknown, "{file}");
+        let t1 = findings.iter().find(|finding| finding.level == Level::Unknown).expect("one is");
+        assert!(!t1.advice.is_empty() && !t1.source.is_empty(), "{t1:?}");
+    }
+}
+
+#[test]
+fn what_goes_backwards_is_no_growth() {
+    let whole = places(&captured());
+    let copy = copy();
+    let path = copy.path().join("net/snmp");
+    let text = fs::read_to_string(&path).expect("it was captured");
+    // The first number that grew.
+    fs::write(&path, text.replace(" 7 7 ", " 6 7 ")).expect("it is ours");
+    let findings = diagnose(&facts(&whole, &places(copy.path())), &Thresholds::default());
+    let expected = ["T9", "F2", "R1"].map(|id| (id, Level::Unknown));
+    assert_eq!(worst(&findings), expected);
+    let t9 = findings.iter().find(|finding| finding.id == "T9").expect("each rule says something");
+    assert!(t9.summary.contains("went backwards, from 7 to 6"), "{}", t9.summary);
+}
+
+#[test]
+fn the_document_has_a_row_for_each_rule_and_a_test_in_each_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("it is in the repository");
+    let (document, tests) = (read("docs/DOCTOR.md"), read("tests/tests/doctor.rs"));
+    let rows: Vec<&str> = document
+        .lines()
+        .skip_while(|line| !line.starts_with("| rule |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(rows.len(), super::RULES.len());
+    for (row, rule) in rows.iter().zip(&super::RULES) {
+        let columns: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [id, title, _, reference, made_so_by] = columns[..] else { panic!("{row}") };
+        assert_eq!((id, title, reference), (rule.id, rule.title, rule.reference));
+        let name = made_so_by.trim_matches('`');
+        assert!(name == "fixture" || tests.contains(&format!("fn {name}()")), "{id}: {name}");
+    }
+}

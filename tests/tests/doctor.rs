@@ -1,0 +1,482 @@
+//! Each rule of `doctor` on a real kernel, in a namespace where one thing is made wrong: it speaks up, and no other does.
+//!
+//! What can't be made so in a namespace is a fixture beside the rule: tcp_tw_recycle (gone), the host's orphans and its
+//! connection tracking.
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use socket2::{SockAddr, Socket};
+use tcpstate::doctor::{Finding, Level, Opening, Places, Thresholds, diagnose};
+use tcpstate_common::State;
+use tcpstate_tests::{
+    emulated::scaled,
+    netns::{Namespace, sysctl},
+    traffic::{
+        Family, Idle, Listener, Load, Style, bound, connecting, deafen, leave_time_wait, reset,
+        shutdown, socket,
+    },
+    truth, wait,
+};
+
+/// Without the sysctl files of the machine that the tests run on.
+fn places() -> Places {
+    Places { root: "/sys".into(), ..Places::default() }
+}
+
+/// What is found when this happens between the two readings.
+fn found_with(thresholds: &Thresholds, during: impl FnOnce()) -> Vec<Finding> {
+    let opening = Opening::read(places());
+    during();
+    diagnose(&opening.close().expect("the kernel has a version"), thresholds)
+}
+
+fn found(during: impl FnOnce()) -> Vec<Finding> {
+    found_with(&Thresholds::default(), during)
+}
+
+/// As users write them.
+fn thresholds(text: &str) -> Thresholds {
+    Thresholds::parse(text).expect("the thresholds are right")
+}
+
+/// What this rule found.
+fn of<'a>(findings: &'a [Finding], id: &str) -> Vec<&'a Finding> {
+    findings.iter().filter(|finding| finding.id == id).collect()
+}
+
+/// The one thing that this rule found, at this level.
+#[track_caller]
+fn only<'a>(findings: &'a [Finding], id: &str, level: Level) -> &'a Finding {
+    let [finding] = of(findings, id)[..] else { panic!("{id}: {findings:#?}") };
+    assert_eq!(finding.level, level, "{finding:#?}");
+    finding
+}
+
+/// These rules speak up above `info`, and no others.
+#[track_caller]
+fn assert_alarms(findings: &[Finding], expected: &[&str]) {
+    let above = |finding: &&Finding| finding.level > Level::Info;
+    let mut alarms: Vec<&str> = findings.iter().filter(above).map(|finding| finding.id).collect();
+    alarms.dedup();
+    assert_eq!(alarms, expected, "{findings:#?}");
+}
+
+/// That nothing is hidden from root in a namespace of its own, but for the host's limit of orphans.
+#[track_caller]
+fn assert_all_seen(findings: &[Finding]) {
+    let unknown = findings.iter().filter(|finding| finding.level == Level::Unknown);
+    assert_eq!(unknown.map(|finding| finding.id).collect::<Vec<_>>(), ["F2"], "{findings:#?}");
+}
+
+#[test]
+fn doctor_has_nothing_to_say_of_a_healthy_namespace() {
+    let _namespace = Namespace::enter();
+    let _idle = Idle::open(2002, &Family::BOTH);
+    let load = Load::start(1, Style::Mixed);
+    wait::until("23 connections", || load.completed() >= 23);
+    let findings = found(|| {
+        let before = load.completed();
+        wait::until("23 more", || load.completed() >= before + 23);
+    });
+    let _ = load.stop();
+    assert_alarms(&findings, &[]);
+    assert_all_seen(&findings);
+}
+
+/// A server that closes first: its sockets in TIME_WAIT have its own port.
+#[test]
+fn doctor_calls_many_time_wait_of_a_server_harmless() {
+    let _namespace = Namespace::enter();
+    sysctl("net.ipv4.tcp_max_tw_buckets", "262144");
+    let any = socket(Family::V4);
+    any.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))))
+        .expect("a namespace of one's own has free ports");
+    let server = Listener::on(Family::V4, any, 128);
+    let wanted = scaled(40_000);
+    let mut made = 0;
+    // Some find a port that was used before, and take its socket along.
+    while truth::sockstat().tw < wanted {
+        assert!(made < 2 * wanted, "{made} connections, {:?}", truth::sockstat());
+        for _ in 0..1000 {
+            // Few enough to one address that most clients find a port that was not used yet.
+            let to = Ipv4Addr::new(127, 0, 0, u8::try_from(1 + made / 8000).expect("a few"));
+            let client = socket(Family::V4);
+            client.connect(&SocketAddr::from((to, 443)).into()).expect("the server listens");
+            let accepted = server.accept();
+            shutdown([&accepted]);
+            drop(client);
+            drop(accepted);
+            made += 1;
+        }
+    }
+    let findings = found_with(&thresholds("[time_wait]\nmany_info = 500"), || ());
+    assert_alarms(&findings, &[]);
+    let many = only(&findings, "T10", Level::Info);
+    assert!(many.numbers["time_wait_of_servers"].as_u64() >= Some(wanted), "{many:#?}");
+    assert!(many.summary.ends_with("by itself harmless"), "{}", many.summary);
+    assert_eq!(only(&findings, "P1", Level::Ok).numbers["taken"], 0);
+}
+
+#[test]
+fn doctor_sees_a_range_of_two_ports_exhausted() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    sysctl("net.ipv4.ip_local_port_range", "40000 40001");
+    let _one = listener.connect();
+    let findings = found(|| ());
+    assert_alarms(&findings, &[]);
+    let _two = listener.connect();
+    let error = socket(Family::V4).connect(listener.address()).expect_err("there is no port left");
+    assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
+    let findings = found(|| ());
+    assert_alarms(&findings, &["P1"]);
+    let exhausted = only(&findings, "P1", Level::Crit);
+    assert_eq!((&exhausted.numbers["ports"], &exhausted.numbers["taken"]), (&2.into(), &2.into()));
+    let own = format!("[{}]", std::process::id());
+    assert!(exhausted.summary.contains(&own), "{}", exhausted.summary);
+}
+
+/// What `connect()` tries is what doctor says it can try.
+#[test]
+fn doctor_counts_the_ports_that_connect_tries() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    for (range, reserved, bind, ports) in [
+        ("40000 40001", "", None, 2),
+        ("40000 40002", "", None, 2),
+        ("40000 40000", "", None, 1),
+        ("40000 40007", "40001,40004-40005", None, 5),
+        ("40000 40007", "", Some(40003), 7),
+    ] {
+        sysctl("net.ipv4.ip_local_port_range", range);
+        // An empty text would be no write.
+        sysctl("net.ipv4.ip_local_reserved_ports", &format!("{reserved}\n"));
+        let _other = bind.map(|port| {
+            let socket = socket(Family::V4);
+            socket.bind(&Family::V4.loopback(port).into()).expect("it is free");
+            Listener::on(Family::V4, socket, 1)
+        });
+        let connect = || {
+            let client = socket(Family::V4);
+            client.connect(listener.address()).map(|()| client)
+        };
+        let mut clients = Vec::new();
+        while let Ok(client) = connect() {
+            clients.push(client);
+        }
+        assert_eq!(clients.len(), ports, "{range} {reserved}");
+        let findings = found(|| ());
+        assert_eq!(only(&findings, "P1", Level::Crit).numbers["ports"], ports, "{range}");
+        clients.into_iter().for_each(reset);
+        (0..ports).for_each(|_| drop(listener.accept()));
+    }
+}
+
+#[test]
+fn doctor_foresees_that_ports_will_run_out() {
+    let _namespace = Namespace::enter();
+    sysctl("net.ipv4.tcp_tw_reuse", "0");
+    let listener = Listener::open(Family::V4);
+    sysctl("net.ipv4.ip_local_port_range", "40000 40009");
+    for _ in 0..2 {
+        let (client, server) = (listener.connect(), listener.accept());
+        shutdown([&client]);
+        drop(server);
+        drop(client);
+    }
+    wait::until("two in TIME_WAIT", || truth::sockets().minis[State::TimeWait] == 2);
+    let findings = found(|| ());
+    assert_alarms(&findings, &["P2"]);
+    let soon = only(&findings, "P2", Level::Warn);
+    assert_eq!(soon.numbers["time_wait_entries_per_second"], 0.2);
+    assert_eq!(soon.numbers["seconds_left"], 40.0, "{soon:#?}");
+    // With reuse they are free again after a second.
+    sysctl("net.ipv4.tcp_tw_reuse", "1");
+    assert_alarms(&found(|| ()), &[]);
+}
+
+#[test]
+fn doctor_sees_sockets_skip_time_wait() {
+    let _namespace = Namespace::enter();
+    sysctl("net.ipv4.tcp_max_tw_buckets", "100");
+    let findings = found(|| leave_time_wait(70, &[Family::V4]));
+    assert_alarms(&findings, &[]);
+    let findings = found(|| leave_time_wait(61, &[Family::V4]));
+    assert_alarms(&findings, &["T1", "T2"]);
+    assert_eq!(only(&findings, "T1", Level::Crit).numbers["overflows"], 31);
+    // Afterwards it is history.
+    only(&found(|| ()), "T1", Level::Info);
+}
+
+#[test]
+fn doctor_says_what_settings_do_here() {
+    let _namespace = Namespace::enter();
+    let summary = |id: &str, level: Level| only(&found(|| ()), id, level).summary.clone();
+    assert!(summary("T3", Level::Ok).ends_with("has no tcp_tw_recycle"));
+    assert!(summary("T5", Level::Ok).contains("between loopback addresses only"));
+    sysctl("net.ipv4.tcp_tw_reuse", "1");
+    assert!(summary("T5", Level::Info).contains("to any destination"));
+    sysctl("net.ipv4.tcp_timestamps", "0");
+    assert!(summary("T6", Level::Warn).contains("no effect"));
+    sysctl("net.ipv4.tcp_syncookies", "2");
+    assert!(summary("S5", Level::Warn).contains("a setting for tests"));
+    sysctl("net.ipv4.tcp_syncookies", "0");
+    assert!(summary("S4", Level::Warn).contains("cookies are off"));
+    sysctl("net.ipv4.ip_local_port_range", "32768 61000");
+    assert!(summary("P3", Level::Info).contains("equal parity"));
+    if PathBuf::from("/proc/sys/net/ipv4/tcp_tw_reuse_delay").exists() {
+        sysctl("net.ipv4.tcp_tw_reuse_delay", "50");
+        assert!(summary("T7", Level::Info).contains("after 50 ms"));
+    }
+    sysctl("net.ipv4.tcp_fin_timeout", "30");
+    leave_time_wait(101, &[Family::V4]);
+    assert!(summary("T8", Level::Info).contains("stay 60 s"));
+}
+
+/// A program that opens connections and never closes them; killed when dropped.
+struct Leaky(Child);
+
+impl Leaky {
+    /// With this limit of open files. None if there is no shell that can.
+    fn start(listener: &Listener, connections: usize, most_files: usize) -> Option<Self> {
+        let script = format!(
+            "ulimit -n {most_files} || exit 1; for i in {{1..{connections}}}; do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; read -r",
+            listener.port()
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).stdin(Stdio::piped());
+        command.spawn().ok().map(Self)
+    }
+}
+
+impl Drop for Leaky {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().expect("the child is ours");
+    }
+}
+
+#[test]
+fn doctor_names_the_program_that_leaks_connections() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    for (most_files, level) in [(1000, Level::Warn), (200, Level::Crit)] {
+        let Some(leaky) = Leaky::start(&listener, 107, most_files) else {
+            println!("skipped: there is no bash");
+            return;
+        };
+        // The server closes all of them; the other side does not.
+        for _ in 0..107 {
+            drop(listener.accept());
+        }
+        let close_wait = || truth::sockets().full[State::CloseWait];
+        wait::until("107 in CLOSE_WAIT", || close_wait() == 107);
+        // Brand-new ones are none to worry about: five seconds make the difference.
+        assert_alarms(&found(|| ()), &[]);
+        let mut findings = Vec::new();
+        wait::until("them to be five seconds old", || {
+            findings = found(|| ());
+            of(&findings, "C1").iter().any(|finding| finding.level > Level::Info)
+        });
+        assert_alarms(&findings, &["C1"]);
+        let leak = only(&findings, "C1", level);
+        assert_eq!(leak.numbers["pid"], leaky.0.id());
+        assert_eq!(leak.numbers["comm"], "bash");
+        assert_eq!(
+            (&leak.numbers["close_wait"], &leak.numbers["settled"]),
+            (&107.into(), &107.into())
+        );
+        assert_eq!(leak.numbers["max_files"], most_files);
+        drop(leaky);
+        wait::until("all closed", || close_wait() == 0);
+    }
+}
+
+#[test]
+fn doctor_sees_queues_that_nobody_accepts_from() {
+    let _namespace = Namespace::enter();
+    // Room for one more than it says.
+    let listener = Listener::on(Family::V4, bound(Family::V4), 9);
+    let mut clients: Vec<Socket> = (0..7).map(|_| listener.connect()).collect();
+    assert_alarms(&found(|| ()), &[]);
+    clients.push(listener.connect());
+    let findings = found(|| ());
+    assert_alarms(&findings, &["S2"]);
+    assert_eq!(only(&findings, "S2", Level::Warn).numbers["backlog"], 9);
+    // The clients go, and their connections wait on.
+    drop(clients);
+    let now = thresholds("[close_wait]\nsettled_seconds = 0");
+    let close_wait = || truth::sockets().full[State::CloseWait];
+    wait::until("8 in CLOSE_WAIT", || close_wait() == 8);
+    let findings = found_with(&now, || ());
+    assert_alarms(&findings, &["C2", "S2"]);
+    let left = only(&findings, "C2", Level::Warn);
+    assert_eq!((&left.numbers["never_accepted"], &left.numbers["waiting"]), (&8.into(), &8.into()));
+    let own = format!("[{}]", std::process::id());
+    assert!(left.summary.contains(&own), "{}", left.summary);
+}
+
+#[test]
+fn doctor_sees_a_backlog_of_one_flooded() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::on(Family::V4, bound(Family::V4), 1);
+    let _one = listener.connect();
+    assert_alarms(&found(|| ()), &[]);
+    let mut held = Vec::new();
+    let findings = found(|| {
+        held.push(listener.connect());
+        let before = truth::tcp_ext("ListenOverflows");
+        held.extend((0..5).map(|_| connecting(Family::V4, listener.address())));
+        wait::until("an overflow", || truth::tcp_ext("ListenOverflows") > before);
+    });
+    assert_alarms(&findings, &["S1"]);
+    let full = only(&findings, "S1", Level::Crit);
+    assert_eq!((&full.numbers["waiting"], &full.numbers["backlog"]), (&2.into(), &1.into()));
+    assert!(full.numbers["overflows"].as_u64() >= Some(1), "{full:#?}");
+    // Once they are accepted, the counter alone tells of it.
+    let mut accepted = Vec::new();
+    let findings = found(|| {
+        let before = truth::tcp_ext("ListenOverflows");
+        held.extend((0..9).map(|_| connecting(Family::V4, listener.address())));
+        wait::until("an overflow", || truth::tcp_ext("ListenOverflows") > before);
+        accepted.extend((0..2).map(|_| listener.accept()));
+    });
+    only(&findings, "S1", Level::Crit);
+}
+
+/// Clients that do not hear the answer to their SYN.
+fn half_open(listener: &Listener, number: usize) -> Vec<Socket> {
+    let client = |_| {
+        let client = socket(Family::V4);
+        deafen([&client]);
+        client.set_nonblocking(true).expect("sockets can be non-blocking");
+        client.connect(listener.address()).expect_err("the answer is not heard");
+        client
+    };
+    (0..number).map(client).collect()
+}
+
+#[test]
+fn doctor_sees_full_syn_queues_with_and_without_cookies() {
+    let _namespace = Namespace::enter();
+    for (cookies, counter, id, level) in [
+        ("1", "TCPReqQFullDoCookies", "S3", Level::Warn),
+        ("0", "TCPReqQFullDrop", "S4", Level::Crit),
+    ] {
+        sysctl("net.ipv4.tcp_syncookies", cookies);
+        let listener = Listener::on(Family::V4, bound(Family::V4), 5);
+        let mut clients = Vec::new();
+        let findings = found(|| {
+            let before = truth::tcp_ext(counter);
+            clients = half_open(&listener, 23);
+            wait::until("a full queue", || truth::tcp_ext(counter) > before);
+        });
+        assert_alarms(&findings, &[id]);
+        only(&findings, id, level);
+    }
+}
+
+#[test]
+fn doctor_sees_destinations_that_do_not_answer() {
+    let _namespace = Namespace::enter();
+    // A listener to which nothing gets through.
+    let dead = Listener::open(Family::V4);
+    deafen([dead.socket()]);
+    let _clients: Vec<Socket> = (0..53).map(|_| connecting(Family::V4, dead.address())).collect();
+    assert_alarms(&found(|| ()), &[]);
+    let mut findings = Vec::new();
+    wait::until_within(Duration::from_secs(30), "each SYN to be sent three times", || {
+        findings = found(|| ());
+        of(&findings, "S6").iter().any(|finding| finding.level > Level::Info)
+            && only(&findings, "S6", Level::Warn).numbers["unanswered"] == 53
+    });
+    assert_alarms(&findings, &["S6"]);
+    let silent = only(&findings, "S6", Level::Warn);
+    assert_eq!(silent.numbers["destination"], format!("127.0.0.1:{}", dead.port()));
+}
+
+#[test]
+fn doctor_sees_half_closed_connections_held() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let (clients, _servers) = listener.pairs(101);
+    shutdown(&clients);
+    wait::until("101 in FIN_WAIT2", || truth::sockets().full[State::FinWait2] == 101);
+    assert_alarms(&found(|| ()), &[]);
+    let now = thresholds("[orphans]\nfin_wait2_seconds = 0\n[close_wait]\nsettled_seconds = 60");
+    let findings = found_with(&now, || ());
+    assert_alarms(&findings, &["F1"]);
+    let held = only(&findings, "F1", Level::Warn);
+    assert_eq!(
+        (&held.numbers["fin_wait2"], &held.numbers["pid"]),
+        (&101.into(), &std::process::id().into())
+    );
+    // Orphans are held by nobody, and end by themselves.
+    drop(clients);
+    assert_alarms(&found_with(&now, || ()), &[]);
+}
+
+#[test]
+fn doctor_sees_fins_that_nobody_acknowledges() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let (clients, servers) = listener.pairs(101);
+    shutdown(&clients);
+    wait::until("101 in CLOSE_WAIT", || truth::sockets().full[State::CloseWait] == 101);
+    deafen(&servers);
+    drop(servers);
+    wait::until("101 in LAST_ACK", || truth::sockets().full[State::LastAck] == 101);
+    assert_alarms(&found(|| ()), &[]);
+    let findings = found_with(&thresholds("[orphans]\nlast_ack_seconds = 0"), || ());
+    assert_alarms(&findings, &["F3"]);
+    assert_eq!(only(&findings, "F3", Level::Warn).numbers["last_ack"], 101);
+}
+
+#[test]
+fn doctor_says_how_connections_end() {
+    let _namespace = Namespace::enter();
+    let wanted = scaled(1009);
+    for (style, id) in [(Style::Rst, "R1"), (Style::Close, "T9")] {
+        let load = Load::start(1, style);
+        let quick = thresholds("[time_wait]\nshort_per_second = 10");
+        let findings = found_with(&quick, || {
+            let before = load.completed();
+            wait::until("connections", || load.completed() >= before + wanted);
+        });
+        let _ = load.stop();
+        assert_alarms(&findings, &[]);
+        only(&findings, id, Level::Info);
+    }
+}
+
+/// Four lines against TIME_WAIT that are copied to this day.
+const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
+
+#[test]
+fn doctor_answers_four_lines_of_old_advice_for_this_kernel() {
+    let _namespace = Namespace::enter();
+    let root = tempfile::tempdir().expect("there is a place for temporary files");
+    std::fs::create_dir(root.path().join("etc")).expect("it is ours");
+    std::fs::write(root.path().join("etc/sysctl.conf"), NOTE).expect("it is ours");
+    let opening = Opening::read(Places { root: root.path().into(), ..Places::default() });
+    let facts = opening.close().expect("the kernel has a version");
+    let findings = diagnose(&facts, &Thresholds::default());
+    let release = &facts.kernel.release;
+    for (id, line, says) in [
+        ("A1", 1, "1 is the default, so the line changes nothing".to_owned()),
+        ("A2", 2, format!("(in force here is 2): on {release} connect() takes ports in TIME_WAIT, to any destination")),
+        ("T4", 3, format!("gone since 4.12, so it does nothing on {release}")),
+        ("A3", 4, "(in force here is 60): for orphans in FIN_WAIT2 only; it does not shorten TIME_WAIT, which takes 60 s".to_owned()),
+    ] {
+        let answer = only(&findings, id, Level::Info);
+        assert_eq!(answer.numbers["line"], line);
+        assert!(answer.summary.contains(&says), "{id}: {}", answer.summary);
+    }
+    assert_alarms(&findings, &[]);
+}
