@@ -5,13 +5,13 @@
 use std::{ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
 /// The text with everything escaped that is not plainly visible: controls, invisible and unassigned characters, bytes that
-/// are no UTF-8. The backslash too, so that an escape can't be feigned.
+/// are no UTF-8. Not the backslash, so that what has been made safe stays as it is.
 #[must_use]
 pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     let mut safe = String::new();
     for chunk in text.as_ref().as_bytes().utf8_chunks() {
         for character in chunk.valid().chars() {
-            if is_plain(character) && character != '\\' {
+            if is_plain(character) {
                 safe.push(character);
             } else {
                 safe.extend(character.escape_debug());
@@ -53,7 +53,7 @@ mod tests {
             (b"it's \"here\"", "it's \"here\""),
             (b"\x1b[2J\x1b]0;owned\x07", r"\u{1b}[2J\u{1b}]0;owned\u{7}"),
             (b"two\nlines\r\0", r"two\nlines\r\0"),
-            (b"C:\\", r"C:\\"),
+            (br"C:\x1b", r"C:\x1b"),
             (b"\xff\xfe ok \xe2\x28", r"\xff\xfe ok \xe2("),
             // The one-byte CSI, and what turns the direction of writing.
             ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
