@@ -112,7 +112,7 @@ pub struct ExitLabel {
     pub cause: u64,
 }
 
-/// The last event that this CPU saw, if it was the end of a time-wait socket's timer; else zero.
+/// The last event of a timer that this CPU saw, if it was the end of a time-wait socket's; else zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastCancel {

@@ -7,8 +7,8 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, CONTROL_TIME_WAIT_TIMERS, CpuSlots, FLAG_NAMESPACES, Flow,
-        NamespaceCounters, NamespaceSlots, STATE_SLOTS, is_birth,
+        CONTROL_BUFFER, CONTROL_GATE, CpuSlots, FLAG_NAMESPACES, Flow, NamespaceCounters,
+        NamespaceSlots, STATE_SLOTS, is_birth,
     },
 };
 
@@ -95,8 +95,8 @@ pub(crate) fn transition<A: Access>(
             }
         }
     }
-    if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
-        count::tell_others(slots, row, control, sock.address(), count::pair(from, to));
+    if control & CONTROL_GATE != 0 {
+        count::show_to_pass(slots, row, sock.address(), count::pair(from, to));
     }
 }
 

@@ -8,9 +8,8 @@ use core::{
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, CONTROL_TIME_WAIT_TIMERS, Counters, CpuSlots, FLAG_ATOMIC,
-        FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES, Flow, NamespaceSlots, STATE_SLOTS, is_birth,
-        transition_slot,
+        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG,
+        FLAG_NAMESPACES, Flow, NamespaceSlots, STATE_SLOTS, is_birth, transition_slot,
     },
 };
 
@@ -52,8 +51,8 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     // Nothing is needed after either call, so nothing is kept for it.
     if flags & FLAG_NAMESPACES != 0 {
         books::transition(slots, sock, control, from, to);
-    } else if control & (CONTROL_GATE | CONTROL_TIME_WAIT_TIMERS) != 0 {
-        tell_others(slots, ptr::null_mut(), control, sock.address(), pair(from, to));
+    } else if control & CONTROL_GATE != 0 {
+        show_to_pass(slots, ptr::null_mut(), sock.address(), pair(from, to));
     }
 }
 
@@ -63,22 +62,17 @@ pub(crate) fn pair(from: usize, to: usize) -> u64 {
     (from as u64) << 32 | to as u64
 }
 
-/// What else has to know of an event. Out of line, to keep the hot path's code short; a function of the kernel half
+/// Shows an event to the pass that runs. Out of line, to keep the hot path's code short; a function of the kernel half
 /// takes five arguments at most, so the states come as one number.
 #[inline(never)]
-pub(crate) fn tell_others(
+pub(crate) fn show_to_pass(
     slots: *mut CpuSlots,
     namespace: *mut NamespaceSlots,
-    control: u32,
     address: u64,
     states: u64,
 ) {
-    // SAFETY: `slots` is this CPU's element.
-    unsafe { (&raw mut (*slots).last_cancel.timer).write_volatile(0) };
-    if control & CONTROL_GATE != 0 {
-        let (from, to) = ((states >> 32) as usize, states as u32 as usize);
-        pass::event(Books { slots, namespace }, address, from, to);
-    }
+    let (from, to) = ((states >> 32) as usize, states as u32 as usize);
+    pass::event(Books { slots, namespace }, address, from, to);
 }
 
 /// Adds one to a counter of this CPU.

@@ -14,7 +14,9 @@ macro_rules! config {
     ($($field:ident).+) => {{
         let config = $crate::maps::config_ptr();
         // SAFETY: `CONFIG` is initialised, lives for ever and is frozen before the programs run.
-        unsafe { (&raw const (*config).$($field).+).read_volatile() }
+        #[allow(unused_unsafe, reason = "some who read a field are about to read memory by it")]
+        let value = unsafe { (&raw const (*config).$($field).+).read_volatile() };
+        value
     }};
 }
 pub(crate) use config;
