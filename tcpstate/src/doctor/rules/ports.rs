@@ -29,7 +29,7 @@ pub(super) const P2: Rule = Rule {
     family: "ports",
     title: "local ports to one destination, soon",
     means: "Connections to one destination are opened and closed here so fast that its local ports will run out, or nearly, within a minute, since each stays in TIME_WAIT for a minute.",
-    knows: "How many sockets to a destination entered TIME_WAIT in the last ten seconds, by what is left of their minute, and when those now in TIME_WAIT will be gone.",
+    knows: "How many sockets to a destination entered TIME_WAIT in the last ten seconds, by what is left of their minute, and when those now in TIME_WAIT will be gone: the last port is taken within a minute, or a good part is in the end.",
     thresholds: &["ports.forecast_warn"],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; include/net/tcp.h: TCP_TIMEWAIT_LEN",
     remedy: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 lets connect() take ports in TIME_WAIT if both ends use timestamps.",
@@ -221,25 +221,23 @@ fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let others = ports.sockets - ports.in_time_wait();
         let steady = others as f64 + rate * hold(to);
         most = most.max(steady);
-        if rate > 0.0 && steady >= thresholds.ports.forecast_warn.0 * choice.ports as f64 {
-            let left = if choice.may_reuse(to) { None } else { seconds_left(ports, choice.ports) };
+        let left = if choice.may_reuse(to) { None } else { seconds_left(ports, choice.ports) };
+        let is_much = steady >= thresholds.ports.forecast_warn.0 * choice.ports as f64;
+        if rate > 0.0 && (is_much || left.is_some()) {
             found.push((steady, rate, left, to, ports));
         }
     }
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.3.cmp(b.3)));
     let findings = found.iter().take(MOST_FINDINGS).map(|&(steady, rate, left, to, ports)| {
-        let when = match left {
-            Some(0.0) => "there are none left now".to_owned(),
-            Some(seconds) => format!("none will be left in {seconds:.0} s"),
-            None => "some will stay free".to_owned(),
+        let of = format!("of {} local ports", choice.ports);
+        let what = match left {
+            Some(0.0) => format!("none {of} is left now"),
+            Some(seconds) => format!("none {of} will be left in {seconds:.0} s"),
+            None => format!("that will hold {steady:.0} {of}"),
         };
         Finding::new(
             Level::Warn,
-            format!(
-                "{}: {rate:.1} connections/s closed here will hold {steady:.0} of {} local ports: {when}",
-                arrow(to),
-                choice.ports
-            ),
+            format!("{}: {rate:.1} connections/s are closed here first: {what}", arrow(to)),
         )
         .number("ports", choice.ports)
         .number("sockets", ports.sockets)
@@ -445,6 +443,11 @@ mod tests {
             ports.sockets += others;
             assert_eq!(levels(&P2, &ten_ports(ports)), [level], "{entered} {others}");
         }
+        // What was closed faster before holds its ports still.
+        let burst = closed([1, 0, 0, 0, 0, 8], 0);
+        assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Ok]);
+        let burst = closed([1, 0, 0, 8, 0, 0], 0);
+        assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Warn]);
         let finding = only(&P2, &ten_ports(closed([2, 0, 0, 0, 0, 0], 0)));
         assert_eq!(finding.numbers["seconds_left"], 40.0);
         assert_eq!(finding.command.as_deref(), Some("sysctl -w net.ipv4.tcp_tw_reuse=1"));
