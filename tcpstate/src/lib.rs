@@ -16,6 +16,7 @@ pub mod command;
 pub mod counter;
 pub mod doctor;
 pub mod explain;
+pub mod family;
 pub mod filter;
 pub mod probe;
 pub mod source;

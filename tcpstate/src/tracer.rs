@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use tcpstate_common::abi::STATE_SLOTS;
+
 use crate::{
-    aggregate::{Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start},
+    aggregate::{
+        Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start, Verdict,
+    },
     probe::{Error, Minis, Options, Probe},
     source::{Reading, live::Live},
 };
@@ -86,6 +90,19 @@ impl Tracer {
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
         let reading = self.live.read()?;
         Ok(self.ledger.summary(&reading))
+    }
+
+    /// Holds the gauges against the kernel's list of sockets by state, which `list` makes.
+    pub fn verify<E: From<Error>>(
+        &mut self,
+        list: impl FnOnce() -> Result<[u64; STATE_SLOTS], E>,
+    ) -> Result<Verdict, E> {
+        let before = self.live.read()?;
+        let listed = list()?;
+        let after = self.live.read()?;
+        // What it finds is owned up to, and made up for like anything that was missed.
+        self.ledger.look_for_drift(&before, &after);
+        Ok(self.ledger.verify(&before, &after, &listed))
     }
 
     /// Passes over all sockets and puts the gauges right.

@@ -107,6 +107,8 @@ fn at(seconds: u64, interval_start: u64) -> Snapshot {
     let (entries, exits_per_second) = (785.0, 640.0);
     Snapshot {
         namespaces: None,
+        sees_all: true,
+        verdict: None,
         time: noon() + Duration::from_secs(seconds),
         elapsed: Duration::from_secs(seconds),
         interval: Duration::from_secs(interval),

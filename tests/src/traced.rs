@@ -5,7 +5,7 @@ use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 use tcpstate::{
     aggregate::{Gauge, NamespaceRow, Snapshot, TimeWait},
     explain,
-    probe::{self, Error, Minis, Netns, Options, Probe},
+    probe::{Error, Minis, Netns, Options, Probe},
     tracer::Tracer,
 };
 use tcpstate_common::State;
@@ -249,11 +249,11 @@ pub fn row_of(rows: &[NamespaceRow], inode: u64) -> Option<&NamespaceRow> {
 }
 
 /// The sockets of the thread's namespace, of one family or both.
-fn sockets_here(family: Option<probe::Family>) -> truth::Sockets {
+fn sockets_here(family: Option<tcpstate::family::Family>) -> truth::Sockets {
     match family {
         None => truth::sockets(),
-        Some(probe::Family::V4) => truth::sockets_of(traffic::Family::V4),
-        Some(probe::Family::V6) => truth::sockets_of(traffic::Family::V6),
+        Some(tcpstate::family::Family::V4) => truth::sockets_of(traffic::Family::V4),
+        Some(tcpstate::family::Family::V6) => truth::sockets_of(traffic::Family::V6),
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 
 use socket2::Socket;
 use tcpstate::{
-    filter::{End, Family as Kind, Filter},
+    family::Family as Kind,
+    filter::{End, Filter},
     source::sock_diag::{Query, Socket as Listed, collect, count_by_state},
 };
 use tcpstate_common::State;
@@ -160,8 +161,8 @@ impl Dice {
     }
 
     fn filter(&mut self, sockets: &[Listed]) -> Filter {
-        let families = self.one(&[Kind::ALL, Kind::ALL, &[Kind::Ipv4], &[Kind::Ipv6]]);
-        let mut filter = Filter { families, ..Filter::default() };
+        let family = self.one(&[None, None, Some(Kind::V4), Some(Kind::V6)]);
+        let mut filter = Filter { family, ..Filter::default() };
         if self.below(3) == 0 {
             let among = 1 + self.below(10);
             filter.states = (0..among).map(|_| self.one(&State::GAUGES)).collect();

@@ -157,7 +157,7 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
 #[test]
 fn families_equal_the_kernel_on_every_path() {
     const TRACERS: usize = 6;
-    for family in probe::Family::BOTH {
+    for family in tcpstate::family::Family::BOTH {
         let variants = by_each_provider(&Options { family: Some(family), ..options() });
         follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
     }
@@ -471,7 +471,7 @@ fn namespaces_of_others_are_counted_by_name_path_and_process() {
 fn families_add_up_to_all_of_the_namespace() {
     let _namespace = Namespace::enter();
     let dual_stack = paths::ALL.iter().find(|path| path.name == "dual-stack listener");
-    let [mut v4, mut v6] = probe::Family::BOTH
+    let [mut v4, mut v6] = tcpstate::family::Family::BOTH
         .map(|family| Traced::unaudited(&Options { family: Some(family), ..options() }));
     let mut both = Traced::unaudited(&options());
     dual_stack.expect("it is there").run(&mut |label: &str| {
@@ -492,7 +492,7 @@ fn families_add_up_to_all_of_the_namespace() {
 #[test]
 fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
     let _namespace = Namespace::enter();
-    for options in [all(), Options { family: Some(probe::Family::V6), ..options() }] {
+    for options in [all(), Options { family: Some(tcpstate::family::Family::V6), ..options() }] {
         let options = Options { time_wait: Some(Provider::Polled), ..options };
         let mut traced = Traced::unaudited(&options);
         let snapshot = traced.snapshot();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tcpstate_common::State;
+use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::{
     books::Books,
@@ -15,6 +15,7 @@ use super::{
     silence,
     snapshot::{Gauge, NamespaceStart, Snapshot, Transition},
     time_wait,
+    verify::{self, Verdict},
 };
 use crate::{
     probe::{Minis, Provider},
@@ -197,6 +198,25 @@ impl Ledger {
         self.last_pass.impossible += self.drift.look(excess, moved);
     }
 
+    /// Compares with the kernel's list of sockets, which was made between these readings.
+    #[must_use]
+    pub fn verify(
+        &self,
+        before: &Reading,
+        after: &Reading,
+        listed: &[u64; STATE_SLOTS],
+    ) -> Verdict {
+        if before.counts != after.counts {
+            return Verdict::Moving;
+        }
+        if self.unreconciled(after.missed) > 0 {
+            return Verdict::Inexact;
+        }
+        let since = self.since_origin(after);
+        let gauges = State::GAUGES.map(|state| self.gauge(state, &since));
+        verify::compare(&gauges, self.providers, listed)
+    }
+
     fn excess(&self, reading: &Reading) -> Excess {
         let since = self.since_origin(reading);
         let beyond = |ours: i64, kernel: fn(&KernelCounters) -> Option<u64>| {
@@ -287,7 +307,9 @@ impl Ledger {
             elapsed: passed(&self.origin),
             interval: passed(interval_start),
             in_place: None,
+            verdict: None,
             unreconciled: self.unreconciled(reading.missed),
+            sees_all: Minis::BOTH.iter().all(|&minis| self.providers.of(minis).is_exact()),
             states: State::GAUGES.map(|state| self.gauge(state, flows)),
             moved: State::GAUGES
                 .map(|state| self.is_seen(state).then(|| in_interval.flows.flow(state))),

@@ -10,6 +10,7 @@ mod rows;
 mod silence;
 mod snapshot;
 mod time_wait;
+mod verify;
 
 pub use self::{
     census::{By, Census, Count},
@@ -19,4 +20,5 @@ pub use self::{
         Cost, Exits, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs, Snapshot,
         Start, TimeWait, Transition,
     },
+    verify::{Difference, Verdict},
 };

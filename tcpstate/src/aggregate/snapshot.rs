@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate_common::{State, abi::Flow};
 
+use super::verify::Verdict;
 use crate::{probe::Counted, source::Missed};
 
 /// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
@@ -178,10 +179,14 @@ pub struct Snapshot {
     pub in_place: Option<InPlace>,
     /// Events that were missed and that no pass has made up for, at most; each may put a gauge off by one.
     pub unreconciled: u64,
+    /// Whether what is in place sees all kinds of sockets.
+    pub sees_all: bool,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
     /// What came into and went out of each state in the interval, by [`State::GAUGES`].
     pub moved: [Option<Flow>; 10],
+    /// What a comparison with the kernel's list of sockets showed, if one was asked for.
+    pub verdict: Option<Verdict>,
     /// Only pairs that occurred, by kernel number.
     pub transitions: Vec<Transition>,
     /// TIME_WAIT.
@@ -203,10 +208,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether each gauge equals the kernel's sockets, as far as the hooks in place can see them.
+    /// Whether each gauge equals the kernel's sockets.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.unreconciled == 0
+        self.sees_all && self.unreconciled == 0
     }
 
     /// The gauge of one state; no gauge for CLOSE and the kernel's internal states.

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::filter::{Addresses, End, Family, Filter, Ports, States};
+use super::family;
+use crate::filter::{Addresses, End, Filter, Ports, States};
 
 /// Which sockets: all conditions have to hold, and of each list one item.
 #[derive(Debug, Args)]
@@ -37,21 +38,8 @@ pub(super) struct Flags {
     state: Option<States>,
 
     /// Kind of sockets: IPv4, IPv6 (as in ss -6, those with IPv4 connections included), or both
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family)]
-    family: Families,
-}
-
-/// The kinds of sockets.
-#[derive(Clone, Copy, Debug)]
-struct Families(&'static [Family]);
-
-fn family(text: &str) -> Result<Families, String> {
-    match text {
-        "4" => Ok(Families(&[Family::Ipv4])),
-        "6" => Ok(Families(&[Family::Ipv6])),
-        "all" => Ok(Families(Family::ALL)),
-        _ => Err("expected 4, 6 or all".into()),
-    }
+    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
+    family: family::Choice,
 }
 
 impl Flags {
@@ -61,7 +49,7 @@ impl Flags {
         let ports = [&self.port, &self.local_port, &self.remote_port];
         let addresses = [&self.address, &self.local, &self.remote];
         Filter {
-            families: self.family.0,
+            family: self.family.0,
             states: self.state.unwrap_or_default(),
             ports: given(ends, ports),
             addresses: given(ends, addresses),

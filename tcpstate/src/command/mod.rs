@@ -6,6 +6,7 @@ mod count;
 mod doctor;
 mod duration;
 mod explain;
+mod family;
 mod filter;
 mod output;
 mod signals;
@@ -13,6 +14,7 @@ mod talk;
 mod terminal;
 mod trace;
 mod usage;
+mod verify;
 
 use std::{io, process::ExitCode};
 
@@ -37,6 +39,8 @@ enum Command {
     Explain(explain::Arguments),
 }
 
+/// Something was found wrong.
+const FOUND: u8 = 1;
 /// It could not be done, bad usage included.
 const FAILED: u8 = 2;
 
@@ -60,7 +64,7 @@ pub fn run() -> ExitCode {
         },
     };
     let outcome = match arguments.command {
-        Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Trace(arguments) => trace::run(&arguments),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -87,8 +91,9 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
     let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
+    let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name) {
+    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists) {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;

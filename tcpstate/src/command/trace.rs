@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     num::{NonZeroU32, NonZeroU64},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -18,14 +19,15 @@ use tokio::{
 };
 
 use super::{
-    bpf_log, duration,
+    bpf_log, duration, family,
     output::Output,
     signals::{Signals, listen},
     talk, terminal,
+    verify::Verifier,
 };
 use crate::{
-    aggregate::{Reconcile, Report},
-    probe::{Family, MOST_ROWS, Netns, Options, Provider, Transitions},
+    aggregate::{Reconcile, Report, Snapshot, Verdict},
+    probe::{MOST_ROWS, Netns, Options, Provider, Transitions},
     tracer::Tracer,
     view::{Csv, Json, Screen, Table, View},
 };
@@ -50,6 +52,7 @@ Examples:
   sudo tcpstate trace --netns pid:1            the network namespace that process 1 is in
   sudo tcpstate trace --family 6               what ss -6 shows
   sudo tcpstate trace --cost                   and what the programs in the kernel take
+  sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
 pub(super) struct Arguments {
@@ -71,8 +74,8 @@ pub(super) struct Arguments {
     netns: Netns,
 
     /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = parse_family)]
-    family: FamilyChoice,
+    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
+    family: family::Choice,
 
     /// With --netns all: room for so many rows
     #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
@@ -106,6 +109,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     cost: bool,
 
+    /// Whenever nothing moves, compare the gauges with sock_diag, as ss shows it; status 1 if they ever differed
+    #[arg(long)]
+    verify: bool,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -113,19 +120,6 @@ pub(super) struct Arguments {
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
-}
-
-/// One family, or both.
-#[derive(Clone, Copy, Debug)]
-struct FamilyChoice(Option<Family>);
-
-fn parse_family(text: &str) -> Result<FamilyChoice, String> {
-    match text {
-        "4" => Ok(FamilyChoice(Some(Family::V4))),
-        "6" => Ok(FamilyChoice(Some(Family::V6))),
-        "all" => Ok(FamilyChoice(None)),
-        _ => Err("expected 4, 6 or all".into()),
-    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -168,7 +162,7 @@ fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
 }
 
 /// Runs it to its end.
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -176,7 +170,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     runtime.block_on(trace(arguments))
 }
 
-async fn trace(arguments: &Arguments) -> Result<()> {
+async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     // Before anything is attached, so that a signal at any time ends the run in order.
     let mut signals = Signals::new()?;
     let options = Options {
@@ -191,6 +185,7 @@ async fn trace(arguments: &Arguments) -> Result<()> {
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),
         ..Options::default()
     };
+    let mut verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
     let mut tracer = Tracer::start(&options)?;
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
@@ -198,9 +193,10 @@ async fn trace(arguments: &Arguments) -> Result<()> {
     talk::at_start(tracer.probe());
     let output = Output::start(view(arguments.output));
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
-    take_snapshots(arguments, &mut tracer, &output, &mut signals).await?;
+    take_snapshots(arguments, &mut tracer, &mut verifier, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
-    let summary = tracer.summary()?;
+    let verdict = verify(&mut verifier, &mut tracer)?;
+    let summary = Snapshot { verdict, ..tracer.summary()? };
     let (map_full, is_exact) = (summary.map_full, summary.is_exact());
     let end = Report::End(summary);
     drop(tracer);
@@ -212,7 +208,12 @@ async fn trace(arguments: &Arguments) -> Result<()> {
         () = signals.next() => std::process::exit(0),
     }
     talk::at_end(map_full, is_exact, options.pass_entries);
-    Ok(())
+    let is_right = verifier.is_none_or(|verifier| verifier.conclude());
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
+}
+
+fn verify(verifier: &mut Option<Verifier>, tracer: &mut Tracer) -> Result<Option<Verdict>> {
+    verifier.as_mut().map(|verifier| verifier.verify(tracer)).transpose()
 }
 
 /// What shows the reports.
@@ -229,6 +230,7 @@ fn view(format: Format) -> Box<dyn View + Send> {
 async fn take_snapshots(
     arguments: &Arguments,
     tracer: &mut Tracer,
+    verifier: &mut Option<Verifier>,
     output: &Output,
     signals: &mut Signals,
 ) -> Result<()> {
@@ -254,7 +256,11 @@ async fn take_snapshots(
             _ = resized.recv() => output.redraw(),
             _ = intervals.tick() => {
                 tracer.reconcile_if_due(arguments.reconcile)?;
-                output.offer(|| tracer.snapshot().map(Report::Snapshot))?;
+                output.offer(|| {
+                    let verdict = verify(verifier, tracer)?;
+                    let snapshot = Snapshot { verdict, ..tracer.snapshot()? };
+                    anyhow::Ok(Report::Snapshot(snapshot))
+                })?;
                 snapshots_left -= 1;
                 if snapshots_left == 0 {
                     return Ok(());

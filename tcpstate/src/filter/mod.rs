@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 
 use tcpstate_common::State;
 
+use crate::family::Family;
+
 pub use self::{addresses::Addresses, ports::Ports, states::States};
 
 /// The end of a connection that a condition is about.
@@ -39,25 +41,11 @@ impl End {
     }
 }
 
-/// The kind of a socket, by its `sk_family`: an IPv6 socket may well carry an IPv4 connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// `AF_INET`
-    Ipv4,
-    /// `AF_INET6`
-    Ipv6,
-}
-
-impl Family {
-    /// Both.
-    pub const ALL: &[Self] = &[Self::Ipv4, Self::Ipv6];
-}
-
 /// The sockets that are meant; by default all that are counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The kinds of sockets.
-    pub families: &'static [Family],
+    /// The kind of sockets, if not both.
+    pub family: Option<Family>,
     /// The states.
     pub states: States,
     /// Conditions on ports, all of which have to hold.
@@ -66,18 +54,12 @@ pub struct Filter {
     pub addresses: Vec<(End, Addresses)>,
 }
 
-impl Default for Filter {
-    fn default() -> Self {
-        Self {
-            families: Family::ALL,
-            states: States::default(),
-            ports: Vec::new(),
-            addresses: Vec::new(),
-        }
-    }
-}
-
 impl Filter {
+    /// The kinds of sockets to ask for, one after the other.
+    pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
+        Family::BOTH.into_iter().filter(|&family| self.family.is_none_or(|wanted| wanted == family))
+    }
+
     /// Whether a socket in this state with these ends is meant.
     #[must_use]
     pub fn matches(&self, state: State, local: &SocketAddr, remote: &SocketAddr) -> bool {
@@ -88,8 +70,8 @@ impl Filter {
     /// IPv4 connection is given as the socket has it, mapped.
     #[must_use]
     pub fn matches_ends(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
-        let family = if local.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
-        self.families.contains(&family)
+        let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };
+        self.family.is_none_or(|wanted| wanted == family)
             && self.ports.iter().all(|(end, ports)| {
                 end.holds(ports.contain(local.port()), ports.contain(remote.port()))
             })
@@ -126,8 +108,8 @@ mod tests {
 
     #[test]
     fn family_is_that_of_the_socket_not_of_its_connection() {
-        let v6 = Filter { families: &[Family::Ipv6], ..Filter::default() };
-        let v4 = Filter { families: &[Family::Ipv4], ..Filter::default() };
+        let v6 = Filter { family: Some(Family::V6), ..Filter::default() };
+        let v4 = Filter { family: Some(Family::V4), ..Filter::default() };
         let mapped = ("[::ffff:192.0.2.1]:80", "[::ffff:10.1.2.3]:1500");
         assert!(matches(&v6, mapped.0, mapped.1));
         assert!(!matches(&v4, mapped.0, mapped.1));

@@ -44,8 +44,9 @@ pub use self::{
     error::{Error, grant},
     hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
-    netns::{Counted, Family, Netns},
+    netns::{Counted, Netns},
 };
+use crate::family::Family;
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));

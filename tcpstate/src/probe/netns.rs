@@ -49,15 +49,6 @@ pub enum Counted {
     All,
 }
 
-/// An address family, as the socket has it: an IPv6 socket with an IPv4 peer is an IPv6 socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// `AF_INET`
-    V4,
-    /// `AF_INET6`
-    V6,
-}
-
 /// Why a network namespace can't be counted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -242,19 +233,6 @@ impl fmt::Display for Counted {
         match self {
             Self::One(inode) => write!(f, "{inode}"),
             Self::All => f.write_str("all"),
-        }
-    }
-}
-
-impl Family {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// As the kernel has it.
-    pub(super) fn number(self) -> u32 {
-        match self {
-            Self::V4 => libc::AF_INET.unsigned_abs(),
-            Self::V6 => libc::AF_INET6.unsigned_abs(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     number::{UNKNOWN, counted, decimal, grouped, or_unknown, percent, rate, signed},
 };
 use crate::{
-    aggregate::{Cost, Exits, Hooks, Runs, Snapshot, Start, TimeWait},
+    aggregate::{Cost, Difference, Exits, Hooks, Runs, Snapshot, Start, TimeWait, Verdict},
     probe::Counted,
 };
 
@@ -178,7 +178,7 @@ pub(super) fn trust(snapshot: &Snapshot) -> Words {
         if snapshot.is_exact() {
             (Tone::Good, "exact".to_owned())
         } else {
-            (Tone::Bad, format!("unreconciled {}", grouped(snapshot.unreconciled)))
+            (Tone::Bad, inexact(snapshot))
         },
         (Tone::Plain, format!("missed {}", grouped(missed))),
         (Tone::Plain, format!("passes {}", grouped(snapshot.reconciles))),
@@ -188,7 +188,30 @@ pub(super) fn trust(snapshot: &Snapshot) -> Words {
             words.push((Tone::Bad, format!("{what} {}", grouped(count))));
         }
     }
+    words.extend(snapshot.verdict.as_ref().map(verified));
     words
+}
+
+/// What a comparison with the kernel's list of sockets showed.
+fn verified(verdict: &Verdict) -> (Tone, String) {
+    match verdict {
+        Verdict::Equal => (Tone::Good, "as sock_diag".to_owned()),
+        Verdict::Differs(differences) => {
+            let differences = differences.iter().map(|Difference { state, current, listed }| {
+                format!("{state} {current}, sock_diag {listed}")
+            });
+            (Tone::Bad, format!("DIFFERS: {}", differences.collect::<Vec<_>>().join("; ")))
+        }
+        Verdict::Moving => (Tone::Plain, "not compared: traffic".to_owned()),
+        Verdict::Inexact => (Tone::Warning, "not compared: a pass is due".to_owned()),
+    }
+}
+
+fn inexact(snapshot: &Snapshot) -> String {
+    match snapshot.unreconciled {
+        0 => "not exact: see limits".to_owned(),
+        events => format!("unreconciled {}", grouped(events)),
+    }
 }
 
 /// What all programs together take, if that is measured.
@@ -244,7 +267,8 @@ pub(super) fn trust_in_words(snapshot: &Snapshot) -> String {
     let missed = &snapshot.missed;
     let mut clauses = vec![
         match snapshot.unreconciled {
-            0 => "exact".to_owned(),
+            0 if snapshot.is_exact() => "exact".to_owned(),
+            0 => "not exact: some sockets can't be seen here".to_owned(),
             events => format!("not exact: {} unreconciled", counted(events, "event")),
         },
         match missed.events() {
@@ -261,6 +285,7 @@ pub(super) fn trust_in_words(snapshot: &Snapshot) -> String {
     if snapshot.reconciles > 0 {
         clauses.push(format!("passes after the first: {}", grouped(snapshot.reconciles)));
     }
+    clauses.extend(snapshot.verdict.as_ref().map(|verdict| verified(verdict).1));
     for (what, count) in [("map full", snapshot.map_full), ("map errors", snapshot.map_errors)] {
         if count > 0 {
             clauses.push(format!("{what} {}", grouped(count)));

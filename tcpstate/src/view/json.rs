@@ -12,7 +12,8 @@ use tcpstate_common::State;
 use super::{View, number::rfc3339};
 use crate::{
     aggregate::{
-        Cost, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start, TimeWait,
+        Cost, Difference, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start,
+        TimeWait, Verdict,
     },
     text::is_plain,
 };
@@ -124,6 +125,9 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "lost_events": 0,
         "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
+    if let Some(verdict) = &snapshot.verdict {
+        line["verify"] = verify(verdict);
+    }
     if !snapshot.cost.is_empty() {
         line["cost"] = costs(snapshot);
     }
@@ -144,6 +148,22 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         add_in_place(&mut line, in_place);
     }
     line
+}
+
+/// What a comparison showed, and which states differ.
+fn verify(verdict: &Verdict) -> Value {
+    let differences: &[Difference] = match verdict {
+        Verdict::Differs(differences) => differences,
+        Verdict::Equal | Verdict::Moving | Verdict::Inexact => &[],
+    };
+    let differences = differences.iter().map(|difference| {
+        json!({
+            "state": difference.state.label(),
+            "current": difference.current,
+            "listed": difference.listed,
+        })
+    });
+    json!({ "result": verdict.name(), "differences": differences.collect::<Value>() })
 }
 
 /// Runs and their time since the start; what a run takes, and the share of one CPU, in the interval.

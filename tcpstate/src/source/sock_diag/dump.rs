@@ -16,7 +16,7 @@ use netlink_packet_sock_diag::{
 use nix::errno::Errno;
 
 use super::{Error, Query};
-use crate::filter::Family;
+use crate::family::Family;
 
 /// `linux/inet_diag.h`: the attribute of a request that holds a filter's program.
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
@@ -34,8 +34,8 @@ pub(super) fn request(
     sequence: u32,
 ) -> Vec<u8> {
     let (family, any) = match family {
-        Family::Ipv4 => (libc::AF_INET, SocketId::new_v4()),
-        Family::Ipv6 => (libc::AF_INET6, SocketId::new_v6()),
+        Family::V4 => (libc::AF_INET, SocketId::new_v4()),
+        Family::V6 => (libc::AF_INET6, SocketId::new_v6()),
     };
     let request = InetRequest {
         family: u8::try_from(family).expect("families of sockets are small numbers"),

@@ -146,7 +146,7 @@ fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error>
     let socket = open().map_err(Error::Unavailable)?;
     let program = bytecode::compile(query.filter);
     let mut buffer = vec![0; dump::DATAGRAM];
-    for (&family, sequence) in query.filter.families.iter().zip(1..) {
+    for (family, sequence) in query.filter.families().zip(1..) {
         let request = dump::request(family, query, program.as_deref(), sequence);
         socket
             .send(&request, 0)

@@ -12,19 +12,19 @@ use std::{
 use tcpstate_common::State;
 
 use super::{Detail, Error, Holder, Query, Socket};
-use crate::filter::Family;
+use crate::family::Family;
 
 /// Gives each socket of the thread's network namespace to `each`.
 pub(super) fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error> {
-    for family in query.filter.families {
+    for family in query.filter.families() {
         let file = match family {
-            Family::Ipv4 => "/proc/thread-self/net/tcp",
-            Family::Ipv6 => "/proc/thread-self/net/tcp6",
+            Family::V4 => "/proc/thread-self/net/tcp",
+            Family::V6 => "/proc/thread-self/net/tcp6",
         };
         let read = File::open(file).and_then(|table| read(BufReader::new(table), each));
         match read {
             // A kernel without IPv6 has no such file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && *family == Family::Ipv6 => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && family == Family::V6 => {}
             outcome => outcome.map_err(|source| Error::Table { file: file.into(), source })?,
         }
     }

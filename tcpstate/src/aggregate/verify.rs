@@ -1,0 +1,84 @@
+//! Gauges against the kernel's list of sockets, made while nothing moved.
+
+use tcpstate_common::{State, abi::STATE_SLOTS};
+
+use super::{ledger::Providers, snapshot::Gauge};
+
+/// What a comparison showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every gauge is the number of sockets in the list.
+    Equal,
+    /// These are not, and nobody had said so.
+    Differs(Vec<Difference>),
+    /// Something moved while the list was made: there was nothing to compare.
+    Moving,
+    /// It is known that gauges are off, and a pass will put them right: not compared.
+    Inexact,
+}
+
+impl Verdict {
+    /// In a word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Differs(_) => "differs",
+            Self::Moving => "moving",
+            Self::Inexact => "inexact",
+        }
+    }
+}
+
+/// A gauge, and what the list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Whose gauge it is.
+    pub state: State,
+    /// The gauge.
+    pub current: i64,
+    /// Sockets in the list.
+    pub listed: i64,
+}
+
+/// Compares the gauges of which nothing is hidden from what is in place. `listed` is by the kernel's number of a state.
+pub(super) fn compare(
+    gauges: &[Gauge; 10],
+    providers: Providers,
+    listed: &[u64; STATE_SLOTS],
+) -> Verdict {
+    let is_whole = |state: State| match state {
+        State::SynRecv => providers.syn_recv.is_exact(),
+        State::FinWait2 | State::TimeWait => providers.time_wait.is_exact(),
+        _ => true,
+    };
+    let differences = State::GAUGES.iter().zip(gauges).filter_map(|(&state, gauge)| {
+        let (current, listed) = (gauge.current?, listed[state.number()].cast_signed());
+        let differs = current != listed && is_whole(state);
+        differs.then_some(Difference { state, current, listed })
+    });
+    let differences: Vec<_> = differences.collect();
+    if differences.is_empty() { Verdict::Equal } else { Verdict::Differs(differences) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Provider;
+
+    #[test]
+    fn what_is_partly_hidden_is_not_compared() {
+        let exact = Providers { time_wait: Provider::Timer, syn_recv: Provider::Timer };
+        let hidden = Providers { time_wait: Provider::Polled, syn_recv: Provider::None };
+        let mut listed = [0; STATE_SLOTS];
+        let gauges = [Gauge { current: Some(0), ..Gauge::default() }; 10];
+        assert_eq!(compare(&gauges, exact, &listed), Verdict::Equal);
+        listed[State::FinWait2.number()] = 3;
+        assert_eq!(compare(&gauges, hidden, &listed), Verdict::Equal);
+        let difference = Difference { state: State::FinWait2, current: 0, listed: 3 };
+        assert_eq!(compare(&gauges, exact, &listed), Verdict::Differs(vec![difference]));
+        listed[State::Listen.number()] = 1;
+        let difference = Difference { state: State::Listen, current: 0, listed: 1 };
+        assert_eq!(compare(&gauges, hidden, &listed), Verdict::Differs(vec![difference]));
+    }
+}

@@ -1,0 +1,67 @@
+//! `trace --verify`: the gauges held against the kernel's own list of sockets, again and again.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    aggregate::Verdict, family::Family, filter::Filter, probe::Netns, source::sock_diag,
+    tracer::Tracer,
+};
+
+/// Why there is nothing to compare with.
+#[derive(Debug, thiserror::Error)]
+#[error("--verify compares with the list of one network namespace, and --netns all counts many")]
+pub(super) struct ManyLists;
+
+impl ManyLists {
+    pub(super) const REMEDY: &'static str = "choose one of them with --netns NAME or --netns pid:N";
+}
+
+/// What came of all comparisons.
+pub(super) struct Verifier {
+    filter: Filter,
+    differed: u64,
+    compared: u64,
+}
+
+impl Verifier {
+    /// If asked for.
+    pub(super) fn new(
+        is_wanted: bool,
+        netns: &Netns,
+        family: Option<Family>,
+    ) -> Result<Option<Self>> {
+        if !is_wanted {
+            return Ok(None);
+        }
+        if *netns == Netns::All {
+            bail!(ManyLists);
+        }
+        let filter = Filter { family, ..Filter::default() };
+        Ok(Some(Self { filter, differed: 0, compared: 0 }))
+    }
+
+    /// Compares now.
+    pub(super) fn verify(&mut self, tracer: &mut Tracer) -> Result<Verdict> {
+        let verdict = tracer
+            .verify(|| sock_diag::count_by_state(&self.filter).map_err(anyhow::Error::from))?;
+        self.compared += u64::from(matches!(verdict, Verdict::Equal | Verdict::Differs(_)));
+        self.differed += u64::from(matches!(verdict, Verdict::Differs(_)));
+        Ok(verdict)
+    }
+
+    /// Whether no gauge ever differed; says on stderr what came of it.
+    pub(super) fn conclude(&self) -> bool {
+        let Self { differed, compared, .. } = self;
+        if *differed > 0 {
+            eprintln!(
+                "tcpstate: gauges differed from sock_diag in {differed} of {compared} comparisons"
+            );
+            eprintln!("remedy: run tcpstate check --live, and report what both say");
+        } else if *compared == 0 {
+            eprintln!(
+                "tcpstate: nothing was compared with sock_diag: there was no moment without traffic"
+            );
+        }
+        *differed == 0
+    }
+}

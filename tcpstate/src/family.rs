@@ -1,0 +1,23 @@
+//! IPv4 and IPv6, as the kernel's sockets have it.
+
+/// The kind of a socket, by its `sk_family`: an IPv6 socket may well carry an IPv4 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `AF_INET`
+    V4,
+    /// `AF_INET6`
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// As the kernel has it.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::V4 => libc::AF_INET.unsigned_abs(),
+            Self::V6 => libc::AF_INET6.unsigned_abs(),
+        }
+    }
+}
