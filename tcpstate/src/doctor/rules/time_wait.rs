@@ -97,7 +97,7 @@ pub(super) const T9: Rule = Rule {
     family: "time_wait",
     title: "short connections, closed here",
     means: "Most connections end in TIME_WAIT here soon after they were opened: this side closes first, again and again. That costs a handshake each time, and ports if this side connects.",
-    knows: "The growth of TcpExt TW and TWKilled in proportion to that of Tcp ActiveOpens and PassiveOpens, and how long connections last on average: CurrEstab by how many are opened a second.",
+    knows: "The growth of TcpExt TW and TWKilled in proportion to that of Tcp ActiveOpens and PassiveOpens, and how long connections last on average: CurrEstab by how many are opened a second. Before 5.18 the two count ends, and sockstat's tw is added.",
     thresholds: &["time_wait.short_share", "time_wait.short_per_second", "time_wait.short_seconds"],
     reference: "net/ipv4/inet_timewait_sock.c: __inet_twsk_schedule (TW at birth since 5.18, at expiry before); RFC 4022 (CurrEstab)",
     remedy: "Keep connections open (HTTP keep-alive, a pool), or let the client close first.",
@@ -288,9 +288,20 @@ fn t8(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     ])
 }
 
+/// How many sockets entered TIME_WAIT between the two readings.
+fn entries(facts: &Facts) -> Known<u64> {
+    let counted = facts.growth("TcpExt", "TW")?.by + facts.growth("TcpExt", "TWKilled")?.by;
+    if facts.kernel.counts_time_wait_births() {
+        return Ok(counted);
+    }
+    // They count ends there: as many came as went, and those that there are more than before.
+    let (before, after) = (facts.before.get("TCP", "tw")?, facts.after.get("TCP", "tw")?);
+    Ok((counted + after).saturating_sub(before))
+}
+
 fn t9(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let limits = &thresholds.time_wait;
-    let entries = facts.growth("TcpExt", "TW")?.by + facts.growth("TcpExt", "TWKilled")?.by;
+    let entries = entries(facts)?;
     let opens = facts.growth("Tcp", "ActiveOpens")?.by + facts.growth("Tcp", "PassiveOpens")?.by;
     let open_now = facts.after.get("Tcp", "CurrEstab")?;
     let per_second = facts.per_second(entries);
@@ -477,6 +488,21 @@ mod tests {
                 .counter("Tcp PassiveOpens", 9, 9)
                 .counter("Tcp CurrEstab", 0, established);
             assert_eq!(levels(&T9, &scene), [level], "{entries} {opens} {established}");
+        }
+    }
+
+    #[test]
+    fn t9_adds_what_there_is_more_where_the_kernel_counts_ends() {
+        for (kernel, level) in [("5.10.0", Level::Info), ("5.18.0", Level::Ok)] {
+            let scene = Scene::default()
+                .kernel(kernel)
+                .counter("TcpExt TW", 5, 105)
+                .counter("TcpExt TWKilled", 0, 0)
+                .counter("TCP tw", 100, 1000)
+                .counter("Tcp ActiveOpens", 0, 2000)
+                .counter("Tcp PassiveOpens", 9, 9)
+                .counter("Tcp CurrEstab", 0, 100);
+            assert_eq!(levels(&T9, &scene), [level], "{kernel}");
         }
     }
 
