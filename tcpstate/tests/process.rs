@@ -86,6 +86,25 @@ fn process_prints_start_snapshots_and_end_as_promised() {
     assert!(end["transitions"].as_array().is_some_and(|pairs| pairs.contains(&births)), "{end}");
 }
 
+#[test]
+fn process_verifies_its_gauges() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V6);
+    let _pairs = listener.pairs(7);
+    let arguments = ["trace", "--verify", "-o", "json", "-i", "200ms", "-n", "3"];
+    let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
+    assert!(status.success(), "{status}: {stderr}");
+    let reports: Vec<Value> = stdout
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).expect("each line is an object"))
+        .collect();
+    assert_eq!(reports.len(), 4);
+    for report in reports {
+        assert_eq!(report["verify"], serde_json::json!({ "result": "equal", "differences": [] }));
+    }
+}
+
 fn assert_snapshot(start: &Value, report: &Value) {
     for key in [
         "time",

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tcpstate::{
-    aggregate::{Reconcile, Snapshot},
-    probe::Options,
+    aggregate::{Difference, Reconcile, Snapshot, Verdict},
+    filter::Filter,
+    probe::{Error, Options},
+    source::sock_diag,
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
@@ -134,6 +136,34 @@ fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     let mended = traced.snapshot();
     assert_eq!((mended.reconciles, mended.is_exact()), (1, true));
     compare(&mended, traced.tracer.probe()).expect("one pass makes every gauge equal");
+}
+
+#[test]
+fn load_is_verified_when_it_pauses() {
+    let _namespace = Namespace::enter();
+    let mut traced = Traced::with(&options());
+    let load = Load::start(1, Style::Mixed);
+    wait::until("1,009 connections", || load.completed() >= 1009);
+    assert_eq!(verify(&mut traced, 0), Verdict::Moving);
+    let _ = load.stop();
+    // A miss that was owned up to is no difference, nor is it compared.
+    if verify(&mut traced, 0) == Verdict::Inexact {
+        traced.reconcile();
+    }
+    assert_eq!(verify(&mut traced, 0), Verdict::Equal);
+    let difference = Difference { state: State::Closing, current: 0, listed: 2 };
+    assert_eq!(verify(&mut traced, 2), Verdict::Differs(vec![difference]));
+}
+
+/// Compares with a list in which so many sockets in CLOSING are made up.
+fn verify(traced: &mut Traced, made_up: u64) -> Verdict {
+    let list = || -> Result<_, Error> {
+        let list = sock_diag::count_by_state(&Filter::default());
+        let mut listed = list.expect("this kernel has sock_diag");
+        listed[State::Closing.number()] += made_up;
+        Ok(listed)
+    };
+    traced.tracer.verify(list).expect("a cut can be made")
 }
 
 #[test]
