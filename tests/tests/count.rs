@@ -9,7 +9,7 @@ use socket2::Socket;
 use tcpstate::{
     family::Family as Kind,
     filter::{End, Filter},
-    source::sock_diag::{Query, Socket as Listed, collect, count_by_state},
+    source::sock_diag::{Detail, Query, Socket as Listed, collect, count_by_state},
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
@@ -103,7 +103,11 @@ fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
 /// All sockets that a filter lets pass, and how many the kernel listed.
 fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
     let query = Query { filter, cgroups: false, silence: false };
-    let answer = collect(&query, Vec::new, |all, socket| all.push(*socket)).expect("a whole list");
+    // Timers run on from one list to the next.
+    let push = |all: &mut Vec<Listed>, socket: &Listed| {
+        all.push(Listed { detail: Detail::default(), ..*socket });
+    };
+    let answer = collect(&query, Vec::new, push).expect("a whole list");
     assert!(answer.instead_of.is_none(), "{:?}", answer.instead_of);
     let mut sockets = answer.sum;
     sockets.sort_by_key(|socket| (socket.local, socket.remote, socket.state));

@@ -49,7 +49,7 @@ Examples:
   sudo tcpstate trace                          a screen, repainted each second
   sudo tcpstate trace -i 10s -d 1m | cat       six blocks of plain text, then the summary
   sudo tcpstate trace --netns all              the whole host, a row for each network namespace
-  sudo tcpstate trace --netns pid:1            the network namespace that process 1 is in
+  sudo tcpstate trace --netns pid:1            the network namespace of process 1, the host's
   sudo tcpstate trace --family 6               what ss -6 shows
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
