@@ -7,6 +7,7 @@ use tcpstate_common::State::{CloseWait, Established, FinWait2, Listen, SynRecv, 
 
 use super::Stage;
 use crate::{
+    emulated::is_emulated,
     netns::Sysctl,
     traffic::{Family, Listener, begin_connect, bound, deafen, hear, reset, socket},
     truth::{sockets, tcp_ext},
@@ -48,12 +49,13 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
 
 /// Thousands at once, which the listener answers again and again; in the end there is nobody to answer.
 pub(super) fn flood(stage: &mut Stage<'_>) {
-    // Forgotten after 15 s, so that in an emulated machine, too, the first are there when the last come.
-    let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", "3");
+    // Forgotten after 15 s; in an emulated machine after 31, so that the first are there when the last come.
+    let retries = if is_emulated() { "4" } else { "3" };
+    let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", retries);
     let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");
     let listener = stage.listener();
     let clients = deaf_clients(&listener, stage.family, 3001);
-    let long = Duration::from_secs(30);
+    let long = Duration::from_secs(60);
     wait::until_within(long, "the flood's requests", || sockets().requests > 2900);
     drop(clients);
     stage.check_within(long, "forgotten", &[(Listen, 1)]);
