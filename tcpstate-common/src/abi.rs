@@ -33,6 +33,10 @@ pub const CONTROL_TIME_WAIT: u32 = 8;
 /// Bit of [`Control::word`] that says that request sockets are counted, so that a pass visits them too.
 pub const CONTROL_SYN_RECV: u32 = 16;
 
+/// Bit of [`Control::word`] that says that events are written down. In the byte that moves with [`CONTROL_BUFFER`], so
+/// that lines begin and end at a cut.
+pub const CONTROL_EVENTS: u32 = 64;
+
 /// The slot of a transition in [`Counters::transitions`]; state numbers beyond the slots wrap.
 #[must_use]
 pub const fn transition_slot(from: usize, to: usize) -> usize {
@@ -249,6 +253,8 @@ pub struct Config {
     pub minis: MiniOffsets,
     /// Where the classic tracepoint's record keeps its fields.
     pub record: RecordOffsets,
+    /// Where the kernel keeps what events tell; all 0 unless events are asked for.
+    pub events: EventOffsets,
 }
 
 /// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may be interrupted by
@@ -318,7 +324,114 @@ pub struct RecordOffsets {
     pub newstate: u32,
 }
 
+/// Byte offsets of what an event tells of its socket and its owner, from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventOffsets {
+    /// `struct sock_common`, `skc_rcv_saddr` (32 bits).
+    pub skc_rcv_saddr: u32,
+    /// `struct sock_common`, `skc_daddr` (32 bits).
+    pub skc_daddr: u32,
+    /// `struct sock_common`, `skc_v6_rcv_saddr` (128 bits); 0 in a kernel without IPv6.
+    pub skc_v6_rcv_saddr: u32,
+    /// `struct sock_common`, `skc_v6_daddr` (128 bits); 0 in a kernel without IPv6.
+    pub skc_v6_daddr: u32,
+    /// `struct sock_common`, `skc_num` (16 bits): the local port while the socket holds it.
+    pub skc_num: u32,
+    /// `struct sock_common`, `skc_dport` (16 bits, the network's order).
+    pub skc_dport: u32,
+    /// `struct sock_common`, `skc_cookie` (64 bits); 0 until somebody asks for one.
+    pub skc_cookie: u32,
+    /// `struct sock`, `sk_uid` (32 bits).
+    pub sk_uid: u32,
+    /// `struct inet_sock`, `inet_sport` (16 bits, the network's order): the local port, also when it is given back.
+    pub inet_sport: u32,
+    /// `struct task_struct`, `flags` (32 bits).
+    pub task_flags: u32,
+    /// `struct task_struct`, `group_leader` (pointer).
+    pub group_leader: u32,
+    /// `struct task_struct`, `comm` (16 bytes).
+    pub comm: u32,
+}
+
+/// Bytes of a process's name, the zero at its end included (`TASK_COMM_LEN`).
+pub const COMM_BYTES: usize = 16;
+
+/// [`EventRecord::duration`] where nobody saw the socket enter the state.
+pub const UNKNOWN_DURATION: u64 = u64::MAX;
+
+/// One transition, as the kernel half writes it down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventRecord {
+    /// The monotonic clock, in nanoseconds.
+    pub time: u64,
+    /// Nanoseconds spent in the state left, or [`UNKNOWN_DURATION`].
+    pub duration: u64,
+    /// The socket's cookie; 0 if it has none yet.
+    pub cookie: u64,
+    /// In the network's order; IPv4 in the first word.
+    pub local: [u32; 4],
+    /// As `local`.
+    pub remote: [u32; 4],
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// The process that owns the socket; 0 if unknown.
+    pub pid: u32,
+    /// The user who made the socket.
+    pub uid: u32,
+    /// `sk_family`.
+    pub family: u16,
+    /// The old state's kernel number.
+    pub from: u8,
+    /// The new state's kernel number.
+    pub to: u8,
+    /// In the machine's order; 0 if unknown.
+    pub local_port: u16,
+    /// In the machine's order.
+    pub remote_port: u16,
+    /// Padding, named.
+    pub reserved: u32,
+    /// Name of the process `pid`, zeroes at its end.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// What is remembered of a socket from one event to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Life {
+    /// When it came into its state, by the monotonic clock, in nanoseconds.
+    pub since: u64,
+    /// Its state's kernel number.
+    pub state: u16,
+    /// Its peer's port; 0 as long as there is none.
+    pub remote_port: u16,
+    /// The process that owns it; 0 if unknown.
+    pub pid: u32,
+    /// Name of that process.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// What one CPU could not write down or remember.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventLosses {
+    /// Events for which the ring had no room.
+    pub dropped: u64,
+    /// Events whose socket there was no room to remember: the next one of that socket lacks duration and owner.
+    pub untracked: u64,
+}
+
 // SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for EventRecord {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Life {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for EventLosses {}
+// SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for CpuSlots {}
 // SAFETY: as above.

@@ -2,11 +2,12 @@
 
 use aya_ebpf::{
     Global,
-    btf_maps::{ArrayOfMaps, HashMap, PerCpuArray},
+    btf_maps::{ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use tcpstate_common::abi::{
-    Config, Control, CpuSlots, MiniOffsets, NamespaceSlots, Offsets, RecordOffsets,
+    Config, Control, CpuSlots, EventLosses, EventOffsets, EventRecord, Life, MiniOffsets,
+    NamespaceSlots, Offsets, RecordOffsets,
 };
 
 /// One field of the configuration. A read of the field alone, so that the verifier knows its value.
@@ -54,6 +55,21 @@ pub(crate) static NAMESPACES: HashMap<u64, NamespaceSlots, 1> = HashMap::new();
 /// How an entry of [`NAMESPACES`] begins: too large for a program's stack.
 pub(crate) static BLANK: NamespaceSlots = NamespaceSlots::BLANK;
 
+/// Events on their way to user space, oldest first. No record wakes the reader, who comes by a timer: a wakeup would cost
+/// ten times the record, and interrupt the very programs that write them.
+///
+/// User space makes it as large as was asked for, where events are asked for.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
+
+/// What is remembered of each socket between its events, by its address, where events are asked for; made larger then.
+#[btf_map]
+pub(crate) static LIVES: HashMap<u64, Life, 1> = HashMap::new();
+
+/// What there was no room for.
+#[btf_map]
+pub(crate) static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
+
 /// What user space decided before the load.
 #[unsafe(no_mangle)]
 static CONFIG: Global<Config> = Global::new(Config {
@@ -85,6 +101,20 @@ static CONFIG: Global<Config> = Global::new(Config {
         num_timeout_mask: 0,
     },
     record: RecordOffsets { skaddr: 0, oldstate: 0, newstate: 0 },
+    events: EventOffsets {
+        skc_rcv_saddr: 0,
+        skc_daddr: 0,
+        skc_v6_rcv_saddr: 0,
+        skc_v6_daddr: 0,
+        skc_num: 0,
+        skc_dport: 0,
+        skc_cookie: 0,
+        sk_uid: 0,
+        inet_sport: 0,
+        task_flags: 0,
+        group_leader: 0,
+        comm: 0,
+    },
 });
 
 /// What changes while the programs run.

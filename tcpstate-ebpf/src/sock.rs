@@ -164,8 +164,9 @@ impl<A: Access> Sock<A> {
         unsafe { A::load::<*const u8>(self.address, config!(offsets.skc_prot)) as u64 }
     }
 
+    /// A field by its offset, which is one from BTF.
     #[inline(always)]
-    fn load<T: Copy + Default>(self, offset: u32) -> T {
+    pub(crate) fn load<T: Copy + Default>(self, offset: u32) -> T {
         // SAFETY: the constructor's promise, and an offset from BTF.
         unsafe { A::load(self.address, offset) }
     }

@@ -9,7 +9,7 @@ use crate::{
         Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start, Verdict,
     },
     probe::{Error, Minis, Options, Probe},
-    source::{Reading, live::Live},
+    source::{Events, Losses, Reading, live::Live},
 };
 
 /// Rows of namespaces that are gone are dropped at this pace at least, also while nobody asks for snapshots.
@@ -90,6 +90,21 @@ impl Tracer {
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
         let reading = self.live.read()?;
         Ok(self.ledger.summary(&reading))
+    }
+
+    /// The events since the start, where they are asked for; the caller's to read from now on.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.live.take_events()
+    }
+
+    /// From the next cut on, which is the summary's, no event is written down.
+    pub fn end_events(&mut self) {
+        self.live.end_events();
+    }
+
+    /// What was not written down so far, where events are; since the load.
+    pub fn losses(&self) -> Result<Option<Losses>, Error> {
+        self.live.losses()
     }
 
     /// Holds the gauges against the kernel's list of sockets by state, which `list` makes.

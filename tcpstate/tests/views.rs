@@ -128,6 +128,7 @@ fn at(seconds: u64, interval_start: u64) -> Snapshot {
             exits_per_second: Some(exits_per_second),
         },
         missed: Missed::default(),
+        losses: None,
         reconciles: 0,
         map_full: 0,
         map_errors: 0,

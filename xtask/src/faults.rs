@@ -151,6 +151,30 @@ pub(crate) const FAULTS: &[Fault] = &[
         replace: "let family = config!(family) & 0;",
         red: &["families"],
     },
+    Fault {
+        name: "drop-uncounted",
+        why: "an event for which the ring has no room is lost, and nobody is told",
+        file: "tcpstate-ebpf/src/events.rs",
+        find: "unsafe { add_one_atomically(&raw mut (*losses).dropped) };",
+        replace: "let _ = losses;",
+        red: &["events_without_room"],
+    },
+    Fault {
+        name: "owner-is-whoever-runs",
+        why: "a connection bears the name of the process in whose time a packet came",
+        file: "tcpstate-ebpf/src/events.rs",
+        find: "if from == close && (to == State::SynSent as usize || to == State::Listen as usize) {",
+        replace: "if from != to {",
+        red: &["events_of_known"],
+    },
+    Fault {
+        name: "port-given-back",
+        why: "a client that ends has no local port",
+        file: "tcpstate-ebpf/src/events.rs",
+        find: "if port != 0 || from == State::Close as usize {",
+        replace: "if port != 0 || from <= 16 {",
+        red: &["events_of_known"],
+    },
 ];
 
 impl Fault {

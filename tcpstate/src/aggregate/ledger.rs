@@ -329,6 +329,9 @@ impl Ledger {
                 unrecorded: missed(|missed| missed.unrecorded),
                 unlisted: missed(|missed| missed.unlisted),
             },
+            losses: reading
+                .losses
+                .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
             reconciles: self.reconciles,
             map_full: self.map_full
                 + missed(|missed| missed.unrecorded)

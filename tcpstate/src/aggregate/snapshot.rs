@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use tcpstate_common::{State, abi::Flow};
 
 use super::verify::Verdict;
-use crate::{probe::Counted, source::Missed};
+use crate::{
+    probe::Counted,
+    source::{Losses, Missed},
+};
 
 /// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
 ///
@@ -193,6 +196,8 @@ pub struct Snapshot {
     pub time_wait: TimeWait,
     /// What was missed since the start.
     pub missed: Missed,
+    /// What was not written down since the start, where events are.
+    pub losses: Option<Losses>,
     /// Passes since the start.
     pub reconciles: u64,
     /// Sockets that found a map full.

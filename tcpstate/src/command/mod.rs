@@ -5,6 +5,7 @@ mod check;
 mod count;
 mod doctor;
 mod duration;
+mod events;
 mod explain;
 mod family;
 mod filter;
@@ -92,8 +93,10 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
+    let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists) {
+    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists).or(of_events)
+    {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;

@@ -5,11 +5,21 @@ use std::{
     io::{self, Write as _},
     os::fd::AsFd as _,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
+use tokio::sync::mpsc::{
+    self, Receiver, Sender,
+    error::{TryRecvError, TrySendError},
+};
 
-use crate::{aggregate::Report, view::View};
+use crate::{aggregate::Report, source::Events, view::View};
+
+/// How long events wait at most until somebody looks for them: too short for people to notice. The kernel half wakes nobody.
+const EVENT_PACE: Duration = Duration::from_millis(20);
+
+/// Events in one write. While it takes, those that follow wait in the kernel, where what has no room is counted.
+const EVENTS_AT_ONCE: usize = 1024;
 
 /// The way to stdout.
 pub(super) struct Output {
@@ -26,10 +36,10 @@ enum Message {
 }
 
 impl Output {
-    /// Starts the writer.
-    pub(super) fn start(mut view: Box<dyn View + Send>) -> Self {
+    /// Starts the writer, which also writes the events as they come, if there are any.
+    pub(super) fn start(mut view: Box<dyn View + Send>, events: Option<Events>) -> Self {
         let (messages, queue) = mpsc::channel(1);
-        let writer = thread::spawn(move || write_all(view.as_mut(), queue));
+        let writer = thread::spawn(move || write_all(view.as_mut(), queue, events));
         Self { messages, writer }
     }
 
@@ -67,16 +77,55 @@ impl Output {
 }
 
 /// Writes each message at once, so that a frame is never seen half painted.
-fn write_all(view: &mut dyn View, mut messages: Receiver<Message>) -> io::Result<()> {
+fn write_all(
+    view: &mut dyn View,
+    mut messages: Receiver<Message>,
+    mut events: Option<Events>,
+) -> io::Result<()> {
     // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    while let Some(message) = messages.blocking_recv() {
+    let mut has_begun = false;
+    loop {
+        let message = match &mut events {
+            None => messages.blocking_recv(),
+            Some(events) => match messages.try_recv() {
+                Ok(message) => Some(message),
+                Err(TryRecvError::Disconnected) => None,
+                Err(TryRecvError::Empty) => {
+                    // They come after the start line.
+                    if !has_begun || !write_events(view, events, &mut out)? {
+                        thread::sleep(EVENT_PACE);
+                    }
+                    continue;
+                }
+            },
+        };
+        let Some(message) = message else { return Ok(()) };
+        if let (true, Some(events)) = (has_begun, &mut events) {
+            // What came before it, and no more than there may be at one time.
+            for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
+                if !write_events(view, events, &mut out)? {
+                    break;
+                }
+            }
+        }
         let mut text = Vec::new();
         match message {
             Message::Show(report) => view.show(&report, &mut text)?,
             Message::Redraw => view.redraw(&mut text)?,
         }
         out.write_all(&text)?;
+        has_begun = true;
     }
-    Ok(())
+}
+
+/// Writes the next events, if there are any. Says whether there may be more at once.
+fn write_events(view: &mut dyn View, events: &mut Events, out: &mut File) -> io::Result<bool> {
+    let taken = events.take(EVENTS_AT_ONCE);
+    if !taken.is_empty() {
+        let mut text = Vec::new();
+        view.show_events(&taken, &mut text)?;
+        out.write_all(&text)?;
+    }
+    Ok(taken.len() == EVENTS_AT_ONCE)
 }

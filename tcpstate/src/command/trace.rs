@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    bpf_log, duration, family,
+    bpf_log, duration, events, family,
     output::Output,
     signals::{Signals, listen},
     talk, terminal,
@@ -29,7 +29,7 @@ use crate::{
     aggregate::{Reconcile, Report, Snapshot, Verdict},
     probe::{MOST_ROWS, Netns, Options, Provider, Transitions},
     tracer::Tracer,
-    view::{Csv, Json, Screen, Table, View},
+    view::{Csv, EventCsv, EventTable, Json, Screen, Table, View},
 };
 
 /// How often misses are looked for, whatever the interval: one number is asked of the kernel.
@@ -53,12 +53,14 @@ Examples:
   sudo tcpstate trace --family 6               what ss -6 shows
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
+  sudo tcpstate trace --events                 each transition: addresses, time in the state, process
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
 pub(super) struct Arguments {
-    /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms]
-    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse_interval)]
-    interval: Duration,
+    /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms; default: 1s, with --events
+    /// none]
+    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse_interval)]
+    interval: Option<Duration>,
 
     /// End after this time [default: run until Ctrl-C]
     #[arg(short, long, value_name = "DURATION", value_parser = duration::parse)]
@@ -113,6 +115,9 @@ pub(super) struct Arguments {
     #[arg(long)]
     verify: bool,
 
+    #[command(flatten)]
+    events: events::Flags,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -120,6 +125,24 @@ pub(super) struct Arguments {
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
+}
+
+impl Arguments {
+    /// The pace of snapshots, and whether there are any.
+    fn snapshots(&self) -> (Duration, bool) {
+        const USUAL: Duration = Duration::from_secs(1);
+        (self.interval.unwrap_or(USUAL), self.interval.is_some() || !self.events.events)
+    }
+
+    /// What can't be had together.
+    fn look_for_conflicts(&self) -> Result<(), events::Conflict> {
+        let (_, has_snapshots) = self.snapshots();
+        match self.output {
+            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count),
+            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -171,6 +194,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 async fn trace(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.look_for_conflicts()?;
     // Before anything is attached, so that a signal at any time ends the run in order.
     let mut signals = Signals::new()?;
     let options = Options {
@@ -180,6 +204,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
+        events: arguments.events.options(),
         statistics: arguments.cost,
         log: arguments.bpf_log,
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),
@@ -191,13 +216,16 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         bpf_log::forward(tracer.probe_mut())?;
     }
     talk::at_start(tracer.probe());
-    let output = Output::start(view(arguments.output));
+    let mut talk = events::Talk::since(tracer.losses()?);
+    let output = Output::start(view(arguments), tracer.take_events());
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
-    take_snapshots(arguments, &mut tracer, &mut verifier, &output, &mut signals).await?;
+    take_snapshots(arguments, &mut tracer, &mut verifier, &mut talk, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
     let verdict = verify(&mut verifier, &mut tracer)?;
+    tracer.end_events();
     let summary = Snapshot { verdict, ..tracer.summary()? };
     let (map_full, is_exact) = (summary.map_full, summary.is_exact());
+    talk.tell(tracer.losses()?);
     let end = Report::End(summary);
     drop(tracer);
     // Nothing but the reader is waited for now, so a second signal need not be polite.
@@ -217,8 +245,11 @@ fn verify(verifier: &mut Option<Verifier>, tracer: &mut Tracer) -> Result<Option
 }
 
 /// What shows the reports.
-fn view(format: Format) -> Box<dyn View + Send> {
-    match (format, terminal::look()) {
+fn view(arguments: &Arguments) -> Box<dyn View + Send> {
+    let has_events = arguments.events.events;
+    match (arguments.output, terminal::look()) {
+        (Format::Table, _) if has_events => Box::new(EventTable::new(arguments.events.clock())),
+        (Format::Csv, _) if has_events => Box::new(EventCsv),
         (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),
         (Format::Table, None) => Box::new(Table::default()),
         (Format::Json, _) => Box::new(Json),
@@ -231,12 +262,14 @@ async fn take_snapshots(
     arguments: &Arguments,
     tracer: &mut Tracer,
     verifier: &mut Option<Verifier>,
+    talk: &mut events::Talk,
     output: &Output,
     signals: &mut Signals,
 ) -> Result<()> {
     let begin = Instant::now();
     let mut snapshots_left = arguments.count.map_or(u64::MAX, NonZeroU64::get);
-    let mut intervals = interval_at(begin + arguments.interval, arguments.interval);
+    let (interval, has_snapshots) = arguments.snapshots();
+    let mut intervals = interval_at(begin + interval, interval);
     intervals.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut looks = interval_at(begin + LOOK_FOR_MISSES, LOOK_FOR_MISSES);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -254,7 +287,7 @@ async fn take_snapshots(
             () = signals.next() => return Ok(()),
             () = output.closed() => return Ok(()),
             _ = resized.recv() => output.redraw(),
-            _ = intervals.tick() => {
+            _ = intervals.tick(), if has_snapshots => {
                 tracer.reconcile_if_due(arguments.reconcile)?;
                 output.offer(|| {
                     let verdict = verify(verifier, tracer)?;
@@ -267,7 +300,10 @@ async fn take_snapshots(
                 }
             }
             () = &mut over => return Ok(()),
-            _ = looks.tick() => tracer.reconcile_if_due(arguments.reconcile)?,
+            _ = looks.tick() => {
+                tracer.reconcile_if_due(arguments.reconcile)?;
+                talk.tell(tracer.losses()?);
+            }
         }
     }
 }

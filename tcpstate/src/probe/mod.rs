@@ -6,6 +6,7 @@
 pub mod btf;
 pub mod confinement;
 mod error;
+mod events;
 mod format;
 mod hooks;
 mod kallsyms;
@@ -33,15 +34,17 @@ use aya::{
 };
 use tcpstate_common::abi::{
     CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS, Config,
-    Control, CpuSlots, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES,
-    NamespaceSlots,
+    Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG,
+    FLAG_NAMESPACES, NamespaceSlots,
 };
 
 use self::{
-    confinement::Confinement, kallsyms::Handlers, kernel::Kernel, providers::Providers, walk::Walk,
+    confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel,
+    providers::Providers, walk::Walk,
 };
 pub use self::{
     error::{Error, grant},
+    events::{EventOptions, MOST_LIVES, RING_BYTES},
     hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
     netns::{Counted, Netns},
@@ -59,6 +62,9 @@ pub(crate) const ITERATOR: &str = "tcp_iterator";
 const SWEEP: &str = "fin_wait2_iterator";
 /// The program that looks after network namespaces.
 const NAMESPACE_SWEEP: &str = "namespace_iterator";
+
+/// What events lack.
+const NO_EVENTS_OF_MINIS: &str = "events: transitions only: time-wait and request sockets are counted, and have no lines of their own; pid and comm are of who connected or listened, so accepted connections have none";
 
 /// Rows for network namespaces, unless another number is asked for: 6 MiB.
 pub const MOST_ROWS: u32 = 4096;
@@ -78,6 +84,8 @@ pub struct Options {
     pub time_wait: Option<Provider>,
     /// Request sockets by this provider and no other.
     pub syn_recv: Option<Provider>,
+    /// Write each transition down with its connection, and how.
+    pub events: Option<EventOptions>,
     /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
     pub statistics: bool,
     /// Let the kernel half log each transition (about 1 us each). Debugging only.
@@ -118,6 +126,8 @@ pub struct Probe {
     pub transitions: Transitions,
     providers: Providers,
     orphans: Walk,
+    /// What writes events down, where they are asked for.
+    pub(crate) events: Option<EventHook>,
     /// While it is open the kernel measures runs; it ends with the process, however that ends.
     statistics: Option<OwnedFd>,
     /// Visits each socket.
@@ -185,6 +195,10 @@ impl Probe {
             offsets,
             minis: offsets::minis(&types.fields)?,
             record: record.as_ref().copied().unwrap_or_default(),
+            events: match options.events {
+                Some(_) => events::offsets(&types.fields)?,
+                None => EventOffsets::default(),
+            },
         };
         let mut ebpf = load_object(options, &config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
@@ -211,6 +225,11 @@ impl Probe {
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
+        let events =
+            options.events.map(|options| events::attach(&mut ebpf, &types, options)).transpose()?;
+        if events.is_some() {
+            providers.degraded.push(NO_EVENTS_OF_MINIS.into());
+        }
         let most_rows = most_rows(options);
         let family = options.family;
         Ok(Self {
@@ -221,6 +240,7 @@ impl Probe {
             transitions,
             providers,
             orphans,
+            events,
             statistics,
             sockets,
             namespaces,
@@ -271,6 +291,11 @@ impl Probe {
     /// The same for the programs of a kind of mini sockets.
     pub fn missed_minis(&self, minis: Minis) -> Result<u64, Error> {
         self.providers.of(minis).hooks.iter().map(|hook| self.misses_of(hook.program)).sum()
+    }
+
+    /// Events that the kernel kept from the program that writes them down, since the load.
+    pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
+        self.misses_of(events.program)
     }
 
     /// The counting program's descriptor, to ask the kernel about it.
@@ -385,6 +410,9 @@ fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Er
     loader.map_max_entries("FIN_WAIT2", orphans);
     if options.netns == Netns::All {
         loader.map_max_entries("NAMESPACES", most_rows(options));
+    }
+    if let Some(options) = options.events {
+        events::make_room(&mut loader, options);
     }
     // The variant without log lines, and a stripped object, have neither.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);

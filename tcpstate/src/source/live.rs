@@ -6,11 +6,11 @@ use nix::{
     errno::Errno,
     time::{ClockId, clock_gettime},
 };
-use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_GATE, CpuSlots};
+use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CONTROL_GATE, CpuSlots};
 
 use super::{
-    Counts, Flows, Identity, KernelCounters, Missed, Moment, Pass, Population, ProgramRuns,
-    Reading, add_each, namespaces::Namespaces,
+    Counts, Events, Flows, Identity, KernelCounters, Losses, Missed, Moment, Pass, Population,
+    ProgramRuns, Reading, add_each, namespaces::Namespaces,
 };
 use crate::probe::{
     Error, Minis, Options, Probe, Touched, kernel, map_error,
@@ -32,6 +32,8 @@ pub struct Live {
     probe: Probe,
     /// The control word as last stored.
     control: u32,
+    /// [`CONTROL_EVENTS`] from the end of the first pass on, where events are asked for.
+    events: u32,
     /// Each buffer as it was when it last stood still.
     buffers: [Counts; 2],
     /// Holds the place of a pass's map between passes.
@@ -77,6 +79,7 @@ impl Live {
             unentered: 0,
             probe,
             control: 0,
+            events: 0,
             buffers: [Counts::default(), Counts::default()],
             stand_in: new_touched(1)?,
             pass: None,
@@ -112,6 +115,28 @@ impl Live {
             unrecorded: slots.iter().map(|slots| slots.unrecorded).sum(),
             unlisted: slots.iter().map(|slots| slots.unlisted).sum(),
         })
+    }
+
+    /// The events, where they are asked for. They begin with the cut that ends the first pass.
+    pub fn take_events(&mut self) -> Option<Events> {
+        let events = self.probe.events.as_mut()?;
+        Some(Events::new(events.ring.take()?, events.ring_bytes))
+    }
+
+    /// From the next cut on no event is written down.
+    pub fn end_events(&mut self) {
+        self.events = 0;
+    }
+
+    /// What was not written down so far, where events are.
+    pub fn losses(&self) -> Result<Option<Losses>, Error> {
+        let Some(events) = &self.probe.events else { return Ok(None) };
+        let of_cpus = events.losses.get(&0, 0).map_err(map_error("read", "EVENT_LOSSES"))?;
+        Ok(Some(Losses {
+            dropped: of_cpus.iter().map(|cpu| cpu.dropped).sum(),
+            missed: self.probe.missed_events(events)?,
+            untracked: of_cpus.iter().map(|cpu| cpu.untracked).sum(),
+        }))
     }
 
     /// What is not as good as it could be, and why; a sentence each.
@@ -205,6 +230,9 @@ impl Live {
     /// # Panics
     /// If no pass was begun.
     pub fn end_pass(&mut self) -> Result<Pass, Error> {
+        if self.probe.events.is_some() {
+            self.events = CONTROL_EVENTS;
+        }
         let end = self.flip(0)?;
         let pass = self.pass.take().expect("the caller began a pass");
         let RunningPass { touched, zero, before, missed_before, visited, cost } = pass;
@@ -245,7 +273,7 @@ impl Live {
     fn flip(&mut self, gate: u32) -> Result<Reading, Error> {
         let names = self.mark_gone_namespaces()?;
         let stood = (self.control & CONTROL_BUFFER) as usize;
-        self.control = (!self.control & CONTROL_BUFFER) | gate;
+        self.control = (!self.control & CONTROL_BUFFER) | gate | self.events;
         self.set_control()?;
         let at = Moment::now();
         self.wait_for_programs()?;
@@ -263,9 +291,9 @@ impl Live {
             None => None,
         };
         let kernel = self.kernel_counters();
-        let (missed, runs) = (self.missed()?, self.runs()?);
+        let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
-        Ok(Reading { at, counts, namespaces, missed, kernel, runs, process_time })
+        Ok(Reading { at, counts, namespaces, missed, losses, kernel, runs, process_time })
     }
 
     /// Has the kernel half look which namespaces are gone. Returns the names that there were before.

@@ -2,6 +2,7 @@
 
 pub mod cgroups;
 mod counts;
+mod events;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
@@ -17,6 +18,7 @@ use tcpstate_common::abi::STATE_SLOTS;
 
 pub use self::{
     counts::{Counts, Flows},
+    events::{Event, Events, Losses},
     kernel_counters::KernelCounters,
 };
 
@@ -89,6 +91,8 @@ pub struct Reading {
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
     /// At least all that was missed before the cut.
     pub missed: Missed,
+    /// What was not written down before the cut, where events are.
+    pub losses: Option<Losses>,
     /// The kernel's own counters, soon after the cut.
     pub kernel: KernelCounters,
     /// What the programs cost up to then; empty where nobody asked.

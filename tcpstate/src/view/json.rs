@@ -5,16 +5,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::{Map, Serializer, Value, json, ser::Formatter};
 use tcpstate_common::State;
 
-use super::{View, number::rfc3339};
+use super::{View, events::json_line, number::rfc3339};
 use crate::{
     aggregate::{
         Cost, Difference, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start,
         TimeWait, Verdict,
     },
+    source::Event,
     text::is_plain,
 };
 
@@ -32,9 +33,17 @@ impl View for Json {
             Report::Snapshot(snapshot) => snapshot_line("snapshot", snapshot),
             Report::End(snapshot) => snapshot_line("end", snapshot),
         };
-        line.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
-        out.write_all(b"\n")
+        write_line(&line, out)
     }
+
+    fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
+        events.iter().try_for_each(|event| write_line(&json_line(event), out))
+    }
+}
+
+fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    line.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
+    out.write_all(b"\n")
 }
 
 /// Compact JSON in which nothing hides: what a terminal might act on is escaped, which changes no value.
@@ -122,9 +131,12 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "reconciles": snapshot.reconciles,
         "map_full": snapshot.map_full,
         "map_errors": snapshot.map_errors,
-        "lost_events": 0,
+        "lost_events": snapshot.losses.map_or(0, |losses| losses.events()),
         "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
+    if let Some(losses) = &snapshot.losses {
+        line["untracked_events"] = json!(losses.untracked);
+    }
     if let Some(verdict) = &snapshot.verdict {
         line["verify"] = verify(verdict);
     }

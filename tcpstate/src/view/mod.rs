@@ -4,6 +4,7 @@ mod block;
 pub mod count;
 mod csv;
 pub mod doctor;
+mod events;
 pub mod explain;
 mod features;
 mod frame;
@@ -22,18 +23,25 @@ use std::io::{self, Write};
 
 pub use self::{
     csv::Csv,
+    events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
     json::Json,
     repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,
 };
-use crate::aggregate::Report;
+use crate::{aggregate::Report, source::Event};
 
 /// A form of output.
 pub trait View {
     /// Writes one report, whole.
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes events, a line each. Not every form of output has lines for them.
+    fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
+        let _ = (events, out);
+        Ok(())
+    }
 
     /// Shows once more what there is to see, because the place where it is seen has changed. Only a screen has such a
     /// place.

@@ -38,6 +38,7 @@ fn reading(counts: Counts, transitions: u64) -> Reading {
         counts,
         namespaces: None,
         missed: missed(transitions),
+        losses: None,
         kernel: KernelCounters::default(),
         runs: Vec::new(),
         process_time: Duration::ZERO,

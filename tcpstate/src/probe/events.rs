@@ -1,0 +1,95 @@
+//! Puts the programs in place that write each transition down, where events are asked for.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use tcpstate_common::abi::{EventLosses, EventOffsets};
+
+use super::{
+    Error, TRACEPOINT, Types, btf, hooks,
+    hooks::{Hook, Transitions},
+    map_error, take_map,
+};
+
+/// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
+pub const RING_BYTES: u32 = 8 << 20;
+/// Sockets that are remembered between their events, unless another number is asked for: 13 MiB.
+pub const MOST_LIVES: u32 = 131_072;
+
+/// How to write events down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventOptions {
+    /// Bytes of the ring: a power of two, a page at least.
+    pub ring_bytes: u32,
+    /// Room for so many sockets between their events.
+    pub most_lives: u32,
+}
+
+impl Default for EventOptions {
+    fn default() -> Self {
+        Self { ring_bytes: RING_BYTES, most_lives: MOST_LIVES }
+    }
+}
+
+/// The programs in place.
+pub(crate) struct EventHook {
+    /// The one that is attached.
+    pub(super) program: &'static str,
+    /// Where it writes to, until somebody takes it.
+    pub(crate) ring: Option<RingBuf<MapData>>,
+    /// As large as it was asked for.
+    pub(crate) ring_bytes: u32,
+    pub(crate) losses: PerCpuArray<MapData, EventLosses>,
+}
+
+/// Makes the maps as large as is asked for.
+pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions) {
+    loader.map_max_entries("EVENTS", options.ring_bytes);
+    loader.map_max_entries("LIVES", options.most_lives);
+}
+
+/// Attaches the best program that the kernel takes. The classic tracepoint is none: it loses most where most happens.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    types: &Types,
+    EventOptions { ring_bytes, .. }: EventOptions,
+) -> Result<EventHook, Error> {
+    let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
+    let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
+        .map_err(map_error("open", "EVENT_LOSSES"))?;
+    let mut first = None;
+    for by in [Transitions::TpBtf, Transitions::RawTp] {
+        let program = if by == Transitions::TpBtf { "event" } else { "event_raw" };
+        match hooks::attach(ebpf, Hook { program, target: TRACEPOINT }, &types.ids) {
+            Ok(()) => return Ok(EventHook { program, ring: Some(ring), ring_bytes, losses }),
+            Err(error) => {
+                hooks::detach(ebpf, program);
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or(Error::Absent("event")))
+}
+
+/// What an event tells, besides what counting needs.
+pub(super) fn offsets(btf: &btf::Btf) -> Result<EventOffsets, btf::Error> {
+    let ipv6 = |field| match btf.offset("sock_common", field, 128) {
+        Err(btf::Error::NoField { .. }) => Ok(0),
+        offset => offset,
+    };
+    Ok(EventOffsets {
+        skc_rcv_saddr: btf.offset("sock_common", "skc_rcv_saddr", 32)?,
+        skc_daddr: btf.offset("sock_common", "skc_daddr", 32)?,
+        skc_v6_rcv_saddr: ipv6("skc_v6_rcv_saddr")?,
+        skc_v6_daddr: ipv6("skc_v6_daddr")?,
+        skc_num: btf.offset("sock_common", "skc_num", 16)?,
+        skc_dport: btf.offset("sock_common", "skc_dport", 16)?,
+        skc_cookie: btf.offset("sock_common", "skc_cookie.counter", 64)?,
+        sk_uid: btf.offset("sock", "sk_uid.val", 32)?,
+        inet_sport: btf.offset("inet_sock", "inet_sport", 16)?,
+        task_flags: btf.offset("task_struct", "flags", 32)?,
+        group_leader: btf.offset("task_struct", "group_leader", 64)?,
+        comm: btf.field("task_struct", "comm")?.offset_bits / 8,
+    })
+}

@@ -1,0 +1,56 @@
+//! For spreadsheets and scripts: a row an event. An empty field is unknown.
+
+use std::io::{self, Write};
+
+use super::json::Values;
+use crate::{aggregate::Report, source::Event, text::escaped, view::View};
+
+/// Writes comma-separated values, of events alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EventCsv;
+
+const HEADER: [&str; 20] = [
+    "time",
+    "time_unix",
+    "time_monotonic",
+    "hook",
+    "from",
+    "to",
+    "family",
+    "local",
+    "local_port",
+    "remote",
+    "remote_port",
+    "netns",
+    "cookie",
+    "pid",
+    "comm",
+    "uid",
+    "cgroup",
+    "container",
+    "duration_seconds",
+    "ended_by",
+];
+
+impl View for EventCsv {
+    fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        match report {
+            Report::Start(_) => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(HEADER)?;
+                writer.flush()
+            }
+            Report::Snapshot(_) | Report::End(_) => Ok(()),
+        }
+    }
+
+    fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+        for event in events {
+            let mut values = Values::from(event);
+            values.comm = values.comm.map(escaped);
+            writer.serialize(values)?;
+        }
+        writer.flush()
+    }
+}

@@ -1,0 +1,211 @@
+//! `trace --events` as a process: its lines in each form, a reader that stalls, and what it refuses.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tcpstate_tests::{
+    command::run,
+    netns::Namespace,
+    traffic::{Family, Listener, Load, Style, reset},
+    wait,
+};
+
+fn trace(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+    command.args(["trace", "--events"]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn end(child: &Child) {
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
+}
+
+/// A connection of each family: five events at its begin, three at its end.
+fn connections() {
+    for family in Family::BOTH {
+        let listener = Listener::open(family);
+        let client = listener.connect();
+        let server = listener.accept();
+        drop(listener);
+        reset(client);
+        drop(server);
+    }
+}
+
+const EVENTS: usize = 16;
+
+/// The keys of a line, in the order in which they stand.
+const KEYS: [&str; 22] = [
+    "type",
+    "version",
+    "time",
+    "time_unix",
+    "time_monotonic",
+    "hook",
+    "from",
+    "to",
+    "family",
+    "local",
+    "local_port",
+    "remote",
+    "remote_port",
+    "netns",
+    "cookie",
+    "pid",
+    "comm",
+    "uid",
+    "cgroup",
+    "container",
+    "duration_seconds",
+    "ended_by",
+];
+
+#[test]
+fn events_in_json_stand_between_start_and_end_with_all_keys() {
+    let namespace = Namespace::enter();
+    let mut child = trace(&["-o", "json", "-d", "2s"]).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the pipe is open");
+    assert!(line.starts_with(r#"{"type":"start""#), "{line}");
+    assert!(line.contains("events: transitions only"), "{line}");
+    connections();
+    let object = |line: Result<String, _>| -> Value {
+        serde_json::from_str(&line.expect("the pipe is open")).expect("each line is an object")
+    };
+    let mut lines: Vec<Value> = reader.lines().map(object).collect();
+    assert!(child.wait().expect("it ends").success());
+    let end = lines.pop().expect("there is an end line");
+    assert_eq!(end["type"], "end");
+    assert_eq!((&end["lost_events"], &end["untracked_events"]), (&0.into(), &0.into()));
+    let counts = end["transitions"].as_array().expect("a list").iter();
+    let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
+    assert_eq!(counted, lines.len() as u64);
+    for line in &lines {
+        let keys: Vec<&str> =
+            line.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(keys, KEYS);
+        assert_eq!((&line["type"], &line["hook"]), (&"transition".into(), &"transitions".into()));
+        assert_eq!(line["netns"], namespace.inode().to_string());
+        assert!(line["time"].as_str().is_some_and(|time| time.len() == 24 && time.ends_with('Z')));
+    }
+    let client = lines.iter().find(|line| line["from"] == "syn_sent").expect("it connected");
+    assert_eq!(
+        (&client["local"], &client["pid"]),
+        (&"127.0.0.1".into(), &std::process::id().into())
+    );
+    let v6 = lines.iter().find(|line| line["family"] == "ipv6").expect("it listened");
+    assert_eq!((&v6["local"], &v6["remote"]), (&"::1".into(), &Value::Null));
+}
+
+#[test]
+fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
+    let _namespace = Namespace::enter();
+    let mut child = trace(&["-o", "json", "--event-buffer", "4096"]).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the pipe is open");
+    let load = Load::start(2, Style::Rst);
+    // Far more than a pipe, what the writer holds and the buffer have room for; nobody reads meanwhile.
+    wait::until("connections", || load.completed() >= 5000);
+    let _ = load.stop();
+    end(&child);
+    let lines: Vec<Value> = reader
+        .lines()
+        .map(|line| serde_json::from_str(&line.expect("the pipe is open")).expect("an object"))
+        .collect();
+    assert!(child.wait().expect("it ends").success());
+    let mut stderr = String::new();
+    child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
+    assert!(stderr.contains("events lost; counts are not affected\nremedy: "), "{stderr}");
+    let (end, lines) = lines.split_last().expect("there is an end line");
+    let number = |key: &str| end[key].as_u64().expect("a count");
+    let counts = end["transitions"].as_array().expect("a list").iter();
+    let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
+    let told = lines.len() as u64 + number("lost_events");
+    // What the kernel keeps from one of the two programs it may show to the other.
+    let missed = number("missed") + number("lost_events").min(1000);
+    assert!(number("lost_events") > 10_000, "{end}");
+    assert!(told.abs_diff(counted) <= missed, "{told} told of, {counted} counted: {end}");
+}
+
+#[test]
+fn events_as_a_table_stand_below_each_other_and_as_csv_in_columns() {
+    let _namespace = Namespace::enter();
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let mut child = trace(arguments).spawn().expect("it starts");
+        let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut lines = Vec::new();
+        while !lines
+            .last()
+            .is_some_and(|line: &String| line.contains("REMOTE") || line.ends_with("ended_by"))
+        {
+            let mut line = String::new();
+            assert!(reader.read_line(&mut line).expect("the pipe is open") > 0, "{lines:?}");
+            lines.push(line.trim_end().to_owned());
+        }
+        connections();
+        let mut events = vec![lines.pop().expect("the heading")];
+        events.extend(reader.lines().map(|line| line.expect("text")));
+        assert!(child.wait().expect("it ends").success());
+        events
+    };
+    let table = lines(&["--utc", "-d", "2s"]);
+    let column =
+        |line: &str, word: &str| line.find(word).unwrap_or_else(|| panic!("{word}: {line}"));
+    let arrow = column(&table[1], "->");
+    let local = column(&table[0], "LOCAL");
+    for line in &table[1..=EVENTS] {
+        assert_eq!(column(line, "->"), arrow, "{table:#?}");
+        assert!(
+            line[local..].starts_with("127.0.0.1:") || line[local..].starts_with("[::1]:"),
+            "{line}"
+        );
+        assert_eq!(line.as_bytes()[local - 1], b' ', "{line}");
+    }
+    let csv = lines(&["-o", "csv", "-d", "2s"]);
+    let columns = KEYS.len() - 2;
+    assert!(csv.iter().all(|row| row.split(',').count() == columns), "{csv:#?}");
+    assert_eq!(csv[0], KEYS[2..].join(","));
+}
+
+#[test]
+fn events_that_cannot_be_had_are_refused_with_a_remedy() {
+    for (arguments, cause) in [
+        (&["-o", "csv", "-i", "1s"][..], "rows of one kind"),
+        (&["-n", "1"], "counts snapshots"),
+        (&["--event-buffer", "5000"], "power of two"),
+        (&["--event-sockets", "0"], "--event-sockets"),
+        (&["--utc", "--monotonic"], "cannot be used with"),
+    ] {
+        let finished = run(&mut trace(arguments));
+        assert_eq!(finished.status, Some(2), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains(cause), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains("\nremedy: "), "{arguments:?}: {}", finished.stderr);
+        assert_eq!(finished.stdout, "");
+    }
+}
+
+#[test]
+fn events_with_an_interval_have_snapshots_between_them() {
+    let _namespace = Namespace::enter();
+    let finished = run(&mut trace(&["-o", "json", "-i", "100ms", "-n", "2"]));
+    assert_eq!(finished.status, Some(0), "{}", finished.stderr);
+    let kinds: Vec<String> = finished
+        .stdout
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("an object");
+            line["type"].as_str().expect("a word").to_owned()
+        })
+        .collect();
+    assert_eq!(kinds, ["start", "snapshot", "snapshot", "end"]);
+}

@@ -1,0 +1,290 @@
+//! Each transition with its connection: the lines that known connections make, and what is said when there is no room.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use tcpstate::{
+    family::Family as Kind,
+    probe::{EventOptions, Options},
+    source::{Event, Events, Losses},
+};
+use tcpstate_common::State::{
+    self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+};
+use tcpstate_tests::{
+    emulated::scaled,
+    netns::Namespace,
+    traced::{Traced, options},
+    traffic::{Family, Listener, Load, Style, bound, reset, shutdown, socket},
+    truth, wait,
+};
+
+/// For how long a script holds a state, at least.
+const HOLD: Duration = Duration::from_millis(30);
+/// By how much a duration may lie outside of what the script's own clock says.
+const TOLERANCE: Duration = Duration::from_millis(1);
+
+fn with_events(events: EventOptions) -> (Traced, Events) {
+    let mut traced = Traced::with(&Options { events: Some(events), ..options() });
+    let events = traced.tracer.take_events().expect("events are asked for");
+    (traced, events)
+}
+
+fn losses(traced: &Traced) -> Losses {
+    traced.tracer.losses().expect("the counters can be read").expect("events are asked for")
+}
+
+/// What a script expects of one socket: each move, and between which durations the state left has lasted, if it was held.
+struct Life {
+    name: &'static str,
+    moves: Vec<(State, State)>,
+    held: Option<(State, [Duration; 2])>,
+    /// Whether it connected or listened, in this process.
+    is_owned: bool,
+}
+
+/// A stretch of time that began between two moments and ended between two others.
+fn bracket(begin: [Instant; 2], end: [Instant; 2]) -> [Duration; 2] {
+    [end[0] - begin[1], end[1] - begin[0]]
+}
+
+/// Does something, and says between which moments.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, [Instant; 2]) {
+    let before = Instant::now();
+    let result = work();
+    (result, [before, Instant::now()])
+}
+
+/// A connection that is held, then ended by `end`, which says when the client's state was left; what its two sockets go
+/// through.
+fn connection(
+    family: Family,
+    client: Vec<(State, State)>,
+    server: Vec<(State, State)>,
+    end: impl FnOnce(socket2::Socket, socket2::Socket) -> [Instant; 2],
+) -> (u16, [Life; 3]) {
+    let listener = Listener::open(family);
+    let port = listener.port();
+    let (ends, connected) = timed(|| (listener.connect(), listener.accept()));
+    drop(listener);
+    thread::sleep(HOLD);
+    let ended = end(ends.0, ends.1);
+    let held = bracket(connected, ended);
+    let born = |moves: [(State, State); 2], then: Vec<_>| moves.into_iter().chain(then).collect();
+    let lives = [
+        Life {
+            name: "listener",
+            moves: vec![(Close, Listen), (Listen, Close)],
+            held: None,
+            is_owned: true,
+        },
+        Life {
+            name: "client",
+            moves: born([(Close, SynSent), (SynSent, Established)], client),
+            held: Some((Established, held)),
+            is_owned: true,
+        },
+        Life {
+            name: "server",
+            moves: born([(Listen, SynRecv), (SynRecv, Established)], server),
+            held: None,
+            is_owned: false,
+        },
+    ];
+    (port, lives)
+}
+
+/// Connections of one family, whose ends are known; by the port of the listener, which no other has.
+fn script(family: Family) -> Vec<(u16, Vec<Life>)> {
+    let orderly = || {
+        let client = vec![(Established, FinWait1), (FinWait1, FinWait2), (FinWait2, Close)];
+        let server = vec![(Established, CloseWait), (CloseWait, LastAck), (LastAck, Close)];
+        (client, server)
+    };
+    let (client, server) = orderly();
+    let short = connection(family, client, server, |client, server| {
+        let ((), ended) = timed(|| drop(client));
+        await_peer_closed(&server);
+        drop(server);
+        ended
+    });
+    let (client, server) = orderly();
+    // The client goes on to receive, until its peer closes too.
+    let half_closed = connection(family, client, server, |client, server| {
+        let ((), ended) = timed(|| shutdown([&client]));
+        await_peer_closed(&server);
+        thread::sleep(HOLD);
+        drop(server);
+        await_peer_closed(&client);
+        ended
+    });
+    let to_close = || vec![(Established, Close)];
+    let reset = connection(family, to_close(), to_close(), |client, server| {
+        let ((), ended) = timed(|| reset(client));
+        drop(server);
+        ended
+    });
+    let deaf = bound(family);
+    let nobody = deaf.local_addr().expect("it is bound");
+    let refused = socket(family).connect(&nobody).expect_err("nobody listens there");
+    assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
+    let refused = Life {
+        name: "client",
+        moves: vec![(Close, SynSent), (SynSent, Close)],
+        held: None,
+        is_owned: true,
+    };
+    let port = nobody.as_socket().expect("an address of the internet").port();
+    let connections = [short, half_closed, reset];
+    let connections = connections.into_iter().map(|(port, lives)| (port, lives.into()));
+    connections.chain([(port, vec![refused])]).collect()
+}
+
+fn await_peer_closed(socket: &socket2::Socket) {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    assert_eq!(socket.recv(&mut byte).expect("the connection stands"), 0, "there was data");
+}
+
+/// Who of the sockets around a listener's port an event is of.
+fn who(event: &Event, port: u16) -> Option<&'static str> {
+    let is_listener = event.to == Listen || (event.from, event.to) == (Listen, Close);
+    if event.local_port == Some(port) {
+        return Some(if is_listener { "listener" } else { "server" });
+    }
+    (event.remote_port == Some(port)).then_some("client")
+}
+
+fn assert_lines(family: Family, netns: u64, port: u16, lives: &[Life], events: &[Event]) {
+    let loopback = family.loopback(0).ip();
+    let kind = if loopback.is_ipv4() { Kind::V4 } else { Kind::V6 };
+    let pid = std::process::id();
+    // The process's name and not this thread's, which is the test's.
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("procfs is mounted");
+    for life in lives {
+        let of_it: Vec<&Event> = events
+            .iter()
+            .filter(|event| event.family == kind && who(event, port) == Some(life.name))
+            .collect();
+        let label = format!("{family:?} {} at {port}: {of_it:#?}", life.name);
+        let moves: Vec<_> = of_it.iter().map(|event| (event.from, event.to)).collect();
+        assert_eq!(moves, life.moves, "{label}");
+        let mut peer = None;
+        for (before, event) in std::iter::once(None).chain(of_it.iter().map(Some)).zip(&of_it) {
+            let is_birth = before.is_none();
+            assert_eq!(event.netns, u32::try_from(netns).expect("inodes are small"), "{label}");
+            assert_eq!(event.uid, Some(0), "{label}");
+            let owner = life.is_owned.then_some(pid);
+            assert_eq!(event.pid, owner, "{label}");
+            let name = event.comm.as_ref().map(|comm| comm.to_string_lossy().into_owned());
+            assert_eq!(name, owner.map(|_| comm.trim_end().to_owned()), "{label}");
+            assert_eq!(event.local, Some(loopback), "{label}");
+            if life.name == "listener" || (life.name == "server" && is_birth) {
+                assert_eq!((event.remote, event.remote_port), (None, None), "{label}");
+            } else {
+                assert_eq!(event.remote, Some(loopback), "{label}");
+                // A client's own port is chosen after its first event; from then on it stays, up to the last one.
+                let other =
+                    if life.name == "client" { event.local_port } else { event.remote_port };
+                if !is_birth {
+                    assert!(other.is_some(), "{label}");
+                    assert_eq!(*peer.get_or_insert(other), other, "{label}");
+                }
+            }
+            match before {
+                None => assert_eq!(event.duration, None, "{label}"),
+                Some(before) => {
+                    let passed = event.monotonic.saturating_sub(before.monotonic);
+                    assert_eq!(event.duration, Some(passed), "{label}");
+                }
+            }
+        }
+        if let Some((state, [least, most])) = life.held {
+            let left = of_it.iter().find(|event| event.from == state).expect("checked above");
+            let duration = left.duration.expect("checked above");
+            assert!(least >= HOLD, "the script held it for {least:?} only");
+            assert!(
+                duration + TOLERANCE >= least && duration <= most + TOLERANCE,
+                "{duration:?} is not between {least:?} and {most:?}: {label}"
+            );
+        }
+    }
+}
+
+/// Waits until no full socket is left.
+fn await_end_of_sockets() {
+    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+}
+
+#[test]
+fn events_of_known_connections_are_the_expected_lines() {
+    let namespace = Namespace::enter();
+    let (mut traced, mut events) = with_events(EventOptions::default());
+    // Tried again only where the kernel itself says that it kept events from the programs.
+    for attempt in 1..=5 {
+        let before = (losses(&traced).events(), traced.uncounted());
+        let expected = Family::BOTH.map(|family| (family, script(family)));
+        await_end_of_sockets();
+        let lines = events.take(usize::MAX);
+        if (losses(&traced).events(), traced.uncounted()) != before {
+            println!("attempt {attempt}: the kernel kept events from the programs");
+            continue;
+        }
+        let moves = |(_, lives): &(u16, Vec<Life>)| {
+            lives.iter().map(|life| life.moves.len()).sum::<usize>()
+        };
+        let all: usize = expected.iter().flat_map(|(_, script)| script).map(moves).sum::<usize>();
+        assert_eq!(lines.len(), all, "{lines:#?}");
+        for (family, script) in &expected {
+            for (port, lives) in script {
+                assert_lines(*family, namespace.inode(), *port, lives, &lines);
+            }
+        }
+        return;
+    }
+    panic!("the kernel kept events from the programs each time");
+}
+
+#[test]
+fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
+    let transitions = scaled(20_000);
+    let _namespace = Namespace::enter();
+    let small = EventOptions { ring_bytes: 4096, ..EventOptions::default() };
+    let (mut traced, mut events) = with_events(small);
+    let load = Load::start(2, Style::Mixed);
+    // Nobody reads meanwhile.
+    wait::until("transitions", || traced.snapshot().total() >= transitions);
+    let _ = load.stop();
+    await_end_of_sockets();
+    let snapshot = traced.snapshot();
+    let losses = losses(&traced);
+    assert_eq!(Some(losses), snapshot.losses);
+    let written = events.take(usize::MAX).len() as u64;
+    assert!(written > 0 && losses.dropped > written, "{written} written, {losses:?}");
+    // Both programs may have been kept from some events, each from its own.
+    let (counted, told) = (snapshot.total(), written + losses.dropped);
+    assert!(
+        told <= counted + snapshot.missed.transitions && counted <= told + losses.missed,
+        "{told} told of, {losses:?}; {counted} counted, {:?}",
+        snapshot.missed
+    );
+    traced.assert_equal("after events were dropped");
+}
+
+#[test]
+fn events_of_sockets_that_there_is_no_room_to_remember_lack_durations_and_are_counted() {
+    let _namespace = Namespace::enter();
+    let few = EventOptions { most_lives: 8, ..EventOptions::default() };
+    let (traced, mut events) = with_events(few);
+    let listener = Listener::open(Family::V4);
+    let (clients, servers) = listener.pairs(50);
+    let missed = losses(&traced).missed;
+    let lines = events.take(usize::MAX);
+    let unknown = lines.iter().filter(|event| event.from != Close && event.from != Listen);
+    let unknown = unknown.filter(|event| event.duration.is_none()).count() as u64;
+    let untracked = losses(&traced).untracked;
+    assert!(untracked >= 50 && unknown >= 50, "{untracked} untracked, {unknown} unknown, {missed}");
+    assert!(lines.iter().all(|event| event.pid.is_none_or(|pid| pid == std::process::id())));
+    drop((clients, servers));
+}
