@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::{duration, signals::Signals};
+use super::{duration, signals::Signals, terminal};
 use crate::{
     doctor::{
         Finding, Level, Opening, Places, Thresholds, diagnose,
@@ -20,9 +20,6 @@ use crate::{
     },
     view::doctor::{Csv, DoctorView, Json, Table},
 };
-
-/// Width of text that goes to no terminal.
-const WIDTH: usize = 100;
 
 /// Look for what is wrong with TCP on this system, and say what would mend it
 ///
@@ -148,8 +145,7 @@ fn view(arguments: &Arguments) -> Box<dyn DoctorView> {
         Format::Json => Box::new(Json),
         Format::Csv => Box::new(Csv),
         Format::Table => {
-            let terminal = terminal_size::terminal_size_of(io::stdout());
-            let width = terminal.map_or(WIDTH, |(width, _)| width.0.into());
+            let width = terminal::size().columns.into();
             Box::new(Table { width, all: arguments.all })
         }
     }
