@@ -59,7 +59,7 @@ Examples:
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms; default: 1s, with --events
     /// none]
-    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse_interval)]
+    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
     /// End after this time [default: run until Ctrl-C]
