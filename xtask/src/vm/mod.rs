@@ -103,7 +103,7 @@ impl Options {
         jobs: NonZeroUsize::new(2).expect("two is not zero"),
         cpus: 2,
         memory: 1024,
-        timeout: 480,
+        timeout: 900,
         accel: Accelerator::Tcg,
         append: Vec::new(),
         write: Vec::new(),
