@@ -16,6 +16,7 @@ mod bpf;
 mod debian;
 mod dist;
 mod faults;
+mod kernel_tests;
 mod linker;
 mod lock;
 mod object;
