@@ -100,7 +100,7 @@ pub fn hashed_sockets() -> u64 {
         .sum()
 }
 
-fn sockets_in_use(sockstat: &str) -> u64 {
+pub(super) fn sockets_in_use(sockstat: &str) -> u64 {
     let line = sockstat
         .lines()
         .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))

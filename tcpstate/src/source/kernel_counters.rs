@@ -45,7 +45,7 @@ impl KernelCounters {
         counter(self).filter(|_| self.are_whole)
     }
 
-    fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
+    pub(super) fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
         let ext = |name| counter(netstat, "TcpExt:", name);
         let both = |first: Option<u64>, second: Option<u64>| Some(first? + second?);
         let shortcuts = both(ext("SyncookiesRecv"), ext("TCPFastOpenPassive"));

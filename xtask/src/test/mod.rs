@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, after all set-up, on a bare Debian 12 too.
 //!
 //! ```text
-//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests
+//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests, a minute of fuzzing
 //! cargo xtask test NAME            only tests whose name contains NAME
 //! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt
 //! cargo xtask test --vm            on other kernels too, in virtual machines; `CI=true` adds this, the rebuilt object
@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     bpf::{self, Verdict},
-    debian,
+    debian, fuzz,
     object::Variant,
     process,
     toolchain::Toolchain,
@@ -51,7 +51,7 @@ const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
 /// Optimised, for the kernel tests make heavy traffic, but linked without LTO: each test is a program of its own,
 /// and a change of the library would take minutes rather than seconds. A profile of its own, so that
 /// `target/release` keeps the program that users get.
-const KERNEL_TESTS: &[&str] = &[
+pub(crate) const KERNEL_TESTS: &[&str] = &[
     "--config=profile.kernel-tests.inherits='release'",
     "--config=profile.kernel-tests.lto=false",
     "--config=profile.kernel-tests.codegen-units=16",
@@ -85,6 +85,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     let tools = set_up(root, &mut report, options.full || options.faults || is_ci);
     if !options.faults {
         tests(root, options, tools.as_ref(), &mut report);
+    }
+    if !options.faults && options.filter.is_none() {
+        report.tests("fuzz", || fuzz::gate(root));
     }
     if options.faults || is_ci {
         faults(root, options, tools.as_ref(), &mut report);
@@ -143,7 +146,11 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         });
         report.check("lints", || {
             let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(arguments))
+            process::run(process::cargo(root).args(arguments))?;
+            // No default member, for it can only be linked with libFuzzer.
+            let of_fuzzer =
+                ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
+            process::run(process::cargo(root).args(of_fuzzer))
         });
         rebuilt = object(root, tools, report);
     }
@@ -154,6 +161,8 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         "--workspace",
         "--exclude",
         "tcpstate-ebpf",
+        "--exclude",
+        "tcpstate-fuzz",
         "--exclude",
         "tcpstate-tests",
         "--lib",
@@ -218,7 +227,8 @@ fn object(root: &Path, tools: Option<&Toolchain>, report: &mut Report) -> Option
 fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
     let mut cargo = process::cargo(root);
     cargo
-        .args(["test", "--quiet", "--doc", "--workspace", "--exclude", "tcpstate-ebpf", "--"])
+        .args(["test", "--quiet", "--doc", "--workspace"])
+        .args(["--exclude", "tcpstate-ebpf", "--exclude", "tcpstate-fuzz", "--"])
         .args(filters);
     // Without it, cargo's --quiet asks for dots instead of names.
     cargo.arg("--format=pretty").arg("--show-output");

@@ -104,7 +104,7 @@ fn read(path: &Path, parse: fn(&str) -> Result<Pairs, String>) -> Known<Pairs> {
 }
 
 /// `TcpExt: TW TWKilled`, and on the next row `TcpExt: 5 0`.
-fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
+pub(super) fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     let mut rows = text.lines();
     while let Some(names) = rows.next() {
@@ -125,7 +125,7 @@ fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
 }
 
 /// `TCP: inuse 5 orphan 0 tw 3`
-fn pairs_of_words(text: &str) -> Result<Pairs, String> {
+pub(super) fn pairs_of_words(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     for row in text.lines() {
         let (table, words) =
@@ -142,7 +142,7 @@ fn pairs_of_words(text: &str) -> Result<Pairs, String> {
 }
 
 /// A row of names, then a row of hexadecimal numbers for each CPU.
-fn sums_of_columns(text: &str) -> Result<Pairs, String> {
+pub(super) fn sums_of_columns(text: &str) -> Result<Pairs, String> {
     let mut rows = text.lines();
     let names: Vec<&str> = rows.next().unwrap_or_default().split_ascii_whitespace().collect();
     let mut sums = Pairs::new();
