@@ -34,7 +34,7 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
 
 /// What counting mini sockets needs.
 pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
-    let (num_timeout, num_timeout_mask) = bits(btf.field("request_sock", "num_timeout")?);
+    let (num_timeout, num_timeout_mask) = bits(btf, "request_sock", "num_timeout")?;
     Ok(MiniOffsets {
         tw_substate: btf.offset("inet_timewait_sock", "tw_substate", 8)?,
         tw_timer: btf.field("inet_timewait_sock", "tw_timer")?.offset_bits / 8,
@@ -51,11 +51,21 @@ pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }
 
-/// The byte with a bit field of less than a byte, and the field's bits in it. Bits count from the lowest of a byte,
-/// as on every little-endian machine.
-fn bits(field: Field) -> (u32, u32) {
-    let width = field.bits.min(8);
-    (field.offset_bits / 8, ((1 << width) - 1) << (field.offset_bits % 8))
+/// The byte that holds all of a bit field, and the field's bits in it. Bits count from the lowest of a byte, as on every
+/// little-endian machine.
+fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
+    let field = btf.field(structure, path)?;
+    mask(field).ok_or_else(|| Error::Width {
+        path: format!("{structure}.{path}"),
+        bits: field.bits,
+        expected: 8 - field.offset_bits % 8,
+    })
+}
+
+fn mask(Field { offset_bits, bits }: Field) -> Option<(u32, u32)> {
+    let first = offset_bits % 8;
+    let is_within = bits > 0 && bits <= 8 - first;
+    is_within.then(|| (offset_bits / 8, ((1 << bits) - 1) << first))
 }
 
 #[cfg(test)]
@@ -64,7 +74,14 @@ mod tests {
 
     #[test]
     fn a_bit_field_is_a_mask_of_its_byte() {
-        assert_eq!(bits(Field { offset_bits: 8 * 17 + 1, bits: 7 }), (17, 0xfe));
-        assert_eq!(bits(Field { offset_bits: 8 * 4, bits: 8 }), (4, 0xff));
+        assert_eq!(mask(Field { offset_bits: 8 * 17 + 1, bits: 7 }), Some((17, 0xfe)));
+        assert_eq!(mask(Field { offset_bits: 8 * 4, bits: 8 }), Some((4, 0xff)));
+        for (offset_bits, bits) in [(1, 8), (7, 2), (0, 0), (0, 9), (0, u32::MAX)] {
+            assert_eq!(
+                mask(Field { offset_bits, bits }),
+                None,
+                "{bits} bits from {offset_bits} on"
+            );
+        }
     }
 }
