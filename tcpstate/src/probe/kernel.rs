@@ -109,7 +109,7 @@ pub(super) fn sockets_in_use(sockstat: &str) -> u64 {
     let names = line.split_ascii_whitespace().step_by(2);
     let numbers = line.split_ascii_whitespace().skip(1).step_by(2);
     let counts = names.zip(numbers).filter(|(name, _)| matches!(*name, "inuse" | "tw"));
-    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).sum()
+    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -154,7 +154,8 @@ pub(super) fn sums_of_columns(text: &str) -> Result<Pairs, String> {
         for (name, number) in names.iter().zip(numbers) {
             let number = u64::from_str_radix(number, 16)
                 .map_err(|_| format!("{name} is {number:?}, no number"))?;
-            *sums.entry(format!("conntrack {name}")).or_default() += number;
+            let sum = sums.entry(format!("conntrack {name}")).or_default();
+            *sum = number.checked_add(*sum).ok_or_else(|| format!("{name} has too large a sum"))?;
         }
     }
     some(sums)
@@ -213,5 +214,6 @@ mod tests {
         }
         assert!(pairs_of_words("TCP: inuse 5 orphan\n").expect_err("cut").contains("orphan"));
         assert!(sums_of_columns("a b\n00000001\n").is_err());
+        assert!(sums_of_columns("a\nffffffffffffffff\n1\n").is_err());
     }
 }
