@@ -195,13 +195,24 @@ impl fmt::Display for Done {
     }
 }
 
-/// What the target itself said, without the fuzzer's diary.
+/// What the target itself said, and the input as text, without the fuzzer's diary.
 fn said(log: &str) -> impl Iterator<Item = &str> {
     const MOST: usize = 12;
-    let is_diary = |line: &&str| {
-        line.is_empty()
-            || ["#", "INFO:", "NOTE:", "=", "MS:", "0x"].iter().any(|start| line.starts_with(start))
-    };
+    const DIARY: &[&str] = &[
+        "#",
+        "INFO:",
+        "NOTE:",
+        "WARNING:",
+        "SUMMARY:",
+        "=",
+        "      Combine",
+        "MS:",
+        "0x",
+        "artifact",
+        "note:",
+    ];
+    let is_diary =
+        |line: &str| line.is_empty() || DIARY.iter().any(|start| line.starts_with(start));
     log.lines().filter(move |line| !is_diary(line)).take(MOST)
 }
 
