@@ -18,6 +18,7 @@ mod debian;
 mod dist;
 mod faults;
 mod fuzz;
+mod kernel_tests;
 mod linker;
 mod lock;
 mod object;

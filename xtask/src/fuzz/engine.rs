@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{debian, process, test::KERNEL_TESTS};
+use crate::{debian, kernel_tests, process};
 
 /// Longer inputs show nothing that these do not.
 const LONGEST: u32 = 65_536;
@@ -62,7 +62,8 @@ impl Engine {
         cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
         // Dependencies are those of the kernel tests, and so are built already.
         cargo.args(["build", "--quiet", "--package", "tcpstate-fuzz", "--features", "engine"]);
-        cargo.args(KERNEL_TESTS).arg("--message-format=json-render-diagnostics");
+        kernel_tests::build_alike(&mut cargo);
+        cargo.arg("--message-format=json-render-diagnostics");
         cargo.stderr(Stdio::inherit());
         let messages = process::read(&mut cargo)?;
         Ok(Self { root: root.to_owned(), program: executable(&messages)? })

@@ -20,7 +20,9 @@ mod report;
 
 use std::{
     env, fs,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -32,7 +34,7 @@ use self::{
 };
 use crate::{
     bpf::{self, Verdict},
-    debian, fuzz,
+    debian, fuzz, kernel_tests,
     object::Variant,
     process,
     toolchain::Toolchain,
@@ -47,16 +49,6 @@ const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
 const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
 /// What those programs are called elsewhere.
 const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
-
-/// Optimised, for the kernel tests make heavy traffic, but linked without LTO: each test is a program of its own,
-/// and a change of the library would take minutes rather than seconds. A profile of its own, so that
-/// `target/release` keeps the program that users get.
-pub(crate) const KERNEL_TESTS: &[&str] = &[
-    "--config=profile.kernel-tests.inherits='release'",
-    "--config=profile.kernel-tests.lto=false",
-    "--config=profile.kernel-tests.codegen-units=16",
-    "--profile=kernel-tests",
-];
 
 /// Which tests to run.
 #[derive(clap::Args)]
@@ -89,12 +81,18 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     if !options.faults && options.filter.is_none() {
         report.tests("fuzz", || fuzz::gate(root));
     }
-    if options.faults || is_ci {
-        faults(root, options, tools.as_ref(), &mut report);
-    }
-    if options.vm || is_ci {
-        report.tests("virtual machines", || vm::gate(root));
-    }
+    // Faults wait for the kernel's timers most of the time, and guests for nothing but a processor.
+    thread::scope(|scope| {
+        let guests = (options.vm || is_ci).then(|| scope.spawn(|| vm::gate(root)));
+        if options.faults || is_ci {
+            faults(root, options, tools.as_ref(), &mut report);
+        }
+        if let Some(guests) = guests {
+            report.tests("virtual machines", || {
+                guests.join().unwrap_or_else(|panic| resume_unwind(panic))
+            });
+        }
+    });
     println!("{report}");
     report.is_success()
 }
@@ -192,10 +190,10 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
     match objects {
         // The embedded one first; then the one that other tools made of the same sources.
         [None, rebuilt] => {
-            kernel_tests(&binaries, &run, "", report);
+            run_kernel_tests(&binaries, &run, "", report);
             if let Some(rebuilt) = rebuilt {
                 run.variables.push((OBJECT_VARIABLE.into(), rebuilt.into()));
-                kernel_tests(&binaries, &run, " on the rebuilt object", report);
+                run_kernel_tests(&binaries, &run, " on the rebuilt object", report);
             }
         }
         [Some(object), _] => {
@@ -205,7 +203,7 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
                 return;
             };
             run.variables.push((OBJECT_VARIABLE.into(), object.into()));
-            kernel_tests(&binaries, &run, " on the object given", report);
+            run_kernel_tests(&binaries, &run, " on the object given", report);
         }
     }
 }
@@ -239,14 +237,12 @@ fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
 
 /// The unit tests of the same packages run elsewhere.
 fn build_kernel_tests(root: &Path) -> Result<Vec<Binary>> {
-    let mut arguments = KERNEL_TESTS.to_vec();
-    arguments.extend(["--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
-    let mut binaries = binaries::build(root, &arguments)?;
-    binaries.retain(|binary| binary.kind == "test" || binary.package == "tests");
+    let mut binaries = binaries::build_by(&mut kernel_tests::cargo(root))?;
+    binaries.retain(|binary| binary.kind == "test" || binary.package == kernel_tests::FOLDER);
     Ok(binaries)
 }
 
-fn kernel_tests(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
+fn run_kernel_tests(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
     for binary in binaries {
         report.tests(&format!("{}{suffix}", binary.name), || binary.run(run));
     }
@@ -259,7 +255,7 @@ fn faults(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mu
     let Some(mut binaries) = report.prepare("build the tests that notice faults", build) else {
         return;
     };
-    binaries.retain(|binary| binary.package == "tests");
+    binaries.retain(|binary| binary.package == kernel_tests::FOLDER);
     let filter = options.filter.as_deref().unwrap_or_default();
     mutation::run(root, tools, &binaries, filter, report);
 }
