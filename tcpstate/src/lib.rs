@@ -18,6 +18,9 @@ pub mod doctor;
 pub mod explain;
 pub mod family;
 pub mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod probe;
 pub mod source;
 mod text;

@@ -20,16 +20,18 @@ const PROFILE: &[&str] = &[
     "--profile=kernel-tests",
 ];
 
-/// The command that builds them all: static where guests are possible. To it belong the programs that they run.
+/// The command that builds them all. To it belong the programs that they run.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
-    cargo.arg("test").args(PROFILE).args([
-        "--package",
-        "tcpstate-tests",
-        "--package",
-        "tcpstate",
-        "--tests",
-    ]);
+    cargo.args(["test", "--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
+    build_alike(&mut cargo);
+    cargo
+}
+
+/// Has cargo build as the kernel tests are built: static where guests are possible. What else is built so shares their
+/// dependencies.
+pub(crate) fn build_alike(cargo: &mut Command) {
+    cargo.args(PROFILE);
     if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         // With the target named, build scripts and macros are spared the flag, which they would not survive; and of all
         // the ways to set flags this is the one that no other way overrides.
@@ -37,5 +39,4 @@ pub(crate) fn cargo(root: &Path) -> Command {
             .args(["--target", STATIC_TARGET])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     }
-    cargo
 }

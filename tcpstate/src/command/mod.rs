@@ -9,6 +9,8 @@ mod events;
 mod explain;
 mod family;
 mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod output;
 mod signals;
 mod talk;

@@ -100,7 +100,7 @@ pub fn hashed_sockets() -> u64 {
         .sum()
 }
 
-fn sockets_in_use(sockstat: &str) -> u64 {
+pub(super) fn sockets_in_use(sockstat: &str) -> u64 {
     let line = sockstat
         .lines()
         .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))
@@ -109,7 +109,7 @@ fn sockets_in_use(sockstat: &str) -> u64 {
     let names = line.split_ascii_whitespace().step_by(2);
     let numbers = line.split_ascii_whitespace().skip(1).step_by(2);
     let counts = names.zip(numbers).filter(|(name, _)| matches!(*name, "inuse" | "tw"));
-    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).sum()
+    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

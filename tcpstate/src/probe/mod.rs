@@ -8,6 +8,8 @@ pub mod confinement;
 mod error;
 mod events;
 mod format;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hooks;
 mod kallsyms;
 pub mod kernel;

@@ -3,6 +3,8 @@
 pub mod cgroups;
 mod counts;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod kernel_counters;
 pub mod live;
 mod namespaces;

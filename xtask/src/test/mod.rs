@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, after all set-up, on a bare Debian 12 too.
 //!
 //! ```text
-//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests
+//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests, 40 s of fuzzing
 //! cargo xtask test NAME            only tests whose name contains NAME
 //! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt
 //! cargo xtask test --vm            on other kernels too, in virtual machines; `CI=true` adds this, the rebuilt object
@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     bpf::{self, Verdict},
-    debian, kernel_tests,
+    debian, fuzz, kernel_tests,
     object::Variant,
     process,
     toolchain::Toolchain,
@@ -77,6 +77,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     let tools = set_up(root, &mut report, options.full || options.faults || is_ci);
     if !options.faults {
         tests(root, options, tools.as_ref(), &mut report);
+    }
+    if !options.faults && options.filter.is_none() {
+        report.tests("fuzz", || fuzz::gate(root));
     }
     // Faults wait for the kernel's timers most of the time, and guests for nothing but a processor.
     thread::scope(|scope| {
@@ -141,7 +144,11 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         });
         report.check("lints", || {
             let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(arguments))
+            process::run(process::cargo(root).args(arguments))?;
+            // No default member, for it can only be linked with libFuzzer.
+            let of_fuzzer =
+                ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
+            process::run(process::cargo(root).args(of_fuzzer))
         });
         rebuilt = object(root, tools, report);
     }
@@ -152,6 +159,8 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         "--workspace",
         "--exclude",
         "tcpstate-ebpf",
+        "--exclude",
+        "tcpstate-fuzz",
         "--exclude",
         "tcpstate-tests",
         "--lib",
@@ -216,7 +225,8 @@ fn object(root: &Path, tools: Option<&Toolchain>, report: &mut Report) -> Option
 fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
     let mut cargo = process::cargo(root);
     cargo
-        .args(["test", "--quiet", "--doc", "--workspace", "--exclude", "tcpstate-ebpf", "--"])
+        .args(["test", "--quiet", "--doc", "--workspace"])
+        .args(["--exclude", "tcpstate-ebpf", "--exclude", "tcpstate-fuzz", "--"])
         .args(filters);
     // Without it, cargo's --quiet asks for dots instead of names.
     cargo.arg("--format=pretty").arg("--show-output");
