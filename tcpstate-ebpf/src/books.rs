@@ -7,8 +7,8 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, CpuSlots, FLAG_FAMILIES, FLAG_NAMESPACES, Flow, NamespaceCounters,
-        NamespaceSlots, STATE_SLOTS, is_birth,
+        CONTROL_BUFFER, CONTROL_GATE, CpuSlots, FLAG_FAMILIES, FLAG_NAMESPACES, Flow,
+        NamespaceCounters, NamespaceSlots, STATE_SLOTS, is_birth,
     },
 };
 
