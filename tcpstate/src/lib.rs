@@ -19,6 +19,7 @@ pub mod explain;
 pub mod family;
 pub mod filter;
 pub mod probe;
+pub mod serve;
 pub mod source;
 mod text;
 pub mod tracer;

@@ -95,6 +95,9 @@ pub struct Options {
     pub log: bool,
     /// Room for this many sockets in the map of a pass; by default as many as there are, and a quarter more.
     pub pass_entries: Option<u32>,
+    /// Make the map of passes once and keep it, with room for twice the sockets that there are: to make another one later
+    /// would take a privilege.
+    pub keep_pass_map: bool,
     /// Another object than the embedded one.
     pub object: Option<Vec<u8>>,
     /// Count with atomic additions or without, whatever the kernel needs.
@@ -339,6 +342,14 @@ impl Probe {
     /// The walk over the time-wait sockets in FIN_WAIT2 that counts those that moved on. Only timers leave that to do.
     pub(crate) fn orphans(&self) -> Option<&Walk> {
         (self.provider(Minis::TimeWait) == Provider::Timer).then_some(&self.orphans)
+    }
+
+    /// How many time-wait sockets in FIN_WAIT2 the kernel half remembers.
+    pub(crate) fn orphans_on_record(&self) -> Result<u64, Error> {
+        let map = self.ebpf.map("FIN_WAIT2").ok_or(Error::Absent("FIN_WAIT2"))?;
+        let map: HashMap<_, u64, u32> =
+            HashMap::try_from(map).map_err(map_error("open", "FIN_WAIT2"))?;
+        Ok(map.keys().flatten().count() as u64)
     }
 
     /// Bits of the control word that say what is in place.

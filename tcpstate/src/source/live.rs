@@ -27,6 +27,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Room in a pass's map beyond what is there at its begin, for sockets born meanwhile.
 const SPARE_ENTRIES: u64 = 16_384;
 
+/// The same in a map that is to do for all passes to come: it takes 5 MiB.
+const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
+
 /// The live source.
 pub struct Live {
     probe: Probe,
@@ -41,6 +44,9 @@ pub struct Live {
     /// The running pass's map, and what was known before it.
     pass: Option<RunningPass>,
     pass_entries: Option<u32>,
+    keeps_pass_map: bool,
+    /// The map of the last pass, emptied, where it is kept for the next one.
+    kept: Option<Touched>,
     /// What tests have it drop is not said to be missed.
     drops_in_silence: bool,
     /// Doubled whenever a pass found its map full.
@@ -86,6 +92,8 @@ impl Live {
             stand_in: new_touched(1)?,
             pass: None,
             pass_entries: options.pass_entries,
+            keeps_pass_map: options.keep_pass_map,
+            kept: None,
             drops_in_silence: options.drop_in_silence,
             growth: 1,
         };
@@ -188,8 +196,12 @@ impl Live {
 
     /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
     pub fn begin_pass(&mut self) -> Result<(), Error> {
-        let (entries, cost) = self.entries()?;
-        let touched = new_touched(entries)?;
+        let (touched, cost) = if let Some(touched) = self.kept.take() {
+            (touched, Duration::ZERO)
+        } else {
+            let (entries, cost) = self.entries()?;
+            (new_touched(entries)?, cost)
+        };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.pass_sums()?;
         // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
@@ -238,10 +250,13 @@ impl Live {
         }
         let end = self.flip(0)?;
         let pass = self.pass.take().expect("the caller began a pass");
-        let RunningPass { touched, zero, before, missed_before, visited, cost } = pass;
-        // Only now that no program can see the gate open may the map go.
+        let RunningPass { mut touched, zero, before, missed_before, visited, cost } = pass;
+        // Only now that no program can see the gate open may the map go, or be emptied.
         self.wait_for_programs()?;
-        drop(touched);
+        if self.keeps_pass_map {
+            empty(&mut touched)?;
+            self.kept = Some(touched);
+        }
         let found = self.pass_sums()?.since(&before);
         if found.map_full > 0 {
             self.growth *= 2;
@@ -372,7 +387,11 @@ impl Live {
         };
         let cost =
             if self.namespaces.is_some() { each_namespace(count)?.1 } else { timed(&mut count)?.1 };
-        let entries = (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth;
+        let entries = if self.keeps_pass_map {
+            2 * sockets + SPARE_ENTRIES_TO_KEEP
+        } else {
+            (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth
+        };
         Ok((u32::try_from(entries).unwrap_or(u32::MAX), cost))
     }
 
@@ -454,6 +473,16 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(T, Duration), Er
 
 fn new_touched(entries: u32) -> Result<Touched, Error> {
     Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
+}
+
+/// Takes everything out of a pass's map.
+fn empty(touched: &mut Touched) -> Result<(), Error> {
+    let keys: Vec<_> =
+        touched.keys().collect::<Result<_, _>>().map_err(map_error("read", "TOUCHED"))?;
+    for key in keys {
+        touched.remove(&key).map_err(map_error("update", "TOUCHED"))?;
+    }
+    Ok(())
 }
 
 /// Processor time of the calling thread, or of the process.
