@@ -12,6 +12,7 @@ mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod output;
+mod serve;
 mod signals;
 mod talk;
 mod terminal;
@@ -40,6 +41,7 @@ enum Command {
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Explain(explain::Arguments),
+    Serve(serve::Arguments),
 }
 
 /// Something was found wrong.
@@ -72,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {}", escaped(cause(&error)));
@@ -97,8 +100,9 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists).or(of_events)
-    {
+    let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
+    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_serve];
+    if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;
