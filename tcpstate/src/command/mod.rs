@@ -10,6 +10,8 @@ mod explain;
 mod family;
 mod filter;
 mod output;
+mod record;
+mod replay;
 mod signals;
 mod talk;
 mod terminal;
@@ -21,7 +23,11 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{explain as explanations, probe, source::sock_diag, text::escaped};
+use crate::{
+    explain as explanations, probe,
+    source::{recording, sock_diag},
+    text::escaped,
+};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -34,6 +40,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(trace::Arguments),
+    Replay(replay::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
@@ -66,6 +73,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -94,9 +102,10 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
+    let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists).or(of_events)
-    {
+    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_recording];
+    if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;

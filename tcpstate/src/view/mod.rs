@@ -13,6 +13,7 @@ mod line;
 mod matrix;
 mod namespaces;
 mod number;
+mod recording;
 mod repaint;
 mod screen;
 mod sparkline;
@@ -26,6 +27,7 @@ pub use self::{
     events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
     json::Json,
+    recording::show_part,
     repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,
