@@ -8,6 +8,7 @@
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines
 //! cargo xtask dist           man pages and completions, for packages
+//! cargo xtask golden         what the recordings of the tree show, written anew
 //! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
 
@@ -16,6 +17,7 @@ mod bpf;
 mod debian;
 mod dist;
 mod faults;
+mod golden;
 mod linker;
 mod lock;
 mod object;
@@ -52,6 +54,8 @@ enum Command {
     Vm(vm::Options),
     /// Write man pages and completions to target/dist.
     Dist,
+    /// Write anew what the recordings of the tree are expected to show.
+    Golden,
     /// Measure what counting costs, on this machine and kernel.
     Bench(bench::Options),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
     let result = match options.command {
         Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
         Command::Dist => dist::run(&root).map(|()| true),
+        Command::Golden => golden::run(&root).map(|()| true),
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),
