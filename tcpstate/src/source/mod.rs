@@ -9,6 +9,7 @@ mod kernel_counters;
 pub mod live;
 mod namespaces;
 pub mod owners;
+pub mod recording;
 pub mod sock_diag;
 
 use std::{
