@@ -301,9 +301,14 @@ async fn answer(
 
 async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
     let text = scraper.scrape(Format::Prometheus).await?;
-    let error = textfile.write(&text);
+    if let Some(error) = textfile.write(&text) {
+        eprintln!("tcpstate: write the textfile: {error}");
+        eprintln!(
+            "remedy: see that there is room where it goes, and that this user may write there"
+        );
+    }
     scraper.show_textfile_errors(textfile.errors());
-    error.map_or(Ok(()), |error| Err(error).context("write the textfile"))
+    Ok(())
 }
 
 /// On stderr; what goes wrong here ends nothing.
