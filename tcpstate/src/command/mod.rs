@@ -9,9 +9,12 @@ mod events;
 mod explain;
 mod family;
 mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod output;
 mod record;
 mod replay;
+mod serve;
 mod signals;
 mod talk;
 mod terminal;
@@ -45,6 +48,7 @@ enum Command {
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Explain(explain::Arguments),
+    Serve(serve::Arguments),
 }
 
 /// Something was found wrong.
@@ -78,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {}", escaped(cause(&error)));
@@ -104,7 +109,8 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
     let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_recording];
+    let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
+    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_serve, of_recording];
     if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }

@@ -203,11 +203,11 @@ fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 on")
 }
 
-fn parse_entries(text: &str) -> Result<NonZeroU32, &'static str> {
+pub(super) fn parse_entries(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 to 4294967295")
 }
 
-fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
+pub(super) fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
     match text {
         "auto" => Ok(Reconcile::Auto),
         "off" => Ok(Reconcile::Off),

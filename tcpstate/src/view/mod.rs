@@ -11,6 +11,7 @@ mod frame;
 mod json;
 mod line;
 mod matrix;
+pub mod metrics;
 mod namespaces;
 mod number;
 mod recording;

@@ -11,8 +11,8 @@ use tcpstate_common::{State, abi::Flow};
 use super::{Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame};
 use crate::{
     aggregate::{
-        Cost, Difference, Exits, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs,
-        Snapshot, Start, TimeWait, Transition, Verdict,
+        Cost, Difference, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart,
+        Report, Runs, Snapshot, Start, TimeWait, Transition, Verdict,
     },
     family::Family,
     probe::Counted,
@@ -65,6 +65,9 @@ fn snapshot(seconds: u64) -> Snapshot {
     let runs = Runs { count: 9, time: Duration::from_nanos(10_000_000_001) };
     let mut moved = [None; 10];
     moved[3] = Some(Flow { entered: 5, left: 6 });
+    let transition =
+        Transition { from: State::Listen, to: State::SynRecv, count: 1 << 50, in_interval: 2 };
+    let family = |first| FamilyRow { states: gauges(first), transitions: vec![transition] };
     Snapshot {
         time: time(seconds),
         elapsed: Duration::from_nanos(seconds * 1_000_000_007),
@@ -79,12 +82,7 @@ fn snapshot(seconds: u64) -> Snapshot {
             current: -1,
             listed: 2,
         }])),
-        transitions: vec![Transition {
-            from: State::Listen,
-            to: State::SynRecv,
-            count: 1 << 50,
-            in_interval: 2,
-        }],
+        transitions: vec![transition],
         time_wait,
         missed: Missed { transitions: 1, time_wait: 2, syn_recv: 3, unrecorded: 4, unlisted: 5 },
         losses: Some(Losses { dropped: 1, missed: 2, untracked: 3 }),
@@ -93,6 +91,7 @@ fn snapshot(seconds: u64) -> Snapshot {
         map_errors: 8,
         cost: vec![Cost { program: "tcp_iterator".into(), total: runs, in_interval: runs }],
         process_time: Duration::from_millis(5),
+        families: Some([family(13), family(14)]),
         namespaces: Some(vec![NamespaceRow {
             netns: 9,
             name: Some("blue".into()),

@@ -38,6 +38,7 @@ wire! {
         16 cost: Vec<Cost>,
         17 process_time: Nanos,
         18 namespaces: Option<Vec<NamespaceRow>>,
+        19 families: Option<[FamilyRow; 2]>,
     }
 
     NamespaceStart is aggregate::NamespaceStart {
@@ -52,6 +53,11 @@ wire! {
         2 is_gone: bool,
         3 states: [Gauge; 10],
         4 time_wait: TimeWait,
+    }
+
+    FamilyRow is aggregate::FamilyRow {
+        0 states: [Gauge; 10],
+        1 transitions: Vec<Transition>,
     }
 
     InPlace is aggregate::InPlace {
