@@ -5,6 +5,7 @@ mod check;
 mod count;
 mod doctor;
 mod duration;
+mod event_filter;
 mod events;
 mod explain;
 mod family;
@@ -33,7 +34,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Trace(trace::Arguments),
+    Trace(Box<trace::Arguments>),
     Count(count::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
@@ -94,9 +95,10 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
+    let of_filter = error.downcast_ref::<event_filter::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists).or(of_events)
-    {
+    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_filter];
+    if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;
