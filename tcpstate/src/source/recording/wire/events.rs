@@ -6,6 +6,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -15,7 +16,10 @@ use super::{
     MOST_EVENTS, Malformed,
     table::{Nanos, Wire as _},
 };
-use crate::{family::Family, source::Event};
+use crate::{
+    family::Family,
+    source::{Event, cgroups::Cgroup},
+};
 use tcpstate_common::State;
 
 /// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
@@ -62,6 +66,9 @@ pub(super) struct Events {
     /// Nanoseconds in the old state.
     #[n(15)]
     duration: Column<u64>,
+    /// A text: its path.
+    #[cbor(n(16), default)]
+    cgroup: Column<u32>,
 }
 
 impl From<&[Event]> for Events {
@@ -86,6 +93,7 @@ impl From<&[Event]> for Events {
                 comm,
                 uid,
                 duration,
+                cgroup,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
             let ahead = wall.cast_signed().wrapping_sub(monotonic);
@@ -107,6 +115,7 @@ impl From<&[Event]> for Events {
             columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
             columns.uid.push(*uid);
             columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
+            columns.cgroup.push(cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes())));
         }
         columns.addresses = addresses.in_order(|address| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -154,6 +163,7 @@ impl Events {
         if count > MOST_EVENTS {
             return Err(Malformed::message("more events than a record has"));
         }
+        let mut cgroups = HashMap::new();
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
@@ -181,6 +191,10 @@ impl Events {
                 comm: listed(&self.comm, row, &texts)?.cloned(),
                 uid: value(&self.uid, row),
                 duration: value(&self.duration, row).map(Duration::from_nanos),
+                cgroup: listed(&self.cgroup, row, &texts)?.map(|path| {
+                    let cgroup = || Arc::new(Cgroup::from(path.to_string_lossy().into_owned()));
+                    Arc::clone(cgroups.entry(path).or_insert_with(cgroup))
+                }),
             });
         }
         Ok(events)
