@@ -13,6 +13,7 @@ mod filter;
 pub(crate) mod fuzz;
 mod output;
 mod signals;
+mod stdout;
 mod talk;
 mod terminal;
 mod trace;

@@ -26,8 +26,8 @@ pub use self::{
     events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
     json::Json,
-    repaint::repaint,
-    screen::{Look, Screen, Size},
+    repaint::{Size, repaint},
+    screen::{Look, Screen},
     table::Table,
 };
 use crate::{aggregate::Report, source::Event};
