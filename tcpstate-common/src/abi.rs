@@ -270,6 +270,10 @@ pub const FLAG_NAMESPACES: u32 = 8;
 /// common (64 bits); else of a random number, which names a namespace together with its inode (32 bits).
 pub const FLAG_COOKIES: u32 = 16;
 
+/// Flag of [`Config::flags`]: count each family by itself. Each CPU then has two elements of [`CpuSlots`]: the first for
+/// IPv4's sockets, the second for IPv6's.
+pub const FLAG_FAMILIES: u32 = 1 << 16;
+
 /// Byte offsets of kernel fields, taken from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -22,6 +22,7 @@
 mod books;
 mod count;
 mod events;
+mod families;
 mod functions;
 mod iterators;
 mod maps;

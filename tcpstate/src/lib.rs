@@ -22,6 +22,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod probe;
+pub mod serve;
 pub mod source;
 mod text;
 pub mod tracer;

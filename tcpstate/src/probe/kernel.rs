@@ -25,6 +25,10 @@ const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 /// The kernel counts runs of programs on classic tracepoints that it skips since this version (`trace_call_bpf`).
 const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 
+/// Since this version whoever holds a map's descriptor may use the map, where others than root may not use BPF
+/// (`__sys_bpf`); before, that took `CAP_BPF` each time.
+const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
+
 /// TcpExt's TW and TWKilled count births of time-wait sockets since this version, and expiries before.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
@@ -74,6 +78,12 @@ impl Kernel {
     #[must_use]
     pub fn locks_memory_for_maps(&self) -> bool {
         self.version < MEMORY_CGROUPS
+    }
+
+    /// Whether it asks for `CAP_BPF` each time that a map is read or written.
+    #[must_use]
+    pub fn guards_each_bpf_call(&self) -> bool {
+        self.version < MAPS_BY_DESCRIPTOR
     }
 
     /// Whether what programs on classic tracepoints miss is counted.
