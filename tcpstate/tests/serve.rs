@@ -20,7 +20,8 @@ use served::{Metrics, PATIENCE, Server, metrics, serve};
 use tcpstate_common::State;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{as_nobody, with_mounts},
+    command::{Finished, as_nobody, with_mounts},
+    errors::Row,
     netns::{Namespace, Place},
     traced::Traced,
     traffic::{Family, Listener, Load, Mixed, Style},
@@ -263,7 +264,10 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
     let server = Server::start(&mut with_mounts(&mounts, &serve));
     let errors = || server.metrics()["tcpstate_textfile_errors_total"];
     wait::until_within(PATIENCE, "writes that fail", || errors() >= 3.0);
-    assert_eq!(server.said().matches("write the textfile").count(), 1, "{}", server.said());
+    let stderr = server.said();
+    assert_eq!(stderr.matches("write the textfile").count(), 1, "{stderr}");
+    let said = Finished { status: Some(0), stdout: String::new(), stderr };
+    Row::of("serve_writes_a_textfile_and_survives_a_full_disk").assert(&said);
     // As the server sees it.
     let seen = format!("/proc/{}/root{}", server.pid(), folder.path().display());
     let files = || fs::read_dir(&seen).expect("it is a folder").count();

@@ -15,6 +15,7 @@
 //! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
 //! - [`measure`]: what programs in the kernel cost, for benchmarks;
 //! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
+//! - [`synthetic`]: events of a busy host, without the host;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
 //!
@@ -30,6 +31,7 @@ pub mod measure;
 pub mod netns;
 pub mod paths;
 pub mod recordings;
+pub mod synthetic;
 pub mod traced;
 pub mod traffic;
 pub mod truth;

@@ -142,7 +142,7 @@ pub(super) struct Arguments {
 }
 
 /// What can't be asked of a recording.
-const LIVE: [&str; 15] = [
+const LIVE: [&str; 17] = [
     "interval",
     "duration",
     "count",
@@ -156,6 +156,8 @@ const LIVE: [&str; 15] = [
     "syn_recv_provider",
     "cost",
     "verify",
+    "event_buffer",
+    "event_sockets",
     "record",
     "bpf_log",
 ];
@@ -348,5 +350,26 @@ async fn take_snapshots(
                 talk.tell(tracer.losses()?);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
+        let of_views = ["output", "events", "utc", "monotonic"];
+        let of_recordings = ["replay", "speed", "from", "until"];
+        // These ask for what is among those.
+        let implied = ["record_size", "record_files"];
+        let known: BTreeSet<&str> =
+            LIVE.into_iter().chain(of_views).chain(of_recordings).chain(implied).collect();
+        let command = Arguments::augment_args(clap::Command::new("trace"));
+        let flags: BTreeSet<&str> =
+            command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        assert_eq!(flags, known);
     }
 }
