@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "kernel_files", run: kernel_files },
     Target { name: "netlink", run: source::sock_diag::fuzz::netlink },
     Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },
+    Target { name: "recording", run: source::recording::fuzz::recording },
     Target { name: "settings", run: doctor::facts::fuzz::settings },
     Target { name: "thresholds", run: thresholds },
     Target { name: "tracepoint", run: probe::fuzz::tracepoint },

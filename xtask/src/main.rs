@@ -9,6 +9,7 @@
 //! cargo xtask fuzz           any bytes at all for what reads text and bytes from outside
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines
 //! cargo xtask dist           man pages and completions, for packages
+//! cargo xtask golden         what the recordings of the tree show, written anew
 //! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
 
@@ -18,6 +19,7 @@ mod debian;
 mod dist;
 mod faults;
 mod fuzz;
+mod golden;
 mod kernel_tests;
 mod linker;
 mod lock;
@@ -57,6 +59,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Write man pages and completions to target/dist.
     Dist,
+    /// Write anew what the recordings of the tree are expected to show.
+    Golden,
     /// Measure what counting costs, on this machine and kernel.
     Bench(bench::Options),
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
     let result = match options.command {
         Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
         Command::Dist => dist::run(&root).map(|()| true),
+        Command::Golden => golden::run(&root).map(|()| true),
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         // Its last line on stdout is the count of tests, so it prints its own errors before.

@@ -5,6 +5,7 @@ mod check;
 mod count;
 mod doctor;
 mod duration;
+mod event_filter;
 mod events;
 mod explain;
 mod family;
@@ -12,6 +13,8 @@ mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod output;
+mod record;
+mod replay;
 mod serve;
 mod signals;
 mod talk;
@@ -24,7 +27,11 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{explain as explanations, probe, source::sock_diag, text::escaped};
+use crate::{
+    explain as explanations, probe,
+    source::{recording, sock_diag},
+    text::escaped,
+};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -36,7 +43,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Trace(trace::Arguments),
+    Trace(Box<trace::Arguments>),
+    Replay(replay::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
@@ -70,6 +78,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -99,9 +108,21 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
+    let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
     let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
-    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_serve];
+    let of_filter = error.downcast_ref::<event_filter::Error>().map(|error| error.remedy().into());
+    let ours = [
+        of_probe,
+        of_list,
+        of_doctor,
+        of_name,
+        of_lists,
+        of_events,
+        of_filter,
+        of_serve,
+        of_recording,
+    ];
     if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }

@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -19,8 +20,9 @@ use tokio::{
 };
 
 use super::{
-    bpf_log, duration, events, family,
+    bpf_log, duration, event_filter, events,
     output::Output,
+    record, replay,
     signals::{Signals, listen},
     talk, terminal,
     verify::Verifier,
@@ -54,7 +56,11 @@ Examples:
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
+  sudo tcpstate trace --events --local-port 443 --transition established:
+                                               how connections of this port leave ESTABLISHED
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
+  sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
+  tcpstate trace --replay run.tcps             the same, without root, anywhere
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms; default: 1s, with --events
@@ -74,10 +80,6 @@ pub(super) struct Arguments {
     /// with a row for each
     #[arg(long, value_name = "WHICH", default_value = "self")]
     netns: Netns,
-
-    /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
-    family: family::Choice,
 
     /// With --netns all: room for so many rows
     #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
@@ -118,14 +120,61 @@ pub(super) struct Arguments {
     #[command(flatten)]
     events: events::Flags,
 
+    #[command(flatten)]
+    filter: event_filter::Flags,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
+
+    #[command(flatten)]
+    record: record::Flags,
+
+    /// Show a recording instead of this system: without root, and as it was shown then
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE)]
+    replay: Option<PathBuf>,
+
+    #[command(flatten)]
+    replayed: replay::Flags,
 
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
 }
+
+/// What can't be asked of a recording.
+const LIVE: [&str; 30] = [
+    "interval",
+    "duration",
+    "count",
+    "netns",
+    "family",
+    "max_namespaces",
+    "reconcile",
+    "pass_entries",
+    "transitions_provider",
+    "time_wait_provider",
+    "syn_recv_provider",
+    "cost",
+    "verify",
+    "event_buffer",
+    "event_sockets",
+    "record",
+    "bpf_log",
+    "address",
+    "cgroup",
+    "comm",
+    "local",
+    "local_port",
+    "min_duration",
+    "pid",
+    "port",
+    "remote",
+    "remote_port",
+    "state",
+    "transition",
+    "uid",
+];
 
 impl Arguments {
     /// The pace of snapshots, and whether there are any.
@@ -135,11 +184,14 @@ impl Arguments {
     }
 
     /// What can't be had together.
-    fn look_for_conflicts(&self) -> Result<(), events::Conflict> {
+    fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
+        if let (true, Some(flag)) = (has_snapshots, self.filter.of_events()) {
+            return Err(event_filter::Error::Gauges(flag).into());
+        }
         match self.output {
-            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count),
-            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv),
+            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
+            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
             _ => Ok(()),
         }
     }
@@ -186,6 +238,10 @@ pub(super) fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
 
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(file) = &arguments.replay {
+        let is_painted = terminal::look().is_some() && matches!(arguments.output, Format::Table);
+        return replay::show_as(file, &arguments.replayed, view(arguments), is_painted);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -199,12 +255,13 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let options = Options {
         netns: arguments.netns.clone(),
-        family: arguments.family.0,
+        family: arguments.filter.family().0,
         most_rows: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
         events: arguments.events.options(),
+        event_filter: arguments.filter.filter()?,
         statistics: arguments.cost,
         log: arguments.bpf_log,
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),
@@ -217,7 +274,9 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     }
     talk::at_start(tracer.probe());
     let mut talk = events::Talk::since(tracer.losses()?);
-    let output = Output::start(view(arguments), tracer.take_events());
+    let events = tracer.take_events();
+    let recorder = arguments.record.begin(events.is_some())?;
+    let output = Output::start(record::recorded(view(arguments), recorder.clone()), events);
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     take_snapshots(arguments, &mut tracer, &mut verifier, &mut talk, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
@@ -233,8 +292,12 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         written = tokio::task::spawn_blocking(|| output.finish(end)) => {
             written.context("write the last line")?.context("write to stdout")?;
         }
-        () = signals.next() => std::process::exit(0),
+        () = signals.next() => {
+            let closed = recorder.map(|recorder| recorder.close());
+            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
+        }
     }
+    recorder.map_or(Ok(()), |recorder| recorder.close())?;
     talk::at_end(map_full, is_exact, options.pass_entries);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
@@ -305,5 +368,26 @@ async fn take_snapshots(
                 talk.tell(tracer.losses()?);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
+        let of_views = ["output", "events", "utc", "monotonic"];
+        let of_recordings = ["replay", "speed", "from", "until"];
+        // These ask for what is among those.
+        let implied = ["record_size", "record_files"];
+        let known: BTreeSet<&str> =
+            LIVE.into_iter().chain(of_views).chain(of_recordings).chain(implied).collect();
+        let command = Arguments::augment_args(clap::Command::new("trace"));
+        let flags: BTreeSet<&str> =
+            command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        assert_eq!(flags, known);
     }
 }

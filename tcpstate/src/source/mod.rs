@@ -1,6 +1,8 @@
 //! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
 
 pub mod cgroups;
+mod claims;
+pub mod containers;
 mod counts;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
@@ -9,6 +11,7 @@ mod kernel_counters;
 pub mod live;
 mod namespaces;
 pub mod owners;
+pub mod recording;
 pub mod sock_diag;
 
 use std::{

@@ -14,6 +14,7 @@ mod matrix;
 pub mod metrics;
 mod namespaces;
 mod number;
+mod recording;
 mod repaint;
 mod screen;
 mod sparkline;
@@ -27,6 +28,7 @@ pub use self::{
     events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
     json::Json,
+    recording::show_part,
     repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,
