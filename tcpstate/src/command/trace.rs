@@ -54,8 +54,7 @@ Examples:
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
-  sudo tcpstate trace --events --local-port 443 --transition established:
-                                               how connections of this port leave ESTABLISHED
+  sudo tcpstate trace --events --local-port 443   of this port, decided in the kernel
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
 pub(super) struct Arguments {

@@ -327,6 +327,11 @@ impl Probe {
         self.program_info(self.transitions.program())
     }
 
+    /// The one that writes events down, where they are asked for.
+    pub fn events_info(&self) -> Result<Option<ProgramInfo>, Error> {
+        self.events.as_ref().map(|events| self.program_info(events.program)).transpose()
+    }
+
     /// The programs in place for a kind of mini sockets, as the kernel describes them.
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
