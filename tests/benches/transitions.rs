@@ -48,7 +48,7 @@ fn main() {
             ("empty", &mut empty),
             ("counters (tp_btf)", &mut counters),
             ("with --netns all", &mut rows),
-            ("events, by filter none", &mut rejected),
+            ("events, filtered out", &mut rejected),
             ("events, all", &mut written),
         ] {
             let ns = median(turns);
@@ -75,7 +75,7 @@ fn measure_counters(options: &Options) -> f64 {
     ns_per_run(|| RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
 }
 
-/// Of ports, addresses and cgroup alike: what stays as it is for a socket's life.
+/// By what stays as it is for a socket's life.
 fn rejecting() -> EventFilter {
     let nobodys = "1".parse().expect("a port");
     EventFilter { ports: vec![(End::Local, nobodys)], ..EventFilter::default() }

@@ -24,6 +24,7 @@ mod walk;
 use std::{
     borrow::Cow,
     fs, io,
+    ops::RangeInclusive,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -211,7 +212,7 @@ impl Probe {
                 None => OwnerOffsets::default(),
             },
         };
-        let filter = options.event_filter.for_kernel();
+        let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
         let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
         let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
@@ -460,6 +461,16 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     }
     let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
     limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
+}
+
+/// The ports that the kernel chooses for sockets that have none, where one namespace is counted, which this thread is in.
+fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
+    if *netns == Netns::All {
+        return None;
+    }
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = text.split_whitespace().map(str::parse);
+    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
 }
 
 fn most_rows(options: &Options) -> u32 {
