@@ -43,6 +43,8 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 ///
 /// On a terminal the table repaints in place and takes as much room as there is; in a pipe, or with TERM=dumb, it is a
 /// block of plain text an interval. NO_COLOR=1 turns colours off.
+///
+/// Filters are for --events without --interval, and run in the kernel; --family is for gauges, too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -115,9 +117,6 @@ pub(super) struct Arguments {
     #[command(flatten)]
     events: events::Flags,
 
-    #[command(flatten)]
-    filter: event_filter::Flags,
-
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -125,6 +124,10 @@ pub(super) struct Arguments {
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
+
+    // The last, for what follows stands under its heading.
+    #[command(flatten)]
+    filter: event_filter::Flags,
 }
 
 impl Arguments {
