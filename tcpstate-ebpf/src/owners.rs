@@ -10,7 +10,7 @@
 
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel_str_bytes},
     macros::{btf_tracepoint, fexit},
     programs::{BtfTracePointContext, FExitContext},
 };
@@ -49,7 +49,10 @@ impl Owner {
                 return Self::UNKNOWN;
             }
             let leader = Probed::load::<u64>(task, config!(events.group_leader)) as *const u8;
-            let comm = Probed::load(leader, config!(events.comm));
+            let mut comm = [0; COMM_BYTES];
+            // As text: older kernels (5.10) leave the rest of a longer, earlier name behind the zero.
+            let name = leader.add(config!(events.comm) as usize);
+            let _ = bpf_probe_read_kernel_str_bytes(name, &mut comm);
             Self { pid: (bpf_get_current_pid_tgid() >> 32) as u32, comm }
         }
     }
