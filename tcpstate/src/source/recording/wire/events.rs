@@ -6,6 +6,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -15,7 +16,10 @@ use super::{
     MOST_EVENTS, Malformed,
     table::{Nanos, Wire as _},
 };
-use crate::{family::Family, source::Event};
+use crate::{
+    family::Family,
+    source::{Event, cgroups::Cgroup},
+};
 use tcpstate_common::State;
 
 /// Bytes of text that the events of a record have together. A process's name has at most 15.
@@ -65,6 +69,9 @@ pub(super) struct Events {
     /// Nanoseconds in the old state.
     #[n(15)]
     duration: Column<u64>,
+    /// A text: its path.
+    #[cbor(n(16), default)]
+    cgroup: Column<u32>,
 }
 
 impl From<&[Event]> for Events {
@@ -89,6 +96,7 @@ impl From<&[Event]> for Events {
                 comm,
                 uid,
                 duration,
+                cgroup,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
             let ahead = wall.cast_signed().wrapping_sub(monotonic);
@@ -110,6 +118,7 @@ impl From<&[Event]> for Events {
             columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
             columns.uid.push(*uid);
             columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
+            columns.cgroup.push(cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes())));
         }
         columns.addresses = addresses.in_order(|address| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -157,6 +166,7 @@ impl Events {
         if count > MOST_EVENTS {
             return Err(Malformed::message("more events than a record has"));
         }
+        let mut cgroups = HashMap::new();
         // One text may be many events', each of which gets a copy.
         let length = |row| Ok(listed(&self.comm, row, &texts)?.map_or(0, |text| text.len()));
         let copied =
@@ -191,6 +201,10 @@ impl Events {
                 comm: listed(&self.comm, row, &texts)?.cloned(),
                 uid: value(&self.uid, row),
                 duration: value(&self.duration, row).map(Duration::from_nanos),
+                cgroup: listed(&self.cgroup, row, &texts)?.map(|path| {
+                    let cgroup = || Arc::new(Cgroup::from(path.to_string_lossy().into_owned()));
+                    Arc::clone(cgroups.entry(path).or_insert_with(cgroup))
+                }),
             });
         }
         Ok(events)
