@@ -41,7 +41,8 @@ Examples:
   tcpstate doctor --sysctl-root /host        in a container that has its host's files in /host
   tcpstate doctor --print-thresholds > my.toml && tcpstate doctor --thresholds my.toml
 
-Exit status: 0 if nothing is at --fail-on or above, 1 if something is, 2 if it could not be found out.
+Exit status, after Ctrl-C too: 0 if nothing is at --fail-on or above, 1 if something is, 2 if it could not be found
+out.
 `tcpstate explain P1` says what a rule means, how it knows and what the kernel does there.")]
 pub(super) struct Arguments {
     /// How to show it
