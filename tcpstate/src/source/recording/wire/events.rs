@@ -13,10 +13,9 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use super::{
     MOST_EVENTS, Malformed,
-    table::{Nanos, Wire as _},
+    table::{Nanos, Number, Wire as _},
 };
 use crate::{family::Family, source::Event};
-use tcpstate_common::State;
 
 /// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
 type Column<T> = Vec<Option<T>>;
@@ -164,8 +163,8 @@ impl Events {
             events.push(Event {
                 time: UNIX_EPOCH + Duration::from_nanos(wall),
                 monotonic: Duration::from_nanos(monotonic.cast_unsigned()),
-                from: state(states >> 4)?,
-                to: state(states & 15)?,
+                from: Number(states >> 4).read()?,
+                to: Number(states & 15).read()?,
                 family: match self.family[row] {
                     4 => Family::V4,
                     6 => Family::V6,
@@ -202,10 +201,6 @@ fn listed<'a, T>(
             .ok_or_else(|| Malformed::message("nothing at that place of a list"))
     };
     value(column, row).map(of).transpose()
-}
-
-fn state(number: u8) -> Result<State, Malformed> {
-    State::from_number(number.into()).ok_or_else(|| Malformed::message("no such state"))
 }
 
 fn address(bytes: &[u8]) -> Result<IpAddr, Malformed> {
