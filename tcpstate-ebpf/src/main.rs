@@ -5,6 +5,7 @@
 //! | [`transitions`] | the tracepoint `inet_sock_set_state` | full sockets, to [`count`] |
 //! | [`functions`] | functions of the kernel | mini sockets, to [`minis`] |
 //! | [`events`] | the tracepoint `inet_sock_set_state` once more, where events are asked for | each transition and its connection, to [`maps::EVENTS`] |
+//! | [`owners`] | accept(), else the tracepoints of sends and receives, where events are asked for | whose an accepted connection is, to [`maps::CLAIMS`] |
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
 //!
@@ -21,12 +22,14 @@
 
 mod books;
 mod count;
+mod event_filter;
 mod events;
 mod families;
 mod functions;
 mod iterators;
 mod maps;
 mod minis;
+mod owners;
 mod pass;
 mod sock;
 mod timers;

@@ -16,7 +16,7 @@ use std::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use served::{Metrics, PATIENCE, Server, metrics, serve};
+use served::{Metrics, PATIENCE, Server, metrics, program, serve};
 use tcpstate_common::State;
 use tcpstate_tests::{
     bpf::KernelObjects,
@@ -311,10 +311,7 @@ fn serve_tells_its_manager_and_leaves_nothing_behind() {
 
 #[test]
 fn serve_passes_promtool() {
-    let Some(promtool) = std::env::var_os("PROMTOOL").or_else(|| find("promtool")) else {
-        println!("skipped: no promtool on this machine: it is in Debian's package prometheus");
-        return;
-    };
+    let Some(promtool) = program("promtool") else { return };
     let _namespace = Namespace::enter();
     let server = Server::start(&mut serve(&["--by", "netns", "--cost"]));
     let text = server.get("/metrics", "").body;
@@ -330,11 +327,4 @@ fn serve_passes_promtool() {
     let output = check.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}");
-}
-
-fn find(program: &str) -> Option<std::ffi::OsString> {
-    let path = std::env::var_os("PATH")?;
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|it| it.exists());
-    found.map(Into::into)
 }

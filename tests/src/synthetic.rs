@@ -4,10 +4,14 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
-use tcpstate::{family::Family, source::Event};
+use tcpstate::{
+    family::Family,
+    source::{Event, cgroups::Cgroup},
+};
 use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
@@ -72,6 +76,8 @@ fn life(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
     let peer = u32::try_from(random.below(2000)).expect("it is small").wrapping_mul(0x9e37_79b1);
     let remote = IpAddr::from(Ipv4Addr::from(0x0a00_0000 | (peer & 0x00ff_ffff)));
     let mut at = begin;
+    let unit = PROGRAMS[usize::try_from(program).expect("it is small")];
+    let cgroup = Arc::new(Cgroup::from(format!("/system.slice/{unit}.service")));
     let moves = moves.into_iter().enumerate();
     moves
         .map(|(number, (from, to, average))| {
@@ -92,9 +98,10 @@ fn life(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
                 netns: 4_026_531_840,
                 cookie: (!is_born).then_some(0x2_0000 + socket * 3),
                 pid: Some(1200 + u32::try_from(program).expect("it is small")),
-                comm: Some(PROGRAMS[usize::try_from(program).expect("it is small")].into()),
+                comm: Some(unit.into()),
                 uid: Some(33),
                 duration: (!is_born).then(|| Duration::from_nanos(duration)),
+                cgroup: Some(Arc::clone(&cgroup)),
             }
         })
         .collect()
