@@ -241,7 +241,9 @@ pub(super) fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
-        let is_painted = terminal::look().is_some() && matches!(arguments.output, Format::Table);
+        let is_painted = terminal::look().is_some()
+            && matches!(arguments.output, Format::Table)
+            && !arguments.events.events;
         return replay::show_as(file, &arguments.replayed, view(arguments), is_painted);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

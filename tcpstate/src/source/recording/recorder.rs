@@ -66,7 +66,7 @@ impl Recorder {
     pub fn create(file: &Path, limits: Limits, part: Part) -> Result<Self, Error> {
         let part = Part { number: 0, ..part };
         let files = Files {
-            writer: begin(file, &part)?,
+            writer: begin(file, &part, None)?,
             base: file.to_owned(),
             kept: VecDeque::from([file.to_owned()]),
             limits,
@@ -74,7 +74,7 @@ impl Recorder {
             began: Instant::now(),
             start: None,
             due: None,
-            state: State::Well,
+            health: Health::Well,
             news: None,
             is_closing: false,
         };
@@ -132,7 +132,7 @@ impl Drop for Recorder {
 
 /// What can be said of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Health {
     Well,
     /// What comes waits.
     Failing,
@@ -153,7 +153,7 @@ struct Files {
     start: Option<Start>,
     /// When what waits is to be written.
     due: Option<Instant>,
-    state: State,
+    health: Health,
     news: Option<News>,
     is_closing: bool,
 }
@@ -163,24 +163,26 @@ impl Files {
         match (report, &mut self.start) {
             (Report::Start(start), _) => self.start = Some(start.clone()),
             (Report::Snapshot(snapshot), Some(start)) => {
-                start.in_place = snapshot.in_place.clone().unwrap_or(start.in_place.clone());
+                if let Some(in_place) = &snapshot.in_place {
+                    start.in_place.clone_from(in_place);
+                }
             }
             _ => {}
         }
     }
 
     fn add(&mut self, add: impl FnOnce(&mut Writer<File>, Duration)) {
-        if self.state == State::Ended {
+        if self.health == Health::Ended {
             return;
         }
         if self.writer.waiting() > MOST_WAITING {
-            self.state = State::Ended;
+            self.health = Health::Ended;
             self.news = Some(News::Ended);
             return;
         }
         add(&mut self.writer, self.began.elapsed());
         self.due = self.due.or_else(|| Some(Instant::now() + DELAY));
-        if self.state == State::Well && self.writer.has_a_frame() {
+        if self.health == Health::Well && self.writer.has_a_frame() {
             self.flush();
         }
     }
@@ -188,19 +190,19 @@ impl Files {
     /// Writes what waits; if that can't be done it waits on.
     fn flush(&mut self) {
         let outcome = self.try_flush();
-        let is_failing = self.state != State::Well;
+        let is_failing = self.health != Health::Well;
         match outcome {
             Ok(()) => {
                 self.due = None;
-                if is_failing && self.state == State::Failing {
-                    self.state = State::Well;
+                if is_failing && self.health == Health::Failing {
+                    self.health = Health::Well;
                     self.news = Some(News::Resumed);
                 }
             }
             Err(error) => {
                 self.due = Some(Instant::now() + DELAY);
                 if !is_failing {
-                    self.state = State::Failing;
+                    self.health = Health::Failing;
                     self.news = Some(News::Failing(error));
                 }
             }
@@ -225,14 +227,10 @@ impl Files {
     fn begin_next(&mut self) -> Result<(), Error> {
         let part = Part { number: self.part.number + 1, ..self.part.clone() };
         let file = name_of(&self.base, part.number);
-        let mut writer = begin(&file, &part)?;
-        if let Some(start) = &self.start {
-            writer.add_report(self.began.elapsed(), &Report::Start(start.clone()));
-        }
-        let last = std::mem::replace(&mut self.writer, writer);
+        let start = self.start.clone().map(|start| (self.began.elapsed(), Report::Start(start)));
+        self.writer = begin(&file, &part, start.as_ref())?;
         self.part = part;
         self.kept.push_back(file);
-        drop(last);
         let most = self.limits.files.map_or(usize::MAX, |files| files as usize);
         while self.kept.len() > most.max(1) {
             let _ = self.kept.pop_front().map(fs::remove_file);
@@ -243,15 +241,10 @@ impl Files {
     fn close(&mut self) -> Result<(), Error> {
         self.limits.file_bytes = None;
         self.try_flush()?;
-        if self.state == State::Ended {
+        if self.health == Health::Ended {
             return Err(self.error(io::Error::other("it could not be written for too long")));
         }
-        let synced = self.writer.file_mut().sync_data();
-        // Pipes and devices have nothing to be synced.
-        synced.or_else(|error| match error.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
-            _ => Err(self.error(error)),
-        })
+        self.writer.file_mut().sync_data().map_err(|error| self.error(error))
     }
 
     fn error(&self, error: io::Error) -> Error {
@@ -259,11 +252,27 @@ impl Files {
     }
 }
 
-/// Begins a file that is not there yet.
-fn begin(file: &Path, part: &Part) -> Result<Writer<File>, Error> {
+/// Begins a file that is not there yet, and with it the start report, where that is known. If it can't be written, it is not there
+/// afterwards.
+fn begin(
+    file: &Path,
+    part: &Part,
+    start: Option<&(Duration, Report)>,
+) -> Result<Writer<File>, Error> {
     let named = |error| Error::Create { file: file.to_owned(), error };
     let opened = OpenOptions::new().write(true).create_new(true).open(file).map_err(named)?;
-    Writer::begin(opened, part).map_err(named)
+    let write = || {
+        let mut writer = Writer::begin(opened, part)?;
+        if let Some((at, start)) = start {
+            writer.add_report(*at, start);
+        }
+        writer.flush()?;
+        Ok(writer)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(file);
+        named(error)
+    })
 }
 
 fn flush_when_due(shared: &Shared) {

@@ -14,13 +14,12 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use super::{
     MOST_EVENTS, Malformed,
-    table::{Nanos, Wire as _},
+    table::{Nanos, Number, Wire as _},
 };
 use crate::{
     family::Family,
     source::{Event, cgroups::Cgroup},
 };
-use tcpstate_common::State;
 
 /// Bytes of text that the events of a record have together. A process's name has at most 15.
 const MOST_COPIED: usize = 16 * MOST_EVENTS;
@@ -184,8 +183,8 @@ impl Events {
             events.push(Event {
                 time: UNIX_EPOCH + Duration::from_nanos(wall),
                 monotonic: Duration::from_nanos(monotonic.cast_unsigned()),
-                from: state(states >> 4)?,
-                to: state(states & 15)?,
+                from: Number(states >> 4).read()?,
+                to: Number(states & 15).read()?,
                 family: match self.family[row] {
                     4 => Family::V4,
                     6 => Family::V6,
@@ -226,10 +225,6 @@ fn listed<'a, T>(
             .ok_or_else(|| Malformed::message("nothing at that place of a list"))
     };
     value(column, row).map(of).transpose()
-}
-
-fn state(number: u8) -> Result<State, Malformed> {
-    State::from_number(number.into()).ok_or_else(|| Malformed::message("no such state"))
 }
 
 fn address(bytes: &[u8]) -> Result<IpAddr, Malformed> {

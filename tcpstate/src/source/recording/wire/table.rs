@@ -116,7 +116,7 @@ impl Wire<SystemTime> for Nanos {
 /// A state, by the kernel's number.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
-pub(super) struct Number(#[n(0)] u8);
+pub(super) struct Number(#[n(0)] pub(super) u8);
 
 impl Wire<State> for Number {
     fn of(state: &State) -> Self {
