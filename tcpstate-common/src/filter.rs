@@ -30,8 +30,10 @@ pub const FILTER_COMM: u32 = 1024;
 /// Bit of [`FilterConfig::conditions`]: the state left lasted for [`FilterConfig::min_duration`].
 pub const FILTER_DURATION: u32 = 2048;
 
-/// Conditions that only what is remembered of a socket can answer.
-pub const FILTER_OF_LIFE: u32 = FILTER_PID | FILTER_COMM | FILTER_DURATION;
+/// Bit of [`FilterConfig::conditions`], none itself: no port that is meant is one that the kernel chooses by itself, so a
+/// socket that connects or listens without one will not be meant. If it is all the same, it is judged by its port, and lacks
+/// only what would have been remembered.
+pub const FILTER_NO_CHOSEN_PORT: u32 = 4096;
 
 /// Items that a list may have, but for ports.
 pub const FILTER_ITEMS: usize = 16;

@@ -15,9 +15,9 @@ use tcpstate_common::{
     abi::{STATE_SLOTS, UNKNOWN_DURATION},
     filter::{
         END_EITHER, END_LOCAL, END_REMOTE, FILTER_ADDRESS, FILTER_CGROUP, FILTER_COMM,
-        FILTER_DURATION, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_PID, FILTER_PORT,
-        FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID, Network, PORTS_EITHER, PORTS_LOCAL,
-        PORTS_REMOTE, PortSet,
+        FILTER_DURATION, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_NO_CHOSEN_PORT,
+        FILTER_PID, FILTER_PORT, FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID, Network,
+        PORTS_EITHER, PORTS_LOCAL, PORTS_REMOTE, PortSet,
     },
 };
 
@@ -146,14 +146,15 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
     let is_peer_settled = told.has_peer || told.is_listener;
     if conditions & (FILTER_LOCAL_PORT | FILTER_PORT) != 0 {
         let port = connection.local_port();
+        let is_known = port != 0 || conditions & FILTER_NO_CHOSEN_PORT != 0;
         if conditions & FILTER_LOCAL_PORT != 0 {
-            require!(port != 0 && is_among(PORTS_LOCAL, port), known: port != 0);
+            require!(port != 0 && is_among(PORTS_LOCAL, port), known: is_known);
         }
         if conditions & FILTER_PORT != 0 {
             let is_local = port != 0 && is_among(PORTS_EITHER, port);
             let holds =
                 is_local || (told.has_peer && is_among(PORTS_EITHER, connection.remote_port()));
-            require!(holds, known: port != 0 && is_peer_settled);
+            require!(holds, known: is_known && is_peer_settled);
         }
     }
     if conditions & FILTER_REMOTE_PORT != 0 {
@@ -208,6 +209,7 @@ pub(crate) fn was_undecided(from: usize) -> bool {
     let conditions = filter!(conditions);
     if from == State::SynSent as usize || from == State::Listen as usize {
         conditions & (FILTER_LOCAL_PORT | FILTER_PORT) != 0
+            && conditions & FILTER_NO_CHOSEN_PORT == 0
     } else {
         from == State::SynRecv as usize && conditions & OF_CHILDREN != 0
     }

@@ -168,6 +168,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["events_of_known"],
     },
     Fault {
+        name: "filter-mixes-families",
+        why: "a network of IPv6 holds the addresses of IPv4's sockets too",
+        file: "tcpstate-ebpf/src/event_filter.rs",
+        find: "(is_v6 || network.is_v6 == 0)",
+        replace: "(is_v6 || network.is_v6 < 2)",
+        red: &["events_that_pass_a_filter"],
+    },
+    Fault {
         name: "port-given-back",
         why: "a client that ends has no local port",
         file: "tcpstate-ebpf/src/events.rs",

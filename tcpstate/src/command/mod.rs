@@ -17,6 +17,7 @@ mod record;
 mod replay;
 mod serve;
 mod signals;
+mod stdout;
 mod talk;
 mod terminal;
 mod trace;

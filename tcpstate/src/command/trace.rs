@@ -45,6 +45,8 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 ///
 /// On a terminal the table repaints in place and takes as much room as there is; in a pipe, or with TERM=dumb, it is a
 /// block of plain text an interval. NO_COLOR=1 turns colours off.
+///
+/// Filters are for --events without --interval, and run in the kernel; --family is for gauges, too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -56,8 +58,7 @@ Examples:
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
-  sudo tcpstate trace --events --local-port 443 --transition established:
-                                               how connections of this port leave ESTABLISHED
+  sudo tcpstate trace --events --local-port 443   of this port, decided in the kernel
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
   tcpstate trace --replay run.tcps             the same, without root, anywhere
@@ -120,9 +121,6 @@ pub(super) struct Arguments {
     #[command(flatten)]
     events: events::Flags,
 
-    #[command(flatten)]
-    filter: event_filter::Flags,
-
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -140,6 +138,10 @@ pub(super) struct Arguments {
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
+
+    // The last, for what follows stands under its heading.
+    #[command(flatten)]
+    filter: event_filter::Flags,
 }
 
 /// What can't be asked of a recording.

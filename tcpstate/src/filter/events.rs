@@ -1,13 +1,13 @@
 //! Which events are meant, and how the kernel half is told.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use ipnet::IpNet;
 use tcpstate_common::filter::{
     END_EITHER, END_LOCAL, END_REMOTE, FILTER_ADDRESS, FILTER_CGROUP, FILTER_COMM, FILTER_DURATION,
-    FILTER_ITEMS, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_NETWORKS, FILTER_PID,
-    FILTER_PORT, FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID, FilterConfig, Network, PORT_SETS,
-    PORTS_EITHER, PORTS_LOCAL, PORTS_REMOTE, PortSet,
+    FILTER_ITEMS, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_NETWORKS,
+    FILTER_NO_CHOSEN_PORT, FILTER_PID, FILTER_PORT, FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID,
+    FilterConfig, Network, PORT_SETS, PORTS_EITHER, PORTS_LOCAL, PORTS_REMOTE, PortSet,
 };
 
 use super::{Addresses, End, Moves, Names, Numbers, Ports};
@@ -54,8 +54,9 @@ impl EventFilter {
         if networks <= FILTER_NETWORKS { Ok(()) } else { Err(TooManyNetworks(networks)) }
     }
 
-    /// Writes it down for the kernel half; what there is no room for is left out, which [`check`](Self::check) tells.
-    pub(crate) fn for_kernel(&self) -> KernelFilter {
+    /// Writes it down for the kernel half; what there is no room for is left out, which [`check`](Self::check) tells. `chosen`
+    /// are the ports that the kernel chooses for whoever has none, if that is known.
+    pub(crate) fn for_kernel(&self, chosen: Option<&RangeInclusive<u16>>) -> KernelFilter {
         let mut filter =
             KernelFilter { config: FilterConfig::NONE, ports: vec![PortSet::EMPTY; PORT_SETS] };
         let config = &mut filter.config;
@@ -67,6 +68,18 @@ impl EventFilter {
             };
             config.conditions |= condition;
             add(&mut filter.ports[set as usize], ports);
+        }
+        let is_chosen = |(end, ports): &(End, Ports)| {
+            let meets = |chosen: &RangeInclusive<u16>| {
+                let overlap = |range: &RangeInclusive<u16>| {
+                    range.start() <= chosen.end() && chosen.start() <= range.end()
+                };
+                ports.ranges().iter().any(overlap)
+            };
+            *end != End::Remote && chosen.is_none_or(meets)
+        };
+        if !self.ports.iter().any(is_chosen) {
+            config.conditions |= FILTER_NO_CHOSEN_PORT;
         }
         for (end, addresses) in &self.addresses {
             let (condition, end) = match end {
@@ -161,14 +174,19 @@ mod tests {
 
     #[test]
     fn conditions_are_those_that_are_given() {
-        assert_eq!(EventFilter::default().for_kernel().config, FilterConfig::NONE);
+        let none = EventFilter::default().for_kernel(None).config;
+        assert_eq!(none, FilterConfig { conditions: FILTER_NO_CHOSEN_PORT, ..FilterConfig::NONE });
         let filter = EventFilter {
             ports: vec![(End::Local, "80,443".parse().expect("ports"))],
             pids: Some("7,8".parse().expect("numbers")),
             min_duration: Some(Duration::from_millis(3)),
             ..EventFilter::default()
         };
-        let KernelFilter { config, ports } = filter.for_kernel();
+        let KernelFilter { config, ports } = filter.for_kernel(None);
+        for (chosen, is_apart) in [(1000..=2000, true), (443..=500, false), (1..=65535, false)] {
+            let conditions = filter.for_kernel(Some(&chosen)).config.conditions;
+            assert_eq!(conditions & FILTER_NO_CHOSEN_PORT != 0, is_apart);
+        }
         assert_eq!(config.conditions, FILTER_LOCAL_PORT | FILTER_PID | FILTER_DURATION);
         assert_eq!((config.pids, &config.pid[..3]), (2, &[7, 8, 0][..]));
         assert_eq!(config.min_duration, 3_000_000);
@@ -186,6 +204,6 @@ mod tests {
         assert_eq!(filter(FILTER_NETWORKS - 1).check(), Ok(()));
         let too_many = FILTER_NETWORKS + 1;
         assert_eq!(filter(FILTER_NETWORKS).check(), Err(TooManyNetworks(too_many)));
-        assert_eq!(filter(FILTER_NETWORKS).for_kernel().config.networks, 32);
+        assert_eq!(filter(FILTER_NETWORKS).for_kernel(None).config.networks, 32);
     }
 }

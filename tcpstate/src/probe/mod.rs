@@ -26,6 +26,7 @@ mod walk;
 use std::{
     borrow::Cow,
     fs, io,
+    ops::RangeInclusive,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -219,7 +220,7 @@ impl Probe {
                 None => OwnerOffsets::default(),
             },
         };
-        let filter = options.event_filter.for_kernel();
+        let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
         let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
         let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
@@ -333,6 +334,11 @@ impl Probe {
     /// The counting program, as the kernel describes it: its size, its run time.
     pub fn transitions_info(&self) -> Result<ProgramInfo, Error> {
         self.program_info(self.transitions.program())
+    }
+
+    /// The one that writes events down, where they are asked for.
+    pub fn events_info(&self) -> Result<Option<ProgramInfo>, Error> {
+        self.events.as_ref().map(|events| self.program_info(events.program)).transpose()
     }
 
     /// The programs in place for a kind of mini sockets, as the kernel describes them.
@@ -480,6 +486,16 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     }
     let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
     limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
+}
+
+/// The ports that the kernel chooses for sockets that have none, where one namespace is counted, which this thread is in.
+fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
+    if *netns == Netns::All {
+        return None;
+    }
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = text.split_whitespace().map(str::parse);
+    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
 }
 
 fn most_rows(options: &Options) -> u32 {

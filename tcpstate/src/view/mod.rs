@@ -29,8 +29,8 @@ pub use self::{
     features::{Form as FeatureForm, show_features},
     json::Json,
     recording::show_part,
-    repaint::repaint,
-    screen::{Look, Screen, Size},
+    repaint::{Size, repaint},
+    screen::{Look, Screen},
     table::Table,
 };
 use crate::{aggregate::Report, source::Event};

@@ -9,7 +9,9 @@ use std::{
 use minicbor::Encoder;
 use tcpstate_common::{State, abi::Flow};
 
-use super::{Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame};
+use super::{
+    Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame, wire,
+};
 use crate::{
     aggregate::{
         Cost, Difference, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart,
@@ -358,4 +360,20 @@ fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
     assert_eq!(kinds, [0, 20_000, 20_000, 1]);
     assert_eq!((recording.part().number, recording.has_ended()), (6, true));
     assert!(Recording::open(&path).is_err());
+}
+
+#[test]
+fn one_text_can_not_be_that_of_more_events_than_memory_has_room_for() {
+    let read = |length: usize| {
+        let mut named = events(300);
+        for event in &mut named {
+            event.comm = event.comm.as_ref().map(|_| "x".repeat(length).into());
+        }
+        let mut records = Vec::new();
+        wire::append_events(Duration::ZERO, &named, &mut records);
+        wire::read(&mut minicbor::Decoder::new(&records)).map(|_| records.len())
+    };
+    assert!(read(15).is_ok());
+    let malformed = read(30_000).expect_err("these are three million bytes of text");
+    assert!(malformed.to_string().contains("more text than events have"), "{malformed}");
 }

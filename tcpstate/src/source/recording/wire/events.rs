@@ -22,6 +22,9 @@ use crate::{
 };
 use tcpstate_common::State;
 
+/// Bytes of text that the events of a record have together. A process's name has at most 15.
+const MOST_COPIED: usize = 16 * MOST_EVENTS;
+
 /// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
 type Column<T> = Vec<Option<T>>;
 
@@ -164,6 +167,13 @@ impl Events {
             return Err(Malformed::message("more events than a record has"));
         }
         let mut cgroups = HashMap::new();
+        // One text may be many events', each of which gets a copy.
+        let length = |row| Ok(listed(&self.comm, row, &texts)?.map_or(0, |text| text.len()));
+        let copied =
+            (0..count).try_fold(0_usize, |sum, row| Ok(sum.saturating_add(length(row)?)))?;
+        if copied > MOST_COPIED {
+            return Err(Malformed::message("more text than events have"));
+        }
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
