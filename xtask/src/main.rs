@@ -8,7 +8,7 @@
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
 //! cargo xtask fuzz           any bytes at all for what reads text and bytes from outside
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines
-//! cargo xtask dist           man pages and completions, for packages
+//! cargo xtask dist           man pages and completions, for packages; --package makes one for Debian
 //! cargo xtask golden         what the recordings of the tree show, written anew
 //! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
@@ -26,6 +26,7 @@ mod lock;
 mod object;
 mod privilege;
 mod process;
+mod prometheus;
 mod sources;
 mod test;
 mod toolchain;
@@ -58,7 +59,7 @@ enum Command {
     /// Try what reads text and bytes from outside with any bytes at all.
     Fuzz(fuzz::Options),
     /// Write man pages and completions to target/dist.
-    Dist,
+    Dist(dist::Options),
     /// Write anew what the recordings of the tree are expected to show.
     Golden,
     /// Measure what counting costs, on this machine and kernel.
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
     let root = workspace();
     let result = match options.command {
         Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
-        Command::Dist => dist::run(&root).map(|()| true),
+        Command::Dist(options) => dist::run(&root, &options).map(|()| true),
         Command::Golden => golden::run(&root).map(|()| true),
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),

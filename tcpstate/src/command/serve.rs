@@ -41,8 +41,7 @@ Examples:
   sudo tcpstate serve                                    on 127.0.0.1:9919, this network namespace
   sudo tcpstate serve --netns pid:1 --listen [::1]:9919  the host's namespace, from within a container
   sudo tcpstate serve --by netns                         the whole host, with series for each namespace
-  sudo tcpstate serve --listen off --textfile /var/lib/node_exporter/textfile/tcpstate.prom
-  curl http://127.0.0.1:9919/metrics                     what Prometheus sees")]
+  sudo tcpstate serve --listen off --textfile a.prom     a file for node_exporter, and no endpoint")]
 pub(super) struct Arguments {
     /// Where to listen, or off. It has no passwords and no encryption: put a reverse proxy before it where others than
     /// this host shall ask

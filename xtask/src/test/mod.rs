@@ -36,7 +36,7 @@ use crate::{
     bpf::{self, Verdict},
     debian, fuzz, kernel_tests,
     object::Variant,
-    process,
+    process, prometheus,
     toolchain::Toolchain,
     vm,
 };
@@ -45,6 +45,8 @@ use crate::{
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 /// Names the object without log lines.
 const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
+/// Names the folder with Prometheus' programs.
+const PROMETHEUS_VARIABLE: &str = "TCPSTATE_TEST_PROMETHEUS";
 /// Packages with programs that tests run.
 const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
 /// What those programs are called elsewhere.
@@ -185,6 +187,9 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         })
     {
         run.variables.push((NO_LOG_VARIABLE.into(), object.into()));
+    }
+    if let Some(programs) = prometheus::provide(root) {
+        run.variables.push((PROMETHEUS_VARIABLE.into(), programs.into()));
     }
     let objects = [options.object.clone(), rebuilt.filter(|_| options.object.is_none())];
     match objects {
