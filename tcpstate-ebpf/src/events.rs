@@ -12,17 +12,21 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     State,
-    abi::{COMM_BYTES, CONTROL_EVENTS, EventLosses, EventRecord, Life, UNKNOWN_DURATION, is_birth},
+    abi::{
+        COMM_BYTES, CONTROL_EVENTS, EVENT_IS_OPEN, EventLosses, EventRecord, Life, Told,
+        UNKNOWN_DURATION, is_birth,
+    },
 };
 
 use crate::{
     count::add_one_atomically,
+    ends,
     maps::{self, EVENT_LOSSES, EVENTS, LIVES, config},
     sock::{Access, Probed, Sock, Typed},
 };
 
 /// Submit, and wake nobody.
-const BPF_RB_NO_WAKEUP: u64 = 1;
+pub(crate) const BPF_RB_NO_WAKEUP: u64 = 1;
 /// Flag of a task that belongs to the kernel.
 const PF_KTHREAD: u32 = 0x0020_0000;
 const AF_INET6: u16 = 10;
@@ -93,10 +97,20 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     };
     let family: u16 = sock.load(config!(offsets.skc_family));
     let (local, remote) = addresses(sock, family);
+    let (error, mut flags) = ends::facts(sock, from, to);
+    let local_port = local_port(sock, from);
+    // What it lacks its next event tells, which mostly comes at once.
+    if is_birth(from, to) && to != State::Listen as usize {
+        flags |= EVENT_IS_OPEN;
+    }
+    // A child's is not its own yet: `inet_csk_clone_lock` gives it the request's in a moment.
+    let is_child = to == State::SynRecv as usize && is_birth(from, to);
+    let cookie = if is_child { 0 } else { sock.cookie() };
     entry.write(EventRecord {
         time,
         duration,
-        cookie: sock.load(config!(events.skc_cookie)),
+        cookie,
+        socket: sock.address(),
         local,
         remote,
         netns: sock.namespace().inode(),
@@ -105,9 +119,11 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         family,
         from: from as u8,
         to: to as u8,
-        local_port: local_port(sock, from),
+        local_port,
         remote_port,
-        reserved: 0,
+        told: Told::Transition as u8,
+        flags,
+        error,
         comm: owner.comm,
     });
     entry.submit(BPF_RB_NO_WAKEUP);
@@ -172,7 +188,7 @@ fn remember(
 
 /// The socket's addresses, its own and its peer's, by its family: an IPv6 socket has IPv4's in IPv6's form.
 #[inline(always)]
-fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
+pub(crate) fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
     if family == AF_INET6 && config!(events.skc_v6_daddr) != 0 {
         let local = words(sock, config!(events.skc_v6_rcv_saddr));
         return (local, words(sock, config!(events.skc_v6_daddr)));

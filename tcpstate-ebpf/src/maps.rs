@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use tcpstate_common::abi::{
-    Config, Control, CpuSlots, EventLosses, EventOffsets, EventRecord, Life, MiniOffsets,
-    NamespaceSlots, Offsets, RecordOffsets,
+    Config, Control, CpuSlots, EventLosses, EventMemory, EventOffsets, EventRecord, Life,
+    MiniOffsets, NamespaceSlots, Offsets, RecordOffsets,
 };
 
 /// One field of the configuration. A read of the field alone, so that the verifier knows its value.
@@ -66,6 +66,15 @@ pub(crate) static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 #[btf_map]
 pub(crate) static LIVES: HashMap<u64, Life, 1> = HashMap::new();
 
+/// Since when each mini socket is in its state, by its address; 0 if nobody saw that begin. As large as [`LIVES`], and apart
+/// from it, so that a host full of TIME_WAIT has room for its connections.
+#[btf_map]
+pub(crate) static MINI_LIVES: HashMap<u64, u64, 1> = HashMap::new();
+
+/// What a CPU remembers from one event to the next.
+#[btf_map]
+pub(crate) static EVENT_MEMORY: PerCpuArray<EventMemory, 1> = PerCpuArray::new();
+
 /// What there was no room for.
 #[btf_map]
 pub(crate) static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
@@ -110,6 +119,8 @@ static CONFIG: Global<Config> = Global::new(Config {
         skc_dport: 0,
         skc_cookie: 0,
         sk_uid: 0,
+        sk_err: 0,
+        sk_shutdown: 0,
         inet_sport: 0,
         task_flags: 0,
         group_leader: 0,

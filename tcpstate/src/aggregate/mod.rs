@@ -4,6 +4,7 @@ mod books;
 pub mod census;
 mod cost;
 mod drift;
+mod endings;
 mod ledger;
 mod reconcile;
 mod rows;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use self::{
     census::{By, Census, Count},
+    endings::{Endings, Ends, FailedConnects},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{

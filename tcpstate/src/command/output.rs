@@ -13,7 +13,11 @@ use tokio::sync::mpsc::{
     error::{TryRecvError, TrySendError},
 };
 
-use crate::{aggregate::Report, source::Events, view::View};
+use crate::{
+    aggregate::{Endings, Report},
+    source::{Event, Events},
+    view::View,
+};
 
 /// How long events wait at most until somebody looks for them: too short for people to notice. The kernel half wakes nobody.
 const EVENT_PACE: Duration = Duration::from_millis(20);
@@ -80,34 +84,30 @@ impl Output {
 fn write_all(
     view: &mut dyn View,
     mut messages: Receiver<Message>,
-    mut events: Option<Events>,
+    events: Option<Events>,
 ) -> io::Result<()> {
     // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut lines = events.map(Lines::new);
     let mut has_begun = false;
     loop {
-        let message = match &mut events {
+        let message = match &mut lines {
             None => messages.blocking_recv(),
-            Some(events) => match messages.try_recv() {
+            Some(lines) => match messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(TryRecvError::Disconnected) => None,
                 Err(TryRecvError::Empty) => {
                     // They come after the start line.
-                    if !has_begun || !write_events(view, events, &mut out)? {
+                    if !has_begun || !lines.write_next(view, &mut out)? {
                         thread::sleep(EVENT_PACE);
                     }
                     continue;
                 }
             },
         };
-        let Some(message) = message else { return Ok(()) };
-        if let (true, Some(events)) = (has_begun, &mut events) {
-            // What came before it, and no more than there may be at one time.
-            for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
-                if !write_events(view, events, &mut out)? {
-                    break;
-                }
-            }
+        let Some(mut message) = message else { return Ok(()) };
+        if let (true, Some(lines)) = (has_begun, &mut lines) {
+            lines.write_before(&mut message, view, &mut out)?;
         }
         let mut text = Vec::new();
         match message {
@@ -119,13 +119,58 @@ fn write_all(
     }
 }
 
-/// Writes the next events, if there are any. Says whether there may be more at once.
-fn write_events(view: &mut dyn View, events: &mut Events, out: &mut File) -> io::Result<bool> {
-    let taken = events.take(EVENTS_AT_ONCE);
-    if !taken.is_empty() {
-        let mut text = Vec::new();
-        view.show_events(&taken, &mut text)?;
-        out.write_all(&text)?;
+/// The events on their way to stdout, and what they add up to.
+struct Lines {
+    events: Events,
+    endings: Endings,
+    /// Reused from one write to the next.
+    text: Vec<u8>,
+}
+
+impl Lines {
+    fn new(events: Events) -> Self {
+        Self { events, endings: Endings::default(), text: Vec::new() }
     }
-    Ok(taken.len() == EVENTS_AT_ONCE)
+
+    /// Writes the next events, if there are any. Says whether there may be more at once.
+    fn write_next(&mut self, view: &mut dyn View, out: &mut File) -> io::Result<bool> {
+        let events = self.events.take_settled(EVENTS_AT_ONCE);
+        self.write(&events, view, out)
+    }
+
+    /// Writes what came before a message, and no more than there may be at one time: what may yet change too, if it is the
+    /// last one, which also gets the sums.
+    fn write_before(
+        &mut self,
+        message: &mut Message,
+        view: &mut dyn View,
+        out: &mut File,
+    ) -> io::Result<()> {
+        let most = self.events.most().div_ceil(EVENTS_AT_ONCE);
+        for _ in 0..most {
+            if !self.write_next(view, out)? {
+                break;
+            }
+        }
+        if let Message::Show(report) = message
+            && let Report::End(end) = report.as_mut()
+        {
+            let rest = self.events.take(usize::MAX);
+            self.write(&rest, view, out)?;
+            end.endings = Some(std::mem::take(&mut self.endings));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, events: &[Event], view: &mut dyn View, out: &mut File) -> io::Result<bool> {
+        if !events.is_empty() {
+            for event in events {
+                self.endings.count(event);
+            }
+            self.text.clear();
+            view.show_events(events, &mut self.text)?;
+            out.write_all(&self.text)?;
+        }
+        Ok(events.len() >= EVENTS_AT_ONCE)
+    }
 }

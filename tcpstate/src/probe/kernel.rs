@@ -25,6 +25,9 @@ const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 /// The kernel counts runs of programs on classic tracepoints that it skips since this version (`trace_call_bpf`).
 const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 
+/// Tracing programs may give a socket its cookie since this version.
+const COOKIES: (u32, u32) = (5, 12);
+
 /// TcpExt's TW and TWKilled count births of time-wait sockets since this version, and expiries before.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
@@ -68,6 +71,12 @@ impl Kernel {
     #[must_use]
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD
+    }
+
+    /// Whether tracing programs may give a socket its cookie (`bpf_get_socket_cookie`).
+    #[must_use]
+    pub fn gives_cookies(&self) -> bool {
+        self.version >= COOKIES
     }
 
     /// Whether maps need `RLIMIT_MEMLOCK`.

@@ -35,7 +35,7 @@ use aya::{
 use tcpstate_common::abi::{
     CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS, Config,
     Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG,
-    FLAG_NAMESPACES, NamespaceSlots,
+    FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES, NamespaceSlots,
 };
 
 use self::{
@@ -62,9 +62,6 @@ pub(crate) const ITERATOR: &str = "tcp_iterator";
 const SWEEP: &str = "fin_wait2_iterator";
 /// The program that looks after network namespaces.
 const NAMESPACE_SWEEP: &str = "namespace_iterator";
-
-/// What events lack.
-const NO_EVENTS_OF_MINIS: &str = "events: transitions only: time-wait and request sockets are counted, and have no lines of their own; pid and comm are of who connected or listened, so accepted connections have none";
 
 /// Rows for network namespaces, unless another number is asked for: 6 MiB.
 pub const MOST_ROWS: u32 = 4096;
@@ -227,8 +224,9 @@ impl Probe {
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         let events =
             options.events.map(|options| events::attach(&mut ebpf, &types, options)).transpose()?;
-        if events.is_some() {
-            providers.degraded.push(NO_EVENTS_OF_MINIS.into());
+        if let Some(events) = &events {
+            let limits = events.limits(&providers);
+            providers.degraded.extend(limits);
         }
         let most_rows = most_rows(options);
         let family = options.family;
@@ -389,10 +387,17 @@ fn measure_runs() -> Result<OwnedFd, Error> {
 
 fn flags(options: &Options, kernel: &Kernel) -> u32 {
     let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
-    [(is_atomic, FLAG_ATOMIC), (options.log, FLAG_LOG), (options.drop_one_in != 0, FLAG_DROP)]
-        .into_iter()
-        .filter_map(|(is_set, flag)| is_set.then_some(flag))
-        .sum()
+    let has_events = options.events.is_some();
+    [
+        (is_atomic, FLAG_ATOMIC),
+        (options.log, FLAG_LOG),
+        (options.drop_one_in != 0, FLAG_DROP),
+        (has_events, FLAG_MINI_EVENTS),
+        (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, flag)| is_set.then_some(flag))
+    .sum()
 }
 
 fn running_kernel() -> Result<Kernel, Error> {

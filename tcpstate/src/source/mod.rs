@@ -2,11 +2,13 @@
 
 pub mod cgroups;
 mod counts;
+mod ended;
 mod events;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
 pub mod owners;
+mod pending;
 pub mod sock_diag;
 
 use std::{
@@ -18,9 +20,13 @@ use tcpstate_common::abi::STATE_SLOTS;
 
 pub use self::{
     counts::{Counts, Flows},
-    events::{Event, Events, Losses},
+    ended::EndedBy,
+    events::{Event, Events, Hook, Losses},
     kernel_counters::KernelCounters,
 };
+
+#[cfg(test)]
+pub(crate) use self::events::bare;
 
 /// A moment on both clocks: the monotonic one for durations, the wall's for people.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::HOOK;
 use crate::{
     family::Family,
-    source::Event,
+    source::{EndedBy, Event},
     text::readable,
     view::json::{VERSION, times},
 };
@@ -39,7 +38,7 @@ pub(super) struct Values {
     pid: Option<u32>,
     pub(super) comm: Option<String>,
     uid: Option<u32>,
-    /// Not told yet, like the next and the last one.
+    /// Not told yet, like the next one.
     cgroup: Option<String>,
     container: Option<String>,
     duration_seconds: Option<f64>,
@@ -53,7 +52,7 @@ impl From<&Event> for Values {
             time,
             time_unix,
             time_monotonic: event.monotonic.as_secs_f64(),
-            hook: HOOK,
+            hook: event.hook.name(),
             from: event.from.label(),
             to: event.to.label(),
             family: match event.family {
@@ -72,7 +71,7 @@ impl From<&Event> for Values {
             cgroup: None,
             container: None,
             duration_seconds: event.duration.map(|duration| duration.as_secs_f64()),
-            ended_by: None,
+            ended_by: event.ended_by.map(EndedBy::name),
         }
     }
 }
