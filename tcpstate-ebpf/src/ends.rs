@@ -26,19 +26,24 @@ use crate::{
 pub(crate) fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
     let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
     let Some(memory) = memory() else { return 0 };
+    if socket == 0 {
+        return 0;
+    }
+    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    let sock = unsafe { Sock::<Probed>::from_ptr(socket as *const u8) };
+    // A socket of another namespace may have come to the address of one that ended here, and its own end was not seen.
+    if !sock.is_in_scope() {
+        return 0;
+    }
     // SAFETY: `memory` is this CPU's element.
-    let closing = unsafe { &raw mut (*memory).closing };
-    // SAFETY: as above.
-    if socket != 0 && unsafe { closing.read_volatile() } == socket {
-        // SAFETY: as above.
-        unsafe { closing.write_volatile(0) };
-        write_down(socket);
-    } else if packet == 0 {
-        // SAFETY: the tracepoint's first argument, and `memory` as above.
-        unsafe {
-            if Sock::<Probed>::from_ptr(socket as *const u8).state() != State::Close as usize {
+    unsafe {
+        if sock.state() != State::Close as usize {
+            if packet == 0 {
                 (&raw mut (*memory).reset).write_volatile(socket);
             }
+        } else if (&raw const (*memory).closing).read_volatile() == socket {
+            (&raw mut (*memory).closing).write_volatile(0);
+            write_down(socket);
         }
     }
     0
@@ -61,8 +66,10 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
         if (&raw const (*memory).reset).read_volatile() == sock.address() {
             (&raw mut (*memory).reset).write_volatile(0);
             flags |= EVENT_SENT_RESET;
-        } else if is_open {
-            (&raw mut (*memory).closing).write_volatile(sock.address());
+        }
+        // Of one that is not open the RST is nobody's business, least of all that of the last socket at this address.
+        (&raw mut (*memory).closing).write_volatile(if is_open { sock.address() } else { 0 });
+        if is_open {
             flags |= EVENT_IS_OPEN;
         }
     }
