@@ -279,10 +279,14 @@ pub const FLAG_NAMESPACES: u32 = 8;
 /// common (64 bits); else of a random number, which names a namespace together with its inode (32 bits).
 pub const FLAG_COOKIES: u32 = 16;
 /// Flag of [`Config::flags`]: mini sockets have lines, where they are seen one by one.
-pub const FLAG_MINI_EVENTS: u32 = 32;
+pub const FLAG_MINI_EVENTS: u32 = 256;
 /// Flag of [`Config::flags`]: give a socket its cookie, if nobody has asked for it yet. By a helper that tracing programs
 /// may call since 5.12.
-pub const FLAG_MAKE_COOKIES: u32 = 64;
+pub const FLAG_MAKE_COOKIES: u32 = 512;
+
+/// Flag of [`Config::flags`]: count each family by itself. Each CPU then has two elements of [`CpuSlots`]: the first for
+/// IPv4's sockets, the second for IPv6's.
+pub const FLAG_FAMILIES: u32 = 1 << 16;
 
 /// Byte offsets of kernel fields, taken from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

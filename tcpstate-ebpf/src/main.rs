@@ -26,6 +26,7 @@ mod books;
 mod count;
 mod ends;
 mod events;
+mod families;
 mod functions;
 mod iterators;
 mod maps;

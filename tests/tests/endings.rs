@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Shutdown, time::Duration};
 
 use socket2::Socket;
 use tcpstate::{
-    aggregate::Endings,
+    aggregate::EndingCounts,
     probe::{EventOptions, Minis, Options, Provider},
     source::{
         EndedBy::{self, Abort, LocalFin, LocalRst, Refused, RemoteFin, RemoteRst, Timeout},
@@ -73,11 +73,11 @@ fn endings_on_scripted_paths_are_told_by_their_causes() {
         let told: BTreeSet<_> = ends.map(|event| event.ended_by).collect();
         let expected = causes.iter().copied().map(Some).collect();
         assert_eq!(told, expected, "{name}: {lines:#?}");
-        let sums = lines.iter().fold(Endings::default(), |mut sums, event| {
+        let sums = lines.iter().fold(EndingCounts::default(), |mut sums, event| {
             sums.count(event);
             sums
         });
-        let no_port = sums.failed_connects.no_port;
+        let no_port = sums.sums().no_local_port;
         // Five of each family.
         assert_eq!(no_port, if name == "ports exhausted" { 10 } else { 0 }, "{name}");
     }

@@ -12,7 +12,8 @@ const MOST_ROWS: usize = 1000;
 /// Ends by who or what ended them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
-    known: [u64; EndedBy::ALL.len()],
+    /// In the order of [`EndedBy::ALL`].
+    pub known: [u64; EndedBy::ALL.len()],
     /// Of which that is not known.
     pub unknown: u64,
 }
@@ -46,30 +47,42 @@ impl Ends {
     }
 }
 
-/// Why connects failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FailedConnects {
-    /// By what ended them.
+/// Ends of connections that one port served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortEnds {
+    /// The local port.
+    pub port: u16,
+    /// How they ended.
     pub ends: Ends,
-    /// No local port was free; not among the others.
-    pub no_port: u64,
 }
 
-/// Sums over the lines of a run.
-///
-/// Its memory is bounded by the number of ports.
+/// How connections ended, all over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endings {
+    /// A row for each port that was listened on or accepted a connection while lines were written, those with most ends
+    /// first.
+    pub ports: Vec<PortEnds>,
+    /// All other connections: mostly those that were opened from here, each by a port of its own.
+    pub others: Ends,
+    /// Connects that came to nothing, by what ended them.
+    pub failed_connects: Ends,
+    /// Connects for which no local port was free; not among the former.
+    pub no_local_port: u64,
+}
+
+/// Sums over the lines of a run. Its memory is bounded by the number of ports.
+#[derive(Debug, Default)]
+pub struct EndingCounts {
     by_port: BTreeMap<u16, Ends>,
     /// Ends of connections whose port is not known.
     portless: Ends,
     /// Ports of listeners, and of children that were born.
     served: BTreeSet<u16>,
-    /// Connects that came to nothing.
-    pub failed_connects: FailedConnects,
+    failed_connects: Ends,
+    no_local_port: u64,
 }
 
-impl Endings {
+impl EndingCounts {
     /// Takes a line in.
     pub fn count(&mut self, event: &Event) {
         if event.hook != Hook::Transitions {
@@ -79,8 +92,8 @@ impl Endings {
         match (from, to) {
             (_, State::Listen) | (State::Listen, _) => self.served.extend(local_port),
             (State::SynSent, State::Close) => match (ended_by, local_port) {
-                (Some(EndedBy::Abort), None) => self.failed_connects.no_port += 1,
-                _ => self.failed_connects.ends.count(ended_by),
+                (Some(EndedBy::Abort), None) => self.no_local_port += 1,
+                _ => self.failed_connects.count(ended_by),
             },
             (State::Close, _) => {}
             (_, State::Close) => {
@@ -91,22 +104,20 @@ impl Endings {
         }
     }
 
-    /// A row for each port that was listened on or accepted a connection while lines were written, those with most ends
-    /// first; and one for all other connections: mostly those that were opened from here, each by a port of its own.
+    /// What they add up to.
     #[must_use]
-    pub fn rows(&self) -> (Vec<(u16, Ends)>, Ends) {
-        let (mut rows, rest): (Vec<_>, Vec<_>) = self
-            .by_port
-            .iter()
-            .map(|(&port, &ends)| (port, ends))
-            .partition(|(port, _)| self.served.contains(port));
-        rows.sort_by_key(|&(port, ends)| (std::cmp::Reverse(ends.total()), port));
-        let beyond = rows.split_off(rows.len().min(MOST_ROWS));
+    pub fn sums(&self) -> Endings {
+        let rows = self.by_port.iter().map(|(&port, &ends)| PortEnds { port, ends });
+        let (mut ports, rest): (Vec<_>, Vec<_>) =
+            rows.partition(|row| self.served.contains(&row.port));
+        ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
+        let beyond = ports.split_off(ports.len().min(MOST_ROWS));
         let mut others = self.portless;
-        for (_, ends) in rest.iter().chain(&beyond) {
-            others.add(ends);
+        for row in rest.iter().chain(&beyond) {
+            others.add(&row.ends);
         }
-        (rows, others)
+        let Self { failed_connects, no_local_port, .. } = *self;
+        Endings { ports, others, failed_connects, no_local_port }
     }
 }
 
@@ -120,24 +131,23 @@ mod tests {
     }
 
     fn endings(events: &[Event]) -> Endings {
-        let mut endings = Endings::default();
+        let mut counts = EndingCounts::default();
         for event in events {
-            endings.count(event);
+            counts.count(event);
         }
-        endings
+        counts.sums()
     }
 
     #[test]
     fn a_port_that_is_served_has_a_row_and_the_others_share_one() {
         let birth = Event { local_port: Some(443), ..event(State::Listen, State::SynRecv) };
-        let (rows, others) = endings(&[
+        let Endings { ports, others, .. } = endings(&[
             end(State::LastAck, 443, EndedBy::RemoteFin),
             birth,
             end(State::Established, 443, EndedBy::LocalRst),
             end(State::FinWait2, 40_000, EndedBy::LocalFin),
-        ])
-        .rows();
-        let [(443, ends)] = rows[..] else { panic!("{rows:?}") };
+        ]);
+        let [PortEnds { port: 443, ends }] = ports[..] else { panic!("{ports:?}") };
         assert_eq!((ends.by(EndedBy::RemoteFin), ends.by(EndedBy::LocalRst)), (1, 1));
         assert_eq!((ends.total(), others.total()), (2, 1));
         assert_eq!(others.by(EndedBy::LocalFin), 1);
@@ -150,8 +160,8 @@ mod tests {
             .clone()
             .map(|port| Event { local_port: Some(port), ..event(State::Close, State::Listen) });
         let ends = ports.map(|port| end(State::LastAck, port, EndedBy::RemoteFin));
-        let (rows, others) = endings(&served.chain(ends).collect::<Vec<_>>()).rows();
-        assert_eq!((rows.len(), others.total()), (MOST_ROWS, 7));
+        let Endings { ports, others, .. } = endings(&served.chain(ends).collect::<Vec<_>>());
+        assert_eq!((ports.len(), others.total()), (MOST_ROWS, 7));
     }
 
     #[test]
@@ -160,16 +170,16 @@ mod tests {
         let given_up = end(State::SynSent, 40_001, EndedBy::Abort);
         let portless = Event { local_port: None, ..end(State::SynSent, 0, EndedBy::Abort) };
         let endings = endings(&[refused, given_up, portless]);
-        assert_eq!(endings.rows(), (Vec::new(), Ends::default()));
+        assert_eq!((endings.ports, endings.others), (Vec::new(), Ends::default()));
         let failed = endings.failed_connects;
-        assert_eq!((failed.ends.by(EndedBy::Refused), failed.ends.by(EndedBy::Abort)), (1, 1));
-        assert_eq!((failed.no_port, failed.ends.total()), (1, 2));
+        assert_eq!((failed.by(EndedBy::Refused), failed.by(EndedBy::Abort)), (1, 1));
+        assert_eq!((endings.no_local_port, failed.total()), (1, 2));
     }
 
     #[test]
     fn neither_a_mini_socket_nor_a_listener_ends_a_connection_again() {
         let mini = Event { hook: Hook::TimeWait, ..end(State::TimeWait, 443, EndedBy::LocalFin) };
         let listener = Event { local_port: Some(443), ..event(State::Listen, State::Close) };
-        assert_eq!(endings(&[mini, listener]).rows(), (Vec::new(), Ends::default()));
+        assert_eq!(endings(&[mini, listener]), Endings::default());
     }
 }

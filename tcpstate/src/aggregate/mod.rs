@@ -5,6 +5,7 @@ pub mod census;
 mod cost;
 mod drift;
 mod endings;
+mod families;
 mod ledger;
 mod reconcile;
 mod rows;
@@ -15,12 +16,12 @@ mod verify;
 
 pub use self::{
     census::{By, Census, Count},
-    endings::{Endings, Ends, FailedConnects},
+    endings::{EndingCounts, Endings, Ends, PortEnds},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{
-        Cost, Exits, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs, Snapshot,
-        Start, TimeWait, Transition,
+        Cost, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs,
+        Snapshot, Start, TimeWait, Transition,
     },
     verify::{Difference, Verdict},
 };

@@ -136,6 +136,15 @@ pub struct NamespaceRow {
     pub time_wait: TimeWait,
 }
 
+/// A family's part of all that is counted. Totals are since the start.
+#[derive(Clone, Debug)]
+pub struct FamilyRow {
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+    /// Only pairs that occurred, by kernel number; as of the whole run, not of an interval.
+    pub transitions: Vec<Transition>,
+}
+
 /// What a program in the kernel costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
@@ -211,6 +220,8 @@ pub struct Snapshot {
     pub cost: Vec<Cost>,
     /// Processor time that this process took since the start.
     pub process_time: Duration,
+    /// Each family, by [`Family::BOTH`](crate::family::Family::BOTH), where they are told apart.
+    pub families: Option<[FamilyRow; 2]>,
     /// Each network namespace, by inode, where each has a row.
     pub namespaces: Option<Vec<NamespaceRow>>,
 }

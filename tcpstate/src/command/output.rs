@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, Write},
     os::fd::AsFd as _,
     thread::{self, JoinHandle},
     time::Duration,
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{
 };
 
 use crate::{
-    aggregate::{Endings, Report},
+    aggregate::{EndingCounts, Report},
     source::{Event, Events},
     view::View,
 };
@@ -30,7 +30,19 @@ pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
     /// Ends with the reports, or with the reader.
-    writer: JoinHandle<io::Result<()>>,
+    writer: JoinHandle<(io::Result<()>, Pen)>,
+}
+
+/// What the writer holds.
+struct Pen {
+    view: Box<dyn View + Send>,
+    events: Option<Events>,
+    /// What their lines add up to.
+    endings: EndingCounts,
+    /// Lines on their way, in memory that is used again.
+    text: Vec<u8>,
+    /// The start line has been written, which all else comes after.
+    has_begun: bool,
 }
 
 #[derive(Debug)]
@@ -41,9 +53,24 @@ enum Message {
 
 impl Output {
     /// Starts the writer, which also writes the events as they come, if there are any.
-    pub(super) fn start(mut view: Box<dyn View + Send>, events: Option<Events>) -> Self {
-        let (messages, queue) = mpsc::channel(1);
-        let writer = thread::spawn(move || write_all(view.as_mut(), queue, events));
+    pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Self {
+        let (messages, mut queue) = mpsc::channel(1);
+        let mut pen = Pen {
+            view,
+            events,
+            endings: EndingCounts::default(),
+            text: Vec::new(),
+            has_begun: false,
+        };
+        let writer = thread::spawn(move || {
+            let written = pen.write_to_stdout(&mut queue);
+            if written.is_err() {
+                // Whoever waits for a reader is told; what was handed over by then is shown to nobody.
+                queue.close();
+                let _ = pen.write_all(&mut queue, &mut io::sink());
+            }
+            (written, pen)
+        });
         Self { messages, writer }
     }
 
@@ -70,107 +97,115 @@ impl Output {
 
     /// Writes a report whatever it takes, then ends. A closed pipe is success.
     pub(super) fn finish(self, last: Report) -> io::Result<()> {
-        // A writer that is gone says why below.
-        let _ = self.messages.blocking_send(Message::Show(Box::new(last)));
+        let refused = self.messages.blocking_send(Message::Show(Box::new(last))).err();
         drop(self.messages);
-        match self.writer.join().expect("the writer does not panic") {
+        let (written, mut pen) = self.writer.join().expect("the writer does not panic");
+        if let Some(refused) = refused {
+            // Nobody reads it, but it may be recorded.
+            let (messages, mut queue) = mpsc::channel(1);
+            messages.blocking_send(refused.0).map_err(io::Error::other)?;
+            drop(messages);
+            pen.write_all(&mut queue, &mut io::sink())?;
+        }
+        match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             outcome => outcome,
         }
     }
 }
 
-/// Writes each message at once, so that a frame is never seen half painted.
-fn write_all(
-    view: &mut dyn View,
-    mut messages: Receiver<Message>,
-    events: Option<Events>,
-) -> io::Result<()> {
-    // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
-    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let mut lines = events.map(Lines::new);
-    let mut has_begun = false;
-    loop {
-        let message = match &mut lines {
-            None => messages.blocking_recv(),
-            Some(lines) => match messages.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Disconnected) => None,
+impl Pen {
+    fn write_to_stdout(&mut self, messages: &mut Receiver<Message>) -> io::Result<()> {
+        // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        self.write_all(messages, &mut out)
+    }
+
+    /// Writes each message at once, so that a frame is never seen half painted.
+    fn write_all(
+        &mut self,
+        messages: &mut Receiver<Message>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        while let Some(mut message) = self.next(messages, out)? {
+            if self.has_begun {
+                self.write_events_before(&mut message, out)?;
+            }
+            self.has_begun = true;
+            let mut text = Vec::new();
+            match message {
+                Message::Show(report) => self.view.show(&report, &mut text)?,
+                Message::Redraw => self.view.redraw(&mut text)?,
+            }
+            out.write_all(&text)?;
+        }
+        Ok(())
+    }
+
+    /// The next message; writes events while there is none.
+    fn next(
+        &mut self,
+        messages: &mut Receiver<Message>,
+        out: &mut impl Write,
+    ) -> io::Result<Option<Message>> {
+        if self.events.is_none() {
+            return Ok(messages.blocking_recv());
+        }
+        loop {
+            match messages.try_recv() {
+                Ok(message) => return Ok(Some(message)),
+                Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) => {
                     // They come after the start line.
-                    if !has_begun || !lines.write_next(view, &mut out)? {
+                    if !self.has_begun || !self.write_events(out)? {
                         thread::sleep(EVENT_PACE);
                     }
-                    continue;
                 }
-            },
-        };
-        let Some(mut message) = message else { return Ok(()) };
-        if let (true, Some(lines)) = (has_begun, &mut lines) {
-            lines.write_before(&mut message, view, &mut out)?;
+            }
         }
-        let mut text = Vec::new();
-        match message {
-            Message::Show(report) => view.show(&report, &mut text)?,
-            Message::Redraw => view.redraw(&mut text)?,
-        }
-        out.write_all(&text)?;
-        has_begun = true;
-    }
-}
-
-/// The events on their way to stdout, and what they add up to.
-struct Lines {
-    events: Events,
-    endings: Endings,
-    /// Reused from one write to the next.
-    text: Vec<u8>,
-}
-
-impl Lines {
-    fn new(events: Events) -> Self {
-        Self { events, endings: Endings::default(), text: Vec::new() }
     }
 
-    /// Writes the next events, if there are any. Says whether there may be more at once.
-    fn write_next(&mut self, view: &mut dyn View, out: &mut File) -> io::Result<bool> {
-        let events = self.events.take_settled(EVENTS_AT_ONCE);
-        self.write(&events, view, out)
-    }
-
-    /// Writes what came before a message, and no more than there may be at one time: what may yet change too, if it is the
-    /// last one, which also gets the sums.
-    fn write_before(
+    /// Writes what came before a message, and no more than there may be at one time. Before the last one that is also what
+    /// might yet have changed, and it gets the sums.
+    fn write_events_before(
         &mut self,
         message: &mut Message,
-        view: &mut dyn View,
-        out: &mut File,
+        out: &mut impl Write,
     ) -> io::Result<()> {
-        let most = self.events.most().div_ceil(EVENTS_AT_ONCE);
-        for _ in 0..most {
-            if !self.write_next(view, out)? {
+        let Some(events) = &self.events else { return Ok(()) };
+        for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
+            if !self.write_events(out)? {
                 break;
             }
         }
         if let Message::Show(report) = message
             && let Report::End(end) = report.as_mut()
+            && let Some(events) = &mut self.events
         {
-            let rest = self.events.take(usize::MAX);
-            self.write(&rest, view, out)?;
-            end.endings = Some(std::mem::take(&mut self.endings));
+            let rest = events.take(usize::MAX);
+            self.write_lines(&rest, out)?;
+            end.endings = Some(self.endings.sums());
         }
         Ok(())
     }
 
-    fn write(&mut self, events: &[Event], view: &mut dyn View, out: &mut File) -> io::Result<bool> {
-        if !events.is_empty() {
-            for event in events {
-                self.endings.count(event);
-            }
-            self.text.clear();
-            view.show_events(events, &mut self.text)?;
-            out.write_all(&self.text)?;
+    /// Writes the next events, if there are any. Says whether there may be more at once.
+    fn write_events(&mut self, out: &mut impl Write) -> io::Result<bool> {
+        let Some(events) = &mut self.events else { return Ok(false) };
+        let taken = events.take_settled(EVENTS_AT_ONCE);
+        self.write_lines(&taken, out)?;
+        Ok(taken.len() == EVENTS_AT_ONCE)
+    }
+
+    fn write_lines(&mut self, events: &[Event], out: &mut impl Write) -> io::Result<()> {
+        if events.is_empty() {
+            return Ok(());
         }
-        Ok(events.len() >= EVENTS_AT_ONCE)
+        for event in events {
+            self.endings.count(event);
+        }
+        self.text.clear();
+        self.view.show_events(events, &mut self.text)?;
+        out.write_all(&self.text)
     }
 }

@@ -4,11 +4,14 @@ pub mod cgroups;
 mod counts;
 mod ended;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
 pub mod owners;
 mod pending;
+pub mod recording;
 pub mod sock_diag;
 
 use std::{
@@ -93,6 +96,8 @@ pub struct Reading {
     pub at: Moment,
     /// All that was counted before it, since the load.
     pub counts: Counts,
+    /// The same for each family, by [`Family::BOTH`](crate::family::Family::BOTH), where they are told apart.
+    pub families: Option<[Counts; 2]>,
     /// The same for each network namespace, where each has a row.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
     /// At least all that was missed before the cut.
@@ -140,6 +145,8 @@ pub struct Pass {
     pub zero: Reading,
     /// What there was at moment zero.
     pub base: Population,
+    /// The same for each family, where they are told apart.
+    pub family_bases: Option<[Population; 2]>,
     /// The same for each network namespace, where each has a row.
     pub bases: BTreeMap<Identity, Population>,
     /// The cut at which the gate closed.
@@ -159,6 +166,12 @@ pub struct Pass {
 }
 
 impl Population {
+    /// As the kernel half keeps it.
+    pub(crate) fn add(&mut self, full: &[u64; STATE_SLOTS], minis: &[u64; STATE_SLOTS]) {
+        add_each(&mut self.full, full);
+        add_each(&mut self.minis, minis);
+    }
+
     /// What was found since an earlier count of what is found.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -169,7 +182,7 @@ impl Population {
     }
 }
 
-pub(crate) fn add_each(sums: &mut [u64], counts: &[u64]) {
+fn add_each(sums: &mut [u64], counts: &[u64]) {
     for (sum, count) in sums.iter_mut().zip(counts) {
         *sum += count;
     }

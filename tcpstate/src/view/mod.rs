@@ -11,8 +11,10 @@ mod frame;
 mod json;
 mod line;
 mod matrix;
+pub mod metrics;
 mod namespaces;
 mod number;
+mod recording;
 mod repaint;
 mod screen;
 mod sparkline;
@@ -26,6 +28,7 @@ pub use self::{
     events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
     json::Json,
+    recording::show_part,
     repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,

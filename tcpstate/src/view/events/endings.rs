@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    aggregate::{Endings, Ends, FailedConnects},
+    aggregate::{Endings, Ends, PortEnds},
     source::EndedBy,
     view::number::grouped,
 };
@@ -34,15 +34,15 @@ pub(in crate::view) fn add(line: &mut Value, endings: &Endings) {
         row.extend(counts(&COLUMNS, ends));
         Value::Object(row)
     };
-    let (rows, others) = endings.rows();
-    let mut ended: Vec<Value> = rows.iter().map(|(port, ends)| row(Some(*port), ends)).collect();
-    if others.total() > 0 {
-        ended.push(row(None, &others));
+    let ports = endings.ports.iter();
+    let mut ended: Vec<Value> =
+        ports.map(|PortEnds { port, ends }| row(Some(*port), ends)).collect();
+    if endings.others.total() > 0 {
+        ended.push(row(None, &endings.others));
     }
     line["ended"] = ended.into();
-    let FailedConnects { ends, no_port } = &endings.failed_connects;
-    let mut failed: Map<_, _> = counts(&CAUSES, ends).collect();
-    failed.insert("no_local_port".to_owned(), json!(no_port));
+    let mut failed: Map<_, _> = counts(&CAUSES, &endings.failed_connects).collect();
+    failed.insert("no_local_port".to_owned(), json!(endings.no_local_port));
     line["failed_connects"] = Value::Object(failed);
 }
 
@@ -59,9 +59,10 @@ fn rest(columns: &[EndedBy], ends: &Ends) -> u64 {
 
 /// Writes both for people; nothing of what there was none of.
 pub(super) fn write(endings: &Endings, out: &mut dyn Write) -> io::Result<()> {
-    let (mut rows, mut others) = endings.rows();
-    for (_, ends) in rows.split_off(rows.len().min(MOST_ROWS)) {
-        others.add(&ends);
+    let (rows, beyond) = endings.ports.split_at(endings.ports.len().min(MOST_ROWS));
+    let mut others = endings.others;
+    for row in beyond {
+        others.add(&row.ends);
     }
     if !rows.is_empty() || others.total() > 0 {
         writeln!(
@@ -76,16 +77,17 @@ pub(super) fn write(endings: &Endings, out: &mut dyn Write) -> io::Result<()> {
             "ABORT",
             "UNKNOWN"
         )?;
-        for (port, ends) in &rows {
+        for PortEnds { port, ends } in rows {
             write_row(&port.to_string(), ends, out)?;
         }
         if others.total() > 0 {
             write_row("other", &others, out)?;
         }
     }
-    let FailedConnects { ends, no_port } = &endings.failed_connects;
+    let ends = &endings.failed_connects;
     let causes = CAUSES.iter().map(|&by| (by.name(), ends.by(by)));
-    let causes = causes.chain([("no local port", *no_port), ("unknown", rest(&CAUSES, ends))]);
+    let causes =
+        causes.chain([("no local port", endings.no_local_port), ("unknown", rest(&CAUSES, ends))]);
     let causes: Vec<String> = causes
         .filter(|&(_, count)| count > 0)
         .map(|(cause, count)| format!("{cause} {}", grouped(count)))
