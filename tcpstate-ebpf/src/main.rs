@@ -6,6 +6,7 @@
 //! | [`functions`] | functions of the kernel | mini sockets, to [`minis`] |
 //! | [`events`] | the tracepoint `inet_sock_set_state` once more, where events are asked for | each transition and its connection, to [`maps::EVENTS`] |
 //! | [`ends`] | the tracepoint `tcp_send_reset`, with the former | connections that end by a RST of ours |
+//! | [`owners`] | accept(), else the tracepoints of sends and receives, where events are asked for | whose an accepted connection is, to [`maps::CLAIMS`] |
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
 //!
@@ -25,6 +26,7 @@
 mod books;
 mod count;
 mod ends;
+mod event_filter;
 mod events;
 mod families;
 mod functions;
@@ -32,6 +34,7 @@ mod iterators;
 mod maps;
 mod mini_events;
 mod minis;
+mod owners;
 mod pass;
 mod sock;
 mod timers;

@@ -12,8 +12,10 @@ use tcpstate_common::{
 use crate::{
     count::add_one_atomically,
     ends,
+    event_filter::{self, Connection, Verdict, halves, mapped},
     events::{self, BPF_RB_NO_WAKEUP},
     maps::{EVENT_LOSSES, EVENTS, MINI_LIVES, config},
+    owners::Owner,
     sock::{Access, Sock},
 };
 
@@ -129,6 +131,13 @@ fn write_down<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
     if control & CONTROL_EVENTS == 0 {
         return;
     }
+    let duration = if line.since == 0 { UNKNOWN_DURATION } else { line.time - line.since };
+    // Nobody owns a mini socket, so conditions on owners leave it out.
+    let is_meant = event_filter::of_socket(&Mini(mini), line.from, line.to) == Verdict::Now
+        && event_filter::of_life(&Owner::UNKNOWN, duration);
+    if !is_meant {
+        return;
+    }
     let Some(mut entry) = EVENTS.reserve(0) else {
         if let Some(losses) = EVENT_LOSSES.get_ptr_mut(0) {
             // SAFETY: `losses` is this CPU's element.
@@ -145,7 +154,7 @@ fn write_down<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
     let (local, remote) = events::addresses(mini, family);
     entry.write(EventRecord {
         time: line.time,
-        duration: if line.since == 0 { UNKNOWN_DURATION } else { line.time - line.since },
+        duration,
         // A request's goes on to its child, a time-wait socket has that of its full socket.
         cookie: mini.cookie(),
         socket: mini.address(),
@@ -192,4 +201,57 @@ fn remember(address: u64, since: u64) {
 fn since(address: u64) -> u64 {
     // SAFETY: an entry's memory stays an entry's while the program runs.
     MINI_LIVES.get_ptr(address).map_or(0, |since| unsafe { *since })
+}
+
+/// A mini socket, as a filter sees it.
+struct Mini<A>(Sock<A>);
+
+impl<A: Access> Connection for Mini<A> {
+    #[inline(always)]
+    fn local_port(&self) -> u16 {
+        self.0.load(config!(events.skc_num))
+    }
+
+    #[inline(always)]
+    fn remote_port(&self) -> u16 {
+        u16::from_be(self.0.load(config!(events.skc_dport)))
+    }
+
+    #[inline(always)]
+    fn local(&self) -> [u64; 2] {
+        if self.is_v6() {
+            halves(events::words(self.0, config!(events.skc_v6_rcv_saddr)))
+        } else {
+            mapped(self.0.load(config!(events.skc_rcv_saddr)))
+        }
+    }
+
+    #[inline(always)]
+    fn remote(&self) -> [u64; 2] {
+        if self.is_v6() {
+            halves(events::words(self.0, config!(events.skc_v6_daddr)))
+        } else {
+            mapped(self.0.load(config!(events.skc_daddr)))
+        }
+    }
+
+    #[inline(always)]
+    fn is_v6(&self) -> bool {
+        events::is_v6(self.0.load(config!(offsets.skc_family)))
+    }
+
+    #[inline(always)]
+    fn uid(&self) -> u32 {
+        u32::MAX
+    }
+
+    #[inline(always)]
+    fn cgroup(&self) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn is_within_cgroup(&self, _is_wanted: impl Fn(u64) -> bool) -> bool {
+        false
+    }
 }

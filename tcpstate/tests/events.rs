@@ -43,7 +43,7 @@ fn connections() {
 const EVENTS: usize = 16;
 
 /// The keys of a line, in the order in which they stand.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 24] = [
     "type",
     "version",
     "time",
@@ -64,6 +64,8 @@ const KEYS: [&str; 22] = [
     "uid",
     "cgroup",
     "container",
+    "runtime",
+    "unit",
     "duration_seconds",
     "ended_by",
 ];
@@ -192,6 +194,12 @@ fn events_that_cannot_be_had_are_refused_with_a_remedy() {
         (&["--event-buffer", "5000"], "power of two"),
         (&["--event-sockets", "0"], "--event-sockets"),
         (&["--utc", "--monotonic"], "cannot be used with"),
+        (&["--local-port", "80,http"], "at character 4: 'http' is no port"),
+        (&["--transition", "listen:,open:"], "at character 9: 'open:' has no state"),
+        (&["--comm", "curl,"], "at character 6: an item is missing"),
+        (&["--cgroup", "nginx"], "at character 1: 'nginx' is no cgroup"),
+        (&["--cgroup", "/no/such"], "there is no cgroup /no/such"),
+        (&["-i", "1s", "--uid", "0"], "--uid is for events, and snapshots count all sockets"),
     ] {
         let finished = run(&mut trace(arguments));
         assert_eq!(finished.status, Some(2), "{arguments:?}: {finished:?}");
@@ -199,6 +207,37 @@ fn events_that_cannot_be_had_are_refused_with_a_remedy() {
         assert!(finished.stderr.contains("\nremedy: "), "{arguments:?}: {}", finished.stderr);
         assert_eq!(finished.stdout, "");
     }
+}
+
+#[test]
+fn snapshots_alone_can_be_of_a_family_and_of_nothing_else_that_events_are_filtered_by() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+    let finished = run(command.args(["trace", "-n", "1", "--family", "4", "--local-port", "443"]));
+    assert_eq!(finished.status, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("--local-port is for events"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("\nremedy: give --events"), "{}", finished.stderr);
+}
+
+#[test]
+fn events_that_are_filtered_are_no_losses() {
+    let _namespace = Namespace::enter();
+    let mut child = trace(&["-o", "json", "-d", "2s", "--family", "6", "--state", "listen"])
+        .spawn()
+        .expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the pipe is open");
+    connections();
+    let lines: Vec<Value> = reader
+        .lines()
+        .map(|line| serde_json::from_str(&line.expect("the pipe is open")).expect("an object"))
+        .collect();
+    assert!(child.wait().expect("it ends").success());
+    let (end, lines) = lines.split_last().expect("there is an end line");
+    assert_eq!(end["lost_events"], 0);
+    // A listener's two, and its child's birth.
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines.iter().all(|line| line["family"] == "ipv6"), "{lines:#?}");
 }
 
 #[test]

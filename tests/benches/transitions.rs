@@ -5,7 +5,8 @@
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
-    probe::{Netns, Options, kernel::Kernel},
+    filter::{End, EventFilter},
+    probe::{EventOptions, Netns, Options, kernel::Kernel},
     tracer::Tracer,
 };
 use tcpstate_tests::{
@@ -34,7 +35,10 @@ fn main() {
     for idle_sockets in IDLE_SOCKETS {
         let idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
         let (mut empty, mut counters, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rejected, mut written) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
+            rejected.push(measure_events(rejecting()));
+            written.push(measure_events(EventFilter::default()));
             empty.push(measure_empty());
             counters.push(measure_counters(&options()));
             rows.push(measure_counters(&Options { netns: Netns::All, ..options() }));
@@ -44,6 +48,8 @@ fn main() {
             ("empty", &mut empty),
             ("counters (tp_btf)", &mut counters),
             ("with --netns all", &mut rows),
+            ("events, by filter none", &mut rejected),
+            ("events, all", &mut written),
         ] {
             let ns = median(turns);
             println!(
@@ -67,6 +73,21 @@ fn measure_counters(options: &Options) -> f64 {
     let tracer =
         Tracer::start(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
     ns_per_run(|| RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
+}
+
+/// Of ports, addresses and cgroup alike: what stays as it is for a socket's life.
+fn rejecting() -> EventFilter {
+    let nobodys = "1".parse().expect("a port");
+    EventFilter { ports: vec![(End::Local, nobodys)], ..EventFilter::default() }
+}
+
+/// The program that writes events down, whoever reads them.
+fn measure_events(event_filter: EventFilter) -> f64 {
+    let events = Some(EventOptions::default());
+    let options = Options { events, event_filter, ..options() };
+    let tracer =
+        Tracer::start(&options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
+    ns_per_run(|| RunTime::of(tracer.probe().events_info().expect("our own program")))
 }
 
 fn ns_per_run(program: impl FnMut() -> RunTime) -> f64 {

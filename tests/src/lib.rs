@@ -9,6 +9,7 @@
 //! - [`paths`]: scripted lives of sockets, which halt at checkpoints where nothing is in flight;
 //! - [`truth`]: how many sockets there are, from `/proc` and from `ss`;
 //! - [`traced`]: a tracer under test, held against the truth;
+//! - [`actor`]: processes of other names, users and cgroups;
 //! - [`audit`]: how many events there really were, counted without BPF;
 //! - [`command`]: programs run to their end, as somebody, somewhere;
 //! - [`emulated`]: how much less is enough on a slow machine;
@@ -20,6 +21,7 @@
 //!
 //! Nothing in here knows how tcpstate counts. Everything in here needs root.
 
+pub mod actor;
 pub mod audit;
 pub mod bpf;
 pub mod command;

@@ -5,6 +5,7 @@ mod check;
 mod count;
 mod doctor;
 mod duration;
+mod event_filter;
 mod events;
 mod explain;
 mod family;
@@ -42,7 +43,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Trace(trace::Arguments),
+    Trace(Box<trace::Arguments>),
     Replay(replay::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
@@ -107,10 +108,21 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
+    let of_filter = error.downcast_ref::<event_filter::Error>().map(|error| error.remedy().into());
     let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
     let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
-    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_serve, of_recording];
+    let ours = [
+        of_probe,
+        of_list,
+        of_doctor,
+        of_name,
+        of_lists,
+        of_events,
+        of_filter,
+        of_serve,
+        of_recording,
+    ];
     if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }

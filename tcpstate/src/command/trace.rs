@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    bpf_log, duration, events, family,
+    bpf_log, duration, event_filter, events,
     output::Output,
     record, replay,
     signals::{Signals, listen},
@@ -56,6 +56,7 @@ Examples:
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
+  sudo tcpstate trace --events --local-port 443   of this port, decided in the kernel
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
   tcpstate trace --replay run.tcps             the same, without root, anywhere
@@ -78,10 +79,6 @@ pub(super) struct Arguments {
     /// with a row for each
     #[arg(long, value_name = "WHICH", default_value = "self")]
     netns: Netns,
-
-    /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
-    family: family::Choice,
 
     /// With --netns all: room for so many rows
     #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
@@ -121,6 +118,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     events: events::Flags,
+
+    #[command(flatten)]
+    filter: event_filter::Flags,
 
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
@@ -168,11 +168,14 @@ impl Arguments {
     }
 
     /// What can't be had together.
-    fn look_for_conflicts(&self) -> Result<(), events::Conflict> {
+    fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
+        if let (true, Some(flag)) = (has_snapshots, self.filter.of_events()) {
+            return Err(event_filter::Error::Gauges(flag).into());
+        }
         match self.output {
-            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count),
-            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv),
+            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
+            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
             _ => Ok(()),
         }
     }
@@ -236,12 +239,13 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let options = Options {
         netns: arguments.netns.clone(),
-        family: arguments.family.0,
+        family: arguments.filter.family().0,
         most_rows: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
         events: arguments.events.options(),
+        event_filter: arguments.filter.filter()?,
         statistics: arguments.cost,
         log: arguments.bpf_log,
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),

@@ -2,29 +2,31 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
 };
-use tcpstate_common::abi::{EventLosses, EventOffsets};
+use tcpstate_common::{
+    abi::{EventLosses, EventOffsets},
+    filter::PortSet,
+};
 
 use super::{
     Error, TRACEPOINT, Types, btf, hooks,
     hooks::{Hook, Minis, Provider, Transitions},
     map_error,
+    owners::{self, Acceptors, OwnerHook},
     providers::Providers,
     take_map,
 };
+use crate::filter::KernelFilter;
 
 /// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
 pub const RING_BYTES: u32 = 8 << 20;
-/// Sockets that are remembered between their events, unless another number is asked for: 13 MiB.
+/// Sockets that are remembered between their events, unless another number is asked for: 14 MiB, and 13 for owners that are
+/// found between them.
 pub const MOST_LIVES: u32 = 131_072;
 
 /// The tracepoint of RSTs that are sent, and the program for it.
 const RESETS: &str = "tcp_send_reset";
-
-/// Whose names are not known.
-const OWNERS: &str =
-    "events: pid and comm are of who connected or listened, so accepted connections have none";
 
 /// How to write events down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +35,13 @@ pub struct EventOptions {
     pub ring_bytes: u32,
     /// Room for so many sockets between their events.
     pub most_lives: u32,
+    /// Accepted connections by this and nothing else.
+    pub acceptors: Option<Acceptors>,
 }
 
 impl Default for EventOptions {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES, most_lives: MOST_LIVES }
+        Self { ring_bytes: RING_BYTES, most_lives: MOST_LIVES, acceptors: None }
     }
 }
 
@@ -50,6 +54,7 @@ pub(crate) struct EventHook {
     /// As large as it was asked for.
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
+    pub(crate) owners: OwnerHook,
     /// Why RSTs that are sent are not seen, if so.
     blindness: Option<String>,
 }
@@ -71,8 +76,7 @@ impl EventHook {
                 _ => None,
             }
         });
-        let others = [Some(OWNERS.to_owned()), self.blindness.clone()];
-        of_minis.chain(others.into_iter().flatten()).collect()
+        of_minis.chain(self.blindness.clone()).chain(self.owners.degraded.clone()).collect()
     }
 }
 
@@ -81,14 +85,19 @@ pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     loader.map_max_entries("LIVES", options.most_lives);
     loader.map_max_entries("MINI_LIVES", options.most_lives);
+    loader.map_max_entries("CLAIMS", options.most_lives);
 }
 
-/// Attaches the best program that the kernel takes, and the one that tells of RSTs, which no failure of is fatal. The classic tracepoint is none: it loses most where most happens.
+/// Attaches the best program that the kernel takes, and the one that tells of RSTs, without which lines only say less. The
+/// classic tracepoint is none: it loses most where most happens.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
-    EventOptions { ring_bytes, .. }: EventOptions,
+    EventOptions { ring_bytes, acceptors, .. }: EventOptions,
+    filter: &KernelFilter,
 ) -> Result<EventHook, Error> {
+    set_ports(ebpf, filter)?;
+    let owners = owners::attach(ebpf, types, acceptors)?;
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
@@ -103,7 +112,8 @@ pub(super) fn attach(
         let program = if by == Transitions::TpBtf { "event" } else { "event_raw" };
         match hooks::attach(ebpf, Hook { program, target: TRACEPOINT }, &types.ids) {
             Ok(()) => {
-                return Ok(EventHook { program, ring: Some(ring), ring_bytes, losses, blindness });
+                let ring = Some(ring);
+                return Ok(EventHook { program, ring, ring_bytes, losses, owners, blindness });
             }
             Err(error) => {
                 hooks::detach(ebpf, program);
@@ -112,6 +122,17 @@ pub(super) fn attach(
         }
     }
     Err(first.unwrap_or(Error::Absent("event")))
+}
+
+/// Ports to filter by. They are no part of the configuration, which is compiled in: they are too many.
+fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Error> {
+    // Lent, for nobody else keeps it until the programs are loaded.
+    let map = ebpf.map_mut("PORTS").ok_or(Error::Absent("PORTS"))?;
+    let mut ports: Array<_, PortSet> = Array::try_from(map).map_err(map_error("open", "PORTS"))?;
+    for (index, set) in (0..).zip(&filter.ports) {
+        ports.set(index, set, 0).map_err(map_error("update", "PORTS"))?;
+    }
+    Ok(())
 }
 
 /// What an event tells, besides what counting needs.

@@ -17,6 +17,7 @@ mod misses;
 pub(crate) mod namespaces;
 mod netns;
 mod offsets;
+mod owners;
 pub mod privileges;
 mod providers;
 pub mod trial;
@@ -34,10 +35,14 @@ use aya::{
     programs::{Iter, Program, ProgramError, ProgramInfo},
     sys::{Stats, enable_stats},
 };
-use tcpstate_common::abi::{
-    CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS, Config,
-    Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_FAMILIES, FLAG_LOG,
-    FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES, NamespaceSlots,
+use tcpstate_common::{
+    abi::{
+        CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
+        Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP,
+        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES,
+        NamespaceSlots, OwnerOffsets,
+    },
+    filter::FilterConfig,
 };
 
 use self::{
@@ -50,8 +55,9 @@ pub use self::{
     hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
     netns::{Counted, Netns},
+    owners::Acceptors,
 };
-use crate::family::Family;
+use crate::{family::Family, filter::EventFilter};
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
@@ -88,6 +94,8 @@ pub struct Options {
     pub syn_recv: Option<Provider>,
     /// Write each transition down with its connection, and how.
     pub events: Option<EventOptions>,
+    /// Which of them.
+    pub event_filter: EventFilter,
     /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
     pub statistics: bool,
     /// Let the kernel half log each transition (about 1 us each). Debugging only.
@@ -204,8 +212,13 @@ impl Probe {
                 Some(_) => events::offsets(&types.fields)?,
                 None => EventOffsets::default(),
             },
+            owners: match options.events {
+                Some(_) => owners::offsets(&types.fields)?,
+                None => OwnerOffsets::default(),
+            },
         };
-        let mut ebpf = load_object(options, &config, &types.ids)?;
+        let filter = options.event_filter.for_kernel();
+        let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
         let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
         let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
@@ -230,8 +243,8 @@ impl Probe {
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
-        let events =
-            options.events.map(|options| events::attach(&mut ebpf, &types, options)).transpose()?;
+        let attach = |options| events::attach(&mut ebpf, &types, options, &filter);
+        let events = options.events.map(attach).transpose()?;
         if let Some(events) = &events {
             let limits = events.limits(&providers);
             providers.degraded.extend(limits);
@@ -262,6 +275,12 @@ impl Probe {
     #[must_use]
     pub fn provider(&self, minis: Minis) -> Provider {
         self.providers.of(minis).provider
+    }
+
+    /// By what accepted connections are found to be whose, where events are asked for.
+    #[must_use]
+    pub fn acceptors(&self) -> Option<Acceptors> {
+        Some(self.events.as_ref()?.owners.acceptors)
     }
 
     /// What is not as good as it could be, and why; a sentence each.
@@ -312,6 +331,11 @@ impl Probe {
     /// The counting program, as the kernel describes it: its size, its run time.
     pub fn transitions_info(&self) -> Result<ProgramInfo, Error> {
         self.program_info(self.transitions.program())
+    }
+
+    /// The one that writes events down, where they are asked for.
+    pub fn events_info(&self) -> Result<Option<ProgramInfo>, Error> {
+        self.events.as_ref().map(|events| self.program_info(events.program)).transpose()
     }
 
     /// The programs in place for a kind of mini sockets, as the kernel describes them.
@@ -422,12 +446,18 @@ fn running_kernel() -> Result<Kernel, Error> {
         .map_err(|source| Error::System { action: "ask for the kernel's release", source })
 }
 
-fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Error> {
+fn load_object(
+    options: &Options,
+    config: &Config,
+    filter: &FilterConfig,
+    btf: &Btf,
+) -> Result<Ebpf, Error> {
     let object =
         options.object.as_deref().map_or(Cow::Borrowed(OBJECT), |bytes| Cow::Owned(bytes.to_vec()));
     let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
+    loader.override_global("FILTER", filter, true);
     let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
     loader.map_max_entries("FIN_WAIT2", orphans);
     if options.by_family {

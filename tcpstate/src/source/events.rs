@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::OsStringExt as _,
     ptr,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,6 +17,7 @@ use tcpstate_common::{
 };
 
 use super::{
+    cgroups::{Cgroup, Resolver},
     ended::{self, EndedBy},
     pending::Pending,
 };
@@ -72,12 +74,14 @@ pub struct Event {
     pub netns: u32,
     /// The kernel's name for the socket, if anybody ever asked for it.
     pub cookie: Option<u64>,
-    /// The process that connected or listened.
+    /// The process that connected, listened or accepted.
     pub pid: Option<u32>,
     /// Its name.
     pub comm: Option<OsString>,
     /// The user who made the socket; for a child the listener's, until it is accepted.
     pub uid: Option<u32>,
+    /// The cgroup in which the socket was made; for a child its listener's.
+    pub cgroup: Option<Arc<Cgroup>>,
     /// How long the socket was in the old state.
     pub duration: Option<Duration>,
     /// Who ended the connection, where this is its end.
@@ -86,7 +90,11 @@ pub struct Event {
 
 impl Event {
     /// Reads a record; `None` if it is of a state or family that TCP does not have.
-    fn of(record: &EventRecord, since_1970: Duration) -> Option<Self> {
+    fn of(
+        record: &EventRecord,
+        since_1970: Duration,
+        cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
+    ) -> Option<Self> {
         let hook = match record.told {
             told if told == Told::Transition as u8 => Hook::Transitions,
             told if told == Told::TimeWait as u8 => Hook::TimeWait,
@@ -141,6 +149,7 @@ impl Event {
             pid: Some(record.pid).filter(|&pid| pid != 0),
             comm: (record.pid != 0).then(comm),
             uid: Some(record.uid).filter(|&uid| uid != u32::MAX),
+            cgroup: cgroup(record.cgroup),
             duration: Some(record.duration)
                 .filter(|&nanos| nanos != UNKNOWN_DURATION)
                 .map(Duration::from_nanos),
@@ -195,12 +204,13 @@ pub struct Events {
     ring: RingBuf<MapData>,
     most: usize,
     pending: Pending,
+    cgroups: Resolver,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
         let most = bytes as usize / size_of::<EventRecord>();
-        Self { ring, most, pending: Pending::default() }
+        Self { ring, most, pending: Pending::default(), cgroups: Resolver::default() }
     }
 
     /// How many there may be at one time.
@@ -239,7 +249,7 @@ impl Events {
         let mut events = Vec::new();
         while events.len() < most {
             let Some(record) = next(self) else { break };
-            events.extend(Event::of(&record, since_1970));
+            events.extend(Event::of(&record, since_1970, |id| self.cgroups.get(id)));
         }
         events
     }
@@ -270,7 +280,7 @@ fn since_1970() -> Duration {
 #[cfg(test)]
 pub(crate) fn bare(from: State, to: State) -> Event {
     let record = EventRecord { family: 2, from: from as u8, to: to as u8, ..EventRecord::BLANK };
-    Event::of(&record, Duration::ZERO).expect("TCP has these states")
+    Event::of(&record, Duration::ZERO, |_| None).expect("TCP has these states")
 }
 
 #[cfg(test)]
@@ -294,7 +304,7 @@ mod tests {
     }
 
     fn event(record: &EventRecord) -> Event {
-        Event::of(record, Duration::from_secs(1000)).expect("TCP has these states")
+        Event::of(record, Duration::from_secs(1000), |_| None).expect("TCP has these states")
     }
 
     #[test]
@@ -372,7 +382,7 @@ mod tests {
             EventRecord { to: 77, ..record(State::Close, State::Listen) },
             EventRecord { family: 1, ..record(State::Close, State::Listen) },
         ] {
-            assert_eq!(Event::of(&record, Duration::ZERO), None);
+            assert_eq!(Event::of(&record, Duration::ZERO, |_| None), None);
         }
     }
 }

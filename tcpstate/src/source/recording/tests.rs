@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     },
     family::Family,
     probe::Counted,
-    source::{EndedBy, Event, Hook, Losses, Missed},
+    source::{EndedBy, Event, Hook, Losses, Missed, cgroups::Cgroup},
 };
 
 fn time(seconds: u64) -> SystemTime {
@@ -137,6 +138,8 @@ fn events(count: u32) -> Vec<Event> {
             duration: is_known.then(|| Duration::from_nanos(number << 30)),
             hook,
             ended_by,
+            cgroup: is_known
+                .then(|| Arc::new(Cgroup::from("/system.slice/nginx.service".to_owned()))),
         }
     };
     (0..count).map(event).collect()
@@ -282,10 +285,10 @@ fn what_a_newer_program_adds_is_passed_over() {
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
-        encoder.u8(4)?.u64(2)?.array(18)?;
+        encoder.u8(4)?.u64(2)?.array(21)?;
         encoder.array(1)?.u8(7)?.array(1)?.u8(9)?.bytes(&[0x12])?.bytes(&[4])?;
         encoder.array(0)?.array(0)?.array(0)?.array(0)?.array(0)?.array(1)?.u32(5)?;
-        for _ in 10..16 {
+        for _ in 10..19 {
             encoder.array(0)?;
         }
         encoder.array(1)?.str("what only they know")?.map(0)

@@ -6,6 +6,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     family::Family,
-    source::{EndedBy, Event, Hook},
+    source::{EndedBy, Event, Hook, cgroups::Cgroup},
 };
 use tcpstate_common::State;
 
@@ -71,6 +72,9 @@ pub(super) struct Events {
     /// The place in [`EndedBy::ALL`].
     #[n(17)]
     ended_by: Column<u8>,
+    /// Its path, which tells the rest.
+    #[n(18)]
+    cgroup: Column<u32>,
 }
 
 impl From<&[Event]> for Events {
@@ -97,6 +101,7 @@ impl From<&[Event]> for Events {
                 duration,
                 hook,
                 ended_by,
+                cgroup,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
             let ahead = wall.cast_signed().wrapping_sub(monotonic);
@@ -118,6 +123,8 @@ impl From<&[Event]> for Events {
             columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
             columns.uid.push(*uid);
             columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
+            let path = cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes()));
+            columns.cgroup.push(path);
             columns.hook.push(Some(*hook as u8));
             columns.ended_by.push(ended_by.map(|by| by as u8));
         }
@@ -167,6 +174,10 @@ impl Events {
         if count > MOST_EVENTS {
             return Err(Malformed::message("more events than a record has"));
         }
+        let cgroups: Vec<Arc<Cgroup>> = texts
+            .iter()
+            .map(|path| Arc::new(Cgroup::from(path.to_string_lossy().into_owned())))
+            .collect();
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
@@ -200,6 +211,7 @@ impl Events {
                     Some(2) => Hook::SynRecv,
                     Some(_) => return Err(Malformed::message("no such hook")),
                 },
+                cgroup: listed(&self.cgroup, row, &cgroups)?.cloned(),
                 // What a newer recording knows may not be known here.
                 ended_by: value(&self.ended_by, row)
                     .and_then(|by| EndedBy::ALL.get(usize::from(by)).copied()),
