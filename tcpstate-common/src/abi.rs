@@ -112,8 +112,17 @@ pub enum Cause {
 pub struct ExitLabel {
     /// Address.
     pub tw: u64,
-    /// A [`Cause`].
+    /// A [`Cause`], and above its byte an [`Exit`].
     pub cause: u64,
+}
+
+impl ExitLabel {
+    /// What a hook learnt of a time-wait socket.
+    #[must_use]
+    #[inline]
+    pub const fn new(tw: u64, cause: Cause, exit: Exit) -> Self {
+        Self { tw, cause: cause as u64 | (exit as u64) << 8 }
+    }
 }
 
 /// The last event of a timer that this CPU saw, if it was the end of a time-wait socket's; else zero.
@@ -271,6 +280,11 @@ pub const FLAG_NAMESPACES: u32 = 8;
 /// Flag of [`Config::flags`]: [`Offsets::net_identity`] is that of a cookie, which no two namespaces ever have in
 /// common (64 bits); else of a random number, which names a namespace together with its inode (32 bits).
 pub const FLAG_COOKIES: u32 = 16;
+/// Flag of [`Config::flags`]: mini sockets have lines, where they are seen one by one.
+pub const FLAG_MINI_EVENTS: u32 = 256;
+/// Flag of [`Config::flags`]: give a socket its cookie, if nobody has asked for it yet. By a helper that tracing programs
+/// may call since 5.12.
+pub const FLAG_MAKE_COOKIES: u32 = 512;
 
 /// Flag of [`Config::flags`]: count each family by itself. Each CPU then has two elements of [`CpuSlots`]: the first for
 /// IPv4's sockets, the second for IPv6's.
@@ -350,6 +364,10 @@ pub struct EventOffsets {
     pub skc_cookie: u32,
     /// `struct sock`, `sk_uid` (32 bits).
     pub sk_uid: u32,
+    /// `struct sock`, `sk_err` (32 bits): what ended the connection, or went wrong before.
+    pub sk_err: u32,
+    /// `struct sock`, `sk_shutdown` (8 bits): [`SHUTDOWN_BOTH`] after a close.
+    pub sk_shutdown: u32,
     /// `struct inet_sock`, `inet_sport` (16 bits, the network's order): the local port, also when it is given back.
     pub inet_sport: u32,
     /// `struct task_struct`, `flags` (32 bits).
@@ -388,6 +406,31 @@ pub const COMM_BYTES: usize = 16;
 /// [`EventRecord::duration`] where nobody saw the socket enter the state.
 pub const UNKNOWN_DURATION: u64 = u64::MAX;
 
+/// What a record is: a line, or something that a line before it lacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Told {
+    /// What the tracepoint reported of a full socket.
+    Transition = 0,
+    /// A time-wait socket was born, moved or ended.
+    TimeWait = 1,
+    /// A request socket was born or ended.
+    SynRecv = 2,
+    /// No line: the socket that was just closed answered with a RST.
+    ResetSent = 3,
+    /// No line: the mini socket that just ended did not; its timer was only stopped to be started again.
+    Resumed = 4,
+}
+
+/// Bit of [`EventRecord::flags`]: what follows at once may change the line.
+pub const EVENT_IS_OPEN: u8 = 1;
+/// Bit of [`EventRecord::flags`], at the end of a socket: a RST was sent for it.
+pub const EVENT_SENT_RESET: u8 = 2;
+/// Bit of [`EventRecord::flags`], at the end of a socket: the process had closed it, or shut down both ways.
+pub const EVENT_IS_SHUT: u8 = 4;
+/// `SHUTDOWN_MASK`.
+pub const SHUTDOWN_BOTH: u8 = 3;
+
 /// One transition, as the kernel half writes it down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -398,6 +441,8 @@ pub struct EventRecord {
     pub duration: u64,
     /// The socket's cookie; 0 if it has none yet.
     pub cookie: u64,
+    /// The socket's address, by which records of one socket that follow each other are told.
+    pub socket: u64,
     /// Number of the cgroup in which the socket was made; 0 if unknown.
     pub cgroup: u64,
     /// In the network's order; IPv4 in the first word.
@@ -420,10 +465,39 @@ pub struct EventRecord {
     pub local_port: u16,
     /// In the machine's order.
     pub remote_port: u16,
-    /// Padding, named.
-    pub reserved: u32,
+    /// A [`Told`].
+    pub told: u8,
+    /// [`EVENT_IS_OPEN`] and its like.
+    pub flags: u8,
+    /// At a full socket's end `sk_err`, at a time-wait socket's an [`Exit`].
+    pub error: u16,
     /// Name of the process `pid`, zeroes at its end.
     pub comm: [u8; COMM_BYTES],
+}
+
+impl EventRecord {
+    /// Nothing told yet.
+    pub const BLANK: Self = Self {
+        time: 0,
+        duration: UNKNOWN_DURATION,
+        cookie: 0,
+        socket: 0,
+        cgroup: 0,
+        local: [0; 4],
+        remote: [0; 4],
+        netns: 0,
+        pid: 0,
+        uid: u32::MAX,
+        family: 0,
+        from: 0,
+        to: 0,
+        local_port: 0,
+        remote_port: 0,
+        told: 0,
+        flags: 0,
+        error: 0,
+        comm: [0; COMM_BYTES],
+    };
 }
 
 /// What is remembered of a socket from one event to the next.
@@ -444,6 +518,36 @@ pub struct Life {
     pub pid: u32,
     /// Name of that process.
     pub comm: [u8; COMM_BYTES],
+}
+
+/// How a time-wait socket ended, as far as a hook knows: more than a [`Cause`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Exit {
+    /// Nothing said.
+    Unknown = 0,
+    /// Its time was over.
+    Expired = 1,
+    /// A RST came.
+    Reset = 2,
+    /// Data came, which was answered with a RST.
+    Data = 3,
+    /// `tcp_abort`.
+    Aborted = 4,
+}
+
+/// What one CPU remembers from one event to the next: sockets by their addresses, 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventMemory {
+    /// The full socket that ended last, if a RST that is sent next says how.
+    pub closing: u64,
+    /// The full socket for which a RST was sent last.
+    pub reset: u64,
+    /// The mini socket that ended last, if its timer may start again.
+    pub stopped: u64,
+    /// Since when that one had been in its state, by the monotonic clock; 0 if unknown.
+    pub since: u64,
 }
 
 /// Whose a socket is, as found out between its events, or before the first one.
@@ -468,6 +572,10 @@ pub struct EventLosses {
     pub dropped: u64,
     /// Events whose socket there was no room to remember: the next one of that socket lacks duration and owner.
     pub untracked: u64,
+    /// Births, moves and ends of time-wait sockets for which the ring had no room.
+    pub time_wait: u64,
+    /// The same of request sockets.
+    pub syn_recv: u64,
 }
 
 // SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.

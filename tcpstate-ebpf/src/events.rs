@@ -12,11 +12,15 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     State,
-    abi::{CONTROL_EVENTS, EventLosses, EventRecord, Life, UNKNOWN_DURATION, is_birth},
+    abi::{
+        CONTROL_EVENTS, EVENT_IS_OPEN, EventLosses, EventRecord, Life, Told, UNKNOWN_DURATION,
+        is_birth,
+    },
 };
 
 use crate::{
     count::add_one_atomically,
+    ends,
     event_filter::{self, Connection, Verdict, halves, mapped},
     maps::{self, EVENT_LOSSES, EVENTS, LIVES, config},
     owners::{self, Owner},
@@ -24,7 +28,7 @@ use crate::{
 };
 
 /// Submit, and wake nobody.
-const BPF_RB_NO_WAKEUP: u64 = 1;
+pub(crate) const BPF_RB_NO_WAKEUP: u64 = 1;
 const AF_INET6: u16 = 10;
 
 /// The first choice: the verifier knows the types of the arguments. User space names the tracepoint, `inet_sock_set_state`.
@@ -50,6 +54,8 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if !sock.is_counted() {
         return;
     }
+    // Of each end, whether it is meant or not: else the next socket at this address might be taken for this one.
+    let (error, mut flags) = ends::facts(sock, from, to);
     let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
     if verdict == Verdict::Never {
         if event_filter::was_undecided(from) {
@@ -73,10 +79,19 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     };
     let family: u16 = sock.load(config!(offsets.skc_family));
     let (local, remote) = addresses(sock, family);
+    let local_port = local_port(sock, from);
+    // What it lacks its next event tells, which mostly comes at once.
+    if is_birth(from, to) && to != State::Listen as usize {
+        flags |= EVENT_IS_OPEN;
+    }
+    // A child's is not its own yet: `inet_csk_clone_lock` gives it the request's in a moment.
+    let is_child = to == State::SynRecv as usize && is_birth(from, to);
+    let cookie = if is_child { 0 } else { sock.cookie() };
     entry.write(EventRecord {
         time,
         duration,
-        cookie: sock.load(config!(events.skc_cookie)),
+        cookie,
+        socket: sock.address(),
         cgroup: owners::cgroup(sock),
         local,
         remote,
@@ -86,9 +101,11 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         family,
         from: from as u8,
         to: to as u8,
-        local_port: local_port(sock, from),
+        local_port,
         remote_port,
-        reserved: 0,
+        told: Told::Transition as u8,
+        flags,
+        error,
         comm: owner.comm,
     });
     entry.submit(BPF_RB_NO_WAKEUP);
@@ -218,13 +235,13 @@ impl<A: Access> Connection for Full<A> {
 
 /// Whether the addresses are kept in IPv6's form.
 #[inline(always)]
-fn is_v6(family: u16) -> bool {
+pub(crate) fn is_v6(family: u16) -> bool {
     family == AF_INET6 && config!(events.skc_v6_daddr) != 0
 }
 
 /// The socket's addresses, its own and its peer's, by its family: an IPv6 socket has IPv4's in IPv6's form.
 #[inline(always)]
-fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
+pub(crate) fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
     if is_v6(family) {
         let local = words(sock, config!(events.skc_v6_rcv_saddr));
         return (local, words(sock, config!(events.skc_v6_daddr)));
@@ -236,7 +253,7 @@ fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
 
 /// An IPv6 address. Word by word: the verifier lets nobody load more at once.
 #[inline(always)]
-fn words<A: Access>(sock: Sock<A>, offset: u32) -> [u32; 4] {
+pub(crate) fn words<A: Access>(sock: Sock<A>, offset: u32) -> [u32; 4] {
     [sock.load(offset), sock.load(offset + 4), sock.load(offset + 8), sock.load(offset + 12)]
 }
 

@@ -8,13 +8,13 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     State,
-    abi::{Cause, ExitLabel},
+    abi::{Cause, Exit, ExitLabel},
 };
 
 use crate::{
     books::Books,
     maps::{self, config},
-    minis,
+    minis::{self, Seen},
     sock::{Sock, Typed},
 };
 
@@ -33,7 +33,7 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     {
         let (books, control) = (Books::of(slots, tw), maps::control());
         if is_rearm {
-            minis::settle(books, control, tw);
+            minis::settle(books, control, tw, Seen::Now);
         } else {
             minis::time_wait_born(books, control, tw);
         }
@@ -50,13 +50,13 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
         && tw.is_in_scope()
     {
         let (books, control) = (Books::of(slots, tw), maps::control());
-        minis::time_wait_gone(books, control, tw);
         // SAFETY: `slots` is this CPU's element.
         let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
+        minis::time_wait_gone(books, control, tw, cause >> 8, false);
         minis::count_exit(books, control, cause);
         // The address may serve another socket.
-        set_label(0, Cause::Unknown);
+        set_label(0, Cause::Unknown, Exit::Unknown);
     }
     0
 }
@@ -65,7 +65,7 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
 #[fentry(function = "tw_timer_handler")]
 pub(crate) fn tw_timer_handler(ctx: FEntryContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
-    set_label(timer as u64 - u64::from(config!(minis.tw_timer)), Cause::Expired);
+    set_label(timer as u64 - u64::from(config!(minis.tw_timer)), Cause::Expired, Exit::Expired);
     0
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn tw_timer_handler(ctx: FEntryContext) -> i32 {
 /// the packet is a RST.
 #[fentry(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_packet(ctx: FEntryContext) -> i32 {
-    set_label(ctx.arg(0), Cause::Killed);
+    set_label(ctx.arg(0), Cause::Killed, Exit::Reset);
     0
 }
 
@@ -81,14 +81,14 @@ pub(crate) fn time_wait_packet(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
     let verdict: u32 = ctx.arg::<u64>(arguments) as u32;
-    let cause = if verdict == config!(tcp_tw_syn) {
-        Cause::Reused
+    let (cause, exit) = if verdict == config!(tcp_tw_syn) {
+        (Cause::Reused, Exit::Unknown)
     } else if verdict == config!(tcp_tw_rst) {
-        Cause::Killed
+        (Cause::Killed, Exit::Data)
     } else {
-        Cause::Unknown
+        (Cause::Unknown, Exit::Unknown)
     };
-    set_label(ctx.arg(0), cause);
+    set_label(ctx.arg(0), cause, exit);
     0
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn time_wait_verdict_5(ctx: FExitContext) -> i32 {
 #[fexit(function = "tcp_twsk_unique")]
 pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
     if ctx.arg::<u64>(3) as u32 != 0 {
-        set_label(ctx.arg(1), Cause::Reused);
+        set_label(ctx.arg(1), Cause::Reused, Exit::Unknown);
     }
     0
 }
@@ -124,7 +124,7 @@ pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
 /// `int tcp_abort(struct sock *sk, int err)`: `ss -K`.
 #[fentry(function = "tcp_abort")]
 pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
-    set_label(ctx.arg(0), Cause::Killed);
+    set_label(ctx.arg(0), Cause::Killed, Exit::Aborted);
     0
 }
 
@@ -150,10 +150,10 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     if sk.is_in_scope() {
         let (books, control) = (Books::of(slots, sk), maps::control());
         if is_request {
-            minis::request_born(books, control, sk.address());
+            minis::request_born(books, control, sk);
         }
         if !replaced.is_null() && osk.state() == REQUEST {
-            minis::request_gone(books, control, osk.address());
+            minis::request_gone(books, control, osk, false);
         }
     }
     0
@@ -169,16 +169,16 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
         && let Some(slots) = maps::cpu_slots()
         && req.is_in_scope()
     {
-        minis::request_gone(Books::of(slots, req), maps::control(), req.address());
+        minis::request_gone(Books::of(slots, req), maps::control(), req, false);
     }
     0
 }
 
 /// Remembers, on this CPU, why a time-wait socket will end if it ends next.
 #[inline(always)]
-fn set_label(tw: u64, cause: Cause) {
+fn set_label(tw: u64, cause: Cause, exit: Exit) {
     if let Some(slots) = maps::cpu_slots() {
-        let label = ExitLabel { tw, cause: cause as u64 };
+        let label = ExitLabel::new(tw, cause, exit);
         // SAFETY: `slots` is this CPU's element.
         unsafe { (&raw mut (*slots).exit_label).write_volatile(label) };
     }

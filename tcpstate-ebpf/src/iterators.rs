@@ -4,7 +4,9 @@ use tcpstate_common::abi::NamespaceSlots;
 
 use crate::{
     books::Books,
-    maps, minis, pass,
+    maps,
+    minis::{self, Seen},
+    pass,
     sock::{Net, Probed, Sock, Typed},
 };
 
@@ -49,7 +51,7 @@ pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32
     if let Some(slots) = maps::cpu_slots() {
         // SAFETY: the key is the address of a time-wait socket, which ends only after its entry.
         let tw = unsafe { Sock::<Probed>::from_ptr(key.read() as *const u8) };
-        minis::settle(Books::of(slots, tw), maps::control(), tw);
+        minis::settle(Books::of(slots, tw), maps::control(), tw, Seen::Late);
     }
     0
 }

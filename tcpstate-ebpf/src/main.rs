@@ -5,9 +5,12 @@
 //! | [`transitions`] | the tracepoint `inet_sock_set_state` | full sockets, to [`count`] |
 //! | [`functions`] | functions of the kernel | mini sockets, to [`minis`] |
 //! | [`events`] | the tracepoint `inet_sock_set_state` once more, where events are asked for | each transition and its connection, to [`maps::EVENTS`] |
+//! | [`ends`] | the tracepoint `tcp_send_reset`, with the former | connections that end by a RST of ours |
 //! | [`owners`] | accept(), else the tracepoints of sends and receives, where events are asked for | whose an accepted connection is, to [`maps::CLAIMS`] |
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
+//!
+//! Where events are asked for, [`minis`] tells [`mini_events`] what lines mini sockets have.
 //!
 //! What they tell of counts in [`books`]: on this CPU, and for the network namespace.
 //!
@@ -22,12 +25,14 @@
 
 mod books;
 mod count;
+mod ends;
 mod event_filter;
 mod events;
 mod families;
 mod functions;
 mod iterators;
 mod maps;
+mod mini_events;
 mod minis;
 mod owners;
 mod pass;

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        Claim, Config, Control, CpuSlots, EventLosses, EventOffsets, EventRecord, Life,
-        MiniOffsets, NamespaceSlots, Offsets, OwnerOffsets, RecordOffsets,
+        Claim, Config, Control, CpuSlots, EventLosses, EventMemory, EventOffsets, EventRecord,
+        Life, MiniOffsets, NamespaceSlots, Offsets, OwnerOffsets, RecordOffsets,
     },
     filter::{FilterConfig, PORT_SETS, PortSet},
 };
@@ -69,6 +69,15 @@ pub(crate) static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 /// What is remembered of each socket between its events, by its address, where events are asked for; made larger then.
 #[btf_map]
 pub(crate) static LIVES: HashMap<u64, Life, 1> = HashMap::new();
+
+/// Since when each mini socket is in its state, by its address; 0 if nobody saw that begin. As large as [`LIVES`], and apart
+/// from it, so that a host full of TIME_WAIT has room for its connections.
+#[btf_map]
+pub(crate) static MINI_LIVES: HashMap<u64, u64, 1> = HashMap::new();
+
+/// What a CPU remembers from one event to the next.
+#[btf_map]
+pub(crate) static EVENT_MEMORY: PerCpuArray<EventMemory, 1> = PerCpuArray::new();
 
 /// Owners found out between events, by the socket's address, until its next event; and those of sockets that were there
 /// before, by the inode of the socket's file, until its first one. Made as large as [`LIVES`].
@@ -137,6 +146,8 @@ static CONFIG: Global<Config> = Global::new(Config {
         skc_dport: 0,
         skc_cookie: 0,
         sk_uid: 0,
+        sk_err: 0,
+        sk_shutdown: 0,
         inet_sport: 0,
         task_flags: 0,
         group_leader: 0,

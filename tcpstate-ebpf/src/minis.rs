@@ -15,6 +15,7 @@ use crate::{
     books::{self, Books},
     count::{add_one_atomically, take_one_atomically},
     maps::FIN_WAIT2,
+    mini_events::{self, Kind, UNKNOWN_EXIT},
     pass::{self, By, Touch},
     sock::{Access, Probed, Sock},
 };
@@ -32,19 +33,27 @@ pub(crate) fn time_wait_born<A: Access>(books: Books, control: u32, tw: Sock<A>)
     if state == IN_FIN_WAIT2 {
         record(books, tw.address(), BPF_ANY);
     }
+    mini_events::born(Kind::TimeWait, control, tw, state);
     add(books, control, state, Side::Entered);
     if control & CONTROL_GATE != 0 {
         pass::touch(books.slots, tw.address(), By::Event);
     }
     if state == IN_FIN_WAIT2 {
         // A packet may have moved it before it was on record.
-        settle(books, control, tw);
+        settle(books, control, tw, Seen::Now);
     }
+}
+
+/// Whether somebody looks because a time-wait socket may just have moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Now,
+    Late,
 }
 
 /// Something may have moved a time-wait socket to TIME_WAIT. Counts the move, once; returns the state it is in.
 #[inline(always)]
-pub(crate) fn settle<A: Access>(books: Books, control: u32, tw: Sock<A>) -> usize {
+pub(crate) fn settle<A: Access>(books: Books, control: u32, tw: Sock<A>, seen: Seen) -> usize {
     let state = tw.substate();
     let address = tw.address();
     let is_on_record = FIN_WAIT2.get_ptr(address).is_some();
@@ -58,20 +67,28 @@ pub(crate) fn settle<A: Access>(books: Books, control: u32, tw: Sock<A>) -> usiz
         add(books, control, IN_TIME_WAIT, Side::Entered);
         // SAFETY: both buffers are in entries of their maps.
         each_buffer(books, control, |minis| unsafe { add_one_atomically(&raw mut (*minis).moved) });
+        mini_events::moved(control, tw, [IN_FIN_WAIT2, IN_TIME_WAIT], seen == Seen::Now);
     }
     state
 }
 
-/// A time-wait socket ends. Returns the state that it left.
+/// A time-wait socket ends, as far as known by an [`Exit`](tcpstate_common::abi::Exit); or its timer was stopped, and may
+/// start again.
 #[inline(always)]
-pub(crate) fn time_wait_gone<A: Access>(books: Books, control: u32, tw: Sock<A>) -> usize {
-    let state = settle(books, control, tw);
+pub(crate) fn time_wait_gone<A: Access>(
+    books: Books,
+    control: u32,
+    tw: Sock<A>,
+    exit: u64,
+    may_resume: bool,
+) {
+    let state = settle(books, control, tw, Seen::Late);
     if state == IN_FIN_WAIT2 {
         // It need not be there: the map may have been full.
         let _ = FIN_WAIT2.remove(tw.address());
     }
     add(books, control, state, Side::Left);
-    state
+    mini_events::gone(Kind::TimeWait, control, tw, state, exit, may_resume);
 }
 
 /// A time-wait socket did not end after all: its timer was only stopped to be started again.
@@ -82,6 +99,7 @@ pub(crate) fn time_wait_rearmed<A: Access>(books: Books, control: u32, tw: Sock<
         record(books, tw.address(), BPF_ANY);
     }
     take_back(books, control, state);
+    mini_events::resumed(control, tw.address());
 }
 
 /// Why a time-wait socket ended.
@@ -102,7 +120,9 @@ pub(crate) fn count_expiry(books: Books, control: u32) {
 
 /// A request socket has been put into the kernel's table, or its timer starts for the first time, soon after.
 #[inline(always)]
-pub(crate) fn request_born(books: Books, control: u32, address: u64) {
+pub(crate) fn request_born<A: Access>(books: Books, control: u32, req: Sock<A>) {
+    let address = req.address();
+    mini_events::born(Kind::Request, control, req, IN_SYN_RECV);
     // The iterator may have been quicker than the hook: then the request is in the base.
     if control & CONTROL_GATE != 0
         && pass::touch(books.slots, address, By::Event) == Touch::Again
@@ -113,9 +133,11 @@ pub(crate) fn request_born(books: Books, control: u32, address: u64) {
     add(books, control, IN_SYN_RECV, Side::Entered);
 }
 
-/// A request socket has been taken out of the kernel's table, or its timer has stopped.
+/// A request socket has been taken out of the kernel's table, or its timer has stopped and may start again.
 #[inline(always)]
-pub(crate) fn request_gone(books: Books, control: u32, address: u64) {
+pub(crate) fn request_gone<A: Access>(books: Books, control: u32, req: Sock<A>, may_resume: bool) {
+    let address = req.address();
+    mini_events::gone(Kind::Request, control, req, IN_SYN_RECV, UNKNOWN_EXIT, may_resume);
     if control & CONTROL_GATE != 0 {
         if pass::touch(books.slots, address, By::Event) == Touch::First {
             pass::add_mini_to_base(books, IN_SYN_RECV);
@@ -130,6 +152,7 @@ pub(crate) fn request_gone(books: Books, control: u32, address: u64) {
 /// A request socket did not end after all: its timer expired, and starts again for the next SYN-ACK.
 #[inline(always)]
 pub(crate) fn request_restarted(books: Books, control: u32, address: u64) {
+    mini_events::resumed(control, address);
     if control & CONTROL_GATE != 0 {
         // Stopped before moment zero, where it was not counted as gone: nothing to take back.
         match pass::touch(books.slots, address, By::Event) {
@@ -160,7 +183,7 @@ pub(crate) fn visit_time_wait(books: Books, control: u32, tw: Sock<Probed>) {
     }
     pass::add_mini_to_base(books, state);
     if state == IN_FIN_WAIT2 {
-        settle(books, control, tw);
+        settle(books, control, tw, Seen::Late);
     }
 }
 

@@ -4,8 +4,8 @@
 
 use core::marker::PhantomData;
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
-use tcpstate_common::abi::FLAG_COOKIES;
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel};
+use tcpstate_common::abi::{FLAG_COOKIES, FLAG_MAKE_COOKIES};
 
 use crate::maps::{self, config};
 
@@ -17,6 +17,15 @@ pub(crate) trait Access: Copy {
     /// # Safety
     /// `object` points to a kernel object with a `T` at `offset`.
     unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T;
+
+    /// The cookie of a socket; 0 if it has none and can't be given one.
+    ///
+    /// # Safety
+    /// `sock` points to a socket.
+    unsafe fn cookie(sock: *const u8) -> u64 {
+        // SAFETY: the caller's promise, and an offset from BTF.
+        unsafe { Self::load(sock, config!(events.skc_cookie)) }
+    }
 }
 
 /// By a direct load, from a pointer whose type the verifier knows: it holds each against the kernel's own types and
@@ -34,6 +43,17 @@ impl Access for Typed {
     unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T {
         // SAFETY: the caller's promise.
         unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
+    }
+
+    #[inline(always)]
+    unsafe fn cookie(sock: *const u8) -> u64 {
+        // SAFETY: the caller's promise; the verifier holds the pointer against the helper's argument.
+        unsafe {
+            if config!(flags) & FLAG_MAKE_COOKIES != 0 {
+                return bpf_get_socket_cookie(sock.cast_mut().cast());
+            }
+            Self::load(sock, config!(events.skc_cookie))
+        }
     }
 }
 
@@ -162,6 +182,13 @@ impl<A: Access> Sock<A> {
     fn proto(self) -> u64 {
         // SAFETY: the constructor's promise, and an offset from BTF.
         unsafe { A::load::<*const u8>(self.address, config!(offsets.skc_prot)) as u64 }
+    }
+
+    /// The kernel's name for the socket, which its mini socket bears too. Made now, where a program may: as `ss -e` does.
+    #[inline(always)]
+    pub(crate) fn cookie(self) -> u64 {
+        // SAFETY: the constructor's promise.
+        unsafe { A::cookie(self.address) }
     }
 
     /// A field by its offset, which is one from BTF.

@@ -12,6 +12,7 @@ use tcpstate_common::abi::{
 use crate::{
     books::Books,
     maps::{self, config},
+    mini_events::UNKNOWN_EXIT,
     minis,
     sock::{Access as _, Probed, Sock, Typed},
 };
@@ -50,7 +51,7 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
             if req.is_in_scope() {
                 let books = Books::of(slots, req);
                 if req.num_timeout() == 0 {
-                    minis::request_born(books, control, req.address());
+                    minis::request_born(books, control, req);
                 } else {
                     minis::request_restarted(books, control, req.address());
                 }
@@ -70,7 +71,8 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let control = maps::control();
     match owner(timer, control) {
         Owner::TimeWait(tw) if tw.is_in_scope() => {
-            minis::time_wait_gone(Books::of(slots, tw), control, tw);
+            let may_resume = tw.refcount() >= REFERENCES_AT_REARM;
+            minis::time_wait_gone(Books::of(slots, tw), control, tw, UNKNOWN_EXIT, may_resume);
             // A start in the same section belongs to the time before the pass, if this did.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
@@ -79,7 +81,8 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
         Owner::Request(req) if req.is_in_scope() => {
-            minis::request_gone(Books::of(slots, req), control, req.address());
+            // Its timer may have expired, to start again for the next SYN-ACK.
+            minis::request_gone(Books::of(slots, req), control, req, true);
         }
         _ => {}
     }

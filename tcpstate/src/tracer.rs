@@ -102,6 +102,12 @@ impl Tracer {
         self.live.end_events();
     }
 
+    /// Finds the events of which no hook tells when they happen, where events are asked for. To be called at a pace at which
+    /// people don't mind that these come late.
+    pub fn look_for_late_events(&self) -> Result<(), Error> {
+        self.live.look_for_late_events()
+    }
+
     /// What was not written down so far, where events are; since the load.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         self.live.losses()

@@ -130,6 +130,7 @@ fn at(seconds: u64, interval_start: u64) -> Snapshot {
         },
         missed: Missed::default(),
         losses: None,
+        endings: None,
         reconciles: 0,
         map_full: 0,
         map_errors: 0,

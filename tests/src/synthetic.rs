@@ -10,7 +10,7 @@ use std::{
 
 use tcpstate::{
     family::Family,
-    source::{Event, cgroups::Cgroup},
+    source::{EndedBy, Event, Hook, cgroups::Cgroup},
 };
 use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
@@ -86,6 +86,7 @@ fn life(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
             let is_born = number == 0;
             let monotonic = Duration::from_nanos(at);
             Event {
+                hook: Hook::Transitions,
                 time: UNIX_EPOCH + Duration::from_secs(1_795_521_600) + monotonic,
                 monotonic,
                 from,
@@ -102,6 +103,7 @@ fn life(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
                 uid: Some(33),
                 duration: (!is_born).then(|| Duration::from_nanos(duration)),
                 cgroup: Some(Arc::clone(&cgroup)),
+                ended_by: (to == Close).then_some(EndedBy::LocalFin),
             }
         })
         .collect()

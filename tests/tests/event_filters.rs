@@ -250,9 +250,14 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
         // Each connection: five of the client, five of the server; each listener two.
         assert_eq!(lines.len(), PLACES.len() * 12, "{lines:#?}");
         for (case, (_, events)) in cases.iter().zip(&mut filtered) {
-            let meant: Vec<String> =
-                lines.iter().filter(|event| (case.is_meant)(event)).map(known).collect();
-            let passed: Vec<String> = events.take(usize::MAX).iter().map(known).collect();
+            let meant: Vec<String> = lines
+                .iter()
+                .filter(|event| !is_completed(event) && (case.is_meant)(event))
+                .map(known)
+                .collect();
+            let mut passed = events.take(usize::MAX);
+            passed.retain(|event| !is_completed(event));
+            let passed: Vec<String> = passed.iter().map(known).collect();
             assert_eq!(passed, meant, "{}", case.name);
             let is_telling = meant.len() < lines.len() && !meant.is_empty();
             assert!(
@@ -266,6 +271,11 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
         return;
     }
     panic!("the kernel kept events from the programs each time");
+}
+
+/// The first line of a connection says what its second one told, and the filter had to choose before that.
+fn is_completed(event: &Event) -> bool {
+    matches!(event.to, State::SynSent | State::SynRecv)
 }
 
 /// Events, and nothing of mini sockets, which would take its time.

@@ -9,7 +9,7 @@ use std::{
 use socket2::Socket;
 use tcpstate::{
     probe::{Acceptors, EventOptions, Netns, Options},
-    source::{Event, Events},
+    source::{Event, Events, Hook},
 };
 use tcpstate_common::State::{self, Close, Established, Listen, SynRecv};
 use tcpstate_tests::{
@@ -80,7 +80,9 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         // The last one is the listener's, or the server's that its process was the last to hold.
         wait::grace_period();
         let lines: Vec<Event> = events.take(usize::MAX);
-        let lines: Vec<_> = lines.iter().filter(|event| u64::from(event.netns) == netns).collect();
+        let is_here =
+            |event: &&Event| event.hook == Hook::Transitions && u64::from(event.netns) == netns;
+        let lines: Vec<_> = lines.iter().filter(is_here).collect();
         if losses(traced) != before {
             println!("attempt {attempt}: the kernel kept events from the programs");
             continue;
@@ -193,7 +195,8 @@ fn events_of_sockets_from_before_the_start_bear_who_has_them_open() {
     holder.cue();
     holder.join();
     wait::grace_period();
-    let lines = events.take(usize::MAX);
+    let mut lines = events.take(usize::MAX);
+    lines.retain(|event| event.hook == Hook::Transitions);
     if losses(&mut traced) != before {
         println!("skipped: the kernel kept events from the programs");
         return;
@@ -252,6 +255,7 @@ fn events_of_two_processes_at_full_speed_never_bear_the_peers_name() {
             }
         });
         lines.extend(events.take(usize::MAX));
+        lines.retain(|event| event.hook == Hook::Transitions);
         let lost = losses(&mut traced).0;
         let mut owned = [0_usize; 2];
         let mut of_end = [0_usize; 2];

@@ -331,6 +331,7 @@ impl Ledger {
             losses: reading
                 .losses
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
+            endings: None,
             reconciles: self.reconciles,
             map_full: self.map_full
                 + missed(|missed| missed.unrecorded)

@@ -4,6 +4,7 @@ mod books;
 pub mod census;
 mod cost;
 mod drift;
+mod endings;
 mod families;
 mod ledger;
 mod reconcile;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use self::{
     census::{By, Census, Count},
+    endings::{EndingCounts, Endings, Ends, PortEnds},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{

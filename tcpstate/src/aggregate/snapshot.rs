@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate_common::{State, abi::Flow};
 
+use super::Endings;
 use super::verify::Verdict;
 use crate::{
     probe::Counted,
@@ -207,6 +208,8 @@ pub struct Snapshot {
     pub missed: Missed,
     /// What was not written down since the start, where events are.
     pub losses: Option<Losses>,
+    /// How connections ended, at the end of a run in which each had its lines.
+    pub endings: Option<Endings>,
     /// Passes since the start.
     pub reconciles: u64,
     /// Sockets that found a map full.

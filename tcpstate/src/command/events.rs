@@ -93,12 +93,12 @@ pub(super) struct Talk {
 impl Talk {
     /// Begins where the run does.
     pub(super) fn since(losses: Option<Losses>) -> Self {
-        Self { told: losses.unwrap_or_default().events(), has_helped: false }
+        Self { told: losses.unwrap_or_default().lines(), has_helped: false }
     }
 
     /// Says what was lost since the last call; what would help, only once.
     pub(super) fn tell(&mut self, losses: Option<Losses>) {
-        let lost = losses.unwrap_or_default().events() - self.told;
+        let lost = losses.unwrap_or_default().lines() - self.told;
         if lost == 0 {
             return;
         }

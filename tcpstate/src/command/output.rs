@@ -13,7 +13,11 @@ use tokio::sync::mpsc::{
     error::{TryRecvError, TrySendError},
 };
 
-use crate::{aggregate::Report, source::Events, view::View};
+use crate::{
+    aggregate::{EndingCounts, Report},
+    source::{Event, Events},
+    view::View,
+};
 
 /// How long events wait at most until somebody looks for them: too short for people to notice. The kernel half wakes nobody.
 const EVENT_PACE: Duration = Duration::from_millis(20);
@@ -33,6 +37,10 @@ pub(super) struct Output {
 struct Pen {
     view: Box<dyn View + Send>,
     events: Option<Events>,
+    /// What their lines add up to.
+    endings: EndingCounts,
+    /// Lines on their way, in memory that is used again.
+    text: Vec<u8>,
     /// The start line has been written, which all else comes after.
     has_begun: bool,
 }
@@ -47,7 +55,13 @@ impl Output {
     /// Starts the writer, which also writes the events as they come, if there are any.
     pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Self {
         let (messages, mut queue) = mpsc::channel(1);
-        let mut pen = Pen { view, events, has_begun: false };
+        let mut pen = Pen {
+            view,
+            events,
+            endings: EndingCounts::default(),
+            text: Vec::new(),
+            has_begun: false,
+        };
         let writer = thread::spawn(move || {
             let written = pen.write_to_stdout(&mut queue);
             if written.is_err() {
@@ -113,14 +127,9 @@ impl Pen {
         messages: &mut Receiver<Message>,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        while let Some(message) = self.next(messages, out)? {
-            if let (true, Some(events)) = (self.has_begun, &self.events) {
-                // What came before it, and no more than there may be at one time.
-                for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
-                    if !self.write_events(out)? {
-                        break;
-                    }
-                }
+        while let Some(mut message) = self.next(messages, out)? {
+            if self.has_begun {
+                self.write_events_before(&mut message, out)?;
             }
             self.has_begun = true;
             let mut text = Vec::new();
@@ -156,15 +165,47 @@ impl Pen {
         }
     }
 
+    /// Writes what came before a message, and no more than there may be at one time. Before the last one that is also what
+    /// might yet have changed, and it gets the sums.
+    fn write_events_before(
+        &mut self,
+        message: &mut Message,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let Some(events) = &self.events else { return Ok(()) };
+        for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
+            if !self.write_events(out)? {
+                break;
+            }
+        }
+        if let Message::Show(report) = message
+            && let Report::End(end) = report.as_mut()
+            && let Some(events) = &mut self.events
+        {
+            let rest = events.take(usize::MAX);
+            self.write_lines(&rest, out)?;
+            end.endings = Some(self.endings.sums());
+        }
+        Ok(())
+    }
+
     /// Writes the next events, if there are any. Says whether there may be more at once.
     fn write_events(&mut self, out: &mut impl Write) -> io::Result<bool> {
         let Some(events) = &mut self.events else { return Ok(false) };
-        let taken = events.take(EVENTS_AT_ONCE);
-        if !taken.is_empty() {
-            let mut text = Vec::new();
-            self.view.show_events(&taken, &mut text)?;
-            out.write_all(&text)?;
-        }
+        let taken = events.take_settled(EVENTS_AT_ONCE);
+        self.write_lines(&taken, out)?;
         Ok(taken.len() == EVENTS_AT_ONCE)
+    }
+
+    fn write_lines(&mut self, events: &[Event], out: &mut impl Write) -> io::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        for event in events {
+            self.endings.count(event);
+        }
+        self.text.clear();
+        self.view.show_events(events, &mut self.text)?;
+        out.write_all(&self.text)
     }
 }

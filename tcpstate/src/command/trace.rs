@@ -369,6 +369,7 @@ async fn take_snapshots(
             () = &mut over => return Ok(()),
             _ = looks.tick() => {
                 tracer.reconcile_if_due(arguments.reconcile)?;
+                tracer.look_for_late_events()?;
                 talk.tell(tracer.losses()?);
             }
         }

@@ -11,9 +11,10 @@ use tcpstate_common::{
 
 use super::{
     Error, TRACEPOINT, Types, btf, hooks,
-    hooks::{Hook, Transitions},
+    hooks::{Hook, Minis, Provider, Transitions},
     map_error,
     owners::{self, Acceptors, OwnerHook},
+    providers::Providers,
     take_map,
 };
 use crate::filter::KernelFilter;
@@ -23,6 +24,9 @@ pub const RING_BYTES: u32 = 8 << 20;
 /// Sockets that are remembered between their events, unless another number is asked for: 14 MiB, and 13 for owners that are
 /// found between them.
 pub const MOST_LIVES: u32 = 131_072;
+
+/// The tracepoint of RSTs that are sent, and the program for it.
+const RESETS: &str = "tcp_send_reset";
 
 /// How to write events down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,16 +55,41 @@ pub(crate) struct EventHook {
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
+    /// Why RSTs that are sent are not seen, if so.
+    blindness: Option<String>,
+}
+
+impl EventHook {
+    /// What lines lack, a sentence each.
+    pub(super) fn limits(&self, providers: &Providers) -> Vec<String> {
+        let of_minis = Minis::BOTH.into_iter().filter_map(|minis| {
+            let (provider, what) = (providers.of(minis).provider, minis.name());
+            match (minis, provider) {
+                (_, Provider::Polled | Provider::None) => Some(format!(
+                    "events: {what}: {}: {} sockets have no lines",
+                    provider.name(),
+                    if minis == Minis::TimeWait { "time-wait" } else { "request" }
+                )),
+                (Minis::TimeWait, Provider::Timer) => Some(format!(
+                    "events: {what}: timer: moves from FIN_WAIT2 to TIME_WAIT are seen late, up to half a second"
+                )),
+                _ => None,
+            }
+        });
+        of_minis.chain(self.blindness.clone()).chain(self.owners.degraded.clone()).collect()
+    }
 }
 
 /// Makes the maps as large as is asked for.
 pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     loader.map_max_entries("LIVES", options.most_lives);
+    loader.map_max_entries("MINI_LIVES", options.most_lives);
     loader.map_max_entries("CLAIMS", options.most_lives);
 }
 
-/// Attaches the best program that the kernel takes. The classic tracepoint is none: it loses most where most happens.
+/// Attaches the best program that the kernel takes, and the one that tells of RSTs, without which lines only say less. The
+/// classic tracepoint is none: it loses most where most happens.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
@@ -72,13 +101,19 @@ pub(super) fn attach(
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
+    // Before the other, so that no RST is missed.
+    let resets = Hook { program: RESETS, target: RESETS };
+    let blindness = hooks::attach(ebpf, resets, &types.ids)
+        .inspect_err(|_| hooks::detach(ebpf, RESETS))
+        .err()
+        .map(|error| format!("events: {error}: the RST by which a connection ended after its close is not known of"));
     let mut first = None;
     for by in [Transitions::TpBtf, Transitions::RawTp] {
         let program = if by == Transitions::TpBtf { "event" } else { "event_raw" };
         match hooks::attach(ebpf, Hook { program, target: TRACEPOINT }, &types.ids) {
             Ok(()) => {
                 let ring = Some(ring);
-                return Ok(EventHook { program, ring, ring_bytes, losses, owners });
+                return Ok(EventHook { program, ring, ring_bytes, losses, owners, blindness });
             }
             Err(error) => {
                 hooks::detach(ebpf, program);
@@ -115,6 +150,8 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<EventOffsets, btf::Error> {
         skc_dport: btf.offset("sock_common", "skc_dport", 16)?,
         skc_cookie: btf.offset("sock_common", "skc_cookie.counter", 64)?,
         sk_uid: btf.offset("sock", "sk_uid.val", 32)?,
+        sk_err: btf.offset("sock", "sk_err", 32)?,
+        sk_shutdown: btf.offset("sock", "sk_shutdown", 8)?,
         inet_sport: btf.offset("inet_sock", "inet_sport", 16)?,
         task_flags: btf.offset("task_struct", "flags", 32)?,
         group_leader: btf.offset("task_struct", "group_leader", 64)?,

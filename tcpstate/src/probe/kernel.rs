@@ -25,6 +25,9 @@ const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 /// The kernel counts runs of programs on classic tracepoints that it skips since this version (`trace_call_bpf`).
 const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 
+/// Tracing programs may give a socket its cookie since this version.
+const COOKIES: (u32, u32) = (5, 12);
+
 /// Since this version whoever holds a map's descriptor may use the map, where others than root may not use BPF
 /// (`__sys_bpf`); before, that took `CAP_BPF` each time.
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
@@ -72,6 +75,12 @@ impl Kernel {
     #[must_use]
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD
+    }
+
+    /// Whether tracing programs may give a socket its cookie (`bpf_get_socket_cookie`).
+    #[must_use]
+    pub fn gives_cookies(&self) -> bool {
+        self.version >= COOKIES
     }
 
     /// Whether maps need `RLIMIT_MEMLOCK`.

@@ -40,7 +40,8 @@ use tcpstate_common::{
     abi::{
         CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
         Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP,
-        FLAG_FAMILIES, FLAG_LOG, FLAG_NAMESPACES, NamespaceSlots, OwnerOffsets,
+        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES,
+        NamespaceSlots, OwnerOffsets,
     },
     filter::FilterConfig,
 };
@@ -70,9 +71,6 @@ pub(crate) const ITERATOR: &str = "tcp_iterator";
 const SWEEP: &str = "fin_wait2_iterator";
 /// The program that looks after network namespaces.
 const NAMESPACE_SWEEP: &str = "namespace_iterator";
-
-/// What events lack.
-const NO_EVENTS_OF_MINIS: &str = "events: transitions only: time-wait and request sockets are counted, and have no lines of their own";
 
 /// Rows for network namespaces, unless another number is asked for: 6 MiB.
 pub const MOST_ROWS: u32 = 4096;
@@ -249,8 +247,8 @@ impl Probe {
         let attach = |options| events::attach(&mut ebpf, &types, options, &filter);
         let events = options.events.map(attach).transpose()?;
         if let Some(events) = &events {
-            providers.degraded.push(NO_EVENTS_OF_MINIS.into());
-            providers.degraded.extend(events.owners.degraded.clone());
+            let limits = events.limits(&providers);
+            providers.degraded.extend(limits);
         }
         let most_rows = most_rows(options);
         let family = options.family;
@@ -430,10 +428,13 @@ fn measure_runs() -> Result<OwnedFd, Error> {
 
 fn flags(options: &Options, kernel: &Kernel) -> u32 {
     let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
+    let has_events = options.events.is_some();
     [
         (is_atomic, FLAG_ATOMIC),
         (options.log, FLAG_LOG),
         (options.drop_one_in != 0, FLAG_DROP),
+        (has_events, FLAG_MINI_EVENTS),
+        (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),
     ]
     .into_iter()

@@ -13,15 +13,45 @@ use aya::maps::{MapData, RingBuf};
 use nix::time::{ClockId, clock_gettime};
 use tcpstate_common::{
     State,
-    abi::{EventRecord, UNKNOWN_DURATION},
+    abi::{EVENT_IS_OPEN, EventRecord, Told, UNKNOWN_DURATION},
 };
 
-use super::cgroups::{Cgroup, Resolver};
+use super::{
+    cgroups::{Cgroup, Resolver},
+    ended::{self, EndedBy},
+    pending::Pending,
+};
 use crate::family::Family;
 
-/// One transition, as the tracepoint reported it, and the connection that made it. What can't be known is `None`.
+/// What told of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// The tracepoint, of a full socket.
+    Transitions,
+    /// The provider for time-wait sockets.
+    TimeWait,
+    /// The provider for request sockets.
+    SynRecv,
+}
+
+impl Hook {
+    /// As it is called in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transitions => "transitions",
+            Self::TimeWait => "time_wait",
+            Self::SynRecv => "syn_recv",
+        }
+    }
+}
+
+/// One transition of a socket, and the connection that made it: of a full socket as the tracepoint reported it; of a mini
+/// socket its birth, its move from FIN_WAIT2 to TIME_WAIT, or its end. What can't be known is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// What told of it.
+    pub hook: Hook,
     /// When, by the wall's clock.
     pub time: SystemTime,
     /// When, by the monotonic clock.
@@ -54,6 +84,8 @@ pub struct Event {
     pub cgroup: Option<Arc<Cgroup>>,
     /// How long the socket was in the old state.
     pub duration: Option<Duration>,
+    /// Who ended the connection, where this is its end.
+    pub ended_by: Option<EndedBy>,
 }
 
 impl Event {
@@ -63,6 +95,12 @@ impl Event {
         since_1970: Duration,
         cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
     ) -> Option<Self> {
+        let hook = match record.told {
+            told if told == Told::Transition as u8 => Hook::Transitions,
+            told if told == Told::TimeWait as u8 => Hook::TimeWait,
+            told if told == Told::SynRecv as u8 => Hook::SynRecv,
+            _ => return None,
+        };
         let from = State::from_number(record.from.into())?;
         let to = State::from_number(record.to.into())?;
         let family =
@@ -77,17 +115,26 @@ impl Event {
                 IpAddr::from(Ipv6Addr::from(bytes))
             }
         };
-        // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it.
-        let is_apart = |state| matches!(state, State::Close | State::Listen);
-        let has_peer = !is_apart(from) || to == State::SynSent;
-        let is_child = is_apart(from) && to == State::SynRecv;
+        // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it: unless its
+        // next record came at once and told more.
+        let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
+        let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_OPEN != 0;
+        let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
         let local = address(record.local);
         let monotonic = Duration::from_nanos(record.time);
         let comm = || {
             let name = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
             OsString::from_vec(name.to_vec())
         };
+        let ended_by = match (hook, to) {
+            (Hook::Transitions, State::Close) => {
+                ended::of_connection(from, record.error, record.flags)
+            }
+            (Hook::TimeWait, State::Close) => ended::of_time_wait(from, record.error),
+            _ => None,
+        };
         Some(Self {
+            hook,
             time: UNIX_EPOCH + since_1970 + monotonic,
             monotonic,
             from,
@@ -106,6 +153,7 @@ impl Event {
             duration: Some(record.duration)
                 .filter(|&nanos| nanos != UNKNOWN_DURATION)
                 .map(Duration::from_nanos),
+            ended_by,
         })
     }
 }
@@ -113,19 +161,29 @@ impl Event {
 /// What was not written down since the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Events for which the ring had no room.
+    /// Transitions for which the ring had no room.
     pub dropped: u64,
-    /// Events that the kernel kept from the program because it was running already, whatever their namespace.
+    /// Transitions that the kernel kept from the program because it was running already, whatever their namespace.
     pub missed: u64,
     /// Events whose socket there was no room to remember, so that its next one lacks duration and owner.
     pub untracked: u64,
+    /// Births, moves and ends of time-wait sockets for which the ring had no room.
+    pub time_wait: u64,
+    /// The same of request sockets.
+    pub syn_recv: u64,
 }
 
 impl Losses {
-    /// Events without a line.
+    /// Transitions without a line.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.dropped + self.missed
+    }
+
+    /// Lines that there are not, of full and of mini sockets.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.events() + self.time_wait + self.syn_recv
     }
 
     /// What was lost since an earlier count.
@@ -135,6 +193,8 @@ impl Losses {
             dropped: self.dropped - earlier.dropped,
             missed: self.missed - earlier.missed,
             untracked: self.untracked - earlier.untracked,
+            time_wait: self.time_wait - earlier.time_wait,
+            syn_recv: self.syn_recv - earlier.syn_recv,
         }
     }
 }
@@ -143,13 +203,14 @@ impl Losses {
 pub struct Events {
     ring: RingBuf<MapData>,
     most: usize,
+    pending: Pending,
     cgroups: Resolver,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
         let most = bytes as usize / size_of::<EventRecord>();
-        Self { ring, most, cgroups: Resolver::default() }
+        Self { ring, most, pending: Pending::default(), cgroups: Resolver::default() }
     }
 
     /// How many there may be at one time.
@@ -158,29 +219,68 @@ impl Events {
         self.most
     }
 
-    /// The next events, oldest first, at most so many. None are there if there are fewer.
+    /// The next events that nothing can change any more, oldest first, at most so many. None are there if there are fewer.
+    pub fn take_settled(&mut self, most: usize) -> Vec<Event> {
+        self.collect(most, |events| {
+            loop {
+                if let Some(record) = events.pending.pop(None) {
+                    return Some(record);
+                }
+                if !events.take_in() {
+                    return events.pending.pop(Some(monotonic()));
+                }
+            }
+        })
+    }
+
+    /// The next events, oldest first, at most so many, whatever may follow.
     pub fn take(&mut self, most: usize) -> Vec<Event> {
+        while self.take_in() {}
+        self.collect(most, |events| events.pending.pop_anyway())
+    }
+
+    fn collect(
+        &mut self,
+        most: usize,
+        mut next: impl FnMut(&mut Self) -> Option<EventRecord>,
+    ) -> Vec<Event> {
         // Anew each time: the wall's clock may be set meanwhile.
         let since_1970 = since_1970();
         let mut events = Vec::new();
         while events.len() < most {
-            let Some(item) = self.ring.next() else { break };
-            if item.len() < size_of::<EventRecord>() {
-                continue;
-            }
-            // SAFETY: the kernel half writes whole records, every bit pattern is one, and no alignment is asked for.
-            let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
+            let Some(record) = next(self) else { break };
             events.extend(Event::of(&record, since_1970, |id| self.cgroups.get(id)));
         }
         events
     }
+
+    /// Takes the ring's next record in. Says whether there was one.
+    fn take_in(&mut self) -> bool {
+        let Some(item) = self.ring.next() else { return false };
+        if item.len() >= size_of::<EventRecord>() {
+            // SAFETY: the kernel half writes whole records, every bit pattern is one, and no alignment is asked for.
+            let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
+            self.pending.push(record);
+        }
+        true
+    }
+}
+
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }
 
 /// How long after 1970 the monotonic clock began, by the wall's clock as it stands.
 fn since_1970() -> Duration {
-    let now = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
-    let monotonic = now(ClockId::CLOCK_MONOTONIC);
-    now(ClockId::CLOCK_REALTIME).saturating_sub(monotonic)
+    let wall = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
+    wall.saturating_sub(monotonic())
+}
+
+/// An event of which nothing is known but the states.
+#[cfg(test)]
+pub(crate) fn bare(from: State, to: State) -> Event {
+    let record = EventRecord { family: 2, from: from as u8, to: to as u8, ..EventRecord::BLANK };
+    Event::of(&record, Duration::ZERO, |_| None).expect("TCP has these states")
 }
 
 #[cfg(test)]
@@ -245,13 +345,35 @@ mod tests {
             (State::Listen, State::SynRecv),
             (State::Close, State::SynRecv),
         ] {
-            let event = event(&record(from, to));
+            let event = event(&EventRecord { flags: EVENT_IS_OPEN, ..record(from, to) });
             assert_eq!((event.remote, event.remote_port), (None, None), "{from:?} -> {to:?}");
         }
-        let of_any = EventRecord { local: [0; 4], ..record(State::Listen, State::SynRecv) };
+        let bare = EventRecord { flags: EVENT_IS_OPEN, ..record(State::Listen, State::SynRecv) };
+        let of_any = EventRecord { local: [0; 4], ..bare };
         assert_eq!(event(&of_any).local, None);
         let listener = EventRecord { local: [0; 4], ..record(State::Close, State::Listen) };
         assert_eq!(event(&listener).local, Some("0.0.0.0".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_child_has_a_peer_once_its_next_record_told_which() {
+        let event = event(&record(State::Listen, State::SynRecv));
+        assert_eq!(event.remote_port, Some(40_000));
+    }
+
+    #[test]
+    fn a_mini_socket_has_a_peer_from_its_birth_and_none_of_a_full_sockets_owner() {
+        let born = EventRecord { told: Told::TimeWait as u8, ..EventRecord::BLANK };
+        let connection = record(State::Close, State::TimeWait);
+        let event = event(&EventRecord {
+            family: connection.family,
+            to: connection.to,
+            from: connection.from,
+            remote_port: connection.remote_port,
+            ..born
+        });
+        assert_eq!((event.hook, event.remote_port), (Hook::TimeWait, Some(40_000)));
+        assert_eq!((event.pid, event.uid, event.duration), (None, None, None));
     }
 
     #[test]

@@ -145,6 +145,14 @@ impl Live {
         self.events = 0;
     }
 
+    /// Counts and writes down the moves of time-wait sockets that came without a hook, where events are asked for.
+    pub fn look_for_late_events(&self) -> Result<(), Error> {
+        match self.probe.orphans() {
+            Some(orphans) if self.probe.events.is_some() => orphans.run(),
+            _ => Ok(()),
+        }
+    }
+
     /// What was not written down so far, where events are.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         let Some(events) = &self.probe.events else { return Ok(None) };
@@ -153,6 +161,8 @@ impl Live {
             dropped: of_cpus.iter().map(|cpu| cpu.dropped).sum(),
             missed: self.probe.missed_events(events)?,
             untracked: of_cpus.iter().map(|cpu| cpu.untracked).sum(),
+            time_wait: of_cpus.iter().map(|cpu| cpu.time_wait).sum(),
+            syn_recv: of_cpus.iter().map(|cpu| cpu.syn_recv).sum(),
         }))
     }
 

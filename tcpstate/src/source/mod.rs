@@ -4,6 +4,7 @@ pub mod cgroups;
 mod claims;
 pub mod containers;
 mod counts;
+mod ended;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -11,6 +12,7 @@ mod kernel_counters;
 pub mod live;
 mod namespaces;
 pub mod owners;
+mod pending;
 pub mod recording;
 pub mod sock_diag;
 
@@ -23,9 +25,13 @@ use tcpstate_common::abi::STATE_SLOTS;
 
 pub use self::{
     counts::{Counts, Flows},
-    events::{Event, Events, Losses},
+    ended::EndedBy,
+    events::{Event, Events, Hook, Losses},
     kernel_counters::KernelCounters,
 };
+
+#[cfg(test)]
+pub(crate) use self::events::bare;
 
 /// A moment on both clocks: the monotonic one for durations, the wall's for people.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,11 @@ use serde::Serialize;
 use serde_json::{Map, Serializer, Value, json, ser::Formatter};
 use tcpstate_common::State;
 
-use super::{View, events::json_line, number::rfc3339};
+use super::{
+    View,
+    events::{endings, json_line},
+    number::rfc3339,
+};
 use crate::{
     aggregate::{
         Cost, Difference, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start,
@@ -143,6 +147,14 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
     });
     if let Some(losses) = &snapshot.losses {
         line["untracked_events"] = json!(losses.untracked);
+        line["lost_events_by_hook"] = json!({
+            "transitions": losses.events(),
+            "time_wait": losses.time_wait,
+            "syn_recv": losses.syn_recv,
+        });
+    }
+    if let Some(endings) = &snapshot.endings {
+        endings::add(&mut line, endings);
     }
     if let Some(verdict) = &snapshot.verdict {
         line["verify"] = verify(verdict);

@@ -14,12 +14,12 @@ use super::{
 };
 use crate::{
     aggregate::{
-        Cost, Difference, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart,
-        Report, Runs, Snapshot, Start, TimeWait, Transition, Verdict,
+        Cost, Difference, Endings, Ends, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow,
+        NamespaceStart, PortEnds, Report, Runs, Snapshot, Start, TimeWait, Transition, Verdict,
     },
     family::Family,
     probe::Counted,
-    source::{Event, Losses, Missed},
+    source::{EndedBy, Event, Hook, Losses, Missed},
 };
 
 fn time(seconds: u64) -> SystemTime {
@@ -88,7 +88,8 @@ fn snapshot(seconds: u64) -> Snapshot {
         transitions: vec![transition],
         time_wait,
         missed: Missed { transitions: 1, time_wait: 2, syn_recv: 3, unrecorded: 4, unlisted: 5 },
-        losses: Some(Losses { dropped: 1, missed: 2, untracked: 3 }),
+        losses: Some(Losses { dropped: 1, missed: 2, untracked: 3, time_wait: 4, syn_recv: 5 }),
+        endings: Some(endings()),
         reconciles: 6,
         map_full: 7,
         map_errors: 8,
@@ -105,12 +106,21 @@ fn snapshot(seconds: u64) -> Snapshot {
     }
 }
 
+fn endings() -> Endings {
+    let ends = |unknown| Ends { known: [1, 2, 3, 4, 5, 6, 7, 8], unknown };
+    let ports = vec![PortEnds { port: 443, ends: ends(1) }, PortEnds { port: 22, ends: ends(2) }];
+    Endings { ports, others: ends(3), failed_connects: ends(4), no_local_port: 5 }
+}
+
 fn events(count: u32) -> Vec<Event> {
     let v6: IpAddr = "2001:db8::1".parse().expect("an address");
     let event = |number: u32| {
         let state = |offset| State::ALL[(number.to_le_bytes()[0] as usize + offset) % 12];
         let (number, address) = (u64::from(number), Ipv4Addr::from(0x0a00_0000 | number));
         let is_known = number.is_multiple_of(3);
+        let place = usize::try_from(number).expect("it is small");
+        let hook = [Hook::Transitions, Hook::TimeWait, Hook::SynRecv][place % 3];
+        let ended_by = EndedBy::ALL.get(place % 9).copied();
         Event {
             // The wall's clock is set back halfway.
             time: time(100 + number - if number > u64::from(count / 2) { 50 } else { 0 }),
@@ -128,6 +138,8 @@ fn events(count: u32) -> Vec<Event> {
             comm: is_known.then(|| "ev\u{1b}il".into()),
             uid: is_known.then_some(u32::MAX - 1),
             duration: is_known.then(|| Duration::from_nanos(number << 30)),
+            hook,
+            ended_by,
             cgroup: is_known
                 .then(|| Arc::new("/system.slice/ev\u{1b}il.service".to_owned().into())),
         }
@@ -275,10 +287,10 @@ fn what_a_newer_program_adds_is_passed_over() {
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
-        encoder.u8(4)?.u64(2)?.array(19)?;
+        encoder.u8(4)?.u64(2)?.array(21)?;
         encoder.array(1)?.u8(7)?.array(1)?.u8(9)?.bytes(&[0x12])?.bytes(&[4])?;
         encoder.array(0)?.array(0)?.array(0)?.array(0)?.array(0)?.array(1)?.u32(5)?;
-        for _ in 10..17 {
+        for _ in 10..19 {
             encoder.array(0)?;
         }
         encoder.array(1)?.str("what only they know")?.map(0)

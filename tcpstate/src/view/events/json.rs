@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::HOOK;
 use crate::{
     family::Family,
-    source::Event,
+    source::{EndedBy, Event},
     text::readable,
     view::json::{VERSION, times},
 };
@@ -58,7 +57,7 @@ impl From<&Event> for Values {
             time,
             time_unix,
             time_monotonic: event.monotonic.as_secs_f64(),
-            hook: HOOK,
+            hook: event.hook.name(),
             from: event.from.label(),
             to: event.to.label(),
             family: match event.family {
@@ -79,7 +78,7 @@ impl From<&Event> for Values {
             runtime: container.and_then(|container| container.runtime),
             unit: cgroup.and_then(|cgroup| cgroup.unit.clone()),
             duration_seconds: event.duration.map(|duration| duration.as_secs_f64()),
-            ended_by: None,
+            ended_by: event.ended_by.map(EndedBy::name),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A line an event, in each form of output.
 
 mod csv;
+pub(super) mod endings;
 mod json;
 mod table;
 
@@ -9,6 +10,3 @@ pub use self::{
     csv::EventCsv,
     table::{Clock, EventTable},
 };
-
-/// The kernel's hook that the line is of. Those of mini sockets will bear others.
-const HOOK: &str = "transitions";

@@ -9,9 +9,10 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::UnicodeWidthStr as _;
 
+use super::endings;
 use crate::{
     aggregate::Report,
-    source::Event,
+    source::{EndedBy, Event, Hook},
     text::escaped,
     view::{Table, View, number::UNKNOWN},
 };
@@ -42,9 +43,10 @@ impl Clock {
 pub struct EventTable {
     table: Table,
     clock: Clock,
-    /// How wide the columns of times and of the sockets' own addresses have become.
+    /// How wide the columns of times and of addresses have become.
     times: usize,
     locals: usize,
+    remotes: usize,
 }
 
 impl EventTable {
@@ -53,16 +55,19 @@ impl EventTable {
     pub fn new(clock: Clock) -> Self {
         // What an IPv4 address takes at most.
         let locals = "255.255.255.255:65535".len();
-        Self { table: Table::default(), clock, times: "00:00:00.000".len(), locals }
+        let times = "00:00:00.000".len();
+        Self { table: Table::default(), clock, times, locals, remotes: locals }
     }
 
     fn line(&self, cells: &Cells, out: &mut dyn Write) -> io::Result<()> {
-        let Cells { time, from, to, duration, pid, comm, local, remote } = cells;
+        let Cells { time, from, to, duration, pid, comm, local, remote, note } = cells;
         let (times, locals) = (self.times, self.locals);
+        let remotes = if note.is_empty() { 0 } else { self.remotes };
+        let gap = if note.is_empty() { "" } else { " " };
         let comm_fill = 15_usize.saturating_sub(comm.width());
         writeln!(
             out,
-            "{time:<times$} {from:>11} -> {to:<11} {duration:>10} {pid:>7} {comm}{:comm_fill$} {local:<locals$} {remote}",
+            "{time:<times$} {from:>11} -> {to:<11} {duration:>10} {pid:>7} {comm}{:comm_fill$} {local:<locals$} {remote:<remotes$}{gap}{note}",
             ""
         )
     }
@@ -78,6 +83,7 @@ struct Cells {
     comm: String,
     local: String,
     remote: String,
+    note: String,
 }
 
 impl View for EventTable {
@@ -94,16 +100,20 @@ impl View for EventTable {
                     comm: "COMM".into(),
                     local: "LOCAL".into(),
                     remote: "REMOTE".into(),
+                    note: "ENDED BY".into(),
                 },
                 out,
             ),
             Report::Snapshot(_) => writeln!(out),
             Report::End(end) => {
+                if let Some(endings) = &end.endings {
+                    endings::write(endings, out)?;
+                }
                 let losses = end.losses.unwrap_or_default();
                 writeln!(
                     out,
                     "\nevents lost {}, without room to remember their socket {}",
-                    losses.events(),
+                    losses.lines(),
                     losses.untracked
                 )
             }
@@ -120,12 +130,14 @@ impl View for EventTable {
             comm: event.comm.as_ref().map_or_else(|| UNKNOWN.into(), escaped),
             local: endpoint(event.local, event.local_port),
             remote: endpoint(event.remote, event.remote_port),
+            note: note(event),
         };
         let lines: Vec<Cells> = events.iter().map(cells).collect();
         // Columns only ever grow, so that what comes later stands below what was shown.
         for line in &lines {
             self.times = self.times.max(line.time.len());
             self.locals = self.locals.max(line.local.len());
+            self.remotes = self.remotes.max(line.remote.len());
         }
         lines.iter().try_for_each(|line| self.line(line, out))
     }
@@ -140,6 +152,17 @@ fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
         (None, Some(port)) => format!("{UNKNOWN}:{port}"),
         (None, None) => UNKNOWN.into(),
     }
+}
+
+/// Who ended the connection, where it ends; and that it is a mini socket's line.
+fn note(event: &Event) -> String {
+    let kind = match event.hook {
+        Hook::Transitions => None,
+        Hook::TimeWait => Some("(mini)"),
+        Hook::SynRecv => Some("(request)"),
+    };
+    let words = [event.ended_by.map(EndedBy::name), kind];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// `48 us`, `12.345 ms`, `4.321 s`.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     family::Family,
-    source::{Event, cgroups::Cgroup},
+    source::{EndedBy, Event, Hook, cgroups::Cgroup},
 };
 
 /// Bytes of text that the events of a record have together. A process's name has at most 15.
@@ -68,9 +68,15 @@ pub(super) struct Events {
     /// Nanoseconds in the old state.
     #[n(15)]
     duration: Column<u64>,
-    /// A text: its path.
+    /// A text: its path, which tells the rest.
     #[cbor(n(16), default)]
     cgroup: Column<u32>,
+    /// 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
+    #[cbor(n(17), default)]
+    hook: Column<u8>,
+    /// The place in [`EndedBy::ALL`].
+    #[cbor(n(18), default)]
+    ended_by: Column<u8>,
 }
 
 impl From<&[Event]> for Events {
@@ -95,6 +101,8 @@ impl From<&[Event]> for Events {
                 comm,
                 uid,
                 duration,
+                hook,
+                ended_by,
                 cgroup,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
@@ -117,7 +125,10 @@ impl From<&[Event]> for Events {
             columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
             columns.uid.push(*uid);
             columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
-            columns.cgroup.push(cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes())));
+            let path = cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes()));
+            columns.cgroup.push(path);
+            columns.hook.push(Some(*hook as u8));
+            columns.ended_by.push(ended_by.map(|by| by as u8));
         }
         columns.addresses = addresses.in_order(|address| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -204,6 +215,15 @@ impl Events {
                     let cgroup = || Arc::new(Cgroup::from(path.to_string_lossy().into_owned()));
                     Arc::clone(cgroups.entry(path).or_insert_with(cgroup))
                 }),
+                hook: match value(&self.hook, row) {
+                    None | Some(0) => Hook::Transitions,
+                    Some(1) => Hook::TimeWait,
+                    Some(2) => Hook::SynRecv,
+                    Some(_) => return Err(Malformed::message("no such hook")),
+                },
+                // What a newer recording knows may not be known here.
+                ended_by: value(&self.ended_by, row)
+                    .and_then(|by| EndedBy::ALL.get(usize::from(by)).copied()),
             });
         }
         Ok(events)

@@ -4,7 +4,7 @@ use tcpstate_common::abi;
 
 use super::{
     Malformed,
-    table::{Hook, Nanos, Number, Scope, Wire, wire},
+    table::{Hook, Nanos, Newer, Number, Scope, Wire, wire},
 };
 use crate::{aggregate, source};
 
@@ -39,6 +39,7 @@ wire! {
         17 process_time: Nanos,
         18 namespaces: Option<Vec<NamespaceRow>>,
         19 families: Option<[FamilyRow; 2]>,
+        20 endings: Option<Endings>,
     }
 
     NamespaceStart is aggregate::NamespaceStart {
@@ -126,6 +127,25 @@ wire! {
         0 dropped: u64,
         1 missed: u64,
         2 untracked: u64,
+        3 time_wait: Newer,
+        4 syn_recv: Newer,
+    }
+
+    Endings is aggregate::Endings {
+        0 ports: Vec<PortEnds>,
+        1 others: Ends,
+        2 failed_connects: Ends,
+        3 no_local_port: u64,
+    }
+
+    PortEnds is aggregate::PortEnds {
+        0 port: u16,
+        1 ends: Ends,
+    }
+
+    Ends is aggregate::Ends {
+        0 known: [u64; 8],
+        1 unknown: u64,
     }
 
     Cost is aggregate::Cost {

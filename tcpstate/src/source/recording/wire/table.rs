@@ -54,7 +54,7 @@ macro_rules! plain {
     )+};
 }
 
-plain! { bool u32 u64 i64 f64 String }
+plain! { bool u16 u32 u64 i64 f64 String }
 
 impl<T, W: Wire<T>> Wire<Option<T>> for Option<W> {
     fn of(value: &Option<T>) -> Self {
@@ -84,6 +84,42 @@ impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
     fn read(self) -> Result<[T; N], Malformed> {
         let values: Vec<T> = self.into_iter().map(W::read).collect::<Result<_, _>>()?;
         values.try_into().map_err(|_| Malformed::message("a list of another length"))
+    }
+}
+
+/// A count that older recordings have not got: there it is 0.
+pub(super) struct Newer(u64);
+
+impl<C> Encode<C> for Newer {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.u64(self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Newer {
+    fn decode(
+        decoder: &mut minicbor::Decoder<'b>,
+        _: &mut C,
+    ) -> Result<Self, minicbor::decode::Error> {
+        decoder.u64().map(Self)
+    }
+
+    fn nil() -> Option<Self> {
+        Some(Self(0))
+    }
+}
+
+impl Wire<u64> for Newer {
+    fn of(count: &u64) -> Self {
+        Self(*count)
+    }
+
+    fn read(self) -> Result<u64, Malformed> {
+        Ok(self.0)
     }
 }
 

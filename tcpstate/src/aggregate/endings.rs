@@ -1,0 +1,185 @@
+//! Who ended connections, by local port, and why connects failed: sums over the lines of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tcpstate_common::State;
+
+use crate::source::{EndedBy, Event, Hook};
+
+/// Ports with a row of their own; what else was served is in the row of the others.
+const MOST_ROWS: usize = 1000;
+
+/// Ends by who or what ended them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// In the order of [`EndedBy::ALL`].
+    pub known: [u64; EndedBy::ALL.len()],
+    /// Of which that is not known.
+    pub unknown: u64,
+}
+
+impl Ends {
+    /// How many ended by this.
+    #[must_use]
+    pub fn by(&self, by: EndedBy) -> u64 {
+        self.known[by as usize]
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.known.iter().sum::<u64>() + self.unknown
+    }
+
+    fn count(&mut self, by: Option<EndedBy>) {
+        match by {
+            Some(by) => self.known[by as usize] += 1,
+            None => self.unknown += 1,
+        }
+    }
+
+    /// Adds others up.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, count) in self.known.iter_mut().zip(other.known) {
+            *sum += count;
+        }
+        self.unknown += other.unknown;
+    }
+}
+
+/// Ends of connections that one port served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortEnds {
+    /// The local port.
+    pub port: u16,
+    /// How they ended.
+    pub ends: Ends,
+}
+
+/// How connections ended, all over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// A row for each port that was listened on or accepted a connection while lines were written, those with most ends
+    /// first.
+    pub ports: Vec<PortEnds>,
+    /// All other connections: mostly those that were opened from here, each by a port of its own.
+    pub others: Ends,
+    /// Connects that came to nothing, by what ended them.
+    pub failed_connects: Ends,
+    /// Connects for which no local port was free; not among the former.
+    pub no_local_port: u64,
+}
+
+/// Sums over the lines of a run. Its memory is bounded by the number of ports.
+#[derive(Debug, Default)]
+pub struct EndingCounts {
+    by_port: BTreeMap<u16, Ends>,
+    /// Ends of connections whose port is not known.
+    portless: Ends,
+    /// Ports of listeners, and of children that were born.
+    served: BTreeSet<u16>,
+    failed_connects: Ends,
+    no_local_port: u64,
+}
+
+impl EndingCounts {
+    /// Takes a line in.
+    pub fn count(&mut self, event: &Event) {
+        if event.hook != Hook::Transitions {
+            return;
+        }
+        let Event { from, to, local_port, ended_by, .. } = *event;
+        match (from, to) {
+            (_, State::Listen) | (State::Listen, _) => self.served.extend(local_port),
+            (State::SynSent, State::Close) => match (ended_by, local_port) {
+                (Some(EndedBy::Abort), None) => self.no_local_port += 1,
+                _ => self.failed_connects.count(ended_by),
+            },
+            (State::Close, _) => {}
+            (_, State::Close) => {
+                let ends = local_port.map(|port| self.by_port.entry(port).or_default());
+                ends.unwrap_or(&mut self.portless).count(ended_by);
+            }
+            _ => {}
+        }
+    }
+
+    /// What they add up to.
+    #[must_use]
+    pub fn sums(&self) -> Endings {
+        let rows = self.by_port.iter().map(|(&port, &ends)| PortEnds { port, ends });
+        let (mut ports, rest): (Vec<_>, Vec<_>) =
+            rows.partition(|row| self.served.contains(&row.port));
+        ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
+        let beyond = ports.split_off(ports.len().min(MOST_ROWS));
+        let mut others = self.portless;
+        for row in rest.iter().chain(&beyond) {
+            others.add(&row.ends);
+        }
+        let Self { failed_connects, no_local_port, .. } = *self;
+        Endings { ports, others, failed_connects, no_local_port }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::bare as event;
+
+    fn end(from: State, port: u16, by: EndedBy) -> Event {
+        Event { ended_by: Some(by), local_port: Some(port), ..event(from, State::Close) }
+    }
+
+    fn endings(events: &[Event]) -> Endings {
+        let mut counts = EndingCounts::default();
+        for event in events {
+            counts.count(event);
+        }
+        counts.sums()
+    }
+
+    #[test]
+    fn a_port_that_is_served_has_a_row_and_the_others_share_one() {
+        let birth = Event { local_port: Some(443), ..event(State::Listen, State::SynRecv) };
+        let Endings { ports, others, .. } = endings(&[
+            end(State::LastAck, 443, EndedBy::RemoteFin),
+            birth,
+            end(State::Established, 443, EndedBy::LocalRst),
+            end(State::FinWait2, 40_000, EndedBy::LocalFin),
+        ]);
+        let [PortEnds { port: 443, ends }] = ports[..] else { panic!("{ports:?}") };
+        assert_eq!((ends.by(EndedBy::RemoteFin), ends.by(EndedBy::LocalRst)), (1, 1));
+        assert_eq!((ends.total(), others.total()), (2, 1));
+        assert_eq!(others.by(EndedBy::LocalFin), 1);
+    }
+
+    #[test]
+    fn ports_beyond_the_most_rows_are_with_the_others() {
+        let ports = 1..=u16::try_from(MOST_ROWS).expect("it is small") + 7;
+        let served = ports
+            .clone()
+            .map(|port| Event { local_port: Some(port), ..event(State::Close, State::Listen) });
+        let ends = ports.map(|port| end(State::LastAck, port, EndedBy::RemoteFin));
+        let Endings { ports, others, .. } = endings(&served.chain(ends).collect::<Vec<_>>());
+        assert_eq!((ports.len(), others.total()), (MOST_ROWS, 7));
+    }
+
+    #[test]
+    fn a_failed_connect_is_no_end_of_a_connection() {
+        let refused = end(State::SynSent, 40_000, EndedBy::Refused);
+        let given_up = end(State::SynSent, 40_001, EndedBy::Abort);
+        let portless = Event { local_port: None, ..end(State::SynSent, 0, EndedBy::Abort) };
+        let endings = endings(&[refused, given_up, portless]);
+        assert_eq!((endings.ports, endings.others), (Vec::new(), Ends::default()));
+        let failed = endings.failed_connects;
+        assert_eq!((failed.by(EndedBy::Refused), failed.by(EndedBy::Abort)), (1, 1));
+        assert_eq!((endings.no_local_port, failed.total()), (1, 2));
+    }
+
+    #[test]
+    fn neither_a_mini_socket_nor_a_listener_ends_a_connection_again() {
+        let mini = Event { hook: Hook::TimeWait, ..end(State::TimeWait, 443, EndedBy::LocalFin) };
+        let listener = Event { local_port: Some(443), ..event(State::Listen, State::Close) };
+        assert_eq!(endings(&[mini, listener]), Endings::default());
+    }
+}

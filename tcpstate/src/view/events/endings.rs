@@ -1,0 +1,109 @@
+//! Who ended connections, and why connects failed: at the end of a run.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    aggregate::{Endings, Ends, PortEnds},
+    source::EndedBy,
+    view::number::grouped,
+};
+
+/// What ends a connection that stood.
+const COLUMNS: [EndedBy; 6] = [
+    EndedBy::LocalFin,
+    EndedBy::RemoteFin,
+    EndedBy::LocalRst,
+    EndedBy::RemoteRst,
+    EndedBy::Timeout,
+    EndedBy::Abort,
+];
+
+/// Why a connect fails.
+const CAUSES: [EndedBy; 4] =
+    [EndedBy::Refused, EndedBy::Timeout, EndedBy::Unreachable, EndedBy::Abort];
+
+/// Ports that a table has rows for.
+const MOST_ROWS: usize = 20;
+
+/// Adds the keys of the end line.
+pub(in crate::view) fn add(line: &mut Value, endings: &Endings) {
+    let row = |port: Option<u16>, ends: &Ends| {
+        let mut row = Map::from_iter([("local_port".to_owned(), json!(port))]);
+        row.extend(counts(&COLUMNS, ends));
+        Value::Object(row)
+    };
+    let ports = endings.ports.iter();
+    let mut ended: Vec<Value> =
+        ports.map(|PortEnds { port, ends }| row(Some(*port), ends)).collect();
+    if endings.others.total() > 0 {
+        ended.push(row(None, &endings.others));
+    }
+    line["ended"] = ended.into();
+    let mut failed: Map<_, _> = counts(&CAUSES, &endings.failed_connects).collect();
+    failed.insert("no_local_port".to_owned(), json!(endings.no_local_port));
+    line["failed_connects"] = Value::Object(failed);
+}
+
+fn counts(columns: &[EndedBy], ends: &Ends) -> impl Iterator<Item = (String, Value)> {
+    let known: Vec<_> =
+        columns.iter().map(|&by| (by.name().to_owned(), json!(ends.by(by)))).collect();
+    known.into_iter().chain([("unknown".to_owned(), json!(rest(columns, ends)))])
+}
+
+/// Those that no column has.
+fn rest(columns: &[EndedBy], ends: &Ends) -> u64 {
+    ends.total() - columns.iter().map(|&by| ends.by(by)).sum::<u64>()
+}
+
+/// Writes both for people; nothing of what there was none of.
+pub(super) fn write(endings: &Endings, out: &mut dyn Write) -> io::Result<()> {
+    let (rows, beyond) = endings.ports.split_at(endings.ports.len().min(MOST_ROWS));
+    let mut others = endings.others;
+    for row in beyond {
+        others.add(&row.ends);
+    }
+    if !rows.is_empty() || others.total() > 0 {
+        writeln!(
+            out,
+            "\n{:>10} {:>9} {:>10} {:>9} {:>10} {:>8} {:>6} {:>8}",
+            "LOCAL PORT",
+            "LOCAL FIN",
+            "REMOTE FIN",
+            "LOCAL RST",
+            "REMOTE RST",
+            "TIMEOUT",
+            "ABORT",
+            "UNKNOWN"
+        )?;
+        for PortEnds { port, ends } in rows {
+            write_row(&port.to_string(), ends, out)?;
+        }
+        if others.total() > 0 {
+            write_row("other", &others, out)?;
+        }
+    }
+    let ends = &endings.failed_connects;
+    let causes = CAUSES.iter().map(|&by| (by.name(), ends.by(by)));
+    let causes =
+        causes.chain([("no local port", endings.no_local_port), ("unknown", rest(&CAUSES, ends))]);
+    let causes: Vec<String> = causes
+        .filter(|&(_, count)| count > 0)
+        .map(|(cause, count)| format!("{cause} {}", grouped(count)))
+        .collect();
+    if causes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nfailed connects: {}", causes.join(", "))
+}
+
+fn write_row(port: &str, ends: &Ends, out: &mut dyn Write) -> io::Result<()> {
+    let [local_fin, remote_fin, local_rst, remote_rst, timeout, abort] =
+        COLUMNS.map(|by| grouped(ends.by(by)));
+    let unknown = grouped(rest(&COLUMNS, ends));
+    writeln!(
+        out,
+        "{port:>10} {local_fin:>9} {remote_fin:>10} {local_rst:>9} {remote_rst:>10} {timeout:>8} {abort:>6} {unknown:>8}"
+    )
+}

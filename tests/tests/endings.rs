@@ -1,0 +1,206 @@
+//! Who ended connections, and the lines of mini sockets, on scripted paths: each cause is told, and none that was not.
+
+use std::{collections::BTreeSet, net::Shutdown, time::Duration};
+
+use socket2::Socket;
+use tcpstate::{
+    aggregate::EndingCounts,
+    probe::{EventOptions, Minis, Options, Provider},
+    source::{
+        EndedBy::{self, Abort, LocalFin, LocalRst, Refused, RemoteFin, RemoteRst, Timeout},
+        Event, Events, Hook,
+    },
+};
+use tcpstate_common::State::{Close, Established, FinWait2, Listen, SynRecv};
+use tcpstate_tests::{
+    netns::{Namespace, Sysctl},
+    paths,
+    traced::{Traced, options},
+    traffic::{Family, Listener, deafen, hear, shutdown},
+    truth, wait,
+};
+
+/// Paths, and by what full sockets end on them: by all of these, and by nothing else.
+const ENDS: &[(&str, &[EndedBy])] = &[
+    ("active close", &[LocalFin, RemoteFin]),
+    ("passive close", &[LocalFin, RemoteFin]),
+    ("half-close", &[LocalFin, RemoteFin]),
+    ("simultaneous close", &[LocalFin]),
+    ("orphan gets data", &[LocalFin, RemoteRst]),
+    ("orphan gets RST", &[LocalFin, LocalRst]),
+    ("no room for TIME_WAIT", &[LocalFin, RemoteRst]),
+    ("TIME_WAIT reused by connect", &[LocalFin, RemoteFin, LocalRst, RemoteRst]),
+    ("reset by linger", &[LocalRst, RemoteRst]),
+    ("reset by unread data", &[LocalRst, RemoteRst]),
+    ("reset of half-closed", &[LocalRst, RemoteRst]),
+    ("reset before accept", &[LocalRst, RemoteRst]),
+    ("connect refused", &[Refused]),
+    ("connect timed out", &[Timeout]),
+    ("connect abandoned", &[Abort]),
+    ("ports exhausted", &[Abort, LocalRst, RemoteRst]),
+    ("never accepted", &[LocalRst, RemoteRst]),
+];
+
+fn with_events() -> (Traced, Events) {
+    let mut traced = Traced::with(&Options { events: Some(EventOptions::default()), ..options() });
+    let events = traced.tracer.take_events().expect("events are asked for");
+    (traced, events)
+}
+
+/// Whether the kernel kept nothing from the programs between two of these.
+fn lost(traced: &mut Traced) -> (u64, u64, u64) {
+    let losses = traced.tracer.losses().expect("the counters can be read");
+    let snapshot = traced.snapshot();
+    (losses.expect("events are asked for").lines(), snapshot.missed.total(), traced.uncounted())
+}
+
+#[test]
+fn endings_on_scripted_paths_are_told_by_their_causes() {
+    let _namespace = Namespace::enter();
+    let (mut traced, mut events) = with_events();
+    for &(name, causes) in ENDS {
+        let path = paths::ALL.iter().find(|path| path.name == name).expect("it is there");
+        let before = lost(&mut traced);
+        path.run(&mut |_: &str| {});
+        let lines = events.take(usize::MAX);
+        if lost(&mut traced) != before {
+            println!("{name}: the kernel kept events from the programs");
+            continue;
+        }
+        let ends = lines.iter().filter(|event| {
+            event.hook == Hook::Transitions && event.to == Close && event.from != Listen
+        });
+        let told: BTreeSet<_> = ends.map(|event| event.ended_by).collect();
+        let expected = causes.iter().copied().map(Some).collect();
+        assert_eq!(told, expected, "{name}: {lines:#?}");
+        let sums = lines.iter().fold(EndingCounts::default(), |mut sums, event| {
+            sums.count(event);
+            sums
+        });
+        let no_port = sums.sums().no_local_port;
+        // Five of each family.
+        assert_eq!(no_port, if name == "ports exhausted" { 10 } else { 0 }, "{name}");
+    }
+}
+
+/// A connection of which nothing is left after `end`: its client's last line.
+fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
+    let listener = Listener::open(Family::V4);
+    let (client, server) = (listener.connect(), listener.accept());
+    let port = port(&client);
+    drop(listener);
+    end(client, server);
+    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+    let lines = events.take(usize::MAX);
+    let is_clients =
+        |event: &&Event| event.local_port == Some(port) && event.hook == Hook::Transitions;
+    lines.iter().rfind(is_clients).expect("it ended").clone()
+}
+
+/// What no path shows: ends by a timeout, by `ss -K`, and by data after a shutdown both ways.
+#[test]
+fn endings_by_timeout_by_an_operator_and_by_late_data_are_told() {
+    let _namespace = Namespace::enter();
+    let (mut traced, mut events) = with_events();
+    for attempt in 1..=5 {
+        let before = lost(&mut traced);
+        let timed_out = last_line(&mut events, |client, server| {
+            client.set_tcp_user_timeout(Some(Duration::from_millis(1))).expect("sockets have one");
+            deafen([&server]);
+            client.send(b"anyone?").expect("nobody knows yet");
+            await_error(&client, libc::ETIMEDOUT);
+            hear([&server]);
+        });
+        let destroyed = last_line(&mut events, |client, server| {
+            truth::ss_kill(&["sport", &format!(":{}", port(&client))]);
+            await_error(&client, libc::ECONNABORTED);
+            drop(server);
+        });
+        let late_data = last_line(&mut events, |client, server| {
+            client.shutdown(Shutdown::Both).expect("it is connected");
+            wait::until("an acknowledged FIN", || truth::sockets().full[FinWait2] == 1);
+            server.send(b"late").expect("it does not know yet");
+            await_error(&server, libc::EPIPE);
+        });
+        if lost(&mut traced) != before {
+            println!("attempt {attempt}: the kernel kept events from the programs");
+            continue;
+        }
+        let ends = [&timed_out, &destroyed, &late_data];
+        assert_eq!(
+            ends.map(|end| (end.from, end.to, end.ended_by)),
+            [
+                (Established, Close, Some(Timeout)),
+                (Established, Close, Some(Abort)),
+                (FinWait2, Close, Some(LocalRst))
+            ],
+            "{ends:#?}"
+        );
+        return;
+    }
+    panic!("the kernel kept events from the programs each time");
+}
+
+fn port(socket: &Socket) -> u16 {
+    let address = socket.local_addr().expect("it is connected");
+    address.as_socket().expect("an address of the internet").port()
+}
+
+fn await_error(socket: &Socket, errno: i32) {
+    wait::until("an error", || {
+        let error = socket.take_error().expect("sockets have one");
+        error.is_some_and(|error| error.raw_os_error() == Some(errno))
+    });
+}
+
+/// Lines of mini sockets of one connection, by hook, in order.
+fn of_minis(lines: &[Event], hook: Hook, port: u16) -> Vec<&Event> {
+    lines.iter().filter(|event| event.hook == hook && event.local_port == Some(port)).collect()
+}
+
+#[test]
+fn endings_of_mini_sockets_have_lines_that_join_their_connection() {
+    let _namespace = Namespace::enter();
+    let (traced, mut events) = with_events();
+    let by = Minis::BOTH.map(|minis| traced.tracer.probe().provider(minis));
+    for family in Family::BOTH {
+        let _soon = Sysctl::held("net.ipv4.tcp_fin_timeout", "1");
+        let listener = Listener::open(family);
+        let (client, server) = (listener.connect(), listener.accept());
+        let port = port(&client);
+        shutdown([&client]);
+        wait::until("its FIN to be acknowledged", || truth::sockets().full[FinWait2] == 1);
+        drop(client);
+        wait::until("the orphan to expire", || truth::sockets().minis.total() == 0);
+        let lines = events.take(usize::MAX);
+        let minis = of_minis(&lines, Hook::TimeWait, port);
+        let moves: Vec<_> = minis.iter().map(|event| (event.from, event.to)).collect();
+        assert_eq!(moves, [(Close, FinWait2), (FinWait2, Close)], "{family}: {lines:#?}");
+        let full = lines
+            .iter()
+            .find(|event| event.hook == Hook::Transitions && event.local_port == Some(port));
+        let full = full.expect("it connected");
+        for event in &minis {
+            assert_eq!(event.cookie, full.cookie, "{family}: {lines:#?}");
+            assert_eq!((event.local, event.remote), (full.local, full.remote), "{family}");
+            assert_eq!(
+                (event.remote_port, event.netns),
+                (full.remote_port, full.netns),
+                "{family}"
+            );
+        }
+        let passed = minis[1].monotonic.saturating_sub(minis[0].monotonic);
+        assert_eq!(minis[1].duration, Some(passed));
+        assert!(passed >= Duration::from_millis(900), "{passed:?}");
+        let is_told = by[0] == Provider::Fentry;
+        assert_eq!(minis[1].ended_by, is_told.then_some(Timeout), "{family}");
+        let requests = of_minis(&lines, Hook::SynRecv, listener.port());
+        let moves: Vec<_> = requests.iter().map(|event| (event.from, event.to)).collect();
+        assert_eq!(moves, [(Close, SynRecv), (SynRecv, Close)], "{family}: {lines:#?}");
+        assert!(requests.iter().all(|event| event.remote_port == Some(port)), "{family}");
+        drop(server);
+        wait::until("the server to end", || truth::sockets().full.total() == 1);
+        drop(listener);
+        let _ = events.take(usize::MAX);
+    }
+}
