@@ -55,6 +55,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["program_counts_its_own_namespace_only"],
     },
     Fault {
+        name: "families-swapped",
+        why: "IPv6's sockets are shown as IPv4's, and the other way round",
+        file: "tcpstate-ebpf/src/families.rs",
+        find: "== AF_INET6",
+        replace: "!= AF_INET6",
+        red: &["serving_is_exact"],
+    },
+    Fault {
         name: "no-gate",
         why: "a socket that moves before the iterator comes to it enters the base in its new state",
         file: "tcpstate-ebpf/src/count.rs",
