@@ -12,7 +12,9 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     State,
-    abi::{COMM_BYTES, CONTROL_EVENTS, EventLosses, EventRecord, Life, UNKNOWN_DURATION, is_birth},
+    abi::{
+        COMM_BYTES, CONTROL_EVENTS, EventLosses, EventRecord, Life, UNKNOWN_DURATION, is_same_life,
+    },
 };
 
 use crate::{
@@ -47,10 +49,10 @@ pub(crate) fn event_raw(ctx: RawTracePointContext) -> i32 {
 
 /// The process that a socket belongs to.
 #[derive(Clone, Copy)]
-struct Owner {
+pub(crate) struct Owner {
     /// 0 if unknown.
     pid: u32,
-    comm: [u8; COMM_BYTES],
+    pub(crate) comm: [u8; COMM_BYTES],
 }
 
 impl Owner {
@@ -59,7 +61,7 @@ impl Owner {
     /// Whoever runs. Not a thread of the kernel, which works for somebody else; and by the name of the process, not of
     /// one of its threads.
     #[inline(always)]
-    fn current() -> Self {
+    pub(crate) fn current() -> Self {
         // SAFETY: these helpers take nothing; what is read is read by a helper that takes any address.
         unsafe {
             let task = bpf_get_current_task() as *const u8;
@@ -127,15 +129,13 @@ fn remember(
     remote_port: u16,
 ) -> (u64, Owner) {
     let (mut duration, mut owner) = (UNKNOWN_DURATION, Owner::UNKNOWN);
-    let is_birth = is_birth(from, to);
     let entry = LIVES.get_ptr_mut(address);
     let mut is_known = false;
     let mut since = time;
     if let Some(life) = entry {
         // SAFETY: an entry's memory stays an entry's while the program runs.
         let life = unsafe { *life };
-        let is_peer = life.remote_port == 0 || life.remote_port == remote_port;
-        if !is_birth && usize::from(life.state) == from && is_peer {
+        if is_same_life(life.state, life.remote_port, from, to, remote_port) {
             is_known = true;
             owner = Owner { pid: life.pid, comm: life.comm };
             if from == to {
@@ -172,7 +172,7 @@ fn remember(
 
 /// The socket's addresses, its own and its peer's, by its family: an IPv6 socket has IPv4's in IPv6's form.
 #[inline(always)]
-fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
+pub(crate) fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
     if family == AF_INET6 && config!(events.skc_v6_daddr) != 0 {
         let local = words(sock, config!(events.skc_v6_rcv_saddr));
         return (local, words(sock, config!(events.skc_v6_daddr)));
@@ -193,7 +193,7 @@ fn words<A: Access>(sock: Sock<A>, offset: u32) -> [u32; 4] {
 /// A socket that ends has given its port back by now, and `inet_sport` still tells which that was. A socket that begins
 /// may hold one there that it had in an earlier life.
 #[inline(always)]
-fn local_port<A: Access>(sock: Sock<A>, from: usize) -> u16 {
+pub(crate) fn local_port<A: Access>(sock: Sock<A>, from: usize) -> u16 {
     let port: u16 = sock.load(config!(events.skc_num));
     if port != 0 || from == State::Close as usize {
         return port;

@@ -13,6 +13,7 @@ use tcpstate_common::{
 
 use crate::{
     books::Books,
+    hold,
     maps::{self, config},
     minis,
     sock::{Sock, Typed},
@@ -34,8 +35,10 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
         let (books, control) = (Books::of(slots, tw), maps::control());
         if is_rearm {
             minis::settle(books, control, tw);
+            hold::time_wait_rearmed(tw, control);
         } else {
             minis::time_wait_born(books, control, tw);
+            hold::time_wait_born(tw);
         }
     }
     0
@@ -51,6 +54,7 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     {
         let (books, control) = (Books::of(slots, tw), maps::control());
         minis::time_wait_gone(books, control, tw);
+        hold::time_wait_gone(tw, control);
         // SAFETY: `slots` is this CPU's element.
         let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
@@ -151,9 +155,11 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
         let (books, control) = (Books::of(slots, sk), maps::control());
         if is_request {
             minis::request_born(books, control, sk.address());
+            hold::request_born(sk.address());
         }
         if !replaced.is_null() && osk.state() == REQUEST {
             minis::request_gone(books, control, osk.address());
+            hold::request_stopped(osk);
         }
     }
     0
@@ -169,7 +175,9 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
         && let Some(slots) = maps::cpu_slots()
         && req.is_in_scope()
     {
-        minis::request_gone(Books::of(slots, req), maps::control(), req.address());
+        let control = maps::control();
+        minis::request_gone(Books::of(slots, req), control, req.address());
+        hold::request_dropped(req, control);
     }
     0
 }

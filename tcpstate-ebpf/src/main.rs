@@ -5,6 +5,7 @@
 //! | [`transitions`] | the tracepoint `inet_sock_set_state` | full sockets, to [`count`] |
 //! | [`functions`] | functions of the kernel | mini sockets, to [`minis`] |
 //! | [`events`] | the tracepoint `inet_sock_set_state` once more, where events are asked for | each transition and its connection, to [`maps::EVENTS`] |
+//! | [`hist`] | the same, where histograms are asked for | how long each state lasted, to [`histograms`]; mini sockets, by [`hold`] |
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
 //!
@@ -23,6 +24,9 @@ mod books;
 mod count;
 mod events;
 mod functions;
+mod hist;
+mod histograms;
+mod hold;
 mod iterators;
 mod maps;
 mod minis;

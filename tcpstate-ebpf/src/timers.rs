@@ -11,6 +11,7 @@ use tcpstate_common::abi::{
 
 use crate::{
     books::Books,
+    hold,
     maps::{self, config},
     minis,
     sock::{Access as _, Probed, Sock, Typed},
@@ -42,8 +43,10 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
             if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
                 // Into the buffer of the stop, which nobody has read yet: a reader waits for this section's end.
                 minis::time_wait_rearmed(Books::of(slots, tw), last.control as u32, tw);
+                hold::time_wait_restarted(tw, last.control as u32);
             } else if tw.is_in_scope() {
                 minis::time_wait_born(Books::of(slots, tw), control, tw);
+                hold::time_wait_born(tw);
             }
         }
         Owner::Request(req) => {
@@ -51,8 +54,10 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
                 let books = Books::of(slots, req);
                 if req.num_timeout() == 0 {
                     minis::request_born(books, control, req.address());
+                    hold::request_born(req.address());
                 } else {
                     minis::request_restarted(books, control, req.address());
+                    hold::request_restarted(req.address());
                 }
             }
         }
@@ -71,6 +76,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     match owner(timer, control) {
         Owner::TimeWait(tw) if tw.is_in_scope() => {
             minis::time_wait_gone(Books::of(slots, tw), control, tw);
+            hold::time_wait_gone(tw, control);
             // A start in the same section belongs to the time before the pass, if this did.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
@@ -80,6 +86,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
         }
         Owner::Request(req) if req.is_in_scope() => {
             minis::request_gone(Books::of(slots, req), control, req.address());
+            hold::request_stopped(req);
         }
         _ => {}
     }

@@ -4,6 +4,7 @@ mod books;
 pub mod census;
 mod cost;
 mod drift;
+mod histogram;
 mod ledger;
 mod reconcile;
 mod rows;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use self::{
     census::{By, Census, Count},
+    histogram::{Bucket, Histogram, Histograms, Kind, Of},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate_common::{State, abi::Flow};
 
-use super::verify::Verdict;
+use super::{Histograms, verify::Verdict};
 use crate::{
     probe::Counted,
     source::{Losses, Missed},
@@ -198,6 +198,8 @@ pub struct Snapshot {
     pub missed: Missed,
     /// What was not written down since the start, where events are.
     pub losses: Option<Losses>,
+    /// Durations, where states are timed.
+    pub histograms: Option<Histograms>,
     /// Passes since the start.
     pub reconciles: u64,
     /// Sockets that found a map full.

@@ -9,7 +9,9 @@ mod events;
 mod explain;
 mod family;
 mod filter;
+mod hist;
 mod output;
+mod pace;
 mod signals;
 mod talk;
 mod terminal;
@@ -34,6 +36,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(trace::Arguments),
+    Hist(hist::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Hist(arguments) => hist::run(&arguments),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

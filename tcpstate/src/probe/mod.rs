@@ -8,6 +8,7 @@ pub mod confinement;
 mod error;
 mod events;
 mod format;
+mod histograms;
 mod hooks;
 mod kallsyms;
 pub mod kernel;
@@ -32,12 +33,16 @@ use aya::{
     programs::{Iter, Program, ProgramError, ProgramInfo},
     sys::{Stats, enable_stats},
 };
-use tcpstate_common::abi::{
-    CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS, Config,
-    Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG,
-    FLAG_NAMESPACES, NamespaceSlots,
+use tcpstate_common::{
+    abi::{
+        CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
+        Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG,
+        FLAG_NAMESPACES, NamespaceSlots,
+    },
+    histogram::By,
 };
 
+pub(crate) use self::histograms::HistogramHook;
 use self::{
     confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel,
     providers::Providers, walk::Walk,
@@ -45,6 +50,7 @@ use self::{
 pub use self::{
     error::{Error, grant},
     events::{EventOptions, MOST_LIVES, RING_BYTES},
+    histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
     hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
     netns::{Counted, Netns},
@@ -86,6 +92,8 @@ pub struct Options {
     pub syn_recv: Option<Provider>,
     /// Write each transition down with its connection, and how.
     pub events: Option<EventOptions>,
+    /// Time states and connections.
+    pub histograms: Option<HistogramOptions>,
     /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
     pub statistics: bool,
     /// Let the kernel half log each transition (about 1 us each). Debugging only.
@@ -128,6 +136,8 @@ pub struct Probe {
     orphans: Walk,
     /// What writes events down, where they are asked for.
     pub(crate) events: Option<EventHook>,
+    /// What times states, where that is asked for.
+    pub(crate) histograms: Option<HistogramHook>,
     /// While it is open the kernel measures runs; it ends with the process, however that ends.
     statistics: Option<OwnedFd>,
     /// Visits each socket.
@@ -179,9 +189,11 @@ impl Probe {
         let has_rows = counted == Counted::All;
         if has_rows {
             flags |= FLAG_NAMESPACES;
-            if offsets::namespaces(&types.fields, &mut offsets)? {
-                flags |= FLAG_COOKIES;
-            }
+        }
+        let by = options.histograms.and_then(|options| options.by);
+        if (has_rows || by == Some(By::Netns)) && offsets::namespaces(&types.fields, &mut offsets)?
+        {
+            flags |= FLAG_COOKIES;
         }
         let config = Config {
             tw_timer_handler: handlers.tw_timer_handler,
@@ -195,9 +207,10 @@ impl Probe {
             offsets,
             minis: offsets::minis(&types.fields)?,
             record: record.as_ref().copied().unwrap_or_default(),
-            events: match options.events {
-                Some(_) => events::offsets(&types.fields)?,
-                None => EventOffsets::default(),
+            events: if options.events.is_some() || options.histograms.is_some() {
+                events::offsets(&types.fields)?
+            } else {
+                EventOffsets::default()
             },
         };
         let mut ebpf = load_object(options, &config, &types.ids)?;
@@ -227,6 +240,13 @@ impl Probe {
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         let events =
             options.events.map(|options| events::attach(&mut ebpf, &types, options)).transpose()?;
+        let histograms = options
+            .histograms
+            .map(|options| histograms::attach(&mut ebpf, &types, options))
+            .transpose()?;
+        if histograms.is_some() {
+            providers.degraded.extend(histograms::limits(&providers));
+        }
         if events.is_some() {
             providers.degraded.push(NO_EVENTS_OF_MINIS.into());
         }
@@ -241,6 +261,7 @@ impl Probe {
             providers,
             orphans,
             events,
+            histograms,
             statistics,
             sockets,
             namespaces,
@@ -296,6 +317,11 @@ impl Probe {
     /// Events that the kernel kept from the program that writes them down, since the load.
     pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
         self.misses_of(events.program)
+    }
+
+    /// Events that the kernel kept from the program that times, since the load.
+    pub(crate) fn missed_durations(&self, histograms: &HistogramHook) -> Result<u64, Error> {
+        self.misses_of(histograms.program)
     }
 
     /// The counting program's descriptor, to ask the kernel about it.
@@ -389,10 +415,13 @@ fn measure_runs() -> Result<OwnedFd, Error> {
 
 fn flags(options: &Options, kernel: &Kernel) -> u32 {
     let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
-    [(is_atomic, FLAG_ATOMIC), (options.log, FLAG_LOG), (options.drop_one_in != 0, FLAG_DROP)]
+    let drops_timed = options.histograms.is_some_and(|histograms| histograms.drops);
+    let drops = options.drop_one_in != 0 && !drops_timed;
+    let flags = [(is_atomic, FLAG_ATOMIC), (options.log, FLAG_LOG), (drops, FLAG_DROP)]
         .into_iter()
         .filter_map(|(is_set, flag)| is_set.then_some(flag))
-        .sum()
+        .sum::<u32>();
+    flags | histograms::flags(options.histograms)
 }
 
 fn running_kernel() -> Result<Kernel, Error> {
@@ -413,6 +442,9 @@ fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Er
     }
     if let Some(options) = options.events {
         events::make_room(&mut loader, options);
+    }
+    if let Some(options) = options.histograms {
+        histograms::make_room(&mut loader, options);
     }
     // The variant without log lines, and a stripped object, have neither.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);

@@ -3,6 +3,7 @@
 pub mod cgroups;
 mod counts;
 mod events;
+mod histograms;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
@@ -11,6 +12,7 @@ pub mod sock_diag;
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,6 +21,7 @@ use tcpstate_common::abi::STATE_SLOTS;
 pub use self::{
     counts::{Counts, Flows},
     events::{Event, Events, Losses},
+    histograms::{Group, Tallies, Tally, Timed, Untimed},
     kernel_counters::KernelCounters,
 };
 
@@ -93,6 +96,8 @@ pub struct Reading {
     pub missed: Missed,
     /// What was not written down before the cut, where events are.
     pub losses: Option<Losses>,
+    /// Durations that ended before the cut, where states are timed.
+    pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, soon after the cut.
     pub kernel: KernelCounters,
     /// What the programs cost up to then; empty where nobody asked.
