@@ -285,6 +285,10 @@ pub const FLAG_DROP_TIMED: u32 = 1 << 17;
 /// Where [`Config::flags`] say what histograms are told apart by: a [`By`](crate::histogram::By), or 0.
 pub const FLAGS_BY_SHIFT: u32 = 24;
 
+/// Flag of [`Config::flags`]: count each family by itself. Each CPU then has two elements of [`CpuSlots`]: the first for
+/// IPv4's sockets, the second for IPv6's.
+pub const FLAG_FAMILIES: u32 = 1 << 16;
+
 /// Byte offsets of kernel fields, taken from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

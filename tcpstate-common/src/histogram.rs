@@ -208,6 +208,12 @@ pub enum By {
     Comm = 6,
 }
 
+impl By {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::LocalPort, Self::RemotePort, Self::Remote, Self::Netns, Self::Cgroup, Self::Comm];
+}
+
 /// What is remembered of a full socket from one event to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -7,13 +7,14 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, CpuSlots, FLAG_NAMESPACES, Flow, NamespaceCounters,
-        NamespaceSlots, STATE_SLOTS, is_birth,
+        CONTROL_BUFFER, CONTROL_GATE, CpuSlots, FLAG_FAMILIES, FLAG_NAMESPACES, Flow,
+        NamespaceCounters, NamespaceSlots, STATE_SLOTS, is_birth,
     },
 };
 
 use crate::{
     count::{self, add_one_atomically},
+    families,
     maps::{BLANK, NAMESPACES, config},
     sock::{Access, Sock},
 };
@@ -32,10 +33,16 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// The books of a socket in scope.
+    /// The books of a socket in scope; `slots` is this CPU's first element, which takes what belongs to no socket.
     #[inline(always)]
     pub(crate) fn of<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> Self {
-        let has_rows = config!(flags) & FLAG_NAMESPACES != 0;
+        let flags = config!(flags);
+        let slots = if flags & FLAG_FAMILIES == 0 {
+            slots
+        } else {
+            families::slots(sock, flags).unwrap_or(slots)
+        };
+        let has_rows = flags & FLAG_NAMESPACES != 0;
         let namespace = if has_rows { row(slots, sock) } else { ptr::null_mut() };
         Self { slots, namespace }
     }

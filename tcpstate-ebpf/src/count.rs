@@ -15,6 +15,7 @@ use tcpstate_common::{
 
 use crate::{
     books::{self, Books},
+    families,
     maps::{self, config},
     pass,
     sock::{Access, Sock},
@@ -28,7 +29,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if flags & (FLAG_LOG | FLAG_DROP) != 0 && is_dropped(flags, from, to) {
         return;
     }
-    let Some(slots) = maps::cpu_slots() else { return };
+    let Some(slots) = families::slots(sock, flags) else { return };
     // One read decides both the buffer and the gate: see `CONTROL_GATE`.
     let control = maps::control();
     // SAFETY: `slots` is this CPU's element, and each index is masked to the array's length.

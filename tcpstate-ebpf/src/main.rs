@@ -23,6 +23,7 @@
 mod books;
 mod count;
 mod events;
+mod families;
 mod functions;
 mod hist;
 mod histograms;

@@ -44,7 +44,8 @@ pub(crate) static TOUCHED: ArrayOfMaps<Touched, 1> = ArrayOfMaps::new();
 #[btf_map]
 pub(crate) static FIN_WAIT2: HashMap<u64, u32, 1> = HashMap::new();
 
-/// All counts, about 6 KiB for each possible CPU. One element, so that an event makes one lookup.
+/// All counts, about 6 KiB for each possible CPU. One element, so that an event makes one lookup; or, where families are
+/// told apart, one for [each](crate::families), of which an event looks up one.
 #[btf_map]
 pub(crate) static CPU_SLOTS: PerCpuArray<CpuSlots, 1> = PerCpuArray::new();
 
@@ -207,7 +208,7 @@ pub(crate) fn config_ptr() -> *const Config {
     (&raw const CONFIG).cast()
 }
 
-/// This CPU's counts.
+/// This CPU's counts; the first element, for what belongs to no socket.
 #[inline(always)]
 pub(crate) fn cpu_slots() -> Option<*mut CpuSlots> {
     CPU_SLOTS.get_ptr_mut(0)

@@ -18,7 +18,11 @@ pub mod doctor;
 pub mod explain;
 pub mod family;
 pub mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod probe;
+pub mod serve;
 pub mod source;
 mod text;
 pub mod tracer;

@@ -206,6 +206,14 @@ impl Tracer {
         Ok((first, self.live.read()?))
     }
 
+    /// How many entries the maps of the kernel half hold, by name.
+    pub fn map_entries(&self) -> Result<Vec<(&'static str, u64)>, Error> {
+        Ok(vec![
+            ("fin_wait2", self.live.probe().orphans_on_record()?),
+            ("namespaces", self.live.rows()? as u64),
+        ])
+    }
+
     /// The live source, for what a tracer does not do: a pass in steps.
     pub fn live(&mut self) -> &mut Live {
         &mut self.live

@@ -1,6 +1,6 @@
 //! What people are shown to type: each command of the README and of `--help` is run, and does what it is shown for.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, thread};
 
 use tcpstate_tests::{
     command::{Finished, run},
@@ -63,9 +63,8 @@ fn examples_of_the_readme_run() {
         commands.iter().partition(|line| line.starts_with("cargo xtask"));
     assert_eq!(tests, ["cargo xtask test"]);
     assert!(others.len() >= 3, "{others:?}");
-    for line in others {
-        assert_good(line.trim_start_matches("cargo build --release && "));
-    }
+    let lines = others.into_iter().map(|line| line.trim_start_matches("cargo build --release && "));
+    assert_all_good(lines);
 }
 
 #[test]
@@ -80,9 +79,20 @@ fn examples_of_the_help_run() {
     let commands = of_the_help();
     assert!(commands.len() >= 15, "{commands:?}");
     // One that leaves something out for readers to fill in can't be run as it stands.
-    for line in commands.iter().filter(|line| !line.contains("...")) {
-        assert_good(line);
-    }
+    assert_all_good(commands.iter().map(String::as_str).filter(|line| !line.contains("...")));
+}
+
+/// Asserts that each is good, some at a time: most run until they are told to end.
+fn assert_all_good<'a>(lines: impl Iterator<Item = &'a str>) {
+    const AT_A_TIME: usize = 4;
+    let lines: Vec<&str> = lines.collect();
+    thread::scope(|scope| {
+        for first in 0..AT_A_TIME {
+            // A thread is born into the namespace of the one that starts it.
+            let lines = lines.iter().skip(first).step_by(AT_A_TIME);
+            scope.spawn(move || lines.for_each(|line| assert_good(line)));
+        }
+    });
 }
 
 /// Asserts that a command says something, and nothing of an error.

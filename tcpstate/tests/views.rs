@@ -106,6 +106,7 @@ fn at(seconds: u64, interval_start: u64) -> Snapshot {
     };
     let (entries, exits_per_second) = (785.0, 640.0);
     Snapshot {
+        families: None,
         namespaces: None,
         sees_all: true,
         verdict: None,

@@ -14,6 +14,7 @@
 //! - [`emulated`]: how much less is enough on a slow machine;
 //! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
 //! - [`measure`]: what programs in the kernel cost, for benchmarks;
+//! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
 //!
@@ -28,6 +29,7 @@ pub mod files;
 pub mod measure;
 pub mod netns;
 pub mod paths;
+pub mod recordings;
 pub mod traced;
 pub mod traffic;
 pub mod truth;

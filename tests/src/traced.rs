@@ -5,6 +5,7 @@ use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 use tcpstate::{
     aggregate::{Gauge, NamespaceRow, Snapshot, TimeWait},
     explain,
+    family::Family,
     probe::{Error, Minis, Netns, Options, Probe},
     tracer::Tracer,
 };
@@ -249,21 +250,33 @@ pub fn row_of(rows: &[NamespaceRow], inode: u64) -> Option<&NamespaceRow> {
 }
 
 /// The sockets of the thread's namespace, of one family or both.
-fn sockets_here(family: Option<tcpstate::family::Family>) -> truth::Sockets {
+fn sockets_here(family: Option<Family>) -> truth::Sockets {
     match family {
         None => truth::sockets(),
-        Some(tcpstate::family::Family::V4) => truth::sockets_of(traffic::Family::V4),
-        Some(tcpstate::family::Family::V6) => truth::sockets_of(traffic::Family::V6),
+        Some(Family::V4) => truth::sockets_of(traffic::Family::V4),
+        Some(Family::V6) => truth::sockets_of(traffic::Family::V6),
     }
 }
 
-/// Compares every gauge of the thread's namespace with the truth: mini sockets too, where something in place counts them.
+/// Compares every gauge of the thread's namespace with the truth, each family's too where they are told apart: mini sockets
+/// too, where something in place counts them.
 ///
 /// # Errors
 /// What differs.
 pub fn compare(snapshot: &Snapshot, probe: &Probe) -> Result<(), Difference> {
-    let sockets = sockets_here(probe.family);
     let (states, _) = here(snapshot);
+    compare_gauges(&states, &sockets_here(probe.family), probe)?;
+    for (family, row) in Family::BOTH.into_iter().zip(snapshot.families.iter().flatten()) {
+        compare_gauges(&row.states, &sockets_here(Some(family)), probe)?;
+    }
+    Ok(())
+}
+
+fn compare_gauges(
+    gauges: &[Gauge; 10],
+    sockets: &truth::Sockets,
+    probe: &Probe,
+) -> Result<(), Difference> {
     let truth = |state: State| {
         let requests = if state == State::SynRecv { sockets.requests } else { 0 };
         let seen = |minis: Minis, sockets: u64| {
@@ -275,7 +288,7 @@ pub fn compare(snapshot: &Snapshot, probe: &Probe) -> Result<(), Difference> {
     };
     let gauges = State::GAUGES
         .into_iter()
-        .zip(states)
+        .zip(gauges)
         .filter_map(|(state, gauge)| Some((state, gauge.current?, truth(state).cast_signed())));
     let states: Vec<_> = gauges.filter(|(_, gauge, truth)| gauge != truth).collect();
     if states.is_empty() {

@@ -8,8 +8,11 @@ use std::{
 
 /// How long to wait; far more than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Between two looks, so that the kernel's side gets the CPU.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Between two looks at first, and at most: a part of the time waited so far, so that the kernel's side gets the CPU and
+/// a minute's wait costs next to nothing, which counts where the machine is emulated.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+/// Which part.
+const SHARE: u32 = 10;
 
 /// Waits until `condition` holds.
 ///
@@ -45,17 +48,15 @@ pub fn until_equal_within<T: PartialEq + Debug>(
     expected: &T,
     mut read: impl FnMut() -> T,
 ) {
-    let deadline = Instant::now() + time;
+    let began = Instant::now();
     loop {
         let last = read();
         if last == *expected {
             return;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {time:?} for {what}: {expected:?}, still {last:?}"
-        );
-        thread::sleep(PAUSE);
+        let waited = began.elapsed();
+        assert!(waited < time, "waited {time:?} for {what}: {expected:?}, still {last:?}");
+        thread::sleep((waited / SHARE).clamp(PAUSES[0], PAUSES[1]));
     }
 }
 

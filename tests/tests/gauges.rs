@@ -92,7 +92,12 @@ fn gauges_are_right_when_time_wait_expires() {
 
 fn by_functions() -> Options {
     let by_functions = Provider::Fentry;
-    Options { time_wait: Some(by_functions), syn_recv: Some(by_functions), ..options() }
+    Options {
+        time_wait: Some(by_functions),
+        syn_recv: Some(by_functions),
+        by_family: true,
+        ..options()
+    }
 }
 
 fn by_timers() -> Options {
@@ -100,6 +105,7 @@ fn by_timers() -> Options {
         transitions: Some(Transitions::RawTp),
         time_wait: Some(Provider::Timer),
         syn_recv: Some(Provider::Timer),
+        by_family: true,
         ..options()
     }
 }

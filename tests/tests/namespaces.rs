@@ -56,14 +56,16 @@ fn is_hidden(traced: &mut Traced) -> bool {
     traced.tracer.live().degraded().iter().any(|said| said.starts_with(HIDDEN))
 }
 
-/// Asserts that the row of each place equals its sockets. One pass may help where events get lost without a word.
+/// Asserts that the row of each place equals its sockets. One pass may help where events were missed, or get lost
+/// without a word.
 fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     let found = differences(traced, places, label);
     if found.is_empty() {
         return;
     }
-    assert!(!is_lossless(), "{found:?}");
-    println!("{found:?}, {:?}: one pass", traced.snapshot().missed);
+    let missed = traced.snapshot().missed;
+    assert!(!is_lossless() || missed.total() > 0, "{found:?}, and nothing was missed");
+    println!("{found:?}, {missed:?}: one pass");
     traced.reconcile();
     let found = differences(traced, places, label);
     assert!(found.is_empty(), "after a pass too: {found:?}");
@@ -401,7 +403,12 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
     let snapshot = traced.snapshot();
     assert!(snapshot.map_full > 0, "seven namespaces more fit into three rows more");
     assert_eq!(snapshot.map_full, snapshot.missed.unlisted);
-    assert!(snapshot.is_exact(), "the host is counted all the same");
+    if !snapshot.is_exact() {
+        // What was missed, or got lost without a word: no want of room, which a pass would not mend.
+        traced.reconcile();
+        let missed = traced.snapshot().missed;
+        assert!(traced.snapshot().is_exact(), "the host is counted all the same: {missed:?}");
+    }
     let with_row = |places: &[Place], snapshot: &Snapshot| {
         places.iter().filter(|place| row(snapshot, place).is_some()).count()
     };

@@ -6,8 +6,10 @@
 //! cargo xtask test           every test, with all set-up
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
+//! cargo xtask fuzz           any bytes at all for what reads text and bytes from outside
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines
 //! cargo xtask dist           man pages and completions, for packages
+//! cargo xtask golden         what the recordings of the tree show, written anew
 //! cargo xtask bench --quick  what counting costs, against an empty program
 //! ```
 
@@ -16,6 +18,9 @@ mod bpf;
 mod debian;
 mod dist;
 mod faults;
+mod fuzz;
+mod golden;
+mod kernel_tests;
 mod linker;
 mod lock;
 mod object;
@@ -50,8 +55,12 @@ enum Command {
     Test(test::Options),
     /// Run the integration tests on other kernels, in virtual machines.
     Vm(vm::Options),
+    /// Try what reads text and bytes from outside with any bytes at all.
+    Fuzz(fuzz::Options),
     /// Write man pages and completions to target/dist.
     Dist,
+    /// Write anew what the recordings of the tree are expected to show.
+    Golden,
     /// Measure what counting costs, on this machine and kernel.
     Bench(bench::Options),
 }
@@ -62,7 +71,9 @@ fn main() -> ExitCode {
     let result = match options.command {
         Command::Bpf(options) => bpf::run(&root, &options).map(|()| true),
         Command::Dist => dist::run(&root).map(|()| true),
+        Command::Golden => golden::run(&root).map(|()| true),
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
+        Command::Fuzz(options) => fuzz::run(&root, &options),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),
         Command::Vm(options) => vm::run(&root, &options).map(|outcome| {

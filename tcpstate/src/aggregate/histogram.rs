@@ -96,36 +96,33 @@ impl Histogram {
     }
 }
 
-/// All histograms of a run.
+/// All histograms of an interval, or of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histograms {
     /// What sockets are told apart by, if by anything.
     pub by: Option<By>,
-    /// Of the interval, by what they are of, then by group, that with most first.
-    pub interval: Vec<Histogram>,
-    /// Since the start.
-    pub total: Vec<Histogram>,
+    /// By what they are of, then by group, that with most first.
+    pub all: Vec<Histogram>,
     /// What is not in them, since the start.
     pub untimed: Untimed,
 }
 
 impl Histograms {
-    /// Of what was timed up to a cut.
+    /// Of what ended since the last snapshot.
     #[must_use]
-    pub fn new(timed: &Timed) -> Self {
-        Self {
-            by: timed.by,
-            interval: histograms(&timed.recent),
-            total: histograms(&timed.total),
-            untimed: timed.untimed,
-        }
+    pub fn of_interval(timed: &Timed) -> Self {
+        Self { by: timed.by, all: histograms(&timed.recent), untimed: timed.untimed }
     }
 
-    /// The whole run as one interval.
+    /// Of what ended since the start.
     #[must_use]
     pub fn of_run(timed: &Timed) -> Self {
-        let total = Self::new(timed);
-        Self { interval: total.total.clone(), ..total }
+        Self { by: timed.by, all: histograms(&timed.total), untimed: timed.untimed }
+    }
+
+    /// Those of one kind, of each group.
+    pub fn of(&self, of: Of) -> impl Iterator<Item = &Histogram> {
+        self.all.iter().filter(move |histogram| histogram.of == of)
     }
 }
 

@@ -12,9 +12,10 @@ use super::{
     books::Books,
     cost,
     drift::{Drift, Excess},
+    families::{self, Families},
     rows::Rows,
     silence,
-    snapshot::{Gauge, NamespaceStart, Snapshot, Transition},
+    snapshot::{Gauge, NamespaceStart, Snapshot},
     time_wait,
     verify::{self, Verdict},
 };
@@ -55,6 +56,8 @@ pub struct Ledger {
     /// Where the last snapshot was taken.
     previous: Reading,
     books: Books,
+    /// The same for each family, where they are told apart.
+    families: Option<Families>,
     /// The same for each network namespace, where each has a row.
     rows: Option<Rows>,
     drift: Drift,
@@ -103,6 +106,7 @@ impl Ledger {
             origin: first.end.clone(),
             previous: first.end.clone(),
             books: Books::open(&first.base, &in_pass(first)),
+            families: Families::open(first),
             rows: first.end.namespaces.is_some().then(|| Rows::open(first)),
             drift: Drift::default(),
             last_pass: LastPass::of(first),
@@ -116,6 +120,9 @@ impl Ledger {
     pub fn correct(&mut self, pass: &Pass) {
         let since = self.since_origin(&pass.end);
         self.books.correct(&pass.base, &in_pass(pass), &since);
+        if let Some(families) = &mut self.families {
+            families.correct(pass, &self.origin);
+        }
         if let Some(rows) = &mut self.rows {
             rows.correct(pass);
         }
@@ -269,13 +276,15 @@ impl Ledger {
     }
 
     /// No gauge is shown below zero. In a consistent cut none can be, unless an event was missed; the same one may show
-    /// in a row too.
+    /// in a row too, and in a family.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.books.floor(&since);
         let are_whole = self.unlisted(reading.missed) == 0;
         let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, are_whole));
-        self.last_pass.impossible += lifted.max(in_rows);
+        let families = self.families.as_mut();
+        let in_families = families.map_or(0, |families| families.floor(reading, &self.origin));
+        self.last_pass.impossible += lifted.max(in_rows).max(in_families);
     }
 
     fn since_origin(&self, reading: &Reading) -> Flows {
@@ -291,16 +300,6 @@ impl Ledger {
         let since = reading.counts.since(&self.origin.counts);
         let flows = &since.flows;
         let in_interval = reading.counts.since(&interval_start.counts);
-        let mut transitions = Vec::new();
-        for from in State::ALL {
-            for to in State::ALL {
-                let count = since.transitions(from, to);
-                if count > 0 {
-                    let in_interval = in_interval.transitions(from, to);
-                    transitions.push(Transition { from, to, count, in_interval });
-                }
-            }
-        }
         let passed = |since: &Reading| reading.at.monotonic.duration_since(since.at.monotonic);
         let provider = self.providers.time_wait;
         let missed = |of: fn(&Missed) -> u64| of(&reading.missed) - of(&self.origin.missed);
@@ -315,7 +314,7 @@ impl Ledger {
             states: State::GAUGES.map(|state| self.gauge(state, flows)),
             moved: State::GAUGES
                 .map(|state| self.is_seen(state).then(|| in_interval.flows.flow(state))),
-            transitions,
+            transitions: families::transitions(&since, &in_interval),
             time_wait: if provider.is_exact() {
                 let sockets = self.books.time_wait_sockets(flows);
                 let in_interval = (&in_interval.flows, passed(interval_start));
@@ -334,7 +333,7 @@ impl Ledger {
             losses: reading
                 .losses
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
-            histograms: reading.histograms.as_deref().map(Histograms::new),
+            histograms: reading.histograms.as_deref().map(Histograms::of_interval),
             reconciles: self.reconciles,
             map_full: self.map_full
                 + missed(|missed| missed.unrecorded)
@@ -342,6 +341,9 @@ impl Ledger {
             map_errors: self.map_errors,
             cost: cost::of(reading, &self.origin, interval_start),
             process_time: reading.process_time.saturating_sub(self.origin.process_time),
+            families: self.families.as_ref().and_then(|families| {
+                families.show(reading, &self.origin, |state| self.is_seen(state))
+            }),
             namespaces: self.rows.as_ref().map(|rows| rows.show(provider, reading, interval_start)),
         }
     }

@@ -4,6 +4,7 @@ mod books;
 pub mod census;
 mod cost;
 mod drift;
+mod families;
 mod histogram;
 mod ledger;
 mod reconcile;
@@ -19,8 +20,8 @@ pub use self::{
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{
-        Cost, Exits, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs, Snapshot,
-        Start, TimeWait, Transition,
+        Cost, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs,
+        Snapshot, Start, TimeWait, Transition,
     },
     verify::{Difference, Verdict},
 };

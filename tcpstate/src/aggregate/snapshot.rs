@@ -135,6 +135,15 @@ pub struct NamespaceRow {
     pub time_wait: TimeWait,
 }
 
+/// A family's part of all that is counted. Totals are since the start.
+#[derive(Clone, Debug)]
+pub struct FamilyRow {
+    /// By [`State::GAUGES`].
+    pub states: [Gauge; 10],
+    /// Only pairs that occurred, by kernel number; as of the whole run, not of an interval.
+    pub transitions: Vec<Transition>,
+}
+
 /// What a program in the kernel costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
@@ -198,7 +207,7 @@ pub struct Snapshot {
     pub missed: Missed,
     /// What was not written down since the start, where events are.
     pub losses: Option<Losses>,
-    /// Durations, where states are timed.
+    /// Durations that ended in the interval, where states are timed.
     pub histograms: Option<Histograms>,
     /// Passes since the start.
     pub reconciles: u64,
@@ -210,6 +219,8 @@ pub struct Snapshot {
     pub cost: Vec<Cost>,
     /// Processor time that this process took since the start.
     pub process_time: Duration,
+    /// Each family, by [`Family::BOTH`](crate::family::Family::BOTH), where they are told apart.
+    pub families: Option<[FamilyRow; 2]>,
     /// Each network namespace, by inode, where each has a row.
     pub namespaces: Option<Vec<NamespaceRow>>,
 }

@@ -43,6 +43,25 @@ fn exits(provider: Provider, flows: &Flows) -> Exits {
     }
 }
 
+impl TimeWait {
+    /// Sees to it that no total is less than it was: the kernel's own counters, where they have to do, are read one after
+    /// the other while sockets come and go.
+    pub fn keep_growing(&mut self, earlier: &Self) {
+        let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;
+        let then = &earlier.exits;
+        for (now, then) in [
+            (entries, earlier.entries),
+            (expired, then.expired),
+            (reused, then.reused),
+            (killed, then.killed),
+            (other, then.other),
+            (overflows, earlier.overflows),
+        ] {
+            *now = now.map(|now| now.max(then.unwrap_or(0)));
+        }
+    }
+}
+
 /// Those that were refused, and how many there may be, are known to the kernel alone.
 pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Reading) -> TimeWait {
     TimeWait {

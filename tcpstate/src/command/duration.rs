@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A hundred years: what a clock shows after them is still a time.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
 
 /// Parses a duration above zero.
@@ -15,6 +18,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         return Err("expected a duration such as 500ms, 2s, 1m or 0.5 (seconds)".into());
     };
     match Duration::try_from_secs_f64(number * seconds) {
+        Ok(duration) if duration > LONGEST => Err("is too long".into()),
         Ok(duration) if duration > Duration::ZERO => Ok(duration),
         Ok(_) => Err("must be longer than zero".into()),
         Err(_) if number < 0.0 => Err("must not be negative".into()),
@@ -61,6 +65,7 @@ mod tests {
             ("2 weeks", "expected a duration"),
             ("1e30", "expected a duration"),
             ("99999999999999999999999", "too long"),
+            ("3153600001", "too long"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(reason), "{text}: {error}");

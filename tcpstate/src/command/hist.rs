@@ -1,6 +1,6 @@
 //! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition occurs.
 
-use std::{num::NonZeroU64, process::ExitCode, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum, value_parser};
@@ -10,6 +10,7 @@ use super::{
     duration, family,
     output::Output,
     pace::{Pace, Paced},
+    record, replay,
     signals::Signals,
     talk, terminal,
     trace::named,
@@ -81,7 +82,30 @@ pub(super) struct Arguments {
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
+
+    #[command(flatten)]
+    record: record::Flags,
+
+    /// Show a recording instead of this system: without root, and as it was shown then
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE)]
+    replay: Option<PathBuf>,
+
+    #[command(flatten)]
+    replayed: replay::Flags,
 }
+
+/// What can't be asked of a recording.
+const LIVE: [&str; 9] = [
+    "interval",
+    "duration",
+    "count",
+    "by",
+    "max_groups",
+    "max_sockets",
+    "netns",
+    "family",
+    "record",
+];
 
 /// By what sockets can be told apart here.
 const GROUPINGS: [By; 5] = [By::LocalPort, By::RemotePort, By::Remote, By::Netns, By::Comm];
@@ -109,6 +133,9 @@ enum Format {
 
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(file) = &arguments.replay {
+        return replay::show_as(file, &arguments.replayed, view(arguments), false);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -133,7 +160,8 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     };
     let mut run = Run(Tracer::start(&options)?);
     talk::at_start(run.0.probe());
-    let output = Output::start(view(arguments), None);
+    let recorder = arguments.record.begin(false)?;
+    let output = Output::start(record::recorded(view(arguments), recorder.clone()), None);
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
     let Arguments { interval, duration, count, .. } = *arguments;
     Pace { interval, duration, count }.run(&mut run, &output, &mut signals).await?;
@@ -148,8 +176,12 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         written = tokio::task::spawn_blocking(|| output.finish(end)) => {
             written.context("write the last line")?.context("write to stdout")?;
         }
-        () = signals.next() => std::process::exit(0),
+        () = signals.next() => {
+            let closed = recorder.map(|recorder| recorder.close());
+            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
+        }
     }
+    recorder.map_or(Ok(()), |recorder| recorder.close())?;
     tell(untimed, arguments.max_sockets);
     Ok(())
 }

@@ -9,9 +9,14 @@ mod events;
 mod explain;
 mod family;
 mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hist;
 mod output;
 mod pace;
+mod record;
+mod replay;
+mod serve;
 mod signals;
 mod talk;
 mod terminal;
@@ -23,7 +28,11 @@ use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{explain as explanations, probe, source::sock_diag, text::escaped};
+use crate::{
+    explain as explanations, probe,
+    source::{recording, sock_diag},
+    text::escaped,
+};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -37,10 +46,12 @@ struct Arguments {
 enum Command {
     Trace(trace::Arguments),
     Hist(hist::Arguments),
+    Replay(replay::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Explain(explain::Arguments),
+    Serve(serve::Arguments),
 }
 
 /// Something was found wrong.
@@ -70,10 +81,12 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Hist(arguments) => hist::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {}", escaped(cause(&error)));
@@ -98,9 +111,11 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
     let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
     let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
+    let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    if let Some(remedy) = of_probe.or(of_list).or(of_doctor).or(of_name).or(of_lists).or(of_events)
-    {
+    let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
+    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_serve, of_recording];
+    if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;

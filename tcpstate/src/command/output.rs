@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, Write},
     os::fd::AsFd as _,
     thread::{self, JoinHandle},
     time::Duration,
@@ -26,7 +26,15 @@ pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
     /// Ends with the reports, or with the reader.
-    writer: JoinHandle<io::Result<()>>,
+    writer: JoinHandle<(io::Result<()>, Pen)>,
+}
+
+/// What the writer holds.
+struct Pen {
+    view: Box<dyn View + Send>,
+    events: Option<Events>,
+    /// The start line has been written, which all else comes after.
+    has_begun: bool,
 }
 
 #[derive(Debug)]
@@ -37,9 +45,18 @@ enum Message {
 
 impl Output {
     /// Starts the writer, which also writes the events as they come, if there are any.
-    pub(super) fn start(mut view: Box<dyn View + Send>, events: Option<Events>) -> Self {
-        let (messages, queue) = mpsc::channel(1);
-        let writer = thread::spawn(move || write_all(view.as_mut(), queue, events));
+    pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Self {
+        let (messages, mut queue) = mpsc::channel(1);
+        let mut pen = Pen { view, events, has_begun: false };
+        let writer = thread::spawn(move || {
+            let written = pen.write_to_stdout(&mut queue);
+            if written.is_err() {
+                // Whoever waits for a reader is told; what was handed over by then is shown to nobody.
+                queue.close();
+                let _ = pen.write_all(&mut queue, &mut io::sink());
+            }
+            (written, pen)
+        });
         Self { messages, writer }
     }
 
@@ -66,66 +83,88 @@ impl Output {
 
     /// Writes a report whatever it takes, then ends. A closed pipe is success.
     pub(super) fn finish(self, last: Report) -> io::Result<()> {
-        // A writer that is gone says why below.
-        let _ = self.messages.blocking_send(Message::Show(Box::new(last)));
+        let refused = self.messages.blocking_send(Message::Show(Box::new(last))).err();
         drop(self.messages);
-        match self.writer.join().expect("the writer does not panic") {
+        let (written, mut pen) = self.writer.join().expect("the writer does not panic");
+        if let Some(refused) = refused {
+            // Nobody reads it, but it may be recorded.
+            let (messages, mut queue) = mpsc::channel(1);
+            messages.blocking_send(refused.0).map_err(io::Error::other)?;
+            drop(messages);
+            pen.write_all(&mut queue, &mut io::sink())?;
+        }
+        match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             outcome => outcome,
         }
     }
 }
 
-/// Writes each message at once, so that a frame is never seen half painted.
-fn write_all(
-    view: &mut dyn View,
-    mut messages: Receiver<Message>,
-    mut events: Option<Events>,
-) -> io::Result<()> {
-    // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
-    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let mut has_begun = false;
-    loop {
-        let message = match &mut events {
-            None => messages.blocking_recv(),
-            Some(events) => match messages.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Disconnected) => None,
+impl Pen {
+    fn write_to_stdout(&mut self, messages: &mut Receiver<Message>) -> io::Result<()> {
+        // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        self.write_all(messages, &mut out)
+    }
+
+    /// Writes each message at once, so that a frame is never seen half painted.
+    fn write_all(
+        &mut self,
+        messages: &mut Receiver<Message>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        while let Some(message) = self.next(messages, out)? {
+            if let (true, Some(events)) = (self.has_begun, &self.events) {
+                // What came before it, and no more than there may be at one time.
+                for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
+                    if !self.write_events(out)? {
+                        break;
+                    }
+                }
+            }
+            self.has_begun = true;
+            let mut text = Vec::new();
+            match message {
+                Message::Show(report) => self.view.show(&report, &mut text)?,
+                Message::Redraw => self.view.redraw(&mut text)?,
+            }
+            out.write_all(&text)?;
+        }
+        Ok(())
+    }
+
+    /// The next message; writes events while there is none.
+    fn next(
+        &mut self,
+        messages: &mut Receiver<Message>,
+        out: &mut impl Write,
+    ) -> io::Result<Option<Message>> {
+        if self.events.is_none() {
+            return Ok(messages.blocking_recv());
+        }
+        loop {
+            match messages.try_recv() {
+                Ok(message) => return Ok(Some(message)),
+                Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) => {
                     // They come after the start line.
-                    if !has_begun || !write_events(view, events, &mut out)? {
+                    if !self.has_begun || !self.write_events(out)? {
                         thread::sleep(EVENT_PACE);
                     }
-                    continue;
-                }
-            },
-        };
-        let Some(message) = message else { return Ok(()) };
-        if let (true, Some(events)) = (has_begun, &mut events) {
-            // What came before it, and no more than there may be at one time.
-            for _ in 0..events.most().div_ceil(EVENTS_AT_ONCE) {
-                if !write_events(view, events, &mut out)? {
-                    break;
                 }
             }
         }
-        let mut text = Vec::new();
-        match message {
-            Message::Show(report) => view.show(&report, &mut text)?,
-            Message::Redraw => view.redraw(&mut text)?,
-        }
-        out.write_all(&text)?;
-        has_begun = true;
     }
-}
 
-/// Writes the next events, if there are any. Says whether there may be more at once.
-fn write_events(view: &mut dyn View, events: &mut Events, out: &mut File) -> io::Result<bool> {
-    let taken = events.take(EVENTS_AT_ONCE);
-    if !taken.is_empty() {
-        let mut text = Vec::new();
-        view.show_events(&taken, &mut text)?;
-        out.write_all(&text)?;
+    /// Writes the next events, if there are any. Says whether there may be more at once.
+    fn write_events(&mut self, out: &mut impl Write) -> io::Result<bool> {
+        let Some(events) = &mut self.events else { return Ok(false) };
+        let taken = events.take(EVENTS_AT_ONCE);
+        if !taken.is_empty() {
+            let mut text = Vec::new();
+            self.view.show_events(&taken, &mut text)?;
+            out.write_all(&text)?;
+        }
+        Ok(taken.len() == EVENTS_AT_ONCE)
     }
-    Ok(taken.len() == EVENTS_AT_ONCE)
 }

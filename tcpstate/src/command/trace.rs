@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -21,6 +22,7 @@ use tokio::{
 use super::{
     bpf_log, duration, events, family,
     output::Output,
+    record, replay,
     signals::{Signals, listen},
     talk, terminal,
     verify::Verifier,
@@ -29,7 +31,7 @@ use crate::{
     aggregate::{Reconcile, Report, Snapshot, Verdict},
     probe::{MOST_ROWS, Netns, Options, Provider, Transitions},
     tracer::Tracer,
-    view::{Csv, EventCsv, EventTable, Json, Screen, Table, View},
+    view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
 };
 
 /// How often misses are looked for, whatever the interval: one number is asked of the kernel.
@@ -53,9 +55,13 @@ Examples:
   sudo tcpstate trace --family 6               what ss -6 shows
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
+  sudo tcpstate trace --matrix -i 5s           how often each transition occurs, as a heat map
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
+  sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
+  tcpstate trace --replay run.tcps             the same, without root, anywhere
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line are just that")]
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms; default: 1s, with --events
     /// none]
@@ -115,6 +121,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     verify: bool,
 
+    /// Show the matrix of transitions instead of the gauges: counts, rates and shares, as a heat map and as bars
+    #[arg(long, conflicts_with = "events")]
+    matrix: bool,
+
     #[command(flatten)]
     events: events::Flags,
 
@@ -122,10 +132,39 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 
+    #[command(flatten)]
+    record: record::Flags,
+
+    /// Show a recording instead of this system: without root, and as it was shown then
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE)]
+    replay: Option<PathBuf>,
+
+    #[command(flatten)]
+    replayed: replay::Flags,
+
     /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
     #[arg(long)]
     bpf_log: bool,
 }
+
+/// What can't be asked of a recording.
+const LIVE: [&str; 15] = [
+    "interval",
+    "duration",
+    "count",
+    "netns",
+    "family",
+    "max_namespaces",
+    "reconcile",
+    "pass_entries",
+    "transitions_provider",
+    "time_wait_provider",
+    "syn_recv_provider",
+    "cost",
+    "verify",
+    "record",
+    "bpf_log",
+];
 
 impl Arguments {
     /// The pace of snapshots, and whether there are any.
@@ -170,11 +209,11 @@ fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 on")
 }
 
-fn parse_entries(text: &str) -> Result<NonZeroU32, &'static str> {
+pub(super) fn parse_entries(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 to 4294967295")
 }
 
-fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
+pub(super) fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
     match text {
         "auto" => Ok(Reconcile::Auto),
         "off" => Ok(Reconcile::Off),
@@ -186,6 +225,10 @@ fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
 
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(file) = &arguments.replay {
+        let is_painted = terminal::look().is_some() && matches!(arguments.output, Format::Table);
+        return replay::show_as(file, &arguments.replayed, view(arguments), is_painted);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -217,7 +260,9 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     }
     talk::at_start(tracer.probe());
     let mut talk = events::Talk::since(tracer.losses()?);
-    let output = Output::start(view(arguments), tracer.take_events());
+    let events = tracer.take_events();
+    let recorder = arguments.record.begin(events.is_some())?;
+    let output = Output::start(record::recorded(view(arguments), recorder.clone()), events);
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     take_snapshots(arguments, &mut tracer, &mut verifier, &mut talk, &output, &mut signals).await?;
     tracer.reconcile_at_end(arguments.reconcile)?;
@@ -233,8 +278,12 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         written = tokio::task::spawn_blocking(|| output.finish(end)) => {
             written.context("write the last line")?.context("write to stdout")?;
         }
-        () = signals.next() => std::process::exit(0),
+        () = signals.next() => {
+            let closed = recorder.map(|recorder| recorder.close());
+            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
+        }
     }
+    recorder.map_or(Ok(()), |recorder| recorder.close())?;
     talk::at_end(map_full, is_exact, options.pass_entries);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
@@ -248,6 +297,7 @@ fn verify(verifier: &mut Option<Verifier>, tracer: &mut Tracer) -> Result<Option
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
     match (arguments.output, terminal::look()) {
+        (Format::Table, look) if arguments.matrix => Box::new(Heat::new(look)),
         (Format::Table, _) if has_events => Box::new(EventTable::new(arguments.events.clock())),
         (Format::Csv, _) if has_events => Box::new(EventCsv),
         (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),

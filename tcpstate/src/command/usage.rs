@@ -2,6 +2,8 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::text::escaped;
+
 /// What to print, if it is an error at all: help and versions are not, nor is the help that comes when nothing was
 /// asked for.
 pub(super) fn lines(error: &clap::Error) -> Option<[String; 2]> {
@@ -13,13 +15,22 @@ pub(super) fn lines(error: &clap::Error) -> Option<[String; 2]> {
     ) {
         return None;
     }
-    let text = error.to_string();
+    let mut text = error.to_string();
+    // What was typed is repeated, line ends and all.
+    for (_, typed) in error.context() {
+        if let ContextValue::String(typed) = typed
+            && !typed.is_empty()
+        {
+            text = text.replace(typed.as_str(), &escaped(typed));
+        }
+    }
     // The first paragraph, without what the second line is to say.
     let cause = text.lines().take_while(|line| !line.is_empty());
     let cause = cause.map(str::trim).filter(|line| !line.starts_with('[')).collect::<Vec<_>>();
     let cause = cause.join(" ");
     let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
-    Some([format!("tcpstate: {cause}"), format!("remedy: {}", remedy(error))])
+    // Not all of that is in the context; nor need the library know what acts on a terminal.
+    Some([format!("tcpstate: {cause}"), format!("remedy: {}", remedy(error))].map(escaped))
 }
 
 fn remedy(error: &clap::Error) -> String {

@@ -3,7 +3,7 @@
 //! Rust objects carry no relocations that a loader could apply to field offsets, and offsets differ from kernel
 //! to kernel; so they are looked up here and handed over as frozen globals. Format: `include/uapi/linux/btf.h`.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` shows its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -156,7 +156,8 @@ impl Btf {
         let mut id = self.structure(structure)?.ok_or_else(missing)?;
         let mut field = Field { offset_bits: 0, bits: 0 };
         for name in path.split('.') {
-            let (member, type_id) = self.member(id, name, 0)?.ok_or_else(missing)?;
+            let (member, type_id) =
+                self.member(id, name, &mut HashSet::new(), 0)?.ok_or_else(missing)?;
             field = Field {
                 offset_bits: field.offset_bits.saturating_add(member.offset_bits),
                 bits: member.bits,
@@ -186,7 +187,7 @@ impl Btf {
             }
             for index in 0..self.count(at)? {
                 let enumerator = at + RECORD_BYTES + index * ENUMERATOR_BYTES;
-                if self.name(read_u32(&self.data, enumerator)?) == Some(name.as_bytes()) {
+                if self.is_named(read_u32(&self.data, enumerator)?, name) {
                     return read_u32(&self.data, enumerator + 4);
                 }
             }
@@ -197,9 +198,7 @@ impl Btf {
     /// How many arguments a function takes.
     pub fn arguments(&self, function: &str) -> Result<usize, Error> {
         for &at in self.records.iter().skip(1) {
-            if self.kind(at)? == kind::FUNC
-                && self.name(read_u32(&self.data, at)?) == Some(function.as_bytes())
-            {
+            if self.kind(at)? == kind::FUNC && self.is_named(read_u32(&self.data, at)?, function) {
                 return self.count(self.record(read_u32(&self.data, at + 8)?)?);
             }
         }
@@ -208,18 +207,27 @@ impl Btf {
 
     fn structure(&self, name: &str) -> Result<Option<u32>, Error> {
         for (id, &at) in self.records.iter().enumerate().skip(1) {
-            if self.kind(at)? == kind::STRUCT
-                && self.name(read_u32(&self.data, at)?) == Some(name.as_bytes())
-            {
+            if self.kind(at)? == kind::STRUCT && self.is_named(read_u32(&self.data, at)?, name) {
                 return Ok(u32::try_from(id).ok());
             }
         }
         Ok(None)
     }
 
-    /// A member of a struct or union, and its type; `bits` is 0 unless it is a bit field.
-    fn member(&self, id: u32, name: &str, depth: u32) -> Result<Option<(Field, u32)>, Error> {
-        let at = self.record(self.resolve(id)?)?;
+    /// A member of a struct or union, and its type; `bits` is 0 unless it is a bit field. An unnamed struct is looked into
+    /// once, wherever else it is a member of: crafted types would take time without end.
+    fn member(
+        &self,
+        id: u32,
+        name: &str,
+        seen: &mut HashSet<u32>,
+        depth: u32,
+    ) -> Result<Option<(Field, u32)>, Error> {
+        let id = self.resolve(id)?;
+        let at = self.record(id)?;
+        if !seen.insert(id) {
+            return Ok(None);
+        }
         if depth > MAX_DEPTH {
             return Err(Error::Malformed { at, what: "types of a sane depth" });
         }
@@ -238,15 +246,14 @@ impl Btf {
             } else {
                 Field { offset_bits: raw, bits: 0 }
             };
-            match self.name(name_at) {
-                Some(found) if found == name.as_bytes() => return Ok(Some((here, type_id))),
-                Some(b"") => {
-                    if let Some((inner, inner_type)) = self.member(type_id, name, depth + 1)? {
-                        let offset_bits = here.offset_bits.saturating_add(inner.offset_bits);
-                        return Ok(Some((Field { offset_bits, bits: inner.bits }, inner_type)));
-                    }
-                }
-                _ => {}
+            if self.is_named(name_at, name) {
+                return Ok(Some((here, type_id)));
+            }
+            if self.is_named(name_at, "")
+                && let Some((inner, inner_type)) = self.member(type_id, name, seen, depth + 1)?
+            {
+                let offset_bits = here.offset_bits.saturating_add(inner.offset_bits);
+                return Ok(Some((Field { offset_bits, bits: inner.bits }, inner_type)));
             }
         }
         Ok(None)
@@ -291,9 +298,11 @@ impl Btf {
         Ok((read_u32(&self.data, at + 4)? >> 24) & 0x1f)
     }
 
-    fn name(&self, offset: u32) -> Option<&[u8]> {
-        let strings = self.data.get(self.strings.clone())?.get(offset as usize..)?;
-        strings.split(|&byte| byte == 0).next()
+    /// Whether the string there is this one. Looks no further than it is long.
+    fn is_named(&self, offset: u32, name: &str) -> bool {
+        let strings = &self.data[self.strings.clone()];
+        let rest = strings.get(offset as usize..).and_then(|at| at.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
     }
 }
 

@@ -111,12 +111,12 @@ impl Suspect {
 }
 
 /// `Seccomp:\t2`: filtered. 1 would leave read(2) and write(2) alone, so we would not be here.
-fn has_filter(status: &str) -> bool {
+pub(super) fn has_filter(status: &str) -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }
 
 /// `none [integrity] confidentiality`: the one in brackets holds.
-fn lockdown(text: &str) -> Option<Lockdown> {
+pub(super) fn lockdown(text: &str) -> Option<Lockdown> {
     let current =
         text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
     match current? {

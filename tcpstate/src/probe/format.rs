@@ -21,7 +21,7 @@ pub(super) fn inet_sock_set_state() -> io::Result<RecordOffsets> {
     Err(hidden)
 }
 
-fn parse(format: &str) -> io::Result<RecordOffsets> {
+pub(super) fn parse(format: &str) -> io::Result<RecordOffsets> {
     Ok(RecordOffsets {
         skaddr: field(format, "skaddr", 8)?,
         oldstate: field(format, "oldstate", 4)?,

@@ -155,7 +155,7 @@ pub(super) fn programs(
     })
 }
 
-fn verdict(types: &btf::Btf) -> Result<&'static str, Error> {
+pub(super) fn verdict(types: &btf::Btf) -> Result<&'static str, Error> {
     match types.arguments(VERDICT)? {
         3 => Ok("time_wait_verdict_3"),
         4 => Ok("time_wait_verdict_4"),

@@ -53,7 +53,7 @@ impl Handlers {
         }
     }
 
-    fn read(kallsyms: impl io::BufRead) -> io::Result<Self> {
+    pub(super) fn read(kallsyms: impl io::BufRead) -> io::Result<Self> {
         let mut handlers = Self::default();
         for line in kallsyms.lines() {
             let line = line?;

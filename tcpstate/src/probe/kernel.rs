@@ -25,6 +25,10 @@ const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 /// The kernel counts runs of programs on classic tracepoints that it skips since this version (`trace_call_bpf`).
 const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 
+/// Since this version whoever holds a map's descriptor may use the map, where others than root may not use BPF
+/// (`__sys_bpf`); before, that took `CAP_BPF` each time.
+const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
+
 /// TcpExt's TW and TWKilled count births of time-wait sockets since this version, and expiries before.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
@@ -76,6 +80,12 @@ impl Kernel {
         self.version < MEMORY_CGROUPS
     }
 
+    /// Whether it asks for `CAP_BPF` each time that a map is read or written.
+    #[must_use]
+    pub fn guards_each_bpf_call(&self) -> bool {
+        self.version < MAPS_BY_DESCRIPTOR
+    }
+
     /// Whether what programs on classic tracepoints miss is counted.
     #[must_use]
     pub fn counts_misses_of_tracepoints(&self) -> bool {
@@ -100,7 +110,7 @@ pub fn hashed_sockets() -> u64 {
         .sum()
 }
 
-fn sockets_in_use(sockstat: &str) -> u64 {
+pub(super) fn sockets_in_use(sockstat: &str) -> u64 {
     let line = sockstat
         .lines()
         .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))
@@ -109,7 +119,7 @@ fn sockets_in_use(sockstat: &str) -> u64 {
     let names = line.split_ascii_whitespace().step_by(2);
     let numbers = line.split_ascii_whitespace().skip(1).step_by(2);
     let counts = names.zip(numbers).filter(|(name, _)| matches!(*name, "inuse" | "tw"));
-    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).sum()
+    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn fdinfo(program: BorrowedFd<'_>) -> io::Result<String> {
     fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))
 }
 
-fn parse(fdinfo: &str) -> Option<u64> {
+pub(super) fn parse(fdinfo: &str) -> Option<u64> {
     let line = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
     line.and_then(|count| count.trim().parse().ok())
 }

@@ -8,6 +8,8 @@ pub mod confinement;
 mod error;
 mod events;
 mod format;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod histograms;
 mod hooks;
 mod kallsyms;
@@ -36,8 +38,8 @@ use aya::{
 use tcpstate_common::{
     abi::{
         CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
-        Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_LOG,
-        FLAG_NAMESPACES, NamespaceSlots,
+        Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP,
+        FLAG_FAMILIES, FLAG_LOG, FLAG_NAMESPACES, NamespaceSlots,
     },
     histogram::By,
 };
@@ -77,11 +79,14 @@ pub const MOST_ROWS: u32 = 4096;
 
 /// How to load: what a user may choose, and what only tests set.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each switches something of its own")]
 pub struct Options {
     /// Which network namespaces to count.
     pub netns: Netns,
     /// Sockets of this family and no other.
     pub family: Option<Family>,
+    /// Count each family by itself too.
+    pub by_family: bool,
     /// Room for this many rows, where each network namespace has one; [`MOST_ROWS`] by default.
     pub most_rows: Option<u32>,
     /// By this hook and no other.
@@ -100,6 +105,9 @@ pub struct Options {
     pub log: bool,
     /// Room for this many sockets in the map of a pass; by default as many as there are, and a quarter more.
     pub pass_entries: Option<u32>,
+    /// Make the map of passes once and keep it, with room for twice the sockets that there are: to make another one later
+    /// would take a privilege.
+    pub keep_pass_map: bool,
     /// Another object than the embedded one.
     pub object: Option<Vec<u8>>,
     /// Count with atomic additions or without, whatever the kernel needs.
@@ -364,6 +372,14 @@ impl Probe {
         (self.provider(Minis::TimeWait) == Provider::Timer).then_some(&self.orphans)
     }
 
+    /// How many time-wait sockets in FIN_WAIT2 the kernel half remembers.
+    pub(crate) fn orphans_on_record(&self) -> Result<u64, Error> {
+        let map = self.ebpf.map("FIN_WAIT2").ok_or(Error::Absent("FIN_WAIT2"))?;
+        let map: HashMap<_, u64, u32> =
+            HashMap::try_from(map).map_err(map_error("open", "FIN_WAIT2"))?;
+        Ok(map.keys().flatten().count() as u64)
+    }
+
     /// Bits of the control word that say what is in place.
     pub(crate) fn control_bits(&self) -> u32 {
         let bits = |minis, exact, timers| match self.provider(minis) {
@@ -417,10 +433,15 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
     let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
     let drops_timed = options.histograms.is_some_and(|histograms| histograms.drops);
     let drops = options.drop_one_in != 0 && !drops_timed;
-    let flags = [(is_atomic, FLAG_ATOMIC), (options.log, FLAG_LOG), (drops, FLAG_DROP)]
-        .into_iter()
-        .filter_map(|(is_set, flag)| is_set.then_some(flag))
-        .sum::<u32>();
+    let flags = [
+        (is_atomic, FLAG_ATOMIC),
+        (options.log, FLAG_LOG),
+        (drops, FLAG_DROP),
+        (options.by_family, FLAG_FAMILIES),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, flag)| is_set.then_some(flag))
+    .sum::<u32>();
     flags | histograms::flags(options.histograms)
 }
 
@@ -437,6 +458,10 @@ fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Er
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
     let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
     loader.map_max_entries("FIN_WAIT2", orphans);
+    if options.by_family {
+        // An element for each.
+        loader.map_max_entries("CPU_SLOTS", 2);
+    }
     if options.netns == Netns::All {
         loader.map_max_entries("NAMESPACES", most_rows(options));
     }

@@ -123,14 +123,14 @@ fn is_number(path: &Path) -> bool {
 }
 
 /// `net:[4026531840]`
-fn inode(link: &[u8]) -> Option<u64> {
+pub(super) fn inode(link: &[u8]) -> Option<u64> {
     let number = link.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
     str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// Where namespaces are mounted, by the lines of `mountinfo`:
 /// `529 26 0:4 net:[4026532177] /run/netns/blue rw shared:5 - nsfs nsfs rw`
-fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
+pub(super) fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(3);
         inode(fields.next()?)?;

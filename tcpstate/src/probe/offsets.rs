@@ -34,7 +34,7 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
 
 /// What counting mini sockets needs.
 pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
-    let (num_timeout, num_timeout_mask) = bits(btf.field("request_sock", "num_timeout")?);
+    let (num_timeout, num_timeout_mask) = bits(btf, "request_sock", "num_timeout")?;
     Ok(MiniOffsets {
         tw_substate: btf.offset("inet_timewait_sock", "tw_substate", 8)?,
         tw_timer: btf.field("inet_timewait_sock", "tw_timer")?.offset_bits / 8,
@@ -51,20 +51,62 @@ pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }
 
-/// The byte with a bit field of less than a byte, and the field's bits in it. Bits count from the lowest of a byte,
-/// as on every little-endian machine.
-fn bits(field: Field) -> (u32, u32) {
-    let width = field.bits.min(8);
-    (field.offset_bits / 8, ((1 << width) - 1) << (field.offset_bits % 8))
+/// The byte that holds all of a bit field, and the field's bits in it. Bits count from the lowest of a byte, as on every
+/// little-endian machine.
+fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
+    let field = btf.field(structure, path)?;
+    mask(field).ok_or_else(|| Error::Width {
+        path: format!("{structure}.{path}"),
+        bits: field.bits,
+        expected: 8 - field.offset_bits % 8,
+    })
+}
+
+fn mask(Field { offset_bits, bits }: Field) -> Option<(u32, u32)> {
+    let first = offset_bits % 8;
+    let is_within = bits > 0 && bits <= 8 - first;
+    is_within.then(|| (offset_bits / 8, ((1 << bits) - 1) << first))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+
+    /// The types of kernels from 5.10 to 7.2, cut down to the structs that are looked for; the fuzzer begins with them.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_fields_of_all_kernels_are_found() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/btf");
+        let mut with_cookies = Vec::new();
+        for entry in fs::read_dir(folder).expect("it is there") {
+            let path = entry.expect("it can be read").path();
+            let kernel = path.file_name().expect("it is a file").to_string_lossy().into_owned();
+            let btf = Btf::from_file(&path).expect("they are types");
+            let mut offsets = sockets(&btf).expect(&kernel);
+            if namespaces(&btf, &mut offsets).expect(&kernel) {
+                with_cookies.push(kernel.clone());
+            }
+            let minis = minis(&btf).expect(&kernel);
+            assert_eq!(minis.num_timeout_mask, 0xfe, "{kernel}");
+            assert_eq!(verdicts(&btf), Ok((1, 3)), "{kernel}");
+        }
+        with_cookies.sort();
+        // Not 5.10, where a cookie is made only for who asks.
+        assert_eq!(with_cookies, ["linux-6.1", "linux-6.12", "linux-6.18", "linux-7.2"]);
+    }
 
     #[test]
     fn a_bit_field_is_a_mask_of_its_byte() {
-        assert_eq!(bits(Field { offset_bits: 8 * 17 + 1, bits: 7 }), (17, 0xfe));
-        assert_eq!(bits(Field { offset_bits: 8 * 4, bits: 8 }), (4, 0xff));
+        assert_eq!(mask(Field { offset_bits: 8 * 17 + 1, bits: 7 }), Some((17, 0xfe)));
+        assert_eq!(mask(Field { offset_bits: 8 * 4, bits: 8 }), Some((4, 0xff)));
+        for (offset_bits, bits) in [(1, 8), (7, 2), (0, 0), (0, 9), (0, u32::MAX)] {
+            assert_eq!(
+                mask(Field { offset_bits, bits }),
+                None,
+                "{bits} bits from {offset_bits} on"
+            );
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use aya::{maps::PerCpuValues, util::nr_cpus};
 use tcpstate_common::{
     abi::COMM_BYTES,
-    histogram::{By, GROUP_OTHER, GroupKey, Histogram, SLOTS, SUM_BITS},
+    histogram::{BUCKETS, By, GROUP_OTHER, GroupKey, Histogram, SLOTS, SUM_BITS},
 };
 
 use super::cgroups::Cgroups;
@@ -21,8 +21,8 @@ use crate::probe::{Error, HistogramHook, map_error};
 /// Durations of one kind: how many in each bucket, and what is exact about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// By bucket; none at all while nothing is in it.
-    buckets: Vec<u64>,
+    /// By bucket; those that have none are not there.
+    buckets: BTreeMap<usize, u64>,
     /// All of them together.
     pub sum: Duration,
     /// The longest.
@@ -36,13 +36,13 @@ pub struct Tally {
 impl Tally {
     /// How many durations there are in each bucket that has any.
     pub fn buckets(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.buckets.iter().copied().enumerate().filter(|&(_, count)| count > 0)
+        self.buckets.iter().map(|(&bucket, &count)| (bucket, count))
     }
 
     /// How many durations are known.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
+        self.buckets.values().sum()
     }
 
     /// Whether nothing ended, known or unknown.
@@ -51,14 +51,20 @@ impl Tally {
         self.unknown == 0 && self.count() == 0
     }
 
+    /// This one with durations by bucket, as [`Tally::buckets`] tells them. `None` if there is no such bucket, or more than
+    /// anything can count.
+    #[must_use]
+    pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
+        let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
+        let are_there = buckets.keys().all(|&bucket| bucket < BUCKETS);
+        let sum = buckets.values().try_fold(self.unknown, |sum, &count| sum.checked_add(count));
+        (are_there && sum.is_some()).then_some(Self { buckets, ..self })
+    }
+
     /// Adds what another one has.
     pub fn add(&mut self, other: &Self) {
-        if self.buckets.is_empty() {
-            self.buckets.clone_from(&other.buckets);
-        } else {
-            for (into, from) in self.buckets.iter_mut().zip(&other.buckets) {
-                *into += from;
-            }
+        for (bucket, count) in other.buckets() {
+            *self.buckets.entry(bucket).or_default() += count;
         }
         self.sum += other.sum;
         self.longest = self.longest.max(other.longest);
@@ -68,7 +74,9 @@ impl Tally {
 
     /// A histogram as the kernel half keeps it; `None` if nothing is in it.
     fn of(histogram: &Histogram) -> Option<Self> {
-        let is_known = histogram.buckets.iter().any(|&count| count > 0);
+        let buckets = histogram.buckets.iter().copied().enumerate();
+        let buckets: BTreeMap<usize, u64> = buckets.filter(|&(_, count)| count > 0).collect();
+        let is_known = !buckets.is_empty();
         if !is_known && histogram.unknown == 0 {
             return None;
         }
@@ -80,7 +88,7 @@ impl Tally {
             (high % 1_000_000_000) as u32,
         );
         Some(Self {
-            buckets: if is_known { histogram.buckets.to_vec() } else { Vec::new() },
+            buckets,
             sum: high.saturating_add(nanos(histogram.sum)),
             longest: is_known.then(|| nanos(histogram.longest)),
             shortest: is_known.then(|| nanos(!histogram.shortest_inverted)),

@@ -45,9 +45,9 @@ impl KernelCounters {
         counter(self).filter(|_| self.are_whole)
     }
 
-    fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
+    pub(super) fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
         let ext = |name| counter(netstat, "TcpExt:", name);
-        let both = |first: Option<u64>, second: Option<u64>| Some(first? + second?);
+        let both = |first: Option<u64>, second: Option<u64>| first?.checked_add(second?);
         let shortcuts = both(ext("SyncookiesRecv"), ext("TCPFastOpenPassive"));
         let passive_opens = counter(snmp, "Tcp:", "PassiveOpens");
         let of_tcp = |prefix, name| {
@@ -55,11 +55,11 @@ impl KernelCounters {
             line.and_then(|line| named(line, name))
         };
         // A kernel without IPv6 has no line for it.
-        let inuse = of_tcp("TCP: ", "inuse");
+        let inuse_of_ipv6 = of_tcp("TCP6: ", "inuse").or(Some(0));
         Self {
             are_whole: false,
             counts_births: false,
-            full_sockets: inuse.map(|inuse| inuse + of_tcp("TCP6: ", "inuse").unwrap_or(0)),
+            full_sockets: both(of_tcp("TCP: ", "inuse"), inuse_of_ipv6),
             time_wait_sockets: of_tcp("TCP: ", "tw"),
             time_wait_limit: None,
             time_wait_turnover: both(ext("TW"), ext("TWKilled")),

@@ -10,7 +10,7 @@ use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CONTROL_GATE, CpuSlot
 
 use super::{
     Counts, Events, Flows, Identity, KernelCounters, Losses, Missed, Moment, Pass, Population,
-    ProgramRuns, Reading, Timed, add_each, histograms::Timer, namespaces::Namespaces,
+    ProgramRuns, Reading, Timed, histograms::Timer, namespaces::Namespaces,
 };
 use crate::probe::{
     Error, Minis, Options, Probe, Touched, kernel, map_error,
@@ -27,6 +27,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Room in a pass's map beyond what is there at its begin, for sockets born meanwhile.
 const SPARE_ENTRIES: u64 = 16_384;
 
+/// The same in a map that is to do for all passes to come: it takes 5 MiB.
+const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
+
 /// The live source.
 pub struct Live {
     probe: Probe,
@@ -34,13 +37,16 @@ pub struct Live {
     control: u32,
     /// [`CONTROL_EVENTS`] from the end of the first pass on, where events are asked for.
     events: u32,
-    /// Each buffer as it was when it last stood still.
-    buffers: [Counts; 2],
+    /// Each buffer as it was when it last stood still, for each family where they are told apart.
+    buffers: Vec<[Counts; 2]>,
     /// Holds the place of a pass's map between passes.
     stand_in: Touched,
     /// The running pass's map, and what was known before it.
     pass: Option<RunningPass>,
     pass_entries: Option<u32>,
+    keeps_pass_map: bool,
+    /// The map of the last pass, emptied, where it is kept for the next one.
+    kept: Option<Touched>,
     /// What tests have it drop is not said to be missed.
     drops_in_silence: bool,
     /// Doubled whenever a pass found its map full.
@@ -66,6 +72,8 @@ struct RunningPass {
 #[derive(Clone, Debug, Default)]
 struct PassSums {
     base: Population,
+    /// A part of `base` for each family, where they are told apart.
+    families: Vec<Population>,
     bases: BTreeMap<Identity, Population>,
     visited: u64,
     map_full: u64,
@@ -83,10 +91,12 @@ impl Live {
             probe,
             control: 0,
             events: 0,
-            buffers: [Counts::default(), Counts::default()],
+            buffers: Vec::new(),
             stand_in: new_touched(1)?,
             pass: None,
             pass_entries: options.pass_entries,
+            keeps_pass_map: options.keep_pass_map,
+            kept: None,
             drops_in_silence: options.drop_in_silence,
             growth: 1,
         };
@@ -109,14 +119,15 @@ impl Live {
     /// Events missed so far, without making a cut.
     pub fn missed(&self) -> Result<Missed, Error> {
         let slots = self.slots()?;
-        let dropped = slots.iter().map(|slots| slots.dropped);
+        let slots = || slots.iter().flatten();
+        let dropped = slots().map(|slots| slots.dropped);
         let dropped: u64 = dropped.filter(|_| !self.drops_in_silence).sum();
         Ok(Missed {
             transitions: self.probe.missed()? + dropped,
             time_wait: self.probe.missed_minis(Minis::TimeWait)?,
             syn_recv: self.probe.missed_minis(Minis::SynRecv)?,
-            unrecorded: slots.iter().map(|slots| slots.unrecorded).sum(),
-            unlisted: slots.iter().map(|slots| slots.unlisted).sum(),
+            unrecorded: slots().map(|slots| slots.unrecorded).sum(),
+            unlisted: slots().map(|slots| slots.unlisted).sum(),
         })
     }
 
@@ -188,8 +199,12 @@ impl Live {
 
     /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
     pub fn begin_pass(&mut self) -> Result<(), Error> {
-        let (entries, cost) = self.entries()?;
-        let touched = new_touched(entries)?;
+        let (touched, cost) = if let Some(touched) = self.kept.take() {
+            (touched, Duration::ZERO)
+        } else {
+            let (entries, cost) = self.entries()?;
+            (new_touched(entries)?, cost)
+        };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.pass_sums()?;
         // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
@@ -238,10 +253,13 @@ impl Live {
         }
         let end = self.flip(0)?;
         let pass = self.pass.take().expect("the caller began a pass");
-        let RunningPass { touched, zero, before, missed_before, visited, cost } = pass;
-        // Only now that no program can see the gate open may the map go.
+        let RunningPass { mut touched, zero, before, missed_before, visited, cost } = pass;
+        // Only now that no program can see the gate open may the map go, or be emptied.
         self.wait_for_programs()?;
-        drop(touched);
+        if self.keeps_pass_map {
+            empty(&mut touched)?;
+            self.kept = Some(touched);
+        }
         let found = self.pass_sums()?.since(&before);
         if found.map_full > 0 {
             self.growth *= 2;
@@ -251,6 +269,7 @@ impl Live {
         Ok(Pass {
             zero,
             base: found.base,
+            family_bases: found.families.try_into().ok(),
             bases: found.bases,
             end,
             missed_before,
@@ -285,10 +304,13 @@ impl Live {
             let buffer = &cpu.buffers[stood];
             Counts::new(Flows::new(&buffer.states, &cpu.minis[stood]), &buffer.transitions)
         };
-        let counts = slots.iter().map(of_cpu).fold(Counts::default(), |sum, cpu| sum + cpu);
-        self.buffers[stood] = counts;
-        let [first, second] = self.buffers.clone();
-        let counts = first + second;
+        self.buffers.resize_with(slots.len(), Default::default);
+        for (buffers, cpus) in self.buffers.iter_mut().zip(&slots) {
+            buffers[stood] = sum(cpus.iter().map(of_cpu));
+        }
+        let families = self.buffers.iter().map(|buffers| sum(buffers.iter().cloned()));
+        let families: Vec<_> = families.collect();
+        let counts = sum(families.iter().cloned());
         let namespaces = match &mut self.namespaces {
             Some(namespaces) => Some(namespaces.read(stood, &names)?),
             None => None,
@@ -297,9 +319,12 @@ impl Live {
         let kernel = self.kernel_counters();
         let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
+        // One element alone is of both families.
+        let families = families.try_into().ok();
         Ok(Reading {
             at,
             counts,
+            families,
             namespaces,
             missed,
             losses,
@@ -375,9 +400,12 @@ impl Live {
         Ok(runs.collect())
     }
 
-    fn slots(&self) -> Result<Vec<CpuSlots>, Error> {
-        let values = self.probe.cpu_slots.get(&0, 0).map_err(map_error("read", "CPU_SLOTS"))?;
-        Ok(values.to_vec())
+    /// Each CPU's memory; where families are told apart, IPv4's and then IPv6's.
+    fn slots(&self) -> Result<Vec<Vec<CpuSlots>>, Error> {
+        let elements = self.probe.cpu_slots.iter();
+        let values =
+            elements.map(|cpus| Ok(cpus.map_err(map_error("read", "CPU_SLOTS"))?.to_vec()));
+        values.collect()
     }
 
     /// How many sockets the next pass makes room for, and the processor time that it took to find out.
@@ -392,7 +420,11 @@ impl Live {
         };
         let cost =
             if self.namespaces.is_some() { each_namespace(count)?.1 } else { timed(&mut count)?.1 };
-        let entries = (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth;
+        let entries = if self.keeps_pass_map {
+            2 * sockets + SPARE_ENTRIES_TO_KEEP
+        } else {
+            (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth
+        };
         Ok((u32::try_from(entries).unwrap_or(u32::MAX), cost))
     }
 
@@ -406,11 +438,17 @@ impl Live {
 }
 
 impl PassSums {
-    fn of(cpus: &[CpuSlots]) -> Self {
+    fn of(families: &[Vec<CpuSlots>]) -> Self {
         let mut sums = Self::default();
-        for cpu in cpus {
-            add_each(&mut sums.base.full, &cpu.base);
-            add_each(&mut sums.base.minis, &cpu.base_minis);
+        for cpus in families {
+            let mut base = Population::default();
+            for cpu in cpus {
+                base.add(&cpu.base, &cpu.base_minis);
+            }
+            sums.base.add(&base.full, &base.minis);
+            sums.families.push(base);
+        }
+        for cpu in families.iter().flatten() {
             sums.visited += cpu.visited;
             sums.map_full += cpu.map_full;
             sums.map_errors += cpu.map_errors;
@@ -423,14 +461,20 @@ impl PassSums {
         let base = |(identity, base): (&Identity, &Population)| {
             (*identity, base.since(before.bases.get(identity).unwrap_or(&nothing)))
         };
+        let families = self.families.iter().zip(&before.families);
         Self {
             base: self.base.since(&before.base),
+            families: families.map(|(now, then)| now.since(then)).collect(),
             bases: self.bases.iter().map(base).collect(),
             visited: self.visited - before.visited,
             map_full: self.map_full - before.map_full,
             map_errors: self.map_errors - before.map_errors,
         }
     }
+}
+
+fn sum(counts: impl Iterator<Item = Counts>) -> Counts {
+    counts.fold(Counts::default(), |sum, counts| sum + counts)
 }
 
 /// Network namespaces that were there all the time of a pass, by what the programs saw, and to which no way led.
@@ -462,6 +506,16 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(T, Duration), Er
 
 fn new_touched(entries: u32) -> Result<Touched, Error> {
     Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
+}
+
+/// Takes everything out of a pass's map.
+fn empty(touched: &mut Touched) -> Result<(), Error> {
+    let keys: Vec<_> =
+        touched.keys().collect::<Result<_, _>>().map_err(map_error("read", "TOUCHED"))?;
+    for key in keys {
+        touched.remove(&key).map_err(map_error("update", "TOUCHED"))?;
+    }
+    Ok(())
 }
 
 /// Processor time of the calling thread, or of the process.

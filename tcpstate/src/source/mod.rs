@@ -3,11 +3,14 @@
 pub mod cgroups;
 mod counts;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod histograms;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
 pub mod owners;
+pub mod recording;
 pub mod sock_diag;
 
 use std::{
@@ -90,6 +93,8 @@ pub struct Reading {
     pub at: Moment,
     /// All that was counted before it, since the load.
     pub counts: Counts,
+    /// The same for each family, by [`Family::BOTH`](crate::family::Family::BOTH), where they are told apart.
+    pub families: Option<[Counts; 2]>,
     /// The same for each network namespace, where each has a row.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
     /// At least all that was missed before the cut.
@@ -139,6 +144,8 @@ pub struct Pass {
     pub zero: Reading,
     /// What there was at moment zero.
     pub base: Population,
+    /// The same for each family, where they are told apart.
+    pub family_bases: Option<[Population; 2]>,
     /// The same for each network namespace, where each has a row.
     pub bases: BTreeMap<Identity, Population>,
     /// The cut at which the gate closed.
@@ -158,6 +165,12 @@ pub struct Pass {
 }
 
 impl Population {
+    /// As the kernel half keeps it.
+    pub(crate) fn add(&mut self, full: &[u64; STATE_SLOTS], minis: &[u64; STATE_SLOTS]) {
+        add_each(&mut self.full, full);
+        add_each(&mut self.minis, minis);
+    }
+
     /// What was found since an earlier count of what is found.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -168,7 +181,7 @@ impl Population {
     }
 }
 
-pub(crate) fn add_each(sums: &mut [u64], counts: &[u64]) {
+fn add_each(sums: &mut [u64], counts: &[u64]) {
     for (sum, count) in sums.iter_mut().zip(counts) {
         *sum += count;
     }

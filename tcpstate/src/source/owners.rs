@@ -80,7 +80,7 @@ pub fn process(pid: u32) -> Process {
 }
 
 /// `socket:[52241]`
-fn inode(link: &Path) -> Option<NonZeroU32> {
+pub(super) fn inode(link: &Path) -> Option<NonZeroU32> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -45,6 +45,7 @@ impl View for Json {
     }
 }
 
+/// Writes an object on a line of its own.
 pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     line.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
     out.write_all(b"\n")

@@ -13,8 +13,10 @@ mod hist;
 mod json;
 mod line;
 mod matrix;
+pub mod metrics;
 mod namespaces;
 mod number;
+mod recording;
 mod repaint;
 mod screen;
 mod sparkline;
@@ -30,6 +32,7 @@ pub use self::{
     heat::Heat,
     hist::{HistCsv, HistJson, HistTable, Section},
     json::Json,
+    recording::show_part,
     repaint::repaint,
     screen::{Look, Screen, Size},
     table::Table,

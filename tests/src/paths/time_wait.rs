@@ -137,11 +137,12 @@ pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     stage.check("assassinated", &[(Listen, 1)]);
 }
 
-/// An operator ends mini sockets of all three kinds by `ss -K`.
+/// An operator ends mini sockets of all three kinds by `ss -K`. All clients have to be such: a full socket that is
+/// destroyed sends its peer a RST.
 pub(super) fn destroyed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, mut servers) = listener.pairs(7);
-    drop(clients);
+    stage.close_into_minis(clients);
     stage.check("clients closed", &[(Listen, 1), (FinWait2, 7), (CloseWait, 7)]);
     servers.truncate(3);
     stage.await_time_wait(&listener, 4);

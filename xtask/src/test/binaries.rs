@@ -47,6 +47,13 @@ pub(crate) struct Run {
 
 /// Builds the tests that `arguments` choose.
 pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<Vec<Binary>> {
+    let mut cargo = process::cargo(root);
+    cargo.arg("test").args(arguments);
+    build_by(&mut cargo)
+}
+
+/// Builds the tests that a command of cargo's would run.
+pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     #[derive(Deserialize)]
     struct Message {
         target: Option<Target>,
@@ -64,12 +71,9 @@ pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<Vec<Binary>> {
         test: bool,
     }
 
-    let mut cargo = process::cargo(root);
-    cargo
-        .args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(arguments);
+    cargo.args(["--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
     cargo.stderr(Stdio::inherit());
-    let text = process::read(&mut cargo)?;
+    let text = process::read(cargo)?;
     // Sorted, so that a run is like the one before.
     let mut binaries = BTreeMap::new();
     for line in text.lines() {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, after all set-up, on a bare Debian 12 too.
 //!
 //! ```text
-//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests
+//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests, 40 s of fuzzing
 //! cargo xtask test NAME            only tests whose name contains NAME
 //! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt
 //! cargo xtask test --vm            on other kernels too, in virtual machines; `CI=true` adds this, the rebuilt object
@@ -20,7 +20,9 @@ mod report;
 
 use std::{
     env, fs,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -32,7 +34,7 @@ use self::{
 };
 use crate::{
     bpf::{self, Verdict},
-    debian,
+    debian, fuzz, kernel_tests,
     object::Variant,
     process,
     toolchain::Toolchain,
@@ -47,16 +49,6 @@ const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
 const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
 /// What those programs are called elsewhere.
 const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
-
-/// Optimised, for the kernel tests make heavy traffic, but linked without LTO: each test is a program of its own,
-/// and a change of the library would take minutes rather than seconds. A profile of its own, so that
-/// `target/release` keeps the program that users get.
-const KERNEL_TESTS: &[&str] = &[
-    "--config=profile.kernel-tests.inherits='release'",
-    "--config=profile.kernel-tests.lto=false",
-    "--config=profile.kernel-tests.codegen-units=16",
-    "--profile=kernel-tests",
-];
 
 /// Which tests to run.
 #[derive(clap::Args)]
@@ -86,12 +78,21 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     if !options.faults {
         tests(root, options, tools.as_ref(), &mut report);
     }
-    if options.faults || is_ci {
-        faults(root, options, tools.as_ref(), &mut report);
+    if !options.faults && options.filter.is_none() {
+        report.tests("fuzz", || fuzz::gate(root));
     }
-    if options.vm || is_ci {
-        report.tests("virtual machines", || vm::gate(root));
-    }
+    // Faults wait for the kernel's timers most of the time, and guests for nothing but a processor.
+    thread::scope(|scope| {
+        let guests = (options.vm || is_ci).then(|| scope.spawn(|| vm::gate(root)));
+        if options.faults || is_ci {
+            faults(root, options, tools.as_ref(), &mut report);
+        }
+        if let Some(guests) = guests {
+            report.tests("virtual machines", || {
+                guests.join().unwrap_or_else(|panic| resume_unwind(panic))
+            });
+        }
+    });
     println!("{report}");
     report.is_success()
 }
@@ -143,7 +144,11 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         });
         report.check("lints", || {
             let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(arguments))
+            process::run(process::cargo(root).args(arguments))?;
+            // No default member, for it can only be linked with libFuzzer.
+            let of_fuzzer =
+                ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
+            process::run(process::cargo(root).args(of_fuzzer))
         });
         rebuilt = object(root, tools, report);
     }
@@ -154,6 +159,8 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         "--workspace",
         "--exclude",
         "tcpstate-ebpf",
+        "--exclude",
+        "tcpstate-fuzz",
         "--exclude",
         "tcpstate-tests",
         "--lib",
@@ -183,10 +190,10 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
     match objects {
         // The embedded one first; then the one that other tools made of the same sources.
         [None, rebuilt] => {
-            kernel_tests(&binaries, &run, "", report);
+            run_kernel_tests(&binaries, &run, "", report);
             if let Some(rebuilt) = rebuilt {
                 run.variables.push((OBJECT_VARIABLE.into(), rebuilt.into()));
-                kernel_tests(&binaries, &run, " on the rebuilt object", report);
+                run_kernel_tests(&binaries, &run, " on the rebuilt object", report);
             }
         }
         [Some(object), _] => {
@@ -196,7 +203,7 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
                 return;
             };
             run.variables.push((OBJECT_VARIABLE.into(), object.into()));
-            kernel_tests(&binaries, &run, " on the object given", report);
+            run_kernel_tests(&binaries, &run, " on the object given", report);
         }
     }
 }
@@ -218,7 +225,8 @@ fn object(root: &Path, tools: Option<&Toolchain>, report: &mut Report) -> Option
 fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
     let mut cargo = process::cargo(root);
     cargo
-        .args(["test", "--quiet", "--doc", "--workspace", "--exclude", "tcpstate-ebpf", "--"])
+        .args(["test", "--quiet", "--doc", "--workspace"])
+        .args(["--exclude", "tcpstate-ebpf", "--exclude", "tcpstate-fuzz", "--"])
         .args(filters);
     // Without it, cargo's --quiet asks for dots instead of names.
     cargo.arg("--format=pretty").arg("--show-output");
@@ -229,14 +237,12 @@ fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
 
 /// The unit tests of the same packages run elsewhere.
 fn build_kernel_tests(root: &Path) -> Result<Vec<Binary>> {
-    let mut arguments = KERNEL_TESTS.to_vec();
-    arguments.extend(["--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
-    let mut binaries = binaries::build(root, &arguments)?;
-    binaries.retain(|binary| binary.kind == "test" || binary.package == "tests");
+    let mut binaries = binaries::build_by(&mut kernel_tests::cargo(root))?;
+    binaries.retain(|binary| binary.kind == "test" || binary.package == kernel_tests::FOLDER);
     Ok(binaries)
 }
 
-fn kernel_tests(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
+fn run_kernel_tests(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
     for binary in binaries {
         report.tests(&format!("{}{suffix}", binary.name), || binary.run(run));
     }
@@ -249,7 +255,7 @@ fn faults(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mu
     let Some(mut binaries) = report.prepare("build the tests that notice faults", build) else {
         return;
     };
-    binaries.retain(|binary| binary.package == "tests");
+    binaries.retain(|binary| binary.package == kernel_tests::FOLDER);
     let filter = options.filter.as_deref().unwrap_or_default();
     mutation::run(root, tools, &binaries, filter, report);
 }

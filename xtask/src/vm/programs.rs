@@ -9,10 +9,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::{debian, process};
+use crate::{
+    debian,
+    kernel_tests::{self, FOLDER},
+    process,
+};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-const PACKAGE: &str = "tcpstate-tests";
 const INIT: &str = "vm-init";
 /// A second opinion on sockets, and the means to destroy them.
 const SS: &str = "ss";
@@ -33,15 +35,11 @@ pub(crate) struct Programs {
     pub(crate) tools: Vec<PathBuf>,
 }
 
-/// Builds them, optimised, for emulation is slow enough.
+/// Builds them, with what else is built of the kernel tests.
 pub(crate) fn build(root: &Path) -> Result<Programs> {
-    let mut cargo = process::cargo(root);
+    let mut cargo = kernel_tests::cargo(root);
     cargo
-        .args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"])
-        // With the target named, build scripts and macros are spared the flag, which they would not survive.
-        .args(["--release", "--target", TARGET, "--package", PACKAGE, "--tests"])
-        // Of all the ways to set flags, the one that no other way overrides.
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .args(["--no-run", "--quiet", "--message-format=json-render-diagnostics"])
         .stderr(Stdio::inherit());
     let mut programs = named(&process::read(&mut cargo)?)?;
     programs.files.push(root.join("tcpstate/bpf/tcpstate.bpf.o"));
@@ -102,18 +100,19 @@ fn named(messages: &str) -> Result<Programs> {
         let (Some(target), Some(executable)) = (message.target, message.executable) else {
             continue;
         };
+        let package = message.manifest_path.as_deref().and_then(Path::parent);
         match target.kind.first().map(String::as_str) {
-            Some("test") => {
+            // Those of the command itself stay here: they need more programs than there are in a guest.
+            Some("test") if package.is_some_and(|package| package.ends_with(FOLDER)) => {
                 tests.insert(target.name, executable);
-                folder = message.manifest_path;
+                folder = package.map(Path::to_owned);
             }
             Some("bin") if target.name == INIT => init = Some(executable),
             _ => {}
         }
     }
-    let init = init.with_context(|| format!("{PACKAGE} has no program {INIT}"))?;
-    let folder = folder.with_context(|| format!("{PACKAGE} has no tests"))?;
-    let folder = folder.parent().context("a manifest lies in a folder")?.to_owned();
+    let init = init.with_context(|| format!("{FOLDER}/ has no program {INIT}"))?;
+    let folder = folder.with_context(|| format!("{FOLDER}/ has no tests"))?;
     Ok(Programs { init, tests, folder, files: Vec::new(), tools: Vec::new() })
 }
 
@@ -131,6 +130,8 @@ mod tests {
             r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"vm-init","kind":["bin"]},"executable":"/t/vm-init"}"#,
             "\n",
             r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"gauges","kind":["test"]},"executable":"/t/gauges-1"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/tcpstate/Cargo.toml","target":{"name":"views","kind":["test"]},"executable":"/t/views-1"}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );

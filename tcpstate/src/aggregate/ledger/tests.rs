@@ -36,6 +36,7 @@ fn reading(counts: Counts, transitions: u64) -> Reading {
     Reading {
         at,
         counts,
+        families: None,
         namespaces: None,
         missed: missed(transitions),
         losses: None,
@@ -54,6 +55,7 @@ fn pass(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -
     Pass {
         zero: reading(zero, 0),
         base: population,
+        family_bases: None,
         bases: BTreeMap::new(),
         end,
         missed_before: missed(missed_before),

@@ -104,7 +104,7 @@ fn read(path: &Path, parse: fn(&str) -> Result<Pairs, String>) -> Known<Pairs> {
 }
 
 /// `TcpExt: TW TWKilled`, and on the next row `TcpExt: 5 0`.
-fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
+pub(super) fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     let mut rows = text.lines();
     while let Some(names) = rows.next() {
@@ -125,7 +125,7 @@ fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
 }
 
 /// `TCP: inuse 5 orphan 0 tw 3`
-fn pairs_of_words(text: &str) -> Result<Pairs, String> {
+pub(super) fn pairs_of_words(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     for row in text.lines() {
         let (table, words) =
@@ -142,7 +142,7 @@ fn pairs_of_words(text: &str) -> Result<Pairs, String> {
 }
 
 /// A row of names, then a row of hexadecimal numbers for each CPU.
-fn sums_of_columns(text: &str) -> Result<Pairs, String> {
+pub(super) fn sums_of_columns(text: &str) -> Result<Pairs, String> {
     let mut rows = text.lines();
     let names: Vec<&str> = rows.next().unwrap_or_default().split_ascii_whitespace().collect();
     let mut sums = Pairs::new();
@@ -154,7 +154,8 @@ fn sums_of_columns(text: &str) -> Result<Pairs, String> {
         for (name, number) in names.iter().zip(numbers) {
             let number = u64::from_str_radix(number, 16)
                 .map_err(|_| format!("{name} is {number:?}, no number"))?;
-            *sums.entry(format!("conntrack {name}")).or_default() += number;
+            let sum = sums.entry(format!("conntrack {name}")).or_default();
+            *sum = number.checked_add(*sum).ok_or_else(|| format!("{name} has too large a sum"))?;
         }
     }
     some(sums)
@@ -213,5 +214,6 @@ mod tests {
         }
         assert!(pairs_of_words("TCP: inuse 5 orphan\n").expect_err("cut").contains("orphan"));
         assert!(sums_of_columns("a b\n00000001\n").is_err());
+        assert!(sums_of_columns("a\nffffffffffffffff\n1\n").is_err());
     }
 }

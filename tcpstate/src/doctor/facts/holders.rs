@@ -142,7 +142,7 @@ fn most_files(pid: u32) -> Option<u64> {
 }
 
 /// `Max open files            1024                 524288               files`
-fn limit(limits: &str) -> Option<u64> {
+pub(super) fn limit(limits: &str) -> Option<u64> {
     let row = limits.lines().find_map(|row| row.strip_prefix("Max open files"))?;
     row.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -10,6 +10,8 @@
 //! What can't be read is no zero: it is [`Missing`], with the cause and the remedy, and a rule that needs it says so.
 
 pub mod counters;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub mod groups;
 pub mod holders;
 pub mod sockets;

@@ -122,6 +122,14 @@ impl Sysctls {
         })
     }
 
+    /// Those that are there, as they are written.
+    #[must_use]
+    pub fn known(&self) -> BTreeMap<String, String> {
+        let known =
+            self.0.iter().filter_map(|(key, value)| Some((key, value.as_ref().ok()?.as_ref()?)));
+        known.map(|(&key, value)| (key.to_owned(), value.clone())).collect()
+    }
+
     /// With another value; for tests and for asking what would be.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {

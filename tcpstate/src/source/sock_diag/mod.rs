@@ -11,6 +11,8 @@
 mod bytecode;
 mod dump;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod proc_net;
 mod record;
 #[cfg(test)]

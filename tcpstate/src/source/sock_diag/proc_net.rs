@@ -31,7 +31,7 @@ pub(super) fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<b
     Ok(true)
 }
 
-fn read(mut table: impl BufRead, each: &mut dyn FnMut(&Socket)) -> io::Result<()> {
+pub(super) fn read(mut table: impl BufRead, each: &mut dyn FnMut(&Socket)) -> io::Result<()> {
     let mut row = String::new();
     for number in 1.. {
         row.clear();

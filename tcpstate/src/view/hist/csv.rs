@@ -92,7 +92,7 @@ impl View for HistCsv {
         let Some(histograms) = &snapshot.histograms else { return Ok(()) };
         let time = rfc3339(snapshot.time);
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        for histogram in chosen(&histograms.interval, &self.sections) {
+        for histogram in chosen(&histograms.all, &self.sections) {
             let Histogram { of, group, tally } = histogram;
             let Labels { of, state, from, to, sockets, side } = Labels::of(*of);
             let percentile = |percent| seconds(histogram.percentile(percent));

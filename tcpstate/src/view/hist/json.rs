@@ -34,7 +34,7 @@ impl View for HistJson {
             && let Some(histograms) = &snapshot.histograms
         {
             let window = if matches!(report, Report::End(_)) { "total" } else { "interval" };
-            for histogram in chosen(&histograms.interval, &self.sections) {
+            for histogram in chosen(&histograms.all, &self.sections) {
                 write_line(&line(histogram, histograms, window, snapshot), out)?;
             }
         }

@@ -62,7 +62,7 @@ impl HistTable {
             self.write(heat::lines(snapshot), out)?;
             writeln!(out)?;
         }
-        let chosen: Vec<&Histogram> = chosen(&histograms.interval, &self.sections).collect();
+        let chosen: Vec<&Histogram> = chosen(&histograms.all, &self.sections).collect();
         if chosen.is_empty() {
             let has_durations = self.sections.iter().any(|&section| section != Section::Matrix);
             return if has_durations { writeln!(out, "nothing ended") } else { Ok(()) };

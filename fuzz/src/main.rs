@@ -1,0 +1,29 @@
+//! One program for all targets: libFuzzer, which makes inputs of inputs that led to new code, and a limit on what the
+//! target may allocate for one. `cargo xtask fuzz` builds it, and names the target in the environment.
+#![no_main]
+
+mod memory;
+
+use std::{env, panic, sync::OnceLock};
+
+use libfuzzer_sys::fuzz_target;
+use tcpstate::fuzz::Target;
+
+/// Names the target.
+const VARIABLE: &str = "TCPSTATE_FUZZ_TARGET";
+
+static TARGET: OnceLock<&'static Target> = OnceLock::new();
+
+fuzz_target!(init: choose(), |input: &[u8]| {
+    let target = TARGET.get().expect("it was chosen at the start");
+    memory::limited(input.len(), || (target.run)(input));
+});
+
+fn choose() {
+    let name = env::var(VARIABLE).unwrap_or_default();
+    let target = Target::named(&name).unwrap_or_else(|| panic!("{VARIABLE}={name} is no target"));
+    TARGET.get_or_init(|| target);
+    // A backtrace takes as much memory as it likes.
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| memory::unlimited(|| report(panic))));
+}

@@ -1,0 +1,35 @@
+//! What of this the fuzzer tries.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
+    time::{Instant, SystemTime},
+};
+
+use clap::Parser as _;
+
+use super::{Arguments, duration, usage};
+use crate::{explain, text::is_plain};
+
+/// Words of a command line, with a zero byte between them: they are taken, or refused in two lines that do nothing to a terminal.
+pub(crate) fn command_line(bytes: &[u8]) {
+    let words = bytes.split(|&byte| byte == 0).map(OsStr::from_bytes);
+    let line = [OsStr::new("tcpstate")].into_iter().chain(words.clone()).map(OsString::from);
+    if let Err(error) = Arguments::try_parse_from(line)
+        && let Some(lines) = usage::lines(&error)
+    {
+        for line in lines {
+            assert!(line.chars().all(is_plain), "{line:?} can act");
+        }
+    }
+    let words: Vec<&str> = words.filter_map(OsStr::to_str).collect();
+    for word in &words {
+        if let Ok(duration) = duration::parse(word) {
+            assert!(Instant::now().checked_add(duration).is_some(), "{word} is past all time");
+            assert!(SystemTime::now().checked_add(duration).is_some(), "{word} is past all time");
+        }
+    }
+    if let Err(error) = explain::answer(&words) {
+        assert!(!error.to_string().is_empty() && !error.remedy().is_empty());
+    }
+}

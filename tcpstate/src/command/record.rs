@@ -1,0 +1,124 @@
+//! `--record`: what is shown is written to a file, too.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use clap::{Args, value_parser};
+
+use crate::{
+    aggregate::Report,
+    doctor::facts::{Places, Sysctls},
+    source::{
+        Event,
+        recording::{Error, Limits, News, Part, Recorder},
+    },
+    view::View,
+};
+
+/// What may be said of recordings that are to be written.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Flags {
+    /// Write what is shown to this file too, for --replay; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+
+    /// With --record: go on in FILE.1, FILE.2, ... whenever a file has so many bytes: 500k, 100M, 2G
+    #[arg(long, value_name = "SIZE", requires = "record", value_parser = parse_size)]
+    record_size: Option<u64>,
+
+    /// With --record-size: keep so many files, the newest
+    #[arg(long, value_name = "N", requires = "record_size", value_parser = value_parser!(u32).range(1..))]
+    record_files: Option<u32>,
+}
+
+impl Flags {
+    /// Begins a recording, if one is asked for. To be called in the network namespace that it is of.
+    pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>, Error> {
+        let Some(file) = &self.record else { return Ok(None) };
+        let limits = Limits { file_bytes: self.record_size, files: self.record_files };
+        let part = Part {
+            has_events,
+            sysctls: Sysctls::read(&Places::default()).known(),
+            ..Part::new(concat!("tcpstate ", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Some(Arc::new(Recorder::create(file, limits, part)?)))
+    }
+}
+
+/// The view, and what it is given goes to the recorder first, if there is one.
+pub(super) fn recorded(
+    view: Box<dyn View + Send>,
+    recorder: Option<Arc<Recorder>>,
+) -> Box<dyn View + Send> {
+    match recorder {
+        None => view,
+        Some(recorder) => Box::new(Recorded { view, recorder }),
+    }
+}
+
+struct Recorded {
+    view: Box<dyn View + Send>,
+    recorder: Arc<Recorder>,
+}
+
+impl View for Recorded {
+    fn show(&mut self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+        self.recorder.add_report(report);
+        tell(&self.recorder);
+        self.view.show(report, out)
+    }
+
+    fn show_events(&mut self, events: &[Event], out: &mut dyn io::Write) -> io::Result<()> {
+        self.recorder.add_events(events);
+        tell(&self.recorder);
+        self.view.show_events(events, out)
+    }
+
+    fn redraw(&mut self, out: &mut dyn io::Write) -> io::Result<()> {
+        self.view.redraw(out)
+    }
+}
+
+/// Says on stderr what became of the recording, as it happens. What is shown goes on whatever it is.
+fn tell(recorder: &Recorder) {
+    match recorder.news() {
+        None => {}
+        Some(News::Failing(error)) => {
+            eprintln!("tcpstate: {error}; what comes is kept in memory for a while");
+            eprintln!("remedy: {}", error.remedy());
+        }
+        Some(News::Resumed) => eprintln!("tcpstate: the recording goes on, and lacks nothing"),
+        Some(News::Ended) => {
+            eprintln!("tcpstate: the recording has ended: it could not be written for too long");
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, &'static str> {
+    const EXPECTED: &str = "expected a size such as 500k, 100M or 2G, from 64k on";
+    const UNITS: [(char, u32); 3] = [('k', 10), ('M', 20), ('G', 30)];
+    const SMALLEST: u64 = 64 << 10;
+    let unit = UNITS.iter().find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (digits, shift) = unit.unwrap_or((text, 0));
+    let number: u64 = digits.parse().map_err(|_| EXPECTED)?;
+    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes >= SMALLEST);
+    bytes.ok_or(EXPECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_or_is_in_bytes() {
+        for (text, bytes) in
+            [("65536", 65_536), ("64k", 65_536), ("100M", 104_857_600), ("2G", 1 << 31)]
+        {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["0", "63k", "-1M", "1.5G", "M", "10 M", "99999999999999999999", "17179869184G"]
+        {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

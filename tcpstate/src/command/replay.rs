@@ -1,0 +1,334 @@
+//! `--replay`, and `tcpstate replay`: a recording in the place of the kernel.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{Signal, SignalKind},
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    FAILED, duration,
+    signals::{Signals, listen},
+};
+use crate::{
+    aggregate::{InPlace, Report},
+    source::recording::{Record, Recording, Timed},
+    view::{Csv, EventCsv, Json, View, show_part},
+};
+
+/// What may be said of recordings that are to be shown.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(super) struct Flags {
+    /// Of a recording: how fast, 1 as recorded, 10 ten times as fast, or full [default: 1 where a terminal repaints,
+    /// else full]
+    #[arg(long, value_name = "FACTOR", requires = "replay", value_parser = parse_speed)]
+    speed: Option<Speed>,
+
+    /// Of a recording: from there on, 90s or 5m after its start, or at a time such as 2026-11-24T14:09:23Z
+    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when)]
+    from: Option<When>,
+
+    /// Of a recording: up to there
+    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when)]
+    until: Option<When>,
+}
+
+/// How fast.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Speed {
+    /// So many times as fast as recorded.
+    Times(f64),
+    /// As fast as can be.
+    Full,
+}
+
+fn parse_speed(text: &str) -> Result<Speed, &'static str> {
+    const EXPECTED: &str = "expected a number from 0.001 to 1000, or full";
+    if text == "full" {
+        return Ok(Speed::Full);
+    }
+    let times = text.parse().ok().filter(|times| (0.001..=1000.0).contains(times));
+    times.map(Speed::Times).ok_or(EXPECTED)
+}
+
+/// A moment of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// After its start.
+    After(Duration),
+    At(SystemTime),
+}
+
+fn parse_when(text: &str) -> Result<When, String> {
+    if let Some(time) = text.parse::<Timestamp>().ok().and_then(|time| time.try_into().ok()) {
+        return Ok(When::At(time));
+    }
+    let after = duration::parse(text).map(When::After);
+    after.map_err(|error| format!("{error}; or a time such as 2026-11-24T14:09:23Z"))
+}
+
+impl When {
+    fn after(self, start: SystemTime) -> SystemTime {
+        match self {
+            Self::After(duration) => start + duration,
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// Export a recording that `trace --record` wrote
+///
+/// Prints all that the recording holds, at once; without privilege. `tcpstate trace --replay FILE` shows it as it was
+/// shown: as a table, on a screen, at the speed at which it was recorded.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo tcpstate trace --events -i 1s --record run.tcps     record, Ctrl-C to end
+  tcpstate replay run.tcps --to json                       what it is, then all lines of trace and its events
+  tcpstate replay run.tcps --to csv > states.csv           a row per state and snapshot
+  tcpstate replay run.tcps --to csv --events               a row per event
+  tcpstate replay run.tcps --to json --from 5m --until 6m  a minute of it
+
+Exit status: 0 if it was read to its end, 2 if it is damaged: what was before the damage has been shown.")]
+pub(super) struct Arguments {
+    /// The recording, or the file of it to begin with
+    // Named as the flag of other commands is.
+    #[arg(id = "replay", value_name = "FILE")]
+    file: PathBuf,
+
+    /// As what
+    #[arg(long, value_enum)]
+    to: Format,
+
+    /// With --to csv: events instead of states
+    #[arg(long)]
+    events: bool,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// One JSON object a line
+    Json,
+    /// A row per state and snapshot, or per event
+    Csv,
+}
+
+/// Exports a recording.
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Arguments { file, to, events, flags } = arguments;
+    let view: Box<dyn View> = match (to, events) {
+        (Format::Json, _) => Box::new(Json),
+        (Format::Csv, true) => Box::new(EventCsv),
+        (Format::Csv, false) => Box::new(Csv::default()),
+    };
+    let recording = Recording::open(file)?;
+    let mut begin = Vec::new();
+    if let Format::Json = to {
+        show_part(recording.part(), &mut begin)?;
+    }
+    show(recording, flags, view, Speed::Full, begin)
+}
+
+/// Shows a recording in a view, at its pace if that is painted and nothing else was asked for.
+pub(super) fn show_as(
+    file: &Path,
+    flags: &Flags,
+    view: Box<dyn View>,
+    is_painted: bool,
+) -> Result<ExitCode> {
+    let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
+    show(Recording::open(file)?, flags, view, usual, Vec::new())
+}
+
+fn show(
+    recording: Recording,
+    flags: &Flags,
+    view: Box<dyn View>,
+    usual: Speed,
+    begin: Vec<u8>,
+) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let player = Player {
+            out: File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            view,
+            signals: Signals::new()?,
+            resized: listen(SignalKind::window_change())?,
+            pace: Pace { speed: flags.speed.unwrap_or(usual), began: None },
+            cut: Cut { from: flags.from, until: flags.until, start: None, in_place: None },
+        };
+        player.play(recording, begin).await
+    })
+}
+
+/// What became of the view's place.
+enum Seen {
+    /// It is still there.
+    On,
+    /// Nobody wants to see more.
+    Over,
+}
+
+struct Player {
+    out: File,
+    view: Box<dyn View>,
+    signals: Signals,
+    resized: Signal,
+    pace: Pace,
+    cut: Cut,
+}
+
+impl Player {
+    async fn play(mut self, mut recording: Recording, begin: Vec<u8>) -> Result<ExitCode> {
+        if let Seen::Over = self.write(&begin)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let failure = loop {
+            match recording.next_record() {
+                Err(error) => break Some(error),
+                Ok(None) => break None,
+                Ok(Some(timed)) => {
+                    if let Seen::Over = self.show(timed).await? {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                }
+            }
+        };
+        if recording.unknown() > 0 {
+            eprintln!(
+                "tcpstate: {} records of kinds that this version does not know were passed over",
+                recording.unknown()
+            );
+        }
+        if let Some(error) = failure {
+            eprintln!("tcpstate: {error}\nremedy: {}", error.remedy());
+            return Ok(ExitCode::from(FAILED));
+        }
+        if !recording.has_ended() {
+            let file = recording.file().display();
+            eprintln!("tcpstate: the recording {file} has no end: it was killed, or goes on");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Shows a record, when it is time for it.
+    async fn show(&mut self, timed: Timed) -> Result<Seen> {
+        let Timed { at, record } = timed;
+        let Some(record) = self.cut.of(record) else { return Ok(Seen::On) };
+        let moment = self.pace.moment(at);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.signals.next() => return Ok(Seen::Over),
+                _ = self.resized.recv() => {
+                    let mut text = Vec::new();
+                    self.view.redraw(&mut text)?;
+                    if let Seen::Over = self.write(&text)? {
+                        return Ok(Seen::Over);
+                    }
+                }
+                () = wait(moment) => break,
+            }
+        }
+        let mut text = Vec::new();
+        match record {
+            Record::Report(report) => self.view.show(&report, &mut text)?,
+            Record::Events(events) => self.view.show_events(&events, &mut text)?,
+        }
+        self.write(&text)
+    }
+
+    fn write(&mut self, text: &[u8]) -> Result<Seen> {
+        match self.out.write_all(text) {
+            Ok(()) => Ok(Seen::On),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Seen::Over),
+            Err(error) => Err(error).context("write to stdout"),
+        }
+    }
+}
+
+async fn wait(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        // Lets signals come through.
+        None => yield_now().await,
+    }
+}
+
+/// When records are shown.
+struct Pace {
+    speed: Speed,
+    /// When the first one was, after the start line, and when it came then.
+    began: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    /// When to show what came then, if not at once.
+    fn moment(&mut self, at: Duration) -> Option<Instant> {
+        let Speed::Times(times) = self.speed else { return None };
+        let (began, first) = *self.began.get_or_insert((Instant::now(), at));
+        Some(began + at.saturating_sub(first).div_f64(times))
+    }
+}
+
+/// The part of the recording that is shown. Its start always is: all else builds on it.
+struct Cut {
+    from: Option<When>,
+    until: Option<When>,
+    start: Option<SystemTime>,
+    /// What serves, if that changed in what is not shown.
+    in_place: Option<InPlace>,
+}
+
+impl Cut {
+    /// What is to be shown of a record.
+    fn of(&mut self, mut record: Record) -> Option<Record> {
+        let is_shown = match &mut record {
+            Record::Report(report) => match report.as_mut() {
+                Report::Start(start) => {
+                    self.start = Some(start.time);
+                    true
+                }
+                Report::Snapshot(snapshot) => {
+                    let is_shown = self.has(snapshot.time);
+                    // What has changed is told with the next one that is shown.
+                    let changed = snapshot.in_place.take().or(self.in_place.take());
+                    let place = if is_shown { &mut snapshot.in_place } else { &mut self.in_place };
+                    *place = changed;
+                    is_shown
+                }
+                Report::End(end) => self.has(end.time),
+            },
+            Record::Events(events) => {
+                events.retain(|event| self.has(event.time));
+                !events.is_empty()
+            }
+        };
+        is_shown.then_some(record)
+    }
+
+    fn has(&self, time: SystemTime) -> bool {
+        let limit = |when: Option<When>| Some(when?.after(self.start?));
+        limit(self.from).is_none_or(|from| time >= from)
+            && limit(self.until).is_none_or(|until| time < until)
+    }
+}

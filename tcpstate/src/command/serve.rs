@@ -1,0 +1,314 @@
+//! `tcpstate serve`: counts for months, told to whoever asks.
+
+use std::{
+    fmt, io, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum, value_parser};
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    duration,
+    signals::{Signals, listen},
+    talk,
+    trace::{parse_entries, parse_reconcile},
+};
+use crate::{
+    aggregate::Reconcile,
+    probe::{MOST_ROWS, Netns, Options, privileges},
+    serve::{Progress, Scraper, Settings, Textfile, http},
+    text::escaped,
+    view::metrics::Format,
+};
+
+/// Count TCP sockets for as long as it runs, for Prometheus to scrape
+///
+/// Answers GET /metrics in OpenMetrics or in Prometheus' text format, whichever the client prefers; /healthz says whether it
+/// is alive, /readyz whether it counts. A scrape reads the counts from the kernel; in between nothing is computed.
+///
+/// Once everything is in place it gives up its privileges. SIGTERM ends it in order. There is no configuration file to read
+/// again: SIGHUP makes a pass over all sockets, which puts the gauges right whatever was missed; counters go on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo tcpstate serve                                    on 127.0.0.1:9919, this network namespace
+  sudo tcpstate serve --netns pid:1 --listen [::1]:9919  the host's namespace, from within a container
+  sudo tcpstate serve --by netns                         the whole host, with series for each namespace
+  sudo tcpstate serve --listen off --textfile /var/lib/node_exporter/textfile/tcpstate.prom
+  curl http://127.0.0.1:9919/metrics                     what Prometheus sees")]
+pub(super) struct Arguments {
+    /// Where to listen, or off. It has no passwords and no encryption: put a reverse proxy before it where others than
+    /// this host shall ask
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "TCPSTATE_LISTEN",
+        default_value = "127.0.0.1:9919"
+    )]
+    listen: Listen,
+
+    /// Also write the metrics to this file, for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", env = "TCPSTATE_TEXTFILE")]
+    textfile: Option<PathBuf>,
+
+    /// Time between two writes of the file
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_interval)]
+    textfile_interval: Duration,
+
+    /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER
+    #[arg(long, value_name = "WHICH", default_value = "self", env = "TCPSTATE_NETNS")]
+    netns: Netns,
+
+    /// Series for each part of the host too; needs CAP_SYS_ADMIN, and counts all network namespaces
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
+
+    /// With --by: series for so many, and other for the rest
+    #[arg(long, value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
+    most_series: u32,
+
+    /// Connections at a time; of more the oldest idle ones are closed
+    #[arg(long, value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
+    most_connections: u32,
+
+    /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
+    reconcile: Reconcile,
+
+    /// Room for this many sockets in the memory of passes, 80 bytes each [default: twice as many as there are at the start,
+    /// and 65,536]
+    #[arg(long, value_name = "N", value_parser = parse_entries)]
+    pass_entries: Option<NonZeroU32>,
+
+    /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
+    #[arg(long)]
+    cost: bool,
+
+    /// Don't give up capabilities: then passes may take as much memory as there are sockets, and hooks that turn out to be
+    /// silent can be replaced by others
+    #[arg(long)]
+    keep_privileges: bool,
+}
+
+/// What series there are beside those of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Network namespaces
+    Netns,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug)]
+enum Listen {
+    At(SocketAddr),
+    Off,
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(
+                |_| "expected an address and a port, such as 127.0.0.1:9919 or [::1]:9919; or off",
+            ),
+        }
+    }
+}
+
+/// What can't be had together, or not here.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// Nobody would ever see a number.
+    NothingToDo,
+    /// `--by netns` with one namespace.
+    OneNamespace,
+    /// The address can't be had.
+    Listen(SocketAddr, io::Error),
+    /// The file can't be one.
+    Textfile(PathBuf, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingToDo => {
+                f.write_str("--listen off without --textfile leaves nothing to do")
+            }
+            Self::OneNamespace => {
+                f.write_str("--by netns counts all network namespaces, and --netns asks for one")
+            }
+            Self::Listen(address, error) => write!(f, "listen on {address}: {error}"),
+            Self::Textfile(path, error) => {
+                write!(f, "write to {}: {error}", escaped(path.as_os_str()))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::NothingToDo => "give it an address, or name a file",
+            Self::OneNamespace => "leave out one of them",
+            Self::Listen(_, error) => match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "end what listens there (ss -ltnp shows it), or choose another port"
+                }
+                io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
+                _ => "choose an address of this host",
+            },
+            Self::Textfile(..) => "name a file in a folder that this user may write to",
+        }
+    }
+}
+
+impl Arguments {
+    fn options(&self) -> Result<Options, Error> {
+        let netns = match (self.by, &self.netns) {
+            (None, netns) => netns.clone(),
+            (Some(By::Netns), Netns::Own | Netns::All) => Netns::All,
+            (Some(By::Netns), _) => return Err(Error::OneNamespace),
+        };
+        Ok(Options {
+            netns,
+            by_family: true,
+            most_rows: Some(MOST_ROWS.max(self.most_series)),
+            statistics: self.cost,
+            pass_entries: self.pass_entries.map(NonZeroU32::get),
+            keep_pass_map: !self.keep_privileges,
+            ..Options::default()
+        })
+    }
+
+    fn textfile(&self) -> Result<Option<Textfile>, Error> {
+        let open = |path: &PathBuf| {
+            Textfile::new(path).map_err(|error| Error::Textfile(path.clone(), error))
+        };
+        self.textfile.as_ref().map(open).transpose()
+    }
+}
+
+/// Runs it to its end.
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(serve(arguments)).map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(arguments: &Arguments) -> Result<()> {
+    // Before anything is attached, so that a signal at any time ends the run in order.
+    let mut signals = Signals::new()?;
+    let hang_up = listen(SignalKind::hangup())?;
+    let options = arguments.options()?;
+    let mut textfile = arguments.textfile()?;
+    let listener = match arguments.listen {
+        Listen::At(address) => Some(bind(address).await?),
+        Listen::Off if textfile.is_none() => return Err(Error::NothingToDo.into()),
+        Listen::Off => None,
+    };
+    let settings = Settings {
+        options,
+        reconcile: arguments.reconcile,
+        drop_privileges: !arguments.keep_privileges,
+        most_series: arguments.by.map(|_| arguments.most_series as usize),
+    };
+    let (scraper, progress) = Scraper::start(settings, talk::at_start);
+    if !arguments.keep_privileges {
+        // The tracer's thread gives up its own when it has used them.
+        privileges::keep_only(&[])?;
+    }
+    let ended = tokio::select! {
+        error = answer(arguments, &scraper, progress, hang_up, listener, &mut textfile) => error,
+        () = signals.next() => Ok(()),
+    };
+    tell_manager(NotifyState::Stopping);
+    if let Some(textfile) = textfile {
+        textfile.remove();
+    }
+    ended
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| Error::Listen(address, error))
+}
+
+/// The service manager, if there is one.
+fn tell_manager(state: NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
+}
+
+/// Answers until something ends that must not.
+async fn answer(
+    arguments: &Arguments,
+    scraper: &Scraper,
+    progress: Progress,
+    mut hang_up: Signal,
+    listener: Option<TcpListener>,
+    textfile: &mut Option<Textfile>,
+) -> Result<()> {
+    let Progress { started, mut ended } = progress;
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose();
+    let address = address.context("ask where it listens")?;
+    if let Some(listener) = listener {
+        // Who asks before the first pass is done is answered after it.
+        let most = arguments.most_connections as usize;
+        tokio::spawn(http::serve(listener, scraper.clone(), most));
+    }
+    started.await.context("start the tracer")??;
+    if let Some(address) = address {
+        eprintln!("tcpstate: serving http://{address}/metrics");
+    }
+    tell_manager(NotifyState::Ready);
+    if textfile.is_some() {
+        scraper.show_textfile_errors(0);
+    }
+    let mut writes = interval(arguments.textfile_interval);
+    writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watchdog = sd_notify::watchdog_enabled();
+    // At half the time, as systemd advises; never without it.
+    let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
+    loop {
+        tokio::select! {
+            _ = &mut ended => bail!("the thread that counts has ended"),
+            _ = hang_up.recv() => tell(scraper.pass().await.err()),
+            _ = writes.tick(), if textfile.is_some() => {
+                if let Some(textfile) = textfile {
+                    tell(write(scraper, textfile).await.err());
+                }
+            }
+            _ = looks.tick(), if watchdog.is_some() => {
+                // Only if the thread that counts is alive.
+                if timeout(looks.period(), scraper.ping()).await.is_ok_and(|it| it.is_ok()) {
+                    tell_manager(NotifyState::Watchdog);
+                }
+            }
+        }
+    }
+}
+
+async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
+    let text = scraper.scrape(Format::Prometheus).await?;
+    let error = textfile.write(&text);
+    scraper.show_textfile_errors(textfile.errors());
+    error.map_or(Ok(()), |error| Err(error).context("write the textfile"))
+}
+
+/// On stderr; what goes wrong here ends nothing.
+fn tell(error: Option<impl Into<anyhow::Error>>) {
+    if let Some(error) = error {
+        eprintln!("tcpstate: {}", escaped(format!("{:#}", error.into())));
+    }
+}

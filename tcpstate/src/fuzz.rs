@@ -1,0 +1,144 @@
+//! What the fuzzer runs (`cargo xtask fuzz`): a function for each kind of text and bytes from outside, which must not panic on any of
+//! them, and which looks whether what was read makes sense.
+//!
+//! They lie beside what they try. Their inputs lie in `fuzz/corpus/TARGET` and, where one once was a fault,
+//! `fuzz/regressions/TARGET`; a test here runs them all.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+use crate::{command, doctor, probe, source, text};
+
+/// Something to be tried with any bytes.
+#[derive(Debug)]
+pub struct Target {
+    /// What its folders of inputs are called.
+    pub name: &'static str,
+    /// Panics if something is wrong.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "btf", run: probe::fuzz::btf },
+    Target { name: "command_line", run: command::fuzz::command_line },
+    Target { name: "counters", run: doctor::facts::fuzz::counters },
+    Target { name: "escaping", run: escaping },
+    Target { name: "filter", run: source::sock_diag::fuzz::filter },
+    Target { name: "kernel_files", run: kernel_files },
+    Target { name: "netlink", run: source::sock_diag::fuzz::netlink },
+    Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },
+    Target { name: "settings", run: doctor::facts::fuzz::settings },
+    Target { name: "thresholds", run: thresholds },
+    Target { name: "tracepoint", run: probe::fuzz::tracepoint },
+];
+
+/// Faults on purpose, by which it is known that the fuzzer finds any.
+const PLANTED: &[Target] = &[
+    Target { name: "planted_panic", run: planted_panic },
+    Target { name: "planted_hunger", run: planted_hunger },
+];
+
+impl Target {
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TARGETS.iter().chain(PLANTED).find(|target| target.name == name)
+    }
+}
+
+/// What is shown does nothing to a terminal, and what was plain stays as it is.
+fn escaping(bytes: &[u8]) {
+    let outside = OsStr::from_bytes(bytes);
+    let shown = text::escaped(outside);
+    assert!(shown.chars().all(text::is_plain), "{shown:?} can act");
+    assert_eq!(text::escaped(&shown), shown, "what is safe stays as it is");
+    match str::from_utf8(bytes) {
+        Ok(plain) if plain.chars().all(text::is_plain) => assert_eq!(shown, plain),
+        _ => {}
+    }
+    let readable = text::readable(outside);
+    assert_eq!(text::escaped(&readable), shown, "both escape the same bytes");
+}
+
+/// What a user wrote for `doctor`: it is taken, or refused in a line.
+fn thresholds(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Err(error) = doctor::Thresholds::parse(text) {
+        let line = error.to_string();
+        assert!(!line.contains('\n'), "{line:?} is more than a line");
+    }
+}
+
+/// Small files of /proc and /sys, of which a line or a word is wanted.
+fn kernel_files(bytes: &[u8]) {
+    probe::fuzz::kernel_files(bytes);
+    source::fuzz::kernel_files(bytes);
+    doctor::facts::fuzz::limits(bytes);
+}
+
+/// Nobody guesses these bytes; whoever is told which ones led further finds them one by one, and sees what the others are compared with.
+fn planted_panic(bytes: &[u8]) {
+    if let [b't', rest @ ..] = bytes
+        && let [b'c', rest @ ..] = rest
+        && let [b'p', rest @ ..] = rest
+        && let Some(&number) = rest.first_chunk()
+    {
+        assert!(u64::from_le_bytes(number) != 0x6574_6174_735f_7469, "found what was planted");
+    }
+}
+
+/// Takes a number for a size, as a reader must not.
+fn planted_hunger(bytes: &[u8]) {
+    if let Some(size) = bytes.first_chunk().map(|&size| u32::from_le_bytes(size)) {
+        std::hint::black_box(Vec::<u8>::with_capacity(size as usize));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, panic, path::PathBuf};
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(name)
+    }
+
+    /// The inputs below a folder, by their path.
+    fn inputs(kind: &str, target: &Target) -> Vec<PathBuf> {
+        let files = fs::read_dir(folder(kind).join(target.name)).into_iter().flatten();
+        files.map(|file| file.expect("the folder can be read").path()).collect()
+    }
+
+    #[test]
+    fn every_input_that_is_kept_is_read_without_a_fault() {
+        for target in TARGETS {
+            let seeds = inputs("corpus", target);
+            assert!(!seeds.is_empty(), "{} has no inputs to begin with", target.name);
+            for path in seeds.into_iter().chain(inputs("regressions", target)) {
+                let input = fs::read(&path).expect("it can be read");
+                let outcome = panic::catch_unwind(|| (target.run)(&input));
+                assert!(outcome.is_ok(), "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn every_folder_of_inputs_is_a_targets() {
+        let names: BTreeSet<String> = ["corpus", "regressions"]
+            .iter()
+            .flat_map(|kind| fs::read_dir(folder(kind)).into_iter().flatten())
+            .map(|entry| entry.expect("the folder can be read").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        let stray: Vec<_> = names.iter().filter(|name| Target::named(name).is_none()).collect();
+        assert!(stray.is_empty(), "{stray:?}");
+    }
+
+    #[test]
+    fn planted_faults_are_faults() {
+        let planted = Target::named("planted_panic").expect("it is planted");
+        (planted.run)(b"tcpit_stats");
+        assert!(panic::catch_unwind(|| (planted.run)(b"tcpit_state")).is_err());
+    }
+}

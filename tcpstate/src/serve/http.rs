@@ -1,0 +1,200 @@
+//! HTTP/1.1 for scrapers, which may be slow, hanging, broken or malicious: connections are bounded in number, their
+//! headers in size, and everything in time. Whoever is in the way of another one is closed, those first that ask nothing.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use super::{Scraper, negotiation};
+use crate::view::metrics::Format;
+
+/// For a request's header to come in, and for the next one on the same connection.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// For an answer. A reading takes 30 ms, a pass over a million sockets a second.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// For all that is done on one connection; who wants more connects again.
+const CONNECTION_TIME: Duration = Duration::from_secs(120);
+/// For what is under way when a connection or the program is to end.
+const LAST_TIME: Duration = Duration::from_secs(2);
+/// Bytes of a request's header.
+const HEADER_BYTES: usize = 16 << 10;
+/// Lines of a request's header.
+const HEADER_LINES: usize = 64;
+
+/// What `/` says.
+const INDEX: &str = "tcpstate\n\n/metrics\n/healthz\n/readyz\n";
+
+/// Serves until it is dropped.
+pub async fn serve(listener: TcpListener, scraper: Scraper, most_connections: usize) {
+    let connections = Connections::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => connections.admit(stream, &scraper, most_connections),
+            // No descriptors left, or the client was gone already.
+            Err(error) => {
+                if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The connections that are open, the oldest first.
+#[derive(Clone, Default)]
+struct Connections(Arc<Mutex<Open>>);
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    by_age: BTreeMap<u64, Connection>,
+}
+
+struct Connection {
+    /// Whether a request is being answered.
+    is_busy: Arc<AtomicBool>,
+    task: Option<AbortHandle>,
+}
+
+/// Gives a connection's place back, however the connection ends.
+struct Place {
+    connections: Connections,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.open().by_age.remove(&self.number);
+    }
+}
+
+impl Connections {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves a connection; if there are too many, in the place of the oldest that waits for nothing of ours.
+    fn admit(&self, stream: TcpStream, scraper: &Scraper, most: usize) {
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let mut open = self.open();
+        if open.by_age.len() >= most {
+            let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
+            // One that is ending already has given up its task, and still has its place.
+            let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
+            let Some(task) = oldest else { return };
+            task.abort();
+        }
+        let number = open.next;
+        open.next += 1;
+        let connection = Connection { is_busy: Arc::clone(&is_busy), task: None };
+        open.by_age.insert(number, connection);
+        drop(open);
+        let place = Place { connections: self.clone(), number };
+        let scraper = scraper.clone();
+        let task = tokio::spawn(async move {
+            converse(stream, &scraper, &is_busy).await;
+            drop(place);
+        });
+        if let Some(connection) = self.open().by_age.get_mut(&number) {
+            connection.task = Some(task.abort_handle());
+        }
+    }
+}
+
+/// Answers what comes over a connection, until one side has enough. What goes wrong concerns the client alone.
+async fn converse(stream: TcpStream, scraper: &Scraper, is_busy: &AtomicBool) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        is_busy.store(true, Relaxed);
+        let response = respond(&request, scraper).await;
+        is_busy.store(false, Relaxed);
+        Ok::<_, Infallible>(response)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_headers(HEADER_LINES)
+        .max_buf_size(HEADER_BYTES)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(LAST_TIME, connection).await;
+    }
+}
+
+async fn respond(request: &Request<Incoming>, scraper: &Scraper) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz") {
+        return text(StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz\n");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/metrics" => metrics(request, scraper).await,
+        "/healthz" => health(timeout(ANSWER_TIME, scraper.ping()).await.is_ok_and(|it| it.is_ok())),
+        "/readyz" => {
+            let scrape = timeout(ANSWER_TIME, scraper.scrape(Format::Prometheus)).await;
+            health(scrape.is_ok_and(|it| it.is_ok()))
+        }
+        _ => text(StatusCode::OK, INDEX),
+    }
+}
+
+async fn metrics(request: &Request<Incoming>, scraper: &Scraper) -> Response<Full<Bytes>> {
+    let accept = request.headers().get_all(ACCEPT);
+    let format = negotiation::format(accept.iter().filter_map(|line| line.to_str().ok()));
+    match timeout(ANSWER_TIME, scraper.scrape(format)).await {
+        Ok(Ok(metrics)) => {
+            let mut response = text(StatusCode::OK, metrics);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+            headers.insert(VARY, HeaderValue::from_static("Accept"));
+            response
+        }
+        Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "no reading within ten seconds\n"),
+    }
+}
+
+fn health(is_well: bool) -> Response<Full<Bytes>> {
+    if is_well {
+        text(StatusCode::OK, "ok\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,20 @@
+//! An endpoint for those who ask from time to time: what `serve` runs.
+//!
+//! ```text
+//! scraper   a thread with the tracer: readings when somebody asks, passes when one is due
+//!    ^
+//! http      requests become questions to it; connections are bounded in number, size and time
+//! textfile  the same text in a file, for those who would rather read that
+//! ```
+//!
+//! Nobody asks, nothing is computed: between two scrapes the counts lie in the kernel.
+
+pub mod http;
+mod negotiation;
+mod scraper;
+mod textfile;
+
+pub use self::{
+    scraper::{Broken, Progress, Scraper, Settings},
+    textfile::Textfile,
+};

@@ -1,0 +1,260 @@
+//! The tracer on a thread of its own, and the questions that are put to it.
+//!
+//! A tracer stays on the thread that started it, and a reading makes that thread wait for the kernel. Who asks while it is
+//! at that shares the next reading with all others who do: it is made after they asked, so it has all that came before, and
+//! a thousand who ask at once cost one reading.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use hyper::body::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    aggregate::{InPlace, Reconcile, Snapshot, Start, TimeWait},
+    probe::{Error, Options, Probe, privileges},
+    tracer::Tracer,
+    view::metrics::{Exporter, Format, Series, expose, unix_seconds},
+};
+
+/// How often misses are looked for: one number is asked of the kernel.
+const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
+
+/// How to trace for those who scrape.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to load.
+    pub options: Options,
+    /// When to pass over the sockets again.
+    pub reconcile: Reconcile,
+    /// Give up, once everything is in place, what is not needed any more.
+    pub drop_privileges: bool,
+    /// Series for so many network namespaces, where they have any.
+    pub most_series: Option<usize>,
+}
+
+/// The tracer can't be asked: it ended, or the kernel refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(Arc<str>);
+
+/// What is asked.
+enum Question {
+    Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
+    Pass(oneshot::Sender<Result<(), Broken>>),
+    Ping(oneshot::Sender<()>),
+}
+
+/// A tracer that can be asked from any thread. It ends when it and all its clones are dropped.
+#[derive(Clone)]
+pub struct Scraper {
+    questions: Sender<Question>,
+    textfile_errors: Arc<AtomicU64>,
+}
+
+impl Scraper {
+    /// Starts it, and returns at once. `on_start` is run on the thread, with what is in place, before privileges are given up.
+    pub fn start(
+        settings: Settings,
+        on_start: impl FnOnce(&Probe) + Send + 'static,
+    ) -> (Self, Progress) {
+        let (questions, asked) = channel();
+        let (end, ended) = oneshot::channel();
+        let textfile_errors = Arc::new(AtomicU64::new(NO_TEXTFILE));
+        let errors = Arc::clone(&textfile_errors);
+        let (tell, started) = oneshot::channel();
+        let run = move || {
+            let worker = Worker::start(settings, errors, on_start);
+            let (worker, result) = match worker {
+                Ok(worker) => (Some(worker), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            let _ = tell.send(result);
+            if let Some(mut worker) = worker {
+                worker.answer(&asked);
+            }
+            drop(end);
+        };
+        let thread = thread::Builder::new().name("tracer".into()).spawn(run);
+        thread.expect("a process may have a second thread");
+        (Self { questions, textfile_errors }, Progress { started, ended })
+    }
+
+    /// All metrics as text, as of now.
+    pub async fn scrape(&self, format: Format) -> Result<Bytes, Broken> {
+        self.ask(|answer| Question::Scrape(format, answer)).await?
+    }
+
+    /// Has a pass be made.
+    pub async fn pass(&self) -> Result<(), Broken> {
+        self.ask(Question::Pass).await?
+    }
+
+    /// Returns when the thread had time for it.
+    pub async fn ping(&self) -> Result<(), Broken> {
+        self.ask(Question::Ping).await
+    }
+
+    /// Shows from now on how many texts could not be written.
+    pub fn show_textfile_errors(&self, errors: u64) {
+        self.textfile_errors.store(errors, Relaxed);
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Broken> {
+        let (answer, answered) = oneshot::channel();
+        let ended = || Broken("the tracer has ended".into());
+        self.questions.send(question(answer)).map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())
+    }
+}
+
+/// How far the thread has come.
+pub struct Progress {
+    /// Whether everything is in place, as soon as that is known.
+    pub started: oneshot::Receiver<Result<(), Error>>,
+    /// Resolves, to nothing, when the thread has ended, as it should not while somebody can ask.
+    pub ended: oneshot::Receiver<()>,
+}
+
+/// There is no textfile.
+const NO_TEXTFILE: u64 = u64::MAX;
+
+/// What runs on the thread.
+struct Worker {
+    tracer: Tracer,
+    start: Start,
+    in_place: InPlace,
+    reconcile: Reconcile,
+    series: Option<Series>,
+    /// The last numbers shown of what may only grow.
+    shown: TimeWait,
+    textfile_errors: Arc<AtomicU64>,
+    looked: Instant,
+    /// What was last said to be wrong.
+    told: String,
+}
+
+impl Worker {
+    fn start(
+        settings: Settings,
+        textfile_errors: Arc<AtomicU64>,
+        on_start: impl FnOnce(&Probe),
+    ) -> Result<Self, Error> {
+        let Settings { options, reconcile, drop_privileges, most_series } = settings;
+        let tracer = Tracer::start(&options)?;
+        on_start(tracer.probe());
+        if drop_privileges {
+            privileges::keep_only(&privileges::of_passes(tracer.probe()))?;
+        }
+        let start = tracer.start_report();
+        Ok(Self {
+            in_place: start.in_place.clone(),
+            start,
+            tracer,
+            reconcile,
+            series: most_series.map(Series::new),
+            shown: TimeWait::default(),
+            textfile_errors,
+            looked: Instant::now(),
+            told: String::new(),
+        })
+    }
+
+    /// Answers until nobody can ask any more.
+    fn answer(&mut self, asked: &Receiver<Question>) {
+        loop {
+            match asked.recv_timeout(LOOK_FOR_MISSES.saturating_sub(self.looked.elapsed())) {
+                Ok(question) => {
+                    let all = std::iter::once(question).chain(asked.try_iter()).collect();
+                    self.answer_all(all);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.looked.elapsed() >= LOOK_FOR_MISSES {
+                self.look_for_misses();
+            }
+        }
+    }
+
+    fn answer_all(&mut self, questions: Vec<Question>) {
+        let mut texts = HashMap::new();
+        let mut reading = None;
+        // Who asked and went away is told in vain.
+        for question in questions {
+            match question {
+                Question::Scrape(_, answer) if answer.is_closed() => {}
+                Question::Scrape(format, answer) => {
+                    let reading = reading.get_or_insert_with(|| self.read());
+                    let text =
+                        reading.as_ref().map_err(Broken::clone).map(|(snapshot, exporter)| {
+                            let show =
+                                || expose(snapshot, exporter, self.series.as_ref(), format).into();
+                            texts.entry(format).or_insert_with(show)
+                        });
+                    let _ = answer.send(text.map(|text: &mut Bytes| text.clone()));
+                }
+                Question::Pass(answer) => {
+                    let _ = answer.send(self.tracer.reconcile().map_err(|error| broken(&error)));
+                }
+                Question::Ping(answer) => {
+                    let _ = answer.send(());
+                }
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<(Snapshot, Exporter), Broken> {
+        // What is due now would be due in a moment: gauges are right when they are shown.
+        self.look_for_misses();
+        let read = self.tracer.snapshot().and_then(|it| Ok((it, self.tracer.map_entries()?)));
+        let (mut snapshot, map_entries) = read.map_err(|error| broken(&error))?;
+        snapshot.time_wait.keep_growing(&self.shown);
+        self.shown = snapshot.time_wait;
+        if let Some(in_place) = &snapshot.in_place {
+            self.in_place = in_place.clone();
+        }
+        if let (Some(series), Some(rows)) = (&mut self.series, &snapshot.namespaces) {
+            series.update(rows);
+        }
+        let errors = self.textfile_errors.load(Relaxed);
+        let exporter = Exporter {
+            kernel: self.start.kernel.clone(),
+            netns: self.start.netns.to_string(),
+            started: unix_seconds(self.start.time),
+            hooks: self.in_place.hooks,
+            is_degraded: !self.in_place.degraded.is_empty(),
+            map_entries,
+            textfile_errors: (errors != NO_TEXTFILE).then_some(errors),
+        };
+        Ok((snapshot, exporter))
+    }
+
+    /// Makes the pass that is due, if one is. What goes wrong leaves gauges less than exact, which they say themselves.
+    fn look_for_misses(&mut self) {
+        self.looked = Instant::now();
+        let error = match self.tracer.reconcile_if_due(self.reconcile) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        if !error.is_empty() && error != self.told {
+            eprintln!("tcpstate: {}", crate::text::escaped(&error));
+        }
+        self.told = error;
+    }
+}
+
+fn broken(error: &Error) -> Broken {
+    Broken(error.to_string().into())
+}

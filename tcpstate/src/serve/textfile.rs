@@ -1,0 +1,121 @@
+//! The metrics in a file, for node_exporter's textfile collector and its like.
+//!
+//! Who reads it sees one whole text or the one before, never a part: a new file beside it takes its name. It is not forced
+//! to disk: after a crash of the machine its numbers would be those of a kernel that is no more.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// A file that is replaced.
+#[derive(Debug)]
+pub struct Textfile {
+    path: PathBuf,
+    /// Beside it, so that it can take its name; hidden, and of another ending, so that no collector takes it for its own.
+    draft: PathBuf,
+    /// Texts that could not be written.
+    errors: u64,
+    /// Whether the last one could not.
+    is_failing: bool,
+    /// Whether one could.
+    is_written: bool,
+}
+
+impl Textfile {
+    /// Nothing is written yet. Fails where the path can't be that of a file.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().filter(|_| !path.is_dir());
+        let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
+        let mut draft = OsString::from(".");
+        draft.push(name);
+        draft.push(".new");
+        Ok(Self {
+            draft: path.with_file_name(draft),
+            path: path.to_owned(),
+            errors: 0,
+            is_failing: false,
+            is_written: false,
+        })
+    }
+
+    /// Texts that could not be written so far.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Replaces the file. What goes wrong is counted, and returned the first time in a row.
+    pub fn write(&mut self, text: &[u8]) -> Option<io::Error> {
+        let written = self.try_to_write(text);
+        let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
+        self.is_written |= written.is_ok();
+        let error = written.err()?;
+        self.errors += 1;
+        // What fits into a full disk is of no use to anybody.
+        let _ = fs::remove_file(&self.draft);
+        (!was_failing).then_some(error)
+    }
+
+    fn try_to_write(&self, text: &[u8]) -> io::Result<()> {
+        // One that a killed run left behind, or a link that somebody put there, is not written through.
+        if let Err(error) = fs::remove_file(&self.draft)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut draft: File =
+            OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.draft)?;
+        draft.write_all(text)?;
+        drop(draft);
+        fs::rename(&self.draft, &self.path)
+    }
+
+    /// Takes the file away, if it was ever written: numbers that nobody keeps up to date would be taken for those of now.
+    pub fn remove(self) {
+        if self.is_written {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_replaces_the_one_before_and_leaves_nothing_else_behind() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("tcpstate.prom");
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "untouched").expect("the folder can be written to");
+        let mut textfile = Textfile::new(&path).expect("it is a path of a file");
+        std::os::unix::fs::symlink(&victim, &textfile.draft).expect("links can be made");
+        for text in ["one\n", "two\n"] {
+            assert!(textfile.write(text.as_bytes()).is_none());
+            assert_eq!(fs::read_to_string(&path).expect("it is there"), text);
+        }
+        assert_eq!(fs::read_to_string(&victim).expect("it is there"), "untouched");
+        textfile.remove();
+        let left = fs::read_dir(folder.path()).expect("it is a folder").count();
+        assert_eq!(left, 1, "the victim alone");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_each_time_and_told_once() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let missing = folder.path().join("missing");
+        let mut textfile = Textfile::new(&missing.join("a.prom")).expect("it is a path of a file");
+        assert!(textfile.write(b"").is_some(), "told");
+        assert!(textfile.write(b"").is_none(), "told already");
+        fs::create_dir(&missing).expect("folders can be made");
+        assert!(textfile.write(b"").is_none(), "it works");
+        fs::remove_dir_all(&missing).expect("folders can be removed");
+        assert!(textfile.write(b"").is_some(), "told again");
+        assert_eq!(textfile.errors(), 3);
+        assert!(Textfile::new(folder.path()).is_err(), "a folder is no file");
+    }
+}

@@ -1,0 +1,130 @@
+//! The files of a recording, one after the other, as one.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use super::{Error, Part, Reader, Timed};
+
+/// Reads a recording from one of its files on.
+pub struct Recording {
+    reader: Reader<File>,
+    file: PathBuf,
+    /// The first file, after which the others are named, if that can be told.
+    base: Option<PathBuf>,
+    has_ended: bool,
+    /// Of the files before.
+    unknown: u64,
+}
+
+impl Recording {
+    /// Opens a recording at this file; those before it are passed over, those after it follow.
+    pub fn open(file: &Path) -> Result<Self, Error> {
+        let reader = open(file)?;
+        let base = base_of(file, reader.part().number);
+        Ok(Self { reader, file: file.to_owned(), base, has_ended: false, unknown: 0 })
+    }
+
+    /// What the file that is being read says of itself.
+    #[must_use]
+    pub fn part(&self) -> &Part {
+        self.reader.part()
+    }
+
+    /// Whether the end of the run has been read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The file that is being read.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Records that were passed over, because this program does not know their kind.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.unknown + self.reader.unknown()
+    }
+
+    /// The next record; `None` at the end. After an error there is nothing more to be had.
+    pub fn next_record(&mut self) -> Result<Option<Timed>, Error> {
+        loop {
+            let next = self.reader.next_record();
+            let next = next.map_err(|why| Error::Read { file: self.file.clone(), why })?;
+            if let Some(timed) = next {
+                self.has_ended |= timed.record.is_end();
+                return Ok(Some(timed));
+            }
+            if self.has_ended || !self.open_next()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Goes on with the file that follows, if there is one of this recording.
+    fn open_next(&mut self) -> Result<bool, Error> {
+        let Part { id, number, .. } = *self.part();
+        let Some(file) = self.base.as_ref().map(|base| name_of(base, number + 1)) else {
+            return Ok(false);
+        };
+        if !file.exists() {
+            return Ok(false);
+        }
+        let mut reader = open(&file)?;
+        if (reader.part().id, reader.part().number) != (id, number + 1) {
+            return Ok(false);
+        }
+        // The start report, which is known already.
+        reader.next_record().map_err(|why| Error::Read { file: file.clone(), why })?;
+        self.unknown += self.reader.unknown();
+        (self.reader, self.file) = (reader, file);
+        Ok(true)
+    }
+}
+
+fn open(file: &Path) -> Result<Reader<File>, Error> {
+    let opened = File::open(file).map_err(|error| Error::Open { file: file.to_owned(), error })?;
+    let reader = Reader::open(opened);
+    reader.map_err(|why| Error::Read { file: file.to_owned(), why })
+}
+
+/// The name of a recording's file: `run.tcps`, `run.tcps.1`, `run.tcps.2`.
+pub(super) fn name_of(base: &Path, number: u32) -> PathBuf {
+    let mut name = base.as_os_str().to_owned();
+    if number > 0 {
+        name.push(format!(".{number}"));
+    }
+    name.into()
+}
+
+/// The first file's name, from that of another.
+fn base_of(file: &Path, number: u32) -> Option<PathBuf> {
+    if number == 0 {
+        return Some(file.to_owned());
+    }
+    let suffix = format!(".{number}");
+    let name = file.file_name()?.to_str()?.strip_suffix(&suffix)?;
+    Some(file.with_file_name(OsString::from(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_recording_are_numbered_after_the_first() {
+        let base = Path::new("/tmp/run.tcps");
+        for (number, name) in
+            [(0, "/tmp/run.tcps"), (1, "/tmp/run.tcps.1"), (12, "/tmp/run.tcps.12")]
+        {
+            assert_eq!(name_of(base, number), Path::new(name));
+            assert_eq!(base_of(Path::new(name), number).as_deref(), Some(base));
+        }
+        assert_eq!(base_of(Path::new("/tmp/renamed"), 3), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Records in frames: each can be read without the others, and shows whether it is whole.
+//!
+//! | bytes | of a frame |
+//! |---|---|
+//! | 4 | length of the data, little-endian |
+//! | 4 | CRC-32 of the four bytes before and of the data, little-endian |
+//! | … | data: records, deflated (RFC 1951) |
+
+use std::io::{self, Read, Write as _};
+
+use crc32fast::Hasher;
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+
+/// A frame's records are no larger than that, so that a reader knows what it may come to hold.
+pub(super) const MOST: usize = 16 << 20;
+
+/// Before the data.
+const HEAD: usize = 8;
+
+/// Appends a frame with these records.
+pub(super) fn append(records: &[u8], file: &mut Vec<u8>) {
+    let begin = file.len();
+    file.extend_from_slice(&[0; HEAD]);
+    // Records repeat themselves so much that more effort gains a twentieth, and takes three times as long.
+    let mut encoder = DeflateEncoder::new(&mut *file, Compression::fast());
+    encoder.write_all(records).and_then(|()| encoder.finish().map(drop)).expect("memory takes all");
+    let length = u32::try_from(file.len() - begin - HEAD).expect("a frame is small");
+    let head = head(length, &file[begin + HEAD..]);
+    file[begin..begin + HEAD].copy_from_slice(&head);
+}
+
+fn head(length: u32, data: &[u8]) -> [u8; HEAD] {
+    let length = length.to_le_bytes();
+    let mut hasher = Hasher::new();
+    hasher.update(&length);
+    hasher.update(data);
+    let mut head = [0; HEAD];
+    head[..4].copy_from_slice(&length);
+    head[4..].copy_from_slice(&hasher.finalize().to_le_bytes());
+    head
+}
+
+/// What keeps a frame from being read.
+#[derive(Debug)]
+pub(super) enum Damage {
+    /// It is cut.
+    Cut,
+    /// It is not what was written.
+    Corrupt(&'static str),
+    /// The file can't be read.
+    Io(io::Error),
+}
+
+/// What was read.
+pub(super) struct Frame {
+    pub(super) records: Vec<u8>,
+    /// Bytes that it takes in the file.
+    pub(super) length: u64,
+}
+
+/// Reads the next frame; `None` at the end. Takes no more memory than the file has bytes, and than [`MOST`].
+pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
+    let mut head_read = [0; HEAD];
+    match fill(file, &mut head_read).map_err(Damage::Io)? {
+        0 => return Ok(None),
+        HEAD => {}
+        _ => return Err(Damage::Cut),
+    }
+    let length = u32::from_le_bytes([head_read[0], head_read[1], head_read[2], head_read[3]]);
+    if length as usize > MOST {
+        return Err(Damage::Corrupt("a frame's length"));
+    }
+    let mut data = Vec::new();
+    file.take(length.into()).read_to_end(&mut data).map_err(Damage::Io)?;
+    if data.len() < length as usize {
+        return Err(Damage::Cut);
+    }
+    if head(length, &data) != head_read {
+        return Err(Damage::Corrupt("a checksum"));
+    }
+    let mut records = Vec::new();
+    let limit = MOST as u64 + 1;
+    let inflated = DeflateDecoder::new(data.as_slice()).take(limit).read_to_end(&mut records);
+    if inflated.is_err() || records.len() > MOST {
+        return Err(Damage::Corrupt("compressed data"));
+    }
+    Ok(Some(Frame { records, length: (HEAD + data.len()) as u64 }))
+}
+
+/// As many bytes as there are.
+fn fill(file: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match file.read(&mut into[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

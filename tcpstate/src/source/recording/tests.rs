@@ -1,0 +1,386 @@
+//! What is written is read again, and what is not whole is said to be so.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use minicbor::Encoder;
+use tcpstate_common::{State, abi::Flow, histogram::By};
+
+use super::{Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame};
+use crate::{
+    aggregate::{
+        Cost, Difference, Exits, FamilyRow, Gauge, Histogram, Histograms, Hooks, InPlace, Kind,
+        NamespaceRow, NamespaceStart, Of, Report, Runs, Snapshot, Start, TimeWait, Transition,
+        Verdict,
+    },
+    family::Family,
+    probe::Counted,
+    source::{Event, Group, Losses, Missed, Tally, Untimed},
+};
+
+fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::new(1_795_521_600 + seconds, 123_456_789)
+}
+
+fn gauges(first: i64) -> [Gauge; 10] {
+    let mut gauges = [Gauge::default(); 10];
+    gauges[0] =
+        Gauge { current: Some(first), entered: Some(3), left: Some(u64::MAX), corrected: Some(-7) };
+    gauges
+}
+
+fn in_place() -> InPlace {
+    let hooks = Hooks { transitions: "tp_btf", time_wait: "fentry", syn_recv: "none" };
+    InPlace { hooks, degraded: vec!["syn_recv: none, because \u{1b}[2J".into()] }
+}
+
+fn start() -> Start {
+    Start {
+        time: time(0),
+        netns: Counted::One(4_026_531_840),
+        kernel: "6.12.9\nowned".into(),
+        in_place: in_place(),
+        states: gauges(-1),
+        namespaces: Some(vec![
+            NamespaceStart { netns: 7, name: Some("red".into()), states: gauges(2) },
+            NamespaceStart { netns: 8, name: None, states: gauges(3) },
+        ]),
+    }
+}
+
+/// One in which nothing is left out.
+fn snapshot(seconds: u64) -> Snapshot {
+    let exits = Exits { expired: Some(1), reused: None, killed: Some(0), other: Some(9) };
+    let time_wait = TimeWait {
+        sockets: Some(1 << 40),
+        limit: Some(4096),
+        entries: None,
+        exits,
+        exits_in_interval: Exits::default(),
+        overflows: Some(1),
+        entries_per_second: Some(0.1 + 0.2),
+        exits_per_second: None,
+    };
+    let runs = Runs { count: 9, time: Duration::from_nanos(10_000_000_001) };
+    let mut moved = [None; 10];
+    moved[3] = Some(Flow { entered: 5, left: 6 });
+    let transition =
+        Transition { from: State::Listen, to: State::SynRecv, count: 1 << 50, in_interval: 2 };
+    let family = |first| FamilyRow { states: gauges(first), transitions: vec![transition] };
+    Snapshot {
+        time: time(seconds),
+        elapsed: Duration::from_nanos(seconds * 1_000_000_007),
+        interval: Duration::from_nanos(1_000_000_007),
+        in_place: Some(in_place()),
+        unreconciled: 4,
+        sees_all: false,
+        states: gauges(11),
+        moved,
+        verdict: Some(Verdict::Differs(vec![Difference {
+            state: State::TimeWait,
+            current: -1,
+            listed: 2,
+        }])),
+        transitions: vec![transition],
+        time_wait,
+        missed: Missed { transitions: 1, time_wait: 2, syn_recv: 3, unrecorded: 4, unlisted: 5 },
+        histograms: Some(histograms()),
+        losses: Some(Losses { dropped: 1, missed: 2, untracked: 3 }),
+        reconciles: 6,
+        map_full: 7,
+        map_errors: 8,
+        cost: vec![Cost { program: "tcp_iterator".into(), total: runs, in_interval: runs }],
+        process_time: Duration::from_millis(5),
+        families: Some([family(13), family(14)]),
+        namespaces: Some(vec![NamespaceRow {
+            netns: 9,
+            name: Some("blue".into()),
+            is_gone: true,
+            states: gauges(12),
+            time_wait,
+        }]),
+    }
+}
+
+/// Of each kind one, each of another group.
+fn histograms() -> Histograms {
+    let address = |text: &str| Group::Address(text.parse().expect("an address"));
+    let kinds = [
+        (Of::State(State::FinWait2, Kind::Full), None),
+        (Of::State(State::FinWait2, Kind::Mini), Some(Group::Port(443))),
+        (Of::Transition(State::Listen, State::Close), Some(address("192.0.2.1"))),
+        (Of::OtherTransitions, Some(address("2001:db8::1"))),
+        (Of::ConnectClient, Some(Group::Netns(4_026_531_840))),
+        (Of::ConnectServer, Some(Group::Cgroup(7, Some("/a".into())))),
+        (Of::Lifetime, Some(Group::Comm("ev\u{1b}il".into()))),
+        (Of::TimeWaitHold, Some(Group::None)),
+        (Of::Lifetime, Some(Group::Other)),
+    ];
+    let histogram = |(of, group)| Histogram {
+        of,
+        group,
+        tally: Tally::from_nanos(&[1, 300, 300, 1 << 40, u64::MAX], 9),
+    };
+    Histograms {
+        by: Some(By::Comm),
+        all: kinds.into_iter().map(histogram).collect(),
+        untimed: Untimed { missed: 1, untracked: 2, untracked_minis: 3, group_errors: 4 },
+    }
+}
+
+fn events(count: u32) -> Vec<Event> {
+    let v6: IpAddr = "2001:db8::1".parse().expect("an address");
+    let event = |number: u32| {
+        let state = |offset| State::ALL[(number.to_le_bytes()[0] as usize + offset) % 12];
+        let (number, address) = (u64::from(number), Ipv4Addr::from(0x0a00_0000 | number));
+        let is_known = number.is_multiple_of(3);
+        Event {
+            // The wall's clock is set back halfway.
+            time: time(100 + number - if number > u64::from(count / 2) { 50 } else { 0 }),
+            monotonic: Duration::from_nanos(7_000_000_000 + number * 1001),
+            from: state(0),
+            to: state(5),
+            family: if is_known { Family::V6 } else { Family::V4 },
+            local: is_known.then_some(v6),
+            local_port: is_known.then_some(443),
+            remote: Some(address.into()),
+            remote_port: Some(0),
+            netns: 4_026_531_840,
+            cookie: is_known.then_some(u64::MAX - number),
+            pid: is_known.then_some(77),
+            comm: is_known.then(|| "ev\u{1b}il".into()),
+            uid: is_known.then_some(u32::MAX - 1),
+            duration: is_known.then(|| Duration::from_nanos(number << 30)),
+        }
+    };
+    (0..count).map(event).collect()
+}
+
+fn report(report: Report) -> Record {
+    Record::Report(Box::new(report))
+}
+
+fn records() -> Vec<Record> {
+    let bare = Snapshot {
+        in_place: None,
+        verdict: Some(Verdict::Moving),
+        losses: None,
+        cost: Vec::new(),
+        namespaces: None,
+        ..snapshot(2)
+    };
+    let all = Start { netns: Counted::All, namespaces: None, ..start() };
+    vec![
+        report(Report::Start(start())),
+        Record::Events(events(40)),
+        report(Report::Snapshot(snapshot(1))),
+        report(Report::Snapshot(bare)),
+        Record::Events(events(1)),
+        report(Report::Start(all)),
+        report(Report::End(snapshot(3))),
+    ]
+}
+
+/// A file with a record a frame, and where each frame ends.
+fn file(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
+    let mut writer = Writer::begin(Vec::new(), &Part::new("test")).expect("memory takes all");
+    let mut ends = vec![writer.file_mut().len()];
+    for (number, record) in (1..).zip(records) {
+        let at = Duration::from_millis(number);
+        match record {
+            Record::Report(report) => writer.add_report(at, report),
+            Record::Events(events) => writer.add_events(at, events),
+        }
+        writer.flush().expect("memory takes all");
+        ends.push(writer.file_mut().len());
+    }
+    (std::mem::take(writer.file_mut()), ends)
+}
+
+/// Records as text, all that can be read, and what came then.
+fn read(bytes: &[u8]) -> (Vec<String>, Option<Unreadable>) {
+    let mut records = Vec::new();
+    let mut reader = match Reader::open(bytes) {
+        Ok(reader) => reader,
+        Err(error) => return (records, Some(error)),
+    };
+    loop {
+        match reader.next_record() {
+            Ok(Some(timed)) => records.push(format!("{:?}", timed.record)),
+            Ok(None) => return (records, None),
+            Err(error) => return (records, Some(error)),
+        }
+    }
+}
+
+fn text(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| format!("{record:?}")).collect()
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let records = records();
+    let (bytes, _) = file(&records);
+    let (found, error) = read(&bytes);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(found, text(&records));
+    let mut reader = Reader::open(bytes.as_slice()).expect("it is one");
+    assert_eq!(reader.part().program, "test");
+    let first = reader.next_record().expect("it is whole").expect("there is one");
+    assert_eq!(first.at, Duration::from_millis(1));
+}
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_read_up_to_the_frame_that_is_cut() {
+    let records = records();
+    let (bytes, ends) = file(&records);
+    for length in 0..bytes.len() {
+        let (found, error) = read(&bytes[..length]);
+        let whole = ends.iter().filter(|&&end| end <= length).count();
+        assert_eq!(found, text(&records[..whole.saturating_sub(1)]), "{length}");
+        match error {
+            // As if it had been killed between two frames.
+            None => assert!(ends.contains(&length), "{length}"),
+            Some(Unreadable::Cut { offset }) => {
+                let begin = ends.iter().copied().filter(|&end| end <= length).max();
+                assert!(begin.is_none_or(|begin| begin as u64 == offset), "{length}: {offset}");
+            }
+            Some(error) => panic!("{length}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_with_a_wrong_bit_anywhere_is_read_up_to_the_frame_that_has_it() {
+    let records = records();
+    let (bytes, ends) = file(&records);
+    for place in super::HEADING.len() + 2..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[place] ^= 1 << (place % 8);
+        let (found, error) = read(&bytes);
+        let before = ends.iter().filter(|&&end| end <= place).count();
+        assert_eq!(found, text(&records[..before.saturating_sub(1)]), "{place}");
+        let begin = ends.iter().copied().filter(|&end| end <= place).max();
+        match error {
+            Some(Unreadable::Corrupt { offset, .. } | Unreadable::Cut { offset }) => {
+                assert!(begin.is_none_or(|begin| begin as u64 == offset), "{place}: {offset}");
+            }
+            other => panic!("{place}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_no_recording_or_of_another_version_is_said_to_be() {
+    for bytes in ["{\"type\":\"start\"}\n", "tcpstate recording x\n", "tcpstate recording 123456\n"]
+    {
+        let error = Reader::open(bytes.as_bytes()).err();
+        assert!(matches!(error, Some(Unreadable::NoRecording)), "{bytes:?}: {error:?}");
+    }
+    let error = Reader::open(&b"tcpstate recording 2\n"[..]).err().expect("it is newer");
+    assert_eq!(error.to_string(), "it is of version 2, and this program reads version 1");
+}
+
+/// A file whose frames are whole, with these bytes as its records.
+fn framed(records: &[u8]) -> Vec<u8> {
+    let (mut bytes, _) = file(&[]);
+    frame::append(records, &mut bytes);
+    bytes
+}
+
+#[test]
+fn what_a_newer_program_adds_is_passed_over() {
+    let mut records = Vec::new();
+    let mut encoder = Encoder::new(&mut records);
+    // A kind that does not exist yet, and events with no column but those that must be, and with one too many.
+    let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
+    unknown.expect("memory takes all");
+    let events = encoder.array(3).and_then(|encoder| {
+        encoder.u8(4)?.u64(2)?.array(18)?;
+        encoder.array(1)?.u8(7)?.array(1)?.u8(9)?.bytes(&[0x12])?.bytes(&[4])?;
+        encoder.array(0)?.array(0)?.array(0)?.array(0)?.array(0)?.array(1)?.u32(5)?;
+        for _ in 10..16 {
+            encoder.array(0)?;
+        }
+        encoder.array(1)?.str("what only they know")?.map(0)
+    });
+    events.expect("memory takes all");
+    let bytes = framed(&records);
+    let mut reader = Reader::open(bytes.as_slice()).expect("it is one");
+    let timed = reader.next_record().expect("it makes sense").expect("there is one");
+    let Record::Events(events) = timed.record else { panic!("{timed:?}") };
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((event.from, event.to, event.netns), (State::Established, State::SynSent, 5));
+    assert_eq!((event.local, event.pid, &event.comm), (None, None, &None));
+    assert!(reader.next_record().expect("it makes sense").is_none());
+    assert_eq!(reader.unknown(), 1);
+}
+
+#[test]
+fn bytes_that_make_no_sense_are_damage_and_no_panic() {
+    let (bytes, ends) = file(&records());
+    let whole = frame::read(&mut &bytes[ends[2]..]).expect("whole").expect("a frame");
+    let mut random = 0x9e37_79b9_u32;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        random as usize
+    };
+    let mut damaged = 0;
+    for _ in 0..2000 {
+        let mut records = whole.records.clone();
+        for _ in 0..=next() % 3 {
+            let place = next() % records.len();
+            records[place] = next().to_le_bytes()[0];
+        }
+        records.truncate(next() % (records.len() * 4));
+        let (_, error) = read(&framed(&records));
+        damaged += u32::from(matches!(error, Some(Unreadable::Corrupt { .. })));
+    }
+    assert!(damaged > 500, "{damaged}");
+}
+
+#[test]
+fn a_frame_takes_no_more_memory_than_it_may() {
+    let bytes = framed(&vec![0; frame::MOST + 1]);
+    assert!(bytes.len() < frame::MOST / 100);
+    let (_, error) = read(&bytes);
+    assert!(matches!(error, Some(Unreadable::Corrupt { .. })), "{error:?}");
+}
+
+#[test]
+fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run.tcps");
+    let limits = Limits { file_bytes: Some(1 << 10), files: Some(3) };
+    let recorder = Recorder::create(&path, limits, Part::new("test")).expect("it can be written");
+    let error = Recorder::create(&path, limits, Part::new("test")).err().expect("it is there");
+    assert!(matches!(&error, Error::Create { .. }) && error.remedy().contains("never overwritten"));
+    recorder.add_report(&Report::Start(start()));
+    // Enough for a frame each, which is written at once.
+    for _ in 0..6 {
+        recorder.add_events(&events(20_000));
+    }
+    recorder.add_report(&Report::End(snapshot(1)));
+    recorder.close().expect("it can be written");
+    assert!(recorder.news().is_none());
+    let names = |number: u32| super::files::name_of(&path, number);
+    let there: Vec<u32> = (0..20).filter(|&number| names(number).exists()).collect();
+    // The last one has the end.
+    assert_eq!(there, [4, 5, 6]);
+    let mut recording = Recording::open(&names(4)).expect("it is one");
+    let mut kinds = Vec::new();
+    while let Some(timed) = recording.next_record().expect("it is whole") {
+        kinds.push(match timed.record {
+            Record::Events(events) => events.len(),
+            Record::Report(report) if matches!(*report, Report::Start(_)) => 0,
+            Record::Report(_) => 1,
+        });
+    }
+    assert_eq!(kinds, [0, 20_000, 20_000, 1]);
+    assert_eq!((recording.part().number, recording.has_ended()), (6, true));
+    assert!(Recording::open(&path).is_err());
+}

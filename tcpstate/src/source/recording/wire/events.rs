@@ -1,0 +1,215 @@
+//! Events that were shown together, a column a field: what follows each other is alike, and takes little room.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    hash::Hash,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+use super::{
+    MOST_EVENTS, Malformed,
+    table::{Nanos, Wire as _},
+};
+use crate::{family::Family, source::Event};
+use tcpstate_common::State;
+
+/// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
+type Column<T> = Vec<Option<T>>;
+
+#[derive(Default, Encode, Decode)]
+pub(super) struct Events {
+    /// Monotonic time in nanoseconds, each after the one before, the first after the machine's start.
+    #[n(0)]
+    monotonic: Vec<i64>,
+    /// By how many nanoseconds the wall's clock was ahead of that, each after the one before.
+    #[n(1)]
+    ahead: Vec<i64>,
+    /// The old and the new state, by the kernel's numbers: four bits each.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    states: Vec<u8>,
+    /// 4 or 6.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    family: Vec<u8>,
+    /// Addresses, 4 or 16 bytes each, by whose place in this list they are named below.
+    #[n(4)]
+    addresses: Vec<ByteVec>,
+    #[n(5)]
+    local: Column<u32>,
+    #[n(6)]
+    local_port: Column<u16>,
+    #[n(7)]
+    remote: Column<u32>,
+    #[n(8)]
+    remote_port: Column<u16>,
+    #[n(9)]
+    netns: Vec<u32>,
+    #[n(10)]
+    cookie: Column<u64>,
+    /// Texts, by whose place in this list they are named below.
+    #[n(11)]
+    texts: Vec<ByteVec>,
+    #[n(12)]
+    pid: Column<u32>,
+    #[n(13)]
+    comm: Column<u32>,
+    #[n(14)]
+    uid: Column<u32>,
+    /// Nanoseconds in the old state.
+    #[n(15)]
+    duration: Column<u64>,
+}
+
+impl From<&[Event]> for Events {
+    fn from(events: &[Event]) -> Self {
+        let mut columns = Self::default();
+        let (mut addresses, mut texts) = (Places::default(), Places::default());
+        let (mut monotonic_before, mut ahead_before) = (0, 0);
+        for event in events {
+            let Event {
+                time,
+                monotonic,
+                from,
+                to,
+                family,
+                local,
+                local_port,
+                remote,
+                remote_port,
+                netns,
+                cookie,
+                pid,
+                comm,
+                uid,
+                duration,
+            } = event;
+            let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
+            let ahead = wall.cast_signed().wrapping_sub(monotonic);
+            columns.monotonic.push(monotonic.wrapping_sub(monotonic_before));
+            columns.ahead.push(ahead.wrapping_sub(ahead_before));
+            (monotonic_before, ahead_before) = (monotonic, ahead);
+            columns.states.push((*from as u8) << 4 | *to as u8);
+            columns.family.push(match family {
+                Family::V4 => 4,
+                Family::V6 => 6,
+            });
+            columns.local.push(local.map(|address| addresses.of(address)));
+            columns.local_port.push(*local_port);
+            columns.remote.push(remote.map(|address| addresses.of(address)));
+            columns.remote_port.push(*remote_port);
+            columns.netns.push(*netns);
+            columns.cookie.push(*cookie);
+            columns.pid.push(*pid);
+            columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
+            columns.uid.push(*uid);
+            columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
+        }
+        columns.addresses = addresses.in_order(|address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        });
+        columns.texts = texts.in_order(<[u8]>::to_vec);
+        columns
+    }
+}
+
+/// Values in the order in which they first came, each with its place.
+struct Places<T>(HashMap<T, u32>);
+
+impl<T> Default for Places<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: Eq + Hash> Places<T> {
+    fn of(&mut self, value: T) -> u32 {
+        let next = u32::try_from(self.0.len()).expect("fewer values than memory has bytes");
+        *self.0.entry(value).or_insert(next)
+    }
+
+    fn in_order(self, bytes: impl Fn(T) -> Vec<u8>) -> Vec<ByteVec> {
+        let mut values: Vec<(T, u32)> = self.0.into_iter().collect();
+        values.sort_by_key(|&(_, place)| place);
+        values.into_iter().map(|(value, _)| bytes(value).into()).collect()
+    }
+}
+
+impl Events {
+    /// The events again.
+    pub(super) fn into_events(self) -> Result<Vec<Event>, Malformed> {
+        let addresses =
+            self.addresses.iter().map(|bytes| address(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<OsString> =
+            self.texts.into_iter().map(|bytes| OsString::from_vec(bytes.into())).collect();
+        let count = self.monotonic.len();
+        if [self.ahead.len(), self.states.len(), self.family.len(), self.netns.len()] != [count; 4]
+        {
+            return Err(Malformed::message("columns of events are of different lengths"));
+        }
+        if count > MOST_EVENTS {
+            return Err(Malformed::message("more events than a record has"));
+        }
+        let mut events = Vec::with_capacity(count);
+        let (mut monotonic, mut ahead) = (0_i64, 0_i64);
+        for row in 0..count {
+            monotonic = monotonic.wrapping_add(self.monotonic[row]);
+            ahead = ahead.wrapping_add(self.ahead[row]);
+            let wall = monotonic.wrapping_add(ahead).cast_unsigned();
+            let states = self.states[row];
+            events.push(Event {
+                time: UNIX_EPOCH + Duration::from_nanos(wall),
+                monotonic: Duration::from_nanos(monotonic.cast_unsigned()),
+                from: state(states >> 4)?,
+                to: state(states & 15)?,
+                family: match self.family[row] {
+                    4 => Family::V4,
+                    6 => Family::V6,
+                    _ => return Err(Malformed::message("no such family")),
+                },
+                local: listed(&self.local, row, &addresses)?.copied(),
+                local_port: value(&self.local_port, row),
+                remote: listed(&self.remote, row, &addresses)?.copied(),
+                remote_port: value(&self.remote_port, row),
+                netns: self.netns[row],
+                cookie: value(&self.cookie, row),
+                pid: value(&self.pid, row),
+                comm: listed(&self.comm, row, &texts)?.cloned(),
+                uid: value(&self.uid, row),
+                duration: value(&self.duration, row).map(Duration::from_nanos),
+            });
+        }
+        Ok(events)
+    }
+}
+
+fn value<T: Copy>(column: &Column<T>, row: usize) -> Option<T> {
+    column.get(row).copied().flatten()
+}
+
+/// What a column names of a list.
+fn listed<'a, T>(
+    column: &Column<u32>,
+    row: usize,
+    list: &'a [T],
+) -> Result<Option<&'a T>, Malformed> {
+    let of = |place: u32| {
+        list.get(place as usize)
+            .ok_or_else(|| Malformed::message("nothing at that place of a list"))
+    };
+    value(column, row).map(of).transpose()
+}
+
+fn state(number: u8) -> Result<State, Malformed> {
+    State::from_number(number.into()).ok_or_else(|| Malformed::message("no such state"))
+}
+
+fn address(bytes: &[u8]) -> Result<IpAddr, Malformed> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(|bytes| Ipv4Addr::from(bytes).into());
+    let v6 = <[u8; 16]>::try_from(bytes).map(|bytes| Ipv6Addr::from(bytes).into());
+    v4.or(v6).map_err(|_| Malformed::message("no address has that many bytes"))
+}

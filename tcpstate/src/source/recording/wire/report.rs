@@ -1,0 +1,176 @@
+//! What is written of reports. Gauges are in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
+
+use tcpstate_common::abi;
+
+use super::{
+    Malformed,
+    histograms::Histograms,
+    table::{Hook, Nanos, Number, Scope, Wire, wire},
+};
+use crate::{aggregate, source};
+
+wire! {
+    Start is aggregate::Start {
+        0 time: Nanos,
+        1 netns: Scope,
+        2 kernel: String,
+        3 in_place: InPlace,
+        4 states: [Gauge; 10],
+        5 namespaces: Option<Vec<NamespaceStart>>,
+    }
+
+    Snapshot is aggregate::Snapshot {
+        0 time: Nanos,
+        1 elapsed: Nanos,
+        2 interval: Nanos,
+        3 in_place: Option<InPlace>,
+        4 unreconciled: u64,
+        5 sees_all: bool,
+        6 states: [Gauge; 10],
+        7 moved: [Option<Flow>; 10],
+        8 verdict: Option<Verdict>,
+        9 transitions: Vec<Transition>,
+        10 time_wait: TimeWait,
+        11 missed: Missed,
+        12 losses: Option<Losses>,
+        13 reconciles: u64,
+        14 map_full: u64,
+        15 map_errors: u64,
+        16 cost: Vec<Cost>,
+        17 process_time: Nanos,
+        18 namespaces: Option<Vec<NamespaceRow>>,
+        19 families: Option<[FamilyRow; 2]>,
+        20 histograms: Option<Histograms>,
+    }
+
+    NamespaceStart is aggregate::NamespaceStart {
+        0 netns: u64,
+        1 name: Option<String>,
+        2 states: [Gauge; 10],
+    }
+
+    NamespaceRow is aggregate::NamespaceRow {
+        0 netns: u64,
+        1 name: Option<String>,
+        2 is_gone: bool,
+        3 states: [Gauge; 10],
+        4 time_wait: TimeWait,
+    }
+
+    FamilyRow is aggregate::FamilyRow {
+        0 states: [Gauge; 10],
+        1 transitions: Vec<Transition>,
+    }
+
+    InPlace is aggregate::InPlace {
+        0 hooks: Hooks,
+        1 degraded: Vec<String>,
+    }
+
+    Hooks is aggregate::Hooks {
+        0 transitions: Hook,
+        1 time_wait: Hook,
+        2 syn_recv: Hook,
+    }
+
+    Gauge is aggregate::Gauge {
+        0 current: Option<i64>,
+        1 entered: Option<u64>,
+        2 left: Option<u64>,
+        3 corrected: Option<i64>,
+    }
+
+    Flow is abi::Flow {
+        0 entered: u64,
+        1 left: u64,
+    }
+
+    Transition is aggregate::Transition {
+        0 from: Number,
+        1 to: Number,
+        2 count: u64,
+        3 in_interval: u64,
+    }
+
+    TimeWait is aggregate::TimeWait {
+        0 sockets: Option<u64>,
+        1 limit: Option<u64>,
+        2 entries: Option<u64>,
+        3 exits: Exits,
+        4 exits_in_interval: Exits,
+        5 overflows: Option<u64>,
+        6 entries_per_second: Option<f64>,
+        7 exits_per_second: Option<f64>,
+    }
+
+    Exits is aggregate::Exits {
+        0 expired: Option<u64>,
+        1 reused: Option<u64>,
+        2 killed: Option<u64>,
+        3 other: Option<u64>,
+    }
+
+    Difference is aggregate::Difference {
+        0 state: Number,
+        1 current: i64,
+        2 listed: i64,
+    }
+
+    Missed is source::Missed {
+        0 transitions: u64,
+        1 time_wait: u64,
+        2 syn_recv: u64,
+        3 unrecorded: u64,
+        4 unlisted: u64,
+    }
+
+    Losses is source::Losses {
+        0 dropped: u64,
+        1 missed: u64,
+        2 untracked: u64,
+    }
+
+    Cost is aggregate::Cost {
+        0 program: String,
+        1 total: Runs,
+        2 in_interval: Runs,
+    }
+
+    Runs is aggregate::Runs {
+        0 count: u64,
+        1 time: Nanos,
+    }
+}
+
+/// What a comparison showed.
+#[derive(minicbor::Encode, minicbor::Decode)]
+pub(super) enum Verdict {
+    #[n(0)]
+    Equal,
+    #[n(1)]
+    Differs(#[n(0)] Vec<Difference>),
+    #[n(2)]
+    Moving,
+    #[n(3)]
+    Inexact,
+}
+
+impl Wire<aggregate::Verdict> for Verdict {
+    fn of(verdict: &aggregate::Verdict) -> Self {
+        match verdict {
+            aggregate::Verdict::Equal => Self::Equal,
+            aggregate::Verdict::Differs(differences) => Self::Differs(Wire::of(differences)),
+            aggregate::Verdict::Moving => Self::Moving,
+            aggregate::Verdict::Inexact => Self::Inexact,
+        }
+    }
+
+    fn read(self) -> Result<aggregate::Verdict, Malformed> {
+        Ok(match self {
+            Self::Equal => aggregate::Verdict::Equal,
+            Self::Differs(differences) => aggregate::Verdict::Differs(differences.read()?),
+            Self::Moving => aggregate::Verdict::Moving,
+            Self::Inexact => aggregate::Verdict::Inexact,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! How a struct of the program and what is written of it hang together: a table of fields with their numbers.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use minicbor::{Decode, Encode};
+use tcpstate_common::State;
+
+use super::Malformed;
+use crate::probe::{Counted, Provider, Transitions};
+
+/// What is written for a `T`, and how it is read again.
+pub(super) trait Wire<T>: Sized {
+    fn of(value: &T) -> Self;
+    fn read(self) -> Result<T, Malformed>;
+}
+
+/// Defines what is written for each of the structs: number, name and type of its fields. One that is missing here, or there,
+/// does not compile. A new one comes last, with the next number, and is an `Option`.
+macro_rules! wire {
+    ($($(#[$doc:meta])* $name:ident is $($theirs:ident)::+ { $($number:literal $field:ident: $type:ty,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(minicbor::Encode, minicbor::Decode)]
+        pub(super) struct $name {
+            $(#[n($number)] $field: $type,)+
+        }
+
+        impl $crate::source::recording::wire::table::Wire<$($theirs)::+> for $name {
+            fn of(value: &$($theirs)::+) -> Self {
+                let $($theirs)::+ { $($field),+ } = value;
+                Self { $($field: $crate::source::recording::wire::table::Wire::of($field),)+ }
+            }
+
+            fn read(self) -> Result<$($theirs)::+, $crate::source::recording::wire::Malformed> {
+                let Self { $($field),+ } = self;
+                Ok($($theirs)::+ { $($field: $crate::source::recording::wire::table::Wire::read($field)?,)+ })
+            }
+        }
+    )+};
+}
+pub(super) use wire;
+
+/// What is written as it is.
+macro_rules! plain {
+    ($($type:ty)+) => {$(
+        impl Wire<$type> for $type {
+            fn of(value: &$type) -> Self {
+                value.clone()
+            }
+
+            fn read(self) -> Result<$type, Malformed> {
+                Ok(self)
+            }
+        }
+    )+};
+}
+
+plain! { bool u32 u64 i64 f64 String }
+
+impl<T, W: Wire<T>> Wire<Option<T>> for Option<W> {
+    fn of(value: &Option<T>) -> Self {
+        value.as_ref().map(W::of)
+    }
+
+    fn read(self) -> Result<Option<T>, Malformed> {
+        self.map(W::read).transpose()
+    }
+}
+
+impl<T, W: Wire<T>> Wire<Vec<T>> for Vec<W> {
+    fn of(values: &Vec<T>) -> Self {
+        values.iter().map(W::of).collect()
+    }
+
+    fn read(self) -> Result<Vec<T>, Malformed> {
+        self.into_iter().map(W::read).collect()
+    }
+}
+
+impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
+    fn of(values: &[T; N]) -> Self {
+        values.each_ref().map(W::of)
+    }
+
+    fn read(self) -> Result<[T; N], Malformed> {
+        let values: Vec<T> = self.into_iter().map(W::read).collect::<Result<_, _>>()?;
+        values.try_into().map_err(|_| Malformed::message("a list of another length"))
+    }
+}
+
+/// A duration in nanoseconds, up to 584 years.
+#[derive(Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Nanos(#[n(0)] pub(super) u64);
+
+impl Wire<Duration> for Nanos {
+    fn of(duration: &Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn read(self) -> Result<Duration, Malformed> {
+        Ok(Duration::from_nanos(self.0))
+    }
+}
+
+/// A time as nanoseconds since 1970.
+impl Wire<SystemTime> for Nanos {
+    fn of(time: &SystemTime) -> Self {
+        Self::of(&time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    fn read(self) -> Result<SystemTime, Malformed> {
+        Ok(UNIX_EPOCH + Duration::from_nanos(self.0))
+    }
+}
+
+/// A state, by the kernel's number.
+#[derive(Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Number(#[n(0)] u8);
+
+impl Wire<State> for Number {
+    fn of(state: &State) -> Self {
+        Self(*state as u8)
+    }
+
+    fn read(self) -> Result<State, Malformed> {
+        State::from_number(self.0.into()).ok_or_else(|| Malformed::message("no such state"))
+    }
+}
+
+/// A hook, by its name.
+#[derive(Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Hook(#[n(0)] String);
+
+impl Wire<&'static str> for Hook {
+    fn of(name: &&'static str) -> Self {
+        Self((*name).to_owned())
+    }
+
+    /// Of hooks that are not known here, only that is known.
+    fn read(self) -> Result<&'static str, Malformed> {
+        let mut known = Transitions::ALL.map(Transitions::name).into_iter();
+        let mut others = Provider::ALL.map(Provider::name).into_iter();
+        let is_it = |name: &&str| *name == self.0;
+        Ok(known.find(is_it).or_else(|| others.find(is_it)).unwrap_or("unknown"))
+    }
+}
+
+/// A network namespace, by its inode; none is all of them.
+#[derive(Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Scope(#[n(0)] Option<u64>);
+
+impl Wire<Counted> for Scope {
+    fn of(scope: &Counted) -> Self {
+        match *scope {
+            Counted::One(inode) => Self(Some(inode)),
+            Counted::All => Self(None),
+        }
+    }
+
+    fn read(self) -> Result<Counted, Malformed> {
+        Ok(self.0.map_or(Counted::All, Counted::One))
+    }
+}

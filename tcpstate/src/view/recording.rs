@@ -1,0 +1,22 @@
+//! What a recording says of itself, as a line for programs.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::json::{VERSION, write_line};
+use crate::source::recording::Part;
+
+/// Writes one JSON object.
+pub fn show_part(part: &Part, out: &mut dyn Write) -> io::Result<()> {
+    let line = json!({
+        "type": "recording",
+        "version": VERSION,
+        "id": format!("{:016x}", part.id),
+        "file": part.number,
+        "program": part.program,
+        "has_events": part.has_events,
+        "sysctls": part.sysctls,
+    });
+    write_line(&line, out)
+}

@@ -1,0 +1,397 @@
+//! `--record` and `--replay` as processes: the same to the byte, whatever ends them, and without privilege.
+//!
+//! What recordings of the tree are expected to show lies in `tests/golden/`; `cargo xtask golden` writes it anew, and the
+//! difference is for the review.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, Uid},
+};
+use serde_json::Value;
+use tcpstate::source::recording::VERSION;
+use tcpstate_tests::{
+    command::{Finished, as_nobody, run, with_mounts},
+    netns::Namespace,
+    recordings::{FORMS, folder, in_tree, read},
+    traffic::{Family, Listener, Load, Style, reset},
+};
+use tempfile::TempDir;
+
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+
+fn tcpstate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(TCPSTATE);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are text")
+}
+
+/// Runs it to its end, successfully; its stdout.
+fn shown(arguments: &[&str]) -> String {
+    let finished = run(&mut tcpstate(arguments));
+    assert_eq!((finished.status, finished.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    finished.stdout
+}
+
+/// A folder for recordings that are not there yet.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("there is a folder for temporary files"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        text(&self.0.path().join(name)).to_owned()
+    }
+}
+
+/// The program where nobody can run it, and the recordings of the tree, for a machine without `/proc`.
+struct Bare(Folder);
+
+impl Bare {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        };
+        open(folder.0.path(), 0o755);
+        let files = in_tree().into_iter().map(|file| (file, 0o644));
+        for (file, mode) in files.chain([(PathBuf::from(TCPSTATE), 0o755)]) {
+            let name = file.file_name().expect("files have names");
+            let copy = folder.0.path().join(name);
+            fs::copy(&file, &copy).expect("there is room for a copy");
+            open(&copy, mode);
+        }
+        Self(folder)
+    }
+
+    /// What `trace` shows of a recording, as nobody and without `/proc` if this is root, else as whoever this is.
+    fn replay(&self, recording: &str, arguments: &[&str]) -> Finished {
+        let recording = self.0.path(recording);
+        let program = self.0.path("tcpstate");
+        let mut command = if Uid::effective().is_root() {
+            as_nobody(&[], &program)
+        } else {
+            Command::new(&program)
+        };
+        command.args(["trace", "--replay", &recording]).args(arguments);
+        if Uid::effective().is_root() {
+            command = with_mounts("mount -t tmpfs tmpfs /proc", &command);
+        }
+        run(&mut command)
+    }
+}
+
+#[test]
+fn recordings_of_the_tree_show_what_is_expected_without_privilege() {
+    let writes = env::var_os("TCPSTATE_WRITE_GOLDEN").is_some();
+    let bare = Bare::new();
+    for path in in_tree() {
+        let recording = path.file_name().and_then(|name| name.to_str()).expect("it is text");
+        let records = read(&fs::read(&path).expect("it can be read"));
+        for form in &FORMS {
+            let golden = folder().with_file_name("golden").join(recording).join(form.name);
+            let found = form.show(&records);
+            if writes {
+                fs::create_dir_all(golden.parent().expect("it has one")).expect("root may make it");
+                fs::write(&golden, &found).expect("the tree can be written to");
+            }
+            let expected = fs::read_to_string(&golden).unwrap_or_else(|error| {
+                panic!("{}: {error}: cargo xtask golden", golden.display())
+            });
+            assert!(found == expected, "{recording} as {}: see cargo xtask golden", form.name);
+            if let Some(arguments) = form.arguments {
+                let finished = bare.replay(recording, arguments);
+                assert_eq!((finished.status, finished.stderr.as_str()), (Some(0), ""));
+                assert!(finished.stdout == expected, "{recording}, {arguments:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn recordings_of_the_tree_are_of_every_version_and_their_kernels_and_workloads_are_told() {
+    let told = fs::read_to_string(folder().join("README.md")).expect("it is there");
+    let names: Vec<String> =
+        in_tree().iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    for name in &names {
+        assert!(told.contains(&format!("| `{name}` | ")), "{name} has no row");
+    }
+    for version in 1..=VERSION {
+        assert!(names.iter().any(|name| name.starts_with(&format!("v{version}-"))), "{version}");
+    }
+    let bytes: u64 =
+        in_tree().iter().map(|path| fs::metadata(path).expect("it is there").len()).sum();
+    assert!(bytes < 200_000, "{bytes}");
+}
+
+#[test]
+fn recording_shows_to_the_byte_what_the_run_showed() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    for (name, form) in [
+        ("json", &["-o", "json", "--events"][..]),
+        ("table", &["--events", "--utc"]),
+        ("counts", &[]),
+    ] {
+        let file = folder.path(name);
+        let mut recording = vec!["trace", "-i", "200ms", "-n", "3", "--record", &file];
+        recording.extend(form);
+        let child = tcpstate(&recording).spawn().expect("it starts");
+        let load = Load::start(2, Style::Rst);
+        let output = child.wait_with_output().expect("it ends");
+        let _ = load.stop();
+        assert!(output.status.success(), "{output:?}");
+        let live = String::from_utf8(output.stdout).expect("it is text");
+        assert!(live.len() > 1000, "{live}");
+        let replayed = shown(&[&["trace", "--replay", &file], form].concat());
+        assert!(replayed == live, "{name}");
+    }
+    // A name that is taken is refused, and the recording stays as it is.
+    let file = folder.path("json");
+    let before = fs::read(&file).expect("it is there");
+    let refused = run(&mut tcpstate(&["trace", "-n", "1", "--record", &file]));
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(2), ""));
+    assert!(refused.stderr.contains("remedy: give another name"), "{}", refused.stderr);
+    assert_eq!(fs::read(&file).expect("it is there"), before);
+
+    // The export has the same lines, after one with what the recording is.
+    let exported = shown(&["replay", &file, "--to", "json"]);
+    let (first, lines) = exported.split_once('\n').expect("there are lines");
+    assert!(lines == shown(&["trace", "--replay", &file, "--events", "-o", "json"]));
+    let first: Value = serde_json::from_str(first).expect("it is an object");
+    assert_eq!((&first["type"], &first["has_events"]), (&"recording".into(), &true.into()));
+    assert!(first["sysctls"]["net.ipv4.tcp_max_tw_buckets"].is_string(), "{first}");
+    assert_eq!(
+        shown(&["replay", &file, "--to", "csv", "--events"]),
+        shown(&["trace", "--replay", &file, "-o", "csv", "--events"])
+    );
+    assert_cut(&file, lines);
+}
+
+/// A part of a recording has its start, and what lies between the two moments.
+fn assert_cut(file: &str, lines: &str) {
+    let time = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("each line is an object");
+        line["time"].as_str().expect("each line has a time").to_owned()
+    };
+    // In milliseconds, as the lines have it; so whole milliseconds are to be on one side.
+    let times: Vec<String> = lines.lines().map(time).collect();
+    let (from, until) = (&times[times.len() / 3], &times[times.len() * 2 / 3]);
+    let cut = shown(&["replay", file, "--to", "json", "--from", from, "--until", until]);
+    let expected = lines
+        .lines()
+        .zip(&times)
+        .enumerate()
+        .filter(|(number, (_, time))| *number == 0 || (*time >= from && *time < until));
+    let expected: Vec<&str> = expected.map(|(_, (line, _))| line).collect();
+    assert!(expected.len() > 10);
+    assert!(cut.lines().skip(1).eq(expected));
+}
+
+/// A recording whose lines are read as they come.
+struct Recording {
+    child: Child,
+    lines: std::thread::JoinHandle<Vec<(Instant, String)>>,
+}
+
+impl Recording {
+    /// Returns when it has begun.
+    fn start(file: &str) -> Self {
+        let arguments = ["trace", "--events", "-i", "100ms", "-o", "json", "--record", file];
+        let mut child = tcpstate(&arguments).spawn().expect("it starts");
+        let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("the pipe is open");
+        let first = (Instant::now(), line.trim_end().to_owned());
+        let lines = std::thread::spawn(move || {
+            let lines = reader.lines().map_while(Result::ok).map(|line| (Instant::now(), line));
+            [first].into_iter().chain(lines).collect()
+        });
+        Self { child, lines }
+    }
+
+    /// Kills it; the lines that it wrote, and when they were read. The last one may be cut.
+    fn kill(mut self) -> Vec<(Instant, String)> {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it ends");
+        self.lines.join().expect("the reader does not panic")
+    }
+}
+
+/// Some connections a millisecond are enough for each frame to have events, and leave the processors to those that record.
+fn trickle(while_running: impl FnOnce()) {
+    let listener = Listener::open(Family::V4);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                reset(listener.connect());
+                drop(listener.accept());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        while_running();
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn recording_killed_at_any_moment_has_all_but_the_last_second() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    let mut random = std::process::id();
+    let mut moment = || {
+        // xorshift; within the first 1.5 s, in which the first frames are written.
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        Duration::from_millis(u64::from(random % 1500))
+    };
+    trickle(|| {
+        for round in 0..5 {
+            let files = [0, 1, 2, 3].map(|number| folder.path(&format!("{round}.{number}.tcps")));
+            let moments = [(); 4].map(|()| moment());
+            std::thread::scope(|scope| {
+                for (file, after) in files.iter().zip(moments) {
+                    scope.spawn(move || assert_all_but_the_last_second(file, after));
+                }
+            });
+        }
+    });
+}
+
+/// Kills a recording then, and looks for what it showed a second before.
+fn assert_all_but_the_last_second(file: &str, after: Duration) {
+    let recording = Recording::start(file);
+    std::thread::sleep(after);
+    let killed = Instant::now();
+    let lines = recording.kill();
+    let replayed = run(&mut tcpstate(&["trace", "--replay", file, "--events", "-o", "json"]));
+    // A frame that was being written at that moment is cut, and said to be.
+    let is_cut = replayed.stderr.contains("it is cut: the frame at byte");
+    assert_eq!(replayed.status, Some(if is_cut { 2 } else { 0 }), "{}", replayed.stderr);
+    assert!(is_cut || replayed.stderr.contains("has no end"), "{}", replayed.stderr);
+    let found: Vec<&str> = replayed.stdout.lines().collect();
+    let is_old = |read: &Instant| killed.duration_since(*read) >= Duration::from_secs(1);
+    let old = lines.iter().take_while(|(read, _)| is_old(read)).count();
+    // The start line is there from the begin.
+    assert!(found.len() >= old.max(1), "{after:?}: {} lines of {old}", found.len());
+    // The last line that was read may be cut.
+    let whole = lines.len().min(found.len()) - 1;
+    let same = lines.iter().zip(&found).take_while(|((_, line), found)| line == *found).count();
+    assert!(same >= whole, "{after:?}: {same} lines of {whole}");
+}
+
+#[test]
+fn recording_of_a_run_that_nobody_reads_has_its_end() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    let trace = ["trace", "--events", "-o", "json", "-i", "100ms"];
+    // A closed pipe ends the run, in order.
+    let file = folder.path("pipe.tcps");
+    let mut child =
+        tcpstate(&[&trace[..], &["--record", &file]].concat()).spawn().expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the pipe is open");
+    drop(reader);
+    assert!(child.wait().expect("it ends").success());
+    assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
+    // A full disk behind stdout is an error, and not of the recording.
+    let file = folder.path("full.tcps");
+    let mut command = tcpstate(&[&trace[..], &["--record", &file]].concat());
+    let full = fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let output = command.stdout(full).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    assert!(stderr.contains("write to stdout: No space left on device"), "{stderr}");
+    assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
+}
+
+#[test]
+fn recording_on_a_disk_that_is_full_goes_on_when_there_is_room() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    let disk = folder.path("disk");
+    fs::create_dir(&disk).expect("the folder is ours");
+    // A disk of three pages, of which one is taken until the recording has had no room for a while.
+    let mut trace = tcpstate(&["trace", "-i", "50ms", "-o", "json", "--record"]);
+    trace.arg(format!("{disk}/run.tcps"));
+    let mounts =
+        format!("mount -t tmpfs -o size=12k tmpfs {disk}; head -c 8000 /dev/zero >{disk}/fill");
+    let mut command = with_mounts(&mounts, &trace);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
+    let lines = child.stdout.take().expect("it is piped");
+    let lines = std::thread::spawn(move || {
+        BufReader::new(lines).lines().map_while(Result::ok).collect::<Vec<String>>()
+    });
+    let mut said = String::new();
+    while !said.contains("No space left on device") {
+        assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
+    }
+    let seen = PathBuf::from(format!("/proc/{}/root{disk}", child.id()));
+    fs::remove_file(seen.join("fill")).expect("root may look into other mount namespaces");
+    while !said.contains("the recording goes on, and lacks nothing") {
+        assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
+    }
+    // While it is alive its files can be reached; it has written all when it has ended.
+    let file = fs::File::open(seen.join("run.tcps")).expect("it is there");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
+    let status = child.wait().expect("it ends");
+    errors.read_to_string(&mut said).expect("it is text");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("remedy: make room on its disk"), "{said}");
+    let live = lines.join().expect("the reader does not panic");
+    let copy = folder.path("copy.tcps");
+    std::io::copy(&mut &file, &mut fs::File::create(&copy).expect("the folder is ours"))
+        .expect("there is room");
+    let replayed = shown(&["trace", "--replay", &copy, "-o", "json"]);
+    assert!(replayed.lines().eq(live.iter().map(String::as_str)));
+}
+
+#[test]
+fn recording_that_is_damaged_is_shown_up_to_there() {
+    let recording = in_tree().into_iter().next().expect("there are recordings");
+    let bytes = fs::read(&recording).expect("it can be read");
+    let folder = Folder::new();
+    let path = folder.path("damaged.tcps");
+    let whole = shown(&["trace", "--replay", text(&recording), "-o", "json"]);
+    let replay = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("the folder is ours");
+        run(&mut tcpstate(&["trace", "--replay", &path, "-o", "json"]))
+    };
+    let cut = replay(&bytes[..bytes.len() - 1]);
+    assert_eq!(cut.status, Some(2), "{cut:?}");
+    assert!(whole.starts_with(&cut.stdout), "{cut:?}");
+    assert!(cut.stderr.contains("it is cut: the frame at byte "), "{cut:?}");
+    let mut wrong = bytes.clone();
+    *wrong.last_mut().expect("it is not empty") ^= 1;
+    let wrong = replay(&wrong);
+    assert_eq!((wrong.status, &wrong.stdout), (Some(2), &cut.stdout), "{wrong:?}");
+    assert!(wrong.stderr.contains("it is damaged in the frame at byte "), "{wrong:?}");
+    assert!(wrong.stderr.contains("a checksum that is wrong\nremedy: "), "{wrong:?}");
+    let newer = replay(b"tcpstate recording 999\n");
+    assert!(newer.stderr.contains("of version 999"), "{newer:?}");
+    let none = replay(b"hello\n");
+    assert!(
+        none.stderr.contains("it is none\nremedy: name a file that --record wrote"),
+        "{none:?}"
+    );
+}

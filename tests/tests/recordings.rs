@@ -1,0 +1,159 @@
+//! Runs on this kernel, recorded: what is shown of them later is what was shown then.
+//!
+//! A guest prints each recording in hexadecimal, and a host writes it to the folder that `TCPSTATE_TEST_RECORDINGS` names;
+//! so those in `tests/recordings` came about, as told there.
+
+use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
+
+use tcpstate::{
+    aggregate::Report,
+    probe::{EventOptions, Netns, Options},
+    source::{Events, recording::Record},
+};
+use tcpstate_tests::{
+    emulated::is_emulated,
+    netns::{Namespace, Place},
+    recordings::{FORMS, read, written},
+    traced::{Traced, options},
+    traffic::{Family, Listener, bound, leave_time_wait, reset, shutdown},
+    wait,
+};
+
+/// A run, as a view is given it.
+struct Run {
+    traced: Traced,
+    events: Option<Events>,
+    records: Vec<Record>,
+}
+
+impl Run {
+    fn start(options: &Options) -> Self {
+        let mut traced = Traced::unaudited(options);
+        let events = traced.tracer.take_events();
+        let start = Report::Start(traced.tracer.start_report());
+        Self { traced, events, records: vec![Record::Report(Box::new(start))] }
+    }
+
+    /// The end of an interval. Events that came before it are there by then.
+    fn snapshot(&mut self) {
+        let snapshot = Report::Snapshot(self.traced.snapshot());
+        self.take_events();
+        self.records.push(Record::Report(Box::new(snapshot)));
+    }
+
+    fn end(&mut self) {
+        self.traced.tracer.end_events();
+        let summary = Report::End(self.traced.tracer.summary().expect("a summary can be made"));
+        self.take_events();
+        self.records.push(Record::Report(Box::new(summary)));
+    }
+
+    fn take_events(&mut self) {
+        let Some(events) = &mut self.events else { return };
+        // Never all at once, so that there are records to follow each other.
+        loop {
+            let taken = events.take(20);
+            if taken.is_empty() {
+                return;
+            }
+            self.records.push(Record::Events(taken));
+        }
+    }
+
+    /// Asserts that the recording shows the same in every form, and hands it out.
+    fn assert_shown_again(self, name: &str) {
+        let file = written(&self.records);
+        let found = read(&file);
+        for form in &FORMS {
+            assert_eq!(form.show(&found), form.show(&self.records), "{}", form.name);
+        }
+        hand_out(name, &file);
+    }
+}
+
+fn hand_out(name: &str, file: &[u8]) {
+    if let Some(folder) = env::var_os("TCPSTATE_TEST_RECORDINGS").map(PathBuf::from) {
+        fs::write(folder.join(name), file).expect("the folder can be written to");
+    } else if is_emulated() {
+        let digits = file.iter().fold(String::new(), |mut digits, byte| {
+            write!(digits, "{byte:02x}").expect("memory takes all");
+            digits
+        });
+        // Lines that no console cuts.
+        for digits in digits.as_bytes().chunks(200) {
+            println!("{name}: {}", String::from_utf8_lossy(digits));
+        }
+    }
+}
+
+#[test]
+fn recordings_of_connections_and_their_events_show_what_was_shown() {
+    let _namespace = Namespace::enter();
+    leave_time_wait(7, &[Family::V4]);
+    let events = EventOptions { ring_bytes: 1 << 20, most_lives: 1 << 10 };
+    let mut run = Run::start(&Options { events: Some(events), statistics: true, ..options() });
+    run.snapshot();
+    let mut held = Vec::new();
+    for family in Family::BOTH {
+        let listener = Listener::open(family);
+        // Closed by the client, by the server, by a reset, by one side only, and refused.
+        let (client, server) = (listener.connect(), listener.accept());
+        drop(client);
+        drop(server);
+        let (client, server) = (listener.connect(), listener.accept());
+        drop(server);
+        drop(client);
+        let (client, server) = (listener.connect(), listener.accept());
+        reset(client);
+        drop(server);
+        let (client, server) = (listener.connect(), listener.accept());
+        shutdown([&client]);
+        held.extend([client, server]);
+        let address = listener.address().clone();
+        drop(listener);
+        bound(family).connect(&address).expect_err("nobody listens");
+        wait::grace_period();
+        run.snapshot();
+    }
+    drop(held);
+    wait::grace_period();
+    run.end();
+    let told: usize = run
+        .records
+        .iter()
+        .map(|record| match record {
+            Record::Events(events) => events.len(),
+            Record::Report(_) => 0,
+        })
+        .sum();
+    // Some may be lost without a word, on some kernels.
+    assert!(told > 40, "{told}");
+    run.assert_shown_again("connections.tcps");
+}
+
+#[test]
+fn recordings_of_many_namespaces_show_what_was_shown() {
+    let _namespace = Namespace::enter();
+    let (named, evil, nameless) = (Place::new(), Place::new(), Place::new());
+    let _name = named.name(OsStr::new("tcpstate-blue"));
+    let _evil = evil.name(OsStr::from_bytes(b"tcpstate-\x1b[31mred"));
+    let pairs = |place: &Place, count| {
+        place.inside(|| {
+            let listener = Listener::open(Family::V4);
+            let pairs = listener.pairs(count);
+            (listener, pairs)
+        })
+    };
+    let mut held = vec![pairs(&named, 3)];
+    let mut run = Run::start(&Options { netns: Netns::All, ..options() });
+    held.push(pairs(&evil, 5));
+    run.snapshot();
+    nameless.inside(|| leave_time_wait(7, &[Family::V6]));
+    // Its row goes when it has been shown once more.
+    drop(nameless);
+    run.snapshot();
+    held.truncate(1);
+    run.snapshot();
+    run.end();
+    run.assert_shown_again("namespaces.tcps");
+}

@@ -1,0 +1,238 @@
+//! The fuzzer's program, `fuzz/`: how it is built, run, and what it says.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{debian, kernel_tests, process};
+
+/// Longer inputs show nothing that these do not.
+const LONGEST: u32 = 65_536;
+/// An input that takes longer is a fault. The slowest that are known take a hundredth of that on an idle machine.
+const SLOWEST: u32 = 10;
+/// How long a fault's input is made smaller.
+const SHRINKING: u32 = 10;
+
+/// The program, and where it lies.
+pub(super) struct Engine {
+    root: PathBuf,
+    program: PathBuf,
+}
+
+/// How long to look for faults, and from where.
+#[derive(Clone, Copy)]
+pub(super) struct Effort {
+    pub(super) time: Duration,
+    /// The same seed makes the same inputs of the same corpus; what earlier runs have found is left aside.
+    pub(super) seed: Option<u32>,
+}
+
+/// What came of a run.
+pub(super) enum Ending {
+    Nothing(Done),
+    Fault {
+        input: PathBuf,
+        /// What the program said.
+        log: String,
+    },
+}
+
+/// What was done without a fault.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    runs: u64,
+    /// Edges of the program that were taken.
+    edges: u64,
+    /// Inputs that led to something new.
+    inputs: u64,
+}
+
+impl Engine {
+    /// Builds it: libFuzzer is C++, and the code to be tried says where it goes (`fuzz/instrument`).
+    pub(super) fn build(root: &Path) -> Result<Self> {
+        if process::find_in_path("c++").is_none() && debian::is_debian() {
+            debian::install(&["g++"])?;
+        }
+        let mut cargo = process::cargo(root);
+        cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
+        // Dependencies are those of the kernel tests, and so are built already.
+        cargo.args(["build", "--quiet", "--package", "tcpstate-fuzz", "--features", "engine"]);
+        kernel_tests::build_alike(&mut cargo);
+        cargo.arg("--message-format=json-render-diagnostics");
+        cargo.stderr(Stdio::inherit());
+        let messages = process::read(&mut cargo)?;
+        Ok(Self { root: root.to_owned(), program: executable(&messages)? })
+    }
+
+    /// Looks for a fault.
+    pub(super) fn run(&self, target: &str, effort: Effort) -> Result<Ending> {
+        let folder = self.root.join("target/fuzz").join(target);
+        let faults = folder.join("faults");
+        emptied(&faults)?;
+        let corpus = folder.join(if effort.seed.is_some() { "seeded" } else { "corpus" });
+        if effort.seed.is_some() {
+            emptied(&corpus)?;
+        }
+        fs::create_dir_all(&corpus).with_context(|| format!("create {}", corpus.display()))?;
+
+        let mut command = self.command(target);
+        command.arg(format!("-max_total_time={}", effort.time.as_secs()));
+        command.args(effort.seed.map(|seed| format!("-seed={seed}")));
+        command.args([format!("-max_len={LONGEST}"), "-reload=0".into()]);
+        command.arg(format!("-artifact_prefix={}/", faults.display())).arg(&corpus);
+        // Read, but not written to.
+        let kept =
+            ["corpus", "regressions"].map(|kind| self.root.join("fuzz").join(kind).join(target));
+        command.args(kept.iter().filter(|folder| folder.exists()));
+        let begin = Instant::now();
+        let output = command.output().with_context(|| process::describe(&command))?;
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            let done = Done::of(&log);
+            println!("{target}: {done} in {:.0} s", begin.elapsed().as_secs_f64());
+            return Ok(Ending::Nothing(done));
+        }
+        let input = fs::read_dir(&faults)
+            .into_iter()
+            .flatten()
+            .find_map(|entry| Some(entry.ok()?.path()))
+            .with_context(|| {
+                format!("{}: {}\n{log}", output.status, process::describe(&command))
+            })?;
+        Ok(Ending::Fault { input, log })
+    }
+
+    /// Tells of a fault, and keeps its input, as small as it can be made, where the unit test tries it. Returns where.
+    pub(super) fn keep(&self, target: &str, ending: Ending) -> Result<Option<PathBuf>> {
+        let Ending::Fault { input, log } = ending else { return Ok(None) };
+        let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (kind, hash) = name.split_once('-').unwrap_or(("fault", &name));
+        let folder = Path::new("fuzz/regressions").join(target);
+        let kept = folder.join(hash.get(..12).unwrap_or(hash));
+        fs::create_dir_all(self.root.join(&folder))?;
+        let small = input.with_extension("small");
+        let mut shrink = self.command(target);
+        shrink.args(["-minimize_crash=1".into(), format!("-max_total_time={SHRINKING}")]);
+        shrink.arg(format!("-exact_artifact_path={}", small.display())).arg(&input);
+        // A hang takes too long to be tried again and again.
+        if kind == "crash" {
+            let _ = shrink.output();
+        }
+        let input = if small.exists() { small } else { input };
+        let length = fs::copy(&input, self.root.join(&kept))
+            .with_context(|| format!("copy {} to {}", input.display(), kept.display()))?;
+        println!("{target}: {kind}, by the {length} bytes of {}", kept.display());
+        for line in said(&log) {
+            println!("    {line}");
+        }
+        Ok(Some(kept))
+    }
+
+    /// Tries one input, and shows what that says.
+    pub(super) fn replay(&self, target: &str, input: &Path) -> Result<bool> {
+        fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
+        let mut command = self.command(target);
+        command.env("RUST_BACKTRACE", "1").arg(input);
+        let status = command.status().with_context(|| process::describe(&command))?;
+        Ok(status.success())
+    }
+
+    fn command(&self, target: &str) -> Command {
+        let mut command = process::command(&self.program);
+        command.current_dir(&self.root);
+        command.env("TCPSTATE_FUZZ_TARGET", target).env("RUST_BACKTRACE", "0");
+        command.arg(format!("-timeout={SLOWEST}")).arg("-rss_limit_mb=1024");
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+fn executable(messages: &str) -> Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+    }
+    let executable = messages.lines().rev().find_map(|line| {
+        let message: Message = serde_json::from_str(line).ok()?;
+        message.executable
+    });
+    executable.context("cargo built no program")
+}
+
+fn emptied(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))
+}
+
+impl Done {
+    /// Reads the last lines: `#41  DONE   cov: 13 ft: 16 corp: 6/16b lim: 4096 exec/s: 0 rss: 28Mb`.
+    fn of(log: &str) -> Self {
+        let last = log.lines().rfind(|line| line.starts_with('#') && line.contains(" cov: "));
+        let mut words = last.unwrap_or_default().split_ascii_whitespace();
+        let runs = words.next().and_then(|word| word.strip_prefix('#'));
+        let words: Vec<&str> = words.collect();
+        let after = |name: &str| {
+            let at = words.iter().position(|&word| word == name)?;
+            words.get(at + 1)?.split('/').next()?.parse().ok()
+        };
+        Self {
+            runs: runs.and_then(|runs| runs.parse().ok()).unwrap_or(0),
+            edges: after("cov:").unwrap_or(0),
+            inputs: after("corp:").unwrap_or(0),
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} runs, {} edges, {} inputs kept", self.runs, self.edges, self.inputs)
+    }
+}
+
+/// What the target itself said, and the input as text, without the fuzzer's diary.
+fn said(log: &str) -> impl Iterator<Item = &str> {
+    const MOST: usize = 12;
+    const DIARY: &[&str] = &[
+        "#",
+        "INFO:",
+        "NOTE:",
+        "WARNING:",
+        "SUMMARY:",
+        "=",
+        "      Combine",
+        "MS:",
+        "0x",
+        "artifact",
+        "note:",
+    ];
+    let is_diary =
+        |line: &str| line.is_empty() || DIARY.iter().any(|start| line.starts_with(start));
+    log.lines().filter(move |line| !is_diary(line)).take(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_the_diary_says_what_was_done() {
+        let log = "INFO: Seed: 1\n#2\tINITED cov: 8 ft: 8 corp: 1/1b exec/s: 0 rss: 28Mb\n\
+            #541805\tDONE   cov: 340 ft: 1552 corp: 334/185Kb lim: 4601 exec/s: 49255 rss: 30Mb\nDone 541805 runs in 11 second(s)\n";
+        assert_eq!(Done::of(log), Done { runs: 541_805, edges: 340, inputs: 334 });
+        assert_eq!(Done::of("killed\n"), Done::default());
+    }
+
+    #[test]
+    fn of_a_fault_what_the_target_said_is_shown() {
+        let log = "INFO: Seed: 1\n#2\tINITED cov: 8\n\nthread '<unnamed>' (7) panicked at a.rs:1:2:\nwrong\n==7== ERROR: libFuzzer: deadly signal\n0x61,\na\n";
+        let said: Vec<_> = said(log).collect();
+        assert_eq!(said, ["thread '<unnamed>' (7) panicked at a.rs:1:2:", "wrong", "a"]);
+    }
+}

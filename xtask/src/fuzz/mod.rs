@@ -1,0 +1,140 @@
+//! `cargo xtask fuzz`: any bytes at all for whatever reads text and bytes from outside. None may make it panic, hang, or take memory
+//! out of proportion.
+//!
+//! ```text
+//! cargo xtask fuzz                        every target, a minute in all
+//! cargo xtask fuzz TARGET --seconds 600   one, for longer; what led to new code is kept in target/fuzz for the next time
+//! cargo xtask fuzz TARGET --input FILE    one input, with all that it says
+//! ```
+//!
+//! The targets are in `tcpstate/src/fuzz.rs`, and what inputs begin with in `fuzz/corpus/TARGET`. An input that shows a
+//! fault is made small and put into `fuzz/regressions/TARGET`, whose files a unit test tries from then on.
+
+mod engine;
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::engine::{Effort, Ending, Engine};
+use crate::test::libtest::Outcome;
+
+/// How long all targets together may take, unless asked otherwise.
+const SECONDS: u32 = 60;
+/// How long in the gate, where the fuzzer has to be built, too.
+const GATE_SECONDS: u32 = 40;
+/// What is known to go wrong; the gate tries whether the fuzzer finds it.
+const PLANTED: &[&str] = &["planted_panic", "planted_hunger"];
+
+/// What to try.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only this target; all are the folders of fuzz/corpus.
+    target: Option<String>,
+    /// How long, in all.
+    #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Begin as an earlier run did that said so; without it no two runs are alike.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seed: Option<u32>,
+    /// Try only what is in this file.
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "seed")]
+    input: Option<PathBuf>,
+}
+
+/// Runs the fuzzer; says whether it found nothing.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    let mut targets = targets(root)?;
+    if let Some(target) = &options.target {
+        if !targets.contains(target) {
+            bail!("no target {target}; there are {}", targets.join(" "));
+        }
+        targets = vec![target.clone()];
+    }
+    let engine = Engine::build(root)?;
+    if let (Some(input), [target]) = (&options.input, &targets[..]) {
+        return engine.replay(target, input);
+    }
+    let effort = Effort { time: share(options.seconds, &targets), seed: options.seed };
+    let outcome = all(&engine, &targets, effort);
+    println!("\n{outcome}");
+    Ok(outcome.failed.is_empty())
+}
+
+/// What the gate does: every target for a few seconds, the same inputs each time, once it is known that faults are found.
+pub(crate) fn gate(root: &Path) -> Result<Outcome> {
+    let engine = Engine::build(root)?;
+    let mut outcome = Outcome::default();
+    for &target in PLANTED {
+        let effort = Effort { time: Duration::from_secs(30), seed: Some(1) };
+        match engine.run(target, effort)? {
+            Ending::Fault { .. } => outcome.passed += 1,
+            Ending::Nothing(done) => {
+                println!("{target}: not found; {done}");
+                outcome.failed.push(target.into());
+            }
+        }
+    }
+    let targets = targets(root)?;
+    let effort = Effort { time: share(GATE_SECONDS, &targets), seed: Some(1) };
+    outcome.merge(all(&engine, &targets, effort));
+    Ok(outcome)
+}
+
+/// The folders of the corpus, as a test compares them with the targets.
+fn targets(root: &Path) -> Result<Vec<String>> {
+    let folder = root.join("fuzz/corpus");
+    let read = || format!("read {}", folder.display());
+    let mut targets = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(read)? {
+        targets.push(entry.with_context(read)?.file_name().to_string_lossy().into_owned());
+    }
+    targets.sort();
+    Ok(targets)
+}
+
+/// The time of each target, when as many run at once as there are processors.
+fn share(seconds: u32, targets: &[String]) -> Duration {
+    let at_once = processors().min(targets.len()).max(1);
+    let rounds = targets.len().div_ceil(at_once).max(1);
+    (Duration::from_secs(seconds.into()) / u32::try_from(rounds).unwrap_or(u32::MAX))
+        .max(Duration::from_secs(1))
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Runs targets, as many at once as there are processors.
+fn all(engine: &Engine, targets: &[String], effort: Effort) -> Outcome {
+    let waiting = Mutex::new(targets.iter());
+    let outcome = Mutex::new(Outcome::default());
+    let work = || {
+        let next = || waiting.lock().expect("nothing panics while it waits").next();
+        while let Some(target) = next() {
+            let ending = engine.run(target, effort).and_then(|ending| engine.keep(target, ending));
+            let mut outcome = outcome.lock().expect("nothing panics meanwhile");
+            match ending {
+                Ok(None) => outcome.passed += 1,
+                Ok(Some(_)) => outcome.failed.push(target.clone()),
+                Err(error) => {
+                    println!("{target}: {error:#}");
+                    outcome.failed.push(target.clone());
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..processors().min(targets.len()) {
+            scope.spawn(work);
+        }
+    });
+    outcome.into_inner().expect("nothing panicked")
+}

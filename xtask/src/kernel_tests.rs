@@ -1,0 +1,42 @@
+//! How the programs with the kernel tests are built: once, for this machine and for the guests of `cargo xtask vm`.
+
+use std::{path::Path, process::Command};
+
+use crate::process;
+
+/// What guests are. There are no libraries in them.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The folder of the package whose tests guests run too.
+pub(crate) const FOLDER: &str = "tests";
+
+/// Optimised, for the tests make heavy traffic, and emulation is slow enough; but in as many units as there is time for,
+/// since each test is a program of its own. A profile of its own, so that `target/release` keeps the program that users
+/// get.
+const PROFILE: &[&str] = &[
+    "--config=profile.kernel-tests.inherits='release'",
+    "--config=profile.kernel-tests.opt-level=1",
+    "--config=profile.kernel-tests.lto=false",
+    "--config=profile.kernel-tests.codegen-units=16",
+    "--profile=kernel-tests",
+];
+
+/// The command that builds them all. To it belong the programs that they run.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut cargo = process::cargo(root);
+    cargo.args(["test", "--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
+    build_alike(&mut cargo);
+    cargo
+}
+
+/// Has cargo build as the kernel tests are built: static where guests are possible. What else is built so shares their
+/// dependencies.
+pub(crate) fn build_alike(cargo: &mut Command) {
+    cargo.args(PROFILE);
+    if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
+        // With the target named, build scripts and macros are spared the flag, which they would not survive; and of all
+        // the ways to set flags this is the one that no other way overrides.
+        cargo
+            .args(["--target", STATIC_TARGET])
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    }
+}
