@@ -278,10 +278,10 @@ pub const FLAG_NAMESPACES: u32 = 8;
 /// common (64 bits); else of a random number, which names a namespace together with its inode (32 bits).
 pub const FLAG_COOKIES: u32 = 16;
 /// Flag of [`Config::flags`]: time mini sockets for [`histogram`](crate::histogram)s too.
-pub const FLAG_HISTOGRAMS: u32 = 1 << 16;
+pub const FLAG_HISTOGRAMS: u32 = 1 << 20;
 /// Flag of [`Config::flags`], for tests: heed [`Config::drop_one_in`] in the program that times, and not in the one that
 /// counts.
-pub const FLAG_DROP_TIMED: u32 = 1 << 17;
+pub const FLAG_DROP_TIMED: u32 = 1 << 21;
 /// Where [`Config::flags`] say what histograms are told apart by: a [`By`](crate::histogram::By), or 0.
 pub const FLAGS_BY_SHIFT: u32 = 24;
 
