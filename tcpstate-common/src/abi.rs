@@ -58,8 +58,14 @@ pub const fn is_birth(from: usize, to: usize) -> bool {
 /// was missed: of this socket, or the end of another one that was at its address.
 #[must_use]
 #[inline]
-pub const fn is_same_life(state: u16, peer: u16, from: usize, to: usize, remote_port: u16) -> bool {
-    !is_birth(from, to) && state as usize == from && (peer == 0 || peer == remote_port)
+pub const fn is_same_life(
+    state: usize,
+    peer: u16,
+    from: usize,
+    to: usize,
+    remote_port: u16,
+) -> bool {
+    !is_birth(from, to) && state == from && (peer == 0 || peer == remote_port)
 }
 
 /// The traffic through one state. The two numbers lie side by side, and the states in the kernel's order, so that
@@ -263,6 +269,8 @@ pub struct Config {
     pub record: RecordOffsets,
     /// Where the kernel keeps what events tell; all 0 unless events are asked for.
     pub events: EventOffsets,
+    /// Where it keeps whose sockets are; the same.
+    pub owners: OwnerOffsets,
 }
 
 /// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may be interrupted by
@@ -373,6 +381,28 @@ pub struct EventOffsets {
     pub comm: u32,
 }
 
+/// Byte offsets of what a socket tells of whose it is, from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OwnerOffsets {
+    /// `struct sock`, the pointer to the cgroup in `sk_cgrp_data`; 0 in a kernel without.
+    pub sk_cgroup: u32,
+    /// Not 0: it is a number (before 5.15), whose lowest bits say that it is no pointer.
+    pub cgroup_is_number: u32,
+    /// `struct cgroup`, `kn` (pointer to `struct kernfs_node`).
+    pub cgroup_kn: u32,
+    /// `struct kernfs_node`, `id` (64 bits): the number that user space knows the cgroup by.
+    pub kn_id: u32,
+    /// `struct kernfs_node`, its parent (pointer).
+    pub kn_parent: u32,
+    /// `struct sock`, `sk_socket` (pointer to `struct socket`); null before accept() and after close().
+    pub sk_socket: u32,
+    /// `struct socket`, `file` (pointer); null for sockets of the kernel's own.
+    pub socket_file: u32,
+    /// From a `struct socket` to its inode's `i_ino` (64 bits).
+    pub socket_inode: u32,
+}
+
 /// Bytes of a process's name, the zero at its end included (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 
@@ -389,6 +419,8 @@ pub struct EventRecord {
     pub duration: u64,
     /// The socket's cookie; 0 if it has none yet.
     pub cookie: u64,
+    /// Number of the cgroup in which the socket was made; 0 if unknown.
+    pub cgroup: u64,
     /// In the network's order; IPv4 in the first word.
     pub local: [u32; 4],
     /// As `local`.
@@ -421,13 +453,31 @@ pub struct EventRecord {
 pub struct Life {
     /// When it came into its state, by the monotonic clock, in nanoseconds.
     pub since: u64,
+    /// Its first event by that clock: no later socket at the same address has the same.
+    pub born: u64,
     /// Its state's kernel number.
-    pub state: u16,
+    pub state: u8,
+    /// Not 0: a [`Claim`] waits for the next event.
+    pub is_claimed: u8,
     /// Its peer's port; 0 as long as there is none.
     pub remote_port: u16,
     /// The process that owns it; 0 if unknown.
     pub pid: u32,
     /// Name of that process.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// Whose a socket is, as found out between its events, or before the first one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Claim {
+    /// [`Life::born`] of the socket; 0 if it is older than that.
+    pub born: u64,
+    /// The process.
+    pub pid: u32,
+    /// Padding, named.
+    pub reserved: u32,
+    /// Its name.
     pub comm: [u8; COMM_BYTES],
 }
 
@@ -447,6 +497,9 @@ unsafe impl aya::Pod for EventRecord {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Life {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Claim {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for EventLosses {}

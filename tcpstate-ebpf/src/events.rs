@@ -6,27 +6,27 @@
 
 use aya_ebpf::{
     bindings::BPF_ANY,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns},
+    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use tcpstate_common::{
     State,
     abi::{
-        COMM_BYTES, CONTROL_EVENTS, EventLosses, EventRecord, Life, UNKNOWN_DURATION, is_same_life,
+        CONTROL_EVENTS, EventLosses, EventRecord, Life, UNKNOWN_DURATION, is_birth, is_same_life,
     },
 };
 
 use crate::{
     count::add_one_atomically,
+    event_filter::{self, Connection, Verdict, halves, mapped},
     maps::{self, EVENT_LOSSES, EVENTS, LIVES, config},
+    owners::{self, Owner},
     sock::{Access, Probed, Sock, Typed},
 };
 
 /// Submit, and wake nobody.
 const BPF_RB_NO_WAKEUP: u64 = 1;
-/// Flag of a task that belongs to the kernel.
-const PF_KTHREAD: u32 = 0x0020_0000;
 const AF_INET6: u16 = 10;
 
 /// The first choice: the verifier knows the types of the arguments. User space names the tracepoint, `inet_sock_set_state`.
@@ -47,45 +47,25 @@ pub(crate) fn event_raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The process that a socket belongs to.
-#[derive(Clone, Copy)]
-pub(crate) struct Owner {
-    /// 0 if unknown.
-    pid: u32,
-    pub(crate) comm: [u8; COMM_BYTES],
-}
-
-impl Owner {
-    const UNKNOWN: Self = Self { pid: 0, comm: [0; COMM_BYTES] };
-
-    /// Whoever runs. Not a thread of the kernel, which works for somebody else; and by the name of the process, not of
-    /// one of its threads.
-    #[inline(always)]
-    pub(crate) fn current() -> Self {
-        // SAFETY: these helpers take nothing; what is read is read by a helper that takes any address.
-        unsafe {
-            let task = bpf_get_current_task() as *const u8;
-            if Probed::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0 {
-                return Self::UNKNOWN;
-            }
-            let leader = Probed::load::<u64>(task, config!(events.group_leader)) as *const u8;
-            let comm = Probed::load(leader, config!(events.comm));
-            Self { pid: (bpf_get_current_pid_tgid() >> 32) as u32, comm }
-        }
-    }
-}
-
 #[inline(always)]
 fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if !sock.is_counted() {
+        return;
+    }
+    let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
+    if verdict == Verdict::Never {
+        if event_filter::was_undecided(from) {
+            let _ = LIVES.remove(sock.address());
+        }
         return;
     }
     let Some(losses) = EVENT_LOSSES.get_ptr_mut(0) else { return };
     // SAFETY: the helper takes nothing.
     let time = unsafe { bpf_ktime_get_ns() };
     let remote_port = u16::from_be(sock.load(config!(events.skc_dport)));
-    let (duration, owner) = remember(losses, sock.address(), time, from, to, remote_port);
-    if maps::control() & CONTROL_EVENTS == 0 {
+    let (duration, owner) = remember(losses, sock, time, from, to, remote_port);
+    let is_meant = verdict == Verdict::Now && event_filter::of_life(&owner, duration);
+    if !is_meant || maps::control() & CONTROL_EVENTS == 0 {
         return;
     }
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -99,6 +79,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         time,
         duration,
         cookie: sock.load(config!(events.skc_cookie)),
+        cgroup: owners::cgroup(sock),
         local,
         remote,
         netns: sock.namespace().inode(),
@@ -120,24 +101,30 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
 /// An entry that does not fit the event was left by an event that was missed. Then neither is known, and the entry begins
 /// anew. Events of one socket never race: it is locked.
 #[inline(always)]
-fn remember(
+fn remember<A: Access>(
     losses: *mut EventLosses,
-    address: u64,
+    sock: Sock<A>,
     time: u64,
     from: usize,
     to: usize,
     remote_port: u16,
 ) -> (u64, Owner) {
     let (mut duration, mut owner) = (UNKNOWN_DURATION, Owner::UNKNOWN);
+    let address = sock.address();
     let entry = LIVES.get_ptr_mut(address);
     let mut is_known = false;
-    let mut since = time;
+    let (mut since, mut born) = (time, time);
     if let Some(life) = entry {
         // SAFETY: an entry's memory stays an entry's while the program runs.
         let life = unsafe { *life };
-        if is_same_life(life.state, life.remote_port, from, to, remote_port) {
+        if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) {
             is_known = true;
+            born = life.born;
             owner = Owner { pid: life.pid, comm: life.comm };
+            // Nobody has accepted it yet at the second event of its life.
+            if owner.pid == 0 && from != State::SynRecv as usize {
+                owner = Owner::claimed(address, born);
+            }
             if from == to {
                 // Nothing is left, so the time in the state goes on.
                 since = life.since;
@@ -145,6 +132,9 @@ fn remember(
                 duration = time - life.since;
             }
         }
+    }
+    if entry.is_none() && !is_birth(from, to) && from != to {
+        owner = Owner::claimed_before(sock);
     }
     let close = State::Close as usize;
     // The only moves that only the owner makes: it calls connect() or listen(). A close may be anybody's who held the
@@ -159,7 +149,7 @@ fn remember(
         return (duration, owner);
     }
     let Owner { pid, comm } = owner;
-    let life = Life { since, state: to as u16, remote_port, pid, comm };
+    let life = Life { since, born, state: to as u8, is_claimed: 0, remote_port, pid, comm };
     if let Some(entry) = entry {
         // SAFETY: as above.
         unsafe { *entry = life };
@@ -170,10 +160,78 @@ fn remember(
     (duration, owner)
 }
 
+/// A full socket, as a filter sees it.
+struct Full<A> {
+    sock: Sock<A>,
+    from: usize,
+}
+
+impl<A: Access> Connection for Full<A> {
+    #[inline(always)]
+    fn local_port(&self) -> u16 {
+        local_port(self.sock, self.from)
+    }
+
+    #[inline(always)]
+    fn remote_port(&self) -> u16 {
+        u16::from_be(self.sock.load(config!(events.skc_dport)))
+    }
+
+    #[inline(always)]
+    fn local(&self) -> [u64; 2] {
+        if self.is_v6() {
+            halves(words(self.sock, config!(events.skc_v6_rcv_saddr)))
+        } else {
+            mapped(self.sock.load(config!(events.skc_rcv_saddr)))
+        }
+    }
+
+    #[inline(always)]
+    fn remote(&self) -> [u64; 2] {
+        remote(self.sock)
+    }
+
+    #[inline(always)]
+    fn is_v6(&self) -> bool {
+        is_v6(self.sock.load(config!(offsets.skc_family)))
+    }
+
+    #[inline(always)]
+    fn uid(&self) -> u32 {
+        self.sock.load(config!(events.sk_uid))
+    }
+
+    #[inline(always)]
+    fn cgroup(&self) -> u64 {
+        owners::cgroup(self.sock)
+    }
+
+    #[inline(always)]
+    fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool {
+        owners::is_within(self.sock, is_wanted)
+    }
+}
+
+/// The peer's address, in IPv6's form.
+#[inline(always)]
+pub(crate) fn remote<A: Access>(sock: Sock<A>) -> [u64; 2] {
+    if is_v6(sock.load(config!(offsets.skc_family))) {
+        halves(words(sock, config!(events.skc_v6_daddr)))
+    } else {
+        mapped(sock.load(config!(events.skc_daddr)))
+    }
+}
+
+/// Whether the addresses are kept in IPv6's form.
+#[inline(always)]
+fn is_v6(family: u16) -> bool {
+    family == AF_INET6 && config!(events.skc_v6_daddr) != 0
+}
+
 /// The socket's addresses, its own and its peer's, by its family: an IPv6 socket has IPv4's in IPv6's form.
 #[inline(always)]
-pub(crate) fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
-    if family == AF_INET6 && config!(events.skc_v6_daddr) != 0 {
+fn addresses<A: Access>(sock: Sock<A>, family: u16) -> ([u32; 4], [u32; 4]) {
+    if is_v6(family) {
         let local = words(sock, config!(events.skc_v6_rcv_saddr));
         return (local, words(sock, config!(events.skc_v6_daddr)));
     }

@@ -20,10 +20,10 @@ use tcpstate_common::{
 
 use crate::{
     count::add_one_atomically,
-    events::Owner,
     histograms::{self, Place},
     hold,
     maps::{self, TIMED_LIVES, config},
+    owners::Owner,
     sock::{Access, Probed, Sock, Typed},
 };
 
@@ -67,7 +67,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if let Some(life) = entry {
         // SAFETY: an entry's memory stays an entry's while the program runs. Events of one socket never race: it is locked.
         let life = unsafe { *life };
-        if is_same_life(life.state, life.remote_port, from, to, remote_port) {
+        if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) {
             // Nothing is left, so the time in the state goes on.
             if from == to {
                 return;

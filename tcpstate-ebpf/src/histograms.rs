@@ -6,6 +6,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
+    State,
     abi::{CONTROL_BUFFER, FLAGS_BY_SHIFT, UNKNOWN_DURATION},
     histogram::{
         BUCKETS, By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS, SUM_BITS, bucket_of,
@@ -16,12 +17,12 @@ use crate::{
     count::{add_atomically, add_one_atomically, take_atomically},
     events,
     maps::{GROUP_IDS, GROUPED, GROUPS, HISTOGRAM_SLOTS, HISTOGRAMS, config},
+    owners,
     sock::{Access, Sock},
 };
 
 /// The part of a duration that goes to [`Histogram::sum`].
 const LOW: u64 = (1 << SUM_BITS) - 1;
-const AF_INET6: u16 = 10;
 const EEXIST: i32 = 17;
 
 /// Where the durations of a socket go that ends something: the first of its group's histograms in the buffer that takes the
@@ -139,34 +140,22 @@ fn key<A: Access>(sock: Sock<A>, from: usize, owner: GroupKey) -> GroupKey {
     } else if by == By::RemotePort as u32 {
         [u64::from(u16::from_be(sock.load(config!(events.skc_dport)))), 0]
     } else if by == By::Remote as u32 {
-        let (_, remote) = events::addresses(sock, sock.load(config!(offsets.skc_family)));
-        remote_key(sock, remote)
+        events::remote(sock)
     } else if by == By::Netns as u32 {
         let net = sock.namespace();
         [u64::from(net.inode()), net.identity()]
+    } else if by == By::Cgroup as u32 {
+        [cgroup(sock, from), 0]
     } else {
         owner.words
     };
     GroupKey { words }
 }
 
-/// An address as IPv6's, in the network's order: IPv4's in the form that is made for that.
+/// A socket's cgroup; a mini socket has none.
 #[inline(always)]
-fn remote_key<A: Access>(sock: Sock<A>, [first, second, third, fourth]: [u32; 4]) -> [u64; 2] {
-    let family: u16 = sock.load(config!(offsets.skc_family));
-    let words = if family == AF_INET6 {
-        [first, second, third, fourth]
-    } else {
-        [0, 0, 0xffff_u32.to_be(), first]
-    };
-    let pair = |low: u32, high: u32| {
-        if cfg!(target_endian = "little") {
-            u64::from(high) << 32 | u64::from(low)
-        } else {
-            u64::from(low) << 32 | u64::from(high)
-        }
-    };
-    [pair(words[0], words[1]), pair(words[2], words[3])]
+fn cgroup<A: Access>(sock: Sock<A>, from: usize) -> u64 {
+    if from == State::TimeWait as usize { 0 } else { owners::cgroup(sock) }
 }
 
 /// The number of a group: the one that it has, or the next one that is free. Who comes when there is none is among the others for

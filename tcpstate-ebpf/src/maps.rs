@@ -7,9 +7,10 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        Config, Control, CpuSlots, EventLosses, EventOffsets, EventRecord, Life, MiniOffsets,
-        NamespaceSlots, Offsets, RecordOffsets,
+        Claim, Config, Control, CpuSlots, EventLosses, EventOffsets, EventRecord, Life,
+        MiniOffsets, NamespaceSlots, Offsets, OwnerOffsets, RecordOffsets,
     },
+    filter::{FilterConfig, PORT_SETS, PortSet},
     histogram::{GroupKey, Histogram, HistogramSlots, TimedLife, TimedMini},
 };
 
@@ -69,6 +70,29 @@ pub(crate) static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 /// What is remembered of each socket between its events, by its address, where events are asked for; made larger then.
 #[btf_map]
 pub(crate) static LIVES: HashMap<u64, Life, 1> = HashMap::new();
+
+/// Owners found out between events, by the socket's address, until its next event; and those of sockets that were there
+/// before, by the inode of the socket's file, until its first one. Made as large as [`LIVES`].
+///
+/// One map for both, since no inode is as large as an address of the kernel's.
+#[btf_map]
+pub(crate) static CLAIMS: HashMap<u64, Claim, 1> = HashMap::new();
+
+/// The sets of ports that events are filtered by, 8 KiB each: one lookup, however many ranges there are. Programs only read
+/// them.
+#[btf_map]
+pub(crate) static PORTS: Array<PortSet, PORT_SETS, READ_ONLY> = Array::new();
+
+/// What was found out about cgroups that are filtered by: their number, doubled, and whether they are meant in the lowest bit.
+/// Each in the place that its number's lowest bits name, until another one takes it.
+#[btf_map]
+pub(crate) static CGROUPS_SEEN: Array<u64, CGROUPS_REMEMBERED> = Array::new();
+
+/// A power of two.
+pub(crate) const CGROUPS_REMEMBERED: usize = 1024;
+
+/// `BPF_F_RDONLY_PROG`
+const READ_ONLY: usize = 1 << 7;
 
 /// What there was no room for.
 #[btf_map]
@@ -153,7 +177,21 @@ static CONFIG: Global<Config> = Global::new(Config {
         group_leader: 0,
         comm: 0,
     },
+    owners: OwnerOffsets {
+        sk_cgroup: 0,
+        cgroup_is_number: 0,
+        cgroup_kn: 0,
+        kn_id: 0,
+        kn_parent: 0,
+        sk_socket: 0,
+        socket_file: 0,
+        socket_inode: 0,
+    },
 });
+
+/// What events are filtered by, as user space decided before the load.
+#[unsafe(no_mangle)]
+static FILTER: Global<FilterConfig> = Global::new(FilterConfig::NONE);
 
 /// What changes while the programs run.
 #[unsafe(no_mangle)]
@@ -206,6 +244,12 @@ pub(crate) fn know(net: u64, proto: u64) {
 #[inline(always)]
 pub(crate) fn config_ptr() -> *const Config {
     (&raw const CONFIG).cast()
+}
+
+/// Where the filter's configuration lies.
+#[inline(always)]
+pub(crate) fn filter_ptr() -> *const FilterConfig {
+    (&raw const FILTER).cast()
 }
 
 /// This CPU's counts; the first element, for what belongs to no socket.

@@ -10,7 +10,7 @@ use tcpstate_common::abi::FLAG_COOKIES;
 use crate::maps::{self, config};
 
 /// `IPPROTO_TCP`. MPTCP's master sockets report protocol 262 and are no TCP sockets to `ss`.
-const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_TCP: u16 = 6;
 
 /// How a field comes out of kernel memory.
 pub(crate) trait Access: Copy {

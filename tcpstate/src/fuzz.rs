@@ -6,7 +6,12 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
-use crate::{command, doctor, probe, source, text};
+use crate::{
+    command, doctor, probe,
+    source::{self, recording::Record},
+    text,
+    view::{Clock, Csv, EventCsv, EventTable, Json, Look, Screen, Size, Table, View},
+};
 
 /// Something to be tried with any bytes.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "kernel_files", run: kernel_files },
     Target { name: "netlink", run: source::sock_diag::fuzz::netlink },
     Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },
+    Target { name: "recording", run: source::recording::fuzz::recording },
+    Target { name: "records", run: records },
     Target { name: "settings", run: doctor::facts::fuzz::settings },
     Target { name: "thresholds", run: thresholds },
     Target { name: "tracepoint", run: probe::fuzz::tracepoint },
@@ -58,6 +65,43 @@ fn escaping(bytes: &[u8]) {
     }
     let readable = text::readable(outside);
     assert_eq!(text::escaped(&readable), shown, "both escape the same bytes");
+}
+
+/// What a recording holds: whatever can be read can be shown, in lines that do nothing to a terminal.
+fn records(bytes: &[u8]) {
+    let records = source::recording::fuzz::records(bytes);
+    let look = Look { coloured: false, unicode: true };
+    let size = || Size { columns: 100, rows: 50 };
+    let mut screen = Screen::new(look, size);
+    shown(&mut screen, &records);
+    let mut views: [Box<dyn View>; 6] = [
+        Box::new(Table::default()),
+        Box::new(EventTable::new(Clock::Monotonic)),
+        Box::new(EventTable::new(Clock::Zone(jiff::tz::TimeZone::UTC))),
+        Box::new(Csv::default()),
+        Box::new(EventCsv),
+        Box::new(Json),
+    ];
+    for view in &mut views {
+        let text = shown(view.as_mut(), &records);
+        assert!(text.chars().all(|c| c == '\n' || text::is_plain(c)), "{text:?} can act");
+    }
+    for line in shown(&mut Json, &records).lines() {
+        let read: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(read.is_ok_and(|line| line["version"] == 1), "{line}");
+    }
+}
+
+fn shown(view: &mut dyn View, records: &[Record]) -> String {
+    let mut text = Vec::new();
+    for record in records {
+        let written = match record {
+            Record::Report(report) => view.show(report, &mut text),
+            Record::Events(events) => view.show_events(events, &mut text),
+        };
+        written.expect("memory takes it");
+    }
+    String::from_utf8(text).expect("views write text")
 }
 
 /// What a user wrote for `doctor`: it is taken, or refused in a line.

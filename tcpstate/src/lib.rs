@@ -9,6 +9,7 @@
 //!                                            passes
 //! ```
 //!
+//! `serve/` is the end of the path for those who ask from time to time, in place of `command/`'s loop.
 //! `check/` stands beside the path: it tries what `probe/` would do, and says what comes of it.
 pub mod aggregate;
 pub mod check;

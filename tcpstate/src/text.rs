@@ -37,8 +37,8 @@ pub(crate) fn readable(text: &OsStr) -> String {
 
 /// Whether a character is seen as what it is, and does nothing.
 pub(crate) fn is_plain(character: char) -> bool {
-    // What Rust's own debug output leaves as it is, and what it escapes only because it would end a string there.
-    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
+    // Most are, and need no table; of the others, what Rust's own debug output leaves as it is.
+    matches!(character, ' '..='~') || character.escape_debug().len() == 1
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     io::Read as _,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use nix::{
@@ -12,6 +12,7 @@ use nix::{
 };
 use serde_json::Value;
 use tcpstate_tests::{
+    command::{Finished, run},
     netns::{Namespace, sysctl},
     traffic::{Family, Listener},
 };
@@ -29,13 +30,6 @@ fn doctor(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end: status, stdout, stderr.
-fn run(command: &mut Command) -> (ExitStatus, String, String) {
-    let output = command.output().expect("the command starts");
-    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    (output.status, text(output.stdout), text(output.stderr))
-}
-
 /// A range of two ports with both in use, while this lives.
 fn exhausted() -> (Listener, Vec<socket2::Socket>) {
     let listener = Listener::open(Family::V4);
@@ -48,8 +42,8 @@ fn exhausted() -> (Listener, Vec<socket2::Socket>) {
 fn doctor_process_prints_findings_and_a_verdict_as_promised() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
-    let (status, stdout, stderr) = run(&mut doctor(&["-o", "json", "-i", "50ms"]));
-    assert_eq!((status.code(), stderr.as_str()), (Some(1), ""));
+    let Finished { status, stdout, stderr } = run(&mut doctor(&["-o", "json", "-i", "50ms"]));
+    assert_eq!((status, stderr.as_str()), (Some(1), ""));
     let lines: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
@@ -80,8 +74,8 @@ fn doctor_process_fails_from_the_level_that_was_asked_for_on() {
     // One finding of level info: a listener in the range.
     let _listener = Listener::open(Family::V4);
     let code = |level: &str| {
-        let (status, ..) = run(&mut doctor(&["-i", "50ms", "--fail-on", level]));
-        status.code()
+        let Finished { status, .. } = run(&mut doctor(&["-i", "50ms", "--fail-on", level]));
+        status
     };
     assert_eq!(["info", "warn", "crit"].map(code), [Some(1), Some(0), Some(0)]);
     sysctl("net.ipv4.tcp_syncookies", "0");
@@ -94,7 +88,7 @@ fn doctor_process_fails_from_the_level_that_was_asked_for_on() {
 fn doctor_process_shows_people_what_to_do() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
-    let (_, stdout, _) = run(&mut doctor(&["-i", "50ms"]));
+    let Finished { stdout, .. } = run(&mut doctor(&["-i", "50ms"]));
     assert!(stdout.starts_with("CRIT     P1  127.0.0.1 -> 127.0.0.1:"), "{stdout}");
     assert!(
         stdout.contains("\n             $ sysctl -w net.ipv4.ip_local_port_range='1024 65535'\n"),
@@ -102,9 +96,9 @@ fn doctor_process_shows_people_what_to_do() {
     );
     assert!(stdout.lines().last().is_some_and(|line| line.starts_with("1 crit, ")), "{stdout}");
     assert!(!stdout.contains("\nOK "), "{stdout}");
-    let (_, stdout, _) = run(&mut doctor(&["-i", "50ms", "--all"]));
+    let Finished { stdout, .. } = run(&mut doctor(&["-i", "50ms", "--all"]));
     assert!(stdout.contains("\nOK       T1  no connection closed"), "{stdout}");
-    let (_, stdout, _) = run(&mut doctor(&["-i", "50ms", "-o", "csv"]));
+    let Finished { stdout, .. } = run(&mut doctor(&["-i", "50ms", "-o", "csv"]));
     assert!(
         stdout.starts_with("id,level,summary,numbers,advice,command,source\nP1,crit,"),
         "{stdout}"
@@ -123,8 +117,8 @@ fn doctor_process_works_without_privilege_and_says_what_it_can_not_see() {
         .expect("it is ours");
     let mut command = Command::new(program);
     command.args(["doctor", "-i", "50ms", "-o", "json", "--sysctl-root", "/sys"]);
-    let (status, stdout, stderr) = run(command.uid(NOBODY).gid(NOBODY));
-    assert_eq!((status.code(), stderr.as_str()), (Some(1), ""));
+    let Finished { status, stdout, stderr } = run(command.uid(NOBODY).gid(NOBODY));
+    assert_eq!((status, stderr.as_str()), (Some(1), ""));
     let p1 = stdout
         .lines()
         .find(|line| line.contains(r#""id":"P1""#))
@@ -144,16 +138,16 @@ fn doctor_process_takes_thresholds_and_names_what_is_wrong_with_them() {
         run(&mut doctor(&["-i", "50ms", "--thresholds", name]))
     };
     let _held = exhausted();
-    let (status, stdout, _) = with("[ports]\nused_crit = 1\nused_warn = 1\n");
-    assert_eq!((status.code(), stdout.contains("CRIT")), (Some(1), true));
+    let Finished { status, stdout, .. } = with("[ports]\nused_crit = 1\nused_warn = 1\n");
+    assert_eq!((status, stdout.contains("CRIT")), (Some(1), true));
 
     for (text, place) in [
         ("[ports]\nused_warm = 0.5\n", ", line 2, column 1: unknown field `used_warm`"),
         ("[ports]\nused_warn = 50\n", ", line 2, column 13: 50 is no share"),
         ("[ports\n", ", line 1, column "),
     ] {
-        let (status, stdout, stderr) = with(text);
-        assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{text}");
+        let Finished { status, stdout, stderr } = with(text);
+        assert_eq!((status, stdout.as_str()), (Some(2), ""), "{text}");
         assert!(stderr.starts_with(&format!("tcpstate: {name}{place}")), "{stderr}");
         assert!(
             stderr.ends_with("\nremedy: compare it with: tcpstate doctor --print-thresholds\n"),
@@ -161,15 +155,15 @@ fn doctor_process_takes_thresholds_and_names_what_is_wrong_with_them() {
         );
         assert_eq!(stderr.lines().count(), 2, "{stderr}");
     }
-    let (status, _, stderr) = run(&mut doctor(&["--thresholds", "/nonexistent.toml"]));
-    assert_eq!(status.code(), Some(2));
+    let Finished { status, stderr, .. } = run(&mut doctor(&["--thresholds", "/nonexistent.toml"]));
+    assert_eq!(status, Some(2));
     assert!(stderr.starts_with("tcpstate: read /nonexistent.toml: No such file"), "{stderr}");
 
-    let (status, printed, _) = run(&mut doctor(&["--print-thresholds"]));
-    assert!(status.success());
+    let Finished { status, stdout: printed, .. } = run(&mut doctor(&["--print-thresholds"]));
+    assert_eq!(status, Some(0));
     // What is printed can be given back, and changes nothing.
-    let (status, stdout, stderr) = with(&printed);
-    assert_eq!((status.code(), stderr.as_str()), (Some(1), ""));
+    let Finished { status, stdout, stderr } = with(&printed);
+    assert_eq!((status, stderr.as_str()), (Some(1), ""));
     assert!(stdout.starts_with("CRIT     P1"), "{stdout}");
 }
 
@@ -181,8 +175,8 @@ fn doctor_process_refuses_bad_usage_with_status_2() {
         (vec!["--fail-on", "ok"], "info"),
         (vec!["-o", "xml"], "table"),
     ] {
-        let (status, stdout, stderr) = run(&mut doctor(&arguments));
-        assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        let Finished { status, stdout, stderr } = run(&mut doctor(&arguments));
+        assert_eq!((status, stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
     }
 }
@@ -202,8 +196,8 @@ fn doctor_process_takes_a_closed_pipe_for_the_end() {
     drop(child.stdout.take());
     assert_eq!(ended(child), (Some(0), String::new()));
     let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
-    let (status, _, stderr) = run(doctor(&["-i", "50ms"]).stdout(full));
-    assert_eq!(status.code(), Some(2));
+    let Finished { status, stderr, .. } = run(doctor(&["-i", "50ms"]).stdout(full));
+    assert_eq!(status, Some(2));
     assert!(stderr.starts_with("tcpstate: write to stdout: No space left on device"), "{stderr}");
 }
 
@@ -236,9 +230,9 @@ fn doctor_process_without_proc_says_so_and_does_not_fail() {
     let mut command = Command::new("unshare");
     let hidden =
         "mount -t tmpfs none /proc/sys && exec \"$0\" doctor -i 50ms -o json --sysctl-root /sys";
-    let (status, stdout, stderr) =
+    let Finished { status, stdout, stderr } =
         run(command.args(["--mount", "sh", "-c", hidden, env!("CARGO_BIN_EXE_tcpstate")]));
-    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert_eq!((status, stderr.as_str()), (Some(0), ""), "{stdout}");
     let t2 = stdout
         .lines()
         .find(|line| line.contains(r#""id":"T2""#))

@@ -84,6 +84,7 @@ fn errors_have_a_row_and_a_test_each() {
     let sources = [
         include_str!("errors.rs"),
         include_str!("events.rs"),
+        include_str!("recordings.rs"),
         include_str!("../../tests/tests/errors.rs"),
     ];
     let functions = sources.into_iter().flat_map(|source| source.split("fn ").skip(1));
@@ -122,6 +123,11 @@ fn assert_typed(test: &str) {
 #[test]
 fn error_bad_usage() {
     assert_typed("error_bad_usage");
+}
+
+#[test]
+fn error_no_recording() {
+    assert_typed("error_no_recording");
 }
 
 #[test]

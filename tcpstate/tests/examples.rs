@@ -5,6 +5,7 @@ use std::{fs, process::Command, thread};
 use tcpstate_tests::{
     command::{Finished, run},
     netns::Namespace,
+    recordings::in_tree,
     traffic::{Family, Listener, shutdown, socket},
 };
 
@@ -26,6 +27,10 @@ fn type_in(line: &str) -> Finished {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     // A file that readers bring; empty, it changes nothing.
     fs::write(folder.path().join("my.toml"), "").expect("the folder is ours");
+    if !line.contains("--record") {
+        let recording = in_tree().into_iter().next().expect("there are recordings");
+        fs::copy(recording, folder.path().join("run.tcps")).expect("the folder is ours");
+    }
     let line = words.collect::<Vec<_>>().join(" ");
     run(Command::new("sh").args(["-c", &line]).current_dir(&folder))
 }

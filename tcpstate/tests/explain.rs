@@ -5,18 +5,13 @@ use std::{
     process::{Command, Stdio},
 };
 
+use tcpstate_tests::command::{Finished, run};
+
 fn explain(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     command.arg("explain").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(Stdio::piped());
     command
-}
-
-/// Status, stdout, stderr.
-fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = command.output().expect("it starts");
-    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -29,7 +24,7 @@ fn explain_answers_in_plain_text_in_a_pipe() {
         // That a pair never occurs is an answer.
         (&["LISTEN", "SYN_SENT"], "LISTEN -> SYN_SENT never occurs\n"),
     ] {
-        let (status, stdout, stderr) = run(explain(words).env("TERM", "xterm"));
+        let Finished { status, stdout, stderr } = run(explain(words).env("TERM", "xterm"));
         assert_eq!((status, stderr.as_str()), (Some(0), ""), "{words:?}");
         assert!(stdout.starts_with(beginning), "{words:?}: {stdout}");
         assert!(!stdout.contains('\x1b'), "{words:?}: {stdout}");
@@ -53,10 +48,11 @@ fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
             "tcpstate: a transition has two states, and \"CLOSE\" is one more\nremedy: tcpstate explain lists what can be asked\n",
         ),
     ] {
-        assert_eq!(run(&mut explain(words)), (Some(2), String::new(), lines.to_owned()));
+        let Finished { status, stdout, stderr } = run(&mut explain(words));
+        assert_eq!((status, stdout.as_str(), stderr.as_str()), (Some(2), "", lines));
     }
     for words in [&["LISTEN", "SYN_RECV", "CLOSE"][..], &["-o", "csv"], &["LISTEN", "-o", "xml"]] {
-        let (status, stdout, _) = run(&mut explain(words));
+        let Finished { status, stdout, .. } = run(&mut explain(words));
         assert_eq!((status, stdout.as_str()), (Some(2), ""), "{words:?}");
     }
 }
@@ -65,10 +61,10 @@ fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
 fn explain_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_a_failure() {
     let (reader, writer) = std::io::pipe().expect("there are descriptors");
     drop(reader);
-    let (status, _, stderr) = run(explain(&["-o", "json"]).stdout(writer));
+    let Finished { status, stderr, .. } = run(explain(&["-o", "json"]).stdout(writer));
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
     let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
-    let (status, _, stderr) = run(explain(&["LISTEN"]).stdout(full));
+    let Finished { status, stderr, .. } = run(explain(&["LISTEN"]).stdout(full));
     assert_eq!(status, Some(2));
     assert!(stderr.starts_with("tcpstate: write to stdout: No space left"), "{stderr}");
 }
@@ -112,5 +108,5 @@ fn explain_prints_what_the_readme_shows() {
     let (_, shown) =
         readme.split_once("$ tcpstate explain LISTEN SYN_RECV\n").expect("it is there");
     let (shown, _) = shown.split_once("```").expect("the block ends");
-    assert_eq!(run(&mut explain(&["LISTEN", "SYN_RECV"])).1, shown);
+    assert_eq!(run(&mut explain(&["LISTEN", "SYN_RECV"])).stdout, shown);
 }

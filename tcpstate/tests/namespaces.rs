@@ -4,11 +4,12 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader},
     os::unix::ffi::OsStrExt as _,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
 use tcpstate_tests::{
+    command::{Finished, as_nobody, run},
     netns::{Namespace, Place},
     traffic::{Family, Listener},
 };
@@ -19,32 +20,14 @@ fn tcpstate(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end: status, stdout, stderr.
-fn run(command: &mut Command) -> (ExitStatus, String, String) {
-    let output = command.output().expect("the command starts");
-    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    (output.status, text(output.stdout), text(output.stderr))
-}
-
 /// Asserts that it can't be done, and that two lines say why and what helps.
 fn assert_refused(command: &mut Command, cause: &str, remedy: &str) {
-    let (status, stdout, stderr) = run(command);
-    assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{stderr}");
+    let Finished { status, stdout, stderr } = run(command);
+    assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
     assert_eq!(stderr.lines().next(), Some(format!("tcpstate: {cause}").as_str()));
     let second = stderr.lines().nth(1).unwrap_or_default();
     assert!(second.starts_with("remedy: ") && second.contains(remedy), "{second}");
-}
-
-/// As nobody, with these capabilities.
-fn with_capabilities(capabilities: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-        .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
-        .arg(env!("CARGO_BIN_EXE_tcpstate"))
-        .args(arguments);
-    command
 }
 
 /// In each state, current = current at the start + entered - left + corrected; a row that was not there had none.
@@ -124,9 +107,9 @@ fn process_shows_a_line_for_each_namespace_in_which_no_name_does_harm() {
     let place = Place::new();
     let _name = place.name(OsStr::from_bytes(b"ts\x1b[2J\n\xfe"));
     let _listener = place.inside(|| Listener::open(Family::V6));
-    let (status, stdout, stderr) =
+    let Finished { status, stdout, stderr } =
         run(&mut tcpstate(&["trace", "--netns", "all", "-n", "1", "-i", "50ms"]));
-    assert!(status.success(), "{stderr}");
+    assert_eq!(status, Some(0), "{stderr}");
     assert!(stdout.starts_with("all network namespaces, kernel "), "{stdout}");
     let begin = format!("{}  ts\\u{{1b}}[2J\\n\\xfe", place.inode());
     let line = stdout.lines().find(|line| line.starts_with(&begin));
@@ -174,7 +157,11 @@ fn process_that_may_not_enter_a_namespace_names_the_capability() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let _name = place.name(OsStr::new("tcpstate-red"));
-    let trace = |netns| with_capabilities("+bpf,+perfmon", &["trace", "-n", "1", "--netns", netns]);
+    let trace = |netns| {
+        let mut command = as_nobody(&["bpf", "perfmon"], env!("CARGO_BIN_EXE_tcpstate"));
+        command.args(["trace", "-n", "1", "--netns", netns]);
+        command
+    };
     assert_refused(
         &mut trace("tcpstate-red"),
         "entering the network namespace name:tcpstate-red needs CAP_SYS_ADMIN, which this process lacks",
@@ -198,8 +185,8 @@ fn process_refuses_what_is_no_namespace_and_no_family() {
         (["--max-namespaces", "0"], "0 is not in 1..="),
     ] {
         let arguments = [&["trace"], arguments.as_slice()].concat();
-        let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
-        assert_eq!((status.code(), stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        let Finished { status, stdout, stderr } = run(&mut tcpstate(&arguments));
+        assert_eq!((status, stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
     }
 }
@@ -211,8 +198,8 @@ fn process_counts_one_family() {
     let _open = (v4.pairs(3), v6.pairs(5));
     for (family, expected) in [("4", 6), ("6", 10), ("all", 16)] {
         let arguments = ["trace", "-n", "1", "-i", "50ms", "-o", "json", "--family", family];
-        let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
-        assert!(status.success(), "{stderr}");
+        let Finished { status, stdout, stderr } = run(&mut tcpstate(&arguments));
+        assert_eq!(status, Some(0), "{stderr}");
         for line in stdout.lines() {
             let line: Value = serde_json::from_str(line).expect("a line is a JSON object");
             assert_eq!(line["states"]["established"]["current"], expected, "family {family}");

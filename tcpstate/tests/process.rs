@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use serde_json::Value;
 use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
     bpf::KernelObjects,
+    command::{Finished, run},
     netns::Namespace,
     traced,
     traffic::{Family, Listener},
@@ -24,13 +25,6 @@ fn tcpstate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// Runs to the end: status, stdout, stderr.
-fn run(command: &mut Command) -> (ExitStatus, String, String) {
-    let output = command.output().expect("the command starts");
-    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    (output.status, text(output.stdout), text(output.stderr))
 }
 
 fn next_line(reader: &mut impl std::io::BufRead) -> Value {
@@ -92,8 +86,8 @@ fn process_verifies_its_gauges() {
     let listener = Listener::open(Family::V6);
     let _pairs = listener.pairs(7);
     let arguments = ["trace", "--verify", "-o", "json", "-i", "200ms", "-n", "3"];
-    let (status, stdout, stderr) = run(&mut tcpstate(&arguments));
-    assert!(status.success(), "{status}: {stderr}");
+    let Finished { status, stdout, stderr } = run(&mut tcpstate(&arguments));
+    assert_eq!(status, Some(0), "{stderr}");
     let reports: Vec<Value> = stdout
         .lines()
         .skip(1)
@@ -212,9 +206,9 @@ fn process_writes_rows_that_a_csv_reader_takes() {
     let namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let _before = listener.pairs(3);
-    let (status, stdout, stderr) =
+    let Finished { status, stdout, stderr } =
         run(&mut tcpstate(&["trace", "-o", "csv", "-i", "50ms", "-n", "3"]));
-    assert!(status.success(), "{stderr}");
+    assert_eq!(status, Some(0), "{stderr}");
     let mut reader = csv::Reader::from_reader(stdout.as_bytes());
     let header = "time elapsed_seconds netns state current entered left corrected";
     assert_eq!(reader.headers().expect("there is one"), header.split(' ').collect::<Vec<_>>());

@@ -7,6 +7,7 @@ use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::PermissionsExt as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -18,12 +19,13 @@ use nix::{
     unistd::{Pid, Uid},
 };
 use serde_json::Value;
-use tcpstate::source::recording::VERSION;
+use tcpstate::source::recording::{Record, VERSION};
 use tcpstate_tests::{
     command::{Finished, as_nobody, run, with_mounts},
     netns::Namespace,
-    recordings::{FORMS, folder, in_tree, read},
-    traffic::{Family, Listener, Load, Style, reset},
+    recordings::{FORMS, folder, in_tree, read, written},
+    synthetic,
+    traffic::{Family, Listener, reset},
 };
 use tempfile::TempDir;
 
@@ -139,6 +141,24 @@ fn recordings_of_the_tree_are_of_every_version_and_their_kernels_and_workloads_a
     assert!(bytes < 200_000, "{bytes}");
 }
 
+/// A connection a millisecond is enough for each frame to have events, and leaves the processors to those that record.
+fn trickle<T>(while_running: impl FnOnce() -> T) -> T {
+    let listener = Listener::open(Family::V4);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                reset(listener.connect());
+                drop(listener.accept());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let outcome = catch_unwind(AssertUnwindSafe(while_running));
+        is_over.store(true, Ordering::Relaxed);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
 #[test]
 fn recording_shows_to_the_byte_what_the_run_showed() {
     let _namespace = Namespace::enter();
@@ -151,10 +171,7 @@ fn recording_shows_to_the_byte_what_the_run_showed() {
         let file = folder.path(name);
         let mut recording = vec!["trace", "-i", "200ms", "-n", "3", "--record", &file];
         recording.extend(form);
-        let child = tcpstate(&recording).spawn().expect("it starts");
-        let load = Load::start(2, Style::Rst);
-        let output = child.wait_with_output().expect("it ends");
-        let _ = load.stop();
+        let output = trickle(|| tcpstate(&recording).output().expect("it starts"));
         assert!(output.status.success(), "{output:?}");
         let live = String::from_utf8(output.stdout).expect("it is text");
         assert!(live.len() > 1000, "{live}");
@@ -231,23 +248,6 @@ impl Recording {
         self.child.wait().expect("it ends");
         self.lines.join().expect("the reader does not panic")
     }
-}
-
-/// Some connections a millisecond are enough for each frame to have events, and leave the processors to those that record.
-fn trickle(while_running: impl FnOnce()) {
-    let listener = Listener::open(Family::V4);
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                reset(listener.connect());
-                drop(listener.accept());
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        while_running();
-        is_over.store(true, Ordering::Relaxed);
-    });
 }
 
 #[test]
@@ -394,4 +394,14 @@ fn recording_that_is_damaged_is_shown_up_to_there() {
         none.stderr.contains("it is none\nremedy: name a file that --record wrote"),
         "{none:?}"
     );
+}
+
+#[test]
+fn recording_of_a_million_events_takes_at_most_20_megabytes() {
+    const EVENTS: usize = 100_000;
+    let events = synthetic::events(EVENTS);
+    let records: Vec<Record> =
+        events.chunks(1024).map(|events| Record::Events(events.to_vec())).collect();
+    let bytes = written(&records).len();
+    assert!(bytes <= 20 * EVENTS, "{bytes}");
 }

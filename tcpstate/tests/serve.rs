@@ -16,11 +16,12 @@ use std::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use served::{Metrics, PATIENCE, Server, metrics, serve};
+use served::{Metrics, PATIENCE, Server, metrics, program, serve};
 use tcpstate_common::State;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{as_nobody, with_mounts},
+    command::{Finished, as_nobody, with_mounts},
+    errors::Row,
     netns::{Namespace, Place},
     traced::Traced,
     traffic::{Family, Listener, Load, Mixed, Style},
@@ -263,7 +264,10 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
     let server = Server::start(&mut with_mounts(&mounts, &serve));
     let errors = || server.metrics()["tcpstate_textfile_errors_total"];
     wait::until_within(PATIENCE, "writes that fail", || errors() >= 3.0);
-    assert_eq!(server.said().matches("write the textfile").count(), 1, "{}", server.said());
+    let stderr = server.said();
+    assert_eq!(stderr.matches("write the textfile").count(), 1, "{stderr}");
+    let said = Finished { status: Some(0), stdout: String::new(), stderr };
+    Row::of("serve_writes_a_textfile_and_survives_a_full_disk").assert(&said);
     // As the server sees it.
     let seen = format!("/proc/{}/root{}", server.pid(), folder.path().display());
     let files = || fs::read_dir(&seen).expect("it is a folder").count();
@@ -307,10 +311,7 @@ fn serve_tells_its_manager_and_leaves_nothing_behind() {
 
 #[test]
 fn serve_passes_promtool() {
-    let Some(promtool) = std::env::var_os("PROMTOOL").or_else(|| find("promtool")) else {
-        println!("skipped: no promtool on this machine: it is in Debian's package prometheus");
-        return;
-    };
+    let Some(promtool) = program("promtool") else { return };
     let _namespace = Namespace::enter();
     let server = Server::start(&mut serve(&["--by", "netns", "--cost"]));
     let text = server.get("/metrics", "").body;
@@ -326,11 +327,4 @@ fn serve_passes_promtool() {
     let output = check.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}");
-}
-
-fn find(program: &str) -> Option<std::ffi::OsString> {
-    let path = std::env::var_os("PATH")?;
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|it| it.exists());
-    found.map(Into::into)
 }

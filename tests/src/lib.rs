@@ -9,17 +9,20 @@
 //! - [`paths`]: scripted lives of sockets, which halt at checkpoints where nothing is in flight;
 //! - [`truth`]: how many sockets there are, from `/proc` and from `ss`;
 //! - [`traced`]: a tracer under test, held against the truth;
+//! - [`actor`]: processes of other names, users and cgroups;
 //! - [`audit`]: how many events there really were, counted without BPF;
 //! - [`command`]: programs run to their end, as somebody, somewhere;
 //! - [`emulated`]: how much less is enough on a slow machine;
 //! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
 //! - [`measure`]: what programs in the kernel cost, for benchmarks;
 //! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
+//! - [`synthetic`]: events of a busy host, without the host;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
 //!
 //! Nothing in here knows how tcpstate counts. Everything in here needs root.
 
+pub mod actor;
 pub mod audit;
 pub mod bpf;
 pub mod command;
@@ -30,6 +33,7 @@ pub mod measure;
 pub mod netns;
 pub mod paths;
 pub mod recordings;
+pub mod synthetic;
 pub mod traced;
 pub mod traffic;
 pub mod truth;

@@ -7,7 +7,7 @@ use std::{
 
 use tcpstate::{
     family::Family as Kind,
-    probe::{EventOptions, Options},
+    probe::{Acceptors, EventOptions, Options},
     source::{Event, Events, Losses},
 };
 use tcpstate_common::State::{
@@ -41,8 +41,8 @@ struct Life {
     name: &'static str,
     moves: Vec<(State, State)>,
     held: Option<(State, [Duration; 2])>,
-    /// Whether it connected or listened, in this process.
-    is_owned: bool,
+    /// The first move that is known to be this process's.
+    owned_from: Option<usize>,
 }
 
 /// A stretch of time that began between two moments and ended between two others.
@@ -58,9 +58,10 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, [Instant; 2]) {
 }
 
 /// A connection that is held, then ended by `end`, which says when the client's state was left; what its two sockets go
-/// through.
+/// through. The server first receives before its move `received_at`.
 fn connection(
-    family: Family,
+    (family, acceptors): (Family, Acceptors),
+    received_at: Option<usize>,
     client: Vec<(State, State)>,
     server: Vec<(State, State)>,
     end: impl FnOnce(socket2::Socket, socket2::Socket) -> [Instant; 2],
@@ -78,33 +79,34 @@ fn connection(
             name: "listener",
             moves: vec![(Close, Listen), (Listen, Close)],
             held: None,
-            is_owned: true,
+            owned_from: Some(0),
         },
         Life {
             name: "client",
             moves: born([(Close, SynSent), (SynSent, Established)], client),
             held: Some((Established, held)),
-            is_owned: true,
+            owned_from: Some(0),
         },
         Life {
             name: "server",
             moves: born([(Listen, SynRecv), (SynRecv, Established)], server),
             held: None,
-            is_owned: false,
+            owned_from: if acceptors == Acceptors::Accept { Some(2) } else { received_at },
         },
     ];
     (port, lives)
 }
 
 /// Connections of one family, whose ends are known; by the port of the listener, which no other has.
-fn script(family: Family) -> Vec<(u16, Vec<Life>)> {
+fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<Life>)> {
+    let by = (family, acceptors);
     let orderly = || {
         let client = vec![(Established, FinWait1), (FinWait1, FinWait2), (FinWait2, Close)];
         let server = vec![(Established, CloseWait), (CloseWait, LastAck), (LastAck, Close)];
         (client, server)
     };
     let (client, server) = orderly();
-    let short = connection(family, client, server, |client, server| {
+    let short = connection(by, Some(3), client, server, |client, server| {
         let ((), ended) = timed(|| drop(client));
         await_peer_closed(&server);
         drop(server);
@@ -112,7 +114,7 @@ fn script(family: Family) -> Vec<(u16, Vec<Life>)> {
     });
     let (client, server) = orderly();
     // The client goes on to receive, until its peer closes too.
-    let half_closed = connection(family, client, server, |client, server| {
+    let half_closed = connection(by, Some(3), client, server, |client, server| {
         let ((), ended) = timed(|| shutdown([&client]));
         await_peer_closed(&server);
         thread::sleep(HOLD);
@@ -121,7 +123,7 @@ fn script(family: Family) -> Vec<(u16, Vec<Life>)> {
         ended
     });
     let to_close = || vec![(Established, Close)];
-    let reset = connection(family, to_close(), to_close(), |client, server| {
+    let reset = connection(by, None, to_close(), to_close(), |client, server| {
         let ((), ended) = timed(|| reset(client));
         drop(server);
         ended
@@ -134,7 +136,7 @@ fn script(family: Family) -> Vec<(u16, Vec<Life>)> {
         name: "client",
         moves: vec![(Close, SynSent), (SynSent, Close)],
         held: None,
-        is_owned: true,
+        owned_from: Some(0),
     };
     let port = nobody.as_socket().expect("an address of the internet").port();
     let connections = [short, half_closed, reset];
@@ -171,11 +173,12 @@ fn assert_lines(family: Family, netns: u64, port: u16, lives: &[Life], events: &
         let moves: Vec<_> = of_it.iter().map(|event| (event.from, event.to)).collect();
         assert_eq!(moves, life.moves, "{label}");
         let mut peer = None;
-        for (before, event) in std::iter::once(None).chain(of_it.iter().map(Some)).zip(&of_it) {
+        for (index, event) in of_it.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| of_it[before]);
             let is_birth = before.is_none();
             assert_eq!(event.netns, u32::try_from(netns).expect("inodes are small"), "{label}");
             assert_eq!(event.uid, Some(0), "{label}");
-            let owner = life.is_owned.then_some(pid);
+            let owner = life.owned_from.filter(|&from| index >= from).map(|_| pid);
             assert_eq!(event.pid, owner, "{label}");
             let name = event.comm.as_ref().map(|comm| comm.to_string_lossy().into_owned());
             assert_eq!(name, owner.map(|_| comm.trim_end().to_owned()), "{label}");
@@ -221,10 +224,11 @@ fn await_end_of_sockets() {
 fn events_of_known_connections_are_the_expected_lines() {
     let namespace = Namespace::enter();
     let (mut traced, mut events) = with_events(EventOptions::default());
+    let acceptors = traced.tracer.probe().acceptors().expect("events are asked for");
     // Tried again only where the kernel itself says that it kept events from the programs.
     for attempt in 1..=5 {
         let before = (losses(&traced).events(), traced.uncounted());
-        let expected = Family::BOTH.map(|family| (family, script(family)));
+        let expected = Family::BOTH.map(|family| (family, script(family, acceptors)));
         await_end_of_sockets();
         let lines = events.take(usize::MAX);
         if (losses(&traced).events(), traced.uncounted()) != before {

@@ -1,13 +1,11 @@
 //! `tcpstate check`: feature by feature, what this kernel, these privileges and this container allow.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::stdout::{self, Format, Reader};
 use crate::{
     check::{self, Facts},
     view::{FeatureForm, show_features},
@@ -35,19 +33,6 @@ pub(super) struct Arguments {
     output: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Text for people
-    Table,
-    /// One JSON object a line
-    Json,
-    /// A row a feature
-    Csv,
-}
-
-/// `trace` would be less than exact.
-const LESS_THAN_EXACT: u8 = 1;
-
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let facts = Facts::gather(arguments.live).context("ask for the kernel's release")?;
@@ -57,11 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Format::Json => FeatureForm::Json,
         Format::Csv => FeatureForm::Csv,
     };
-    let mut out = io::stdout().lock();
-    match show_features(form, &features, &mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-        written => written.context("write to stdout")?,
-    }
-    let is_exact = check::is_exact(&features);
-    Ok(if is_exact { ExitCode::SUCCESS } else { ExitCode::from(LESS_THAN_EXACT) })
+    let mut text = Vec::new();
+    show_features(form, &features, &mut text).context("show the features")?;
+    let reader = stdout::write(&text)?;
+    let is_fine = reader == Reader::Gone || check::is_exact(&features);
+    Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
 }

@@ -1,15 +1,21 @@
 //! `tcpstate count`: how many sockets there are now, in which state; without privilege and without BPF.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{duration, filter, signals::Signals, trace::named};
+use super::{
+    duration, filter,
+    signals::Signals,
+    stdout::{self, Format, Reader},
+    terminal,
+    trace::named,
+};
 use crate::{
     aggregate::{
         By,
@@ -61,16 +67,6 @@ pub(super) struct Arguments {
     filter: filter::Flags,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Text for people
-    Table,
-    /// One JSON object a line
-    Json,
-    /// A heading, then a row per state, or per group and state
-    Csv,
-}
-
 fn top(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(top) if (1..=MOST_GROUPS).contains(&top) => Ok(top),
@@ -87,7 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut show = Show::new(arguments);
     let Some(pace) = arguments.watch else {
         let text = show.text(&counter.count()?)?;
-        return unless_closed(write(&text)).map(|_| ());
+        return stdout::write(&text).map(|_| ());
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -108,8 +104,8 @@ async fn watch(counter: &Counter, mut show: Show, pace: Duration) -> Result<()> 
         }
         let text = show.text(&counter.count()?)?;
         tokio::select! {
-            written = tokio::task::spawn_blocking(move || write(&text)) => {
-                if !unless_closed(written.context("write a count")?)? {
+            written = tokio::task::spawn_blocking(move || stdout::write(&text)) => {
+                if written.context("write a count")?? == Reader::Gone {
                     return Ok(());
                 }
             }
@@ -137,7 +133,7 @@ impl Show {
             None => Box::new(Rows::default()),
         };
         let is_table = matches!(arguments.output, None | Some(Format::Table));
-        let repaints = is_terminal && is_table && arguments.watch.is_some();
+        let repaints = terminal::look().is_some() && is_table && arguments.watch.is_some();
         Self { view, repaints, said: false }
     }
 
@@ -147,7 +143,12 @@ impl Show {
         }
         let mut text = Vec::new();
         self.view.show(&counted.count, &mut text).context("show a count")?;
-        Ok(if self.repaints { repaint(&text) } else { text })
+        if !self.repaints {
+            return Ok(text);
+        }
+        let mut frame = Vec::new();
+        repaint(&text, terminal::size(), &mut frame).context("show a count")?;
+        Ok(frame)
     }
 }
 
@@ -180,19 +181,5 @@ fn say_limits(counted: &Counted) {
             "tcpstate: more than {MOST_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"
         );
         eprintln!("remedy: choose fewer sockets by a filter such as --local-port or --remote");
-    }
-}
-
-fn write(text: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()
-}
-
-/// Whether somebody still reads. A closed pipe is success.
-fn unless_closed(written: io::Result<()>) -> Result<bool> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        outcome => outcome.map(|()| true).context("write to stdout"),
     }
 }

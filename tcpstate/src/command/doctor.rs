@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -12,7 +12,12 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::{duration, signals::Signals, terminal};
+use super::{
+    duration,
+    signals::Signals,
+    stdout::{self, Format, Reader},
+    terminal,
+};
 use crate::{
     doctor::{
         Finding, Level, Opening, Places, Thresholds, diagnose,
@@ -66,16 +71,6 @@ pub(super) struct Arguments {
     /// Look for sysctl.conf and sysctl.d under this folder
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     sysctl_root: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Text for people
-    Table,
-    /// One JSON object a line
-    Json,
-    /// A heading, then a row per finding
-    Csv,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -183,12 +178,10 @@ async fn wait(time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Writes it all, then that status. A closed pipe is success.
+/// Writes it all, then that status.
 fn write(text: &[u8], status: ExitCode) -> Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Ok(()) => Ok(status),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error).context("write to stdout"),
-    }
+    Ok(match stdout::write(text)? {
+        Reader::Reads => status,
+        Reader::Gone => ExitCode::SUCCESS,
+    })
 }

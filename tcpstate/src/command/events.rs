@@ -11,6 +11,7 @@ use crate::{
 
 /// What may be said of events.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(super) struct Flags {
     /// Show each transition with its connection, a line an event; snapshots only with --interval
     #[arg(long)]
@@ -56,8 +57,11 @@ impl Conflict {
 impl Flags {
     /// How to write them down, if they are asked for.
     pub(super) fn options(&self) -> Option<EventOptions> {
-        let options =
-            EventOptions { ring_bytes: self.event_buffer, most_lives: self.event_sockets };
+        let options = EventOptions {
+            ring_bytes: self.event_buffer,
+            most_lives: self.event_sockets,
+            ..EventOptions::default()
+        };
         self.events.then_some(options)
     }
 

@@ -1,11 +1,9 @@
 //! `tcpstate explain`: what states, transitions and the rules of doctor mean, from the program itself, without a kernel to ask.
 
-use std::io::{self, Write as _};
-
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::terminal;
+use super::{stdout, terminal};
 use crate::{
     explain,
     view::explain::{Json, Text},
@@ -54,12 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         Format::Json => Json.show(&answer, &mut text),
     }
     .context("lay out the text")?;
-    let mut out = io::stdout().lock();
-    match out.write_all(&text).and_then(|()| out.flush()) {
-        // Who reads no further has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("write to stdout"),
-    }
+    stdout::write(&text).map(|_| ())
 }
 
 /// As wide as the terminal, if stdout is one.

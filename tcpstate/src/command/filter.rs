@@ -8,6 +8,7 @@ use crate::filter::{Addresses, End, Filter, Ports, States};
 /// Which sockets: all conditions have to hold, and of each list one item.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters (all have to hold; lists as in 80,443,8000-8100)")]
+#[group(skip)]
 pub(super) struct Flags {
     /// Local or remote port
     #[arg(long, value_name = "PORTS")]
@@ -35,28 +36,50 @@ pub(super) struct Flags {
 
     /// State, as the kernel, ss or RFC 9293 spell it: established,TIME-WAIT
     #[arg(long, value_name = "STATES")]
-    state: Option<States>,
+    pub(super) state: Option<States>,
 
     /// Kind of sockets: IPv4, IPv6 (as in ss -6, those with IPv4 connections included), or both
     #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
-    family: family::Choice,
+    pub(super) family: family::Choice,
 }
 
 impl Flags {
     /// What they say together.
     pub(super) fn filter(&self) -> Filter {
-        let ends = [End::Either, End::Local, End::Remote];
-        let ports = [&self.port, &self.local_port, &self.remote_port];
-        let addresses = [&self.address, &self.local, &self.remote];
         Filter {
             family: self.family.0,
             states: self.state.unwrap_or_default(),
-            ports: given(ends, ports),
-            addresses: given(ends, addresses),
+            ports: self.ports(),
+            addresses: self.addresses(),
         }
+    }
+
+    /// Conditions on ports.
+    pub(super) fn ports(&self) -> Vec<(End, Ports)> {
+        by_end([&self.port, &self.local_port, &self.remote_port])
+    }
+
+    /// Conditions on addresses.
+    pub(super) fn addresses(&self) -> Vec<(End, Addresses)> {
+        by_end([&self.address, &self.local, &self.remote])
+    }
+
+    /// The first flag that is given, the family's apart.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            (self.port.is_some(), "--port"),
+            (self.local_port.is_some(), "--local-port"),
+            (self.remote_port.is_some(), "--remote-port"),
+            (self.address.is_some(), "--address"),
+            (self.local.is_some(), "--local"),
+            (self.remote.is_some(), "--remote"),
+            (self.state.is_some(), "--state"),
+        ];
+        flags.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
     }
 }
 
-fn given<T: Clone>(ends: [End; 3], lists: [&Option<T>; 3]) -> Vec<(End, T)> {
+fn by_end<T: Clone>(lists: [&Option<T>; 3]) -> Vec<(End, T)> {
+    let ends = [End::Either, End::Local, End::Remote];
     ends.into_iter().zip(lists).filter_map(|(end, list)| Some((end, list.clone()?))).collect()
 }

@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     of: Option<Vec<Section>>,
 
     /// A histogram for each of these
-    #[arg(long, value_name = "WHAT", value_parser = named(&GROUPINGS, name))]
+    #[arg(long, value_name = "WHAT", value_parser = named(&By::ALL, name))]
     by: Option<By>,
 
     /// With --by: tell so many apart (150 KiB each); those that come later are summed as `other`
@@ -106,9 +106,6 @@ const LIVE: [&str; 9] = [
     "family",
     "record",
 ];
-
-/// By what sockets can be told apart here.
-const GROUPINGS: [By; 5] = [By::LocalPort, By::RemotePort, By::Remote, By::Netns, By::Comm];
 
 const fn name(by: By) -> &'static str {
     match by {

@@ -5,6 +5,7 @@ mod check;
 mod count;
 mod doctor;
 mod duration;
+mod event_filter;
 mod events;
 mod explain;
 mod family;
@@ -18,6 +19,7 @@ mod record;
 mod replay;
 mod serve;
 mod signals;
+mod stdout;
 mod talk;
 mod terminal;
 mod trace;
@@ -44,8 +46,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Trace(trace::Arguments),
-    Hist(hist::Arguments),
+    Trace(Box<trace::Arguments>),
+    Hist(Box<hist::Arguments>),
     Replay(replay::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
@@ -114,7 +116,18 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
     let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
     let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
-    let ours = [of_probe, of_list, of_doctor, of_name, of_lists, of_events, of_serve, of_recording];
+    let of_filter = error.downcast_ref::<event_filter::Error>().map(|error| error.remedy().into());
+    let ours = [
+        of_probe,
+        of_list,
+        of_doctor,
+        of_name,
+        of_lists,
+        of_events,
+        of_filter,
+        of_serve,
+        of_recording,
+    ];
     if let Some(remedy) = ours.into_iter().flatten().next() {
         return Some(remedy);
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use sd_notify::NotifyState;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind},
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -215,7 +215,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     let options = arguments.options()?;
     let mut textfile = arguments.textfile()?;
     let listener = match arguments.listen {
-        Listen::At(address) => Some(bind(address).await?),
+        Listen::At(address) => Some(bind(address)?),
         Listen::Off if textfile.is_none() => return Err(Error::NothingToDo.into()),
         Listen::Off => None,
     };
@@ -241,8 +241,16 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     ended
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| Error::Listen(address, error))
+fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    /// As many as Linux allows unless told otherwise (`net.core.somaxconn`): who floods the queue shall not fill it.
+    const BACKLOG: u32 = 4096;
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| Error::Listen(address, error))
 }
 
 /// The service manager, if there is one.
@@ -301,9 +309,14 @@ async fn answer(
 
 async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
     let text = scraper.scrape(Format::Prometheus).await?;
-    let error = textfile.write(&text);
+    if let Some(error) = textfile.write(&text) {
+        eprintln!("tcpstate: write the textfile: {error}");
+        eprintln!(
+            "remedy: see that there is room where it goes, and that this user may write there"
+        );
+    }
     scraper.show_textfile_errors(textfile.errors());
-    error.map_or(Ok(()), |error| Err(error).context("write the textfile"))
+    Ok(())
 }
 
 /// On stderr; what goes wrong here ends nothing.

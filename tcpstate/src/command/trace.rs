@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    bpf_log, duration, events, family,
+    bpf_log, duration, event_filter, events,
     output::Output,
     record, replay,
     signals::{Signals, listen},
@@ -57,6 +57,8 @@ Examples:
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
   sudo tcpstate trace --matrix -i 5s           how often each transition occurs, as a heat map
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
+  sudo tcpstate trace --events --local-port 443 --transition established:
+                                               how connections of this port leave ESTABLISHED
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
   tcpstate trace --replay run.tcps             the same, without root, anywhere
@@ -80,10 +82,6 @@ pub(super) struct Arguments {
     /// with a row for each
     #[arg(long, value_name = "WHICH", default_value = "self")]
     netns: Netns,
-
-    /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
-    family: family::Choice,
 
     /// With --netns all: room for so many rows
     #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
@@ -128,6 +126,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     events: events::Flags,
 
+    #[command(flatten)]
+    filter: event_filter::Flags,
+
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -148,7 +149,7 @@ pub(super) struct Arguments {
 }
 
 /// What can't be asked of a recording.
-const LIVE: [&str; 15] = [
+const LIVE: [&str; 30] = [
     "interval",
     "duration",
     "count",
@@ -162,8 +163,23 @@ const LIVE: [&str; 15] = [
     "syn_recv_provider",
     "cost",
     "verify",
+    "event_buffer",
+    "event_sockets",
     "record",
     "bpf_log",
+    "address",
+    "cgroup",
+    "comm",
+    "local",
+    "local_port",
+    "min_duration",
+    "pid",
+    "port",
+    "remote",
+    "remote_port",
+    "state",
+    "transition",
+    "uid",
 ];
 
 impl Arguments {
@@ -174,11 +190,14 @@ impl Arguments {
     }
 
     /// What can't be had together.
-    fn look_for_conflicts(&self) -> Result<(), events::Conflict> {
+    fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
+        if let (true, Some(flag)) = (has_snapshots, self.filter.of_events()) {
+            return Err(event_filter::Error::Gauges(flag).into());
+        }
         match self.output {
-            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count),
-            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv),
+            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
+            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
             _ => Ok(()),
         }
     }
@@ -242,12 +261,13 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let options = Options {
         netns: arguments.netns.clone(),
-        family: arguments.family.0,
+        family: arguments.filter.family().0,
         most_rows: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
         events: arguments.events.options(),
+        event_filter: arguments.filter.filter()?,
         statistics: arguments.cost,
         log: arguments.bpf_log,
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),
@@ -297,7 +317,7 @@ fn verify(verifier: &mut Option<Verifier>, tracer: &mut Tracer) -> Result<Option
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
     match (arguments.output, terminal::look()) {
-        (Format::Table, look) if arguments.matrix => Box::new(Heat::new(look)),
+        (Format::Table, look) if arguments.matrix => Box::new(Heat::new(look, terminal::size)),
         (Format::Table, _) if has_events => Box::new(EventTable::new(arguments.events.clock())),
         (Format::Csv, _) if has_events => Box::new(EventCsv),
         (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),
@@ -355,5 +375,26 @@ async fn take_snapshots(
                 talk.tell(tracer.losses()?);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
+        let of_views = ["output", "events", "utc", "monotonic"];
+        let of_recordings = ["replay", "speed", "from", "until"];
+        // These ask for what is among those.
+        let implied = ["record_size", "record_files"];
+        let known: BTreeSet<&str> =
+            LIVE.into_iter().chain(of_views).chain(of_recordings).chain(implied).collect();
+        let command = Arguments::augment_args(clap::Command::new("trace"));
+        let flags: BTreeSet<&str> =
+            command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        assert_eq!(flags, known);
     }
 }

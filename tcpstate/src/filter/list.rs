@@ -1,7 +1,7 @@
 //! Lists as people type them, `80,443,8000-8100`: what is wrong is shown with its place.
 
 /// Parses each item of a list; an item that can't be read is named, with the character at which it begins.
-pub(super) fn parse<T>(
+pub(crate) fn parse<T>(
     text: &str,
     mut item: impl FnMut(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {

@@ -5,11 +5,20 @@
 //!                 -> source/sock_diag/bytecode.rs   in the kernel, as far as it can
 //! ```
 //!
+//! Of events, an [`EventFilter`], which the kernel half decides:
+//!
+//! ```text
+//! flags -> EventFilter -> KernelFilter -> tcpstate-ebpf/src/event_filter.rs
+//! ```
+//!
 //! The text of a list is parsed here too, and an item that can't be read is named with its place.
 
 mod addresses;
+mod events;
 mod list;
+mod moves;
 mod ports;
+mod processes;
 mod states;
 
 use std::net::SocketAddr;
@@ -18,7 +27,15 @@ use tcpstate_common::State;
 
 use crate::family::Family;
 
-pub use self::{addresses::Addresses, ports::Ports, states::States};
+pub(crate) use self::list::parse as list;
+pub use self::{
+    addresses::Addresses,
+    events::{EventFilter, KernelFilter, TooManyNetworks},
+    moves::Moves,
+    ports::Ports,
+    processes::{Names, Numbers},
+    states::States,
+};
 
 /// The end of a connection that a condition is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,19 +2,26 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
 };
-use tcpstate_common::abi::{EventLosses, EventOffsets};
+use tcpstate_common::{
+    abi::{EventLosses, EventOffsets},
+    filter::PortSet,
+};
 
 use super::{
     Error, TRACEPOINT, Types, btf, hooks,
     hooks::{Hook, Transitions},
-    map_error, take_map,
+    map_error,
+    owners::{self, Acceptors, OwnerHook},
+    take_map,
 };
+use crate::filter::KernelFilter;
 
 /// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
 pub const RING_BYTES: u32 = 8 << 20;
-/// Sockets that are remembered between their events, unless another number is asked for: 13 MiB.
+/// Sockets that are remembered between their events, unless another number is asked for: 14 MiB, and 13 for owners that are
+/// found between them.
 pub const MOST_LIVES: u32 = 131_072;
 
 /// How to write events down.
@@ -24,11 +31,13 @@ pub struct EventOptions {
     pub ring_bytes: u32,
     /// Room for so many sockets between their events.
     pub most_lives: u32,
+    /// Accepted connections by this and nothing else.
+    pub acceptors: Option<Acceptors>,
 }
 
 impl Default for EventOptions {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES, most_lives: MOST_LIVES }
+        Self { ring_bytes: RING_BYTES, most_lives: MOST_LIVES, acceptors: None }
     }
 }
 
@@ -41,20 +50,25 @@ pub(crate) struct EventHook {
     /// As large as it was asked for.
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
+    pub(crate) owners: OwnerHook,
 }
 
 /// Makes the maps as large as is asked for.
 pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     loader.map_max_entries("LIVES", options.most_lives);
+    loader.map_max_entries("CLAIMS", options.most_lives);
 }
 
 /// Attaches the best program that the kernel takes. The classic tracepoint is none: it loses most where most happens.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
-    EventOptions { ring_bytes, .. }: EventOptions,
+    EventOptions { ring_bytes, acceptors, .. }: EventOptions,
+    filter: &KernelFilter,
 ) -> Result<EventHook, Error> {
+    set_ports(ebpf, filter)?;
+    let owners = owners::attach(ebpf, types, acceptors)?;
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
@@ -62,7 +76,10 @@ pub(super) fn attach(
     for by in [Transitions::TpBtf, Transitions::RawTp] {
         let program = if by == Transitions::TpBtf { "event" } else { "event_raw" };
         match hooks::attach(ebpf, Hook { program, target: TRACEPOINT }, &types.ids) {
-            Ok(()) => return Ok(EventHook { program, ring: Some(ring), ring_bytes, losses }),
+            Ok(()) => {
+                let ring = Some(ring);
+                return Ok(EventHook { program, ring, ring_bytes, losses, owners });
+            }
             Err(error) => {
                 hooks::detach(ebpf, program);
                 first.get_or_insert(error);
@@ -70,6 +87,17 @@ pub(super) fn attach(
         }
     }
     Err(first.unwrap_or(Error::Absent("event")))
+}
+
+/// Ports to filter by. They are no part of the configuration, which is compiled in: they are too many.
+fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Error> {
+    // Lent, for nobody else keeps it until the programs are loaded.
+    let map = ebpf.map_mut("PORTS").ok_or(Error::Absent("PORTS"))?;
+    let mut ports: Array<_, PortSet> = Array::try_from(map).map_err(map_error("open", "PORTS"))?;
+    for (index, set) in (0..).zip(&filter.ports) {
+        ports.set(index, set, 0).map_err(map_error("update", "PORTS"))?;
+    }
+    Ok(())
 }
 
 /// What an event tells, besides what counting needs.

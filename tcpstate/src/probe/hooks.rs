@@ -115,7 +115,7 @@ pub(super) struct Hook {
     pub(super) target: &'static str,
 }
 
-const fn hook(program: &'static str, target: &'static str) -> Hook {
+pub(super) const fn hook(program: &'static str, target: &'static str) -> Hook {
     Hook { program, target }
 }
 

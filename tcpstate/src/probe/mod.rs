@@ -18,6 +18,7 @@ mod misses;
 pub(crate) mod namespaces;
 mod netns;
 mod offsets;
+mod owners;
 pub mod privileges;
 mod providers;
 pub mod trial;
@@ -39,8 +40,9 @@ use tcpstate_common::{
     abi::{
         CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
         Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP,
-        FLAG_FAMILIES, FLAG_LOG, FLAG_NAMESPACES, NamespaceSlots,
+        FLAG_FAMILIES, FLAG_LOG, FLAG_NAMESPACES, NamespaceSlots, OwnerOffsets,
     },
+    filter::FilterConfig,
     histogram::By,
 };
 
@@ -56,8 +58,9 @@ pub use self::{
     hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
     netns::{Counted, Netns},
+    owners::Acceptors,
 };
-use crate::family::Family;
+use crate::{family::Family, filter::EventFilter};
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
@@ -72,7 +75,7 @@ const SWEEP: &str = "fin_wait2_iterator";
 const NAMESPACE_SWEEP: &str = "namespace_iterator";
 
 /// What events lack.
-const NO_EVENTS_OF_MINIS: &str = "events: transitions only: time-wait and request sockets are counted, and have no lines of their own; pid and comm are of who connected or listened, so accepted connections have none";
+const NO_EVENTS_OF_MINIS: &str = "events: transitions only: time-wait and request sockets are counted, and have no lines of their own";
 
 /// Rows for network namespaces, unless another number is asked for: 6 MiB.
 pub const MOST_ROWS: u32 = 4096;
@@ -97,6 +100,8 @@ pub struct Options {
     pub syn_recv: Option<Provider>,
     /// Write each transition down with its connection, and how.
     pub events: Option<EventOptions>,
+    /// Which of them.
+    pub event_filter: EventFilter,
     /// Time states and connections.
     pub histograms: Option<HistogramOptions>,
     /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
@@ -220,8 +225,14 @@ impl Probe {
             } else {
                 EventOffsets::default()
             },
+            owners: if options.events.is_some() || by == Some(By::Cgroup) {
+                owners::offsets(&types.fields)?
+            } else {
+                OwnerOffsets::default()
+            },
         };
-        let mut ebpf = load_object(options, &config, &types.ids)?;
+        let filter = options.event_filter.for_kernel();
+        let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
         let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
         let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
@@ -246,8 +257,8 @@ impl Probe {
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
-        let events =
-            options.events.map(|options| events::attach(&mut ebpf, &types, options)).transpose()?;
+        let attach = |options| events::attach(&mut ebpf, &types, options, &filter);
+        let events = options.events.map(attach).transpose()?;
         let histograms = options
             .histograms
             .map(|options| histograms::attach(&mut ebpf, &types, options))
@@ -255,8 +266,9 @@ impl Probe {
         if histograms.is_some() {
             providers.degraded.extend(histograms::limits(&providers));
         }
-        if events.is_some() {
+        if let Some(events) = &events {
             providers.degraded.push(NO_EVENTS_OF_MINIS.into());
+            providers.degraded.extend(events.owners.degraded.clone());
         }
         let most_rows = most_rows(options);
         let family = options.family;
@@ -285,6 +297,12 @@ impl Probe {
     #[must_use]
     pub fn provider(&self, minis: Minis) -> Provider {
         self.providers.of(minis).provider
+    }
+
+    /// By what accepted connections are found to be whose, where events are asked for.
+    #[must_use]
+    pub fn acceptors(&self) -> Option<Acceptors> {
+        Some(self.events.as_ref()?.owners.acceptors)
     }
 
     /// What is not as good as it could be, and why; a sentence each.
@@ -450,12 +468,18 @@ fn running_kernel() -> Result<Kernel, Error> {
         .map_err(|source| Error::System { action: "ask for the kernel's release", source })
 }
 
-fn load_object(options: &Options, config: &Config, btf: &Btf) -> Result<Ebpf, Error> {
+fn load_object(
+    options: &Options,
+    config: &Config,
+    filter: &FilterConfig,
+    btf: &Btf,
+) -> Result<Ebpf, Error> {
     let object =
         options.object.as_deref().map_or(Cow::Borrowed(OBJECT), |bytes| Cow::Owned(bytes.to_vec()));
     let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
+    loader.override_global("FILTER", filter, true);
     let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
     loader.map_max_entries("FIN_WAIT2", orphans);
     if options.by_family {

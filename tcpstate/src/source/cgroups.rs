@@ -2,10 +2,18 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::fs::{DirEntryExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use super::containers::{self, Container, container};
 
 /// Where version 2 of the file system lies: alone, or beside version 1.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
@@ -20,9 +28,7 @@ impl Cgroups {
     /// Walks over the folders. What can't be read has no path.
     #[must_use]
     pub fn now() -> Self {
-        // Only version 2 has this file, in every folder.
-        let is_version_2 = |root: &&&str| Path::new(root).join("cgroup.controllers").exists();
-        ROOTS.iter().find(is_version_2).map(|root| Self::below(Path::new(root))).unwrap_or_default()
+        root().map(Self::below).unwrap_or_default()
     }
 
     fn below(root: &Path) -> Self {
@@ -46,11 +52,130 @@ impl Cgroups {
         Self(paths)
     }
 
+    /// The numbers of those that are meant by a path from the root, or by the first digits of a container's id. What is
+    /// within them is not named.
+    #[must_use]
+    pub fn meant(&self, path_or_id: &str) -> Vec<u64> {
+        let path = Path::new(path_or_id);
+        let is_meant = |known: &str| match container(known) {
+            _ if path.is_absolute() => Path::new(known) == path,
+            // Its outermost folder.
+            Some(container) => container.id.starts_with(path_or_id) && known.contains(path_or_id),
+            None => false,
+        };
+        self.0.iter().filter(|(_, known)| is_meant(known)).map(|(&id, _)| id).collect()
+    }
+
     /// Where this one is.
     #[must_use]
     pub fn path(&self, id: u64) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }
+}
+
+/// Where version 2 is, if the host has it.
+fn root() -> Option<&'static Path> {
+    // Only version 2 has this file, in every folder.
+    let is_version_2 = |root: &&Path| root.join("cgroup.controllers").exists();
+    ROOTS.map(Path::new).into_iter().find(is_version_2)
+}
+
+/// A cgroup, and what its path tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// From the root.
+    pub path: String,
+    /// The container that it is of.
+    pub container: Option<Container>,
+    /// The unit of systemd that it is of.
+    pub unit: Option<String>,
+}
+
+impl From<String> for Cgroup {
+    fn from(path: String) -> Self {
+        let unit = containers::unit(&path).map(str::to_owned);
+        Self { container: container(&path), unit, path }
+    }
+}
+
+/// Looks cgroups up as their numbers come, and remembers them: no number is ever used again.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    known: HashMap<u64, Option<Arc<Cgroup>>>,
+    /// Where they are looked for; none on a host with version 1 alone.
+    root: Option<(&'static Path, File)>,
+    /// When all of them were last looked at, where one alone can't be.
+    walked: Option<Instant>,
+}
+
+/// How often all cgroups are looked at, at most.
+const WALKS: Duration = Duration::from_secs(1);
+
+impl Resolver {
+    /// The cgroup with this number, if it is still there, or was when it was first asked for.
+    pub fn get(&mut self, id: u64) -> Option<Arc<Cgroup>> {
+        if id == 0 {
+            return None;
+        }
+        if let Some(known) = self.known.get(&id) {
+            return known.clone();
+        }
+        if self.walked.is_none() {
+            self.root = root().and_then(|root| Some((root, File::open(root).ok()?)));
+            self.walk();
+            return self.get(id);
+        }
+        let (root, file) = self.root.as_ref()?;
+        let found = match open_by_number(file.as_raw_fd(), id) {
+            Ok(folder) => path(&folder, root),
+            // It has gone.
+            Err(error) if error.raw_os_error() == Some(libc::ESTALE) => None,
+            Err(_) if self.walked.is_none_or(|last| last.elapsed() >= WALKS) => {
+                self.walk();
+                return self.known.get(&id).cloned().flatten();
+            }
+            Err(_) => return None,
+        };
+        let found = found.map(|path| Arc::new(path.into()));
+        if self.known.len() < MOST_FOLDERS {
+            self.known.insert(id, found.clone());
+        }
+        found
+    }
+
+    fn walk(&mut self) {
+        self.walked = Some(Instant::now());
+        let Cgroups(paths) = Cgroups::now();
+        self.known.extend(paths.into_iter().map(|(id, path)| (id, Some(Arc::new(path.into())))));
+    }
+}
+
+/// Opens a cgroup's folder by its number, which takes CAP_DAC_READ_SEARCH and, below version 2's root, no search.
+fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
+    /// `struct file_handle`, with a handle of that length.
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        id: [u8; 8],
+    }
+    /// `FILEID_KERNFS` in `include/linux/exportfs.h`.
+    const KERNFS: i32 = 0xfe;
+    let handle = Handle { bytes: 8, kind: KERNFS, id: id.to_ne_bytes() };
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the call reads the handle, which outlives it.
+    let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, root, &raw const handle, flags) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel just made it, for us.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Where an open folder is, from the root.
+fn path(folder: &OwnedFd, root: &Path) -> Option<String> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).ok()?;
+    Some(format!("/{}", path.strip_prefix(root).ok()?.to_string_lossy()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::OsStringExt as _,
     ptr,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,6 +16,7 @@ use tcpstate_common::{
     abi::{EventRecord, UNKNOWN_DURATION},
 };
 
+use super::cgroups::{Cgroup, Resolver};
 use crate::family::Family;
 
 /// One transition, as the tracepoint reported it, and the connection that made it. What can't be known is `None`.
@@ -42,19 +44,25 @@ pub struct Event {
     pub netns: u32,
     /// The kernel's name for the socket, if anybody ever asked for it.
     pub cookie: Option<u64>,
-    /// The process that connected or listened.
+    /// The process that connected, listened or accepted.
     pub pid: Option<u32>,
     /// Its name.
     pub comm: Option<OsString>,
     /// The user who made the socket; for a child the listener's, until it is accepted.
     pub uid: Option<u32>,
+    /// The cgroup in which the socket was made; for a child its listener's.
+    pub cgroup: Option<Arc<Cgroup>>,
     /// How long the socket was in the old state.
     pub duration: Option<Duration>,
 }
 
 impl Event {
     /// Reads a record; `None` if it is of a state or family that TCP does not have.
-    fn of(record: &EventRecord, since_1970: Duration) -> Option<Self> {
+    fn of(
+        record: &EventRecord,
+        since_1970: Duration,
+        cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
+    ) -> Option<Self> {
         let from = State::from_number(record.from.into())?;
         let to = State::from_number(record.to.into())?;
         let family =
@@ -94,6 +102,7 @@ impl Event {
             pid: Some(record.pid).filter(|&pid| pid != 0),
             comm: (record.pid != 0).then(comm),
             uid: Some(record.uid).filter(|&uid| uid != u32::MAX),
+            cgroup: cgroup(record.cgroup),
             duration: Some(record.duration)
                 .filter(|&nanos| nanos != UNKNOWN_DURATION)
                 .map(Duration::from_nanos),
@@ -134,11 +143,13 @@ impl Losses {
 pub struct Events {
     ring: RingBuf<MapData>,
     most: usize,
+    cgroups: Resolver,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
-        Self { ring, most: bytes as usize / size_of::<EventRecord>() }
+        let most = bytes as usize / size_of::<EventRecord>();
+        Self { ring, most, cgroups: Resolver::default() }
     }
 
     /// How many there may be at one time.
@@ -159,7 +170,7 @@ impl Events {
             }
             // SAFETY: the kernel half writes whole records, every bit pattern is one, and no alignment is asked for.
             let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
-            events.extend(Event::of(&record, since_1970));
+            events.extend(Event::of(&record, since_1970, |id| self.cgroups.get(id)));
         }
         events
     }
@@ -193,7 +204,7 @@ mod tests {
     }
 
     fn event(record: &EventRecord) -> Event {
-        Event::of(record, Duration::from_secs(1000)).expect("TCP has these states")
+        Event::of(record, Duration::from_secs(1000), |_| None).expect("TCP has these states")
     }
 
     #[test]
@@ -249,7 +260,7 @@ mod tests {
             EventRecord { to: 77, ..record(State::Close, State::Listen) },
             EventRecord { family: 1, ..record(State::Close, State::Listen) },
         ] {
-            assert_eq!(Event::of(&record, Duration::ZERO), None);
+            assert_eq!(Event::of(&record, Duration::ZERO, |_| None), None);
         }
     }
 }

@@ -10,7 +10,7 @@ use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CONTROL_GATE, CpuSlot
 
 use super::{
     Counts, Events, Flows, Identity, KernelCounters, Losses, Missed, Moment, Pass, Population,
-    ProgramRuns, Reading, Timed, histograms::Timer, namespaces::Namespaces,
+    ProgramRuns, Reading, Timed, claims, histograms::Timer, namespaces::Namespaces,
 };
 use crate::probe::{
     Error, Minis, Options, Probe, Touched, kernel, map_error,
@@ -57,6 +57,8 @@ pub struct Live {
     timer: Option<Timer>,
     /// Namespaces that the last pass could not find or enter.
     unentered: u64,
+    /// Why sockets from before the start lack owners, where events are asked for.
+    unclaimed: Option<String>,
 }
 
 struct RunningPass {
@@ -84,7 +86,11 @@ impl Live {
     /// Puts the kernel half in place. Counting begins; nothing is known yet of sockets that were there before.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
+        // After the programs are in place, which see to whose later sockets are.
+        let claims = probe.events.as_mut().map(|events| &mut events.owners.claims);
+        let unclaimed = claims.and_then(claims::leave);
         let mut live = Self {
+            unclaimed,
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by)),
             unentered: 0,
@@ -157,6 +163,7 @@ impl Live {
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
         let mut degraded = self.probe.degraded().to_vec();
+        degraded.extend(self.unclaimed.clone());
         if self.unentered > 0 {
             degraded.push(format!(
                 "namespaces: {} could not be found or entered: of sockets that were in them before, only those that move are counted",

@@ -1,6 +1,8 @@
 //! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
 
 pub mod cgroups;
+mod claims;
+pub mod containers;
 mod counts;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]

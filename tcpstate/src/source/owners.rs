@@ -64,6 +64,11 @@ impl Owners {
         self.pids.get(&inode).copied()
     }
 
+    /// Each socket that is open, by its inode, with the process that has it open.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (NonZeroU32, u32)> + '_ {
+        self.pids.iter().map(|(&inode, &pid)| (inode, pid))
+    }
+
     /// Whether a process did not let this one see what it has open.
     #[must_use]
     pub fn are_hidden(&self) -> bool {

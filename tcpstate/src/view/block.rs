@@ -11,6 +11,7 @@ use super::{
 use crate::{
     aggregate::{Cost, Difference, Exits, Hooks, Runs, Snapshot, Start, TimeWait, Verdict},
     probe::Counted,
+    text::escaped,
 };
 
 /// Gauges of a block: the states, and all time-wait mini sockets.
@@ -233,7 +234,10 @@ pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
         let share = or_unknown(in_interval.cpu_share(interval), percent);
         Line::of(
             Tone::Plain,
-            format!("{program:<26}{ns:>6} ns a run {runs:>12} runs/s {share:>8} of a CPU"),
+            format!(
+                "{:<26}{ns:>6} ns a run {runs:>12} runs/s {share:>8} of a CPU",
+                escaped(program)
+            ),
         )
     })
 }

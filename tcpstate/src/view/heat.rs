@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 use super::{
-    Look, View,
+    Look, Size, View,
     line::{Line, Tone},
     matrix::{begin, end, sorted},
     number::{UNKNOWN, clock, decimal, duration, grouped, or_unknown, percent, rate},
+    repaint::paint,
 };
 use crate::aggregate::{Report, Snapshot, Transition};
 
@@ -122,20 +123,26 @@ fn bars(pairs: &[Transition], all: u64, seconds: f64) -> Vec<Line> {
     [Line::of(Tone::Strong, heading)].into_iter().chain(pairs.iter().map(bar)).collect()
 }
 
-/// Writes a map an interval, and one of the whole run at the end.
-#[derive(Clone, Copy, Debug)]
+/// Writes a map an interval, and one of the whole run at the end; on a terminal each over the one before.
 pub struct Heat {
+    /// Of the terminal, if it is one.
     look: Option<Look>,
+    /// Asked at each frame.
+    size: Box<dyn Fn() -> Size + Send>,
 }
 
 impl Heat {
-    /// For a terminal of this look, or for a pipe.
-    #[must_use]
-    pub fn new(look: Option<Look>) -> Self {
-        Self { look }
+    /// For a terminal of this look, whose size can be asked, or for a pipe.
+    pub fn new(look: Option<Look>, size: impl Fn() -> Size + Send + 'static) -> Self {
+        Self { look, size: Box::new(size) }
     }
 
-    fn write(self, lines: &[Line], out: &mut dyn Write) -> io::Result<()> {
+    fn paint(&self, lines: Vec<Line>, out: &mut dyn Write) -> io::Result<()> {
+        let coloured = self.look.is_some_and(|look| look.coloured);
+        paint(lines, (self.size)(), coloured, out)
+    }
+
+    fn write(&self, lines: &[Line], out: &mut dyn Write) -> io::Result<()> {
         let coloured = self.look.is_some_and(|look| look.coloured);
         for line in lines {
             line.write(coloured, out)?;
@@ -147,18 +154,26 @@ impl Heat {
 
 impl View for Heat {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let is_terminal = self.look.is_some();
         match report {
+            // What is there scrolls away instead of being painted over.
+            Report::Start(_) if is_terminal => {
+                write!(out, "{}", "\n".repeat(usize::from((self.size)().rows)))
+            }
             Report::Start(_) => Ok(()),
             Report::Snapshot(snapshot) => {
-                let mut block = Vec::new();
-                writeln!(block, "{}", clock(snapshot.time))?;
-                self.write(&lines(snapshot), &mut block)?;
-                writeln!(block)?;
-                out.write_all(&if self.look.is_some() { super::repaint(&block) } else { block })
+                let time = Line::of(Tone::Strong, clock(snapshot.time));
+                let mut block = vec![time];
+                block.extend(lines(snapshot));
+                if is_terminal {
+                    return self.paint(block, out);
+                }
+                self.write(&block, out)?;
+                writeln!(out)
             }
             Report::End(end) => {
-                if self.look.is_some() {
-                    out.write_all(&super::repaint(b""))?;
+                if is_terminal {
+                    self.paint(Vec::new(), out)?;
                 }
                 writeln!(out, "the whole run, up to {}", clock(end.time))?;
                 self.write(&lines(end), out)

@@ -47,8 +47,11 @@ impl View for Json {
 
 /// Writes an object on a line of its own.
 pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    line.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
-    out.write_all(b"\n")
+    // A line is many small writes, which are much faster to memory whose type is known.
+    let mut text = Vec::with_capacity(512);
+    line.serialize(&mut Serializer::with_formatter(&mut text, Visible))?;
+    text.push(b'\n');
+    out.write_all(&text)
 }
 
 /// Compact JSON in which nothing hides: what a terminal might act on is escaped, which changes no value.
@@ -59,6 +62,9 @@ impl Formatter for Visible {
     where
         W: ?Sized + Write,
     {
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut written = 0;
         for (at, character) in fragment.char_indices().filter(|&(_, c)| !is_plain(c)) {
             out.write_all(&fragment.as_bytes()[written..at])?;

@@ -33,8 +33,8 @@ pub use self::{
     hist::{HistCsv, HistJson, HistTable, Section},
     json::Json,
     recording::show_part,
-    repaint::repaint,
-    screen::{Look, Screen, Size},
+    repaint::{Size, repaint},
+    screen::{Look, Screen},
     table::Table,
 };
 use crate::{aggregate::Report, source::Event};

@@ -111,11 +111,16 @@ pub(super) fn date(time: SystemTime) -> String {
 
 /// UTC in RFC 3339 with milliseconds, for programs.
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    formatted(time, "%Y-%m-%dT%H:%M:%S%.3fZ")
+    // As jiff writes it by default, which is much faster than by a pattern.
+    format!("{:.3}", timestamp(time))
 }
 
 fn formatted(time: SystemTime, format: &str) -> String {
-    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH).strftime(format).to_string()
+    timestamp(time).strftime(format).to_string()
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Commas between thousands.

@@ -18,6 +18,7 @@ use super::{
     line::{Line, Tone, wrapped},
     matrix,
     number::{clock, decimal, duration, or_unknown, rate},
+    repaint::{ERASE_BELOW, HOME, Size, paint},
     sparkline::sparkline,
     summary,
 };
@@ -25,15 +26,6 @@ use crate::{
     aggregate::{Report, Snapshot, Start, Transition},
     text::escaped,
 };
-
-/// A terminal's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Characters of a line.
-    pub columns: u16,
-    /// Lines.
-    pub rows: u16,
-}
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +51,6 @@ pub struct Screen {
 /// As many as a very wide terminal shows.
 const HISTORY: usize = 256;
 
-/// Terminals that know it show the frame at once ("synchronized output"); others ignore it.
-const BEGIN_FRAME: &str = "\x1b[?2026h";
-const END_FRAME: &str = "\x1b[?2026l";
-const HOME: &str = "\x1b[H";
-const ERASE_REST_OF_LINE: &str = "\x1b[K";
-const ERASE_BELOW: &str = "\x1b[J";
-
 impl Screen {
     /// A screen of this look, whose size can be asked.
     pub fn new(look: Look, size: impl Fn() -> Size + Send + 'static) -> Self {
@@ -75,17 +60,8 @@ impl Screen {
     fn paint(&self, out: &mut dyn Write) -> io::Result<()> {
         let Some(start) = &self.start else { return Ok(()) };
         let size = (self.size)();
-        // One line is the cursor's.
-        let (columns, rows) = (usize::from(size.columns), usize::from(size.rows).max(2) - 1);
-        write!(out, "{BEGIN_FRAME}{HOME}")?;
-        for line in self.frame(start, columns).into_lines(rows) {
-            let line = line.cropped(columns);
-            line.write(self.look.coloured, out)?;
-            // Behind the last column it would erase the last character.
-            let erase = if line.width() < columns { ERASE_REST_OF_LINE } else { "" };
-            write!(out, "{erase}\r\n")?;
-        }
-        write!(out, "{ERASE_BELOW}{END_FRAME}")
+        let lines = self.frame(start, size.columns.into()).into_lines(size.frame_rows());
+        paint(lines, size, self.look.coloured, out)
     }
 
     /// All there is to show at this width, with what may be left out first.

@@ -122,6 +122,7 @@ fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         let ns = or_unknown(total.ns_per_run(), |ns| format!("{ns:.0}"));
         let share = or_unknown(total.cpu_share(end.elapsed), percent);
         let (runs, time) = (grouped(total.count), total.time.as_secs_f64());
+        let program = escaped(program);
         writeln!(out, "{program:<26}{runs:>14}{time:>14.6}{ns:>10}{share:>16}")?;
     }
     writeln!(out, "{COST_NOTE}")

@@ -4,8 +4,10 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -175,4 +177,16 @@ pub(crate) fn metrics(text: &str) -> Metrics {
         (series.to_owned(), value.parse().expect("the value is a number"))
     };
     samples.map(sample).collect()
+}
+
+/// A program of Debian's package `prometheus`, on the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names; else a
+/// word on why the test is skipped.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let lists = ["TCPSTATE_TEST_PROMETHEUS", "PATH"].into_iter().filter_map(env::var_os);
+    let folders = lists.flat_map(|list| env::split_paths(&list).collect::<Vec<_>>());
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
+    if found.is_none() {
+        println!("skipped: no {name} on this machine: it is in Debian's package prometheus");
+    }
+    found
 }

@@ -201,6 +201,7 @@ fn said(log: &str) -> impl Iterator<Item = &str> {
     const MOST: usize = 12;
     const DIARY: &[&str] = &[
         "#",
+        "\tNEW_FUNC",
         "INFO:",
         "NOTE:",
         "WARNING:",

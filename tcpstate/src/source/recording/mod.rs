@@ -12,6 +12,8 @@
 mod error;
 mod files;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod reader;
 mod recorder;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 const DELAY: Duration = Duration::from_millis(500);
 
 /// How many bytes of them wait at most, for a file that can't be written at the moment.
-const MOST_WAITING: usize = 8 << 20;
+const MOST_WAITING: usize = 4 << 20;
 
 /// How large recordings may become.
 #[derive(Clone, Copy, Debug, Default)]

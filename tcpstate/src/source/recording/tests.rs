@@ -2,13 +2,16 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use minicbor::Encoder;
 use tcpstate_common::{State, abi::Flow, histogram::By};
 
-use super::{Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame};
+use super::{
+    Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame, wire,
+};
 use crate::{
     aggregate::{
         Cost, Difference, Exits, FamilyRow, Gauge, Histogram, Histograms, Hooks, InPlace, Kind,
@@ -153,6 +156,8 @@ fn events(count: u32) -> Vec<Event> {
             comm: is_known.then(|| "ev\u{1b}il".into()),
             uid: is_known.then_some(u32::MAX - 1),
             duration: is_known.then(|| Duration::from_nanos(number << 30)),
+            cgroup: is_known
+                .then(|| Arc::new("/system.slice/ev\u{1b}il.service".to_owned().into())),
         }
     };
     (0..count).map(event).collect()
@@ -298,10 +303,10 @@ fn what_a_newer_program_adds_is_passed_over() {
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
-        encoder.u8(4)?.u64(2)?.array(18)?;
+        encoder.u8(4)?.u64(2)?.array(19)?;
         encoder.array(1)?.u8(7)?.array(1)?.u8(9)?.bytes(&[0x12])?.bytes(&[4])?;
         encoder.array(0)?.array(0)?.array(0)?.array(0)?.array(0)?.array(1)?.u32(5)?;
-        for _ in 10..16 {
+        for _ in 10..17 {
             encoder.array(0)?;
         }
         encoder.array(1)?.str("what only they know")?.map(0)
@@ -383,4 +388,20 @@ fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
     assert_eq!(kinds, [0, 20_000, 20_000, 1]);
     assert_eq!((recording.part().number, recording.has_ended()), (6, true));
     assert!(Recording::open(&path).is_err());
+}
+
+#[test]
+fn one_text_can_not_be_that_of_more_events_than_memory_has_room_for() {
+    let read = |length: usize| {
+        let mut named = events(300);
+        for event in &mut named {
+            event.comm = event.comm.as_ref().map(|_| "x".repeat(length).into());
+        }
+        let mut records = Vec::new();
+        wire::append_events(Duration::ZERO, &named, &mut records);
+        wire::read(&mut minicbor::Decoder::new(&records)).map(|_| records.len())
+    };
+    assert!(read(15).is_ok());
+    let malformed = read(30_000).expect_err("these are three million bytes of text");
+    assert!(malformed.to_string().contains("more text than events have"), "{malformed}");
 }

@@ -9,7 +9,7 @@ use crate::{aggregate::Report, source::Event, text::escaped, view::View};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventCsv;
 
-const HEADER: [&str; 20] = [
+const HEADER: [&str; 22] = [
     "time",
     "time_unix",
     "time_monotonic",
@@ -28,6 +28,8 @@ const HEADER: [&str; 20] = [
     "uid",
     "cgroup",
     "container",
+    "runtime",
+    "unit",
     "duration_seconds",
     "ended_by",
 ];
@@ -48,7 +50,11 @@ impl View for EventCsv {
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
         for event in events {
             let mut values = Values::from(event);
-            values.comm = values.comm.map(escaped);
+            for text in
+                [&mut values.comm, &mut values.cgroup, &mut values.container, &mut values.unit]
+            {
+                *text = text.take().map(escaped);
+            }
             writer.serialize(values)?;
         }
         writer.flush()

@@ -39,9 +39,12 @@ pub(super) struct Values {
     pid: Option<u32>,
     pub(super) comm: Option<String>,
     uid: Option<u32>,
-    /// Not told yet, like the next and the last one.
-    cgroup: Option<String>,
-    container: Option<String>,
+    pub(super) cgroup: Option<String>,
+    pub(super) container: Option<String>,
+    /// Who made the container.
+    runtime: Option<&'static str>,
+    /// Of systemd.
+    pub(super) unit: Option<String>,
     duration_seconds: Option<f64>,
     ended_by: Option<&'static str>,
 }
@@ -49,6 +52,8 @@ pub(super) struct Values {
 impl From<&Event> for Values {
     fn from(event: &Event) -> Self {
         let (time, time_unix) = times(event.time);
+        let cgroup = event.cgroup.as_deref();
+        let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
         Self {
             time,
             time_unix,
@@ -69,8 +74,10 @@ impl From<&Event> for Values {
             pid: event.pid,
             comm: event.comm.as_deref().map(readable),
             uid: event.uid,
-            cgroup: None,
-            container: None,
+            cgroup: cgroup.map(|cgroup| cgroup.path.clone()),
+            container: container.map(|container| container.id.clone()),
+            runtime: container.and_then(|container| container.runtime),
+            unit: cgroup.and_then(|cgroup| cgroup.unit.clone()),
             duration_seconds: event.duration.map(|duration| duration.as_secs_f64()),
             ended_by: None,
         }

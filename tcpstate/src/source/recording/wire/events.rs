@@ -6,6 +6,7 @@ use std::{
     hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -15,8 +16,14 @@ use super::{
     MOST_EVENTS, Malformed,
     table::{Nanos, Wire as _},
 };
-use crate::{family::Family, source::Event};
+use crate::{
+    family::Family,
+    source::{Event, cgroups::Cgroup},
+};
 use tcpstate_common::State;
+
+/// Bytes of text that the events of a record have together. A process's name has at most 15.
+const MOST_COPIED: usize = 16 * MOST_EVENTS;
 
 /// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
 type Column<T> = Vec<Option<T>>;
@@ -62,6 +69,9 @@ pub(super) struct Events {
     /// Nanoseconds in the old state.
     #[n(15)]
     duration: Column<u64>,
+    /// A text: its path.
+    #[cbor(n(16), default)]
+    cgroup: Column<u32>,
 }
 
 impl From<&[Event]> for Events {
@@ -86,6 +96,7 @@ impl From<&[Event]> for Events {
                 comm,
                 uid,
                 duration,
+                cgroup,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
             let ahead = wall.cast_signed().wrapping_sub(monotonic);
@@ -107,6 +118,7 @@ impl From<&[Event]> for Events {
             columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
             columns.uid.push(*uid);
             columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
+            columns.cgroup.push(cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes())));
         }
         columns.addresses = addresses.in_order(|address| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -154,6 +166,14 @@ impl Events {
         if count > MOST_EVENTS {
             return Err(Malformed::message("more events than a record has"));
         }
+        let mut cgroups = HashMap::new();
+        // One text may be many events', each of which gets a copy.
+        let length = |row| Ok(listed(&self.comm, row, &texts)?.map_or(0, |text| text.len()));
+        let copied =
+            (0..count).try_fold(0_usize, |sum, row| Ok(sum.saturating_add(length(row)?)))?;
+        if copied > MOST_COPIED {
+            return Err(Malformed::message("more text than events have"));
+        }
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
@@ -181,6 +201,10 @@ impl Events {
                 comm: listed(&self.comm, row, &texts)?.cloned(),
                 uid: value(&self.uid, row),
                 duration: value(&self.duration, row).map(Duration::from_nanos),
+                cgroup: listed(&self.cgroup, row, &texts)?.map(|path| {
+                    let cgroup = || Arc::new(Cgroup::from(path.to_string_lossy().into_owned()));
+                    Arc::clone(cgroups.entry(path).or_insert_with(cgroup))
+                }),
             });
         }
         Ok(events)

@@ -1,0 +1,303 @@
+//! Which events are meant: all conditions of [`FilterConfig`](tcpstate_common::filter::FilterConfig) have to hold.
+//!
+//! ```text
+//! of_socket(connection, from, to) -> Never   neither this event nor a later one of the socket: remember nothing of it
+//!                                 -> Later   not this one: remember the socket, for its later ones
+//!                                 -> Now     if of_life(owner, duration) holds too
+//! ```
+//!
+//! Whatever program writes events down, or counts some of them, asks these two; neither knows of rings or maps of sockets.
+//! The configuration is frozen, so a condition that nobody asked for is not in the program; and what rejects most cheaply,
+//! and for good, comes first. What is not known does not match.
+
+use tcpstate_common::{
+    State,
+    abi::{STATE_SLOTS, UNKNOWN_DURATION},
+    filter::{
+        END_EITHER, END_LOCAL, END_REMOTE, FILTER_ADDRESS, FILTER_CGROUP, FILTER_COMM,
+        FILTER_DURATION, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_PID, FILTER_PORT,
+        FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID, Network, PORTS_EITHER, PORTS_LOCAL,
+        PORTS_REMOTE, PortSet,
+    },
+};
+
+use crate::{
+    maps::{self, CGROUPS_REMEMBERED, CGROUPS_SEEN, PORTS},
+    owners::Owner,
+};
+
+/// One field of the filter's configuration, by itself, so that the verifier knows its value.
+macro_rules! filter {
+    ($($field:tt)+) => {{
+        let filter = maps::filter_ptr();
+        // SAFETY: `FILTER` is initialised, lives for ever and is frozen before the programs run.
+        unsafe { (&raw const (*filter).$($field)+).read_volatile() }
+    }};
+}
+
+/// Whether something holds for an item of a list of the filter's configuration. A loop as long as the list, which the
+/// verifier walks through: unrolled to the longest one, it would be most of the object.
+macro_rules! any {
+    ($list:ident, $count:ident, $holds:expr) => {{
+        let filter = maps::filter_ptr();
+        let count = filter!($count) as usize;
+        let mut index = 0;
+        let mut holds = false;
+        while index < count && !holds {
+            // SAFETY: as above, and user space counts no more items than there are.
+            let item =
+                unsafe { (&raw const (*filter).$list).cast_item().add(index).read_volatile() };
+            holds = $holds(item);
+            index += 1;
+        }
+        holds
+    }};
+}
+
+/// From a list to its first item, by the raw pointer: an index would be checked, and the check could panic.
+trait CastItem {
+    type Item;
+    fn cast_item(self) -> *const Self::Item;
+}
+
+impl<T, const N: usize> CastItem for *const [T; N] {
+    type Item = T;
+
+    #[inline(always)]
+    fn cast_item(self) -> *const T {
+        self.cast()
+    }
+}
+
+/// What a filter may ask of a connection. Asked only what there is a condition on.
+pub(crate) trait Connection {
+    /// 0 while there is none.
+    fn local_port(&self) -> u16;
+    /// In the machine's order.
+    fn remote_port(&self) -> u16;
+    /// The connection's own address, IPv4's in IPv6's form; all zeroes is any.
+    fn local(&self) -> [u64; 2];
+    /// The peer's.
+    fn remote(&self) -> [u64; 2];
+    /// Whether the addresses are of IPv6, mapped ones included.
+    fn is_v6(&self) -> bool;
+    /// The user.
+    fn uid(&self) -> u32;
+    /// The cgroup's number; 0 if unknown.
+    fn cgroup(&self) -> u64;
+    /// Whether the cgroup is one that is wanted, or below one.
+    fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool;
+}
+
+/// What comes of a filter before the socket's life is looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The event is meant, if its owner and duration are.
+    Now,
+    /// It is not, and a later one of this socket may be.
+    Later,
+    /// Nor is any later one.
+    Never,
+}
+
+/// Which parts of a connection this event tells.
+#[derive(Clone, Copy)]
+struct Told {
+    /// A child's birth: of its peer nothing is known yet, and of its own address only what its listener is bound to.
+    is_child: bool,
+    /// A listener, which has no peer and will have none.
+    is_listener: bool,
+    /// A peer is known.
+    has_peer: bool,
+}
+
+impl Told {
+    #[inline(always)]
+    fn by(from: usize, to: usize) -> Self {
+        const CLOSE: usize = State::Close as usize;
+        const LISTEN: usize = State::Listen as usize;
+        let is_apart = from == CLOSE || from == LISTEN;
+        let is_child = is_apart && to == State::SynRecv as usize;
+        Self {
+            is_child,
+            is_listener: to == LISTEN || (from == LISTEN && to == CLOSE),
+            has_peer: !is_apart || to == State::SynSent as usize,
+        }
+    }
+}
+
+/// What can be said of an event by itself.
+#[inline(always)]
+pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) -> Verdict {
+    let conditions = filter!(conditions);
+    let told = Told::by(from, to);
+    let mut verdict = Verdict::Now;
+    /// A condition on what stays as it is once it is known.
+    macro_rules! require {
+        ($holds:expr, known: $is_known:expr) => {
+            if !$holds {
+                if $is_known {
+                    return Verdict::Never;
+                }
+                verdict = Verdict::Later;
+            }
+        };
+    }
+    let is_peer_settled = told.has_peer || told.is_listener;
+    if conditions & (FILTER_LOCAL_PORT | FILTER_PORT) != 0 {
+        let port = connection.local_port();
+        if conditions & FILTER_LOCAL_PORT != 0 {
+            require!(port != 0 && is_among(PORTS_LOCAL, port), known: port != 0);
+        }
+        if conditions & FILTER_PORT != 0 {
+            let is_local = port != 0 && is_among(PORTS_EITHER, port);
+            let holds =
+                is_local || (told.has_peer && is_among(PORTS_EITHER, connection.remote_port()));
+            require!(holds, known: port != 0 && is_peer_settled);
+        }
+    }
+    if conditions & FILTER_REMOTE_PORT != 0 {
+        let holds = told.has_peer && is_among(PORTS_REMOTE, connection.remote_port());
+        require!(holds, known: is_peer_settled);
+    }
+    if conditions & (FILTER_LOCAL | FILTER_REMOTE | FILTER_ADDRESS) != 0 {
+        let is_v6 = connection.is_v6();
+        let local = connection.local();
+        let is_local_known = !(told.is_child && is_unspecified(local, is_v6));
+        let is_peer_in = |end| {
+            let remote = connection.remote();
+            is_in(end, is_v6, remote[0], remote[1])
+        };
+        if conditions & FILTER_LOCAL != 0 {
+            require!(is_local_known && is_in(END_LOCAL, is_v6, local[0], local[1]), known: is_local_known);
+        }
+        if conditions & FILTER_REMOTE != 0 {
+            let holds = told.has_peer && is_peer_in(END_REMOTE);
+            require!(holds, known: is_peer_settled);
+        }
+        if conditions & FILTER_ADDRESS != 0 {
+            let holds = (is_local_known && is_in(END_EITHER, is_v6, local[0], local[1]))
+                || (told.has_peer && is_peer_in(END_EITHER));
+            require!(holds, known: is_local_known && is_peer_settled);
+        }
+    }
+    if conditions & FILTER_CGROUP != 0 {
+        require!(is_in_cgroup(connection), known: true);
+    }
+    if conditions & FILTER_MOVES != 0 {
+        let row = from & (STATE_SLOTS - 1);
+        // SAFETY: the index is masked to the array's length.
+        let moves = unsafe {
+            (&raw const (*maps::filter_ptr()).moves).cast_item().add(row).read_volatile()
+        };
+        require!(moves >> (to & (STATE_SLOTS - 1)) & 1 != 0, known: false);
+    }
+    if conditions & FILTER_UID != 0 {
+        // An accepted connection becomes its acceptor's user's.
+        require!(is_user(connection.uid()), known: false);
+    }
+    verdict
+}
+
+/// Whether something may have been remembered of a socket of which nothing is to be: at its birth it was not known whether
+/// it is meant.
+#[inline(always)]
+pub(crate) fn was_undecided(from: usize) -> bool {
+    const OF_CHILDREN: u32 =
+        FILTER_REMOTE_PORT | FILTER_PORT | FILTER_LOCAL | FILTER_REMOTE | FILTER_ADDRESS;
+    let conditions = filter!(conditions);
+    if from == State::SynSent as usize || from == State::Listen as usize {
+        conditions & (FILTER_LOCAL_PORT | FILTER_PORT) != 0
+    } else {
+        from == State::SynRecv as usize && conditions & OF_CHILDREN != 0
+    }
+}
+
+/// What can be said once it is known whose the socket is and how long the state lasted that it leaves.
+#[inline(always)]
+pub(crate) fn of_life(owner: &Owner, duration: u64) -> bool {
+    let conditions = filter!(conditions);
+    if conditions & FILTER_DURATION != 0
+        && (duration == UNKNOWN_DURATION || duration < filter!(min_duration))
+    {
+        return false;
+    }
+    if conditions & FILTER_PID != 0 && !any!(pid, pids, |pid| pid == owner.pid) {
+        return false;
+    }
+    if conditions & FILTER_COMM != 0 {
+        let name = u128::from_ne_bytes(owner.comm);
+        let is_wanted = any!(comm, comms, |comm| u128::from_ne_bytes(comm) == name);
+        return owner.pid != 0 && is_wanted;
+    }
+    true
+}
+
+/// Whether a port is in a set.
+#[inline(always)]
+fn is_among(set: u32, port: u16) -> bool {
+    let Some(set) = PORTS.get_ptr(set) else { return false };
+    // SAFETY: the index is below the number of words.
+    let word = unsafe {
+        set.cast::<u64>().add(usize::from(port >> 6) & (PortSet::WORDS - 1)).read_volatile()
+    };
+    word >> (port & 63) & 1 != 0
+}
+
+/// Whether an address is in one of the networks for this end. Out of line: there are six places that ask.
+#[inline(never)]
+fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
+    any!(network, networks, |network: Network| network.end == end
+        && (is_v6 || network.is_v6 == 0)
+        && high & network.mask[0] == network.first[0]
+        && low & network.mask[1] == network.first[1])
+}
+
+/// Whether an address is none.
+#[inline(always)]
+fn is_unspecified([high, low]: [u64; 2], is_v6: bool) -> bool {
+    // IPv4's begins as every mapped one does.
+    if is_v6 { high | low == 0 } else { low == ANY_V4 }
+}
+
+/// `::ffff:0.0.0.0`, its lower half.
+const ANY_V4: u64 = 0xffff_u32.to_be() as u64;
+
+/// An address by its words, as they lie in memory.
+#[inline(always)]
+pub(crate) fn halves(words: [u32; 4]) -> [u64; 2] {
+    let half = |first: u32, second: u32| u64::from(second) << 32 | u64::from(first);
+    [half(words[0], words[1]), half(words[2], words[3])]
+}
+
+/// An IPv4 address in IPv6's form.
+#[inline(always)]
+pub(crate) fn mapped(address: u32) -> [u64; 2] {
+    [0, u64::from(address) << 32 | ANY_V4]
+}
+
+#[inline(always)]
+fn is_user(uid: u32) -> bool {
+    any!(uid, uids, |item| item == uid)
+}
+
+/// Whether the connection is of a cgroup that is wanted, or of one below. Found out once for each cgroup, mostly.
+#[inline(always)]
+fn is_in_cgroup(connection: &impl Connection) -> bool {
+    let id = connection.cgroup();
+    let seen = CGROUPS_SEEN.get_ptr_mut(id as u32 & (CGROUPS_REMEMBERED as u32 - 1));
+    if let Some(seen) = seen {
+        // SAFETY: an element of the map; written in one piece.
+        let seen = unsafe { seen.read_volatile() };
+        if seen >> 1 == id {
+            return seen & 1 != 0;
+        }
+    }
+    let is_in = connection
+        .is_within_cgroup(|id| id != 0 && any!(cgroup, cgroups, |wanted: u64| wanted == id));
+    if let Some(seen) = seen {
+        // SAFETY: as above.
+        unsafe { seen.write_volatile(id << 1 | u64::from(is_in)) };
+    }
+    is_in
+}

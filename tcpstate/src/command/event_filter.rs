@@ -1,0 +1,184 @@
+//! The flags that say which events are meant: those for sockets, and more. All of them have to hold.
+
+use std::{str::FromStr, time::Duration};
+
+use clap::Args;
+use tcpstate_common::filter::FILTER_ITEMS;
+
+use super::{duration, family, filter};
+use crate::{
+    filter::{EventFilter, Moves, Names, Numbers, TooManyNetworks},
+    source::cgroups::Cgroups,
+};
+
+/// Which events: all conditions have to hold, and of each list one item. What is not known does not match.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    sockets: filter::Flags,
+
+    /// With --events: from one state to another, either of which may be left out: listen:syn_recv,:close
+    #[arg(long, value_name = "FROM:TO")]
+    transition: Option<Moves>,
+
+    /// With --events: process that owns the socket
+    #[arg(long, value_name = "NUMBERS")]
+    pid: Option<Numbers>,
+
+    /// With --events: name of that process, as /proc/PID/comm has it
+    #[arg(long, value_name = "NAMES")]
+    comm: Option<Names>,
+
+    /// With --events: user of the socket, by number
+    #[arg(long, value_name = "NUMBERS")]
+    uid: Option<Numbers>,
+
+    /// With --events: cgroup that the socket was made in, or one around it, by its path (/system.slice/nginx.service); or
+    /// container, by its id or the first 12 digits of it
+    #[arg(long, value_name = "CGROUPS")]
+    cgroup: Option<Places>,
+
+    /// With --events: time spent in the state left, at least: 100ms, 2s
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    min_duration: Option<Duration>,
+}
+
+/// What can't be filtered by.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Gauges are of all sockets.
+    #[error("{0} is for events, and snapshots count all sockets")]
+    Gauges(&'static str),
+    /// There is no such cgroup.
+    #[error("there is no cgroup {0}")]
+    NoCgroup(String),
+    /// More than the kernel half has room for.
+    #[error("--cgroup has {0} items: at most {FILTER_ITEMS} can be looked for at a time")]
+    ManyCgroups(usize),
+    /// More than the kernel half has room for.
+    #[error(transparent)]
+    Networks(#[from] TooManyNetworks),
+}
+
+impl Error {
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Gauges(_) => {
+                "give --events and no --interval; or ask tcpstate count, which takes conditions on sockets"
+            }
+            Self::NoCgroup(_) => {
+                "find /sys/fs/cgroup -type d shows them; a container has to run when its events are asked for"
+            }
+            Self::ManyCgroups(_) => "name one that is around several of them",
+            Self::Networks(_) => "use shorter prefixes, or filter what is printed",
+        }
+    }
+}
+
+impl Flags {
+    /// The family that gauges and events are of.
+    pub(super) fn family(&self) -> family::Choice {
+        self.sockets.family
+    }
+
+    /// The first flag that says something of events alone.
+    pub(super) fn of_events(&self) -> Option<&'static str> {
+        let others = [
+            (self.transition.is_some(), "--transition"),
+            (self.pid.is_some(), "--pid"),
+            (self.comm.is_some(), "--comm"),
+            (self.uid.is_some(), "--uid"),
+            (self.cgroup.is_some(), "--cgroup"),
+            (self.min_duration.is_some(), "--min-duration"),
+        ];
+        let other = others.into_iter().find_map(|(is_given, name)| is_given.then_some(name));
+        self.sockets.given().or(other)
+    }
+
+    /// What they say together. Looks the cgroups up.
+    pub(super) fn filter(&self) -> Result<EventFilter, Error> {
+        let states = self.sockets.state.map(Moves::touching);
+        let moves = match (states, self.transition) {
+            (Some(states), Some(moves)) => Some(states.and(moves)),
+            (states, moves) => states.or(moves),
+        };
+        let filter = EventFilter {
+            ports: self.sockets.ports(),
+            addresses: self.sockets.addresses(),
+            moves,
+            pids: self.pid.clone(),
+            comms: self.comm.clone(),
+            uids: self.uid.clone(),
+            cgroups: self.cgroup.as_ref().map(Places::find).transpose()?,
+            min_duration: self.min_duration,
+        };
+        filter.check()?;
+        Ok(filter)
+    }
+}
+
+/// Cgroups, as people name them.
+#[derive(Clone, Debug)]
+struct Places(Vec<String>);
+
+impl Places {
+    fn find(&self) -> Result<Vec<u64>, Error> {
+        let cgroups = Cgroups::now();
+        let mut numbers = Vec::new();
+        for place in &self.0 {
+            let meant = cgroups.meant(place);
+            if meant.is_empty() {
+                return Err(Error::NoCgroup(place.clone()));
+            }
+            numbers.extend(meant);
+        }
+        if numbers.len() > FILTER_ITEMS {
+            Err(Error::ManyCgroups(numbers.len()))
+        } else {
+            Ok(numbers)
+        }
+    }
+}
+
+impl FromStr for Places {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        crate::filter::list(text, place).map(Self)
+    }
+}
+
+fn place(word: &str) -> Result<String, String> {
+    /// What `docker ps` shows.
+    const DIGITS: usize = 12;
+    let is_id = word.len() >= DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id {
+        return Ok(word.to_ascii_lowercase());
+    }
+    if word.starts_with('/') {
+        let path = word.trim_end_matches('/');
+        return Ok(if path.is_empty() { "/" } else { path }.to_owned());
+    }
+    Err(format!(
+        "is no cgroup: expected a path that begins with a slash, or {DIGITS} digits or more of a container's id"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_is_a_path_or_an_id() {
+        let places: Places = "/system.slice/, 0123456789AB,/".parse().expect("cgroups");
+        assert_eq!(places.0, ["/system.slice", "0123456789ab", "/"]);
+        for (text, reason) in [
+            ("/a,nginx", "at character 4: 'nginx' is no cgroup"),
+            ("0123456789", "at character 1: '0123456789' is no cgroup"),
+        ] {
+            let error = text.parse::<Places>().expect_err(text);
+            assert!(error.starts_with(reason), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which events are meant, and how the kernel half is told.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use tcpstate_common::filter::{
+    END_EITHER, END_LOCAL, END_REMOTE, FILTER_ADDRESS, FILTER_CGROUP, FILTER_COMM, FILTER_DURATION,
+    FILTER_ITEMS, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_NETWORKS, FILTER_PID,
+    FILTER_PORT, FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID, FilterConfig, Network, PORT_SETS,
+    PORTS_EITHER, PORTS_LOCAL, PORTS_REMOTE, PortSet,
+};
+
+use super::{Addresses, End, Moves, Names, Numbers, Ports};
+
+/// The events that are meant; by default all. What is not known of an event does not match.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Conditions on ports, at most one for each end.
+    pub ports: Vec<(End, Ports)>,
+    /// Conditions on addresses, at most one for each end.
+    pub addresses: Vec<(End, Addresses)>,
+    /// The transitions.
+    pub moves: Option<Moves>,
+    /// The owners.
+    pub pids: Option<Numbers>,
+    /// Their names.
+    pub comms: Option<Names>,
+    /// The sockets' users.
+    pub uids: Option<Numbers>,
+    /// The sockets' cgroups, by number; those below them too.
+    pub cgroups: Option<Vec<u64>>,
+    /// How long the state left lasted at least.
+    pub min_duration: Option<Duration>,
+}
+
+/// More networks than the kernel half has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--address, --local and --remote have {0} items together: at most {FILTER_NETWORKS} can be looked for at a time"
+)]
+pub struct TooManyNetworks(pub usize);
+
+/// The same as the kernel half has it.
+#[derive(Clone, Debug)]
+pub struct KernelFilter {
+    pub(crate) config: FilterConfig,
+    pub(crate) ports: Vec<PortSet>,
+}
+
+impl EventFilter {
+    /// Whether the kernel half has room for it.
+    pub fn check(&self) -> Result<(), TooManyNetworks> {
+        let networks = self.addresses.iter().map(|(_, addresses)| addresses.networks().len()).sum();
+        if networks <= FILTER_NETWORKS { Ok(()) } else { Err(TooManyNetworks(networks)) }
+    }
+
+    /// Writes it down for the kernel half; what there is no room for is left out, which [`check`](Self::check) tells.
+    pub(crate) fn for_kernel(&self) -> KernelFilter {
+        let mut filter =
+            KernelFilter { config: FilterConfig::NONE, ports: vec![PortSet::EMPTY; PORT_SETS] };
+        let config = &mut filter.config;
+        for (end, ports) in &self.ports {
+            let (condition, set) = match end {
+                End::Local => (FILTER_LOCAL_PORT, PORTS_LOCAL),
+                End::Remote => (FILTER_REMOTE_PORT, PORTS_REMOTE),
+                End::Either => (FILTER_PORT, PORTS_EITHER),
+            };
+            config.conditions |= condition;
+            add(&mut filter.ports[set as usize], ports);
+        }
+        for (end, addresses) in &self.addresses {
+            let (condition, end) = match end {
+                End::Local => (FILTER_LOCAL, END_LOCAL),
+                End::Remote => (FILTER_REMOTE, END_REMOTE),
+                End::Either => (FILTER_ADDRESS, END_EITHER),
+            };
+            config.conditions |= condition;
+            let free = config.network.iter_mut().skip(config.networks as usize);
+            for (place, from) in free.zip(addresses.networks()) {
+                *place = network(*from, end);
+                config.networks += 1;
+            }
+        }
+        if let Some(moves) = self.moves {
+            config.conditions |= FILTER_MOVES;
+            config.moves = moves.bits();
+        }
+        let mut list = |condition, is_given| {
+            config.conditions |= if is_given { condition } else { 0 };
+        };
+        list(FILTER_PID, self.pids.is_some());
+        list(FILTER_COMM, self.comms.is_some());
+        list(FILTER_UID, self.uids.is_some());
+        list(FILTER_CGROUP, self.cgroups.is_some());
+        list(FILTER_DURATION, self.min_duration.is_some());
+        config.pids = fill(&mut config.pid, self.pids.as_ref().map_or(&[], Numbers::items));
+        config.comms = fill(&mut config.comm, self.comms.as_ref().map_or(&[], Names::items));
+        config.uids = fill(&mut config.uid, self.uids.as_ref().map_or(&[], Numbers::items));
+        config.cgroups = fill(&mut config.cgroup, self.cgroups.as_deref().unwrap_or_default());
+        let nanos = self.min_duration.unwrap_or_default().as_nanos();
+        config.min_duration = u64::try_from(nanos).unwrap_or(u64::MAX);
+        filter
+    }
+}
+
+/// Copies items to the places for them; says how many.
+fn fill<T: Copy>(places: &mut [T; FILTER_ITEMS], items: &[T]) -> u32 {
+    let pairs = places.iter_mut().zip(items);
+    let count = pairs.map(|(place, item)| *place = *item).count();
+    u32::try_from(count).expect("there are few places")
+}
+
+fn add(set: &mut PortSet, ports: &Ports) {
+    for port in ports.ranges().iter().cloned().flatten() {
+        set.0[usize::from(port >> 6)] |= 1 << (port & 63);
+    }
+}
+
+fn network(network: IpNet, end: u32) -> Network {
+    let mapped = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    let mut mask = mapped(network.netmask());
+    if network.addr().is_ipv4() {
+        // All of what every mapped address begins with.
+        mask[..12].fill(0xff);
+    }
+    Network {
+        first: halves(mapped(network.network())),
+        mask: halves(mask),
+        end,
+        is_v6: network.addr().is_ipv6().into(),
+    }
+}
+
+/// As they lie in memory.
+fn halves(bytes: [u8; 16]) -> [u64; 2] {
+    let half = |at: usize| u64::from_ne_bytes(std::array::from_fn(|index| bytes[at + index]));
+    [half(0), half(8)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_of_ipv4_are_mapped_and_those_of_ipv6_are_not() {
+        let bytes = |half: u64| half.to_ne_bytes();
+        let v4 = network("10.1.2.3/8".parse().expect("a network"), END_LOCAL);
+        assert_eq!(
+            (bytes(v4.first[0]), bytes(v4.first[1])),
+            ([0; 8], [0, 0, 0xff, 0xff, 10, 0, 0, 0])
+        );
+        let mask = [0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0];
+        assert_eq!((bytes(v4.mask[0]), bytes(v4.mask[1])), ([0xff; 8], mask));
+        let v6 = network("2001:db8::/32".parse().expect("a network"), END_REMOTE);
+        assert_eq!(bytes(v6.first[0]), [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0]);
+        assert_eq!((v6.mask[1], v6.is_v6, v4.is_v6), (0, 1, 0));
+    }
+
+    #[test]
+    fn conditions_are_those_that_are_given() {
+        assert_eq!(EventFilter::default().for_kernel().config, FilterConfig::NONE);
+        let filter = EventFilter {
+            ports: vec![(End::Local, "80,443".parse().expect("ports"))],
+            pids: Some("7,8".parse().expect("numbers")),
+            min_duration: Some(Duration::from_millis(3)),
+            ..EventFilter::default()
+        };
+        let KernelFilter { config, ports } = filter.for_kernel();
+        assert_eq!(config.conditions, FILTER_LOCAL_PORT | FILTER_PID | FILTER_DURATION);
+        assert_eq!((config.pids, &config.pid[..3]), (2, &[7, 8, 0][..]));
+        assert_eq!(config.min_duration, 3_000_000);
+        assert_eq!(ports[PORTS_LOCAL as usize].0[1], 1 << (80 - 64));
+        assert_eq!(ports[PORTS_REMOTE as usize], PortSet::EMPTY);
+    }
+
+    #[test]
+    fn more_networks_than_there_is_room_for_are_refused() {
+        let list = |count: usize| vec!["10.0.0.1"; count].join(",").parse().expect("addresses");
+        let filter = |count| EventFilter {
+            addresses: vec![(End::Local, list(count)), (End::Either, list(1))],
+            ..EventFilter::default()
+        };
+        assert_eq!(filter(FILTER_NETWORKS - 1).check(), Ok(()));
+        let too_many = FILTER_NETWORKS + 1;
+        assert_eq!(filter(FILTER_NETWORKS).check(), Err(TooManyNetworks(too_many)));
+        assert_eq!(filter(FILTER_NETWORKS).for_kernel().config.networks, 32);
+    }
+}

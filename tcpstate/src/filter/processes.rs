@@ -1,0 +1,101 @@
+//! Lists of numbers and of names: of processes, of users.
+
+use std::str::FromStr;
+
+use tcpstate_common::{abi::COMM_BYTES, filter::FILTER_ITEMS};
+
+use super::list;
+
+/// Some numbers, no more than the kernel half has room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbers(Vec<u32>);
+
+impl Numbers {
+    pub(super) fn items(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+impl FromStr for Numbers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number =
+            |word: &str| word.parse().map_err(|_| "is no number from 0 to 4294967295".to_owned());
+        few(list::parse(text, number)?).map(Self)
+    }
+}
+
+/// Some names of processes, no more than the kernel half has room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names(Vec<[u8; COMM_BYTES]>);
+
+impl Names {
+    pub(super) fn items(&self) -> &[[u8; COMM_BYTES]] {
+        &self.0
+    }
+}
+
+impl FromStr for Names {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        few(list::parse(text, name)?).map(Self)
+    }
+}
+
+fn name(word: &str) -> Result<[u8; COMM_BYTES], String> {
+    // The kernel keeps a zero at the end.
+    const LONGEST: usize = COMM_BYTES - 1;
+    let mut name = [0; COMM_BYTES];
+    match name.get_mut(..word.len()) {
+        Some(begin) if word.len() <= LONGEST => begin.copy_from_slice(word.as_bytes()),
+        _ => {
+            return Err(format!(
+                "is too long: the kernel cuts names after {LONGEST} bytes, as /proc/PID/comm has them"
+            ));
+        }
+    }
+    Ok(name)
+}
+
+fn few<T>(items: Vec<T>) -> Result<Vec<T>, String> {
+    if items.len() <= FILTER_ITEMS {
+        return Ok(items);
+    }
+    Err(format!("has {} items: at most {FILTER_ITEMS} can be looked for at a time", items.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_read_as_the_kernel_has_them() {
+        let names: Names = "curl,exactly 15 long".parse().expect("names");
+        assert_eq!(names.items(), [*b"curl\0\0\0\0\0\0\0\0\0\0\0\0", *b"exactly 15 long\0"]);
+        let numbers: Numbers = "0,4294967295".parse().expect("numbers");
+        assert_eq!(numbers.items(), [0, u32::MAX]);
+    }
+
+    #[test]
+    fn what_no_process_can_have_is_refused_with_its_place() {
+        for (text, reason) in [
+            ("curl,sixteen-letters-", "at character 6: 'sixteen-letters-' is too long"),
+            ("curl,", "at character 6: an item is missing"),
+        ] {
+            let error = text.parse::<Names>().expect_err(text);
+            assert!(error.starts_with(reason), "{text}: {error}");
+        }
+        for (text, reason) in [
+            ("1,nginx", "at character 3: 'nginx' is no number"),
+            ("-1", "at character 1: '-1' is no number"),
+        ] {
+            let error = text.parse::<Numbers>().expect_err(text);
+            assert!(error.starts_with(reason), "{text}: {error}");
+        }
+        let many = vec!["1"; FILTER_ITEMS + 1].join(",");
+        let error = many.parse::<Numbers>().expect_err("too many");
+        assert!(error.starts_with("has 17 items: at most 16"), "{error}");
+    }
+}

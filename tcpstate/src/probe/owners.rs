@@ -1,0 +1,137 @@
+//! Puts in place what finds out whose accepted connections are, where events are asked for.
+
+use aya::{Ebpf, maps::HashMap, maps::MapData};
+use tcpstate_common::abi::{Claim, OwnerOffsets};
+
+use super::{
+    Error, Types, btf,
+    hooks::{self, Hook, hook},
+    map_error, take_map,
+};
+
+/// The kernel's function that hands out connections.
+const ACCEPT: &str = "inet_csk_accept";
+
+/// How the process is found that an accepted connection belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptors {
+    /// By accept() itself.
+    Accept,
+    /// By the first send or receive.
+    Use,
+    /// By the first receive that takes data.
+    Receive,
+    /// Not at all.
+    None,
+}
+
+impl Acceptors {
+    /// Best first.
+    pub const ALL: [Self; 4] = [Self::Accept, Self::Use, Self::Receive, Self::None];
+
+    /// What there is to say of it to people who expect the best.
+    const fn instead(self) -> &'static str {
+        match self {
+            Self::Accept => "",
+            Self::Use => "of who first sends or receives on them",
+            Self::Receive => "of who first receives data from them",
+            Self::None => "of nobody",
+        }
+    }
+}
+
+/// What is in place, and where it leaves what it finds.
+pub(crate) struct OwnerHook {
+    /// Which one.
+    pub(crate) acceptors: Acceptors,
+    /// Where user space leaves what it finds, too.
+    pub(crate) claims: HashMap<MapData, u64, Claim>,
+    /// Why it is not as good as it could be; a sentence.
+    pub(super) degraded: Option<String>,
+}
+
+/// Attaches the best that the kernel takes, or this one and no other.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    types: &Types,
+    only: Option<Acceptors>,
+) -> Result<OwnerHook, Error> {
+    let claims =
+        HashMap::try_from(take_map(ebpf, "CLAIMS")?).map_err(map_error("open", "CLAIMS"))?;
+    let mut first = None;
+    for acceptors in Acceptors::ALL {
+        if only.is_some_and(|only| only != acceptors) {
+            continue;
+        }
+        match serve(ebpf, types, acceptors) {
+            Ok(()) => {
+                let degraded = first.map(|error: Error| {
+                    format!(
+                        "owners: accepted connections are {}, because {error}",
+                        acceptors.instead()
+                    )
+                });
+                return Ok(OwnerHook { acceptors, claims, degraded });
+            }
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or(Error::Absent(ACCEPT)))
+}
+
+fn serve(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<(), Error> {
+    let hooks = match acceptors {
+        Acceptors::Accept => vec![hook(accepted(&types.fields)?, ACCEPT)],
+        Acceptors::Use => {
+            vec![hook("received", "sock_recv_length"), hook("sent", "sock_send_length")]
+        }
+        Acceptors::Receive => vec![hook("took", "tcp_rcv_space_adjust")],
+        Acceptors::None => Vec::new(),
+    };
+    for &Hook { program, target } in &hooks {
+        if let Err(error) = hooks::attach(ebpf, Hook { program, target }, &types.ids) {
+            for hook in &hooks {
+                hooks::detach(ebpf, hook.program);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The program that knows where the function's result is.
+fn accepted(btf: &btf::Btf) -> Result<&'static str, Error> {
+    match btf.arguments(ACCEPT)? {
+        // Since 6.10.
+        2 => Ok("accepted_2"),
+        4 => Ok("accepted_4"),
+        arguments => Err(Error::Arguments { function: ACCEPT, arguments }),
+    }
+}
+
+/// What a socket tells of whose it is.
+pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
+    let path = |field| btf.field("socket_alloc", field).map(|field| field.offset_bits / 8);
+    let to_inode = path("vfs_inode")? - path("socket")?;
+    let mut offsets = OwnerOffsets {
+        sk_socket: btf.offset("sock", "sk_socket", 64)?,
+        socket_file: btf.offset("socket", "file", 64)?,
+        socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
+        ..OwnerOffsets::default()
+    };
+    // A kernel without cgroups has none to tell.
+    let pointer = btf.offset("sock", "sk_cgrp_data.cgroup", 64);
+    let number = btf.offset("sock", "sk_cgrp_data.val", 64);
+    if let Ok(sk_cgroup) = pointer.as_ref().or(number.as_ref()) {
+        // Another name since 6.15.
+        let parent = btf.offset("kernfs_node", "parent", 64);
+        offsets.sk_cgroup = *sk_cgroup;
+        offsets.cgroup_is_number = pointer.is_err().into();
+        offsets.cgroup_kn = btf.offset("cgroup", "kn", 64)?;
+        offsets.kn_id = btf.offset("kernfs_node", "id", 64)?;
+        offsets.kn_parent = parent.or_else(|_| btf.offset("kernfs_node", "__parent", 64))?;
+    }
+    Ok(offsets)
+}

@@ -1,0 +1,50 @@
+//! Sockets that are there already: whose they are is left to the kernel half, by the inode of each one's file.
+
+use std::{fs, num::NonZeroU32, os::unix::fs::MetadataExt as _};
+
+use aya::maps::{HashMap, MapData};
+use tcpstate_common::abi::{COMM_BYTES, Claim};
+
+use super::owners::Owners;
+
+/// Inode of the first PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Looks into every process, and leaves word of whose each open socket is. Says what it could not do; a sentence.
+pub(super) fn leave(claims: &mut HashMap<MapData, u64, Claim>) -> Option<String> {
+    const LACK: &str =
+        "owners: sockets from before the start have none until they connect or listen again";
+    // The kernel half tells processes by other numbers than a PID namespace of one's own does.
+    if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
+        != FIRST_PID_NAMESPACE
+    {
+        return Some(format!("{LACK}, because this is not the host's PID namespace"));
+    }
+    let owners = Owners::now();
+    let mut names = std::collections::HashMap::new();
+    let mut refused = 0_u64;
+    for (inode, pid) in owners.sockets() {
+        let Some(comm) = *names.entry(pid).or_insert_with(|| name(pid)) else { continue };
+        let claim = Claim { born: 0, pid, reserved: 0, comm };
+        let inode = u64::from(NonZeroU32::get(inode));
+        refused += u64::from(claims.insert(inode, claim, 0).is_err());
+    }
+    if refused > 0 {
+        return Some(format!(
+            "owners: of {refused} sockets from before the start there was no room for theirs: a larger --event-sockets makes some"
+        ));
+    }
+    owners
+        .are_hidden()
+        .then(|| format!("{LACK}, because this user may not see all that others have open"))
+}
+
+/// What a process calls itself, if it still runs.
+fn name(pid: u32) -> Option<[u8; COMM_BYTES]> {
+    let text = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let mut name = [0; COMM_BYTES];
+    // The kernel's names are no longer.
+    name.get_mut(..text.len())?.copy_from_slice(text);
+    Some(name)
+}

@@ -1,0 +1,153 @@
+//! Which container a cgroup is of, by the names that runtimes give cgroups.
+
+/// A container, by what its cgroup is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its whole id, 64 hexadecimal digits; of systemd's, its name.
+    pub id: String,
+    /// What made it, if its cgroup tells.
+    pub runtime: Option<&'static str>,
+}
+
+/// What runtimes put before an id, and who they are. Of each, the longest first.
+const PREFIXES: [(&str, &str); 7] = [
+    ("docker-", "docker"),
+    ("cri-containerd-", "containerd"),
+    ("nerdctl-", "containerd"),
+    ("libpod-payload-", "podman"),
+    ("libpod-", "podman"),
+    ("crio-", "cri-o"),
+    ("buildkit-", "buildkit"),
+];
+
+/// The container that a cgroup is of: the innermost one that its path names.
+#[must_use]
+pub fn container(path: &str) -> Option<Container> {
+    let mut outer = "";
+    let mut found = None;
+    for name in path.split('/') {
+        found = of_name(name, outer).or(found);
+        outer = name;
+    }
+    found
+}
+
+/// The innermost unit of systemd that a path names: `nginx.service`, `session-3.scope`. Slices are folders of units.
+#[must_use]
+pub fn unit(path: &str) -> Option<&str> {
+    let is_unit = |name: &&str| {
+        [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|end| name.ends_with(end))
+    };
+    path.split('/').rfind(is_unit)
+}
+
+/// By the name of a folder, and that of the one around it.
+fn of_name(name: &str, outer: &str) -> Option<Container> {
+    let bare = name.strip_suffix(".scope").unwrap_or(name);
+    for (prefix, runtime) in PREFIXES {
+        // What watches over a container is none: `libpod-conmon-ID`.
+        if let Some(id) = bare.strip_prefix(prefix).filter(|id| is_id(id)) {
+            return Some(Container { id: id.into(), runtime: Some(runtime) });
+        }
+    }
+    // `kubepods-burstable-podUID.slice:cri-containerd:ID`: a runtime that was told wrongly that systemd is in use.
+    if let [_, prefix, id] = bare.split(':').collect::<Vec<_>>()[..]
+        && is_id(id)
+    {
+        let by = PREFIXES.iter().find(|(known, _)| known.strip_suffix('-') == Some(prefix));
+        return Some(Container { id: id.into(), runtime: by.map(|(_, runtime)| *runtime) });
+    }
+    if is_id(bare) {
+        let runtime = match outer {
+            "docker" => Some("docker"),
+            "libpod_parent" => Some("podman"),
+            // Kubernetes does not say by whom it had it made.
+            _ => None,
+        };
+        return Some(Container { id: bare.into(), runtime });
+    }
+    let nspawn = name.strip_prefix("systemd-nspawn@")?.strip_suffix(".service")?;
+    Some(Container { id: nspawn.into(), runtime: Some("systemd-nspawn") })
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf";
+
+    #[test]
+    fn containers_are_known_by_what_their_runtimes_call_cgroups() {
+        for (path, runtime) in [
+            ("/system.slice/docker-ID.scope", Some("docker")),
+            ("/docker/ID", Some("docker")),
+            ("/docker/ID/init.scope", Some("docker")),
+            (
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod7.slice/cri-containerd-ID.scope",
+                Some("containerd"),
+            ),
+            (
+                "/system.slice/containerd.service/kubepods-pod7.slice:cri-containerd:ID",
+                Some("containerd"),
+            ),
+            ("/kubepods/besteffort/pod7/ID", None),
+            ("/default/ID", None),
+            ("/user.slice/user-1000.slice/nerdctl-ID.scope", Some("containerd")),
+            ("/machine.slice/libpod-ID.scope/container", Some("podman")),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+                Some("podman"),
+            ),
+            ("/libpod_parent/ID", Some("podman")),
+            ("/kubepods.slice/kubepods-pod7.slice/crio-ID.scope", Some("cri-o")),
+        ] {
+            let path = path.replace("ID", ID);
+            assert_eq!(container(&path), Some(Container { id: ID.into(), runtime }), "{path}");
+        }
+        let nspawn = container("/machine.slice/systemd-nspawn@web.service/payload/system.slice");
+        assert_eq!(nspawn, Some(Container { id: "web".into(), runtime: Some("systemd-nspawn") }));
+    }
+
+    #[test]
+    fn a_container_in_a_container_is_the_inner_one() {
+        let inner = ID.replace('4', "5");
+        let path = format!("/docker/{ID}/kubepods/pod7/{inner}");
+        assert_eq!(container(&path).map(|container| container.id), Some(inner));
+    }
+
+    #[test]
+    fn what_is_around_a_container_is_none() {
+        for path in [
+            "/",
+            "",
+            "/system.slice/docker.service",
+            "/machine.slice/libpod-conmon-ID.scope",
+            "/kubepods.slice/kubepods-pod7.slice/crio-conmon-ID.scope",
+            "/system.slice/docker-0123456789ab.scope",
+            "/docker/buildx",
+        ] {
+            assert_eq!(container(&path.replace("ID", ID)), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_unit_is_the_one() {
+        for (path, expected) in [
+            ("/system.slice/nginx.service", Some("nginx.service")),
+            ("/user.slice/user-0.slice/session-3.scope", Some("session-3.scope")),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service",
+                Some("a.service"),
+            ),
+            ("/system.slice/nginx.service/worker", Some("nginx.service")),
+            ("/system.slice", None),
+            ("/", None),
+        ] {
+            assert_eq!(unit(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Recordings for the fuzzer: whatever a file holds is read, or is damage, and takes memory in proportion.
+
+use std::time::Duration;
+
+use minicbor::Decoder;
+
+use super::{Part, Reader, Record, Unreadable, Writer, frame, wire};
+
+/// A file as it is; and its bytes as records in a frame that is whole, which no fuzzer would find.
+pub(crate) fn recording(bytes: &[u8]) {
+    read(bytes);
+    let writer = Writer::begin(Vec::new(), &Part::default());
+    let mut file = std::mem::take(writer.expect("memory takes all").file_mut());
+    frame::append(bytes, &mut file);
+    read(&file);
+}
+
+fn read(file: &[u8]) {
+    let offset = match Reader::open(file) {
+        Ok(mut reader) => loop {
+            match reader.next_record() {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(error) => break offset(&error),
+            }
+        },
+        Err(error) => offset(&error),
+    };
+    assert!(offset <= file.len() as u64, "damage behind the end");
+}
+
+fn offset(error: &Unreadable) -> u64 {
+    match *error {
+        Unreadable::NoRecording | Unreadable::Version { .. } => 0,
+        Unreadable::Cut { offset }
+        | Unreadable::Corrupt { offset, .. }
+        | Unreadable::Read { offset, .. } => offset,
+    }
+}
+
+/// What frames hold, one record after the other. Returns what was read, which must be the same when it has been written and
+/// read once more.
+pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
+    let mut decoder = Decoder::new(bytes);
+    let mut records = Vec::new();
+    while decoder.position() < bytes.len() {
+        match wire::read(&mut decoder) {
+            Ok(wire::Read::Record(at, record)) => {
+                let once = written(at, &record);
+                let Ok(wire::Read::Record(again, copy)) = wire::read(&mut Decoder::new(&once))
+                else {
+                    panic!("what was written can't be read: {record:?}")
+                };
+                assert_eq!((again, written(again, &copy)), (at, once), "{record:?}");
+                records.push(record);
+            }
+            Ok(wire::Read::Part(_) | wire::Read::Unknown) => {}
+            Err(malformed) => {
+                assert!(!malformed.to_string().is_empty());
+                break;
+            }
+        }
+    }
+    records
+}
+
+fn written(at: Duration, record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match record {
+        Record::Report(report) => wire::append_report(at, report, &mut bytes),
+        Record::Events(events) => wire::append_events(at, events, &mut bytes),
+    }
+    bytes
+}

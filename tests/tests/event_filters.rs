@@ -1,0 +1,277 @@
+//! Filters of events: what each of them lets through is what the whole list holds of it.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use socket2::{Domain, Socket, Type};
+use tcpstate::{
+    filter::{End, EventFilter},
+    probe::{EventOptions, Options, Provider},
+    source::{Event, Events, cgroups::Cgroups},
+    tracer::Tracer,
+};
+use tcpstate_common::State::{self, CloseWait, Established, FinWait1, Listen, SynSent};
+use tcpstate_tests::{
+    actor::{Actor, Cgroup, Costume},
+    netns::Namespace,
+    traced::{Traced, options},
+    truth, wait,
+};
+
+/// For how long a state is held that lasts; others take far less.
+const HOLD: Duration = Duration::from_millis(400);
+const LONG: Duration = Duration::from_millis(200);
+
+/// Where connections go to, all on this machine: the last one by IPv6's socket to an IPv4 address.
+const PLACES: [&str; 4] =
+    ["127.0.0.1:8080", "127.9.8.7:8443", "[::1]:8080", "[::ffff:127.0.0.1]:9000"];
+
+/// A condition, and how a test reads it.
+struct Case {
+    name: &'static str,
+    filter: EventFilter,
+    is_meant: Box<dyn Fn(&Event) -> bool>,
+}
+
+fn case(
+    name: &'static str,
+    filter: EventFilter,
+    is_meant: impl Fn(&Event) -> bool + 'static,
+) -> Case {
+    Case { name, filter, is_meant: Box::new(is_meant) }
+}
+
+fn ports(end: End, list: &str) -> EventFilter {
+    EventFilter { ports: vec![(end, list.parse().expect("ports"))], ..EventFilter::default() }
+}
+
+fn addresses(end: End, list: &str) -> EventFilter {
+    let list = list.parse().expect("addresses");
+    EventFilter { addresses: vec![(end, list)], ..EventFilter::default() }
+}
+
+fn moves(list: &str) -> EventFilter {
+    EventFilter { moves: Some(list.parse().expect("transitions")), ..EventFilter::default() }
+}
+
+/// IPv4's addresses, and those that are mapped into IPv6, below this first byte.
+fn is_v4_below(first: u8, address: Option<IpAddr>) -> bool {
+    match address.map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => address.octets()[0] == first,
+        _ => false,
+    }
+}
+
+fn cases(pids: [u32; 2], cgroup: Option<&Cgroup>) -> Vec<Case> {
+    let any = EventFilter::default;
+    let list = |pid: u32| Some(format!("1,{pid}").parse().expect("numbers"));
+    let loopback: IpAddr = "::1".parse().expect("an address");
+    let is_of = move |pid| move |event: &Event| event.pid == Some(pid);
+    let mut cases = vec![
+        case("all", any(), |_| true),
+        case("local port", ports(End::Local, "8443,8000-8099"), |event| {
+            matches!(event.local_port, Some(8443 | 8000..=8099))
+        }),
+        case("remote port", ports(End::Remote, "8080"), |event| event.remote_port == Some(8080)),
+        case("a client's port", ports(End::Local, "20000"), |event| {
+            event.local_port == Some(20000)
+        }),
+        case("either port", ports(End::Either, "9000,20000"), |event| {
+            let is_in = |port| matches!(port, Some(9000 | 20000));
+            is_in(event.local_port) || is_in(event.remote_port)
+        }),
+        case("local network", addresses(End::Local, "127.9.0.0/16"), |event| {
+            event.local == Some("127.9.8.7".parse().expect("an address"))
+        }),
+        case("remote networks", addresses(End::Remote, "127.0.0.0/8"), |event| {
+            is_v4_below(127, event.remote)
+        }),
+        case("IPv6 network", addresses(End::Either, "::/0"), |event| {
+            [event.local, event.remote].into_iter().flatten().any(|address| address.is_ipv6())
+        }),
+        case("IPv6 address", addresses(End::Remote, "10.0.0.1,::1"), move |event| {
+            event.remote == Some(loopback)
+        }),
+        case("no such network", addresses(End::Either, "10.0.0.0/8"), |_| false),
+        case("transitions", moves("syn_sent:established,:close_wait"), |event| {
+            (event.from, event.to) == (SynSent, Established) || event.to == CloseWait
+        }),
+        case(
+            "states",
+            EventFilter {
+                moves: Some(tcpstate::filter::Moves::touching(
+                    "fin_wait1,listen".parse().expect("states"),
+                )),
+                ..any()
+            },
+            |event| {
+                let is_in = |state: State| state == FinWait1 || state == Listen;
+                is_in(event.from) || is_in(event.to)
+            },
+        ),
+        case("client's pid", EventFilter { pids: list(pids[0]), ..any() }, is_of(pids[0])),
+        case("server's pid", EventFilter { pids: list(pids[1]), ..any() }, is_of(pids[1])),
+        case(
+            "name",
+            EventFilter { comms: Some("nobody,serves".parse().expect("names")), ..any() },
+            |event| event.comm.as_deref() == Some("serves".as_ref()),
+        ),
+        case(
+            "user",
+            EventFilter { uids: Some("7,1002".parse().expect("numbers")), ..any() },
+            |event| event.uid == Some(1002),
+        ),
+        case("duration", EventFilter { min_duration: Some(LONG), ..any() }, |event| {
+            event.duration.is_some_and(|duration| duration >= LONG)
+        }),
+        case(
+            "several at once",
+            EventFilter {
+                moves: Some("established:".parse().expect("transitions")),
+                comms: Some("asks".parse().expect("names")),
+                ..ports(End::Remote, "8080,8443")
+            },
+            |event| {
+                event.from == Established
+                    && event.comm.as_deref() == Some("asks".as_ref())
+                    && matches!(event.remote_port, Some(8080 | 8443))
+            },
+        ),
+    ];
+    if let Some(cgroup) = cgroup {
+        let slice = cgroup.slice();
+        let numbers = |path: &str| {
+            let numbers = Cgroups::now().meant(path);
+            assert_eq!(numbers.len(), 1, "{path}");
+            Some(numbers)
+        };
+        let around = EventFilter { cgroups: numbers(&slice), ..any() };
+        cases.push(case("around a cgroup", around, move |event| {
+            event.cgroup.as_ref().is_some_and(|place| place.path.starts_with(&slice))
+        }));
+        let path = cgroup.path();
+        let id = EventFilter { cgroups: numbers("0123456789ab"), ..any() };
+        cases.push(case("a container", id, move |event| {
+            event.cgroup.as_ref().is_some_and(|place| place.path == path)
+        }));
+    } else {
+        println!("skipped: cgroups: this machine has no version 2");
+    }
+    cases
+}
+
+fn connect(to: &str) -> TcpStream {
+    let to: SocketAddr = to.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("descriptors");
+    if to.port() == 8443 {
+        // One whose own port is known before it connects.
+        let from = SocketAddr::from(([127, 0, 0, 1], 20000));
+        socket.bind(&from.into()).expect("nobody else has it");
+    }
+    socket.connect(&to.into()).expect("somebody listens");
+    socket.into()
+}
+
+/// Sends a byte, holds the connection, and closes it.
+fn ask() {
+    let mut streams = PLACES.map(connect);
+    for stream in &mut streams {
+        stream.write_all(&[1]).expect("the server stands");
+        stream.read_exact(&mut [0]).expect("the server answers");
+    }
+    thread::sleep(HOLD);
+}
+
+fn serve() {
+    let listeners = PLACES.map(|place| TcpListener::bind(place).expect("nobody else has it"));
+    let accept = |listener: &TcpListener| listener.accept().expect("a connection comes").0;
+    let mut streams: Vec<TcpStream> = listeners.iter().map(accept).collect();
+    for stream in &mut streams {
+        stream.read_exact(&mut [0]).expect("the client sends");
+        stream.write_all(&[1]).expect("the client stands");
+    }
+    for stream in &mut streams {
+        assert_eq!(stream.read(&mut [0]).expect("the client closes"), 0);
+    }
+}
+
+/// What is the same in the eyes of all programs: not the time, which each takes for itself.
+fn known(event: &Event) -> String {
+    let Event { from, to, family, local, local_port, remote, remote_port, pid, comm, uid, .. } =
+        event;
+    format!(
+        "{from} -> {to} {family:?} {local:?}:{local_port:?} {remote:?}:{remote_port:?} {pid:?} {comm:?} {uid:?}"
+    )
+}
+
+#[test]
+fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
+    let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
+    for attempt in 1..=5 {
+        let _namespace = Namespace::enter();
+        let serves = Costume { name: "serves", uid: 1002, cgroup: None };
+        let asks = Costume { name: "asks", uid: 1001, cgroup: cgroup.as_ref() };
+        let mut serves = Actor::start(serves, serve);
+        let mut asks = Actor::start(asks, ask);
+        let cases = cases([asks.pid(), serves.pid()], cgroup.as_ref());
+        let mut whole = Traced::with(&watched(EventFilter::default()));
+        let mut whole_events = whole.tracer.take_events().expect("events are asked for");
+        let mut filtered: Vec<(Tracer, Events)> = cases
+            .iter()
+            .map(|case| {
+                let mut tracer = Tracer::start(&watched(case.filter.clone()))
+                    .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+                let events = tracer.take_events().expect("events are asked for");
+                (tracer, events)
+            })
+            .collect();
+        let uncounted = whole.uncounted();
+        serves.cue();
+        wait::until("four listeners", || truth::sockets().full[Listen] == 4);
+        asks.cue();
+        asks.join();
+        serves.join();
+        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        wait::grace_period();
+        let lost = |tracer: &Tracer| {
+            tracer.losses().expect("they can be read").expect("events are asked for").events()
+        };
+        let losses =
+            lost(&whole.tracer) + filtered.iter().map(|(tracer, _)| lost(tracer)).sum::<u64>();
+        if losses > 0 || whole.uncounted() != uncounted {
+            println!("attempt {attempt}: the kernel kept events from the programs");
+            continue;
+        }
+        let lines = whole_events.take(usize::MAX);
+        // Each connection: five of the client, five of the server; each listener two.
+        assert_eq!(lines.len(), PLACES.len() * 12, "{lines:#?}");
+        for (case, (_, events)) in cases.iter().zip(&mut filtered) {
+            let meant: Vec<String> =
+                lines.iter().filter(|event| (case.is_meant)(event)).map(known).collect();
+            let passed: Vec<String> = events.take(usize::MAX).iter().map(known).collect();
+            assert_eq!(passed, meant, "{}", case.name);
+            let is_telling = meant.len() < lines.len() && !meant.is_empty();
+            assert!(
+                is_telling || matches!(case.name, "all" | "no such network"),
+                "{}: {} of {}",
+                case.name,
+                meant.len(),
+                lines.len()
+            );
+        }
+        return;
+    }
+    panic!("the kernel kept events from the programs each time");
+}
+
+/// Events, and nothing of mini sockets, which would take its time.
+fn watched(event_filter: EventFilter) -> Options {
+    let events =
+        Some(EventOptions { ring_bytes: 65_536, most_lives: 1024, ..EventOptions::default() });
+    let none = Some(Provider::None);
+    Options { events, event_filter, time_wait: none, syn_recv: none, ..options() }
+}

@@ -1,0 +1,97 @@
+//! What serves metrics, by way of the library, for kernels on which no process of ours can be started: families apart, and
+//! privileges given up while passes go on.
+
+use std::{fs, sync::mpsc};
+
+use tcpstate::{
+    aggregate::Reconcile,
+    probe::{Minis, Options, Provider, kernel::Kernel},
+    serve::{Scraper, Settings},
+    view::metrics::Format,
+};
+use tcpstate_common::State;
+use tcpstate_tests::{
+    emulated::scaled,
+    netns::Namespace,
+    traced::{Traced, options},
+    traffic::{Family, Listener, Mixed},
+    truth, wait,
+};
+
+/// `CAP_BPF`, which kernels before 5.19 ask for each time.
+const LEAST: &str = "0000008000000000";
+const NONE: &str = "0000000000000000";
+
+/// How many sockets of a family are in a state, by the text.
+fn gauge(text: &str, state: State, family: &str) -> Option<u64> {
+    let series =
+        format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}} ", state.label());
+    text.lines()
+        .find_map(|line| line.strip_prefix(&series))
+        .map(|count| count.parse().expect("a count"))
+}
+
+/// By how many sockets the gauges are off, where something in place counts them.
+fn difference(text: &str, counts_requests: bool) -> u64 {
+    let families = [("ipv4", Family::V4), ("ipv6", Family::V6)];
+    let of_family = |(name, family): (&str, Family)| {
+        let truth = truth::sockets_of(family);
+        let off = |state: State| {
+            let requests =
+                if state == State::SynRecv && counts_requests { truth.requests } else { 0 };
+            let there = truth.full[state] + truth.minis[state] + requests;
+            gauge(text, state, name).map_or(0, |count| count.abs_diff(there))
+        };
+        State::GAUGES.into_iter().map(off).sum::<u64>()
+    };
+    families.into_iter().map(of_family).sum()
+}
+
+#[test]
+fn serving_is_exact_with_privileges_given_up() {
+    let _namespace = Namespace::enter();
+    let mut idle = Traced::start();
+    let counts_requests = idle.tracer.probe().provider(Minis::SynRecv) != Provider::None;
+    let listener = Listener::open(Family::V6);
+    let before = listener.pairs(17);
+    let settings = Settings {
+        options: Options { by_family: true, keep_pass_map: true, ..options() },
+        reconcile: Reconcile::Auto,
+        drop_privileges: true,
+        most_series: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (tell, told) = mpsc::channel();
+    let (scraper, progress) = Scraper::start(settings, move |_| {
+        let task = fs::read_link("/proc/thread-self").expect("procfs is mounted");
+        tell.send(task).expect("somebody waits");
+    });
+    let started = runtime.block_on(progress.started).expect("the thread tells");
+    started.unwrap_or_else(|error| panic!("{error}"));
+    let task = told.recv().expect("it was told");
+    let status = fs::read_to_string(format!("/proc/{}/status", task.display())).expect("it runs");
+    let is_old = Kernel::running().expect("uname").guards_each_bpf_call();
+    for set in ["CapPrm", "CapEff"] {
+        let line = status.lines().find(|line| line.starts_with(set)).expect("a set");
+        let expected = if is_old { LEAST } else { NONE };
+        assert!(line.ends_with(expected), "{line}");
+    }
+    let scrape = || {
+        let text = runtime.block_on(scraper.scrape(Format::Prometheus)).expect("a scrape");
+        String::from_utf8(text.to_vec()).expect("metrics are text")
+    };
+    let mixed = Mixed::open(usize::try_from(scaled(2000).max(1000)).expect("it is small"));
+    wait::grace_period();
+    let text = scrape();
+    let (off, lost) = (difference(&text, counts_requests), idle.uncounted());
+    assert!(
+        off <= 2 * lost || text.contains("\ntcpstate_exact 0\n"),
+        "off by {off}, {lost} events were lost"
+    );
+    for _ in 0..2 {
+        runtime.block_on(scraper.pass()).expect("a pass takes no privilege");
+        assert_eq!(difference(&scrape(), counts_requests), 0, "after a pass");
+    }
+    drop((mixed, before, scraper));
+    runtime.block_on(progress.ended).expect_err("nothing is ever sent");
+}
