@@ -54,6 +54,20 @@ pub const fn is_birth(from: usize, to: usize) -> bool {
         || (from == State::Listen as usize && to == State::SynRecv as usize)
 }
 
+/// Whether what is remembered of a socket, its state and its peer's port (0 if it has none yet), fits an event of it. If not, an event
+/// was missed: of this socket, or the end of another one that was at its address.
+#[must_use]
+#[inline]
+pub const fn is_same_life(
+    state: usize,
+    peer: u16,
+    from: usize,
+    to: usize,
+    remote_port: u16,
+) -> bool {
+    !is_birth(from, to) && state == from && (peer == 0 || peer == remote_port)
+}
+
 /// The traffic through one state. The two numbers lie side by side, and the states in the kernel's order, so that
 /// most transitions find all four numbers that they touch in one or two cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,6 +299,13 @@ pub const FLAG_MINI_EVENTS: u32 = 256;
 /// Flag of [`Config::flags`]: give a socket its cookie, if nobody has asked for it yet. By a helper that tracing programs
 /// may call since 5.12.
 pub const FLAG_MAKE_COOKIES: u32 = 512;
+/// Flag of [`Config::flags`]: time mini sockets for [`histogram`](crate::histogram)s too.
+pub const FLAG_HISTOGRAMS: u32 = 1 << 20;
+/// Flag of [`Config::flags`], for tests: heed [`Config::drop_one_in`] in the program that times, and not in the one that
+/// counts.
+pub const FLAG_DROP_TIMED: u32 = 1 << 21;
+/// Where [`Config::flags`] say what histograms are told apart by: a [`By`](crate::histogram::By), or 0.
+pub const FLAGS_BY_SHIFT: u32 = 24;
 
 /// Flag of [`Config::flags`]: count each family by itself. Each CPU then has two elements of [`CpuSlots`]: the first for
 /// IPv4's sockets, the second for IPv6's.
@@ -632,5 +653,16 @@ mod tests {
         assert!(is_birth(number(State::Close), number(State::SynSent)));
         assert!(!is_birth(number(State::Listen), number(State::Close)));
         assert!(!is_birth(number(State::SynSent), number(State::SynRecv)));
+    }
+
+    #[test]
+    fn a_life_ends_where_the_next_event_leaves_another_state_or_has_another_peer() {
+        let (listen, syn_recv) = (State::Listen.number(), State::SynRecv.number());
+        let (established, close) = (State::Established.number(), State::Close.number());
+        assert!(is_same_life(3, 0, syn_recv, established, 40_000), "the child has its peer now");
+        assert!(is_same_life(1, 40_000, established, close, 40_000));
+        assert!(!is_same_life(1, 40_000, established, close, 40_001));
+        assert!(!is_same_life(3, 40_000, established, close, 40_000));
+        assert!(!is_same_life(10, 0, listen, syn_recv, 0), "a birth is another socket's");
     }
 }

@@ -99,8 +99,18 @@ unsafe fn add_one(counter: *mut u64, flags: u32) {
 /// `counter` points into a map element.
 #[inline(always)]
 pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
+    // SAFETY: the caller's promise.
+    unsafe { add_atomically(counter, 1) };
+}
+
+/// The same for a number.
+///
+/// # Safety
+/// `counter` points into a map element.
+#[inline(always)]
+pub(crate) unsafe fn add_atomically(counter: *mut u64, number: u64) {
     // SAFETY: the caller's promise. The result goes unused, which makes this the old `lock +=`.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number) };
 }
 
 /// Takes back what [`add_one_atomically`] added, maybe to another CPU's counter: sums wrap.
@@ -110,7 +120,17 @@ pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
 #[inline(always)]
 pub(crate) unsafe fn take_one_atomically(counter: *mut u64) {
     // SAFETY: the caller's promise.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, u64::MAX) };
+    unsafe { take_atomically(counter, 1) };
+}
+
+/// The same for a number.
+///
+/// # Safety
+/// `counter` points into a map element.
+#[inline(always)]
+pub(crate) unsafe fn take_atomically(counter: *mut u64, number: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { add_atomically(counter, number.wrapping_neg()) };
 }
 
 /// What only tests and debugging ask for: logs the event, and says whether it is to be ignored. Out of line and

@@ -14,7 +14,7 @@ use tcpstate_common::{
     State,
     abi::{
         CONTROL_EVENTS, EVENT_IS_OPEN, EventLosses, EventRecord, Life, Told, UNKNOWN_DURATION,
-        is_birth,
+        is_birth, is_same_life,
     },
 };
 
@@ -125,7 +125,6 @@ fn remember<A: Access>(
     remote_port: u16,
 ) -> (u64, Owner) {
     let (mut duration, mut owner) = (UNKNOWN_DURATION, Owner::UNKNOWN);
-    let is_birth = is_birth(from, to);
     let address = sock.address();
     let entry = LIVES.get_ptr_mut(address);
     let mut is_known = false;
@@ -133,8 +132,7 @@ fn remember<A: Access>(
     if let Some(life) = entry {
         // SAFETY: an entry's memory stays an entry's while the program runs.
         let life = unsafe { *life };
-        let is_peer = life.remote_port == 0 || life.remote_port == remote_port;
-        if !is_birth && usize::from(life.state) == from && is_peer {
+        if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) {
             is_known = true;
             born = life.born;
             owner = Owner { pid: life.pid, comm: life.comm };
@@ -150,7 +148,7 @@ fn remember<A: Access>(
             }
         }
     }
-    if entry.is_none() && !is_birth && from != to {
+    if entry.is_none() && !is_birth(from, to) && from != to {
         owner = Owner::claimed_before(sock);
     }
     let close = State::Close as usize;
@@ -205,11 +203,7 @@ impl<A: Access> Connection for Full<A> {
 
     #[inline(always)]
     fn remote(&self) -> [u64; 2] {
-        if self.is_v6() {
-            halves(words(self.sock, config!(events.skc_v6_daddr)))
-        } else {
-            mapped(self.sock.load(config!(events.skc_daddr)))
-        }
+        remote(self.sock)
     }
 
     #[inline(always)]
@@ -230,6 +224,16 @@ impl<A: Access> Connection for Full<A> {
     #[inline(always)]
     fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool {
         owners::is_within(self.sock, is_wanted)
+    }
+}
+
+/// The peer's address, in IPv6's form.
+#[inline(always)]
+pub(crate) fn remote<A: Access>(sock: Sock<A>) -> [u64; 2] {
+    if is_v6(sock.load(config!(offsets.skc_family))) {
+        halves(words(sock, config!(events.skc_v6_daddr)))
+    } else {
+        mapped(sock.load(config!(events.skc_daddr)))
     }
 }
 
@@ -262,7 +266,7 @@ pub(crate) fn words<A: Access>(sock: Sock<A>, offset: u32) -> [u32; 4] {
 /// A socket that ends has given its port back by now, and `inet_sport` still tells which that was. A socket that begins
 /// may hold one there that it had in an earlier life.
 #[inline(always)]
-fn local_port<A: Access>(sock: Sock<A>, from: usize) -> u16 {
+pub(crate) fn local_port<A: Access>(sock: Sock<A>, from: usize) -> u16 {
     let port: u16 = sock.load(config!(events.skc_num));
     if port != 0 || from == State::Close as usize {
         return port;

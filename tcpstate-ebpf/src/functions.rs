@@ -13,6 +13,7 @@ use tcpstate_common::{
 
 use crate::{
     books::Books,
+    hold,
     maps::{self, config},
     minis::{self, Seen},
     sock::{Sock, Typed},
@@ -34,8 +35,10 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
         let (books, control) = (Books::of(slots, tw), maps::control());
         if is_rearm {
             minis::settle(books, control, tw, Seen::Now);
+            hold::time_wait_rearmed(tw, control);
         } else {
             minis::time_wait_born(books, control, tw);
+            hold::time_wait_born(tw);
         }
     }
     0
@@ -54,6 +57,7 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
         let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
         minis::time_wait_gone(books, control, tw, cause >> 8, false);
+        hold::time_wait_gone(tw, control);
         minis::count_exit(books, control, cause);
         // The address may serve another socket.
         set_label(0, Cause::Unknown, Exit::Unknown);
@@ -151,9 +155,11 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
         let (books, control) = (Books::of(slots, sk), maps::control());
         if is_request {
             minis::request_born(books, control, sk);
+            hold::request_born(sk.address());
         }
         if !replaced.is_null() && osk.state() == REQUEST {
             minis::request_gone(books, control, osk, false);
+            hold::request_stopped(osk);
         }
     }
     0
@@ -169,7 +175,9 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
         && let Some(slots) = maps::cpu_slots()
         && req.is_in_scope()
     {
-        minis::request_gone(Books::of(slots, req), maps::control(), req, false);
+        let control = maps::control();
+        minis::request_gone(Books::of(slots, req), control, req, false);
+        hold::request_dropped(req, control);
     }
     0
 }

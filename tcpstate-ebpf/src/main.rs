@@ -6,6 +6,7 @@
 //! | [`functions`] | functions of the kernel | mini sockets, to [`minis`] |
 //! | [`events`] | the tracepoint `inet_sock_set_state` once more, where events are asked for | each transition and its connection, to [`maps::EVENTS`] |
 //! | [`ends`] | the tracepoint `tcp_send_reset`, with the former | connections that end by a RST of ours |
+//! | [`hist`] | the same, where histograms are asked for | how long each state lasted, to [`histograms`]; mini sockets, by [`hold`] |
 //! | [`owners`] | accept(), else the tracepoints of sends and receives, where events are asked for | whose an accepted connection is, to [`maps::CLAIMS`] |
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
@@ -30,6 +31,9 @@ mod event_filter;
 mod events;
 mod families;
 mod functions;
+mod hist;
+mod histograms;
+mod hold;
 mod iterators;
 mod maps;
 mod mini_events;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     Global,
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
 use tcpstate_common::{
@@ -11,6 +11,7 @@ use tcpstate_common::{
         Life, MiniOffsets, NamespaceSlots, Offsets, OwnerOffsets, RecordOffsets,
     },
     filter::{FilterConfig, PORT_SETS, PortSet},
+    histogram::{GroupKey, Histogram, HistogramSlots, TimedLife, TimedMini},
 };
 
 /// One field of the configuration. A read of the field alone, so that the verifier knows its value.
@@ -105,6 +106,40 @@ const READ_ONLY: usize = 1 << 7;
 /// What there was no room for.
 #[btf_map]
 pub(crate) static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
+
+/// The histograms of all sockets together, in both buffers: some 150 KiB for each possible CPU. Like all that follows of
+/// histograms as large as that only where they are asked for.
+#[btf_map]
+pub(crate) static HISTOGRAMS: PerCpuArray<Histogram, 1> = PerCpuArray::new();
+
+/// The histograms of each group, where sockets are told apart: 150 KiB a group, shared by all CPUs.
+#[btf_map]
+pub(crate) static GROUPED: Array<Histogram, 1> = Array::new();
+
+/// The number of each group. Nothing bounds what groups are told apart by; the numbers that there are bound the groups.
+#[btf_map]
+pub(crate) static GROUPS: HashMap<GroupKey, u32, 1> = HashMap::new();
+
+/// The numbers that no group has yet; user space puts them in. A queue, because kernels before 5.12 let no program add to a
+/// counter and see the sum.
+#[btf_map]
+pub(crate) static GROUP_IDS: Queue<u32, 1> = Queue::new();
+
+/// What is remembered of each full socket between its events, by its address.
+#[btf_map]
+pub(crate) static TIMED_LIVES: HashMap<u64, TimedLife, 1> = HashMap::new();
+
+/// What is remembered of each time-wait socket until its end, by its address.
+#[btf_map]
+pub(crate) static TIMED_MINIS: HashMap<u64, TimedMini, 1> = HashMap::new();
+
+/// When each request socket began, by its address.
+#[btf_map]
+pub(crate) static TIMED_REQUESTS: HashMap<u64, u64, 1> = HashMap::new();
+
+/// What each CPU remembers from one hook to the next, and what there was no room for.
+#[btf_map]
+pub(crate) static HISTOGRAM_SLOTS: PerCpuArray<HistogramSlots, 1> = PerCpuArray::new();
 
 /// What user space decided before the load.
 #[unsafe(no_mangle)]

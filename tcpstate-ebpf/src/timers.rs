@@ -11,6 +11,7 @@ use tcpstate_common::abi::{
 
 use crate::{
     books::Books,
+    hold,
     maps::{self, config},
     mini_events::UNKNOWN_EXIT,
     minis,
@@ -43,8 +44,10 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
             if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
                 // Into the buffer of the stop, which nobody has read yet: a reader waits for this section's end.
                 minis::time_wait_rearmed(Books::of(slots, tw), last.control as u32, tw);
+                hold::time_wait_restarted(tw, last.control as u32);
             } else if tw.is_in_scope() {
                 minis::time_wait_born(Books::of(slots, tw), control, tw);
+                hold::time_wait_born(tw);
             }
         }
         Owner::Request(req) => {
@@ -52,8 +55,10 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
                 let books = Books::of(slots, req);
                 if req.num_timeout() == 0 {
                     minis::request_born(books, control, req);
+                    hold::request_born(req.address());
                 } else {
                     minis::request_restarted(books, control, req.address());
+                    hold::request_restarted(req.address());
                 }
             }
         }
@@ -73,6 +78,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
         Owner::TimeWait(tw) if tw.is_in_scope() => {
             let may_resume = tw.refcount() >= REFERENCES_AT_REARM;
             minis::time_wait_gone(Books::of(slots, tw), control, tw, UNKNOWN_EXIT, may_resume);
+            hold::time_wait_gone(tw, control);
             // A start in the same section belongs to the time before the pass, if this did.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
@@ -83,6 +89,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
         Owner::Request(req) if req.is_in_scope() => {
             // Its timer may have expired, to start again for the next SYN-ACK.
             minis::request_gone(Books::of(slots, req), control, req, true);
+            hold::request_stopped(req);
         }
         _ => {}
     }

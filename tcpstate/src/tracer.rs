@@ -32,6 +32,7 @@ impl Tracer {
     pub fn start(options: &Options) -> Result<Self, Error> {
         let mut live = Live::attach(options)?;
         let first = live.pass()?;
+        live.begin_histograms();
         let providers = Providers {
             time_wait: live.probe().provider(Minis::TimeWait),
             syn_recv: live.probe().provider(Minis::SynRecv),
@@ -77,6 +78,7 @@ impl Tracer {
             reading = self.live.read()?;
         }
         let mut snapshot = self.ledger.snapshot(&reading);
+        self.live.begin_interval();
         let degraded = self.live.degraded();
         if replaced || degraded != self.told {
             snapshot.in_place = Some(self.in_place());

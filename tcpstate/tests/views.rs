@@ -131,6 +131,7 @@ fn at(seconds: u64, interval_start: u64) -> Snapshot {
         missed: Missed::default(),
         losses: None,
         endings: None,
+        histograms: None,
         reconciles: 0,
         map_full: 0,
         map_errors: 0,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::{
+    Histograms,
     books::Books,
     cost,
     drift::{Drift, Excess},
@@ -251,7 +252,8 @@ impl Ledger {
     /// The whole run up to a reading, as one interval.
     pub fn summary(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
-        self.aggregate(reading, &self.origin)
+        let histograms = reading.histograms.as_deref().map(Histograms::of_run);
+        Snapshot { histograms, ..self.aggregate(reading, &self.origin) }
     }
 
     /// The gauges with which the books were opened.
@@ -332,6 +334,7 @@ impl Ledger {
                 .losses
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
             endings: None,
+            histograms: reading.histograms.as_deref().map(Histograms::of_interval),
             reconciles: self.reconciles,
             map_full: self.map_full
                 + missed(|missed| missed.unrecorded)

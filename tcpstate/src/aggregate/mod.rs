@@ -6,6 +6,7 @@ mod cost;
 mod drift;
 mod endings;
 mod families;
+mod histogram;
 mod ledger;
 mod reconcile;
 mod rows;
@@ -17,6 +18,7 @@ mod verify;
 pub use self::{
     census::{By, Census, Count},
     endings::{EndingCounts, Endings, Ends, PortEnds},
+    histogram::{Bucket, Histogram, Histograms, Kind, Of},
     ledger::{Ledger, Providers},
     reconcile::{Reconcile, Situation},
     snapshot::{

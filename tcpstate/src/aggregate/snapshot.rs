@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate_common::{State, abi::Flow};
 
-use super::Endings;
-use super::verify::Verdict;
+use super::{Endings, Histograms, verify::Verdict};
 use crate::{
     probe::Counted,
     source::{Losses, Missed},
@@ -210,6 +209,8 @@ pub struct Snapshot {
     pub losses: Option<Losses>,
     /// How connections ended, at the end of a run in which each had its lines.
     pub endings: Option<Endings>,
+    /// Durations that ended in the interval, where states are timed.
+    pub histograms: Option<Histograms>,
     /// Passes since the start.
     pub reconciles: u64,
     /// Sockets that found a map full.

@@ -12,7 +12,9 @@ mod family;
 mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod hist;
 mod output;
+mod pace;
 mod record;
 mod replay;
 mod serve;
@@ -45,6 +47,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(Box<trace::Arguments>),
+    Hist(Box<hist::Arguments>),
     Replay(replay::Arguments),
     Count(count::Arguments),
     Check(check::Arguments),
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Hist(arguments) => hist::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Count(arguments) => count::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments),

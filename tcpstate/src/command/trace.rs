@@ -31,7 +31,7 @@ use crate::{
     aggregate::{Reconcile, Report, Snapshot, Verdict},
     probe::{MOST_ROWS, Netns, Options, Provider, Transitions},
     tracer::Tracer,
-    view::{Csv, EventCsv, EventTable, Json, Screen, Table, View},
+    view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
 };
 
 /// How often misses are looked for, whatever the interval: one number is asked of the kernel.
@@ -57,12 +57,14 @@ Examples:
   sudo tcpstate trace --family 6               what ss -6 shows
   sudo tcpstate trace --cost                   and what the programs in the kernel take
   sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
+  sudo tcpstate trace --matrix -i 5s           how often each transition occurs, as a heat map
   sudo tcpstate trace --events                 each transition: addresses, time in the state, process
   sudo tcpstate trace --events --local-port 443   of this port, decided in the kernel
   sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
   sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
   tcpstate trace --replay run.tcps             the same, without root, anywhere
   sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line are just that")]
 pub(super) struct Arguments {
     /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms; default: 1s, with --events
     /// none]
@@ -117,6 +119,10 @@ pub(super) struct Arguments {
     /// Whenever nothing moves, compare the gauges with sock_diag, as ss shows it; status 1 if they ever differed
     #[arg(long)]
     verify: bool,
+
+    /// Show the matrix of transitions instead of the gauges: counts, rates and shares, as a heat map and as bars
+    #[arg(long, conflicts_with = "events")]
+    matrix: bool,
 
     #[command(flatten)]
     events: events::Flags,
@@ -315,6 +321,7 @@ fn verify(verifier: &mut Option<Verifier>, tracer: &mut Tracer) -> Result<Option
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
     match (arguments.output, terminal::look()) {
+        (Format::Table, look) if arguments.matrix => Box::new(Heat::new(look, terminal::size)),
         (Format::Table, _) if has_events => Box::new(EventTable::new(arguments.events.clock())),
         (Format::Csv, _) if has_events => Box::new(EventCsv),
         (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),

@@ -10,6 +10,7 @@ mod events;
 mod format;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod histograms;
 mod hooks;
 mod kallsyms;
 pub mod kernel;
@@ -44,8 +45,10 @@ use tcpstate_common::{
         NamespaceSlots, OwnerOffsets,
     },
     filter::FilterConfig,
+    histogram::By,
 };
 
+pub(crate) use self::histograms::HistogramHook;
 use self::{
     confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel,
     providers::Providers, walk::Walk,
@@ -53,6 +56,7 @@ use self::{
 pub use self::{
     error::{Error, grant},
     events::{EventOptions, MOST_LIVES, RING_BYTES},
+    histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
     hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
     netns::{Counted, Netns},
@@ -97,6 +101,8 @@ pub struct Options {
     pub events: Option<EventOptions>,
     /// Which of them.
     pub event_filter: EventFilter,
+    /// Time states and connections.
+    pub histograms: Option<HistogramOptions>,
     /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
     pub statistics: bool,
     /// Let the kernel half log each transition (about 1 us each). Debugging only.
@@ -142,6 +148,8 @@ pub struct Probe {
     orphans: Walk,
     /// What writes events down, where they are asked for.
     pub(crate) events: Option<EventHook>,
+    /// What times states, where that is asked for.
+    pub(crate) histograms: Option<HistogramHook>,
     /// While it is open the kernel measures runs; it ends with the process, however that ends.
     statistics: Option<OwnedFd>,
     /// Visits each socket.
@@ -193,9 +201,11 @@ impl Probe {
         let has_rows = counted == Counted::All;
         if has_rows {
             flags |= FLAG_NAMESPACES;
-            if offsets::namespaces(&types.fields, &mut offsets)? {
-                flags |= FLAG_COOKIES;
-            }
+        }
+        let by = options.histograms.and_then(|options| options.by);
+        if (has_rows || by == Some(By::Netns)) && offsets::namespaces(&types.fields, &mut offsets)?
+        {
+            flags |= FLAG_COOKIES;
         }
         let config = Config {
             tw_timer_handler: handlers.tw_timer_handler,
@@ -209,13 +219,15 @@ impl Probe {
             offsets,
             minis: offsets::minis(&types.fields)?,
             record: record.as_ref().copied().unwrap_or_default(),
-            events: match options.events {
-                Some(_) => events::offsets(&types.fields)?,
-                None => EventOffsets::default(),
+            events: if options.events.is_some() || options.histograms.is_some() {
+                events::offsets(&types.fields)?
+            } else {
+                EventOffsets::default()
             },
-            owners: match options.events {
-                Some(_) => owners::offsets(&types.fields)?,
-                None => OwnerOffsets::default(),
+            owners: if options.events.is_some() || by == Some(By::Cgroup) {
+                owners::offsets(&types.fields)?
+            } else {
+                OwnerOffsets::default()
             },
         };
         let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
@@ -246,6 +258,13 @@ impl Probe {
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         let attach = |options| events::attach(&mut ebpf, &types, options, &filter);
         let events = options.events.map(attach).transpose()?;
+        let histograms = options
+            .histograms
+            .map(|options| histograms::attach(&mut ebpf, &types, options))
+            .transpose()?;
+        if histograms.is_some() {
+            providers.degraded.extend(histograms::limits(&providers));
+        }
         if let Some(events) = &events {
             let limits = events.limits(&providers);
             providers.degraded.extend(limits);
@@ -261,6 +280,7 @@ impl Probe {
             providers,
             orphans,
             events,
+            histograms,
             statistics,
             sockets,
             namespaces,
@@ -322,6 +342,11 @@ impl Probe {
     /// Events that the kernel kept from the program that writes them down, since the load.
     pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
         self.misses_of(events.program)
+    }
+
+    /// Events that the kernel kept from the program that times, since the load.
+    pub(crate) fn missed_durations(&self, histograms: &HistogramHook) -> Result<u64, Error> {
+        self.misses_of(histograms.program)
     }
 
     /// The counting program's descriptor, to ask the kernel about it.
@@ -429,17 +454,20 @@ fn measure_runs() -> Result<OwnedFd, Error> {
 fn flags(options: &Options, kernel: &Kernel) -> u32 {
     let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
     let has_events = options.events.is_some();
-    [
+    let drops_timed = options.histograms.is_some_and(|histograms| histograms.drops);
+    let drops = options.drop_one_in != 0 && !drops_timed;
+    let flags = [
         (is_atomic, FLAG_ATOMIC),
         (options.log, FLAG_LOG),
-        (options.drop_one_in != 0, FLAG_DROP),
+        (drops, FLAG_DROP),
         (has_events, FLAG_MINI_EVENTS),
         (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),
     ]
     .into_iter()
     .filter_map(|(is_set, flag)| is_set.then_some(flag))
-    .sum()
+    .sum::<u32>();
+    flags | histograms::flags(options.histograms)
 }
 
 fn running_kernel() -> Result<Kernel, Error> {
@@ -470,6 +498,9 @@ fn load_object(
     }
     if let Some(options) = options.events {
         events::make_room(&mut loader, options);
+    }
+    if let Some(options) = options.histograms {
+        histograms::make_room(&mut loader, options);
     }
     // The variant without log lines, and a stripped object, have neither.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);

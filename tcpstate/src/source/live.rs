@@ -1,6 +1,6 @@
 //! The running kernel as a source: consistent cuts by flipping buffers, and passes over the sockets.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -10,7 +10,7 @@ use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CONTROL_GATE, CpuSlot
 
 use super::{
     Counts, Events, Flows, Identity, KernelCounters, Losses, Missed, Moment, Pass, Population,
-    ProgramRuns, Reading, claims, namespaces::Namespaces,
+    ProgramRuns, Reading, Timed, claims, histograms::Timer, namespaces::Namespaces,
 };
 use crate::probe::{
     Error, Minis, Options, Probe, Touched, kernel, map_error,
@@ -53,6 +53,8 @@ pub struct Live {
     growth: u64,
     /// Where each network namespace has a row.
     namespaces: Option<Namespaces>,
+    /// Where states are timed.
+    timer: Option<Timer>,
     /// Namespaces that the last pass could not find or enter.
     unentered: u64,
     /// Why sockets from before the start lack owners, where events are asked for.
@@ -90,6 +92,7 @@ impl Live {
         let mut live = Self {
             unclaimed,
             namespaces: probe.rows.take().map(Namespaces::new),
+            timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by)),
             unentered: 0,
             probe,
             control: 0,
@@ -329,12 +332,42 @@ impl Live {
             Some(namespaces) => Some(namespaces.read(stood, &names)?),
             None => None,
         };
+        let histograms = self.drain_histograms(u32::from(stood != 0))?;
         let kernel = self.kernel_counters();
         let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         // One element alone is of both families.
         let families = families.try_into().ok();
-        Ok(Reading { at, counts, families, namespaces, missed, losses, kernel, runs, process_time })
+        Ok(Reading {
+            at,
+            counts,
+            families,
+            namespaces,
+            missed,
+            losses,
+            histograms,
+            kernel,
+            runs,
+            process_time,
+        })
+    }
+
+    fn drain_histograms(&mut self, stood: u32) -> Result<Option<Arc<Timed>>, Error> {
+        let Some(timer) = &mut self.timer else { return Ok(None) };
+        let Some(hook) = &self.probe.histograms else { return Ok(None) };
+        let missed = self.probe.missed_durations(hook)?;
+        let Some(hook) = &mut self.probe.histograms else { return Ok(None) };
+        timer.drain(hook, stood, missed).map(Some)
+    }
+
+    /// Durations that ended up to the last cut are not of interest any more.
+    pub fn begin_histograms(&mut self) {
+        self.timer.iter_mut().for_each(Timer::begin);
+    }
+
+    /// Another interval begins at the last cut.
+    pub fn begin_interval(&mut self) {
+        self.timer.iter_mut().for_each(Timer::begin_interval);
     }
 
     /// Has the kernel half look which namespaces are gone. Returns the names that there were before.

@@ -8,6 +8,7 @@ mod ended;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod histograms;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
@@ -18,6 +19,7 @@ pub mod sock_diag;
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -27,6 +29,7 @@ pub use self::{
     counts::{Counts, Flows},
     ended::EndedBy,
     events::{Event, Events, Hook, Losses},
+    histograms::{Group, Tallies, Tally, Timed, Untimed},
     kernel_counters::KernelCounters,
 };
 
@@ -106,6 +109,8 @@ pub struct Reading {
     pub missed: Missed,
     /// What was not written down before the cut, where events are.
     pub losses: Option<Losses>,
+    /// Durations that ended before the cut, where states are timed.
+    pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, soon after the cut.
     pub kernel: KernelCounters,
     /// What the programs cost up to then; empty where nobody asked.

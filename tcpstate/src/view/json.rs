@@ -12,12 +12,12 @@ use tcpstate_common::State;
 use super::{
     View,
     events::{endings, json_line},
-    number::rfc3339,
+    number::{rate, rfc3339},
 };
 use crate::{
     aggregate::{
         Cost, Difference, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start,
-        TimeWait, Verdict,
+        TimeWait, Transition, Verdict,
     },
     source::Event,
     text::is_plain,
@@ -113,13 +113,19 @@ fn add_in_place(line: &mut Value, in_place: &InPlace) {
 
 fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
     let (time, time_unix) = times(snapshot.time);
-    let transitions: Vec<_> = snapshot
-        .transitions
-        .iter()
-        .map(
-            |pair| json!({ "from": pair.from.label(), "to": pair.to.label(), "count": pair.count }),
-        )
-        .collect();
+    let seconds = snapshot.interval.as_secs_f64();
+    let all: u64 = snapshot.transitions.iter().map(|pair| pair.count).sum();
+    let transition = |pair: &Transition| {
+        json!({
+            "from": pair.from.label(),
+            "to": pair.to.label(),
+            "count": pair.count,
+            "in_interval": pair.in_interval,
+            "per_second": rate(pair.in_interval, seconds),
+            "share": pair.count as f64 / all as f64,
+        })
+    };
+    let transitions: Value = snapshot.transitions.iter().map(transition).collect();
     let missed = &snapshot.missed;
     let mut line = json!({
         "type": kind,

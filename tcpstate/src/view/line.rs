@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::{Ansi256Color, AnsiColor, Color, Style};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What a part of a line means, which a terminal may show by colour.
@@ -19,19 +19,32 @@ pub(super) enum Tone {
     Warning,
     /// Wrong.
     Bad,
+    /// How much of something there is, from 0 to 4: for heat maps.
+    Heat(u8),
 }
 
 impl Tone {
     const fn style(self) -> Style {
         match self {
-            Self::Plain => Style::new(),
+            Self::Plain | Self::Heat(0) => Style::new(),
             Self::Strong => Style::new().bold(),
             Self::Faint => Style::new().dimmed(),
             Self::Good => AnsiColor::Green.on_default(),
             Self::Warning => AnsiColor::Yellow.on_default().bold(),
             Self::Bad => AnsiColor::Red.on_default().bold(),
+            // From the 216 colours of most terminals, with text that can be read on each.
+            Self::Heat(1) => heat(17, 15),
+            Self::Heat(2) => heat(54, 15),
+            Self::Heat(3) => heat(166, 16),
+            Self::Heat(_) => heat(220, 16),
         }
     }
+}
+
+const fn heat(background: u8, text: u8) -> Style {
+    Style::new()
+        .bg_color(Some(Color::Ansi256(Ansi256Color(background))))
+        .fg_color(Some(Color::Ansi256(Ansi256Color(text))))
 }
 
 /// A line. Its text has been made safe before it comes here.

@@ -56,7 +56,7 @@ pub(super) fn grid(
     fits.then(|| lines.into_iter().map(|line| line.trim_end().to_owned()).collect())
 }
 
-fn sorted(states: impl Iterator<Item = State>, by: fn(State) -> usize) -> Vec<State> {
+pub(super) fn sorted(states: impl Iterator<Item = State>, by: fn(State) -> usize) -> Vec<State> {
     let mut states: Vec<State> = states.collect();
     states.sort_by_key(|&state| by(state));
     states.dedup();
@@ -64,11 +64,11 @@ fn sorted(states: impl Iterator<Item = State>, by: fn(State) -> usize) -> Vec<St
 }
 
 /// When in its life a socket leaves a state: CLOSE is where it begins.
-fn begin(state: State) -> usize {
+pub(super) fn begin(state: State) -> usize {
     State::GAUGES.iter().position(|&gauge| gauge == state).map_or(0, |position| position + 1)
 }
 
 /// When in its life a socket comes to a state: CLOSE is where it ends.
-fn end(state: State) -> usize {
+pub(super) fn end(state: State) -> usize {
     if state == State::Close { State::ALL.len() } else { begin(state) }
 }

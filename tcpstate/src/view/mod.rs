@@ -8,6 +8,8 @@ mod events;
 pub mod explain;
 mod features;
 mod frame;
+mod heat;
+mod hist;
 mod json;
 mod line;
 mod matrix;
@@ -27,6 +29,8 @@ pub use self::{
     csv::Csv,
     events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
+    heat::Heat,
+    hist::{HistCsv, HistJson, HistTable, Section},
     json::Json,
     recording::show_part,
     repaint::{Size, repaint},

@@ -66,6 +66,33 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// `48 us`, `12.3 ms`, `1.23 s`, `2m 03s`: three figures, for columns.
+pub(super) fn span(time: Duration) -> String {
+    let nanos = time.as_nanos();
+    let (divisor, unit) = match nanos {
+        0..1000 => return format!("{nanos} ns"),
+        1000..1_000_000 => (1e3, "us"),
+        1_000_000..1_000_000_000 => (1e6, "ms"),
+        _ if time.as_secs() < 100 => (1e9, "s"),
+        _ => return long_span(time.as_secs()),
+    };
+    let number = nanos as f64 / divisor;
+    let decimals = match number {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$} {unit}")
+}
+
+fn long_span(seconds: u64) -> String {
+    match seconds {
+        0..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d {:02}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
 /// `1 event`, `2 events`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     let (number, plural) = (grouped(count), if count == 1 { "" } else { "s" });
@@ -139,6 +166,27 @@ mod tests {
             (0.179, "17.9 %"),
         ] {
             assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn a_span_has_three_figures_and_fits_a_column_of_seven() {
+        for (nanos, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 us"),
+            (55_340, "55.3 us"),
+            (999_999, "1000 us"),
+            (12_345_678, "12.3 ms"),
+            (1_234_000_000, "1.23 s"),
+            (99_900_000_000, "99.9 s"),
+            (123_000_000_000, "2m 03s"),
+            (3_723_000_000_000, "1h 02m"),
+            (1_040_520_000_000_000, "12d 01h"),
+        ] {
+            let shown = span(Duration::from_nanos(nanos));
+            assert_eq!(shown, text);
+            assert!(shown.len() <= 7, "{shown}");
         }
     }
 

@@ -20,7 +20,7 @@ pub use mixed::Mixed;
 pub use raw::{send_reset, sequence_number};
 use socket2::Domain;
 pub(crate) use sockets::begin_connect;
-pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket};
+pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket, state};
 pub use time_wait::leave_time_wait;
 
 /// The kind of addresses.

@@ -1,8 +1,9 @@
 //! Building blocks: listeners, connections, and ways to end them.
 
-use std::{io, net::Shutdown, time::Duration};
+use std::{io, net::Shutdown, os::fd::AsRawFd as _, time::Duration};
 
 use socket2::{Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use tcpstate_common::State;
 
 use super::Family;
 
@@ -161,4 +162,25 @@ impl Listener {
     pub fn pairs(&self, connections: usize) -> (Vec<Socket>, Vec<Socket>) {
         (0..connections).map(|_| (self.connect(), self.accept())).unzip()
     }
+}
+
+/// The state of a socket, as the kernel tells its owner (`TCP_INFO`).
+///
+/// # Panics
+/// If it is no TCP socket.
+#[must_use]
+pub fn state(socket: &Socket) -> State {
+    let (mut state, mut length) = (0_u8, 1);
+    // SAFETY: the kernel writes one byte, the first of its struct, into one.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "TCP_INFO: {}", io::Error::last_os_error());
+    State::from_number(state.into()).expect("the kernel's states are known")
 }

@@ -40,6 +40,7 @@ fn reading(counts: Counts, transitions: u64) -> Reading {
         namespaces: None,
         missed: missed(transitions),
         losses: None,
+        histograms: None,
         kernel: KernelCounters::default(),
         runs: Vec::new(),
         process_time: Duration::ZERO,

@@ -7,19 +7,20 @@ use std::{
 };
 
 use minicbor::Encoder;
-use tcpstate_common::{State, abi::Flow};
+use tcpstate_common::{State, abi::Flow, histogram::By};
 
 use super::{
     Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame, wire,
 };
 use crate::{
     aggregate::{
-        Cost, Difference, Endings, Ends, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow,
-        NamespaceStart, PortEnds, Report, Runs, Snapshot, Start, TimeWait, Transition, Verdict,
+        Cost, Difference, Endings, Ends, Exits, FamilyRow, Gauge, Histogram, Histograms, Hooks,
+        InPlace, Kind, NamespaceRow, NamespaceStart, Of, PortEnds, Report, Runs, Snapshot, Start,
+        TimeWait, Transition, Verdict,
     },
     family::Family,
     probe::Counted,
-    source::{EndedBy, Event, Hook, Losses, Missed},
+    source::{EndedBy, Event, Group, Hook, Losses, Missed, Tally, Untimed},
 };
 
 fn time(seconds: u64) -> SystemTime {
@@ -89,6 +90,7 @@ fn snapshot(seconds: u64) -> Snapshot {
         time_wait,
         missed: Missed { transitions: 1, time_wait: 2, syn_recv: 3, unrecorded: 4, unlisted: 5 },
         losses: Some(Losses { dropped: 1, missed: 2, untracked: 3, time_wait: 4, syn_recv: 5 }),
+        histograms: Some(histograms()),
         endings: Some(endings()),
         reconciles: 6,
         map_full: 7,
@@ -110,6 +112,32 @@ fn endings() -> Endings {
     let ends = |unknown| Ends { known: [1, 2, 3, 4, 5, 6, 7, 8], unknown };
     let ports = vec![PortEnds { port: 443, ends: ends(1) }, PortEnds { port: 22, ends: ends(2) }];
     Endings { ports, others: ends(3), failed_connects: ends(4), no_local_port: 5 }
+}
+
+/// Of each kind one, each of another group.
+fn histograms() -> Histograms {
+    let address = |text: &str| Group::Address(text.parse().expect("an address"));
+    let kinds = [
+        (Of::State(State::FinWait2, Kind::Full), None),
+        (Of::State(State::FinWait2, Kind::Mini), Some(Group::Port(443))),
+        (Of::Transition(State::Listen, State::Close), Some(address("192.0.2.1"))),
+        (Of::OtherTransitions, Some(address("2001:db8::1"))),
+        (Of::ConnectClient, Some(Group::Netns(4_026_531_840))),
+        (Of::ConnectServer, Some(Group::Cgroup(7, Some("/a".into())))),
+        (Of::Lifetime, Some(Group::Comm("ev\u{1b}il".into()))),
+        (Of::TimeWaitHold, Some(Group::None)),
+        (Of::Lifetime, Some(Group::Other)),
+    ];
+    let histogram = |(of, group)| Histogram {
+        of,
+        group,
+        tally: Tally::from_nanos(&[1, 300, 300, 1 << 40, u64::MAX], 9),
+    };
+    Histograms {
+        by: Some(By::Comm),
+        all: kinds.into_iter().map(histogram).collect(),
+        untimed: Untimed { missed: 1, untracked: 2, untracked_minis: 3, group_errors: 4 },
+    }
 }
 
 fn events(count: u32) -> Vec<Event> {

@@ -5,6 +5,7 @@
 //! missing, and who does not know it passes over it. What can't be told that way is a new version of the format.
 
 mod events;
+mod histograms;
 mod part;
 mod report;
 mod table;

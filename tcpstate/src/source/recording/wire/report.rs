@@ -4,6 +4,7 @@ use tcpstate_common::abi;
 
 use super::{
     Malformed,
+    histograms::Histograms,
     table::{Hook, Nanos, Newer, Number, Scope, Wire, wire},
 };
 use crate::{aggregate, source};
@@ -40,6 +41,7 @@ wire! {
         18 namespaces: Option<Vec<NamespaceRow>>,
         19 families: Option<[FamilyRow; 2]>,
         20 endings: Option<Endings>,
+        21 histograms: Option<Histograms>,
     }
 
     NamespaceStart is aggregate::NamespaceStart {

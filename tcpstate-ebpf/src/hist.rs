@@ -1,0 +1,158 @@
+//! How long each state lasted, for `hist`: in programs of their own, attached only there.
+//!
+//! Between its events a socket is remembered in [`TIMED_LIVES`], by its address. What nobody saw begin is counted as unknown
+//! when it ends, and so is what an event was missed of.
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use tcpstate_common::{
+    State,
+    abi::{FLAG_DROP_TIMED, UNKNOWN_DURATION, is_birth, is_same_life},
+    histogram::{
+        GroupKey, LastRequest, SLOT_LIFETIME, SLOT_REQUEST, SLOT_SERVER_CONNECT, TimedLife,
+        slot_of_pair,
+    },
+};
+
+use crate::{
+    count::add_one_atomically,
+    histograms::{self, Place},
+    hold,
+    maps::{self, TIMED_LIVES, config},
+    owners::Owner,
+    sock::{Access, Probed, Sock, Typed},
+};
+
+const LISTEN: usize = State::Listen as usize;
+const SYN_SENT: usize = State::SynSent as usize;
+const SYN_RECV: usize = State::SynRecv as usize;
+const ESTABLISHED: usize = State::Established as usize;
+const CLOSE: usize = State::Close as usize;
+
+/// The first choice: the verifier knows the types of the arguments. User space names the tracepoint, `inet_sock_set_state`.
+#[btf_tracepoint]
+pub(crate) fn hist(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    let sock = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
+    transition(sock, ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// The second: the same arguments, as mere numbers.
+#[raw_tracepoint]
+pub(crate) fn hist_raw(ctx: RawTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    let sock = unsafe { Sock::<Probed>::from_ptr(ctx.arg(0)) };
+    transition(sock, ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[inline(always)]
+fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
+    if !sock.is_counted() || is_dropped() {
+        return;
+    }
+    // SAFETY: the helper takes nothing.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let address = sock.address();
+    let remote_port = u16::from_be(sock.load(config!(events.skc_dport)));
+    let entry = TIMED_LIVES.get_ptr_mut(address);
+    // Plain values and no `Option`: the verifier wants to see every register set.
+    let (mut is_known, mut duration) = (false, UNKNOWN_DURATION);
+    let (mut born, mut is_child, mut owner) = (0, 0, GroupKey { words: [0; 2] });
+    if let Some(life) = entry {
+        // SAFETY: an entry's memory stays an entry's while the program runs. Events of one socket never race: it is locked.
+        let life = unsafe { *life };
+        if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) {
+            // Nothing is left, so the time in the state goes on.
+            if from == to {
+                return;
+            }
+            is_known = true;
+            duration = now - life.since;
+            (born, is_child, owner) = (life.born, life.is_child, life.owner);
+        }
+    }
+    if is_birth(from, to) {
+        born = now;
+        is_child = u32::from(to == SYN_RECV);
+        if histograms::is_by_owner() && to != SYN_RECV {
+            owner = whoever_runs();
+        }
+    } else if from != to {
+        let place = Place::of(sock, maps::control(), from, owner);
+        place.add(slot_of_pair(from, to), duration);
+        if from == SYN_RECV && to == ESTABLISHED && (is_child != 0 || !is_known) {
+            established(sock, place, now, if is_known { now - duration } else { u64::MAX });
+        }
+        if to == CLOSE && from != LISTEN && from != SYN_SENT && from != SYN_RECV {
+            place.add(SLOT_LIFETIME, if born == 0 { UNKNOWN_DURATION } else { now - born });
+        }
+    }
+    if to == CLOSE || from == to {
+        if entry.is_some() {
+            let _ = TIMED_LIVES.remove(address);
+        }
+        return;
+    }
+    let life = TimedLife { since: now, born, owner, state: to as u16, remote_port, is_child };
+    if let Some(entry) = entry {
+        // SAFETY: as above.
+        unsafe { *entry = life };
+    } else if TIMED_LIVES.insert(address, life, u64::from(BPF_ANY)).is_err()
+        && let Some(slots) = histograms::slots()
+    {
+        // SAFETY: `slots` is this CPU's element.
+        unsafe { add_one_atomically(&raw mut (*slots).untracked) };
+    }
+}
+
+/// A child is established; its birth is far in the future if it is unknown. If the request socket that it replaces is the one
+/// that was taken out of the kernel's table on this CPU since then, the handshake began when that was put in. There is none
+/// after a SYN cookie or with Fast Open, and none is known if the programs missed it: then nobody knows.
+#[inline(always)]
+fn established<A: Access>(sock: Sock<A>, place: Place, now: u64, born: u64) {
+    let Some(slots) = histograms::slots() else { return };
+    // SAFETY: `slots` is this CPU's element.
+    let request: LastRequest = unsafe { (*slots).request };
+    let is_its_own =
+        request.ports == hold::ports(sock) && request.until >= born && request.since != 0;
+    if is_its_own {
+        place.add(SLOT_REQUEST, request.until - request.since);
+        place.add(SLOT_SERVER_CONNECT, now - request.since);
+    } else {
+        place.add(SLOT_REQUEST, UNKNOWN_DURATION);
+        place.add(SLOT_SERVER_CONNECT, UNKNOWN_DURATION);
+    }
+}
+
+/// What only tests ask for; the verifier takes it out otherwise.
+#[inline(always)]
+fn is_dropped() -> bool {
+    if config!(flags) & FLAG_DROP_TIMED == 0 {
+        return false;
+    }
+    let Some(slots) = histograms::slots() else { return false };
+    // SAFETY: `slots` is this CPU's element.
+    unsafe {
+        add_one_atomically(&raw mut (*slots).events);
+        let is_dropped = (*slots).events.is_multiple_of(u64::from(config!(drop_one_in)));
+        if is_dropped {
+            add_one_atomically(&raw mut (*slots).dropped);
+        }
+        is_dropped
+    }
+}
+
+/// The name of the process that connects or listens.
+#[inline(always)]
+fn whoever_runs() -> GroupKey {
+    let comm = Owner::current().comm;
+    let (first, second) = comm.split_at(8);
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+    GroupKey { words: [word(first), word(second)] }
+}

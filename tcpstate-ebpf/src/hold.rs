@@ -1,0 +1,239 @@
+//! How long mini sockets lived, for `hist`. What tells of them is in [`crate::functions`] and [`crate::timers`], which call
+//! here where histograms are asked for; else the verifier takes it out.
+//!
+//! Timers do not tell of every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. One that is found to have moved when
+//! it ends did so nobody knows when: then only its whole life is known.
+
+use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
+use tcpstate_common::{
+    State,
+    abi::{FLAG_HISTOGRAMS, UNKNOWN_DURATION},
+    histogram::{
+        GroupKey, LastRequest, LastTimeWait, SLOT_HOLD, SLOT_ORPHAN, SLOT_REQUEST, SLOT_TIME_WAIT,
+        TimedMini,
+    },
+};
+
+use crate::{
+    count::add_one_atomically,
+    histograms::{self, Place},
+    maps::{TIMED_MINIS, TIMED_REQUESTS, config},
+    sock::{Access, Sock},
+};
+
+const IN_FIN_WAIT2: u64 = State::FinWait2 as u64;
+const IN_TIME_WAIT: u64 = State::TimeWait as u64;
+
+/// Whether anybody wants to know; a known value to the verifier.
+#[inline(always)]
+fn is_asked_for() -> bool {
+    config!(flags) & FLAG_HISTOGRAMS != 0
+}
+
+/// A time-wait socket's timer is about to start for the first time.
+#[inline(always)]
+pub(crate) fn time_wait_born<A: Access>(tw: Sock<A>) {
+    if is_asked_for() {
+        let now = now();
+        let life = TimedMini { born: now, since: now, substate: tw.substate() as u64 };
+        remember(tw.address(), life);
+    }
+}
+
+/// A time-wait socket's timer is started again by a packet, which may have moved it a moment ago.
+#[inline(always)]
+pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
+    if !is_asked_for() {
+        return;
+    }
+    let Some(entry) = TIMED_MINIS.get_ptr_mut(tw.address()) else { return };
+    // SAFETY: an entry's memory stays an entry's while the program runs.
+    unsafe { *entry = moved(tw, control, *entry, now()) };
+}
+
+/// A time-wait socket ends.
+#[inline(always)]
+pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
+    if !is_asked_for() {
+        return;
+    }
+    let address = tw.address();
+    let entry = TIMED_MINIS.get_ptr_mut(address);
+    // SAFETY: an entry's memory stays an entry's while the program runs.
+    let life = entry.map_or_else(TimedMini::default, |entry| unsafe { *entry });
+    let (now, place) = (now(), place(tw, control));
+    let End { slot, substate, hold } = End::of(tw, life, now);
+    let extremes = [slot, SLOT_HOLD].map(|slot| place.extremes(slot));
+    if has_moved(tw, life) {
+        place.add(SLOT_ORPHAN, UNKNOWN_DURATION);
+    }
+    place.add(slot, substate);
+    place.add(SLOT_HOLD, hold);
+    if entry.is_some() {
+        let _ = TIMED_MINIS.remove(address);
+    }
+    if let Some(slots) = histograms::slots() {
+        let last = LastTimeWait { life, until: now, extremes };
+        // SAFETY: `slots` is this CPU's element.
+        unsafe { (&raw mut (*slots).time_wait).write_volatile(last) };
+    }
+}
+
+/// The time-wait socket that ended last did not after all: its timer was only stopped to be started again, within one section
+/// without interrupts; `control` is of its begin.
+#[inline(always)]
+pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
+    if is_asked_for() {
+        restarted(tw, control);
+    }
+}
+
+/// The rare part.
+#[inline(never)]
+fn restarted<A: Access>(tw: Sock<A>, control: u32) {
+    let Some(slots) = histograms::slots() else { return };
+    // SAFETY: `slots` is this CPU's element.
+    let last = unsafe { (&raw const (*slots).time_wait).read_volatile() };
+    let LastTimeWait { life, until, .. } = last;
+    let place = place(tw, control);
+    let End { slot, substate, hold } = End::of(tw, life, until);
+    if has_moved(tw, life) {
+        place.take_back(SLOT_ORPHAN, UNKNOWN_DURATION, [0; 2]);
+    }
+    place.take_back(slot, substate, last.extremes[0]);
+    place.take_back(SLOT_HOLD, hold, last.extremes[1]);
+    if life.substate != 0 {
+        remember(tw.address(), moved(tw, control, life, until));
+    }
+}
+
+/// What the end of a time-wait socket says.
+struct End {
+    slot: u32,
+    /// How long it was in the substate that it ends in.
+    substate: u64,
+    /// How long it was there.
+    hold: u64,
+}
+
+impl End {
+    #[inline(always)]
+    fn of<A: Access>(tw: Sock<A>, life: TimedMini, now: u64) -> Self {
+        let state = tw.substate() as u64;
+        let slot = if state == IN_TIME_WAIT { SLOT_TIME_WAIT } else { SLOT_ORPHAN };
+        let substate = if life.substate == state { now - life.since } else { UNKNOWN_DURATION };
+        let hold = if life.substate == 0 { UNKNOWN_DURATION } else { now - life.born };
+        Self { slot, substate, hold }
+    }
+}
+
+/// Whether a time-wait socket moved to TIME_WAIT since it was last looked at.
+#[inline(always)]
+fn has_moved<A: Access>(tw: Sock<A>, life: TimedMini) -> bool {
+    life.substate == IN_FIN_WAIT2 && tw.substate() as u64 == IN_TIME_WAIT
+}
+
+/// What is to be remembered of a time-wait socket that a packet may have moved at this time.
+#[inline(always)]
+fn moved<A: Access>(tw: Sock<A>, control: u32, life: TimedMini, now: u64) -> TimedMini {
+    if !has_moved(tw, life) {
+        return life;
+    }
+    place(tw, control).add(SLOT_ORPHAN, now - life.since);
+    TimedMini { since: now, substate: IN_TIME_WAIT, ..life }
+}
+
+/// A request socket was put into the kernel's table, or its timer starts for the first time.
+#[inline(always)]
+pub(crate) fn request_born(address: u64) {
+    if is_asked_for() && TIMED_REQUESTS.insert(address, now(), u64::from(BPF_ANY)).is_err() {
+        count_untracked();
+    }
+}
+
+/// A request socket was replaced by its child, or its timer has stopped.
+#[inline(always)]
+pub(crate) fn request_stopped<A: Access>(req: Sock<A>) {
+    if !is_asked_for() {
+        return;
+    }
+    let Some(slots) = histograms::slots() else { return };
+    let request = req.address();
+    let since = forget_request(request);
+    let last = LastRequest { request, since, until: now(), ports: ports(req) };
+    // SAFETY: `slots` is this CPU's element.
+    unsafe { (&raw mut (*slots).request).write_volatile(last) };
+}
+
+/// A request socket's timer expired, and starts again.
+#[inline(always)]
+pub(crate) fn request_restarted(request: u64) {
+    if !is_asked_for() {
+        return;
+    }
+    let Some(slots) = histograms::slots() else { return };
+    // SAFETY: `slots` is this CPU's element.
+    let last = unsafe { (&raw const (*slots).request).read_volatile() };
+    if last.request == request
+        && last.since != 0
+        && TIMED_REQUESTS.insert(request, last.since, u64::from(BPF_ANY)).is_err()
+    {
+        count_untracked();
+    }
+}
+
+/// A request socket was dropped.
+#[inline(always)]
+pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
+    if is_asked_for() {
+        let since = forget_request(req.address());
+        let duration = if since == 0 { UNKNOWN_DURATION } else { now() - since };
+        place(req, control).add(SLOT_REQUEST, duration);
+    }
+}
+
+/// When the request began; 0 if unknown.
+#[inline(always)]
+fn forget_request(request: u64) -> u64 {
+    let Some(entry) = TIMED_REQUESTS.get_ptr_mut(request) else { return 0 };
+    // SAFETY: an entry's memory stays an entry's while the program runs.
+    let since = unsafe { *entry };
+    let _ = TIMED_REQUESTS.remove(request);
+    since
+}
+
+/// Both ports of a socket that has a peer, full or mini.
+#[inline(always)]
+pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
+    let remote: u16 = sock.load(config!(events.skc_dport));
+    let local: u16 = sock.load(config!(events.skc_num));
+    u64::from(remote) << 16 | u64::from(local)
+}
+
+/// Mini sockets have no owner. Out of line, for many come here.
+#[inline(never)]
+fn place<A: Access>(mini: Sock<A>, control: u32) -> Place {
+    // Of a state that a socket has a port in.
+    Place::of(mini, control, State::TimeWait as usize, GroupKey::default())
+}
+
+#[inline(never)]
+fn remember(address: u64, life: TimedMini) {
+    if TIMED_MINIS.insert(address, life, u64::from(BPF_ANY)).is_err() {
+        count_untracked();
+    }
+}
+
+#[inline(always)]
+fn count_untracked() {
+    if let Some(slots) = histograms::slots() {
+        // SAFETY: `slots` is this CPU's element.
+        unsafe { add_one_atomically(&raw mut (*slots).untracked_minis) };
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { bpf_ktime_get_ns() }
+}

@@ -1,0 +1,144 @@
+//! Puts the program in place that times states, where histograms are asked for.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, PerCpuArray, Queue},
+};
+use tcpstate_common::{
+    abi::{FLAG_DROP_TIMED, FLAG_HISTOGRAMS, FLAGS_BY_SHIFT},
+    histogram::{By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS},
+};
+
+use super::{
+    Error, TRACEPOINT, Types, hooks,
+    hooks::{Hook, Minis, Provider, Transitions},
+    map_error,
+    providers::Providers,
+    take_map,
+};
+
+/// Sockets that are remembered until their state ends, unless another number is asked for: 14 MiB, and 10 MiB for as many
+/// time-wait sockets.
+pub const MOST_TIMED: u32 = 131_072;
+/// Groups that are told apart, unless another number is asked for: 10 MiB.
+pub const MOST_GROUPS: u32 = 64;
+/// Request sockets that are remembered at most: 5 MiB. A queue of a listener is seldom longer than some thousand.
+const MOST_REQUESTS: u32 = 65_536;
+
+/// What to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistogramOptions {
+    /// Histograms for each of these.
+    pub by: Option<By>,
+    /// Room for so many groups.
+    pub most_groups: u32,
+    /// Room for so many sockets, and for so many time-wait sockets.
+    pub most_sockets: u32,
+    /// For tests: keep every n-th event from the program that times, as a kernel may; `drop_one_in` says which.
+    pub drops: bool,
+}
+
+impl Default for HistogramOptions {
+    fn default() -> Self {
+        Self { by: None, most_groups: MOST_GROUPS, most_sockets: MOST_TIMED, drops: false }
+    }
+}
+
+/// The program in place, and the memory of it and its like.
+pub(crate) struct HistogramHook {
+    /// The one that is attached.
+    pub(super) program: &'static str,
+    pub(crate) by: Option<By>,
+    /// All sockets together.
+    pub(crate) all: PerCpuArray<MapData, Histogram>,
+    /// Those of each group.
+    pub(crate) grouped: Array<MapData, Histogram>,
+    /// The groups' numbers.
+    pub(crate) groups: HashMap<MapData, GroupKey, u32>,
+    pub(crate) slots: PerCpuArray<MapData, HistogramSlots>,
+    /// Gives groups their numbers.
+    _ids: Queue<MapData, u32>,
+}
+
+/// Flags of the configuration that say what is asked for.
+pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
+    let Some(HistogramOptions { by, drops, .. }) = options else { return 0 };
+    let drops = if drops { FLAG_DROP_TIMED } else { 0 };
+    FLAG_HISTOGRAMS | drops | by.map_or(0, |by| by as u32) << FLAGS_BY_SHIFT
+}
+
+/// Makes the maps as large as is asked for.
+pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions) {
+    let HistogramOptions { by, most_groups, most_sockets, .. } = options;
+    let of_group = 2 * SLOTS;
+    if by.is_none() {
+        loader.map_max_entries("HISTOGRAMS", of_group);
+    } else {
+        // One more, for the others.
+        loader.map_max_entries("GROUPED", (most_groups + 1) * of_group);
+        loader.map_max_entries("GROUPS", most_groups);
+        loader.map_max_entries("GROUP_IDS", most_groups);
+    }
+    loader.map_max_entries("TIMED_LIVES", most_sockets);
+    loader.map_max_entries("TIMED_MINIS", most_sockets);
+    loader.map_max_entries("TIMED_REQUESTS", most_sockets.min(MOST_REQUESTS));
+}
+
+/// What can't be timed by what is in place for mini sockets, a sentence each.
+pub(super) fn limits(providers: &Providers) -> Vec<String> {
+    let limit = |minis| match (minis, providers.of(minis).provider) {
+        (_, Provider::Fentry) => None,
+        (Minis::TimeWait, Provider::Timer) => Some(
+            "time-wait sockets by timer: when one moved from FIN_WAIT2 to TIME_WAIT is often unknown; how long it was there is not",
+        ),
+        (Minis::SynRecv, Provider::Timer) => {
+            Some("request sockets by timer: those that are dropped are not timed")
+        }
+        (Minis::TimeWait, _) => Some("time-wait sockets are not timed: nothing sees each one"),
+        (Minis::SynRecv, _) => Some(
+            "request sockets are not timed: nothing sees each one, so nobody knows when a connection that came in began",
+        ),
+    };
+    let limits = Minis::BOTH.into_iter().filter_map(limit);
+    limits.map(|limit| format!("histograms: {limit}")).collect()
+}
+
+/// Attaches the best program that the kernel takes; as for events, not the classic tracepoint.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    types: &Types,
+    options: HistogramOptions,
+) -> Result<HistogramHook, Error> {
+    let mut ids =
+        Queue::try_from(take_map(ebpf, "GROUP_IDS")?).map_err(map_error("open", "GROUP_IDS"))?;
+    if options.by.is_some() {
+        for id in GROUP_OTHER + 1..=options.most_groups {
+            ids.push(id, 0).map_err(map_error("update", "GROUP_IDS"))?;
+        }
+    }
+    let mut hook = HistogramHook {
+        program: "",
+        by: options.by,
+        all: PerCpuArray::try_from(take_map(ebpf, "HISTOGRAMS")?)
+            .map_err(map_error("open", "HISTOGRAMS"))?,
+        grouped: Array::try_from(take_map(ebpf, "GROUPED")?)
+            .map_err(map_error("open", "GROUPED"))?,
+        groups: HashMap::try_from(take_map(ebpf, "GROUPS")?)
+            .map_err(map_error("open", "GROUPS"))?,
+        slots: PerCpuArray::try_from(take_map(ebpf, "HISTOGRAM_SLOTS")?)
+            .map_err(map_error("open", "HISTOGRAM_SLOTS"))?,
+        _ids: ids,
+    };
+    let mut first = None;
+    for by in [Transitions::TpBtf, Transitions::RawTp] {
+        hook.program = if by == Transitions::TpBtf { "hist" } else { "hist_raw" };
+        match hooks::attach(ebpf, Hook { program: hook.program, target: TRACEPOINT }, &types.ids) {
+            Ok(()) => return Ok(hook),
+            Err(error) => {
+                hooks::detach(ebpf, hook.program);
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or(Error::Absent("hist")))
+}

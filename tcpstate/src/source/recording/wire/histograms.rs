@@ -1,0 +1,198 @@
+//! What is written of durations: of each histogram the buckets that have any.
+
+use std::{
+    ffi::OsString,
+    net::IpAddr,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    time::Duration,
+};
+
+use minicbor::{Decode, Encode, bytes::ByteVec};
+use tcpstate_common::histogram;
+
+use super::{
+    Malformed,
+    table::{Nanos, Number, Wire, wire},
+};
+use crate::{aggregate, source};
+
+wire! {
+    Histograms is aggregate::Histograms {
+        0 by: Option<By>,
+        1 all: Vec<Histogram>,
+        2 untimed: Untimed,
+    }
+
+    Histogram is aggregate::Histogram {
+        0 of: Of,
+        1 group: Option<Group>,
+        2 tally: Tally,
+    }
+
+    Untimed is source::Untimed {
+        0 missed: u64,
+        1 untracked: u64,
+        2 untracked_minis: u64,
+        3 group_errors: u64,
+    }
+}
+
+/// What sockets are told apart by, by the kernel half's number.
+#[derive(Encode, Decode)]
+#[cbor(transparent)]
+struct By(#[n(0)] u32);
+
+impl Wire<histogram::By> for By {
+    fn of(by: &histogram::By) -> Self {
+        Self(*by as u32)
+    }
+
+    fn read(self) -> Result<histogram::By, Malformed> {
+        let by = histogram::By::ALL.into_iter().find(|&by| by as u32 == self.0);
+        by.ok_or_else(|| Malformed::message("no such groups"))
+    }
+}
+
+#[derive(Encode, Decode)]
+enum Of {
+    #[n(0)]
+    Full(#[n(0)] Number),
+    #[n(1)]
+    Mini(#[n(0)] Number),
+    #[n(2)]
+    Transition(#[n(0)] Number, #[n(1)] Number),
+    #[n(3)]
+    OtherTransitions,
+    #[n(4)]
+    ConnectClient,
+    #[n(5)]
+    ConnectServer,
+    #[n(6)]
+    Lifetime,
+    #[n(7)]
+    TimeWaitHold,
+}
+
+impl Wire<aggregate::Of> for Of {
+    fn of(of: &aggregate::Of) -> Self {
+        use aggregate::{Kind, Of};
+        match of {
+            Of::State(state, Kind::Full) => Self::Full(Wire::of(state)),
+            Of::State(state, Kind::Mini) => Self::Mini(Wire::of(state)),
+            Of::Transition(from, to) => Self::Transition(Wire::of(from), Wire::of(to)),
+            Of::OtherTransitions => Self::OtherTransitions,
+            Of::ConnectClient => Self::ConnectClient,
+            Of::ConnectServer => Self::ConnectServer,
+            Of::Lifetime => Self::Lifetime,
+            Of::TimeWaitHold => Self::TimeWaitHold,
+        }
+    }
+
+    fn read(self) -> Result<aggregate::Of, Malformed> {
+        use aggregate::{Kind, Of};
+        Ok(match self {
+            Self::Full(state) => Of::State(state.read()?, Kind::Full),
+            Self::Mini(state) => Of::State(state.read()?, Kind::Mini),
+            Self::Transition(from, to) => Of::Transition(from.read()?, to.read()?),
+            Self::OtherTransitions => Of::OtherTransitions,
+            Self::ConnectClient => Of::ConnectClient,
+            Self::ConnectServer => Of::ConnectServer,
+            Self::Lifetime => Of::Lifetime,
+            Self::TimeWaitHold => Of::TimeWaitHold,
+        })
+    }
+}
+
+#[derive(Encode, Decode)]
+enum Group {
+    #[n(0)]
+    Port(#[n(0)] u16),
+    /// 4 or 16 bytes.
+    #[n(1)]
+    Address(#[n(0)] ByteVec),
+    #[n(2)]
+    Netns(#[n(0)] u64),
+    #[n(3)]
+    Cgroup(#[n(0)] u64, #[n(1)] Option<String>),
+    #[n(4)]
+    Comm(#[n(0)] ByteVec),
+    #[n(5)]
+    None,
+    #[n(6)]
+    Other,
+}
+
+impl Wire<source::Group> for Group {
+    fn of(group: &source::Group) -> Self {
+        use source::Group;
+        match group {
+            Group::Port(port) => Self::Port(*port),
+            Group::Address(IpAddr::V4(address)) => Self::Address(address.octets().to_vec().into()),
+            Group::Address(IpAddr::V6(address)) => Self::Address(address.octets().to_vec().into()),
+            Group::Netns(inode) => Self::Netns(*inode),
+            Group::Cgroup(id, path) => Self::Cgroup(*id, path.clone()),
+            Group::Comm(name) => Self::Comm(name.as_bytes().to_vec().into()),
+            Group::None => Self::None,
+            Group::Other => Self::Other,
+        }
+    }
+
+    fn read(self) -> Result<source::Group, Malformed> {
+        use source::Group;
+        Ok(match self {
+            Self::Port(port) => Group::Port(port),
+            Self::Address(bytes) => {
+                let v4 = <[u8; 4]>::try_from(bytes.as_slice()).map(IpAddr::from);
+                let v6 = <[u8; 16]>::try_from(bytes.as_slice()).map(IpAddr::from);
+                let address = v4.or(v6).map_err(|_| Malformed::message("no such address"))?;
+                Group::Address(address)
+            }
+            Self::Netns(inode) => Group::Netns(inode),
+            Self::Cgroup(id, path) => Group::Cgroup(id, path),
+            Self::Comm(name) => Group::Comm(OsString::from_vec(name.into())),
+            Self::None => Group::None,
+            Self::Other => Group::Other,
+        })
+    }
+}
+
+#[derive(Encode, Decode)]
+struct Tally {
+    /// Numbers of buckets, each after the one before, and how many durations are in each.
+    #[n(0)]
+    buckets: Vec<u64>,
+    /// Seconds, and nanoseconds beyond them.
+    #[n(1)]
+    sum: (u64, u32),
+    #[n(2)]
+    longest: Option<Nanos>,
+    #[n(3)]
+    shortest: Option<Nanos>,
+    #[n(4)]
+    unknown: u64,
+}
+
+impl Wire<source::Tally> for Tally {
+    fn of(tally: &source::Tally) -> Self {
+        Self {
+            buckets: tally.buckets().flat_map(|(bucket, count)| [bucket as u64, count]).collect(),
+            sum: (tally.sum.as_secs(), tally.sum.subsec_nanos()),
+            longest: Wire::of(&tally.longest),
+            shortest: Wire::of(&tally.shortest),
+            unknown: tally.unknown,
+        }
+    }
+
+    fn read(self) -> Result<source::Tally, Malformed> {
+        let malformed = || Malformed::message("no such duration");
+        let (seconds, nanos) = self.sum;
+        let sum = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()));
+        let mut exact = source::Tally::default();
+        exact.sum = sum.ok_or_else(malformed)?;
+        (exact.longest, exact.shortest) = (self.longest.read()?, self.shortest.read()?);
+        exact.unknown = self.unknown;
+        let buckets = self.buckets.chunks_exact(2);
+        let buckets = buckets.map(|pair| (usize::try_from(pair[0]).unwrap_or(usize::MAX), pair[1]));
+        exact.with_buckets(buckets).ok_or_else(malformed)
+    }
+}

@@ -1,0 +1,110 @@
+//! For programs: a line a histogram, between the lines that `trace` has.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Labels, Section, by_label, chosen, group_text};
+use crate::{
+    aggregate::{Bucket, Histogram, Histograms, Report, Snapshot},
+    source::Group,
+    view::{
+        Json, View,
+        json::{VERSION, times, write_line},
+    },
+};
+
+/// Writes JSON lines.
+#[derive(Clone, Debug)]
+pub struct HistJson {
+    sections: Vec<Section>,
+}
+
+impl HistJson {
+    /// With these parts.
+    #[must_use]
+    pub fn new(sections: Vec<Section>) -> Self {
+        Self { sections }
+    }
+}
+
+impl View for HistJson {
+    fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        if let Report::Snapshot(snapshot) | Report::End(snapshot) = report
+            && let Some(histograms) = &snapshot.histograms
+        {
+            let window = if matches!(report, Report::End(_)) { "total" } else { "interval" };
+            for histogram in chosen(&histograms.all, &self.sections) {
+                write_line(&line(histogram, histograms, window, snapshot), out)?;
+            }
+        }
+        // They say what was counted in the same stretch of time.
+        Json.show(report, out)
+    }
+}
+
+fn line(
+    histogram: &Histogram,
+    Histograms { by, .. }: &Histograms,
+    window: &str,
+    snapshot: &Snapshot,
+) -> Value {
+    let labels = Labels::of(histogram.of);
+    let (time, time_unix) = times(snapshot.time);
+    let mut line = json!({
+        "type": "histogram",
+        "version": VERSION,
+        "time": time,
+        "time_unix": time_unix,
+        "elapsed_seconds": snapshot.elapsed.as_secs_f64(),
+        "interval_seconds": snapshot.interval.as_secs_f64(),
+        "window": window,
+        "of": labels.of,
+    });
+    for (key, value) in [
+        ("state", labels.state),
+        ("from", labels.from),
+        ("to", labels.to),
+        ("sockets", labels.sockets),
+        ("side", labels.side),
+    ] {
+        if let Some(value) = value {
+            line[key] = json!(value);
+        }
+    }
+    if let (Some(by), Some(group)) = (by, &histogram.group) {
+        let group = match group {
+            Group::Port(port) => json!(port),
+            other => json!(group_text(other)),
+        };
+        line["by"] = json!({ by_label(*by): group });
+    }
+    let tally = &histogram.tally;
+    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
+    line["unit"] = json!("seconds");
+    line["buckets"] = buckets(histogram);
+    line["count"] = json!(tally.count());
+    line["unknown"] = json!(tally.unknown);
+    line["sum"] = json!(tally.sum.as_secs_f64());
+    line["mean"] = json!(seconds(histogram.mean()));
+    line["min"] = json!(seconds(tally.shortest));
+    for (key, percent) in [("p50", 50), ("p90", 90), ("p99", 99)] {
+        line[key] = json!(seconds(histogram.percentile(percent)));
+    }
+    line["max"] = json!(seconds(tally.longest));
+    line
+}
+
+/// Cumulative, as far as there are any: a bucket in which nothing is says nothing new.
+fn buckets(histogram: &Histogram) -> Value {
+    let mut sum = 0;
+    let mut buckets: Vec<Value> = Vec::new();
+    for Bucket { up_to, count, .. } in histogram.buckets() {
+        sum += count;
+        if let Some(end) = up_to {
+            buckets.push(json!({ "le": end.as_secs_f64(), "count": sum }));
+        }
+    }
+    buckets.push(json!({ "le": "+Inf", "count": sum }));
+    Value::Array(buckets)
+}

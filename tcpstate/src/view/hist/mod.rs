@@ -1,0 +1,146 @@
+//! How long things took, in each form of output.
+
+mod csv;
+mod json;
+mod table;
+
+use tcpstate_common::{State, histogram::By};
+
+pub(super) use self::table::bar;
+pub use self::{csv::HistCsv, json::HistJson, table::HistTable};
+use crate::{
+    aggregate::{Histogram, Kind, Of},
+    source::Group,
+    text::readable,
+};
+
+/// A part of what there is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// How often each transition occurred.
+    Matrix,
+    /// Connecting.
+    Connect,
+    /// Connections from birth to end.
+    Lifetime,
+    /// Time-wait sockets.
+    TimeWait,
+    /// States.
+    State,
+    /// The states that each transition leaves.
+    Transition,
+}
+
+impl Section {
+    /// In the order in which they are shown.
+    pub const ALL: [Self; 6] = [
+        Self::Matrix,
+        Self::Connect,
+        Self::Lifetime,
+        Self::TimeWait,
+        Self::State,
+        Self::Transition,
+    ];
+
+    /// As it is called in flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Matrix => "matrix",
+            Self::Connect => "connect",
+            Self::Lifetime => "lifetime",
+            Self::TimeWait => "time-wait",
+            Self::State => "state",
+            Self::Transition => "transition",
+        }
+    }
+
+    fn of(of: Of) -> Self {
+        match of {
+            Of::ConnectClient | Of::ConnectServer => Self::Connect,
+            Of::Lifetime => Self::Lifetime,
+            Of::TimeWaitHold => Self::TimeWait,
+            Of::State(..) => Self::State,
+            Of::Transition(..) | Of::OtherTransitions => Self::Transition,
+        }
+    }
+}
+
+/// Those that are asked for.
+fn chosen<'a>(
+    histograms: &'a [Histogram],
+    sections: &'a [Section],
+) -> impl Iterator<Item = &'a Histogram> {
+    histograms.iter().filter(|histogram| sections.contains(&Section::of(histogram.of)))
+}
+
+/// What durations are of, as machines read it; what does not apply is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Labels {
+    of: &'static str,
+    state: Option<&'static str>,
+    from: Option<&'static str>,
+    to: Option<&'static str>,
+    /// Full or mini sockets, where a state has both.
+    sockets: Option<&'static str>,
+    /// Who connected to whom.
+    side: Option<&'static str>,
+}
+
+impl Labels {
+    fn of(of: Of) -> Self {
+        let nothing = Self::default();
+        match of {
+            Of::State(state, kind) => Self {
+                of: "state_duration",
+                state: Some(state.label()),
+                sockets: Some(match kind {
+                    Kind::Full => "full",
+                    Kind::Mini => "mini",
+                }),
+                ..nothing
+            },
+            Of::Transition(from, to) => Self {
+                of: "transition_duration",
+                from: Some(from.label()),
+                to: Some(to.label()),
+                ..nothing
+            },
+            Of::OtherTransitions => Self { of: "transition_duration", ..nothing },
+            Of::ConnectClient => Self { of: "connect_latency", side: Some("client"), ..nothing },
+            Of::ConnectServer => Self { of: "connect_latency", side: Some("server"), ..nothing },
+            Of::Lifetime => Self { of: "lifetime", ..nothing },
+            Of::TimeWaitHold => Self {
+                of: "time_wait_hold",
+                state: Some(State::TimeWait.label()),
+                sockets: Some("mini"),
+                ..nothing
+            },
+        }
+    }
+}
+
+/// What groups are of, as machines read it.
+const fn by_label(by: By) -> &'static str {
+    match by {
+        By::LocalPort => "local_port",
+        By::RemotePort => "remote_port",
+        By::Remote => "remote",
+        By::Netns => "netns",
+        By::Cgroup => "cgroup",
+        By::Comm => "comm",
+    }
+}
+
+/// A group as text, for machines and people; `None` for sockets without.
+fn group_text(group: &Group) -> Option<String> {
+    Some(match group {
+        Group::Port(port) => port.to_string(),
+        Group::Address(address) => address.to_string(),
+        Group::Netns(inode) => inode.to_string(),
+        Group::Cgroup(id, path) => path.clone().unwrap_or_else(|| id.to_string()),
+        Group::Comm(name) => readable(name),
+        Group::None => return None,
+        Group::Other => "other".to_owned(),
+    })
+}

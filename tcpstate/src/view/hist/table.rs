@@ -1,0 +1,304 @@
+//! For people: the matrix, a line of percentiles for each histogram, and bars, within 80 columns.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    time::Duration,
+};
+
+use tcpstate_common::histogram::bucket_of;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::{Section, by_label, chosen, group_text};
+use crate::{
+    aggregate::{Histogram, Histograms, Kind, Of, Report, Snapshot},
+    text::escaped,
+    view::{
+        Look, View, block, heat,
+        line::{Line, Tone},
+        number::{UNKNOWN, clock, duration, grouped, or_unknown, span},
+        summary,
+    },
+};
+
+/// Columns of a bar, as bcc and bpftrace have them, or nearly.
+const BAR: usize = 40;
+/// Columns of a label.
+const LABEL: usize = 22;
+
+/// Writes plain text; with colours where those are welcome.
+#[derive(Clone, Debug)]
+pub struct HistTable {
+    sections: Vec<Section>,
+    /// Those of which bars are drawn.
+    bars: Vec<Section>,
+    coloured: bool,
+}
+
+impl HistTable {
+    /// With these parts. Of transitions bars are drawn only if they are asked for by name: those of states have the same
+    /// durations.
+    #[must_use]
+    pub fn new(named: Option<Vec<Section>>, look: Option<Look>) -> Self {
+        let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
+        if named.is_none() {
+            bars.retain(|&section| section != Section::Transition);
+        }
+        let sections = named.unwrap_or_else(|| Section::ALL.to_vec());
+        Self { sections, bars, coloured: look.is_some_and(|look| look.coloured) }
+    }
+
+    fn write(&self, lines: impl IntoIterator<Item = Line>, out: &mut dyn Write) -> io::Result<()> {
+        for line in lines {
+            line.write(self.coloured, out)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn block(&self, snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+        let Some(histograms) = &snapshot.histograms else { return Ok(()) };
+        if self.sections.contains(&Section::Matrix) {
+            self.write(heat::lines(snapshot), out)?;
+            writeln!(out)?;
+        }
+        let chosen: Vec<&Histogram> = chosen(&histograms.all, &self.sections).collect();
+        if chosen.is_empty() {
+            let has_durations = self.sections.iter().any(|&section| section != Section::Matrix);
+            return if has_durations { writeln!(out, "nothing ended") } else { Ok(()) };
+        }
+        if histograms.by.is_some() {
+            return self.groups(histograms, &chosen, out);
+        }
+        self.write([heading("DURATION OF")], out)?;
+        self.write(chosen.iter().map(|histogram| row(&title(histogram.of), histogram)), out)?;
+        for histogram in chosen {
+            if self.bars.contains(&Section::of(histogram.of)) && histogram.tally.count() > 0 {
+                writeln!(out)?;
+                self.write(bars(histogram), out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What sockets are told apart by has a line each, under what its durations are of.
+    fn groups(
+        &self,
+        histograms: &Histograms,
+        chosen: &[&Histogram],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let by = histograms.by.map(by_label).unwrap_or_default();
+        for (at, of_one) in chosen.chunk_by(|one, other| one.of == other.of).enumerate() {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            let title = format!("{} by {}", long_title(of_one[0].of), by.replace('_', " "));
+            self.write([Line::of(Tone::Strong, title), heading(&by.to_uppercase())], out)?;
+            let label = |histogram: &Histogram| {
+                let group = histogram.group.as_ref().and_then(group_text);
+                group.map_or_else(|| UNKNOWN.to_owned(), escaped)
+            };
+            self.write(of_one.iter().map(|histogram| row(&label(histogram), histogram)), out)?;
+        }
+        Ok(())
+    }
+
+    fn untimed(&self, histograms: &Histograms, out: &mut dyn Write) -> io::Result<()> {
+        let untimed = histograms.untimed;
+        let words = [
+            ("missed", untimed.missed),
+            ("sockets not remembered", untimed.untracked),
+            ("mini sockets not remembered", untimed.untracked_minis),
+            ("not in their group", untimed.group_errors),
+        ];
+        let words = words.into_iter().enumerate().filter(|&(at, (_, count))| at == 0 || count > 0);
+        let words = words.map(|(_, (what, count))| {
+            let tone = if count > 0 { Tone::Warning } else { Tone::Plain };
+            (tone, format!("{what} {}", grouped(count)))
+        });
+        self.write([Line::of_words(0, words, 80)], out)
+    }
+}
+
+impl View for HistTable {
+    fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        match report {
+            Report::Start(start) => {
+                let (scope, kernel) = (block::scope_in_words(start.netns), escaped(&start.kernel));
+                writeln!(out, "{scope}, kernel {kernel}")?;
+                summary::write_limits(&start.in_place.degraded, out)?;
+                writeln!(out, "timing states; Ctrl-C ends it")
+            }
+            Report::Snapshot(snapshot) => {
+                writeln!(out, "\n{}", clock(snapshot.time))?;
+                self.block(snapshot, out)
+            }
+            Report::End(end) => {
+                writeln!(out, "\n{}  the whole run, {}", clock(end.time), duration(end.elapsed))?;
+                self.block(end, out)?;
+                writeln!(out)?;
+                end.histograms.as_ref().map_or(Ok(()), |all| self.untimed(all, out))
+            }
+        }
+    }
+}
+
+fn heading(label: &str) -> Line {
+    Line::of(
+        Tone::Strong,
+        format!(
+            "{label:<LABEL$}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}",
+            "COUNT", "UNKNOWN", "MEAN", "P50", "P90", "P99", "MAX"
+        ),
+    )
+}
+
+/// A histogram on a line. Its shortest stands over its bars.
+fn row(label: &str, histogram: &Histogram) -> Line {
+    let tally = &histogram.tally;
+    let fill = LABEL.saturating_sub(label.width());
+    let mut line = Line::of(Tone::Plain, format!("{label}{:fill$}", ""));
+    line.push(Tone::Strong, format!("{:>9}", tally.count()));
+    let tone = if tally.unknown > 0 { Tone::Plain } else { Tone::Faint };
+    line.push(tone, format!("{:>8}", tally.unknown));
+    let times = [
+        histogram.mean(),
+        histogram.percentile(50),
+        histogram.percentile(90),
+        histogram.percentile(99),
+        tally.longest,
+    ];
+    for time in times {
+        line.push(Tone::Plain, format!("{:>8}", or_unknown(time, span)));
+    }
+    line
+}
+
+/// A heading, and a bar for each octave between the shortest and the longest.
+fn bars(histogram: &Histogram) -> Vec<Line> {
+    let tally = &histogram.tally;
+    let title = format!(
+        "{}: {}, unknown {}",
+        long_title(histogram.of),
+        grouped(tally.count()),
+        grouped(tally.unknown)
+    );
+    let times = [
+        ("min", tally.shortest),
+        ("mean", histogram.mean()),
+        ("p50", histogram.percentile(50)),
+        ("p90", histogram.percentile(90)),
+        ("p99", histogram.percentile(99)),
+        ("max", tally.longest),
+    ];
+    let times = times.map(|(name, time)| format!("{name} {}", or_unknown(time, span)));
+    let mut lines = vec![Line::of(Tone::Strong, title), Line::of(Tone::Plain, times.join("  "))];
+    let octaves = octaves(histogram);
+    let most = octaves.values().copied().max().unwrap_or(1);
+    let (Some(&first), Some(&last)) = (octaves.keys().next(), octaves.keys().last()) else {
+        return lines;
+    };
+    for octave in first..=last {
+        let count = octaves.get(&octave).copied().unwrap_or(0);
+        let (above, up_to) = ends(octave);
+        let mut line =
+            Line::of(Tone::Plain, format!("({above:>7}, {up_to:>7}] {:>12} |", grouped(count)));
+        line.push(Tone::Good, bar(count, most, BAR));
+        line.push(Tone::Plain, "|");
+        lines.push(line);
+    }
+    lines
+}
+
+/// Eight buckets are an octave; the first eight are those up to 256 ns.
+const OCTAVE: usize = 8;
+
+fn octaves(histogram: &Histogram) -> BTreeMap<usize, u64> {
+    let mut octaves = BTreeMap::new();
+    for (bucket, count) in histogram.tally.buckets() {
+        *octaves.entry(bucket / OCTAVE).or_default() += count;
+    }
+    octaves
+}
+
+/// Where an octave begins and ends.
+fn ends(octave: usize) -> (String, String) {
+    use tcpstate_common::histogram::{bucket_begin, bucket_end};
+    let above = bucket_begin(octave * OCTAVE);
+    let is_last = octave * OCTAVE >= bucket_of(u64::MAX);
+    let up_to = if is_last { None } else { bucket_end(octave * OCTAVE + OCTAVE - 1) };
+    let text = |ns| span(Duration::from_nanos(ns));
+    (text(above), up_to.map_or_else(String::new, text))
+}
+
+/// A bar of so many columns for the most there is; what there is of at all has a mark.
+pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
+    let rounded = (u128::from(count) * columns as u128 * 2 + u128::from(most))
+        .checked_div(2 * u128::from(most))
+        .and_then(|filled| usize::try_from(filled).ok());
+    let least = usize::from(count > 0);
+    let filled = rounded.unwrap_or_default().clamp(least, columns);
+    format!("{:<columns$}", "@".repeat(filled))
+}
+
+/// What durations are of, in a column.
+fn title(of: Of) -> String {
+    match of {
+        Of::State(state, Kind::Full) => state.name().to_owned(),
+        Of::State(state, Kind::Mini) => format!("{state}, mini"),
+        Of::Transition(from, to) => format!("{from}>{to}"),
+        Of::OtherTransitions => "other transitions".to_owned(),
+        Of::ConnectClient => "connect, client".to_owned(),
+        Of::ConnectServer => "connect, server".to_owned(),
+        Of::Lifetime => "lifetime".to_owned(),
+        Of::TimeWaitHold => "TIME_WAIT hold".to_owned(),
+    }
+}
+
+/// The same in words.
+fn long_title(of: Of) -> String {
+    match of {
+        Of::State(state, Kind::Full) => format!("time in {state}"),
+        Of::State(state, Kind::Mini) => format!("time in {state}, mini sockets"),
+        Of::Transition(from, to) => format!("time in {from} before {to}"),
+        Of::OtherTransitions => "time before other transitions".to_owned(),
+        Of::ConnectClient => "connect() to ESTABLISHED, as client".to_owned(),
+        Of::ConnectServer => "SYN to ESTABLISHED, as server".to_owned(),
+        Of::Lifetime => "life of connections".to_owned(),
+        Of::TimeWaitHold => "life of time-wait sockets, FIN_WAIT2 included".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_its_share_and_never_nothing_for_something() {
+        assert_eq!(bar(10, 10, 4), "@@@@");
+        assert_eq!(bar(5, 10, 4), "@@  ");
+        assert_eq!(bar(1, 1_000_000, 4), "@   ");
+        assert_eq!(bar(0, 10, 4), "    ");
+        assert_eq!(bar(0, 0, 4), "    ");
+    }
+
+    #[test]
+    fn octaves_lie_side_by_side() {
+        for octave in 1..45 {
+            assert_eq!(ends(octave - 1).1, ends(octave).0);
+        }
+        assert_eq!(ends(0), ("0 ns".to_owned(), "256 ns".to_owned()));
+        assert_eq!(ends(bucket_of(u64::MAX) / OCTAVE).1, "");
+    }
+
+    #[test]
+    fn every_label_fits_its_column() {
+        use tcpstate_common::{State, histogram::PAIRS};
+        let pairs = PAIRS.into_iter().map(|(from, to)| Of::Transition(from, to));
+        let states = State::GAUGES.into_iter().map(|state| Of::State(state, Kind::Mini));
+        for of in pairs.chain(states) {
+            assert!(title(of).len() <= LABEL, "{}", title(of));
+        }
+    }
+}

@@ -1,0 +1,583 @@
+//! Histograms: sockets held for known times land in the right buckets, all that ended is in them, and what nobody knows is
+//! unknown.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{Read as _, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::Socket;
+use tcpstate::{
+    aggregate::{Bucket, Histogram, Histograms, Kind, Of, Snapshot},
+    probe::{EventOptions, HistogramOptions, Options},
+    source::{Event, Group, Untimed},
+};
+use tcpstate_common::{
+    State::{
+        self, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
+        SynSent, TimeWait,
+    },
+    abi::is_birth,
+    histogram::{By, RELATIVE_ERROR},
+};
+use tcpstate_tests::{
+    emulated::{is_emulated, scaled},
+    netns::Namespace,
+    traced::{Traced, options},
+    traffic::{
+        Family, Listener, Load, Style, connecting, deafen, hear, reset, send_reset,
+        sequence_number, shutdown, state,
+    },
+    truth, wait,
+};
+
+/// By how much the programs' clock may be off a script's.
+const TOLERANCE: Duration = Duration::from_micros(100);
+
+fn timed_by(histograms: HistogramOptions) -> Traced {
+    Traced::with(&Options { histograms: Some(histograms), ..options() })
+}
+
+/// All that ended since the start, as of now.
+fn summary(traced: &mut Traced) -> (Snapshot, Histograms) {
+    let mut snapshot = traced.tracer.summary().expect("a summary can be taken");
+    let histograms = snapshot.histograms.take().expect("histograms are asked for");
+    (snapshot, histograms)
+}
+
+/// All of one kind, whatever the group.
+fn all_of(histograms: &Histograms, of: Of) -> (u64, u64) {
+    let tallies = histograms.of(of).map(|histogram| &histogram.tally);
+    tallies.fold((0, 0), |(count, unknown), tally| (count + tally.count(), unknown + tally.unknown))
+}
+
+/// Waits until no full socket is left.
+fn await_end_of_sockets() {
+    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+}
+
+/// Asserts that each pair of the matrix that leaves a state has as many durations, less what was missed.
+fn assert_totals(snapshot: &Snapshot, histograms: &Histograms) {
+    let mut differences = 0;
+    for pair in &snapshot.transitions {
+        let (from, to) = (pair.from, pair.to);
+        if from == to || is_birth(from.number(), to.number()) {
+            continue;
+        }
+        let (count, unknown) = all_of(histograms, Of::Transition(from, to));
+        let timed = count + unknown;
+        println!("{from} -> {to}: {} counted, {count} timed, {unknown} unknown", pair.count);
+        differences += timed.abs_diff(pair.count);
+    }
+    let missed = histograms.untimed.missed + snapshot.missed.transitions;
+    assert!(differences <= missed, "{differences} differ, {missed} were missed");
+}
+
+// ---- known times ----
+
+/// A stretch of time that is at least and at most as long.
+type Span = [Duration; 2];
+/// Something happened between two moments.
+type Moment = [Instant; 2];
+
+/// Does something, and says between which moments.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Moment) {
+    let before = Instant::now();
+    let result = work();
+    (result, [before, Instant::now()])
+}
+
+/// How long each socket was in each state.
+#[derive(Debug, Default)]
+struct Held(Vec<(Of, Span)>);
+
+impl Held {
+    fn add(&mut self, of: Of, begin: Moment, end: Moment) {
+        let least = end[0].saturating_duration_since(begin[1]);
+        self.0.push((of, [least, end[1] - begin[0]]));
+    }
+
+    fn full(&mut self, state: State, begin: Moment, end: Moment) {
+        self.add(Of::State(state, Kind::Full), begin, end);
+    }
+}
+
+/// Waits for a state of the socket. Says between which moments it came, given when the wait began.
+fn await_state(socket: &Socket, expected: State, began: Instant) -> Moment {
+    wait::until_equal("a socket's state", &expected, || state(socket));
+    [began, Instant::now()]
+}
+
+/// Both ends of a connection, and when it was made.
+struct Connection {
+    client: Socket,
+    server: Socket,
+    made: Moment,
+}
+
+fn connect(family: Family, held: &mut Held) -> Connection {
+    let (listener, opened) = timed(|| Listener::open(family));
+    let ((client, server), made) = timed(|| (listener.connect(), listener.accept()));
+    let ((), closed) = timed(|| drop(listener));
+    held.full(Listen, opened, closed);
+    held.full(SynSent, made, made);
+    held.full(SynRecv, made, made);
+    held.add(Of::State(SynRecv, Kind::Mini), made, made);
+    held.add(Of::ConnectClient, made, made);
+    held.add(Of::ConnectServer, made, made);
+    Connection { client, server, made }
+}
+
+/// A listener that nobody connects to.
+fn hold_listen(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let (listener, opened) = timed(|| Listener::open(family));
+    thread::sleep(time);
+    let ((), closed) = timed(|| drop(listener));
+    held.full(Listen, opened, closed);
+    held
+}
+
+/// A SYN that nobody answers.
+fn hold_syn_sent(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let (listener, opened) = timed(|| Listener::open(family));
+    deafen([listener.socket()]);
+    let (client, begun) = timed(|| connecting(family, listener.address()));
+    thread::sleep(time);
+    let ((), given_up) = timed(|| drop(client));
+    held.full(SynSent, begun, given_up);
+    let ((), closed) = timed(|| drop(listener));
+    held.full(Listen, opened, closed);
+    held
+}
+
+/// A connection that is held in ESTABLISHED, then half closed as long, then in TIME_WAIT as long.
+fn hold_orderly(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let Connection { mut client, server, made } = connect(family, &mut held);
+    thread::sleep(time);
+    let (eof, half_closed) = timed(|| {
+        shutdown([&client]);
+        (&server).read(&mut [0])
+    });
+    assert_eq!(eof.expect("the client closes"), 0);
+    let half_closed = await_state(&client, FinWait2, half_closed[0]);
+    held.full(Established, made, half_closed);
+    held.full(Established, made, half_closed);
+    held.full(FinWait1, half_closed, half_closed);
+    thread::sleep(time);
+    let ports = [&client, &server].map(|end| {
+        let address = end.local_addr().expect("it is connected").as_socket();
+        address.expect("an address of the internet").port()
+    });
+    let sequence = sequence_number(&server).wrapping_add(1);
+    let (eof, closed) = timed(|| {
+        drop(server);
+        client.read(&mut [0])
+    });
+    assert_eq!(eof.expect("the server closes"), 0);
+    let closed = await_state(&client, Close, closed[0]);
+    held.full(CloseWait, half_closed, closed);
+    held.full(LastAck, closed, closed);
+    held.full(FinWait2, half_closed, closed);
+    held.add(Of::Lifetime, made, closed);
+    held.add(Of::Lifetime, made, closed);
+    thread::sleep(time);
+    let has_mini = || truth::time_wait_of(ports[0]) > 0;
+    assert!(has_mini(), "the client left a time-wait socket");
+    let ((), killed) = timed(|| {
+        send_reset(family, ports[1], ports[0], sequence);
+        wait::until("the time-wait socket to end", || !has_mini());
+    });
+    held.add(Of::State(TimeWait, Kind::Mini), closed, killed);
+    held.add(Of::TimeWaitHold, closed, killed);
+    held
+}
+
+/// A client that closes first: its mini socket is in FIN_WAIT2 until the server sends something.
+fn hold_orphan(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let Connection { client, mut server, made } = connect(family, &mut held);
+    let port = client.local_addr().expect("it is connected").as_socket();
+    let port = port.expect("an address of the internet").port();
+    let ((), half_closed) = timed(|| shutdown([&client]));
+    // One whose FIN is acknowledged while close() is at work may stay a full socket.
+    let half_closed = await_state(&client, FinWait2, half_closed[0]);
+    held.full(Established, made, half_closed);
+    held.full(Established, made, half_closed);
+    held.full(FinWait1, half_closed, half_closed);
+    let ((), orphaned) = timed(|| drop(client));
+    held.full(FinWait2, half_closed, orphaned);
+    held.add(Of::Lifetime, made, orphaned);
+    thread::sleep(time);
+    let ((), killed) = timed(|| {
+        server.write_all(b"still here").expect("the kernel takes it");
+        wait::until("the mini socket to end", || truth::time_wait_of(port) == 0);
+    });
+    // The answer is a RST.
+    let killed = await_state(&server, Close, killed[0]);
+    held.add(Of::State(FinWait2, Kind::Mini), orphaned, killed);
+    held.add(Of::TimeWaitHold, orphaned, killed);
+    held.full(CloseWait, half_closed, killed);
+    held.add(Of::Lifetime, made, killed);
+    held
+}
+
+/// A client whose FIN is not heard, then a server whose FIN is not.
+fn hold_unheard(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let Connection { client, server, made } = connect(family, &mut held);
+    deafen([&server]);
+    let ((), shut) = timed(|| shutdown([&client]));
+    held.full(Established, made, shut);
+    thread::sleep(time);
+    let began = Instant::now();
+    hear([&server]);
+    let heard = await_state(&client, FinWait2, began);
+    held.full(FinWait1, shut, heard);
+    held.full(Established, made, heard);
+    deafen([&client]);
+    let ((), server_shut) = timed(|| shutdown([&server]));
+    held.full(CloseWait, heard, server_shut);
+    thread::sleep(time);
+    let began = Instant::now();
+    hear([&client]);
+    let over = await_state(&server, Close, began);
+    held.full(LastAck, server_shut, over);
+    held.full(FinWait2, heard, over);
+    held.add(Of::Lifetime, made, over);
+    held.add(Of::Lifetime, made, over);
+    held
+}
+
+/// Both close at once: the client hears of it, and is heard a while later.
+fn hold_closing(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let Connection { client, server, made } = connect(family, &mut held);
+    deafen([&client, &server]);
+    let ((), shut) = timed(|| shutdown([&client, &server]));
+    held.full(Established, made, shut);
+    held.full(Established, made, shut);
+    let began = Instant::now();
+    hear([&client]);
+    let closing = await_state(&client, Closing, began);
+    held.full(FinWait1, shut, closing);
+    thread::sleep(time);
+    let began = Instant::now();
+    hear([&server]);
+    let over = await_state(&client, Close, began);
+    let server_over = await_state(&server, Close, began);
+    held.full(Closing, closing, over);
+    // The server goes through whatever the client's packet leads it through, all at once.
+    held.full(FinWait1, shut, server_over);
+    held.add(Of::Lifetime, made, over);
+    held.add(Of::Lifetime, made, server_over);
+    held
+}
+
+/// A client that does not hear the SYN-ACK for a while: half open.
+fn hold_half_open(family: Family, time: Duration) -> Held {
+    let mut held = Held::default();
+    let (listener, opened) = timed(|| Listener::open(family));
+    let client = tcpstate_tests::traffic::socket(family);
+    deafen([&client]);
+    client.set_nonblocking(true).expect("sockets can be non-blocking");
+    let (_, sent) = timed(|| client.connect(listener.address()));
+    thread::sleep(time);
+    let began = Instant::now();
+    hear([&client]);
+    let server = listener.accept();
+    let made = [began, Instant::now()];
+    held.full(SynSent, sent, made);
+    held.full(SynRecv, made, made);
+    held.add(Of::State(SynRecv, Kind::Mini), sent, made);
+    held.add(Of::ConnectClient, sent, made);
+    held.add(Of::ConnectServer, sent, made);
+    let ((), ended) = timed(|| reset(client));
+    let ended = await_state(&server, Close, ended[0]);
+    // The client's life begins with its SYN, the server's with its child.
+    for born in [sent, made] {
+        held.full(Established, made, ended);
+        held.add(Of::Lifetime, born, ended);
+    }
+    let ((), closed) = timed(|| drop(listener));
+    held.full(Listen, opened, closed);
+    held
+}
+
+/// Whether each span can have a duration of its own among the buckets, and each duration a span: the buckets in order, each
+/// takes those spans that end first.
+fn assert_every_one(of: Of, spans: &[Span], histogram: &Histogram) {
+    let mut open: Vec<Span> = spans.to_vec();
+    open.sort_by_key(|span| span[1]);
+    for Bucket { above, up_to, count } in histogram.buckets() {
+        for _ in 0..count {
+            let fits = |[least, most]: &Span| {
+                *most + TOLERANCE >= above
+                    && up_to.is_none_or(|up_to| least.saturating_sub(TOLERANCE) <= up_to)
+            };
+            let taken = open.iter().position(fits);
+            let Some(taken) = taken else {
+                panic!("{of:?}: a duration in ({above:?}, {up_to:?}] is nobody's: {open:?}")
+            };
+            open.remove(taken);
+        }
+    }
+    assert!(open.is_empty(), "{of:?}: not in their buckets: {open:?}");
+}
+
+#[test]
+fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
+    type Script = fn(Family, Duration) -> Held;
+    const SCRIPTS: [Script; 6] =
+        [hold_listen, hold_syn_sent, hold_orderly, hold_orphan, hold_unheard, hold_closing];
+    let mut holds = vec![1, 5, 20, 100, 400, 1000];
+    if let Ok(seconds) = env::var("TCPSTATE_TEST_LONGEST_HOLD") {
+        holds.push(1000 * seconds.parse::<u64>().expect("a number of seconds"));
+    }
+    let _namespace = Namespace::enter();
+    // Tried again only where the kernel itself says that it kept events from the programs.
+    for attempt in 1..=5 {
+        let mut traced = timed_by(HistogramOptions::default());
+        let mut held: BTreeMap<Of, Vec<Span>> = BTreeMap::new();
+        thread::scope(|scope| {
+            let mut scripts = Vec::new();
+            for family in Family::BOTH {
+                for &millis in &holds {
+                    for script in SCRIPTS {
+                        let time = Duration::from_millis(millis);
+                        scripts.push(scope.spawn(move || script(family, time)));
+                    }
+                }
+                let half_open = Duration::from_millis(300);
+                scripts.push(scope.spawn(move || hold_half_open(family, half_open)));
+            }
+            for script in scripts {
+                let Held(spans) = script.join().expect("the script runs to its end");
+                for (of, span) in spans {
+                    held.entry(of).or_default().push(span);
+                }
+            }
+        });
+        await_end_of_sockets();
+        let (snapshot, histograms) = summary(&mut traced);
+        let untimed = histograms.untimed;
+        if untimed != Untimed::default() || snapshot.missed.events() + traced.uncounted() > 0 {
+            println!("attempt {attempt}: the kernel kept events from the programs: {untimed:?}");
+            continue;
+        }
+        assert_totals(&snapshot, &histograms);
+        for (of, spans) in &held {
+            let histogram = histograms.of(*of).next();
+            let histogram = histogram.unwrap_or_else(|| panic!("nothing was in {of:?}"));
+            assert_eq!(histogram.tally.unknown, 0, "{of:?}");
+            // What the server of a simultaneous close goes through is not held.
+            if *of != Of::State(FinWait2, Kind::Full)
+                || histogram.tally.count() == spans.len() as u64
+            {
+                assert_every_one(*of, spans, histogram);
+            }
+        }
+        return;
+    }
+    panic!("the kernel kept events from the programs each time");
+}
+
+// ---- the same run by events ----
+
+#[test]
+fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
+    let _namespace = Namespace::enter();
+    let ring_bytes = 64 << 20;
+    let mut traced = Traced::with(&Options {
+        histograms: Some(HistogramOptions::default()),
+        events: Some(EventOptions { ring_bytes, ..EventOptions::default() }),
+        ..options()
+    });
+    let mut events = traced.tracer.take_events().expect("events are asked for");
+    let load = Load::start(2, Style::Mixed);
+    let connections = scaled(5_000);
+    wait::until("connections", || load.completed() >= connections);
+    let _ = load.stop();
+    await_end_of_sockets();
+    let lines = events.take(usize::MAX);
+    let (snapshot, histograms) = summary(&mut traced);
+    assert_totals(&snapshot, &histograms);
+    let lost = snapshot.losses.expect("events are asked for").events();
+    let missed = lost + histograms.untimed.missed + traced.uncounted();
+    let pairs = snapshot.transitions.iter().filter(|pair| pair.from != pair.to);
+    for pair in pairs.filter(|pair| !is_birth(pair.from.number(), pair.to.number())) {
+        let of = |event: &&Event| (event.from, event.to) == (pair.from, pair.to);
+        let mut durations: Vec<Duration> =
+            lines.iter().filter(of).filter_map(|event| event.duration).collect();
+        durations.sort_unstable();
+        let histogram = histograms.of(Of::Transition(pair.from, pair.to)).next();
+        let histogram = histogram.expect("the matrix has them");
+        let known = histogram.tally.count();
+        assert!(known.abs_diff(durations.len() as u64) <= 2 * missed, "{pair:?}: {known} known");
+        if missed > 0 || durations.is_empty() {
+            continue;
+        }
+        for percent in [50, 90, 99] {
+            let rank = (durations.len() * usize::from(percent)).div_ceil(100).max(1);
+            let truth = durations[rank - 1];
+            let shown = histogram.percentile(percent).expect("some are known");
+            // The two programs look at the clock one after the other.
+            let apart = if is_emulated() { Duration::from_millis(2) } else { TOLERANCE };
+            let error = truth.mul_f64(RELATIVE_ERROR) + apart;
+            assert!(shown.abs_diff(truth) <= error, "{pair:?} p{percent}: {shown:?}, {truth:?}");
+        }
+    }
+}
+
+// ---- what is unknown ----
+
+#[test]
+fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
+    let _namespace = Namespace::enter();
+    for family in Family::BOTH {
+        for attempt in 1..=5 {
+            let listener = Listener::open(family);
+            let (clients, servers) = listener.pairs(7);
+            let mut traced = timed_by(HistogramOptions::default());
+            clients.into_iter().for_each(reset);
+            for server in servers {
+                let began = Instant::now();
+                await_state(&server, Close, began);
+            }
+            let (client, server) = (listener.connect(), listener.accept());
+            reset(client);
+            await_state(&server, Close, Instant::now());
+            drop((listener, server));
+            let (snapshot, histograms) = summary(&mut traced);
+            if snapshot.missed.events() + histograms.untimed.missed + traced.uncounted() > 0 {
+                println!("{family}, attempt {attempt}: events were kept from the programs");
+                assert!(attempt < 5, "each time");
+                continue;
+            }
+            assert_totals(&snapshot, &histograms);
+            let ended = |of| all_of(&histograms, of);
+            assert_eq!(ended(Of::Transition(Established, Close)), (2, 14), "{family}");
+            assert_eq!(ended(Of::Lifetime), (2, 14), "{family}");
+            assert_eq!(ended(Of::Transition(Listen, Close)), (0, 1), "{family}");
+            assert_eq!(ended(Of::ConnectClient), (1, 0), "{family}");
+            break;
+        }
+    }
+}
+
+/// What the program misses makes durations unknown, and none longer: connections are short here, and far apart.
+#[test]
+fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let _namespace = Namespace::enter();
+    let histograms = HistogramOptions { drops: true, ..HistogramOptions::default() };
+    let mut traced =
+        Traced::with(&Options { histograms: Some(histograms), drop_one_in: 7, ..options() });
+    let listener = Listener::open(Family::V4);
+    let mut longest = Duration::ZERO;
+    for _ in 0..40 {
+        let ((), [begun, ended]) = timed(|| {
+            let (client, server) = (listener.connect(), listener.accept());
+            reset(client);
+            await_state(&server, Close, Instant::now());
+        });
+        longest = longest.max(ended - begun);
+        thread::sleep(PAUSE);
+    }
+    let (snapshot, histograms) = summary(&mut traced);
+    let missed = histograms.untimed.missed;
+    assert!(missed >= 30, "{missed} missed");
+    assert_totals(&snapshot, &histograms);
+    let (_, unknown) = all_of(&histograms, Of::Lifetime);
+    assert!(unknown >= 5, "{unknown} unknown");
+    for histogram in histograms.all.iter().filter(|histogram| histogram.of != Of::TimeWaitHold) {
+        let most = histogram.tally.longest.unwrap_or_default();
+        assert!(most <= longest + TOLERANCE, "{:?}: {most:?} of {longest:?}", histogram.of);
+    }
+}
+
+#[test]
+fn hist_without_room_to_remember_sockets_says_so() {
+    let _namespace = Namespace::enter();
+    let mut traced = timed_by(HistogramOptions { most_sockets: 8, ..HistogramOptions::default() });
+    let listener = Listener::open(Family::V4);
+    let (clients, servers) = listener.pairs(50);
+    drop((clients, servers, listener));
+    await_end_of_sockets();
+    let (snapshot, histograms) = summary(&mut traced);
+    assert!(histograms.untimed.untracked >= 80, "{:?}", histograms.untimed);
+    assert_totals(&snapshot, &histograms);
+}
+
+// ---- groups ----
+
+#[test]
+fn hist_by_each_grouping_names_its_groups() {
+    let _namespace = Namespace::enter();
+    let comm = std::fs::read_to_string("/proc/self/comm").expect("procfs is mounted");
+    let inode = std::os::unix::fs::MetadataExt::ino(
+        &std::fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted"),
+    );
+    for family in Family::BOTH {
+        let address = family.loopback(0).ip();
+        for by in [By::LocalPort, By::RemotePort, By::Remote, By::Netns, By::Comm] {
+            let mut traced =
+                timed_by(HistogramOptions { by: Some(by), ..HistogramOptions::default() });
+            let listener = Listener::open(family);
+            let port = listener.port();
+            let (client, server) = (listener.connect(), listener.accept());
+            let client_port = client.local_addr().expect("it is connected").as_socket();
+            let client_port = client_port.expect("an address of the internet").port();
+            reset(client);
+            await_state(&server, Close, Instant::now());
+            drop((server, listener));
+            let (snapshot, histograms) = summary(&mut traced);
+            assert_totals(&snapshot, &histograms);
+            if snapshot.missed.events() + histograms.untimed.missed + traced.uncounted() > 0 {
+                println!("{family} {by:?}: skipped: events were kept from the programs");
+                continue;
+            }
+            let mut lifetimes: Vec<Group> =
+                histograms.of(Of::Lifetime).filter_map(|row| row.group.clone()).collect();
+            lifetimes.sort();
+            let mut expected = match by {
+                By::LocalPort | By::RemotePort => {
+                    vec![Group::Port(port), Group::Port(client_port)]
+                }
+                By::Remote => vec![Group::Address(address)],
+                By::Netns => vec![Group::Netns(inode)],
+                By::Comm => vec![Group::Comm(comm.trim_end().into()), Group::None],
+                By::Cgroup => unreachable!("not among them"),
+            };
+            expected.sort();
+            assert_eq!(lifetimes, expected, "{family} {by:?}");
+        }
+    }
+}
+
+#[test]
+fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
+    let _namespace = Namespace::enter();
+    let few =
+        HistogramOptions { by: Some(By::LocalPort), most_groups: 3, ..HistogramOptions::default() };
+    let mut traced = timed_by(few);
+    for _ in 0..11 {
+        let listener = Listener::open(Family::V6);
+        let (client, server) = (listener.connect(), listener.accept());
+        reset(client);
+        await_state(&server, Close, Instant::now());
+    }
+    let (snapshot, histograms) = summary(&mut traced);
+    assert_totals(&snapshot, &histograms);
+    let mut groups: Vec<&Group> =
+        histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
+    groups.sort();
+    groups.dedup();
+    assert_eq!(groups.len(), 4, "{groups:?}");
+    assert!(groups.contains(&&Group::Other), "{groups:?}");
+}
