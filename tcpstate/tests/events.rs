@@ -78,7 +78,6 @@ fn events_in_json_stand_between_start_and_end_with_all_keys() {
     let mut line = String::new();
     reader.read_line(&mut line).expect("the pipe is open");
     assert!(line.starts_with(r#"{"type":"start""#), "{line}");
-    assert!(line.contains("events: pid and comm"), "{line}");
     let start: Value = serde_json::from_str(&line).expect("an object");
     connections();
     let object = |line: Result<String, _>| -> Value {
