@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
-        let of_views = ["output", "events", "utc", "monotonic"];
+        let of_views = ["output", "events", "matrix", "utc", "monotonic"];
         let of_recordings = ["replay", "speed", "from", "until"];
         // These ask for what is among those.
         let implied = ["record_size", "record_files"];
