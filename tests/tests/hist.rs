@@ -13,7 +13,7 @@ use socket2::Socket;
 use tcpstate::{
     aggregate::{Bucket, Histogram, Histograms, Kind, Of, Snapshot},
     probe::{EventOptions, HistogramOptions, Options},
-    source::{Event, Group, Untimed},
+    source::{Event, Group},
 };
 use tcpstate_common::{
     State::{
@@ -311,7 +311,7 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
 
 /// Whether each span can have a duration of its own among the buckets, and each duration a span: the buckets in order, each
 /// takes those spans that end first.
-fn assert_every_one(of: Of, spans: &[Span], histogram: &Histogram) {
+fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), String> {
     let mut open: Vec<Span> = spans.to_vec();
     open.sort_by_key(|span| span[1]);
     for Bucket { above, up_to, count } in histogram.buckets() {
@@ -320,14 +320,31 @@ fn assert_every_one(of: Of, spans: &[Span], histogram: &Histogram) {
                 *most + TOLERANCE >= above
                     && up_to.is_none_or(|up_to| least.saturating_sub(TOLERANCE) <= up_to)
             };
-            let taken = open.iter().position(fits);
-            let Some(taken) = taken else {
-                panic!("{of:?}: a duration in ({above:?}, {up_to:?}] is nobody's: {open:?}")
+            let Some(taken) = open.iter().position(fits) else {
+                return Err(format!("{of:?}: ({above:?}, {up_to:?}] is nobody's: {open:?}"));
             };
             open.remove(taken);
         }
     }
-    assert!(open.is_empty(), "{of:?}: not in their buckets: {open:?}");
+    if open.is_empty() { Ok(()) } else { Err(format!("{of:?}: in no bucket: {open:?}")) }
+}
+
+/// All states at once.
+fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<(), String> {
+    for (of, spans) in held {
+        let Some(histogram) = histograms.of(*of).next() else {
+            return Err(format!("nothing was in {of:?}"));
+        };
+        if histogram.tally.unknown > 0 {
+            return Err(format!("{of:?}: {} are unknown", histogram.tally.unknown));
+        }
+        // What the server of a simultaneous close goes through at its end is not held.
+        let is_whole = histogram.tally.count() == spans.len() as u64;
+        if is_whole || *of != Of::State(FinWait2, Kind::Full) {
+            match_every_one(*of, spans, histogram)?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -339,9 +356,10 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
     if let Ok(seconds) = env::var("TCPSTATE_TEST_LONGEST_HOLD") {
         holds.push(1000 * seconds.parse::<u64>().expect("a number of seconds"));
     }
-    let _namespace = Namespace::enter();
     // Tried again only where the kernel itself says that it kept events from the programs.
     for attempt in 1..=5 {
+        // Ports that nobody had: those of an earlier attempt are in TIME_WAIT.
+        let _namespace = Namespace::enter();
         let mut traced = timed_by(HistogramOptions::default());
         let mut held: BTreeMap<Of, Vec<Span>> = BTreeMap::new();
         thread::scope(|scope| {
@@ -365,24 +383,19 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
         });
         await_end_of_sockets();
         let (snapshot, histograms) = summary(&mut traced);
-        let untimed = histograms.untimed;
-        if untimed != Untimed::default() || snapshot.missed.events() + traced.uncounted() > 0 {
-            println!("attempt {attempt}: the kernel kept events from the programs: {untimed:?}");
-            continue;
-        }
-        assert_totals(&snapshot, &histograms);
-        for (of, spans) in &held {
-            let histogram = histograms.of(*of).next();
-            let histogram = histogram.unwrap_or_else(|| panic!("nothing was in {of:?}"));
-            assert_eq!(histogram.tally.unknown, 0, "{of:?}");
-            // What the server of a simultaneous close goes through is not held.
-            if *of != Of::State(FinWait2, Kind::Full)
-                || histogram.tally.count() == spans.len() as u64
-            {
-                assert_every_one(*of, spans, histogram);
+        let lost = snapshot.missed.events() + histograms.untimed.missed + traced.uncounted();
+        match match_all(&held, &histograms) {
+            Err(difference) if lost > 0 => {
+                println!("attempt {attempt}: {lost} events were kept from BPF: {difference}");
+            }
+            outcome => {
+                assert_eq!(outcome, Ok(()));
+                if lost == 0 {
+                    assert_totals(&snapshot, &histograms);
+                }
+                return;
             }
         }
-        return;
     }
     panic!("the kernel kept events from the programs each time");
 }
@@ -525,7 +538,7 @@ fn hist_by_each_grouping_names_its_groups() {
     );
     for family in Family::BOTH {
         let address = family.loopback(0).ip();
-        for by in [By::LocalPort, By::RemotePort, By::Remote, By::Netns, By::Comm] {
+        for by in By::ALL {
             let mut traced =
                 timed_by(HistogramOptions { by: Some(by), ..HistogramOptions::default() });
             let listener = Listener::open(family);
@@ -552,8 +565,16 @@ fn hist_by_each_grouping_names_its_groups() {
                 By::Remote => vec![Group::Address(address)],
                 By::Netns => vec![Group::Netns(inode)],
                 By::Comm => vec![Group::Comm(comm.trim_end().into()), Group::None],
-                By::Cgroup => unreachable!("not among them"),
+                By::Cgroup => Vec::new(),
             };
+            if by == By::Cgroup {
+                // Which it is, if there are any, is not the test's to say.
+                assert!(
+                    matches!(lifetimes[..], [Group::Cgroup(..) | Group::None]),
+                    "{lifetimes:?}"
+                );
+                continue;
+            }
             expected.sort();
             assert_eq!(lifetimes, expected, "{family} {by:?}");
         }
