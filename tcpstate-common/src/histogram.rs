@@ -27,6 +27,9 @@ const OCTAVES: u32 = 44;
 /// The last one takes all that is longer than [`LONGEST_NS`].
 pub const BUCKETS: usize = (SUB_BUCKETS * (OCTAVES + 1) + 1) as usize;
 
+/// Room for as many, a power of two: a masked index satisfies every verifier, and a bounded one does not (5.10).
+pub const BUCKET_SLOTS: usize = BUCKETS.next_power_of_two();
+
 /// The longest duration that has a bucket with an end.
 pub const LONGEST_NS: u64 = 1 << (UNIT_BITS + SUB_BITS + OCTAVES);
 
@@ -90,7 +93,7 @@ pub const fn bucket_begin(bucket: usize) -> u64 {
 #[repr(C)]
 pub struct Histogram {
     /// Durations by [`bucket_of`].
-    pub buckets: [u64; BUCKETS],
+    pub buckets: [u64; BUCKET_SLOTS],
     /// Their sum: the lower [`SUM_BITS`] bits of each, in nanoseconds.
     pub sum: u64,
     /// And what is above, in units of 2^[`SUM_BITS`] ns, so that neither overflows.
@@ -109,7 +112,7 @@ pub const SUM_BITS: u32 = 30;
 impl Histogram {
     /// Nothing in it.
     pub const EMPTY: Self = Self {
-        buckets: [0; BUCKETS],
+        buckets: [0; BUCKET_SLOTS],
         sum: 0,
         sum_high: 0,
         longest: 0,

@@ -9,7 +9,8 @@ use tcpstate_common::{
     State,
     abi::{CONTROL_BUFFER, FLAGS_BY_SHIFT, UNKNOWN_DURATION},
     histogram::{
-        BUCKETS, By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS, SUM_BITS, bucket_of,
+        BUCKET_SLOTS, By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS, SUM_BITS,
+        bucket_of,
     },
 };
 
@@ -108,7 +109,7 @@ fn add(index: u32, ns: u64) {
 #[inline(always)]
 unsafe fn bucket(histogram: *mut Histogram, ns: u64) -> *mut u64 {
     // The verifier does not know what shifts make of a number.
-    let index = bucket_of(ns).min(BUCKETS - 1);
+    let index = bucket_of(ns) & (BUCKET_SLOTS - 1);
     // SAFETY: the caller's promise.
     unsafe { (&raw mut (*histogram).buckets).cast::<u64>().add(index) }
 }

@@ -107,12 +107,12 @@ const READ_ONLY: usize = 1 << 7;
 #[btf_map]
 pub(crate) static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
 
-/// The histograms of all sockets together, in both buffers: some 150 KiB for each possible CPU. Like all that follows of
+/// The histograms of all sockets together, in both buffers: some 210 KiB for each possible CPU. Like all that follows of
 /// histograms as large as that only where they are asked for.
 #[btf_map]
 pub(crate) static HISTOGRAMS: PerCpuArray<Histogram, 1> = PerCpuArray::new();
 
-/// The histograms of each group, where sockets are told apart: 150 KiB a group, shared by all CPUs.
+/// The histograms of each group, where sockets are told apart: 210 KiB a group, shared by all CPUs.
 #[btf_map]
 pub(crate) static GROUPED: Array<Histogram, 1> = Array::new();
 

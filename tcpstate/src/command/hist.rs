@@ -63,7 +63,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHAT", value_parser = named(&By::ALL, name))]
     by: Option<By>,
 
-    /// With --by: tell so many apart (150 KiB each); those that come later are summed as `other`
+    /// With --by: tell so many apart (210 KiB each); those that come later are summed as `other`
     #[arg(long, value_name = "N", requires = "by", default_value_t = MOST_GROUPS, value_parser = value_parser!(u32).range(1..=16_384))]
     max_groups: u32,
 

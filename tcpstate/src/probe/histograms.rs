@@ -20,7 +20,7 @@ use super::{
 /// Sockets that are remembered until their state ends, unless another number is asked for: 14 MiB, and 10 MiB for as many
 /// time-wait sockets.
 pub const MOST_TIMED: u32 = 131_072;
-/// Groups that are told apart, unless another number is asked for: 10 MiB.
+/// Groups that are told apart, unless another number is asked for: 13 MiB.
 pub const MOST_GROUPS: u32 = 64;
 /// Request sockets that are remembered at most: 5 MiB. A queue of a listener is seldom longer than some thousand.
 const MOST_REQUESTS: u32 = 65_536;
