@@ -91,8 +91,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "plain-add",
         why: "additions of programs that interrupt each other on one CPU get lost",
         file: "tcpstate-ebpf/src/count.rs",
-        find: "atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1)",
-        replace: "counter.write_volatile(counter.read_volatile() + 1)",
+        find: "atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number)",
+        replace: "counter.write_volatile(counter.read_volatile().wrapping_add(number))",
         red: &["program_holds_an_atomic_addition"],
     },
     Fault {
