@@ -37,8 +37,7 @@ Examples:
   sudo tcpstate hist                           all of them, at Ctrl-C
   sudo tcpstate hist -d 30s --of connect       for 30 s: how long handshakes take
   sudo tcpstate hist -i 10s --of matrix        how often each transition occurs, each 10 s
-  sudo tcpstate hist --by local-port --of lifetime
-                                               how long connections to each port last
+  sudo tcpstate hist --by local-port           each of them for each port
   sudo tcpstate hist --by remote --of connect  to whom connecting is slow
   sudo tcpstate hist -d 1m -o csv > hist.csv   a row a histogram, for a spreadsheet
   sudo tcpstate hist -d 1m -o json | jq .p99   an object a line, with buckets")]
