@@ -6,7 +6,7 @@
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
     filter::{End, EventFilter},
-    probe::{EventOptions, Netns, Options, kernel::Kernel},
+    probe::{EventOptions, HistogramOptions, Netns, Options, kernel::Kernel},
     tracer::Tracer,
 };
 use tcpstate_tests::{
@@ -21,6 +21,10 @@ const TURNS: usize = 9;
 /// Of a turn; six transitions each.
 const CONNECTIONS: u64 = 20_000;
 const IDLE_SOCKETS: [usize; 2] = [0, 100_000];
+/// Sockets that a histogram's program remembers, besides those of the load.
+const TIMED_SOCKETS: [usize; 2] = [1_000, 260_000];
+/// Of that, for so many sockets take long to open.
+const TIMED_TURNS: usize = 3;
 
 fn main() {
     let _namespace = Namespace::enter();
@@ -61,6 +65,19 @@ fn main() {
         }
         drop(idle);
     }
+    println!(
+        "\n{:<24} {:>12} {:>9} {:>9}, {TIMED_TURNS} turns",
+        "program", "timed", "ns", "net ns"
+    );
+    for sockets in TIMED_SOCKETS {
+        let (mut empty, mut timed) = (Vec::new(), Vec::new());
+        for _ in 0..TIMED_TURNS {
+            empty.push(measure_empty());
+            timed.push(measure_histograms(sockets));
+        }
+        let (base, ns) = (median(&mut empty), median(&mut timed));
+        println!("{:<24} {sockets:>12} {ns:>9.1} {:>9.1}", "hist", ns - base);
+    }
     println!();
 }
 
@@ -88,6 +105,16 @@ fn measure_events(event_filter: EventFilter) -> f64 {
     let tracer =
         Tracer::start(&options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
     ns_per_run(|| RunTime::of(tracer.probe().events_info().expect("our own program")))
+}
+
+/// The program that times states, with so many sockets to remember.
+fn measure_histograms(sockets: usize) -> f64 {
+    let options = Options { histograms: Some(HistogramOptions::default()), ..options() };
+    let tracer =
+        Tracer::start(&options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
+    // It remembers those that it saw begin.
+    let _timed = Idle::open(sockets, &Family::BOTH);
+    ns_per_run(|| RunTime::of(tracer.probe().histograms_info().expect("our own program")))
 }
 
 fn ns_per_run(program: impl FnMut() -> RunTime) -> f64 {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo xtask bench --quick   ns a transition, with 0 and with 100,000 idle sockets present; ns a mini socket; and
-//!                             processor time of `tcpstate count` at 46,807 TIME_WAIT, against `ss | awk`; and what a
-//!                             recording of a million events takes
+//!                             processor time of `tcpstate count` at 46,807 TIME_WAIT, against `ss | awk`; the rate
+//!                             at which lines of events get lost; and what a recording of a million events takes
 //! ```
 
 use std::path::Path;
@@ -27,8 +27,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     }
     // Built like tests, but they measure; optimised, like what users run.
     let of_tests: &[&str] = &["--release", "--package", "tcpstate-tests", "--benches"];
-    let of_binary: &[&str] =
-        &["--release", "--package", "tcpstate", "--bench", "count", "--bench", "recording"];
+    let of_binary: &[&str] = &[
+        "--release",
+        "--package",
+        "tcpstate",
+        "--bench",
+        "count",
+        "--bench",
+        "events",
+        "--bench",
+        "recording",
+    ];
     for arguments in [of_tests, of_binary] {
         for benchmark in binaries::build(root, arguments)? {
             process::run(&mut Privilege::current().command(&benchmark.executable, &[])?)?;

@@ -364,6 +364,11 @@ impl Probe {
         self.events.as_ref().map(|events| self.program_info(events.program)).transpose()
     }
 
+    /// The one that times states, where histograms are asked for.
+    pub fn histograms_info(&self) -> Result<Option<ProgramInfo>, Error> {
+        self.histograms.as_ref().map(|hook| self.program_info(hook.program)).transpose()
+    }
+
     /// The programs in place for a kind of mini sockets, as the kernel describes them.
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
