@@ -30,8 +30,18 @@ impl<'a> Stage<'a> {
         Self { family, path, checkpoints, others: living() }
     }
 
+    /// On a port of which nothing waits any more: earlier paths may have left time-wait sockets, and Linux 5.10 likes to choose
+    /// their ports again.
     pub(crate) fn listener(&self) -> Listener {
-        Listener::open(self.family)
+        // Held until one is found, lest a port be chosen twice.
+        let mut taken = Vec::new();
+        loop {
+            let listener = Listener::open(self.family);
+            if time_wait_of(listener.port()) == 0 {
+                return listener;
+            }
+            taken.push(listener);
+        }
     }
 
     /// Waits until the path's sockets, mini sockets included, are in these states and no others; then lets the
