@@ -124,7 +124,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         why: "a time-wait socket whose time is over ends twice",
         file: "tcpstate-ebpf/src/timers.rs",
         find: "minis::count_expiry(Books::of(slots, tw), control);",
-        replace: "minis::time_wait_gone(Books::of(slots, tw), control, tw); minis::count_expiry(Books::of(slots, tw), control);",
+        replace: "minis::time_wait_gone(Books::of(slots, tw), control, tw, UNKNOWN_EXIT, false); minis::count_expiry(Books::of(slots, tw), control);",
         red: &["gauges_equal"],
     },
     Fault {
