@@ -70,13 +70,15 @@ impl Audit {
 /// Events of the timers of mini sockets. There are always other timers, and a program is run for each of them; so what
 /// counts here are the events that came while process 1 ran, on a kernel that loses events at all.
 struct Timers {
-    starts: Tally,
+    /// All timers' starts and cancellations: either kind may be lost alone, as when a listener closes on its requests.
+    all: [(&'static str, Tally); 2],
     of_first_process: Vec<Counter>,
 }
 
 impl Timers {
     fn start(tracer: &Tracer) -> Self {
-        let starts = Tally::start("timer/timer_start", start_runs(tracer));
+        let all = ["timer_start", "timer_cancel"]
+            .map(|name| (name, Tally::start(&format!("timer/{name}"), timer_runs(tracer, name))));
         let symbols = fs::read_to_string("/proc/kallsyms").expect("procfs is mounted");
         let of_minis = ["tw_timer_handler", "reqsk_timer_handler"].map(|handler| {
             let is_handler = |line: &&str| line.split(' ').nth(2) == Some(handler);
@@ -86,11 +88,12 @@ impl Timers {
         let mut of_first_process = in_first_process("timer/timer_start", &of_minis.join(" || "));
         // This one does not say whose timer it is, but most of a mini socket's are stopped in soft interrupts.
         of_first_process.extend(in_first_process("timer/timer_cancel", "common_flags & 16"));
-        Self { starts, of_first_process }
+        Self { all, of_first_process }
     }
 
     fn uncounted(&mut self, tracer: &Tracer) -> i64 {
-        let loses_events = self.starts.fired() > start_runs(tracer);
+        let loses_events =
+            self.all.iter_mut().any(|(name, all)| all.fired() > timer_runs(tracer, name));
         if loses_events { sum(&mut self.of_first_process).cast_signed() } else { 0 }
     }
 }
@@ -124,13 +127,13 @@ fn transition_runs(tracer: &Tracer) -> u64 {
     info.run_count() + tracer.probe().missed().expect("our own program")
 }
 
-/// Runs of the program for timers that start, which serves both kinds.
-fn start_runs(tracer: &Tracer) -> u64 {
+/// Runs of a program for timers, which serves both kinds.
+fn timer_runs(tracer: &Tracer, program: &str) -> u64 {
     let programs = Minis::BOTH
         .into_iter()
         .flat_map(|minis| tracer.probe().minis_info(minis).expect("our own programs"));
-    let starts = programs.filter(|(name, _)| *name == "timer_start");
-    starts.map(|(_, info)| info.run_count()).max().unwrap_or_default()
+    let runs = programs.filter(|(name, _)| *name == program);
+    runs.map(|(_, info)| info.run_count()).max().unwrap_or_default()
 }
 
 fn on_all_cpus(tracepoint: &str) -> Vec<Counter> {
