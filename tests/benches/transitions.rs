@@ -109,7 +109,8 @@ fn measure_events(event_filter: EventFilter) -> f64 {
 
 /// The program that times states, with so many sockets to remember.
 fn measure_histograms(sockets: usize) -> f64 {
-    let options = Options { histograms: Some(HistogramOptions::default()), ..options() };
+    let histograms = HistogramOptions { most_sockets: 1 << 19, ..HistogramOptions::default() };
+    let options = Options { histograms: Some(histograms), ..options() };
     let tracer =
         Tracer::start(&options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()));
     // It remembers those that it saw begin.
