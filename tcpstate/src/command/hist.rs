@@ -167,17 +167,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let untimed = summary.histograms.as_ref().map(|all| all.untimed).unwrap_or_default();
     let end = Report::End(summary);
     drop(tracer);
-    // Nothing but the reader is waited for now, so a second signal need not be polite.
-    tokio::select! {
-        written = tokio::task::spawn_blocking(|| output.finish(end)) => {
-            written.context("write the last line")?.context("write to stdout")?;
-        }
-        () = signals.next() => {
-            let closed = recorder.map(|recorder| recorder.close());
-            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
-        }
-    }
-    recorder.map_or(Ok(()), |recorder| recorder.close())?;
+    record::finish(output, end, recorder, &mut signals).await?;
     tell(untimed, arguments.max_sockets);
     Ok(())
 }

@@ -3,9 +3,15 @@
 use std::{future::pending, num::NonZeroU64, time::Duration};
 
 use anyhow::Result;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::{
+    signal::unix::SignalKind,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
 
-use super::{output::Output, signals::Signals};
+use super::{
+    output::Output,
+    signals::{Signals, listen},
+};
 
 /// How often misses are looked for, whatever the interval: one number is asked of the kernel.
 const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
@@ -54,11 +60,13 @@ impl Pace {
             }
         };
         tokio::pin!(over);
+        let mut resized = listen(SignalKind::window_change())?;
         loop {
             tokio::select! {
                 biased;
                 () = signals.next() => return Ok(()),
                 () = output.closed() => return Ok(()),
+                _ = resized.recv() => output.redraw(),
                 _ = intervals.tick(), if self.interval.is_some() => {
                     paced.report(output)?;
                     left -= 1;

@@ -2,14 +2,16 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use anyhow::{Context as _, Result};
 use clap::{Args, value_parser};
 
+use super::{output::Output, signals::Signals};
 use crate::{
     aggregate::Report,
     doctor::facts::{Places, Sysctls},
     source::{
         Event,
-        recording::{Error, Limits, News, Part, Recorder},
+        recording::{Limits, News, Part, Recorder},
     },
     view::View,
 };
@@ -33,7 +35,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// Begins a recording, if one is asked for. To be called in the network namespace that it is of.
-    pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>, Error> {
+    pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
         let limits = Limits { file_bytes: self.record_size, files: self.record_files };
         let part = Part {
@@ -54,6 +56,26 @@ pub(super) fn recorded(
         None => view,
         Some(recorder) => Box::new(Recorded { view, recorder }),
     }
+}
+
+/// Writes the last report, and ends the recording, if there is one.
+pub(super) async fn finish(
+    output: Output,
+    last: Report,
+    recorder: Option<Arc<Recorder>>,
+    signals: &mut Signals,
+) -> Result<()> {
+    // Nothing but the reader is waited for now, so a second signal need not be polite.
+    tokio::select! {
+        written = tokio::task::spawn_blocking(|| output.finish(last)) => {
+            written.context("write the last line")?.context("write to stdout")?;
+        }
+        () = signals.next() => {
+            let closed = recorder.map(|recorder| recorder.close());
+            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
+        }
+    }
+    Ok(recorder.map_or(Ok(()), |recorder| recorder.close())?)
 }
 
 struct Recorded {

@@ -1,7 +1,6 @@
 //! `tcpstate trace`: counts as they change, an interval at a time.
 
 use std::{
-    future::pending,
     num::{NonZeroU32, NonZeroU64},
     path::PathBuf,
     process::ExitCode,
@@ -14,16 +13,13 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     value_parser,
 };
-use tokio::{
-    signal::unix::SignalKind,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
-};
 
 use super::{
     bpf_log, duration, event_filter, events,
     output::Output,
+    pace::{Pace, Paced},
     record, replay,
-    signals::{Signals, listen},
+    signals::Signals,
     talk, terminal,
     verify::Verifier,
 };
@@ -33,9 +29,6 @@ use crate::{
     tracer::Tracer,
     view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
 };
-
-/// How often misses are looked for, whatever the interval: one number is asked of the kernel.
-const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
 /// Count TCP sockets by state, and every transition, as they happen
 ///
@@ -277,44 +270,35 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),
         ..Options::default()
     };
-    let mut verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
+    let verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
     let mut tracer = Tracer::start(&options)?;
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
     }
     talk::at_start(tracer.probe());
-    let mut talk = events::Talk::since(tracer.losses()?);
+    let talk = events::Talk::since(tracer.losses()?);
     let events = tracer.take_events();
     let recorder = arguments.record.begin(events.is_some())?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), events);
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
-    take_snapshots(arguments, &mut tracer, &mut verifier, &mut talk, &output, &mut signals).await?;
-    tracer.reconcile_at_end(arguments.reconcile)?;
-    let verdict = verify(&mut verifier, &mut tracer)?;
+    let (interval, has_snapshots) = arguments.snapshots();
+    let interval = has_snapshots.then_some(interval);
+    let Arguments { duration, count, reconcile, .. } = *arguments;
+    let mut run = Run { tracer, reconcile, verifier, talk };
+    Pace { interval, duration, count }.run(&mut run, &output, &mut signals).await?;
+    run.tracer.reconcile_at_end(reconcile)?;
+    let verdict = run.verify()?;
+    let Run { mut tracer, verifier, mut talk, .. } = run;
     tracer.end_events();
     let summary = Snapshot { verdict, ..tracer.summary()? };
     let (map_full, is_exact) = (summary.map_full, summary.is_exact());
     talk.tell(tracer.losses()?);
     let end = Report::End(summary);
     drop(tracer);
-    // Nothing but the reader is waited for now, so a second signal need not be polite.
-    tokio::select! {
-        written = tokio::task::spawn_blocking(|| output.finish(end)) => {
-            written.context("write the last line")?.context("write to stdout")?;
-        }
-        () = signals.next() => {
-            let closed = recorder.map(|recorder| recorder.close());
-            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
-        }
-    }
-    recorder.map_or(Ok(()), |recorder| recorder.close())?;
+    record::finish(output, end, recorder, &mut signals).await?;
     talk::at_end(map_full, is_exact, options.pass_entries);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
-}
-
-fn verify(verifier: &mut Option<Verifier>, tracer: &mut Tracer) -> Result<Option<Verdict>> {
-    verifier.as_mut().map(|verifier| verifier.verify(tracer)).transpose()
 }
 
 /// What shows the reports.
@@ -331,55 +315,35 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     }
 }
 
-/// Takes snapshots until the run is over: as asked for, by a signal, or because nobody reads any more.
-async fn take_snapshots(
-    arguments: &Arguments,
-    tracer: &mut Tracer,
-    verifier: &mut Option<Verifier>,
-    talk: &mut events::Talk,
-    output: &Output,
-    signals: &mut Signals,
-) -> Result<()> {
-    let begin = Instant::now();
-    let mut snapshots_left = arguments.count.map_or(u64::MAX, NonZeroU64::get);
-    let (interval, has_snapshots) = arguments.snapshots();
-    let mut intervals = interval_at(begin + interval, interval);
-    intervals.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut looks = interval_at(begin + LOOK_FOR_MISSES, LOOK_FOR_MISSES);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let over = async {
-        match arguments.duration {
-            Some(duration) => sleep_until(begin + duration).await,
-            None => pending().await,
-        }
-    };
-    tokio::pin!(over);
-    let mut resized = listen(SignalKind::window_change())?;
-    loop {
-        tokio::select! {
-            biased;
-            () = signals.next() => return Ok(()),
-            () = output.closed() => return Ok(()),
-            _ = resized.recv() => output.redraw(),
-            _ = intervals.tick(), if has_snapshots => {
-                tracer.reconcile_if_due(arguments.reconcile)?;
-                output.offer(|| {
-                    let verdict = verify(verifier, tracer)?;
-                    let snapshot = Snapshot { verdict, ..tracer.snapshot()? };
-                    anyhow::Ok(Report::Snapshot(snapshot))
-                })?;
-                snapshots_left -= 1;
-                if snapshots_left == 0 {
-                    return Ok(());
-                }
-            }
-            () = &mut over => return Ok(()),
-            _ = looks.tick() => {
-                tracer.reconcile_if_due(arguments.reconcile)?;
-                tracer.look_for_late_events()?;
-                talk.tell(tracer.losses()?);
-            }
-        }
+/// A run that is under way.
+struct Run {
+    tracer: Tracer,
+    reconcile: Reconcile,
+    verifier: Option<Verifier>,
+    talk: events::Talk,
+}
+
+impl Run {
+    fn verify(&mut self) -> Result<Option<Verdict>> {
+        self.verifier.as_mut().map(|verifier| verifier.verify(&mut self.tracer)).transpose()
+    }
+}
+
+impl Paced for Run {
+    fn report(&mut self, output: &Output) -> Result<()> {
+        self.tracer.reconcile_if_due(self.reconcile)?;
+        output.offer(|| {
+            let verdict = self.verify()?;
+            let snapshot = Snapshot { verdict, ..self.tracer.snapshot()? };
+            anyhow::Ok(Report::Snapshot(snapshot))
+        })
+    }
+
+    fn look(&mut self) -> Result<()> {
+        self.tracer.reconcile_if_due(self.reconcile)?;
+        self.tracer.look_for_late_events()?;
+        self.talk.tell(self.tracer.losses()?);
+        Ok(())
     }
 }
 

@@ -71,9 +71,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
         test: bool,
     }
 
-    cargo.args(["--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
-    cargo.stderr(Stdio::inherit());
-    let text = process::read(cargo)?;
+    let text = messages(cargo)?;
     // Sorted, so that a run is like the one before.
     let mut binaries = BTreeMap::new();
     for line in text.lines() {
@@ -91,6 +89,14 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
         binaries.insert(name.clone(), Binary { name, package, kind, executable, folder });
     }
     Ok(binaries.into_values().collect())
+}
+
+/// Has cargo build the tests and not run them; returns what it says of each program, an object a line.
+pub(crate) fn messages(cargo: &mut Command) -> Result<String> {
+    cargo
+        .args(["--no-run", "--quiet", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit());
+    process::read(cargo)
 }
 
 impl Binary {

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use anyhow::{Context as _, Result};
@@ -13,6 +12,7 @@ use crate::{
     debian,
     kernel_tests::{self, FOLDER},
     process,
+    test::binaries,
 };
 
 const INIT: &str = "vm-init";
@@ -37,11 +37,7 @@ pub(crate) struct Programs {
 
 /// Builds them, with what else is built of the kernel tests.
 pub(crate) fn build(root: &Path) -> Result<Programs> {
-    let mut cargo = kernel_tests::cargo(root);
-    cargo
-        .args(["--no-run", "--quiet", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit());
-    let mut programs = named(&process::read(&mut cargo)?)?;
+    let mut programs = named(&binaries::messages(&mut kernel_tests::cargo(root))?)?;
     programs.files.push(root.join("tcpstate/bpf/tcpstate.bpf.o"));
     if process::find_in_path(SS).is_none() {
         debian::install(&[SS_PACKAGE])?;
