@@ -91,7 +91,7 @@ fn examples_of_the_help_run() {
 
 /// Asserts that each is good, some at a time: most run until they are told to end.
 fn assert_all_good<'a>(lines: impl Iterator<Item = &'a str>) {
-    const AT_A_TIME: usize = 4;
+    const AT_A_TIME: usize = 8;
     // Those that serve take the same port, one after another.
     let (serving, lines): (Vec<&str>, Vec<&str>) =
         lines.partition(|line| line.contains("tcpstate serve"));

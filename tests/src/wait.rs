@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::emulated::is_emulated;
+
 /// How long to wait; far more than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// By how much longer where the machine is emulated, on a host that may have other things to do.
+const EMULATED: u32 = 5;
 /// Between two looks at first, and at most: a part of the time waited so far, so that the kernel's side gets the CPU and
 /// a minute's wait costs next to nothing, which counts where the machine is emulated.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
@@ -17,7 +21,7 @@ const SHARE: u32 = 10;
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// If it does not within 10 s.
+/// If it does not within 10 s, or five times that where the machine is emulated.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     until_equal(what, &true, &mut condition);
 }
@@ -25,7 +29,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Waits until `read` gives the `expected` value.
 ///
 /// # Panics
-/// If it does not within 10 s, with the value read last.
+/// If it does not within 10 s, or five times that where the machine is emulated, with the value read last.
 pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl FnMut() -> T) {
     until_equal_within(DEADLINE, what, expected, read);
 }
@@ -33,7 +37,7 @@ pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl Fn
 /// Waits until `condition` holds, for what takes longer.
 ///
 /// # Panics
-/// If it does not within that time.
+/// If it does not within that time, or five times that where the machine is emulated.
 pub fn until_within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     until_equal_within(time, what, &true, &mut condition);
 }
@@ -41,13 +45,14 @@ pub fn until_within(time: Duration, what: &str, mut condition: impl FnMut() -> b
 /// Waits until `read` gives the `expected` value, for what takes longer.
 ///
 /// # Panics
-/// If it does not within that time, with the value read last.
+/// If it does not within that time, or five times that where the machine is emulated, with the value read last.
 pub fn until_equal_within<T: PartialEq + Debug>(
     time: Duration,
     what: &str,
     expected: &T,
     mut read: impl FnMut() -> T,
 ) {
+    let time = if is_emulated() { time * EMULATED } else { time };
     let began = Instant::now();
     loop {
         let last = read();

@@ -437,12 +437,16 @@ fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
         }
         for percent in [50, 90, 99] {
             let rank = (durations.len() * usize::from(percent)).div_ceil(100).max(1);
-            let truth = durations[rank - 1];
             let shown = histogram.percentile(percent).expect("some are known");
-            // The two programs look at the clock one after the other.
-            let apart = if is_emulated() { Duration::from_millis(2) } else { TOLERANCE };
-            let error = truth.mul_f64(RELATIVE_ERROR) + apart;
-            assert!(shown.abs_diff(truth) <= error, "{pair:?} p{percent}: {shown:?}, {truth:?}");
+            // The two programs look at the clock one after the other, and what runs them may be halted in between: on
+            // this machine for some events in a thousand, while it is emulated for some in a hundred.
+            let halted = durations.len().div_ceil(if is_emulated() { 10 } else { 500 });
+            let least = durations[(rank - 1).saturating_sub(halted)];
+            let most = durations.get(rank - 1 + halted);
+            let error = |truth: Duration| truth.mul_f64(RELATIVE_ERROR) + TOLERANCE;
+            let is_within = shown + error(least) >= least
+                && most.is_none_or(|&most| shown <= most + error(most));
+            assert!(is_within, "{pair:?} p{percent}: {shown:?}, {least:?} to {most:?}");
         }
     }
 }

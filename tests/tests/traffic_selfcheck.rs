@@ -55,6 +55,8 @@ fn load_leaves_what_its_style_says() {
     let _namespace = Namespace::enter();
     // A small machine's limit is lower.
     let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "262144");
+    // Over loopback a port may be had again while its time-wait socket is there, once a second has passed.
+    let _hold = Sysctl::held("net.ipv4.tcp_tw_reuse", "0");
     let counts_births = Kernel::running().expect("it runs").counts_time_wait_births();
     for style in [Style::Rst, Style::Close, Style::Mixed] {
         let before = (sockets().minis[State::TimeWait], truth::tcp_ext("TW"));
