@@ -138,10 +138,11 @@ impl Traced {
     /// # Panics
     /// If a gauge differs.
     pub fn assert_equal(&mut self, label: &str) {
-        let snapshot = self.snapshot();
+        let look = self.look();
+        let snapshot = &look.snapshot;
         assert!(snapshot.in_place.is_none(), "{label}: replaced hooks: {:?}", snapshot.in_place);
-        assert_flows_match_transitions(&snapshot, label);
-        assert_transitions_are_explained(&snapshot, label);
+        assert_flows_match_transitions(snapshot, label);
+        assert_transitions_are_explained(snapshot, label);
         // Not what is unreconciled: of that, some is found by differences, which a fault makes too.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
@@ -151,8 +152,8 @@ impl Traced {
             lost += (uncounted - self.excused).unsigned_abs();
             self.excused = uncounted;
         }
-        self.assert_time_wait(&snapshot, label);
-        let Err(difference) = compare(&snapshot, self.tracer.probe()) else { return };
+        self.assert_time_wait(&look, label);
+        let Err(difference) = look.compared else { return };
         // Each event lost puts two gauges off by one, at most.
         let unexplained = difference.sockets.saturating_sub(2 * lost);
         assert!(
@@ -162,33 +163,63 @@ impl Traced {
         self.unexplained += unexplained;
         println!("{label}: {difference}, and {lost} events were lost: one pass");
         self.reconcile();
-        let again = self.snapshot();
-        if let Err(difference) = compare(&again, self.tracer.probe()) {
+        if let Err(difference) = self.look().compared {
             panic!("{label}: {difference}, after a pass too");
+        }
+    }
+
+    /// Compares every gauge with the truth, as of now.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn compare(&mut self) -> Result<(), Difference> {
+        self.look().compared
+    }
+
+    /// A snapshot and the truth beside it, taken again for as long as time-wait sockets of earlier traffic ended meanwhile:
+    /// on a slow machine there is time for that.
+    fn look(&mut self) -> Look {
+        /// Two of the kernel's counts that differ each time are for the caller to see.
+        const ATTEMPTS: u32 = 100;
+        let family = self.tracer.probe().family;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let before = truth::sockstat().tw;
+            let snapshot = self.snapshot();
+            let compared = compare(&snapshot, self.tracer.probe());
+            let listed = sockets_here(family).minis.total();
+            let listed_of_both = truth::sockets().minis.total();
+            let births = time_wait_births();
+            let is_at_rest = truth::sockstat().tw == before && listed_of_both == before;
+            if is_at_rest || attempt == ATTEMPTS {
+                return Look {
+                    snapshot,
+                    compared,
+                    listed,
+                    listed_of_both,
+                    counted: before,
+                    births,
+                };
+            }
         }
     }
 
     /// Asserts that all time-wait sockets, and their births since the start, are as the kernel counts them. Where
     /// the difference is a gauge's too, that is reported instead.
-    fn assert_time_wait(&mut self, snapshot: &Snapshot, label: &str) {
-        let (_, time_wait) = here(snapshot);
+    fn assert_time_wait(&mut self, look: &Look, label: &str) {
+        let (_, time_wait) = here(&look.snapshot);
         let Some(sockets) = time_wait.sockets else { return };
         let family = self.tracer.probe().family;
-        let minis = sockets_here(family).minis.total();
-        assert_eq!(
-            truth::sockstat().tw,
-            truth::sockets().minis.total(),
-            "{label}: the kernel's two counts"
-        );
-        if compare(snapshot, self.tracer.probe()).is_ok() {
-            assert_eq!(sockets, minis, "{label}: time-wait sockets");
+        assert_eq!(look.counted, look.listed_of_both, "{label}: the kernel's two counts");
+        if look.compared.is_ok() {
+            assert_eq!(sockets, look.listed, "{label}: time-wait sockets");
         }
         let counts_births = self.tracer.probe().kernel.counts_time_wait_births();
         // The kernel counts births of both families together.
         let is_comparable = counts_births && family.is_none();
         let Some(entries) = time_wait.entries.filter(|_| is_comparable) else { return };
-        let now = time_wait_births();
-        let [most, least] = self.births_before.map(|before| now - before);
+        let [most, least] = self.births_before.map(|before| look.births - before);
         let lost = entries.saturating_sub(most) + least.saturating_sub(entries);
         let difference = format!(
             "{label}: {entries} births of time-wait sockets, the kernel has {least} to {most}"
@@ -199,8 +230,22 @@ impl Traced {
         }
         self.unexplained += lost;
         // Now that nothing moves it is one number.
-        self.births_before = [now.wrapping_sub(entries); 2];
+        self.births_before = [look.births.wrapping_sub(entries); 2];
     }
+}
+
+/// A snapshot, and what the kernel said at the same time.
+struct Look {
+    snapshot: Snapshot,
+    compared: Result<(), Difference>,
+    /// Time-wait sockets that the kernel lists, of the tracer's family.
+    listed: u64,
+    /// Of both families.
+    listed_of_both: u64,
+    /// Time-wait sockets that the kernel counts.
+    counted: u64,
+    /// Births of time-wait sockets that the kernel counts.
+    births: u64,
 }
 
 /// What the kernel counts: births since 5.18, expiries before.

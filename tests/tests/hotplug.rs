@@ -7,7 +7,7 @@ use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::is_emulated,
     netns::Namespace,
-    traced::{Traced, compare, options},
+    traced::{Traced, options},
     traffic::{Load, Style},
     wait,
 };
@@ -75,6 +75,5 @@ fn take_and_return(options: &Options) {
         // Losses that are owned up to are made up for.
         traced.reconcile();
     }
-    let snapshot = traced.snapshot();
-    compare(&snapshot, traced.tracer.probe()).expect("what the processor had counted still counts");
+    traced.compare().expect("what the processor had counted still counts");
 }

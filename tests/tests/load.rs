@@ -12,7 +12,7 @@ use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::{is_emulated, scaled},
     netns::Namespace,
-    traced::{Traced, compare, options},
+    traced::{Traced, options},
     traffic::{Family, Idle, Load, Style},
     truth, wait,
 };
@@ -99,14 +99,10 @@ fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
         snapshot.missed.transitions
     );
     assert!(!snapshot.is_exact());
-    assert!(
-        compare(&snapshot, traced.tracer.probe()).is_err(),
-        "one event in 97 was dropped, and no gauge is off"
-    );
+    assert!(traced.compare().is_err(), "one event in 97 was dropped, and no gauge is off");
     traced.reconcile();
-    let snapshot = traced.snapshot();
-    assert!(snapshot.is_exact());
-    compare(&snapshot, traced.tracer.probe()).expect("one pass makes every gauge equal");
+    assert!(traced.snapshot().is_exact());
+    traced.compare().expect("one pass makes every gauge equal");
 }
 
 #[test]
@@ -144,7 +140,7 @@ fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
     let mended = traced.snapshot();
     assert_eq!((mended.reconciles, mended.is_exact()), (1, true));
-    compare(&mended, traced.tracer.probe()).expect("one pass makes every gauge equal");
+    traced.compare().expect("one pass makes every gauge equal");
 }
 
 #[test]
@@ -198,7 +194,7 @@ fn load_without_a_pass_adds_up_to_what_perf_counts() {
     println!("{seen} transitions, {missed} missed");
     assert_eq!(seen + missed, traced.fired(), "by BPF and by perf");
     if snapshot.is_exact() {
-        compare(&snapshot, traced.tracer.probe()).expect("nothing was missed, and no pass made");
+        traced.compare().expect("nothing was missed, and no pass made");
     }
 }
 

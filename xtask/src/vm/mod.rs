@@ -71,7 +71,8 @@ pub(crate) struct Options {
     #[arg(long)]
     list: bool,
     /// How many guests run at a time.
-    // On two processors, four guests took 19 to 24 s two at a time, and 27 to 31 s one by one.
+    // On two processors, the gate's guests took 12 minutes two at a time and 10 four at a time, too slow then for some
+    // tests' waits.
     #[arg(long, default_value_t = Self::DEFAULT.jobs)]
     jobs: NonZeroUsize,
     /// Processors of a guest.
