@@ -449,9 +449,11 @@ fn namespaces_to_which_no_way_leads_are_owned_up_to() {
     let snapshot = traced.snapshot();
     assert!(!snapshot.is_exact(), "the pass found no way to it either");
     let degraded = snapshot.in_place.expect("something is degraded now").degraded;
-    // Orphans of others may hold some more on a machine that is not ours alone.
-    let limit = if is_lossless() { "namespaces: 1 could not be found" } else { HIDDEN };
-    assert!(degraded.iter().any(|said| said.starts_with(limit)), "{degraded:?}");
+    // Orphans, of the tests before and of others, may hold some more.
+    let hidden = degraded
+        .iter()
+        .find_map(|said| said.strip_prefix(HIDDEN)?.split_once(' ')?.0.parse::<u32>().ok());
+    assert!(hidden.is_some_and(|count| count >= 1), "{degraded:?}");
     drop((clients, listener));
 }
 
