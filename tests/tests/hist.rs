@@ -155,6 +155,11 @@ fn hold_syn_sent(family: Family, time: Duration) -> Held {
     held
 }
 
+fn port(socket: &Socket) -> u16 {
+    let address = socket.local_addr().expect("it is connected").as_socket();
+    address.expect("an address of the internet").port()
+}
+
 /// A connection that is held in ESTABLISHED, then half closed as long, then in TIME_WAIT as long.
 fn hold_orderly(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
@@ -170,10 +175,7 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
     held.full(Established, made, half_closed);
     held.full(FinWait1, half_closed, half_closed);
     thread::sleep(time);
-    let ports = [&client, &server].map(|end| {
-        let address = end.local_addr().expect("it is connected").as_socket();
-        address.expect("an address of the internet").port()
-    });
+    let ports = [&client, &server].map(port);
     let sequence = sequence_number(&server).wrapping_add(1);
     let (eof, closed) = timed(|| {
         drop(server);
@@ -187,7 +189,7 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
     held.add(Of::Lifetime, made, closed);
     held.add(Of::Lifetime, made, closed);
     thread::sleep(time);
-    let has_mini = || truth::time_wait_of(ports[0]) > 0;
+    let has_mini = || truth::has_mini(family, ports);
     assert!(has_mini(), "the client left a time-wait socket");
     let ((), killed) = timed(|| {
         send_reset(family, ports[1], ports[0], sequence);
@@ -202,8 +204,7 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
 fn hold_orphan(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, mut server, made } = connect(family, &mut held);
-    let port = client.local_addr().expect("it is connected").as_socket();
-    let port = port.expect("an address of the internet").port();
+    let ports = [&client, &server].map(port);
     let ((), half_closed) = timed(|| shutdown([&client]));
     // One whose FIN is acknowledged while close() is at work may stay a full socket.
     let half_closed = await_state(&client, FinWait2, half_closed[0]);
@@ -216,7 +217,7 @@ fn hold_orphan(family: Family, time: Duration) -> Held {
     thread::sleep(time);
     let ((), killed) = timed(|| {
         server.write_all(b"still here").expect("the kernel takes it");
-        wait::until("the mini socket to end", || truth::time_wait_of(port) == 0);
+        wait::until("the mini socket to end", || !truth::has_mini(family, ports));
     });
     // The answer is a RST.
     let killed = await_state(&server, Close, killed[0]);

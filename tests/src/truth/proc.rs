@@ -30,15 +30,11 @@ impl Sockets {
         self.full + self.minis + Counts::from([(State::SynRecv, self.requests)].as_slice())
     }
 
-    fn add(&mut self, row: &str) {
-        let columns: Vec<&str> = row.split_ascii_whitespace().collect();
-        let state = usize::from_str_radix(columns[3], 16).ok().and_then(State::from_number);
-        let state = state.unwrap_or_else(|| panic!("no such state: {row}"));
-        let timer = columns[5].split(':').next();
-        match (state, timer) {
-            (_, Some(TIME_WAIT_TIMER)) => self.minis[state] += 1,
-            (State::SynRecv, _) if columns.len() == MINI_COLUMNS => self.requests += 1,
-            _ => self.full[state] += 1,
+    fn add(&mut self, columns: &[&str]) {
+        match state(columns) {
+            state if is_time_wait_mini(columns) => self.minis[state] += 1,
+            State::SynRecv if columns.len() == MINI_COLUMNS => self.requests += 1,
+            state => self.full[state] += 1,
         }
     }
 }
@@ -58,17 +54,20 @@ pub fn sockets() -> Sockets {
 /// If the kernel writes what this cannot read.
 #[must_use]
 pub fn sockets_of(family: Family) -> Sockets {
-    sockets_in(match family {
+    sockets_in(tables(family))
+}
+
+fn tables(family: Family) -> &'static [&'static str] {
+    match family {
         Family::V4 => &["tcp"],
         Family::V6 => &["tcp6"],
-    })
+    }
 }
 
 fn sockets_in(tables: &[&str]) -> Sockets {
     let mut sockets = Sockets::default();
     for table in tables {
-        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
-        text.expect("the kernel has TCP and IPv6").lines().skip(1).for_each(|row| sockets.add(row));
+        for_each_row(table, |columns| sockets.add(columns));
     }
     sockets
 }
@@ -79,17 +78,60 @@ fn sockets_in(tables: &[&str]) -> Sockets {
 /// If the kernel writes what this cannot read.
 #[must_use]
 pub fn time_wait_of(port: u16) -> u64 {
+    let is_meant = |row: &MiniRow| row.state == State::TimeWait && row.ports.contains(&port);
+    count_minis(&["tcp", "tcp6"], is_meant)
+}
+
+/// Whether a time-wait mini socket has these ports, its own first: in `TIME_WAIT`, or in `FIN_WAIT2`.
+///
+/// # Panics
+/// If the kernel writes what this cannot read.
+#[must_use]
+pub fn has_mini(family: Family, ports: [u16; 2]) -> bool {
+    count_minis(tables(family), |row| row.ports == ports) > 0
+}
+
+/// What the row of a time-wait mini socket says.
+struct MiniRow {
+    state: State,
+    /// Its own, and its peer's.
+    ports: [u16; 2],
+}
+
+fn count_minis(tables: &[&str], is_meant: impl Fn(&MiniRow) -> bool) -> u64 {
+    let port = |address: &str| {
+        let (_, port) = address.rsplit_once(':').expect("an address and a port");
+        u16::from_str_radix(port, 16).expect("a port in hexadecimal digits")
+    };
     let mut count = 0;
-    for table in ["tcp", "tcp6"] {
-        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
-        for row in text.expect("the kernel has TCP and IPv6").lines().skip(1) {
-            let columns: Vec<&str> = row.split_ascii_whitespace().collect();
-            let is_end = |address: &str| address.ends_with(&format!(":{port:04X}"));
-            let is_ours = is_end(columns[1]) || is_end(columns[2]);
-            count += u64::from(is_ours && columns[3] == "06");
-        }
+    for table in tables {
+        for_each_row(table, |columns| {
+            let row =
+                MiniRow { state: state(columns), ports: [port(columns[1]), port(columns[2])] };
+            count += u64::from(is_time_wait_mini(columns) && is_meant(&row));
+        });
     }
     count
+}
+
+fn for_each_row(table: &str, mut take: impl FnMut(&[&str])) {
+    let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+    for row in text.expect("the kernel has TCP and IPv6").lines().skip(1) {
+        take(&columns(row));
+    }
+}
+
+fn columns(row: &str) -> Vec<&str> {
+    row.split_ascii_whitespace().collect()
+}
+
+fn state(columns: &[&str]) -> State {
+    let state = usize::from_str_radix(columns[3], 16).ok().and_then(State::from_number);
+    state.unwrap_or_else(|| panic!("no such state: {columns:?}"))
+}
+
+fn is_time_wait_mini(columns: &[&str]) -> bool {
+    columns[5].split(':').next() == Some(TIME_WAIT_TIMER)
 }
 
 #[cfg(test)]
@@ -98,7 +140,9 @@ mod tests {
 
     fn read(rows: &str) -> Sockets {
         let mut sockets = Sockets::default();
-        rows.lines().for_each(|row| sockets.add(row));
+        for row in rows.lines() {
+            sockets.add(&columns(row));
+        }
         sockets
     }
 
