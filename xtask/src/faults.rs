@@ -141,14 +141,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/iterators.rs",
         find: "if net.is_gone() || net.identity() != key.read() {",
         replace: "if net.is_gone() && net.identity() == 0 {",
-        red: &["namespaces_gone"],
+        red: &["namespaces_gone_take"],
     },
     Fault {
         name: "minis-in-no-row",
         why: "time-wait and request sockets are missing from the rows of namespaces",
         file: "tcpstate-ebpf/src/minis.rs",
         find: "if !books.namespace.is_null() {",
-        replace: "if books.namespace as u64 == 1 {",
+        replace: "if control > 0xffff && !books.namespace.is_null() {",
         red: &["namespaces_rows"],
     },
     Fault {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, after all set-up, on a bare Debian 12 too.
 //!
 //! ```text
-//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests, 40 s of fuzzing
+//! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests, 20 s of fuzzing
 //! cargo xtask test NAME            only tests whose name contains NAME
 //! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt
 //! cargo xtask test --vm            on other kernels too, in virtual machines; `CI=true` adds this, the rebuilt object

@@ -17,6 +17,9 @@ use crate::{
     toolchain::Toolchain,
 };
 
+/// How a test's message begins that could not load the faulty program: it noticed nothing.
+const REFUSED: &str = "load BPF program";
+
 /// One fault and what came of it.
 struct Row {
     fault: &'static Fault,
@@ -24,8 +27,7 @@ struct Row {
 }
 
 enum Verdict {
-    /// These tests turned red, the first of them with this message: a fault that the verifier refuses, say, turns
-    /// tests red without being noticed.
+    /// These tests turned red, the first of them with this message.
     Detected {
         tests: Vec<String>,
         reason: String,
@@ -133,10 +135,14 @@ fn seeded(
     fault.heal(&copy.sources, &healthy)?;
     let object = keep(&built.context("the faulty sources do not compile")?, root, fault)?;
     let outcome = run_tests(binaries, fault.red, &object, true)?;
-    if outcome.failed.is_empty() {
-        return Ok(Verdict::NotDetected);
-    }
-    Ok(Verdict::Detected { tests: outcome.failed, reason: outcome.reason.unwrap_or_default() })
+    let reason = outcome.reason.unwrap_or_default();
+    Ok(if outcome.failed.is_empty() {
+        Verdict::NotDetected
+    } else if reason.starts_with(REFUSED) {
+        Verdict::Broken(format!("the verifier noticed, not the tests: {reason}"))
+    } else {
+        Verdict::Detected { tests: outcome.failed, reason }
+    })
 }
 
 /// The next build overwrites the object.
