@@ -52,7 +52,7 @@ pub fn until_equal_within<T: PartialEq + Debug>(
     expected: &T,
     mut read: impl FnMut() -> T,
 ) {
-    let time = if is_emulated() { time * EMULATED } else { time };
+    let time = patience(time);
     let began = Instant::now();
     loop {
         let last = read();
@@ -63,6 +63,12 @@ pub fn until_equal_within<T: PartialEq + Debug>(
         assert!(waited < time, "waited {time:?} for {what}: {expected:?}, still {last:?}");
         thread::sleep((waited / SHARE).clamp(PAUSES[0], PAUSES[1]));
     }
+}
+
+/// How long to wait for what takes no longer than this where nothing is emulated.
+#[must_use]
+pub fn patience(time: Duration) -> Duration {
+    if is_emulated() { time * EMULATED } else { time }
 }
 
 /// Returns when whatever the kernel was in the middle of is over.

@@ -1,6 +1,6 @@
 //! Mini sockets in `TIME_WAIT`, and how they end.
 
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use socket2::{SockAddr, Socket};
 use tcpstate_common::State::{
@@ -37,6 +37,9 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
             let client = bound(stage.family);
             client.connect(listener.address()).expect("the listener has room");
             drop(listener.accept());
+            // Were the client to close before it heard, it would have the TIME_WAIT.
+            let end = (&client).read(&mut [0]).expect("the server closes");
+            assert_eq!(end, 0, "nobody sent anything");
             client.local_addr().expect("the client is bound")
         })
         .collect();

@@ -6,10 +6,11 @@ use socket2::{Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tcpstate_common::State;
 
 use super::Family;
+use crate::wait::patience;
 
 /// What the kernel's default `net.core.somaxconn` allows.
 const BACKLOG: i32 = 4096;
-/// For how long accept() waits for a connection that does not come.
+/// For how long accept() waits for a connection that does not come; longer where the machine is emulated.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A TCP socket, fresh: in CLOSE, and counted nowhere.
@@ -102,7 +103,7 @@ impl Listener {
     #[must_use]
     pub fn on(family: Family, socket: Socket, backlog: i32) -> Self {
         socket.listen(backlog).expect("the port is the socket's own");
-        socket.set_read_timeout(Some(PATIENCE)).expect("accept() can be made to give up");
+        socket.set_read_timeout(Some(patience(PATIENCE))).expect("accept() can be made to give up");
         let address = socket.local_addr().expect("a listener has an address");
         Self { family, socket, address }
     }
@@ -151,7 +152,7 @@ impl Listener {
     /// Accepts a connection.
     ///
     /// # Panics
-    /// If none comes within 10 s.
+    /// If none comes within 10 s, or five times that where the machine is emulated.
     #[must_use]
     pub fn accept(&self) -> Socket {
         self.socket.accept().expect("a connection comes").0
