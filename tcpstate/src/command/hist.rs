@@ -1,6 +1,11 @@
 //! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition occurs.
 
-use std::{num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum, value_parser};
@@ -18,7 +23,10 @@ use super::{
 use crate::{
     aggregate::{Reconcile, Report},
     probe::{HistogramOptions, MOST_GROUPS, MOST_TIMED, Netns, Options},
-    source::Untimed,
+    source::{
+        Untimed,
+        recording::{self, Record, Recording, Timed},
+    },
     tracer::Tracer,
     view::{HistCsv, HistJson, HistTable, Section, View},
 };
@@ -130,6 +138,7 @@ enum Format {
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
+        require_durations(file)?;
         return replay::show_as(file, &arguments.replayed, view(arguments), false);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -137,6 +146,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Refuses a recording without durations. Its first snapshot tells; events are recorded by `trace` alone.
+fn require_durations(file: &Path) -> Result<(), recording::Error> {
+    let mut recording = Recording::open(file)?;
+    // What is damaged before its first snapshot is shown up to there.
+    while let Ok(Some(Timed { record, .. })) = recording.next_record() {
+        let has_durations = match &record {
+            Record::Events(_) => false,
+            Record::Report(report) => match report.as_ref() {
+                Report::Start(_) => continue,
+                Report::Snapshot(snapshot) | Report::End(snapshot) => snapshot.histograms.is_some(),
+            },
+        };
+        let file = file.to_owned();
+        return if has_durations { Ok(()) } else { Err(recording::Error::NoDurations { file }) };
+    }
+    Ok(())
 }
 
 async fn hist(arguments: &Arguments) -> Result<()> {
