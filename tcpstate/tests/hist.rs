@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -51,11 +52,13 @@ fn traffic() -> [u16; 2] {
     })
 }
 
-/// What `hist` says of that traffic until Ctrl-C, which comes after a time if it shows intervals; and the listeners' ports.
+/// Checks what `hist` says of that traffic until Ctrl-C, which comes after a time if it shows intervals; given the listeners'
+/// ports.
 ///
-/// In a namespace of its own, again if the kernel kept events from programs meanwhile.
-fn hist_of_traffic(arguments: &[&str], after: Duration) -> (Finished, [u16; 2]) {
-    for attempt in 1..=5 {
+/// In a namespace of its own; again, if that fails and the kernel kept events from programs meanwhile.
+fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, [u16; 2])) {
+    const ATTEMPTS: u32 = 5;
+    for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut audit = Traced::start();
         let mut child = tcpstate(&[&["hist"], arguments].concat()).spawn().expect("it starts");
@@ -72,21 +75,23 @@ fn hist_of_traffic(arguments: &[&str], after: Duration) -> (Finished, [u16; 2]) 
         child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
         let status = child.wait().expect("it ends").code();
         let missed = audit.snapshot().missed.events() + audit.uncounted();
-        if missed == 0 {
-            return (Finished { status, stdout, stderr }, ports);
+        let finished = Finished { status, stdout, stderr };
+        match catch_unwind(AssertUnwindSafe(|| check(&finished, ports))) {
+            Ok(()) => return,
+            Err(panic) if missed == 0 || attempt == ATTEMPTS => resume_unwind(panic),
+            Err(_) => println!("attempt {attempt}: {missed} events were kept from the programs"),
         }
-        println!("attempt {attempt}: {missed} events were kept from the programs");
     }
-    panic!("the kernel kept events from the programs each time");
 }
 
-/// The same, of what ended in order and had nothing to say beside.
-fn shown(arguments: &[&str], after: Duration) -> (String, [u16; 2]) {
-    let (Finished { status, stdout, stderr }, ports) = hist_of_traffic(arguments, after);
-    let said: Vec<&str> = stderr.lines().filter(|line| !line.contains("less than exact")).collect();
-    assert!(said.iter().all(|line| line.starts_with("remedy: ")), "{stderr}");
-    assert_eq!(status, Some(0), "{stderr}");
-    (stdout, ports)
+/// The same of stdout, where it ends in order and says nothing beside but how exact it is.
+fn check_shown(arguments: &[&str], after: Duration, check: impl Fn(&str, [u16; 2])) {
+    check_traffic(arguments, after, |Finished { status, stdout, stderr }, ports| {
+        let mut said = stderr.lines().filter(|line| !line.contains("less than exact"));
+        assert!(said.all(|line| line.starts_with("remedy: ")), "{stderr}");
+        assert_eq!(*status, Some(0), "{stderr}");
+        check(stdout, ports);
+    });
 }
 
 fn number(line: &Value, key: &str) -> u64 {
@@ -122,7 +127,10 @@ const EXPECTED: [(&str, u64); 12] = [
 
 #[test]
 fn hist_in_json_has_a_line_for_each_thing_of_known_traffic_that_took_time() {
-    let (stdout, _) = shown(&["-o", "json"], Duration::ZERO);
+    check_shown(&["-o", "json"], Duration::ZERO, |stdout, _| assert_json(stdout));
+}
+
+fn assert_json(stdout: &str) {
     let mut lines: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).expect("each line is an object"))
@@ -190,7 +198,11 @@ fn assert_histogram(line: &Value) {
 
 #[test]
 fn hist_in_csv_has_rows_of_intervals_that_add_up_to_those_of_the_run() {
-    let (stdout, _) = shown(&["-o", "csv", "-i", "100ms"], Duration::from_millis(300));
+    let after = Duration::from_millis(300);
+    check_shown(&["-o", "csv", "-i", "100ms"], after, |stdout, _| assert_intervals(stdout));
+}
+
+fn assert_intervals(stdout: &str) {
     let mut reader = csv::Reader::from_reader(stdout.as_bytes());
     let rows: Vec<BTreeMap<String, String>> =
         reader.deserialize().map(|row| row.expect("each row has all columns")).collect();
@@ -212,7 +224,10 @@ fn hist_in_csv_has_rows_of_intervals_that_add_up_to_those_of_the_run() {
 
 #[test]
 fn hist_as_a_table_has_bars_that_add_up_within_80_columns() {
-    let (stdout, _) = shown(&[], Duration::ZERO);
+    check_shown(&[], Duration::ZERO, |stdout, _| assert_table(stdout));
+}
+
+fn assert_table(stdout: &str) {
     let widest = stdout.lines().max_by_key(|line| line.chars().count()).expect("there are lines");
     assert!(widest.chars().count() <= 80, "{widest}");
     let row = |label: &str| {
@@ -244,8 +259,11 @@ fn hist_as_a_table_has_bars_that_add_up_within_80_columns() {
 
 #[test]
 fn hist_of_a_part_by_port_has_that_part_and_a_row_a_port() {
-    let (stdout, ports) =
-        shown(&["-o", "csv", "--of", "connect,lifetime", "--by", "local-port"], Duration::ZERO);
+    let arguments = ["-o", "csv", "--of", "connect,lifetime", "--by", "local-port"];
+    check_shown(&arguments, Duration::ZERO, assert_groups);
+}
+
+fn assert_groups(stdout: &str, ports: [u16; 2]) {
     let mut reader = csv::Reader::from_reader(stdout.as_bytes());
     let rows: Vec<BTreeMap<String, String>> =
         reader.deserialize().map(|row| row.expect("each row has all columns")).collect();
@@ -261,6 +279,27 @@ fn hist_of_a_part_by_port_has_that_part_and_a_row_a_port() {
     // Each client had a port of its own.
     let lifetimes = rows.iter().filter(|row| row["of"] == "lifetime").count();
     assert_eq!(lifetimes as u64, 2 + ALL, "{stdout}");
+}
+
+#[test]
+fn hist_that_is_filtered_says_so_and_has_no_matrix() {
+    let json = ["-o", "json", "--family", "6", "--transition", "established:close"];
+    check_shown(&json, Duration::ZERO, |stdout, _| {
+        let lines = stdout.lines().map(|line| serde_json::from_str(line).expect("an object"));
+        let lines: Vec<Value> = lines.filter(|line: &Value| line["type"] == "histogram").collect();
+        let counts: BTreeMap<String, u64> =
+            lines.iter().map(|line| (of(line), number(line, "count"))).collect();
+        let expected = [
+            "lifetime",
+            "state_duration established full",
+            "transition_duration established close",
+        ];
+        assert_eq!(counts, expected.map(|of| (of.to_owned(), 2 * CONNECTIONS)).into());
+        assert!(lines.iter().all(|line| line["filtered"] == true), "{stdout}");
+    });
+    check_shown(&["--uid", "4294967294"], Duration::ZERO, |table, _| {
+        assert!(table.contains("\nnothing ended\n") && !table.contains("% OF ALL"), "{table}");
+    });
 }
 
 #[test]
@@ -314,6 +353,13 @@ fn hist_that_cannot_be_had_is_refused_with_a_remedy() {
         (&["-o", "screen"], "invalid value 'screen' for '--output <OUTPUT>'"),
         (&["--replay", "a", "--by", "comm"], "cannot be used with '--by <WHAT>'"),
         (&["--replay", "a", "--netns", "all"], "cannot be used with '--netns <WHICH>'"),
+        (&["--replay", "a", "--uid", "0"], "cannot be used with '--uid <NUMBERS>'"),
+        (&["--of", "matrix", "--state", "listen"], "--state is for durations"),
+        (&["--pid", "1"], "--pid can't be had of durations"),
+        (&["--comm", "nginx"], "--comm can't be had of durations"),
+        (&["--min-duration", "1s"], "--min-duration would cut each histogram off"),
+        (&["--transition", "listen"], "'listen' is no transition"),
+        (&["--cgroup", "/no/such"], "there is no cgroup /no/such"),
         (&["--netns", "nosuch"], "there is no network namespace named nosuch"),
     ] {
         let finished = run(&mut tcpstate(&[&["hist"], arguments].concat()));
@@ -327,11 +373,12 @@ fn hist_that_cannot_be_had_is_refused_with_a_remedy() {
 #[test]
 fn error_hist_without_room() {
     let row = Row::of("error_hist_without_room");
-    let (finished, _) =
-        hist_of_traffic(&["--max-sockets", "3", "--of", "lifetime"], Duration::ZERO);
-    row.assert(&finished);
-    assert!(finished.stdout.contains("sockets not remembered "), "{}", finished.stdout);
-    assert!(!finished.stdout.contains(&format!("{}, unknown 0", 2 * ALL)), "{}", finished.stdout);
+    check_traffic(&["--max-sockets", "3", "--of", "lifetime"], Duration::ZERO, |finished, _| {
+        row.assert(finished);
+        let Finished { stdout, .. } = finished;
+        assert!(stdout.contains("sockets not remembered "), "{stdout}");
+        assert!(!stdout.contains(&format!("{}, unknown 0", 2 * ALL)), "{stdout}");
+    });
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn durations() -> Histograms {
         histogram(Of::Transition(Established, Close), &[(7, 1), (LONGEST_NS + DAY, 1)], 41),
         histogram(Of::OtherTransitions, &[], 1),
     ];
-    Histograms { by: None, all, untimed: Untimed::default() }
+    Histograms { by: None, all, untimed: Untimed::default(), is_filtered: false }
 }
 
 fn with(mut snapshot: Snapshot, histograms: Histograms) -> Snapshot {
@@ -91,7 +91,7 @@ fn grouped() -> [Report; 2] {
     };
     let all = [Of::ConnectClient, Of::Lifetime].into_iter().flat_map(of).collect();
     let untimed = Untimed { group_errors: 2, ..Untimed::default() };
-    let histograms = Histograms { by: Some(By::Comm), all, untimed };
+    let histograms = Histograms { by: Some(By::Comm), all, untimed, is_filtered: false };
     [Report::Start(start()), Report::End(with(at(10, 0), histograms))]
 }
 
@@ -142,6 +142,16 @@ fn hist_as_a_table_keeps_within_80_columns_for_what_is_longest() {
     let text = shown(view, reports);
     let widest = text.lines().max_by_key(|line| line.chars().count()).expect("there are lines");
     assert!(widest.chars().count() <= 80, "{widest}");
+}
+
+#[test]
+fn hist_that_is_filtered_has_no_matrix_for_that_is_of_all_sockets() {
+    let filtered = Histograms { is_filtered: true, ..durations() };
+    let reports = [Report::Start(start()), Report::End(with(at(10, 0), filtered))];
+    let text = shown(&mut HistTable::new(None, None), reports.clone());
+    assert!(!text.contains("% OF ALL") && text.contains("\nlifetime "), "{text}");
+    let json = shown(&mut HistJson::new(vec![Section::Lifetime]), reports);
+    assert!(json.contains(r#""filtered":true,"of":"lifetime""#), "{json}");
 }
 
 #[test]
