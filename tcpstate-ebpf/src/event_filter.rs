@@ -200,6 +200,12 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
     verdict
 }
 
+/// Whether there is any condition that [`of_socket`] decides.
+#[inline(always)]
+pub(crate) fn is_on() -> bool {
+    filter!(conditions) & !FILTER_NO_CHOSEN_PORT != 0
+}
+
 /// Whether something may have been remembered of a socket of which nothing is to be: at its birth it was not known whether
 /// it is meant.
 #[inline(always)]

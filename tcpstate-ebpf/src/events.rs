@@ -176,9 +176,10 @@ fn remember<A: Access>(
 }
 
 /// A full socket, as a filter sees it.
-struct Full<A> {
-    sock: Sock<A>,
-    from: usize,
+pub(crate) struct Full<A> {
+    pub(crate) sock: Sock<A>,
+    /// The state that it leaves.
+    pub(crate) from: usize,
 }
 
 impl<A: Access> Connection for Full<A> {

@@ -1,7 +1,8 @@
 //! How long each state lasted, for `hist`: in programs of their own, attached only there.
 //!
 //! Between its events a socket is remembered in [`TIMED_LIVES`], by its address. What nobody saw begin is counted as unknown
-//! when it ends, and so is what an event was missed of.
+//! when it ends, and so is what an event was missed of. A filter decides of the event that ends a duration, as it does of
+//! events that are written down.
 
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -20,6 +21,8 @@ use tcpstate_common::{
 
 use crate::{
     count::add_one_atomically,
+    event_filter::{self, Verdict},
+    events::Full,
     histograms::{self, Place},
     hold,
     maps::{self, TIMED_LIVES, config},
@@ -56,9 +59,17 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if !sock.is_counted() || is_dropped() {
         return;
     }
+    let address = sock.address();
+    let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
+    if verdict == Verdict::Never {
+        if event_filter::was_undecided(from) {
+            let _ = TIMED_LIVES.remove(address);
+        }
+        return;
+    }
+    let is_meant = verdict == Verdict::Now;
     // SAFETY: the helper takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
-    let address = sock.address();
     let remote_port = u16::from_be(sock.load(config!(events.skc_dport)));
     let entry = TIMED_LIVES.get_ptr_mut(address);
     // Plain values and no `Option`: the verifier wants to see every register set.
@@ -85,11 +96,14 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         }
     } else if from != to {
         let place = Place::of(sock, maps::control(), from, owner);
-        place.add(slot_of_pair(from, to), duration);
-        if from == SYN_RECV && to == ESTABLISHED && (is_child != 0 || !is_known) {
-            established(sock, place, now, if is_known { now - duration } else { u64::MAX });
+        if is_meant {
+            place.add(slot_of_pair(from, to), duration);
         }
-        if to == CLOSE && from != LISTEN && from != SYN_SENT && from != SYN_RECV {
+        if from == SYN_RECV && to == ESTABLISHED && (is_child != 0 || !is_known) {
+            let born = if is_known { now - duration } else { u64::MAX };
+            established(sock, place, is_meant, now, born);
+        }
+        if is_meant && to == CLOSE && from != LISTEN && from != SYN_SENT && from != SYN_RECV {
             place.add(SLOT_LIFETIME, if born == 0 { UNKNOWN_DURATION } else { now - born });
         }
     }
@@ -114,19 +128,24 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
 /// A child is established; its birth is far in the future if it is unknown. If the request socket that it replaces is the one
 /// that was taken out of the kernel's table on this CPU since then, the handshake began when that was put in. There is none
 /// after a SYN cookie or with Fast Open, and none is known if the programs missed it: then nobody knows.
+///
+/// Whether the request's own time is meant is decided as by its own end, which another hook tells of.
 #[inline(always)]
-fn established<A: Access>(sock: Sock<A>, place: Place, now: u64, born: u64) {
+fn established<A: Access>(sock: Sock<A>, place: Place, is_meant: bool, now: u64, born: u64) {
     let Some(slots) = histograms::slots() else { return };
     // SAFETY: `slots` is this CPU's element.
     let request: LastRequest = unsafe { (*slots).request };
     let is_its_own =
         request.ports == hold::ports(sock) && request.until >= born && request.since != 0;
+    let (mut in_request, mut in_handshake) = (UNKNOWN_DURATION, UNKNOWN_DURATION);
     if is_its_own {
-        place.add(SLOT_REQUEST, request.until - request.since);
-        place.add(SLOT_SERVER_CONNECT, now - request.since);
-    } else {
-        place.add(SLOT_REQUEST, UNKNOWN_DURATION);
-        place.add(SLOT_SERVER_CONNECT, UNKNOWN_DURATION);
+        (in_request, in_handshake) = (request.until - request.since, now - request.since);
+    }
+    if hold::is_meant(sock, SYN_RECV, CLOSE) {
+        place.add(SLOT_REQUEST, in_request);
+    }
+    if is_meant {
+        place.add(SLOT_SERVER_CONNECT, in_handshake);
     }
 }
 

@@ -16,13 +16,16 @@ use tcpstate_common::{
 
 use crate::{
     count::add_one_atomically,
+    event_filter::{self, Verdict},
     histograms::{self, Place},
     maps::{TIMED_MINIS, TIMED_REQUESTS, config},
+    mini_events::Mini,
     sock::{Access, Sock},
 };
 
-const IN_FIN_WAIT2: u64 = State::FinWait2 as u64;
-const IN_TIME_WAIT: u64 = State::TimeWait as u64;
+const FIN_WAIT2: usize = State::FinWait2 as usize;
+const TIME_WAIT: usize = State::TimeWait as usize;
+const CLOSE: usize = State::Close as usize;
 
 /// Whether anybody wants to know; a known value to the verifier.
 #[inline(always)]
@@ -64,11 +67,13 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     let (now, place) = (now(), place(tw, control));
     let End { slot, substate, hold } = End::of(tw, life, now);
     let extremes = [slot, SLOT_HOLD].map(|slot| place.extremes(slot));
-    if has_moved(tw, life) {
+    if has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT) {
         place.add(SLOT_ORPHAN, UNKNOWN_DURATION);
     }
-    place.add(slot, substate);
-    place.add(SLOT_HOLD, hold);
+    if is_meant(tw, tw.substate(), CLOSE) {
+        place.add(slot, substate);
+        place.add(SLOT_HOLD, hold);
+    }
     if entry.is_some() {
         let _ = TIMED_MINIS.remove(address);
     }
@@ -97,14 +102,28 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     let LastTimeWait { life, until, .. } = last;
     let place = place(tw, control);
     let End { slot, substate, hold } = End::of(tw, life, until);
-    if has_moved(tw, life) {
+    if has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT) {
         place.take_back(SLOT_ORPHAN, UNKNOWN_DURATION, [0; 2]);
     }
-    place.take_back(slot, substate, last.extremes[0]);
-    place.take_back(SLOT_HOLD, hold, last.extremes[1]);
+    if is_meant(tw, tw.substate(), CLOSE) {
+        place.take_back(slot, substate, last.extremes[0]);
+        place.take_back(SLOT_HOLD, hold, last.extremes[1]);
+    }
     if life.substate != 0 {
         remember(tw.address(), moved(tw, control, life, until));
     }
+}
+
+/// Whether the end of a state of a mini socket is meant, as its line would be.
+#[inline(always)]
+pub(crate) fn is_meant<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
+    !event_filter::is_on() || passes(mini, from, to)
+}
+
+/// Out of line, for many ask.
+#[inline(never)]
+fn passes<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
+    event_filter::of_socket(&Mini(mini), from, to) == Verdict::Now
 }
 
 /// What the end of a time-wait socket says.
@@ -120,7 +139,7 @@ impl End {
     #[inline(always)]
     fn of<A: Access>(tw: Sock<A>, life: TimedMini, now: u64) -> Self {
         let state = tw.substate() as u64;
-        let slot = if state == IN_TIME_WAIT { SLOT_TIME_WAIT } else { SLOT_ORPHAN };
+        let slot = if state == TIME_WAIT as u64 { SLOT_TIME_WAIT } else { SLOT_ORPHAN };
         let substate = if life.substate == state { now - life.since } else { UNKNOWN_DURATION };
         let hold = if life.substate == 0 { UNKNOWN_DURATION } else { now - life.born };
         Self { slot, substate, hold }
@@ -130,7 +149,7 @@ impl End {
 /// Whether a time-wait socket moved to TIME_WAIT since it was last looked at.
 #[inline(always)]
 fn has_moved<A: Access>(tw: Sock<A>, life: TimedMini) -> bool {
-    life.substate == IN_FIN_WAIT2 && tw.substate() as u64 == IN_TIME_WAIT
+    life.substate == FIN_WAIT2 as u64 && tw.substate() == TIME_WAIT
 }
 
 /// What is to be remembered of a time-wait socket that a packet may have moved at this time.
@@ -139,8 +158,10 @@ fn moved<A: Access>(tw: Sock<A>, control: u32, life: TimedMini, now: u64) -> Tim
     if !has_moved(tw, life) {
         return life;
     }
-    place(tw, control).add(SLOT_ORPHAN, now - life.since);
-    TimedMini { since: now, substate: IN_TIME_WAIT, ..life }
+    if is_meant(tw, FIN_WAIT2, TIME_WAIT) {
+        place(tw, control).add(SLOT_ORPHAN, now - life.since);
+    }
+    TimedMini { since: now, substate: TIME_WAIT as u64, ..life }
 }
 
 /// A request socket was put into the kernel's table, or its timer starts for the first time.
@@ -188,7 +209,9 @@ pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
     if is_asked_for() {
         let since = forget_request(req.address());
         let duration = if since == 0 { UNKNOWN_DURATION } else { now() - since };
-        place(req, control).add(SLOT_REQUEST, duration);
+        if is_meant(req, State::SynRecv as usize, CLOSE) {
+            place(req, control).add(SLOT_REQUEST, duration);
+        }
     }
 }
 

@@ -203,8 +203,8 @@ fn since(address: u64) -> u64 {
     MINI_LIVES.get_ptr(address).map_or(0, |since| unsafe { *since })
 }
 
-/// A mini socket, as a filter sees it.
-struct Mini<A>(Sock<A>);
+/// A mini socket, as a filter sees it: nobody owns it. Of a request's child it tells what it told of the request.
+pub(crate) struct Mini<A>(pub(crate) Sock<A>);
 
 impl<A: Access> Connection for Mini<A> {
     #[inline(always)]

@@ -84,6 +84,7 @@ fn errors_have_a_row_and_a_test_each() {
     let sources = [
         include_str!("errors.rs"),
         include_str!("events.rs"),
+        include_str!("hist.rs"),
         include_str!("recordings.rs"),
         include_str!("serve.rs"),
         include_str!("../../tests/tests/errors.rs"),

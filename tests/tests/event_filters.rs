@@ -1,6 +1,8 @@
-//! Filters of events: what each of them lets through is what the whole list holds of it.
+//! Filters of events: what each of them lets through is what the whole list holds of it. The same of histograms: the durations
+//! of those events are in them, and no others.
 
 use std::{
+    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     thread,
@@ -9,12 +11,16 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 use tcpstate::{
+    aggregate::{Histograms, Of},
     filter::{End, EventFilter},
-    probe::{EventOptions, Options, Provider},
+    probe::{EventOptions, HistogramOptions, Options, Provider},
     source::{Event, Events, cgroups::Cgroups},
     tracer::Tracer,
 };
-use tcpstate_common::State::{self, CloseWait, Established, FinWait1, Listen, SynSent};
+use tcpstate_common::{
+    State::{self, Close, CloseWait, Established, FinWait1, Listen, SynRecv, SynSent},
+    abi::is_birth,
+};
 use tcpstate_tests::{
     actor::{Actor, Cgroup, Costume},
     netns::Namespace,
@@ -284,4 +290,117 @@ fn watched(event_filter: EventFilter) -> Options {
         Some(EventOptions { ring_bytes: 65_536, most_lives: 1024, ..EventOptions::default() });
     let none = Some(Provider::None);
     Options { events, event_filter, time_wait: none, syn_recv: none, ..options() }
+}
+
+/// Durations, and nothing of mini sockets.
+fn timed(event_filter: EventFilter) -> Options {
+    let histograms = Some(HistogramOptions { most_sockets: 1024, ..HistogramOptions::default() });
+    let none = Some(Provider::None);
+    Options { histograms, event_filter, time_wait: none, syn_recv: none, ..options() }
+}
+
+/// What each duration is of, and those that are known, in order.
+type Durations = BTreeMap<Of, Vec<Duration>>;
+
+/// What the events tell that are meant, as histograms have it: the transition that ends a state, connects and lives; of lives
+/// only that they ended. Nothing is unknown where all sockets are seen from their births on.
+fn durations(lines: &[Event], is_meant: &dyn Fn(&Event) -> bool) -> Durations {
+    let mut durations = Durations::new();
+    for event in lines.iter().filter(|event| is_meant(event)) {
+        let (from, to) = (event.from, event.to);
+        if is_birth(from.number(), to.number()) {
+            continue;
+        }
+        let duration = event.duration.expect("its begin was seen");
+        let mut add = |of| durations.entry(of).or_default().push(duration);
+        add(Of::Transition(from, to));
+        if (from, to) == (SynSent, Established) {
+            add(Of::ConnectClient);
+        }
+        if to == Close && ![Listen, SynSent, SynRecv].contains(&from) {
+            add(Of::Lifetime);
+        }
+    }
+    for durations in durations.values_mut() {
+        durations.sort();
+    }
+    durations
+}
+
+/// Whether a filtered run has these durations and no others.
+fn assert_durations(name: &str, histograms: &Histograms, expected: &Durations) {
+    /// Two programs look at the clock one after the other, and may be halted in between.
+    const TOLERANCE: Duration = Duration::from_millis(20);
+    assert!(histograms.is_filtered || name == "all", "{name}");
+    // States are the sums of those, and the handshake of a server needs request sockets.
+    let shown = histograms
+        .all
+        .iter()
+        .filter(|histogram| !matches!(histogram.of, Of::State(..) | Of::ConnectServer));
+    let shown: BTreeMap<Of, _> = shown.map(|shown| (shown.of, &shown.tally)).collect();
+    assert!(shown.keys().eq(expected.keys()), "{name}: {:?}, {:?}", shown.keys(), expected.keys());
+    for (of, durations) in expected {
+        let tally = shown[of];
+        assert_eq!((tally.count(), tally.unknown), (durations.len() as u64, 0), "{name}: {of:?}");
+        if *of == Of::Lifetime {
+            continue;
+        }
+        let ends = [durations.first(), durations.last()].map(|end| *end.expect("there are some"));
+        for (shown, told) in [tally.shortest, tally.longest].into_iter().zip(ends) {
+            let shown = shown.expect("there are some");
+            assert!(shown.abs_diff(told) < TOLERANCE, "{name}: {of:?}: {shown:?}, {told:?}");
+        }
+    }
+}
+
+#[test]
+fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
+    let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
+    for attempt in 1..=5 {
+        let _namespace = Namespace::enter();
+        let mut serves = Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve);
+        let mut asks =
+            Actor::start(Costume { name: "asks", uid: 1001, cgroup: cgroup.as_ref() }, ask);
+        let mut cases = cases([asks.pid(), serves.pid()], cgroup.as_ref());
+        // Whose it is and how long it lasted is nothing that durations are filtered by.
+        cases.retain(|Case { filter, .. }| {
+            filter.pids.is_none() && filter.comms.is_none() && filter.min_duration.is_none()
+        });
+        let mut whole = Traced::with(&watched(EventFilter::default()));
+        let mut whole_events = whole.tracer.take_events().expect("events are asked for");
+        let mut filtered: Vec<Tracer> = cases
+            .iter()
+            .map(|case| {
+                Tracer::start(&timed(case.filter.clone()))
+                    .unwrap_or_else(|error| panic!("{}: {error}", case.name))
+            })
+            .collect();
+        let uncounted = whole.uncounted();
+        serves.cue();
+        wait::until("four listeners", || truth::sockets().full[Listen] == 4);
+        asks.cue();
+        asks.join();
+        serves.join();
+        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        wait::grace_period();
+        let losses = whole.tracer.losses().expect("they can be read").expect("there are events");
+        let histograms: Vec<Histograms> = filtered
+            .iter_mut()
+            .map(|tracer| {
+                let summary = tracer.summary().expect("a summary can be taken");
+                summary.histograms.expect("histograms are asked for")
+            })
+            .collect();
+        let missed = histograms.iter().map(|histograms| histograms.untimed.missed).sum::<u64>();
+        if losses.events() + missed > 0 || whole.uncounted() != uncounted {
+            println!("attempt {attempt}: the kernel kept events from the programs");
+            continue;
+        }
+        let lines = whole_events.take(usize::MAX);
+        for (case, histograms) in cases.iter().zip(&histograms) {
+            assert_durations(case.name, histograms, &durations(&lines, &case.is_meant));
+        }
+        return;
+    }
+    panic!("the kernel kept events from the programs each time");
 }

@@ -191,6 +191,30 @@ pub(crate) const FAULTS: &[Fault] = &[
         replace: "if port != 0 || from <= 16 {",
         red: &["events_of_known"],
     },
+    Fault {
+        name: "hist-since-birth",
+        why: "each state seems to have lasted since the connection began",
+        file: "tcpstate-ebpf/src/hist.rs",
+        find: "duration = now - life.since;",
+        replace: "duration = now - if life.born == 0 { life.since } else { life.born };",
+        red: &["hist_of_sockets_held"],
+    },
+    Fault {
+        name: "hist-missed-event",
+        why: "a state during which an event was missed seems to have lasted until the next one",
+        file: "tcpstate-ebpf/src/hist.rs",
+        find: "if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) {",
+        replace: "if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) || to < 64 {",
+        red: &["hist_that_misses"],
+    },
+    Fault {
+        name: "hist-bucket-beside",
+        why: "durations are in the bucket next to theirs, so percentiles are off by an eighth",
+        file: "tcpstate-ebpf/src/histograms.rs",
+        find: "let index = bucket_of(ns) & (BUCKET_SLOTS - 1);",
+        replace: "let index = (bucket_of(ns) + 1) & (BUCKET_SLOTS - 1);",
+        red: &["hist_of_sockets_held"],
+    },
 ];
 
 impl Fault {

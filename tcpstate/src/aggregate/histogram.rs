@@ -105,19 +105,26 @@ pub struct Histograms {
     pub all: Vec<Histogram>,
     /// What is not in them, since the start.
     pub untimed: Untimed,
+    /// Only those that a filter lets pass are in them; what is counted beside them is of all sockets.
+    pub is_filtered: bool,
 }
 
 impl Histograms {
     /// Of what ended since the last snapshot.
     #[must_use]
     pub fn of_interval(timed: &Timed) -> Self {
-        Self { by: timed.by, all: histograms(&timed.recent), untimed: timed.untimed }
+        Self::of_tallies(timed, &timed.recent)
     }
 
     /// Of what ended since the start.
     #[must_use]
     pub fn of_run(timed: &Timed) -> Self {
-        Self { by: timed.by, all: histograms(&timed.total), untimed: timed.untimed }
+        Self::of_tallies(timed, &timed.total)
+    }
+
+    fn of_tallies(timed: &Timed, tallies: &Tallies) -> Self {
+        let Timed { by, is_filtered, untimed, .. } = *timed;
+        Self { by, all: histograms(tallies), untimed, is_filtered }
     }
 
     /// Those of one kind, of each group.

@@ -1,4 +1,5 @@
-//! The flags that say which events are meant: those for sockets, and more. All of them have to hold.
+//! The flags that say which events are meant, or the durations that they end: those for sockets, and more. All of them have
+//! to hold.
 
 use std::{str::FromStr, time::Duration};
 
@@ -18,30 +19,47 @@ pub(super) struct Flags {
     #[command(flatten)]
     sockets: filter::Flags,
 
-    /// With --events: from one state to another, either of which may be left out: listen:syn_recv,:close
+    /// Transition from one state to another, either of which may be left out: listen:syn_recv,:close
     #[arg(long, value_name = "FROM:TO")]
     transition: Option<Moves>,
 
-    /// With --events: process that owns the socket
-    #[arg(long, value_name = "NUMBERS")]
-    pid: Option<Numbers>,
-
-    /// With --events: name of that process, as /proc/PID/comm has it
-    #[arg(long, value_name = "NAMES")]
-    comm: Option<Names>,
-
-    /// With --events: user of the socket, by number
+    /// User of the socket, by number
     #[arg(long, value_name = "NUMBERS")]
     uid: Option<Numbers>,
 
-    /// With --events: cgroup that the socket was made in, or one around it, by its path (/system.slice/nginx.service); or
-    /// container, by its id or the first 12 digits of it
+    /// Cgroup that the socket was made in, or one around it, by its path (/system.slice/nginx.service); or container, by its
+    /// id or the first 12 digits of it
     #[arg(long, value_name = "CGROUPS")]
     cgroup: Option<Places>,
+}
 
-    /// With --events: time spent in the state left, at least: 100ms, 2s
+/// Conditions on what is remembered of a socket from one event to the next, for lines of events alone.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct OfLives {
+    /// Process that owns the socket
+    #[arg(long, value_name = "NUMBERS")]
+    pid: Option<Numbers>,
+
+    /// Name of that process, as /proc/PID/comm has it
+    #[arg(long, value_name = "NAMES")]
+    comm: Option<Names>,
+
+    /// Time spent in the state left, at least: 100ms, 2s
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     min_duration: Option<Duration>,
+}
+
+/// The same where durations are timed: hidden, and refused with what would help.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Untold {
+    #[arg(long, hide = true)]
+    pid: Option<String>,
+    #[arg(long, hide = true)]
+    comm: Option<String>,
+    #[arg(long, hide = true)]
+    min_duration: Option<String>,
 }
 
 /// What can't be filtered by.
@@ -50,6 +68,17 @@ pub(super) enum Error {
     /// Gauges are of all sockets.
     #[error("{0} is for events, and snapshots count all sockets")]
     Gauges(&'static str),
+    /// So is the matrix.
+    #[error("{0} is for durations, and the matrix counts the transitions of all sockets")]
+    Matrix(&'static str),
+    /// Durations can't be told apart by whose the socket is.
+    #[error(
+        "{0} can't be had of durations: whose an accepted connection is shows after it was timed, if at all"
+    )]
+    Owner(&'static str),
+    /// A histogram has all durations.
+    #[error("--min-duration would cut each histogram off at its short end")]
+    Shortest,
     /// There is no such cgroup.
     #[error("there is no cgroup {0}")]
     NoCgroup(String),
@@ -67,6 +96,13 @@ impl Error {
             Self::Gauges(_) => {
                 "give --events and no --interval; or ask tcpstate count, which takes conditions on sockets"
             }
+            Self::Matrix(_) => "leave matrix out of --of, or leave the filter out",
+            Self::Owner(_) => {
+                "ask tcpstate trace --events, whose lines have durations; or tell those apart who connect and listen, with --by comm"
+            }
+            Self::Shortest => {
+                "read the buckets (-o json); or ask tcpstate trace --events, which takes it"
+            }
             Self::NoCgroup(_) => {
                 "find /sys/fs/cgroup -type d shows them; a container has to run when its events are asked for"
             }
@@ -83,17 +119,13 @@ impl Flags {
     }
 
     /// The first flag that says something of events alone.
-    pub(super) fn of_events(&self) -> Option<&'static str> {
+    pub(super) fn given(&self) -> Option<&'static str> {
         let others = [
             (self.transition.is_some(), "--transition"),
-            (self.pid.is_some(), "--pid"),
-            (self.comm.is_some(), "--comm"),
             (self.uid.is_some(), "--uid"),
             (self.cgroup.is_some(), "--cgroup"),
-            (self.min_duration.is_some(), "--min-duration"),
         ];
-        let other = others.into_iter().find_map(|(is_given, name)| is_given.then_some(name));
-        self.sockets.given().or(other)
+        self.sockets.given().or_else(|| first(others))
     }
 
     /// What they say together. Looks the cgroups up.
@@ -107,15 +139,49 @@ impl Flags {
             ports: self.sockets.ports(),
             addresses: self.sockets.addresses(),
             moves,
-            pids: self.pid.clone(),
-            comms: self.comm.clone(),
             uids: self.uid.clone(),
             cgroups: self.cgroup.as_ref().map(Places::find).transpose()?,
-            min_duration: self.min_duration,
+            ..EventFilter::default()
         };
         filter.check()?;
         Ok(filter)
     }
+}
+
+impl OfLives {
+    /// The first flag that is given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        first([
+            (self.pid.is_some(), "--pid"),
+            (self.comm.is_some(), "--comm"),
+            (self.min_duration.is_some(), "--min-duration"),
+        ])
+    }
+
+    /// The filter with these conditions, too.
+    pub(super) fn narrow(&self, filter: EventFilter) -> EventFilter {
+        EventFilter {
+            pids: self.pid.clone(),
+            comms: self.comm.clone(),
+            min_duration: self.min_duration,
+            ..filter
+        }
+    }
+}
+
+impl Untold {
+    pub(super) fn refuse(&self) -> Result<(), Error> {
+        let owner = [(self.pid.is_some(), "--pid"), (self.comm.is_some(), "--comm")];
+        match first(owner) {
+            Some(flag) => Err(Error::Owner(flag)),
+            None if self.min_duration.is_some() => Err(Error::Shortest),
+            None => Ok(()),
+        }
+    }
+}
+
+fn first<const N: usize>(flags: [(bool, &'static str); N]) -> Option<&'static str> {
+    flags.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
 }
 
 /// Cgroups, as people name them.

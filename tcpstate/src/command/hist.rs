@@ -1,13 +1,18 @@
 //! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition occurs.
 
-use std::{num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum, value_parser};
 use tcpstate_common::histogram::By;
 
 use super::{
-    duration, family,
+    duration, event_filter,
     output::Output,
     pace::{Pace, Paced},
     record, replay,
@@ -18,7 +23,10 @@ use super::{
 use crate::{
     aggregate::{Reconcile, Report},
     probe::{HistogramOptions, MOST_GROUPS, MOST_TIMED, Netns, Options},
-    source::Untimed,
+    source::{
+        Untimed,
+        recording::{self, Record, Recording, Timed},
+    },
     tracer::Tracer,
     view::{HistCsv, HistJson, HistTable, Section, View},
 };
@@ -31,6 +39,8 @@ use crate::{
 ///
 /// Percentiles are off by 6.25 % at most, from 256 ns to 52 days; counts, minimum, maximum and mean are exact. What nobody saw begin,
 /// or of which an event was missed, is counted as unknown and in no bucket.
+///
+/// Filters run in the kernel, and are of the transition that ends a duration; the matrix has none.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,6 +49,7 @@ Examples:
   sudo tcpstate hist -i 10s --of matrix        how often each transition occurs, each 10 s
   sudo tcpstate hist --by local-port           each of them for each port
   sudo tcpstate hist --by remote --of connect  to whom connecting is slow
+  sudo tcpstate hist --local-port 443          of this port, decided in the kernel
   sudo tcpstate hist -d 1m -o csv > hist.csv   a row a histogram, for a spreadsheet
   sudo tcpstate hist -d 1m -o json | jq .p99   an object a line, with buckets")]
 pub(super) struct Arguments {
@@ -74,10 +85,6 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHICH", default_value = "self")]
     netns: Netns,
 
-    /// Sockets of which family, as ss -4 and ss -6 have it: an IPv6 socket with an IPv4 peer is of family 6
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
-    family: family::Choice,
-
     /// How to show it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
@@ -91,10 +98,17 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     replayed: replay::Flags,
+
+    #[command(flatten)]
+    untold: event_filter::Untold,
+
+    // The last, for what follows stands under its heading.
+    #[command(flatten)]
+    filter: event_filter::Flags,
 }
 
 /// What can't be asked of a recording.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 22] = [
     "interval",
     "duration",
     "count",
@@ -102,8 +116,21 @@ const LIVE: [&str; 9] = [
     "max_groups",
     "max_sockets",
     "netns",
-    "family",
     "record",
+    "pid",
+    "comm",
+    "min_duration",
+    "family",
+    "port",
+    "local_port",
+    "remote_port",
+    "address",
+    "local",
+    "remote",
+    "state",
+    "transition",
+    "uid",
+    "cgroup",
 ];
 
 const fn name(by: By) -> &'static str {
@@ -130,6 +157,7 @@ enum Format {
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
+        require_durations(file)?;
         return replay::show_as(file, &arguments.replayed, view(arguments), false);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -139,7 +167,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     runtime.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
 }
 
+/// Refuses a recording without durations. Its first snapshot tells; events are recorded by `trace` alone.
+fn require_durations(file: &Path) -> Result<(), recording::Error> {
+    let mut recording = Recording::open(file)?;
+    // What is damaged before its first snapshot is shown up to there.
+    while let Ok(Some(Timed { record, .. })) = recording.next_record() {
+        let has_durations = match &record {
+            Record::Events(_) => false,
+            Record::Report(report) => match report.as_ref() {
+                Report::Start(_) => continue,
+                Report::Snapshot(snapshot) | Report::End(snapshot) => snapshot.histograms.is_some(),
+            },
+        };
+        let file = file.to_owned();
+        return if has_durations { Ok(()) } else { Err(recording::Error::NoDurations { file }) };
+    }
+    Ok(())
+}
+
 async fn hist(arguments: &Arguments) -> Result<()> {
+    arguments.untold.refuse()?;
+    let wants_matrix = arguments.of.as_ref().is_some_and(|of| of.contains(&Section::Matrix));
+    if let (true, Some(flag)) = (wants_matrix, arguments.filter.given()) {
+        return Err(event_filter::Error::Matrix(flag).into());
+    }
     // Before anything is attached, so that a signal at any time ends the run in order.
     let mut signals = Signals::new()?;
     let histograms = HistogramOptions {
@@ -150,7 +201,8 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     };
     let options = Options {
         netns: arguments.netns.clone(),
-        family: arguments.family.0,
+        family: arguments.filter.family().0,
+        event_filter: arguments.filter.filter()?,
         histograms: Some(histograms),
         ..Options::default()
     };
@@ -202,5 +254,26 @@ fn tell(untimed: Untimed, most: u32) {
     if untracked > 0 {
         eprintln!("tcpstate: no room to remember {untracked} sockets: their durations are unknown");
         eprintln!("remedy: a larger --max-sockets than {most}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
+        let of_views = ["of", "output"];
+        let of_recordings = ["replay", "speed", "from", "until"];
+        // These ask for what is among those.
+        let implied = ["record_size", "record_files"];
+        let known: BTreeSet<&str> =
+            LIVE.into_iter().chain(of_views).chain(of_recordings).chain(implied).collect();
+        let command = Arguments::augment_args(clap::Command::new("hist"));
+        let flags: BTreeSet<&str> =
+            command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        assert_eq!(flags, known);
     }
 }

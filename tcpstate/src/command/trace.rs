@@ -141,6 +141,9 @@ pub(super) struct Arguments {
     // The last, for what follows stands under its heading.
     #[command(flatten)]
     filter: event_filter::Flags,
+
+    #[command(flatten)]
+    of_lives: event_filter::OfLives,
 }
 
 /// What can't be asked of a recording.
@@ -187,7 +190,8 @@ impl Arguments {
     /// What can't be had together.
     fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
-        if let (true, Some(flag)) = (has_snapshots, self.filter.of_events()) {
+        let condition = self.filter.given().or_else(|| self.of_lives.given());
+        if let (true, Some(flag)) = (has_snapshots, condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
         match self.output {
@@ -264,7 +268,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
         events: arguments.events.options(),
-        event_filter: arguments.filter.filter()?,
+        event_filter: arguments.of_lives.narrow(arguments.filter.filter()?),
         statistics: arguments.cost,
         log: arguments.bpf_log,
         pass_entries: arguments.pass_entries.map(NonZeroU32::get),

@@ -1,4 +1,4 @@
-//! Which events are meant, and how the kernel half is told.
+//! Which events are meant, or durations by the event that ends them, and how the kernel half is told.
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
@@ -48,6 +48,20 @@ pub struct KernelFilter {
 }
 
 impl EventFilter {
+    /// Whether all events are meant.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        let Self { ports, addresses, moves, pids, comms, uids, cgroups, min_duration } = self;
+        ports.is_empty()
+            && addresses.is_empty()
+            && moves.is_none()
+            && pids.is_none()
+            && comms.is_none()
+            && uids.is_none()
+            && cgroups.is_none()
+            && min_duration.is_none()
+    }
+
     /// Whether the kernel half has room for it.
     pub fn check(&self) -> Result<(), TooManyNetworks> {
         let networks = self.addresses.iter().map(|(_, addresses)| addresses.networks().len()).sum();
@@ -174,6 +188,7 @@ mod tests {
 
     #[test]
     fn conditions_are_those_that_are_given() {
+        assert!(EventFilter::default().is_all());
         let none = EventFilter::default().for_kernel(None).config;
         assert_eq!(none, FilterConfig { conditions: FILTER_NO_CHOSEN_PORT, ..FilterConfig::NONE });
         let filter = EventFilter {
@@ -182,6 +197,7 @@ mod tests {
             min_duration: Some(Duration::from_millis(3)),
             ..EventFilter::default()
         };
+        assert!(!filter.is_all());
         let KernelFilter { config, ports } = filter.for_kernel(None);
         for (chosen, is_apart) in [(1000..=2000, true), (443..=500, false), (1..=65535, false)] {
             let conditions = filter.for_kernel(Some(&chosen)).config.conditions;

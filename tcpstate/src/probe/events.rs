@@ -6,7 +6,7 @@ use aya::{
 };
 use tcpstate_common::{
     abi::{EventLosses, EventOffsets},
-    filter::PortSet,
+    filter::{FILTER_LOCAL_PORT, FILTER_PORT, FILTER_REMOTE_PORT, PortSet},
 };
 
 use super::{
@@ -94,9 +94,7 @@ pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
     EventOptions { ring_bytes, acceptors, .. }: EventOptions,
-    filter: &KernelFilter,
 ) -> Result<EventHook, Error> {
-    set_ports(ebpf, filter)?;
     let owners = owners::attach(ebpf, types, acceptors)?;
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
@@ -125,7 +123,10 @@ pub(super) fn attach(
 }
 
 /// Ports to filter by. They are no part of the configuration, which is compiled in: they are too many.
-fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Error> {
+pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Error> {
+    if filter.config.conditions & (FILTER_LOCAL_PORT | FILTER_REMOTE_PORT | FILTER_PORT) == 0 {
+        return Ok(());
+    }
     // Lent, for nobody else keeps it until the programs are loaded.
     let map = ebpf.map_mut("PORTS").ok_or(Error::Absent("PORTS"))?;
     let mut ports: Array<_, PortSet> = Array::try_from(map).map_err(map_error("open", "PORTS"))?;

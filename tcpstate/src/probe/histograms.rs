@@ -49,6 +49,8 @@ pub(crate) struct HistogramHook {
     /// The one that is attached.
     pub(super) program: &'static str,
     pub(crate) by: Option<By>,
+    /// Only some durations are meant.
+    pub(crate) is_filtered: bool,
     /// All sockets together.
     pub(crate) all: PerCpuArray<MapData, Histogram>,
     /// Those of each group.
@@ -108,6 +110,7 @@ pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
     options: HistogramOptions,
+    is_filtered: bool,
 ) -> Result<HistogramHook, Error> {
     let mut ids =
         Queue::try_from(take_map(ebpf, "GROUP_IDS")?).map_err(map_error("open", "GROUP_IDS"))?;
@@ -119,6 +122,7 @@ pub(super) fn attach(
     let mut hook = HistogramHook {
         program: "",
         by: options.by,
+        is_filtered,
         all: PerCpuArray::try_from(take_map(ebpf, "HISTOGRAMS")?)
             .map_err(map_error("open", "HISTOGRAMS"))?,
         grouped: Array::try_from(take_map(ebpf, "GROUPED")?)

@@ -99,7 +99,7 @@ pub struct Options {
     pub syn_recv: Option<Provider>,
     /// Write each transition down with its connection, and how.
     pub events: Option<EventOptions>,
-    /// Which of them.
+    /// Which of them; of durations, those that such an event ends, whoever owns the socket and however long the state lasted.
     pub event_filter: EventFilter,
     /// Time states and connections.
     pub histograms: Option<HistogramOptions>,
@@ -124,6 +124,14 @@ pub struct Options {
     pub fin_wait2_entries: Option<u32>,
     /// Await the ends of time-wait sockets at this function, which may never be called.
     pub time_wait_exit: Option<&'static str>,
+}
+
+impl Options {
+    /// Whether whose a socket is, or its cgroup, is of interest.
+    fn ask_for_owners(&self) -> bool {
+        let by = self.histograms.and_then(|histograms| histograms.by);
+        self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
+    }
 }
 
 /// A pass's map: a key for each socket touched, and by whom.
@@ -203,8 +211,8 @@ impl Probe {
             flags |= FLAG_NAMESPACES;
         }
         let by = options.histograms.and_then(|options| options.by);
-        if (has_rows || by == Some(By::Netns)) && offsets::namespaces(&types.fields, &mut offsets)?
-        {
+        let are_apart = has_rows || by == Some(By::Netns);
+        if are_apart && offsets::namespaces(&types.fields, &mut offsets)? {
             flags |= FLAG_COOKIES;
         }
         let config = Config {
@@ -224,7 +232,7 @@ impl Probe {
             } else {
                 EventOffsets::default()
             },
-            owners: if options.events.is_some() || by == Some(By::Cgroup) {
+            owners: if options.ask_for_owners() {
                 owners::offsets(&types.fields)?
             } else {
                 OwnerOffsets::default()
@@ -256,12 +264,12 @@ impl Probe {
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
-        let attach = |options| events::attach(&mut ebpf, &types, options, &filter);
+        events::set_ports(&mut ebpf, &filter)?;
+        let attach = |wanted| events::attach(&mut ebpf, &types, wanted);
         let events = options.events.map(attach).transpose()?;
-        let histograms = options
-            .histograms
-            .map(|options| histograms::attach(&mut ebpf, &types, options))
-            .transpose()?;
+        let is_filtered = !options.event_filter.is_all();
+        let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
+        let histograms = options.histograms.map(attach).transpose()?;
         if histograms.is_some() {
             providers.degraded.extend(histograms::limits(&providers));
         }

@@ -197,6 +197,8 @@ pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 pub struct Timed {
     /// What they are told apart by, if by anything.
     pub by: Option<By>,
+    /// Only those that a filter lets pass are in them.
+    pub is_filtered: bool,
     /// Since the start.
     pub total: Tallies,
     /// Since the last snapshot.
@@ -216,8 +218,9 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    pub(super) fn new(by: Option<By>) -> Self {
-        Self { timed: Arc::new(Timed { by, ..Timed::default() }), ..Self::default() }
+    pub(super) fn new(by: Option<By>, is_filtered: bool) -> Self {
+        let timed = Timed { by, is_filtered, ..Timed::default() };
+        Self { timed: Arc::new(timed), ..Self::default() }
     }
 
     /// Reads and empties the buffer that stands still.

@@ -92,7 +92,7 @@ impl Live {
         let mut live = Self {
             unclaimed,
             namespaces: probe.rows.take().map(Namespaces::new),
-            timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by)),
+            timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
             unentered: 0,
             probe,
             control: 0,

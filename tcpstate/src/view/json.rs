@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     aggregate::{
-        Cost, Difference, Gauge, InPlace, NamespaceRow, NamespaceStart, Report, Snapshot, Start,
-        TimeWait, Transition, Verdict,
+        Cost, Difference, Gauge, Histograms, InPlace, NamespaceRow, NamespaceStart, Report,
+        Snapshot, Start, TimeWait, Transition, Verdict,
     },
     source::Event,
     text::is_plain,
@@ -157,6 +157,14 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
             "transitions": losses.events(),
             "time_wait": losses.time_wait,
             "syn_recv": losses.syn_recv,
+        });
+    }
+    if let Some(Histograms { untimed, .. }) = &snapshot.histograms {
+        line["untimed"] = json!({
+            "missed": untimed.missed,
+            "untracked": untimed.untracked,
+            "untracked_mini_sockets": untimed.untracked_minis,
+            "group_errors": untimed.group_errors,
         });
     }
     if let Some(endings) = &snapshot.endings {

@@ -66,7 +66,7 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
-/// `48 us`, `12.3 ms`, `1.23 s`, `2m 03s`: three figures, for columns.
+/// `48 us`, `12.3 ms`, `1.23 s`, `2m 03s`: three figures or so, for columns of seven characters.
 pub(super) fn span(time: Duration) -> String {
     let nanos = time.as_nanos();
     let (divisor, unit) = match nanos {
@@ -89,7 +89,8 @@ fn long_span(seconds: u64) -> String {
     match seconds {
         0..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d {:02}h", seconds / 86_400, seconds / 3600 % 24),
+        86_400..8_640_000 => format!("{}d {:02}h", seconds / 86_400, seconds / 3600 % 24),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -183,6 +184,7 @@ mod tests {
             (123_000_000_000, "2m 03s"),
             (3_723_000_000_000, "1h 02m"),
             (1_040_520_000_000_000, "12d 01h"),
+            (8_640_000_000_000_000, "100 d"),
         ] {
             let shown = span(Duration::from_nanos(nanos));
             assert_eq!(shown, text);

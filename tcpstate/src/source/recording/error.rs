@@ -39,6 +39,12 @@ pub enum Error {
         /// What is wrong with it.
         why: Unreadable,
     },
+    /// It is of a command that times nothing.
+    #[error("the recording {} has no durations", .file.display())]
+    NoDurations {
+        /// Its name.
+        file: PathBuf,
+    },
 }
 
 /// What is wrong with the bytes of a recording.
@@ -92,6 +98,9 @@ impl Error {
             Self::Write { .. } => "see that its disk can be written to",
             Self::Open { .. } => "name a file that this user may read",
             Self::Read { why, .. } => why.remedy(),
+            Self::NoDurations { .. } => {
+                "show it with tcpstate trace --replay; tcpstate hist --record records durations"
+            }
         }
     }
 }

@@ -137,6 +137,7 @@ fn histograms() -> Histograms {
         by: Some(By::Comm),
         all: kinds.into_iter().map(histogram).collect(),
         untimed: Untimed { missed: 1, untracked: 2, untracked_minis: 3, group_errors: 4 },
+        is_filtered: true,
     }
 }
 

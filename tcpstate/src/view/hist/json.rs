@@ -45,7 +45,7 @@ impl View for HistJson {
 
 fn line(
     histogram: &Histogram,
-    Histograms { by, .. }: &Histograms,
+    Histograms { by, is_filtered, .. }: &Histograms,
     window: &str,
     snapshot: &Snapshot,
 ) -> Value {
@@ -59,6 +59,7 @@ fn line(
         "elapsed_seconds": snapshot.elapsed.as_secs_f64(),
         "interval_seconds": snapshot.interval.as_secs_f64(),
         "window": window,
+        "filtered": is_filtered,
         "of": labels.of,
     });
     for (key, value) in [

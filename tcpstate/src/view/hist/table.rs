@@ -58,7 +58,7 @@ impl HistTable {
 
     fn block(&self, snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         let Some(histograms) = &snapshot.histograms else { return Ok(()) };
-        if self.sections.contains(&Section::Matrix) {
+        if self.sections.contains(&Section::Matrix) && !histograms.is_filtered {
             self.write(heat::lines(snapshot), out)?;
             writeln!(out)?;
         }

@@ -12,7 +12,7 @@ use tcpstate_common::histogram;
 
 use super::{
     Malformed,
-    table::{Nanos, Number, Wire, wire},
+    table::{Nanos, Newer, Number, Wire, wire},
 };
 use crate::{aggregate, source};
 
@@ -21,6 +21,7 @@ wire! {
         0 by: Option<By>,
         1 all: Vec<Histogram>,
         2 untimed: Untimed,
+        3 is_filtered: Newer,
     }
 
     Histogram is aggregate::Histogram {

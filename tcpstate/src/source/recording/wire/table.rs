@@ -87,7 +87,7 @@ impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
     }
 }
 
-/// A count that older recordings have not got: there it is 0.
+/// A count that older recordings have not got: there it is 0; or whether something is so, which it is not there.
 pub(super) struct Newer(u64);
 
 impl<C> Encode<C> for Newer {
@@ -120,6 +120,16 @@ impl Wire<u64> for Newer {
 
     fn read(self) -> Result<u64, Malformed> {
         Ok(self.0)
+    }
+}
+
+impl Wire<bool> for Newer {
+    fn of(is_so: &bool) -> Self {
+        Self(u64::from(*is_so))
+    }
+
+    fn read(self) -> Result<bool, Malformed> {
+        Ok(self.0 != 0)
     }
 }
 
