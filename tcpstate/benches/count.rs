@@ -1,74 +1,158 @@
-//! `cargo xtask bench --quick`: processor time of `tcpstate count` against the pipeline that it replaces.
+//! `cargo xtask bench`, section `asking`: what one answer to "how many sockets in which state?" takes, by what people use and by ours.
 //!
-//! Both run by turns, in one namespace full of TIME_WAIT, and medians are compared: user and system time of all
-//! processes, start and end included. Times are printed, never asserted.
+//! All run by turns, in one namespace with that many sockets of one state: user and system time of all processes, start and end
+//! included. Each has to print the right number.
 
 use std::{
-    process::{Command, Stdio},
-    time::Duration,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeValLike as _,
-};
+use tcpstate::tracer::Tracer;
+use tcpstate_common::State;
 use tcpstate_tests::{
-    netns::Namespace,
-    traffic::{Family, leave_time_wait},
+    measure::Cost,
+    netns::{Namespace, Sysctl},
+    own::Own,
+    rows::{Turns, is_full},
+    traced::options,
+    traffic::{Family, Idle, leave_time_wait},
 };
 
 /// As many as in the note that everybody finds.
 const SOCKETS: usize = 46_807;
-/// Odd, so that there is a median among them.
-const TURNS: usize = 11;
-
-const PIPELINE: &str = "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'";
+const BASE: &str = "ss -tan | awk";
+const SNAPSHOT: &str = "a snapshot of trace";
+/// A snapshot takes too little to measure one.
+const SNAPSHOTS: u32 = 20;
 
 fn main() {
-    let _namespace = Namespace::enter();
-    leave_time_wait(SOCKETS, &[Family::V4]);
-    let mut pipeline = Command::new("sh");
-    pipeline.args(["-c", PIPELINE]);
-    let mut count = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
-    count.arg("count");
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        old.push(processor_time(&mut pipeline, "TIME-WAIT 46807"));
-        new.push(processor_time(&mut count, "TIME_WAIT\t46807"));
+    // As many as end before the first time-wait sockets do.
+    let sizes: &[(usize, usize)] =
+        if is_full() { &[(1_000, 11), (SOCKETS, 11), (250_000, 5)] } else { &[(5_000, 1)] };
+    for &(sockets, turns) in sizes {
+        let _namespace = Namespace::enter();
+        // By default there are fewer on small machines.
+        let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "300000");
+        leave_time_wait(sockets, &[Family::V4]);
+        ask("asking-time-wait", State::TimeWait, sockets, turns);
     }
-    println!("\nmedians of {TURNS} alternating runs at {SOCKETS} TIME_WAIT, processor time");
-    println!("{:<24} {:>9} {:>9} {:>9}", "command", "ms", "spread", "ratio");
-    let base = median(&mut old);
-    for (name, turns) in [("ss -tan | awk", &mut old), ("tcpstate count", &mut new)] {
-        let time = median(turns);
-        let spread = turns[TURNS - 1].saturating_sub(turns[0]);
-        println!(
-            "{name:<24} {:>9.1} {:>9.1} {:>9.2}",
-            1e3 * time.as_secs_f64(),
-            1e3 * spread.as_secs_f64(),
-            time.as_secs_f64() / base.as_secs_f64()
-        );
+    if !is_full() {
+        return;
+    }
+    for &(sockets, turns) in sizes {
+        // A connection has two ends.
+        let sockets = sockets.next_multiple_of(2);
+        let _namespace = Namespace::enter();
+        let _idle = Idle::open(sockets, &[Family::V4]);
+        ask("asking-established", State::Established, sockets, turns);
+        if sockets == SOCKETS.next_multiple_of(2) {
+            a_minute(sockets);
+        }
     }
 }
 
-/// What a command takes, with its children; it has to print a line.
-fn processor_time(command: &mut Command, line: &str) -> Duration {
-    let before = children();
-    let output = command.stdin(Stdio::null()).output().expect("it is installed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.lines().any(|text| text == line), "no {line:?}:\n{text}");
-    children().saturating_sub(before)
+fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
+    let mut rows = Turns::new(section, Some(sockets as u64));
+    let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
+    for _ in 0..turns {
+        for question in questions(state, sockets) {
+            let Question { what, mut command, line } = question;
+            match Cost::of_command(&mut command, &line) {
+                Ok(cost) => add(&mut rows, what, cost),
+                Err(why) => rows.absent(what, why),
+            }
+        }
+        let cost = Cost::of_each(SNAPSHOTS, || {
+            let snapshot = tracer.snapshot().expect("a snapshot can be taken");
+            let gauge = snapshot.gauge(state).and_then(|gauge| gauge.current);
+            assert_eq!(gauge, i64::try_from(sockets).ok(), "{state}");
+        });
+        add(&mut rows, SNAPSHOT, cost);
+    }
+    rows.print(BASE);
 }
 
-/// All ended children of this process, up to now.
-fn children() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("every process may ask");
-    let time = usage.user_time() + usage.system_time();
-    Duration::from_micros(time.num_microseconds().unsigned_abs())
+/// A command that answers, and the line in which it does.
+struct Question {
+    what: &'static str,
+    command: Command,
+    line: String,
 }
 
-/// Sorts, and takes the one in the middle.
-fn median(turns: &mut [Duration]) -> Duration {
-    turns.sort();
-    turns[turns.len() / 2]
+fn questions(state: State, sockets: usize) -> Vec<Question> {
+    let of_shell = |what, script: &str, line| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Question { what, command, line }
+    };
+    let count = {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+        command.arg("count");
+        Question { what: "tcpstate count", command, line: format!("{state}\t{sockets}") }
+    };
+    let is_time_wait = state == State::TimeWait;
+    let of_ss = if is_time_wait { "TIME-WAIT" } else { "ESTAB" };
+    // What the kernel sums by itself: no states of full sockets but this one.
+    let (full, minis) = if is_time_wait { (0, sockets) } else { (sockets, 0) };
+    vec![
+        of_shell(
+            "netstat -tan | awk",
+            "netstat -tan | awk '/^tcp/ {++s[$NF]} END {for (state in s) print state, s[state]}'",
+            format!("{state} {sockets}"),
+        ),
+        of_shell(
+            BASE,
+            "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'",
+            format!("{of_ss} {sockets}"),
+        ),
+        of_shell(
+            "ss -s",
+            // What it calls closed is the whole machine's.
+            "ss -s | sed -n 's/^TCP:.*(estab \\([0-9]*\\),.*timewait \\([0-9]*\\)).*/\\1 \\2/p'",
+            format!("{full} {minis}"),
+        ),
+        of_shell(
+            "/proc/net/sockstat",
+            "sed -n 's/^TCP: inuse \\([0-9]*\\) .* tw \\([0-9]*\\) .*/\\1 \\2/p' /proc/net/sockstat",
+            format!("{full} {minis}"),
+        ),
+        count,
+    ]
+}
+
+fn add(rows: &mut Turns, what: &str, cost: Cost) {
+    rows.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
+    rows.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
+}
+
+/// An answer a second for a minute, by each.
+fn a_minute(sockets: usize) {
+    const SECONDS: u32 = 60;
+    let mut rows = Turns::new("minute", Some(sockets as u64));
+    let trace = Own::start(env!("CARGO_BIN_EXE_tcpstate"), &["trace", "-i", "1s", "-o", "json"]);
+    let (began, before) = (Instant::now(), trace.processor_time());
+    let mut sums: Vec<(&str, Duration)> = Vec::new();
+    for second in 1..=SECONDS {
+        for (number, question) in questions(State::Established, sockets).into_iter().enumerate() {
+            let Question { what, mut command, line } = question;
+            match Cost::of_command(&mut command, &line) {
+                Ok(cost) if number < sums.len() => sums[number].1 += cost.processor,
+                Ok(cost) => sums.push((what, cost.processor)),
+                Err(why) => rows.absent(what, why),
+            }
+        }
+        let due = Duration::from_secs(second.into());
+        thread::sleep(due.saturating_sub(began.elapsed()));
+    }
+    let of_trace = trace.processor_time().saturating_sub(before);
+    let lines = trace.stop();
+    let snapshots = lines.filter(|line| line.contains(r#""type":"snapshot""#)).count();
+    assert!(snapshots >= SECONDS as usize - 1, "{snapshots} snapshots");
+    sums.push(("tcpstate trace -i 1s", of_trace));
+    for (what, time) in sums {
+        rows.add(what, "CPU ms", 1e3 * time.as_secs_f64());
+    }
+    rows.print(BASE);
 }

@@ -1,86 +1,114 @@
-//! `cargo xtask bench --quick`: at which rate lines of `trace --events -o json` into a file begin to get lost, with the
-//! default sizes.
+//! `cargo xtask bench`, section `truth`: at which rate of connections who begins to lose transitions.
 //!
-//! As fast as so many threads can open and close connections. The load, the kernel's work for it and the lines have to share the
-//! machine's processors, as they do wherever this runs.
+//! The load knows how many transitions it made: what is not in the lines was lost, whatever the program says. The load, the kernel's work for it and
+//! the lines have to share the machine's processors, as they do wherever this runs.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::Value;
+use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
     netns::Namespace,
-    traffic::{Load, Style},
+    own::Own,
+    peers::Peer,
+    rows::{Turns, is_full},
+    traced::{compare, options},
+    traffic::{LISTENERS, Load, Style},
     wait,
 };
 
-const THREADS: [usize; 3] = [1, 2, 4];
-const TIME: Duration = Duration::from_secs(5);
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+const EVENTS: &str = "trace --events -o json";
+const GAUGES: &str = "trace, its gauges";
+const THREADS: usize = 2;
+/// Of a connection that is reset; of a listener.
+const TRANSITIONS: [u64; 2] = [6, 2];
 
 fn main() {
+    let (rates, time): (&[Option<u32>], _) = if is_full() {
+        // The last is as fast as it goes.
+        (
+            &[Some(1_000), Some(5_000), Some(10_000), Some(20_000), Some(30_000), None],
+            Duration::from_secs(4),
+        )
+    } else {
+        (&[None], Duration::from_secs(1))
+    };
+    let peers: &[Peer] = if is_full() { &[Peer::Tcpstates, Peer::TcpstatesBcc] } else { &[] };
     let _namespace = Namespace::enter();
-    let processors = thread::available_parallelism().expect("there is one at least");
-    println!("\ntrace --events -o json into a file, {processors} processors, {TIME:?} each");
-    println!(
-        "{:<8} {:>14} {:>14} {:>12} {:>14}",
-        "threads", "transitions/s", "lines", "lost", "of these, %"
-    );
-    for threads in THREADS {
-        let Run { lines, lost, rate } = run(threads);
-        let share = 100.0 * lost as f64 / (lines + lost) as f64;
-        println!("{threads:<8} {rate:>14.0} {lines:>14} {lost:>12} {share:>14.3}");
+    for &rate in rates {
+        let mut truth = Truth { rate, time, rows: Turns::new("truth", rate.map(u64::from)) };
+        truth.of_events();
+        truth.of_gauges();
+        for &peer in peers {
+            truth.of_peer(peer);
+        }
+        truth.rows.print(EVENTS);
     }
 }
 
-struct Run {
-    lines: u64,
-    lost: u64,
-    /// Transitions a second, with those that were lost.
-    rate: f64,
+/// What is seen of a load.
+struct Truth {
+    rate: Option<u32>,
+    time: Duration,
+    rows: Turns,
 }
 
-fn run(threads: usize) -> Run {
-    let file = tempfile::NamedTempFile::new().expect("there is room for a file");
-    let mut tcpstate = Command::new(env!("CARGO_BIN_EXE_tcpstate"))
-        .args(["trace", "--events", "-o", "json"])
-        .stdout(Stdio::from(file.reopen().expect("it was just made")))
-        .spawn()
-        .expect("it is built");
-    wait::until("the start line", || file.as_file().metadata().is_ok_and(|file| file.len() > 0));
-    let began = Instant::now();
-    let load = Load::start(threads, Style::Rst);
-    thread::sleep(TIME);
-    let _ = load.stop();
-    let seconds = began.elapsed().as_secs_f64();
-    let pid = Pid::from_raw(tcpstate.id().cast_signed());
-    kill(pid, Signal::SIGINT).expect("it runs");
-    assert!(tcpstate.wait().expect("it is our child").success());
-    let (lines, lost) = sums(file.as_file());
-    Run { lines, lost, rate: (lines + lost) as f64 / seconds }
-}
+impl Truth {
+    fn of_events(&mut self) {
+        let own = Own::start(TCPSTATE, &["trace", "--events", "-o", "json"]);
+        let made = self.load();
+        let (mut seen, mut told) = (0, 0);
+        for line in own.stop() {
+            if line.contains(r#""hook":"transitions""#) && line.contains(r#""type":"transition""#) {
+                seen += 1;
+            } else if line.contains(r#""type":"end""#) {
+                let end: Value = serde_json::from_str(&line).expect("it is JSON");
+                told = end["lost_events"].as_u64().expect("it is known");
+            }
+        }
+        self.add(EVENTS, made, seen);
+        self.rows.add(EVENTS, "lost, by its own word", told as f64);
+    }
 
-/// Lines of transitions, and what the end line says was lost of them.
-fn sums(file: &File) -> (u64, u64) {
-    let mut file = file.try_clone().expect("files can be shared");
-    std::io::Seek::rewind(&mut file).expect("it is a file");
-    let mut lines = 0;
-    for line in BufReader::new(file).lines() {
-        let line = line.expect("it can be read");
-        if line.contains(r#""hook":"transitions""#) && line.contains(r#""type":"transition""#) {
-            lines += 1;
-        } else if line.contains(r#""type":"end""#) {
-            let end: Value = serde_json::from_str(&line).expect("it is JSON");
-            return (lines, end["lost_events"].as_u64().expect("it is known"));
+    /// How far off they are at the end: gauges are kept by counters, which lose nothing for want of room.
+    fn of_gauges(&mut self) {
+        let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
+        let made = self.load();
+        let snapshot = tracer.snapshot().expect("a snapshot can be taken");
+        let seen = snapshot.transitions.iter().map(|pair| pair.count).sum();
+        self.add(GAUGES, made, seen);
+        let wrong = compare(&snapshot, tracer.probe()).err().map_or(0, |error| error.sockets);
+        self.rows.add(GAUGES, "gauges off by", wrong as f64);
+    }
+
+    fn of_peer(&mut self, peer: Peer) {
+        match peer.start() {
+            Ok(running) => {
+                let made = self.load();
+                // It reads what is left.
+                thread::sleep(Duration::from_secs(1));
+                self.add(peer.name(), made, running.stop());
+            }
+            Err(why) => self.rows.absent(peer.name(), why),
         }
     }
-    panic!("no end line");
+
+    /// How many transitions it made.
+    fn load(&self) -> u64 {
+        let load = Load::paced(THREADS, Style::Rst, self.rate);
+        thread::sleep(self.time);
+        let [of_connection, of_listener] = TRANSITIONS;
+        let made = of_connection * load.stop() + of_listener * (THREADS * LISTENERS) as u64;
+        // What came last comes to be seen.
+        wait::grace_period();
+        made
+    }
+
+    fn add(&mut self, what: &str, made: u64, seen: u64) {
+        let lost = made.saturating_sub(seen) as f64;
+        self.rows.add(what, "transitions/s", made as f64 / self.time.as_secs_f64());
+        self.rows.add(what, "lost", lost);
+        self.rows.add(what, "lost, %", 100.0 * lost / made as f64);
+    }
 }

@@ -1,7 +1,7 @@
-//! What a recording of a million events takes: bytes, time to write, time to read again and to show.
+//! What a recording of many events takes: bytes, time to write, time to read again and to show.
 //!
 //! The events are made up, in the manner of a busy host (`tcpstate_tests::synthetic`); they come 1,024 at a time, as they do to
-//! a view. Run by `cargo xtask bench`.
+//! a view. Run by `cargo xtask bench`, section `recording`.
 
 use std::{
     hint::black_box,
@@ -16,38 +16,48 @@ use tcpstate::{
     },
     view::View,
 };
-use tcpstate_tests::{recordings::FORMS, synthetic};
+use tcpstate_tests::{
+    recordings::FORMS,
+    rows::{Turns, is_full},
+    synthetic,
+};
 
-const EVENTS: usize = 1_000_000;
 /// As many as a view is given at once.
 const AT_ONCE: usize = 1024;
-/// The best of so many: others use the machine, too.
-const RUNS: usize = 5;
+/// How many events, how often: odd, so that there is a median among them.
+const QUICK: [usize; 2] = [50_000, 1];
+const FULL: [usize; 2] = [1_000_000, 5];
 
 fn main() {
-    let events = synthetic::events(EVENTS);
+    let [count, runs] = if is_full() { FULL } else { QUICK };
+    let events = synthetic::events(count);
     let file = record(&events);
-    let bytes = file.len() as f64;
-    println!(
-        "recording of {EVENTS} events: {:.1} MB, {:.1} bytes each",
-        bytes / 1e6,
-        bytes / EVENTS as f64
-    );
-    report("written", || {
+    let mut rows = Turns::new("recording", Some(count as u64));
+    rows.add("size", "bytes an event", file.len() as f64 / count as f64);
+    let mut report = |what: &str, work: &mut dyn FnMut()| {
+        for _ in 0..runs {
+            let begin = Instant::now();
+            work();
+            let millions = count as f64 / 1e6;
+            rows.add(what, "million events/s", millions / begin.elapsed().as_secs_f64());
+        }
+    };
+    report("written", &mut || {
         black_box(record(&events));
     });
-    report("read", || {
+    report("read", &mut || {
         let read = replay(&file, |events| {
             black_box(events);
         });
-        assert_eq!(read, EVENTS);
+        assert_eq!(read, count);
     });
     for form in FORMS.iter().filter(|form| ["json", "events", "events.csv"].contains(&form.name)) {
         let mut view = (form.view)();
-        report(&format!("shown as {}", form.name), || {
+        report(&format!("read, and shown as {}", form.name), &mut || {
             replay(&file, |events| show(view.as_mut(), events));
         });
     }
+    rows.print("written");
 }
 
 fn record(events: &[Event]) -> Vec<u8> {
@@ -78,14 +88,4 @@ fn replay(file: &[u8], mut show: impl FnMut(&[Event])) -> usize {
 fn show(view: &mut dyn View, events: &[Event]) {
     let mut text = Vec::new();
     view.show_events(events, &mut text).and_then(|()| sink().write_all(&text)).expect("no end");
-}
-
-fn report(what: &str, mut work: impl FnMut()) {
-    let mut run = || {
-        let begin = Instant::now();
-        work();
-        begin.elapsed()
-    };
-    let best = (0..RUNS).map(|_| run()).min().expect("there are some");
-    println!("{what:<22} {:>6.2} million events/s", EVENTS as f64 / best.as_secs_f64() / 1e6);
 }

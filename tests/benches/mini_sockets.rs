@@ -1,4 +1,5 @@
-//! `cargo xtask bench --quick`: what it costs to count mini sockets, by each provider that this kernel takes.
+//! `cargo xtask bench`, section `mini-sockets`: what it costs to count mini sockets, by each provider that this kernel
+//! takes.
 //!
 //! Programs on timers are run for every timer of the machine, so there are two prices: of a timer event that is none
 //! of theirs, and of a mini socket.
@@ -9,78 +10,78 @@ use tcpstate::{
     tracer::Tracer,
 };
 use tcpstate_tests::{
-    measure::{Empty, RunTime, during, median, spread},
+    measure::{Empty, RunTime, during},
     netns::Namespace,
+    rows::{Turns, is_full},
     traced::options,
     traffic::{Load, Style},
 };
 
-/// Odd, so that there is a median among them.
-const TURNS: usize = 9;
+const EMPTY: &str = "a timer event, by an empty program";
 /// Of a turn. Nine turns leave fewer time-wait sockets than a namespace may have.
 const CONNECTIONS: u64 = 5_000;
 
 fn main() {
+    // Odd, so that there is a median among them.
+    let turns = if is_full() { 9 } else { 1 };
     let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
-    println!("medians of {TURNS} alternating turns of {CONNECTIONS} connections each\n");
-    println!("{:<44} {:>9} {:>9} {:>9}", "what", "ns", "spread", "net ns");
-    unrelated_timers();
-    for minis in Minis::BOTH {
-        for provider in [Provider::Fentry, Provider::Timer] {
-            lives(minis, provider);
+    let mut rows = Turns::new("mini-sockets", None);
+    let _namespace = Namespace::enter();
+    for _ in 0..turns {
+        let base = empty_timer();
+        rows.add(EMPTY, "ns", base);
+        unrelated_timer(&mut rows, base);
+        for minis in Minis::BOTH {
+            for provider in [Provider::Fentry, Provider::Timer] {
+                life(&mut rows, minis, provider, base);
+            }
         }
     }
-    println!();
+    rows.print(EMPTY);
 }
 
 /// Connections that end by RST start and stop timers, and none of a time-wait socket.
-fn unrelated_timers() {
-    let _namespace = Namespace::enter();
-    let (mut empty, mut ours) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        let program = Empty::at("timer_start");
-        empty.push(turn(Style::Rst, || program.run_time()).ns_per_run());
-        drop(program);
-        match start(Minis::TimeWait, Provider::Timer) {
-            Ok(tracer) => {
-                let run_time = turn(Style::Rst, || run_time(&tracer, Minis::TimeWait));
-                ours.push(run_time.ns_per_run());
-            }
-            Err(cause) => return println!("timers: {cause}"),
+fn empty_timer() -> f64 {
+    let program = Empty::at("timer_start");
+    turn(Style::Rst, || program.run_time()).ns_per_run()
+}
+
+fn unrelated_timer(rows: &mut Turns, base: f64) {
+    let what = "a timer event that is nobody's, by timer";
+    match start(Minis::TimeWait, Provider::Timer) {
+        Ok(tracer) => {
+            let run_time = turn(Style::Rst, || run_time(&tracer, Minis::TimeWait));
+            rows.add(what, "ns", run_time.ns_per_run());
+            rows.add(what, "net ns", run_time.ns_per_run() - base);
         }
+        Err(why) => rows.absent(what, why),
     }
-    let base = median(&mut empty);
-    row("a timer event, by an empty program", &mut empty, base);
-    row("a timer event that is nobody's, by timer", &mut ours, base);
 }
 
 /// What the programs of a provider take for each mini socket, all events of its life that come during the turn: for time-wait
-/// sockets the birth, for requests the end too.
-fn lives(minis: Minis, provider: Provider) {
-    let name = format!("{} {}", minis.name(), provider.name());
-    let _namespace = Namespace::enter();
-    let mut turns = Vec::new();
-    for _ in 0..TURNS {
-        let tracer = match start(minis, provider) {
-            Ok(tracer) => tracer,
-            Err(cause) => return println!("{name}: not on this kernel: {cause}"),
-        };
-        // Each connection makes one request; one that is closed makes one time-wait socket too.
-        let (with, without) = match minis {
-            Minis::TimeWait => (Style::Close, Some(Style::Rst)),
-            Minis::SynRecv => (Style::Rst, None),
-        };
-        let others = without.map(|style| turn(style, || run_time(&tracer, minis)).time);
-        let all = turn(with, || run_time(&tracer, minis));
-        // What a connection costs that makes no such socket.
-        let net = RunTime { time: all.time.saturating_sub(others.unwrap_or_default()), ..all };
-        turns.push(net.ns_per(CONNECTIONS));
-    }
+/// sockets the birth, for requests the end too. Net is what as many runs of an empty program would not take.
+fn life(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
     let what = match minis {
-        Minis::TimeWait => "a TIME_WAIT entry, by",
-        Minis::SynRecv => "a request's birth and end, by",
+        Minis::TimeWait => format!("a TIME_WAIT entry, by {}", provider.name()),
+        Minis::SynRecv => format!("a request's birth and end, by {}", provider.name()),
     };
-    row(&format!("{what} {}", provider.name()), &mut turns, 0.0);
+    let tracer = match start(minis, provider) {
+        Ok(tracer) => tracer,
+        Err(why) => return rows.absent(&what, why),
+    };
+    // Each connection makes one request; one that is closed makes one time-wait socket too.
+    let (with, without) = match minis {
+        Minis::TimeWait => (Style::Close, Some(Style::Rst)),
+        Minis::SynRecv => (Style::Rst, None),
+    };
+    // What a connection costs that makes no such socket.
+    let others = without.map(|style| turn(style, || run_time(&tracer, minis))).unwrap_or_default();
+    let all = turn(with, || run_time(&tracer, minis));
+    let per_connection = |run_time: RunTime| run_time.ns_per(CONNECTIONS);
+    let runs = |run_time: RunTime| run_time.runs as f64 / CONNECTIONS as f64;
+    let ns = per_connection(all) - per_connection(others);
+    rows.add(&what, "ns", ns);
+    rows.add(&what, "net ns", ns - base * (runs(all) - runs(others)));
 }
 
 fn start(minis: Minis, provider: Provider) -> Result<Tracer, String> {
@@ -102,9 +103,4 @@ fn turn(style: Style, programs: impl FnMut() -> RunTime) -> RunTime {
     let run_time = during(&load, CONNECTIONS, programs);
     let _ = load.stop();
     run_time
-}
-
-fn row(what: &str, turns: &mut [f64], base: f64) {
-    let ns = median(turns);
-    println!("{what:<44} {ns:>9.1} {:>9.1} {:>9.1}", spread(turns), ns - base);
 }

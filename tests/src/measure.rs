@@ -1,11 +1,23 @@
 //! What programs in the kernel cost, by the kernel's own BPF statistics: for benchmarks. Times are printed, never
 //! asserted.
 
-use std::{fs, ops::Sub, time::Duration};
+use std::{
+    ops::Sub,
+    process::{self, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use aya::{
     Btf, Ebpf,
     programs::{BtfTracePoint, ProgramInfo},
+};
+use nix::{
+    sys::{
+        resource::{UsageWho, getrusage},
+        time::TimeValLike as _,
+    },
+    time::clock_getcpuclockid,
+    unistd::Pid,
 };
 
 use crate::{traffic::Load, wait};
@@ -101,6 +113,63 @@ pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTi
     programs() - before
 }
 
+/// Of a process, all its threads, so far.
+///
+/// # Panics
+/// If there is none of that number.
+#[must_use]
+pub fn processor_time(process: u32) -> Duration {
+    let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed())).expect("it runs");
+    clock.now().expect("it runs").into()
+}
+
+/// What a command, or anything else, took.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Of all processors.
+    pub processor: Duration,
+    /// From begin to end.
+    pub wall: Duration,
+}
+
+impl Cost {
+    /// Of a command and its children, which have to print this line.
+    ///
+    /// # Errors
+    /// If its program is not installed.
+    ///
+    /// # Panics
+    /// If it prints no such line.
+    pub fn of_command(command: &mut Command, line: &str) -> Result<Self, String> {
+        let (before, began) = (ended_children(), Instant::now());
+        let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+        let cost =
+            Self { processor: ended_children().saturating_sub(before), wall: began.elapsed() };
+        let (text, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if errors.contains("not found") {
+            return Err(errors.trim_end().to_owned());
+        }
+        assert!(text.lines().any(|text| text == line), "no {line:?}:\n{text}{errors}");
+        Ok(cost)
+    }
+
+    /// Of something that this process does, once, on average of so many times.
+    pub fn of_each(times: u32, mut work: impl FnMut()) -> Self {
+        let (before, began) = (processor_time(process::id()), Instant::now());
+        (0..times).for_each(|_| work());
+        let processor = processor_time(process::id()).saturating_sub(before);
+        Self { processor: processor / times, wall: began.elapsed() / times }
+    }
+}
+
+/// All ended children of this process, up to now.
+fn ended_children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("every process may ask");
+    let time = usage.user_time() + usage.system_time();
+    Duration::from_micros(time.num_microseconds().unsigned_abs())
+}
+
 /// Sorts, and takes the one in the middle.
 ///
 /// # Panics
@@ -117,15 +186,4 @@ pub fn spread(turns: &[f64]) -> f64 {
     let most = turns.iter().copied().fold(f64::MIN, f64::max);
     let least = turns.iter().copied().fold(f64::MAX, f64::min);
     most - least
-}
-
-/// What the machine's processor calls itself.
-#[must_use]
-pub fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or("unknown processor");
-    name.trim_start_matches([' ', '\t', ':']).to_owned()
 }

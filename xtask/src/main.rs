@@ -10,7 +10,7 @@
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines
 //! cargo xtask dist           man pages and completions, for packages; --package makes one for Debian
 //! cargo xtask golden         what the recordings of the tree show, written anew
-//! cargo xtask bench --quick  what counting costs, against an empty program
+//! cargo xtask bench          what all that costs, beside what people use today; writes docs/BENCHMARKS.md
 //! ```
 
 mod bench;
@@ -62,7 +62,7 @@ enum Command {
     Dist(dist::Options),
     /// Write anew what the recordings of the tree are expected to show.
     Golden,
-    /// Measure what counting costs, on this machine and kernel.
+    /// Measure what tcpstate costs, on this machine and kernel, beside what people use today.
     Bench(bench::Options),
 }
 

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use socket2::Socket;
@@ -15,7 +16,7 @@ use super::{Family, Listener, reset, shutdown};
 
 /// Listeners of a worker, for each kind of connection: 262,144 time-wait sockets, the kernel's highest default, are then 16,384 of the
 /// 28,000 ports that a client can choose from for each.
-const LISTENERS: usize = 16;
+pub const LISTENERS: usize = 16;
 
 /// How connections of a [`Load`] end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +49,20 @@ impl Load {
     /// Starts the threads, in the namespace of this one.
     #[must_use = "dropped, it stops"]
     pub fn start(threads: usize, style: Style) -> Self {
+        Self::paced(threads, style, None)
+    }
+
+    /// Starts the threads; all together they make so many connections a second, if they can.
+    #[must_use = "dropped, it stops"]
+    pub fn paced(threads: usize, style: Style, rate: Option<u32>) -> Self {
         let shared = Arc::new(Shared::default());
+        let interval = rate.map(|rate| {
+            let threads = u32::try_from(threads).expect("threads are few");
+            Duration::from_secs(1) * threads / rate
+        });
         let worker = |_| {
             let (turns, shared) = (turns(style), Arc::clone(&shared));
-            thread::spawn(move || shared.work(&turns))
+            thread::spawn(move || shared.work(&turns, interval))
         };
         Self { workers: (0..threads).map(worker).collect(), shared }
     }
@@ -89,13 +100,19 @@ impl Drop for Load {
 }
 
 impl Shared {
-    fn work(&self, turns: &[(Listener, End)]) {
+    fn work(&self, turns: &[(Listener, End)], interval: Option<Duration>) {
+        let mut due = Instant::now();
         for (listener, end) in turns.iter().cycle() {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
             end((listener.connect(), listener.accept()));
             self.completed.fetch_add(1, Ordering::Relaxed);
+            if let Some(interval) = interval {
+                // Who is late makes up for it.
+                due += interval;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 pub use deaf::{deafen, hear};
 pub use idle::Idle;
-pub use load::{Load, Style};
+pub use load::{LISTENERS, Load, Style};
 pub use mixed::Mixed;
 pub use raw::{send_reset, sequence_number};
 use socket2::Domain;

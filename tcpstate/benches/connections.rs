@@ -1,0 +1,200 @@
+//! `cargo xtask bench`, sections `connections`, `processors` and `share`: what an application pays. Connections a second, and the processor time of one, untraced and
+//! under each tracer by turns.
+//!
+//! The kernel works for loopback in the name of who sends, so the load's own processor time has all of it; that of
+//! the tracer's process comes on top.
+
+use std::{process, thread, time::Duration};
+
+use aya::{
+    programs::loaded_programs,
+    sys::{Stats, enable_stats},
+};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+use tcpstate_tests::{
+    measure::{Empty, RunTime, during, processor_time},
+    netns::Namespace,
+    own::Own,
+    peers::{Peer, Running},
+    rows::{Turns, is_full},
+    traffic::{Load, Style},
+};
+
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+const UNTRACED: &str = "untraced";
+
+/// How much to measure.
+struct Size {
+    /// Odd, so that there is a median among them.
+    turns: usize,
+    time: Duration,
+    threads: &'static [usize],
+    peers: &'static [Peer],
+}
+
+const QUICK: Size = Size { turns: 1, time: Duration::from_millis(500), threads: &[1], peers: &[] };
+const FULL: Size =
+    Size { turns: 5, time: Duration::from_secs(1), threads: &[1, 4], peers: &Peer::ALL };
+
+fn main() {
+    let size = if is_full() { FULL } else { QUICK };
+    let tracers: Vec<Tracer> =
+        Tracer::OURS.into_iter().chain(size.peers.iter().copied().map(Tracer::Peer)).collect();
+    for &threads in size.threads {
+        by_turns("connections", threads, &tracers, &size);
+    }
+    let all = sched_getaffinity(Pid::from_raw(0)).expect("every process may ask");
+    let available: Vec<usize> =
+        (0..CpuSet::count()).filter(|&cpu| all.is_set(cpu).unwrap_or(false)).collect();
+    for processors in [1, 2, 4, 8].into_iter().filter(|&few| few <= available.len()) {
+        let mut some = CpuSet::new();
+        for &cpu in &available[..processors] {
+            some.set(cpu).expect("there is that processor");
+        }
+        // What is started later goes by it too.
+        sched_setaffinity(Pid::from_raw(0), &some).expect("they are ours");
+        by_turns("processors", processors, &Tracer::OURS[..2], &size);
+    }
+    sched_setaffinity(Pid::from_raw(0), &all).expect("as it was");
+    share(&size);
+}
+
+/// As many threads as `at` says, under each tracer in each turn.
+fn by_turns(section: &'static str, threads: usize, tracers: &[Tracer], size: &Size) {
+    let mut rows = Turns::new(section, Some(threads as u64));
+    for _ in 0..size.turns {
+        // The time-wait sockets of a turn are gone with it.
+        let _namespace = Namespace::enter();
+        for tracer in tracers {
+            let name = tracer.name();
+            if rows.is_absent(name) {
+                continue;
+            }
+            match tracer.start() {
+                Ok(started) => turn(&mut rows, name, threads, size.time, &started),
+                Err(why) => rows.absent(name, why),
+            }
+        }
+    }
+    rows.print(UNTRACED);
+}
+
+fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &Started) {
+    let load = Load::start(threads, Style::Mixed);
+    thread::sleep(Duration::from_millis(100));
+    let of_tracer = || started.processor_time();
+    let before = (load.completed(), processor_time(process::id()), of_tracer());
+    thread::sleep(time);
+    let connections = load.completed() - before.0;
+    let of_load = processor_time(process::id()).saturating_sub(before.1);
+    let of_tracer = of_tracer().saturating_sub(before.2);
+    let _ = load.stop();
+    let microseconds = |time: Duration| 1e6 * time.as_secs_f64() / connections as f64;
+    rows.add(name, "connections/s", connections as f64 / time.as_secs_f64());
+    rows.add(name, "CPU us of load", microseconds(of_load));
+    rows.add(name, "CPU us of tracer", microseconds(of_tracer));
+    rows.add(name, "CPU us of both", microseconds(of_load + of_tracer));
+}
+
+/// What our programs themselves take of a connection, by the kernel's statistics, and what an untraced connection takes.
+fn share(size: &Size) {
+    const PROGRAMS: &str = "our programs, net";
+    let mut rows = Turns::new("share", None);
+    for _ in 0..size.turns {
+        let _namespace = Namespace::enter();
+        let load = Load::start(1, Style::Close);
+        thread::sleep(Duration::from_millis(100));
+        let before = (load.completed(), processor_time(process::id()));
+        thread::sleep(size.time);
+        let connections = load.completed() - before.0;
+        let of_load = processor_time(process::id()).saturating_sub(before.1);
+        let _ = load.stop();
+        rows.add(UNTRACED, "ns a connection", of_load.as_nanos() as f64 / connections as f64);
+
+        let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
+        let empty = Empty::at("inet_sock_set_state");
+        let ns_of_empty = measure(|| empty.run_time()).0.ns_per_run();
+        drop(empty);
+        let others: Vec<u32> = ids().collect();
+        let _own = Own::start(TCPSTATE, &["trace", "-o", "json"]);
+        let ours: Vec<u32> = ids().filter(|id| !others.contains(id)).collect();
+        let (run_time, connections) = measure(|| {
+            let programs = loaded_programs().filter_map(Result::ok);
+            RunTime::of(programs.filter(|program| ours.contains(&program.id())))
+        });
+        let measuring = ns_of_empty * run_time.runs as f64;
+        let net = (run_time.time.as_nanos() as f64 - measuring) / connections as f64;
+        rows.add(PROGRAMS, "ns a connection", net);
+        rows.add(PROGRAMS, "runs a connection", run_time.runs as f64 / connections as f64);
+    }
+    rows.print(UNTRACED);
+}
+
+/// What programs take while connections are closed, and how many these are.
+fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
+    const CONNECTIONS: u64 = 5_000;
+    let load = Load::start(1, Style::Close);
+    let run_time = during(&load, CONNECTIONS, programs);
+    let _ = load.stop();
+    (run_time, CONNECTIONS)
+}
+
+/// Of all programs that the kernel has.
+fn ids() -> impl Iterator<Item = u32> {
+    loaded_programs().filter_map(Result::ok).map(|program| program.id())
+}
+
+/// Who looks on.
+#[derive(Clone, Copy)]
+enum Tracer {
+    Nobody,
+    /// tcpstate, and how.
+    Own(&'static str, &'static [&'static str]),
+    Peer(Peer),
+}
+
+/// One at work; dropped, it ends.
+enum Started {
+    Nobody,
+    Own(Own),
+    Peer(Running),
+}
+
+impl Tracer {
+    const OURS: [Self; 5] = [
+        Self::Nobody,
+        Self::Own("tcpstate trace", &["trace", "-o", "json"]),
+        Self::Own("tcpstate trace --netns all", &["trace", "--netns", "all", "-o", "json"]),
+        Self::Own("tcpstate trace --events", &["trace", "--events", "-o", "json"]),
+        Self::Own("tcpstate hist", &["hist", "-o", "json"]),
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => UNTRACED,
+            Self::Own(name, _) => name,
+            Self::Peer(peer) => peer.name(),
+        }
+    }
+
+    fn start(self) -> Result<Started, String> {
+        Ok(match self {
+            Self::Nobody => Started::Nobody,
+            Self::Own(_, arguments) => Started::Own(Own::start(TCPSTATE, arguments)),
+            Self::Peer(peer) => Started::Peer(peer.start()?),
+        })
+    }
+}
+
+impl Started {
+    fn processor_time(&self) -> Duration {
+        match self {
+            Self::Nobody => Duration::ZERO,
+            Self::Own(own) => own.processor_time(),
+            Self::Peer(running) => running.processor_time(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask bench`, section `footprint`: what `tcpstate trace` needs before it says the first number, and while it runs.
+
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use tcpstate_tests::{
+    netns::Namespace,
+    own::Own,
+    rows::{Turns, is_full},
+    traffic::{Family, Idle},
+};
+
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+const SOCKETS: [usize; 2] = [1_000, 50_000];
+
+fn main() {
+    let (sizes, turns) = if is_full() { (&SOCKETS[..], 7) } else { (&SOCKETS[..1], 1) };
+    let _namespace = Namespace::enter();
+    for &sockets in sizes {
+        let _idle = Idle::open(sockets, &Family::BOTH);
+        let mut rows = Turns::new("footprint", Some(sockets as u64));
+        for _ in 0..turns {
+            for (name, arguments) in [
+                ("trace", &["trace", "-o", "json"][..]),
+                ("trace --netns all", &["trace", "--netns", "all", "-o", "json"]),
+                ("trace --events", &["trace", "--events", "-o", "json"]),
+                ("hist", &["hist", "-o", "json"]),
+            ] {
+                measure(&mut rows, name, arguments);
+            }
+        }
+        rows.print("trace");
+    }
+    let mut rows = Turns::new("binary", None);
+    let bytes = fs::metadata(TCPSTATE).expect("it is built").len();
+    rows.add("tcpstate", "MiB", bytes as f64 / f64::from(1 << 20));
+    rows.print("tcpstate");
+}
+
+fn measure(rows: &mut Turns, name: &str, arguments: &[&str]) {
+    let began = Instant::now();
+    let own = Own::start(TCPSTATE, arguments);
+    rows.add(name, "ms to the first number", 1e3 * began.elapsed().as_secs_f64());
+    thread::sleep(Duration::from_secs(1));
+    let status = fs::read_to_string(format!("/proc/{}/status", own.id())).expect("it runs");
+    rows.add(name, "VmRSS MiB", mebibytes(&status, "VmRSS:"));
+    rows.add(name, "peak MiB", mebibytes(&status, "VmHWM:"));
+    let maps: f64 = maps(own.id()).values().sum();
+    rows.add(name, "maps MiB", maps / f64::from(1 << 20));
+}
+
+/// Of a line `VmRSS:  4711 kB`.
+fn mebibytes(status: &str, name: &str) -> f64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says it");
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib / 1024.0
+}
+
+/// The kernel's memory for each map that the process has open, by its number, in bytes.
+fn maps(process: u32) -> BTreeMap<u32, f64> {
+    let folder = fs::read_dir(format!("/proc/{process}/fdinfo")).expect("it runs");
+    let texts = folder.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());
+    texts
+        .filter_map(|text| {
+            let number = |name: &str| {
+                text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok())
+            };
+            Some((number("map_id:")?, f64::from(number("memlock:")?)))
+        })
+        .collect()
+}

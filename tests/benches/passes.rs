@@ -1,0 +1,51 @@
+//! `cargo xtask bench`, section `passes`: what a pass over all sockets takes, which is due at the start and when the kernel says that
+//! something was missed; and a snapshot, which is what there is otherwise.
+
+use std::process::Command;
+
+use tcpstate::tracer::Tracer;
+use tcpstate_tests::{
+    measure::Cost,
+    netns::Namespace,
+    rows::{Turns, is_full},
+    traced::options,
+    traffic::{Family, Idle},
+};
+
+const SS: &str = "ss -tan | awk";
+/// Takes too little to measure one.
+const SNAPSHOTS: u32 = 20;
+
+fn main() {
+    let (sizes, turns): (&[usize], _) =
+        if is_full() { (&[1_000, 10_000, 100_000, 1_000_000], 5) } else { (&[10_000], 1) };
+    let _namespace = Namespace::enter();
+    for &sockets in sizes {
+        let _idle = Idle::open(sockets, &Family::BOTH);
+        let mut rows = Turns::new("passes", Some(sockets as u64));
+        let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
+        for _ in 0..turns {
+            let mut ss = Command::new("sh");
+            ss.args([
+                "-c",
+                "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'",
+            ]);
+            match Cost::of_command(&mut ss, &format!("ESTAB {sockets}")) {
+                Ok(cost) => add(&mut rows, SS, cost),
+                Err(why) => rows.absent(SS, why),
+            }
+            let pass = Cost::of_each(1, || tracer.reconcile().expect("a pass can be made"));
+            add(&mut rows, "a pass", pass);
+            let snapshot = Cost::of_each(SNAPSHOTS, || {
+                tracer.snapshot().expect("a snapshot can be taken");
+            });
+            add(&mut rows, "a snapshot", snapshot);
+        }
+        rows.print(SS);
+    }
+}
+
+fn add(rows: &mut Turns, what: &str, cost: Cost) {
+    rows.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
+    rows.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
+}

@@ -1,0 +1,75 @@
+//! tcpstate as users run it: a process that writes lines into a file, for benchmarks.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Seek as _},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{measure::processor_time, wait};
+
+/// At work. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Own {
+    child: Child,
+    output: File,
+}
+
+impl Own {
+    /// Starts the program of this path, and waits for its first line.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let output = tempfile::tempfile().expect("there is room for a file");
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("files can be shared"))
+            .spawn()
+            .expect("it is built");
+        let own = Self { child, output };
+        wait::until("its first line", || own.output.metadata().is_ok_and(|file| file.len() > 0));
+        own
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Of the process, so far.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        processor_time(self.child.id())
+    }
+
+    /// Ends it as Ctrl-C would; the lines that it wrote.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn stop(mut self) -> impl Iterator<Item = String> {
+        let id = Pid::from_raw(self.child.id().cast_signed());
+        kill(id, Signal::SIGINT).expect("it is our child");
+        assert!(self.child.wait().expect("it is our child").success());
+        self.output.rewind().expect("it is a file");
+        let output = self.output.try_clone().expect("files can be shared");
+        BufReader::new(output).lines().map(|line| line.expect("it writes text"))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // It may have ended.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}

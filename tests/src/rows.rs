@@ -1,0 +1,107 @@
+//! What a benchmark measured: rows, each a JSON object on a line of stdout, of which `cargo xtask bench` makes tables.
+//!
+//! ```text
+//! {"section":"transitions","at":100000,"what":"counters","figures":[{"name":"ns","median":71.2,"spread":3.1,"ratio":1.16}]}
+//! {"section":"transitions","at":100000,"what":"bpftrace","absent":"not installed"}
+//! ```
+
+use std::env;
+
+use serde_json::{Map, Value, json};
+
+use crate::measure::{median, spread};
+
+/// Whether everything is to be measured, which takes minutes, or only that measuring works.
+#[must_use]
+pub fn is_full() -> bool {
+    env::args().any(|argument| argument == "--full")
+}
+
+/// Figures of things that are measured by turns.
+#[derive(Debug)]
+pub struct Turns {
+    section: &'static str,
+    at: Option<u64>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    what: String,
+    figures: Vec<(&'static str, Vec<f64>)>,
+    absent: Option<String>,
+}
+
+impl Turns {
+    /// None yet. `at` is what the section varies: a number of sockets, of threads.
+    #[must_use]
+    pub fn new(section: &'static str, at: Option<u64>) -> Self {
+        Self { section, at, rows: Vec::new() }
+    }
+
+    /// One turn's figure of a row.
+    pub fn add(&mut self, what: &str, figure: &'static str, value: f64) {
+        let figures = &mut self.row(what).figures;
+        match figures.iter_mut().find(|(name, _)| *name == figure) {
+            Some((_, values)) => values.push(value),
+            None => figures.push((figure, vec![value])),
+        }
+    }
+
+    /// Why this row can't be measured here.
+    pub fn absent(&mut self, what: &str, why: String) {
+        self.row(what).absent = Some(why);
+    }
+
+    /// Whether the row is known not to be measurable here.
+    #[must_use]
+    pub fn is_absent(&self, what: &str) -> bool {
+        self.rows.iter().any(|row| row.what == what && row.absent.is_some())
+    }
+
+    /// Prints the rows: of each figure the median, how far apart the turns were, and how many times the same figure of
+    /// the row `base` it is.
+    pub fn print(mut self, base: &str) {
+        let mut bases = Vec::new();
+        for (name, values) in &mut self.row(base).figures {
+            bases.push((*name, median(values)));
+        }
+        for row in &mut self.rows {
+            let mut line = Map::new();
+            line.insert("section".into(), self.section.into());
+            if let Some(at) = self.at {
+                line.insert("at".into(), at.into());
+            }
+            line.insert("what".into(), row.what.clone().into());
+            match &row.absent {
+                Some(why) => line.insert("absent".into(), why.clone().into()),
+                None => line.insert("figures".into(), row.figures(base, &bases)),
+            };
+            println!("{}", Value::Object(line));
+        }
+    }
+
+    fn row(&mut self, what: &str) -> &mut Row {
+        let number = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
+            self.rows.push(Row { what: what.to_owned(), figures: Vec::new(), absent: None });
+            self.rows.len() - 1
+        });
+        &mut self.rows[number]
+    }
+}
+
+impl Row {
+    fn figures(&mut self, base: &str, bases: &[(&'static str, f64)]) -> Value {
+        let mut figures = Vec::new();
+        for (name, values) in &mut self.figures {
+            let median = median(values);
+            let mut figure = json!({ "name": name, "median": median, "spread": spread(values) });
+            let of_base = bases.iter().find(|(of_base, value)| of_base == name && *value > 0.0);
+            if let Some((_, value)) = of_base.filter(|_| self.what != base) {
+                figure["ratio"] = (median / value).into();
+            }
+            figures.push(figure);
+        }
+        figures.into()
+    }
+}

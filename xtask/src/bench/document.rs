@@ -1,0 +1,80 @@
+//! docs/BENCHMARKS.md, written of each benchmark's last run.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    acceptance,
+    machine::Run,
+    plot,
+    rows::Rows,
+    sections::{BENCHMARKS, Benchmark},
+    table,
+};
+
+const PATH: &str = "docs/BENCHMARKS.md";
+/// Beside it, with the drawings.
+const FOLDER: &str = "benchmarks";
+const HEAD: &str = "\
+# Benchmarks
+
+Written by `cargo xtask bench`, not by hand. Every ratio is of things that ran by turns in one run on one machine; a figure
+is the median of the turns, ± how far apart the least and the most are, and in brackets how many times the figure of what
+it is compared with. Figures of different sections, or of different machines, say nothing about each other.
+";
+
+/// Writes it.
+pub(super) fn write(root: &Path, folder: &Path) -> Result<()> {
+    let mut runs = Vec::new();
+    for benchmark in &BENCHMARKS {
+        if let Some(run) = Run::kept(folder, benchmark.name)? {
+            runs.push((benchmark, run));
+        }
+    }
+    let folder = root.join("docs").join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    for (benchmark, run) in &runs {
+        for section in benchmark.sections.iter().filter(|section| run.rows.has(section)) {
+            plot::draw(&folder, section, &run.rows)?;
+        }
+    }
+    let path = root.join(PATH);
+    fs::write(&path, text(&runs)).with_context(|| format!("write {}", path.display()))?;
+    println!("wrote {PATH}");
+    Ok(())
+}
+
+fn text(runs: &[(&Benchmark, Run)]) -> String {
+    let mut text = HEAD.to_owned();
+    for (number, (benchmark, run)) in runs.iter().enumerate() {
+        if number == 0 || run.machine != runs[number - 1].1.machine {
+            let machine = &run.machine;
+            _ = write!(
+                text,
+                "\nMachine: Linux {}, {} processors ({}), {} GiB.\n",
+                machine.kernel, machine.processors, machine.processor, machine.memory_gib
+            );
+        }
+        let newline = if number == 0 { "\n" } else { "" };
+        _ = writeln!(text, "{newline}* {} (UTC): `cargo xtask bench {}`", run.when, benchmark.name);
+    }
+    let mut all = Rows::default();
+    let mut tables = String::new();
+    for (benchmark, run) in runs {
+        for section in benchmark.sections.iter().filter(|section| run.rows.has(section)) {
+            _ = write!(tables, "\n## {}\n\n{}", section.title, section.text);
+            if !section.base.is_empty() {
+                _ = write!(tables, " Ratios: to {}.", section.base);
+            }
+            _ = write!(tables, "\n\n{}", table::markdown(section, &run.rows));
+            if let Some(plot) = &section.plot {
+                let name = plot::name(section);
+                _ = write!(tables, "\n![{} by {}]({FOLDER}/{name})\n", plot.figure, section.at);
+            }
+        }
+        all.add(run.rows.clone());
+    }
+    _ = write!(text, "\n## What was promised\n\n{}", acceptance::markdown(&all));
+    text + &tables
+}
