@@ -15,6 +15,6 @@ mod scraper;
 mod textfile;
 
 pub use self::{
-    scraper::{Broken, Progress, Scraper, Settings},
+    scraper::{Broken, Outlets, Progress, Scraper, Settings},
     textfile::Textfile,
 };
