@@ -16,6 +16,7 @@
 //! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
 //! - [`measure`]: what programs in the kernel cost, for benchmarks;
 //! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
+//! - [`served`]: a running `tcpstate serve`, and what a scraper gets from it;
 //! - [`synthetic`]: events of a busy host, without the host;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
@@ -33,6 +34,7 @@ pub mod measure;
 pub mod netns;
 pub mod paths;
 pub mod recordings;
+pub mod served;
 pub mod synthetic;
 pub mod traced;
 pub mod traffic;

@@ -64,6 +64,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_interval)]
     textfile_interval: Duration,
 
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    otlp: super::otlp::Flags,
+
     /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER
     #[arg(long, value_name = "WHICH", default_value = "self", env = "TCPSTATE_NETNS")]
     netns: Netns,
@@ -231,6 +235,18 @@ impl Arguments {
         })
     }
 
+    /// Whether somebody is told who does not ask.
+    #[cfg(feature = "otlp")]
+    fn pushes(&self) -> bool {
+        self.otlp.is_given()
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    #[allow(clippy::unused_self, reason = "with the feature it looks")]
+    fn pushes(&self) -> bool {
+        false
+    }
+
     fn textfile(&self) -> Result<Option<Textfile>, Error> {
         let open = |path: &PathBuf| {
             Textfile::new(path).map_err(|error| Error::Textfile(path.clone(), error))
@@ -256,7 +272,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     let mut textfile = arguments.textfile()?;
     let listener = match arguments.listen {
         Listen::At(address) => Some(bind(address)?),
-        Listen::Off if textfile.is_none() => {
+        Listen::Off if textfile.is_none() && !arguments.pushes() => {
             return Err(Error::NothingToDo.into());
         }
         Listen::Off => None,
@@ -323,6 +339,8 @@ async fn answer(
         eprintln!("tcpstate: serving http://{address}/metrics");
     }
     tell_manager(NotifyState::Ready);
+    #[cfg(feature = "otlp")]
+    arguments.otlp.begin(scraper)?;
     if textfile.is_some() {
         scraper.outlets().has_textfile.store(true, Relaxed);
     }
