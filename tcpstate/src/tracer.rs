@@ -6,7 +6,8 @@ use tcpstate_common::abi::STATE_SLOTS;
 
 use crate::{
     aggregate::{
-        Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start, Verdict,
+        Histograms, Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start,
+        Verdict,
     },
     probe::{Error, Minis, Options, Probe},
     source::{Events, Losses, Reading, live::Live},
@@ -92,6 +93,12 @@ impl Tracer {
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
         let reading = self.live.read()?;
         Ok(self.ledger.summary(&reading))
+    }
+
+    /// Durations since the start, as of the last snapshot; where states are timed.
+    #[must_use]
+    pub fn durations(&self) -> Option<Histograms> {
+        self.ledger.durations()
     }
 
     /// The events since the start, where they are asked for; the caller's to read from now on.

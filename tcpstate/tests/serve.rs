@@ -313,18 +313,20 @@ fn serve_tells_its_manager_and_leaves_nothing_behind() {
 fn serve_passes_promtool() {
     let Some(promtool) = program("promtool") else { return };
     let _namespace = Namespace::enter();
-    let server = Server::start(&mut serve(&["--by", "netns", "--cost"]));
-    let text = server.get("/metrics", "").body;
-    let mut check = Command::new(promtool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut stdin = check.stdin.take().expect("it is piped");
-    thread::spawn(move || std::io::Write::write_all(&mut stdin, text.as_bytes()));
-    let output = check.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    for arguments in [&["--by", "netns", "--cost", "--hist"][..], &["--by", "local-port"]] {
+        let server = Server::start(&mut serve(arguments));
+        let text = server.get("/metrics", "").body;
+        let mut check = Command::new(&promtool)
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = check.stdin.take().expect("it is piped");
+        thread::spawn(move || std::io::Write::write_all(&mut stdin, text.as_bytes()));
+        let output = check.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {said}");
+    }
 }

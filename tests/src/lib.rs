@@ -19,6 +19,7 @@
 //! - [`peers`]: what people use today, for benchmarks;
 //! - [`own`]: tcpstate itself as a process at work, for benchmarks;
 //! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
+//! - [`served`]: a running `tcpstate serve`, and what a scraper gets from it;
 //! - [`synthetic`]: events of a busy host, without the host;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
@@ -39,6 +40,7 @@ pub mod paths;
 pub mod peers;
 pub mod recordings;
 pub mod rows;
+pub mod served;
 pub mod synthetic;
 pub mod traced;
 pub mod traffic;

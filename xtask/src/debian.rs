@@ -12,6 +12,12 @@ pub(crate) fn is_debian() -> bool {
     release.lines().any(|line| line == "ID=debian") && process::find_in_path("apt-get").is_some()
 }
 
+/// What this release is called.
+pub(crate) fn codename() -> Option<String> {
+    let release = fs::read_to_string("/etc/os-release").ok()?;
+    release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).map(str::to_owned)
+}
+
 /// Those of `packages` that are not installed.
 pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     packages.iter().copied().filter(|package| !is_installed(package)).collect()

@@ -9,6 +9,9 @@ const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The folder of the package whose tests guests run too.
 pub(crate) const FOLDER: &str = "tests";
 
+/// The package that has the feature `otlp`, and its tests.
+pub(crate) const OTLP_PACKAGE: &str = "tcpstate-tests-otlp";
+
 /// Optimised, for the tests make heavy traffic, and emulation is slow enough; but in as many units as there is time for,
 /// since each test is a program of its own. A profile of its own, so that `target/release` keeps the program that users
 /// get.
@@ -24,6 +27,15 @@ const PROFILE: &[&str] = &[
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
+    build_alike(&mut cargo);
+    cargo
+}
+
+/// The command that builds those of the feature `otlp`. Not together with the others: what is built together has the same
+/// features.
+pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
+    let mut cargo = process::cargo(root);
+    cargo.args(["test", "--package", OTLP_PACKAGE, "--tests"]);
     build_alike(&mut cargo);
     cargo
 }

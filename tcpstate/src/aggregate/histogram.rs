@@ -1,12 +1,15 @@
 //! Durations as people ask for them: of a state, of a transition, of a connection; with percentiles. Pure.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tcpstate_common::{
     State,
     histogram::{
         By, PAIRS, SLOT_HOLD, SLOT_LIFETIME, SLOT_ORPHAN, SLOT_OTHER_PAIR, SLOT_REQUEST,
-        SLOT_SERVER_CONNECT, SLOT_TIME_WAIT, bucket_begin, bucket_end, slot_of_pair,
+        SLOT_SERVER_CONNECT, SLOT_TIME_WAIT, SLOTS, bucket_begin, bucket_end, slot_of_pair,
     },
 };
 
@@ -29,6 +32,13 @@ pub enum Of {
     Lifetime,
     /// A time-wait socket from its birth to its end.
     TimeWaitHold,
+}
+
+impl Of {
+    /// All that durations can be of.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOTS).flat_map(meanings).collect::<BTreeSet<_>>().into_iter()
+    }
 }
 
 /// The kind of sockets that were in a state.
@@ -134,18 +144,18 @@ impl Histograms {
 }
 
 fn histograms(tallies: &Tallies) -> Vec<Histogram> {
-    let mut all: Vec<Histogram> = Vec::new();
+    let mut sums: BTreeMap<(Of, &Option<Group>), Tally> = BTreeMap::new();
     for ((group, slot), tally) in tallies {
         for of in meanings(*slot) {
-            let same = all.iter_mut().find(|other| (other.of, &other.group) == (of, group));
-            match same {
-                Some(same) => same.tally.add(tally),
-                None => {
-                    all.push(Histogram { of, group: group.clone(), tally: tally.clone() });
-                }
-            }
+            sums.entry((of, group)).or_default().add(tally);
         }
     }
+    let histogram = |((of, group), tally): ((Of, &Option<Group>), Tally)| Histogram {
+        of,
+        group: group.clone(),
+        tally,
+    };
+    let mut all: Vec<Histogram> = sums.into_iter().map(histogram).collect();
     let size = |histogram: &Histogram| histogram.tally.count() + histogram.tally.unknown;
     // The others come last, whatever they are.
     all.sort_by_cached_key(|histogram| {
@@ -279,7 +289,7 @@ mod tests {
 
     #[test]
     fn every_slot_has_a_meaning_of_its_own() {
-        let all: Vec<Of> = (0..tcpstate_common::histogram::SLOTS)
+        let all: Vec<Of> = (0..SLOTS)
             .flat_map(meanings)
             .filter(|of| !matches!(of, Of::State(_, Kind::Full)))
             .collect();
@@ -287,6 +297,6 @@ mod tests {
         apart.sort();
         apart.dedup();
         assert_eq!(apart.len(), all.len());
-        assert!((0..tcpstate_common::histogram::SLOTS).all(|slot| !meanings(slot).is_empty()));
+        assert!((0..SLOTS).all(|slot| !meanings(slot).is_empty()));
     }
 }

@@ -256,6 +256,12 @@ impl Ledger {
         Snapshot { histograms, ..self.aggregate(reading, &self.origin) }
     }
 
+    /// Durations since the start, as of the last snapshot; where states are timed.
+    #[must_use]
+    pub fn durations(&self) -> Option<Histograms> {
+        self.previous.histograms.as_deref().map(Histograms::of_run)
+    }
+
     /// The gauges with which the books were opened.
     #[must_use]
     pub fn opening(&self) -> [Gauge; 10] {

@@ -13,6 +13,8 @@ mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod hist;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod output;
 mod pace;
 mod record;

@@ -2,12 +2,13 @@
 
 use std::{
     fmt, io, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr,
-    time::Duration,
+    sync::atomic::Ordering::Relaxed, time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use sd_notify::NotifyState;
+use tcpstate_common::histogram;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{MOST_ROWS, Netns, Options, privileges},
+    probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, privileges},
     serve::{Progress, Scraper, Settings, Textfile, http},
     text::escaped,
     view::metrics::Format,
@@ -41,6 +42,8 @@ Examples:
   sudo tcpstate serve                                    on 127.0.0.1:9919, this network namespace
   sudo tcpstate serve --netns pid:1 --listen [::1]:9919  the host's namespace, from within a container
   sudo tcpstate serve --by netns                         the whole host, with series for each namespace
+  sudo tcpstate serve --hist                             how long states and connecting take, too
+  sudo tcpstate serve --hist --by local-port             the same for each port
   sudo tcpstate serve --listen off --textfile a.prom     a file for node_exporter, and no endpoint")]
 pub(super) struct Arguments {
     /// Where to listen, or off. It has no passwords and no encryption: put a reverse proxy before it where others than
@@ -61,15 +64,30 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_interval)]
     textfile_interval: Duration,
 
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    otlp: super::otlp::Flags,
+
     /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER
     #[arg(long, value_name = "WHICH", default_value = "self", env = "TCPSTATE_NETNS")]
     netns: Netns,
 
-    /// Series for each part of the host too; needs CAP_SYS_ADMIN, and counts all network namespaces
+    /// Series for each of these too: sockets by netns (needs CAP_SYS_ADMIN, and counts all network namespaces); with
+    /// cgroup and local-port only what happened, for sockets are not counted by those
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
 
-    /// With --by: series for so many, and other for the rest
+    /// Time states, handshakes and connections, as tcpstate hist does: histograms, with --by for each of those
+    #[arg(long)]
+    hist: bool,
+
+    /// With --hist, and with --by cgroup and local-port: remember so many sockets until their state ends, and so many
+    /// time-wait sockets (200 bytes each)
+    #[arg(long, value_name = "N", default_value_t = MOST_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
+    max_sockets: u32,
+
+    /// With --by: series for so many, and other for the rest; of what is timed or not of netns, for those that came first
+    /// (210 KiB each)
     #[arg(long, value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
     most_series: u32,
 
@@ -101,6 +119,21 @@ pub(super) struct Arguments {
 enum By {
     /// Network namespaces
     Netns,
+    /// Cgroups, which are containers and services: transitions, and durations with --hist
+    Cgroup,
+    /// The sockets' own ports: transitions, and durations with --hist
+    LocalPort,
+}
+
+impl By {
+    /// As what states are timed for.
+    const fn of_histograms(self) -> histogram::By {
+        match self {
+            Self::Netns => histogram::By::Netns,
+            Self::Cgroup => histogram::By::Cgroup,
+            Self::LocalPort => histogram::By::LocalPort,
+        }
+    }
 }
 
 /// Where to listen.
@@ -175,7 +208,7 @@ impl Error {
 impl Arguments {
     fn options(&self) -> Result<Options, Error> {
         let netns = match (self.by, &self.netns) {
-            (None, netns) => netns.clone(),
+            (None | Some(By::Cgroup | By::LocalPort), netns) => netns.clone(),
             (Some(By::Netns), Netns::Own | Netns::All) => Netns::All,
             (Some(By::Netns), _) => return Err(Error::OneNamespace),
         };
@@ -186,8 +219,32 @@ impl Arguments {
             statistics: self.cost,
             pass_entries: self.pass_entries.map(NonZeroU32::get),
             keep_pass_map: !self.keep_privileges,
+            histograms: self.histograms(),
             ..Options::default()
         })
+    }
+
+    /// What is to be timed: also where durations are not asked for, but who made which transitions.
+    fn histograms(&self) -> Option<HistogramOptions> {
+        let is_wanted = self.hist || matches!(self.by, Some(By::Cgroup | By::LocalPort));
+        is_wanted.then(|| HistogramOptions {
+            by: self.by.map(By::of_histograms),
+            most_groups: self.most_series,
+            most_sockets: self.max_sockets,
+            ..HistogramOptions::default()
+        })
+    }
+
+    /// Whether somebody is told who does not ask.
+    #[cfg(feature = "otlp")]
+    fn pushes(&self) -> bool {
+        self.otlp.is_given()
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    #[allow(clippy::unused_self, reason = "with the feature it looks")]
+    fn pushes(&self) -> bool {
+        false
     }
 
     fn textfile(&self) -> Result<Option<Textfile>, Error> {
@@ -215,14 +272,17 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     let mut textfile = arguments.textfile()?;
     let listener = match arguments.listen {
         Listen::At(address) => Some(bind(address)?),
-        Listen::Off if textfile.is_none() => return Err(Error::NothingToDo.into()),
+        Listen::Off if textfile.is_none() && !arguments.pushes() => {
+            return Err(Error::NothingToDo.into());
+        }
         Listen::Off => None,
     };
     let settings = Settings {
         options,
         reconcile: arguments.reconcile,
         drop_privileges: !arguments.keep_privileges,
-        most_series: arguments.by.map(|_| arguments.most_series as usize),
+        most_series: (arguments.by == Some(By::Netns)).then_some(arguments.most_series as usize),
+        durations: arguments.hist,
     };
     let (scraper, progress) = Scraper::start(settings, talk::at_start);
     if !arguments.keep_privileges {
@@ -279,8 +339,10 @@ async fn answer(
         eprintln!("tcpstate: serving http://{address}/metrics");
     }
     tell_manager(NotifyState::Ready);
+    #[cfg(feature = "otlp")]
+    arguments.otlp.begin(scraper)?;
     if textfile.is_some() {
-        scraper.show_textfile_errors(0);
+        scraper.outlets().has_textfile.store(true, Relaxed);
     }
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -314,7 +376,7 @@ async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
             "remedy: see that there is room where it goes, and that this user may write there"
         );
     }
-    scraper.show_textfile_errors(textfile.errors());
+    scraper.outlets().textfile_errors.store(textfile.errors(), Relaxed);
     Ok(())
 }
 

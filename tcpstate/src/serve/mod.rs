@@ -5,16 +5,19 @@
 //!    ^
 //! http      requests become questions to it; connections are bounded in number, size and time
 //! textfile  the same text in a file, for those who would rather read that
+//! otlp      the same numbers pushed to an OpenTelemetry receiver, where that is built in (feature `otlp`)
 //! ```
 //!
 //! Nobody asks, nothing is computed: between two scrapes the counts lie in the kernel.
 
 pub mod http;
 mod negotiation;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod scraper;
 mod textfile;
 
 pub use self::{
-    scraper::{Broken, Progress, Scraper, Settings},
+    scraper::{Broken, Outlets, Progress, Scraper, Settings},
     textfile::Textfile,
 };

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -19,10 +19,12 @@ use hyper::body::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    aggregate::{InPlace, Reconcile, Snapshot, Start, TimeWait},
+    aggregate::{InPlace, Reconcile, Start, TimeWait},
     probe::{Error, Options, Probe, privileges},
     tracer::Tracer,
-    view::metrics::{Exporter, Format, Series, expose, unix_seconds},
+    view::metrics::{
+        Durations, Exporter, Format, Metric, Pushed, Series, metrics, text, unix_seconds,
+    },
 };
 
 /// How often misses are looked for: one number is asked of the kernel.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub drop_privileges: bool,
     /// Series for so many network namespaces, where they have any.
     pub most_series: Option<usize>,
+    /// Show the durations that `options` have counted, and not only how many there are.
+    pub durations: bool,
 }
 
 /// The tracer can't be asked: it ended, or the kernel refused.
@@ -49,15 +53,31 @@ pub struct Broken(Arc<str>);
 /// What is asked.
 enum Question {
     Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
+    Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),
     Pass(oneshot::Sender<Result<(), Broken>>),
     Ping(oneshot::Sender<()>),
+}
+
+/// What became of numbers that were to go elsewhere, by whoever sends them; shown with the others.
+#[derive(Debug, Default)]
+pub struct Outlets {
+    /// There is a textfile.
+    pub has_textfile: AtomicBool,
+    /// Texts that could not be written to it.
+    pub textfile_errors: AtomicU64,
+    /// They are pushed.
+    pub has_push: AtomicBool,
+    /// Pushes that failed, each attempt.
+    pub push_errors: AtomicU64,
+    /// Collections that were given up.
+    pub push_dropped: AtomicU64,
 }
 
 /// A tracer that can be asked from any thread. It ends when it and all its clones are dropped.
 #[derive(Clone)]
 pub struct Scraper {
     questions: Sender<Question>,
-    textfile_errors: Arc<AtomicU64>,
+    outlets: Arc<Outlets>,
 }
 
 impl Scraper {
@@ -68,11 +88,11 @@ impl Scraper {
     ) -> (Self, Progress) {
         let (questions, asked) = channel();
         let (end, ended) = oneshot::channel();
-        let textfile_errors = Arc::new(AtomicU64::new(NO_TEXTFILE));
-        let errors = Arc::clone(&textfile_errors);
+        let outlets = Arc::<Outlets>::default();
+        let shown = Arc::clone(&outlets);
         let (tell, started) = oneshot::channel();
         let run = move || {
-            let worker = Worker::start(settings, errors, on_start);
+            let worker = Worker::start(settings, shown, on_start);
             let (worker, result) = match worker {
                 Ok(worker) => (Some(worker), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -85,12 +105,17 @@ impl Scraper {
         };
         let thread = thread::Builder::new().name("tracer".into()).spawn(run);
         thread.expect("a process may have a second thread");
-        (Self { questions, textfile_errors }, Progress { started, ended })
+        (Self { questions, outlets }, Progress { started, ended })
     }
 
     /// All metrics as text, as of now.
     pub async fn scrape(&self, format: Format) -> Result<Bytes, Broken> {
         self.ask(|answer| Question::Scrape(format, answer)).await?
+    }
+
+    /// All metrics as of now, for who tells them in other words.
+    pub async fn metrics(&self) -> Result<Arc<[Metric]>, Broken> {
+        self.ask(Question::Metrics).await?
     }
 
     /// Has a pass be made.
@@ -103,9 +128,10 @@ impl Scraper {
         self.ask(Question::Ping).await
     }
 
-    /// Shows from now on how many texts could not be written.
-    pub fn show_textfile_errors(&self, errors: u64) {
-        self.textfile_errors.store(errors, Relaxed);
+    /// Where those who send numbers elsewhere say what became of them.
+    #[must_use]
+    pub fn outlets(&self) -> &Arc<Outlets> {
+        &self.outlets
     }
 
     async fn ask<T>(
@@ -127,9 +153,6 @@ pub struct Progress {
     pub ended: oneshot::Receiver<()>,
 }
 
-/// There is no textfile.
-const NO_TEXTFILE: u64 = u64::MAX;
-
 /// What runs on the thread.
 struct Worker {
     tracer: Tracer,
@@ -137,9 +160,10 @@ struct Worker {
     in_place: InPlace,
     reconcile: Reconcile,
     series: Option<Series>,
+    durations: bool,
     /// The last numbers shown of what may only grow.
     shown: TimeWait,
-    textfile_errors: Arc<AtomicU64>,
+    outlets: Arc<Outlets>,
     looked: Instant,
     /// What was last said to be wrong.
     told: String,
@@ -148,10 +172,10 @@ struct Worker {
 impl Worker {
     fn start(
         settings: Settings,
-        textfile_errors: Arc<AtomicU64>,
+        outlets: Arc<Outlets>,
         on_start: impl FnOnce(&Probe),
     ) -> Result<Self, Error> {
-        let Settings { options, reconcile, drop_privileges, most_series } = settings;
+        let Settings { options, reconcile, drop_privileges, most_series, durations } = settings;
         let tracer = Tracer::start(&options)?;
         on_start(tracer.probe());
         if drop_privileges {
@@ -164,8 +188,9 @@ impl Worker {
             tracer,
             reconcile,
             series: most_series.map(Series::new),
+            durations,
             shown: TimeWait::default(),
-            textfile_errors,
+            outlets,
             looked: Instant::now(),
             told: String::new(),
         })
@@ -197,13 +222,14 @@ impl Worker {
                 Question::Scrape(_, answer) if answer.is_closed() => {}
                 Question::Scrape(format, answer) => {
                     let reading = reading.get_or_insert_with(|| self.read());
-                    let text =
-                        reading.as_ref().map_err(Broken::clone).map(|(snapshot, exporter)| {
-                            let show =
-                                || expose(snapshot, exporter, self.series.as_ref(), format).into();
-                            texts.entry(format).or_insert_with(show)
-                        });
+                    let text = reading.as_ref().map_err(Broken::clone).map(|metrics| {
+                        texts.entry(format).or_insert_with(|| text(metrics, format).into())
+                    });
                     let _ = answer.send(text.map(|text: &mut Bytes| text.clone()));
+                }
+                Question::Metrics(answer) => {
+                    let reading = reading.get_or_insert_with(|| self.read());
+                    let _ = answer.send(reading.as_ref().map(Arc::clone).map_err(Broken::clone));
                 }
                 Question::Pass(answer) => {
                     let _ = answer.send(self.tracer.reconcile().map_err(|error| broken(&error)));
@@ -215,7 +241,7 @@ impl Worker {
         }
     }
 
-    fn read(&mut self) -> Result<(Snapshot, Exporter), Broken> {
+    fn read(&mut self) -> Result<Arc<[Metric]>, Broken> {
         // What is due now would be due in a moment: gauges are right when they are shown.
         self.look_for_misses();
         let read = self.tracer.snapshot().and_then(|it| Ok((it, self.tracer.map_entries()?)));
@@ -228,7 +254,11 @@ impl Worker {
         if let (Some(series), Some(rows)) = (&mut self.series, &snapshot.namespaces) {
             series.update(rows);
         }
-        let errors = self.textfile_errors.load(Relaxed);
+        let outlets = &self.outlets;
+        let pushed = || Pushed {
+            errors: outlets.push_errors.load(Relaxed),
+            dropped: outlets.push_dropped.load(Relaxed),
+        };
         let exporter = Exporter {
             kernel: self.start.kernel.clone(),
             netns: self.start.netns.to_string(),
@@ -236,9 +266,17 @@ impl Worker {
             hooks: self.in_place.hooks,
             is_degraded: !self.in_place.degraded.is_empty(),
             map_entries,
-            textfile_errors: (errors != NO_TEXTFILE).then_some(errors),
+            textfile_errors: outlets
+                .has_textfile
+                .load(Relaxed)
+                .then(|| outlets.textfile_errors.load(Relaxed)),
+            pushed: outlets.has_push.load(Relaxed).then(pushed),
         };
-        Ok((snapshot, exporter))
+        let durations = self
+            .tracer
+            .durations()
+            .map(|histograms| Durations { histograms, with_buckets: self.durations });
+        Ok(metrics(&snapshot, &exporter, self.series.as_ref(), durations.as_ref()).into())
     }
 
     /// Makes the pass that is due, if one is. What goes wrong leaves gauges less than exact, which they say themselves.

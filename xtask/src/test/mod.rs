@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test                 formatting, lints, the object's lock file, unit and kernel tests, 20 s of fuzzing
-//! cargo xtask test NAME            only tests whose name contains NAME
+//! cargo xtask test NAME            only tests whose name contains NAME; those of the feature otlp by a NAME with otlp in it
 //! cargo xtask test --full          installs the BPF toolchain, so that the object is rebuilt
 //! cargo xtask test --vm            on other kernels too, in virtual machines; `CI=true` adds this, the rebuilt object
 //!                                  and the faults
@@ -143,7 +143,11 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
             // No default member, for it can only be linked with libFuzzer.
             let of_fuzzer =
                 ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(of_fuzzer))
+            process::run(process::cargo(root).args(of_fuzzer))?;
+            // Nor this one, which has the feature with it.
+            let of_otlp = ["clippy", "--quiet", "--package", kernel_tests::OTLP_PACKAGE];
+            let rest = ["--all-targets", "--", "-D", "warnings"];
+            process::run(process::cargo(root).args(of_otlp).args(rest))
         });
         rebuilt = object(root, tools, report);
     }
@@ -158,6 +162,8 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
         "tcpstate-fuzz",
         "--exclude",
         "tcpstate-tests",
+        "--exclude",
+        kernel_tests::OTLP_PACKAGE,
         "--lib",
         "--bins",
         "--examples",
@@ -183,6 +189,16 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
     }
     if let Some(programs) = prometheus::provide(root) {
         run.variables.push((PROMETHEUS_VARIABLE.into(), programs.into()));
+    }
+    // Half a minute of building, which a test of another name is spared.
+    let is_meant = options.filter.as_ref().is_none_or(|filter| filter.contains("otlp"));
+    if is_meant
+        && options.object.is_none()
+        && let Some(binaries) = report.prepare("build with OTLP", || {
+            binaries::build_by(&mut kernel_tests::cargo_with_otlp(root))
+        })
+    {
+        run_kernel_tests(&binaries, &run, "", report);
     }
     let objects = [options.object.clone(), rebuilt.filter(|_| options.object.is_none())];
     match objects {
@@ -224,7 +240,8 @@ fn doc_tests(root: &Path, filters: &[String]) -> Result<Outcome> {
     let mut cargo = process::cargo(root);
     cargo
         .args(["test", "--quiet", "--doc", "--workspace"])
-        .args(["--exclude", "tcpstate-ebpf", "--exclude", "tcpstate-fuzz", "--"])
+        .args(["--exclude", "tcpstate-ebpf", "--exclude", "tcpstate-fuzz"])
+        .args(["--exclude", kernel_tests::OTLP_PACKAGE, "--"])
         .args(filters);
     // Without it, cargo's --quiet asks for dots instead of names.
     cargo.arg("--format=pretty").arg("--show-output");

@@ -76,19 +76,19 @@ fn chosen<'a>(
 
 /// What durations are of, as machines read it; what does not apply is `None`.
 #[derive(Clone, Copy, Debug, Default)]
-struct Labels {
-    of: &'static str,
-    state: Option<&'static str>,
-    from: Option<&'static str>,
-    to: Option<&'static str>,
+pub(super) struct Labels {
+    pub(super) of: &'static str,
+    pub(super) state: Option<&'static str>,
+    pub(super) from: Option<&'static str>,
+    pub(super) to: Option<&'static str>,
     /// Full or mini sockets, where a state has both.
-    sockets: Option<&'static str>,
+    pub(super) sockets: Option<&'static str>,
     /// Who connected to whom.
-    side: Option<&'static str>,
+    pub(super) side: Option<&'static str>,
 }
 
 impl Labels {
-    fn of(of: Of) -> Self {
+    pub(super) fn of(of: Of) -> Self {
         let nothing = Self::default();
         match of {
             Of::State(state, kind) => Self {
@@ -121,7 +121,7 @@ impl Labels {
 }
 
 /// What groups are of, as machines read it.
-const fn by_label(by: By) -> &'static str {
+pub(super) const fn by_label(by: By) -> &'static str {
     match by {
         By::LocalPort => "local_port",
         By::RemotePort => "remote_port",
@@ -133,7 +133,7 @@ const fn by_label(by: By) -> &'static str {
 }
 
 /// A group as text, for machines and people; `None` for sockets without.
-fn group_text(group: &Group) -> Option<String> {
+pub(super) fn group_text(group: &Group) -> Option<String> {
     Some(match group {
         Group::Port(port) => port.to_string(),
         Group::Address(address) => address.to_string(),

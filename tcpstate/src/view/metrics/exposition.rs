@@ -1,9 +1,11 @@
-//! Families of metrics as text, in either of the two formats that Prometheus reads: its own (0.0.4) and OpenMetrics 1.0.
+//! Metrics of metrics as text, in either of the two formats that Prometheus reads: its own (0.0.4) and OpenMetrics 1.0.
 //!
 //! Not by a library: those for Rust write one of the formats, from registers that live as long as the process. Here each
 //! text is made of one snapshot, and the same one in both formats.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{Arguments, Display, Write as _};
+
+use super::metric::{Distribution, Kind, Label, Metric, Value};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,22 +30,11 @@ impl Format {
     }
 }
 
-/// What the numbers of a family are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Goes up and down.
-    Gauge,
-    /// Only grows; its name is written without the `_total` that its samples have.
-    Counter,
-    /// 1, with labels that say something; its name is written without the `_info` that its sample has.
-    Info,
-}
-
 impl Kind {
     /// What the names of samples end in.
     fn suffix(self) -> &'static str {
         match self {
-            Self::Gauge => "",
+            Self::Gauge | Self::Histogram => "",
             Self::Counter => "_total",
             Self::Info => "_info",
         }
@@ -54,85 +45,87 @@ impl Kind {
         match (self, format) {
             (Self::Gauge, _) | (Self::Info, Format::Prometheus) => "gauge",
             (Self::Counter, _) => "counter",
+            (Self::Histogram, _) => "histogram",
             (Self::Info, Format::OpenMetrics) => "info",
         }
     }
 }
 
+/// All of them as one text.
+#[must_use]
+pub fn text(metrics: &[Metric], format: Format) -> String {
+    let mut text = Text { format, text: String::new() };
+    for metric in metrics {
+        text.metric(metric);
+    }
+    if format == Format::OpenMetrics {
+        text.text.push_str("# EOF\n");
+    }
+    text.text
+}
+
 /// A text in the making.
-#[derive(Debug)]
-pub(super) struct Exposition {
+struct Text {
     format: Format,
     text: String,
 }
 
-impl Exposition {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format, text: String::new() }
-    }
-
-    /// Begins a family; its samples follow.
-    pub(super) fn family(&mut self, kind: Kind, name: &'static str, help: &str) -> Family<'_> {
+impl Text {
+    fn metric(&mut self, metric: &Metric) {
+        let Metric { kind, name, help, samples } = metric;
         // In Prometheus' own format what follows TYPE is the samples' name.
-        let of_family = if self.format == Format::Prometheus { kind.suffix() } else { "" };
+        let of_all = if self.format == Format::Prometheus { kind.suffix() } else { "" };
         let kind_name = kind.name(self.format);
-        self.push(format_args!(
-            "# HELP {name}{of_family} {}\n",
-            Escaped(help, self.format == Format::OpenMetrics)
-        ));
-        self.push(format_args!("# TYPE {name}{of_family} {kind_name}\n"));
+        let help = Escaped(help, self.format == Format::OpenMetrics);
+        self.push(format_args!("# HELP {name}{of_all} {help}\n"));
+        self.push(format_args!("# TYPE {name}{of_all} {kind_name}\n"));
         if self.format == Format::OpenMetrics
-            && let Some(unit) = ["seconds", "bytes"].iter().find(|unit| name.ends_with(*unit))
+            && let Some(unit) = metric.unit()
         {
             self.push(format_args!("# UNIT {name} {unit}\n"));
         }
-        Family { name, suffix: kind.suffix(), exposition: self }
-    }
-
-    /// The whole text.
-    pub(super) fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.text.push_str("# EOF\n");
+        for (labels, value) in samples {
+            match value {
+                Value::Distribution(distribution) => self.distribution(name, labels, distribution),
+                number => self.sample(name, kind.suffix(), labels, None, number),
+            }
         }
-        self.text
     }
 
-    fn push(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(text).expect("a string takes everything");
-    }
-}
-
-/// A family whose samples are being written.
-pub(super) struct Family<'a> {
-    name: &'static str,
-    suffix: &'static str,
-    exposition: &'a mut Exposition,
-}
-
-impl Family<'_> {
-    /// One sample. Each set of labels may come once.
-    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
-        let Self { name, suffix, .. } = *self;
-        self.exposition.push(format_args!("{name}{suffix}"));
-        for (number, (label, text)) in labels.iter().enumerate() {
-            let before = if number == 0 { '{' } else { ',' };
-            self.exposition.push(format_args!("{before}{label}=\"{}\"", Escaped(text, true)));
+    fn distribution(&mut self, name: &str, labels: &[Label], distribution: &Distribution) {
+        let Distribution { buckets, count, sum } = distribution;
+        for (end, count) in buckets {
+            self.sample(name, "_bucket", labels, Some(&end.to_string()), count);
         }
-        let end = if labels.is_empty() { "" } else { "}" };
-        self.exposition.push(format_args!("{end} {value}\n"));
-        self
+        self.sample(name, "_bucket", labels, Some("+Inf"), count);
+        self.sample(name, "_sum", labels, None, sum);
+        self.sample(name, "_count", labels, None, count);
     }
 
-    /// One sample, or none where the number can't be known here: no number is better than a wrong one.
-    pub(super) fn known(
+    /// `end` is that of a bucket.
+    fn sample(
         &mut self,
-        labels: &[(&str, &str)],
-        value: Option<impl Display>,
-    ) -> &mut Self {
-        if let Some(value) = value {
-            self.sample(labels, value);
+        name: &str,
+        suffix: &str,
+        labels: &[Label],
+        end: Option<&str>,
+        value: impl Display,
+    ) {
+        self.push(format_args!("{name}{suffix}"));
+        let labels = labels.iter().map(|(label, text)| (*label, &**text));
+        let labels = labels.chain(end.map(|end| ("le", end)));
+        let mut is_first = true;
+        for (label, text) in labels {
+            let before = if is_first { '{' } else { ',' };
+            self.push(format_args!("{before}{label}=\"{}\"", Escaped(text, true)));
+            is_first = false;
         }
-        self
+        let end = if is_first { "" } else { "}" };
+        self.push(format_args!("{end} {value}\n"));
+    }
+
+    fn push(&mut self, text: Arguments<'_>) {
+        self.text.write_fmt(text).expect("a string takes everything");
     }
 }
 
@@ -155,45 +148,68 @@ impl Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::metric::Metrics, *};
 
-    fn text(format: Format) -> String {
-        let mut exposition = Exposition::new(format);
-        exposition
-            .family(Kind::Counter, "t_run_seconds", "Says \"how\\long\".")
+    fn written(format: Format) -> String {
+        let mut all = Metrics::default();
+        all.metric(Kind::Counter, "t_run_seconds", "Says \"how\\long\".")
             .sample(&[("program", "a\"b\\c\nd"), ("cpu", "0")], 1.5)
             .known(&[("program", "unknown")], None::<u64>);
-        exposition.family(Kind::Info, "t_build", "What.").sample(&[("version", "1")], 1);
-        exposition.family(Kind::Gauge, "t_sockets", "How many.").sample(&[], -3);
-        exposition.finish()
+        all.metric(Kind::Info, "t_build", "What.").sample(&[("version", "1")], 1_u64);
+        all.metric(Kind::Gauge, "t_sockets", "How many.").sample(&[], -3_i64);
+        let distribution = Distribution { buckets: vec![(0.5, 1), (4e-6, 3)], count: 4, sum: 2.25 };
+        all.metric(Kind::Histogram, "t_life_seconds", "How long.")
+            .sample(&[("side", "client")], distribution.clone())
+            .sample(&[], distribution);
+        text(&all.all(), format)
     }
+
+    const LIFE: &str = "\
+t_life_seconds_bucket{side=\"client\",le=\"0.5\"} 1
+t_life_seconds_bucket{side=\"client\",le=\"0.000004\"} 3
+t_life_seconds_bucket{side=\"client\",le=\"+Inf\"} 4
+t_life_seconds_sum{side=\"client\"} 2.25
+t_life_seconds_count{side=\"client\"} 4
+t_life_seconds_bucket{le=\"0.5\"} 1
+t_life_seconds_bucket{le=\"0.000004\"} 3
+t_life_seconds_bucket{le=\"+Inf\"} 4
+t_life_seconds_sum 2.25
+t_life_seconds_count 4
+";
 
     #[test]
     fn prometheus_text_has_the_samples_names_and_only_its_own_types() {
         assert_eq!(
-            text(Format::Prometheus),
-            concat!(
+            written(Format::Prometheus),
+            [
                 "# HELP t_run_seconds_total Says \"how\\\\long\".\n",
                 "# TYPE t_run_seconds_total counter\n",
                 "t_run_seconds_total{program=\"a\\\"b\\\\c\\nd\",cpu=\"0\"} 1.5\n",
                 "# HELP t_build_info What.\n# TYPE t_build_info gauge\nt_build_info{version=\"1\"} 1\n",
                 "# HELP t_sockets How many.\n# TYPE t_sockets gauge\nt_sockets -3\n",
-            )
+                "# HELP t_life_seconds How long.\n# TYPE t_life_seconds histogram\n",
+                LIFE,
+            ]
+            .concat()
         );
     }
 
     #[test]
     fn openmetrics_has_the_families_names_units_and_an_end() {
         assert_eq!(
-            text(Format::OpenMetrics),
-            concat!(
+            written(Format::OpenMetrics),
+            [
                 "# HELP t_run_seconds Says \\\"how\\\\long\\\".\n",
                 "# TYPE t_run_seconds counter\n# UNIT t_run_seconds seconds\n",
                 "t_run_seconds_total{program=\"a\\\"b\\\\c\\nd\",cpu=\"0\"} 1.5\n",
                 "# HELP t_build What.\n# TYPE t_build info\nt_build_info{version=\"1\"} 1\n",
                 "# HELP t_sockets How many.\n# TYPE t_sockets gauge\nt_sockets -3\n",
+                "# HELP t_life_seconds How long.\n# TYPE t_life_seconds histogram\n",
+                "# UNIT t_life_seconds seconds\n",
+                LIFE,
                 "# EOF\n",
-            )
+            ]
+            .concat()
         );
     }
 }

@@ -2,11 +2,15 @@
 //! come. Whatever may ever count is there from the first text on, at 0, so that no increase is lost to a series that was
 //! not there before; what can't be known on this system has no sample at all.
 
+mod durations;
 mod exposition;
+mod metric;
 mod series;
 
 pub use self::{
-    exposition::Format,
+    durations::Durations,
+    exposition::{Format, text},
+    metric::{Distribution, Kind, Label, Metric, Value},
     series::{Series, SocketsOf},
 };
 
@@ -14,7 +18,7 @@ use std::time::UNIX_EPOCH;
 
 use tcpstate_common::State;
 
-use self::exposition::{Exposition, Kind};
+use self::metric::Metrics;
 use crate::{
     aggregate::{Hooks, Snapshot},
     explain::{self, Seen},
@@ -38,26 +42,40 @@ pub struct Exporter {
     pub map_entries: Vec<(&'static str, u64)>,
     /// Texts that could not be written to the file they were meant for, where there is one.
     pub textfile_errors: Option<u64>,
+    /// What became of pushes, where there are any.
+    pub pushed: Option<Pushed>,
 }
 
-/// All metrics as text. `series` are the sockets of each part, where parts are asked for.
+/// What became of pushes that failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pushed {
+    /// Attempts that failed.
+    pub errors: u64,
+    /// Collections that were given up.
+    pub dropped: u64,
+}
+
+/// All metrics. `series` are the sockets of each part, where parts are asked for; `durations`, where states are timed.
 #[must_use]
-pub fn expose(
+pub fn metrics(
     snapshot: &Snapshot,
     exporter: &Exporter,
     series: Option<&Series>,
-    format: Format,
-) -> String {
-    let mut text = Exposition::new(format);
-    sockets(&mut text, snapshot);
-    time_wait(&mut text, snapshot);
+    durations: Option<&Durations>,
+) -> Vec<Metric> {
+    let mut all = Metrics::default();
+    sockets(&mut all, snapshot);
+    time_wait(&mut all, snapshot);
     if let Some(series) = series {
-        series.expose(&mut text);
+        series.show(&mut all);
     }
-    trust(&mut text, snapshot, exporter);
-    costs(&mut text, snapshot);
-    about(&mut text, exporter);
-    text.finish()
+    if let Some(durations) = durations {
+        durations.show(&mut all, &exporter.hooks);
+    }
+    trust(&mut all, snapshot, exporter);
+    costs(&mut all, snapshot);
+    about(&mut all, exporter);
+    all.all()
 }
 
 fn label(family: Family) -> &'static str {
@@ -67,10 +85,10 @@ fn label(family: Family) -> &'static str {
     }
 }
 
-fn sockets(text: &mut Exposition, snapshot: &Snapshot) {
+fn sockets(all: &mut Metrics, snapshot: &Snapshot) {
     let families = || Family::BOTH.into_iter().zip(snapshot.families.iter().flatten());
     let help = "TCP sockets in each state, as ss shows them; of the family that the socket is of, whatever its peer's address is.";
-    let mut connections = text.family(Kind::Gauge, "tcpstate_connections", help);
+    let connections = all.metric(Kind::Gauge, "tcpstate_connections", help);
     for (family, row) in families() {
         for (state, gauge) in State::GAUGES.iter().zip(&row.states) {
             let labels = [("state", state.label()), ("family", label(family))];
@@ -78,7 +96,7 @@ fn sockets(text: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     let help = "State changes that the kernel reported (tracepoint sock:inet_sock_set_state), births and ends included.";
-    let mut transitions = text.family(Kind::Counter, "tcpstate_transitions", help);
+    let transitions = all.metric(Kind::Counter, "tcpstate_transitions", help);
     for (family, row) in families() {
         let mut sample = |from: State, to: State, count: u64| {
             let labels = [("from", from.label()), ("to", to.label()), ("family", label(family))];
@@ -96,84 +114,90 @@ fn sockets(text: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-fn time_wait(text: &mut Exposition, snapshot: &Snapshot) {
+fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
     let time_wait = &snapshot.time_wait;
     let help = "Time-wait sockets, those that show as FIN_WAIT2 included.";
-    text.family(Kind::Gauge, "tcpstate_time_wait_sockets", help).known(&[], time_wait.sockets);
+    all.metric(Kind::Gauge, "tcpstate_time_wait_sockets", help).known(&[], time_wait.sockets);
     let help = "How many time-wait sockets the kernel allows (net.ipv4.tcp_max_tw_buckets).";
-    text.family(Kind::Gauge, "tcpstate_time_wait_limit", help).known(&[], time_wait.limit);
+    all.metric(Kind::Gauge, "tcpstate_time_wait_limit", help).known(&[], time_wait.limit);
     let help = "Time-wait sockets made.";
-    text.family(Kind::Counter, "tcpstate_time_wait_entries", help).known(&[], time_wait.entries);
+    all.metric(Kind::Counter, "tcpstate_time_wait_entries", help).known(&[], time_wait.entries);
     let exits = &time_wait.exits;
     let help = "Time-wait sockets gone, by what ended them; reused and killed are in other where they can't be told apart.";
-    text.family(Kind::Counter, "tcpstate_time_wait_exits", help)
+    all.metric(Kind::Counter, "tcpstate_time_wait_exits", help)
         .known(&[("reason", "expired")], exits.expired)
         .known(&[("reason", "reused")], exits.reused)
         .known(&[("reason", "killed")], exits.killed)
         .known(&[("reason", "other")], exits.other);
     let help = "Time-wait sockets refused because there were as many as are allowed.";
-    let mut overflows = text.family(Kind::Counter, "tcpstate_time_wait_overflows", help);
+    let overflows = all.metric(Kind::Counter, "tcpstate_time_wait_overflows", help);
     overflows.known(&[], time_wait.overflows);
 }
 
 /// How far the numbers can be trusted.
-fn trust(text: &mut Exposition, snapshot: &Snapshot, exporter: &Exporter) {
+fn trust(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
     let help = "1 if each gauge equals the kernel's sockets, 0 if it may not.";
-    text.family(Kind::Gauge, "tcpstate_exact", help).sample(&[], u8::from(snapshot.is_exact()));
+    all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
     let help = "Events that were missed and that no pass over the sockets has made up for, at most; each may put a gauge off by one.";
-    text.family(Kind::Gauge, "tcpstate_unreconciled_events", help)
+    all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help)
         .sample(&[], snapshot.unreconciled);
     let missed = &snapshot.missed;
     let help = "Events that the kernel kept from the counting programs.";
-    text.family(Kind::Counter, "tcpstate_missed_events", help)
+    all.metric(Kind::Counter, "tcpstate_missed_events", help)
         .sample(&[("hook", "transitions")], missed.transitions)
         .sample(&[("hook", "time_wait")], missed.time_wait)
         .sample(&[("hook", "syn_recv")], missed.syn_recv);
     let help = "Passes over all sockets since the first one.";
-    text.family(Kind::Counter, "tcpstate_reconciles", help).sample(&[], snapshot.reconciles);
+    all.metric(Kind::Counter, "tcpstate_reconciles", help).sample(&[], snapshot.reconciles);
     let help = "Entries of the kernel half's maps.";
-    let mut entries = text.family(Kind::Gauge, "tcpstate_map_entries", help);
+    let entries = all.metric(Kind::Gauge, "tcpstate_map_entries", help);
     for &(map, count) in &exporter.map_entries {
         entries.sample(&[("map", map)], count);
     }
     let of_passes = snapshot.map_full.saturating_sub(missed.unrecorded + missed.unlisted);
     let help = "What found a map of the kernel half full.";
-    text.family(Kind::Counter, "tcpstate_map_full", help)
+    all.metric(Kind::Counter, "tcpstate_map_full", help)
         .sample(&[("map", "touched")], of_passes)
         .sample(&[("map", "fin_wait2")], missed.unrecorded)
         .sample(&[("map", "namespaces")], missed.unlisted);
     let help = "1 if something is not as good as it could be here; tcpstate check says what.";
-    text.family(Kind::Gauge, "tcpstate_degraded", help).sample(&[], u8::from(exporter.is_degraded));
+    all.metric(Kind::Gauge, "tcpstate_degraded", help).sample(&[], exporter.is_degraded);
     if let Some(errors) = exporter.textfile_errors {
         let help = "Texts that could not be written to the textfile.";
-        text.family(Kind::Counter, "tcpstate_textfile_errors", help).sample(&[], errors);
+        all.metric(Kind::Counter, "tcpstate_textfile_errors", help).sample(&[], errors);
+    }
+    if let Some(Pushed { errors, dropped }) = exporter.pushed {
+        let help = "Attempts to push the metrics that failed.";
+        all.metric(Kind::Counter, "tcpstate_push_errors", help).sample(&[], errors);
+        let help = "Collections that were not pushed, for those that came later took their place.";
+        all.metric(Kind::Counter, "tcpstate_push_dropped", help).sample(&[], dropped);
     }
 }
 
-fn costs(text: &mut Exposition, snapshot: &Snapshot) {
+fn costs(all: &mut Metrics, snapshot: &Snapshot) {
     if !snapshot.cost.is_empty() {
         let help = "Time that runs of a program in the kernel took, on all CPUs, the kernel's measuring included.";
-        let mut seconds = text.family(Kind::Counter, "tcpstate_bpf_run_seconds", help);
+        let seconds = all.metric(Kind::Counter, "tcpstate_bpf_run_seconds", help);
         for cost in &snapshot.cost {
             seconds.sample(&[("program", &cost.program)], cost.total.time.as_secs_f64());
         }
-        let mut runs =
-            text.family(Kind::Counter, "tcpstate_bpf_runs", "Runs of a program in the kernel.");
+        let runs =
+            all.metric(Kind::Counter, "tcpstate_bpf_runs", "Runs of a program in the kernel.");
         for cost in &snapshot.cost {
             runs.sample(&[("program", &cost.program)], cost.total.count);
         }
     }
     let help = "Processor time that this process took since counting began.";
-    text.family(Kind::Counter, "tcpstate_process_cpu_seconds", help)
+    all.metric(Kind::Counter, "tcpstate_process_cpu_seconds", help)
         .sample(&[], snapshot.process_time.as_secs_f64());
 }
 
-fn about(text: &mut Exposition, exporter: &Exporter) {
+fn about(all: &mut Metrics, exporter: &Exporter) {
     let help = "Begin of counting: all counters are since then.";
-    text.family(Kind::Gauge, "tcpstate_start_time_seconds", help).sample(&[], exporter.started);
+    all.metric(Kind::Gauge, "tcpstate_start_time_seconds", help).sample(&[], exporter.started);
     let hooks = &exporter.hooks;
     let help = "What counts: the program's version, the kernel's, and by which hooks.";
-    text.family(Kind::Info, "tcpstate_build", help).sample(
+    all.metric(Kind::Info, "tcpstate_build", help).sample(
         &[
             ("version", env!("CARGO_PKG_VERSION")),
             ("kernel", &exporter.kernel),
@@ -182,7 +206,7 @@ fn about(text: &mut Exposition, exporter: &Exporter) {
             ("time_wait", hooks.time_wait),
             ("syn_recv", hooks.syn_recv),
         ],
-        1,
+        1_u64,
     );
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tcpstate_common::State;
 
-use super::exposition::{Exposition, Kind};
+use super::metric::{Kind, Metrics};
 use crate::aggregate::NamespaceRow;
 
 /// The sockets of one network namespace: by what people know it, and how many in each state.
@@ -53,15 +53,15 @@ impl Series {
         }
     }
 
-    pub(super) fn expose(&self, text: &mut Exposition) {
+    pub(super) fn show(&self, all: &mut Metrics) {
         let help = "TCP sockets in each state by network namespace; other is all those beyond the limit of series.";
-        let mut family = text.family(Kind::Gauge, "tcpstate_netns_connections", help);
+        let metric = all.metric(Kind::Gauge, "tcpstate_netns_connections", help);
         let own = self.own.iter().map(|(inode, sockets)| (inode.to_string(), sockets));
         for (netns, sockets) in own.chain([("other".to_owned(), &self.other)]) {
             for (state, &count) in State::GAUGES.iter().zip(&sockets.states) {
                 let labels =
                     [("netns", &*netns), ("name", &*sockets.name), ("state", state.label())];
-                family.known(&labels, count);
+                metric.known(&labels, count);
             }
         }
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::{
         aggregate::{Gauge, TimeWait},
-        view::metrics::Format,
+        view::metrics::{Format, text},
     };
 
     fn row(netns: u64, sockets: i64) -> NamespaceRow {
@@ -96,9 +96,9 @@ mod tests {
 
     /// `netns name sockets` of one state.
     fn lines(series: &Series) -> Vec<String> {
-        let mut text = Exposition::new(Format::Prometheus);
-        series.expose(&mut text);
-        let text = text.finish();
+        let mut all = Metrics::default();
+        series.show(&mut all);
+        let text = text(&all.all(), Format::Prometheus);
         let listen = text.lines().filter(|line| line.contains("state=\"listen\""));
         listen.map(|line| line.replace("tcpstate_netns_connections", "")).collect()
     }

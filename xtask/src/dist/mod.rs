@@ -3,8 +3,12 @@
 //! ```text
 //! cargo xtask dist             man/, completions/
 //! cargo xtask dist --package   the program too, static, and a Debian package with it and the service: tcpstate,
-//!                              tcpstate_VERSION_ARCHITECTURE.deb, SHA256SUMS
+//!                              tcpstate_VERSION_ARCHITECTURE.deb, tcpstate.cdx.json (what it is made of), SHA256SUMS
+//! cargo xtask dist --try       the same, and the package is installed, upgraded and removed in a chroot
 //! ```
+
+mod sbom;
+mod trial;
 
 use std::{
     env, fs,
@@ -22,6 +26,9 @@ pub(crate) struct Options {
     /// Build the program and a Debian package too.
     #[arg(long)]
     package: bool,
+    /// Build them, and install, upgrade and remove the package in a chroot; needs root, and debootstrap, which it installs.
+    #[arg(long = "try")]
+    is_tried: bool,
 }
 
 /// What `dpkg` asks before it overwrites.
@@ -41,10 +48,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         let files = fs::read_dir(&part).with_context(|| format!("read {}", part.display()))?;
         println!("{}: {} files", part.display(), files.count());
     }
-    if options.package { package(root, &folder) } else { Ok(()) }
+    if options.package || options.is_tried {
+        let package = package(root, &folder)?;
+        if options.is_tried {
+            trial::run(root, &package, env!("CARGO_PKG_VERSION"))?;
+        }
+    }
+    Ok(())
 }
 
-fn package(root: &Path, folder: &Path) -> Result<()> {
+/// Returns the Debian package.
+fn package(root: &Path, folder: &Path) -> Result<PathBuf> {
     let program = folder.join("tcpstate");
     copy(&build(root)?, &program, 0o755)?;
     let tree = folder.join("tree");
@@ -87,13 +101,17 @@ fn package(root: &Path, folder: &Path) -> Result<()> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         Ok(format!("{}  {name}\n", sha256(&bytes)))
     };
-    let sums: Vec<String> = [program, package].iter().map(sum).collect::<Result<_>>()?;
-    write(&folder.join("SHA256SUMS"), &sums.concat())
+    let bill = folder.join("tcpstate.cdx.json");
+    write(&bill, &sbom::of(root, &target())?)?;
+    let sums: Vec<String> =
+        [&program, &package, &bill].into_iter().map(sum).collect::<Result<_>>()?;
+    write(&folder.join("SHA256SUMS"), &sums.concat())?;
+    Ok(package)
 }
 
 /// The program as users get it, with nothing to load at run time.
 fn build(root: &Path) -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let target = target();
     let mut cargo = process::cargo(root);
     cargo
         .args(["build", "--release", "--package", "tcpstate", "--target", &target])
@@ -101,6 +119,11 @@ fn build(root: &Path) -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::run(&mut cargo)?;
     Ok(root.join("target").join(target).join("release/tcpstate"))
+}
+
+/// This machine's, as Rust calls it.
+fn target() -> String {
+    format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 
 /// As Debian calls it.

@@ -1,0 +1,154 @@
+//! Is the Debian package installed, upgraded and removed as it ought to be? In a system of its own, which `debootstrap` makes
+//! once and `target/chroot` keeps.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{debian, privilege::Privilege, process};
+
+/// What an earlier package's version is: older than any.
+const EARLIER: &str = "0.0.1~earlier";
+/// Users' own settings, below the root folder.
+const SETTINGS: &str = "etc/default/tcpstate";
+/// What a user writes there.
+const OF_USER: &str = "TCPSTATE_LISTEN=127.0.0.1:1234\n";
+const PROGRAM: &str = "/usr/bin/tcpstate";
+const UNIT: &str = "lib/systemd/system/tcpstate.service";
+
+/// Installs an earlier version, upgrades, removes, purges; the package is `package`, of this version.
+pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
+    ensure!(debian::is_debian(), "packages are tried on Debian, which has debootstrap");
+    ensure!(Privilege::current() == Privilege::Root, "packages are tried as root");
+    debian::install(&["debootstrap"])?;
+    let system = System::fresh(&root.join("target/chroot"))?;
+    let earlier = system.earlier(package)?;
+    let now = system.take(package)?;
+
+    system.inside("dpkg", &["--install", &earlier])?;
+    system.expect_version(EARLIER)?;
+    system.expect_program(version)?;
+    ensure!(system.has(UNIT), "no unit was installed");
+    let enabled = "etc/systemd/system/multi-user.target.wants/tcpstate.service";
+    ensure!(!system.has(enabled), "the service was enabled without being asked");
+
+    let settings = system.path(SETTINGS);
+    fs::write(&settings, OF_USER).context("change the settings")?;
+    system.inside("dpkg", &["--install", &now])?;
+    system.expect_version(version)?;
+    system.expect_program(version)?;
+    let kept = fs::read_to_string(&settings).context("read the settings")?;
+    ensure!(kept == OF_USER, "the upgrade overwrote the settings");
+
+    let list = system.inside("dpkg", &["--listfiles", "tcpstate"])?;
+    system.inside("dpkg", &["--remove", "tcpstate"])?;
+    ensure!(!system.has(PROGRAM) && !system.has(UNIT), "removed, and there still");
+    ensure!(system.has(SETTINGS), "a removal took the settings, which only a purge may");
+    system.inside("dpkg", &["--purge", "tcpstate"])?;
+    let left = list.lines().filter(|file| system.path(file).is_file()).collect::<Vec<_>>();
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    let files = list.lines().count();
+    println!("{}: installed, upgraded, removed and purged; {files} files", package.display());
+    Ok(())
+}
+
+/// A Debian that is a folder.
+struct System {
+    root: PathBuf,
+}
+
+impl System {
+    /// One in which nothing was done yet.
+    fn fresh(folder: &Path) -> Result<Self> {
+        let (base, root) = (folder.join("base"), folder.join("system"));
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        if !base.exists() {
+            // Aside first, so that one cut short is not taken for whole.
+            let draft = folder.join("draft");
+            remove(&draft)?;
+            println!("making a Debian in {}, once", base.display());
+            let suite = debian::codename().context("this Debian has no code name")?;
+            let mut make = process::command("debootstrap");
+            process::read(make.args(["--variant=minbase", &suite]).arg(&draft))?;
+            fs::rename(&draft, &base).with_context(|| format!("create {}", base.display()))?;
+        }
+        remove(&root)?;
+        process::read(process::command("cp").arg("--archive").arg(&base).arg(&root))?;
+        Ok(Self { root })
+    }
+
+    /// A path in it, as seen from here.
+    fn path(&self, inside: &str) -> PathBuf {
+        self.root.join(inside.trim_start_matches('/'))
+    }
+
+    fn has(&self, inside: &str) -> bool {
+        self.path(inside).symlink_metadata().is_ok()
+    }
+
+    /// Puts a package into it; returns where it is there.
+    fn take(&self, package: &Path) -> Result<String> {
+        let name = package.file_name().context("a package is a file")?.to_string_lossy();
+        fs::copy(package, self.path(&name)).context("copy the package")?;
+        Ok(format!("/{name}"))
+    }
+
+    /// The same package as if it were of an earlier version.
+    fn earlier(&self, package: &Path) -> Result<String> {
+        let tree = self.path("tmp/earlier");
+        let mut unpack = process::command("dpkg-deb");
+        process::read(unpack.arg("--raw-extract").arg(package).arg(&tree))?;
+        let control = tree.join("DEBIAN/control");
+        let text = fs::read_to_string(&control).context("read the control file")?;
+        let of_earlier = |line: &str| match line.strip_prefix("Version: ") {
+            Some(_) => format!("Version: {EARLIER}\n"),
+            None => format!("{line}\n"),
+        };
+        let text: String = text.lines().map(of_earlier).collect();
+        fs::write(&control, text).context("write the control file")?;
+        let file = "earlier.deb";
+        let mut build = process::command("dpkg-deb");
+        process::read(
+            build.args(["--root-owner-group", "--build"]).arg(&tree).arg(self.path(file)),
+        )?;
+        Ok(format!("/{file}"))
+    }
+
+    /// Runs a program in it; returns what it said.
+    fn inside(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let mut chroot: Command = process::command("chroot");
+        chroot.arg(&self.root).arg(program).args(arguments);
+        // Its own, whatever is set out here.
+        chroot
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        process::read(&mut chroot)
+    }
+
+    fn expect_version(&self, version: &str) -> Result<()> {
+        let query = ["--show", "--showformat=${Version} ${db:Status-Status}", "tcpstate"];
+        let found = self.inside("dpkg-query", &query)?;
+        ensure!(found == format!("{version} installed"), "dpkg has {found}, not {version}");
+        Ok(())
+    }
+
+    /// The program has to run where nothing but Debian's minimum is.
+    fn expect_program(&self, version: &str) -> Result<()> {
+        let said = self.inside(PROGRAM, &["--version"])?;
+        if said.trim_end() != format!("tcpstate {version}") {
+            bail!("{PROGRAM} --version says {said}");
+        }
+        Ok(())
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    Ok(())
+}
