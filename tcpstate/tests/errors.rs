@@ -82,6 +82,7 @@ fn functions_serve() -> bool {
 #[test]
 fn errors_have_a_row_and_a_test_each() {
     let sources = [
+        include_str!("doctor.rs"),
         include_str!("errors.rs"),
         include_str!("events.rs"),
         include_str!("hist.rs"),

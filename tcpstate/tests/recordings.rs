@@ -81,8 +81,8 @@ impl Bare {
         Self(folder)
     }
 
-    /// What `trace` shows of a recording, as nobody and without `/proc` if this is root, else as whoever this is.
-    fn replay(&self, recording: &str, arguments: &[&str]) -> Finished {
+    /// What a command shows of a recording, as nobody and without `/proc` if this is root, else as whoever this is.
+    fn replay(&self, subcommand: &str, recording: &str, arguments: &[&str]) -> Finished {
         let recording = self.0.path(recording);
         let program = self.0.path("tcpstate");
         let mut command = if Uid::effective().is_root() {
@@ -90,7 +90,7 @@ impl Bare {
         } else {
             Command::new(&program)
         };
-        command.args(["trace", "--replay", &recording]).args(arguments);
+        command.args([subcommand, "--replay", &recording]).args(arguments);
         if Uid::effective().is_root() {
             command = with_mounts("mount -t tmpfs tmpfs /proc", &command);
         }
@@ -105,22 +105,33 @@ fn recordings_of_the_tree_show_what_is_expected_without_privilege() {
     for path in in_tree() {
         let recording = path.file_name().and_then(|name| name.to_str()).expect("it is text");
         let records = read(&fs::read(&path).expect("it can be read"));
-        for form in &FORMS {
-            let golden = folder().with_file_name("golden").join(recording).join(form.name);
-            let found = form.show(&records);
+        let expected = |name: &str, found: &str| {
+            let golden = folder().with_file_name("golden").join(recording).join(name);
             if writes {
                 fs::create_dir_all(golden.parent().expect("it has one")).expect("root may make it");
-                fs::write(&golden, &found).expect("the tree can be written to");
+                fs::write(&golden, found).expect("the tree can be written to");
             }
             let expected = fs::read_to_string(&golden).unwrap_or_else(|error| {
                 panic!("{}: {error}: cargo xtask golden", golden.display())
             });
-            assert!(found == expected, "{recording} as {}: see cargo xtask golden", form.name);
+            assert!(found == expected, "{recording} as {name}: see cargo xtask golden");
+            expected
+        };
+        for form in &FORMS {
+            let expected = expected(form.name, &form.show(&records));
             if let Some(arguments) = form.arguments {
-                let finished = bare.replay(recording, arguments);
+                let finished = bare.replay("trace", recording, arguments);
                 assert_eq!((finished.status, finished.stderr.as_str()), (Some(0), ""));
                 assert!(finished.stdout == expected, "{recording}, {arguments:?}");
             }
+        }
+        let Finished { status, stdout, stderr } = bare.replay("doctor", recording, &["-o", "json"]);
+        if recording.contains("-namespaces") {
+            assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
+            assert!(stderr.contains("all network namespaces together"), "{stderr}");
+        } else {
+            assert_eq!((status, stderr.as_str()), (Some(0), ""), "{stdout}");
+            expected("doctor.json", &stdout);
         }
     }
 }

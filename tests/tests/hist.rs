@@ -547,6 +547,9 @@ fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
     assert_totals(&snapshot, &histograms);
     let (_, unknown) = all_of(&histograms, Of::Lifetime);
     assert!(unknown >= 5, "{unknown} unknown");
+    // Of a state that nobody saw begin it is not known either, if that was not the birth.
+    let (_, unknown) = all_of(&histograms, Of::Transition(Established, Close));
+    assert!(unknown >= 5, "{unknown} unknown");
     for histogram in histograms.all.iter().filter(|histogram| histogram.of != Of::TimeWaitHold) {
         let most = histogram.tally.longest.unwrap_or_default();
         assert!(most <= longest + TOLERANCE, "{:?}: {most:?} of {longest:?}", histogram.of);

@@ -1,9 +1,10 @@
 //! `tcpstate doctor`: what is wrong, how that is known, and what would mend it; without privilege and without BPF.
 
 use std::{
+    cmp::Ordering,
     fs,
     io::{self, IsTerminal as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -13,16 +14,20 @@ use clap::{Args, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::{
-    duration,
+    FAILED, duration, replay,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
 };
 use crate::{
+    aggregate::Report,
     doctor::{
-        Finding, Level, Opening, Places, Thresholds, diagnose,
+        Facts, Finding, Level, Opening, Places, Thresholds, diagnose,
+        facts::Recorded,
         thresholds::{self, DEFAULTS},
     },
+    probe::Counted,
+    source::recording::{self, Record, Recording},
     view::doctor::{Csv, DoctorView, Json, Table},
 };
 
@@ -31,6 +36,9 @@ use crate::{
 /// Reads the kernel's counters and settings twice, the sockets once, and what sysctl files say. Each finding names the
 /// numbers that it was found by, and the command that would mend it; nothing is changed. It needs neither privilege nor
 /// BPF, and works in a container: what can't be seen is a finding, `unknown`. Ctrl-C ends the wait between the readings.
+///
+/// With --replay it goes by what `trace --record` or `hist --record` wrote: by what happened between two moments, and the
+/// settings of that system. What a recording does not tell (sockets one by one, sysctl files, other counters) is `unknown`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,6 +46,7 @@ Examples:
   sudo tcpstate doctor                       the same, with the names of all programs
   tcpstate doctor -i 30s --fail-on crit      for a health check: exit status 1 if something does harm now
   tcpstate doctor -o json | jq -r .summary   for programs, an object a line
+  tcpstate doctor --replay run.tcps          what a recording tells, anywhere and later
   tcpstate doctor --sysctl-root /host        in a container that has its host's files in /host
   tcpstate doctor --print-thresholds > my.toml && tcpstate doctor --thresholds my.toml
 
@@ -72,6 +81,13 @@ pub(super) struct Arguments {
     /// Look for sysctl.conf and sysctl.d under this folder
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     sysctl_root: PathBuf,
+
+    /// Go by a recording instead of this system
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["interval", "sysctl_root"])]
+    replay: Option<PathBuf>,
+
+    #[command(flatten)]
+    span: replay::Span,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -98,6 +114,10 @@ pub(super) enum Error {
     Read { file: PathBuf, why: io::Error },
     #[error("{}, {why}", .file.display())]
     Parse { file: PathBuf, why: thresholds::Error },
+    #[error("the recording {} has no snapshot in that time", .file.display())]
+    NoSnapshot { file: PathBuf },
+    #[error("the recording {} counts all network namespaces together, and doctor looks at one", .file.display())]
+    ManyNamespaces { file: PathBuf },
 }
 
 impl Error {
@@ -106,6 +126,10 @@ impl Error {
         match self {
             Self::Read { .. } => "name a file that this user may read",
             Self::Parse { .. } => "compare it with: tcpstate doctor --print-thresholds",
+            Self::NoSnapshot { .. } => {
+                "leave --from and --until out, or record until the end, or with a shorter --interval"
+            }
+            Self::ManyNamespaces { .. } => "record one of them, with --netns NAME or --netns pid:N",
         }
     }
 }
@@ -116,6 +140,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return write(DEFAULTS.as_bytes(), ExitCode::SUCCESS);
     }
     let thresholds = read_thresholds(arguments)?;
+    let (facts, failure) = match &arguments.replay {
+        Some(file) => recorded(file, &arguments.span)?,
+        None => (seen(arguments)?, None),
+    };
+    let findings = diagnose(&facts, &thresholds);
+    let mut text = Vec::new();
+    view(arguments).show(&findings, &mut text).context("show the findings")?;
+    let status = status(&findings, arguments.fail_on.level());
+    let written = write(&text, status)?;
+    Ok(match failure {
+        None => written,
+        Some(error) => {
+            eprintln!("tcpstate: {error}\nremedy: {}", error.remedy());
+            ExitCode::from(FAILED)
+        }
+    })
+}
+
+/// What is to be seen on this system.
+fn seen(arguments: &Arguments) -> Result<Facts> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -123,11 +167,51 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let opening =
         Opening::read(Places { root: arguments.sysctl_root.clone(), ..Places::default() });
     runtime.block_on(wait(arguments.interval))?;
-    let facts = opening.close().context("ask the kernel for its version")?;
-    let findings = diagnose(&facts, &thresholds);
-    let mut text = Vec::new();
-    view(arguments).show(&findings, &mut text).context("show the findings")?;
-    write(&text, status(&findings, arguments.fail_on.level()))
+    opening.close().context("ask the kernel for its version")
+}
+
+/// What a recording tells of that time; and what keeps it from being read on, if it is damaged after its first snapshot.
+fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Option<recording::Error>)> {
+    let mut recording = Recording::open(file)?;
+    let part = recording.part().clone();
+    let (mut start, mut before, mut after, mut failure) = (None, None, None, None);
+    loop {
+        let record = match recording.next_record() {
+            Ok(Some(timed)) => timed.record,
+            Ok(None) => break,
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        };
+        let Record::Report(report) = record else { continue };
+        match *report {
+            Report::Start(report) => start = Some(report),
+            Report::Snapshot(snapshot) | Report::End(snapshot) => {
+                let began = start.as_ref().map_or(snapshot.time, |start| start.time);
+                match span.place(began, snapshot.time) {
+                    Ordering::Less => before = Some(snapshot),
+                    Ordering::Equal => after = Some(snapshot),
+                    Ordering::Greater => {}
+                }
+            }
+        }
+    }
+    let (start, after) = match (start, after, failure) {
+        (Some(start), Some(after), damage) => {
+            failure = damage;
+            (start, after)
+        }
+        (.., Some(error)) => return Err(error.into()),
+        (.., None) => return Err(Error::NoSnapshot { file: file.to_owned() }.into()),
+    };
+    if start.netns == Counted::All {
+        return Err(Error::ManyNamespaces { file: file.to_owned() }.into());
+    }
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    let (start, before, after) = (&start, before.as_ref(), &after);
+    let facts = Facts::recorded(&Recorded { name: &name, part: &part, start, before, after });
+    Ok((facts, failure))
 }
 
 fn read_thresholds(arguments: &Arguments) -> Result<Thresholds, Error> {

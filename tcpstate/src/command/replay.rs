@@ -1,6 +1,7 @@
 //! `--replay`, and `tcpstate replay`: a recording in the place of the kernel.
 
 use std::{
+    cmp::Ordering,
     fs::File,
     io::{self, Write as _},
     os::fd::AsFd as _,
@@ -37,6 +38,14 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FACTOR", requires = "replay", value_parser = parse_speed)]
     speed: Option<Speed>,
 
+    #[command(flatten)]
+    span: Span,
+}
+
+/// Which part of a recording.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub(super) struct Span {
     /// Of a recording: from there on, 90s or 5m after its start, or at a time such as 2026-11-24T14:09:23Z
     #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when)]
     from: Option<When>,
@@ -44,6 +53,19 @@ pub(super) struct Flags {
     /// Of a recording: up to there
     #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when)]
     until: Option<When>,
+}
+
+impl Span {
+    /// Where a time lies of a recording that began then: before the part, in it, or behind it.
+    pub(super) fn place(&self, start: SystemTime, time: SystemTime) -> Ordering {
+        if self.from.is_some_and(|from| time < from.after(start)) {
+            Ordering::Less
+        } else if self.until.is_some_and(|until| time >= until.after(start)) {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    }
 }
 
 /// How fast.
@@ -174,7 +196,7 @@ fn show(
             signals: Signals::new()?,
             resized: listen(SignalKind::window_change())?,
             pace: Pace { speed: flags.speed.unwrap_or(usual), began: None },
-            cut: Cut { from: flags.from, until: flags.until, start: None, in_place: None },
+            cut: Cut { span: flags.span, start: None, in_place: None },
         };
         player.play(recording, begin).await
     })
@@ -292,8 +314,7 @@ impl Pace {
 
 /// The part of the recording that is shown. Its start always is: all else builds on it.
 struct Cut {
-    from: Option<When>,
-    until: Option<When>,
+    span: Span,
     start: Option<SystemTime>,
     /// What serves, if that changed in what is not shown.
     in_place: Option<InPlace>,
@@ -327,8 +348,6 @@ impl Cut {
     }
 
     fn has(&self, time: SystemTime) -> bool {
-        let limit = |when: Option<When>| Some(when?.after(self.start?));
-        limit(self.from).is_none_or(|from| time >= from)
-            && limit(self.until).is_none_or(|until| time < until)
+        self.start.is_none_or(|start| self.span.place(start, time) == Ordering::Equal)
     }
 }

@@ -34,8 +34,10 @@ fn facts(before: &Places, after: &Places) -> Facts {
         before: Counters::read(before),
         after: Counters::read(after),
         sysctls,
-        files: SysctlFiles::read(&after.root),
+        files: Ok(SysctlFiles::read(&after.root)),
         sockets: Ok(SocketTable::default()),
+        counts_births: true,
+        recording: None,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use super::{Known, Missing, Places, read_text, unreadable};
+use super::{Known, Missing, Places, read_text, recorded::LOOK_THERE, unreadable};
 
 /// Numbers by name: `TcpExt TW`.
 type Pairs = BTreeMap<String, u64>;
@@ -19,6 +19,8 @@ pub struct Counters {
     snmp: Known<Pairs>,
     sockstat: Known<Pairs>,
     conntrack: Known<Pairs>,
+    /// The recording that they are from, if they are.
+    recording: Option<String>,
 }
 
 /// A counter that was read twice.
@@ -42,6 +44,7 @@ impl Counters {
             snmp: read("snmp", pairs_of_rows),
             sockstat: read("sockstat", pairs_of_words),
             conntrack: read("stat/nf_conntrack", sums_of_columns),
+            recording: None,
         }
     }
 
@@ -50,7 +53,13 @@ impl Counters {
     pub fn of(pairs: &[(&str, u64)]) -> Self {
         let pairs: Pairs = pairs.iter().map(|&(name, number)| (name.to_owned(), number)).collect();
         let all = || Ok(pairs.clone());
-        Self { netstat: all(), snmp: all(), sockstat: all(), conntrack: all() }
+        Self { netstat: all(), snmp: all(), sockstat: all(), conntrack: all(), recording: None }
+    }
+
+    /// Those that a recording of this name tells.
+    #[must_use]
+    pub(super) fn recorded(pairs: &[(&str, u64)], recording: &str) -> Self {
+        Self { recording: Some(recording.to_owned()), ..Self::of(pairs) }
     }
 
     /// The counter of this name: in `netstat` those of `TcpExt`, in `snmp` of `Tcp`, in `sockstat` of `TCP`, and
@@ -63,10 +72,17 @@ impl Counters {
             _ => &self.netstat,
         };
         let number = pairs.as_ref().map_err(Clone::clone)?.get(&format!("{table} {name}"));
-        number.copied().ok_or_else(|| Missing {
-            cause: format!("this kernel has no counter {table} {name}"),
-            remedy: "use a kernel that counts it".into(),
-            source: file(table),
+        number.copied().ok_or_else(|| match &self.recording {
+            Some(recording) => Missing {
+                cause: format!("{recording} does not tell {table} {name}"),
+                remedy: LOOK_THERE.into(),
+                source: recording.clone(),
+            },
+            None => Missing {
+                cause: format!("this kernel has no counter {table} {name}"),
+                remedy: "use a kernel that counts it".into(),
+                source: file(table),
+            },
         })
     }
 }

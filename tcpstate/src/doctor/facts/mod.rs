@@ -5,6 +5,8 @@
 //! /proc/sys/net                                        sysctls, twice    -> Sysctls
 //! /etc/sysctl.conf, sysctl.d/*.conf                    sysctl files      -> SysctlFiles
 //! sock_diag                                            each socket once  -> SocketTable -> Holders: /proc/PID
+//!
+//! a recording, in the place of all that                -> Facts::recorded
 //! ```
 //!
 //! What can't be read is no zero: it is [`Missing`], with the cause and the remedy, and a rule that needs it says so.
@@ -14,6 +16,7 @@ pub mod counters;
 pub(crate) mod fuzz;
 pub mod groups;
 pub mod holders;
+mod recorded;
 pub mod sockets;
 pub mod sysctl_files;
 pub mod sysctls;
@@ -29,6 +32,7 @@ pub use self::{
     counters::{Counters, Growth},
     groups::Groups,
     holders::{Holder, Holding},
+    recorded::Recorded,
     sockets::SocketTable,
     sysctl_files::SysctlFiles,
     sysctls::Sysctls,
@@ -85,9 +89,13 @@ pub struct Facts {
     /// The settings in force.
     pub sysctls: Sysctls,
     /// What files say that settings should be.
-    pub files: SysctlFiles,
+    pub files: Known<SysctlFiles>,
     /// The sockets.
     pub sockets: Known<SocketTable>,
+    /// Whether TcpExt's TW and TWKilled count time-wait sockets at their birth; else at their end.
+    pub counts_births: bool,
+    /// The recording that all of this is from, if it is.
+    pub recording: Option<String>,
 }
 
 /// The first reading, which waits for the second.
@@ -112,14 +120,17 @@ impl Opening {
         let after = Counters::read(&self.places);
         let interval = self.at.elapsed();
         let sysctls = self.sysctls.unless_changed(&Sysctls::read(&self.places));
+        let kernel = Kernel::running()?;
         Ok(Facts {
-            kernel: Kernel::running()?,
+            counts_births: kernel.counts_time_wait_births(),
+            kernel,
             interval,
             before: self.counters,
             after,
-            files: SysctlFiles::read(&self.places.root),
+            files: Ok(SysctlFiles::read(&self.places.root)),
             sockets: SocketTable::read(&sysctls),
             sysctls,
+            recording: None,
         })
     }
 }
@@ -145,6 +156,11 @@ impl Facts {
     /// The sockets.
     pub fn sockets(&self) -> Known<&SocketTable> {
         self.sockets.as_ref().map_err(Clone::clone)
+    }
+
+    /// What files say.
+    pub fn files(&self) -> Known<&SysctlFiles> {
+        self.files.as_ref().map_err(Clone::clone)
     }
 }
 

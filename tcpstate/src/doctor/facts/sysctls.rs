@@ -58,6 +58,16 @@ impl Sysctls {
         sysctls
     }
 
+    /// As a recording has them; all are missing if it has none.
+    #[must_use]
+    pub(super) fn recorded(known: &BTreeMap<String, String>, missing: &Missing) -> Self {
+        let value = |&key: &&'static str| {
+            let value = known.get(key).cloned();
+            (key, if known.is_empty() { Err(missing.clone()) } else { Ok(value) })
+        };
+        Self(KEYS.iter().map(value).collect())
+    }
+
     /// Without a single one it is /proc that is not there.
     fn all_missing(self, places: &Places) -> Self {
         let missing = Missing {

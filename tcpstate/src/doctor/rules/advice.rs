@@ -123,10 +123,11 @@ fn about_line(
     say: impl FnOnce(&Line) -> Known<Finding>,
 ) -> Known<Vec<Finding>> {
     let name = key.rsplit('.').next().unwrap_or_default();
-    let Some(line) = facts.files.effective(key) else {
+    let files = facts.files()?;
+    let Some(line) = files.effective(key) else {
         return Ok(vec![ok(format!("no sysctl file sets {name}")).source(FILES)]);
     };
-    let others = facts.files.lines.iter().filter(|other| other.key == key).count() - 1;
+    let others = files.lines.iter().filter(|other| other.key == key).count() - 1;
     let in_force = facts.sysctls.text(key)?;
     let finding = say(line)?
         .number("file", line.file.to_string_lossy())
@@ -290,9 +291,8 @@ fn a5(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 /// Settings that the kernel accepts and ignores.
 const LEGACY: &[&str] = &["net.ipv4.tcp_fack", "net.ipv4.tcp_low_latency"];
 
-#[expect(clippy::unnecessary_wraps, reason = "all rules are checked alike")]
 fn a6(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    let files = &facts.files;
+    let files = facts.files()?;
     let legacy = LEGACY.iter().filter_map(|key| files.effective(key)).map(|line| {
         Finding::new(
             Level::Info,

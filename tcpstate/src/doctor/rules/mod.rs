@@ -186,6 +186,12 @@ impl Rule {
         });
         for finding in &mut findings {
             finding.id = self.id;
+            // Its own say is what the recording lacks.
+            if let Some(recording) =
+                facts.recording.as_ref().filter(|&name| *name != finding.source)
+            {
+                finding.source = format!("{recording}, in the place of {}", finding.source);
+            }
         }
         findings
     }

@@ -83,13 +83,16 @@ impl Scene {
 
     pub(super) fn facts(&self) -> Facts {
         let [before, after] = self.counters.each_ref().map(|pairs| Counters::of(pairs));
+        let kernel = Kernel::from_release(self.kernel.into());
         Facts {
-            kernel: Kernel::from_release(self.kernel.into()),
+            counts_births: kernel.counts_time_wait_births(),
+            recording: None,
+            kernel,
             interval: Duration::from_secs(10),
             before,
             after,
             sysctls: self.sysctls.clone(),
-            files: self.files.clone(),
+            files: Ok(self.files.clone()),
             sockets: Ok(self.sockets.clone()),
         }
     }
@@ -124,11 +127,13 @@ pub(super) fn nothing() -> Facts {
     });
     Facts {
         kernel: Kernel::from_release("6.18.0".into()),
+        counts_births: true,
+        recording: None,
         interval: Duration::from_secs(10),
         before: Counters::read(&places),
         after: Counters::read(&places),
         sysctls: Sysctls::read(&places),
-        files: SysctlFiles::read(&places.root),
+        files: Ok(SysctlFiles::read(&places.root)),
         sockets,
     }
 }

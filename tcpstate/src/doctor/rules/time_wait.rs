@@ -291,7 +291,7 @@ fn t8(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
 /// How many sockets entered TIME_WAIT between the two readings.
 fn entries(facts: &Facts) -> Known<u64> {
     let counted = facts.growth("TcpExt", "TW")?.by + facts.growth("TcpExt", "TWKilled")?.by;
-    if facts.kernel.counts_time_wait_births() {
+    if facts.counts_births {
         return Ok(counted);
     }
     // They count ends there: as many came as went, and those that there are more than before.
