@@ -11,6 +11,7 @@
 //! cargo xtask dist           man pages and completions, for packages; --package makes one for Debian
 //! cargo xtask golden         what the recordings of the tree show, written anew
 //! cargo xtask bench          what all that costs, beside what people use today; writes docs/BENCHMARKS.md
+//! cargo xtask soak           does tcpstate serve stay as it is, for ten minutes or as many as --minutes says?
 //! ```
 
 mod bench;
@@ -27,6 +28,7 @@ mod object;
 mod privilege;
 mod process;
 mod prometheus;
+mod soak;
 mod sources;
 mod test;
 mod toolchain;
@@ -64,6 +66,8 @@ enum Command {
     Golden,
     /// Measure what tcpstate costs, on this machine and kernel, beside what people use today.
     Bench(bench::Options),
+    /// Run tcpstate serve for minutes under load, and see that it does not grow.
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::Dist(options) => dist::run(&root, &options).map(|()| true),
         Command::Golden => golden::run(&root).map(|()| true),
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
+        Command::Soak(options) => soak::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),

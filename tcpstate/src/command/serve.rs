@@ -86,8 +86,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = MOST_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
     max_sockets: u32,
 
-    /// With --by: series for so many, and other for the rest; of what is timed or not of netns, for those that came first
-    /// (210 KiB each)
+    /// With --by: series for so many, and other for the rest; of transitions and durations for those that came first (210 KiB
+    /// each)
     #[arg(long, value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
     most_series: u32,
 
