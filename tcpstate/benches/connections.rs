@@ -37,7 +37,7 @@ struct Size {
 
 const QUICK: Size = Size { turns: 1, time: Duration::from_millis(500), threads: &[1], peers: &[] };
 const FULL: Size =
-    Size { turns: 5, time: Duration::from_secs(1), threads: &[1, 4], peers: &Peer::ALL };
+    Size { turns: 5, time: Duration::from_millis(700), threads: &[1, 4], peers: &Peer::ALL };
 
 fn main() {
     let size = if is_full() { FULL } else { QUICK };

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, section `asking`: what one answer to "how many sockets in which state?" takes, by what people use and by ours.
+//! `cargo xtask bench`, sections `asking-time-wait`, `asking-established` and `minute`: what one answer to "how many sockets in which state?" takes, by what people use and by ours.
 //!
 //! All run by turns, in one namespace with that many sockets of one state: user and system time of all processes, start and end
 //! included. Each has to print the right number.

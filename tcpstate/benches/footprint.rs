@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, section `footprint`: what `tcpstate trace` needs before it says the first number, and while it runs.
+//! `cargo xtask bench`, sections `footprint` and `binary`: what `tcpstate trace` needs before it says the first number, and while it runs.
 
 use std::{
     collections::BTreeMap,

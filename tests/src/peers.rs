@@ -71,7 +71,7 @@ impl Peer {
     /// Starts it, and waits until it sees transitions. Its output goes to a file.
     ///
     /// # Errors
-    /// Why it can't be had here: not installed, or its own last words.
+    /// Why it can't be had here: not installed, or its own words.
     ///
     /// # Panics
     /// Without root.
@@ -95,7 +95,9 @@ impl Peer {
         loop {
             if let Some(status) = running.child.try_wait().expect("it is our child") {
                 let said = fs::read_to_string(errors.path()).unwrap_or_default();
-                let last = said.lines().rfind(|line| !line.trim().is_empty());
+                // The end of a traceback says less than what came before it.
+                let words = said.lines().take_while(|line| !line.starts_with("Traceback"));
+                let last = words.filter(|line| !line.trim().is_empty()).last();
                 let ended = status.code().map_or_else(
                     || format!("ended by signal {:?}", status.signal()),
                     |code| format!("ended with status {code}"),

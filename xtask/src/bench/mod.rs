@@ -32,8 +32,7 @@ use self::{
 use crate::{debian, privilege::Privilege, process, test::binaries};
 
 /// Packages with the programs to compare with, which measuring ours needs too.
-const PEERS: &[&str] =
-    &["bpftrace", "bpfcc-tools", "gawk", "iproute2", "libbpf-tools", "net-tools"];
+const PEERS: &[&str] = &["bpftrace", "bpfcc-tools", "iproute2", "libbpf-tools", "net-tools"];
 
 /// What to measure.
 #[derive(clap::Args)]
