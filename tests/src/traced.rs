@@ -11,7 +11,7 @@ use tcpstate::{
 };
 use tcpstate_common::State;
 
-use crate::{audit::Audit, traffic, truth};
+use crate::{audit::Audit, traffic, truth, wait};
 
 /// Names an object to test instead of the embedded one: how faults are seeded.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
@@ -176,31 +176,27 @@ impl Traced {
         self.look().compared
     }
 
-    /// A snapshot and the truth beside it, taken again for as long as time-wait sockets of earlier traffic ended meanwhile:
-    /// on a slow machine there is time for that.
+    /// A snapshot and the truth beside it, taken again for as long as sockets moved meanwhile: on a slow machine there is
+    /// time for a timer to end, or for a packet to come at last.
     fn look(&mut self) -> Look {
         /// Two of the kernel's counts that differ each time are for the caller to see.
         const ATTEMPTS: u32 = 100;
+        let truth = || (truth::sockets(), truth::sockstat().tw);
         let family = self.tracer.probe().family;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let before = truth::sockstat().tw;
+            let before = truth();
+            wait::grace_period();
             let snapshot = self.snapshot();
             let compared = compare(&snapshot, self.tracer.probe());
             let listed = sockets_here(family).minis.total();
-            let listed_of_both = truth::sockets().minis.total();
             let births = time_wait_births();
-            let is_at_rest = truth::sockstat().tw == before && listed_of_both == before;
+            let (sockets, counted) = before;
+            let listed_of_both = sockets.minis.total();
+            let is_at_rest = truth() == before && listed_of_both == counted;
             if is_at_rest || attempt == ATTEMPTS {
-                return Look {
-                    snapshot,
-                    compared,
-                    listed,
-                    listed_of_both,
-                    counted: before,
-                    births,
-                };
+                return Look { snapshot, compared, listed, listed_of_both, counted, births };
             }
         }
     }

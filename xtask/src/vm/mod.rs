@@ -104,7 +104,7 @@ impl Options {
         jobs: NonZeroUsize::new(2).expect("two is not zero"),
         cpus: 2,
         memory: 1024,
-        timeout: 900,
+        timeout: 1200,
         accel: Accelerator::Tcg,
         append: Vec::new(),
         write: Vec::new(),
