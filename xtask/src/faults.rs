@@ -149,7 +149,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/minis.rs",
         find: "if !books.namespace.is_null() {",
         replace: "if control > 0xffff && !books.namespace.is_null() {",
-        red: &["namespaces_rows"],
+        red: &["namespaces_rows_equal_the_sockets"],
     },
     Fault {
         name: "family-ignored",
