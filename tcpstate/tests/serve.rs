@@ -166,7 +166,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     let before = listener.pairs(7);
     // The endpoint's own connections are in the same namespace: entering another one takes more than is given here.
     let mut command = as_nobody(&["bpf", "perfmon", "syslog"], env!("CARGO_BIN_EXE_tcpstate"));
-    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--hist"]);
     let server = Server::start(&mut command);
     let is_old = tcpstate::probe::kernel::Kernel::running().expect("uname").guards_each_bpf_call();
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
@@ -199,6 +199,9 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         of("ipv4") + of("ipv6")
     };
     assert_eq!(sum("listen"), 3.0, "the endpoint's too");
+    // What was timed is drained from maps, which takes no privilege either.
+    let timed = &found["tcpstate_connect_latency_seconds_count{side=\"client\"}"];
+    assert!(*timed > 0.0, "{found:?}");
     assert!(server.end().success());
     drop((before, during, v6_listener));
 }
