@@ -51,7 +51,8 @@ const PROMISES: &[Promise] = &[
         at_most: 0.01,
         unit: "×",
         measured: |rows| ratio(rows, ["share", "our programs, net", "ns a connection"]),
-        why_not: "",
+        why_not: "this kernel refuses programs on functions, so timers serve: a connection on loopback sets off some 12 timer events, each of which \
+                  runs a program that mostly finds that the timer is nobody's (see the runs below). What is over is within the spread.",
     },
     Promise {
         what: "a snapshot at 250,000 ESTABLISHED: CPU, of `ss -tan | awk`",
@@ -181,6 +182,6 @@ mod tests {
         let line = |number: usize| lines[number].join(" ");
         assert_eq!(line(1), "counters: a run, of an empty program's ≤ 1.15 × 1.20 × **not kept**");
         assert_eq!(line(2), "counters: net, of bpftrace's ≤ 0.35 × 0.20 × kept");
-        assert_eq!(line(3), "events: net, of tcpstates' ≤ 0.040 ×  not measured");
+        assert_eq!(line(3), "events: net, of tcpstates' ≤ 0.0400 ×  not measured");
     }
 }

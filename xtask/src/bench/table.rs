@@ -89,14 +89,14 @@ fn cell(figure: &Figure) -> String {
     text
 }
 
-/// Three digits at least where there are any, with separators: `0.016`, `71.2`, `46,807`.
+/// Two or three digits at least where there are any, with separators: `0.0105`, `71.2`, `46,807`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {
         _ if size >= 100.0 || value.fract() == 0.0 => 0,
         _ if size >= 10.0 => 1,
         _ if size >= 0.1 => 2,
-        _ if size >= 0.01 => 3,
+        _ if size >= 0.01 => 4,
         _ => 5,
     };
     let text = format!("{size:.decimals$}");
@@ -160,7 +160,7 @@ mod tests {
         for (value, text) in [
             (0.0, "0"),
             (0.00012, "0.00012"),
-            (0.0157, "0.016"),
+            (0.0105, "0.0105"),
             (1.166, "1.17"),
             (71.23, "71.2"),
             (46_807.4, "46,807"),
