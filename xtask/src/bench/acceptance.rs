@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     rows::Rows,
-    table::{markdown_line, number},
+    table::{aligned, markdown_line, number},
 };
 
 /// A promise: some number is at most this.
@@ -121,6 +121,11 @@ fn of_other(rows: &Rows, [section, figure]: [&str; 2], what: &str, other: &str) 
         Some(rows.at(at, [section, what, figure])?.median / other.median)
     });
     ratios.max_by(f64::total_cmp)
+}
+
+/// The table, for people.
+pub(super) fn plain(rows: &Rows) -> String {
+    aligned(&lines(rows))
 }
 
 /// The table, for the document; the reasons follow.

@@ -12,7 +12,11 @@ const ABSENT: &str = "absent: ";
 
 /// Aligned by blanks.
 pub(super) fn plain(section: &Section, rows: &Rows) -> String {
-    let lines = lines(section, rows);
+    aligned(&lines(section, rows))
+}
+
+/// Lines of cells, the first to the left and the others to the right.
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
         // Why a row is absent is its last cell, and may take the room of all that it has no figures for.
@@ -21,7 +25,7 @@ pub(super) fn plain(section: &Section, rows: &Rows) -> String {
     };
     let widths: Vec<usize> = (0..columns).filter_map(width).collect();
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         let cells = line.iter().zip(&widths).enumerate().map(|(number, (cell, &width))| {
             if number == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
