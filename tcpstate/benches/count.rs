@@ -22,21 +22,31 @@ use tcpstate_tests::{
 
 /// As many as in the note that everybody finds.
 const SOCKETS: usize = 46_807;
+/// The time in which time-wait sockets have to be made, so that there is time for questions before they end.
+const PATIENCE: Duration = Duration::from_secs(30);
 const BASE: &str = "ss -tan | awk";
 const SNAPSHOT: &str = "a snapshot of trace";
 /// A snapshot takes too little to measure one.
 const SNAPSHOTS: u32 = 20;
 
 fn main() {
-    // As many as end before the first time-wait sockets do.
+    // So many turns that they end before the first time-wait sockets do.
     let sizes: &[(usize, usize)] =
-        if is_full() { &[(1_000, 11), (SOCKETS, 11), (250_000, 5)] } else { &[(5_000, 1)] };
+        if is_full() { &[(1_000, 9), (SOCKETS, 7), (250_000, 3)] } else { &[(5_000, 1)] };
     for &(sockets, turns) in sizes {
         let _namespace = Namespace::enter();
         // By default there are fewer on small machines.
         let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "300000");
+        let began = Instant::now();
         leave_time_wait(sockets, &[Family::V4]);
-        ask("asking-time-wait", State::TimeWait, sockets, turns);
+        if began.elapsed() < PATIENCE {
+            ask("asking-time-wait", State::TimeWait, sockets, turns);
+        } else {
+            let mut rows = Turns::new("asking-time-wait", Some(sockets as u64));
+            let why = format!("took {:.0?} to make, and the first end after 60 s", began.elapsed());
+            rows.absent("all of these", why);
+            rows.print("");
+        }
     }
     if !is_full() {
         return;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, sections `footprint` and `binary`: what `tcpstate trace` needs before it says the first number, and while it runs.
+//! `cargo xtask bench`, sections `footprint`, `maps` and `binary`: what `tcpstate trace` needs before it says the first number, and while it runs.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::loaded_maps;
 use tcpstate_tests::{
     netns::Namespace,
     own::Own,
@@ -34,10 +35,34 @@ fn main() {
         }
         rows.print("trace");
     }
+    by_map();
     let mut rows = Turns::new("binary", None);
     let bytes = fs::metadata(TCPSTATE).expect("it is built").len();
     rows.add("tcpstate", "MiB", bytes as f64 / f64::from(1 << 20));
-    rows.print("tcpstate");
+    rows.print("");
+}
+
+/// Of everything at once, so that all are as large as they are where they are used.
+fn by_map() {
+    let mut rows = Turns::new("maps", None);
+    for (name, arguments) in [
+        ("trace --netns all --events", &["trace", "--netns", "all", "--events", "-o", "json"][..]),
+        ("hist", &["hist", "-o", "json"]),
+    ] {
+        let own = Own::start(TCPSTATE, arguments);
+        let maps = maps(own.id());
+        let mut by_name = BTreeMap::<String, f64>::new();
+        for map in loaded_maps().filter_map(Result::ok) {
+            if let Some(bytes) = maps.get(&map.id()) {
+                *by_name.entry(map.name_as_str().unwrap_or_default().to_owned()).or_default() +=
+                    bytes;
+            }
+        }
+        for (map, bytes) in by_name {
+            rows.add(&format!("{name}: {map}"), "KiB", bytes / 1024.0);
+        }
+    }
+    rows.print("");
 }
 
 fn measure(rows: &mut Turns, name: &str, arguments: &[&str]) {

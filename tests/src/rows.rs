@@ -60,12 +60,14 @@ impl Turns {
     }
 
     /// Prints the rows: of each figure the median, how far apart the turns were, and how many times the same figure of
-    /// the row `base` it is.
+    /// the row `base` it is, if there is that row.
     pub fn print(mut self, base: &str) {
-        let mut bases = Vec::new();
-        for (name, values) in &mut self.row(base).figures {
-            bases.push((*name, median(values)));
-        }
+        let base_row = self.rows.iter_mut().find(|row| row.what == base);
+        let bases: Vec<_> = base_row
+            .into_iter()
+            .flat_map(|row| &mut row.figures)
+            .map(|(name, values)| (*name, median(values)))
+            .collect();
         for row in &mut self.rows {
             let mut line = Map::new();
             line.insert("section".into(), self.section.into());

@@ -40,12 +40,16 @@ pub(super) fn write(root: &Path, folder: &Path) -> Result<()> {
         }
     }
     let path = root.join(PATH);
-    fs::write(&path, text(&runs)).with_context(|| format!("write {}", path.display()))?;
-    println!("wrote {PATH}");
+    let mut all = Rows::default();
+    for (_, run) in &runs {
+        all.add(run.rows.clone());
+    }
+    fs::write(&path, text(&runs, &all)).with_context(|| format!("write {}", path.display()))?;
+    println!("\n{}\nwrote {PATH}", acceptance::plain(&all));
     Ok(())
 }
 
-fn text(runs: &[(&Benchmark, Run)]) -> String {
+fn text(runs: &[(&Benchmark, Run)], all: &Rows) -> String {
     let mut text = HEAD.to_owned();
     for (number, (benchmark, run)) in runs.iter().enumerate() {
         if number == 0 || run.machine != runs[number - 1].1.machine {
@@ -59,7 +63,6 @@ fn text(runs: &[(&Benchmark, Run)]) -> String {
         let newline = if number == 0 { "\n" } else { "" };
         _ = writeln!(text, "{newline}* {} (UTC): `cargo xtask bench {}`", run.when, benchmark.name);
     }
-    let mut all = Rows::default();
     let mut tables = String::new();
     for (benchmark, run) in runs {
         for section in benchmark.sections.iter().filter(|section| run.rows.has(section)) {
@@ -73,8 +76,7 @@ fn text(runs: &[(&Benchmark, Run)]) -> String {
                 _ = write!(tables, "\n![{} by {}]({FOLDER}/{name})\n", plot.figure, section.at);
             }
         }
-        all.add(run.rows.clone());
     }
-    _ = write!(text, "\n## What was promised\n\n{}", acceptance::markdown(&all));
+    _ = write!(text, "\n## What was promised\n\n{}", acceptance::markdown(all));
     text + &tables
 }

@@ -99,6 +99,7 @@ where
         .build_cartesian_2d(x, y)?;
     chart
         .configure_mesh()
+        .max_light_lines(2)
         .x_desc(section.at)
         .y_desc(plot.figure)
         .x_label_formatter(&|&value| number(value))

@@ -175,6 +175,14 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 plot: None,
             },
             Section {
+                id: "maps",
+                title: "The kernel's memory, by map",
+                at: "",
+                base: "",
+                text: "Of maps with their default sizes, two processors.",
+                plot: None,
+            },
+            Section {
                 id: "binary",
                 title: "The program",
                 at: "",

@@ -12,7 +12,11 @@ const ABSENT: &str = "absent: ";
 
 /// Aligned by blanks.
 pub(super) fn plain(section: &Section, rows: &Rows) -> String {
-    let lines = lines(section, rows);
+    aligned(&lines(section, rows))
+}
+
+/// Lines of cells, the first to the left and the others to the right.
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
         // Why a row is absent is its last cell, and may take the room of all that it has no figures for.
@@ -21,7 +25,7 @@ pub(super) fn plain(section: &Section, rows: &Rows) -> String {
     };
     let widths: Vec<usize> = (0..columns).filter_map(width).collect();
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         let cells = line.iter().zip(&widths).enumerate().map(|(number, (cell, &width))| {
             if number == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
@@ -89,14 +93,14 @@ fn cell(figure: &Figure) -> String {
     text
 }
 
-/// Three digits at least where there are any, with separators: `0.016`, `71.2`, `46,807`.
+/// Two or three digits at least where there are any, with separators: `0.0105`, `71.2`, `46,807`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {
         _ if size >= 100.0 || value.fract() == 0.0 => 0,
         _ if size >= 10.0 => 1,
         _ if size >= 0.1 => 2,
-        _ if size >= 0.01 => 3,
+        _ if size >= 0.01 => 4,
         _ => 5,
     };
     let text = format!("{size:.decimals$}");
@@ -160,7 +164,7 @@ mod tests {
         for (value, text) in [
             (0.0, "0"),
             (0.00012, "0.00012"),
-            (0.0157, "0.016"),
+            (0.0105, "0.0105"),
             (1.166, "1.17"),
             (71.23, "71.2"),
             (46_807.4, "46,807"),
