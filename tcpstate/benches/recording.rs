@@ -1,7 +1,7 @@
 //! What a recording of a million events takes: bytes, time to write, time to read again and to show.
 //!
 //! The events are made up, in the manner of a busy host (`tcpstate_tests::synthetic`); they come 1,024 at a time, as they do to
-//! a view. Run by `cargo xtask bench`.
+//! a view. Medians, and the best and the worst. Run by `cargo xtask bench`.
 
 use std::{
     hint::black_box,
@@ -21,8 +21,8 @@ use tcpstate_tests::{recordings::FORMS, synthetic};
 const EVENTS: usize = 1_000_000;
 /// As many as a view is given at once.
 const AT_ONCE: usize = 1024;
-/// The best of so many: others use the machine, too.
-const RUNS: usize = 5;
+/// Odd, so that there is a median among them.
+const RUNS: usize = 9;
 
 fn main() {
     let events = synthetic::events(EVENTS);
@@ -86,6 +86,13 @@ fn report(what: &str, mut work: impl FnMut()) {
         work();
         begin.elapsed()
     };
-    let best = (0..RUNS).map(|_| run()).min().expect("there are some");
-    println!("{what:<22} {:>6.2} million events/s", EVENTS as f64 / best.as_secs_f64() / 1e6);
+    let mut times: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
+    times.sort_unstable();
+    let rate = |time: Duration| EVENTS as f64 / time.as_secs_f64() / 1e6;
+    println!(
+        "{what:<22} {:>6.2} million events/s ({:.2} to {:.2})",
+        rate(times[RUNS / 2]),
+        rate(times[RUNS - 1]),
+        rate(times[0])
+    );
 }
