@@ -26,7 +26,7 @@ use tcpstate_tests::{
 const AT_ONCE: usize = 1024;
 /// How many events, how often: odd, so that there is a median among them.
 const QUICK: [usize; 2] = [50_000, 1];
-const FULL: [usize; 2] = [1_000_000, 5];
+const FULL: [usize; 2] = [1_000_000, 9];
 
 fn main() {
     let [count, runs] = if is_full() { FULL } else { QUICK };

@@ -64,7 +64,7 @@ fn escaping(bytes: &[u8]) {
         _ => {}
     }
     let readable = text::readable(outside);
-    assert_eq!(text::escaped(&readable), shown, "both escape the same bytes");
+    assert_eq!(text::escaped(&*readable), shown, "both escape the same bytes");
 }
 
 /// What a recording holds: whatever can be read can be shown, in lines that do nothing to a terminal.

@@ -2,7 +2,7 @@
 //!
 //! It may hold escape sequences for the terminal, line ends, or no UTF-8 at all, and is shown so that it can do nothing.
 
-use std::{ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
+use std::{borrow::Cow, ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
 /// The text with everything escaped that is not plainly visible: controls, invisible and unassigned characters, bytes that
 /// are no UTF-8. Not the backslash, so that what has been made safe stays as it is.
@@ -26,13 +26,16 @@ pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
 
 /// As a string, for machines: bytes that are no UTF-8 become `\xff`.
 #[must_use]
-pub(crate) fn readable(text: &OsStr) -> String {
+pub(crate) fn readable(text: &OsStr) -> Cow<'_, str> {
+    if let Some(text) = text.to_str() {
+        return text.into();
+    }
     let mut readable = String::new();
     for chunk in text.as_bytes().utf8_chunks() {
         readable.push_str(chunk.valid());
         readable.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
-    readable
+    readable.into()
 }
 
 /// Whether a character is seen as what it is, and does nothing.

@@ -167,7 +167,7 @@ impl Names {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())
                 && metadata.dev() == own.dev()
             {
-                names.entry(metadata.ino()).or_insert_with(|| readable(name));
+                names.entry(metadata.ino()).or_insert_with(|| readable(name).into_owned());
             }
         }
         Self(names)

@@ -11,7 +11,7 @@ use tcpstate_common::State;
 
 use super::{
     View,
-    events::{endings, json_line},
+    events::{Texts, endings, json_line},
     number::{rate, rfc3339},
 };
 use crate::{
@@ -41,17 +41,28 @@ impl View for Json {
     }
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
-        events.iter().try_for_each(|event| write_line(&json_line(event), out))
+        let (mut line, mut texts) = (Vec::new(), Texts::default());
+        events.iter().try_for_each(|event| {
+            line.clear();
+            serialize(&json_line(event, &mut texts), &mut line)?;
+            out.write_all(&line)
+        })
     }
 }
 
 /// Writes an object on a line of its own.
 pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    // A line is many small writes, which are much faster to memory whose type is known.
-    let mut text = Vec::with_capacity(512);
-    line.serialize(&mut Serializer::with_formatter(&mut text, Visible))?;
-    text.push(b'\n');
+    let mut text = Vec::new();
+    serialize(line, &mut text)?;
     out.write_all(&text)
+}
+
+/// Adds an object and the end of its line. To memory: an object is many small writes, which are much faster where the type
+/// of what is written to is known.
+fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
+    line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
+    text.push(b'\n');
+    Ok(())
 }
 
 /// Compact JSON in which nothing hides: what a terminal might act on is escaped, which changes no value.
@@ -62,7 +73,8 @@ impl Formatter for Visible {
     where
         W: ?Sized + Write,
     {
-        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        // All bytes, whatever the first ones are: that takes many at a time.
+        if fragment.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
             return out.write_all(fragment.as_bytes());
         }
         let mut written = 0;

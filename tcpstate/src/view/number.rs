@@ -116,6 +116,38 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", timestamp(time))
 }
 
+/// The same for times that follow each other, most of them in the second of the one before: only their milliseconds are
+/// written anew.
+#[derive(Debug, Default)]
+pub(super) struct Rfc3339 {
+    /// Since 1970, of the text.
+    second: Option<u64>,
+    text: String,
+}
+
+impl Rfc3339 {
+    pub(super) fn of(&mut self, time: SystemTime) -> &str {
+        /// `2026-11-24T12:00:00.`, up to the year 9999.
+        const MILLISECONDS: std::ops::Range<usize> = 20..23;
+        let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let second = since_1970.map(|since_1970| since_1970.as_secs());
+        match (since_1970, &mut self.text) {
+            (Some(since_1970), text)
+                if second == self.second && text.len() == "YYYY-MM-DDTHH:MM:SS.mmmZ".len() =>
+            {
+                let millis = since_1970.subsec_millis();
+                let digits = [millis / 100, millis / 10 % 10, millis % 10];
+                let digits = digits.map(|digit| char::from_digit(digit, 10).unwrap_or('0') as u8);
+                let digits = std::str::from_utf8(&digits).unwrap_or("000");
+                text.replace_range(MILLISECONDS, digits);
+            }
+            (_, text) => *text = rfc3339(time),
+        }
+        self.second = second;
+        &self.text
+    }
+}
+
 fn formatted(time: SystemTime, format: &str) -> String {
     timestamp(time).strftime(format).to_string()
 }
@@ -167,6 +199,21 @@ mod tests {
             (0.179, "17.9 %"),
         ] {
             assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn times_that_follow_each_other_are_written_as_each_by_itself() {
+        let mut times = Rfc3339::default();
+        for nanos in [0, 1, 999_999, 1_000_000, 999_999_999, 1_000_000_000, 61_234_567_890] {
+            let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_521_600);
+            for time in [noon + Duration::from_nanos(nanos), noon - Duration::from_nanos(nanos)] {
+                assert_eq!(times.of(time), rfc3339(time));
+            }
+        }
+        let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_millis(1500);
+        for time in [before_1970, SystemTime::UNIX_EPOCH, before_1970] {
+            assert_eq!(times.of(time), rfc3339(time));
         }
     }
 

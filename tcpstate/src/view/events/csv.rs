@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::json::Values;
+use super::json::{Texts, Values};
 use crate::{aggregate::Report, source::Event, text::escaped, view::View};
 
 /// Writes comma-separated values, of events alone.
@@ -48,12 +48,13 @@ impl View for EventCsv {
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+        let mut texts = Texts::default();
         for event in events {
-            let mut values = Values::from(event);
+            let mut values = Values::of(event, &mut texts);
             for text in
                 [&mut values.comm, &mut values.cgroup, &mut values.container, &mut values.unit]
             {
-                *text = text.take().map(escaped);
+                *text = text.take().map(|text| escaped(text.as_ref()).into());
             }
             writer.serialize(values)?;
         }

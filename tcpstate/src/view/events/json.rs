@@ -1,27 +1,49 @@
 //! For programs: the keys of one event, in the order in which they stand.
 
+use std::{
+    borrow::Cow,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use serde::Serialize;
 
 use crate::{
     family::Family,
     source::{EndedBy, Event},
     text::readable,
-    view::json::{VERSION, times},
+    view::{json::VERSION, number::Rfc3339},
 };
 
 /// A line; its fields name the keys.
 #[derive(Serialize)]
-struct Line {
+struct Line<'a> {
     r#type: &'static str,
     version: u32,
     #[serde(flatten)]
-    values: Values,
+    values: Values<'a>,
+}
+
+/// What many events in a row have in common, as text.
+#[derive(Debug, Default)]
+pub(in crate::view) struct Texts {
+    time: Rfc3339,
+    netns: Option<(u32, String)>,
+}
+
+impl Texts {
+    fn of(&mut self, time: SystemTime, netns: u32) -> (&str, &str) {
+        if self.netns.as_ref().is_none_or(|(known, _)| *known != netns) {
+            self.netns = Some((netns, netns.to_string()));
+        }
+        let netns = self.netns.as_ref().map(|(_, text)| text.as_str()).unwrap_or_default();
+        (self.time.of(time), netns)
+    }
 }
 
 /// What JSON and CSV say of an event.
 #[derive(Serialize)]
-pub(super) struct Values {
-    time: String,
+pub(super) struct Values<'a> {
+    time: &'a str,
     time_unix: f64,
     time_monotonic: f64,
     hook: &'static str,
@@ -32,30 +54,30 @@ pub(super) struct Values {
     local_port: Option<u16>,
     remote: Option<String>,
     remote_port: Option<u16>,
-    netns: String,
+    netns: &'a str,
     /// Text, for it may be larger than what programs keep as a number.
     cookie: Option<String>,
     pid: Option<u32>,
-    pub(super) comm: Option<String>,
+    pub(super) comm: Option<Cow<'a, str>>,
     uid: Option<u32>,
-    pub(super) cgroup: Option<String>,
-    pub(super) container: Option<String>,
+    pub(super) cgroup: Option<Cow<'a, str>>,
+    pub(super) container: Option<Cow<'a, str>>,
     /// Who made the container.
     runtime: Option<&'static str>,
     /// Of systemd.
-    pub(super) unit: Option<String>,
+    pub(super) unit: Option<Cow<'a, str>>,
     duration_seconds: Option<f64>,
     ended_by: Option<&'static str>,
 }
 
-impl From<&Event> for Values {
-    fn from(event: &Event) -> Self {
-        let (time, time_unix) = times(event.time);
+impl<'a> Values<'a> {
+    pub(super) fn of(event: &'a Event, texts: &'a mut Texts) -> Self {
+        let (time, netns) = texts.of(event.time, event.netns);
         let cgroup = event.cgroup.as_deref();
         let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
         Self {
             time,
-            time_unix,
+            time_unix: event.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             time_monotonic: event.monotonic.as_secs_f64(),
             hook: event.hook.name(),
             from: event.from.label(),
@@ -68,15 +90,15 @@ impl From<&Event> for Values {
             local_port: event.local_port,
             remote: event.remote.map(|address| address.to_string()),
             remote_port: event.remote_port,
-            netns: event.netns.to_string(),
+            netns,
             cookie: event.cookie.map(|cookie| cookie.to_string()),
             pid: event.pid,
             comm: event.comm.as_deref().map(readable),
             uid: event.uid,
-            cgroup: cgroup.map(|cgroup| cgroup.path.clone()),
-            container: container.map(|container| container.id.clone()),
+            cgroup: cgroup.map(|cgroup| cgroup.path.as_str().into()),
+            container: container.map(|container| container.id.as_str().into()),
             runtime: container.and_then(|container| container.runtime),
-            unit: cgroup.and_then(|cgroup| cgroup.unit.clone()),
+            unit: cgroup.and_then(|cgroup| cgroup.unit.as_deref().map(Cow::from)),
             duration_seconds: event.duration.map(|duration| duration.as_secs_f64()),
             ended_by: event.ended_by.map(EndedBy::name),
         }
@@ -84,6 +106,6 @@ impl From<&Event> for Values {
 }
 
 /// The line of an event.
-pub(in crate::view) fn line(event: &Event) -> impl Serialize {
-    Line { r#type: "transition", version: VERSION, values: event.into() }
+pub(in crate::view) fn line<'a>(event: &'a Event, texts: &'a mut Texts) -> impl Serialize {
+    Line { r#type: "transition", version: VERSION, values: Values::of(event, texts) }
 }

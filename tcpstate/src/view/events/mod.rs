@@ -5,7 +5,7 @@ pub(super) mod endings;
 mod json;
 mod table;
 
-pub(super) use self::json::line as json_line;
+pub(super) use self::json::{Texts, line as json_line};
 pub use self::{
     csv::EventCsv,
     table::{Clock, EventTable},

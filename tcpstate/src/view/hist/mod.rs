@@ -139,7 +139,7 @@ pub(super) fn group_text(group: &Group) -> Option<String> {
         Group::Address(address) => address.to_string(),
         Group::Netns(inode) => inode.to_string(),
         Group::Cgroup(id, path) => path.clone().unwrap_or_else(|| id.to_string()),
-        Group::Comm(name) => readable(name),
+        Group::Comm(name) => readable(name).into_owned(),
         Group::None => return None,
         Group::Other => "other".to_owned(),
     })
