@@ -309,7 +309,7 @@ fn serve_tells_its_manager_and_leaves_nothing_behind() {
     assert!(server.end().success());
     let last = std::iter::repeat_with(next).find(|message| message != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));
-    wait::until("its BPF objects to go", || KernelObjects::now() == before);
+    wait::until_equal("its BPF objects to go", &before, KernelObjects::now);
 }
 
 #[test]
