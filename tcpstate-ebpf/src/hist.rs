@@ -71,13 +71,15 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     // SAFETY: the helper takes nothing.
     let now = unsafe { bpf_ktime_get_ns() };
     let remote_port = u16::from_be(sock.load(config!(events.skc_dport)));
-    let entry = TIMED_LIVES.get_ptr_mut(address);
+    let is_birth = is_birth(from, to);
+    // What an earlier socket left there says nothing of a new one, which takes its place.
+    let entry = if is_birth { None } else { TIMED_LIVES.get_ptr_mut(address) };
     // Plain values and no `Option`: the verifier wants to see every register set.
     let (mut is_known, mut duration) = (false, UNKNOWN_DURATION);
     let (mut born, mut is_child, mut owner) = (0, 0, GroupKey { words: [0; 2] });
     if let Some(life) = entry {
         // SAFETY: an entry's memory stays an entry's while the program runs. Events of one socket never race: it is locked.
-        let life = unsafe { *life };
+        let life = unsafe { &*life };
         if is_same_life(life.state.into(), life.remote_port, from, to, remote_port) {
             // Nothing is left, so the time in the state goes on.
             if from == to {
@@ -85,10 +87,13 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
             }
             is_known = true;
             duration = now - life.since;
-            (born, is_child, owner) = (life.born, life.is_child, life.owner);
+            (born, is_child) = (life.born, life.is_child);
+            if histograms::is_by_owner() {
+                owner = life.owner;
+            }
         }
     }
-    if is_birth(from, to) {
+    if is_birth {
         born = now;
         is_child = u32::from(to == SYN_RECV);
         if histograms::is_by_owner() && to != SYN_RECV {
@@ -115,8 +120,16 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
     let life = TimedLife { since: now, born, owner, state: to as u16, remote_port, is_child };
     if let Some(entry) = entry {
-        // SAFETY: as above.
-        unsafe { *entry = life };
+        // SAFETY: as above. What is known of it stays as it is.
+        unsafe {
+            if is_known {
+                (*entry).since = now;
+                (*entry).state = to as u16;
+                (*entry).remote_port = remote_port;
+            } else {
+                *entry = life;
+            }
+        }
     } else if TIMED_LIVES.insert(address, life, u64::from(BPF_ANY)).is_err()
         && let Some(slots) = histograms::slots()
     {
