@@ -28,9 +28,9 @@ const PROMISES: &[Promise] = &[
         at_most: 1.15,
         unit: "×",
         measured: |rows| ratio(rows, ["transitions", "counters", "ns"]),
-        why_not: "an empty run takes some 53 ns to measure here, so that 8 are left. By its instructions (`bpftool prog dump xlated`) \
+        why_not: "an empty run takes 50 to 54 ns to measure here, so that 8 are left. By its instructions (`bpftool prog dump xlated`) \
                   the program calls nothing: it reads the socket's namespace and protocol, finds this CPU's counters by a look-up that the verifier has \
-                  inlined, and adds to two or three of them. That is 10 ns or 11, a thirteenth of what bpftrace takes for the matrix alone.",
+                  inlined, and adds to two or three of them. That is 11 ns or 12, a thirteenth of what bpftrace takes for the matrix alone.",
     },
     Promise {
         what: "counters: net, of bpftrace's",
