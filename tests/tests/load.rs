@@ -129,14 +129,19 @@ fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     // Not a power of two, nor a divisor of a connection's six transitions: every kind of them is dropped.
     let options = Options { drop_one_in: 97, drop_in_silence: true, ..options() };
     let mut traced = Traced::with(&options);
-    let load = Load::start(1, Style::Mixed);
-    wait::until("1,009 connections", || load.completed() >= 1009);
-    let _ = load.stop();
-    await_end_of_sockets();
-    let _ = traced.snapshot();
-    let found_out = traced.snapshot();
-    assert_eq!(found_out.missed.events(), 0, "the kernel is silent");
-    assert!(!found_out.is_exact(), "but its own sums are not");
+    // As many births lost as ends are no difference between sums: the next connections make one.
+    let is_found_out = (1..=10).any(|attempt| {
+        let load = Load::start(1, Style::Mixed);
+        wait::until("1,009 connections", || load.completed() >= 1009);
+        let _ = load.stop();
+        await_end_of_sockets();
+        let _ = traced.snapshot();
+        let snapshot = traced.snapshot();
+        assert_eq!(snapshot.missed.events(), 0, "the kernel is silent");
+        println!("attempt {attempt}: exact is {}", snapshot.is_exact());
+        !snapshot.is_exact()
+    });
+    assert!(is_found_out, "but its own sums are not");
     traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
     let mended = traced.snapshot();
     assert_eq!((mended.reconciles, mended.is_exact()), (1, true));
