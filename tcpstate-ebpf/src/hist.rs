@@ -100,16 +100,21 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
             owner = whoever_runs();
         }
     } else if from != to {
-        let place = Place::of(sock, maps::control(), from, owner);
-        if is_meant {
-            place.add(slot_of_pair(from, to), duration);
-        }
-        if from == SYN_RECV && to == ESTABLISHED && (is_child != 0 || !is_known) {
-            let born = if is_known { now - duration } else { u64::MAX };
-            established(sock, place, is_meant, now, born);
-        }
-        if is_meant && to == CLOSE && from != LISTEN && from != SYN_SENT && from != SYN_RECV {
-            place.add(SLOT_LIFETIME, if born == 0 { UNKNOWN_DURATION } else { now - born });
+        let is_accepted = from == SYN_RECV && to == ESTABLISHED && (is_child != 0 || !is_known);
+        let is_request_meant = is_accepted && hold::is_meant(sock, SYN_RECV, CLOSE);
+        // A place is a group's, of which there are few: for durations that are meant.
+        if is_meant || is_request_meant {
+            let place = Place::of(sock, maps::control(), from, owner);
+            if is_meant {
+                place.add(slot_of_pair(from, to), duration);
+            }
+            if is_accepted {
+                let born = if is_known { now - duration } else { u64::MAX };
+                established(sock, place, [is_request_meant, is_meant], now, born);
+            }
+            if is_meant && to == CLOSE && from != LISTEN && from != SYN_SENT && from != SYN_RECV {
+                place.add(SLOT_LIFETIME, if born == 0 { UNKNOWN_DURATION } else { now - born });
+            }
         }
     }
     if to == CLOSE || from == to {
@@ -142,9 +147,15 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
 /// that was taken out of the kernel's table on this CPU since then, the handshake began when that was put in. There is none
 /// after a SYN cookie or with Fast Open, and none is known if the programs missed it: then nobody knows.
 ///
-/// Whether the request's own time is meant is decided as by its own end, which another hook tells of.
+/// What is meant: the request's own time, as decided by its own end, which another hook tells of; and the child's.
 #[inline(always)]
-fn established<A: Access>(sock: Sock<A>, place: Place, is_meant: bool, now: u64, born: u64) {
+fn established<A: Access>(
+    sock: Sock<A>,
+    place: Place,
+    [is_request_meant, is_meant]: [bool; 2],
+    now: u64,
+    born: u64,
+) {
     let Some(slots) = histograms::slots() else { return };
     // SAFETY: `slots` is this CPU's element.
     let request: LastRequest = unsafe { (*slots).request };
@@ -154,7 +165,7 @@ fn established<A: Access>(sock: Sock<A>, place: Place, is_meant: bool, now: u64,
     if is_its_own {
         (in_request, in_handshake) = (request.until - request.since, now - request.since);
     }
-    if hold::is_meant(sock, SYN_RECV, CLOSE) {
+    if is_request_meant {
         place.add(SLOT_REQUEST, in_request);
     }
     if is_meant {

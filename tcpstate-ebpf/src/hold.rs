@@ -64,15 +64,22 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     let entry = TIMED_MINIS.get_ptr_mut(address);
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let life = entry.map_or_else(TimedMini::default, |entry| unsafe { *entry });
-    let (now, place) = (now(), place(tw, control));
+    let now = now();
     let End { slot, substate, hold } = End::of(tw, life, now);
-    let extremes = [slot, SLOT_HOLD].map(|slot| place.extremes(slot));
-    if has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT) {
-        place.add(SLOT_ORPHAN, UNKNOWN_DURATION);
-    }
-    if is_meant(tw, tw.substate(), CLOSE) {
-        place.add(slot, substate);
-        place.add(SLOT_HOLD, hold);
+    let mut extremes = [[0; 2]; 2];
+    let is_orphan_meant = has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT);
+    let is_end_meant = is_meant(tw, tw.substate(), CLOSE);
+    // A place is a group's, of which there are few: for durations that are meant.
+    if is_orphan_meant || is_end_meant {
+        let place = place(tw, control);
+        extremes = [slot, SLOT_HOLD].map(|slot| place.extremes(slot));
+        if is_orphan_meant {
+            place.add(SLOT_ORPHAN, UNKNOWN_DURATION);
+        }
+        if is_end_meant {
+            place.add(slot, substate);
+            place.add(SLOT_HOLD, hold);
+        }
     }
     if entry.is_some() {
         let _ = TIMED_MINIS.remove(address);
@@ -100,14 +107,18 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     // SAFETY: `slots` is this CPU's element.
     let last = unsafe { (&raw const (*slots).time_wait).read_volatile() };
     let LastTimeWait { life, until, .. } = last;
-    let place = place(tw, control);
     let End { slot, substate, hold } = End::of(tw, life, until);
-    if has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT) {
-        place.take_back(SLOT_ORPHAN, UNKNOWN_DURATION, [0; 2]);
-    }
-    if is_meant(tw, tw.substate(), CLOSE) {
-        place.take_back(slot, substate, last.extremes[0]);
-        place.take_back(SLOT_HOLD, hold, last.extremes[1]);
+    let is_orphan_meant = has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT);
+    let is_end_meant = is_meant(tw, tw.substate(), CLOSE);
+    if is_orphan_meant || is_end_meant {
+        let place = place(tw, control);
+        if is_orphan_meant {
+            place.take_back(SLOT_ORPHAN, UNKNOWN_DURATION, [0; 2]);
+        }
+        if is_end_meant {
+            place.take_back(slot, substate, last.extremes[0]);
+            place.take_back(SLOT_HOLD, hold, last.extremes[1]);
+        }
     }
     if life.substate != 0 {
         remember(tw.address(), moved(tw, control, life, until));

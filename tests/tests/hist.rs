@@ -2,7 +2,7 @@
 //! unknown.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     io::{Read as _, Write as _},
     thread,
@@ -12,7 +12,7 @@ use std::{
 use socket2::Socket;
 use tcpstate::{
     aggregate::{Bucket, Histogram, Histograms, Kind, Of, Snapshot},
-    filter::{End, EventFilter},
+    filter::{End, EventFilter, Ports},
     probe::{EventOptions, HistogramOptions, Options},
     source::{Event, Group},
 };
@@ -26,7 +26,7 @@ use tcpstate_common::{
 };
 use tcpstate_tests::{
     emulated::{is_emulated, scaled},
-    netns::Namespace,
+    netns::{Namespace, Sysctl},
     traced::{Traced, options},
     traffic::{
         Family, Listener, Load, Style, connecting, deafen, hear, reset, send_reset,
@@ -643,4 +643,31 @@ fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
     groups.dedup();
     assert_eq!(groups.len(), 4, "{groups:?}");
     assert!(groups.contains(&&Group::Other), "{groups:?}");
+}
+
+#[test]
+fn hist_that_is_filtered_gives_groups_to_nothing_else() {
+    let _namespace = Namespace::enter();
+    let meant = Listener::open(Family::V4);
+    let ports: Ports = meant.port().to_string().parse().expect("a port");
+    let one =
+        HistogramOptions { by: Some(By::LocalPort), most_groups: 1, ..HistogramOptions::default() };
+    let event_filter = EventFilter { ports: vec![(End::Local, ports)], ..EventFilter::default() };
+    let mut traced = Traced::with(&Options { histograms: Some(one), event_filter, ..options() });
+    // Not of the port: two full sockets, and a client's mini socket.
+    let _soon = Sysctl::held("net.ipv4.tcp_fin_timeout", "1");
+    let listener = Listener::open(Family::V4);
+    let (client, server) = (listener.connect(), listener.accept());
+    shutdown([&client]);
+    wait::until("its FIN to be acknowledged", || truth::sockets().full[FinWait2] == 1);
+    drop(client);
+    wait::until("the orphan to expire", || truth::sockets().minis.total() == 0);
+    drop((server, listener));
+    let (client, server) = (meant.connect(), meant.accept());
+    reset(client);
+    await_state(&server, Close, Instant::now());
+    let (_, histograms) = summary(&mut traced);
+    let groups: BTreeSet<&Group> =
+        histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
+    assert_eq!(groups, BTreeSet::from([&Group::Port(meant.port())]));
 }
