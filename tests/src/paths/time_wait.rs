@@ -32,9 +32,11 @@ pub(super) fn no_room(stage: &mut Stage<'_>) {
 /// Clients come back from the ports that the listener's side holds in `TIME_WAIT`.
 pub(super) fn taken_over(stage: &mut Stage<'_>) {
     let listener = stage.listener();
-    let ports: Vec<SockAddr> = (0..5)
-        .map(|_| {
-            let client = bound(stage.family);
+    // All at once: a port that is free again may be chosen again.
+    let clients: Vec<Socket> = (0..5).map(|_| bound(stage.family)).collect();
+    let ports: Vec<SockAddr> = clients
+        .into_iter()
+        .map(|client| {
             client.connect(listener.address()).expect("the listener has room");
             drop(listener.accept());
             // Were the client to close before it heard, it would have the TIME_WAIT.
