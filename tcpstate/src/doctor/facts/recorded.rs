@@ -78,6 +78,7 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let counted = |number: u64| sees_all.then_some(number);
     let entries = snapshot.time_wait.entries.filter(|_| snapshot.missed.time_wait == 0);
     let known = [
+        // With connects that found no free port, which the kernel enters SYN_SENT for, and does not count (`tcp_v4_connect`).
         ("Tcp ActiveOpens", counted(count(|pair| *pair == (Close, SynSent)))),
         ("Tcp PassiveOpens", counted(count(|pair| *pair == (Listen, SynRecv)))),
         (
