@@ -333,6 +333,13 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         assert!(live.len() > 300, "{live}");
         assert_eq!(replayed(&[&["hist", "--replay", &file], form].concat()), live, "{name}");
     }
+    // A pipe, which is read but once.
+    let piped = Command::new("sh")
+        .args(["-c", r#"cat "$1" | "$0" hist --replay /dev/stdin"#])
+        .args([env!("CARGO_BIN_EXE_tcpstate"), &path("table")])
+        .output()
+        .expect("there is a shell");
+    assert_eq!(piped.stdout, replayed(&["hist", "--replay", &path("table")]).into_bytes());
     // What was recorded in one form is shown in any: the matrix is a view of trace, too.
     let file = path("table");
     assert!(replayed(&["hist", "--replay", &file, "-o", "csv"]).contains(",connect_latency,"));

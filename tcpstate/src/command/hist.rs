@@ -169,6 +169,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Refuses a recording without durations. Its first snapshot tells; events are recorded by `trace` alone.
 fn require_durations(file: &Path) -> Result<(), recording::Error> {
+    // What a pipe gives is gone once it was read.
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
     let mut recording = Recording::open(file)?;
     // What is damaged before its first snapshot is shown up to there.
     while let Ok(Some(Timed { record, .. })) = recording.next_record() {
