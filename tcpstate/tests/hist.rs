@@ -340,6 +340,14 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         .output()
         .expect("there is a shell");
     assert_eq!(piped.stdout, replayed(&["hist", "--replay", &path("table")]).into_bytes());
+    // As it is refused where it is live.
+    let (filtered, _) = recorded("filtered", &["--uid", "0"]);
+    let Finished { status, stdout, stderr } =
+        run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));
+    assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
+    let expected = "tcpstate: the recording's filter is for durations, and the matrix counts the transitions of all \
+                    sockets\nremedy: leave matrix out of --of, or leave the filter out\n";
+    assert_eq!(stderr, expected);
     // What was recorded in one form is shown in any: the matrix is a view of trace, too.
     let file = path("table");
     assert!(replayed(&["hist", "--replay", &file, "-o", "csv"]).contains(",connect_latency,"));
