@@ -11,11 +11,12 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use tcpstate::{aggregate::Report, source::recording::Record};
 use tcpstate_tests::{
     command::{Finished, run},
     errors::Row,
     netns::{Namespace, sysctl},
-    recordings::in_tree,
+    recordings::{in_tree, read, written},
     traffic::{Family, Listener, reset},
 };
 
@@ -328,6 +329,23 @@ fn doctor_of_a_recording_that_is_cut_goes_by_what_is_before_that() {
     assert_eq!(status, Some(2), "{stderr}");
     assert!(stdout.contains("\nOK       T1  no connection closed"), "{stdout}");
     assert!(stderr.contains("it is cut: the frame at byte "), "{stderr}");
+}
+
+#[test]
+fn doctor_of_a_recording_that_was_killed_says_that_it_has_no_end() {
+    let bytes = std::fs::read(recording("6.12-connections")).expect("it can be read");
+    let mut records = read(&bytes);
+    records.retain(|record| match record {
+        Record::Report(report) => !matches!(**report, Report::End(_)),
+        Record::Events(_) => true,
+    });
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let killed = folder.path().join("killed.tcps");
+    std::fs::write(&killed, written(&records)).expect("the folder is ours");
+    let killed = killed.to_str().expect("it is text");
+    let Finished { status, stderr, .. } = of_recording(killed, &[]);
+    let said = format!("tcpstate: the recording {killed} has no end: it was killed, or goes on\n");
+    assert_eq!((status, stderr), (Some(0), said));
 }
 
 #[test]
