@@ -314,12 +314,14 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
     let recorded = |name: &str, form: &[&str]| {
         let _namespace = Namespace::enter();
         let file = path(name);
-        let arguments = [&["hist", "-i", "100ms", "-n", "3", "--record", &file], form].concat();
+        let arguments = [&["hist", "-i", "100ms", "--record", &file], form].concat();
         let mut child = tcpstate(&arguments).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         traffic();
+        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
         reader.read_to_string(&mut stdout).expect("it is text");
         assert!(child.wait().expect("it ends").success());
         (file, stdout)
