@@ -3,6 +3,7 @@
 use std::{
     io::Read as _,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    panic::{catch_unwind, resume_unwind},
     process::{Child, Command, Stdio},
 };
 
@@ -17,6 +18,7 @@ use tcpstate_tests::{
     errors::Row,
     netns::{Namespace, sysctl},
     recordings::{in_tree, read, written},
+    traced::Traced,
     traffic::{Family, Listener, reset},
 };
 
@@ -255,10 +257,25 @@ fn recording(part: &str) -> String {
     file.and_then(|file| file.to_str().map(str::to_owned)).expect("there is one")
 }
 
+/// In a namespace of its own; again, if that fails and the kernel kept events from programs meanwhile.
 #[test]
 fn doctor_of_a_recording_counts_what_the_kernel_counted_and_lists_the_rest_as_unknown() {
+    const ATTEMPTS: u32 = 5;
+    for attempt in 1..=ATTEMPTS {
+        let _namespace = Namespace::enter();
+        let mut audit = Traced::start();
+        let checked = catch_unwind(check_counts);
+        let missed = audit.snapshot().missed.events() + audit.uncounted();
+        match checked {
+            Ok(()) => return,
+            Err(panic) if missed == 0 || attempt == ATTEMPTS => resume_unwind(panic),
+            Err(_) => println!("attempt {attempt}: {missed} events were kept from the programs"),
+        }
+    }
+}
+
+fn check_counts() {
     const CONNECTIONS: u64 = 30;
-    let _namespace = Namespace::enter();
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let file = folder.path().join("run.tcps");
     let file = file.to_str().expect("it is text");
