@@ -314,12 +314,14 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
     let recorded = |name: &str, form: &[&str]| {
         let _namespace = Namespace::enter();
         let file = path(name);
-        let arguments = [&["hist", "-i", "100ms", "-n", "3", "--record", &file], form].concat();
+        let arguments = [&["hist", "-i", "100ms", "--record", &file], form].concat();
         let mut child = tcpstate(&arguments).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         traffic();
+        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
         reader.read_to_string(&mut stdout).expect("it is text");
         assert!(child.wait().expect("it ends").success());
         (file, stdout)
@@ -333,6 +335,21 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         assert!(live.len() > 300, "{live}");
         assert_eq!(replayed(&[&["hist", "--replay", &file], form].concat()), live, "{name}");
     }
+    // A pipe, which is read but once.
+    let piped = Command::new("sh")
+        .args(["-c", r#"cat "$1" | "$0" hist --replay /dev/stdin"#])
+        .args([env!("CARGO_BIN_EXE_tcpstate"), &path("table")])
+        .output()
+        .expect("there is a shell");
+    assert_eq!(piped.stdout, replayed(&["hist", "--replay", &path("table")]).into_bytes());
+    // As it is refused where it is live.
+    let (filtered, _) = recorded("filtered", &["--uid", "0"]);
+    let Finished { status, stdout, stderr } =
+        run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));
+    assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
+    let expected = "tcpstate: the recording's filter is for durations, and the matrix counts the transitions of all \
+                    sockets\nremedy: leave matrix out of --of, or leave the filter out\n";
+    assert_eq!(stderr, expected);
     // What was recorded in one form is shown in any: the matrix is a view of trace, too.
     let file = path("table");
     assert!(replayed(&["hist", "--replay", &file, "-o", "csv"]).contains(",connect_latency,"));

@@ -327,8 +327,8 @@ fn durations(lines: &[Event], is_meant: &dyn Fn(&Event) -> bool) -> Durations {
     durations
 }
 
-/// Whether a filtered run has these durations and no others.
-fn assert_durations(name: &str, histograms: &Histograms, expected: &Durations) {
+/// Asserts that a filtered run has as many of these durations and no others; whether they are as long.
+fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> bool {
     /// Two programs look at the clock one after the other, and may be halted in between.
     const TOLERANCE: Duration = Duration::from_millis(20);
     assert!(histograms.is_filtered || name == "all", "{name}");
@@ -339,6 +339,7 @@ fn assert_durations(name: &str, histograms: &Histograms, expected: &Durations) {
         .filter(|histogram| !matches!(histogram.of, Of::State(..) | Of::ConnectServer));
     let shown: BTreeMap<Of, _> = shown.map(|shown| (shown.of, &shown.tally)).collect();
     assert!(shown.keys().eq(expected.keys()), "{name}: {:?}, {:?}", shown.keys(), expected.keys());
+    let mut agree = true;
     for (of, durations) in expected {
         let tally = shown[of];
         assert_eq!((tally.count(), tally.unknown), (durations.len() as u64, 0), "{name}: {of:?}");
@@ -348,9 +349,13 @@ fn assert_durations(name: &str, histograms: &Histograms, expected: &Durations) {
         let ends = [durations.first(), durations.last()].map(|end| *end.expect("there are some"));
         for (shown, told) in [tally.shortest, tally.longest].into_iter().zip(ends) {
             let shown = shown.expect("there are some");
-            assert!(shown.abs_diff(told) < TOLERANCE, "{name}: {of:?}: {shown:?}, {told:?}");
+            if shown.abs_diff(told) >= TOLERANCE {
+                println!("{name}: {of:?}: {shown:?}, {told:?}");
+                agree = false;
+            }
         }
     }
+    agree
 }
 
 #[test]
@@ -397,10 +402,14 @@ fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
             continue;
         }
         let lines = whole_events.take(usize::MAX);
-        for (case, histograms) in cases.iter().zip(&histograms) {
-            assert_durations(case.name, histograms, &durations(&lines, &case.is_meant));
+        // Each of them is looked at, for counts are asserted.
+        let agree = cases.iter().zip(&histograms).fold(true, |agree, (case, histograms)| {
+            agree & has_durations(case.name, histograms, &durations(&lines, &case.is_meant))
+        });
+        if agree {
+            return;
         }
-        return;
+        println!("attempt {attempt}: the programs looked at the clock too far apart");
     }
-    panic!("the kernel kept events from the programs each time");
+    panic!("the kernel kept events from the programs each time, or durations differ");
 }

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::{
-    FAILED, duration, replay,
+    duration, replay,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
@@ -140,8 +140,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return write(DEFAULTS.as_bytes(), ExitCode::SUCCESS);
     }
     let thresholds = read_thresholds(arguments)?;
-    let (facts, failure) = match &arguments.replay {
-        Some(file) => recorded(file, &arguments.span)?,
+    let (facts, read) = match &arguments.replay {
+        Some(file) => {
+            let (facts, read) = recorded(file, &arguments.span)?;
+            (facts, Some(read))
+        }
         None => (seen(arguments)?, None),
     };
     let findings = diagnose(&facts, &thresholds);
@@ -149,13 +152,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     view(arguments).show(&findings, &mut text).context("show the findings")?;
     let status = status(&findings, arguments.fail_on.level());
     let written = write(&text, status)?;
-    Ok(match failure {
-        None => written,
-        Some(error) => {
-            eprintln!("tcpstate: {error}\nremedy: {}", error.remedy());
-            ExitCode::from(FAILED)
-        }
-    })
+    let damaged =
+        read.and_then(|Read { recording, failure }| replay::tell_end(&recording, failure.as_ref()));
+    Ok(damaged.unwrap_or(written))
 }
 
 /// What is to be seen on this system.
@@ -170,8 +169,15 @@ fn seen(arguments: &Arguments) -> Result<Facts> {
     opening.close().context("ask the kernel for its version")
 }
 
-/// What a recording tells of that time; and what keeps it from being read on, if it is damaged after its first snapshot.
-fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Option<recording::Error>)> {
+/// A recording that was read as far as it goes.
+struct Read {
+    recording: Recording,
+    /// What keeps it from being read on, if it is damaged after its first snapshot.
+    failure: Option<recording::Error>,
+}
+
+/// What a recording tells of that time.
+fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Read)> {
     let mut recording = Recording::open(file)?;
     let part = recording.part().clone();
     let (mut start, mut before, mut after, mut failure) = (None, None, None, None);
@@ -211,7 +217,7 @@ fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Option<recording
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let (start, before, after) = (&start, before.as_ref(), &after);
     let facts = Facts::recorded(&Recorded { name: &name, part: &part, start, before, after });
-    Ok((facts, failure))
+    Ok((facts, Read { recording, failure }))
 }
 
 fn read_thresholds(arguments: &Arguments) -> Result<Thresholds, Error> {

@@ -157,7 +157,7 @@ enum Format {
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
-        require_durations(file)?;
+        require_shown(file, wants_matrix(arguments))?;
         return replay::show_as(file, &arguments.replayed, view(arguments), false);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -167,28 +167,42 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     runtime.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
 }
 
-/// Refuses a recording without durations. Its first snapshot tells; events are recorded by `trace` alone.
-fn require_durations(file: &Path) -> Result<(), recording::Error> {
+/// Whether the matrix was asked for by name.
+fn wants_matrix(arguments: &Arguments) -> bool {
+    arguments.of.as_ref().is_some_and(|of| of.contains(&Section::Matrix))
+}
+
+/// Refuses a recording without durations, and one of some of them if the matrix is wanted, as if it were live. Its first
+/// snapshot tells; events are recorded by `trace` alone.
+fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
+    // What a pipe gives is gone once it was read.
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
     let mut recording = Recording::open(file)?;
     // What is damaged before its first snapshot is shown up to there.
     while let Ok(Some(Timed { record, .. })) = recording.next_record() {
-        let has_durations = match &record {
-            Record::Events(_) => false,
+        let histograms = match &record {
+            Record::Events(_) => None,
             Record::Report(report) => match report.as_ref() {
                 Report::Start(_) => continue,
-                Report::Snapshot(snapshot) | Report::End(snapshot) => snapshot.histograms.is_some(),
+                Report::Snapshot(snapshot) | Report::End(snapshot) => snapshot.histograms.as_ref(),
             },
         };
-        let file = file.to_owned();
-        return if has_durations { Ok(()) } else { Err(recording::Error::NoDurations { file }) };
+        return match histograms {
+            None => Err(recording::Error::NoDurations { file: file.to_owned() }.into()),
+            Some(histograms) if wants_matrix && histograms.is_filtered => {
+                Err(event_filter::Error::Matrix("the recording's filter").into())
+            }
+            Some(_) => Ok(()),
+        };
     }
     Ok(())
 }
 
 async fn hist(arguments: &Arguments) -> Result<()> {
     arguments.untold.refuse()?;
-    let wants_matrix = arguments.of.as_ref().is_some_and(|of| of.contains(&Section::Matrix));
-    if let (true, Some(flag)) = (wants_matrix, arguments.filter.given()) {
+    if let (true, Some(flag)) = (wants_matrix(arguments), arguments.filter.given()) {
         return Err(event_filter::Error::Matrix(flag).into());
     }
     // Before anything is attached, so that a signal at any time ends the run in order.

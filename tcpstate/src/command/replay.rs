@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     aggregate::{InPlace, Report},
-    source::recording::{Record, Recording, Timed},
+    source::recording::{self, Record, Recording, Timed},
     view::{Csv, EventCsv, Json, View, show_part},
 };
 
@@ -202,6 +202,28 @@ fn show(
     })
 }
 
+/// Says on stderr what is missing of a recording that was read as far as it goes. If it is damaged, the status to end with.
+pub(super) fn tell_end(
+    recording: &Recording,
+    failure: Option<&recording::Error>,
+) -> Option<ExitCode> {
+    if recording.unknown() > 0 {
+        eprintln!(
+            "tcpstate: {} records of kinds that this version does not know were passed over",
+            recording.unknown()
+        );
+    }
+    if let Some(error) = failure {
+        eprintln!("tcpstate: {error}\nremedy: {}", error.remedy());
+        return Some(ExitCode::from(FAILED));
+    }
+    if !recording.has_ended() {
+        let file = recording.file().display();
+        eprintln!("tcpstate: the recording {file} has no end: it was killed, or goes on");
+    }
+    None
+}
+
 /// What became of the view's place.
 enum Seen {
     /// It is still there.
@@ -235,21 +257,7 @@ impl Player {
                 }
             }
         };
-        if recording.unknown() > 0 {
-            eprintln!(
-                "tcpstate: {} records of kinds that this version does not know were passed over",
-                recording.unknown()
-            );
-        }
-        if let Some(error) = failure {
-            eprintln!("tcpstate: {error}\nremedy: {}", error.remedy());
-            return Ok(ExitCode::from(FAILED));
-        }
-        if !recording.has_ended() {
-            let file = recording.file().display();
-            eprintln!("tcpstate: the recording {file} has no end: it was killed, or goes on");
-        }
-        Ok(ExitCode::SUCCESS)
+        Ok(tell_end(&recording, failure.as_ref()).unwrap_or(ExitCode::SUCCESS))
     }
 
     /// Shows a record, when it is time for it.

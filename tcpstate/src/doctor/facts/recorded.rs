@@ -3,7 +3,7 @@
 //! Of the kernel's own counters it has those that are sums of transitions and of time-wait sockets, as the kernel counts them
 //! (`tcp_set_state` in `net/ipv4/tcp.c`). What else a live look tells is missing.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
 use tcpstate_common::State::{Close, CloseWait, Established, Listen, SynRecv, SynSent};
 
@@ -37,7 +37,8 @@ impl Facts {
     #[must_use]
     pub fn recorded(recorded: &Recorded<'_>) -> Self {
         let Recorded { name, part, start, before, after } = *recorded;
-        let began: SystemTime = before.map_or(start.time, |before| before.time);
+        // The wall clock may have been set meanwhile.
+        let began = before.map_or(Duration::ZERO, |before| before.elapsed);
         let missing = |what: &str| Missing {
             cause: format!("{name} does not tell {what}"),
             remedy: LOOK_THERE.into(),
@@ -50,7 +51,7 @@ impl Facts {
         };
         Self {
             kernel: Kernel::from_release(start.kernel.clone()),
-            interval: after.time.duration_since(began).unwrap_or_default(),
+            interval: after.elapsed.saturating_sub(began),
             before: Counters::recorded(&then, name),
             after: Counters::recorded(&now, name),
             sysctls: Sysctls::recorded(&part.sysctls, &missing("settings")),
@@ -77,6 +78,7 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let counted = |number: u64| sees_all.then_some(number);
     let entries = snapshot.time_wait.entries.filter(|_| snapshot.missed.time_wait == 0);
     let known = [
+        // With connects that found no free port, which the kernel enters SYN_SENT for, and does not count (`tcp_v4_connect`).
         ("Tcp ActiveOpens", counted(count(|pair| *pair == (Close, SynSent)))),
         ("Tcp PassiveOpens", counted(count(|pair| *pair == (Listen, SynRecv)))),
         (

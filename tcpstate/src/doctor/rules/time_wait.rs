@@ -122,11 +122,12 @@ const NETSTAT: &str = "/proc/net/netstat";
 fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let overflows = facts.growth("TcpExt", "TCPTimeWaitOverflow")?;
     let limit: Known<u64> = facts.sysctls.get("net.ipv4.tcp_max_tw_buckets");
+    let counted = if facts.recording.is_some() { "the recording" } else { "this namespace" };
     let finding = match (overflows.by, overflows.total) {
         (0, 0) => ok("no connection closed without its TIME_WAIT"),
         (0, total) => Finding::new(
             Level::Info,
-            format!("{total} connection{} closed without TIME_WAIT since this namespace began, none just now", plural(total)),
+            format!("{total} connection{} closed without TIME_WAIT since {counted} began, none just now", plural(total)),
         ),
         (by, _) => Finding::new(
             Level::Crit,
@@ -392,6 +393,17 @@ mod tests {
         assert_eq!(levels(&T1, &Scene::default()), [Level::Unknown], "no such counter");
         let command = only(&T1, &Scene::default().counter(OVERFLOW, 0, 1)).command;
         assert_eq!(command.as_deref(), Some("sysctl -w net.ipv4.tcp_max_tw_buckets=524288"));
+    }
+
+    #[test]
+    fn t1_says_since_when_connections_closed_so() {
+        let mut facts = Scene::default().counter(OVERFLOW, 7, 7).facts();
+        for (recording, since) in [(None, "this namespace"), (Some("run.tcps"), "the recording")] {
+            facts.recording = recording.map(str::to_owned);
+            let findings = T1.check(&facts, &Thresholds::default());
+            let since = format!("since {since} began");
+            assert!(findings[0].summary.contains(&since), "{findings:?}");
+        }
     }
 
     #[test]
