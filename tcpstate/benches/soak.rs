@@ -9,6 +9,7 @@
 
 use std::{
     env, fs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -61,8 +62,10 @@ fn main() {
             scope.spawn(move || scrape(server, work, ACCEPT[number % ACCEPT.len()]));
         }
         scope.spawn(|| come_and_go(&work));
-        watch(&server, &work, &load, whole);
+        // The others end with it also when it finds a fault.
+        let watched = catch_unwind(AssertUnwindSafe(|| watch(&server, &work, &load, whole)));
         work.is_over.store(true, Relaxed);
+        watched.unwrap_or_else(|fault| resume_unwind(fault));
     });
     let connections = load.stop();
     let last = server.exact_metrics();

@@ -60,6 +60,7 @@ fn serving_is_exact_with_privileges_given_up() {
         drop_privileges: true,
         most_series: None,
         durations: false,
+        outlets: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let (tell, told) = mpsc::channel();

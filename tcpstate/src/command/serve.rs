@@ -1,8 +1,14 @@
 //! `tcpstate serve`: counts for months, told to whoever asks.
 
 use std::{
-    fmt, io, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr,
-    sync::atomic::Ordering::Relaxed, time::Duration,
+    fmt, io,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    process::ExitCode,
+    str::FromStr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -24,7 +30,7 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, privileges},
-    serve::{Progress, Scraper, Settings, Textfile, http},
+    serve::{Outlets, Progress, Scraper, Settings, Textfile, http},
     text::escaped,
     view::metrics::Format,
 };
@@ -172,6 +178,9 @@ pub(super) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NothingToDo if cfg!(feature = "otlp") => {
+                f.write_str("--listen off without --textfile or --otlp leaves nothing to do")
+            }
             Self::NothingToDo => {
                 f.write_str("--listen off without --textfile leaves nothing to do")
             }
@@ -191,6 +200,9 @@ impl std::error::Error for Error {}
 impl Error {
     pub(super) fn remedy(&self) -> &'static str {
         match self {
+            Self::NothingToDo if cfg!(feature = "otlp") => {
+                "give it an address, name a file, or push with --otlp"
+            }
             Self::NothingToDo => "give it an address, or name a file",
             Self::OneNamespace => "leave out one of them",
             Self::Listen(_, error) => match error.kind() {
@@ -261,7 +273,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(serve(arguments)).map(|()| ExitCode::SUCCESS)
+    let ended = runtime.block_on(serve(arguments));
+    // Threads that ask a name server, for where to push to, are not waited for.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(arguments: &Arguments) -> Result<()> {
@@ -283,6 +298,11 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         drop_privileges: !arguments.keep_privileges,
         most_series: (arguments.by == Some(By::Netns)).then_some(arguments.most_series as usize),
         durations: arguments.hist,
+        outlets: Arc::new(Outlets {
+            has_textfile: textfile.is_some(),
+            has_push: arguments.pushes(),
+            ..Outlets::default()
+        }),
     };
     let (scraper, progress) = Scraper::start(settings, talk::at_start);
     if !arguments.keep_privileges {
@@ -341,9 +361,6 @@ async fn answer(
     tell_manager(NotifyState::Ready);
     #[cfg(feature = "otlp")]
     arguments.otlp.begin(scraper)?;
-    if textfile.is_some() {
-        scraper.outlets().has_textfile.store(true, Relaxed);
-    }
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watchdog = sd_notify::watchdog_enabled();

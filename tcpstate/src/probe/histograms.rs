@@ -17,7 +17,7 @@ use super::{
     take_map,
 };
 
-/// Sockets that are remembered until their state ends, unless another number is asked for: 14 MiB, and 10 MiB for as many
+/// Sockets that are remembered until their state ends, unless another number is asked for: 14 MiB, and 12 MiB for as many
 /// time-wait sockets.
 pub const MOST_TIMED: u32 = 131_072;
 /// Groups that are told apart, unless another number is asked for: 13 MiB.

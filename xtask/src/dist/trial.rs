@@ -8,6 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+};
 
 use crate::{debian, privilege::Privilege, process};
 
@@ -148,6 +152,15 @@ impl System {
 
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
+        // A `debootstrap` that was interrupted left these mounted.
+        for inside in ["dev/shm", "dev/pts", "sys", "proc"] {
+            let path = folder.join(inside);
+            match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                // Nothing is mounted there, or nothing is there.
+                Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+                Err(error) => bail!("unmount {}: {error}", path.display()),
+            }
+        }
         fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Metrics of metrics as text, in either of the two formats that Prometheus reads: its own (0.0.4) and OpenMetrics 1.0.
+//! Metrics as text, in either of the two formats that Prometheus reads: its own (0.0.4) and OpenMetrics 1.0.
 //!
 //! Not by a library: those for Rust write one of the formats, from registers that live as long as the process. Here each
 //! text is made of one snapshot, and the same one in both formats.
