@@ -1,4 +1,5 @@
-//! What people use today: other programs that trace the same tracepoint, side by side with ours.
+//! What people use today: other programs that trace the same tracepoint, side by side with ours, and the line of shell
+//! that counts.
 
 use std::{
     fs::{self, File},
@@ -32,6 +33,17 @@ const REFUSED: u16 = 1;
 /// What counts the transitions, where one can write programs.
 const ONE_LINER: &str =
     "tracepoint:sock:inet_sock_set_state { @[args->oldstate, args->newstate] = count(); }";
+
+/// What tables call the line of shell that counts sockets by state.
+pub const SS: &str = "ss -tan | awk";
+
+/// That line. It prints `ESTAB 4711`.
+#[must_use]
+pub fn ss() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'"]);
+    command
+}
 
 /// Another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
