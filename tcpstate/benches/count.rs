@@ -15,6 +15,7 @@ use tcpstate_tests::{
     measure::Cost,
     netns::{Namespace, Sysctl},
     own::Own,
+    peers::{SS, ss},
     rows::{Turns, is_full},
     traced::options,
     traffic::{Family, Idle, leave_time_wait},
@@ -24,7 +25,6 @@ use tcpstate_tests::{
 const SOCKETS: usize = 46_807;
 /// The time in which time-wait sockets have to be made, so that there is time for questions before they end.
 const PATIENCE: Duration = Duration::from_secs(30);
-const BASE: &str = "ss -tan | awk";
 const SNAPSHOT: &str = "a snapshot of trace";
 /// A snapshot takes too little to measure one.
 const SNAPSHOTS: u32 = 20;
@@ -81,7 +81,7 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
         });
         add(&mut rows, SNAPSHOT, cost);
     }
-    rows.print(BASE);
+    rows.print(SS);
 }
 
 /// A command that answers, and the line in which it does.
@@ -112,11 +112,7 @@ fn questions(state: State, sockets: usize) -> Vec<Question> {
             "netstat -tan | awk '/^tcp/ {++s[$NF]} END {for (state in s) print state, s[state]}'",
             format!("{state} {sockets}"),
         ),
-        of_shell(
-            BASE,
-            "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'",
-            format!("{of_ss} {sockets}"),
-        ),
+        Question { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
         of_shell(
             "ss -s",
             // What it calls closed is the whole machine's.
@@ -164,5 +160,5 @@ fn a_minute(sockets: usize) {
     for (what, time) in sums {
         rows.add(what, "CPU ms", 1e3 * time.as_secs_f64());
     }
-    rows.print(BASE);
+    rows.print(SS);
 }

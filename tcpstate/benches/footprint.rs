@@ -8,6 +8,7 @@ use std::{
 
 use aya::maps::loaded_maps;
 use tcpstate_tests::{
+    measure::{peak_resident_bytes, resident_bytes},
     netns::Namespace,
     own::Own,
     rows::{Turns, is_full},
@@ -70,18 +71,11 @@ fn measure(rows: &mut Turns, name: &str, arguments: &[&str]) {
     let own = Own::start(TCPSTATE, arguments);
     rows.add(name, "ms to the first number", 1e3 * began.elapsed().as_secs_f64());
     thread::sleep(Duration::from_secs(1));
-    let status = fs::read_to_string(format!("/proc/{}/status", own.id())).expect("it runs");
-    rows.add(name, "VmRSS MiB", mebibytes(&status, "VmRSS:"));
-    rows.add(name, "peak MiB", mebibytes(&status, "VmHWM:"));
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    rows.add(name, "VmRSS MiB", mebibytes(resident_bytes(own.id())));
+    rows.add(name, "peak MiB", mebibytes(peak_resident_bytes(own.id())));
     let maps: f64 = maps(own.id()).values().sum();
     rows.add(name, "maps MiB", maps / f64::from(1 << 20));
-}
-
-/// Of a line `VmRSS:  4711 kB`.
-fn mebibytes(status: &str, name: &str) -> f64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says it");
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib / 1024.0
 }
 
 /// The kernel's memory for each map that the process has open, by its number, in bytes.

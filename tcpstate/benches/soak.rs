@@ -17,6 +17,7 @@ use std::{
 
 use tcpstate_common::State;
 use tcpstate_tests::{
+    measure::resident_bytes,
     netns::{Namespace, Place},
     served::{Metrics, Server, metrics, serve},
     traffic::{Family, Listener, Load, Mixed, Style},
@@ -146,9 +147,7 @@ fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
 
 /// Memory that is in use, in KiB.
 fn resident(server: &Server) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    resident_bytes(server.pid()) / 1024
 }
 
 /// How many are open when nobody asks.

@@ -1,18 +1,16 @@
 //! `cargo xtask bench`, section `passes`: what a pass over all sockets takes, which is due at the start and when the kernel says that
 //! something was missed; and a snapshot, which is what there is otherwise.
 
-use std::process::Command;
-
 use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
     measure::Cost,
     netns::Namespace,
+    peers::{SS, ss},
     rows::{Turns, is_full},
     traced::options,
     traffic::{Family, Idle},
 };
 
-const SS: &str = "ss -tan | awk";
 /// Takes too little to measure one.
 const SNAPSHOTS: u32 = 20;
 
@@ -25,12 +23,7 @@ fn main() {
         let mut rows = Turns::new("passes", Some(sockets as u64));
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
         for _ in 0..turns {
-            let mut ss = Command::new("sh");
-            ss.args([
-                "-c",
-                "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'",
-            ]);
-            match Cost::of_command(&mut ss, &format!("ESTAB {sockets}")) {
+            match Cost::of_command(&mut ss(), &format!("ESTAB {sockets}")) {
                 Ok(cost) => add(&mut rows, SS, cost),
                 Err(why) => rows.absent(SS, why),
             }

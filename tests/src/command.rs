@@ -1,6 +1,11 @@
 //! A program run to its end, as somebody, somewhere.
 
-use std::process::{Command, Stdio};
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
+
+use nix::sys::{prctl, signal::Signal};
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -25,6 +30,13 @@ pub fn run(command: &mut Command) -> Finished {
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
+}
+
+/// Has the kernel kill the command's process when the thread that starts it is gone, however it ended: one that lives
+/// on, such as the main one, should start it.
+pub fn bound_to_us(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) }
 }
 
 /// A command that runs `program` as nobody with these capabilities and no other: `["bpf", "perfmon"]`.

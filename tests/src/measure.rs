@@ -2,6 +2,7 @@
 //! asserted.
 
 use std::{
+    fs,
     ops::Sub,
     process::{self, Command, Stdio},
     time::{Duration, Instant},
@@ -121,6 +122,32 @@ pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTi
 pub fn processor_time(process: u32) -> Duration {
     let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed())).expect("it runs");
     clock.now().expect("it runs").into()
+}
+
+/// Memory of a process that is in use.
+///
+/// # Panics
+/// If there is none of that number.
+#[must_use]
+pub fn resident_bytes(process: u32) -> u64 {
+    bytes_of_status(process, "VmRSS:")
+}
+
+/// The most memory of a process that was ever in use.
+///
+/// # Panics
+/// If there is none of that number.
+#[must_use]
+pub fn peak_resident_bytes(process: u32) -> u64 {
+    bytes_of_status(process, "VmHWM:")
+}
+
+/// Of a line `VmRSS:  4711 kB`.
+fn bytes_of_status(process: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it has memory");
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kibibytes * 1024
 }
 
 /// What a command, or anything else, took.

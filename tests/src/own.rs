@@ -12,9 +12,9 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{measure::processor_time, wait};
+use crate::{command::bound_to_us, measure::processor_time, wait};
 
-/// At work. Dropped, it is killed.
+/// At work. Dropped, it is killed, and when the thread ends that started it.
 #[derive(Debug)]
 pub struct Own {
     child: Child,
@@ -29,8 +29,7 @@ impl Own {
     #[must_use]
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let output = tempfile::tempfile().expect("there is room for a file");
-        let child = Command::new(program)
-            .args(arguments)
+        let child = bound_to_us(Command::new(program).args(arguments))
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("files can be shared"))
             .spawn()

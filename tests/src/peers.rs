@@ -1,4 +1,5 @@
-//! What people use today: other programs that trace the same tracepoint, side by side with ours.
+//! What people use today: other programs that trace the same tracepoint, side by side with ours, and the line of shell
+//! that counts.
 
 use std::{
     fs::{self, File},
@@ -15,21 +16,34 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use nix::{
-    mount::{MsFlags, mount, umount},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use crate::measure::{RunTime, processor_time};
+use crate::{
+    audit::mount_tracefs,
+    command::bound_to_us,
+    measure::{RunTime, processor_time},
+};
 
 /// Python programs take long to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Nobody listens there.
 const REFUSED: u16 = 1;
-const TRACEFS: &str = "/sys/kernel/tracing";
 /// What counts the transitions, where one can write programs.
 const ONE_LINER: &str =
     "tracepoint:sock:inet_sock_set_state { @[args->oldstate, args->newstate] = count(); }";
+
+/// What tables call the line of shell that counts sockets by state.
+pub const SS: &str = "ss -tan | awk";
+
+/// That line. It prints `ESTAB 4711`.
+#[must_use]
+pub fn ss() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ss -tan | awk '{++s[$1]} END {for (state in s) print state, s[state]}'"]);
+    command
+}
 
 /// Another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +91,11 @@ impl Peer {
     /// Without root.
     pub fn start(self) -> Result<Running, String> {
         let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
-        let tracefs = Tracefs::mounted();
+        // By which peers find tracepoints.
+        mount_tracefs();
         let output = tempfile::tempfile().expect("there is room for a file");
         let errors = tempfile::NamedTempFile::new().expect("there is room for a file");
-        let child = self
-            .command()
+        let child = bound_to_us(&mut self.command())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("files can be shared"))
             .stderr(errors.reopen().expect("it was just made"))
@@ -90,7 +104,7 @@ impl Peer {
                 io::ErrorKind::NotFound => "not installed".to_owned(),
                 _ => error.to_string(),
             })?;
-        let mut running = Running { child, programs: Vec::new(), output, _tracefs: tracefs };
+        let mut running = Running { child, programs: Vec::new(), output };
         let began = Instant::now();
         loop {
             if let Some(status) = running.child.try_wait().expect("it is our child") {
@@ -129,14 +143,13 @@ fn is_transition(line: &str) -> bool {
     port.is_some_and(|port: u16| port != REFUSED)
 }
 
-/// A peer at work. Dropped, it is killed.
+/// A peer at work. Dropped, it is killed, and when the thread ends that started it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     /// Numbers that the kernel gave its programs.
     programs: Vec<u32>,
     output: File,
-    _tracefs: Option<Tracefs>,
 }
 
 impl Running {
@@ -189,29 +202,6 @@ impl Drop for Running {
         // It may have ended by itself.
         _ = self.child.kill();
         _ = self.child.wait();
-    }
-}
-
-/// The file system by which peers find tracepoints, where nobody else has mounted it.
-#[derive(Debug)]
-struct Tracefs;
-
-impl Tracefs {
-    fn mounted() -> Option<Self> {
-        if fs::exists(format!("{TRACEFS}/events")).unwrap_or(false) {
-            return None;
-        }
-        let nothing = None::<&str>;
-        mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), nothing)
-            .expect("root may mount it");
-        Some(Self)
-    }
-}
-
-impl Drop for Tracefs {
-    fn drop(&mut self) {
-        // Whoever came to use it meanwhile keeps it.
-        _ = umount(TRACEFS);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Exactness at speed: starts, misses, long runs. Rates are printed, never asserted.
 
-use std::time::{Duration, Instant};
+use std::{
+    process,
+    time::{Duration, Instant},
+};
 
 use tcpstate::{
     aggregate::{Difference, Reconcile, Snapshot, Verdict},
@@ -11,6 +14,7 @@ use tcpstate::{
 use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::{is_emulated, scaled},
+    measure::resident_bytes,
     netns::Namespace,
     traced::{Traced, options},
     traffic::{Family, Idle, Load, Style},
@@ -214,14 +218,14 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     // One of each, so that their buffers are there.
     traced.reconcile();
     let mut snapshot = traced.snapshot();
-    let before = resident_bytes();
+    let before = resident_bytes(process::id());
     while snapshot.total() + snapshot.missed.transitions < transitions {
         std::thread::sleep(Duration::from_millis(200));
         traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
         snapshot = traced.snapshot();
         sum_of_gauges(&snapshot);
     }
-    let growth = resident_bytes().saturating_sub(before);
+    let growth = resident_bytes(process::id()).saturating_sub(before);
     let rate = snapshot.total() as f64 / began.elapsed().as_secs_f64();
     let _ = load.stop();
     traced.assert_equal(&format!("after {transitions} transitions"));
@@ -230,14 +234,4 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     // Less than a byte a transition, of which there are a fiftieth where the machine is emulated, and no less memory.
     let most = if is_emulated() { 16 << 20 } else { 2 << 20 };
     assert!(growth < most, "resident memory grew by {growth} bytes");
-}
-
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("procfs is mounted");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("every process has memory");
-    let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
-    kibibytes * 1024
 }

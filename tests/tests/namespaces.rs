@@ -5,9 +5,8 @@
 
 use std::{
     ffi::OsStr,
-    fs,
     os::unix::ffi::OsStrExt as _,
-    thread,
+    process, thread,
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,7 @@ use tcpstate::{
 use tcpstate_common::State;
 use tcpstate_tests::{
     audit,
+    measure::resident_bytes,
     netns::{Namespace, Place},
     paths,
     traced::{Traced, compare, options, row_of},
@@ -293,13 +293,6 @@ fn many(variable: &str, here: usize, emulated: usize) -> usize {
     asked_for.unwrap_or(if is_lossless() { emulated } else { here })
 }
 
-fn resident_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("procfs is mounted");
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has it");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
-}
-
 #[test]
 fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
     let count = many("TCPSTATE_TEST_CHURN", 500, 60);
@@ -334,7 +327,7 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
             traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
         }
         if number == count / 5 {
-            bytes_before = resident_bytes();
+            bytes_before = resident_bytes(process::id());
         }
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -345,7 +338,7 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
         traced.snapshot();
         traced.tracer.live().rows().expect("the map can be read") <= rows_before + 1
     });
-    let growth = resident_bytes().saturating_sub(bytes_before);
+    let growth = resident_bytes(process::id()).saturating_sub(bytes_before);
     println!("{count} namespaces in {seconds:.1} s, {most_rows} rows at most, {growth} bytes more");
     assert!(growth < 4 << 20, "{growth} bytes more");
     assert_rows_equal(&mut traced, &[&steady, &other], "afterwards");
@@ -362,7 +355,7 @@ fn namespaces_by_the_hundred_are_bounded_and_right() {
     let _before: Vec<_> = places.iter().step_by(2).map(open).collect();
     let made = began.elapsed();
     let began = Instant::now();
-    let bytes_before = resident_bytes();
+    let bytes_before = resident_bytes(process::id());
     let mut traced = Traced::unaudited(&all());
     let started = began.elapsed();
     let _since: Vec<_> = places.iter().skip(1).step_by(2).map(open).collect();
@@ -374,7 +367,7 @@ fn namespaces_by_the_hundred_are_bounded_and_right() {
         let shown = row(&snapshot, place).expect("each has a row");
         assert_eq!(current(shown, State::Established), 2, "namespace {}", place.inode());
     }
-    let growth = resident_bytes().saturating_sub(bytes_before);
+    let growth = resident_bytes(process::id()).saturating_sub(bytes_before);
     let (_, cost) = traced.tracer.last_pass();
     println!(
         "{count} namespaces, made in {made:.1?}: start in {started:.2?} with a pass of {cost:.2?}, a reading in {read:.2?}, {} KiB more",

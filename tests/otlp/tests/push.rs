@@ -4,13 +4,11 @@
 
 mod receiver;
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-};
+use std::net::{SocketAddr, TcpListener};
 
 use receiver::{Collection, Receiver};
 use tcpstate_tests::{
+    measure::resident_bytes,
     netns::{Namespace, Place},
     served::{Metrics, PATIENCE, Server, serve},
     traffic::{Family, Listener},
@@ -100,13 +98,6 @@ fn otlp_receivers_get_the_numbers_of_a_scrape_over_grpc_and_http() {
     drop(held);
 }
 
-/// Memory of a process that is in use, in KiB.
-fn resident(server: &Server) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 fn nobody_listens_at() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     listener.local_addr().expect("it has one")
@@ -120,11 +111,11 @@ fn otlp_receiver_that_is_down_costs_nothing_and_gets_what_waited_when_it_is_back
     let server = pushing(&place, &format!("http://{address}"), "grpc");
     let dropped = || server.metrics()["tcpstate_push_dropped_total"];
     wait::until_within(PATIENCE, "the queue to be full", || dropped() > 0.0);
-    let (before, full) = (dropped(), resident(&server));
+    let (before, full) = (dropped(), resident_bytes(server.pid()));
     let listener = place.inside(|| Listener::open(Family::V4));
     wait::until_within(PATIENCE, "as many again", || dropped() >= before + 64.0);
-    let grown = resident(&server).saturating_sub(full);
-    assert!(grown < 1024, "by {grown} KiB");
+    let grown = resident_bytes(server.pid()).saturating_sub(full);
+    assert!(grown < 1 << 20, "by {grown} bytes");
     let said = server.said();
     assert_eq!(said.matches("tcpstate: push to").count(), 1, "{said}");
 

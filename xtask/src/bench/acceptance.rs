@@ -28,9 +28,9 @@ const PROMISES: &[Promise] = &[
         at_most: 1.15,
         unit: "×",
         measured: |rows| ratio(rows, ["transitions", "counters", "ns"]),
-        why_not: "an empty run takes 50 to 54 ns to measure here, so that 8 are left. By its instructions (`bpftool prog dump xlated`) \
+        why_not: "an empty run is what measuring takes, and so short that little is left. By its instructions (`bpftool prog dump xlated`) \
                   the program calls nothing: it reads the socket's namespace and protocol, finds this CPU's counters by a look-up that the verifier has \
-                  inlined, and adds to two or three of them. That is 11 ns or 12, a thirteenth of what bpftrace takes for the matrix alone.",
+                  inlined, and adds to two or three of them. The next promise is of what that takes, beside what bpftrace takes for the matrix alone.",
     },
     Promise {
         what: "counters: net, of bpftrace's",
@@ -44,16 +44,16 @@ const PROMISES: &[Promise] = &[
         at_most: 1.0 / 25.0,
         unit: "×",
         measured: |rows| of_other(rows, ["transitions", "net ns"], "events", TCPSTATES),
-        why_not: "most of it is the table in which each socket's life is remembered, of which a line has its owner and the time spent in a state: an event that \
-                  a filter rejects before that takes a tenth. On a quiet machine it was a 24th ([EVENTS.md](EVENTS.md)).",
+        why_not: "most of it is the table in which each socket's life is remembered, of which a line has its owner and the time spent in a state: what \
+                  an event takes that a filter rejects before that is in the rows below. [EVENTS.md](EVENTS.md) has an earlier run, on a quiet machine.",
     },
     Promise {
         what: "our programs' CPU, net, of an untraced connection's",
         at_most: 0.01,
         unit: "×",
         measured: |rows| ratio(rows, ["share", "our programs, net", "ns a connection"]),
-        why_not: "this kernel refuses programs on functions, so timers serve: a connection on loopback sets off some 12 timer events, each of which \
-                  runs a program that mostly finds that the timer is nobody's (see the runs below). What is over is within the spread.",
+        why_not: "where a kernel refuses programs on functions, timers serve: a connection on loopback sets off many timer events, each of which \
+                  runs a program that mostly finds that the timer is nobody's (see the runs, and their spread, below).",
     },
     Promise {
         what: "a snapshot at 250,000 ESTABLISHED: CPU, of `ss -tan | awk`",

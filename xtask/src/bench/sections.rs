@@ -143,8 +143,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             at: "connections/s",
             base: "",
             text: "Two threads make that many connections a second, the last as many as they can. They know how many transitions that is; what is \
-                   not in a program's lines was lost. The load, the kernel's work for it and the lines share the machine's processors. (The kernel of this machine, \
-                   where it is the one below, skips every BPF program, whosever, while process 1 runs: a handful lost is its doing.)",
+                   not in a program's lines was lost. The load, the kernel's work for it and the lines share the machine's processors. (A vendor's kernel of \
+                   the release 6.18.44-fc, if the machine above has it, skips every BPF program, whosever, while process 1 runs: a handful lost is its doing.)",
             plot: Some(Plot { figure: "lost, %", is_logarithmic: false }),
         }],
     },
@@ -179,7 +179,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "The kernel's memory, by map",
                 at: "",
                 base: "",
-                text: "Of maps with their default sizes, two processors.",
+                text: "Of maps with their default sizes; some have room for each processor.",
                 plot: None,
             },
             Section {
