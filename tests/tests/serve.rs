@@ -1,7 +1,10 @@
 //! What serves metrics, by way of the library, for kernels on which no process of ours can be started: families apart, and
 //! privileges given up while passes go on.
 
-use std::{fs, sync::mpsc};
+use std::{
+    fs,
+    sync::{Arc, mpsc},
+};
 
 use tcpstate::{
     aggregate::Reconcile,
@@ -60,6 +63,7 @@ fn serving_is_exact_with_privileges_given_up() {
         drop_privileges: true,
         most_series: None,
         durations: false,
+        outlets: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let (tell, told) = mpsc::channel();

@@ -1,8 +1,14 @@
 //! `tcpstate serve`: counts for months, told to whoever asks.
 
 use std::{
-    fmt, io, net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr,
-    sync::atomic::Ordering::Relaxed, time::Duration,
+    fmt, io,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    process::ExitCode,
+    str::FromStr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -24,7 +30,7 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, privileges},
-    serve::{Progress, Scraper, Settings, Textfile, http},
+    serve::{Outlets, Progress, Scraper, Settings, Textfile, http},
     text::escaped,
     view::metrics::Format,
 };
@@ -283,6 +289,11 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         drop_privileges: !arguments.keep_privileges,
         most_series: (arguments.by == Some(By::Netns)).then_some(arguments.most_series as usize),
         durations: arguments.hist,
+        outlets: Arc::new(Outlets {
+            has_textfile: textfile.is_some(),
+            has_push: arguments.pushes(),
+            ..Outlets::default()
+        }),
     };
     let (scraper, progress) = Scraper::start(settings, talk::at_start);
     if !arguments.keep_privileges {
@@ -341,9 +352,6 @@ async fn answer(
     tell_manager(NotifyState::Ready);
     #[cfg(feature = "otlp")]
     arguments.otlp.begin(scraper)?;
-    if textfile.is_some() {
-        scraper.outlets().has_textfile.store(true, Relaxed);
-    }
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watchdog = sd_notify::watchdog_enabled();

@@ -88,7 +88,6 @@ impl Push {
                 .with_timeout(REQUEST_TIME)
                 .build(),
         }?;
-        scraper.outlets().has_push.store(true, Relaxed);
         Ok(Self { receiver, exporter, scraper: scraper.clone() })
     }
 

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -43,6 +43,8 @@ pub struct Settings {
     pub most_series: Option<usize>,
     /// Show the durations that `options` have counted, and not only how many there are.
     pub durations: bool,
+    /// Who sends numbers elsewhere: the first scrape shows that.
+    pub outlets: Arc<Outlets>,
 }
 
 /// The tracer can't be asked: it ended, or the kernel refused.
@@ -62,11 +64,11 @@ enum Question {
 #[derive(Debug, Default)]
 pub struct Outlets {
     /// There is a textfile.
-    pub has_textfile: AtomicBool,
+    pub has_textfile: bool,
     /// Texts that could not be written to it.
     pub textfile_errors: AtomicU64,
     /// They are pushed.
-    pub has_push: AtomicBool,
+    pub has_push: bool,
     /// Pushes that failed, each attempt.
     pub push_errors: AtomicU64,
     /// Collections that were given up.
@@ -88,11 +90,10 @@ impl Scraper {
     ) -> (Self, Progress) {
         let (questions, asked) = channel();
         let (end, ended) = oneshot::channel();
-        let outlets = Arc::<Outlets>::default();
-        let shown = Arc::clone(&outlets);
+        let outlets = Arc::clone(&settings.outlets);
         let (tell, started) = oneshot::channel();
         let run = move || {
-            let worker = Worker::start(settings, shown, on_start);
+            let worker = Worker::start(settings, on_start);
             let (worker, result) = match worker {
                 Ok(worker) => (Some(worker), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -170,12 +171,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(
-        settings: Settings,
-        outlets: Arc<Outlets>,
-        on_start: impl FnOnce(&Probe),
-    ) -> Result<Self, Error> {
-        let Settings { options, reconcile, drop_privileges, most_series, durations } = settings;
+    fn start(settings: Settings, on_start: impl FnOnce(&Probe)) -> Result<Self, Error> {
+        let Settings { options, reconcile, drop_privileges, most_series, durations, outlets } =
+            settings;
         let tracer = Tracer::start(&options)?;
         on_start(tracer.probe());
         if drop_privileges {
@@ -266,11 +264,8 @@ impl Worker {
             hooks: self.in_place.hooks,
             is_degraded: !self.in_place.degraded.is_empty(),
             map_entries,
-            textfile_errors: outlets
-                .has_textfile
-                .load(Relaxed)
-                .then(|| outlets.textfile_errors.load(Relaxed)),
-            pushed: outlets.has_push.load(Relaxed).then(pushed),
+            textfile_errors: outlets.has_textfile.then(|| outlets.textfile_errors.load(Relaxed)),
+            pushed: outlets.has_push.then(pushed),
         };
         let durations = self
             .tracer
