@@ -267,7 +267,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(serve(arguments)).map(|()| ExitCode::SUCCESS)
+    let ended = runtime.block_on(serve(arguments));
+    // Threads that ask a name server, for where to push to, are not waited for.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(arguments: &Arguments) -> Result<()> {
