@@ -178,6 +178,9 @@ pub(super) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NothingToDo if cfg!(feature = "otlp") => {
+                f.write_str("--listen off without --textfile or --otlp leaves nothing to do")
+            }
             Self::NothingToDo => {
                 f.write_str("--listen off without --textfile leaves nothing to do")
             }
@@ -197,6 +200,9 @@ impl std::error::Error for Error {}
 impl Error {
     pub(super) fn remedy(&self) -> &'static str {
         match self {
+            Self::NothingToDo if cfg!(feature = "otlp") => {
+                "give it an address, name a file, or push with --otlp"
+            }
             Self::NothingToDo => "give it an address, or name a file",
             Self::OneNamespace => "leave out one of them",
             Self::Listen(_, error) => match error.kind() {
