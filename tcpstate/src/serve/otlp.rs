@@ -1,13 +1,13 @@
 //! The metrics pushed to an OpenTelemetry receiver, by OpenTelemetry's own crates, under names that follow its conventions.
 //!
-//! What is to be sent waits in a queue of [`QUEUE`] collections: while the receiver is down the oldest give way, so nothing
-//! grows; when it is back they go out in order. Numbers are totals since the start, so that what was given up costs moments
+//! What is to be sent waits in a queue of [`QUEUE`] collections, or fewer large ones: while the receiver is down the oldest
+//! give way, so nothing grows; when it is back they go out in order. Numbers are totals since the start, so that what was given up costs moments
 //! and no counts. Histograms are not sent: the crates take single durations, and the kernel half has sums of them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use opentelemetry_sdk::{
     },
 };
 use tokio::{
-    sync::broadcast::{self, error::RecvError},
+    sync::Notify,
     time::{MissedTickBehavior, interval, sleep},
 };
 
@@ -37,6 +37,9 @@ use crate::{
 
 /// Collections that wait at most: a quarter of an hour at the usual pace.
 pub const QUEUE: usize = 64;
+/// Points that wait at most, which is some 100 MiB: each has attributes, and takes some 400 bytes. A full queue with the usual
+/// `--most-series` has half as many; with 10,000 namespaces it is two collections.
+const MOST_POINTS: usize = 1 << 18;
 /// For a request, the exporter's own attempts at it included.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Before a request is made again; doubled each time, up to the longest.
@@ -93,40 +96,39 @@ impl Push {
 
     /// Collects and sends until it is dropped.
     pub async fn run(self) {
-        let (queue, waiting) = broadcast::channel(QUEUE);
-        tokio::join!(self.collect(queue), self.send(waiting));
+        let queue = Queue::default();
+        tokio::join!(self.collect(&queue), self.send(&queue));
     }
 
-    async fn collect(&self, queue: broadcast::Sender<Arc<ResourceMetrics>>) {
+    async fn collect(&self, queue: &Queue<ResourceMetrics>) {
         let mut collector = Collector::new();
         let mut ticks = interval(self.receiver.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let collected = match self.scraper.metrics().await {
-                Ok(metrics) => collector.collect(&metrics).map_err(|error| error.to_string()),
+                Ok(metrics) => {
+                    let points = shown(&metrics).map(|metric| metric.samples.len()).sum();
+                    let collection = collector.collect(&metrics);
+                    collection.map(|it| (it, points)).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             match collected {
-                // Somebody receives: the other half of this task.
-                Ok(collection) => drop(queue.send(Arc::new(collection))),
+                Ok((collection, points)) => {
+                    let dropped = queue.push(collection, points);
+                    self.scraper.outlets().push_dropped.fetch_add(dropped, Relaxed);
+                }
                 Err(error) => eprintln!("tcpstate: {}", escaped(error)),
             }
         }
     }
 
-    async fn send(&self, mut waiting: broadcast::Receiver<Arc<ResourceMetrics>>) {
+    async fn send(&self, queue: &Queue<ResourceMetrics>) {
         let outlets: &Outlets = self.scraper.outlets();
         let mut pause = FIRST_PAUSE;
         loop {
-            let collection = match waiting.recv().await {
-                Ok(collection) => collection,
-                Err(RecvError::Lagged(oldest)) => {
-                    outlets.push_dropped.fetch_add(oldest, Relaxed);
-                    continue;
-                }
-                Err(RecvError::Closed) => return,
-            };
+            let (collection, points) = queue.pop().await;
             loop {
                 let Err(error) = self.exporter.export(&collection).await else {
                     pause = FIRST_PAUSE;
@@ -142,13 +144,71 @@ impl Push {
                 }
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
-                if waiting.len() >= QUEUE {
+                if !queue.has_room_beside(points) {
                     outlets.push_dropped.fetch_add(1, Relaxed);
                     break;
                 }
             }
         }
     }
+}
+
+/// What waits, the oldest first, and how many points each has.
+struct Queue<T> {
+    waiting: Mutex<VecDeque<(T, usize)>>,
+    pushed: Notify,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), pushed: Notify::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Returns how many older ones gave way; the new one stays, however large.
+    fn push(&self, new: T, points: usize) -> u64 {
+        let mut waiting = self.waiting();
+        let mut dropped = 0;
+        while !waiting.is_empty() && !has_room(&waiting, points) {
+            waiting.pop_front();
+            dropped += 1;
+        }
+        waiting.push_back((new, points));
+        self.pushed.notify_one();
+        dropped
+    }
+
+    /// Waits for one, if there is none.
+    async fn pop(&self) -> (T, usize) {
+        loop {
+            if let Some(oldest) = self.waiting().pop_front() {
+                return oldest;
+            }
+            self.pushed.notified().await;
+        }
+    }
+
+    /// Whether one that was taken out may be kept, too: where nothing waits, however large it is.
+    fn has_room_beside(&self, points: usize) -> bool {
+        let waiting = self.waiting();
+        waiting.is_empty() || has_room(&waiting, points)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<(T, usize)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether one with so many points fits in.
+fn has_room<T>(waiting: &VecDeque<(T, usize)>, points: usize) -> bool {
+    let all = waiting.iter().fold(points, |sum, (_, points)| sum + points);
+    waiting.len() < QUEUE && all <= MOST_POINTS
+}
+
+/// What is sent.
+fn shown(metrics: &[Metric]) -> impl Iterator<Item = &Metric> {
+    metrics.iter().filter(|metric| metric.kind != Kind::Histogram)
 }
 
 /// Turns metrics into what is sent: by instruments whose numbers are what was collected last.
@@ -197,16 +257,15 @@ impl Collector {
         &mut self,
         metrics: &[Metric],
     ) -> Result<ResourceMetrics, impl fmt::Display + use<>> {
-        let metrics = || metrics.iter().filter(|metric| metric.kind != Kind::Histogram);
         let samples = |metric: &Metric| {
             let sample = |(labels, value): &(Vec<Label>, Value)| {
                 (attributes(metric.name, labels), value.clone())
             };
             metric.samples.iter().map(sample).collect()
         };
-        let latest = metrics().map(|metric| (metric.name, samples(metric))).collect();
+        let latest = shown(metrics).map(|metric| (metric.name, samples(metric))).collect();
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
-        for metric in metrics() {
+        for metric in shown(metrics) {
             if self.instruments.insert(metric.name) {
                 self.add_instrument(metric);
             }
@@ -322,4 +381,27 @@ fn state(label: &str) -> String {
         same => same,
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_give_way_where_too_many_wait_or_too_large_ones_but_never_the_newest() {
+        let many = Queue::default();
+        let dropped: u64 = (0..QUEUE + 3).map(|number| many.push(number, 1)).sum();
+        assert_eq!((dropped, many.pop().await.0), (3, 3));
+        assert!(many.has_room_beside(1));
+        many.push(0, 1);
+        assert!(!many.has_room_beside(1));
+
+        let large = Queue::default();
+        let dropped = ["a", "b", "c"].map(|name| large.push(name, MOST_POINTS / 2));
+        assert_eq!(dropped, [0, 0, 1]);
+        assert_eq!(large.push("d", MOST_POINTS + 1), 2);
+        assert!(!large.has_room_beside(1));
+        assert_eq!(large.pop().await, ("d", MOST_POINTS + 1));
+        assert!(large.has_room_beside(MOST_POINTS + 1));
+    }
 }
