@@ -1,7 +1,10 @@
 //! What serves metrics, by way of the library, for kernels on which no process of ours can be started: families apart, and
 //! privileges given up while passes go on.
 
-use std::{fs, sync::mpsc};
+use std::{
+    fs,
+    sync::{Arc, mpsc},
+};
 
 use tcpstate::{
     aggregate::Reconcile,
