@@ -14,6 +14,7 @@ use nix::{
 use serde_json::Value;
 use tcpstate::{aggregate::Report, source::recording::Record};
 use tcpstate_tests::{
+    audit::ATTEMPTS,
     command::{Finished, run},
     errors::Row,
     netns::{Namespace, sysctl},
@@ -260,7 +261,6 @@ fn recording(part: &str) -> String {
 /// In a namespace of its own; again, if that fails and the kernel kept events from programs meanwhile.
 #[test]
 fn doctor_of_a_recording_counts_what_the_kernel_counted_and_lists_the_rest_as_unknown() {
-    const ATTEMPTS: u32 = 5;
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut audit = Traced::start();

@@ -18,6 +18,7 @@ use nix::{
 use serde_json::Value;
 use tcpstate::source::recording::Record;
 use tcpstate_tests::{
+    audit::ATTEMPTS,
     command::{Finished, run},
     errors::Row,
     netns::Namespace,
@@ -57,7 +58,6 @@ fn traffic() -> [u16; 2] {
 ///
 /// In a namespace of its own; again, if that fails and the kernel kept events from programs meanwhile.
 fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, [u16; 2])) {
-    const ATTEMPTS: u32 = 5;
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut audit = Traced::start();

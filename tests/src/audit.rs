@@ -27,6 +27,9 @@ use tcpstate::{
     tracer::Tracer,
 };
 
+/// How often a test of exact events is tried where the kernel itself says that it kept some from the programs.
+pub const ATTEMPTS: u32 = 10;
+
 /// Counts events, and the programs' runs, from its start on.
 pub struct Audit {
     transitions: Tally,

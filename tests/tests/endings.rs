@@ -13,6 +13,7 @@ use tcpstate::{
 };
 use tcpstate_common::State::{Close, Established, FinWait2, Listen, SynRecv};
 use tcpstate_tests::{
+    audit::ATTEMPTS,
     netns::{Namespace, Sysctl},
     paths,
     traced::{Traced, options},
@@ -102,7 +103,7 @@ fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
 fn endings_by_timeout_by_an_operator_and_by_late_data_are_told() {
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = with_events();
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         let before = lost(&mut traced);
         let timed_out = last_line(&mut events, |client, server| {
             client.set_tcp_user_timeout(Some(Duration::from_millis(1))).expect("sockets have one");

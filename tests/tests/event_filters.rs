@@ -23,6 +23,7 @@ use tcpstate_common::{
 };
 use tcpstate_tests::{
     actor::{Actor, Cgroup, Costume},
+    audit::ATTEMPTS,
     netns::Namespace,
     traced::{Traced, options},
     truth, wait,
@@ -217,7 +218,7 @@ fn known(event: &Event) -> String {
 #[test]
 fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
     let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let serves = Costume { name: "serves", uid: 1002, cgroup: None };
         let asks = Costume { name: "asks", uid: 1001, cgroup: cgroup.as_ref() };
@@ -361,7 +362,7 @@ fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> b
 #[test]
 fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
     let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut serves = Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve);
         let mut asks =

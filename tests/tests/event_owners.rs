@@ -14,6 +14,7 @@ use tcpstate::{
 use tcpstate_common::State::{self, Close, Established, Listen, SynRecv};
 use tcpstate_tests::{
     actor::{Actor, Cgroup, Costume},
+    audit::ATTEMPTS,
     emulated::scaled,
     netns::{Namespace, Place},
     traced::{Traced, options},
@@ -64,7 +65,7 @@ fn ask(to: &socket2::SockAddr) {
 
 /// A listener of the test's, whose connection another process accepts, and a third one makes. Asserts whose each line is.
 fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Option<&Cgroup>) {
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         let before = losses(traced);
         let listener = Listener::open(Family::V4);
         let acceptor = Costume { name: "acceptor", uid: 1234, cgroup: None };

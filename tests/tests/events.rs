@@ -14,6 +14,7 @@ use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
 use tcpstate_tests::{
+    audit::ATTEMPTS,
     emulated::scaled,
     netns::Namespace,
     traced::{Traced, options},
@@ -224,7 +225,7 @@ fn events_of_known_connections_are_the_expected_lines() {
     let (mut traced, mut events) = with_events(EventOptions::default());
     let acceptors = traced.tracer.probe().acceptors().expect("events are asked for");
     // Tried again only where the kernel itself says that it kept events from the programs.
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         let before = (losses(&traced).events(), traced.uncounted());
         let expected = Family::BOTH.map(|family| (family, script(family, acceptors)));
         await_end_of_sockets();

@@ -25,6 +25,7 @@ use tcpstate_common::{
     histogram::{By, RELATIVE_ERROR},
 };
 use tcpstate_tests::{
+    audit::ATTEMPTS,
     emulated::{is_emulated, scaled},
     netns::{Namespace, Sysctl},
     traced::{Traced, options},
@@ -359,7 +360,7 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
         holds.push(1000 * seconds.parse::<u64>().expect("a number of seconds"));
     }
     // Tried again only where the kernel itself says that it kept events from the programs.
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         // Ports that nobody had: those of an earlier attempt are in TIME_WAIT.
         let _namespace = Namespace::enter();
         let mut traced = timed_by(HistogramOptions::default());
@@ -405,7 +406,7 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
 #[test]
 fn hist_filtered_by_addresses_has_their_mini_sockets_and_no_others() {
     const HOLD: Duration = Duration::from_millis(20);
-    for attempt in 1..=5 {
+    for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let addresses = "::1".parse().expect("an address");
         let event_filter =
@@ -492,7 +493,7 @@ fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
 fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
     let _namespace = Namespace::enter();
     for family in Family::BOTH {
-        for attempt in 1..=5 {
+        for attempt in 1..=ATTEMPTS {
             let listener = Listener::open(family);
             let (clients, servers) = listener.pairs(7);
             let mut traced = timed_by(HistogramOptions::default());
