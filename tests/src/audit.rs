@@ -24,11 +24,22 @@ use perf_event::{Builder, Counter, events::Tracepoint};
 
 use tcpstate::{
     probe::{Minis, Provider},
+    source::Event,
     tracer::Tracer,
 };
+use tcpstate_common::State;
 
 /// How often a test of exact events is tried where the kernel itself says that it kept some from the programs.
 pub const ATTEMPTS: u32 = 10;
+
+/// Whether two processors made a child each of one handshake, of which the kernel undid one (`inet_csk_complete_hashdance`).
+///
+/// Those lines are right, and in no script: in a slow machine a handshake's last segment and the first data are under way at
+/// once.
+#[must_use]
+pub fn has_twin(lines: &[Event]) -> bool {
+    lines.iter().any(|event| (event.from, event.to) == (State::SynRecv, State::Close))
+}
 
 /// Counts events, and the programs' runs, from its start on.
 pub struct Audit {
