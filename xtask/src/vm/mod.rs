@@ -134,7 +134,7 @@ const LEFT_OUT: &[&str] = &[
     "namespaces_gone_by_the_hundred",
     // Each takes as long as all others of its kind, and does little in the kernel that those do not.
     "events_that_pass_a_filter",
-    "hist_that_is_filtered",
+    "hist_that_is_filtered_has_the_durations",
     "hist_of_sockets_held_for_known_times",
     "hist_by_each_grouping",
     "hist_with_more_groups",
