@@ -24,7 +24,7 @@ use perf_event::{Builder, Counter, events::Tracepoint};
 
 use tcpstate::{
     probe::{Minis, Provider},
-    source::Event,
+    source::{Event, Hook},
     tracer::Tracer,
 };
 use tcpstate_common::State;
@@ -38,7 +38,10 @@ pub const ATTEMPTS: u32 = 10;
 /// once.
 #[must_use]
 pub fn has_twin(lines: &[Event]) -> bool {
-    lines.iter().any(|event| (event.from, event.to) == (State::SynRecv, State::Close))
+    let is_undone = |event: &Event| {
+        event.hook == Hook::Transitions && (event.from, event.to) == (State::SynRecv, State::Close)
+    };
+    lines.iter().any(is_undone)
 }
 
 /// Counts events, and the programs' runs, from its start on.
