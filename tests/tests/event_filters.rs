@@ -215,15 +215,31 @@ fn known(event: &Event) -> String {
     )
 }
 
+/// Who serves and who asks, waiting for their cues.
+fn actors(cgroup: Option<&Cgroup>) -> [Actor; 2] {
+    [
+        Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve),
+        Actor::start(Costume { name: "asks", uid: 1001, cgroup }, ask),
+    ]
+}
+
+/// All that they do, until nothing is left of it.
+fn perform(mut serves: Actor, mut asks: Actor) {
+    serves.cue();
+    wait::until("four listeners", || truth::sockets().full[Listen] == 4);
+    asks.cue();
+    asks.join();
+    serves.join();
+    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+    wait::grace_period();
+}
+
 #[test]
 fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
     let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
-        let serves = Costume { name: "serves", uid: 1002, cgroup: None };
-        let asks = Costume { name: "asks", uid: 1001, cgroup: cgroup.as_ref() };
-        let mut serves = Actor::start(serves, serve);
-        let mut asks = Actor::start(asks, ask);
+        let [serves, asks] = actors(cgroup.as_ref());
         let cases = cases([asks.pid(), serves.pid()], cgroup.as_ref());
         let mut whole = Traced::with(&watched(EventFilter::default()));
         let mut whole_events = whole.tracer.take_events().expect("events are asked for");
@@ -237,13 +253,7 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
             })
             .collect();
         let uncounted = whole.uncounted();
-        serves.cue();
-        wait::until("four listeners", || truth::sockets().full[Listen] == 4);
-        asks.cue();
-        asks.join();
-        serves.join();
-        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
-        wait::grace_period();
+        perform(serves, asks);
         let lost = |tracer: &Tracer| {
             tracer.losses().expect("they can be read").expect("events are asked for").events()
         };
@@ -364,9 +374,7 @@ fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
     let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
-        let mut serves = Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve);
-        let mut asks =
-            Actor::start(Costume { name: "asks", uid: 1001, cgroup: cgroup.as_ref() }, ask);
+        let [serves, asks] = actors(cgroup.as_ref());
         let mut cases = cases([asks.pid(), serves.pid()], cgroup.as_ref());
         // Whose it is and how long it lasted is nothing that durations are filtered by.
         cases.retain(|Case { filter, .. }| {
@@ -382,13 +390,7 @@ fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
             })
             .collect();
         let uncounted = whole.uncounted();
-        serves.cue();
-        wait::until("four listeners", || truth::sockets().full[Listen] == 4);
-        asks.cue();
-        asks.join();
-        serves.join();
-        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
-        wait::grace_period();
+        perform(serves, asks);
         let losses = whole.tracer.losses().expect("they can be read").expect("there are events");
         let histograms: Vec<Histograms> = filtered
             .iter_mut()

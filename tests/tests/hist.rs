@@ -350,6 +350,26 @@ fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<
     Ok(())
 }
 
+/// What was timed, which is what was held, and how many events were lost: `None` if it is not, and some were.
+fn matched(
+    attempt: u32,
+    held: &BTreeMap<Of, Vec<Span>>,
+    traced: &mut Traced,
+) -> Option<(Snapshot, Histograms, u64)> {
+    let (snapshot, histograms) = summary(traced);
+    let lost = snapshot.missed.events() + histograms.untimed.missed + traced.uncounted();
+    match match_all(held, &histograms) {
+        Err(difference) if lost > 0 => {
+            println!("attempt {attempt}: {lost} events were kept from BPF: {difference}");
+            None
+        }
+        outcome => {
+            assert_eq!(outcome, Ok(()));
+            Some((snapshot, histograms, lost))
+        }
+    }
+}
+
 #[test]
 fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
     type Script = fn(Family, Duration) -> Held;
@@ -385,20 +405,13 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
             }
         });
         await_end_of_sockets();
-        let (snapshot, histograms) = summary(&mut traced);
-        let lost = snapshot.missed.events() + histograms.untimed.missed + traced.uncounted();
-        match match_all(&held, &histograms) {
-            Err(difference) if lost > 0 => {
-                println!("attempt {attempt}: {lost} events were kept from BPF: {difference}");
-            }
-            outcome => {
-                assert_eq!(outcome, Ok(()));
-                if lost == 0 {
-                    assert_totals(&snapshot, &histograms);
-                }
-                return;
-            }
+        let Some((snapshot, histograms, lost)) = matched(attempt, &held, &mut traced) else {
+            continue;
+        };
+        if lost == 0 {
+            assert_totals(&snapshot, &histograms);
         }
+        return;
     }
     panic!("the kernel kept events from the programs each time");
 }
@@ -421,16 +434,8 @@ fn hist_filtered_by_addresses_has_their_mini_sockets_and_no_others() {
             }
         }
         await_end_of_sockets();
-        let (snapshot, histograms) = summary(&mut traced);
-        let lost = snapshot.missed.events() + histograms.untimed.missed + traced.uncounted();
-        match match_all(&held, &histograms) {
-            Err(difference) if lost > 0 => {
-                println!("attempt {attempt}: {lost} events were kept from BPF: {difference}");
-            }
-            outcome => {
-                assert_eq!(outcome, Ok(()));
-                return;
-            }
+        if matched(attempt, &held, &mut traced).is_some() {
+            return;
         }
     }
     panic!("the kernel kept events from the programs each time");
