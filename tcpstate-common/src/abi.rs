@@ -270,6 +270,10 @@ pub struct Config {
     pub tcp_tw_rst: u32,
     /// `TCP_TW_SYN`: for one that a new connection replaces.
     pub tcp_tw_syn: u32,
+    /// 64 less the logarithm of how many sockets have a seat, where sockets are remembered by an array too; 0 if they are not.
+    pub seat_shift: u32,
+    /// Padding, named.
+    pub reserved: u32,
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
     /// The same, for mini sockets.

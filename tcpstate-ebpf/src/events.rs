@@ -5,7 +5,6 @@
 //! is left unknown: who owns a socket that neither connected nor listened, how long a state lasted that it was in before.
 
 use aya_ebpf::{
-    bindings::BPF_ANY,
     helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
@@ -59,7 +58,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
     if verdict == Verdict::Never {
         if event_filter::was_undecided(from) {
-            let _ = LIVES.remove(sock.address());
+            LIVES.remove(sock.address());
         }
         return;
     }
@@ -126,7 +125,9 @@ fn remember<A: Access>(
 ) -> (u64, Owner) {
     let (mut duration, mut owner) = (UNKNOWN_DURATION, Owner::UNKNOWN);
     let address = sock.address();
-    let entry = LIVES.get_ptr_mut(address);
+    // What an earlier socket left there says nothing of a new one, which takes its place.
+    let is_birth = is_birth(from, to);
+    let entry = if is_birth { None } else { LIVES.get(address) };
     let mut is_known = false;
     let (mut since, mut born) = (time, time);
     if let Some(life) = entry {
@@ -148,7 +149,7 @@ fn remember<A: Access>(
             }
         }
     }
-    if entry.is_none() && !is_birth(from, to) && from != to {
+    if entry.is_none() && !is_birth && from != to {
         owner = Owner::claimed_before(sock);
     }
     let close = State::Close as usize;
@@ -159,7 +160,7 @@ fn remember<A: Access>(
     }
     if to == close || (from == to && !is_known) {
         if entry.is_some() {
-            let _ = LIVES.remove(address);
+            LIVES.remove(address);
         }
         return (duration, owner);
     }
@@ -168,7 +169,7 @@ fn remember<A: Access>(
     if let Some(entry) = entry {
         // SAFETY: as above.
         unsafe { *entry = life };
-    } else if LIVES.insert(address, life, u64::from(BPF_ANY)).is_err() {
+    } else if LIVES.insert(address, life).is_err() {
         // SAFETY: `losses` is this CPU's element.
         unsafe { add_one_atomically(&raw mut (*losses).untracked) };
     }

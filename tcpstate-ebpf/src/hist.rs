@@ -5,7 +5,6 @@
 //! events that are written down.
 
 use aya_ebpf::{
-    bindings::BPF_ANY,
     helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
@@ -63,7 +62,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
     if verdict == Verdict::Never {
         if event_filter::was_undecided(from) {
-            let _ = TIMED_LIVES.remove(address);
+            TIMED_LIVES.remove(address);
         }
         return;
     }
@@ -73,7 +72,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     let remote_port = u16::from_be(sock.load(config!(events.skc_dport)));
     let is_birth = is_birth(from, to);
     // What an earlier socket left there says nothing of a new one, which takes its place.
-    let entry = if is_birth { None } else { TIMED_LIVES.get_ptr_mut(address) };
+    let entry = if is_birth { None } else { TIMED_LIVES.get(address) };
     // Plain values and no `Option`: the verifier wants to see every register set.
     let (mut is_known, mut duration) = (false, UNKNOWN_DURATION);
     let (mut born, mut is_child, mut owner) = (0, 0, GroupKey { words: [0; 2] });
@@ -119,7 +118,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
     if to == CLOSE || from == to {
         if entry.is_some() {
-            let _ = TIMED_LIVES.remove(address);
+            TIMED_LIVES.remove(address);
         }
         return;
     }
@@ -135,7 +134,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
                 *entry = life;
             }
         }
-    } else if TIMED_LIVES.insert(address, life, u64::from(BPF_ANY)).is_err()
+    } else if TIMED_LIVES.insert(address, life).is_err()
         && let Some(slots) = histograms::slots()
     {
         // SAFETY: `slots` is this CPU's element.

@@ -4,7 +4,7 @@
 //! Timers do not tell of every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. One that is found to have moved when
 //! it ends did so nobody knows when: then only its whole life is known.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tcpstate_common::{
     State,
     abi::{FLAG_HISTOGRAMS, UNKNOWN_DURATION},
@@ -49,7 +49,7 @@ pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     if !is_asked_for() {
         return;
     }
-    let Some(entry) = TIMED_MINIS.get_ptr_mut(tw.address()) else { return };
+    let Some(entry) = TIMED_MINIS.get(tw.address()) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     unsafe { *entry = moved(tw, control, *entry, now()) };
 }
@@ -61,7 +61,7 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
         return;
     }
     let address = tw.address();
-    let entry = TIMED_MINIS.get_ptr_mut(address);
+    let entry = TIMED_MINIS.get(address);
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let life = entry.map_or_else(TimedMini::default, |entry| unsafe { *entry });
     let now = now();
@@ -82,7 +82,7 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
         }
     }
     if entry.is_some() {
-        let _ = TIMED_MINIS.remove(address);
+        TIMED_MINIS.remove(address);
     }
     if let Some(slots) = histograms::slots() {
         let last = LastTimeWait { life, until: now, extremes };
@@ -178,7 +178,7 @@ fn moved<A: Access>(tw: Sock<A>, control: u32, life: TimedMini, now: u64) -> Tim
 /// A request socket was put into the kernel's table, or its timer starts for the first time.
 #[inline(always)]
 pub(crate) fn request_born(address: u64) {
-    if is_asked_for() && TIMED_REQUESTS.insert(address, now(), u64::from(BPF_ANY)).is_err() {
+    if is_asked_for() && TIMED_REQUESTS.insert(address, now()).is_err() {
         count_untracked();
     }
 }
@@ -208,7 +208,7 @@ pub(crate) fn request_restarted(request: u64) {
     let last = unsafe { (&raw const (*slots).request).read_volatile() };
     if last.request == request
         && last.since != 0
-        && TIMED_REQUESTS.insert(request, last.since, u64::from(BPF_ANY)).is_err()
+        && TIMED_REQUESTS.insert(request, last.since).is_err()
     {
         count_untracked();
     }
@@ -229,10 +229,10 @@ pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
 /// When the request began; 0 if unknown.
 #[inline(always)]
 fn forget_request(request: u64) -> u64 {
-    let Some(entry) = TIMED_REQUESTS.get_ptr_mut(request) else { return 0 };
+    let Some(entry) = TIMED_REQUESTS.get(request) else { return 0 };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let since = unsafe { *entry };
-    let _ = TIMED_REQUESTS.remove(request);
+    TIMED_REQUESTS.remove(request);
     since
 }
 
@@ -253,7 +253,7 @@ fn place<A: Access>(mini: Sock<A>, control: u32) -> Place {
 
 #[inline(never)]
 fn remember(address: u64, life: TimedMini) {
-    if TIMED_MINIS.insert(address, life, u64::from(BPF_ANY)).is_err() {
+    if TIMED_MINIS.insert(address, life).is_err() {
         count_untracked();
     }
 }

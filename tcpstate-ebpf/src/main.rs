@@ -11,6 +11,7 @@
 //! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where functions can't be had |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a pass, to [`pass`] |
 //!
+//! What is remembered of a socket from one event to the next is in [`lives`].
 //! Where events are asked for, [`minis`] tells [`mini_events`] what lines mini sockets have.
 //!
 //! What they tell of counts in [`books`]: on this CPU, and for the network namespace.
@@ -22,6 +23,8 @@
 // `atomic_xadd` without a result is the one atomic that every kernel since 3.18 takes: the stable atomics
 // fetch, and kernels before 5.12 refuse a whole program for one of those.
 #![feature(core_intrinsics)]
+// BPF's assembly, of which there is one instruction in `lives`.
+#![feature(asm_experimental_arch)]
 #![allow(internal_features, reason = "see above")]
 
 mod books;
@@ -35,6 +38,7 @@ mod hist;
 mod histograms;
 mod hold;
 mod iterators;
+mod lives;
 mod maps;
 mod mini_events;
 mod minis;

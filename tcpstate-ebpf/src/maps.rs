@@ -14,6 +14,8 @@ use tcpstate_common::{
     histogram::{GroupKey, Histogram, HistogramSlots, TimedLife, TimedMini},
 };
 
+use crate::lives::{Lives, Seat};
+
 /// One field of the configuration. A read of the field alone, so that the verifier knows its value.
 macro_rules! config {
     ($($field:ident).+) => {{
@@ -67,9 +69,16 @@ pub(crate) static BLANK: NamespaceSlots = NamespaceSlots::BLANK;
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 
-/// What is remembered of each socket between its events, by its address, where events are asked for; made larger then.
+/// What is remembered of each socket between its events, where events are asked for; both maps are made larger then.
+pub(crate) const LIVES: Lives<Life> = Lives { seats: &LIFE_SEATS, others: &OTHER_LIVES };
+
+/// Of the sockets that sit at the place that their address names.
 #[btf_map]
-pub(crate) static LIVES: HashMap<u64, Life, 1> = HashMap::new();
+static LIFE_SEATS: Array<Seat<Life>, 1> = Array::new();
+
+/// Of the others, by address.
+#[btf_map]
+static OTHER_LIVES: HashMap<u64, Life, 1> = HashMap::new();
 
 /// Since when each mini socket is in its state, by its address; 0 if nobody saw that begin. As large as [`LIVES`], and apart
 /// from it, so that a host full of TIME_WAIT has room for its connections.
@@ -125,17 +134,41 @@ pub(crate) static GROUPS: HashMap<GroupKey, u32, 1> = HashMap::new();
 #[btf_map]
 pub(crate) static GROUP_IDS: Queue<u32, 1> = Queue::new();
 
-/// What is remembered of each full socket between its events, by its address.
-#[btf_map]
-pub(crate) static TIMED_LIVES: HashMap<u64, TimedLife, 1> = HashMap::new();
+/// What is remembered of each full socket between its events.
+pub(crate) const TIMED_LIVES: Lives<TimedLife> =
+    Lives { seats: &TIMED_SEATS, others: &OTHER_TIMED_LIVES };
 
-/// What is remembered of each time-wait socket until its end, by its address.
+/// As [`LIFE_SEATS`].
 #[btf_map]
-pub(crate) static TIMED_MINIS: HashMap<u64, TimedMini, 1> = HashMap::new();
+static TIMED_SEATS: Array<Seat<TimedLife>, 1> = Array::new();
 
-/// When each request socket began, by its address.
+/// As [`OTHER_LIVES`].
 #[btf_map]
-pub(crate) static TIMED_REQUESTS: HashMap<u64, u64, 1> = HashMap::new();
+static OTHER_TIMED_LIVES: HashMap<u64, TimedLife, 1> = HashMap::new();
+
+/// What is remembered of each time-wait socket until its end.
+pub(crate) const TIMED_MINIS: Lives<TimedMini> =
+    Lives { seats: &TIMED_MINI_SEATS, others: &OTHER_TIMED_MINIS };
+
+/// As [`LIFE_SEATS`].
+#[btf_map]
+static TIMED_MINI_SEATS: Array<Seat<TimedMini>, 1> = Array::new();
+
+/// As [`OTHER_LIVES`].
+#[btf_map]
+static OTHER_TIMED_MINIS: HashMap<u64, TimedMini, 1> = HashMap::new();
+
+/// When each request socket began.
+pub(crate) const TIMED_REQUESTS: Lives<u64> =
+    Lives { seats: &TIMED_REQUEST_SEATS, others: &OTHER_TIMED_REQUESTS };
+
+/// As [`LIFE_SEATS`].
+#[btf_map]
+static TIMED_REQUEST_SEATS: Array<Seat<u64>, 1> = Array::new();
+
+/// As [`OTHER_LIVES`].
+#[btf_map]
+static OTHER_TIMED_REQUESTS: HashMap<u64, u64, 1> = HashMap::new();
 
 /// What each CPU remembers from one hook to the next, and what there was no room for.
 #[btf_map]
@@ -152,6 +185,8 @@ static CONFIG: Global<Config> = Global::new(Config {
     family: 0,
     tcp_tw_rst: 0,
     tcp_tw_syn: 0,
+    seat_shift: 0,
+    reserved: 0,
     offsets: Offsets {
         sk_protocol: 0,
         skc_state: 0,

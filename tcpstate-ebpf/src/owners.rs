@@ -142,7 +142,7 @@ fn used(ctx: &BtfTracePointContext) -> i32 {
 /// another socket's. That is what [`Claim::born`] is for.
 #[inline(always)]
 fn claim(address: u64, is_use: bool) {
-    let Some(life) = LIVES.get_ptr_mut(address) else { return };
+    let Some(life) = LIVES.get(address) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let (born, pid, is_claimed) =
         unsafe { ((*life).born, (*life).pid, (&raw const (*life).is_claimed).read_volatile()) };

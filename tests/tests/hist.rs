@@ -30,7 +30,7 @@ use tcpstate_tests::{
     netns::{Namespace, Sysctl},
     traced::{Traced, options},
     traffic::{
-        Family, Listener, Load, Style, connecting, deafen, hear, reset, send_reset,
+        Family, Idle, Listener, Load, Style, connecting, deafen, hear, reset, send_reset,
         sequence_number, shutdown, state,
     },
     truth, wait,
@@ -560,6 +560,32 @@ fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
         let most = histogram.tally.longest.unwrap_or_default();
         assert!(most <= longest + TOLERANCE, "{:?}: {most:?} of {longest:?}", histogram.of);
     }
+}
+
+/// As many sockets at once as there is room for: a third of them find their seat taken, and are remembered elsewhere. And again,
+/// for which what the first ones had must be free.
+#[test]
+fn hist_with_just_enough_room_remembers_each_socket() {
+    const SOCKETS: u32 = 4096;
+    const ROUNDS: u64 = 3;
+    let _namespace = Namespace::enter();
+    let options = HistogramOptions { most_sockets: SOCKETS, ..HistogramOptions::default() };
+    let mut traced = timed_by(options);
+    for _ in 0..ROUNDS {
+        drop(Idle::open(SOCKETS as usize, &Family::BOTH));
+        await_end_of_sockets();
+    }
+    let (snapshot, histograms) = summary(&mut traced);
+    let untimed = histograms.untimed;
+    assert_eq!((untimed.untracked, untimed.untracked_minis), (0, 0));
+    assert_totals(&snapshot, &histograms);
+    let (known, unknown) = all_of(&histograms, Of::Lifetime);
+    // Of both ends; a hook that was kept from one event leaves a life unknown, or takes it away.
+    let missed = untimed.missed + snapshot.missed.transitions;
+    assert!(
+        known + unknown + missed >= ROUNDS * u64::from(SOCKETS) && unknown <= missed,
+        "{known} known, {unknown} unknown, {missed} missed"
+    );
 }
 
 #[test]

@@ -192,6 +192,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["events_of_known"],
     },
     Fault {
+        name: "seats-not-given-back",
+        why: "sockets are remembered until so many have come and gone, and then no more",
+        file: "tcpstate-ebpf/src/lives.rs",
+        find: "(&raw mut (*seat).address).write_volatile(0);\n                take_one_atomically(&raw mut (*seat).claims);",
+        replace: "(&raw mut (*seat).address).write_volatile(0);",
+        red: &["hist_with_just_enough_room"],
+    },
+    Fault {
         name: "hist-since-birth",
         why: "each state seems to have lasted since the connection began",
         file: "tcpstate-ebpf/src/hist.rs",

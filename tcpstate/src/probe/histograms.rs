@@ -12,18 +12,17 @@ use tcpstate_common::{
 use super::{
     Error, TRACEPOINT, Types, hooks,
     hooks::{Hook, Minis, Provider, Transitions},
+    lives::Room,
     map_error,
     providers::Providers,
     take_map,
 };
 
-/// Sockets that are remembered until their state ends, unless another number is asked for: 14 MiB, and 12 MiB for as many
-/// time-wait sockets.
+/// Sockets that are remembered until their state ends, unless another number is asked for: 15 MiB, and 21 MiB for as many
+/// time-wait sockets and requests.
 pub const MOST_TIMED: u32 = 131_072;
 /// Groups that are told apart, unless another number is asked for: 13 MiB.
 pub const MOST_GROUPS: u32 = 64;
-/// Request sockets that are remembered at most: 5 MiB. A queue of a listener is seldom longer than some thousand.
-const MOST_REQUESTS: u32 = 65_536;
 
 /// What to time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +69,8 @@ pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
 }
 
 /// Makes the maps as large as is asked for.
-pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions) {
-    let HistogramOptions { by, most_groups, most_sockets, .. } = options;
+pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions, lives: Room) {
+    let HistogramOptions { by, most_groups, .. } = options;
     let of_group = 2 * SLOTS;
     if by.is_none() {
         loader.map_max_entries("HISTOGRAMS", of_group);
@@ -81,9 +80,9 @@ pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions) 
         loader.map_max_entries("GROUPS", most_groups);
         loader.map_max_entries("GROUP_IDS", most_groups);
     }
-    loader.map_max_entries("TIMED_LIVES", most_sockets);
-    loader.map_max_entries("TIMED_MINIS", most_sockets);
-    loader.map_max_entries("TIMED_REQUESTS", most_sockets.min(MOST_REQUESTS));
+    lives.make(loader, "TIMED_SEATS", "OTHER_TIMED_LIVES");
+    lives.make(loader, "TIMED_MINI_SEATS", "OTHER_TIMED_MINIS");
+    lives.make(loader, "TIMED_REQUEST_SEATS", "OTHER_TIMED_REQUESTS");
 }
 
 /// What can't be timed by what is in place for mini sockets, a sentence each.

@@ -14,6 +14,7 @@ mod histograms;
 mod hooks;
 mod kallsyms;
 pub mod kernel;
+mod lives;
 mod misses;
 pub(crate) mod namespaces;
 mod netns;
@@ -50,7 +51,7 @@ use tcpstate_common::{
 
 pub(crate) use self::histograms::HistogramHook;
 use self::{
-    confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel,
+    confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel, lives::Room,
     providers::Providers, walk::Walk,
 };
 pub use self::{
@@ -226,6 +227,8 @@ impl Probe {
             family: options.family.map_or(0, Family::number),
             tcp_tw_rst,
             tcp_tw_syn,
+            seat_shift: Room::of(options).seat_shift(),
+            reserved: 0,
             offsets,
             minis: offsets::minis(&types.fields)?,
             record: record.as_ref().copied().unwrap_or_default(),
@@ -520,11 +523,12 @@ fn load_object(
     if options.netns == Netns::All {
         loader.map_max_entries("NAMESPACES", most_rows(options));
     }
+    let lives = Room::of(options);
     if let Some(options) = options.events {
-        events::make_room(&mut loader, options);
+        events::make_room(&mut loader, options, lives);
     }
     if let Some(options) = options.histograms {
-        histograms::make_room(&mut loader, options);
+        histograms::make_room(&mut loader, options, lives);
     }
     // The variant without log lines, and a stripped object, have neither.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
