@@ -272,8 +272,8 @@ pub struct Config {
     pub tcp_tw_syn: u32,
     /// 64 less the logarithm of how many sockets have a seat, where sockets are remembered by an array too; 0 if they are not.
     pub seat_shift: u32,
-    /// Padding, named.
-    pub reserved: u32,
+    /// Not 0 for what [`is_plain`].
+    pub is_plain: u32,
     /// Where the kernel keeps what the programs read.
     pub offsets: Offsets,
     /// The same, for mini sockets.
@@ -284,6 +284,14 @@ pub struct Config {
     pub events: EventOffsets,
     /// Where it keeps whose sockets are; the same.
     pub owners: OwnerOffsets,
+}
+
+/// Whether transitions are counted as they mostly are: of one network namespace and all families, and without any flag that changes
+/// how. That has a copy of the hot path to itself, without a trace of all else.
+#[must_use]
+pub const fn is_plain(flags: u32, netns: u32, family: u32) -> bool {
+    const DETOURS: u32 = FLAG_ATOMIC | FLAG_LOG | FLAG_DROP | FLAG_NAMESPACES | FLAG_FAMILIES;
+    flags & DETOURS == 0 && netns != 0 && family == 0
 }
 
 /// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may be interrupted by

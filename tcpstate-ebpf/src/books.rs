@@ -103,7 +103,7 @@ pub(crate) fn transition<A: Access>(
         }
     }
     if control & CONTROL_GATE != 0 {
-        count::show_to_pass(slots, row, sock.address(), count::pair(from, to));
+        count::show_to_pass(sock, row, count::pair(from, to));
     }
 }
 

@@ -8,8 +8,8 @@ use core::{
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG,
-        FLAG_NAMESPACES, Flow, NamespaceSlots, STATE_SLOTS, is_birth, transition_slot,
+        CONTROL_BUFFER, CONTROL_GATE, Counters, FLAG_ATOMIC, FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES,
+        Flow, NamespaceSlots, STATE_SLOTS, is_birth, transition_slot,
     },
 };
 
@@ -22,10 +22,11 @@ use crate::{
 };
 
 /// Counts one event of a socket in scope, and shows the socket to the pass if one runs.
+///
+/// The flags are a known value to the verifier, which prunes what is switched off, though not the reckoning with them; so
+/// whoever knows that they are 0 says so, and the compiler does it.
 #[inline(always)]
-pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
-    // A known value to the verifier, which prunes what is switched off.
-    let flags = config!(flags);
+pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags: u32) {
     if flags & (FLAG_LOG | FLAG_DROP) != 0 && is_dropped(flags, from, to) {
         return;
     }
@@ -53,7 +54,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if flags & FLAG_NAMESPACES != 0 {
         books::transition(slots, sock, control, from, to);
     } else if control & CONTROL_GATE != 0 {
-        show_to_pass(slots, ptr::null_mut(), sock.address(), pair(from, to));
+        show_to_pass(sock, ptr::null_mut(), pair(from, to));
     }
 }
 
@@ -63,17 +64,13 @@ pub(crate) fn pair(from: usize, to: usize) -> u64 {
     (from as u64) << 32 | to as u64
 }
 
-/// Shows an event to the pass that runs. Out of line, to keep the hot path's code short; a function of the kernel half
-/// takes five arguments at most, so the states come as one number.
+/// Shows an event to the pass that runs. Out of line, to keep the hot path's code short, and with a look-up of its own, so
+/// that that need not keep what it found.
 #[inline(never)]
-pub(crate) fn show_to_pass(
-    slots: *mut CpuSlots,
-    namespace: *mut NamespaceSlots,
-    address: u64,
-    states: u64,
-) {
+pub(crate) fn show_to_pass<A: Access>(sock: Sock<A>, namespace: *mut NamespaceSlots, states: u64) {
+    let Some(slots) = families::slots(sock, config!(flags)) else { return };
     let (from, to) = ((states >> 32) as usize, states as u32 as usize);
-    pass::event(Books { slots, namespace }, address, from, to);
+    pass::event(Books { slots, namespace }, sock.address(), from, to);
 }
 
 /// Adds one to a counter of this CPU.

@@ -186,7 +186,7 @@ static CONFIG: Global<Config> = Global::new(Config {
     tcp_tw_rst: 0,
     tcp_tw_syn: 0,
     seat_shift: 0,
-    reserved: 0,
+    is_plain: 0,
     offsets: Offsets {
         sk_protocol: 0,
         skc_state: 0,
@@ -255,14 +255,13 @@ pub(crate) fn control() -> u32 {
 #[inline(always)]
 pub(crate) fn is_known(net: u64, proto: u64) -> bool {
     // SAFETY: 64-bit reads of memory that programs write in one piece.
-    let [first, second] = unsafe {
-        let protos = (&raw const CONTROL.tcp_protos).cast::<u64>();
-        [protos.read_volatile(), protos.add(1).read_volatile()]
+    let is_proto = |index| unsafe {
+        proto == (&raw const CONTROL.tcp_protos).cast::<u64>().add(index).read_volatile()
     };
-    (config!(netns) == 0 || is_own_net(net)) && (proto == first || proto == second)
+    is_own_net(net) && (is_proto(0) || is_proto(1))
 }
 
-/// Whether this is known to be the namespace that is counted.
+/// Whether this is known to be the namespace that is counted; 0 is, where all are.
 #[inline(always)]
 pub(crate) fn is_own_net(net: u64) -> bool {
     // SAFETY: a 64-bit read of memory that programs write in one piece.

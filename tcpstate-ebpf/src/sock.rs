@@ -90,9 +90,17 @@ impl<A: Access> Sock<A> {
     /// Whether a full socket is a TCP socket of a namespace and a family that are counted.
     #[inline(always)]
     pub(crate) fn is_counted(self) -> bool {
-        let (net, proto) = (self.scope(), self.proto());
+        self.is_counted_in(config!(netns) != 0, config!(family))
+    }
+
+    /// The same for whoever knows whether one namespace is counted, and whether one family.
+    #[inline(always)]
+    pub(crate) fn is_counted_in(self, one_namespace: bool, family: u32) -> bool {
+        // 0 and no `Option`: the verifier wants to see every register of an argument set.
+        let net = if one_namespace { self.net() as u64 } else { 0 };
+        let proto = self.proto();
         (maps::is_known(net, proto) || self.is_counted_by_the_book(net, proto))
-            && self.is_of_family()
+            && self.is_of_family(family)
     }
 
     /// The same without a memory; out of line, to keep the hot path's code short.
@@ -109,14 +117,13 @@ impl<A: Access> Sock<A> {
     /// Whether the socket is of a network namespace and a family that are counted.
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
-        self.is_of_family() && self.is_in_namespace()
+        self.is_of_family(config!(family)) && self.is_in_namespace()
     }
 
-    /// Whether the socket is of the family that is counted. Of its own, not its protocol's: an IPv6 socket with an IPv4
+    /// Whether the socket is of the family that is counted, 0 if all are. Of its own, not its protocol's: an IPv6 socket with an IPv4
     /// peer is an IPv6 socket, and works by IPv4's functions.
     #[inline(always)]
-    fn is_of_family(self) -> bool {
-        let family = config!(family);
+    fn is_of_family(self, family: u32) -> bool {
         family == 0 || family == u32::from(self.load::<u16>(config!(offsets.skc_family)))
     }
 
@@ -162,13 +169,6 @@ impl<A: Access> Sock<A> {
     #[inline(always)]
     pub(crate) fn namespace(self) -> Net<A> {
         Net { address: self.net(), access: PhantomData }
-    }
-
-    /// Address of the socket's `struct net` if only one is counted, else 0. A number and no `Option`: the verifier wants to
-    /// see every register of an argument set.
-    #[inline(always)]
-    fn scope(self) -> u64 {
-        if config!(netns) == 0 { 0 } else { self.net() as u64 }
     }
 
     #[inline(always)]

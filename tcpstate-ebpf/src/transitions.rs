@@ -53,7 +53,13 @@ pub(crate) fn inet_sock_set_state_record(ctx: TracePointContext) -> i32 {
 
 #[inline(always)]
 fn count<A: Access>(sock: Sock<A>, from: u64, to: u64) {
-    if sock.is_counted() {
-        count::transition(sock, from as usize, to as usize);
+    let (from, to) = (from as usize, to as usize);
+    // A copy of its own for what is usual.
+    if config!(is_plain) != 0 {
+        if sock.is_counted_in(true, 0) {
+            count::transition(sock, from, to, 0);
+        }
+    } else if sock.is_counted() {
+        count::transition(sock, from, to, config!(flags));
     }
 }

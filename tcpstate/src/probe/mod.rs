@@ -4,6 +4,7 @@
 //! [`Probe`] is dropped, or the process is killed, nothing stays behind.
 
 pub mod btf;
+mod configuration;
 pub mod confinement;
 mod error;
 mod events;
@@ -41,9 +42,7 @@ use aya::{
 use tcpstate_common::{
     abi::{
         CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
-        Config, Control, CpuSlots, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP,
-        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES,
-        NamespaceSlots, OwnerOffsets,
+        Config, Control, CpuSlots, NamespaceSlots,
     },
     filter::FilterConfig,
     histogram::By,
@@ -206,43 +205,9 @@ impl Probe {
         // What is missing of these keeps hooks from being chosen, later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
-        let (tcp_tw_rst, tcp_tw_syn) = offsets::verdicts(&types.fields)?;
-        let mut offsets = offsets::sockets(&types.fields)?;
-        let mut flags = flags(options, &kernel);
         let has_rows = counted == Counted::All;
-        if has_rows {
-            flags |= FLAG_NAMESPACES;
-        }
-        let by = options.histograms.and_then(|options| options.by);
-        let are_apart = has_rows || by == Some(By::Netns);
-        if are_apart && offsets::namespaces(&types.fields, &mut offsets)? {
-            flags |= FLAG_COOKIES;
-        }
-        let config = Config {
-            tw_timer_handler: handlers.tw_timer_handler,
-            reqsk_timer_handler: handlers.reqsk_timer_handler,
-            drop_one_in: options.drop_one_in,
-            flags,
-            netns: counted.inode(),
-            family: options.family.map_or(0, Family::number),
-            tcp_tw_rst,
-            tcp_tw_syn,
-            seat_shift: Room::of(options).seat_shift(),
-            reserved: 0,
-            offsets,
-            minis: offsets::minis(&types.fields)?,
-            record: record.as_ref().copied().unwrap_or_default(),
-            events: if options.events.is_some() || options.histograms.is_some() {
-                events::offsets(&types.fields)?
-            } else {
-                EventOffsets::default()
-            },
-            owners: if options.ask_for_owners() {
-                owners::offsets(&types.fields)?
-            } else {
-                OwnerOffsets::default()
-            },
-        };
+        let config =
+            configuration::of(options, &kernel, &counted, &types, handlers, record.as_ref().ok())?;
         let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
         let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
@@ -476,25 +441,6 @@ fn give_memory_back() {
 /// Has the kernel measure every BPF program's runs until the descriptor is closed.
 fn measure_runs() -> Result<OwnedFd, Error> {
     enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
-}
-
-fn flags(options: &Options, kernel: &Kernel) -> u32 {
-    let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
-    let has_events = options.events.is_some();
-    let drops_timed = options.histograms.is_some_and(|histograms| histograms.drops);
-    let drops = options.drop_one_in != 0 && !drops_timed;
-    let flags = [
-        (is_atomic, FLAG_ATOMIC),
-        (options.log, FLAG_LOG),
-        (drops, FLAG_DROP),
-        (has_events, FLAG_MINI_EVENTS),
-        (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
-        (options.by_family, FLAG_FAMILIES),
-    ]
-    .into_iter()
-    .filter_map(|(is_set, flag)| is_set.then_some(flag))
-    .sum::<u32>();
-    flags | histograms::flags(options.histograms)
 }
 
 fn running_kernel() -> Result<Kernel, Error> {

@@ -1,0 +1,85 @@
+//! What the programs are told before the load: [`Config`], which they can't change and the verifier knows.
+
+use tcpstate_common::{
+    abi::{
+        Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_FAMILIES, FLAG_LOG,
+        FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES, OwnerOffsets, RecordOffsets,
+        is_plain,
+    },
+    histogram::By,
+};
+
+use super::{
+    Counted, Error, Options, Types, events, histograms, kallsyms::Handlers, kernel::Kernel,
+    lives::Room, offsets, owners,
+};
+use crate::family::Family;
+
+/// What the programs are told of a kernel, a namespace and what is asked for.
+pub(super) fn of(
+    options: &Options,
+    kernel: &Kernel,
+    counted: &Counted,
+    types: &Types,
+    handlers: Handlers,
+    record: Option<&RecordOffsets>,
+) -> Result<Config, Error> {
+    let (tcp_tw_rst, tcp_tw_syn) = offsets::verdicts(&types.fields)?;
+    let mut offsets = offsets::sockets(&types.fields)?;
+    let mut flags = flags(options, kernel);
+    let has_rows = *counted == Counted::All;
+    if has_rows {
+        flags |= FLAG_NAMESPACES;
+    }
+    let by = options.histograms.and_then(|options| options.by);
+    let are_apart = has_rows || by == Some(By::Netns);
+    if are_apart && offsets::namespaces(&types.fields, &mut offsets)? {
+        flags |= FLAG_COOKIES;
+    }
+    let netns = counted.inode();
+    let family = options.family.map_or(0, Family::number);
+    Ok(Config {
+        tw_timer_handler: handlers.tw_timer_handler,
+        reqsk_timer_handler: handlers.reqsk_timer_handler,
+        drop_one_in: options.drop_one_in,
+        flags,
+        netns,
+        family,
+        tcp_tw_rst,
+        tcp_tw_syn,
+        seat_shift: Room::of(options).seat_shift(),
+        is_plain: is_plain(flags, netns, family).into(),
+        offsets,
+        minis: offsets::minis(&types.fields)?,
+        record: record.copied().unwrap_or_default(),
+        events: if options.events.is_some() || options.histograms.is_some() {
+            events::offsets(&types.fields)?
+        } else {
+            EventOffsets::default()
+        },
+        owners: if options.ask_for_owners() {
+            owners::offsets(&types.fields)?
+        } else {
+            OwnerOffsets::default()
+        },
+    })
+}
+
+fn flags(options: &Options, kernel: &Kernel) -> u32 {
+    let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
+    let has_events = options.events.is_some();
+    let drops_timed = options.histograms.is_some_and(|histograms| histograms.drops);
+    let drops = options.drop_one_in != 0 && !drops_timed;
+    let flags = [
+        (is_atomic, FLAG_ATOMIC),
+        (options.log, FLAG_LOG),
+        (drops, FLAG_DROP),
+        (has_events, FLAG_MINI_EVENTS),
+        (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
+        (options.by_family, FLAG_FAMILIES),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, flag)| is_set.then_some(flag))
+    .sum::<u32>();
+    flags | histograms::flags(options.histograms)
+}
