@@ -143,7 +143,10 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             at: "connections/s",
             base: "",
             text: "Two threads make that many connections a second, the last as many as they can. They know how many transitions that is; what is \
-                   not in a program's lines was lost. The load, the kernel's work for it and the lines share the machine's processors. (A vendor's kernel of \
+                   not in a program's lines, or counts, was lost. The load, the kernel's work for it and the lines share the machine's processors. Passes \
+                   are those that were due after the first. Gauges are compared with the kernel's sockets at the end, before a last pass; those of programs \
+                   that have none are derived from their lines, or counts, as whoever began without sockets may: what came into a state less what left it, \
+                   a listener staying when its child is born. These programs see the whole machine, where there should be nobody else. (A vendor's kernel of \
                    the release 6.18.44-fc, if the machine above has it, skips every BPF program, whosever, while process 1 runs: a handful lost is its doing.)",
             plot: Some(Plot { figure: "lost, %", is_logarithmic: false }),
         }],
