@@ -63,7 +63,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         sections: &[Section {
             id: "mini-sockets",
             title: "Mini sockets, by provider",
-            at: "",
+            at: "idle sockets",
             base: "an empty program on timer_start",
             text: "Nanoseconds for each TIME_WAIT entry and for each request in SYN_RECV: what a connection that makes one takes \
                    more than one that makes none. Where timers serve, each other timer event of the machine has a price too.",
