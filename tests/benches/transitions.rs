@@ -1,7 +1,10 @@
-//! `cargo xtask bench`, sections `transitions` and `spread`: what counting a transition costs, by the kernel's own BPF statistics.
+//! `cargo xtask bench`, sections `transitions`, `sides` and `spread`: what counting a transition costs, by the kernel's own BPF
+//! statistics; and all transitions of a connection's side together.
 //!
 //! The statistics cost more than the program, so an empty program on the same tracepoint is measured by turns with it,
 //! in one run on one machine, and medians are compared. With `--full` so are the programs that people use today.
+
+use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
@@ -15,7 +18,7 @@ use tcpstate_tests::{
     peers::Peer,
     rows::{Turns, is_full},
     traced::options,
-    traffic::{Family, Idle, Load, Style},
+    traffic::{Family, Idle, Load, Sides, Style, vanish},
 };
 
 /// How much to measure.
@@ -25,10 +28,12 @@ struct Size {
     /// Of a turn; six transitions each.
     connections: u64,
     idle_sockets: &'static [usize],
-    /// Turns with each socket opened and closed, which takes long.
-    spread_turns: usize,
-    /// The sockets of those.
-    spread_sockets: usize,
+    /// Turns that take longer: those with sides apart, and those with each socket opened and closed.
+    long_turns: usize,
+    /// Of a turn with sides apart.
+    rounds: u32,
+    /// The sockets that are opened and closed.
+    spread_sockets: &'static [usize],
     peers: &'static [Peer],
 }
 
@@ -36,16 +41,18 @@ const QUICK: Size = Size {
     turns: 1,
     connections: 5_000,
     idle_sockets: &[0, 20_000],
-    spread_turns: 1,
-    spread_sockets: 2_000,
+    long_turns: 1,
+    rounds: 2,
+    spread_sockets: &[2_000],
     peers: &[],
 };
 const FULL: Size = Size {
     turns: 5,
     connections: 10_000,
     idle_sockets: &[0, 100_000, 262_144],
-    spread_turns: 3,
-    spread_sockets: 100_000,
+    long_turns: 3,
+    rounds: 20,
+    spread_sockets: &[100_000],
     peers: &Peer::ALL,
 };
 
@@ -57,33 +64,73 @@ fn main() {
         Program::OURS.into_iter().chain(size.peers.iter().copied().map(Program::Peer)).collect();
     for &idle_sockets in size.idle_sockets {
         let idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
-        by_turns("transitions", idle_sockets, size.turns, &programs, |program| {
+        by_turns("transitions", Some(idle_sockets), size.turns, &programs, |program| {
             let load = Load::start(1, Style::Rst);
             let run_time = during(&load, size.connections, program);
             let _ = load.stop();
-            run_time
+            vec![(["ns", "net ns"], run_time.ns_per_run())]
         });
         drop(idle);
     }
-    // Each event is of another socket, so that nothing of it is in a cache.
-    by_turns("spread", size.spread_sockets, size.spread_turns, &programs, |program| {
-        let before = program();
-        drop(Idle::open(size.spread_sockets, &Family::BOTH));
-        program() - before
+    let sides = Sides::new();
+    by_turns("sides", None, size.long_turns, &programs, |program| {
+        of_sides(&sides, size.rounds, program)
     });
+    // Each event is of another socket, so that nothing of it is in a cache.
+    for &sockets in size.spread_sockets {
+        by_turns("spread", Some(sockets), size.long_turns, &programs, |program| {
+            let before = program();
+            drop(Idle::open(sockets, &Family::BOTH));
+            vec![(["ns", "net ns"], (program() - before).ns_per_run())]
+        });
+    }
+}
+
+/// What was measured, by the names of two figures: as it is, and less the same of the empty program.
+type Figures = Vec<([&'static str; 2], f64)>;
+
+/// What all transitions of a connection take, those of its client and those of its server: three each.
+fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) -> Figures {
+    /// Of a round. They need two descriptors each, and caches hold them all.
+    const CONNECTIONS: usize = 250;
+    let (mut of_clients, mut of_servers) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..=rounds {
+        let (clients, connected) = timed(program, || sides.clients(CONNECTIONS));
+        let (servers, accepted) = timed(program, || sides.servers(&clients));
+        let ((), clients_closed) = timed(program, || vanish(clients));
+        let ((), servers_closed) = timed(program, || vanish(servers));
+        // In the first, caches and branch predictors get to know the programs.
+        if round > 0 {
+            of_clients += connected + clients_closed;
+            of_servers += accepted + servers_closed;
+        }
+    }
+    let per_connection =
+        |time: Duration| time.as_nanos() as f64 / (f64::from(rounds) * CONNECTIONS as f64);
+    vec![
+        (["client ns", "client net ns"], per_connection(of_clients)),
+        (["server ns", "server net ns"], per_connection(of_servers)),
+    ]
+}
+
+/// Does something; for how long a program ran meanwhile.
+fn timed<T>(program: &mut dyn FnMut() -> RunTime, work: impl FnOnce() -> T) -> (T, Duration) {
+    let before = program();
+    let result = work();
+    (result, (program() - before).time)
 }
 
 /// Measures all programs in each turn, with the same traffic.
 fn by_turns(
     section: &'static str,
-    at: usize,
+    at: Option<usize>,
     turns: usize,
     programs: &[Program],
-    mut traffic: impl FnMut(&mut dyn FnMut() -> RunTime) -> RunTime,
+    mut traffic: impl FnMut(&mut dyn FnMut() -> RunTime) -> Figures,
 ) {
-    let mut rows = Turns::new(section, Some(at as u64));
+    let mut rows = Turns::new(section, at.map(|at| at as u64));
     for _ in 0..turns {
-        let mut base = None;
+        let mut bases = None;
         for &program in programs {
             let name = program.name();
             if rows.is_absent(name) {
@@ -96,13 +143,15 @@ fn by_turns(
                     continue;
                 }
             };
-            let ns = traffic(&mut run_time).ns_per_run();
-            rows.add(name, "ns", ns);
-            if let Some(base) = base {
-                rows.add(name, "net ns", ns - base);
-            }
+            let figures = traffic(&mut run_time);
             // The empty one comes first.
-            base.get_or_insert(ns);
+            let bases = bases.get_or_insert_with(|| figures.clone());
+            for (&([gross, net], ns), &(_, base)) in figures.iter().zip(bases.iter()) {
+                rows.add(name, gross, ns);
+                if name != Program::Empty.name() {
+                    rows.add(name, net, ns - base);
+                }
+            }
         }
     }
     rows.print(Program::Empty.name());

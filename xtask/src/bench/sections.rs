@@ -47,6 +47,16 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 plot: None,
             },
             Section {
+                id: "sides",
+                title: "A connection's side",
+                at: "",
+                base: "the empty program",
+                text: "Nanoseconds for all transitions of one side of a connection together, as above: the client's three, from CLOSE to SYN_SENT, ESTABLISHED \
+                       and CLOSE, and the server's three, from LISTEN to SYN_RECV, ESTABLISHED and CLOSE. 250 connections at a time, and the sides apart: \
+                       the listener waits for data (`TCP_DEFER_ACCEPT`) before its children are born, and each side goes without telling the other (`TCP_REPAIR`).",
+                plot: None,
+            },
+            Section {
                 id: "spread",
                 title: "A transition of sockets that no cache holds",
                 at: "sockets",
