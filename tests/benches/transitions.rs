@@ -4,12 +4,17 @@
 //! The statistics cost more than the program, so an empty program on the same tracepoint is measured by turns with it,
 //! in one run on one machine, and medians are compared. With `--full` so are the programs that people use today.
 
-use std::time::Duration;
+use std::{
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
     filter::{End, EventFilter},
     probe::{EventOptions, HistogramOptions, Netns, Options},
+    source::Events,
     tracer::Tracer,
 };
 use tcpstate_tests::{
@@ -52,7 +57,7 @@ const FULL: Size = Size {
     idle_sockets: &[0, 100_000, 262_144],
     long_turns: 3,
     rounds: 20,
-    spread_sockets: &[100_000],
+    spread_sockets: &[100_000, 262_144],
     peers: &Peer::ALL,
 };
 
@@ -136,7 +141,7 @@ fn by_turns(
             if rows.is_absent(name) {
                 continue;
             }
-            let mut run_time = match program.start() {
+            let mut run_time = match program.start(at.unwrap_or_default()) {
                 Ok(run_time) => run_time,
                 Err(why) => {
                     rows.absent(name, why);
@@ -166,7 +171,7 @@ enum Program {
     Rows,
     /// Events of which none is meant, by what stays as it is for a socket's life.
     Rejected,
-    /// Events, whoever reads them.
+    /// Events, which a thread reads as soon as `trace` does.
     Written,
     Histograms,
     Peer(Peer),
@@ -188,8 +193,11 @@ impl Program {
         }
     }
 
-    /// Attaches it; the closure asks for its run time, and holds it.
-    fn start(self) -> Result<Box<dyn FnMut() -> RunTime>, String> {
+    /// Attaches it, with room for this many sockets at once, or as many as by default; the closure asks for its run time, and
+    /// holds it.
+    fn start(self, sockets: usize) -> Result<Box<dyn FnMut() -> RunTime>, String> {
+        // Listeners and the program's own sockets need some too.
+        let room = u32::try_from(2 * sockets).expect("so many fit into memory");
         Ok(match self {
             Self::Empty => {
                 let empty = Empty::at("inet_sock_set_state");
@@ -200,12 +208,14 @@ impl Program {
             Self::Rejected => {
                 let nobodys = "1".parse().expect("a port");
                 let ports = vec![(End::Local, nobodys)];
-                events(EventFilter { ports, ..EventFilter::default() })
+                events(EventFilter { ports, ..EventFilter::default() }, room)
             }
-            Self::Written => events(EventFilter::default()),
+            Self::Written => events(EventFilter::default(), room),
             Self::Histograms => {
-                let histograms = HistogramOptions { most_sockets: 1 << 19, ..Default::default() };
-                let tracer = start(&Options { histograms: Some(histograms), ..options() });
+                let default = HistogramOptions::default();
+                let most_sockets = default.most_sockets.max(room);
+                let histograms = Some(HistogramOptions { most_sockets, ..default });
+                let tracer = start(&Options { histograms, ..options() });
                 Box::new(move || {
                     RunTime::of(tracer.probe().histograms_info().expect("our own program"))
                 })
@@ -223,10 +233,48 @@ fn counters(options: &Options) -> Box<dyn FnMut() -> RunTime> {
     Box::new(move || RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
 }
 
-fn events(event_filter: EventFilter) -> Box<dyn FnMut() -> RunTime> {
-    let events = Some(EventOptions::default());
-    let tracer = start(&Options { events, event_filter, ..options() });
-    Box::new(move || RunTime::of(tracer.probe().events_info().expect("our own program")))
+fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {
+    let default = EventOptions::default();
+    let most_lives = default.most_lives.max(room);
+    let events = Some(EventOptions { most_lives, ..default });
+    let mut tracer = start(&Options { events, event_filter, ..options() });
+    let reader = Reader::of(tracer.take_events().expect("they are asked for"));
+    Box::new(move || {
+        // Of the closure, like the tracer.
+        let _ = &reader;
+        RunTime::of(tracer.probe().events_info().expect("our own program"))
+    })
+}
+
+/// A thread that reads events, so that there is room for the next ones. Dropped, it ends.
+struct Reader {
+    release: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    fn of(mut events: Events) -> Self {
+        /// As `trace` does.
+        const PACE: Duration = Duration::from_millis(20);
+        const AT_ONCE: usize = 1024;
+        let (release, released) = mpsc::channel();
+        let read = move || {
+            while released.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
+                while events.take_settled(AT_ONCE).len() == AT_ONCE {}
+            }
+        };
+        Self { release: Some(release), thread: Some(thread::spawn(read)) }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // An error is the sign: nothing is ever sent.
+        self.release = None;
+        let result = self.thread.take().map(JoinHandle::join);
+        // A second panic would hide the first.
+        assert!(!matches!(result, Some(Err(_))) || thread::panicking(), "events can be read");
+    }
 }
 
 fn start(options: &Options) -> Tracer {
