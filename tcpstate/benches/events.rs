@@ -1,12 +1,16 @@
 //! `cargo xtask bench`, section `truth`: at which rate of connections who begins to lose transitions.
 //!
 //! The load knows how many transitions it made: what is not in the lines was lost, whatever the program says. The load, the kernel's work for it and
-//! the lines have to share the machine's processors, as they do wherever this runs.
+//! the lines have to share the machine's processors, as they do wherever this runs. It begins and ends without sockets, so
+//! gauges can be derived from anybody's transitions.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use tcpstate::tracer::Tracer;
+use tcpstate::{aggregate::Reconcile, tracer::Tracer};
 use tcpstate_tests::{
     netns::Namespace,
     own::Own,
@@ -14,12 +18,16 @@ use tcpstate_tests::{
     rows::{Turns, is_full},
     traced::{compare, options},
     traffic::{LISTENERS, Load, Style},
-    wait,
+    truth, wait,
 };
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, its gauges";
+/// A column: passes after the first, which were due because something was missed.
+const PASSES: &str = "passes";
+/// How often `trace` looks whether a pass is due.
+const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
 /// Of a connection that is reset; of a listener.
 const TRANSITIONS: [u64; 2] = [6, 2];
@@ -34,7 +42,7 @@ fn main() {
     } else {
         (&[None], Duration::from_secs(1))
     };
-    let peers: &[Peer] = if is_full() { &[Peer::Tcpstates, Peer::TcpstatesBcc] } else { &[] };
+    let peers: &[Peer] = if is_full() { &Peer::ALL } else { &[] };
     let _namespace = Namespace::enter();
     for &rate in rates {
         let mut truth = Truth { rate, time, rows: Turns::new("truth", rate.map(u64::from)) };
@@ -54,61 +62,86 @@ struct Truth {
     rows: Turns,
 }
 
+/// What a load made, and in what time.
+struct Made {
+    transitions: u64,
+    time: Duration,
+}
+
 impl Truth {
     fn of_events(&mut self) {
         let own = Own::start(TCPSTATE, &["trace", "--events", "-o", "json"]);
-        let made = self.load();
-        let (mut seen, mut told) = (0, 0);
+        let made = self.load(thread::sleep);
+        let (mut seen, mut told, mut passes) = (0, 0, 0);
         for line in own.stop() {
             if line.contains(r#""hook":"transitions""#) && line.contains(r#""type":"transition""#) {
                 seen += 1;
             } else if line.contains(r#""type":"end""#) {
                 let end: Value = serde_json::from_str(&line).expect("it is JSON");
-                told = end["lost_events"].as_u64().expect("it is known");
+                let number = |key: &str| end[key].as_u64().expect("it is known");
+                (told, passes) = (number("lost_events"), number("reconciles"));
             }
         }
-        self.add(EVENTS, made, seen);
+        self.add(EVENTS, &made, seen);
         self.rows.add(EVENTS, "lost, by its own word", told as f64);
+        self.rows.add(EVENTS, PASSES, passes as f64);
     }
 
     /// How far off they are at the end: gauges are kept by counters, which lose nothing for want of room.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
-        let made = self.load();
+        let made = self.load(|time| look_for_passes(&mut tracer, time));
         let snapshot = tracer.snapshot().expect("a snapshot can be taken");
         let seen = snapshot.transitions.iter().map(|pair| pair.count).sum();
-        self.add(GAUGES, made, seen);
+        self.add(GAUGES, &made, seen);
         let wrong = compare(&snapshot, tracer.probe()).err().map_or(0, |error| error.sockets);
+        self.rows.add(GAUGES, PASSES, snapshot.reconciles as f64);
         self.rows.add(GAUGES, "gauges off by", wrong as f64);
     }
 
     fn of_peer(&mut self, peer: Peer) {
         match peer.start() {
             Ok(running) => {
-                let made = self.load();
+                let made = self.load(thread::sleep);
+                let truth = truth::sockets().all();
                 // It reads what is left.
                 thread::sleep(Duration::from_secs(1));
-                self.add(peer.name(), made, running.stop());
+                let pairs = running.stop();
+                self.add(peer.name(), &made, pairs.total());
+                let wrong = pairs.gauges_off_by(&truth);
+                self.rows.add(peer.name(), "gauges off by", wrong as f64);
             }
             Err(why) => self.rows.absent(peer.name(), why),
         }
     }
 
-    /// How many transitions it made.
-    fn load(&self) -> u64 {
+    /// What it made, while this thread did something for that time.
+    fn load(&self, meanwhile: impl FnOnce(Duration)) -> Made {
+        let began = Instant::now();
         let load = Load::paced(THREADS, Style::Rst, self.rate);
-        thread::sleep(self.time);
+        meanwhile(self.time);
+        let time = began.elapsed();
         let [of_connection, of_listener] = TRANSITIONS;
-        let made = of_connection * load.stop() + of_listener * (THREADS * LISTENERS) as u64;
+        let transitions = of_connection * load.stop() + of_listener * (THREADS * LISTENERS) as u64;
         // What came last comes to be seen.
         wait::grace_period();
-        made
+        Made { transitions, time }
     }
 
-    fn add(&mut self, what: &str, made: u64, seen: u64) {
-        let lost = made.saturating_sub(seen) as f64;
-        self.rows.add(what, "transitions/s", made as f64 / self.time.as_secs_f64());
+    fn add(&mut self, what: &str, made: &Made, seen: u64) {
+        let transitions = made.transitions as f64;
+        let lost = made.transitions.saturating_sub(seen) as f64;
+        self.rows.add(what, "transitions/s", transitions / made.time.as_secs_f64());
         self.rows.add(what, "lost", lost);
-        self.rows.add(what, "lost, %", 100.0 * lost / made as f64);
+        self.rows.add(what, "lost, %", 100.0 * lost / transitions);
+    }
+}
+
+/// Makes the passes that are due, at the pace of `trace`.
+fn look_for_passes(tracer: &mut Tracer, time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        thread::sleep(LOOK.min(time.saturating_sub(began.elapsed())));
+        tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
     }
 }

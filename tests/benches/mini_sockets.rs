@@ -14,7 +14,7 @@ use tcpstate_tests::{
     netns::Namespace,
     rows::{Turns, is_full},
     traced::options,
-    traffic::{Load, Style},
+    traffic::{Family, Idle, Load, Style},
 };
 
 const EMPTY: &str = "a timer event, by an empty program";
@@ -22,22 +22,31 @@ const EMPTY: &str = "a timer event, by an empty program";
 const CONNECTIONS: u64 = 5_000;
 
 fn main() {
-    // Odd, so that there is a median among them.
-    let turns = if is_full() { 9 } else { 1 };
+    // Idle sockets, and turns, which are odd, so that there is a median among them.
+    let sizes: &[(usize, usize)] =
+        if is_full() { &[(0, 9), (100_000, 5), (262_144, 5)] } else { &[(0, 1), (20_000, 1)] };
     let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
-    let mut rows = Turns::new("mini-sockets", None);
-    let _namespace = Namespace::enter();
-    for _ in 0..turns {
-        let base = empty_timer();
-        rows.add(EMPTY, "ns", base);
-        unrelated_timer(&mut rows, base);
-        for minis in Minis::BOTH {
-            for provider in [Provider::Fentry, Provider::Timer] {
-                life(&mut rows, minis, provider, base);
-            }
+    for &(idle_sockets, turns) in sizes {
+        // The time-wait sockets of a size are gone with it.
+        let _namespace = Namespace::enter();
+        let _idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
+        let mut rows = Turns::new("mini-sockets", Some(idle_sockets as u64));
+        for _ in 0..turns {
+            turn_of_all(&mut rows);
+        }
+        rows.print(EMPTY);
+    }
+}
+
+fn turn_of_all(rows: &mut Turns) {
+    let base = empty_timer();
+    rows.add(EMPTY, "ns", base);
+    unrelated_timer(rows, base);
+    for minis in Minis::BOTH {
+        for provider in [Provider::Fentry, Provider::Timer] {
+            life(rows, minis, provider, base);
         }
     }
-    rows.print(EMPTY);
 }
 
 /// Connections that end by RST start and stop timers, and none of a time-wait socket.

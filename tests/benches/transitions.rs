@@ -1,12 +1,20 @@
-//! `cargo xtask bench`, sections `transitions` and `spread`: what counting a transition costs, by the kernel's own BPF statistics.
+//! `cargo xtask bench`, sections `transitions`, `sides` and `spread`: what counting a transition costs, by the kernel's own BPF
+//! statistics; and all transitions of a connection's side together.
 //!
 //! The statistics cost more than the program, so an empty program on the same tracepoint is measured by turns with it,
 //! in one run on one machine, and medians are compared. With `--full` so are the programs that people use today.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
     filter::{End, EventFilter},
     probe::{EventOptions, HistogramOptions, Netns, Options},
+    source::Events,
     tracer::Tracer,
 };
 use tcpstate_tests::{
@@ -15,7 +23,7 @@ use tcpstate_tests::{
     peers::Peer,
     rows::{Turns, is_full},
     traced::options,
-    traffic::{Family, Idle, Load, Style},
+    traffic::{Family, Idle, Load, Sides, Style, vanish},
 };
 
 /// How much to measure.
@@ -25,10 +33,12 @@ struct Size {
     /// Of a turn; six transitions each.
     connections: u64,
     idle_sockets: &'static [usize],
-    /// Turns with each socket opened and closed, which takes long.
-    spread_turns: usize,
-    /// The sockets of those.
-    spread_sockets: usize,
+    /// Turns that take longer: those with sides apart, and those with each socket opened and closed.
+    long_turns: usize,
+    /// Of a turn with sides apart.
+    rounds: u32,
+    /// The sockets that are opened and closed.
+    spread_sockets: &'static [usize],
     peers: &'static [Peer],
 }
 
@@ -36,16 +46,18 @@ const QUICK: Size = Size {
     turns: 1,
     connections: 5_000,
     idle_sockets: &[0, 20_000],
-    spread_turns: 1,
-    spread_sockets: 2_000,
+    long_turns: 1,
+    rounds: 2,
+    spread_sockets: &[2_000],
     peers: &[],
 };
 const FULL: Size = Size {
     turns: 5,
     connections: 10_000,
     idle_sockets: &[0, 100_000, 262_144],
-    spread_turns: 3,
-    spread_sockets: 100_000,
+    long_turns: 3,
+    rounds: 20,
+    spread_sockets: &[100_000, 262_144],
     peers: &Peer::ALL,
 };
 
@@ -57,52 +69,94 @@ fn main() {
         Program::OURS.into_iter().chain(size.peers.iter().copied().map(Program::Peer)).collect();
     for &idle_sockets in size.idle_sockets {
         let idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
-        by_turns("transitions", idle_sockets, size.turns, &programs, |program| {
+        by_turns("transitions", Some(idle_sockets), size.turns, &programs, |program| {
             let load = Load::start(1, Style::Rst);
             let run_time = during(&load, size.connections, program);
             let _ = load.stop();
-            run_time
+            vec![(["ns", "net ns"], run_time.ns_per_run())]
         });
         drop(idle);
     }
-    // Each event is of another socket, so that nothing of it is in a cache.
-    by_turns("spread", size.spread_sockets, size.spread_turns, &programs, |program| {
-        let before = program();
-        drop(Idle::open(size.spread_sockets, &Family::BOTH));
-        program() - before
+    let sides = Sides::new();
+    by_turns("sides", None, size.long_turns, &programs, |program| {
+        of_sides(&sides, size.rounds, program)
     });
+    // Each event is of another socket, so that nothing of it is in a cache.
+    for &sockets in size.spread_sockets {
+        by_turns("spread", Some(sockets), size.long_turns, &programs, |program| {
+            let before = program();
+            drop(Idle::open(sockets, &Family::BOTH));
+            vec![(["ns", "net ns"], (program() - before).ns_per_run())]
+        });
+    }
+}
+
+/// What was measured, by the names of two figures: as it is, and less the same of the empty program.
+type Figures = Vec<([&'static str; 2], f64)>;
+
+/// What all transitions of a connection take, those of its client and those of its server: three each.
+fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) -> Figures {
+    /// Of a round. They need two descriptors each, and caches hold them all.
+    const CONNECTIONS: usize = 250;
+    let (mut of_clients, mut of_servers) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..=rounds {
+        let (clients, connected) = timed(program, || sides.clients(CONNECTIONS));
+        let (servers, accepted) = timed(program, || sides.servers(&clients));
+        let ((), clients_closed) = timed(program, || vanish(clients));
+        let ((), servers_closed) = timed(program, || vanish(servers));
+        // In the first, caches and branch predictors get to know the programs.
+        if round > 0 {
+            of_clients += connected + clients_closed;
+            of_servers += accepted + servers_closed;
+        }
+    }
+    let per_connection =
+        |time: Duration| time.as_nanos() as f64 / (f64::from(rounds) * CONNECTIONS as f64);
+    vec![
+        (["client ns", "client net ns"], per_connection(of_clients)),
+        (["server ns", "server net ns"], per_connection(of_servers)),
+    ]
+}
+
+/// Does something; for how long a program ran meanwhile.
+fn timed<T>(program: &mut dyn FnMut() -> RunTime, work: impl FnOnce() -> T) -> (T, Duration) {
+    let before = program();
+    let result = work();
+    (result, (program() - before).time)
 }
 
 /// Measures all programs in each turn, with the same traffic.
 fn by_turns(
     section: &'static str,
-    at: usize,
+    at: Option<usize>,
     turns: usize,
     programs: &[Program],
-    mut traffic: impl FnMut(&mut dyn FnMut() -> RunTime) -> RunTime,
+    mut traffic: impl FnMut(&mut dyn FnMut() -> RunTime) -> Figures,
 ) {
-    let mut rows = Turns::new(section, Some(at as u64));
+    let mut rows = Turns::new(section, at.map(|at| at as u64));
     for _ in 0..turns {
-        let mut base = None;
+        let mut bases = None;
         for &program in programs {
             let name = program.name();
             if rows.is_absent(name) {
                 continue;
             }
-            let mut run_time = match program.start() {
+            let mut run_time = match program.start(at.unwrap_or_default()) {
                 Ok(run_time) => run_time,
                 Err(why) => {
                     rows.absent(name, why);
                     continue;
                 }
             };
-            let ns = traffic(&mut run_time).ns_per_run();
-            rows.add(name, "ns", ns);
-            if let Some(base) = base {
-                rows.add(name, "net ns", ns - base);
-            }
+            let figures = traffic(&mut run_time);
             // The empty one comes first.
-            base.get_or_insert(ns);
+            let bases = bases.get_or_insert_with(|| figures.clone());
+            for (&([gross, net], ns), &(_, base)) in figures.iter().zip(bases.iter()) {
+                rows.add(name, gross, ns);
+                if name != Program::Empty.name() {
+                    rows.add(name, net, ns - base);
+                }
+            }
         }
     }
     rows.print(Program::Empty.name());
@@ -117,7 +171,7 @@ enum Program {
     Rows,
     /// Events of which none is meant, by what stays as it is for a socket's life.
     Rejected,
-    /// Events, whoever reads them.
+    /// Events, which a thread reads as soon as `trace` does.
     Written,
     Histograms,
     Peer(Peer),
@@ -139,8 +193,11 @@ impl Program {
         }
     }
 
-    /// Attaches it; the closure asks for its run time, and holds it.
-    fn start(self) -> Result<Box<dyn FnMut() -> RunTime>, String> {
+    /// Attaches it, with room for this many sockets at once, or as many as by default; the closure asks for its run time, and
+    /// holds it.
+    fn start(self, sockets: usize) -> Result<Box<dyn FnMut() -> RunTime>, String> {
+        // Listeners and the program's own sockets need some too.
+        let room = u32::try_from(2 * sockets).expect("so many fit into memory");
         Ok(match self {
             Self::Empty => {
                 let empty = Empty::at("inet_sock_set_state");
@@ -151,12 +208,14 @@ impl Program {
             Self::Rejected => {
                 let nobodys = "1".parse().expect("a port");
                 let ports = vec![(End::Local, nobodys)];
-                events(EventFilter { ports, ..EventFilter::default() })
+                events(EventFilter { ports, ..EventFilter::default() }, room)
             }
-            Self::Written => events(EventFilter::default()),
+            Self::Written => events(EventFilter::default(), room),
             Self::Histograms => {
-                let histograms = HistogramOptions { most_sockets: 1 << 19, ..Default::default() };
-                let tracer = start(&Options { histograms: Some(histograms), ..options() });
+                let default = HistogramOptions::default();
+                let most_sockets = default.most_sockets.max(room);
+                let histograms = Some(HistogramOptions { most_sockets, ..default });
+                let tracer = start(&Options { histograms, ..options() });
                 Box::new(move || {
                     RunTime::of(tracer.probe().histograms_info().expect("our own program"))
                 })
@@ -174,10 +233,48 @@ fn counters(options: &Options) -> Box<dyn FnMut() -> RunTime> {
     Box::new(move || RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
 }
 
-fn events(event_filter: EventFilter) -> Box<dyn FnMut() -> RunTime> {
-    let events = Some(EventOptions::default());
-    let tracer = start(&Options { events, event_filter, ..options() });
-    Box::new(move || RunTime::of(tracer.probe().events_info().expect("our own program")))
+fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {
+    let default = EventOptions::default();
+    let most_lives = default.most_lives.max(room);
+    let events = Some(EventOptions { most_lives, ..default });
+    let mut tracer = start(&Options { events, event_filter, ..options() });
+    let reader = Reader::of(tracer.take_events().expect("they are asked for"));
+    Box::new(move || {
+        // Of the closure, like the tracer.
+        let _ = &reader;
+        RunTime::of(tracer.probe().events_info().expect("our own program"))
+    })
+}
+
+/// A thread that reads events, so that there is room for the next ones. Dropped, it ends.
+struct Reader {
+    release: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    fn of(mut events: Events) -> Self {
+        /// As `trace` does.
+        const PACE: Duration = Duration::from_millis(20);
+        const AT_ONCE: usize = 1024;
+        let (release, released) = mpsc::channel();
+        let read = move || {
+            while released.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
+                while events.take_settled(AT_ONCE).len() == AT_ONCE {}
+            }
+        };
+        Self { release: Some(release), thread: Some(thread::spawn(read)) }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // An error is the sign: nothing is ever sent.
+        self.release = None;
+        let result = self.thread.take().map(JoinHandle::join);
+        // A second panic would hide the first.
+        assert!(!matches!(result, Some(Err(_))) || thread::panicking(), "events can be read");
+    }
 }
 
 fn start(options: &Options) -> Tracer {

@@ -2,6 +2,7 @@
 //! that counts.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Seek as _},
     net::{Ipv4Addr, TcpStream},
@@ -20,10 +21,13 @@ use nix::{
     unistd::Pid,
 };
 
+use tcpstate_common::State;
+
 use crate::{
     audit::mount_tracefs,
     command::bound_to_us,
     measure::{RunTime, processor_time},
+    truth::Counts,
 };
 
 /// Python programs take long to start.
@@ -104,7 +108,7 @@ impl Peer {
                 io::ErrorKind::NotFound => "not installed".to_owned(),
                 _ => error.to_string(),
             })?;
-        let mut running = Running { child, programs: Vec::new(), output };
+        let mut running = Running { peer: self, child, programs: Vec::new(), output };
         let began = Instant::now();
         loop {
             if let Some(status) = running.child.try_wait().expect("it is our child") {
@@ -136,16 +140,73 @@ fn refused_connect() {
     _ = TcpStream::connect((Ipv4Addr::LOCALHOST, REFUSED));
 }
 
-/// Of the load, that is: `… RADDR RPORT OLDSTATE -> NEWSTATE MS`, and not the header.
-fn is_transition(line: &str) -> bool {
+/// What a peer told of transitions: how many there were of each pair of states.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs(BTreeMap<[State; 2], u64>);
+
+impl Pairs {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// By how many sockets gauges are off, all together, that were derived from this by who began without sockets: what came
+    /// into a state, less what left it. A listener stays when its child is born, which whoever derives has to know.
+    #[must_use]
+    pub fn gauges_off_by(&self, truth: &Counts) -> u64 {
+        let sum = |is_meant: &dyn Fn(&[State; 2]) -> bool| -> u64 {
+            self.0.iter().filter(|(pair, _)| is_meant(pair)).map(|(_, count)| count).sum()
+        };
+        let off_by = |state: State| {
+            let came = sum(&|&[_, to]| to == state);
+            let left =
+                sum(&|&[from, to]| from == state && [from, to] != [State::Listen, State::SynRecv]);
+            came.abs_diff(left + truth[state])
+        };
+        State::GAUGES.map(off_by).iter().sum()
+    }
+
+    /// Counts what one line tells, if it tells of transitions.
+    fn add(&mut self, peer: Peer, line: &str) {
+        let told = match peer {
+            Peer::Bpftrace => counted(line),
+            Peer::Tcpstates | Peer::TcpstatesBcc => transition(line).map(|pair| (pair, 1)),
+        };
+        if let Some((pair, count)) = told {
+            *self.0.entry(pair).or_default() += count;
+        }
+    }
+
+    /// Takes out the connects that were refused, where ports are not told: no load has others.
+    fn forget_refused(&mut self) {
+        let refused = self.0.remove(&[State::SynSent, State::Close]).unwrap_or_default();
+        if let Some(begun) = self.0.get_mut(&[State::Close, State::SynSent]) {
+            *begun = begun.saturating_sub(refused);
+        }
+    }
+}
+
+/// Of a line of bpftrace's: `@[7, 2]: 4711`.
+fn counted(line: &str) -> Option<([State; 2], u64)> {
+    let (pair, count) = line.strip_prefix("@[")?.split_once("]: ")?;
+    let (from, to) = pair.split_once(", ")?;
+    let state = |number: &str| State::from_number(number.parse().ok()?);
+    Some(([state(from)?, state(to)?], count.parse().ok()?))
+}
+
+/// Of the load, that is: `… RADDR RPORT OLDSTATE -> NEWSTATE MS`, and neither the header nor a connect that was refused.
+fn transition(line: &str) -> Option<[State; 2]> {
     let mut from_the_end = line.split_whitespace().rev();
-    let port = from_the_end.nth(4).and_then(|port| port.parse().ok());
-    port.is_some_and(|port: u16| port != REFUSED)
+    let (to, from) = (from_the_end.nth(1)?, from_the_end.nth(1)?);
+    let port: u16 = from_the_end.next()?.parse().ok()?;
+    (port != REFUSED).then_some([from.parse().ok()?, to.parse().ok()?])
 }
 
 /// A peer at work. Dropped, it is killed, and when the thread ends that started it.
 #[derive(Debug)]
 pub struct Running {
+    peer: Peer,
     child: Child,
     /// Numbers that the kernel gave its programs.
     programs: Vec<u32>,
@@ -166,18 +227,24 @@ impl Running {
         processor_time(self.child.id())
     }
 
-    /// Ends it as Ctrl-C would, and counts the lines of transitions that it wrote, for tcpstates.
+    /// Ends it as Ctrl-C would; what it told of transitions, those of connects that were refused left out.
     ///
     /// # Panics
     /// If it can't be waited for.
     #[must_use]
-    pub fn stop(mut self) -> u64 {
+    pub fn stop(mut self) -> Pairs {
         let id = Pid::from_raw(self.child.id().cast_signed());
         kill(id, Signal::SIGINT).expect("it is our child");
         self.child.wait().expect("it is our child");
         self.output.rewind().expect("it is a file");
-        let lines = BufReader::new(&self.output).lines().map_while(Result::ok);
-        lines.filter(|line| is_transition(line)).count() as u64
+        let mut pairs = Pairs::default();
+        for line in BufReader::new(&self.output).lines().map_while(Result::ok) {
+            pairs.add(self.peer, &line);
+        }
+        if self.peer == Peer::Bpftrace {
+            pairs.forget_refused();
+        }
+        pairs
     }
 
     /// The kernel says of each descriptor of a program which one it is.
@@ -209,16 +276,47 @@ impl Drop for Running {
 mod tests {
     use super::*;
 
+    fn line(port: u16, from: &str, to: &str) -> String {
+        format!(
+            "ffff888102e240c0 13620   a b        127.0.0.1       0     127.0.0.1       {port:<5} {from:<11} -> {to:<11} 0.000"
+        )
+    }
+
     #[test]
     fn lines_of_the_load_are_told_from_others() {
-        let line = |port: u16| {
-            format!(
-                "ffff888102e240c0 13620   a b        127.0.0.1       0     127.0.0.1       {port:<5} CLOSE       -> SYN_SENT    0.000"
-            )
-        };
-        assert!(is_transition(&line(4711)));
-        assert!(!is_transition(&line(REFUSED)));
+        let pair = [State::Close, State::SynSent];
+        assert_eq!(transition(&line(4711, "CLOSE", "SYN_SENT")), Some(pair));
+        assert_eq!(transition(&line(REFUSED, "CLOSE", "SYN_SENT")), None);
         let header = "SKADDR PID COMM LADDR LPORT RADDR RPORT OLDSTATE    -> NEWSTATE    MS";
-        assert!(!is_transition(header));
+        assert_eq!(transition(header), None);
+        assert_eq!(counted("@[7, 2]: 4711"), Some((pair, 4711)));
+        assert_eq!(counted("Attaching 1 probe..."), None);
+    }
+
+    #[test]
+    fn gauges_are_what_came_less_what_left() {
+        let mut pairs = Pairs::default();
+        let listens = Counts::from([(State::Listen, 1)].as_slice());
+        pairs.add(Peer::Tcpstates, &line(0, "CLOSE", "LISTEN"));
+        pairs.add(Peer::Tcpstates, &line(0, "LISTEN", "SYN_RECV"));
+        pairs.add(Peer::Tcpstates, &line(4711, "SYN_RECV", "ESTABLISHED"));
+        assert_eq!(
+            pairs.gauges_off_by(&listens),
+            1,
+            "ESTABLISHED is over, and its line is missing"
+        );
+        pairs.add(Peer::Tcpstates, &line(4711, "ESTABLISHED", "CLOSE"));
+        assert_eq!(pairs.gauges_off_by(&listens), 0);
+        assert_eq!(pairs.gauges_off_by(&Counts::default()), 1, "a listener too many");
+    }
+
+    #[test]
+    fn refused_connects_are_none_of_the_load() {
+        let mut pairs = Pairs::default();
+        for line in ["@[7, 2]: 12", "@[2, 7]: 2", "@[2, 1]: 10"] {
+            pairs.add(Peer::Bpftrace, line);
+        }
+        pairs.forget_refused();
+        assert_eq!(pairs.total(), 20);
     }
 }

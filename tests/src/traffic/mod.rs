@@ -5,6 +5,7 @@ mod idle;
 mod load;
 mod mixed;
 mod raw;
+mod sides;
 mod sockets;
 mod time_wait;
 
@@ -18,6 +19,7 @@ pub use idle::Idle;
 pub use load::{LISTENERS, Load, Style};
 pub use mixed::Mixed;
 pub use raw::{send_reset, sequence_number};
+pub use sides::{Sides, vanish};
 use socket2::Domain;
 pub(crate) use sockets::begin_connect;
 pub use sockets::{Listener, bound, connecting, disconnect, reset, shutdown, socket, state};

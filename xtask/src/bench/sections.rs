@@ -47,6 +47,16 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 plot: None,
             },
             Section {
+                id: "sides",
+                title: "A connection's side",
+                at: "",
+                base: "the empty program",
+                text: "Nanoseconds for all transitions of one side of a connection together, as above: the client's three, from CLOSE to SYN_SENT, ESTABLISHED \
+                       and CLOSE, and the server's three, from LISTEN to SYN_RECV, ESTABLISHED and CLOSE. 250 connections at a time, and the sides apart: \
+                       the listener waits for data (`TCP_DEFER_ACCEPT`) before its children are born, and each side goes without telling the other (`TCP_REPAIR`).",
+                plot: None,
+            },
+            Section {
                 id: "spread",
                 title: "A transition of sockets that no cache holds",
                 at: "sockets",
@@ -63,7 +73,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         sections: &[Section {
             id: "mini-sockets",
             title: "Mini sockets, by provider",
-            at: "",
+            at: "idle sockets",
             base: "an empty program on timer_start",
             text: "Nanoseconds for each TIME_WAIT entry and for each request in SYN_RECV: what a connection that makes one takes \
                    more than one that makes none. Where timers serve, each other timer event of the machine has a price too.",
@@ -143,7 +153,10 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             at: "connections/s",
             base: "",
             text: "Two threads make that many connections a second, the last as many as they can. They know how many transitions that is; what is \
-                   not in a program's lines was lost. The load, the kernel's work for it and the lines share the machine's processors. (A vendor's kernel of \
+                   not in a program's lines, or counts, was lost. The load, the kernel's work for it and the lines share the machine's processors. Passes \
+                   are those that were due after the first. Gauges are compared with the kernel's sockets at the end, before a last pass; those of programs \
+                   that have none are derived from their lines, or counts, as whoever began without sockets may: what came into a state less what left it, \
+                   a listener staying when its child is born. These programs see the whole machine, where there should be nobody else. (A vendor's kernel of \
                    the release 6.18.44-fc, if the machine above has it, skips every BPF program, whosever, while process 1 runs: a handful lost is its doing.)",
             plot: Some(Plot { figure: "lost, %", is_logarithmic: false }),
         }],
