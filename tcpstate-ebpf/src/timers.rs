@@ -97,15 +97,13 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A timer's function is about to be called.
+/// A timer's function is about to be called. Of most timers there is nothing to do: their cancel came before.
 #[btf_tracepoint(function = "timer_expire_entry")]
 pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
-    let timer: *const u8 = ctx.arg(0);
-    let Some(slots) = maps::cpu_slots() else { return 0 };
     let control = maps::control();
-    if let Owner::TimeWait(tw) = owner(timer, control)
-        && tw.is_in_scope()
-    {
+    let Owner::TimeWait(tw) = owner(ctx.arg(0), control) else { return 0 };
+    let Some(slots) = maps::cpu_slots() else { return 0 };
+    if tw.is_in_scope() {
         minis::count_expiry(Books::of(slots, tw), control);
     }
     forget_cancel(slots);
