@@ -10,11 +10,11 @@ use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    duration, filter,
+    duration, filter, runtime,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
-    trace::named,
+    values::named,
 };
 use crate::{
     aggregate::{
@@ -85,11 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let text = show.text(&counter.count()?)?;
         return stdout::write(&text).map(|_| ());
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(watch(&counter, show, pace))
+    runtime()?.block_on(watch(&counter, show, pace))
 }
 
 async fn watch(counter: &Counter, mut show: Show, pace: Duration) -> Result<()> {

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::{
-    duration, replay,
+    duration, replay, runtime,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
@@ -159,13 +159,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// What is to be seen on this system.
 fn seen(arguments: &Arguments) -> Result<Facts> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
     let opening =
         Opening::read(Places { root: arguments.sysctl_root.clone(), ..Places::default() });
-    runtime.block_on(wait(arguments.interval))?;
+    runtime()?.block_on(wait(arguments.interval))?;
     opening.close().context("ask the kernel for its version")
 }
 

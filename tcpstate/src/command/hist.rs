@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 use tcpstate_common::histogram::By;
 
@@ -15,10 +15,10 @@ use super::{
     duration, event_filter,
     output::Output,
     pace::{Pace, Paced},
-    record, replay,
+    record, replay, runtime,
     signals::Signals,
     talk, terminal,
-    trace::named,
+    values::named,
 };
 use crate::{
     aggregate::{Reconcile, Report},
@@ -160,11 +160,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         require_shown(file, wants_matrix(arguments))?;
         return replay::show_as(file, &arguments.replayed, view(arguments), false);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
+    runtime()?.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
 }
 
 /// Whether the matrix was asked for by name.

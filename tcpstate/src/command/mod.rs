@@ -26,11 +26,14 @@ mod talk;
 mod terminal;
 mod trace;
 mod usage;
+mod values;
 mod verify;
 
 use std::{io, process::ExitCode};
 
+use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     explain as explanations, probe,
@@ -99,6 +102,11 @@ pub fn run() -> ExitCode {
         }
         ExitCode::from(FAILED)
     })
+}
+
+/// For what waits: an interval, a signal, a client.
+fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("start the runtime")
 }
 
 /// What went wrong, on one line. Our own errors name their causes themselves.

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    FAILED, duration,
+    FAILED, duration, runtime,
     signals::{Signals, listen},
 };
 use crate::{
@@ -185,11 +185,7 @@ fn show(
     usual: Speed,
     begin: Vec<u8>,
 ) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let player = Player {
             out: File::from(io::stdout().as_fd().try_clone_to_owned()?),
             view,

@@ -22,10 +22,9 @@ use tokio::{
 };
 
 use super::{
-    duration,
+    duration, runtime,
     signals::{Signals, listen},
-    talk,
-    trace::{parse_entries, parse_reconcile},
+    talk, values,
 };
 use crate::{
     aggregate::Reconcile,
@@ -102,12 +101,12 @@ pub(super) struct Arguments {
     most_connections: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
     reconcile: Reconcile,
 
     /// Room for this many sockets in the memory of passes, 80 bytes each [default: twice as many as there are at the start,
     /// and 65,536]
-    #[arg(long, value_name = "N", value_parser = parse_entries)]
+    #[arg(long, value_name = "N", value_parser = values::entries)]
     pass_entries: Option<NonZeroU32>,
 
     /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
@@ -269,10 +268,7 @@ impl Arguments {
 
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(serve(arguments));
     // Threads that ask a name server, for where to push to, are not waited for.
     runtime.shutdown_background();

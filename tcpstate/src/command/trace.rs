@@ -7,20 +7,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
-use clap::{
-    Args, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
-    value_parser,
-};
+use anyhow::Result;
+use clap::{Args, ValueEnum, value_parser};
 
 use super::{
     bpf_log, duration, event_filter, events,
     output::Output,
     pace::{Pace, Paced},
-    record, replay,
+    record, replay, runtime,
     signals::Signals,
     talk, terminal,
+    values::{self, named},
     verify::Verifier,
 };
 use crate::{
@@ -82,11 +79,11 @@ pub(super) struct Arguments {
     max_namespaces: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = parse_reconcile)]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
     reconcile: Reconcile,
 
     /// Room for this many sockets in the memory of a pass [default: as many as there are, and a quarter more]
-    #[arg(long, value_name = "N", value_parser = parse_entries)]
+    #[arg(long, value_name = "N", value_parser = values::entries)]
     pass_entries: Option<NonZeroU32>,
 
     /// Count transitions by this hook and no other
@@ -212,33 +209,8 @@ enum Format {
     Csv,
 }
 
-/// A parser of one of these values, by their names.
-pub(super) fn named<T: Copy + Send + Sync + 'static>(
-    all: &'static [T],
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    let names = PossibleValuesParser::new(all.iter().map(|&value| name(value)));
-    names.map(move |chosen| {
-        *all.iter().find(|&&value| name(value) == chosen).expect("the parser lets no other through")
-    })
-}
-
 fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 on")
-}
-
-pub(super) fn parse_entries(text: &str) -> Result<NonZeroU32, &'static str> {
-    text.parse().map_err(|_| "expected a number from 1 to 4294967295")
-}
-
-pub(super) fn parse_reconcile(text: &str) -> Result<Reconcile, String> {
-    match text {
-        "auto" => Ok(Reconcile::Auto),
-        "off" => Ok(Reconcile::Off),
-        pace => duration::parse(pace)
-            .map(Reconcile::Every)
-            .map_err(|error| format!("{error}; or auto, or off")),
-    }
 }
 
 /// Runs it to its end.
@@ -249,11 +221,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             && !arguments.events.events;
         return replay::show_as(file, &arguments.replayed, view(arguments), is_painted);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(trace(arguments))
+    runtime()?.block_on(trace(arguments))
 }
 
 async fn trace(arguments: &Arguments) -> Result<ExitCode> {
