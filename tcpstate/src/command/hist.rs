@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum, value_parser};
 use tcpstate_common::histogram::By;
 
 use super::{
-    duration, event_filter,
+    duration, event_filter, live,
     output::Output,
     pace::{Pace, Paced},
     record, replay, runtime,
@@ -93,7 +93,7 @@ pub(super) struct Arguments {
     record: record::Flags,
 
     /// Show a recording instead of this system: without root, and as it was shown then
-    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = live::with(&LIVE))]
     replay: Option<PathBuf>,
 
     #[command(flatten)]
@@ -107,31 +107,8 @@ pub(super) struct Arguments {
     filter: event_filter::Flags,
 }
 
-/// What can't be asked of a recording.
-const LIVE: [&str; 22] = [
-    "interval",
-    "duration",
-    "count",
-    "by",
-    "max_groups",
-    "max_sockets",
-    "netns",
-    "record",
-    "pid",
-    "comm",
-    "min_duration",
-    "family",
-    "port",
-    "local_port",
-    "remote_port",
-    "address",
-    "local",
-    "remote",
-    "state",
-    "transition",
-    "uid",
-    "cgroup",
-];
+/// What can't be asked of a recording, beside what no command can ask of one.
+const LIVE: [&str; 3] = ["by", "max_groups", "max_sockets"];
 
 const fn name(by: By) -> &'static str {
     match by {
@@ -269,21 +246,10 @@ fn tell(untimed: Untimed, most: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
     fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
-        let of_views = ["of", "output"];
-        let of_recordings = ["replay", "speed", "from", "until"];
-        // These ask for what is among those.
-        let implied = ["record_size", "record_files"];
-        let known: BTreeSet<&str> =
-            LIVE.into_iter().chain(of_views).chain(of_recordings).chain(implied).collect();
-        let command = Arguments::augment_args(clap::Command::new("hist"));
-        let flags: BTreeSet<&str> =
-            command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
-        assert_eq!(flags, known);
+        live::assert_complete::<Arguments>(&LIVE, &["of", "output"]);
     }
 }

@@ -13,6 +13,7 @@ mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod hist;
+mod live;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;

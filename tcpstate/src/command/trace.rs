@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 
 use super::{
-    bpf_log, duration, event_filter, events,
+    bpf_log, duration, event_filter, events, live,
     output::Output,
     pace::{Pace, Paced},
     record, replay, runtime,
@@ -125,7 +125,7 @@ pub(super) struct Arguments {
     record: record::Flags,
 
     /// Show a recording instead of this system: without root, and as it was shown then
-    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = live::with(&LIVE))]
     replay: Option<PathBuf>,
 
     #[command(flatten)]
@@ -143,13 +143,8 @@ pub(super) struct Arguments {
     of_lives: event_filter::OfLives,
 }
 
-/// What can't be asked of a recording.
-const LIVE: [&str; 30] = [
-    "interval",
-    "duration",
-    "count",
-    "netns",
-    "family",
+/// What can't be asked of a recording, beside what no command can ask of one.
+const LIVE: [&str; 11] = [
     "max_namespaces",
     "reconcile",
     "pass_entries",
@@ -160,21 +155,7 @@ const LIVE: [&str; 30] = [
     "verify",
     "event_buffer",
     "event_sockets",
-    "record",
     "bpf_log",
-    "address",
-    "cgroup",
-    "comm",
-    "local",
-    "local_port",
-    "min_duration",
-    "pid",
-    "port",
-    "remote",
-    "remote_port",
-    "state",
-    "transition",
-    "uid",
 ];
 
 impl Arguments {
@@ -321,21 +302,11 @@ impl Paced for Run {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
     fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
         let of_views = ["output", "events", "utc", "monotonic", "matrix"];
-        let of_recordings = ["replay", "speed", "from", "until"];
-        // These ask for what is among those.
-        let implied = ["record_size", "record_files"];
-        let known: BTreeSet<&str> =
-            LIVE.into_iter().chain(of_views).chain(of_recordings).chain(implied).collect();
-        let command = Arguments::augment_args(clap::Command::new("trace"));
-        let flags: BTreeSet<&str> =
-            command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
-        assert_eq!(flags, known);
+        live::assert_complete::<Arguments>(&LIVE, &of_views);
     }
 }
