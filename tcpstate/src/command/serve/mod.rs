@@ -1,26 +1,21 @@
 //! `tcpstate serve`: counts for months, told to whoever asks.
 
+mod answer;
+mod error;
+
 use std::{
-    fmt, io,
-    net::SocketAddr,
-    num::NonZeroU32,
-    path::PathBuf,
-    process::ExitCode,
-    str::FromStr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr, sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 use sd_notify::NotifyState;
 use tcpstate_common::histogram;
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    signal::unix::{Signal, SignalKind},
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::signal::unix::SignalKind;
 
+use self::answer::{answer, bind, tell_manager};
+pub(super) use self::error::Error;
 use super::{
     duration, runtime,
     signals::{Signals, listen},
@@ -29,9 +24,7 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, privileges},
-    serve::{Outlets, Progress, Scraper, Settings, Textfile, http},
-    text::escaped,
-    view::metrics::Format,
+    serve::{Outlets, Scraper, Settings, Textfile},
 };
 
 /// Count TCP sockets for as long as it runs, for Prometheus to scrape
@@ -161,61 +154,6 @@ impl FromStr for Listen {
     }
 }
 
-/// What can't be had together, or not here.
-#[derive(Debug)]
-pub(super) enum Error {
-    /// Nobody would ever see a number.
-    NothingToDo,
-    /// `--by netns` with one namespace.
-    OneNamespace,
-    /// The address can't be had.
-    Listen(SocketAddr, io::Error),
-    /// The file can't be one.
-    Textfile(PathBuf, io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NothingToDo if cfg!(feature = "otlp") => {
-                f.write_str("--listen off without --textfile or --otlp leaves nothing to do")
-            }
-            Self::NothingToDo => {
-                f.write_str("--listen off without --textfile leaves nothing to do")
-            }
-            Self::OneNamespace => {
-                f.write_str("--by netns counts all network namespaces, and --netns asks for one")
-            }
-            Self::Listen(address, error) => write!(f, "listen on {address}: {error}"),
-            Self::Textfile(path, error) => {
-                write!(f, "write to {}: {error}", escaped(path.as_os_str()))
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl Error {
-    pub(super) fn remedy(&self) -> &'static str {
-        match self {
-            Self::NothingToDo if cfg!(feature = "otlp") => {
-                "give it an address, name a file, or push with --otlp"
-            }
-            Self::NothingToDo => "give it an address, or name a file",
-            Self::OneNamespace => "leave out one of them",
-            Self::Listen(_, error) => match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    "end what listens there (ss -ltnp shows it), or choose another port"
-                }
-                io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
-                _ => "choose an address of this host",
-            },
-            Self::Textfile(..) => "name a file in a folder that this user may write to",
-        }
-    }
-}
-
 impl Arguments {
     fn options(&self) -> Result<Options, Error> {
         let netns = match (self.by, &self.netns) {
@@ -314,88 +252,4 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         textfile.remove();
     }
     ended
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    /// As many as Linux allows unless told otherwise (`net.core.somaxconn`): who floods the queue shall not fill it.
-    const BACKLOG: u32 = 4096;
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|error| Error::Listen(address, error))
-}
-
-/// The service manager, if there is one.
-fn tell_manager(state: NotifyState<'_>) {
-    let _ = sd_notify::notify(&[state]);
-}
-
-/// Answers until something ends that must not.
-async fn answer(
-    arguments: &Arguments,
-    scraper: &Scraper,
-    progress: Progress,
-    mut hang_up: Signal,
-    listener: Option<TcpListener>,
-    textfile: &mut Option<Textfile>,
-) -> Result<()> {
-    let Progress { started, mut ended } = progress;
-    let address = listener.as_ref().map(TcpListener::local_addr).transpose();
-    let address = address.context("ask where it listens")?;
-    if let Some(listener) = listener {
-        // Who asks before the first pass is done is answered after it.
-        let most = arguments.most_connections as usize;
-        tokio::spawn(http::serve(listener, scraper.clone(), most));
-    }
-    started.await.context("start the tracer")??;
-    if let Some(address) = address {
-        eprintln!("tcpstate: serving http://{address}/metrics");
-    }
-    tell_manager(NotifyState::Ready);
-    #[cfg(feature = "otlp")]
-    arguments.otlp.begin(scraper)?;
-    let mut writes = interval(arguments.textfile_interval);
-    writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watchdog = sd_notify::watchdog_enabled();
-    // At half the time, as systemd advises; never without it.
-    let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
-    loop {
-        tokio::select! {
-            _ = &mut ended => bail!("the thread that counts has ended"),
-            _ = hang_up.recv() => tell(scraper.pass().await.err()),
-            _ = writes.tick(), if textfile.is_some() => {
-                if let Some(textfile) = textfile {
-                    tell(write(scraper, textfile).await.err());
-                }
-            }
-            _ = looks.tick(), if watchdog.is_some() => {
-                // Only if the thread that counts is alive.
-                if timeout(looks.period(), scraper.ping()).await.is_ok_and(|it| it.is_ok()) {
-                    tell_manager(NotifyState::Watchdog);
-                }
-            }
-        }
-    }
-}
-
-async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
-    let text = scraper.scrape(Format::Prometheus).await?;
-    if let Some(error) = textfile.write(&text) {
-        eprintln!("tcpstate: write the textfile: {error}");
-        eprintln!(
-            "remedy: see that there is room where it goes, and that this user may write there"
-        );
-    }
-    scraper.outlets().textfile_errors.store(textfile.errors(), Relaxed);
-    Ok(())
-}
-
-/// On stderr; what goes wrong here ends nothing.
-fn tell(error: Option<impl Into<anyhow::Error>>) {
-    if let Some(error) = error {
-        eprintln!("tcpstate: {}", escaped(format!("{:#}", error.into())));
-    }
 }

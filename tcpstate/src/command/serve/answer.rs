@@ -1,0 +1,103 @@
+//! What runs until the end: the endpoint, the textfile, and the service manager's watchdog.
+
+use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use sd_notify::NotifyState;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::Signal,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Arguments, Error};
+use crate::{
+    serve::{Progress, Scraper, Textfile, http},
+    text::escaped,
+    view::metrics::Format,
+};
+
+/// Listens there.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    /// As many as Linux allows unless told otherwise (`net.core.somaxconn`): who floods the queue shall not fill it.
+    const BACKLOG: u32 = 4096;
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| Error::Listen(address, error))
+}
+
+/// The service manager, if there is one.
+pub(super) fn tell_manager(state: NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
+}
+
+/// Answers until something ends that must not.
+pub(super) async fn answer(
+    arguments: &Arguments,
+    scraper: &Scraper,
+    progress: Progress,
+    mut hang_up: Signal,
+    listener: Option<TcpListener>,
+    textfile: &mut Option<Textfile>,
+) -> Result<()> {
+    let Progress { started, mut ended } = progress;
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose();
+    let address = address.context("ask where it listens")?;
+    if let Some(listener) = listener {
+        // Who asks before the first pass is done is answered after it.
+        let most = arguments.most_connections as usize;
+        tokio::spawn(http::serve(listener, scraper.clone(), most));
+    }
+    started.await.context("start the tracer")??;
+    if let Some(address) = address {
+        eprintln!("tcpstate: serving http://{address}/metrics");
+    }
+    tell_manager(NotifyState::Ready);
+    #[cfg(feature = "otlp")]
+    arguments.otlp.begin(scraper)?;
+    let mut writes = interval(arguments.textfile_interval);
+    writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watchdog = sd_notify::watchdog_enabled();
+    // At half the time, as systemd advises; never without it.
+    let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
+    loop {
+        tokio::select! {
+            _ = &mut ended => bail!("the thread that counts has ended"),
+            _ = hang_up.recv() => tell(scraper.pass().await.err()),
+            _ = writes.tick(), if textfile.is_some() => {
+                if let Some(textfile) = textfile {
+                    tell(write(scraper, textfile).await.err());
+                }
+            }
+            _ = looks.tick(), if watchdog.is_some() => {
+                // Only if the thread that counts is alive.
+                if timeout(looks.period(), scraper.ping()).await.is_ok_and(|it| it.is_ok()) {
+                    tell_manager(NotifyState::Watchdog);
+                }
+            }
+        }
+    }
+}
+
+async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
+    let text = scraper.scrape(Format::Prometheus).await?;
+    if let Some(error) = textfile.write(&text) {
+        eprintln!("tcpstate: write the textfile: {error}");
+        eprintln!(
+            "remedy: see that there is room where it goes, and that this user may write there"
+        );
+    }
+    scraper.outlets().textfile_errors.store(textfile.errors(), Relaxed);
+    Ok(())
+}
+
+/// On stderr; what goes wrong here ends nothing.
+fn tell(error: Option<impl Into<anyhow::Error>>) {
+    if let Some(error) = error {
+        eprintln!("tcpstate: {}", escaped(format!("{:#}", error.into())));
+    }
+}
