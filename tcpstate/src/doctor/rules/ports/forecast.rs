@@ -1,0 +1,159 @@
+//! P2: those in use soon, if connections close as fast as they did in the last ten seconds.
+
+use super::{Choice, SOURCE, advice, arrow, refuse_loss, widen};
+use crate::doctor::{
+    Thresholds,
+    facts::{
+        Facts, Known,
+        sockets::{AGE, AGES, Destination, PortUse, TIME_WAIT},
+    },
+    rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, rounded},
+};
+
+pub(in crate::doctor::rules) const P2: Rule = Rule {
+    id: "P2",
+    family: "ports",
+    title: "local ports to one destination, soon",
+    means: "Connections to one destination are opened and closed here so fast that its local ports will run out, or nearly, within a minute, since each stays in TIME_WAIT for a minute.",
+    knows: "How many sockets to a destination entered TIME_WAIT in the last ten seconds, by what is left of their minute, and when those now in TIME_WAIT will be gone: the last port is taken within a minute, or a good part is in the end.",
+    thresholds: &["ports.forecast_warn"],
+    reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; include/net/tcp.h: TCP_TIMEWAIT_LEN",
+    remedy: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 lets connect() take ports in TIME_WAIT if both ends use timestamps.",
+    check: p2,
+};
+
+/// When the last port will be taken, if connections close as fast as they did in the last ten seconds.
+///
+/// None: before that happens, as many sockets leave TIME_WAIT as enter it.
+fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
+    let entering = ports.time_wait[0] as f64;
+    let others = ports.sockets.saturating_sub(ports.in_time_wait()) as f64;
+    // After each tenth of a minute the oldest part is gone, and as many have come as came in the last one.
+    let taken_after = |parts: usize| {
+        let left: u64 = ports.time_wait[..AGES - parts].iter().sum();
+        others + left as f64 + entering * parts as f64
+    };
+    let capacity = capacity as f64;
+    if taken_after(0) >= capacity {
+        return Some(0.0);
+    }
+    let tenths = (1..=AGES).find(|&parts| taken_after(parts) >= capacity)?;
+    let (before, after) = (taken_after(tenths - 1), taken_after(tenths));
+    let part = (capacity - before) / (after - before);
+    Some(((tenths - 1) as f64 + part) * AGE.as_secs_f64())
+}
+
+fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let choice = Choice::of(facts, sockets)?;
+    refuse_loss(sockets, &choice)?;
+    let hold = |to: &Destination| {
+        if choice.may_reuse(to) {
+            facts.sysctls.find("net.ipv4.tcp_tw_reuse_delay").ok().flatten().unwrap_or(1000.0)
+                / 1000.0
+        } else {
+            TIME_WAIT.as_secs_f64()
+        }
+    };
+    let mut most = 0.0_f64;
+    let mut found = Vec::new();
+    for (to, ports) in &sockets.destinations {
+        let rate = ports.time_wait[0] as f64 / AGE.as_secs_f64();
+        let others = ports.sockets - ports.in_time_wait();
+        let steady = others as f64 + rate * hold(to);
+        most = most.max(steady);
+        let left = if choice.may_reuse(to) { None } else { seconds_left(ports, choice.ports) };
+        let is_much = steady >= thresholds.ports.forecast_warn.0 * choice.ports as f64;
+        if rate > 0.0 && (is_much || left.is_some()) {
+            found.push((steady, rate, left, to, ports));
+        }
+    }
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.3.cmp(b.3)));
+    let findings = found.iter().take(MOST_FINDINGS).map(|&(steady, rate, left, to, ports)| {
+        let of = format!("of {} local ports", choice.ports);
+        let what = match left {
+            Some(0.0) => format!("none {of} is left now"),
+            Some(seconds) => format!("none {of} will be left in {seconds:.0} s"),
+            None => format!("that will hold {steady:.0} {of}"),
+        };
+        Finding::new(
+            Level::Warn,
+            format!("{}: {rate:.1} connections/s are closed here first: {what}", arrow(to)),
+        )
+        .number("ports", choice.ports)
+        .number("sockets", ports.sockets)
+        .number("time_wait", ports.in_time_wait())
+        .number("time_wait_entries_per_second", rounded(rate))
+        .number("hold_seconds", rounded(hold(to)))
+        .number("expected", steady.round())
+        .number("seconds_left", left.map(rounded))
+        .number("owner", sockets.owner(ports.holder))
+        .advice(if choice.may_reuse(to) {
+            advice(&choice)
+        } else {
+            format!("{}; or let connect() use ports in TIME_WAIT again, which needs timestamps at both ends", advice(&choice))
+        })
+        .command(if choice.reuse == 1 || !choice.timestamps {
+            widen(&choice)
+        } else {
+            Some("sysctl -w net.ipv4.tcp_tw_reuse=1".into())
+        })
+        .source(SOURCE)
+    });
+    Ok(or_ok(findings.collect(), || {
+        ok(format!(
+            "at this pace no destination will hold more than {most:.0} of {} local ports",
+            choice.ports
+        ))
+        .number("ports", choice.ports)
+        .number("expected", most.round())
+        .source(SOURCE)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{closed, open, ten_ports};
+    use super::*;
+    use crate::doctor::rules::testing::{levels, only};
+
+    #[test]
+    fn p2_foresees_when_the_last_port_is_taken() {
+        for (ports, capacity, expected) in [
+            // Nothing closes.
+            (open(5), 10, None),
+            // One a second, and none leaves for a minute: five are free.
+            (closed([10, 0, 0, 0, 0, 0], 1), 15, Some(5.0)),
+            // As many leave as enter.
+            (closed([10, 10, 10, 10, 10, 10], 1), 61, None),
+            (closed([10, 10, 10, 10, 10, 10], 1), 60, Some(0.0)),
+            // The old ones go first, then it fills.
+            (closed([10, 0, 0, 0, 0, 10], 1), 40, Some(30.0)),
+            (PortUse { sockets: 30, ..closed([10, 0, 0, 0, 0, 0], 1) }, 45, Some(15.0)),
+        ] {
+            assert_eq!(seconds_left(&ports, capacity), expected, "{ports:?} {capacity}");
+        }
+    }
+
+    #[test]
+    fn p2_speaks_up_from_its_threshold_on() {
+        for (entered, others, level) in
+            [(1, 0, Level::Ok), (1, 1, Level::Warn), (2, 0, Level::Warn), (0, 9, Level::Ok)]
+        {
+            let mut ports = closed([entered, 0, 0, 0, 0, 0], entered);
+            ports.sockets += others;
+            assert_eq!(levels(&P2, &ten_ports(ports)), [level], "{entered} {others}");
+        }
+        // What was closed faster before holds its ports still.
+        let burst = closed([1, 0, 0, 0, 0, 8], 0);
+        assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Ok]);
+        let burst = closed([1, 0, 0, 8, 0, 0], 0);
+        assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Warn]);
+        let finding = only(&P2, &ten_ports(closed([2, 0, 0, 0, 0, 0], 0)));
+        assert_eq!(finding.numbers["seconds_left"], 40.0);
+        assert_eq!(finding.command.as_deref(), Some("sysctl -w net.ipv4.tcp_tw_reuse=1"));
+        // Where they can be used again after a second, two in ten seconds are nothing.
+        let reuse = ten_ports(closed([2, 0, 0, 0, 0, 0], 0)).with("net.ipv4.tcp_tw_reuse", "1");
+        assert_eq!(levels(&P2, &reuse), [Level::Ok]);
+    }
+}

@@ -1,0 +1,140 @@
+//! P1: those in use now, by destination.
+
+use super::{Choice, SOURCE, advice, arrow, refuse_loss, widen};
+use crate::doctor::{
+    Thresholds,
+    facts::{
+        Facts, Known,
+        sockets::{Destination, PortUse},
+    },
+    rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, percent},
+};
+
+pub(in crate::doctor::rules) const P1: Rule = Rule {
+    id: "P1",
+    family: "ports",
+    title: "local ports to one destination",
+    means: "Connections from one address to one address and port need a local port each. When none is left, connect() fails with EADDRNOTAVAIL, and it takes ever longer the fewer are left.",
+    knows: "Sockets in any state with a port of ip_local_port_range, by source, destination and destination port, in proportion to the ports that connect() tries: those of the range, an even number of them, without reserved ports and without those that somebody listens on. Sockets in TIME_WAIT that may be used again (T5) do not count.",
+    thresholds: &["ports.used_warn", "ports.used_crit"],
+    reference: "net/ipv4/inet_hashtables.c: __inet_hash_connect, __inet_check_established; net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
+    remedy: "Keep connections open and share them (a pool, HTTP keep-alive). If that can't be, more addresses at either end, then a wider ip_local_port_range. A program that calls bind() before connect() should set IP_BIND_ADDRESS_NO_PORT.",
+    check: p1,
+};
+
+fn p1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let choice = Choice::of(facts, sockets)?;
+    refuse_loss(sockets, &choice)?;
+    let limits = &thresholds.ports;
+    let mut pressed: Vec<(u64, &Destination, &PortUse)> = sockets
+        .destinations
+        .iter()
+        .map(|(to, ports)| (choice.taken(to, ports), to, ports))
+        .collect();
+    pressed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let most = pressed.first().map_or(0, |(taken, ..)| *taken);
+    pressed.retain(|(taken, ..)| limits.used_warn.is_reached(*taken, choice.ports));
+    let findings = pressed.iter().take(MOST_FINDINGS).map(|&(taken, to, ports)| {
+        let is_crit = limits.used_crit.is_reached(taken, choice.ports);
+        let level = if is_crit { Level::Crit } else { Level::Warn };
+        let owner = sockets.owner(ports.holder);
+        let by =
+            owner.as_ref().map(|owner| format!(", by {owner} among others")).unwrap_or_default();
+        Finding::new(
+            level,
+            format!(
+                "{}: {taken} of {} local ports in use ({}){by}",
+                arrow(to),
+                choice.ports,
+                percent(taken, choice.ports)
+            ),
+        )
+        .number("ports", choice.ports)
+        .number("taken", taken)
+        .number("sockets", ports.sockets)
+        .number("time_wait", ports.in_time_wait())
+        .number("time_wait_reusable", ports.sockets - taken)
+        .number("destinations_over_threshold", pressed.len())
+        .number("owner", owner)
+        .advice(advice(&choice))
+        .command(widen(&choice))
+        .source(SOURCE)
+    });
+    Ok(or_ok(findings.collect(), || {
+        ok(format!("no destination has more than {most} of {} local ports", choice.ports))
+            .number("ports", choice.ports)
+            .number("taken", most)
+            .number("destinations", sockets.destinations.len())
+            .source(SOURCE)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{closed, open, ten_ports, to};
+    use super::*;
+    use crate::doctor::rules::testing::{levels, only};
+
+    #[test]
+    fn p1_speaks_up_from_its_thresholds_on() {
+        for (sockets, level) in [
+            (0, Level::Ok),
+            (5, Level::Ok),
+            (6, Level::Warn),
+            (8, Level::Warn),
+            (9, Level::Crit),
+            (10, Level::Crit),
+        ] {
+            assert_eq!(levels(&P1, &ten_ports(open(sockets))), [level], "{sockets}");
+        }
+    }
+
+    #[test]
+    fn p1_counts_the_ports_that_there_really_are() {
+        for (key, value, expected) in [
+            ("net.ipv4.ip_local_port_range", "40000 40009", 10),
+            ("net.ipv4.ip_local_port_range", "40000 40010", 10),
+            ("net.ipv4.ip_local_port_range", "40000 40000", 1),
+            ("net.ipv4.ip_local_reserved_ports", "40003,40005-40006,9", 7),
+        ] {
+            let finding = only(&P1, &ten_ports(open(1)).with(key, value));
+            assert_eq!(finding.numbers["ports"], expected, "{value}");
+        }
+        let mut scene = ten_ports(open(1));
+        scene.sockets.listening.extend([40002, 443]);
+        assert_eq!(only(&P1, &scene).numbers["ports"], 9);
+    }
+
+    #[test]
+    fn p1_leaves_out_what_connect_may_use_again() {
+        let nine = closed([2, 1, 1, 2, 1, 2], 1);
+        for (reuse, timestamps, remote, taken) in [
+            ("0", "1", "10.0.0.9:443", 9),
+            ("1", "1", "10.0.0.9:443", 1),
+            ("1", "0", "10.0.0.9:443", 9),
+            ("2", "1", "10.0.0.9:443", 9),
+            ("2", "1", "127.0.0.1:443", 1),
+            ("2", "1", "[::1]:443", 1),
+            ("2", "0", "127.0.0.1:443", 9),
+        ] {
+            let mut scene = ten_ports(PortUse::default())
+                .with("net.ipv4.tcp_tw_reuse", reuse)
+                .with("net.ipv4.tcp_timestamps", timestamps);
+            *scene.sockets.destinations.of(to(remote)) = nine;
+            assert_eq!(only(&P1, &scene).numbers["taken"], taken, "{reuse} {timestamps} {remote}");
+        }
+    }
+
+    #[test]
+    fn p1_tells_the_worst_ten_and_how_many_there_are() {
+        let mut scene = ten_ports(open(10));
+        for port in 1..=20 {
+            *scene.sockets.destinations.of(to(&format!("10.0.0.9:{port}"))) = open(7);
+        }
+        let findings = scene.check(&P1);
+        assert_eq!(findings.len(), MOST_FINDINGS);
+        assert_eq!(findings[0].level, Level::Crit);
+        assert_eq!(findings[0].numbers["destinations_over_threshold"], 21);
+    }
+}

@@ -1,0 +1,98 @@
+//! P3: the range of them, and servers whose port lies in it.
+
+use crate::doctor::{
+    Thresholds,
+    facts::{
+        Facts, Known,
+        sysctls::{PortSet, Range},
+    },
+    rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, plural},
+};
+
+pub(in crate::doctor::rules) const P3: Rule = Rule {
+    id: "P3",
+    family: "ports",
+    title: "the range of local ports",
+    means: "connect() prefers ports of the same parity as the first one of the range, bind() the others; with as many of one as of the other both work best, and the kernel warns otherwise. A server whose port lies in the range may find it taken by a connection when it starts.",
+    knows: "ip_local_port_range, and ports in it that somebody listens on and that are not in ip_local_reserved_ports.",
+    thresholds: &[],
+    reference: "net/ipv4/sysctl_net_ipv4.c: set_local_port_range; Documentation/networking/ip-sysctl.rst: ip_local_reserved_ports",
+    remedy: "Choose a range whose ends differ in parity; reserve the ports of servers.",
+    check: p3,
+};
+
+fn p3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
+    let range: Range = facts.sysctls.get("net.ipv4.ip_local_port_range")?;
+    let Range { low, high } = range;
+    let source = "/proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports; sock_diag";
+    let mut findings = Vec::new();
+    if low % 2 == high % 2 {
+        let high = if high < u16::MAX { high + 1 } else { high - 1 };
+        findings.push(
+            Finding::new(Level::Info, format!("the local port range {low} to {} has ends of equal parity: each connect() leaves out one port", range.high))
+                .number("low", low)
+                .number("high", range.high)
+                .advice("make one end even and the other odd")
+                .command(format!("sysctl -w net.ipv4.ip_local_port_range='{low} {high}'"))
+                .source(source),
+        );
+    }
+    let reserved: PortSet =
+        facts.sysctls.find("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
+    let mut inside: Vec<u16> = facts
+        .sockets()?
+        .listening
+        .iter()
+        .copied()
+        .filter(|port| (low..=high).contains(port) && !reserved.contains(*port))
+        .collect();
+    inside.sort_unstable();
+    if let Some(first) = inside.first() {
+        let number = inside.len() as u64;
+        let ports: Vec<String> = inside.iter().take(MOST_FINDINGS).map(u16::to_string).collect();
+        let ports = ports.join(",");
+        let before = facts.sysctls.text("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
+        let all = if before.is_empty() { ports.clone() } else { format!("{before},{ports}") };
+        findings.push(
+            Finding::new(Level::Info, format!("{number} port{} with a listener in the range of local ports, {first} among them: a connection may have it when the server starts", plural(number)))
+                .number("listening_in_range", number)
+                .number("ports", ports)
+                .advice("reserve them, if they are always the same")
+                .command(format!("sysctl -w net.ipv4.ip_local_reserved_ports='{all}'"))
+                .source(source),
+        );
+    }
+    Ok(or_ok(findings, || {
+        ok(format!("local ports {low} to {high}, and nobody listens on one that is not reserved"))
+            .number("low", low)
+            .number("high", high)
+            .source(source)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::rules::testing::{Scene, levels, only};
+
+    #[test]
+    fn p3_is_about_parity_and_servers_in_the_range() {
+        for (range, listening, reserved, expected) in [
+            ("32768 60999", None, "", vec![Level::Ok]),
+            ("32768 61000", None, "", vec![Level::Info]),
+            ("32768 60999", Some(8080), "", vec![Level::Ok]),
+            ("32768 60999", Some(40000), "", vec![Level::Info]),
+            ("32768 60999", Some(40000), "40000", vec![Level::Ok]),
+            ("32768 61000", Some(40000), "", vec![Level::Info, Level::Info]),
+        ] {
+            let mut scene = Scene::default()
+                .with("net.ipv4.ip_local_port_range", range)
+                .with("net.ipv4.ip_local_reserved_ports", reserved);
+            scene.sockets.listening.extend(listening);
+            assert_eq!(levels(&P3, &scene), expected, "{range} {listening:?} {reserved}");
+        }
+        let even = Scene::default().with("net.ipv4.ip_local_port_range", "1025 65535");
+        let command = only(&P3, &even).command;
+        assert_eq!(command.as_deref(), Some("sysctl -w net.ipv4.ip_local_port_range='1025 65534'"));
+    }
+}
