@@ -1,0 +1,157 @@
+//! What sockets are summed in, and by what.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use crate::{doctor::facts::groups::Sum, source::sock_diag::Holder};
+
+/// How long a time-wait socket lives (`TCP_TIMEWAIT_LEN`).
+pub const TIME_WAIT: Duration = Duration::from_secs(60);
+/// In so many parts is that life divided.
+pub const AGES: usize = 6;
+/// How long each part is.
+pub const AGE: Duration = Duration::from_secs(TIME_WAIT.as_secs() / AGES as u64);
+
+/// A socket that accepts connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub local: SocketAddr,
+    /// Connections that wait to be accepted.
+    pub waiting: u32,
+    /// The limit that listen() set; one more fits in.
+    pub backlog: Option<u32>,
+    /// Who has it.
+    pub holder: Option<Holder>,
+}
+
+/// From where to where: connections that can't share a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination {
+    /// This end's address.
+    pub local: IpAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+/// The sockets to one destination: as many ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortUse {
+    /// All of them.
+    pub sockets: u64,
+    /// In TIME_WAIT, those in the first tenth of a minute at first.
+    pub time_wait: [u64; AGES],
+    /// In TIME_WAIT, but not long enough to be used again.
+    pub young: u64,
+    /// Who has one of them.
+    pub holder: Option<Holder>,
+}
+
+impl Sum for PortUse {
+    fn sockets(&self) -> u64 {
+        self.sockets
+    }
+}
+
+impl PortUse {
+    /// All in TIME_WAIT.
+    #[must_use]
+    pub fn in_time_wait(&self) -> u64 {
+        self.time_wait.iter().sum()
+    }
+}
+
+/// Sockets by how long their peers have been silent, which is never more than they have been in their state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ages {
+    /// In each of the first seconds.
+    seconds: Vec<u64>,
+    /// Those of which it is not known.
+    unknown: u64,
+}
+
+/// Silence beyond an hour makes no difference.
+const LONGEST_SILENCE: u64 = 3600;
+
+impl Ages {
+    /// Adds a socket.
+    pub fn add(&mut self, silence: Option<Duration>) {
+        let Some(silence) = silence else {
+            self.unknown += 1;
+            return;
+        };
+        let second = usize::try_from(silence.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
+        if self.seconds.len() <= second {
+            self.seconds.resize(second + 1, 0);
+        }
+        self.seconds[second] += 1;
+    }
+
+    /// Those silent for at least so long, and those of which it is not known.
+    #[must_use]
+    pub fn at_least(&self, age: Duration) -> u64 {
+        let first = usize::try_from(age.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
+        self.seconds.iter().skip(first).sum::<u64>() + self.unknown
+    }
+
+    /// The longest silence, up to an hour.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Duration> {
+        self.seconds.len().checked_sub(1).map(|second| Duration::from_secs(second as u64))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.at_least(Duration::ZERO)
+    }
+}
+
+impl Sum for Ages {
+    fn sockets(&self) -> u64 {
+        self.total()
+    }
+}
+
+/// Connections that are being opened, by how often the SYN was sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// So many times, the last one for all beyond.
+    pub by_retransmits: [u64; 8],
+    /// Who makes one of them.
+    pub holder: Option<Holder>,
+}
+
+impl Attempts {
+    /// Those that were sent again at least so often.
+    #[must_use]
+    pub fn at_least(&self, retransmits: u64) -> u64 {
+        let first = usize::try_from(retransmits).unwrap_or(usize::MAX).min(7);
+        self.by_retransmits[first..].iter().sum()
+    }
+}
+
+impl Sum for Attempts {
+    fn sockets(&self) -> u64 {
+        self.by_retransmits.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_count_those_at_least_so_old_and_those_unknown() {
+        let mut ages = Ages::default();
+        for millis in [0, 4999, 5000, 60_000, 10_000_000] {
+            ages.add(Some(Duration::from_millis(millis)));
+        }
+        ages.add(None);
+        let at_least = |seconds| ages.at_least(Duration::from_secs(seconds));
+        assert_eq!([0, 5, 6, 60, 3600, 90_000].map(at_least), [6, 4, 3, 3, 2, 2]);
+        assert_eq!(ages.oldest(), Some(Duration::from_secs(3600)));
+    }
+}
