@@ -1,7 +1,7 @@
 //! What is wrong, how that is known, and what would mend it; nothing is changed.
 //!
 //! ```text
-//! kernel -> facts/: read, twice or once -> rules/: pure functions, a file a family -> Finding -> view/doctor
+//! kernel -> facts/: read, twice or once -> rules/: pure functions, by family -> Finding -> view/doctor
 //!                                          thresholds: from where on
 //! ```
 //!

@@ -1,0 +1,11 @@
+//! TIME_WAIT: its limit, its reuse, and what does not shorten it.
+
+mod amount;
+mod limit;
+mod reuse;
+
+pub(super) use self::{
+    amount::{T8, T9, T10},
+    limit::{T1, T2},
+    reuse::{T3, T5, T6, T7, has_loopback_reuse, reuse},
+};
