@@ -10,7 +10,10 @@
 //! ```
 //!
 //! `serve/` is the end of the path for those who ask from time to time, in place of `command/`'s loop.
-//! `check/` stands beside the path: it tries what `probe/` would do, and says what comes of it.
+//! `tracer` has all before the view in one step; `counter` the same for a list of sockets, which needs no BPF.
+//! `check/` stands beside the path: it tries what `probe/` would do, and says what comes of it. `doctor/` and `explain/` do,
+//! too: the one judges what the kernel counts by itself, the other asks nobody.
+
 pub mod aggregate;
 pub mod check;
 pub mod command;
