@@ -19,7 +19,9 @@ mod mutation;
 mod report;
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -128,32 +130,63 @@ fn rust_components(root: &Path) -> Result<()> {
 fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut Report) {
     let mut rebuilt = None;
     if options.filter.is_none() {
-        report.check("format", || {
-            process::run(process::cargo(root).args([
-                "fmt",
-                "--all",
-                "--",
-                "--check",
-                "--color=never",
-            ]))
-        });
-        report.check("lints", || {
-            let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(arguments))?;
-            // No default member, for it can only be linked with libFuzzer.
-            let of_fuzzer =
-                ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(of_fuzzer))?;
-            // Nor this one, which has the feature with it.
-            let of_otlp = ["clippy", "--quiet", "--package", kernel_tests::OTLP_PACKAGE];
-            let rest = ["--all-targets", "--", "-D", "warnings"];
-            process::run(process::cargo(root).args(of_otlp).args(rest))
-        });
+        sources(root, report);
         rebuilt = object(root, tools, report);
     }
-
     let filters: Vec<String> = options.filter.iter().cloned().collect();
-    let unit = Run { filters: filters.clone(), ..Run::default() };
+    unit_tests(root, &filters, report);
+    let Some(binaries) = report.prepare("build kernel tests", || build_kernel_tests(root)) else {
+        return;
+    };
+    let variables = variables(root, tools, report);
+    let mut run = Run { filters, variables, is_kernel_test: true, ..Run::default() };
+    // Half a minute of building, which a test of another name is spared.
+    let is_meant = options.filter.as_ref().is_none_or(|filter| filter.contains("otlp"));
+    if is_meant
+        && options.object.is_none()
+        && let Some(binaries) = report.prepare("build with OTLP", || {
+            binaries::build_by(&mut kernel_tests::cargo_with_otlp(root))
+        })
+    {
+        run_kernel_tests(&binaries, &run, "", report);
+    }
+    if let Some(given) = &options.object {
+        let canonical =
+            || fs::canonicalize(given).with_context(|| format!("open {}", given.display()));
+        if let Some(object) = report.prepare("open the object", canonical) {
+            run.variables.push((OBJECT_VARIABLE.into(), object.into()));
+            run_kernel_tests(&binaries, &run, " on the object given", report);
+        }
+        return;
+    }
+    run_kernel_tests(&binaries, &run, "", report);
+    // The embedded one was the first; now the one that other tools made of the same sources.
+    if let Some(rebuilt) = rebuilt {
+        run.variables.push((OBJECT_VARIABLE.into(), rebuilt.into()));
+        run_kernel_tests(&binaries, &run, " on the rebuilt object", report);
+    }
+}
+
+/// Looks how the sources are written.
+fn sources(root: &Path, report: &mut Report) {
+    report.check("format", || {
+        process::run(process::cargo(root).args(["fmt", "--all", "--", "--check", "--color=never"]))
+    });
+    report.check("lints", || {
+        let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
+        process::run(process::cargo(root).args(arguments))?;
+        // No default member, for it can only be linked with libFuzzer.
+        let of_fuzzer = ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
+        process::run(process::cargo(root).args(of_fuzzer))?;
+        // Nor this one, which has the feature with it.
+        let of_otlp = ["clippy", "--quiet", "--package", kernel_tests::OTLP_PACKAGE];
+        let rest = ["--all-targets", "--", "-D", "warnings"];
+        process::run(process::cargo(root).args(of_otlp).args(rest))
+    });
+}
+
+fn unit_tests(root: &Path, filters: &[String], report: &mut Report) {
+    let unit = Run { filters: filters.to_vec(), ..Run::default() };
     let arguments = [
         "--workspace",
         "--exclude",
@@ -174,52 +207,27 @@ fn tests(root: &Path, options: &Options, tools: Option<&Toolchain>, report: &mut
             report.tests(&binary.name, || binary.run(&unit));
         }
     }
-    report.tests("doc tests", || doc_tests(root, &filters));
+    report.tests("doc tests", || doc_tests(root, filters));
+}
 
-    let Some(binaries) = report.prepare("build kernel tests", || build_kernel_tests(root)) else {
-        return;
-    };
-    let mut run = Run { filters, is_kernel_test: true, ..Run::default() };
+/// What kernel tests are given besides, as far as it can be had.
+fn variables(
+    root: &Path,
+    tools: Option<&Toolchain>,
+    report: &mut Report,
+) -> Vec<(OsString, OsString)> {
+    let mut variables = Vec::new();
     if let Some(tools) = tools
         && let Some(object) = report.prepare("build the object without log", || {
             bpf::build_variant(root, tools, Variant::NoLog)
         })
     {
-        run.variables.push((NO_LOG_VARIABLE.into(), object.into()));
+        variables.push((NO_LOG_VARIABLE.into(), object.into()));
     }
     if let Some(programs) = prometheus::provide(root) {
-        run.variables.push((PROMETHEUS_VARIABLE.into(), programs.into()));
+        variables.push((PROMETHEUS_VARIABLE.into(), programs.into()));
     }
-    // Half a minute of building, which a test of another name is spared.
-    let is_meant = options.filter.as_ref().is_none_or(|filter| filter.contains("otlp"));
-    if is_meant
-        && options.object.is_none()
-        && let Some(binaries) = report.prepare("build with OTLP", || {
-            binaries::build_by(&mut kernel_tests::cargo_with_otlp(root))
-        })
-    {
-        run_kernel_tests(&binaries, &run, "", report);
-    }
-    let objects = [options.object.clone(), rebuilt.filter(|_| options.object.is_none())];
-    match objects {
-        // The embedded one first; then the one that other tools made of the same sources.
-        [None, rebuilt] => {
-            run_kernel_tests(&binaries, &run, "", report);
-            if let Some(rebuilt) = rebuilt {
-                run.variables.push((OBJECT_VARIABLE.into(), rebuilt.into()));
-                run_kernel_tests(&binaries, &run, " on the rebuilt object", report);
-            }
-        }
-        [Some(object), _] => {
-            let Some(object) = report.prepare("open the object", || {
-                fs::canonicalize(&object).with_context(|| format!("open {}", object.display()))
-            }) else {
-                return;
-            };
-            run.variables.push((OBJECT_VARIABLE.into(), object.into()));
-            run_kernel_tests(&binaries, &run, " on the object given", report);
-        }
-    }
+    variables
 }
 
 /// Compares the object with its sources; returns the rebuilt one if that is another, and needs tests of its own.
