@@ -125,19 +125,6 @@ fn add_in_place(line: &mut Value, in_place: &InPlace) {
 
 fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
     let (time, time_unix) = times(snapshot.time);
-    let seconds = snapshot.interval.as_secs_f64();
-    let all: u64 = snapshot.transitions.iter().map(|pair| pair.count).sum();
-    let transition = |pair: &Transition| {
-        json!({
-            "from": pair.from.label(),
-            "to": pair.to.label(),
-            "count": pair.count,
-            "in_interval": pair.in_interval,
-            "per_second": rate(pair.in_interval, seconds),
-            "share": pair.count as f64 / all as f64,
-        })
-    };
-    let transitions: Value = snapshot.transitions.iter().map(transition).collect();
     let missed = &snapshot.missed;
     let mut line = json!({
         "type": kind,
@@ -149,7 +136,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "exact": snapshot.is_exact(),
         "unreconciled": snapshot.unreconciled,
         "states": by_state(&snapshot.states, totals),
-        "transitions": transitions,
+        "transitions": transitions(snapshot),
         "time_wait": time_wait(&snapshot.time_wait),
         "missed": missed.events(),
         "missed_by_hook": {
@@ -189,22 +176,39 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         line["cost"] = costs(snapshot);
     }
     if let Some(namespaces) = &snapshot.namespaces {
-        let row = |row: &NamespaceRow| {
-            json!({
-                "netns": row.netns.to_string(),
-                "name": row.name,
-                "gone": row.is_gone,
-                "states": by_state(&row.states, totals),
-                "time_wait": time_wait(&row.time_wait),
-            })
-        };
-        line["namespaces"] = namespaces.iter().map(row).collect();
+        line["namespaces"] = namespaces.iter().map(namespace).collect();
         line["namespaces_unlisted"] = json!(missed.unlisted);
     }
     if let Some(in_place) = &snapshot.in_place {
         add_in_place(&mut line, in_place);
     }
     line
+}
+
+fn transitions(snapshot: &Snapshot) -> Value {
+    let seconds = snapshot.interval.as_secs_f64();
+    let all: u64 = snapshot.transitions.iter().map(|pair| pair.count).sum();
+    let transition = |pair: &Transition| {
+        json!({
+            "from": pair.from.label(),
+            "to": pair.to.label(),
+            "count": pair.count,
+            "in_interval": pair.in_interval,
+            "per_second": rate(pair.in_interval, seconds),
+            "share": pair.count as f64 / all as f64,
+        })
+    };
+    snapshot.transitions.iter().map(transition).collect()
+}
+
+fn namespace(row: &NamespaceRow) -> Value {
+    json!({
+        "netns": row.netns.to_string(),
+        "name": row.name,
+        "gone": row.is_gone,
+        "states": by_state(&row.states, totals),
+        "time_wait": time_wait(&row.time_wait),
+    })
 }
 
 /// What a comparison showed, and which states differ.
