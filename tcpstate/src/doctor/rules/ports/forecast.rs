@@ -1,11 +1,13 @@
 //! P2: those in use soon, if connections close as fast as they did in the last ten seconds.
 
+use std::time::Duration;
+
 use super::{Choice, SOURCE, advice, arrow, refuse_loss, widen};
 use crate::doctor::{
     Thresholds,
     facts::{
-        Facts, Known,
-        sockets::{AGE, AGES, Destination, PortUse, TIME_WAIT},
+        Facts, Known, SocketTable,
+        sockets::{AGE, AGES, Destination, PortUse, Setting, TIME_WAIT},
     },
     rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, rounded},
 };
@@ -43,39 +45,42 @@ fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
     Some(((tenths - 1) as f64 + part) * AGE.as_secs_f64())
 }
 
-fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
-    let sockets = facts.sockets()?;
-    let choice = Choice::of(facts, sockets)?;
-    refuse_loss(sockets, &choice)?;
-    let hold = |to: &Destination| {
-        if choice.may_reuse(to) {
-            facts.sysctls.find("net.ipv4.tcp_tw_reuse_delay").ok().flatten().unwrap_or(1000.0)
-                / 1000.0
+/// What becomes of the ports to a destination.
+struct Forecast<'a> {
+    to: &'a Destination,
+    ports: &'a PortUse,
+    /// Sockets that enter TIME_WAIT in a second.
+    rate: f64,
+    /// How long each of them keeps its port, in seconds.
+    hold: f64,
+    /// Ports that are taken in the end.
+    steady: f64,
+    /// In so many seconds the last port is taken; none if it never is.
+    left: Option<f64>,
+}
+
+impl<'a> Forecast<'a> {
+    fn of(to: &'a Destination, ports: &'a PortUse, choice: &Choice, reuse_delay: Duration) -> Self {
+        let (hold, left) = if choice.may_reuse(to) {
+            (reuse_delay, None)
         } else {
-            TIME_WAIT.as_secs_f64()
-        }
-    };
-    let mut most = 0.0_f64;
-    let mut found = Vec::new();
-    for (to, ports) in &sockets.destinations {
+            (TIME_WAIT, seconds_left(ports, choice.ports))
+        };
+        let hold = hold.as_secs_f64();
         let rate = ports.time_wait[0] as f64 / AGE.as_secs_f64();
         let others = ports.sockets - ports.in_time_wait();
-        let steady = others as f64 + rate * hold(to);
-        most = most.max(steady);
-        let left = if choice.may_reuse(to) { None } else { seconds_left(ports, choice.ports) };
-        let is_much = steady >= thresholds.ports.forecast_warn.0 * choice.ports as f64;
-        if rate > 0.0 && (is_much || left.is_some()) {
-            found.push((steady, rate, left, to, ports));
-        }
+        Self { to, ports, rate, hold, steady: others as f64 + rate * hold, left }
     }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.3.cmp(b.3)));
-    let findings = found.iter().take(MOST_FINDINGS).map(|&(steady, rate, left, to, ports)| {
+
+    fn finding(&self, choice: &Choice, sockets: &SocketTable) -> Finding {
+        let Self { to, ports, rate, hold, steady, left } = *self;
         let of = format!("of {} local ports", choice.ports);
         let what = match left {
             Some(0.0) => format!("none {of} is left now"),
             Some(seconds) => format!("none {of} will be left in {seconds:.0} s"),
             None => format!("that will hold {steady:.0} {of}"),
         };
+        let advice = advice(choice);
         Finding::new(
             Level::Warn,
             format!("{}: {rate:.1} connections/s are closed here first: {what}", arrow(to)),
@@ -84,23 +89,43 @@ fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("sockets", ports.sockets)
         .number("time_wait", ports.in_time_wait())
         .number("time_wait_entries_per_second", rounded(rate))
-        .number("hold_seconds", rounded(hold(to)))
+        .number("hold_seconds", rounded(hold))
         .number("expected", steady.round())
         .number("seconds_left", left.map(rounded))
         .number("owner", sockets.owner(ports.holder))
         .advice(if choice.may_reuse(to) {
-            advice(&choice)
+            advice
         } else {
-            format!("{}; or let connect() use ports in TIME_WAIT again, which needs timestamps at both ends", advice(&choice))
+            format!("{advice}; or let connect() use ports in TIME_WAIT again, which needs timestamps at both ends")
         })
         .command(if choice.reuse == 1 || !choice.timestamps {
-            widen(&choice)
+            widen(choice)
         } else {
             Some("sysctl -w net.ipv4.tcp_tw_reuse=1".into())
         })
         .source(SOURCE)
-    });
-    Ok(or_ok(findings.collect(), || {
+    }
+}
+
+fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
+    let sockets = facts.sockets()?;
+    let choice = Choice::of(facts, sockets)?;
+    refuse_loss(sockets, &choice)?;
+    let reuse_delay = Setting::of(&facts.sysctls).reuse_delay;
+    let much = thresholds.ports.forecast_warn.0 * choice.ports as f64;
+    let mut most = 0.0_f64;
+    let mut found = Vec::new();
+    for (to, ports) in &sockets.destinations {
+        let forecast = Forecast::of(to, ports, &choice, reuse_delay);
+        most = most.max(forecast.steady);
+        if forecast.rate > 0.0 && (forecast.steady >= much || forecast.left.is_some()) {
+            found.push(forecast);
+        }
+    }
+    found.sort_by(|a, b| b.steady.total_cmp(&a.steady).then_with(|| a.to.cmp(b.to)));
+    let findings = found.iter().take(MOST_FINDINGS);
+    let findings = findings.map(|forecast| forecast.finding(&choice, sockets)).collect();
+    Ok(or_ok(findings, || {
         ok(format!(
             "at this pace no destination will hold more than {most:.0} of {} local ports",
             choice.ports
