@@ -6,15 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcpstate_common::State;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{Finished, as_nobody, run},
+    command::{Finished, as_nobody, run, signal},
     netns::Namespace,
     traffic::{Family, Listener, shutdown},
     truth, wait,
@@ -207,7 +204,7 @@ fn check_with_least_privilege_foretells_that_trace_is_exact() {
         line["exact"] == true && seen == expected
     });
     assert!(equal.is_some(), "{expected:?}, still {seen:?}");
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("the child is ours");
+    signal(&child, Signal::SIGTERM);
     let end = lines.last().expect("it ends in order");
     assert_eq!((&end["type"], &end["exact"]), (&"end".into(), &true.into()), "{end}");
     let output = child.wait_with_output().expect("it ends");

@@ -8,18 +8,18 @@ use std::{
         unix::{fs::PermissionsExt as _, process::CommandExt as _},
     },
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
 };
 
 use nix::{
     fcntl::{FcntlArg, fcntl},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    sys::signal::Signal,
 };
 use serde_json::Value;
 use tcpstate_common::State;
 use tcpstate_tests::{
+    command::signal,
     netns::Namespace,
     traffic::{Family, Listener, Mixed, leave_time_wait},
     truth::{Counts, ss, ss_filtered},
@@ -307,10 +307,6 @@ fn count_in_a_pipe_is_ten_rows_and_a_table_has_a_total() {
     let csv = stdout(&mut count(&["-o", "csv"]));
     assert_eq!(csv.lines().count(), 11, "{csv}");
     assert!(csv.starts_with("time,netns,state,count\n"), "{csv}");
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
 }
 
 #[test]

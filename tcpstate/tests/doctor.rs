@@ -7,15 +7,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcpstate::{aggregate::Report, source::recording::Record};
 use tcpstate_tests::{
     audit::ATTEMPTS,
-    command::{Finished, run},
+    command::{Finished, piped, run, signal},
     errors::Row,
     netns::{Namespace, sysctl},
     recordings::{in_tree, read, written},
@@ -26,13 +23,8 @@ use tcpstate_tests::{
 const NOBODY: u32 = 65534;
 
 fn doctor(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
-    command
-        .args(["doctor", "--sysctl-root", "/sys"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = piped(env!("CARGO_BIN_EXE_tcpstate"), &["doctor", "--sysctl-root", "/sys"]);
+    command.args(arguments);
     command
 }
 
@@ -211,17 +203,17 @@ fn doctor_process_takes_a_closed_pipe_for_the_end() {
 fn doctor_process_makes_the_wait_short_on_either_signal() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for number in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = doctor(&["-i", "1h", "-o", "json"]).spawn().expect("it starts");
         // It listens for signals once it has opened its runtime; before, the signal would end it.
-        let pid = Pid::from_raw(child.id().cast_signed());
+        let pid = child.id();
         tcpstate_tests::wait::until("it to catch the signal", || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
             let caught = u64::from_str_radix(caught.expect("the kernel says"), 16).expect("a mask");
-            caught & 1 << (signal as u32 - 1) != 0
+            caught & 1 << (number as u32 - 1) != 0
         });
-        kill(pid, signal).expect("the child is ours");
+        signal(&child, number);
         let mut stdout = String::new();
         child.stdout.take().expect("it is piped").read_to_string(&mut stdout).expect("it is text");
         assert!(stdout.contains(r#""type":"verdict""#), "{stdout}");
@@ -302,7 +294,7 @@ fn check_counts() {
         drop(server);
     }
     let after = names.map(counted);
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
+    signal(&child, Signal::SIGINT);
     stdout.read_to_end(&mut Vec::new()).expect("the pipe is open");
     let _ = child.wait().expect("it ends");
     let Finished { status, stdout, stderr } = of_recording(file, &["-o", "json"]);

@@ -9,15 +9,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde_json::Value;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{as_nobody, run, with_mounts},
+    command::{as_nobody, run, signal, with_mounts},
     errors::{Row, matches},
     netns::Namespace,
     traffic::{Family, Idle},
@@ -355,7 +352,7 @@ fn error_map_full() {
     let exact = snapshots.find(|snapshot| snapshot["exact"] == true).expect("a pass is made");
     assert!(exact["reconciles"].as_u64() > Some(0), "{exact}");
     assert_eq!(exact["states"]["established"]["current"], 0, "{exact}");
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("the child is ours");
+    signal(&child, Signal::SIGTERM);
     let end = snapshots.last().expect("it ends in order");
     assert_eq!(end["exact"], true, "{end}");
     let output = child.wait_with_output().expect("it ends");

@@ -2,30 +2,22 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcpstate_tests::{
-    command::run,
+    command::{piped, run, signal},
     netns::Namespace,
     traffic::{Family, Listener, Load, Style, reset},
     wait,
 };
 
 fn trace(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
-    command.args(["trace", "--events"]).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = piped(env!("CARGO_BIN_EXE_tcpstate"), &["trace", "--events"]);
+    command.args(arguments);
     command
-}
-
-fn end(child: &Child) {
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
 }
 
 /// A connection of each family: five events at its begin, three at its end.
@@ -124,7 +116,7 @@ fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
     // Far more than a pipe, what the writer holds and the buffer have room for; nobody reads meanwhile.
     wait::until("connections", || load.completed() >= 5000);
     let _ = load.stop();
-    end(&child);
+    signal(&child, Signal::SIGINT);
     let lines: Vec<Value> = reader
         .lines()
         .map(|line| serde_json::from_str(&line.expect("the pipe is open")).expect("an object"))

@@ -6,20 +6,17 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcpstate::source::recording::Record;
 use tcpstate_tests::{
     audit::ATTEMPTS,
-    command::{Finished, run},
+    command::{Finished, piped, run, signal},
     errors::Row,
     netns::Namespace,
     recordings::{in_tree, read},
@@ -36,9 +33,7 @@ const ALL: u64 = 2 * CONNECTIONS;
 const HELD: Duration = Duration::from_millis(20);
 
 fn tcpstate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
 /// In each family seven connections to one listener, held for a while and reset. The listeners' ports.
@@ -69,7 +64,7 @@ fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, 
         let ports = traffic();
         wait::until("the sockets to end", || truth::sockets().full.total() == 0);
         thread::sleep(after);
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
+        signal(&child, Signal::SIGINT);
         reader.read_to_string(&mut stdout).expect("it is text");
         let mut stderr = String::new();
         child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
@@ -321,7 +316,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         reader.read_line(&mut stdout).expect("the pipe is open");
         traffic();
         wait::until("the sockets to end", || truth::sockets().full.total() == 0);
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
+        signal(&child, Signal::SIGINT);
         reader.read_to_string(&mut stdout).expect("it is text");
         assert!(child.wait().expect("it ends").success());
         (file, stdout)

@@ -4,20 +4,18 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader},
     os::unix::ffi::OsStrExt as _,
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use serde_json::Value;
 use tcpstate_tests::{
-    command::{Finished, as_nobody, run},
+    command::{Finished, as_nobody, piped, run},
     netns::{Namespace, Place},
     traffic::{Family, Listener},
 };
 
 fn tcpstate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
 /// Asserts that it can't be done, and that two lines say why and what helps.

@@ -6,15 +6,12 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{Finished, run},
+    command::{Finished, piped, run, signal},
     netns::Namespace,
     traced,
     traffic::{Family, Listener},
@@ -22,19 +19,13 @@ use tcpstate_tests::{
 };
 
 fn tcpstate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
 fn next_line(reader: &mut impl std::io::BufRead) -> Value {
     let mut line = String::new();
     reader.read_line(&mut line).expect("the pipe is open");
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
 }
 
 const STATES: [&str; 10] = [

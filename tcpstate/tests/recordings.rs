@@ -14,14 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, Uid},
-};
+use nix::{sys::signal::Signal, unistd::Uid};
 use serde_json::Value;
 use tcpstate::source::recording::{Record, VERSION};
 use tcpstate_tests::{
-    command::{Finished, as_nobody, run, with_mounts},
+    command::{Finished, as_nobody, piped, run, signal, with_mounts},
     netns::Namespace,
     recordings::{FORMS, folder, in_tree, read, written},
     synthetic,
@@ -32,9 +29,7 @@ use tempfile::TempDir;
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 
 fn tcpstate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(TCPSTATE);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    piped(TCPSTATE, arguments)
 }
 
 fn text(path: &Path) -> &str {
@@ -364,7 +359,7 @@ fn recording_on_a_disk_that_is_full_goes_on_when_there_is_room() {
     }
     // While it is alive its files can be reached; it has written all when it has ended.
     let file = fs::File::open(seen.join("run.tcps")).expect("it is there");
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the child is ours");
+    signal(&child, Signal::SIGINT);
     let status = child.wait().expect("it ends");
     errors.read_to_string(&mut said).expect("it is text");
     assert_eq!(status.code(), Some(0), "{said}");

@@ -13,14 +13,13 @@ use std::{
     thread,
 };
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use served::{Metrics, PATIENCE, Server, metrics, program, serve};
 use tcpstate_common::State;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{Finished, as_nobody, with_mounts},
+    command::{Finished, as_nobody, signal, with_mounts},
     errors::Row,
     netns::{Namespace, Place},
     traced::Traced,
@@ -103,7 +102,7 @@ fn serve_equals_ss_and_trace() {
     assert_equal(&server, &place, &mut idle);
     let mixed = place.inside(|| Mixed::open(1000));
     let found = assert_equal(&server, &place, &mut idle);
-    kill(Pid::from_raw(trace.0.id().cast_signed()), Signal::SIGTERM).expect("the child is ours");
+    signal(&trace.0, Signal::SIGTERM);
     let end = lines.next().expect("an end line").expect("the pipe is open");
     let end: Value = serde_json::from_str(&end).expect("it is an object");
     assert!(trace.0.wait().expect("it ends").success());

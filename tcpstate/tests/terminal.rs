@@ -17,12 +17,12 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     pty::{Winsize, openpty},
     sys::{
-        signal::{Signal, kill},
+        signal::Signal,
         termios::{Termios, tcgetattr},
     },
-    unistd::Pid,
 };
 use tcpstate_tests::{
+    command::signal,
     netns::Namespace,
     traffic::{Family, Listener},
     wait,
@@ -196,7 +196,7 @@ fn terminal_that_changes_its_size_is_painted_anew_at_once() {
             contents.contains(shown) && !contents.contains(hidden)
         });
     }
-    kill(Pid::from_raw(terminal.child.id().cast_signed()), Signal::SIGTERM).expect("it is ours");
+    signal(&terminal.child, Signal::SIGTERM);
     assert!(terminal.end().0.success());
 }
 
@@ -210,8 +210,7 @@ fn terminal_is_left_as_it_was_on_either_signal() {
         if by_key {
             terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
         } else {
-            let process = Pid::from_raw(terminal.child.id().cast_signed());
-            kill(process, Signal::SIGTERM).expect("it is ours");
+            signal(&terminal.child, Signal::SIGTERM);
         }
         wait::until("the summary", || terminal.contents().starts_with("tcpstate trace: "));
         assert_eq!(terminal.modes(), before, "by key: {by_key}");

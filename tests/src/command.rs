@@ -1,11 +1,17 @@
-//! A program run to its end, as somebody, somewhere.
+//! A program run, as somebody, somewhere, to its end or until a signal.
 
 use std::{
     os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
-use nix::sys::{prctl, signal::Signal};
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -30,6 +36,22 @@ pub fn run(command: &mut Command) -> Finished {
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
+}
+
+/// A command that is given nothing to read, and whose output is for the test to read.
+#[must_use]
+pub fn piped(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Sends a signal to a child.
+///
+/// # Panics
+/// If there is no such process any more.
+pub fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
 }
 
 /// Has the kernel kill the command's process when the thread that starts it is gone, however it ended: one that lives

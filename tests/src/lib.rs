@@ -11,7 +11,8 @@
 //! - [`traced`]: a tracer under test, held against the truth;
 //! - [`actor`]: processes of other names, users and cgroups;
 //! - [`audit`]: how many events there really were, counted without BPF;
-//! - [`command`]: programs run to their end, as somebody, somewhere;
+//! - [`bpf`]: what BPF objects the kernel holds, of whomever;
+//! - [`command`]: programs run as somebody, somewhere, to their end or until a signal;
 //! - [`emulated`]: how much less is enough on a slow machine;
 //! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
 //! - [`measure`]: what programs in the kernel cost, for benchmarks;

@@ -14,11 +14,9 @@ use std::{
     time::Duration,
 };
 
-use crate::wait;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
+
+use crate::{command, wait};
 
 /// For whatever is awaited from a server; far more than anything takes, in an emulated machine too.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -141,7 +139,7 @@ impl Server {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("the child is ours");
+        command::signal(&self.child, signal);
     }
 
     /// Has it make a pass, and returns when it is done.
