@@ -70,7 +70,7 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
         for question in questions(state, sockets) {
             let Question { what, mut command, line } = question;
             match Cost::of_command(&mut command, &line) {
-                Ok(cost) => add(&mut rows, what, cost),
+                Ok(cost) => rows.add_cost(what, cost),
                 Err(why) => rows.absent(what, why),
             }
         }
@@ -79,7 +79,7 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
             let gauge = snapshot.gauge(state).and_then(|gauge| gauge.current);
             assert_eq!(gauge, i64::try_from(sockets).ok(), "{state}");
         });
-        add(&mut rows, SNAPSHOT, cost);
+        rows.add_cost(SNAPSHOT, cost);
     }
     rows.print(SS);
 }
@@ -126,11 +126,6 @@ fn questions(state: State, sockets: usize) -> Vec<Question> {
         ),
         count,
     ]
-}
-
-fn add(rows: &mut Turns, what: &str, cost: Cost) {
-    rows.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
-    rows.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
 }
 
 /// An answer a second for a minute, by each.

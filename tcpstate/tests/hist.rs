@@ -22,7 +22,7 @@ use tcpstate_tests::{
     recordings::{in_tree, read},
     traced::Traced,
     traffic::{Family, Listener, reset},
-    truth, wait,
+    truth,
 };
 
 /// Connections in each family.
@@ -62,7 +62,7 @@ fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, 
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         let ports = traffic();
-        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        truth::await_end_of_sockets();
         thread::sleep(after);
         signal(&child, Signal::SIGINT);
         reader.read_to_string(&mut stdout).expect("it is text");
@@ -315,7 +315,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         traffic();
-        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        truth::await_end_of_sockets();
         signal(&child, Signal::SIGINT);
         reader.read_to_string(&mut stdout).expect("it is text");
         assert!(child.wait().expect("it ends").success());

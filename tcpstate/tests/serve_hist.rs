@@ -82,7 +82,7 @@ fn serve_hist_times_what_the_matrix_counts_from_the_first_scrape_on() {
     }
     assert!(load.stop() > 0);
     place.inside(|| {
-        wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+        truth::await_end_of_sockets();
     });
     let found = server.metrics();
     let series = |metrics: &Metrics| metrics.keys().cloned().collect::<Vec<_>>();

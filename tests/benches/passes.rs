@@ -24,21 +24,16 @@ fn main() {
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
         for _ in 0..turns {
             match Cost::of_command(&mut ss(), &format!("ESTAB {sockets}")) {
-                Ok(cost) => add(&mut rows, SS, cost),
+                Ok(cost) => rows.add_cost(SS, cost),
                 Err(why) => rows.absent(SS, why),
             }
             let pass = Cost::of_each(1, || tracer.reconcile().expect("a pass can be made"));
-            add(&mut rows, "a pass", pass);
+            rows.add_cost("a pass", pass);
             let snapshot = Cost::of_each(SNAPSHOTS, || {
                 tracer.snapshot().expect("a snapshot can be taken");
             });
-            add(&mut rows, "a snapshot", snapshot);
+            rows.add_cost("a snapshot", snapshot);
         }
         rows.print(SS);
     }
-}
-
-fn add(rows: &mut Turns, what: &str, cost: Cost) {
-    rows.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
-    rows.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
 }

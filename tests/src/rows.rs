@@ -9,7 +9,7 @@ use std::env;
 
 use serde_json::{Map, Value, json};
 
-use crate::measure::{median, spread};
+use crate::measure::{Cost, median, spread};
 
 /// Whether everything is to be measured, which takes minutes, or only that measuring works.
 #[must_use]
@@ -46,6 +46,12 @@ impl Turns {
             Some((_, values)) => values.push(value),
             None => figures.push((figure, vec![value])),
         }
+    }
+
+    /// One turn's times of a row.
+    pub fn add_cost(&mut self, what: &str, cost: Cost) {
+        self.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
+        self.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
     }
 
     /// Why this row can't be measured here.

@@ -17,7 +17,7 @@ use tcpstate_tests::{
     netns::{Namespace, Sysctl},
     paths,
     traced::{Traced, options},
-    traffic::{Family, Listener, deafen, hear, shutdown},
+    traffic::{Family, Listener, deafen, hear, port, shutdown},
     truth, wait,
 };
 
@@ -91,7 +91,7 @@ fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
     let port = port(&client);
     drop(listener);
     end(client, server);
-    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+    truth::await_end_of_sockets();
     let lines = events.take(usize::MAX);
     let is_clients =
         |event: &&Event| event.local_port == Some(port) && event.hook == Hook::Transitions;
@@ -140,11 +140,6 @@ fn endings_by_timeout_by_an_operator_and_by_late_data_are_told() {
         return;
     }
     panic!("the kernel kept events from the programs each time");
-}
-
-fn port(socket: &Socket) -> u16 {
-    let address = socket.local_addr().expect("it is connected");
-    address.as_socket().expect("an address of the internet").port()
 }
 
 fn await_error(socket: &Socket, errno: i32) {

@@ -230,7 +230,7 @@ fn perform(mut serves: Actor, mut asks: Actor) {
     asks.cue();
     asks.join();
     serves.join();
-    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+    truth::await_end_of_sockets();
     wait::grace_period();
 }
 

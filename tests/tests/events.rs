@@ -214,11 +214,6 @@ fn assert_lines(family: Family, netns: u64, port: u16, lives: &[Life], events: &
     }
 }
 
-/// Waits until no full socket is left.
-fn await_end_of_sockets() {
-    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
-}
-
 #[test]
 fn events_of_known_connections_are_the_expected_lines() {
     let namespace = Namespace::enter();
@@ -228,7 +223,7 @@ fn events_of_known_connections_are_the_expected_lines() {
     for attempt in 1..=ATTEMPTS {
         let before = (losses(&traced).events(), traced.uncounted());
         let expected = Family::BOTH.map(|family| (family, script(family, acceptors)));
-        await_end_of_sockets();
+        truth::await_end_of_sockets();
         let mut lines = events.take(usize::MAX);
         lines.retain(|event| event.hook == Hook::Transitions);
         if (losses(&traced).events(), traced.uncounted()) != before {
@@ -264,7 +259,7 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
     // Nobody reads meanwhile.
     wait::until("transitions", || traced.snapshot().total() >= transitions);
     let _ = load.stop();
-    await_end_of_sockets();
+    truth::await_end_of_sockets();
     let snapshot = traced.snapshot();
     let losses = losses(&traced);
     assert_eq!(Some(losses), snapshot.losses);

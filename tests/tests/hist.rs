@@ -30,7 +30,7 @@ use tcpstate_tests::{
     netns::{Namespace, Sysctl},
     traced::{Traced, options},
     traffic::{
-        Family, Idle, Listener, Load, Style, connecting, deafen, hear, reset, send_reset,
+        Family, Idle, Listener, Load, Style, connecting, deafen, hear, port, reset, send_reset,
         sequence_number, shutdown, state,
     },
     truth, wait,
@@ -54,11 +54,6 @@ fn summary(traced: &mut Traced) -> (Snapshot, Histograms) {
 fn all_of(histograms: &Histograms, of: Of) -> (u64, u64) {
     let tallies = histograms.of(of).map(|histogram| &histogram.tally);
     tallies.fold((0, 0), |(count, unknown), tally| (count + tally.count(), unknown + tally.unknown))
-}
-
-/// Waits until no full socket is left.
-fn await_end_of_sockets() {
-    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
 }
 
 /// Asserts that each pair of the matrix that leaves a state has as many durations, less what was missed.
@@ -155,11 +150,6 @@ fn hold_syn_sent(family: Family, time: Duration) -> Held {
     let ((), closed) = timed(|| drop(listener));
     held.full(Listen, opened, closed);
     held
-}
-
-fn port(socket: &Socket) -> u16 {
-    let address = socket.local_addr().expect("it is connected").as_socket();
-    address.expect("an address of the internet").port()
 }
 
 /// A connection that is held in ESTABLISHED, then half closed as long, then in TIME_WAIT as long.
@@ -404,7 +394,7 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
                 }
             }
         });
-        await_end_of_sockets();
+        truth::await_end_of_sockets();
         let Some((snapshot, histograms, lost)) = matched(attempt, &held, &mut traced) else {
             continue;
         };
@@ -433,7 +423,7 @@ fn hist_filtered_by_addresses_has_their_mini_sockets_and_no_others() {
                 held.entry(of).or_default().push(span);
             }
         }
-        await_end_of_sockets();
+        truth::await_end_of_sockets();
         if matched(attempt, &held, &mut traced).is_some() {
             return;
         }
@@ -457,7 +447,7 @@ fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
     let connections = scaled(5_000);
     wait::until("connections", || load.completed() >= connections);
     let _ = load.stop();
-    await_end_of_sockets();
+    truth::await_end_of_sockets();
     let lines = events.take(usize::MAX);
     let (snapshot, histograms) = summary(&mut traced);
     assert_totals(&snapshot, &histograms);
@@ -573,7 +563,7 @@ fn hist_with_just_enough_room_remembers_each_socket() {
     let mut traced = timed_by(options);
     for _ in 0..ROUNDS {
         drop(Idle::open(SOCKETS as usize, &Family::BOTH));
-        await_end_of_sockets();
+        truth::await_end_of_sockets();
     }
     let (snapshot, histograms) = summary(&mut traced);
     let untimed = histograms.untimed;
@@ -595,7 +585,7 @@ fn hist_without_room_to_remember_sockets_says_so() {
     let listener = Listener::open(Family::V4);
     let (clients, servers) = listener.pairs(50);
     drop((clients, servers, listener));
-    await_end_of_sockets();
+    truth::await_end_of_sockets();
     let (snapshot, histograms) = summary(&mut traced);
     assert!(histograms.untimed.untracked >= 80, "{:?}", histograms.untimed);
     assert_totals(&snapshot, &histograms);

@@ -36,7 +36,7 @@ fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
 
 /// Waits until no full socket is left: the last connections' servers end a moment after their clients.
 fn await_end_of_sockets() {
-    wait::until("the sockets to end", || truth::sockets().full.total() == 0);
+    truth::await_end_of_sockets();
     wait::grace_period();
 }
 

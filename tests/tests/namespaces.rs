@@ -255,7 +255,7 @@ fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
             shutdown(&clients);
             wait::until("FINs", || truth::sockets().full[State::FinWait1] == 0);
             drop((servers, clients, listener));
-            wait::until("no full socket", || truth::sockets().full.total() == 0);
+            truth::await_end_of_sockets();
         });
         assert_rows_equal(&mut traced, &[&place], "time-wait sockets alone");
         let snapshot = traced.snapshot();

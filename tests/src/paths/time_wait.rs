@@ -11,7 +11,7 @@ use super::Stage;
 use crate::{
     netns::Sysctl,
     traffic::{
-        Family, Listener, begin_connect, bound, deafen, disconnect, hear, reset, send_reset,
+        Family, Listener, begin_connect, bound, deafen, disconnect, hear, port, reset, send_reset,
         sequence_number, shutdown, socket,
     },
     truth::{sockets, ss_kill, tcp_ext},
@@ -219,9 +219,4 @@ fn returning(family: Family, port: u16) -> Socket {
 fn connect(client: &Socket, listener: &Listener) -> u16 {
     client.connect(listener.address()).expect("the listener has room");
     port(client)
-}
-
-fn port(socket: &Socket) -> u16 {
-    let address = socket.local_addr().expect("the socket is bound");
-    address.as_socket().expect("the address is one of the internet").port()
 }

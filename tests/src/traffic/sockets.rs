@@ -54,6 +54,16 @@ pub(crate) fn begin_connect(socket: &Socket, to: &SockAddr) {
     }
 }
 
+/// The local port of a socket that has one.
+///
+/// # Panics
+/// If it is no socket of the internet.
+#[must_use]
+pub fn port(socket: &Socket) -> u16 {
+    let address = socket.local_addr().expect("the socket is bound");
+    address.as_socket().expect("the address is one of the internet").port()
+}
+
 /// Closes with a RST instead of a FIN.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use std::fs;
 use tcpstate_common::State;
 
 use super::Counts;
-use crate::traffic::Family;
+use crate::{traffic::Family, wait};
 
 /// Columns of a full socket's row are 17; mini sockets end after the pointer.
 const MINI_COLUMNS: usize = 12;
@@ -46,6 +46,14 @@ impl Sockets {
 #[must_use]
 pub fn sockets() -> Sockets {
     sockets_in(&["tcp", "tcp6"])
+}
+
+/// Waits until no full socket is left.
+///
+/// # Panics
+/// If some stay.
+pub fn await_end_of_sockets() {
+    wait::until("the sockets to end", || sockets().full.total() == 0);
 }
 
 /// Reads one family's table of the thread's namespace.
