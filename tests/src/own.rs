@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use crate::{command::bound_to_us, measure::processor_time, wait};
+use crate::{
+    command::{bound_to_us, signal},
+    measure::processor_time,
+    wait,
+};
 
 /// At work. Dropped, it is killed, and when the thread ends that started it.
 #[derive(Debug)]
@@ -56,8 +57,7 @@ impl Own {
     /// # Panics
     /// If it fails.
     pub fn stop(mut self) -> impl Iterator<Item = String> {
-        let id = Pid::from_raw(self.child.id().cast_signed());
-        kill(id, Signal::SIGINT).expect("it is our child");
+        signal(&self.child, Signal::SIGINT);
         assert!(self.child.wait().expect("it is our child").success());
         self.output.rewind().expect("it is a file");
         let output = self.output.try_clone().expect("files can be shared");

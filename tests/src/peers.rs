@@ -16,16 +16,13 @@ use aya::{
     programs::loaded_programs,
     sys::{Stats, enable_stats},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
 use tcpstate_common::State;
 
 use crate::{
     audit::mount_tracefs,
-    command::bound_to_us,
+    command::{bound_to_us, signal},
     measure::{RunTime, processor_time},
     truth::Counts,
 };
@@ -233,8 +230,7 @@ impl Running {
     /// If it can't be waited for.
     #[must_use]
     pub fn stop(mut self) -> Pairs {
-        let id = Pid::from_raw(self.child.id().cast_signed());
-        kill(id, Signal::SIGINT).expect("it is our child");
+        signal(&self.child, Signal::SIGINT);
         self.child.wait().expect("it is our child");
         self.output.rewind().expect("it is a file");
         let mut pairs = Pairs::default();
