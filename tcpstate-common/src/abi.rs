@@ -20,8 +20,7 @@ pub const CONTROL_BUFFER: u32 = 1;
 /// a pass or the time of the pass, in both respects.
 pub const CONTROL_GATE: u32 = 2;
 
-/// Bit of [`Control::word`] that says that timers tell of time-wait sockets; then a transition ends what
-/// [`CpuSlots::last_cancel`] remembers.
+/// Bit of [`Control::word`] that says that timers tell of time-wait sockets.
 pub const CONTROL_TIME_WAIT_TIMERS: u32 = 4;
 
 /// Bit of [`Control::word`] that says that timers tell of request sockets.

@@ -134,7 +134,8 @@ pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
 
 /// `bool inet_ehash_insert(struct sock *sk, struct sock *osk, bool *found_dup_sk)`: puts `sk` into the kernel's table,
 /// in the place of `osk` if there is one. A request socket that is put in has no reference yet, so that nobody can
-/// take it out before this program has ended; one that is replaced was completed, or moved to another listener.
+/// take it out before this program has ended (but for the copy that is made for another listener when its own was closed,
+/// `reqsk_timer_handler`); one that is replaced was completed, or moved to another listener.
 #[fexit(function = "inet_ehash_insert")]
 pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     const REQUEST: usize = State::NewSynRecv as usize;

@@ -51,7 +51,12 @@ pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     }
     let Some(entry) = TIMED_MINIS.get(tw.address()) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
-    unsafe { *entry = moved(tw, control, *entry, now()) };
+    let life = unsafe { *entry };
+    // Mostly it has not moved; and its end, on another CPU, may give the entry to another one.
+    if has_moved(tw, life) {
+        // SAFETY: as above.
+        unsafe { *entry = moved(tw, control, life, now()) };
+    }
 }
 
 /// A time-wait socket ends.

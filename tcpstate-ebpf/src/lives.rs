@@ -1,8 +1,8 @@
 //! What is remembered of each socket between its events, by its address, in less time than a hash map takes.
 //!
 //! A hash map finds an entry fast, but locks to make one and to give it back, and most sockets have few events. So an
-//! address names one seat of an array, too, and a socket that finds it free sits there; the others, a third when the room
-//! is full, are in the hash map. User space says how many seats there are ([`Config::seat_shift`]).
+//! address names one seat of an array, too, and a socket that finds it free sits there; the others, a third to a half when
+//! the room is full, are in the hash map. User space says how many seats there are ([`Config::seat_shift`]).
 //!
 //! Who may sit is decided without an atomic exchange, which kernels before 5.12 don't have: a socket adds itself to the
 //! seat's [`claims`](Seat::claims), and it is its own if the sum is 1 then, which it is for one at most. Where stores may be
@@ -10,7 +10,10 @@
 //!
 //! [`Config::seat_shift`]: tcpstate_common::abi::Config::seat_shift
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -45,8 +48,8 @@ pub(crate) struct Lives<V: 'static> {
 }
 
 impl<V: Copy> Lives<V> {
-    /// What is remembered of the socket at an address. It stays some socket's while the program runs, and this one's as long as
-    /// that has no other event, for which it is locked.
+    /// What is remembered of the socket at an address, which is not 0: that is a free seat's. Like a hash map's entry it stays some
+    /// socket's while the program runs, and is this one's as long as nobody removes it.
     #[inline(always)]
     pub(crate) fn get(self, address: u64) -> Option<*mut V> {
         if let Some(seat) = self.seat_of(address) {
@@ -56,7 +59,9 @@ impl<V: Copy> Lives<V> {
         self.others.get_ptr_mut(address)
     }
 
-    /// Remembers a socket, whatever an earlier one has left at its address. An error if there is no room.
+    /// Remembers a socket, whatever an earlier one has left at its address. (What an earlier one left in the hash map stays there
+    /// beside the seat, and is found again if it is not overwritten first: as if the events in between had been missed too.) An
+    /// error if there is no room.
     #[inline(always)]
     pub(crate) fn insert(self, address: u64, life: V) -> Result<(), i32> {
         if let Some(seat) = self.seat(address) {
@@ -64,6 +69,7 @@ impl<V: Copy> Lives<V> {
             unsafe {
                 if is_taken_by(seat, address) || claim(seat) {
                     (&raw mut (*seat).life).write(life);
+                    compiler_fence(Ordering::Release);
                     (&raw mut (*seat).address).write_volatile(address);
                     return Ok(());
                 }
@@ -79,6 +85,7 @@ impl<V: Copy> Lives<V> {
             // SAFETY: an element of the map, which is this socket's until the last of these.
             unsafe {
                 (&raw mut (*seat).address).write_volatile(0);
+                compiler_fence(Ordering::Release);
                 take_one_atomically(&raw mut (*seat).claims);
             }
         } else {

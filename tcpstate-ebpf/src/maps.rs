@@ -1,4 +1,4 @@
-//! Every map and global of the kernel half, each with its size and its reason.
+//! Every map and global of the kernel half, each with its size and its reason. The kernel keeps 15 letters of a name.
 
 use aya_ebpf::{
     Global,
@@ -70,7 +70,7 @@ pub(crate) static BLANK: NamespaceSlots = NamespaceSlots::BLANK;
 pub(crate) static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 
 /// What is remembered of each socket between its events, where events are asked for; both maps are made larger then.
-pub(crate) const LIVES: Lives<Life> = Lives { seats: &LIFE_SEATS, others: &OTHER_LIVES };
+pub(crate) const LIVES: Lives<Life> = Lives { seats: &LIFE_SEATS, others: &LIFE_OTHERS };
 
 /// Of the sockets that sit at the place that their address names.
 #[btf_map]
@@ -78,7 +78,7 @@ static LIFE_SEATS: Array<Seat<Life>, 1> = Array::new();
 
 /// Of the others, by address.
 #[btf_map]
-static OTHER_LIVES: HashMap<u64, Life, 1> = HashMap::new();
+static LIFE_OTHERS: HashMap<u64, Life, 1> = HashMap::new();
 
 /// Since when each mini socket is in its state, by its address; 0 if nobody saw that begin. As large as [`LIVES`], and apart
 /// from it, so that a host full of TIME_WAIT has room for its connections.
@@ -136,39 +136,38 @@ pub(crate) static GROUP_IDS: Queue<u32, 1> = Queue::new();
 
 /// What is remembered of each full socket between its events.
 pub(crate) const TIMED_LIVES: Lives<TimedLife> =
-    Lives { seats: &TIMED_SEATS, others: &OTHER_TIMED_LIVES };
+    Lives { seats: &TIMED_SEATS, others: &TIMED_OTHERS };
 
 /// As [`LIFE_SEATS`].
 #[btf_map]
 static TIMED_SEATS: Array<Seat<TimedLife>, 1> = Array::new();
 
-/// As [`OTHER_LIVES`].
+/// As [`LIFE_OTHERS`].
 #[btf_map]
-static OTHER_TIMED_LIVES: HashMap<u64, TimedLife, 1> = HashMap::new();
+static TIMED_OTHERS: HashMap<u64, TimedLife, 1> = HashMap::new();
 
 /// What is remembered of each time-wait socket until its end.
-pub(crate) const TIMED_MINIS: Lives<TimedMini> =
-    Lives { seats: &TIMED_MINI_SEATS, others: &OTHER_TIMED_MINIS };
+pub(crate) const TIMED_MINIS: Lives<TimedMini> = Lives { seats: &MINI_SEATS, others: &MINI_OTHERS };
 
 /// As [`LIFE_SEATS`].
 #[btf_map]
-static TIMED_MINI_SEATS: Array<Seat<TimedMini>, 1> = Array::new();
+static MINI_SEATS: Array<Seat<TimedMini>, 1> = Array::new();
 
-/// As [`OTHER_LIVES`].
+/// As [`LIFE_OTHERS`].
 #[btf_map]
-static OTHER_TIMED_MINIS: HashMap<u64, TimedMini, 1> = HashMap::new();
+static MINI_OTHERS: HashMap<u64, TimedMini, 1> = HashMap::new();
 
 /// When each request socket began.
 pub(crate) const TIMED_REQUESTS: Lives<u64> =
-    Lives { seats: &TIMED_REQUEST_SEATS, others: &OTHER_TIMED_REQUESTS };
+    Lives { seats: &REQUEST_SEATS, others: &REQUEST_OTHERS };
 
 /// As [`LIFE_SEATS`].
 #[btf_map]
-static TIMED_REQUEST_SEATS: Array<Seat<u64>, 1> = Array::new();
+static REQUEST_SEATS: Array<Seat<u64>, 1> = Array::new();
 
-/// As [`OTHER_LIVES`].
+/// As [`LIFE_OTHERS`].
 #[btf_map]
-static OTHER_TIMED_REQUESTS: HashMap<u64, u64, 1> = HashMap::new();
+static REQUEST_OTHERS: HashMap<u64, u64, 1> = HashMap::new();
 
 /// What each CPU remembers from one hook to the next, and what there was no room for.
 #[btf_map]

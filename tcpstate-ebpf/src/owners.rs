@@ -136,12 +136,16 @@ fn used(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// Leaves word of whose a socket is, unless that is known. By its address: it may be null, of which there is no life.
+/// Leaves word of whose a socket is, unless that is known. By its address; 0 is none's, but what accept() returns when nobody
+/// has connected.
 ///
 /// The caller holds a reference, so the address is no other socket's; but its life may end meanwhile, and the entry become
 /// another socket's. That is what [`Claim::born`] is for.
 #[inline(always)]
 fn claim(address: u64, is_use: bool) {
+    if address == 0 {
+        return;
+    }
     let Some(life) = LIVES.get(address) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let (born, pid, is_claimed) =

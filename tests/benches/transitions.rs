@@ -193,7 +193,7 @@ impl Program {
         }
     }
 
-    /// Attaches it, with room for this many sockets at once, or as many as by default; the closure asks for its run time, and
+    /// Attaches it, with room for twice as many sockets at once, or as many as by default; the closure asks for its run time, and
     /// holds it.
     fn start(self, sockets: usize) -> Result<Box<dyn FnMut() -> RunTime>, String> {
         // Listeners and the program's own sockets need some too.

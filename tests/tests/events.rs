@@ -277,6 +277,29 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
     traced.assert_equal("after events were dropped");
 }
 
+/// accept() that finds nobody says nothing of whose any socket is, least of all of one that nobody has accepted.
+#[test]
+fn events_of_connections_that_nobody_accepted_are_nobodys() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    // From before the start, so that nothing is remembered of them.
+    let clients: Vec<_> = (0..8).map(|_| listener.connect()).collect();
+    let (traced, mut events) = with_events(EventOptions::default());
+    let idle = Listener::open(Family::V4);
+    idle.socket().set_nonblocking(true).expect("any socket can be");
+    for client in clients {
+        let nobody = idle.socket().accept().expect_err("nobody has connected");
+        assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+        reset(client);
+    }
+    let port = listener.port();
+    let lines = events.take(usize::MAX);
+    let ends = lines.iter().filter(|event| event.local_port == Some(port) && event.to == Close);
+    let ends: Vec<_> = ends.filter(|event| event.from == Established).collect();
+    assert!(ends.len() as u64 + losses(&traced).missed >= 8, "{} ends", ends.len());
+    assert!(ends.iter().all(|event| event.pid.is_none()), "{ends:?}");
+}
+
 #[test]
 fn events_of_sockets_that_there_is_no_room_to_remember_lack_durations_and_are_counted() {
     let _namespace = Namespace::enter();

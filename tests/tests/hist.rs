@@ -2,7 +2,7 @@
 //! unknown.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     env,
     io::{Read as _, Write as _},
     thread,
@@ -553,11 +553,14 @@ fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
 }
 
 /// As many sockets at once as there is room for: a third of them find their seat taken, and are remembered elsewhere. And again,
-/// for which what the first ones had must be free.
+/// for which what the first ones had must be free; and half of them closed and opened again, who find seats as it happens.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;
     const ROUNDS: u64 = 3;
+    /// Eighths of them.
+    const CHURNED: u64 = 16;
+    const EIGHTH: usize = SOCKETS as usize / 8;
     let _namespace = Namespace::enter();
     let options = HistogramOptions { most_sockets: SOCKETS, ..HistogramOptions::default() };
     let mut traced = timed_by(options);
@@ -565,6 +568,14 @@ fn hist_with_just_enough_room_remembers_each_socket() {
         drop(Idle::open(SOCKETS as usize, &Family::BOTH));
         truth::await_end_of_sockets();
     }
+    let open = || Idle::open(EIGHTH, &Family::BOTH);
+    let mut held: VecDeque<Idle> = std::iter::repeat_with(open).take(8).collect();
+    for _ in 0..CHURNED {
+        drop(held.pop_front());
+        held.push_back(open());
+    }
+    drop(held);
+    truth::await_end_of_sockets();
     let (snapshot, histograms) = summary(&mut traced);
     let untimed = histograms.untimed;
     assert_eq!((untimed.untracked, untimed.untracked_minis), (0, 0));
@@ -573,7 +584,8 @@ fn hist_with_just_enough_room_remembers_each_socket() {
     // Of both ends; a hook that was kept from one event leaves a life unknown, or takes it away.
     let missed = untimed.missed + snapshot.missed.transitions;
     assert!(
-        known + unknown + missed >= ROUNDS * u64::from(SOCKETS) && unknown <= missed,
+        known + unknown + missed >= (ROUNDS + 1) * u64::from(SOCKETS) + CHURNED * EIGHTH as u64
+            && unknown <= missed,
         "{known} known, {unknown} unknown, {missed} missed"
     );
 }

@@ -195,8 +195,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "seats-not-given-back",
         why: "sockets are remembered until so many have come and gone, and then no more",
         file: "tcpstate-ebpf/src/lives.rs",
-        find: "(&raw mut (*seat).address).write_volatile(0);\n                take_one_atomically(&raw mut (*seat).claims);",
-        replace: "(&raw mut (*seat).address).write_volatile(0);",
+        find: "(&raw mut (*seat).address).write_volatile(0);\n                compiler_fence(Ordering::Release);\n                take_one_atomically(&raw mut (*seat).claims);",
+        replace: "(&raw mut (*seat).address).write_volatile(0);\n                compiler_fence(Ordering::Release);",
         red: &["hist_with_just_enough_room"],
     },
     Fault {

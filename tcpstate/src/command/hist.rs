@@ -77,7 +77,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", requires = "by", default_value_t = MOST_GROUPS, value_parser = value_parser!(u32).range(1..=16_384))]
     max_groups: u32,
 
-    /// Remember so many sockets until their state ends, and so many time-wait sockets (288 bytes each)
+    /// Remember so many sockets until their state ends, and so many time-wait sockets (324 bytes each)
     #[arg(long, value_name = "N", default_value_t = MOST_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
     max_sockets: u32,
 

@@ -22,7 +22,7 @@ use crate::filter::KernelFilter;
 
 /// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
 pub const RING_BYTES: u32 = 8 << 20;
-/// Sockets that are remembered between their events, unless another number is asked for: 15 MiB, and 13 for owners that are
+/// Sockets that are remembered between their events, unless another number is asked for: 17 MiB, and 13 for owners that are
 /// found between them.
 pub const MOST_LIVES: u32 = 131_072;
 
@@ -84,7 +84,7 @@ impl EventHook {
 /// Makes the maps as large as is asked for.
 pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions, lives: Room) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
-    lives.make(loader, "LIFE_SEATS", "OTHER_LIVES");
+    lives.make(loader, "LIFE_SEATS", "LIFE_OTHERS");
     loader.map_max_entries("MINI_LIVES", options.most_lives);
     loader.map_max_entries("CLAIMS", options.most_lives);
 }

@@ -18,7 +18,7 @@ use super::{
     take_map,
 };
 
-/// Sockets that are remembered until their state ends, unless another number is asked for: 15 MiB, and 21 MiB for as many
+/// Sockets that are remembered until their state ends, unless another number is asked for: 17 MiB, and 23 MiB for as many
 /// time-wait sockets and requests.
 pub const MOST_TIMED: u32 = 131_072;
 /// Groups that are told apart, unless another number is asked for: 13 MiB.
@@ -80,9 +80,9 @@ pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions, 
         loader.map_max_entries("GROUPS", most_groups);
         loader.map_max_entries("GROUP_IDS", most_groups);
     }
-    lives.make(loader, "TIMED_SEATS", "OTHER_TIMED_LIVES");
-    lives.make(loader, "TIMED_MINI_SEATS", "OTHER_TIMED_MINIS");
-    lives.make(loader, "TIMED_REQUEST_SEATS", "OTHER_TIMED_REQUESTS");
+    lives.make(loader, "TIMED_SEATS", "TIMED_OTHERS");
+    lives.make(loader, "MINI_SEATS", "MINI_OTHERS");
+    lives.make(loader, "REQUEST_SEATS", "REQUEST_OTHERS");
 }
 
 /// What can't be timed by what is in place for mini sockets, a sentence each.

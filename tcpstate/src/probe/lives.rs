@@ -13,7 +13,8 @@ const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 pub(super) struct Room {
     /// Elements of the array: a power of two; one that nobody uses, where there are no seats.
     seats: u32,
-    /// Entries of the hash map. Of as many sockets as there are seats about a third find theirs taken (1/e, by chance).
+    /// Entries of the hash map. Of as many sockets as there are seats a third find theirs taken, by chance (1/e) and if all come
+    /// at once; as they come and go up to a half, for who finds it taken stays where it is when it is free.
     others: u32,
 }
 
@@ -25,7 +26,7 @@ impl Room {
         let sockets = events.max(histograms).unwrap_or(1);
         if KEEPS_STORES_IN_ORDER {
             // Two at least, for a shift by all 64 bits is none.
-            Self { seats: sockets.max(2).next_power_of_two(), others: sockets.div_ceil(2) }
+            Self { seats: sockets.max(2).next_power_of_two(), others: sockets.div_ceil(8) * 5 }
         } else {
             Self { seats: 1, others: sockets }
         }

@@ -327,11 +327,6 @@ impl Probe {
         self.misses_of(histograms.program)
     }
 
-    /// The counting program's descriptor, to ask the kernel about it.
-    pub fn transitions_fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.program_fd(self.transitions.program())
-    }
-
     /// The counting program, as the kernel describes it: its size, its run time.
     pub fn transitions_info(&self) -> Result<ProgramInfo, Error> {
         self.program_info(self.transitions.program())

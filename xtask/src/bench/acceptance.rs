@@ -30,7 +30,8 @@ const PROMISES: &[Promise] = &[
         measured: |rows| ratio(rows, ["transitions", "counters", "ns"]),
         why_not: "an empty run is what measuring takes, and so short that little is left. By its instructions (`bpftool prog dump xlated`) \
                   the program calls nothing: it reads the socket's namespace and protocol, finds this CPU's counters by a look-up that the verifier has \
-                  inlined, and adds to two or three of them. The next promise is of what that takes, beside what bpftrace takes for the matrix alone.",
+                  inlined, and adds to two or three of them; [TUNING.md](TUNING.md) has what more was tried. The next promise is of what that takes, beside what \
+                  bpftrace takes for the matrix alone.",
     },
     Promise {
         what: "counters: net, of bpftrace's",
@@ -44,8 +45,7 @@ const PROMISES: &[Promise] = &[
         at_most: 1.0 / 25.0,
         unit: "×",
         measured: |rows| of_other(rows, ["transitions", "net ns"], "events", TCPSTATES),
-        why_not: "most of it is the table in which each socket's life is remembered, of which a line has its owner and the time spent in a state: what \
-                  an event takes that a filter rejects before that is in the rows below. [EVENTS.md](EVENTS.md) has an earlier run, on a quiet machine.",
+        why_not: "what a line takes hardly differs from run to run; what tcpstates takes does, by half.",
     },
     Promise {
         what: "our programs' CPU, net, of an untraced connection's",

@@ -62,7 +62,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 at: "sockets",
                 base: "the empty program",
                 text: "As above, while that many sockets are opened and, all open, closed: what an event reads was last touched \
-                       that many sockets ago.",
+                       that many sockets ago. hist and events have room for twice as many.",
                 plot: None,
             },
         ],

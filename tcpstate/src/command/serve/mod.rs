@@ -80,7 +80,7 @@ pub(super) struct Arguments {
     hist: bool,
 
     /// With --hist, and with --by cgroup and local-port: remember so many sockets until their state ends, and so many
-    /// time-wait sockets (288 bytes each)
+    /// time-wait sockets (324 bytes each)
     #[arg(long, value_name = "N", default_value_t = MOST_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
     max_sockets: u32,
 
