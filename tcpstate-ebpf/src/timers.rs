@@ -68,13 +68,18 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A timer is taken from its queue.
+/// A timer is taken from its queue. Most are nobody's, and nothing is done then: that a start is no re-arm is known by the
+/// references, and by any start or stop of a mini socket's timer and any start of another one in between.
 #[btf_tracepoint(function = "timer_cancel")]
 pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
-    let Some(slots) = maps::cpu_slots() else { return 0 };
     let control = maps::control();
-    match owner(timer, control) {
+    let owner = owner(timer, control);
+    if matches!(owner, Owner::Other) {
+        return 0;
+    }
+    let Some(slots) = maps::cpu_slots() else { return 0 };
+    match owner {
         Owner::TimeWait(tw) if tw.is_in_scope() => {
             let may_resume = tw.refcount() >= REFERENCES_AT_REARM;
             minis::time_wait_gone(Books::of(slots, tw), control, tw, UNKNOWN_EXIT, may_resume);

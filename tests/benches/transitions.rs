@@ -52,7 +52,7 @@ const QUICK: Size = Size {
     peers: &[],
 };
 const FULL: Size = Size {
-    turns: 5,
+    turns: 9,
     connections: 10_000,
     idle_sockets: &[0, 100_000, 262_144],
     long_turns: 3,
