@@ -152,7 +152,7 @@ impl Traced {
             lost += (uncounted - self.excused).unsigned_abs();
             self.excused = uncounted;
         }
-        self.assert_time_wait(&look, label);
+        self.assert_time_wait(&look, label, lost);
         let Err(difference) = look.compared else { return };
         // Each event lost puts two gauges off by one, at most.
         let unexplained = difference.sockets.saturating_sub(2 * lost);
@@ -201,9 +201,9 @@ impl Traced {
         }
     }
 
-    /// Asserts that all time-wait sockets, and their births since the start, are as the kernel counts them. Where
-    /// the difference is a gauge's too, that is reported instead.
-    fn assert_time_wait(&mut self, look: &Look, label: &str) {
+    /// Asserts that all time-wait sockets, and their births since the start, are as the kernel counts them, but for births among
+    /// the events that the kernel kept from the programs.
+    fn assert_time_wait(&mut self, look: &Look, label: &str, kept: u64) {
         let (_, time_wait) = here(&look.snapshot);
         let Some(sockets) = time_wait.sockets else { return };
         let family = self.tracer.probe().family;
@@ -216,13 +216,14 @@ impl Traced {
         let is_comparable = counts_births && family.is_none();
         let Some(entries) = time_wait.entries.filter(|_| is_comparable) else { return };
         let [most, least] = self.births_before.map(|before| look.births - before);
-        let lost = entries.saturating_sub(most) + least.saturating_sub(entries);
+        let off = entries.saturating_sub(most) + least.saturating_sub(entries);
+        let lost = off.saturating_sub(kept);
         let difference = format!(
             "{label}: {entries} births of time-wait sockets, the kernel has {least} to {most}"
         );
         assert!(lost == 0 || self.audit.is_none(), "{difference}");
-        if lost > 0 {
-            println!("{difference}");
+        if off > 0 {
+            println!("{difference}; {kept} events were lost");
         }
         self.unexplained += lost;
         // Now that nothing moves it is one number.

@@ -155,8 +155,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "family-ignored",
         why: "sockets of the other family are counted too",
         file: "tcpstate-ebpf/src/sock.rs",
-        find: "let family = config!(family);",
-        replace: "let family = config!(family) & 0;",
+        find: "family == 0 || family == u32::from",
+        replace: "family == 0 || family != 0 || family == u32::from",
         red: &["families"],
     },
     Fault {
