@@ -1,26 +1,9 @@
-//! Faults seeded into the kernel half, each of which some test must notice: `cargo xtask test --faults`.
-//!
-//! A fault is a change of one place of the sources. When the sources change so that a fault no longer applies, a
-//! unit test here says so; then mend the entry.
+//! The faults: an entry of [`FAULTS`] names a file, a text in it, and the tests that must turn red
+//! when another text stands there instead.
 
-use std::{fs, path::Path};
+use super::Fault;
 
-use anyhow::{Context as _, Result, bail};
-
-/// One wrong program.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) name: &'static str,
-    /// What users would see.
-    pub(crate) why: &'static str,
-    file: &'static str,
-    /// Occurs exactly once in `file`.
-    find: &'static str,
-    replace: &'static str,
-    /// Tests of `tcpstate-tests`, by a part of their name; at least one must fail.
-    pub(crate) red: &'static [&'static str],
-}
-
+/// Every fault; the gate seeds one at a time.
 pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "listener-left-on-clone",
@@ -224,70 +207,3 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["hist_of_sockets_held"],
     },
 ];
-
-impl Fault {
-    /// Puts the fault into the sources below `root`, and returns what the file was before.
-    pub(crate) fn seed(&self, root: &Path) -> Result<String> {
-        let path = root.join(self.file);
-        let healthy =
-            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        fs::write(&path, self.faulty(&healthy)?)
-            .with_context(|| format!("write {}", path.display()))?;
-        Ok(healthy)
-    }
-
-    /// Takes the fault out again.
-    pub(crate) fn heal(&self, root: &Path, healthy: &str) -> Result<()> {
-        let path = root.join(self.file);
-        fs::write(&path, healthy).with_context(|| format!("write {}", path.display()))
-    }
-
-    fn faulty(&self, healthy: &str) -> Result<String> {
-        match healthy.matches(self.find).count() {
-            1 => Ok(healthy.replacen(self.find, self.replace, 1)),
-            count => bail!(
-                "fault {} no longer applies: its text occurs {count} times in {}, expected once: {}",
-                self.name,
-                self.file,
-                self.find
-            ),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_fault_applies_to_the_sources() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        let stale: Vec<String> = FAULTS
-            .iter()
-            .filter_map(|fault| {
-                let healthy =
-                    fs::read_to_string(root.join(fault.file)).expect("a fault names a file");
-                fault.faulty(&healthy).err().map(|error| error.to_string())
-            })
-            .collect();
-        assert!(stale.is_empty(), "{}", stale.join("\n"));
-    }
-
-    #[test]
-    fn a_text_that_occurs_twice_is_refused() {
-        let fault = &FAULTS[0];
-        let error = fault.faulty(&fault.find.repeat(2)).expect_err("twice is once too often");
-        assert!(
-            error.to_string().starts_with("fault listener-left-on-clone no longer applies"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn every_fault_changes_something_and_names_its_tests() {
-        for fault in FAULTS {
-            assert_ne!(fault.find, fault.replace, "{}", fault.name);
-            assert!(!fault.red.is_empty(), "{}", fault.name);
-        }
-    }
-}
