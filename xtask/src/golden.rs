@@ -9,7 +9,7 @@ use crate::process;
 /// Writes it; the difference is for the review.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut cargo = process::cargo(root);
-    cargo.args(["test", "--quiet", "--package", "tcpstate", "--test", "recordings"]);
+    cargo.args(["test", "--quiet", "--package", "tcpstate", "--test", "command"]);
     cargo.args(["--", "recordings_of_the_tree"]).env("TCPSTATE_WRITE_GOLDEN", "1");
     process::run(&mut cargo)
 }

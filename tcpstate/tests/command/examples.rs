@@ -39,7 +39,7 @@ fn type_in(line: &str) -> Finished {
 
 /// The lines of the README's shell blocks.
 fn of_the_readme() -> Vec<String> {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let blocks =
         readme.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
     blocks.flat_map(str::lines).map(str::to_owned).collect()

@@ -3,7 +3,6 @@
 //! What is expected lies in `snapshots/`; `INSTA_UPDATE=always cargo test --test views` writes it anew, and the difference
 //! is for the review.
 
-#[path = "views/hist.rs"]
 mod hist;
 
 use std::{

@@ -4,8 +4,6 @@
 //! The server is Debian's package `prometheus`, on the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic
 //! runs for two seconds, or as many as `TCPSTATE_TEST_SECONDS` says.
 
-mod served;
-
 use std::{
     env, fs,
     io::{Read as _, Write as _},
@@ -17,13 +15,14 @@ use std::{
 };
 
 use serde_json::Value;
-use served::{PATIENCE, Server, program, serve};
 use tcpstate_common::State;
 use tcpstate_tests::{
     netns::{Namespace, Place},
     traffic::{Load, Mixed, Style},
     truth, wait,
 };
+
+use super::served::{PATIENCE, Server, program, serve};
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
 

@@ -104,7 +104,7 @@ fn explain_has_bold_headings_on_a_terminal_unless_told_not_to() {
 
 #[test]
 fn explain_prints_what_the_readme_shows() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let (_, shown) =
         readme.split_once("$ tcpstate explain LISTEN SYN_RECV\n").expect("it is there");
     let (shown, _) = shown.split_once("```").expect("the block ends");

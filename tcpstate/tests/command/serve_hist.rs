@@ -1,9 +1,6 @@
 //! `tcpstate serve --hist` and `--by`: what was timed is what the matrix counts, from the first scrape on, whoever's it is.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
-mod served;
-
-use served::{Metrics, Server, serve};
 use tcpstate_common::{State, abi::is_birth};
 use tcpstate_tests::{
     netns::{Namespace, Place},
@@ -11,6 +8,8 @@ use tcpstate_tests::{
     traffic::{Family, Listener, Load, Style, reset},
     truth, wait,
 };
+
+use super::served::{Metrics, Server, serve};
 
 /// The sum of all series of a metric whose labels have all of these.
 fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {

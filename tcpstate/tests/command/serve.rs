@@ -3,8 +3,6 @@
 //! What is counted lies in another network namespace than the endpoint, whose own connections would count too.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
-mod served;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -15,7 +13,6 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use served::{Metrics, PATIENCE, Server, metrics, program, serve};
 use tcpstate_common::State;
 use tcpstate_tests::{
     bpf::KernelObjects,
@@ -26,6 +23,8 @@ use tcpstate_tests::{
     traffic::{Family, Listener, Load, Mixed, Style},
     truth, wait,
 };
+
+use super::served::{Metrics, PATIENCE, Server, metrics, program, serve};
 
 /// What `ss` shows of a family, as the metrics have it.
 fn by_ss(place: &Place) -> Vec<(String, f64)> {

@@ -1,5 +1,4 @@
 //! A running `tcpstate serve` of this package.
-#![allow(unused_imports, reason = "each of the test programs that share it uses some of it")]
 
 use std::process::Command;
 

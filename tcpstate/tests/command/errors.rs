@@ -85,7 +85,7 @@ fn errors_have_a_row_and_a_test_each() {
         include_str!("hist.rs"),
         include_str!("recordings.rs"),
         include_str!("serve.rs"),
-        include_str!("../../tests/tests/errors.rs"),
+        include_str!("../../../tests/tests/kernel/errors.rs"),
     ];
     let functions = sources.into_iter().flat_map(|source| source.split("fn ").skip(1));
     let functions: BTreeSet<String> =

@@ -1,7 +1,5 @@
 //! `tcpstate serve` in bad company: whatever one client does, others are served, and it goes on.
 
-mod served;
-
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -11,8 +9,9 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use served::{PATIENCE, Server, serve};
 use tcpstate_tests::{emulated::scaled, netns::Namespace, wait};
+
+use super::served::{PATIENCE, Server, serve};
 
 fn assert_serves(server: &mut Server, after: &str) {
     let response = server.get("/metrics", "");
