@@ -8,10 +8,31 @@ use std::{
     time::Instant,
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use tcpstate_tests::{emulated::scaled, netns::Namespace, wait};
 
 use super::served::{PATIENCE, Server, serve};
+
+/// A limit on open files, of the whole process and of the programs that it starts, that is at least
+/// this high; dropped, the limit is as before.
+struct Raised {
+    before: (rlim_t, rlim_t),
+}
+
+impl Raised {
+    fn to(needed: rlim_t) -> Option<Self> {
+        let before = getrlimit(Resource::RLIMIT_NOFILE).expect("there is such a limit");
+        let (soft, hard) = (needed.max(before.0), needed.max(before.1));
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).is_ok().then_some(Self { before })
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        let (soft, hard) = self.before;
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("limits can be lowered");
+    }
+}
 
 fn assert_serves(server: &mut Server, after: &str) {
     let response = server.get("/metrics", "");
@@ -81,12 +102,11 @@ fn serve_answers_pipelined_requests_and_then_refuses_garbage() {
 #[test]
 fn serve_serves_others_while_thousands_of_connections_hang() {
     let wanted = scaled(10_000);
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is such a limit");
     let needed = wanted + 200;
-    if setrlimit(Resource::RLIMIT_NOFILE, needed.max(soft), needed.max(hard)).is_err() {
+    let Some(_raised) = Raised::to(needed) else {
         println!("skipped: this process may not open {needed} files");
         return;
-    }
+    };
     let _namespace = Namespace::enter();
     let mut server = Server::start(&mut serve(&[]));
     let descriptors = |server: &Server| {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use caps::{CapSet, Capability};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use tcpstate::{
     check::{self, Facts, Status},
     probe::{Error, Probe, kernel::Kernel},
@@ -12,6 +12,32 @@ use tcpstate_tests::{errors::Row, traced::options};
 
 fn refusal() -> Error {
     Probe::attach(&options()).err().expect("the kernel refuses")
+}
+
+/// A limit on locked memory that this thread may not lift; dropped, the limit is as before. The limit
+/// is the whole process's, so the tests that follow have it too.
+struct Lowered {
+    before: (rlim_t, rlim_t),
+}
+
+impl Lowered {
+    const LIFTS: Capability = Capability::CAP_SYS_RESOURCE;
+
+    fn to(limit: rlim_t) -> Self {
+        let before = getrlimit(Resource::RLIMIT_MEMLOCK).expect("there is such a limit");
+        setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).expect("limits can be lowered");
+        let lowered = Self { before };
+        caps::drop(None, CapSet::Effective, Self::LIFTS).expect("root can do without");
+        lowered
+    }
+}
+
+impl Drop for Lowered {
+    fn drop(&mut self) {
+        let (soft, hard) = self.before;
+        caps::raise(None, CapSet::Effective, Self::LIFTS).expect("it is permitted still");
+        setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard).expect("root lifts limits");
+    }
 }
 
 /// What `check` says of a feature.
@@ -43,20 +69,15 @@ fn error_lockdown() {
 
 #[test]
 fn error_locked_memory() {
-    const LIMIT: u64 = 64 << 10;
+    const LIMIT: rlim_t = 64 << 10;
     if !Kernel::running().expect("the kernel has a release").locks_memory_for_maps() {
         println!("skipped: since 5.11 maps are no locked memory");
         return;
     }
-    let lifts = Capability::CAP_SYS_RESOURCE;
-    let (_, before) = getrlimit(Resource::RLIMIT_MEMLOCK).expect("there is such a limit");
-    setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT, LIMIT).expect("limits can be lowered");
-    caps::drop(None, CapSet::Effective, lifts).expect("root can do without");
+    let lowered = Lowered::to(LIMIT);
     let error = refusal();
     let status = status("memory");
-    // For the tests that follow.
-    caps::raise(None, CapSet::Effective, lifts).expect("it is permitted still");
-    setrlimit(Resource::RLIMIT_MEMLOCK, before, before).expect("root lifts limits");
+    drop(lowered);
     Row::of("error_locked_memory").assert_error(&error);
     assert_eq!(status, Status::Missing);
 }
