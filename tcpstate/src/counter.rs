@@ -3,8 +3,9 @@
 use std::{fs, os::unix::fs::MetadataExt as _, time::SystemTime};
 
 use crate::{
-    aggregate::census::{By, Census, Cgroup, Count, Key, Name},
+    aggregate::census::Census,
     filter::Filter,
+    report::count::{By, Cgroup, Count, Key, Name},
     source::{
         cgroups::Cgroups,
         owners::{self, Owners},

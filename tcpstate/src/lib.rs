@@ -20,12 +20,12 @@ pub mod command;
 pub mod counter;
 pub mod doctor;
 pub mod explain;
-pub mod family;
 pub mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod probe;
+pub mod report;
 pub mod serve;
 pub mod source;
 mod text;

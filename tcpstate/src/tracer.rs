@@ -5,12 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tcpstate_common::abi::STATE_SLOTS;
 
 use crate::{
-    aggregate::{
-        Histograms, Hooks, InPlace, Ledger, Providers, Reconcile, Situation, Snapshot, Start,
-        Verdict,
-    },
-    probe::{Error, Minis, Options, Probe},
-    source::{Events, Losses, Reading, live::Live},
+    aggregate::{Ledger, Providers, Reconcile, Situation},
+    probe::{Error, Options, Probe},
+    report::{Histograms, Hooks, InPlace, Losses, Minis, Snapshot, Start, Verdict},
+    source::{Events, Reading, live::Live},
 };
 
 /// Rows of namespaces that are gone are dropped at this pace at least, also while nobody asks for snapshots.

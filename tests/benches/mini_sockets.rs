@@ -6,7 +6,8 @@
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
-    probe::{Minis, Options, Provider},
+    probe::Options,
+    report::{Minis, Provider},
     tracer::Tracer,
 };
 use tcpstate_tests::{

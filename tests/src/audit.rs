@@ -23,8 +23,7 @@ use nix::{
 use perf_event::{Builder, Counter, events::Tracepoint};
 
 use tcpstate::{
-    probe::{Minis, Provider},
-    source::{Event, Hook},
+    report::{Event, Hook, Minis, Provider},
     tracer::Tracer,
 };
 use tcpstate_common::State;

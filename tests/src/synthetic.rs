@@ -8,10 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use tcpstate::{
-    family::Family,
-    source::{EndedBy, Event, Hook, cgroups::Cgroup},
-};
+use tcpstate::report::{Cgroup, EndedBy, Event, Family, Hook};
 use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };

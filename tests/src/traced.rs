@@ -3,10 +3,9 @@
 use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tcpstate::{
-    aggregate::{Gauge, NamespaceRow, Snapshot, TimeWait},
     explain,
-    family::Family,
-    probe::{Error, Minis, Netns, Options, Probe},
+    probe::{Error, Netns, Options, Probe},
+    report::{Family, Gauge, Minis, NamespaceRow, Snapshot, TimeWait},
     tracer::Tracer,
 };
 use tcpstate_common::State;

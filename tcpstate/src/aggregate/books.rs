@@ -5,8 +5,10 @@ use tcpstate_common::{
     abi::{Flow, STATE_SLOTS},
 };
 
-use super::snapshot::Gauge;
-use crate::source::{Flows, Population};
+use crate::{
+    report::Gauge,
+    source::{Flows, Population},
+};
 
 /// `current = start + entered - left + corrected`, for full sockets and mini sockets by themselves.
 #[derive(Clone, Debug, Default)]

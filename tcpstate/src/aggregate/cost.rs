@@ -1,7 +1,9 @@
 //! What the programs in the kernel cost, between readings.
 
-use super::snapshot::{Cost, Runs};
-use crate::source::{ProgramRuns, Reading};
+use crate::{
+    report::{Cost, Runs},
+    source::{ProgramRuns, Reading},
+};
 
 /// What each program that is there now did since the origin, and since the interval's start.
 pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) -> Vec<Cost> {

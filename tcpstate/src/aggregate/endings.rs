@@ -4,71 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tcpstate_common::State;
 
-use crate::source::{EndedBy, Event, Hook};
+use crate::report::{EndedBy, Endings, Ends, Event, Hook, PortEnds};
 
 /// Ports with a row of their own; what else was served is in the row of the others.
 const MOST_ROWS: usize = 1000;
-
-/// Ends by who or what ended them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ends {
-    /// In the order of [`EndedBy::ALL`].
-    pub known: [u64; EndedBy::ALL.len()],
-    /// Of which that is not known.
-    pub unknown: u64,
-}
-
-impl Ends {
-    /// How many ended by this.
-    #[must_use]
-    pub fn by(&self, by: EndedBy) -> u64 {
-        self.known[by as usize]
-    }
-
-    /// How many there were.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.known.iter().sum::<u64>() + self.unknown
-    }
-
-    fn count(&mut self, by: Option<EndedBy>) {
-        match by {
-            Some(by) => self.known[by as usize] += 1,
-            None => self.unknown += 1,
-        }
-    }
-
-    /// Adds others up.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, count) in self.known.iter_mut().zip(other.known) {
-            *sum += count;
-        }
-        self.unknown += other.unknown;
-    }
-}
-
-/// Ends of connections that one port served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortEnds {
-    /// The local port.
-    pub port: u16,
-    /// How they ended.
-    pub ends: Ends,
-}
-
-/// How connections ended, all over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endings {
-    /// A row for each port that was listened on or accepted a connection while lines were written, those with most ends
-    /// first.
-    pub ports: Vec<PortEnds>,
-    /// All other connections: mostly those that were opened from here, each by a port of its own.
-    pub others: Ends,
-    /// Connects that came to nothing, by what ended them.
-    pub failed_connects: Ends,
-    /// Connects for which no local port was free; not among the former.
-    pub no_local_port: u64,
-}
 
 /// Sums over the lines of a run. Its memory is bounded by the number of ports.
 #[derive(Debug, Default)]
@@ -124,7 +63,7 @@ impl EndingCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::bare as event;
+    use crate::report::bare as event;
 
     fn end(from: State, port: u16, by: EndedBy) -> Event {
         Event { ended_by: Some(by), local_port: Some(port), ..event(from, State::Close) }

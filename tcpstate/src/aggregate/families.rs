@@ -2,12 +2,9 @@
 
 use tcpstate_common::State;
 
-use super::{
-    books::Books,
-    snapshot::{FamilyRow, Transition},
-};
+use super::books::Books;
 use crate::{
-    family::Family,
+    report::{Family, FamilyRow, Transition},
     source::{Counts, Flows, Pass, Population, Reading},
 };
 

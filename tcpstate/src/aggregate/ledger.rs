@@ -8,41 +8,19 @@ use std::time::Duration;
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::{
-    Histograms,
     books::Books,
     cost,
     drift::{Drift, Excess},
     families::{self, Families},
+    histogram,
+    providers::Providers,
     rows::Rows,
-    silence,
-    snapshot::{Gauge, NamespaceStart, Snapshot},
-    time_wait,
-    verify::{self, Verdict},
+    silence, time_wait, verify,
 };
 use crate::{
-    probe::{Minis, Provider},
-    source::{Flows, Identity, KernelCounters, Missed, Pass, Reading},
+    report::{Gauge, Histograms, Minis, Missed, NamespaceStart, Provider, Snapshot, Verdict},
+    source::{Flows, Identity, KernelCounters, Pass, Reading},
 };
-
-/// What serves each kind of mini sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Providers {
-    /// Time-wait sockets.
-    pub time_wait: Provider,
-    /// Request sockets.
-    pub syn_recv: Provider,
-}
-
-impl Providers {
-    /// What serves this kind.
-    #[must_use]
-    pub fn of(self, minis: Minis) -> Provider {
-        match minis {
-            Minis::TimeWait => self.time_wait,
-            Minis::SynRecv => self.syn_recv,
-        }
-    }
-}
 
 /// The books of one run.
 #[derive(Clone, Debug)]
@@ -252,14 +230,14 @@ impl Ledger {
     /// The whole run up to a reading, as one interval.
     pub fn summary(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
-        let histograms = reading.histograms.as_deref().map(Histograms::of_run);
+        let histograms = reading.histograms.as_deref().map(histogram::of_run);
         Snapshot { histograms, ..self.aggregate(reading, &self.origin) }
     }
 
     /// Durations since the start, as of the last snapshot; where states are timed.
     #[must_use]
     pub fn durations(&self) -> Option<Histograms> {
-        self.previous.histograms.as_deref().map(Histograms::of_run)
+        self.previous.histograms.as_deref().map(histogram::of_run)
     }
 
     /// The gauges with which the books were opened.
@@ -340,7 +318,7 @@ impl Ledger {
                 .losses
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
             endings: None,
-            histograms: reading.histograms.as_deref().map(Histograms::of_interval),
+            histograms: reading.histograms.as_deref().map(histogram::of_interval),
             reconciles: self.reconciles,
             map_full: self.map_full
                 + missed(|missed| missed.unrecorded)

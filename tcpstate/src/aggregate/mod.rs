@@ -8,22 +8,17 @@ mod endings;
 mod families;
 mod histogram;
 mod ledger;
+mod providers;
 mod reconcile;
 mod rows;
 mod silence;
-mod snapshot;
 mod time_wait;
 mod verify;
 
 pub use self::{
-    census::{By, Census, Count},
-    endings::{EndingCounts, Endings, Ends, PortEnds},
-    histogram::{Bucket, Histogram, Histograms, Kind, Of},
-    ledger::{Ledger, Providers},
+    census::Census,
+    endings::EndingCounts,
+    ledger::Ledger,
+    providers::Providers,
     reconcile::{Reconcile, Situation},
-    snapshot::{
-        Cost, Exits, FamilyRow, Gauge, Hooks, InPlace, NamespaceRow, NamespaceStart, Report, Runs,
-        Snapshot, Start, TimeWait, Transition,
-    },
-    verify::{Difference, Verdict},
 };

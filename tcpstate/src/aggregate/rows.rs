@@ -7,13 +7,9 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::{
-    books::Books,
-    snapshot::{NamespaceRow, NamespaceStart},
-    time_wait,
-};
+use super::{books::Books, time_wait};
 use crate::{
-    probe::Provider,
+    report::{NamespaceRow, NamespaceStart, Provider, TimeWait},
     source::{Flows, Identity, Namespace, Pass, Population, Reading},
 };
 
@@ -142,7 +138,7 @@ impl Row {
                 let sockets = self.books.time_wait_sockets(&since);
                 time_wait::counted(provider, sockets, &since, (in_interval, interval))
             } else {
-                time_wait::TimeWait::default()
+                TimeWait::default()
             },
         }
     }

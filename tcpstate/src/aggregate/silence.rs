@@ -5,7 +5,7 @@
 use tcpstate_common::State;
 
 use crate::{
-    probe::Minis,
+    report::Minis,
     source::{KernelCounters, Reading},
 };
 

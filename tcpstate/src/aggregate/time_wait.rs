@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tcpstate_common::abi::Cause;
 
-use super::snapshot::Exits;
-pub(super) use super::snapshot::TimeWait;
 use crate::{
-    probe::Provider,
+    report::{Exits, Provider, TimeWait},
     source::{Flows, KernelCounters, Reading},
 };
 
@@ -40,25 +38,6 @@ fn exits(provider: Provider, flows: &Flows) -> Exits {
         reused: has_causes.then_some(reused),
         killed: has_causes.then_some(killed),
         other: Some(flows.time_wait_exits().saturating_sub(expired + reused + killed)),
-    }
-}
-
-impl TimeWait {
-    /// Sees to it that no total is less than it was: the kernel's own counters, where they have to do, are read one after
-    /// the other while sockets come and go.
-    pub fn keep_growing(&mut self, earlier: &Self) {
-        let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;
-        let then = &earlier.exits;
-        for (now, then) in [
-            (entries, earlier.entries),
-            (expired, then.expired),
-            (reused, then.reused),
-            (killed, then.killed),
-            (other, then.other),
-            (overflows, earlier.overflows),
-        ] {
-            *now = now.map(|now| now.max(then.unwrap_or(0)));
-        }
     }
 }
 

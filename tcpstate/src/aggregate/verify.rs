@@ -2,44 +2,8 @@
 
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
-use super::{ledger::Providers, snapshot::Gauge};
-
-/// What a comparison showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every gauge is the number of sockets in the list.
-    Equal,
-    /// These are not, and nobody had said so.
-    Differs(Vec<Difference>),
-    /// Something moved while the list was made: there was nothing to compare.
-    Moving,
-    /// It is known that gauges are off, and a pass will put them right: not compared.
-    Inexact,
-}
-
-impl Verdict {
-    /// In a word.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Equal => "equal",
-            Self::Differs(_) => "differs",
-            Self::Moving => "moving",
-            Self::Inexact => "inexact",
-        }
-    }
-}
-
-/// A gauge, and what the list has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Whose gauge it is.
-    pub state: State,
-    /// The gauge.
-    pub current: i64,
-    /// Sockets in the list.
-    pub listed: i64,
-}
+use super::providers::Providers;
+use crate::report::{Difference, Gauge, Verdict};
 
 /// Compares the gauges of which nothing is hidden from what is in place. `listed` is by the kernel's number of a state.
 pub(super) fn compare(
@@ -64,7 +28,7 @@ pub(super) fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Provider;
+    use crate::report::Provider;
 
     #[test]
     fn what_is_partly_hidden_is_not_compared() {

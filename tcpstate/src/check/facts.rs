@@ -7,12 +7,13 @@ use caps::Capability;
 use super::{Live, live};
 use crate::{
     probe::{
-        Error, Minis, Options, Provider, Transitions,
+        Error, Options,
         confinement::Confinement,
         kernel::{self, Kernel},
         privileges,
         trial::{self, Part},
     },
+    report::{Minis, Provider, Transitions},
     source::KernelCounters,
     tracer::Tracer,
 };

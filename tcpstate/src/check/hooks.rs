@@ -1,7 +1,10 @@
 //! The hooks: tried, not guessed.
 
 use super::{Facts, Failure, Feature, Status, confinement::not_permitted};
-use crate::probe::{ITERATOR, Minis, Provider, Transitions};
+use crate::{
+    probe::ITERATOR,
+    report::{Minis, Provider, Transitions},
+};
 
 pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     let mut features: Vec<Feature> =

@@ -20,8 +20,8 @@ use tcpstate_common::State;
 
 use super::Failure;
 use crate::{
-    aggregate::Snapshot,
-    probe::{Error, Minis, Options, grant, privileges::COUNTING},
+    probe::{Error, Options, grant, privileges::COUNTING},
+    report::{Minis, Snapshot},
     tracer::Tracer,
 };
 

@@ -3,7 +3,10 @@
 use caps::Capability;
 
 use super::{Facts, Feature, Status};
-use crate::probe::{Error, Hidden, Minis, Provider, grant, privileges::COUNTING};
+use crate::{
+    probe::{Error, Hidden, grant, privileges::COUNTING},
+    report::{Minis, Provider},
+};
 
 pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     vec![

@@ -1,7 +1,7 @@
 //! What `trace` would be: exact, less than that, or nothing at all.
 
 use super::{Facts, Feature, Status, Whole, proof};
-use crate::probe::{Minis, Provider, Transitions};
+use crate::report::{Minis, Provider, Transitions};
 
 pub(super) fn trace(facts: &Facts) -> Feature {
     let id = "trace";

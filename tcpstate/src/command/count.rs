@@ -17,11 +17,9 @@ use super::{
     values::named,
 };
 use crate::{
-    aggregate::{
-        By,
-        census::{Key, MOST_GROUPS, total},
-    },
+    aggregate::census::MOST_GROUPS,
     counter::{Counted, Counter},
+    report::count::{By, Key, total},
     view::{
         count::{CountView, Csv, Json, Rows, Table},
         repaint,

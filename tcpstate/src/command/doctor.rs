@@ -20,13 +20,12 @@ use super::{
     terminal,
 };
 use crate::{
-    aggregate::Report,
     doctor::{
         Facts, Finding, Level, Opening, Places, Thresholds, diagnose,
         facts::Recorded,
         thresholds::{self, DEFAULTS},
     },
-    probe::Counted,
+    report::{Counted, Report},
     source::recording::{self, Record, Recording},
     view::doctor::{Csv, DoctorView, Json, Table},
 };

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     probe::{EventOptions, MOST_LIVES, RING_BYTES},
-    source::Losses,
+    report::Losses,
     view::Clock,
 };
 

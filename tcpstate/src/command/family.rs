@@ -1,6 +1,6 @@
 //! `--family 4|6|all`, as `ss -4` and `ss -6` have it.
 
-use crate::family::Family;
+use crate::report::Family;
 
 /// One family, or both.
 #[derive(Clone, Copy, Debug)]

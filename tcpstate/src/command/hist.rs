@@ -21,12 +21,10 @@ use super::{
     values::named,
 };
 use crate::{
-    aggregate::{Reconcile, Report},
+    aggregate::Reconcile,
     probe::{HistogramOptions, MOST_GROUPS, MOST_TIMED, Netns, Options},
-    source::{
-        Untimed,
-        recording::{self, Record, Recording, Timed},
-    },
+    report::{Report, Untimed},
+    source::recording::{self, Record, Recording, Timed},
     tracer::Tracer,
     view::{HistCsv, HistJson, HistTable, Section, View},
 };

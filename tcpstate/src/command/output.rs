@@ -14,8 +14,9 @@ use tokio::sync::mpsc::{
 };
 
 use crate::{
-    aggregate::{EndingCounts, Report},
-    source::{Event, Events},
+    aggregate::EndingCounts,
+    report::{Event, Report},
+    source::Events,
     view::View,
 };
 

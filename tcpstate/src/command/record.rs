@@ -7,12 +7,9 @@ use clap::{Args, value_parser};
 
 use super::{output::Output, signals::Signals};
 use crate::{
-    aggregate::Report,
     doctor::facts::{Places, Sysctls},
-    source::{
-        Event,
-        recording::{Limits, News, Part, Recorder},
-    },
+    report::{Event, Report},
+    source::recording::{Limits, News, Part, Recorder},
     view::View,
 };
 

@@ -24,7 +24,7 @@ use super::{
     signals::{Signals, listen},
 };
 use crate::{
-    aggregate::{InPlace, Report},
+    report::{InPlace, Report},
     source::recording::{self, Record, Recording, Timed},
     view::{Csv, EventCsv, Json, View, show_part},
 };

@@ -1,6 +1,6 @@
 //! What a run says on stderr beside its data: before the first line, and after the last.
 
-use crate::probe::{Minis, Probe};
+use crate::{probe::Probe, report::Minis};
 
 /// What keeps the gauges from being exact, and what would help. Nothing, where each event is seen.
 pub(super) fn at_start(probe: &Probe) {

@@ -21,8 +21,9 @@ use super::{
     verify::Verifier,
 };
 use crate::{
-    aggregate::{Reconcile, Report, Snapshot, Verdict},
-    probe::{MOST_ROWS, Netns, Options, Provider, Transitions},
+    aggregate::Reconcile,
+    probe::{MOST_ROWS, Netns, Options},
+    report::{Provider, Report, Snapshot, Transitions, Verdict},
     tracer::Tracer,
     view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
 };

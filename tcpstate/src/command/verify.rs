@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    aggregate::Verdict, family::Family, filter::Filter, probe::Netns, source::sock_diag,
+    filter::Filter,
+    probe::Netns,
+    report::{Family, Verdict},
+    source::sock_diag,
     tracer::Tracer,
 };
 

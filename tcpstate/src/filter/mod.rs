@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 
 use tcpstate_common::State;
 
-use crate::family::Family;
+use crate::report::Family;
 
 pub(crate) use self::list::parse as list;
 pub use self::{

@@ -10,10 +10,11 @@ use tcpstate_common::{
 };
 
 use super::{
-    Counted, Error, Options, Types, events, histograms, kallsyms::Handlers, kernel::Kernel,
-    lives::Room, offsets, owners,
+    Error, Options, Types, events, histograms, kallsyms::Handlers, kernel::Kernel, lives::Room,
+    offsets, owners,
 };
-use crate::family::Family;
+use crate::report::Counted;
+use crate::report::Family;
 
 /// What the programs are told of a kernel, a namespace and what is asked for.
 pub(super) fn of(

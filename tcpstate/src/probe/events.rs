@@ -10,15 +10,18 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, TRACEPOINT, Types, btf, hooks,
-    hooks::{Hook, Minis, Provider, Transitions},
+    Error, TRACEPOINT, Types, btf,
+    hooks::{self, Hook},
     lives::Room,
     map_error,
     owners::{self, Acceptors, OwnerHook},
     providers::Providers,
     take_map,
 };
-use crate::filter::KernelFilter;
+use crate::{
+    filter::KernelFilter,
+    report::{Minis, Provider, Transitions},
+};
 
 /// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
 pub const RING_BYTES: u32 = 8 << 20;

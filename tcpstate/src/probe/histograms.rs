@@ -10,13 +10,14 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, TRACEPOINT, Types, hooks,
-    hooks::{Hook, Minis, Provider, Transitions},
+    Error, TRACEPOINT, Types,
+    hooks::{self, Hook},
     lives::Room,
     map_error,
     providers::Providers,
     take_map,
 };
+use crate::report::{Minis, Provider, Transitions};
 
 /// Sockets that are remembered until their state ends, unless another number is asked for: 17 MiB, and 23 MiB for as many
 /// time-wait sockets and requests.

@@ -7,7 +7,8 @@ use std::{
 
 use caps::Capability;
 
-use super::{Error, Minis, privileges};
+use super::{Error, privileges};
+use crate::report::Minis;
 
 /// Addresses of functions by which a timer is known to be a mini socket's; 0 for what is not shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

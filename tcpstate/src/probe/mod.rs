@@ -57,12 +57,14 @@ pub use self::{
     error::{Error, grant},
     events::{EventOptions, MOST_LIVES, RING_BYTES},
     histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
-    hooks::{Minis, Provider, Transitions},
     kallsyms::Hidden,
-    netns::{Counted, Netns},
+    netns::Netns,
     owners::Acceptors,
 };
-use crate::{family::Family, filter::EventFilter};
+use crate::{
+    filter::EventFilter,
+    report::{Counted, Family, Minis, Provider, Transitions},
+};
 
 /// The kernel half, as `build.rs` put it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
@@ -296,7 +298,7 @@ impl Probe {
 
     /// Whether this kernel counts the runs of programs that it skips.
     pub fn counts_misses(&self) -> Result<bool, Error> {
-        misses::are_counted(self.program_fd(self.transitions.program())?)
+        misses::are_counted(self.program_fd(hooks::program(self.transitions))?)
             .map_err(|source| Error::System { action: "read the program's fdinfo", source })
     }
 
@@ -309,7 +311,7 @@ impl Probe {
 
     /// Events that the kernel kept from the counting program because it was running already, since the load.
     pub fn missed(&self) -> Result<u64, Error> {
-        self.misses_of(self.transitions.program())
+        self.misses_of(hooks::program(self.transitions))
     }
 
     /// The same for the programs of a kind of mini sockets.
@@ -329,7 +331,7 @@ impl Probe {
 
     /// The counting program, as the kernel describes it: its size, its run time.
     pub fn transitions_info(&self) -> Result<ProgramInfo, Error> {
-        self.program_info(self.transitions.program())
+        self.program_info(hooks::program(self.transitions))
     }
 
     /// The one that writes events down, where they are asked for.

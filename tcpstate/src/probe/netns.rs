@@ -19,7 +19,7 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-use crate::text::escaped;
+use crate::{report::Counted, text::escaped};
 
 /// Where `ip netns` keeps its names; the second is most often a link to the first.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -38,15 +38,6 @@ pub enum Netns {
     Path(PathBuf),
     /// The one that this process is in.
     Pid(u32),
-}
-
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// The network namespace with this inode.
-    One(u64),
-    /// Every one.
-    All,
 }
 
 /// Why a network namespace can't be counted.

@@ -5,7 +5,8 @@ use std::io;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use super::{Counted, Error, Probe};
+use super::{Error, Probe};
+use crate::report::Counted;
 
 /// What counting needs: to load programs and make maps, and to let a program read kernel memory by pointer.
 pub const COUNTING: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];

@@ -7,9 +7,10 @@ use tcpstate_common::abi::RecordOffsets;
 
 use super::{
     Error, TRACEPOINT, Types,
-    hooks::{self, Hook, Minis, Provider, Transitions},
+    hooks::{self, Hook},
     kallsyms::Handlers,
 };
+use crate::report::{Minis, Provider, Transitions};
 
 /// What is in place for mini sockets.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Providers {
         let mut first = None;
         let all = Transitions::ALL.into_iter();
         for by in all.filter(|&by| forced.is_none_or(|forced| by == forced)) {
-            let hook = Hook { program: by.program(), target: TRACEPOINT };
+            let hook = Hook { program: hooks::program(by), target: TRACEPOINT };
             let ready = match record.take_if(|_| by == Transitions::Tracepoint) {
                 Some(Err(source)) => Err(Error::Format(source)),
                 _ => Ok(()),

@@ -2,9 +2,13 @@
 //! `check` knows of this system.
 
 use super::{
-    Error, Minis, Options, Probe, Provider, Transitions, btf::Btf, format, kallsyms,
-    kallsyms::Handlers, measure_runs, offsets,
+    Error, Options, Probe,
+    btf::Btf,
+    format,
+    kallsyms::{self, Handlers},
+    measure_runs, offsets,
 };
+use crate::report::{Minis, Provider, Transitions};
 
 /// What can be tried for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

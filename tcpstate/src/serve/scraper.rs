@@ -19,8 +19,9 @@ use hyper::body::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    aggregate::{InPlace, Reconcile, Start, TimeWait},
+    aggregate::Reconcile,
     probe::{Error, Options, Probe, privileges},
+    report::{InPlace, Start, TimeWait},
     tracer::Tracer,
     view::metrics::{
         Durations, Exporter, Format, Metric, Pushed, Series, metrics, text, unix_seconds,

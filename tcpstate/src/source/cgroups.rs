@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::containers::{self, Container, container};
+use crate::report::{Cgroup, container::container};
 
 /// Where version 2 of the file system lies: alone, or beside version 1.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
@@ -78,24 +78,6 @@ fn root() -> Option<&'static Path> {
     // Only version 2 has this file, in every folder.
     let is_version_2 = |root: &&Path| root.join("cgroup.controllers").exists();
     ROOTS.map(Path::new).into_iter().find(is_version_2)
-}
-
-/// A cgroup, and what its path tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cgroup {
-    /// From the root.
-    pub path: String,
-    /// The container that it is of.
-    pub container: Option<Container>,
-    /// The unit of systemd that it is of.
-    pub unit: Option<String>,
-}
-
-impl From<String> for Cgroup {
-    fn from(path: String) -> Self {
-        let unit = containers::unit(&path).map(str::to_owned);
-        Self { container: container(&path), unit, path }
-    }
 }
 
 /// Looks cgroups up as their numbers come, and remembers them: no number is ever used again.

@@ -6,55 +6,7 @@ use tcpstate_common::{
     abi::{EVENT_IS_SHUT, EVENT_SENT_RESET, Exit},
 };
 
-/// Who or what ended a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EndedBy {
-    /// In order; this side sent its FIN first.
-    LocalFin,
-    /// In order; the peer sent its FIN first.
-    RemoteFin,
-    /// This side sent a RST: it closed with data unread, with a linger time of zero, or got data after its close.
-    LocalRst,
-    /// The peer sent a RST.
-    RemoteRst,
-    /// Nobody answered any more.
-    Timeout,
-    /// A RST in answer to a SYN, or word that nobody listens on that port.
-    Refused,
-    /// Word from the network that there is no way to the peer, before the connection stood.
-    Unreachable,
-    /// Given up here: closed while connecting, or destroyed (`ss -K`).
-    Abort,
-}
-
-impl EndedBy {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::LocalFin,
-        Self::RemoteFin,
-        Self::LocalRst,
-        Self::RemoteRst,
-        Self::Timeout,
-        Self::Refused,
-        Self::Unreachable,
-        Self::Abort,
-    ];
-
-    /// As it is called in output.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LocalFin => "local_fin",
-            Self::RemoteFin => "remote_fin",
-            Self::LocalRst => "local_rst",
-            Self::RemoteRst => "remote_rst",
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Abort => "abort",
-        }
-    }
-}
+use crate::report::EndedBy;
 
 /// What the kernel had noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

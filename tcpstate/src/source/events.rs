@@ -6,7 +6,7 @@ use std::{
     os::unix::ffi::OsStringExt as _,
     ptr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use aya::maps::{MapData, RingBuf};
@@ -16,187 +16,73 @@ use tcpstate_common::{
     abi::{EVENT_IS_OPEN, EventRecord, Told, UNKNOWN_DURATION},
 };
 
-use super::{
-    cgroups::{Cgroup, Resolver},
-    ended::{self, EndedBy},
-    pending::Pending,
-};
-use crate::family::Family;
+use super::{cgroups::Resolver, ended, pending::Pending};
+use crate::report::{Cgroup, Event, Family, Hook};
 
-/// What told of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// The tracepoint, of a full socket.
-    Transitions,
-    /// The provider for time-wait sockets.
-    TimeWait,
-    /// The provider for request sockets.
-    SynRecv,
-}
-
-impl Hook {
-    /// As it is called in output.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Transitions => "transitions",
-            Self::TimeWait => "time_wait",
-            Self::SynRecv => "syn_recv",
-        }
-    }
-}
-
-/// One transition of a socket, and the connection that made it: of a full socket as the tracepoint reported it; of a mini
-/// socket its birth, its move from FIN_WAIT2 to TIME_WAIT, or its end. What can't be known is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// What told of it.
-    pub hook: Hook,
-    /// When, by the wall's clock.
-    pub time: SystemTime,
-    /// When, by the monotonic clock.
-    pub monotonic: Duration,
-    /// The old state.
-    pub from: State,
-    /// The new state.
-    pub to: State,
-    /// The socket's.
-    pub family: Family,
-    /// The socket's address; none for a child at its birth, unless its listener is bound to one.
-    pub local: Option<IpAddr>,
-    /// The socket's port; none at connect() and listen() while the kernel has yet to choose one.
-    pub local_port: Option<u16>,
-    /// The peer's address; none for a listener, and for a child at its birth.
-    pub remote: Option<IpAddr>,
-    /// The peer's port.
-    pub remote_port: Option<u16>,
-    /// Inode of the network namespace.
-    pub netns: u32,
-    /// The kernel's name for the socket, if anybody ever asked for it.
-    pub cookie: Option<u64>,
-    /// The process that connected, listened or accepted.
-    pub pid: Option<u32>,
-    /// Its name.
-    pub comm: Option<OsString>,
-    /// The user who made the socket; for a child the listener's, until it is accepted.
-    pub uid: Option<u32>,
-    /// The cgroup in which the socket was made; for a child its listener's.
-    pub cgroup: Option<Arc<Cgroup>>,
-    /// How long the socket was in the old state.
-    pub duration: Option<Duration>,
-    /// Who ended the connection, where this is its end.
-    pub ended_by: Option<EndedBy>,
-}
-
-impl Event {
-    /// Reads a record; `None` if it is of a state or family that TCP does not have.
-    fn of(
-        record: &EventRecord,
-        since_1970: Duration,
-        cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
-    ) -> Option<Self> {
-        let hook = match record.told {
-            told if told == Told::Transition as u8 => Hook::Transitions,
-            told if told == Told::TimeWait as u8 => Hook::TimeWait,
-            told if told == Told::SynRecv as u8 => Hook::SynRecv,
-            _ => return None,
-        };
-        let from = State::from_number(record.from.into())?;
-        let to = State::from_number(record.to.into())?;
-        let family =
-            Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
-        let address = |words: [u32; 4]| match family {
-            Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),
-            Family::V6 => {
-                let mut bytes = [0; 16];
-                for (into, word) in bytes.chunks_exact_mut(4).zip(words) {
-                    into.copy_from_slice(&word.to_ne_bytes());
-                }
-                IpAddr::from(Ipv6Addr::from(bytes))
+/// Reads a record; `None` if it is of a state or family that TCP does not have.
+fn event_of(
+    record: &EventRecord,
+    since_1970: Duration,
+    cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
+) -> Option<Event> {
+    let hook = match record.told {
+        told if told == Told::Transition as u8 => Hook::Transitions,
+        told if told == Told::TimeWait as u8 => Hook::TimeWait,
+        told if told == Told::SynRecv as u8 => Hook::SynRecv,
+        _ => return None,
+    };
+    let from = State::from_number(record.from.into())?;
+    let to = State::from_number(record.to.into())?;
+    let family =
+        Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
+    let address = |words: [u32; 4]| match family {
+        Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),
+        Family::V6 => {
+            let mut bytes = [0; 16];
+            for (into, word) in bytes.chunks_exact_mut(4).zip(words) {
+                into.copy_from_slice(&word.to_ne_bytes());
             }
-        };
-        // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it: unless its
-        // next record came at once and told more.
-        let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
-        let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_OPEN != 0;
-        let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
-        let local = address(record.local);
-        let monotonic = Duration::from_nanos(record.time);
-        let comm = || {
-            let name = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-            OsString::from_vec(name.to_vec())
-        };
-        let ended_by = match (hook, to) {
-            (Hook::Transitions, State::Close) => {
-                ended::of_connection(from, record.error, record.flags)
-            }
-            (Hook::TimeWait, State::Close) => ended::of_time_wait(from, record.error),
-            _ => None,
-        };
-        Some(Self {
-            hook,
-            time: UNIX_EPOCH + since_1970 + monotonic,
-            monotonic,
-            from,
-            to,
-            family,
-            local: Some(local).filter(|local| !(is_child && local.is_unspecified())),
-            local_port: Some(record.local_port).filter(|&port| port != 0),
-            remote: has_peer.then(|| address(record.remote)),
-            remote_port: has_peer.then_some(record.remote_port),
-            netns: record.netns,
-            cookie: Some(record.cookie).filter(|&cookie| cookie != 0),
-            pid: Some(record.pid).filter(|&pid| pid != 0),
-            comm: (record.pid != 0).then(comm),
-            uid: Some(record.uid).filter(|&uid| uid != u32::MAX),
-            cgroup: cgroup(record.cgroup),
-            duration: Some(record.duration)
-                .filter(|&nanos| nanos != UNKNOWN_DURATION)
-                .map(Duration::from_nanos),
-            ended_by,
-        })
-    }
-}
-
-/// What was not written down since the load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Transitions for which the ring had no room.
-    pub dropped: u64,
-    /// Transitions that the kernel kept from the program because it was running already, whatever their namespace.
-    pub missed: u64,
-    /// Events whose socket there was no room to remember, so that its next one lacks duration and owner.
-    pub untracked: u64,
-    /// Births, moves and ends of time-wait sockets for which the ring had no room.
-    pub time_wait: u64,
-    /// The same of request sockets.
-    pub syn_recv: u64,
-}
-
-impl Losses {
-    /// Transitions without a line.
-    #[must_use]
-    pub fn events(&self) -> u64 {
-        self.dropped + self.missed
-    }
-
-    /// Lines that there are not, of full and of mini sockets.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.events() + self.time_wait + self.syn_recv
-    }
-
-    /// What was lost since an earlier count.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            dropped: self.dropped - earlier.dropped,
-            missed: self.missed - earlier.missed,
-            untracked: self.untracked - earlier.untracked,
-            time_wait: self.time_wait - earlier.time_wait,
-            syn_recv: self.syn_recv - earlier.syn_recv,
+            IpAddr::from(Ipv6Addr::from(bytes))
         }
-    }
+    };
+    // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it: unless its
+    // next record came at once and told more.
+    let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
+    let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_OPEN != 0;
+    let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
+    let local = address(record.local);
+    let monotonic = Duration::from_nanos(record.time);
+    let comm = || {
+        let name = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+        OsString::from_vec(name.to_vec())
+    };
+    let ended_by = match (hook, to) {
+        (Hook::Transitions, State::Close) => ended::of_connection(from, record.error, record.flags),
+        (Hook::TimeWait, State::Close) => ended::of_time_wait(from, record.error),
+        _ => None,
+    };
+    Some(Event {
+        hook,
+        time: UNIX_EPOCH + since_1970 + monotonic,
+        monotonic,
+        from,
+        to,
+        family,
+        local: Some(local).filter(|local| !(is_child && local.is_unspecified())),
+        local_port: Some(record.local_port).filter(|&port| port != 0),
+        remote: has_peer.then(|| address(record.remote)),
+        remote_port: has_peer.then_some(record.remote_port),
+        netns: record.netns,
+        cookie: Some(record.cookie).filter(|&cookie| cookie != 0),
+        pid: Some(record.pid).filter(|&pid| pid != 0),
+        comm: (record.pid != 0).then(comm),
+        uid: Some(record.uid).filter(|&uid| uid != u32::MAX),
+        cgroup: cgroup(record.cgroup),
+        duration: Some(record.duration)
+            .filter(|&nanos| nanos != UNKNOWN_DURATION)
+            .map(Duration::from_nanos),
+        ended_by,
+    })
 }
 
 /// The ring's end in user space. No event wakes who reads it: look every now and then.
@@ -249,7 +135,7 @@ impl Events {
         let mut events = Vec::new();
         while events.len() < most {
             let Some(record) = next(self) else { break };
-            events.extend(Event::of(&record, since_1970, |id| self.cgroups.get(id)));
+            events.extend(event_of(&record, since_1970, |id| self.cgroups.get(id)));
         }
         events
     }
@@ -276,13 +162,6 @@ fn since_1970() -> Duration {
     wall.saturating_sub(monotonic())
 }
 
-/// An event of which nothing is known but the states.
-#[cfg(test)]
-pub(crate) fn bare(from: State, to: State) -> Event {
-    let record = EventRecord { family: 2, from: from as u8, to: to as u8, ..EventRecord::BLANK };
-    Event::of(&record, Duration::ZERO, |_| None).expect("TCP has these states")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,7 +183,7 @@ mod tests {
     }
 
     fn event(record: &EventRecord) -> Event {
-        Event::of(record, Duration::from_secs(1000), |_| None).expect("TCP has these states")
+        event_of(record, Duration::from_secs(1000), |_| None).expect("TCP has these states")
     }
 
     #[test]
@@ -382,7 +261,7 @@ mod tests {
             EventRecord { to: 77, ..record(State::Close, State::Listen) },
             EventRecord { family: 1, ..record(State::Close, State::Listen) },
         ] {
-            assert_eq!(Event::of(&record, Duration::ZERO, |_| None), None);
+            assert_eq!(event_of(&record, Duration::ZERO, |_| None), None);
         }
     }
 }

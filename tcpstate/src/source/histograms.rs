@@ -3,187 +3,50 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsString,
-    net::{IpAddr, Ipv6Addr},
+    net::Ipv6Addr,
     os::unix::ffi::OsStringExt as _,
     sync::Arc,
-    time::Duration,
 };
 
 use aya::{maps::PerCpuValues, util::nr_cpus};
 use tcpstate_common::{
     abi::COMM_BYTES,
-    histogram::{BUCKETS, By, GROUP_OTHER, GroupKey, Histogram, SLOTS, SUM_BITS},
+    histogram::{By, GROUP_OTHER, GroupKey, Histogram, SLOTS},
 };
 
 use super::cgroups::Cgroups;
-use crate::probe::{Error, HistogramHook, map_error};
+use crate::{
+    probe::{Error, HistogramHook, map_error},
+    report::{Group, Tally, Untimed},
+};
 
-/// Durations of one kind: how many in each bucket, and what is exact about them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// By bucket; those that have none are not there.
-    buckets: BTreeMap<usize, u64>,
-    /// All of them together.
-    pub sum: Duration,
-    /// The longest.
-    pub longest: Option<Duration>,
-    /// The shortest.
-    pub shortest: Option<Duration>,
-    /// Those of which nobody knows how long they were.
-    pub unknown: u64,
-}
-
-impl Tally {
-    /// How many durations there are in each bucket that has any.
-    pub fn buckets(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.buckets.iter().map(|(&bucket, &count)| (bucket, count))
+/// Reads a key of the kernel half's.
+fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>) -> Group {
+    let [first, second] = words;
+    if words == [0, 0] {
+        return Group::None;
     }
-
-    /// How many durations are known.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets.values().sum()
-    }
-
-    /// Whether nothing ended, known or unknown.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.unknown == 0 && self.count() == 0
-    }
-
-    /// This one with durations by bucket, as [`Tally::buckets`] tells them. `None` if there is no such bucket, or more than
-    /// anything can count.
-    #[must_use]
-    pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
-        let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
-        let are_there = buckets.keys().all(|&bucket| bucket < BUCKETS);
-        let sum = buckets.values().try_fold(self.unknown, |sum, &count| sum.checked_add(count));
-        (are_there && sum.is_some()).then_some(Self { buckets, ..self })
-    }
-
-    /// Adds what another one has.
-    pub fn add(&mut self, other: &Self) {
-        for (bucket, count) in other.buckets() {
-            *self.buckets.entry(bucket).or_default() += count;
+    let bytes = || {
+        let mut bytes = [0; COMM_BYTES];
+        bytes[..8].copy_from_slice(&first.to_ne_bytes());
+        bytes[8..].copy_from_slice(&second.to_ne_bytes());
+        bytes
+    };
+    match by {
+        By::LocalPort | By::RemotePort => Group::Port(u16::try_from(first).unwrap_or_default()),
+        By::Remote => match Ipv6Addr::from(bytes()).to_canonical() {
+            address if address.is_unspecified() => Group::None,
+            address => Group::Address(address),
+        },
+        By::Netns => Group::Netns(first),
+        By::Cgroup => {
+            let cgroups = cgroups.get_or_insert_with(Cgroups::now);
+            Group::Cgroup(first, cgroups.path(first).map(str::to_owned))
         }
-        self.sum += other.sum;
-        self.longest = self.longest.max(other.longest);
-        self.shortest = [self.shortest, other.shortest].into_iter().flatten().min();
-        self.unknown += other.unknown;
-    }
-
-    /// A histogram as the kernel half keeps it; `None` if nothing is in it.
-    fn of(histogram: &Histogram) -> Option<Self> {
-        let buckets = histogram.buckets.iter().copied().enumerate();
-        let buckets: BTreeMap<usize, u64> = buckets.filter(|&(_, count)| count > 0).collect();
-        let is_known = !buckets.is_empty();
-        if !is_known && histogram.unknown == 0 {
-            return None;
-        }
-        let nanos = Duration::from_nanos;
-        // Whole seconds do not overflow: the upper part is in units of little more than one.
-        let high = Duration::from_nanos(1 << SUM_BITS).as_nanos() * u128::from(histogram.sum_high);
-        let high = Duration::new(
-            u64::try_from(high / 1_000_000_000).unwrap_or(u64::MAX),
-            (high % 1_000_000_000) as u32,
-        );
-        Some(Self {
-            buckets,
-            sum: high.saturating_add(nanos(histogram.sum)),
-            longest: is_known.then(|| nanos(histogram.longest)),
-            shortest: is_known.then(|| nanos(!histogram.shortest_inverted)),
-            unknown: histogram.unknown,
-        })
-    }
-
-    /// For tests: these durations.
-    #[cfg(test)]
-    pub(crate) fn from_nanos(durations: &[u64], unknown: u64) -> Self {
-        let mut tally = Self { unknown, ..Self::default() };
-        for &ns in durations {
-            let mut histogram = Histogram::EMPTY;
-            histogram.buckets[tcpstate_common::histogram::bucket_of(ns)] = 1;
-            (histogram.sum, histogram.sum_high) = (ns % (1 << SUM_BITS), ns >> SUM_BITS);
-            (histogram.longest, histogram.shortest_inverted) = (ns, !ns);
-            tally.add(&Self::of(&histogram).expect("one duration"));
-        }
-        tally
-    }
-}
-
-/// Whose durations they are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Group {
-    /// A port.
-    Port(u16),
-    /// An address.
-    Address(IpAddr),
-    /// A network namespace, by its inode.
-    Netns(u64),
-    /// A cgroup: its number, and where it is if that can be known.
-    Cgroup(u64, Option<String>),
-    /// A process's name.
-    Comm(OsString),
-    /// Sockets that have no such thing, or of which it is not known.
-    None,
-    /// Groups for which there was no room.
-    Other,
-}
-
-impl Group {
-    /// Reads a key of the kernel half's.
-    fn of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>) -> Self {
-        let [first, second] = words;
-        if words == [0, 0] {
-            return Self::None;
-        }
-        let bytes = || {
-            let mut bytes = [0; COMM_BYTES];
-            bytes[..8].copy_from_slice(&first.to_ne_bytes());
-            bytes[8..].copy_from_slice(&second.to_ne_bytes());
-            bytes
-        };
-        match by {
-            By::LocalPort | By::RemotePort => Self::Port(u16::try_from(first).unwrap_or_default()),
-            By::Remote => match Ipv6Addr::from(bytes()).to_canonical() {
-                address if address.is_unspecified() => Self::None,
-                address => Self::Address(address),
-            },
-            By::Netns => Self::Netns(first),
-            By::Cgroup => {
-                let cgroups = cgroups.get_or_insert_with(Cgroups::now);
-                Self::Cgroup(first, cgroups.path(first).map(str::to_owned))
-            }
-            By::Comm => {
-                let name = bytes();
-                let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-                Self::Comm(OsString::from_vec(name.to_vec()))
-            }
-        }
-    }
-}
-
-/// What can't be relied on, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Untimed {
-    /// Events that the kernel kept from the program because it was running already, whatever their namespace: their
-    /// durations are in no histogram, and what they invalidated is unknown.
-    pub missed: u64,
-    /// Sockets that there was no room to remember: their next duration is unknown.
-    pub untracked: u64,
-    /// Mini sockets that there was no room to remember: their durations are unknown.
-    pub untracked_minis: u64,
-    /// Durations that are among the others although there was room for their group.
-    pub group_errors: u64,
-}
-
-impl Untimed {
-    fn since(&self, earlier: &Self) -> Self {
-        Self {
-            missed: self.missed - earlier.missed,
-            untracked: self.untracked - earlier.untracked,
-            untracked_minis: self.untracked_minis - earlier.untracked_minis,
-            group_errors: self.group_errors - earlier.group_errors,
+        By::Comm => {
+            let name = bytes();
+            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+            Group::Comm(OsString::from_vec(name.to_vec()))
         }
     }
 }
@@ -271,7 +134,7 @@ impl Timer {
         for entry in &hook.groups {
             let (key, id) = entry.map_err(map_error("read", "GROUPS"))?;
             if !self.groups.contains_key(&id) {
-                self.groups.insert(id, Group::of(by, key, &mut self.cgroups));
+                self.groups.insert(id, group_of(by, key, &mut self.cgroups));
             }
         }
         Ok(())
@@ -336,29 +199,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_exact_beyond_what_64_bits_of_nanoseconds_hold() {
-        let mut histogram = Histogram::EMPTY;
-        histogram.buckets[300] = u64::MAX >> 20;
-        (histogram.sum, histogram.sum_high) = (5, 1 << 40);
-        let tally = Tally::of(&histogram).expect("it is not empty");
-        // 2^40 times 2^30 ns.
-        assert_eq!(tally.sum, Duration::new(1_180_591_620_717, 411_303_429));
-    }
-
-    #[test]
-    fn added_tallies_keep_the_extremes_of_both() {
-        let mut tally = Tally::from_nanos(&[2000], 1);
-        tally.add(&Tally::from_nanos(&[1000, 3000], 2));
-        tally.add(&Tally::default());
-        assert_eq!((tally.count(), tally.unknown), (3, 3));
-        assert_eq!(tally.shortest, Some(Duration::from_micros(1)));
-        assert_eq!(tally.longest, Some(Duration::from_micros(3)));
-        assert_eq!(tally.sum, Duration::from_micros(6));
-    }
-
-    #[test]
     fn keys_are_read_as_what_they_are() {
-        let group = |by, words| Group::of(by, GroupKey { words }, &mut Some(Cgroups::default()));
+        let group = |by, words| group_of(by, GroupKey { words }, &mut Some(Cgroups::default()));
         assert_eq!(group(By::LocalPort, [443, 0]), Group::Port(443));
         let mapped = "::ffff:192.0.2.1".parse::<Ipv6Addr>().expect("an address").octets();
         let words = [0, 8]

@@ -9,12 +9,15 @@ use nix::{
 use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CONTROL_GATE, CpuSlots};
 
 use super::{
-    Counts, Events, Flows, Identity, KernelCounters, Losses, Missed, Moment, Pass, Population,
-    ProgramRuns, Reading, Timed, claims, histograms::Timer, namespaces::Namespaces,
+    Counts, Events, Flows, Identity, KernelCounters, Moment, Pass, Population, ProgramRuns,
+    Reading, Timed, claims, histograms::Timer, namespaces::Namespaces,
 };
-use crate::probe::{
-    Error, Minis, Options, Probe, Touched, kernel, map_error,
-    namespaces::{self, Names, Visited},
+use crate::{
+    probe::{
+        Error, Options, Probe, Touched, kernel, map_error,
+        namespaces::{self, Names, Visited},
+    },
+    report::{Losses, Minis, Missed},
 };
 
 /// How long a pass waits between moment zero and its walk, and again before the gate closes.

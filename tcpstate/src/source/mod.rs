@@ -2,7 +2,6 @@
 
 pub mod cgroups;
 mod claims;
-pub mod containers;
 mod counts;
 mod ended;
 mod events;
@@ -27,14 +26,11 @@ use tcpstate_common::abi::STATE_SLOTS;
 
 pub use self::{
     counts::{Counts, Flows},
-    ended::EndedBy,
-    events::{Event, Events, Hook, Losses},
-    histograms::{Group, Tallies, Tally, Timed, Untimed},
+    events::Events,
+    histograms::{Tallies, Timed},
     kernel_counters::KernelCounters,
 };
-
-#[cfg(test)]
-pub(crate) use self::events::bare;
+use crate::report::{Losses, Missed};
 
 /// A moment on both clocks: the monotonic one for durations, the wall's for people.
 #[derive(Clone, Copy, Debug)]
@@ -50,36 +46,6 @@ impl Moment {
     #[must_use]
     pub fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
-    }
-}
-
-/// What the programs did not see, since the load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missed {
-    /// Transitions of full sockets.
-    pub transitions: u64,
-    /// Events of time-wait sockets.
-    pub time_wait: u64,
-    /// Events of request sockets.
-    pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that there was no room to remember; shown as a full map.
-    pub unrecorded: u64,
-    /// Events that no row of a namespace has, for want of room. Counted all the same, so they put no gauge of the whole
-    /// off.
-    pub unlisted: u64,
-}
-
-impl Missed {
-    /// Events kept from programs by the kernel.
-    #[must_use]
-    pub fn events(&self) -> u64 {
-        self.transitions + self.time_wait + self.syn_recv
-    }
-
-    /// All that may have put a gauge off.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.events() + self.unrecorded
     }
 }
 
@@ -101,7 +67,7 @@ pub struct Reading {
     pub at: Moment,
     /// All that was counted before it, since the load.
     pub counts: Counts,
-    /// The same for each family, by [`Family::BOTH`](crate::family::Family::BOTH), where they are told apart.
+    /// The same for each family, by [`Family::BOTH`](crate::report::Family::BOTH), where they are told apart.
     pub families: Option<[Counts; 2]>,
     /// The same for each network namespace, where each has a row.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,

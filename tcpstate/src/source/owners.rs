@@ -5,14 +5,7 @@
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 
-/// A process, by which sockets can be grouped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its id.
-    pub pid: u32,
-    /// The name that it has given itself, whatever bytes those are.
-    pub name: String,
-}
+use crate::report::Process;
 
 /// Sockets whose owner is remembered; eight bytes each, in a table that is at most half empty.
 const MOST_SOCKETS: usize = 1 << 22;

@@ -9,8 +9,7 @@ use super::{
     number::{UNKNOWN, counted, decimal, grouped, or_unknown, percent, rate, signed},
 };
 use crate::{
-    aggregate::{Cost, Difference, Exits, Hooks, Runs, Snapshot, Start, TimeWait, Verdict},
-    probe::Counted,
+    report::{Cost, Counted, Difference, Exits, Hooks, Runs, Snapshot, Start, TimeWait, Verdict},
     text::escaped,
 };
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tcpstate_common::State;
 
 use super::{View, number::rfc3339};
-use crate::aggregate::{Gauge, Report, Snapshot};
+use crate::report::{Gauge, Report, Snapshot};
 
 /// Writes comma-separated values.
 #[derive(Clone, Debug, Default)]

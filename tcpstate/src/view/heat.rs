@@ -12,7 +12,7 @@ use super::{
     number::{UNKNOWN, clock, decimal, duration, grouped, or_unknown, percent, rate},
     repaint::paint,
 };
-use crate::aggregate::{Report, Snapshot, Transition};
+use crate::report::{Report, Snapshot, Transition};
 
 /// Columns of a bar.
 const BAR: usize = 20;

@@ -15,11 +15,10 @@ use super::{
     number::{rate, rfc3339},
 };
 use crate::{
-    aggregate::{
-        Cost, Difference, Gauge, Histograms, InPlace, NamespaceRow, NamespaceStart, Report,
+    report::{
+        Cost, Difference, Event, Gauge, Histograms, InPlace, NamespaceRow, NamespaceStart, Report,
         Snapshot, Start, TimeWait, Transition, Verdict,
     },
-    source::Event,
     text::is_plain,
 };
 

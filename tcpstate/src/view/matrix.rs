@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tcpstate_common::State;
 
 use super::number::{decimal, grouped, or_unknown, rate};
-use crate::aggregate::{Snapshot, Transition};
+use crate::report::{Snapshot, Transition};
 
 /// Each pair on a line: the count since the start, and the rate over the interval.
 pub(super) fn list(snapshot: &Snapshot) -> Vec<String> {

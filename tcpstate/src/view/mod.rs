@@ -37,7 +37,7 @@ pub use self::{
     screen::{Look, Screen},
     table::Table,
 };
-use crate::{aggregate::Report, source::Event};
+use crate::report::{Event, Report};
 
 /// A form of output.
 pub trait View {

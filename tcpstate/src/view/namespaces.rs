@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 use crate::{
-    aggregate::{Gauge, NamespaceRow},
+    report::{Gauge, NamespaceRow},
     text::escaped,
 };
 
@@ -61,7 +61,7 @@ fn cut_off(name: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::TimeWait;
+    use crate::report::TimeWait;
 
     #[test]
     fn a_line_has_80_columns_whatever_the_name_is() {

@@ -23,7 +23,7 @@ use super::{
     summary,
 };
 use crate::{
-    aggregate::{Report, Snapshot, Start, Transition},
+    report::{Report, Snapshot, Start, Transition},
     text::escaped,
 };
 

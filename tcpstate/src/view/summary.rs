@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    aggregate::{Cost, Gauge, Snapshot, Start},
+    report::{Cost, Gauge, Snapshot, Start},
     text::escaped,
 };
 

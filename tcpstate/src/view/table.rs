@@ -11,7 +11,7 @@ use super::{
     summary,
 };
 use crate::{
-    aggregate::{InPlace, Report, Snapshot, Start},
+    report::{InPlace, Report, Snapshot, Start},
     text::escaped,
 };
 

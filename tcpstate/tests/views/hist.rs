@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tcpstate::{
-    aggregate::{Histogram, Histograms, Kind, Of, Report, Snapshot},
-    source::{Group, Tally, Untimed},
+    report::{Group, Histogram, Histograms, Kind, Of, Report, Snapshot, Tally, Untimed},
     view::{HistCsv, HistJson, HistTable, Look, Section},
 };
 use tcpstate_common::{

@@ -15,11 +15,10 @@ use std::{
 
 use serde_json::Value;
 use tcpstate::{
-    aggregate::{
-        Cost, Exits, Gauge, Hooks, InPlace, Report, Runs, Snapshot, Start, TimeWait, Transition,
+    report::{
+        Cost, Counted, Exits, Gauge, Hooks, InPlace, Missed, Report, Runs, Snapshot, Start,
+        TimeWait, Transition,
     },
-    probe::Counted,
-    source::Missed,
     view::{Csv, Json, Look, Screen, Size, Table, View},
 };
 use tcpstate_common::{State, abi::Flow};

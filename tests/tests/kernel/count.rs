@@ -7,8 +7,8 @@ use std::{
 
 use socket2::Socket;
 use tcpstate::{
-    family::Family as Kind,
     filter::{End, Filter},
+    report::Family as Kind,
     source::sock_diag::{Detail, Query, Socket as Listed, collect, count_by_state},
 };
 use tcpstate_common::State;

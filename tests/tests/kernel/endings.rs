@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, net::Shutdown, time::Duration};
 use socket2::Socket;
 use tcpstate::{
     aggregate::EndingCounts,
-    probe::{EventOptions, Minis, Options, Provider},
-    source::{
+    probe::{EventOptions, Options},
+    report::{
         EndedBy::{self, Abort, LocalFin, LocalRst, Refused, RemoteFin, RemoteRst, Timeout},
-        Event, Events, Hook,
+        Event, Hook, Minis, Provider,
     },
+    source::Events,
 };
 use tcpstate_common::State::{Close, Established, FinWait2, Listen, SynRecv};
 use tcpstate_tests::{

@@ -11,10 +11,10 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 use tcpstate::{
-    aggregate::{Histograms, Of},
     filter::{End, EventFilter},
-    probe::{EventOptions, HistogramOptions, Options, Provider},
-    source::{Event, Events, cgroups::Cgroups},
+    probe::{EventOptions, HistogramOptions, Options},
+    report::{Event, Histograms, Of, Provider},
+    source::{Events, cgroups::Cgroups},
     tracer::Tracer,
 };
 use tcpstate_common::{

@@ -9,7 +9,8 @@ use std::{
 use socket2::Socket;
 use tcpstate::{
     probe::{Acceptors, EventOptions, Netns, Options},
-    source::{Event, Events, Hook},
+    report::{Event, Hook},
+    source::Events,
 };
 use tcpstate_common::State::{self, Close, Established, Listen, SynRecv};
 use tcpstate_tests::{

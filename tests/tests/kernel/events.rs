@@ -6,9 +6,9 @@ use std::{
 };
 
 use tcpstate::{
-    family::Family as Kind,
     probe::{Acceptors, EventOptions, Options},
-    source::{Event, Events, Hook, Losses},
+    report::{Event, Family as Kind, Hook, Losses},
+    source::Events,
 };
 use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,

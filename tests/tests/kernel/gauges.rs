@@ -3,7 +3,10 @@
 
 use std::thread;
 
-use tcpstate::probe::{Minis, Options, Provider, Transitions};
+use tcpstate::{
+    probe::Options,
+    report::{Minis, Provider, Transitions},
+};
 use tcpstate_tests::{
     audit,
     netns::Namespace,

@@ -11,10 +11,9 @@ use std::{
 
 use socket2::Socket;
 use tcpstate::{
-    aggregate::{Bucket, Histogram, Histograms, Kind, Of, Snapshot},
     filter::{End, EventFilter, Ports},
     probe::{EventOptions, HistogramOptions, Options},
-    source::{Event, Group},
+    report::{Bucket, Event, Group, Histogram, Histograms, Kind, Of, Snapshot},
 };
 use tcpstate_common::{
     State::{

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use tcpstate::probe::{Options, Provider};
+use tcpstate::{probe::Options, report::Provider};
 use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::is_emulated,

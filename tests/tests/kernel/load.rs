@@ -6,9 +6,10 @@ use std::{
 };
 
 use tcpstate::{
-    aggregate::{Difference, Reconcile, Snapshot, Verdict},
+    aggregate::Reconcile,
     filter::Filter,
     probe::{Error, Options},
+    report::{Difference, Snapshot, Verdict},
     source::sock_diag,
 };
 use tcpstate_common::State;

@@ -12,8 +12,9 @@ use std::{
 
 use socket2::Socket;
 use tcpstate::{
-    aggregate::{NamespaceRow, Reconcile, Snapshot},
-    probe::{self, Netns, Options, Provider, Transitions},
+    aggregate::Reconcile,
+    probe::{Netns, Options},
+    report::{Counted, NamespaceRow, Provider, Snapshot, Transitions},
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
@@ -167,7 +168,7 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
 #[test]
 fn families_equal_the_kernel_on_every_path() {
     const TRACERS: usize = 6;
-    for family in tcpstate::family::Family::BOTH {
+    for family in tcpstate::report::Family::BOTH {
         let variants = by_each_provider(&Options { family: Some(family), ..options() });
         follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
     }
@@ -471,7 +472,7 @@ fn namespaces_of_others_are_counted_by_name_path_and_process() {
         let follow = || {
             let mut traced = Traced::unaudited(&Options { netns: netns.clone(), ..options() });
             let counted = traced.tracer.start_report().netns;
-            assert_eq!(counted, probe::Counted::One(place.inode()), "{netns}");
+            assert_eq!(counted, Counted::One(place.inode()), "{netns}");
             // The tracer's thread is in the namespace now.
             traced.assert_equal(&format!("{netns}: before"));
             let _more = Mixture::open(Family::V4, 4);
@@ -488,7 +489,7 @@ fn namespaces_of_others_are_counted_by_name_path_and_process() {
 fn families_add_up_to_all_of_the_namespace() {
     let _namespace = Namespace::enter();
     let dual_stack = paths::ALL.iter().find(|path| path.name == "dual-stack listener");
-    let [mut v4, mut v6] = tcpstate::family::Family::BOTH
+    let [mut v4, mut v6] = tcpstate::report::Family::BOTH
         .map(|family| Traced::unaudited(&Options { family: Some(family), ..options() }));
     let mut both = Traced::unaudited(&options());
     dual_stack.expect("it is there").run(&mut |label: &str| {
@@ -509,7 +510,7 @@ fn families_add_up_to_all_of_the_namespace() {
 #[test]
 fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
     let _namespace = Namespace::enter();
-    for options in [all(), Options { family: Some(tcpstate::family::Family::V6), ..options() }] {
+    for options in [all(), Options { family: Some(tcpstate::report::Family::V6), ..options() }] {
         let options = Options { time_wait: Some(Provider::Polled), ..options };
         let mut traced = Traced::unaudited(&options);
         let snapshot = traced.snapshot();

@@ -6,8 +6,8 @@
 use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use tcpstate::{
-    aggregate::Report,
     probe::{EventOptions, Netns, Options},
+    report::Report,
     source::{Events, recording::Record},
 };
 use tcpstate_tests::{

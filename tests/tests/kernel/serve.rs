@@ -8,7 +8,8 @@ use std::{
 
 use tcpstate::{
     aggregate::Reconcile,
-    probe::{Minis, Options, Provider, kernel::Kernel},
+    probe::{Options, kernel::Kernel},
+    report::{Minis, Provider},
     serve::{Scraper, Settings},
     view::metrics::Format,
 };

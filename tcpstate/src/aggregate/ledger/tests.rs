@@ -8,7 +8,7 @@ use tcpstate_common::abi::{Flow, MiniCounters, STATE_SLOTS, TRANSITION_SLOTS, tr
 
 use super::*;
 use crate::{
-    aggregate::Runs,
+    report::Runs,
     source::{Counts, KernelCounters, Moment, Namespace, Population, ProgramRuns},
 };
 

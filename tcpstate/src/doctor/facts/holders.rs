@@ -11,9 +11,12 @@ use std::{
 use tcpstate_common::State;
 
 use super::sockets::Ages;
-use crate::source::{
-    owners::{self, Owners, Process},
-    sock_diag::{self, Socket},
+use crate::{
+    report::Process,
+    source::{
+        owners::{self, Owners},
+        sock_diag::{self, Socket},
+    },
 };
 
 /// Of sockets in one state, so many are told apart by their program.

@@ -9,8 +9,8 @@ use tcpstate_common::State::{Close, CloseWait, Established, Listen, SynRecv, Syn
 
 use super::{Counters, Facts, Missing, Sysctls};
 use crate::{
-    aggregate::{Snapshot, Start},
     probe::kernel::Kernel,
+    report::{Snapshot, Start},
     source::recording::Part,
 };
 

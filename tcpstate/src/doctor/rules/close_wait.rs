@@ -164,7 +164,7 @@ mod tests {
             facts::sockets::Ages,
             rules::testing::{Scene, levels, only},
         },
-        source::owners::Process,
+        report::Process,
     };
 
     fn ages(of: &[(u64, u64)]) -> Ages {

@@ -29,7 +29,7 @@ pub use self::{
     wire::Part,
     writer::Writer,
 };
-use crate::{aggregate::Report, source::Event};
+use crate::report::{Event, Report};
 
 /// What each file begins with; the version and a line's end follow.
 pub const HEADING: &str = "tcpstate recording ";

@@ -11,10 +11,7 @@ use std::{
 };
 
 use super::{Error, Part, Writer, files::name_of};
-use crate::{
-    aggregate::{Report, Start},
-    source::Event,
-};
+use crate::report::{Event, Report, Start};
 
 /// How long records wait at most until they are written. Kept well below the second that is promised, for busy machines.
 const DELAY: Duration = Duration::from_millis(500);

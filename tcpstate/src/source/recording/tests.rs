@@ -12,15 +12,11 @@ use tcpstate_common::{State, abi::Flow, histogram::By};
 use super::{
     Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame, wire,
 };
-use crate::{
-    aggregate::{
-        Cost, Difference, Endings, Ends, Exits, FamilyRow, Gauge, Histogram, Histograms, Hooks,
-        InPlace, Kind, NamespaceRow, NamespaceStart, Of, PortEnds, Report, Runs, Snapshot, Start,
-        TimeWait, Transition, Verdict,
-    },
-    family::Family,
-    probe::Counted,
-    source::{EndedBy, Event, Group, Hook, Losses, Missed, Tally, Untimed},
+use crate::report::{
+    Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
+    Group, Histogram, Histograms, Hook, Hooks, InPlace, Kind, Losses, Missed, NamespaceRow,
+    NamespaceStart, Of, PortEnds, Report, Runs, Snapshot, Start, Tally, TimeWait, Transition,
+    Untimed, Verdict,
 };
 
 fn time(seconds: u64) -> SystemTime {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{HEADING, Part, VERSION, frame, wire};
-use crate::{aggregate::Report, source::Event};
+use crate::report::{Event, Report};
 
 /// Records are put together into frames of so many bytes; larger ones would save nothing.
 const FRAME: usize = 256 << 10;

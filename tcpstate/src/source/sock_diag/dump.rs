@@ -16,7 +16,7 @@ use netlink_packet_sock_diag::{
 use nix::errno::Errno;
 
 use super::{Error, Query};
-use crate::family::Family;
+use crate::report::Family;
 
 /// `linux/inet_diag.h`: the attribute of a request that holds a filter's program.
 const INET_DIAG_REQ_BYTECODE: u16 = 1;

@@ -12,7 +12,7 @@ use std::{
 use tcpstate_common::State;
 
 use super::{Detail, Error, Holder, Query, Socket};
-use crate::family::Family;
+use crate::report::Family;
 
 /// Gives each socket of the thread's network namespace to `each`.
 pub(super) fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use csv::WriterBuilder;
 
 use super::{super::json::times, CountView, by_state, name};
-use crate::aggregate::Count;
+use crate::report::count::Count;
 
 /// Writes CSV; the heading comes once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,9 +53,9 @@ mod tests {
         super::tests::{grouped, plain, shown},
         *,
     };
-    use crate::{
-        aggregate::census::{By, Key},
-        source::owners::Process,
+    use crate::report::{
+        Process,
+        count::{By, Key},
     };
 
     #[test]

@@ -5,10 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use super::{super::json::times, CountView, by_state};
-use crate::aggregate::{
-    Count,
-    census::{Groups, Key, Name, States, total},
-};
+use crate::report::count::{Count, Groups, Key, Name, States, total};
 
 /// The version of the lines' form; grows when a key changes its meaning.
 const VERSION: u32 = 1;

@@ -11,10 +11,7 @@ use tcpstate_common::State;
 
 pub use self::{csv::Csv, json::Json, rows::Rows, table::Table};
 use crate::{
-    aggregate::{
-        Count,
-        census::{Key, Name},
-    },
+    report::count::{Count, Key, Name},
     text::escaped,
 };
 
@@ -51,9 +48,9 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::{
-        aggregate::census::{By, Cgroup, Group, Groups, Other},
-        source::owners::Process,
+    use crate::report::{
+        Process,
+        count::{By, Cgroup, Group, Groups, Other},
     };
 
     pub(super) fn plain() -> Count {

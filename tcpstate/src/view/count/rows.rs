@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{CountView, by_state, name};
-use crate::aggregate::{Count, census::total};
+use crate::report::count::{Count, total};
 
 /// Writes rows of two columns, without a heading; blocks are parted by an empty line.
 #[derive(Clone, Copy, Debug, Default)]

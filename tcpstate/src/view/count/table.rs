@@ -3,10 +3,7 @@
 use std::io::{self, Write};
 
 use super::{CountView, by_state, name};
-use crate::aggregate::{
-    Count,
-    census::{Groups, States, total},
-};
+use crate::report::count::{Count, Groups, States, total};
 
 /// The widest that the first column of groups gets, so that a row of few states stays within 80 columns.
 const WIDEST: usize = 40;

@@ -3,7 +3,11 @@
 use std::io::{self, Write};
 
 use super::json::{Texts, Values};
-use crate::{aggregate::Report, source::Event, text::escaped, view::View};
+use crate::{
+    report::{Event, Report},
+    text::escaped,
+    view::View,
+};
 
 /// Writes comma-separated values, of events alone.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    aggregate::{Endings, Ends, PortEnds},
-    source::EndedBy,
+    report::{EndedBy, Endings, Ends, PortEnds},
     view::number::grouped,
 };
 

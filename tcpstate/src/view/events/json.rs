@@ -8,8 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    family::Family,
-    source::{EndedBy, Event},
+    report::{EndedBy, Event, Family},
     text::readable,
     view::{json::VERSION, number::Rfc3339},
 };

@@ -11,8 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::endings;
 use crate::{
-    aggregate::Report,
-    source::{EndedBy, Event, Hook},
+    report::{EndedBy, Event, Hook, Report},
     text::escaped,
     view::{Table, View, number::UNKNOWN},
 };

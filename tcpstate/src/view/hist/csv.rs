@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Labels, Section, by_label, chosen, group_text};
 use crate::{
-    aggregate::{Histogram, Report},
+    report::{Histogram, Report},
     text::escaped,
     view::{View, number::rfc3339},
 };

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Labels, Section, by_label, chosen, group_text};
 use crate::{
-    aggregate::{Bucket, Histogram, Histograms, Report, Snapshot},
-    source::Group,
+    report::{Bucket, Group, Histogram, Histograms, Report, Snapshot},
     view::{
         Json, View,
         json::{VERSION, times, write_line},

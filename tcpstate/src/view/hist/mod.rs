@@ -9,8 +9,7 @@ use tcpstate_common::{State, histogram::By};
 pub(super) use self::table::bar;
 pub use self::{csv::HistCsv, json::HistJson, table::HistTable};
 use crate::{
-    aggregate::{Histogram, Kind, Of},
-    source::Group,
+    report::{Group, Histogram, Kind, Of},
     text::readable,
 };
 

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{Section, by_label, chosen, group_text};
 use crate::{
-    aggregate::{Histogram, Histograms, Kind, Of, Report, Snapshot},
+    report::{Histogram, Histograms, Kind, Of, Report, Snapshot},
     text::escaped,
     view::{
         Look, View, block, heat,

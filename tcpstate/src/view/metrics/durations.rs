@@ -15,8 +15,7 @@ use tcpstate_common::{
 
 use super::metric::{Distribution, Kind, Metric, Metrics};
 use crate::{
-    aggregate::{Histogram, Histograms, Hooks, Kind as Sockets, Of},
-    source::{Group, Tally},
+    report::{Group, Histogram, Histograms, Hooks, Kind as Sockets, Of, Tally},
     view::hist::{Labels, by_label, group_text},
 };
 
@@ -171,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        source::Untimed,
+        report::Untimed,
         view::metrics::{Format, text},
     };
 

@@ -20,9 +20,8 @@ use tcpstate_common::State;
 
 use self::metric::Metrics;
 use crate::{
-    aggregate::{Hooks, Snapshot},
     explain::{self, Seen},
-    family::Family,
+    report::{Family, Hooks, Snapshot},
 };
 
 /// What there is to tell beside the snapshot.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tcpstate_common::State;
 
 use super::metric::{Kind, Metrics};
-use crate::aggregate::NamespaceRow;
+use crate::report::NamespaceRow;
 
 /// The sockets of one network namespace: by what people know it, and how many in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl SocketsOf {
 mod tests {
     use super::*;
     use crate::{
-        aggregate::{Gauge, TimeWait},
+        report::{Gauge, TimeWait},
         view::metrics::{Format, text},
     };
 

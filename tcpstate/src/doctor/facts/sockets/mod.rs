@@ -22,10 +22,8 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    source::{
-        owners::Process,
-        sock_diag::{self, Query, Socket},
-    },
+    report::Process,
+    source::sock_diag::{self, Query, Socket},
 };
 
 /// Of listeners with connections that wait, so many are kept, the fullest ones.

@@ -16,10 +16,7 @@ use super::{
     MOST_EVENTS, Malformed,
     table::{Nanos, Number, Wire as _},
 };
-use crate::{
-    family::Family,
-    source::{EndedBy, Event, Hook, cgroups::Cgroup},
-};
+use crate::report::{Cgroup, EndedBy, Event, Family, Hook};
 
 /// Bytes of text that the events of a record have together. A process's name has at most 15.
 const MOST_COPIED: usize = 16 * MOST_EVENTS;

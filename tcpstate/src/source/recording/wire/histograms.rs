@@ -14,23 +14,23 @@ use super::{
     Malformed,
     table::{Nanos, Newer, Number, Wire, wire},
 };
-use crate::{aggregate, source};
+use crate::report;
 
 wire! {
-    Histograms is aggregate::Histograms {
+    Histograms is report::Histograms {
         0 by: Option<By>,
         1 all: Vec<Histogram>,
         2 untimed: Untimed,
         3 is_filtered: Newer,
     }
 
-    Histogram is aggregate::Histogram {
+    Histogram is report::Histogram {
         0 of: Of,
         1 group: Option<Group>,
         2 tally: Tally,
     }
 
-    Untimed is source::Untimed {
+    Untimed is report::Untimed {
         0 missed: u64,
         1 untracked: u64,
         2 untracked_minis: u64,
@@ -74,9 +74,9 @@ enum Of {
     TimeWaitHold,
 }
 
-impl Wire<aggregate::Of> for Of {
-    fn of(of: &aggregate::Of) -> Self {
-        use aggregate::{Kind, Of};
+impl Wire<report::Of> for Of {
+    fn of(of: &report::Of) -> Self {
+        use report::{Kind, Of};
         match of {
             Of::State(state, Kind::Full) => Self::Full(Wire::of(state)),
             Of::State(state, Kind::Mini) => Self::Mini(Wire::of(state)),
@@ -89,8 +89,8 @@ impl Wire<aggregate::Of> for Of {
         }
     }
 
-    fn read(self) -> Result<aggregate::Of, Malformed> {
-        use aggregate::{Kind, Of};
+    fn read(self) -> Result<report::Of, Malformed> {
+        use report::{Kind, Of};
         Ok(match self {
             Self::Full(state) => Of::State(state.read()?, Kind::Full),
             Self::Mini(state) => Of::State(state.read()?, Kind::Mini),
@@ -123,9 +123,9 @@ enum Group {
     Other,
 }
 
-impl Wire<source::Group> for Group {
-    fn of(group: &source::Group) -> Self {
-        use source::Group;
+impl Wire<report::Group> for Group {
+    fn of(group: &report::Group) -> Self {
+        use report::Group;
         match group {
             Group::Port(port) => Self::Port(*port),
             Group::Address(IpAddr::V4(address)) => Self::Address(address.octets().to_vec().into()),
@@ -138,8 +138,8 @@ impl Wire<source::Group> for Group {
         }
     }
 
-    fn read(self) -> Result<source::Group, Malformed> {
-        use source::Group;
+    fn read(self) -> Result<report::Group, Malformed> {
+        use report::Group;
         Ok(match self {
             Self::Port(port) => Group::Port(port),
             Self::Address(bytes) => {
@@ -173,8 +173,8 @@ struct Tally {
     unknown: u64,
 }
 
-impl Wire<source::Tally> for Tally {
-    fn of(tally: &source::Tally) -> Self {
+impl Wire<report::Tally> for Tally {
+    fn of(tally: &report::Tally) -> Self {
         Self {
             buckets: tally.buckets().flat_map(|(bucket, count)| [bucket as u64, count]).collect(),
             sum: (tally.sum.as_secs(), tally.sum.subsec_nanos()),
@@ -184,11 +184,11 @@ impl Wire<source::Tally> for Tally {
         }
     }
 
-    fn read(self) -> Result<source::Tally, Malformed> {
+    fn read(self) -> Result<report::Tally, Malformed> {
         let malformed = || Malformed::message("no such duration");
         let (seconds, nanos) = self.sum;
         let sum = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()));
-        let mut exact = source::Tally::default();
+        let mut exact = report::Tally::default();
         exact.sum = sum.ok_or_else(malformed)?;
         (exact.longest, exact.shortest) = (self.longest.read()?, self.shortest.read()?);
         exact.unknown = self.unknown;

@@ -17,7 +17,7 @@ use minicbor::{Decoder, Encode, Encoder};
 pub use self::part::Part;
 use self::table::{Nanos, Wire as _};
 use super::Record;
-use crate::{aggregate::Report, source::Event};
+use crate::report::{Event, Report};
 
 /// Why bytes are no record.
 pub(super) type Malformed = minicbor::decode::Error;

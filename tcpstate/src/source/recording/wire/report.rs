@@ -7,10 +7,10 @@ use super::{
     histograms::Histograms,
     table::{Hook, Nanos, Newer, Number, Scope, Wire, wire},
 };
-use crate::{aggregate, source};
+use crate::report;
 
 wire! {
-    Start is aggregate::Start {
+    Start is report::Start {
         0 time: Nanos,
         1 netns: Scope,
         2 kernel: String,
@@ -19,7 +19,7 @@ wire! {
         5 namespaces: Option<Vec<NamespaceStart>>,
     }
 
-    Snapshot is aggregate::Snapshot {
+    Snapshot is report::Snapshot {
         0 time: Nanos,
         1 elapsed: Nanos,
         2 interval: Nanos,
@@ -44,13 +44,13 @@ wire! {
         21 histograms: Option<Histograms>,
     }
 
-    NamespaceStart is aggregate::NamespaceStart {
+    NamespaceStart is report::NamespaceStart {
         0 netns: u64,
         1 name: Option<String>,
         2 states: [Gauge; 10],
     }
 
-    NamespaceRow is aggregate::NamespaceRow {
+    NamespaceRow is report::NamespaceRow {
         0 netns: u64,
         1 name: Option<String>,
         2 is_gone: bool,
@@ -58,23 +58,23 @@ wire! {
         4 time_wait: TimeWait,
     }
 
-    FamilyRow is aggregate::FamilyRow {
+    FamilyRow is report::FamilyRow {
         0 states: [Gauge; 10],
         1 transitions: Vec<Transition>,
     }
 
-    InPlace is aggregate::InPlace {
+    InPlace is report::InPlace {
         0 hooks: Hooks,
         1 degraded: Vec<String>,
     }
 
-    Hooks is aggregate::Hooks {
+    Hooks is report::Hooks {
         0 transitions: Hook,
         1 time_wait: Hook,
         2 syn_recv: Hook,
     }
 
-    Gauge is aggregate::Gauge {
+    Gauge is report::Gauge {
         0 current: Option<i64>,
         1 entered: Option<u64>,
         2 left: Option<u64>,
@@ -86,14 +86,14 @@ wire! {
         1 left: u64,
     }
 
-    Transition is aggregate::Transition {
+    Transition is report::Transition {
         0 from: Number,
         1 to: Number,
         2 count: u64,
         3 in_interval: u64,
     }
 
-    TimeWait is aggregate::TimeWait {
+    TimeWait is report::TimeWait {
         0 sockets: Option<u64>,
         1 limit: Option<u64>,
         2 entries: Option<u64>,
@@ -104,20 +104,20 @@ wire! {
         7 exits_per_second: Option<f64>,
     }
 
-    Exits is aggregate::Exits {
+    Exits is report::Exits {
         0 expired: Option<u64>,
         1 reused: Option<u64>,
         2 killed: Option<u64>,
         3 other: Option<u64>,
     }
 
-    Difference is aggregate::Difference {
+    Difference is report::Difference {
         0 state: Number,
         1 current: i64,
         2 listed: i64,
     }
 
-    Missed is source::Missed {
+    Missed is report::Missed {
         0 transitions: u64,
         1 time_wait: u64,
         2 syn_recv: u64,
@@ -125,7 +125,7 @@ wire! {
         4 unlisted: u64,
     }
 
-    Losses is source::Losses {
+    Losses is report::Losses {
         0 dropped: u64,
         1 missed: u64,
         2 untracked: u64,
@@ -133,30 +133,30 @@ wire! {
         4 syn_recv: Newer,
     }
 
-    Endings is aggregate::Endings {
+    Endings is report::Endings {
         0 ports: Vec<PortEnds>,
         1 others: Ends,
         2 failed_connects: Ends,
         3 no_local_port: u64,
     }
 
-    PortEnds is aggregate::PortEnds {
+    PortEnds is report::PortEnds {
         0 port: u16,
         1 ends: Ends,
     }
 
-    Ends is aggregate::Ends {
+    Ends is report::Ends {
         0 known: [u64; 8],
         1 unknown: u64,
     }
 
-    Cost is aggregate::Cost {
+    Cost is report::Cost {
         0 program: String,
         1 total: Runs,
         2 in_interval: Runs,
     }
 
-    Runs is aggregate::Runs {
+    Runs is report::Runs {
         0 count: u64,
         1 time: Nanos,
     }
@@ -175,22 +175,22 @@ pub(super) enum Verdict {
     Inexact,
 }
 
-impl Wire<aggregate::Verdict> for Verdict {
-    fn of(verdict: &aggregate::Verdict) -> Self {
+impl Wire<report::Verdict> for Verdict {
+    fn of(verdict: &report::Verdict) -> Self {
         match verdict {
-            aggregate::Verdict::Equal => Self::Equal,
-            aggregate::Verdict::Differs(differences) => Self::Differs(Wire::of(differences)),
-            aggregate::Verdict::Moving => Self::Moving,
-            aggregate::Verdict::Inexact => Self::Inexact,
+            report::Verdict::Equal => Self::Equal,
+            report::Verdict::Differs(differences) => Self::Differs(Wire::of(differences)),
+            report::Verdict::Moving => Self::Moving,
+            report::Verdict::Inexact => Self::Inexact,
         }
     }
 
-    fn read(self) -> Result<aggregate::Verdict, Malformed> {
+    fn read(self) -> Result<report::Verdict, Malformed> {
         Ok(match self {
-            Self::Equal => aggregate::Verdict::Equal,
-            Self::Differs(differences) => aggregate::Verdict::Differs(differences.read()?),
-            Self::Moving => aggregate::Verdict::Moving,
-            Self::Inexact => aggregate::Verdict::Inexact,
+            Self::Equal => report::Verdict::Equal,
+            Self::Differs(differences) => report::Verdict::Differs(differences.read()?),
+            Self::Moving => report::Verdict::Moving,
+            Self::Inexact => report::Verdict::Inexact,
         })
     }
 }

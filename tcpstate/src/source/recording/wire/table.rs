@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use tcpstate_common::State;
 
 use super::Malformed;
-use crate::probe::{Counted, Provider, Transitions};
+use crate::report::{Counted, Provider, Transitions};
 
 /// What is written for a `T`, and how it is read again.
 pub(super) trait Wire<T>: Sized {

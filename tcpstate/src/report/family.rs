@@ -13,11 +13,12 @@ impl Family {
     /// Both.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// As the kernel has it.
-    pub(crate) fn number(self) -> u32 {
+    /// The kernel's number of the family.
+    #[must_use]
+    pub const fn number(self) -> u32 {
         match self {
-            Self::V4 => libc::AF_INET.unsigned_abs(),
-            Self::V6 => libc::AF_INET6.unsigned_abs(),
+            Self::V4 => 2,
+            Self::V6 => 10,
         }
     }
 }

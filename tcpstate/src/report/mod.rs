@@ -1,0 +1,41 @@
+//! The reports of a run, as plain data: `source` and `aggregate` make them, `recording` keeps them, `view` shows them.
+//!
+//! Types only, with what follows from their fields alone. No I/O, no clock, and nothing else of this crate is imported.
+
+mod cgroup;
+pub mod container;
+mod cost;
+pub mod count;
+mod endings;
+mod event;
+mod family;
+mod gauge;
+mod histogram;
+mod hooks;
+mod losses;
+mod namespace;
+mod process;
+mod snapshot;
+mod tally;
+mod time_wait;
+mod verdict;
+
+#[cfg(test)]
+pub(crate) use self::event::bare;
+pub use self::{
+    cgroup::Cgroup,
+    cost::{Cost, Runs},
+    endings::{EndedBy, Endings, Ends, PortEnds},
+    event::{Event, Hook},
+    family::Family,
+    gauge::{FamilyRow, Gauge, Transition},
+    histogram::{Bucket, Histogram, Histograms, Kind, Of},
+    hooks::{Hooks, InPlace, Minis, Provider, Transitions},
+    losses::{Losses, Missed},
+    namespace::{Counted, NamespaceRow, NamespaceStart},
+    process::Process,
+    snapshot::{Report, Snapshot, Start},
+    tally::{Group, Tally, Untimed},
+    time_wait::{Exits, TimeWait},
+    verdict::{Difference, Verdict},
+};
