@@ -10,8 +10,8 @@ use std::{
 };
 
 use tcpstate::{
+    recording::{Part, Reader, Record, Writer},
     report::Event,
-    source::recording::{Part, Reader, Record, Writer},
     view::View,
 };
 use tcpstate_tests::{

@@ -8,8 +8,8 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
     command, doctor, probe,
-    source::{self, recording::Record},
-    text,
+    recording::{self, Record},
+    source, text,
     view::{Clock, Csv, EventCsv, EventTable, Json, Look, Screen, Size, Table, View},
 };
 
@@ -32,7 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "kernel_files", run: kernel_files },
     Target { name: "netlink", run: source::sock_diag::fuzz::netlink },
     Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },
-    Target { name: "recording", run: source::recording::fuzz::recording },
+    Target { name: "recording", run: recording::fuzz::recording },
     Target { name: "records", run: records },
     Target { name: "settings", run: doctor::facts::fuzz::settings },
     Target { name: "thresholds", run: thresholds },
@@ -69,7 +69,7 @@ fn escaping(bytes: &[u8]) {
 
 /// What a recording holds: whatever can be read can be shown, in lines that do nothing to a terminal.
 fn records(bytes: &[u8]) {
-    let records = source::recording::fuzz::records(bytes);
+    let records = recording::fuzz::records(bytes);
     let look = Look { coloured: false, unicode: true };
     let size = || Size { columns: 100, rows: 50 };
     let mut screen = Screen::new(look, size);

@@ -25,6 +25,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod probe;
+pub mod recording;
 pub mod report;
 pub mod serve;
 pub mod source;

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use tcpstate::{
-    source::recording::{Part, Reader, Record, Writer},
+    recording::{Part, Reader, Record, Writer},
     view::{Clock, Csv, EventCsv, EventTable, Json, Look, Screen, Size, Table, View},
 };
 

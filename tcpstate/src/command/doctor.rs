@@ -25,8 +25,8 @@ use crate::{
         facts::Recorded,
         thresholds::{self, DEFAULTS},
     },
+    recording::{self, Record, Recording},
     report::{Counted, Report},
-    source::recording::{self, Record, Recording},
     view::doctor::{Csv, DoctorView, Json, Table},
 };
 

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{HistogramOptions, MOST_GROUPS, MOST_TIMED, Netns, Options},
+    recording::{self, Record, Recording, Timed},
     report::{Report, Untimed},
-    source::recording::{self, Record, Recording, Timed},
     tracer::Tracer,
     view::{HistCsv, HistJson, HistTable, Section, View},
 };

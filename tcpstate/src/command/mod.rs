@@ -36,11 +36,7 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{
-    explain as explanations, probe,
-    source::{recording, sock_diag},
-    text::escaped,
-};
+use crate::{explain as explanations, probe, recording, source::sock_diag, text::escaped};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]

@@ -8,8 +8,8 @@ use clap::{Args, value_parser};
 use super::{output::Output, signals::Signals};
 use crate::{
     doctor::facts::{Places, Sysctls},
+    recording::{Limits, News, Part, Recorder},
     report::{Event, Report},
-    source::recording::{Limits, News, Part, Recorder},
     view::View,
 };
 

@@ -24,8 +24,8 @@ use super::{
     signals::{Signals, listen},
 };
 use crate::{
+    recording::{self, Record, Recording, Timed},
     report::{InPlace, Report},
-    source::recording::{self, Record, Recording, Timed},
     view::{Csv, EventCsv, Json, View, show_part},
 };
 

@@ -13,7 +13,6 @@ pub mod live;
 mod namespaces;
 pub mod owners;
 mod pending;
-pub mod recording;
 pub mod sock_diag;
 
 use std::{

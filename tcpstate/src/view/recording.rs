@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::json::{VERSION, write_line};
-use crate::source::recording::Part;
+use crate::recording::Part;
 
 /// Writes one JSON object.
 pub fn show_part(part: &Part, out: &mut dyn Write) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tcpstate::{report::Report, source::recording::Record};
+use tcpstate::{recording::Record, report::Report};
 use tcpstate_tests::{
     audit::ATTEMPTS,
     command::{Finished, piped, run, signal},

@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tcpstate::source::recording::Record;
+use tcpstate::recording::Record;
 use tcpstate_tests::{
     audit::ATTEMPTS,
     command::{Finished, piped, run, signal},

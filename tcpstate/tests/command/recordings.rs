@@ -16,7 +16,7 @@ use std::{
 
 use nix::{sys::signal::Signal, unistd::Uid};
 use serde_json::Value;
-use tcpstate::source::recording::{Record, VERSION};
+use tcpstate::recording::{Record, VERSION};
 use tcpstate_tests::{
     command::{Finished, as_nobody, piped, run, signal, with_mounts},
     netns::Namespace,

@@ -7,8 +7,9 @@ use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, pa
 
 use tcpstate::{
     probe::{EventOptions, Netns, Options},
+    recording::Record,
     report::Report,
-    source::{Events, recording::Record},
+    source::Events,
 };
 use tcpstate_tests::{
     emulated::is_emulated,

@@ -10,8 +10,8 @@ use tcpstate_common::State::{Close, CloseWait, Established, Listen, SynRecv, Syn
 use super::{Counters, Facts, Missing, Sysctls};
 use crate::{
     probe::kernel::Kernel,
+    recording::Part,
     report::{Snapshot, Start},
-    source::recording::Part,
 };
 
 /// What helps where a recording does not tell.

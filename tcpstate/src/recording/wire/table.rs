@@ -24,15 +24,15 @@ macro_rules! wire {
             $(#[n($number)] $field: $type,)+
         }
 
-        impl $crate::source::recording::wire::table::Wire<$($theirs)::+> for $name {
+        impl $crate::recording::wire::table::Wire<$($theirs)::+> for $name {
             fn of(value: &$($theirs)::+) -> Self {
                 let $($theirs)::+ { $($field),+ } = value;
-                Self { $($field: $crate::source::recording::wire::table::Wire::of($field),)+ }
+                Self { $($field: $crate::recording::wire::table::Wire::of($field),)+ }
             }
 
-            fn read(self) -> Result<$($theirs)::+, $crate::source::recording::wire::Malformed> {
+            fn read(self) -> Result<$($theirs)::+, $crate::recording::wire::Malformed> {
                 let Self { $($field),+ } = self;
-                Ok($($theirs)::+ { $($field: $crate::source::recording::wire::table::Wire::read($field)?,)+ })
+                Ok($($theirs)::+ { $($field: $crate::recording::wire::table::Wire::read($field)?,)+ })
             }
         }
     )+};
