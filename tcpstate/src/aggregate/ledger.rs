@@ -139,13 +139,13 @@ impl Ledger {
     #[must_use]
     pub fn unreconciled(&self, missed: Missed) -> u64 {
         let last = &self.last_pass;
-        missed.total() - last.missed_before.total() + last.unsettled + last.impossible
+        missed.since(&last.missed_before).total() + last.unsettled + last.impossible
     }
 
     /// Events that no row has for want of room, since the last pass: rows made since may lack some.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
-        missed.unlisted - self.last_pass.missed_before.unlisted
+        missed.since(&self.last_pass.missed_before).unlisted
     }
 
     /// The cut with which the last pass ended, and the processor time that it took.
@@ -167,9 +167,7 @@ impl Ledger {
         self.look_for_drift(&self.previous.clone(), reading);
         let snapshot = self.aggregate(reading, &self.previous);
         self.previous = reading.clone();
-        if let Some(rows) = &mut self.rows {
-            rows.drop_finished(reading);
-        }
+        self.drop_finished(reading);
         snapshot
     }
 
@@ -217,8 +215,17 @@ impl Ledger {
     /// Drops the rows of namespaces that are gone and empty at a reading of which nothing is shown.
     pub fn tidy(&mut self, reading: &Reading) {
         self.floor(reading);
-        if let Some(rows) = &mut self.rows {
-            rows.drop_finished(reading);
+        self.drop_finished(reading);
+    }
+
+    /// Drops the rows of namespaces that are gone and empty, and what earlier readings have of them: the kernel half begins
+    /// at zero if it meets one of them once more.
+    fn drop_finished(&mut self, reading: &Reading) {
+        let Some(rows) = &mut self.rows else { return };
+        for finished in rows.drop_finished(reading) {
+            for earlier in [&mut self.origin, &mut self.previous] {
+                earlier.namespaces.iter_mut().for_each(|cut| drop(cut.remove(&finished)));
+            }
         }
     }
 
@@ -286,7 +293,7 @@ impl Ledger {
         let in_interval = reading.counts.since(&interval_start.counts);
         let passed = |since: &Reading| reading.at.monotonic.duration_since(since.at.monotonic);
         let provider = self.providers.time_wait;
-        let missed = |of: fn(&Missed) -> u64| of(&reading.missed) - of(&self.origin.missed);
+        let missed = reading.missed.since(&self.origin.missed);
         Snapshot {
             time: reading.at.wall,
             elapsed: passed(&self.origin),
@@ -307,22 +314,14 @@ impl Ledger {
             } else {
                 time_wait::polled(provider, reading, &self.origin, interval_start)
             },
-            missed: Missed {
-                transitions: missed(|missed| missed.transitions),
-                time_wait: missed(|missed| missed.time_wait),
-                syn_recv: missed(|missed| missed.syn_recv),
-                unrecorded: missed(|missed| missed.unrecorded),
-                unlisted: missed(|missed| missed.unlisted),
-            },
+            missed,
             losses: reading
                 .losses
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
             endings: None,
             histograms: reading.histograms.as_deref().map(histogram::of_interval),
             reconciles: self.reconciles,
-            map_full: self.map_full
-                + missed(|missed| missed.unrecorded)
-                + missed(|missed| missed.unlisted),
+            map_full: self.map_full + missed.unrecorded + missed.unlisted,
             map_errors: self.map_errors,
             cost: cost::of(reading, &self.origin, interval_start),
             process_time: reading.process_time.saturating_sub(self.origin.process_time),

@@ -100,16 +100,20 @@ impl Rows {
         shown
     }
 
-    /// Drops the rows of namespaces that are gone and empty; their last numbers are in what was shown of this reading.
-    pub(super) fn drop_finished(&mut self, reading: &Reading) {
+    /// Drops the rows of namespaces that are gone and empty, and says which; their last numbers are in what was shown of this
+    /// reading.
+    pub(super) fn drop_finished(&mut self, reading: &Reading) -> Vec<Identity> {
+        let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {
             if let Entry::Occupied(row) = self.live.entry(*identity)
                 && row.get().books.are_empty(&namespace.flows.since(&row.get().origin))
             {
                 row.remove();
-                self.finished.push(*identity);
+                finished.push(*identity);
             }
         }
+        self.finished.extend_from_slice(&finished);
+        finished
     }
 
     /// Those that were dropped since the last call.

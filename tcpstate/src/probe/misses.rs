@@ -1,13 +1,69 @@
-//! The kernel's own count of program runs that it skipped, which no library reads yet.
+//! The kernel's own count of program runs that it skipped, which no library reads yet; and the sum of it over programs
+//! that come and go.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
+
+use aya::Ebpf;
+
+use super::{Error, program_error};
+
+/// The missed runs of the programs that serve one kind of mini sockets, over all programs that ever did.
+///
+/// The kernel's count of a program begins at zero when the program is loaded, and ends with the program. The sum goes on,
+/// so it never falls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MissedRuns {
+    /// Of programs that served before.
+    earlier: u64,
+    /// The programs that serve now, each with the kernel's count at the time it began to serve.
+    serving: BTreeMap<&'static str, u64>,
+}
+
+impl MissedRuns {
+    pub(super) const NONE: Self = Self { earlier: 0, serving: BTreeMap::new() };
+
+    /// These programs serve from now on; another kind of mini sockets may have used them before.
+    pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
+        self.serving.extend(programs);
+    }
+
+    /// No program serves any more; they can still be asked.
+    pub(super) fn end<E>(
+        &mut self,
+        misses: impl Fn(&'static str) -> Result<u64, E>,
+    ) -> Result<(), E> {
+        self.earlier = self.total(misses)?;
+        self.serving.clear();
+        Ok(())
+    }
+
+    /// All missed runs up to now, by the kernel's count for each program.
+    pub(super) fn total<E>(
+        &self,
+        misses: impl Fn(&'static str) -> Result<u64, E>,
+    ) -> Result<u64, E> {
+        let since = |(&program, &before): (&&'static str, &u64)| {
+            misses(program).map(|now| now.saturating_sub(before))
+        };
+        self.serving.iter().map(since).try_fold(self.earlier, |sum, count| Ok(sum + count?))
+    }
+}
+
+/// The kernel's count for a program that is loaded.
+pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> {
+    let program = ebpf.program(name).ok_or(Error::Absent(name))?;
+    let program = program.fd().map_err(program_error("find", name))?;
+    recursion_misses(program.as_fd())
+        .map_err(|source| Error::System { action: "read the program's fdinfo", source })
+}
 
 /// How often the kernel skipped this program because it was running on that CPU already
 /// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). Kernels that print no such line skip nothing.
-pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }
 
@@ -38,5 +94,40 @@ mod tests {
             Some(1936)
         );
         assert_eq!(parse("pos:\t0\nprog_type:\t26\n"), None);
+    }
+
+    /// The kernel's count for each program that is loaded.
+    type Kernel = BTreeMap<&'static str, u64>;
+
+    fn total(missed: &MissedRuns, kernel: &Kernel) -> u64 {
+        missed.total(|program| kernel.get(program).copied().ok_or(program)).expect("it is loaded")
+    }
+
+    #[test]
+    fn missed_runs_do_not_fall_when_hooks_are_replaced() {
+        let mut missed = MissedRuns::default();
+        missed.begin([("inet_twsk_kill", 0), ("inet_twsk_schedule", 0)]);
+        let kernel = Kernel::from([("inet_twsk_kill", 0), ("inet_twsk_schedule", 7)]);
+        assert_eq!(total(&missed, &kernel), 7);
+        missed.end(|program| kernel.get(program).copied().ok_or(program)).expect("they are loaded");
+        assert_eq!(total(&missed, &Kernel::new()), 7, "nothing serves");
+        missed.begin([("timer_start", 0), ("timer_cancel", 0)]);
+        let kernel = Kernel::from([("timer_start", 2), ("timer_cancel", 1)]);
+        assert_eq!(total(&missed, &kernel), 10);
+    }
+
+    #[test]
+    fn runs_missed_before_a_program_served_are_not_among_the_missed() {
+        let mut missed = MissedRuns::default();
+        missed.begin([("timer_start", 90)]);
+        assert_eq!(total(&missed, &Kernel::from([("timer_start", 90)])), 0);
+        assert_eq!(total(&missed, &Kernel::from([("timer_start", 95)])), 5);
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_asked_is_an_error() {
+        let mut missed = MissedRuns::default();
+        missed.begin([("timer_start", 0)]);
+        assert_eq!(missed.end(Err::<u64, _>), Err("timer_start"));
     }
 }

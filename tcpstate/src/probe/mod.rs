@@ -23,11 +23,13 @@ mod offsets;
 mod owners;
 pub mod privileges;
 mod providers;
+mod runs;
 pub mod trial;
 mod walk;
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fs, io,
     ops::RangeInclusive,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -36,7 +38,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
-    programs::{Iter, Program, ProgramError, ProgramInfo},
+    programs::{Iter, Program, ProgramInfo},
     sys::{Stats, enable_stats},
 };
 use tcpstate_common::{
@@ -51,7 +53,7 @@ use tcpstate_common::{
 pub(crate) use self::histograms::HistogramHook;
 use self::{
     confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel, lives::Room,
-    providers::Providers, walk::Walk,
+    providers::Providers, runs::Runs, walk::Walk,
 };
 pub use self::{
     error::{Error, grant},
@@ -305,8 +307,7 @@ impl Probe {
     /// Replaces a provider that turned out not to work by the next best. A pass must follow.
     pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
         let types = Types::of_kernel()?;
-        self.providers.replace(&mut self.ebpf, &types, minis, why);
-        Ok(())
+        self.providers.replace(&mut self.ebpf, &types, minis, why)
     }
 
     /// Events that the kernel kept from the counting program because it was running already, since the load.
@@ -314,9 +315,9 @@ impl Probe {
         self.misses_of(hooks::program(self.transitions))
     }
 
-    /// The same for the programs of a kind of mini sockets.
+    /// The same for the programs of a kind of mini sockets, those among them that were replaced.
     pub fn missed_minis(&self, minis: Minis) -> Result<u64, Error> {
-        self.providers.of(minis).hooks.iter().map(|hook| self.misses_of(hook.program)).sum()
+        self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
 
     /// Events that the kernel kept from the program that writes them down, since the load.
@@ -350,15 +351,12 @@ impl Probe {
         hooks.map(|hook| Ok((hook.program, self.program_info(hook.program)?))).collect()
     }
 
-    /// All programs in the kernel with what their runs took, if that is measured.
-    pub(crate) fn measured(&self) -> Result<Vec<(&str, ProgramInfo)>, Error> {
+    /// What the runs of each program cost since the load, if that is measured; of replaced programs, too.
+    pub(crate) fn measured(&self) -> Result<BTreeMap<&str, Runs>, Error> {
         if self.statistics.is_none() {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         }
-        // What is not loaded has no descriptor, and costs nothing.
-        let loaded = self.ebpf.programs().filter(|(_, program)| program.fd().is_ok());
-        let infos = loaded.map(|(name, program)| Ok((name, program.info()?)));
-        infos.collect::<Result<_, ProgramError>>().map_err(|error| Error::System {
+        runs::measured(&self.ebpf, &self.providers.detached).map_err(|error| Error::System {
             action: "ask for the programs' run times",
             source: io::Error::other(error),
         })
@@ -404,8 +402,7 @@ impl Probe {
     }
 
     fn misses_of(&self, program: &'static str) -> Result<u64, Error> {
-        misses::recursion_misses(self.program_fd(program)?)
-            .map_err(|source| Error::System { action: "read the program's fdinfo", source })
+        misses::of_program(&self.ebpf, program)
     }
 }
 

@@ -9,6 +9,8 @@ use super::{
     Error, TRACEPOINT, Types,
     hooks::{self, Hook},
     kallsyms::Handlers,
+    misses::{self, MissedRuns},
+    runs::DetachedRuns,
 };
 use crate::report::{Minis, Provider, Transitions};
 
@@ -21,6 +23,8 @@ pub(super) struct Providers {
     pub(super) degraded: Vec<String>,
     /// What would help where that costs exactness.
     pub(super) remedies: Vec<String>,
+    /// What programs cost that were taken out of the kernel.
+    pub(super) detached: DetachedRuns,
     handlers: Handlers,
     /// Whether the kernel's own counters are of what is counted, no more and no less.
     is_pollable: bool,
@@ -33,10 +37,13 @@ pub(super) struct Providers {
 pub(super) struct Served {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
+    /// The runs of these hooks, and of earlier ones, that the kernel skipped.
+    pub(super) missed: MissedRuns,
 }
 
 impl Served {
-    const NONE: Self = Self { provider: Provider::None, hooks: Vec::new() };
+    const NONE: Self =
+        Self { provider: Provider::None, hooks: Vec::new(), missed: MissedRuns::NONE };
 }
 
 impl Providers {
@@ -46,8 +53,16 @@ impl Providers {
         is_pollable: bool,
     ) -> Self {
         let (time_wait, syn_recv) = (Served::NONE, Served::NONE);
-        let (degraded, remedies) = (Vec::new(), Vec::new());
-        Self { time_wait, syn_recv, degraded, remedies, handlers, is_pollable, time_wait_exit }
+        Self {
+            time_wait,
+            syn_recv,
+            degraded: Vec::new(),
+            remedies: Vec::new(),
+            detached: DetachedRuns::default(),
+            handlers,
+            is_pollable,
+            time_wait_exit,
+        }
     }
 
     /// What is in place for one kind.
@@ -111,15 +126,27 @@ impl Providers {
             return Ok(());
         }
         let hooks = self.install(ebpf, types, minis, provider)?;
-        self.put(minis, Served { provider, hooks }, &["it was asked for".into()]);
+        self.put(minis, provider, hooks, &["it was asked for".into()]);
         Ok(())
     }
 
     /// Replaces a provider that turned out not to work by the next best.
-    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, types: &Types, minis: Minis, why: &str) {
-        let failed = std::mem::replace(self.of_mut(minis), Served::NONE);
+    ///
+    /// The kernel's count of a program's missed runs goes with the program, so it is read first. What is missed between
+    /// that and the detachment is in no count; the pass that follows makes up for it.
+    pub(super) fn replace(
+        &mut self,
+        ebpf: &mut Ebpf,
+        types: &Types,
+        minis: Minis,
+        why: &str,
+    ) -> Result<(), Error> {
+        let mut missed = self.of(minis).missed.clone();
+        missed.end(|program| misses::of_program(ebpf, program))?;
+        let failed = std::mem::replace(self.of_mut(minis), Served { missed, ..Served::NONE });
         for hook in failed.hooks {
             if !self.is_in_use(hook) {
+                self.detached.add(ebpf, hook.program)?;
                 hooks::detach(ebpf, hook.program);
             }
         }
@@ -128,6 +155,7 @@ impl Providers {
         let others = minis.providers().iter().skip_while(|&&better| better != failed.provider);
         let reasons = vec![format!("{}: {why}", failed.provider.name())];
         self.choose(ebpf, types, minis, others.skip(1).copied(), reasons);
+        Ok(())
     }
 
     /// Puts the first of the candidates in place that the kernel takes.
@@ -145,7 +173,7 @@ impl Providers {
             match self.install(ebpf, types, minis, provider) {
                 Ok(hooks) => {
                     self.remedies.extend(remedy.filter(|_| !provider.is_exact()));
-                    return self.put(minis, Served { provider, hooks }, &reasons);
+                    return self.put(minis, provider, hooks, &reasons);
                 }
                 Err(error) => {
                     remedy = Some(error.remedy());
@@ -153,12 +181,22 @@ impl Providers {
                 }
             }
         }
-        self.put(minis, Served::NONE, &reasons);
+        self.put(minis, Provider::None, Vec::new(), &reasons);
     }
 
-    fn put(&mut self, minis: Minis, served: Served, reasons: &[String]) {
-        self.degraded.extend(limits(minis, served.provider, reasons));
-        *self.of_mut(minis) = served;
+    /// Takes note of hooks that are attached now, each with the missed runs that it had before.
+    fn put(
+        &mut self,
+        minis: Minis,
+        provider: Provider,
+        hooks: Vec<(Hook, u64)>,
+        reasons: &[String],
+    ) {
+        self.degraded.extend(limits(minis, provider, reasons));
+        let served = self.of_mut(minis);
+        served.provider = provider;
+        served.missed.begin(hooks.iter().map(|(hook, before)| (hook.program, *before)));
+        served.hooks = hooks.into_iter().map(|(hook, _)| hook).collect();
     }
 
     fn of_mut(&mut self, minis: Minis) -> &mut Served {
@@ -168,14 +206,14 @@ impl Providers {
         }
     }
 
-    /// Attaches a provider's programs: all of them or none.
+    /// Attaches a provider's programs: all of them or none. Tells each with the runs that the kernel had skipped of it.
     fn install(
         &self,
         ebpf: &mut Ebpf,
         types: &Types,
         minis: Minis,
         provider: Provider,
-    ) -> Result<Vec<Hook>, Error> {
+    ) -> Result<Vec<(Hook, u64)>, Error> {
         if provider == Provider::Timer {
             self.handlers.of(minis)?;
         }
@@ -187,12 +225,17 @@ impl Providers {
             hook.target = self.time_wait_exit.unwrap_or(hook.target);
         }
         // The two kinds of mini sockets share the programs on timers.
+        let before = |hook: Hook| {
+            let is_shared = self.is_in_use(hook);
+            Ok((hook, if is_shared { misses::of_program(ebpf, hook.program)? } else { 0 }))
+        };
+        let with_misses = hooks.iter().copied().map(before).collect::<Result<Vec<_>, Error>>()?;
         let new = || hooks.iter().copied().filter(|&hook| !self.is_in_use(hook));
         let attached = new().try_for_each(|hook| hooks::attach(ebpf, hook, &types.ids));
         if attached.is_err() {
             new().for_each(|hook| hooks::detach(ebpf, hook.program));
         }
-        attached.map(|()| hooks)
+        attached.map(|()| with_misses)
     }
 
     fn is_in_use(&self, hook: Hook) -> bool {

@@ -28,6 +28,18 @@ impl Missed {
     pub fn total(&self) -> u64 {
         self.events() + self.unrecorded
     }
+
+    /// What was missed since an earlier moment. No count falls; one that did would hide nothing of what another one has.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            transitions: self.transitions.saturating_sub(earlier.transitions),
+            time_wait: self.time_wait.saturating_sub(earlier.time_wait),
+            syn_recv: self.syn_recv.saturating_sub(earlier.syn_recv),
+            unrecorded: self.unrecorded.saturating_sub(earlier.unrecorded),
+            unlisted: self.unlisted.saturating_sub(earlier.unlisted),
+        }
+    }
 }
 
 /// What was not written down since the load.

@@ -410,12 +410,11 @@ impl Live {
 
     /// What each program cost since the load, if that is measured.
     fn runs(&self) -> Result<Vec<ProgramRuns>, Error> {
-        let mut measured = self.probe.measured()?;
-        measured.sort_unstable_by_key(|&(name, _)| name);
-        let runs = measured.into_iter().map(|(name, info)| ProgramRuns {
+        let measured = self.probe.measured()?;
+        let runs = measured.into_iter().map(|(name, runs)| ProgramRuns {
             program: name.to_owned(),
-            runs: info.run_count(),
-            time: info.run_time(),
+            runs: runs.count,
+            time: runs.time,
         });
         Ok(runs.collect())
     }

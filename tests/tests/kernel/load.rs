@@ -9,7 +9,7 @@ use tcpstate::{
     aggregate::Reconcile,
     filter::Filter,
     probe::{Error, Options},
-    report::{Difference, Snapshot, Verdict},
+    report::{Difference, Minis, Provider, Snapshot, Verdict},
     source::sock_diag,
 };
 use tcpstate_common::State;
@@ -151,6 +151,37 @@ fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     let mended = traced.snapshot();
     assert_eq!((mended.reconciles, mended.is_exact()), (1, true));
     traced.compare().expect("one pass makes every gauge equal");
+}
+
+/// The kernel forgets what it counted of a program when the program is taken out. Here runs and their time are sure to be
+/// there; whether the kernel skipped any run is luck.
+#[test]
+fn load_counts_of_programs_do_not_fall_when_hooks_are_replaced() {
+    let _namespace = Namespace::enter();
+    let timers = Some(Provider::Timer);
+    let options = Options { time_wait: timers, syn_recv: timers, statistics: true, ..options() };
+    let mut traced = Traced::with(&options);
+    let live = traced.tracer.live();
+    let load = Load::start(2, Style::Mixed);
+    wait::until("101 connections", || load.completed() >= 101);
+    let mut before = live.read().expect("a cut can be made");
+    let timer_start = before.runs.iter().find(|runs| runs.program == "timer_start");
+    assert!(timer_start.is_some_and(|runs| runs.runs > 0), "{:?}", before.runs);
+    for minis in Minis::BOTH {
+        live.replace(minis, "a test has it replaced").expect("the kernel takes programs out");
+        let after = live.read().expect("a cut can be made");
+        let (then, now) = (before.missed, after.missed);
+        println!("{} replaced: {then:?}, then {now:?}", minis.name());
+        assert!(now.time_wait >= then.time_wait, "{then:?}, then {now:?}");
+        assert!(now.syn_recv >= then.syn_recv, "{then:?}, then {now:?}");
+        for then in &before.runs {
+            let now = after.runs.iter().find(|now| now.program == then.program);
+            let goes_on = now.is_some_and(|now| now.runs >= then.runs && now.time >= then.time);
+            assert!(goes_on, "{}: {then:?}, then {now:?}", minis.name());
+        }
+        before = after;
+    }
+    let _ = load.stop();
 }
 
 #[test]

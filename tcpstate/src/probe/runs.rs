@@ -1,0 +1,97 @@
+//! What the programs' runs cost, by the kernel's statistics: those in place and those that were taken out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aya::{Ebpf, programs::ProgramError};
+
+use super::{Error, program_error};
+
+/// The runs of one program since the load, and their time on all CPUs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Runs {
+    pub(crate) count: u64,
+    pub(crate) time: Duration,
+}
+
+impl Runs {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.time += other.time;
+    }
+}
+
+/// The runs of programs that were taken out of the kernel. The kernel forgets them with the program; the cost of a run of
+/// tcpstate does not become less by that.
+#[derive(Debug, Default)]
+pub(super) struct DetachedRuns(BTreeMap<&'static str, Runs>);
+
+impl DetachedRuns {
+    /// Takes note of a program that is about to be taken out.
+    pub(super) fn add(&mut self, ebpf: &Ebpf, name: &'static str) -> Result<(), Error> {
+        let program = ebpf.program(name).ok_or(Error::Absent(name))?;
+        let info = program.info().map_err(program_error("describe", name))?;
+        self.add_runs(name, Runs { count: info.run_count(), time: info.run_time() });
+        Ok(())
+    }
+
+    fn add_runs(&mut self, name: &'static str, runs: Runs) {
+        // Nothing is counted unless statistics are on.
+        if runs != Runs::default() {
+            self.0.entry(name).or_default().add(runs);
+        }
+    }
+
+    /// The programs in place, and those that were taken out; one that came back has both.
+    fn with<'a>(
+        &'a self,
+        in_place: impl IntoIterator<Item = (&'a str, Runs)>,
+    ) -> BTreeMap<&'a str, Runs> {
+        let mut all: BTreeMap<&str, Runs> = in_place.into_iter().collect();
+        for (&name, &runs) in &self.0 {
+            all.entry(name).or_default().add(runs);
+        }
+        all
+    }
+}
+
+/// All programs by name, with what their runs cost since the load.
+pub(super) fn measured<'a>(
+    ebpf: &'a Ebpf,
+    detached: &'a DetachedRuns,
+) -> Result<BTreeMap<&'a str, Runs>, ProgramError> {
+    // What is not loaded has no descriptor, and costs nothing.
+    let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
+    let runs = loaded.map(|(name, program)| {
+        let info = program.info()?;
+        Ok((name, Runs { count: info.run_count(), time: info.run_time() }))
+    });
+    Ok(detached.with(runs.collect::<Result<Vec<_>, ProgramError>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(count: u64) -> Runs {
+        Runs { count, time: Duration::from_nanos(100 * count) }
+    }
+
+    #[test]
+    fn the_cost_of_a_program_does_not_fall_when_it_is_taken_out_or_comes_back() {
+        let mut detached = DetachedRuns::default();
+        assert_eq!(detached.with([("timer_start", runs(9))])["timer_start"], runs(9));
+        detached.add_runs("timer_start", runs(9));
+        assert_eq!(detached.with([])["timer_start"], runs(9), "taken out");
+        let back = detached.with([("timer_start", runs(2)), ("iterator", runs(1))]);
+        assert_eq!((back["timer_start"], back["iterator"]), (runs(11), runs(1)));
+        detached.add_runs("timer_start", runs(2));
+        assert_eq!(detached.with([])["timer_start"], runs(11), "taken out again");
+    }
+
+    #[test]
+    fn a_program_that_never_ran_is_not_listed_after_it_was_taken_out() {
+        let mut detached = DetachedRuns::default();
+        detached.add_runs("timer_start", runs(0));
+        assert!(detached.with([]).is_empty());
+    }
+}
