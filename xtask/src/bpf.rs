@@ -160,7 +160,16 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn of(root: &Path) -> Result<Self> {
-        let folder = root.join("target/bpf-copy");
+        Self::at(root, "target/bpf-copy")
+    }
+
+    /// The second of two copies that are built at the same time. `core` is compiled for it once too.
+    pub(crate) fn second(root: &Path) -> Result<Self> {
+        Self::at(root, "target/bpf-copy-2")
+    }
+
+    fn at(root: &Path, folder: &str) -> Result<Self> {
+        let folder = root.join(folder);
         let copy = Self { sources: folder.join("workspace"), target: folder.join("target") };
         sources::copy(root, &copy.sources)?;
         Ok(copy)

@@ -12,21 +12,29 @@ pub(crate) const FOLDER: &str = "tests";
 /// The package that has the feature `otlp`, and its tests.
 pub(crate) const OTLP_PACKAGE: &str = "tcpstate-tests-otlp";
 
-/// Optimised, for the tests make heavy traffic, and emulation is slow enough; but in as many units as there is time for,
-/// since each test is a program of its own. A profile of its own, so that `target/release` keeps the program that users
-/// get.
+/// Optimised, because the tests make heavy traffic and emulation is slow enough. Many codegen units and
+/// incremental compilation keep the time from an edit to its test short. A profile of its own, so that
+/// `target/release` keeps the program that users get.
 const PROFILE: &[&str] = &[
     "--config=profile.kernel-tests.inherits='release'",
     "--config=profile.kernel-tests.opt-level=1",
     "--config=profile.kernel-tests.lto=false",
     "--config=profile.kernel-tests.codegen-units=16",
+    "--config=profile.kernel-tests.incremental=true",
     "--profile=kernel-tests",
 ];
 
 /// The command that builds them all. To it belong the programs that they run.
 pub(crate) fn cargo(root: &Path) -> Command {
+    // Integration tests alone: the unit tests of both packages are built and run elsewhere.
+    cargo_of(root, "*")
+}
+
+/// The command that builds one of the programs with tests. Both packages are named for each program, so
+/// that all are built with the same features, and share what was built.
+pub(crate) fn cargo_of(root: &Path, test: &str) -> Command {
     let mut cargo = process::cargo(root);
-    cargo.args(["test", "--package", "tcpstate-tests", "--package", "tcpstate", "--tests"]);
+    cargo.args(["test", "--package", "tcpstate-tests", "--package", "tcpstate", "--test", test]);
     build_alike(&mut cargo);
     cargo
 }
@@ -35,7 +43,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
 /// features.
 pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
-    cargo.args(["test", "--package", OTLP_PACKAGE, "--tests"]);
+    cargo.args(["test", "--package", OTLP_PACKAGE, "--test", "*"]);
     build_alike(&mut cargo);
     cargo
 }

@@ -3,8 +3,9 @@
 //! ```text
 //! cargo xtask bpf            build the kernel half, and write its lock file
 //! cargo xtask bpf --check    does the object that is checked in come from the sources?
-//! cargo xtask test           every test, with all set-up
+//! cargo xtask test           the gate: tests, with all set-up, on this kernel, the oldest and the newest
 //! cargo xtask test NAME      the tests whose name contains NAME
+//! cargo xtask test --all     every test on every kernel, every fault, and what takes long
 //! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
 //! cargo xtask fuzz           any bytes at all for what reads text and bytes from outside
 //! cargo xtask vm             the integration tests on other kernels, in virtual machines

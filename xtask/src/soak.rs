@@ -14,6 +14,11 @@ pub(crate) struct Options {
     minutes: f64,
 }
 
+impl Options {
+    /// Long enough for memory to settle and then not to grow.
+    pub(crate) const SHORT: Self = Self { minutes: 2.0 };
+}
+
 /// Builds it as the kernel tests are built, with which it shares nearly all, and runs it as root.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut cargo = process::cargo(root);

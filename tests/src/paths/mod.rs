@@ -16,8 +16,9 @@ mod reset;
 mod stage;
 mod time_wait;
 
-pub(crate) use stage::Stage;
+use std::env;
 
+pub(crate) use self::stage::Stage;
 use crate::traffic::Family;
 
 /// What the caller does where nothing moves: compare its numbers with the truth.
@@ -75,6 +76,20 @@ impl Path {
 /// Paths that wait for a minute: several at once, each in a namespace of its own.
 pub const LONG: &[Path] =
     &[Path::of_both_families("orphans and TIME_WAIT expire", time_wait::expire)];
+
+/// Names the paths of [`chosen`], parted by commas.
+const CHOSEN: &str = "TCPSTATE_TEST_PATHS";
+
+/// The paths to follow: all but the long ones, unless a run of a seeded fault names those that show it.
+///
+/// # Panics
+/// If a name is no path's.
+#[must_use]
+pub fn chosen() -> Vec<&'static Path> {
+    let Ok(names) = env::var(CHOSEN) else { return ALL.iter().collect() };
+    let named = |name: &str| ALL.iter().find(|path| path.name == name);
+    names.split(',').map(|name| named(name).unwrap_or_else(|| panic!("no path {name}"))).collect()
+}
 
 /// Every other path.
 pub const ALL: &[Path] = &[

@@ -17,10 +17,11 @@ use tcpstate_tests::{
 /// Most of the time is waiting for the kernel's timers: so many tracers wait at once, each in its namespace.
 const TRACERS: usize = 6;
 
-/// Follows every path.
+/// Follows every path, or those that a seeded fault is for.
 fn assert_equal_on_every_path(options: &Options) {
-    let paths = |tracer| paths::ALL.iter().skip(tracer).step_by(TRACERS);
-    assert_equal_on((0..TRACERS).map(|tracer| (paths(tracer), options)));
+    let chosen = &paths::chosen();
+    let paths = |tracer| chosen.iter().copied().skip(tracer).step_by(TRACERS);
+    assert_equal_on((0..TRACERS.min(chosen.len())).map(|tracer| (paths(tracer), options)));
 }
 
 /// Follows paths with a tracer each. None may need a pass, unless the kernel lost events of which it tells no program.

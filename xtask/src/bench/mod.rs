@@ -45,6 +45,11 @@ pub(crate) struct Options {
     quick: bool,
 }
 
+impl Options {
+    /// Every benchmark in small.
+    pub(crate) const QUICK: Self = Self { benchmark: None, quick: true };
+}
+
 /// Builds and runs the benchmarks, as root.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let is_meant = |benchmark: &&Benchmark| {

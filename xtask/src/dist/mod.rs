@@ -31,6 +31,11 @@ pub(crate) struct Options {
     is_tried: bool,
 }
 
+impl Options {
+    /// A package that is built and tried.
+    pub(crate) const TRY: Self = Self { package: true, is_tried: true };
+}
+
 /// What `dpkg` asks before it overwrites.
 const CONFIGURATION: &str = "# Settings of tcpstate.service: see tcpstate-serve(1).\n#TCPSTATE_LISTEN=127.0.0.1:9919\n#TCPSTATE_NETNS=self\n#TCPSTATE_TEXTFILE=\n";
 

@@ -3,6 +3,8 @@
 //! A fault is a change of one place of the sources. When the sources change so that a fault no longer applies, a
 //! unit test here says so; then mend the entry of [`table`].
 
+pub(crate) mod lock;
+mod paths;
 mod table;
 
 use std::{fs, path::Path};
@@ -27,6 +29,11 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
+    /// The scripted paths that show the fault; none, if its tests follow no paths or all are needed.
+    pub(crate) fn paths(&self) -> &'static [&'static str] {
+        paths::PATHS.iter().find(|(name, _)| *name == self.name).map_or(&[], |(_, paths)| paths)
+    }
+
     /// Puts the fault into the sources below `root`, and returns what the file was before.
     pub(crate) fn seed(&self, root: &Path) -> Result<String> {
         let path = root.join(self.file);
@@ -82,6 +89,19 @@ mod tests {
             error.to_string().starts_with("fault listener-left-on-clone no longer applies"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn paths_belong_to_faults_and_to_the_scripts() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        let scripts = root.join("tests/src/paths/mod.rs");
+        let scripts = fs::read_to_string(scripts).expect("the paths have a table");
+        for (name, paths) in paths::PATHS {
+            assert!(FAULTS.iter().any(|fault| fault.name == *name), "no fault {name}");
+            for path in *paths {
+                assert!(scripts.contains(&format!("(\"{path}\", ")), "no path {path}");
+            }
+        }
     }
 
     #[test]

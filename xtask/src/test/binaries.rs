@@ -8,7 +8,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -27,8 +27,6 @@ pub(crate) struct Binary {
     pub(crate) name: String,
     /// The package's folder in the workspace.
     pub(crate) package: String,
-    /// `lib`, `bin` or `test`.
-    pub(crate) kind: String,
     pub(crate) executable: PathBuf,
     /// The package's folder, where cargo too would run it.
     folder: PathBuf,
@@ -38,6 +36,8 @@ pub(crate) struct Binary {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) filters: Vec<String>,
+    /// Filters are whole names.
+    pub(crate) is_exact: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// As root, and one at a time: for what touches the kernel.
     pub(crate) is_kernel_test: bool,
@@ -86,7 +86,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
         let package = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let kind = target.kind.into_iter().next().unwrap_or_default();
         let name = format!("{package} {kind} {}", target.name);
-        binaries.insert(name.clone(), Binary { name, package, kind, executable, folder });
+        binaries.insert(name.clone(), Binary { name, package, executable, folder });
     }
     Ok(binaries.into_values().collect())
 }
@@ -112,17 +112,29 @@ impl Binary {
         if run.is_kernel_test {
             command.arg("--test-threads=1");
         }
-        follow(&mut command, run.is_terse, |child| privilege.kill(child))
+        if run.is_exact {
+            command.arg("--exact");
+        }
+        let mut outcome = follow(&mut command, run.is_terse, |child| privilege.kill(child))?;
+        if !run.is_kernel_test {
+            // Tests that run side by side have no time of their own.
+            outcome.times.clear();
+        }
+        Ok(outcome)
+    }
+
+    /// The tests whose names contain one of the filters, in the order in which they run.
+    pub(crate) fn list(&self, filters: &[String]) -> Result<Vec<String>> {
+        let mut command = process::command(&self.executable);
+        command.current_dir(&self.folder).arg("--list").args(filters);
+        let list = process::read(&mut command)?;
+        Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
     /// Every test counts as skipped, for want of root.
     fn skip_all(&self, run: &Run) -> Result<Outcome> {
-        let mut command = process::command(&self.executable);
-        command.current_dir(&self.folder).arg("--list").args(&run.filters);
-        let list = process::read(&mut command)?;
-        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
-        let skipped =
-            names.map(|name| format!("{name}: needs root, and there is no usable sudo")).collect();
+        let skip = |name: &String| format!("{name}: needs root, and there is no usable sudo");
+        let skipped = self.list(&run.filters)?.iter().map(skip).collect();
         Ok(Outcome { skipped, ..Outcome::default() })
     }
 
@@ -146,10 +158,15 @@ pub(crate) fn follow(
     let pieces = read_in_pieces(child.stdout.take().context("stdout is piped")?);
 
     let mut parser = Parser::default();
+    let (mut times, mut begin) = (Vec::new(), Instant::now());
     let is_silent = loop {
         match pieces.recv_timeout(SILENCE) {
             Ok(piece) => {
                 let lines = parser.feed(&piece);
+                for name in parser.take_ended() {
+                    times.push((name, begin.elapsed()));
+                    begin = Instant::now();
+                }
                 let shown = lines.iter().filter(|line| !is_terse || line.starts_with("test "));
                 shown.for_each(|line| println!("{line}"));
             }
@@ -167,7 +184,7 @@ pub(crate) fn follow(
     } else {
         (!status.success()).then(|| status.to_string())
     };
-    let outcome = parser.finish(problem.as_deref());
+    let outcome = Outcome { times, ..parser.finish(problem.as_deref()) };
     if !outcome.failed.is_empty() && !is_terse {
         println!("{}: {}", problem.as_deref().unwrap_or("failed"), process::describe(command));
     }

@@ -3,7 +3,7 @@
 //! Binaries run with `--show-output`, so what tests print comes in sections after the results: that of passed tests
 //! is searched for `skipped: CAUSE` and otherwise dropped, that of failed tests is shown.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What came of the tests of one binary, or of several.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,8 +13,12 @@ pub(crate) struct Outcome {
     pub(crate) failed: Vec<String>,
     /// Names and causes.
     pub(crate) skipped: Vec<String>,
+    /// Names of tests that failed in an emulated guest and passed in a second one, counted as passed.
+    pub(crate) flaky: Vec<String>,
     /// The first line of the first panic.
     pub(crate) reason: Option<String>,
+    /// How long each test took, where tests run one at a time.
+    pub(crate) times: Vec<(String, Duration)>,
 }
 
 impl Outcome {
@@ -22,6 +26,8 @@ impl Outcome {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.flaky.extend(other.flaky);
+        self.times.extend(other.times);
         self.reason = self.reason.take().or(other.reason);
     }
 }
@@ -66,6 +72,8 @@ pub(crate) struct Parser {
     seen: Outcome,
     /// Whether the line before announced a panic's message.
     is_panic: bool,
+    /// Tests that have ended since [`Self::take_ended`] was last called.
+    ended: Vec<String>,
     outcome: Outcome,
 }
 
@@ -90,7 +98,7 @@ impl Parser {
             let passed = result
                 .split_once(". ")
                 .and_then(|(_, counts)| counts.split(' ').next()?.parse().ok());
-            // Doc tests print one result for each package.
+            // Several packages print one result each.
             self.total = Some(self.total.unwrap_or(0) + passed.unwrap_or(0));
             self.section = Section::Results;
             return false;
@@ -137,10 +145,10 @@ impl Parser {
             self.running = None;
         } else if verdict.ends_with("ok") {
             self.seen.passed += 1;
-            self.running = None;
+            self.ended.extend(self.running.take());
         } else if verdict.ends_with("FAILED") {
             self.seen.failed.push(name.clone());
-            self.running = None;
+            self.ended.extend(self.running.take());
         }
         true
     }
@@ -164,6 +172,11 @@ impl Parser {
         let announced =
             self.partial.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
         announced.map(|(name, _)| name.to_owned()).or_else(|| self.running.clone())
+    }
+
+    /// The tests that have ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ended)
     }
 
     /// What came of the tests; `problem` says how the binary ended, if it did not end well.
@@ -235,6 +248,16 @@ mod tests {
         );
         let (_, outcome) = parse("", None);
         assert_eq!(outcome.failed, ["the tests (ended without a result)"]);
+    }
+
+    #[test]
+    fn a_test_ends_with_its_result() {
+        let mut parser = Parser::default();
+        parser.feed(b"running 2 tests\ntest a ... ok\ntest b ... noise\n");
+        assert_eq!(parser.take_ended(), ["a"]);
+        parser.feed(b"FAILED\n");
+        assert_eq!(parser.take_ended(), ["b"]);
+        assert!(parser.take_ended().is_empty());
     }
 
     #[test]

@@ -1,35 +1,76 @@
-//! `cargo xtask test --faults`: builds the kernel half with one fault at a time, and expects a test to notice.
+//! `cargo xtask test --faults`: builds the kernel half with one fault at a time, and expects a test to
+//! fail.
+//!
+//! ```text
+//! table, lock -> chosen faults -> healthy run -> objects (two builds at a time) -> a run per fault -> lock
+//! ```
+//!
+//! All objects are built before their tests run: a busy machine loses more events, and a small fault would
+//! not stand out. A fault's tests run one by one, until the first that fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
 };
 
 use anyhow::{Context as _, Result};
 
-use super::{Run, binaries::Binary, libtest::Outcome, report::Report};
+use super::{
+    binaries::{Binary, Run},
+    libtest::Outcome,
+    report::Report,
+};
 use crate::{
     bpf::Copy,
-    faults::{FAULTS, Fault},
+    faults::{
+        FAULTS, Fault,
+        lock::{self, FaultLock, Found},
+    },
     object::{Variant, build_object},
     toolchain::Toolchain,
 };
 
 /// How a test's message begins that could not load the faulty program: it noticed nothing.
 const REFUSED: &str = "load BPF program";
+/// Names the scripted paths that a test follows; see `tests/src/paths`.
+const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";
+/// From this number of faults on, a second copy of the kernel half saves more time than its first build
+/// of `core` takes.
+const MANY: usize = 6;
+
+/// Which faults to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Selection<'a> {
+    /// Those that the lock file does not hold.
+    Changed,
+    /// Every fault; writes the lock file.
+    All,
+    /// Those with this in their name.
+    Named(&'a str),
+}
+
+/// What runs the faults: the tools that build objects, and the programs with the tests.
+pub(crate) struct Judge<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) tools: &'a Toolchain,
+    pub(crate) binaries: &'a [Binary],
+}
 
 /// One fault and what came of it.
 struct Row {
     fault: &'static Fault,
+    hash: String,
     verdict: Verdict,
 }
 
 enum Verdict {
-    /// These tests turned red, the first of them with this message.
+    /// This test turned red, with this message.
     Detected {
-        tests: Vec<String>,
+        test: String,
         reason: String,
     },
     NotDetected,
@@ -38,40 +79,188 @@ enum Verdict {
     Broken(String),
 }
 
-/// Runs the faults whose names contain `filter`.
-pub(crate) fn run(
-    root: &Path,
-    tools: &Toolchain,
-    binaries: &[Binary],
-    filter: &str,
-    report: &mut Report,
-) {
-    let faults: Vec<&Fault> = FAULTS.iter().filter(|fault| fault.name.contains(filter)).collect();
-    let Some((copy, healthy)) = report.prepare("faults: their tests on the healthy object", || {
-        let copy = Copy::of(root)?;
-        let object = build_object(tools, &copy.sources, Variant::Default, &copy.target)?;
-        let healthy = healthy(binaries, &faults, &object)?;
-        Ok((copy, healthy))
-    }) else {
+impl Verdict {
+    fn found(&self) -> Found {
+        match self {
+            Self::Detected { .. } => Found::Detected,
+            Self::Skipped(_) => Found::Skipped,
+            Self::NotDetected | Self::Broken(_) => Found::Not,
+        }
+    }
+}
+
+/// A fault with its hash.
+type Chosen = (&'static Fault, String);
+/// The object of each fault, by its name.
+type Objects = BTreeMap<&'static str, Result<PathBuf>>;
+
+/// Runs the selected faults, and reports each as a check.
+pub(crate) fn run(judge: &Judge<'_>, selection: Selection<'_>, report: &mut Report) {
+    let Some((known, faults)) = report.prepare("choose faults", || choose(judge.root, selection))
+    else {
         return;
     };
-
-    let mut rows = Vec::new();
-    for fault in faults {
-        println!("\n== fault {}: {}", fault.name, fault.why);
-        let verdict = unusable(fault, &healthy).unwrap_or_else(|| {
-            seeded(root, tools, binaries, fault, &copy)
-                .unwrap_or_else(|error| Verdict::Broken(format!("{error:#}")))
-        });
-        rows.push(Row { fault, verdict });
+    if faults.is_empty() {
+        return;
     }
+    let Some(healthy) =
+        report.prepare("tests of faults on the healthy object", || judge.healthy(&faults))
+    else {
+        return;
+    };
+    let usable: Vec<&Fault> = faults
+        .iter()
+        .filter_map(|&(fault, _)| unusable(fault, &healthy).is_none().then_some(fault))
+        .collect();
+    let Some(mut objects) = report.prepare("build faulty objects", || judge.build(&usable)) else {
+        return;
+    };
+    let rows = report.prepare("faults", || Ok(judge.rows(faults, &healthy, &mut objects)));
+    let rows = rows.unwrap_or_default();
     table(&rows);
-    for row in rows {
-        let name = format!("fault {}", row.fault.name);
-        match row.verdict {
-            Verdict::Skipped(cause) => report.skip(&name, &cause),
-            verdict => report.add(name, matches!(verdict, Verdict::Detected { .. })),
+    for Row { fault, verdict, .. } in &rows {
+        let name = format!("fault {}", fault.name);
+        match verdict {
+            Verdict::Skipped(cause) => report.skip(&name, cause),
+            verdict => report.add(name, verdict.found() == Found::Detected),
         }
+    }
+    if matches!(selection, Selection::All) {
+        let found: Vec<(&str, &str, Found)> =
+            rows.iter().map(|row| (row.fault.name, &*row.hash, row.verdict.found())).collect();
+        report.prepare("write the lock file of faults", || known.after(&found).write(judge.root));
+    }
+}
+
+/// The lock file, and the faults to run with their hashes.
+fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chosen>)> {
+    let known = FaultLock::read(root)?;
+    let mut chosen = Vec::new();
+    for fault in FAULTS {
+        let hash = lock::hash(root, fault)?;
+        let is_chosen = match selection {
+            Selection::Changed => !known.holds(fault.name, &hash),
+            Selection::All => true,
+            Selection::Named(part) => fault.name.contains(part),
+        };
+        if is_chosen {
+            chosen.push((fault, hash));
+        }
+    }
+    println!("{} of {} faults are run; {} has the others", chosen.len(), FAULTS.len(), lock::FILE);
+    Ok((known, chosen))
+}
+
+impl Judge<'_> {
+    /// Builds an object for each of the faults, in one copy of the kernel half or in two at a time.
+    fn build(&self, faults: &[&'static Fault]) -> Result<Objects> {
+        let mut copies = vec![Copy::of(self.root)?];
+        if faults.len() >= MANY {
+            copies.push(Copy::second(self.root)?);
+        }
+        let waiting = Mutex::new(faults.iter());
+        let objects = Mutex::new(Objects::new());
+        let work = |copy: &Copy| {
+            let next = || waiting.lock().expect("nothing panics while it waits").next();
+            while let Some(fault) = next() {
+                let object = self.faulty(fault, copy);
+                println!(
+                    "fault {}: {}",
+                    fault.name,
+                    if object.is_ok() { "built" } else { "not built" }
+                );
+                objects.lock().expect("nothing panics meanwhile").insert(fault.name, object);
+            }
+        };
+        thread::scope(|scope| {
+            let work = &work;
+            for copy in &copies {
+                scope.spawn(move || work(copy));
+            }
+        });
+        Ok(objects.into_inner().expect("nothing panicked"))
+    }
+
+    fn faulty(&self, fault: &Fault, copy: &Copy) -> Result<PathBuf> {
+        let healthy = fault.seed(&copy.sources)?;
+        let built = build_object(self.tools, &copy.sources, Variant::Default, &copy.target);
+        fault.heal(&copy.sources, &healthy)?;
+        keep(&built.context("the faulty sources do not compile")?, self.root, fault.name)
+    }
+
+    /// Runs all the tests that are to notice some fault, without any.
+    fn healthy(&self, faults: &[Chosen]) -> Result<BTreeMap<&'static str, Healthy>> {
+        let copy = Copy::of(self.root)?;
+        let built = build_object(self.tools, &copy.sources, Variant::Default, &copy.target)?;
+        let object = keep(&built, self.root, "healthy")?;
+        let names: BTreeSet<&'static str> =
+            faults.iter().flat_map(|(fault, _)| fault.red).copied().collect();
+        let mut healthy = BTreeMap::new();
+        for name in names {
+            let run = Run { filters: vec![name.to_owned()], ..on(&object, &[]) };
+            let mut outcome = Outcome::default();
+            for binary in self.binaries {
+                outcome.merge(binary.run(&run)?);
+            }
+            healthy.insert(name, Healthy::of(name, &outcome));
+        }
+        Ok(healthy)
+    }
+
+    fn rows(
+        &self,
+        faults: Vec<Chosen>,
+        healthy: &BTreeMap<&str, Healthy>,
+        objects: &mut Objects,
+    ) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (fault, hash) in faults {
+            println!("\n-- fault {}: {}", fault.name, fault.why);
+            let verdict = unusable(fault, healthy).unwrap_or_else(|| {
+                let object = objects.remove(fault.name).context("no object was built");
+                let judged = object.and_then(|object| self.judge(fault, &object?));
+                judged.unwrap_or_else(|error| Verdict::Broken(format!("{error:#}")))
+            });
+            rows.push(Row { fault, hash, verdict });
+        }
+        rows
+    }
+
+    /// Runs the fault's tests on its paths, and, if none of those shows it, whole.
+    fn judge(&self, fault: &Fault, object: &Path) -> Result<Verdict> {
+        let paths = fault.paths();
+        let verdict = self.first_red(fault, &on(object, paths))?;
+        if matches!(verdict, Verdict::NotDetected) && !paths.is_empty() {
+            println!("not detected on its paths: {}; now on all", paths.join(", "));
+            return self.first_red(fault, &on(object, &[]));
+        }
+        Ok(verdict)
+    }
+
+    /// Runs the tests one by one, up to the first that fails.
+    fn first_red(&self, fault: &Fault, run: &Run) -> Result<Verdict> {
+        let filters: Vec<String> = fault.red.iter().map(ToString::to_string).collect();
+        for binary in self.binaries {
+            for test in binary.list(&filters)? {
+                let run = Run {
+                    filters: vec![test.clone()],
+                    is_exact: true,
+                    is_terse: true,
+                    ..run.clone()
+                };
+                let outcome = binary.run(&run)?;
+                if outcome.failed.is_empty() {
+                    continue;
+                }
+                let reason = outcome.reason.unwrap_or_default();
+                return Ok(if reason.starts_with(REFUSED) {
+                    Verdict::Broken(format!("the verifier noticed, not the tests: {reason}"))
+                } else {
+                    Verdict::Detected { test, reason }
+                });
+            }
+        }
+        Ok(Verdict::NotDetected)
     }
 }
 
@@ -84,32 +273,21 @@ enum Healthy {
     Useless(String),
 }
 
-/// Runs all the tests that are to notice some fault.
-fn healthy(
-    binaries: &[Binary],
-    faults: &[&Fault],
-    object: &Path,
-) -> Result<BTreeMap<&'static str, Healthy>> {
-    let names: BTreeSet<&'static str> =
-        faults.iter().flat_map(|fault| fault.red).copied().collect();
-    let mut healthy = BTreeMap::new();
-    for name in names {
-        let outcome = run_tests(binaries, &[name], object, false)?;
-        let state = if !outcome.failed.is_empty() {
-            Healthy::Useless(format!("`{name}` fails without the fault"))
+impl Healthy {
+    fn of(name: &str, outcome: &Outcome) -> Self {
+        if !outcome.failed.is_empty() {
+            Self::Useless(format!("`{name}` fails without the fault"))
         } else if outcome.passed > 0 {
-            Healthy::Passes
+            Self::Passes
         } else if outcome.skipped.is_empty() {
-            Healthy::Useless(format!("no test has `{name}` in its name"))
+            Self::Useless(format!("no test has `{name}` in its name"))
         } else {
-            Healthy::Skipped(outcome.skipped.join("; "))
-        };
-        healthy.insert(name, state);
+            Self::Skipped(outcome.skipped.join("; "))
+        }
     }
-    Ok(healthy)
 }
 
-/// What to say of a fault without seeding it: some test of it is no judge, or all of them are skipped.
+/// What to say of a fault without running it: some test of it is no judge, or all of them are skipped.
 fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict> {
     let mut causes = Vec::new();
     for state in fault.red.iter().filter_map(|red| healthy.get(red)) {
@@ -122,64 +300,29 @@ fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict>
     (causes.len() == fault.red.len()).then(|| Verdict::Skipped(causes.join("; ")))
 }
 
-/// Builds with the fault, and runs its tests.
-fn seeded(
-    root: &Path,
-    tools: &Toolchain,
-    binaries: &[Binary],
-    fault: &Fault,
-    copy: &Copy,
-) -> Result<Verdict> {
-    let healthy = fault.seed(&copy.sources)?;
-    let built = build_object(tools, &copy.sources, Variant::Default, &copy.target);
-    fault.heal(&copy.sources, &healthy)?;
-    let object = keep(&built.context("the faulty sources do not compile")?, root, fault)?;
-    let outcome = run_tests(binaries, fault.red, &object, true)?;
-    let reason = outcome.reason.unwrap_or_default();
-    Ok(if outcome.failed.is_empty() {
-        Verdict::NotDetected
-    } else if reason.starts_with(REFUSED) {
-        Verdict::Broken(format!("the verifier noticed, not the tests: {reason}"))
-    } else {
-        Verdict::Detected { tests: outcome.failed, reason }
-    })
+/// How tests run on an object: on these scripted paths, or on all if none is named.
+fn on(object: &Path, paths: &[&str]) -> Run {
+    let mut variables = vec![(OsString::from(super::OBJECT_VARIABLE), object.into())];
+    if !paths.is_empty() {
+        variables.push((PATHS_VARIABLE.into(), paths.join(",").into()));
+    }
+    Run { variables, is_kernel_test: true, ..Run::default() }
 }
 
 /// The next build overwrites the object.
-fn keep(built: &Path, root: &Path, fault: &Fault) -> Result<PathBuf> {
+fn keep(built: &Path, root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("target/faults");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let object = folder.join(fault.name).with_extension("o");
+    let object = folder.join(name).with_extension("o");
     fs::copy(built, &object).with_context(|| format!("write {}", object.display()))?;
     Ok(object)
 }
 
-fn run_tests(
-    binaries: &[Binary],
-    names: &[&str],
-    object: &Path,
-    is_terse: bool,
-) -> Result<Outcome> {
-    let run = Run {
-        filters: names.iter().map(ToString::to_string).collect(),
-        variables: vec![(OsString::from(super::OBJECT_VARIABLE), object.into())],
-        is_kernel_test: true,
-        is_terse,
-    };
-    let mut outcome = Outcome::default();
-    for binary in binaries {
-        outcome.merge(binary.run(&run)?);
-    }
-    Ok(outcome)
-}
-
 fn table(rows: &[Row]) {
     println!("\n{:<26} {:<13} test that turned red", "fault", "verdict");
-    for Row { fault, verdict } in rows {
+    for Row { fault, verdict, .. } in rows {
         let (verdict, detail) = match verdict {
-            Verdict::Detected { tests, reason } => {
-                ("ok", format!("{}: {reason}", tests.join(", ")))
-            }
+            Verdict::Detected { test, reason } => ("ok", format!("{test}: {reason}")),
             Verdict::NotDetected => ("NOT DETECTED", format!("none of {}", fault.red.join(", "))),
             Verdict::Skipped(cause) => ("skipped", cause.clone()),
             Verdict::Broken(error) => ("BROKEN", error.clone()),

@@ -1,4 +1,5 @@
-//! What a run of the tests says: a heading and a duration for each step, and one line of counts at the end.
+//! What a run of the tests says: a heading and a duration for each step; at the end the steps and the
+//! slowest tests, longest first, and one line of counts.
 
 use std::{
     fmt,
@@ -9,14 +10,40 @@ use anyhow::Result;
 
 use super::libtest::Outcome;
 
+/// How many of the slowest tests are listed.
+const SLOWEST: usize = 12;
+/// Tests below this are not worth a line.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// The counts of a run, and what is to be said about it at the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
+    start: Instant,
+    /// Each step with its time, in the order of the run.
+    steps: Vec<(String, Duration)>,
+    /// Tests that ran one at a time, with their times.
+    times: Vec<(String, Duration)>,
     passed: usize,
     /// Names, with their step.
     failed: Vec<String>,
     /// Names and causes.
     skipped: Vec<String>,
+    /// Names of tests that passed only in a second guest.
+    flaky: Vec<String>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            steps: Vec::new(),
+            times: Vec::new(),
+            passed: 0,
+            failed: Vec::new(),
+            skipped: Vec::new(),
+            flaky: Vec::new(),
+        }
+    }
 }
 
 impl Report {
@@ -32,12 +59,12 @@ impl Report {
         let start = heading(name);
         match work() {
             Ok(value) => {
-                ending("ok", start.elapsed());
+                self.end(name, "ok", start);
                 Some(value)
             }
             Err(error) => {
                 println!("{error:#}");
-                ending("FAILED", start.elapsed());
+                self.end(name, "FAILED", start);
                 self.failed.push(name.to_owned());
                 None
             }
@@ -50,15 +77,17 @@ impl Report {
         match work() {
             Ok(outcome) => {
                 let verdict = if outcome.failed.is_empty() { "ok" } else { "FAILED" };
-                ending(&format!("{verdict}, {outcome}"), start.elapsed());
+                self.end(name, &format!("{verdict}, {outcome}"), start);
                 self.passed += outcome.passed;
                 self.failed
                     .extend(outcome.failed.iter().map(|failure| format!("{name}: {failure}")));
                 self.skipped.extend(outcome.skipped);
+                self.flaky.extend(outcome.flaky);
+                self.times.extend(outcome.times);
             }
             Err(error) => {
                 println!("{error:#}");
-                ending("FAILED", start.elapsed());
+                self.end(name, "FAILED", start);
                 self.failed.push(name.to_owned());
             }
         }
@@ -77,15 +106,42 @@ impl Report {
         }
     }
 
+    /// Prints what came of a step, and keeps its time.
+    fn end(&mut self, name: &str, verdict: &str, start: Instant) {
+        let duration = start.elapsed();
+        println!("   {verdict} ({:.1} s)", duration.as_secs_f64());
+        self.steps.push((name.to_owned(), duration));
+    }
+
     pub(crate) fn is_success(&self) -> bool {
         self.failed.is_empty()
     }
 }
 
+/// The longest first.
+fn sorted(times: &[(String, Duration)]) -> Vec<&(String, Duration)> {
+    let mut sorted: Vec<_> = times.iter().collect();
+    sorted.sort_by_key(|(_, duration)| std::cmp::Reverse(*duration));
+    sorted
+}
+
 /// The summary. Its last line is the run's last line.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (title, lines) in [("skipped", &self.skipped), ("failed", &self.failed)] {
+        let line = |f: &mut fmt::Formatter<'_>, (name, time): &(String, Duration)| {
+            writeln!(f, "{:>8.1}  {name}", time.as_secs_f64())
+        };
+        writeln!(f, "\nseconds per step:")?;
+        sorted(&self.steps).into_iter().try_for_each(|step| line(f, step))?;
+        line(f, &("in all".to_owned(), self.start.elapsed()))?;
+        let slow = sorted(&self.times).into_iter().filter(|(_, time)| *time >= SLOW);
+        let slow: Vec<_> = slow.take(SLOWEST).collect();
+        if !slow.is_empty() {
+            writeln!(f, "\nseconds of the slowest tests here:")?;
+            slow.into_iter().try_for_each(|test| line(f, test))?;
+        }
+        let lists = [("skipped", &self.skipped), ("flaky", &self.flaky), ("failed", &self.failed)];
+        for (title, lines) in lists {
             if !lines.is_empty() {
                 writeln!(f, "\n{title}:")?;
                 lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
@@ -106,10 +162,6 @@ fn heading(name: &str) -> Instant {
     Instant::now()
 }
 
-fn ending(verdict: &str, duration: Duration) {
-    println!("   {verdict} ({:.1} s)", duration.as_secs_f64());
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::bail;
@@ -127,5 +179,22 @@ mod tests {
         assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 1 skipped"));
         assert!(text.contains("  test: no such kernel\n"), "{text}");
         assert!(!report.is_success());
+    }
+
+    #[test]
+    fn steps_are_listed_with_the_longest_first() {
+        let seconds = |name: &str, seconds| (name.to_owned(), Duration::from_secs(seconds));
+        let report = Report {
+            steps: vec![seconds("short", 1), seconds("long", 70)],
+            times: vec![seconds("fast", 1), seconds("slow", 6)],
+            ..Report::default()
+        };
+        let text = report.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let long = lines.iter().position(|line| *line == "70.0  long").expect("it is listed");
+        assert_eq!(lines[long - 1], "seconds per step:");
+        assert_eq!(lines[long + 1], "1.0  short");
+        assert!(lines.contains(&"6.0  slow") && !lines.contains(&"1.0  fast"), "{text}");
+        assert!(text.contains("\n     0.0  in all\n"), "{text}");
     }
 }

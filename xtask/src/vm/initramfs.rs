@@ -29,7 +29,7 @@ const PLAN: &str = "plan";
 const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
 
 /// What the guest does, besides starting.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) modules: &'a [Module],
     pub(crate) programs: &'a Programs,

@@ -9,46 +9,44 @@
 //!
 //! ```text
 //! names -> apt -> kernels -> modules -+
-//!                       programs -----+-> initramfs -> guest -> console -> verdict
+//!                       programs -----+-> initramfs -> guest -> console -> verdict -> flaky
 //! ```
 //!
 //! Everything is Debian's: the kernels, which are kept in `~/.cache/tcpstate/vm`, and QEMU, which is installed if it
 //! is missing. There is no disk and no network in a guest, nor any program but the tests and their first process,
 //! `tests/src/bin/vm_init.rs`. What a guest printed is in `target/vm/consoles/LINE.log`.
 //!
-//! A test that fails is never tried again; a guest that was lost before its tests began is, once.
+//! A test that fails is tried once more, alone, in a fresh guest. If it passes there, it is listed as flaky, and
+//! counts as passed; what the first guest printed stays in `target/vm/consoles`. More than two flaky tests in a
+//! run fail the run. A guest that was lost before its tests began is started once more too. Tests on the host are
+//! never tried again.
 
 mod apt;
 mod console;
 mod emulator;
+mod flaky;
 mod guest;
+mod host;
 mod initramfs;
 mod kernels;
+mod left_out;
 mod modules;
 mod names;
 mod programs;
 mod table;
 mod verdict;
 
-use std::{
-    fs,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::Mutex,
-    thread,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use self::{
-    guest::{Accelerator, Ending, Machine},
-    initramfs::{Plan, Write},
-    kernels::{Kernel, Kernels},
+    guest::{Accelerator, Machine},
+    host::Host,
+    initramfs::Write,
+    kernels::Kernels,
+    left_out::LEFT_OUT,
     names::Line,
-    programs::Programs,
-    table::Row,
-    verdict::retry_cause,
 };
 use crate::{debian, test::libtest::Outcome};
 
@@ -67,6 +65,9 @@ pub(crate) struct Options {
     /// A line of kernels, like 6.12, of which the newest is taken; may be given several times.
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<Line>,
+    /// Only the oldest of the lines and the newest, if none is named.
+    #[arg(skip)]
+    only_ends: bool,
     /// Show the lines that there are, and do nothing.
     #[arg(long)]
     list: bool,
@@ -100,6 +101,7 @@ impl Options {
         filter: None,
         skip: Vec::new(),
         kernels: Vec::new(),
+        only_ends: false,
         list: false,
         jobs: NonZeroUsize::new(2).expect("two is not zero"),
         cpus: 2,
@@ -111,40 +113,12 @@ impl Options {
     };
 }
 
-/// What the gate leaves to `cargo xtask vm` by hand, for want of time.
-const LEFT_OUT: &[&str] = &[
-    // These ask the kernel without BPF.
-    "count_",
-    "doctor_",
-    "truths_agree",
-    "paths_do_not_mind",
-    "load_leaves_what",
-    "idle_connections_are",
-    "a_namespace_is",
-    "a_sysctl_is",
-    // These are about what the tool does with what the same programs say.
-    "load_is_verified",
-    "load_makes_auto",
-    "load_with_events_lost_in_silence",
-    "load_of_ten_million",
-    "namespaces_without_room",
-    // A condition of the same programs, and the same rows in larger numbers.
-    "families_",
-    "namespaces_by_the_hundred",
-    "namespaces_gone_by_the_hundred",
-    // Each takes as long as all others of its kind, and does little in the kernel that those do not.
-    "events_that_pass_a_filter",
-    "hist_that_is_filtered_has_the_durations",
-    "hist_of_sockets_held_for_known_times",
-    "hist_by_each_grouping",
-    "hist_with_more_groups",
-    "hist_agrees_with_the_matrix_and_with_the_events",
-];
-
-/// The tests of everything that is done in the kernel, on each line that is taken if none is named.
-pub(crate) fn gate(root: &Path) -> Result<Outcome> {
-    let skip = LEFT_OUT.iter().map(ToString::to_string).collect();
-    run(root, &Options { skip, ..Options::DEFAULT })
+/// The tests of everything that is done in the kernel, on the oldest line and the newest; or, if `is_all`, every
+/// test on every line.
+pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
+    let left_out = if is_all { &[] } else { LEFT_OUT };
+    let skip = left_out.iter().map(ToString::to_string).collect();
+    run(root, &Options { skip, only_ends: !is_all, ..Options::DEFAULT })
 }
 
 /// Runs the tests on each kernel, prints a table, and returns what came of them all.
@@ -173,12 +147,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     let mut programs = programs::build(root)?;
     programs.retain(&arguments)?;
     let host = Host::new(root, &machine, &programs, arguments, &options.write)?;
-    let rows = host.run(&kernels, options.jobs)?;
+    let mut rows = host.run(&kernels, options.jobs)?;
+    host.run_failed_again(&kernels, &mut rows)?;
     print!("{}", table::Table(&rows));
     let mut total = Outcome::default();
     for row in rows {
         total.merge(row.into_outcome());
     }
+    flaky::limit(&mut total);
     Ok(total)
 }
 
@@ -186,7 +162,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
 fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     let mut lines = options.kernels.clone();
     if lines.is_empty() {
-        lines = LINES.iter().map(|line| line.parse()).collect::<Result<_>>()?;
+        let named = if options.only_ends { &LINES[..1] } else { LINES };
+        lines = named.iter().map(|line| line.parse()).collect::<Result<_>>()?;
         lines.extend(kernels.lines().last().map(|(abi, _)| abi.line()));
     }
     lines.sort_unstable();
@@ -196,105 +173,8 @@ fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
 
 /// What every test program is told.
 fn arguments(options: &Options) -> Vec<String> {
-    // In sections after the results, as the parser of both kinds of runs expects.
-    let mut arguments = vec!["--show-output".to_owned(), "--test-threads=1".to_owned()];
+    let mut arguments = host::ARGUMENTS.map(str::to_owned).to_vec();
     arguments.extend(options.filter.clone());
     arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
     arguments
-}
-
-/// Where guests run, and what all of them share.
-struct Host<'a> {
-    machine: &'a Machine,
-    programs: &'a Programs,
-    /// What every test program is told.
-    arguments: Vec<String>,
-    writes: &'a [Write],
-    consoles: PathBuf,
-    archives: PathBuf,
-}
-
-impl<'a> Host<'a> {
-    fn new(
-        root: &Path,
-        machine: &'a Machine,
-        programs: &'a Programs,
-        arguments: Vec<String>,
-        writes: &'a [Write],
-    ) -> Result<Self> {
-        let folder = |name| -> Result<PathBuf> {
-            let path = root.join("target/vm").join(name);
-            fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-            Ok(path)
-        };
-        Ok(Self {
-            machine,
-            programs,
-            arguments,
-            writes,
-            consoles: folder("consoles")?,
-            archives: folder("initramfs")?,
-        })
-    }
-
-    /// Runs a guest for each kernel, in order, `jobs` at a time.
-    fn run(&self, kernels: &[Kernel], jobs: NonZeroUsize) -> Result<Vec<Row>> {
-        let waiting = Mutex::new(kernels.iter().enumerate());
-        let mut rows = thread::scope(|scope| {
-            let work = || -> Result<Vec<(usize, Row)>> {
-                let mut rows = Vec::new();
-                // A statement of its own, so that the lock is not held while the guest runs.
-                let next = || waiting.lock().expect("nothing panics while it waits").next();
-                while let Some((index, kernel)) = next() {
-                    rows.push((index, self.guest(kernel)?));
-                }
-                Ok(rows)
-            };
-            // QEMU ends with the thread that started it; these live until it has ended.
-            let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
-            let mut rows = Vec::new();
-            for worker in workers {
-                rows.extend(worker.join().expect("a worker returns its errors")?);
-            }
-            anyhow::Ok(rows)
-        })?;
-        rows.sort_by_key(|(index, _)| *index);
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
-    }
-
-    fn guest(&self, kernel: &Kernel) -> Result<Row> {
-        let line = kernel.abi.line();
-        let modules = modules::load(&kernel.modules())?;
-        let plan = Plan {
-            modules: &modules,
-            programs: self.programs,
-            arguments: &self.arguments,
-            writes: self.writes,
-        };
-        let archive = self.archives.join(format!("{line}.cpio"));
-        fs::write(&archive, plan.archive()?)
-            .with_context(|| format!("write {}", archive.display()))?;
-        let log = self.consoles.join(format!("{line}.log"));
-        let show = |text: &str| println!("{}", format!("{line:<5}| {text}").trim_end());
-        let boot = |machine: &Machine, log: &Path| -> Result<Ending> {
-            machine.boot(&kernel.image(), &archive, log, &show)
-        };
-
-        let ending = boot(self.machine, &log)?;
-        let Some(cause) = retry_cause(&ending.signs) else {
-            return Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: false });
-        };
-        let first = log.with_extension("first.log");
-        fs::rename(&log, &first).with_context(|| format!("rename to {}", first.display()))?;
-        let lost = ending.verdict.cause().unwrap_or_default();
-        show(&format!(
-            "{} ({lost}), and once more, for {cause}; see {}",
-            ending.verdict,
-            first.display()
-        ));
-        // Hardware that does not get a kernel up will not the next time.
-        let machine = Machine { accelerator: Accelerator::Tcg, ..self.machine.clone() };
-        let ending = boot(&machine, &log)?;
-        Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: true })
-    }
 }

@@ -21,7 +21,7 @@ const SS: &str = "ss";
 const SS_PACKAGE: &str = "iproute2";
 
 /// Where they lie.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The first process.
     pub(crate) init: PathBuf,
@@ -49,6 +49,13 @@ pub(crate) fn build(root: &Path) -> Result<Programs> {
 }
 
 impl Programs {
+    /// With this one of the test programs alone.
+    pub(crate) fn only(&self, name: &str) -> Self {
+        let mut programs = self.clone();
+        programs.tests.retain(|test, _| test == name);
+        programs
+    }
+
     /// Leaves out those that have no test for these arguments: small machines have no room for them.
     pub(crate) fn retain(&mut self, arguments: &[String]) -> Result<()> {
         let lists: Vec<(String, String)> = self

@@ -19,11 +19,12 @@ impl Row {
     /// The counts, with names that tell on which kernel.
     pub(crate) fn into_outcome(self) -> Outcome {
         let Ending { mut outcome, verdict, .. } = self.ending;
-        // Whatever the programs printed: the guest itself is not content.
-        if verdict != Verdict::Pass && outcome.failed.is_empty() {
+        // Whatever the programs printed: the guest itself is not content, and no test that passed later explains it.
+        if verdict != Verdict::Pass && outcome.failed.is_empty() && outcome.flaky.is_empty() {
             outcome.failed.push(format!("the guest ({verdict})"));
         }
-        for name in outcome.failed.iter_mut().chain(&mut outcome.skipped) {
+        let Outcome { failed, skipped, flaky, .. } = &mut outcome;
+        for name in failed.iter_mut().chain(skipped).chain(flaky) {
             *name = format!("{}: {name}", self.abi.line());
         }
         outcome
@@ -51,10 +52,15 @@ impl fmt::Display for Table<'_> {
                 duration.as_secs_f64(),
                 if *is_second { "  at the second try" } else { "" },
             )?;
+            let flaky = outcome.flaky.len();
+            if flaky > 0 {
+                writeln!(f, "{:<32} {flaky} passed only in a second guest", "")?;
+            }
         }
         for Row { abi, ending, log, .. } in self.0 {
             writeln!(f, "\n{}: {}", abi.line(), log.display())?;
-            let Outcome { failed, skipped, .. } = &ending.outcome;
+            let Outcome { failed, skipped, flaky, .. } = &ending.outcome;
+            flaky.iter().try_for_each(|name| writeln!(f, "  flaky: {name}"))?;
             failed.iter().try_for_each(|name| writeln!(f, "  failed: {name}"))?;
             skipped.iter().try_for_each(|name| writeln!(f, "  skipped: {name}"))?;
         }

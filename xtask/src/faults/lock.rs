@@ -1,0 +1,172 @@
+//! `xtask/faults.lock`: which seeded faults were detected, and in which sources.
+//!
+//! Each line holds the name of a fault and a hash of the fault: of the source file that the fault
+//! changes, the change, and the tests that must fail. `cargo xtask test` runs the faults whose hash
+//! differs from the file's or is missing there. A run of every fault (`--all`, or `--faults` without a
+//! name) writes the file with the faults that a test detected.
+//!
+//! A fault that cannot be tried on this machine, because its tests are skipped here, keeps the entry
+//! that another machine wrote, as long as its hash is the same. A fault without an entry is run, and
+//! skipped with the cause, each time.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Fault;
+use crate::lock::hexadecimal;
+
+/// Where the file lies, relative to the root of the workspace.
+pub(crate) const FILE: &str = "xtask/faults.lock";
+
+/// Names of faults and their hashes.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FaultLock {
+    /// Sorted by name, so that a changed hash changes one line.
+    detected: BTreeMap<String, String>,
+}
+
+/// What a complete run found of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Detected,
+    /// The tests that would notice cannot run on this machine.
+    Skipped,
+    /// Not detected, or not tried for an error.
+    Not,
+}
+
+impl FaultLock {
+    /// Reads the file below `root`. Without a file, no fault has been detected yet.
+    pub(crate) fn read(root: &Path) -> Result<Self> {
+        let path = root.join(FILE);
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("read {FILE}"))?;
+        toml::from_str(&text).with_context(|| format!("parse {FILE}"))
+    }
+
+    /// Writes the file below `root`.
+    pub(crate) fn write(&self, root: &Path) -> Result<()> {
+        let text = toml::to_string(self).context("write the faults as TOML")?;
+        let text = format!(
+            "# Written by `cargo xtask test --faults`: each seeded fault that a test detected, with a hash of\n\
+             # its source file, its change and its tests. `cargo xtask test` runs the faults whose hash differs.\n{text}"
+        );
+        fs::write(root.join(FILE), text).with_context(|| format!("write {FILE}"))
+    }
+
+    /// Whether the fault was detected when its sources were as `hash` says.
+    pub(crate) fn holds(&self, name: &str, hash: &str) -> bool {
+        self.detected.get(name).is_some_and(|known| known == hash)
+    }
+
+    /// The file after a run of every fault: faults that are no longer in the table have no entry.
+    pub(crate) fn after(&self, run: &[(&str, &str, Found)]) -> Self {
+        let is_kept = |name: &str, hash: &str, found: Found| match found {
+            Found::Detected => true,
+            Found::Skipped => self.holds(name, hash),
+            Found::Not => false,
+        };
+        let kept = run.iter().filter(|(name, hash, found)| is_kept(name, hash, *found));
+        let detected = kept.map(|&(name, hash, _)| (name.to_owned(), hash.to_owned())).collect();
+        Self { detected }
+    }
+}
+
+/// SHA-256 over the fault's source file below `root`, its change, and the names of its tests.
+pub(crate) fn hash(root: &Path, fault: &Fault) -> Result<String> {
+    let source = fs::read(root.join(fault.file)).with_context(|| format!("read {}", fault.file))?;
+    Ok(hash_of(&source, fault))
+}
+
+fn hash_of(source: &[u8], fault: &Fault) -> String {
+    let mut digest = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        // With its length, so that no part can pass for the end of another.
+        digest.update(bytes.len().to_le_bytes());
+        digest.update(bytes);
+    };
+    for text in [fault.file, fault.find, fault.replace] {
+        add(text.as_bytes());
+    }
+    for text in fault.red.iter().chain(fault.paths()) {
+        add(text.as_bytes());
+    }
+    add(source);
+    hexadecimal(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAULT: Fault =
+        Fault { name: "a", why: "b", file: "c.rs", find: "d", replace: "e", red: &["f"] };
+
+    fn lock(entries: &[(&str, &str)]) -> FaultLock {
+        let entry = |&(name, hash): &(&str, &str)| (name.to_owned(), hash.to_owned());
+        FaultLock { detected: entries.iter().map(entry).collect() }
+    }
+
+    #[test]
+    fn a_hash_is_of_the_source_the_change_and_the_tests() {
+        let hash = hash_of(b"source", &FAULT);
+        assert_eq!(hash, hash_of(b"source", &Fault { why: "told in other words", ..FAULT }));
+        for other in [
+            hash_of(b"another source", &FAULT),
+            hash_of(b"source", &Fault { file: "g.rs", ..FAULT }),
+            hash_of(b"source", &Fault { find: "g", ..FAULT }),
+            hash_of(b"source", &Fault { replace: "g", ..FAULT }),
+            hash_of(b"source", &Fault { red: &["g"], ..FAULT }),
+            hash_of(b"source", &Fault { red: &["f", "g"], ..FAULT }),
+            hash_of(b"source", &Fault { find: "de", replace: "", ..FAULT }),
+        ] {
+            assert_ne!(hash, other);
+        }
+    }
+
+    #[test]
+    fn a_fault_is_held_by_the_hash_that_it_has_now() {
+        let lock = lock(&[("a", "1")]);
+        assert!(lock.holds("a", "1"));
+        assert!(!lock.holds("a", "2"), "its source has changed");
+        assert!(!lock.holds("b", "1"), "it is new");
+    }
+
+    #[test]
+    fn a_complete_run_replaces_the_entries() {
+        let before = lock(&[("changed", "1"), ("gone", "1"), ("missed", "1"), ("skipped", "1")]);
+        let run = [
+            ("changed", "2", Found::Detected),
+            ("missed", "1", Found::Not),
+            ("new", "1", Found::Detected),
+            ("skipped", "1", Found::Skipped),
+        ];
+        let after = lock(&[("changed", "2"), ("new", "1"), ("skipped", "1")]);
+        assert_eq!(before.after(&run), after);
+    }
+
+    #[test]
+    fn a_skipped_fault_is_not_held_by_an_old_hash() {
+        let before = lock(&[("skipped", "1")]);
+        assert_eq!(before.after(&[("skipped", "2", Found::Skipped)]), lock(&[]));
+        assert_eq!(lock(&[]).after(&[("skipped", "2", Found::Skipped)]), lock(&[]));
+    }
+
+    #[test]
+    fn the_file_is_sorted_and_survives_being_written() {
+        let folder = std::env::temp_dir().join(format!("faults-lock-{}", std::process::id()));
+        fs::create_dir_all(folder.join("xtask")).expect("a folder can be made");
+        assert_eq!(FaultLock::read(&folder).expect("no file is no fault"), lock(&[]));
+        let written = lock(&[("b", "2"), ("a", "1")]);
+        written.write(&folder).expect("it can be written");
+        let text = fs::read_to_string(folder.join(FILE)).expect("it can be read");
+        assert_eq!(FaultLock::read(&folder).expect("it parses"), written);
+        fs::remove_dir_all(&folder).expect("it is ours");
+        assert!(text.ends_with("[detected]\na = \"1\"\nb = \"2\"\n"), "{text}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Runs guests on this machine, several at a time, and the tests that failed once more.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    flaky::{self, Failure},
+    guest::{Accelerator, Ending, Machine},
+    initramfs::{Plan, Write},
+    kernels::Kernel,
+    modules,
+    programs::Programs,
+    table::Row,
+    verdict::retry_cause,
+};
+
+/// What every test program is told: to print in sections after the results, as the parser of both kinds of runs
+/// expects, and to run one test at a time.
+pub(super) const ARGUMENTS: [&str; 2] = ["--show-output", "--test-threads=1"];
+
+/// Where guests run, and what all of them share.
+pub(super) struct Host<'a> {
+    machine: &'a Machine,
+    programs: &'a Programs,
+    /// What every test program is told.
+    arguments: Vec<String>,
+    writes: &'a [Write],
+    consoles: PathBuf,
+    archives: PathBuf,
+}
+
+impl<'a> Host<'a> {
+    pub(super) fn new(
+        root: &Path,
+        machine: &'a Machine,
+        programs: &'a Programs,
+        arguments: Vec<String>,
+        writes: &'a [Write],
+    ) -> Result<Self> {
+        let folder = |name| -> Result<PathBuf> {
+            let path = root.join("target/vm").join(name);
+            fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+            Ok(path)
+        };
+        Ok(Self {
+            machine,
+            programs,
+            arguments,
+            writes,
+            consoles: folder("consoles")?,
+            archives: folder("initramfs")?,
+        })
+    }
+
+    /// Runs a guest for each kernel, in order, `jobs` at a time.
+    pub(super) fn run(&self, kernels: &[Kernel], jobs: NonZeroUsize) -> Result<Vec<Row>> {
+        let waiting = Mutex::new(kernels.iter().enumerate());
+        let mut rows = thread::scope(|scope| {
+            let work = || -> Result<Vec<(usize, Row)>> {
+                let mut rows = Vec::new();
+                // A statement of its own, so that the lock is not held while the guest runs.
+                let next = || waiting.lock().expect("nothing panics while it waits").next();
+                while let Some((index, kernel)) = next() {
+                    let name = kernel.abi.line().to_string();
+                    rows.push((index, self.guest(kernel, self.plan(), &name)?));
+                }
+                Ok(rows)
+            };
+            // QEMU ends with the thread that started it; these live until it has ended.
+            let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
+            let mut rows = Vec::new();
+            for worker in workers {
+                rows.extend(worker.join().expect("a worker returns its errors")?);
+            }
+            anyhow::Ok(rows)
+        })?;
+        rows.sort_by_key(|(index, _)| *index);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Tries each test that failed once more, alone in a guest, when all other guests have ended.
+    pub(super) fn run_failed_again(&self, kernels: &[Kernel], rows: &mut [Row]) -> Result<()> {
+        for (kernel, row) in kernels.iter().zip(rows) {
+            for failure in flaky::failures(&row.ending.verdict, &row.ending.outcome) {
+                let Failure { program, test } = &failure;
+                println!("{}: {test} failed, and is tried once more, alone", kernel.abi.line());
+                let name = format!("{}.again.{}", kernel.abi.line(), test.replace("::", "."));
+                let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
+                arguments.extend(["--exact".to_owned(), test.clone()]);
+                let programs = self.programs.only(program);
+                let plan = Plan { programs: &programs, arguments: &arguments, ..self.plan() };
+                let second = self.guest(kernel, plan, &name)?;
+                if flaky::clears(&second.ending.verdict, &second.ending.outcome) {
+                    let output = row.log.display().to_string();
+                    flaky::settle(&mut row.ending.outcome, &failure, &output);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan of all guests, which lacks their modules.
+    fn plan(&self) -> Plan<'_> {
+        Plan {
+            modules: &[],
+            programs: self.programs,
+            arguments: &self.arguments,
+            writes: self.writes,
+        }
+    }
+
+    /// Runs a guest to its end; `name` is that of its files.
+    fn guest(&self, kernel: &Kernel, plan: Plan<'_>, name: &str) -> Result<Row> {
+        let line = kernel.abi.line();
+        let modules = modules::load(&kernel.modules())?;
+        let plan = Plan { modules: &modules, ..plan };
+        let archive = self.archives.join(format!("{name}.cpio"));
+        fs::write(&archive, plan.archive()?)
+            .with_context(|| format!("write {}", archive.display()))?;
+        let log = self.consoles.join(format!("{name}.log"));
+        let show = |text: &str| println!("{}", format!("{line:<5}| {text}").trim_end());
+        let boot = |machine: &Machine, log: &Path| -> Result<Ending> {
+            machine.boot(&kernel.image(), &archive, log, &show)
+        };
+
+        let ending = boot(self.machine, &log)?;
+        let Some(cause) = retry_cause(&ending.signs) else {
+            return Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: false });
+        };
+        let first = log.with_extension("first.log");
+        fs::rename(&log, &first).with_context(|| format!("rename to {}", first.display()))?;
+        let lost = ending.verdict.cause().unwrap_or_default();
+        show(&format!(
+            "{} ({lost}), and once more, for {cause}; see {}",
+            ending.verdict,
+            first.display()
+        ));
+        // Hardware that does not get a kernel up will not the next time.
+        let machine = Machine { accelerator: Accelerator::Tcg, ..self.machine.clone() };
+        let ending = boot(&machine, &log)?;
+        Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: true })
+    }
+}
