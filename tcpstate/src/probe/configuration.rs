@@ -10,8 +10,8 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, Options, Types, events, histograms, kallsyms::Handlers, kernel::Kernel, lives::Room,
-    offsets, owners,
+    Error, Options, events, histograms, kallsyms::Handlers, kernel::Kernel, lives::Room, offsets,
+    owners, types::Types,
 };
 use crate::report::Counted;
 use crate::report::Family;

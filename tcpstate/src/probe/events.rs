@@ -10,13 +10,13 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, TRACEPOINT, Types, btf,
+    Error, btf,
     hooks::{self, Hook},
     lives::Room,
-    map_error,
     owners::{self, Acceptors, OwnerHook},
+    programs::{TRACEPOINT, map_error, take_map},
     providers::Providers,
-    take_map,
+    types::Types,
 };
 use crate::{
     filter::KernelFilter,

@@ -10,12 +10,12 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, TRACEPOINT, Types,
+    Error,
     hooks::{self, Hook},
     lives::Room,
-    map_error,
+    programs::{TRACEPOINT, map_error, take_map},
     providers::Providers,
-    take_map,
+    types::Types,
 };
 use crate::report::{Minis, Provider, Transitions};
 

@@ -5,7 +5,10 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, Program, RawTracePoint, TracePoint},
 };
 
-use super::{Error, btf, program_error, program_mut};
+use super::{
+    Error, btf,
+    programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, program_error, program_mut},
+};
 use crate::report::{Minis, Provider, Transitions};
 
 /// The counting program of full sockets' transitions.
@@ -119,11 +122,7 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
 
 /// Loads the programs that visit each socket during a pass, settle what timers do not tell, and find namespaces gone.
 pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
-    let iterators = [
-        (super::ITERATOR, "tcp"),
-        (super::SWEEP, "bpf_map_elem"),
-        (super::NAMESPACE_SWEEP, "bpf_map_elem"),
-    ];
+    let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
     for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {
         let iterator: &mut aya::programs::Iter = program_mut(ebpf, name)?;
         iterator.load(kind, btf).map_err(program_error("load", name))?;

@@ -3,7 +3,7 @@
 
 use aya::EbpfLoader;
 
-use super::Options;
+use super::options::Options;
 
 /// Whether other processors see a program's stores in their order, on which who sits where depends.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");

@@ -4,12 +4,12 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    os::fd::{AsRawFd as _, BorrowedFd},
 };
 
 use aya::Ebpf;
 
-use super::{Error, program_error};
+use super::{Error, programs};
 
 /// The missed runs of the programs that serve one kind of mini sockets, over all programs that ever did.
 ///
@@ -55,9 +55,7 @@ impl MissedRuns {
 
 /// The kernel's count for a program that is loaded.
 pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> {
-    let program = ebpf.program(name).ok_or(Error::Absent(name))?;
-    let program = program.fd().map_err(program_error("find", name))?;
-    recursion_misses(program.as_fd())
+    recursion_misses(programs::fd(ebpf, name)?)
         .map_err(|source| Error::System { action: "read the program's fdinfo", source })
 }
 

@@ -16,44 +16,36 @@ mod hooks;
 mod kallsyms;
 pub mod kernel;
 mod lives;
+mod load;
 mod misses;
 pub(crate) mod namespaces;
 mod netns;
 mod offsets;
+mod options;
 mod owners;
 pub mod privileges;
+mod programs;
 mod providers;
 mod runs;
 pub mod trial;
+mod types;
 mod walk;
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs, io,
-    ops::RangeInclusive,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
-    programs::{Iter, Program, ProgramInfo},
-    sys::{Stats, enable_stats},
+    Ebpf,
+    maps::{Array, ArrayOfMaps, HashMap, MapData, PerCpuArray},
+    programs::ProgramInfo,
 };
-use tcpstate_common::{
-    abi::{
-        CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
-        Config, Control, CpuSlots, NamespaceSlots,
-    },
-    filter::FilterConfig,
-    histogram::By,
+use tcpstate_common::abi::{
+    CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
+    Control, CpuSlots, NamespaceSlots,
 };
 
-pub(crate) use self::histograms::HistogramHook;
 use self::{
-    confinement::Confinement, events::EventHook, kallsyms::Handlers, kernel::Kernel, lives::Room,
-    providers::Providers, runs::Runs, walk::Walk,
+    confinement::Confinement, events::EventHook, kernel::Kernel, providers::Providers, runs::Runs,
+    types::Types, walk::Walk,
 };
 pub use self::{
     error::{Error, grant},
@@ -61,82 +53,14 @@ pub use self::{
     histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
     kallsyms::Hidden,
     netns::Netns,
+    options::{MOST_ROWS, Options},
     owners::Acceptors,
 };
-use crate::{
-    filter::EventFilter,
-    report::{Counted, Family, Minis, Provider, Transitions},
+pub(crate) use self::{
+    histograms::HistogramHook,
+    programs::{ITERATOR, map_error},
 };
-
-/// The kernel half, as `build.rs` put it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
-
-/// The tracepoint of full sockets' transitions.
-const TRACEPOINT: &str = "inet_sock_set_state";
-/// The program that visits each socket during a pass.
-pub(crate) const ITERATOR: &str = "tcp_iterator";
-/// The program that looks after time-wait sockets in FIN_WAIT2.
-const SWEEP: &str = "fin_wait2_iterator";
-/// The program that looks after network namespaces.
-const NAMESPACE_SWEEP: &str = "namespace_iterator";
-
-/// Rows for network namespaces, unless another number is asked for: 6 MiB.
-pub const MOST_ROWS: u32 = 4096;
-
-/// How to load: what a user may choose, and what only tests set.
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each switches something of its own")]
-pub struct Options {
-    /// Which network namespaces to count.
-    pub netns: Netns,
-    /// Sockets of this family and no other.
-    pub family: Option<Family>,
-    /// Count each family by itself too.
-    pub by_family: bool,
-    /// Room for this many rows, where each network namespace has one; [`MOST_ROWS`] by default.
-    pub most_rows: Option<u32>,
-    /// By this hook and no other.
-    pub transitions: Option<Transitions>,
-    /// Time-wait sockets by this provider and no other.
-    pub time_wait: Option<Provider>,
-    /// Request sockets by this provider and no other.
-    pub syn_recv: Option<Provider>,
-    /// Write each transition down with its connection, and how.
-    pub events: Option<EventOptions>,
-    /// Which of them; of durations, those that such an event ends, whoever owns the socket and however long the state lasted.
-    pub event_filter: EventFilter,
-    /// Time states and connections.
-    pub histograms: Option<HistogramOptions>,
-    /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
-    pub statistics: bool,
-    /// Let the kernel half log each transition (about 1 us each). Debugging only.
-    pub log: bool,
-    /// Room for this many sockets in the map of a pass; by default as many as there are, and a quarter more.
-    pub pass_entries: Option<u32>,
-    /// Make the map of passes once and keep it, with room for twice the sockets that there are: to make another one later
-    /// would take a privilege.
-    pub keep_pass_map: bool,
-    /// Another object than the embedded one.
-    pub object: Option<Vec<u8>>,
-    /// Count with atomic additions or without, whatever the kernel needs.
-    pub atomic: Option<bool>,
-    /// Ignore every n-th event of a CPU and count it as missed; 0 ignores none.
-    pub drop_one_in: u32,
-    /// Ignore them without a word, as no kernel should.
-    pub drop_in_silence: bool,
-    /// Room for this many time-wait sockets in FIN_WAIT2.
-    pub fin_wait2_entries: Option<u32>,
-    /// Await the ends of time-wait sockets at this function, which may never be called.
-    pub time_wait_exit: Option<&'static str>,
-}
-
-impl Options {
-    /// Whether whose a socket is, or its cgroup, is of interest.
-    fn ask_for_owners(&self) -> bool {
-        let by = self.histograms.and_then(|histograms| histograms.by);
-        self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
-    }
-}
+use crate::report::{Counted, Family, Minis, Provider, Transitions};
 
 /// A pass's map: a key for each socket touched, and by whom.
 pub type Touched = HashMap<MapData, u64, u32>;
@@ -199,79 +123,8 @@ impl Probe {
         }
         let counted = options.netns.enter()?;
         let probe = Self::load(options, kernel, counted);
-        give_memory_back();
+        types::give_memory_back();
         probe.map_err(|error| error.suspect(&confinement))
-    }
-
-    fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
-        let statistics = options.statistics.then(measure_runs).transpose()?;
-        let types = Types::of_kernel()?;
-        // What is missing of these keeps hooks from being chosen, later.
-        let handlers = Handlers::of_kernel().unwrap_or_default();
-        let record = format::inet_sock_set_state();
-        let has_rows = counted == Counted::All;
-        let config =
-            configuration::of(options, &kernel, &counted, &types, handlers, record.as_ref().ok())?;
-        let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
-        let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
-        hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
-        let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
-        let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
-        let mut namespaces = None;
-        let mut rows = None;
-        if has_rows {
-            let action = "walk the map NAMESPACES";
-            namespaces = Some(sweep(&ebpf, NAMESPACE_SWEEP, "NAMESPACES", action)?);
-            let map = take_map(&mut ebpf, "NAMESPACES")?;
-            rows = Some(Rows::try_from(map).map_err(map_error("open", "NAMESPACES"))?);
-        }
-        let control =
-            Array::try_from(take_map(&mut ebpf, ".bss")?).map_err(map_error("open", ".bss"))?;
-        let cpu_slots = PerCpuArray::try_from(take_map(&mut ebpf, "CPU_SLOTS")?)
-            .map_err(map_error("open", "CPU_SLOTS"))?;
-        let touched = ArrayOfMaps::try_from(take_map(&mut ebpf, "TOUCHED")?)
-            .map_err(map_error("open", "TOUCHED"))?;
-        // The kernel's own counters are of one namespace, and of both families.
-        let is_pollable = !has_rows && options.family.is_none();
-        let mut providers = Providers::new(handlers, options.time_wait_exit, is_pollable);
-        let transitions =
-            providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
-        providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
-        providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
-        events::set_ports(&mut ebpf, &filter)?;
-        let attach = |wanted| events::attach(&mut ebpf, &types, wanted);
-        let events = options.events.map(attach).transpose()?;
-        let is_filtered = !options.event_filter.is_all();
-        let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
-        let histograms = options.histograms.map(attach).transpose()?;
-        if histograms.is_some() {
-            providers.degraded.extend(histograms::limits(&providers));
-        }
-        if let Some(events) = &events {
-            let limits = events.limits(&providers);
-            providers.degraded.extend(limits);
-        }
-        let most_rows = most_rows(options);
-        let family = options.family;
-        Ok(Self {
-            ebpf,
-            counted,
-            family,
-            kernel,
-            transitions,
-            providers,
-            orphans,
-            events,
-            histograms,
-            statistics,
-            sockets,
-            namespaces,
-            rows,
-            most_rows,
-            control,
-            cpu_slots,
-            touched,
-        })
     }
 
     /// By what mini sockets of a kind are seen.
@@ -300,7 +153,7 @@ impl Probe {
 
     /// Whether this kernel counts the runs of programs that it skips.
     pub fn counts_misses(&self) -> Result<bool, Error> {
-        misses::are_counted(self.program_fd(hooks::program(self.transitions))?)
+        misses::are_counted(programs::fd(&self.ebpf, hooks::program(self.transitions))?)
             .map_err(|source| Error::System { action: "read the program's fdinfo", source })
     }
 
@@ -332,23 +185,23 @@ impl Probe {
 
     /// The counting program, as the kernel describes it: its size, its run time.
     pub fn transitions_info(&self) -> Result<ProgramInfo, Error> {
-        self.program_info(hooks::program(self.transitions))
+        programs::info(&self.ebpf, hooks::program(self.transitions))
     }
 
     /// The one that writes events down, where they are asked for.
     pub fn events_info(&self) -> Result<Option<ProgramInfo>, Error> {
-        self.events.as_ref().map(|events| self.program_info(events.program)).transpose()
+        self.events.as_ref().map(|events| programs::info(&self.ebpf, events.program)).transpose()
     }
 
     /// The one that times states, where histograms are asked for.
     pub fn histograms_info(&self) -> Result<Option<ProgramInfo>, Error> {
-        self.histograms.as_ref().map(|hook| self.program_info(hook.program)).transpose()
+        self.histograms.as_ref().map(|hook| programs::info(&self.ebpf, hook.program)).transpose()
     }
 
     /// The programs in place for a kind of mini sockets, as the kernel describes them.
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
-        hooks.map(|hook| Ok((hook.program, self.program_info(hook.program)?))).collect()
+        hooks.map(|hook| Ok((hook.program, programs::info(&self.ebpf, hook.program)?))).collect()
     }
 
     /// What the runs of each program cost since the load, if that is measured; of replaced programs, too.
@@ -391,160 +244,12 @@ impl Probe {
             | bits(Minis::SynRecv, CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS)
     }
 
-    fn program_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, Error> {
-        let program = self.ebpf.program(name).ok_or(Error::Absent(name))?;
-        program.fd().map(aya::programs::ProgramFd::as_fd).map_err(program_error("find", name))
-    }
-
-    fn program_info(&self, name: &'static str) -> Result<ProgramInfo, Error> {
-        let program = self.ebpf.program(name).ok_or(Error::Absent(name))?;
-        program.info().map_err(program_error("describe", name))
-    }
-
     fn misses_of(&self, program: &'static str) -> Result<u64, Error> {
         misses::of_program(&self.ebpf, program)
     }
 }
 
-/// The kernel's types: ours for offsets, aya's to load programs with.
-pub(super) struct Types {
-    fields: btf::Btf,
-    ids: Btf,
-}
-
-impl Types {
-    fn of_kernel() -> Result<Self, Error> {
-        let fields = btf::Btf::from_kernel()?;
-        let ids = Btf::from_sys_fs().map_err(|error| btf::Error::Unreadable {
-            path: btf::VMLINUX.into(),
-            cause: error.to_string(),
-        })?;
-        Ok(Self { fields, ids })
-    }
-}
-
-/// The kernel's types take some 40 MiB for a moment, of which the allocator would keep half for as long as we run.
-fn give_memory_back() {
-    // SAFETY: it takes a number, and any thread may call it at any time.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-/// Has the kernel measure every BPF program's runs until the descriptor is closed.
-fn measure_runs() -> Result<OwnedFd, Error> {
-    enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
-}
-
 fn running_kernel() -> Result<Kernel, Error> {
     Kernel::running()
         .map_err(|source| Error::System { action: "ask for the kernel's release", source })
-}
-
-fn load_object(
-    options: &Options,
-    config: &Config,
-    filter: &FilterConfig,
-    btf: &Btf,
-) -> Result<Ebpf, Error> {
-    let object =
-        options.object.as_deref().map_or(Cow::Borrowed(OBJECT), |bytes| Cow::Owned(bytes.to_vec()));
-    let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf)).override_global("CONFIG", config, true);
-    loader.override_global("FILTER", filter, true);
-    let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
-    loader.map_max_entries("FIN_WAIT2", orphans);
-    if options.by_family {
-        // An element for each.
-        loader.map_max_entries("CPU_SLOTS", 2);
-    }
-    if options.netns == Netns::All {
-        loader.map_max_entries("NAMESPACES", most_rows(options));
-    }
-    let lives = Room::of(options);
-    if let Some(options) = options.events {
-        events::make_room(&mut loader, options, lives);
-    }
-    if let Some(options) = options.histograms {
-        histograms::make_room(&mut loader, options, lives);
-    }
-    // The variant without log lines, and a stripped object, have neither.
-    loader.override_global("AYA_LOG_LEVEL", &log_level, false);
-    if !options.log {
-        loader.map_max_entries("AYA_LOGS", 4096);
-    }
-    loader.load(&object).map_err(|error| Error::Object(Box::new(error)))
-}
-
-/// Time-wait sockets that the namespace may have, up to a bound: few of them are in FIN_WAIT2.
-fn fin_wait2_entries(netns: &Netns) -> u32 {
-    const BOUND: u32 = 65_536;
-    if *netns == Netns::All {
-        return BOUND;
-    }
-    let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
-    limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
-}
-
-/// The ports that the kernel chooses for sockets that have none, where one namespace is counted, which this thread is in.
-fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
-    if *netns == Netns::All {
-        return None;
-    }
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ports = text.split_whitespace().map(str::parse);
-    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
-}
-
-fn most_rows(options: &Options) -> u32 {
-    options.most_rows.unwrap_or(MOST_ROWS)
-}
-
-fn sweep(
-    ebpf: &Ebpf,
-    program: &'static str,
-    map: &'static str,
-    action: &'static str,
-) -> Result<Walk, Error> {
-    let Some(Map::HashMap(data)) = ebpf.map(map) else { return Err(Error::Absent(map)) };
-    Walk::over_map(iterator_fd(ebpf, program)?, data.fd().as_fd(), action)
-}
-
-fn iterator_fd<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, Error> {
-    let program: &Iter = program(ebpf, name)?;
-    program.fd().map(aya::programs::ProgramFd::as_fd).map_err(program_error("find", name))
-}
-
-fn program<'a, P>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a P, Error>
-where
-    &'a P: TryFrom<&'a Program>,
-{
-    ebpf.program(name).and_then(|program| program.try_into().ok()).ok_or(Error::Absent(name))
-}
-
-fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, Error>
-where
-    &'a mut P: TryFrom<&'a mut Program>,
-{
-    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(Error::Absent(name))
-}
-
-fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
-    ebpf.take_map(name).ok_or(Error::Absent(name))
-}
-
-fn program_error<E>(action: &'static str, program: &'static str) -> impl Fn(E) -> Error
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    move |source| Error::Program { action, program, source: Box::new(source) }
-}
-
-pub(crate) fn map_error(
-    action: &'static str,
-    map: &'static str,
-) -> impl Fn(aya::maps::MapError) -> Error {
-    move |source| Error::Map { action, map, source: Box::new(source) }
 }

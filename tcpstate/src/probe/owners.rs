@@ -4,9 +4,10 @@ use aya::{Ebpf, maps::HashMap, maps::MapData};
 use tcpstate_common::abi::{Claim, OwnerOffsets};
 
 use super::{
-    Error, Types, btf,
+    Error, btf,
     hooks::{self, Hook, hook},
-    map_error, take_map,
+    programs::{map_error, take_map},
+    types::Types,
 };
 
 /// The kernel's function that hands out connections.

@@ -6,11 +6,13 @@ use aya::Ebpf;
 use tcpstate_common::abi::RecordOffsets;
 
 use super::{
-    Error, TRACEPOINT, Types,
+    Error,
     hooks::{self, Hook},
     kallsyms::Handlers,
     misses::{self, MissedRuns},
+    programs::TRACEPOINT,
     runs::DetachedRuns,
+    types::Types,
 };
 use crate::report::{Minis, Provider, Transitions};
 

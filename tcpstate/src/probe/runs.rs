@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aya::{Ebpf, programs::ProgramError};
 
-use super::{Error, program_error};
+use super::{Error, programs};
 
 /// The runs of one program since the load, and their time on all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +28,7 @@ pub(super) struct DetachedRuns(BTreeMap<&'static str, Runs>);
 impl DetachedRuns {
     /// Takes note of a program that is about to be taken out.
     pub(super) fn add(&mut self, ebpf: &Ebpf, name: &'static str) -> Result<(), Error> {
-        let program = ebpf.program(name).ok_or(Error::Absent(name))?;
-        let info = program.info().map_err(program_error("describe", name))?;
+        let info = programs::info(ebpf, name)?;
         self.add_runs(name, Runs { count: info.run_count(), time: info.run_time() });
         Ok(())
     }

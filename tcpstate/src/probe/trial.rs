@@ -6,7 +6,8 @@ use super::{
     btf::Btf,
     format,
     kallsyms::{self, Handlers},
-    measure_runs, offsets,
+    load::measure_runs,
+    offsets,
 };
 use crate::report::{Minis, Provider, Transitions};
 

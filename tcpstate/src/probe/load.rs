@@ -1,0 +1,174 @@
+//! Puts the kernel half in place: the object with its maps, its programs, and the walks over sockets.
+
+use std::{
+    borrow::Cow,
+    fs,
+    ops::RangeInclusive,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, ArrayOfMaps, Map, PerCpuArray},
+    sys::{Stats, enable_stats},
+};
+use tcpstate_common::{abi::Config, filter::FilterConfig};
+
+use super::{
+    Error, Netns, Options, Probe, Rows, configuration, events, format, histograms, hooks,
+    kallsyms::Handlers,
+    kernel::Kernel,
+    lives::Room,
+    programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, map_error, take_map},
+    providers::Providers,
+    types::Types,
+    walk::Walk,
+};
+use crate::report::{Counted, Minis};
+
+/// The kernel half, as `build.rs` put it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
+
+impl Probe {
+    pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
+        let statistics = options.statistics.then(measure_runs).transpose()?;
+        let types = Types::of_kernel()?;
+        // What is missing of these keeps hooks from being chosen, later.
+        let handlers = Handlers::of_kernel().unwrap_or_default();
+        let record = format::inet_sock_set_state();
+        let has_rows = counted == Counted::All;
+        let config =
+            configuration::of(options, &kernel, &counted, &types, handlers, record.as_ref().ok())?;
+        let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
+        let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
+        hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
+        let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
+        let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
+        let mut namespaces = None;
+        let mut rows = None;
+        if has_rows {
+            let action = "walk the map NAMESPACES";
+            namespaces = Some(sweep(&ebpf, NAMESPACE_SWEEP, "NAMESPACES", action)?);
+            let map = take_map(&mut ebpf, "NAMESPACES")?;
+            rows = Some(Rows::try_from(map).map_err(map_error("open", "NAMESPACES"))?);
+        }
+        let control =
+            Array::try_from(take_map(&mut ebpf, ".bss")?).map_err(map_error("open", ".bss"))?;
+        let cpu_slots = PerCpuArray::try_from(take_map(&mut ebpf, "CPU_SLOTS")?)
+            .map_err(map_error("open", "CPU_SLOTS"))?;
+        let touched = ArrayOfMaps::try_from(take_map(&mut ebpf, "TOUCHED")?)
+            .map_err(map_error("open", "TOUCHED"))?;
+        // The kernel's own counters are of one namespace, and of both families.
+        let is_pollable = !has_rows && options.family.is_none();
+        let mut providers = Providers::new(handlers, options.time_wait_exit, is_pollable);
+        let transitions =
+            providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
+        providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
+        providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
+        events::set_ports(&mut ebpf, &filter)?;
+        let attach = |wanted| events::attach(&mut ebpf, &types, wanted);
+        let events = options.events.map(attach).transpose()?;
+        let is_filtered = !options.event_filter.is_all();
+        let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
+        let histograms = options.histograms.map(attach).transpose()?;
+        if histograms.is_some() {
+            providers.degraded.extend(histograms::limits(&providers));
+        }
+        if let Some(events) = &events {
+            let limits = events.limits(&providers);
+            providers.degraded.extend(limits);
+        }
+        let most_rows = options.rows();
+        let family = options.family;
+        Ok(Self {
+            ebpf,
+            counted,
+            family,
+            kernel,
+            transitions,
+            providers,
+            orphans,
+            events,
+            histograms,
+            statistics,
+            sockets,
+            namespaces,
+            rows,
+            most_rows,
+            control,
+            cpu_slots,
+            touched,
+        })
+    }
+}
+
+/// Has the kernel measure every BPF program's runs until the descriptor is closed.
+pub(super) fn measure_runs() -> Result<OwnedFd, Error> {
+    enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
+}
+
+fn load_object(
+    options: &Options,
+    config: &Config,
+    filter: &FilterConfig,
+    btf: &Btf,
+) -> Result<Ebpf, Error> {
+    let object =
+        options.object.as_deref().map_or(Cow::Borrowed(OBJECT), |bytes| Cow::Owned(bytes.to_vec()));
+    let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf)).override_global("CONFIG", config, true);
+    loader.override_global("FILTER", filter, true);
+    let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
+    loader.map_max_entries("FIN_WAIT2", orphans);
+    if options.by_family {
+        // An element for each.
+        loader.map_max_entries("CPU_SLOTS", 2);
+    }
+    if options.netns == Netns::All {
+        loader.map_max_entries("NAMESPACES", options.rows());
+    }
+    let lives = Room::of(options);
+    if let Some(options) = options.events {
+        events::make_room(&mut loader, options, lives);
+    }
+    if let Some(options) = options.histograms {
+        histograms::make_room(&mut loader, options, lives);
+    }
+    // The variant without log lines, and a stripped object, have neither.
+    loader.override_global("AYA_LOG_LEVEL", &log_level, false);
+    if !options.log {
+        loader.map_max_entries("AYA_LOGS", 4096);
+    }
+    loader.load(&object).map_err(|error| Error::Object(Box::new(error)))
+}
+
+/// Time-wait sockets that the namespace may have, up to a bound: few of them are in FIN_WAIT2.
+fn fin_wait2_entries(netns: &Netns) -> u32 {
+    const BOUND: u32 = 65_536;
+    if *netns == Netns::All {
+        return BOUND;
+    }
+    let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
+    limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
+}
+
+/// The ports that the kernel chooses for sockets that have none, where one namespace is counted, which this thread is in.
+fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
+    if *netns == Netns::All {
+        return None;
+    }
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = text.split_whitespace().map(str::parse);
+    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
+}
+
+fn sweep(
+    ebpf: &Ebpf,
+    program: &'static str,
+    map: &'static str,
+    action: &'static str,
+) -> Result<Walk, Error> {
+    let Some(Map::HashMap(data)) = ebpf.map(map) else { return Err(Error::Absent(map)) };
+    Walk::over_map(iterator_fd(ebpf, program)?, data.fd().as_fd(), action)
+}

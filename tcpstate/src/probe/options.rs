@@ -1,0 +1,72 @@
+//! How to load: what a user may choose, and what only tests set.
+
+use tcpstate_common::histogram::By;
+
+use super::{EventOptions, HistogramOptions, Netns};
+use crate::{
+    filter::EventFilter,
+    report::{Family, Provider, Transitions},
+};
+
+/// Rows for network namespaces, unless another number is asked for: 6 MiB.
+pub const MOST_ROWS: u32 = 4096;
+
+/// How to load: what a user may choose, and what only tests set.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each switches something of its own")]
+pub struct Options {
+    /// Which network namespaces to count.
+    pub netns: Netns,
+    /// Sockets of this family and no other.
+    pub family: Option<Family>,
+    /// Count each family by itself too.
+    pub by_family: bool,
+    /// Room for this many rows, where each network namespace has one; [`MOST_ROWS`] by default.
+    pub most_rows: Option<u32>,
+    /// By this hook and no other.
+    pub transitions: Option<Transitions>,
+    /// Time-wait sockets by this provider and no other.
+    pub time_wait: Option<Provider>,
+    /// Request sockets by this provider and no other.
+    pub syn_recv: Option<Provider>,
+    /// Write each transition down with its connection, and how.
+    pub events: Option<EventOptions>,
+    /// Which of them; of durations, those that such an event ends, whoever owns the socket and however long the state lasted.
+    pub event_filter: EventFilter,
+    /// Time states and connections.
+    pub histograms: Option<HistogramOptions>,
+    /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
+    pub statistics: bool,
+    /// Let the kernel half log each transition (about 1 us each). Debugging only.
+    pub log: bool,
+    /// Room for this many sockets in the map of a pass; by default as many as there are, and a quarter more.
+    pub pass_entries: Option<u32>,
+    /// Make the map of passes once and keep it, with room for twice the sockets that there are: to make another one later
+    /// would take a privilege.
+    pub keep_pass_map: bool,
+    /// Another object than the embedded one.
+    pub object: Option<Vec<u8>>,
+    /// Count with atomic additions or without, whatever the kernel needs.
+    pub atomic: Option<bool>,
+    /// Ignore every n-th event of a CPU and count it as missed; 0 ignores none.
+    pub drop_one_in: u32,
+    /// Ignore them without a word, as no kernel should.
+    pub drop_in_silence: bool,
+    /// Room for this many time-wait sockets in FIN_WAIT2.
+    pub fin_wait2_entries: Option<u32>,
+    /// Await the ends of time-wait sockets at this function, which may never be called.
+    pub time_wait_exit: Option<&'static str>,
+}
+
+impl Options {
+    /// Whether whose a socket is, or its cgroup, is of interest.
+    pub(super) fn ask_for_owners(&self) -> bool {
+        let by = self.histograms.and_then(|histograms| histograms.by);
+        self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
+    }
+
+    /// Room for rows of network namespaces.
+    pub(super) fn rows(&self) -> u32 {
+        self.most_rows.unwrap_or(MOST_ROWS)
+    }
+}

@@ -1,0 +1,69 @@
+//! The kernel half's programs and maps, by name.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use aya::{
+    Ebpf,
+    maps::Map,
+    programs::{Iter, Program, ProgramFd, ProgramInfo},
+};
+
+use super::Error;
+
+/// The tracepoint of full sockets' transitions.
+pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
+/// The program that visits each socket during a pass.
+pub(crate) const ITERATOR: &str = "tcp_iterator";
+/// The program that looks after time-wait sockets in FIN_WAIT2.
+pub(super) const SWEEP: &str = "fin_wait2_iterator";
+/// The program that looks after network namespaces.
+pub(super) const NAMESPACE_SWEEP: &str = "namespace_iterator";
+
+/// A program that is loaded.
+pub(super) fn fd<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, Error> {
+    let program = ebpf.program(name).ok_or(Error::Absent(name))?;
+    program.fd().map(ProgramFd::as_fd).map_err(program_error("find", name))
+}
+
+/// A program that is loaded, as the kernel describes it.
+pub(super) fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, Error> {
+    let program = ebpf.program(name).ok_or(Error::Absent(name))?;
+    program.info().map_err(program_error("describe", name))
+}
+
+pub(super) fn iterator_fd<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, Error> {
+    let program: &Iter = program(ebpf, name)?;
+    program.fd().map(ProgramFd::as_fd).map_err(program_error("find", name))
+}
+
+fn program<'a, P>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a P, Error>
+where
+    &'a P: TryFrom<&'a Program>,
+{
+    ebpf.program(name).and_then(|program| program.try_into().ok()).ok_or(Error::Absent(name))
+}
+
+pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, Error>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+{
+    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(Error::Absent(name))
+}
+
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or(Error::Absent(name))
+}
+
+pub(super) fn program_error<E>(action: &'static str, program: &'static str) -> impl Fn(E) -> Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |source| Error::Program { action, program, source: Box::new(source) }
+}
+
+pub(crate) fn map_error(
+    action: &'static str,
+    map: &'static str,
+) -> impl Fn(aya::maps::MapError) -> Error {
+    move |source| Error::Map { action, map, source: Box::new(source) }
+}
