@@ -199,9 +199,9 @@ impl Tracer {
     fn in_place(&self) -> InPlace {
         let probe = self.live.probe();
         let hooks = Hooks {
-            transitions: probe.transitions.name(),
-            time_wait: probe.provider(Minis::TimeWait).name(),
-            syn_recv: probe.provider(Minis::SynRecv).name(),
+            transitions: Some(probe.transitions),
+            time_wait: Some(probe.provider(Minis::TimeWait)),
+            syn_recv: Some(probe.provider(Minis::SynRecv)),
         };
         InPlace { hooks, degraded: self.live.degraded() }
     }

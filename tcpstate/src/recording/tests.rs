@@ -15,8 +15,8 @@ use super::{
 use crate::report::{
     Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
     Group, Histogram, Histograms, Hook, Hooks, InPlace, Kind, Losses, Missed, NamespaceRow,
-    NamespaceStart, Of, PortEnds, Report, Runs, Snapshot, Start, Tally, TimeWait, Transition,
-    Untimed, Verdict,
+    NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, Start, Tally, TimeWait,
+    Transition, Transitions, Untimed, Verdict,
 };
 
 fn time(seconds: u64) -> SystemTime {
@@ -31,7 +31,11 @@ fn gauges(first: i64) -> [Gauge; 10] {
 }
 
 fn in_place() -> InPlace {
-    let hooks = Hooks { transitions: "tp_btf", time_wait: "fentry", syn_recv: "none" };
+    let hooks = Hooks {
+        transitions: Some(Transitions::TpBtf),
+        time_wait: Some(Provider::Fentry),
+        syn_recv: Some(Provider::None),
+    };
     InPlace { hooks, degraded: vec!["syn_recv: none, because \u{1b}[2J".into()] }
 }
 

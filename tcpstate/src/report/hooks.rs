@@ -93,16 +93,29 @@ impl Minis {
     }
 }
 
-/// Which hook serves what.
+/// The hooks in place. A hook is `None` if a recording names one that this program does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hooks {
-    /// Transitions of full sockets.
-    pub transitions: &'static str,
-    /// TIME_WAIT mini sockets.
-    pub time_wait: &'static str,
-    /// SYN_RECV request sockets.
-    pub syn_recv: &'static str,
+    /// The hook of full sockets' transitions.
+    pub transitions: Option<Transitions>,
+    /// The provider of TIME_WAIT mini sockets.
+    pub time_wait: Option<Provider>,
+    /// The provider of SYN_RECV request sockets.
+    pub syn_recv: Option<Provider>,
 }
+
+impl Hooks {
+    /// The names in output of the hooks of transitions, of time-wait sockets and of request sockets.
+    #[must_use]
+    pub fn names(&self) -> [&'static str; 3] {
+        let provider = |provider: Option<Provider>| provider.map_or(UNKNOWN, Provider::name);
+        let transitions = self.transitions.map_or(UNKNOWN, Transitions::name);
+        [transitions, provider(self.time_wait), provider(self.syn_recv)]
+    }
+}
+
+/// The name in output of a hook that this program does not know.
+const UNKNOWN: &str = "unknown";
 
 /// What serves now, and what that leaves to wish for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -247,13 +247,13 @@ pub(super) const COST_NOTE: &str =
 
 /// What serves, in few words.
 pub(super) fn hooks(hooks: Hooks) -> (Tone, String) {
-    let Hooks { transitions, time_wait, syn_recv } = hooks;
+    let [transitions, time_wait, syn_recv] = hooks.names();
     (Tone::Plain, format!("hooks {transitions}/{time_wait}/{syn_recv}"))
 }
 
 /// The same in a sentence.
 pub(super) fn hooks_in_words(hooks: Hooks) -> String {
-    let Hooks { transitions, time_wait, syn_recv } = hooks;
+    let [transitions, time_wait, syn_recv] = hooks.names();
     format!("transitions by {transitions}, TIME_WAIT by {time_wait}, SYN_RECV by {syn_recv}")
 }
 

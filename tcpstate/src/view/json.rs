@@ -114,10 +114,11 @@ fn start_line(start: &Start) -> Value {
 }
 
 fn add_in_place(line: &mut Value, in_place: &InPlace) {
+    let [transitions, time_wait, syn_recv] = in_place.hooks.names();
     line["hooks"] = json!({
-        "transitions": in_place.hooks.transitions,
-        "time_wait": in_place.hooks.time_wait,
-        "syn_recv": in_place.hooks.syn_recv,
+        "transitions": transitions,
+        "time_wait": time_wait,
+        "syn_recv": syn_recv,
     });
     line["degraded"] = json!(in_place.degraded);
 }

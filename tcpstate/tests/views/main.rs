@@ -16,8 +16,8 @@ use std::{
 use serde_json::Value;
 use tcpstate::{
     report::{
-        Cost, Counted, Exits, Gauge, Hooks, InPlace, Missed, Report, Runs, Snapshot, Start,
-        TimeWait, Transition,
+        Cost, Counted, Exits, Gauge, Hooks, InPlace, Missed, Provider, Report, Runs, Snapshot,
+        Start, TimeWait, Transition, Transitions,
     },
     view::{Csv, Json, Look, Screen, Size, Table, View},
 };
@@ -59,7 +59,11 @@ fn noon() -> SystemTime {
 }
 
 fn start() -> Start {
-    let hooks = Hooks { transitions: "tp_btf", time_wait: "fentry", syn_recv: "fentry" };
+    let hooks = Hooks {
+        transitions: Some(Transitions::TpBtf),
+        time_wait: Some(Provider::Fentry),
+        syn_recv: Some(Provider::Fentry),
+    };
     Start {
         time: noon(),
         netns: Counted::One(4_026_531_840),
@@ -159,7 +163,11 @@ fn with_cost(mut snapshot: Snapshot) -> Snapshot {
 
 /// A kernel that lets little be seen, under a name that is meant to do harm.
 fn hostile_start() -> Start {
-    let hooks = Hooks { transitions: "raw_tp", time_wait: "none", syn_recv: "none" };
+    let hooks = Hooks {
+        transitions: Some(Transitions::RawTp),
+        time_wait: Some(Provider::None),
+        syn_recv: Some(Provider::None),
+    };
     let degraded = vec![
         "transitions: raw_tp, because tp_btf: \x1b[2Jrefused: a transition costs more".to_owned(),
         "time_wait: none: mini sockets in TIME_WAIT and FIN_WAIT2 are not counted".to_owned(),

@@ -140,7 +140,7 @@ fn gauges_are_right_again_after_a_silent_hook_was_replaced() {
         path.run(&mut |_: &str| replaced.extend(traced.snapshot().in_place));
     }
     assert_eq!(replaced.len(), 1, "{replaced:?}");
-    assert_eq!(replaced[0].hooks.time_wait, "timer");
+    assert_eq!(replaced[0].hooks.time_wait, Some(Provider::Timer));
     let is_named =
         |limit: &String| limit.contains("its hooks never fired, though such sockets went");
     assert!(replaced[0].degraded.iter().any(is_named), "{replaced:?}");

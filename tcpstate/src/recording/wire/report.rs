@@ -5,7 +5,7 @@ use tcpstate_common::abi;
 use super::{
     Malformed,
     histograms::Histograms,
-    table::{Hook, Nanos, Newer, Number, Scope, Wire, wire},
+    table::{HookName, Nanos, Newer, Number, Scope, Wire, wire},
 };
 use crate::report;
 
@@ -69,9 +69,9 @@ wire! {
     }
 
     Hooks is report::Hooks {
-        0 transitions: Hook,
-        1 time_wait: Hook,
-        2 syn_recv: Hook,
+        0 transitions: HookName,
+        1 time_wait: HookName,
+        2 syn_recv: HookName,
     }
 
     Gauge is report::Gauge {

@@ -174,22 +174,34 @@ impl Wire<State> for Number {
     }
 }
 
-/// A hook, by its name.
+/// A hook, by its name. A name that is not known here is read as no hook, and no hook is written as `unknown`.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
-pub(super) struct Hook(#[n(0)] String);
+pub(super) struct HookName(#[n(0)] String);
 
-impl Wire<&'static str> for Hook {
-    fn of(name: &&'static str) -> Self {
-        Self((*name).to_owned())
+impl HookName {
+    fn new(name: Option<&'static str>) -> Self {
+        Self(name.unwrap_or("unknown").to_owned())
+    }
+}
+
+impl Wire<Option<Transitions>> for HookName {
+    fn of(hook: &Option<Transitions>) -> Self {
+        Self::new(hook.map(Transitions::name))
     }
 
-    /// Of hooks that are not known here, only that is known.
-    fn read(self) -> Result<&'static str, Malformed> {
-        let mut known = Transitions::ALL.map(Transitions::name).into_iter();
-        let mut others = Provider::ALL.map(Provider::name).into_iter();
-        let is_it = |name: &&str| *name == self.0;
-        Ok(known.find(is_it).or_else(|| others.find(is_it)).unwrap_or("unknown"))
+    fn read(self) -> Result<Option<Transitions>, Malformed> {
+        Ok(Transitions::ALL.into_iter().find(|hook| hook.name() == self.0))
+    }
+}
+
+impl Wire<Option<Provider>> for HookName {
+    fn of(provider: &Option<Provider>) -> Self {
+        Self::new(provider.map(Provider::name))
+    }
+
+    fn read(self) -> Result<Option<Provider>, Malformed> {
+        Ok(Provider::ALL.into_iter().find(|provider| provider.name() == self.0))
     }
 }
 

@@ -15,7 +15,7 @@ use tcpstate_common::{
 
 use super::metric::{Distribution, Kind, Metric, Metrics};
 use crate::{
-    report::{Group, Histogram, Histograms, Hooks, Kind as Sockets, Of, Tally},
+    report::{Group, Histogram, Histograms, Hooks, Kind as Sockets, Of, Provider, Tally},
     view::hist::{Labels, by_label, group_text},
 };
 
@@ -125,7 +125,7 @@ fn is_of_transition(of: Of) -> bool {
 
 /// Whether something in place sees when these begin and end.
 fn is_timed(of: Of, hooks: &Hooks) -> bool {
-    let sees_each = |hook| matches!(hook, "fentry" | "timer");
+    let sees_each = |hook: Option<Provider>| hook.is_some_and(Provider::is_exact);
     match of {
         Of::State(State::SynRecv, Sockets::Mini) | Of::ConnectServer => sees_each(hooks.syn_recv),
         Of::State(_, Sockets::Mini) | Of::TimeWaitHold => sees_each(hooks.time_wait),
@@ -170,11 +170,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        report::Untimed,
+        report::{Transitions, Untimed},
         view::metrics::{Format, text},
     };
 
-    const HOOKS: Hooks = Hooks { transitions: "tp_btf", time_wait: "fentry", syn_recv: "fentry" };
+    const HOOKS: Hooks = Hooks {
+        transitions: Some(Transitions::TpBtf),
+        time_wait: Some(Provider::Fentry),
+        syn_recv: Some(Provider::Fentry),
+    };
 
     fn lines(histograms: Vec<Histogram>, by: Option<By>, hooks: &Hooks) -> Vec<String> {
         let histograms =
@@ -211,7 +215,8 @@ mod tests {
 
     #[test]
     fn what_nothing_in_place_sees_has_no_series_and_all_else_has_from_the_start() {
-        let blind = Hooks { time_wait: "polled", syn_recv: "none", ..HOOKS };
+        let blind =
+            Hooks { time_wait: Some(Provider::Polled), syn_recv: Some(Provider::None), ..HOOKS };
         let count = |hooks: &Hooks, name: &str| {
             let lines = lines(Vec::new(), None, hooks);
             lines.iter().filter(|line| line.starts_with(name)).count()

@@ -194,16 +194,16 @@ fn costs(all: &mut Metrics, snapshot: &Snapshot) {
 fn about(all: &mut Metrics, exporter: &Exporter) {
     let help = "Begin of counting: all counters are since then.";
     all.metric(Kind::Gauge, "tcpstate_start_time_seconds", help).sample(&[], exporter.started);
-    let hooks = &exporter.hooks;
+    let [transitions, time_wait, syn_recv] = exporter.hooks.names();
     let help = "What counts: the program's version, the kernel's, and by which hooks.";
     all.metric(Kind::Info, "tcpstate_build", help).sample(
         &[
             ("version", env!("CARGO_PKG_VERSION")),
             ("kernel", &exporter.kernel),
             ("netns", &exporter.netns),
-            ("transitions", hooks.transitions),
-            ("time_wait", hooks.time_wait),
-            ("syn_recv", hooks.syn_recv),
+            ("transitions", transitions),
+            ("time_wait", time_wait),
+            ("syn_recv", syn_recv),
         ],
         1_u64,
     );
