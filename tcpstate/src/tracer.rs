@@ -7,7 +7,7 @@ use tcpstate_common::abi::STATE_SLOTS;
 use crate::{
     aggregate::{Ledger, Providers, Reconcile, Situation},
     probe::{Error, Options, Probe},
-    report::{Histograms, Hooks, InPlace, Losses, Minis, Snapshot, Start, Verdict},
+    report::{Histograms, Hooks, InPlace, Limit, Losses, Minis, Snapshot, Start, Verdict},
     source::{Events, Reading, live::Live},
 };
 
@@ -20,8 +20,8 @@ pub struct Tracer {
     live: Live,
     ledger: Ledger,
     started: SystemTime,
-    /// What was last said to be degraded.
-    told: Vec<String>,
+    /// The limits that were last reported.
+    reported: Vec<Limit>,
     /// When rows were last dropped.
     tidied: Instant,
 }
@@ -39,7 +39,7 @@ impl Tracer {
         Ok(Self {
             ledger: Ledger::open(&first, providers),
             started: first.end.at.wall,
-            told: live.degraded(),
+            reported: live.limits(),
             tidied: first.end.at.monotonic,
             live,
         })
@@ -78,10 +78,10 @@ impl Tracer {
         }
         let mut snapshot = self.ledger.snapshot(&reading);
         self.live.begin_interval();
-        let degraded = self.live.degraded();
-        if replaced || degraded != self.told {
+        let limits = self.live.limits();
+        if replaced || limits != self.reported {
             snapshot.in_place = Some(self.in_place());
-            self.told = degraded;
+            self.reported = limits;
         }
         self.forget_finished()?;
         Ok(snapshot)
@@ -203,7 +203,7 @@ impl Tracer {
             time_wait: Some(probe.provider(Minis::TimeWait)),
             syn_recv: Some(probe.provider(Minis::SynRecv)),
         };
-        InPlace { hooks, degraded: self.live.degraded() }
+        InPlace { hooks, limits: self.live.limits() }
     }
 
     /// Whether nothing moves at the moment, but something did since the last pass.

@@ -13,14 +13,14 @@ use super::{
     Error, btf,
     hooks::{self, Hook},
     lives::Room,
-    owners::{self, Acceptors, OwnerHook},
+    owners::{self, OwnerHook},
     programs::{TRACEPOINT, map_error, take_map},
     providers::Providers,
     types::Types,
 };
 use crate::{
     filter::KernelFilter,
-    report::{Minis, Provider, Transitions},
+    report::{Acceptors, Effect, Limit, Minis, Provider, Transitions},
 };
 
 /// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
@@ -60,27 +60,23 @@ pub(crate) struct EventHook {
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
     /// Why RSTs that are sent are not seen, if so.
-    blindness: Option<String>,
+    blindness: Option<Limit>,
 }
 
 impl EventHook {
-    /// What lines lack, a sentence each.
-    pub(super) fn limits(&self, providers: &Providers) -> Vec<String> {
+    /// What the lines lack.
+    pub(super) fn limits(&self, providers: &Providers) -> Vec<Limit> {
         let of_minis = Minis::BOTH.into_iter().filter_map(|minis| {
-            let (provider, what) = (providers.of(minis).provider, minis.name());
-            match (minis, provider) {
-                (_, Provider::Polled | Provider::None) => Some(format!(
-                    "events: {what}: {}: {} sockets have no lines",
-                    provider.name(),
-                    if minis == Minis::TimeWait { "time-wait" } else { "request" }
-                )),
-                (Minis::TimeWait, Provider::Timer) => Some(format!(
-                    "events: {what}: timer: moves from FIN_WAIT2 to TIME_WAIT are seen late, up to half a second"
-                )),
-                _ => None,
-            }
+            let by = providers.of(minis).provider;
+            let effect = match (minis, by) {
+                (Minis::TimeWait, Provider::Polled | Provider::None) => Effect::NoTimeWaitLines,
+                (Minis::SynRecv, Provider::Polled | Provider::None) => Effect::NoRequestLines,
+                (Minis::TimeWait, Provider::Timer) => Effect::LateMoves,
+                _ => return None,
+            };
+            Some(Limit::Events { minis, by, effect })
         });
-        of_minis.chain(self.blindness.clone()).chain(self.owners.degraded.clone()).collect()
+        of_minis.chain(self.blindness.clone()).chain(self.owners.limit.clone()).collect()
     }
 }
 
@@ -108,7 +104,7 @@ pub(super) fn attach(
     let blindness = hooks::attach(ebpf, resets, &types.ids)
         .inspect_err(|_| hooks::detach(ebpf, RESETS))
         .err()
-        .map(|error| format!("events: {error}: the RST by which a connection ended after its close is not known of"));
+        .map(|error| Limit::Resets { reason: error.to_string() });
     let mut first = None;
     for by in [Transitions::TpBtf, Transitions::RawTp] {
         let program = if by == Transitions::TpBtf { "event" } else { "event_raw" };

@@ -17,7 +17,7 @@ use super::{
     providers::Providers,
     types::Types,
 };
-use crate::report::{Minis, Provider, Transitions};
+use crate::report::{Effect, Limit, Minis, Provider, Transitions};
 
 /// Sockets that are remembered until their state ends, unless another number is asked for: 17 MiB, and 23 MiB for as many
 /// time-wait sockets and requests.
@@ -86,23 +86,16 @@ pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions, 
     lives.make(loader, "REQUEST_SEATS", "REQUEST_OTHERS");
 }
 
-/// What can't be timed by what is in place for mini sockets, a sentence each.
-pub(super) fn limits(providers: &Providers) -> Vec<String> {
-    let limit = |minis| match (minis, providers.of(minis).provider) {
+/// What can't be timed by what is in place for mini sockets.
+pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
+    let effect = |minis| match (minis, providers.of(minis).provider) {
         (_, Provider::Fentry) => None,
-        (Minis::TimeWait, Provider::Timer) => Some(
-            "time-wait sockets by timer: when one moved from FIN_WAIT2 to TIME_WAIT is often unknown; how long it was there is not",
-        ),
-        (Minis::SynRecv, Provider::Timer) => {
-            Some("request sockets by timer: those that are dropped are not timed")
-        }
-        (Minis::TimeWait, _) => Some("time-wait sockets are not timed: nothing sees each one"),
-        (Minis::SynRecv, _) => Some(
-            "request sockets are not timed: nothing sees each one, so nobody knows when a connection that came in began",
-        ),
+        (Minis::TimeWait, Provider::Timer) => Some(Effect::UnknownMoves),
+        (Minis::SynRecv, Provider::Timer) => Some(Effect::UntimedDrops),
+        (Minis::TimeWait, _) => Some(Effect::UntimedTimeWait),
+        (Minis::SynRecv, _) => Some(Effect::UntimedRequests),
     };
-    let limits = Minis::BOTH.into_iter().filter_map(limit);
-    limits.map(|limit| format!("histograms: {limit}")).collect()
+    Minis::BOTH.into_iter().filter_map(effect).map(Limit::Durations).collect()
 }
 
 /// Attaches the best program that the kernel takes; as for events, not the classic tracepoint.

@@ -72,11 +72,12 @@ impl Probe {
         let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
         let histograms = options.histograms.map(attach).transpose()?;
         if histograms.is_some() {
-            providers.degraded.extend(histograms::limits(&providers));
+            let limits = histograms::limits(&providers);
+            providers.limits.extend(limits);
         }
         if let Some(events) = &events {
             let limits = events.limits(&providers);
-            providers.degraded.extend(limits);
+            providers.limits.extend(limits);
         }
         let most_rows = options.rows();
         let family = options.family;

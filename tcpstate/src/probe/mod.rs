@@ -54,13 +54,12 @@ pub use self::{
     kallsyms::Hidden,
     netns::Netns,
     options::{MOST_ROWS, Options},
-    owners::Acceptors,
 };
 pub(crate) use self::{
     histograms::HistogramHook,
     programs::{ITERATOR, map_error},
 };
-use crate::report::{Counted, Family, Minis, Provider, Transitions};
+use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
 
 /// A pass's map: a key for each socket touched, and by whom.
 pub type Touched = HashMap<MapData, u64, u32>;
@@ -139,10 +138,10 @@ impl Probe {
         Some(self.events.as_ref()?.owners.acceptors)
     }
 
-    /// What is not as good as it could be, and why; a sentence each.
+    /// What the hooks in place cannot see, and why.
     #[must_use]
-    pub fn degraded(&self) -> &[String] {
-        &self.providers.degraded
+    pub fn limits(&self) -> &[Limit] {
+        &self.providers.limits
     }
 
     /// What would help where something in place does not see each event; a sentence each.

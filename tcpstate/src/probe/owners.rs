@@ -9,37 +9,10 @@ use super::{
     programs::{map_error, take_map},
     types::Types,
 };
+use crate::report::{Acceptors, Limit};
 
 /// The kernel's function that hands out connections.
 const ACCEPT: &str = "inet_csk_accept";
-
-/// How the process is found that an accepted connection belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acceptors {
-    /// By accept() itself.
-    Accept,
-    /// By the first send or receive.
-    Use,
-    /// By the first receive that takes data.
-    Receive,
-    /// Not at all.
-    None,
-}
-
-impl Acceptors {
-    /// Best first.
-    pub const ALL: [Self; 4] = [Self::Accept, Self::Use, Self::Receive, Self::None];
-
-    /// What there is to say of it to people who expect the best.
-    const fn instead(self) -> &'static str {
-        match self {
-            Self::Accept => "",
-            Self::Use => "of who first sends or receives on them",
-            Self::Receive => "of who first receives data from them",
-            Self::None => "of nobody",
-        }
-    }
-}
 
 /// What is in place, and where it leaves what it finds.
 pub(crate) struct OwnerHook {
@@ -47,8 +20,8 @@ pub(crate) struct OwnerHook {
     pub(crate) acceptors: Acceptors,
     /// Where user space leaves what it finds, too.
     pub(crate) claims: HashMap<MapData, u64, Claim>,
-    /// Why it is not as good as it could be; a sentence.
-    pub(super) degraded: Option<String>,
+    /// Why it is not the best, if it is not.
+    pub(super) limit: Option<Limit>,
 }
 
 /// Attaches the best that the kernel takes, or this one and no other.
@@ -66,13 +39,11 @@ pub(super) fn attach(
         }
         match serve(ebpf, types, acceptors) {
             Ok(()) => {
-                let degraded = first.map(|error: Error| {
-                    format!(
-                        "owners: accepted connections are {}, because {error}",
-                        acceptors.instead()
-                    )
+                let limit = first.map(|error: Error| Limit::Acceptors {
+                    by: acceptors,
+                    reason: error.to_string(),
                 });
-                return Ok(OwnerHook { acceptors, claims, degraded });
+                return Ok(OwnerHook { acceptors, claims, limit });
             }
             Err(error) => {
                 first.get_or_insert(error);

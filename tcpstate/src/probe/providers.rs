@@ -14,15 +14,15 @@ use super::{
     runs::DetachedRuns,
     types::Types,
 };
-use crate::report::{Minis, Provider, Transitions};
+use crate::report::{Effect, Limit, Minis, Provider, Reason, Transitions};
 
 /// What is in place for mini sockets.
 #[derive(Debug)]
 pub(super) struct Providers {
     time_wait: Served,
     syn_recv: Served,
-    /// What is not as good as it could be, and why; a sentence each.
-    pub(super) degraded: Vec<String>,
+    /// What cannot be seen by what is in place, and why.
+    pub(super) limits: Vec<Limit>,
     /// What would help where that costs exactness.
     pub(super) remedies: Vec<String>,
     /// What programs cost that were taken out of the kernel.
@@ -58,7 +58,7 @@ impl Providers {
         Self {
             time_wait,
             syn_recv,
-            degraded: Vec::new(),
+            limits: Vec::new(),
             remedies: Vec::new(),
             detached: DetachedRuns::default(),
             handlers,
@@ -95,12 +95,12 @@ impl Providers {
             };
             match ready.and_then(|()| hooks::attach(ebpf, hook, &types.ids)) {
                 Ok(()) => {
-                    self.degraded.extend(limits_of_transitions(by, &reasons));
+                    self.limits.extend(limit_of_transitions(by, reasons));
                     return Ok(by);
                 }
                 Err(error) => {
                     hooks::detach(ebpf, hook.program);
-                    reasons.push(format!("{}: {error}", by.name()));
+                    reasons.push(Reason::Failed(by, error.to_string()));
                     first.get_or_insert(error);
                 }
             }
@@ -128,7 +128,7 @@ impl Providers {
             return Ok(());
         }
         let hooks = self.install(ebpf, types, minis, provider)?;
-        self.put(minis, provider, hooks, &["it was asked for".into()]);
+        self.put(minis, provider, hooks, vec![Reason::AskedFor]);
         Ok(())
     }
 
@@ -152,10 +152,9 @@ impl Providers {
                 hooks::detach(ebpf, hook.program);
             }
         }
-        let prefix = format!("{}: ", minis.name());
-        self.degraded.retain(|limit| !limit.starts_with(&prefix));
+        self.limits.retain(|limit| !limit.is_of(minis));
         let others = minis.providers().iter().skip_while(|&&better| better != failed.provider);
-        let reasons = vec![format!("{}: {why}", failed.provider.name())];
+        let reasons = vec![Reason::Failed(failed.provider, why.to_owned())];
         self.choose(ebpf, types, minis, others.skip(1).copied(), reasons);
         Ok(())
     }
@@ -167,7 +166,7 @@ impl Providers {
         types: &Types,
         minis: Minis,
         candidates: impl Iterator<Item = Provider>,
-        mut reasons: Vec<String>,
+        mut reasons: Vec<Reason<Provider>>,
     ) {
         // Of the last one: what nearly served is the easiest to mend.
         let mut remedy = None;
@@ -175,15 +174,15 @@ impl Providers {
             match self.install(ebpf, types, minis, provider) {
                 Ok(hooks) => {
                     self.remedies.extend(remedy.filter(|_| !provider.is_exact()));
-                    return self.put(minis, provider, hooks, &reasons);
+                    return self.put(minis, provider, hooks, reasons);
                 }
                 Err(error) => {
                     remedy = Some(error.remedy());
-                    reasons.push(format!("{}: {error}", provider.name()));
+                    reasons.push(Reason::Failed(provider, error.to_string()));
                 }
             }
         }
-        self.put(minis, Provider::None, Vec::new(), &reasons);
+        self.put(minis, Provider::None, Vec::new(), reasons);
     }
 
     /// Takes note of hooks that are attached now, each with the missed runs that it had before.
@@ -192,9 +191,9 @@ impl Providers {
         minis: Minis,
         provider: Provider,
         hooks: Vec<(Hook, u64)>,
-        reasons: &[String],
+        reasons: Vec<Reason<Provider>>,
     ) {
-        self.degraded.extend(limits(minis, provider, reasons));
+        self.limits.extend(limit(minis, provider, reasons));
         let served = self.of_mut(minis);
         served.provider = provider;
         served.missed.begin(hooks.iter().map(|(hook, before)| (hook.program, *before)));
@@ -245,35 +244,24 @@ impl Providers {
     }
 }
 
-/// What can't be seen by a hook that is not the best, and why that one serves.
-fn limits_of_transitions(by: Transitions, reasons: &[String]) -> Option<String> {
-    let limit = match by {
+/// The limit of a hook that is not the best one.
+fn limit_of_transitions(by: Transitions, reasons: Vec<Reason<Transitions>>) -> Option<Limit> {
+    let effect = match by {
         Transitions::TpBtf => return None,
-        Transitions::RawTp => "a transition costs more",
-        Transitions::Tracepoint => "more events are missed, and before 6.12 uncounted",
+        Transitions::RawTp => Effect::DearTransitions,
+        Transitions::Tracepoint => Effect::MoreMissed,
     };
-    Some(sentence("transitions", by.name(), reasons, limit))
+    Some(Limit::Transitions { by, reasons, effect })
 }
 
-/// The same for a provider.
-fn limits(minis: Minis, provider: Provider, reasons: &[String]) -> Option<String> {
-    let limit = match (minis, provider) {
+/// The limit of a provider that does not see everything of a kind of mini sockets.
+fn limit(minis: Minis, by: Provider, reasons: Vec<Reason<Provider>>) -> Option<Limit> {
+    let effect = match (minis, by) {
         (_, Provider::Fentry) | (Minis::SynRecv, Provider::Timer) => return None,
-        (Minis::TimeWait, Provider::Timer) => "exits other than by expiry are not told apart",
-        (Minis::TimeWait, Provider::Polled) => {
-            "mini sockets in FIN_WAIT2 and in TIME_WAIT are not told apart, nor are exits"
-        }
-        (Minis::TimeWait, Provider::None) => {
-            "mini sockets in TIME_WAIT and FIN_WAIT2 are not counted"
-        }
-        (Minis::SynRecv, _) => "half-open connections (request sockets) are not counted",
+        (Minis::TimeWait, Provider::Timer) => Effect::CauselessExits,
+        (Minis::TimeWait, Provider::Polled) => Effect::SumOfTimeWait,
+        (Minis::TimeWait, Provider::None) => Effect::NoTimeWait,
+        (Minis::SynRecv, _) => Effect::NoRequests,
     };
-    Some(sentence(minis.name(), provider.name(), reasons, limit))
-}
-
-fn sentence(what: &str, by: &str, reasons: &[String], limit: &str) -> String {
-    if reasons.is_empty() {
-        return format!("{what}: {by}: {limit}");
-    }
-    format!("{what}: {by}, because {}: {limit}", reasons.join("; "))
+    Some(Limit::Minis { minis, by, reasons, effect })
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::report::{
     Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
-    Group, Histogram, Histograms, Hook, Hooks, InPlace, Kind, Losses, Missed, NamespaceRow,
+    Group, Histogram, Histograms, Hook, Hooks, InPlace, Kind, Limit, Losses, Missed, NamespaceRow,
     NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, Start, Tally, TimeWait,
     Transition, Transitions, Untimed, Verdict,
 };
@@ -36,7 +36,7 @@ fn in_place() -> InPlace {
         time_wait: Some(Provider::Fentry),
         syn_recv: Some(Provider::None),
     };
-    InPlace { hooks, degraded: vec!["syn_recv: none, because \u{1b}[2J".into()] }
+    InPlace { hooks, limits: vec![Limit::Recorded("syn_recv: none, because \u{1b}[2J".into())] }
 }
 
 fn start() -> Start {

@@ -1,5 +1,7 @@
 //! The hooks through which the kernel half sees sockets.
 
+use super::Limit;
+
 /// How full sockets' transitions reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transitions {
@@ -122,6 +124,6 @@ const UNKNOWN: &str = "unknown";
 pub struct InPlace {
     /// What serves.
     pub hooks: Hooks,
-    /// What can't be seen here, and why; a sentence each.
-    pub degraded: Vec<String>,
+    /// What cannot be seen here, and why.
+    pub limits: Vec<Limit>,
 }

@@ -12,6 +12,7 @@ mod family;
 mod gauge;
 mod histogram;
 mod hooks;
+mod limit;
 mod losses;
 mod namespace;
 mod process;
@@ -31,6 +32,7 @@ pub use self::{
     gauge::{FamilyRow, Gauge, Transition},
     histogram::{Bucket, Histogram, Histograms, Kind, Of},
     hooks::{Hooks, InPlace, Minis, Provider, Transitions},
+    limit::{Acceptors, Effect, Limit, Reason, UnknownOwners},
     losses::{Losses, Missed},
     namespace::{Counted, NamespaceRow, NamespaceStart},
     process::Process,

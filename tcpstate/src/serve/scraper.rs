@@ -263,7 +263,7 @@ impl Worker {
             netns: self.start.netns.to_string(),
             started: unix_seconds(self.start.time),
             hooks: self.in_place.hooks,
-            is_degraded: !self.in_place.degraded.is_empty(),
+            is_degraded: !self.in_place.limits.is_empty(),
             map_entries,
             textfile_errors: outlets.has_textfile.then(|| outlets.textfile_errors.load(Relaxed)),
             pushed: outlets.has_push.then(pushed),

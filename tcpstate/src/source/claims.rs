@@ -6,19 +6,19 @@ use aya::maps::{HashMap, MapData};
 use tcpstate_common::abi::{COMM_BYTES, Claim};
 
 use super::owners::Owners;
+use crate::report::UnknownOwners;
 
 /// Inode of the first PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Looks into every process, and leaves word of whose each open socket is. Says what it could not do; a sentence.
-pub(super) fn leave(claims: &mut HashMap<MapData, u64, Claim>) -> Option<String> {
-    const LACK: &str =
-        "owners: sockets from before the start have none until they connect or listen again";
+/// Looks into every process, and leaves word of whose each open socket is. Returns why
+/// some of these sockets have no owner, if that is so.
+pub(super) fn leave(claims: &mut HashMap<MapData, u64, Claim>) -> Option<UnknownOwners> {
     // The kernel half tells processes by other numbers than a PID namespace of one's own does.
     if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
         != FIRST_PID_NAMESPACE
     {
-        return Some(format!("{LACK}, because this is not the host's PID namespace"));
+        return Some(UnknownOwners::OtherPidNamespace);
     }
     let owners = Owners::now();
     let mut names = std::collections::HashMap::new();
@@ -30,13 +30,9 @@ pub(super) fn leave(claims: &mut HashMap<MapData, u64, Claim>) -> Option<String>
         refused += u64::from(claims.insert(inode, claim, 0).is_err());
     }
     if refused > 0 {
-        return Some(format!(
-            "owners: of {refused} sockets from before the start there was no room for theirs: a larger --event-sockets makes some"
-        ));
+        return Some(UnknownOwners::NoRoom(refused));
     }
-    owners
-        .are_hidden()
-        .then(|| format!("{LACK}, because this user may not see all that others have open"))
+    owners.are_hidden().then_some(UnknownOwners::Hidden)
 }
 
 /// What a process calls itself, if it still runs.

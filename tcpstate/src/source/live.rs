@@ -17,7 +17,7 @@ use crate::{
         Error, Options, Probe, Touched, kernel, map_error,
         namespaces::{self, Names, Visited},
     },
-    report::{Losses, Minis, Missed},
+    report::{Limit, Losses, Minis, Missed, UnknownOwners},
 };
 
 /// How long a pass waits between moment zero and its walk, and again before the gate closes.
@@ -61,7 +61,7 @@ pub struct Live {
     /// Namespaces that the last pass could not find or enter.
     unentered: u64,
     /// Why sockets from before the start lack owners, where events are asked for.
-    unclaimed: Option<String>,
+    unclaimed: Option<UnknownOwners>,
 }
 
 struct RunningPass {
@@ -172,18 +172,15 @@ impl Live {
         }))
     }
 
-    /// What is not as good as it could be, and why; a sentence each.
+    /// What cannot be seen here, and why.
     #[must_use]
-    pub fn degraded(&self) -> Vec<String> {
-        let mut degraded = self.probe.degraded().to_vec();
-        degraded.extend(self.unclaimed.clone());
+    pub fn limits(&self) -> Vec<Limit> {
+        let mut limits = self.probe.limits().to_vec();
+        limits.extend(self.unclaimed.map(Limit::EarlierSockets));
         if self.unentered > 0 {
-            degraded.push(format!(
-                "namespaces: {} could not be found or entered: of sockets that were in them before, only those that move are counted",
-                self.unentered
-            ));
+            limits.push(Limit::Namespaces { unentered: self.unentered });
         }
-        degraded
+        limits
     }
 
     /// Network namespaces that another row could be made for, as of the last reading.

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     report::{
-        Cost, Difference, Event, Gauge, Histograms, InPlace, NamespaceRow, NamespaceStart, Report,
-        Snapshot, Start, TimeWait, Transition, Verdict,
+        Cost, Difference, Event, Gauge, Histograms, InPlace, Limit, NamespaceRow, NamespaceStart,
+        Report, Snapshot, Start, TimeWait, Transition, Verdict,
     },
     text::is_plain,
 };
@@ -120,7 +120,7 @@ fn add_in_place(line: &mut Value, in_place: &InPlace) {
         "time_wait": time_wait,
         "syn_recv": syn_recv,
     });
-    line["degraded"] = json!(in_place.degraded);
+    line["degraded"] = in_place.limits.iter().map(Limit::to_string).collect();
 }
 
 fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {

@@ -96,8 +96,8 @@ impl Screen {
         let status = block::trust(now).into_iter().chain(block::cost_of_all(now));
         let hooks = block::hooks(start.in_place.hooks);
         frame.add(Rank::Status, Line::of_words(0, status.chain([hooks]), columns));
-        for limit in &start.in_place.degraded {
-            for line in wrapped(&format!("limit: {}", escaped(limit)), columns) {
+        for limit in &start.in_place.limits {
+            for line in wrapped(&format!("limit: {}", escaped(limit.to_string())), columns) {
                 frame.add(Rank::Limit, Line::of(Tone::Warning, line));
             }
         }

@@ -13,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    report::{Cost, Gauge, Snapshot, Start},
+    report::{Cost, Gauge, Limit, Snapshot, Start},
     text::escaped,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::R
     write_transitions(end, out)?;
     writeln!(out)?;
     write_cost(end, out)?;
-    write_limits(&start.in_place.degraded, out)
+    write_limits(&start.in_place.limits, out)
 }
 
 fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
@@ -129,9 +129,9 @@ fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// What could not be seen, and why.
-pub(super) fn write_limits(degraded: &[String], out: &mut dyn Write) -> io::Result<()> {
-    for limit in degraded {
-        write_wrapped(&format!("limit: {}", escaped(limit)), out)?;
+pub(super) fn write_limits(limits: &[Limit], out: &mut dyn Write) -> io::Result<()> {
+    for limit in limits {
+        write_wrapped(&format!("limit: {}", escaped(limit.to_string())), out)?;
     }
     Ok(())
 }

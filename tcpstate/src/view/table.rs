@@ -59,7 +59,7 @@ impl View for Table {
 
 fn show_in_place(in_place: &InPlace, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", block::hooks_in_words(in_place.hooks))?;
-    summary::write_limits(&in_place.degraded, out)
+    summary::write_limits(&in_place.limits, out)
 }
 
 fn lines(snapshot: &Snapshot) -> Vec<Line> {

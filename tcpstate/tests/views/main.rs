@@ -16,8 +16,8 @@ use std::{
 use serde_json::Value;
 use tcpstate::{
     report::{
-        Cost, Counted, Exits, Gauge, Hooks, InPlace, Missed, Provider, Report, Runs, Snapshot,
-        Start, TimeWait, Transition, Transitions,
+        Cost, Counted, Effect, Exits, Gauge, Hooks, InPlace, Limit, Minis, Missed, Provider,
+        Reason, Report, Runs, Snapshot, Start, TimeWait, Transition, Transitions,
     },
     view::{Csv, Json, Look, Screen, Size, Table, View},
 };
@@ -69,7 +69,7 @@ fn start() -> Start {
         netns: Counted::One(4_026_531_840),
         namespaces: None,
         kernel: "6.1.0-56-cloud-amd64".into(),
-        in_place: InPlace { hooks, degraded: Vec::new() },
+        in_place: InPlace { hooks, limits: Vec::new() },
         states: OPENING.map(|current| Gauge {
             current: Some(current),
             entered: Some(0),
@@ -168,13 +168,22 @@ fn hostile_start() -> Start {
         time_wait: Some(Provider::None),
         syn_recv: Some(Provider::None),
     };
-    let degraded = vec![
-        "transitions: raw_tp, because tp_btf: \x1b[2Jrefused: a transition costs more".to_owned(),
-        "time_wait: none: mini sockets in TIME_WAIT and FIN_WAIT2 are not counted".to_owned(),
+    let limits = vec![
+        Limit::Transitions {
+            by: Transitions::RawTp,
+            reasons: vec![Reason::Failed(Transitions::TpBtf, "\x1b[2Jrefused".to_owned())],
+            effect: Effect::DearTransitions,
+        },
+        Limit::Minis {
+            minis: Minis::TimeWait,
+            by: Provider::None,
+            reasons: Vec::new(),
+            effect: Effect::NoTimeWait,
+        },
     ];
     let mut start = start();
     start.kernel = "6.1\x1b]0;owned\x07\n\u{202e}".into();
-    start.in_place = InPlace { hooks, degraded };
+    start.in_place = InPlace { hooks, limits };
     start.states[9] = Gauge::default();
     start
 }

@@ -8,8 +8,8 @@ use std::{
 
 use socket2::Socket;
 use tcpstate::{
-    probe::{Acceptors, EventOptions, Netns, Options},
-    report::{Event, Hook},
+    probe::{EventOptions, Netns, Options},
+    report::{Acceptors, Event, Hook},
     source::Events,
 };
 use tcpstate_common::State::{self, Close, Established, Listen, SynRecv};

@@ -6,8 +6,8 @@ use std::{
 };
 
 use tcpstate::{
-    probe::{Acceptors, EventOptions, Options},
-    report::{Event, Family as Kind, Hook, Losses},
+    probe::{EventOptions, Options},
+    report::{Acceptors, Event, Family as Kind, Hook, Losses},
     source::Events,
 };
 use tcpstate_common::State::{

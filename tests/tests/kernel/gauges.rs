@@ -5,7 +5,7 @@ use std::thread;
 
 use tcpstate::{
     probe::Options,
-    report::{Minis, Provider, Transitions},
+    report::{Limit, Minis, Provider, Transitions},
 };
 use tcpstate_tests::{
     audit,
@@ -141,9 +141,10 @@ fn gauges_are_right_again_after_a_silent_hook_was_replaced() {
     }
     assert_eq!(replaced.len(), 1, "{replaced:?}");
     assert_eq!(replaced[0].hooks.time_wait, Some(Provider::Timer));
-    let is_named =
-        |limit: &String| limit.contains("its hooks never fired, though such sockets went");
-    assert!(replaced[0].degraded.iter().any(is_named), "{replaced:?}");
+    let is_named = |limit: &Limit| {
+        limit.to_string().contains("its hooks never fired, though such sockets went")
+    };
+    assert!(replaced[0].limits.iter().any(is_named), "{replaced:?}");
     path.run(&mut |label: &str| traced.assert_equal(label));
     assert_eq!(traced.unexplained(), 0);
 }

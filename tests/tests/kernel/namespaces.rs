@@ -14,7 +14,7 @@ use socket2::Socket;
 use tcpstate::{
     aggregate::Reconcile,
     probe::{Netns, Options},
-    report::{Counted, NamespaceRow, Provider, Snapshot, Transitions},
+    report::{Counted, Limit, NamespaceRow, Provider, Snapshot, Transitions},
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
@@ -49,12 +49,17 @@ fn is_lossless() -> bool {
     std::env::var_os("TCPSTATE_TEST_EMULATED").is_some()
 }
 
-/// How what is said of namespaces to which no way leads begins.
-const HIDDEN: &str = "namespaces: ";
+/// The number of namespaces that could not be found or entered, if there are any.
+fn hidden_namespaces(limits: &[Limit]) -> Option<u64> {
+    limits.iter().find_map(|limit| match limit {
+        Limit::Namespaces { unentered } => Some(*unentered),
+        _ => None,
+    })
+}
 
 /// Whether there are such namespaces.
 fn is_hidden(traced: &mut Traced) -> bool {
-    traced.tracer.live().degraded().iter().any(|said| said.starts_with(HIDDEN))
+    hidden_namespaces(&traced.tracer.live().limits()).is_some()
 }
 
 /// Asserts that the row of each place equals its sockets. One pass may help where events were missed, or get lost
@@ -446,11 +451,8 @@ fn namespaces_to_which_no_way_leads_are_owned_up_to() {
     traced.reconcile();
     assert!(!traced.snapshot().is_exact(), "the pass found no way to it either");
     // Orphans, of the tests before and of others, may hold some more, now or at the start already.
-    let degraded = traced.tracer.live().degraded();
-    let hidden = degraded
-        .iter()
-        .find_map(|said| said.strip_prefix(HIDDEN)?.split_once(' ')?.0.parse::<u32>().ok());
-    assert!(hidden.is_some_and(|count| count >= 1), "{degraded:?}");
+    let limits = traced.tracer.live().limits();
+    assert!(hidden_namespaces(&limits).is_some_and(|count| count >= 1), "{limits:?}");
     drop((clients, listener));
 }
 
@@ -515,10 +517,10 @@ fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
         let mut traced = Traced::unaudited(&options);
         let snapshot = traced.snapshot();
         assert_eq!((snapshot.time_wait.sockets, snapshot.time_wait.entries), (None, None));
-        let degraded = traced.tracer.start_report().in_place.degraded;
-        let says_why = |limit: &String| {
-            limit.contains("time_wait: none, because polled: the kernel's own counters")
+        let limits = traced.tracer.start_report().in_place.limits;
+        let says_why = |limit: &Limit| {
+            limit.to_string().contains("time_wait: none, because polled: the kernel's own counters")
         };
-        assert!(degraded.iter().any(says_why), "{degraded:?}");
+        assert!(limits.iter().any(says_why), "{limits:?}");
     }
 }

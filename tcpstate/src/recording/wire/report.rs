@@ -65,7 +65,7 @@ wire! {
 
     InPlace is report::InPlace {
         0 hooks: Hooks,
-        1 degraded: Vec<String>,
+        1 limits: Vec<String>,
     }
 
     Hooks is report::Hooks {

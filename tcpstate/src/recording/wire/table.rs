@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use tcpstate_common::State;
 
 use super::Malformed;
-use crate::report::{Counted, Provider, Transitions};
+use crate::report::{Counted, Limit, Provider, Transitions};
 
 /// What is written for a `T`, and how it is read again.
 pub(super) trait Wire<T>: Sized {
@@ -202,6 +202,17 @@ impl Wire<Option<Provider>> for HookName {
 
     fn read(self) -> Result<Option<Provider>, Malformed> {
         Ok(Provider::ALL.into_iter().find(|provider| provider.name() == self.0))
+    }
+}
+
+/// A limit, by its sentence: recordings keep no more of it, so that an older program shows it too.
+impl Wire<Limit> for String {
+    fn of(limit: &Limit) -> Self {
+        limit.to_string()
+    }
+
+    fn read(self) -> Result<Limit, Malformed> {
+        Ok(Limit::Recorded(self))
     }
 }
 

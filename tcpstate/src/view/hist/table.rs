@@ -127,7 +127,7 @@ impl View for HistTable {
             Report::Start(start) => {
                 let (scope, kernel) = (block::scope_in_words(start.netns), escaped(&start.kernel));
                 writeln!(out, "{scope}, kernel {kernel}")?;
-                summary::write_limits(&start.in_place.degraded, out)?;
+                summary::write_limits(&start.in_place.limits, out)?;
                 writeln!(out, "timing states; Ctrl-C ends it")
             }
             Report::Snapshot(snapshot) => {
