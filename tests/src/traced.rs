@@ -4,7 +4,7 @@ use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tcpstate::{
     explain,
-    probe::{Error, Netns, Options, Probe},
+    probe::{Error, Netns, Options, Probe, Testing},
     report::{Family, Gauge, Minis, NamespaceRow, Snapshot, TimeWait},
     tracer::Tracer,
 };
@@ -37,11 +37,20 @@ pub struct Traced {
 /// If the object can't be read.
 #[must_use]
 pub fn options() -> Options {
+    Options { testing: testing(), ..Options::default() }
+}
+
+/// What only tests set, with the object under test.
+///
+/// # Panics
+/// If the object can't be read.
+#[must_use]
+pub fn testing() -> Testing {
     let object = env::var_os(OBJECT_VARIABLE);
     let read = |path: PathBuf| {
         fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
     };
-    Options { object: object.map(PathBuf::from).map(read), ..Options::default() }
+    Testing { object: object.map(PathBuf::from).map(read), ..Testing::default() }
 }
 
 impl Traced {

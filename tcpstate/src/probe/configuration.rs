@@ -2,9 +2,9 @@
 
 use tcpstate_common::{
     abi::{
-        Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_FAMILIES, FLAG_LOG,
-        FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES, OwnerOffsets, RecordOffsets,
-        is_plain,
+        Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TIMED, FLAG_FAMILIES,
+        FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES, OwnerOffsets,
+        RecordOffsets, is_plain,
     },
     histogram::By,
 };
@@ -42,7 +42,7 @@ pub(super) fn of(
     Ok(Config {
         tw_timer_handler: handlers.tw_timer_handler,
         reqsk_timer_handler: handlers.reqsk_timer_handler,
-        drop_one_in: options.drop_one_in,
+        drop_one_in: options.testing.drop_one_in,
         flags,
         netns,
         family,
@@ -67,14 +67,15 @@ pub(super) fn of(
 }
 
 fn flags(options: &Options, kernel: &Kernel) -> u32 {
-    let is_atomic = options.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
+    let is_atomic =
+        options.testing.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
     let has_events = options.events.is_some();
-    let drops_timed = options.histograms.is_some_and(|histograms| histograms.drops);
-    let drops = options.drop_one_in != 0 && !drops_timed;
+    let drops = options.testing.drop_one_in != 0 && !options.testing.drop_durations;
     let flags = [
         (is_atomic, FLAG_ATOMIC),
         (options.log, FLAG_LOG),
         (drops, FLAG_DROP),
+        (options.testing.drop_durations, FLAG_DROP_TIMED),
         (has_events, FLAG_MINI_EVENTS),
         (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),

@@ -5,7 +5,7 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, Queue},
 };
 use tcpstate_common::{
-    abi::{FLAG_DROP_TIMED, FLAG_HISTOGRAMS, FLAGS_BY_SHIFT},
+    abi::{FLAG_HISTOGRAMS, FLAGS_BY_SHIFT},
     histogram::{By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS},
 };
 
@@ -34,13 +34,11 @@ pub struct HistogramOptions {
     pub most_groups: u32,
     /// Room for so many sockets, and for so many time-wait sockets.
     pub most_sockets: u32,
-    /// For tests: keep every n-th event from the program that times, as a kernel may; `drop_one_in` says which.
-    pub drops: bool,
 }
 
 impl Default for HistogramOptions {
     fn default() -> Self {
-        Self { by: None, most_groups: MOST_GROUPS, most_sockets: MOST_TIMED, drops: false }
+        Self { by: None, most_groups: MOST_GROUPS, most_sockets: MOST_TIMED }
     }
 }
 
@@ -64,9 +62,8 @@ pub(crate) struct HistogramHook {
 
 /// Flags of the configuration that say what is asked for.
 pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
-    let Some(HistogramOptions { by, drops, .. }) = options else { return 0 };
-    let drops = if drops { FLAG_DROP_TIMED } else { 0 };
-    FLAG_HISTOGRAMS | drops | by.map_or(0, |by| by as u32) << FLAGS_BY_SHIFT
+    let Some(HistogramOptions { by, .. }) = options else { return 0 };
+    FLAG_HISTOGRAMS | by.map_or(0, |by| by as u32) << FLAGS_BY_SHIFT
 }
 
 /// Makes the maps as large as is asked for.

@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, Map, PerCpuArray},
+    maps::{Map, MapError},
     sys::{Stats, enable_stats},
 };
 use tcpstate_common::{abi::Config, filter::FilterConfig};
@@ -44,23 +44,14 @@ impl Probe {
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
         let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
         let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
-        let mut namespaces = None;
-        let mut rows = None;
-        if has_rows {
-            let action = "walk the map NAMESPACES";
-            namespaces = Some(sweep(&ebpf, NAMESPACE_SWEEP, "NAMESPACES", action)?);
-            let map = take_map(&mut ebpf, "NAMESPACES")?;
-            rows = Some(Rows::try_from(map).map_err(map_error("open", "NAMESPACES"))?);
-        }
-        let control =
-            Array::try_from(take_map(&mut ebpf, ".bss")?).map_err(map_error("open", ".bss"))?;
-        let cpu_slots = PerCpuArray::try_from(take_map(&mut ebpf, "CPU_SLOTS")?)
-            .map_err(map_error("open", "CPU_SLOTS"))?;
-        let touched = ArrayOfMaps::try_from(take_map(&mut ebpf, "TOUCHED")?)
-            .map_err(map_error("open", "TOUCHED"))?;
+        let open_rows = || open_rows(&mut ebpf);
+        let (namespaces, rows) = has_rows.then(open_rows).transpose()?.unzip();
+        let control = open(&mut ebpf, ".bss")?;
+        let cpu_slots = open(&mut ebpf, "CPU_SLOTS")?;
+        let touched = open(&mut ebpf, "TOUCHED")?;
         // The kernel's own counters are of one namespace, and of both families.
         let is_pollable = !has_rows && options.family.is_none();
-        let mut providers = Providers::new(handlers, options.time_wait_exit, is_pollable);
+        let mut providers = Providers::new(handlers, options.testing.time_wait_exit, is_pollable);
         let transitions =
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
@@ -114,14 +105,15 @@ fn load_object(
     filter: &FilterConfig,
     btf: &Btf,
 ) -> Result<Ebpf, Error> {
-    let object =
-        options.object.as_deref().map_or(Cow::Borrowed(OBJECT), |bytes| Cow::Owned(bytes.to_vec()));
+    let object = match &options.testing.object {
+        None => Cow::Borrowed(OBJECT),
+        Some(bytes) => Cow::Owned(bytes.clone()),
+    };
     let log_level = if options.log { aya_log::Level::Trace as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
     loader.override_global("FILTER", filter, true);
-    let orphans = options.fin_wait2_entries.unwrap_or_else(|| fin_wait2_entries(&options.netns));
-    loader.map_max_entries("FIN_WAIT2", orphans);
+    loader.map_max_entries("FIN_WAIT2", fin_wait2_entries(&options.netns));
     if options.by_family {
         // An element for each.
         loader.map_max_entries("CPU_SLOTS", 2);
@@ -162,6 +154,19 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ports = text.split_whitespace().map(str::parse);
     Some(ports.next()?.ok()?..=ports.next()?.ok()?)
+}
+
+/// What looks after network namespaces, and the row of each.
+fn open_rows(ebpf: &mut Ebpf) -> Result<(Walk, Rows), Error> {
+    let walk = sweep(ebpf, NAMESPACE_SWEEP, "NAMESPACES", "walk the map NAMESPACES")?;
+    Ok((walk, open(ebpf, "NAMESPACES")?))
+}
+
+fn open<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    M::try_from(take_map(ebpf, name)?).map_err(map_error("open", name))
 }
 
 fn sweep(

@@ -53,7 +53,7 @@ pub use self::{
     histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
     kallsyms::Hidden,
     netns::Netns,
-    options::{MOST_ROWS, Options},
+    options::{MOST_ROWS, Options, Testing},
 };
 pub(crate) use self::{
     histograms::HistogramHook,

@@ -44,16 +44,23 @@ pub struct Options {
     /// Make the map of passes once and keep it, with room for twice the sockets that there are: to make another one later
     /// would take a privilege.
     pub keep_pass_map: bool,
+    /// What only tests set.
+    pub testing: Testing,
+}
+
+/// Faults and replacements for tests. By default nothing is replaced, and nothing goes wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Testing {
     /// Another object than the embedded one.
     pub object: Option<Vec<u8>>,
     /// Count with atomic additions or without, whatever the kernel needs.
     pub atomic: Option<bool>,
     /// Ignore every n-th event of a CPU and count it as missed; 0 ignores none.
     pub drop_one_in: u32,
-    /// Ignore them without a word, as no kernel should.
+    /// Ignore them without counting them as missed, as no kernel should.
     pub drop_in_silence: bool,
-    /// Room for this many time-wait sockets in FIN_WAIT2.
-    pub fin_wait2_entries: Option<u32>,
+    /// Keep them from the program that times, in place of the counting program, as a kernel may.
+    pub drop_durations: bool,
     /// Await the ends of time-wait sockets at this function, which may never be called.
     pub time_wait_exit: Option<&'static str>,
 }

@@ -106,7 +106,7 @@ impl Live {
             pass_entries: options.pass_entries,
             keeps_pass_map: options.keep_pass_map,
             kept: None,
-            drops_in_silence: options.drop_in_silence,
+            drops_in_silence: options.testing.drop_in_silence,
             growth: 1,
         };
         live.set_control()?;

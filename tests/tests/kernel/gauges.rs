@@ -4,14 +4,14 @@
 use std::thread;
 
 use tcpstate::{
-    probe::Options,
+    probe::{Options, Testing},
     report::{Limit, Minis, Provider, Transitions},
 };
 use tcpstate_tests::{
     audit,
     netns::Namespace,
     paths,
-    traced::{Traced, options},
+    traced::{Traced, options, testing},
 };
 
 /// Most of the time is waiting for the kernel's timers: so many tracers wait at once, each in its namespace.
@@ -122,7 +122,10 @@ fn by_classic_tracepoint() -> Options {
 fn gauges_are_right_again_after_a_silent_hook_was_replaced() {
     let _namespace = Namespace::enter();
     // A function that its callers contain, since 6.18; what is left of it is never called.
-    let options = Options { time_wait_exit: Some("inet_twsk_free"), ..options() };
+    let options = Options {
+        testing: Testing { time_wait_exit: Some("inet_twsk_free"), ..testing() },
+        ..options()
+    };
     let mut traced = Traced::unaudited(&options);
     let release = traced.tracer.probe().kernel.release.clone();
     let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());

@@ -12,7 +12,7 @@ use std::{
 use socket2::Socket;
 use tcpstate::{
     filter::{End, EventFilter, Ports},
-    probe::{EventOptions, HistogramOptions, Options},
+    probe::{EventOptions, HistogramOptions, Options, Testing},
     report::{Bucket, Event, Group, Histogram, Histograms, Kind, Of, Snapshot},
 };
 use tcpstate_common::{
@@ -27,7 +27,7 @@ use tcpstate_tests::{
     audit::ATTEMPTS,
     emulated::{is_emulated, scaled},
     netns::{Namespace, Sysctl},
-    traced::{Traced, options},
+    traced::{Traced, options, testing},
     traffic::{
         Family, Idle, Listener, Load, Style, connecting, deafen, hear, port, reset, send_reset,
         sequence_number, shutdown, state,
@@ -522,9 +522,9 @@ fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
 fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
     const PAUSE: Duration = Duration::from_millis(20);
     let _namespace = Namespace::enter();
-    let histograms = HistogramOptions { drops: true, ..HistogramOptions::default() };
-    let mut traced =
-        Traced::with(&Options { histograms: Some(histograms), drop_one_in: 7, ..options() });
+    let histograms = Some(HistogramOptions::default());
+    let testing = Testing { drop_one_in: 7, drop_durations: true, ..testing() };
+    let mut traced = Traced::with(&Options { histograms, testing, ..options() });
     let listener = Listener::open(Family::V4);
     let mut longest = Duration::ZERO;
     for _ in 0..40 {

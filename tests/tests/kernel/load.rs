@@ -8,7 +8,7 @@ use std::{
 use tcpstate::{
     aggregate::Reconcile,
     filter::Filter,
-    probe::{Error, Options},
+    probe::{Error, Options, Testing},
     report::{Difference, Minis, Provider, Snapshot, Verdict},
     source::sock_diag,
 };
@@ -17,7 +17,7 @@ use tcpstate_tests::{
     emulated::{is_emulated, scaled},
     measure::resident_bytes,
     netns::Namespace,
-    traced::{Traced, options},
+    traced::{Traced, options, testing},
     traffic::{Family, Idle, Load, Style},
     truth, wait,
 };
@@ -82,7 +82,8 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
 fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
     let transitions = scaled(1_000_000);
     let _namespace = Namespace::enter();
-    let mut traced = Traced::with(&Options { drop_one_in: 97, ..options() });
+    let mut traced =
+        Traced::with(&Options { testing: Testing { drop_one_in: 97, ..testing() }, ..options() });
     let load = Load::start(2, Style::Mixed);
     let mut snapshot = traced.snapshot();
     while snapshot.total() + snapshot.missed.transitions < transitions {
@@ -113,7 +114,8 @@ fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
 #[test]
 fn load_makes_auto_reconcile_pass_by_itself() {
     let _namespace = Namespace::enter();
-    let mut traced = Traced::with(&Options { drop_one_in: 97, ..options() });
+    let mut traced =
+        Traced::with(&Options { testing: Testing { drop_one_in: 97, ..testing() }, ..options() });
     let load = Load::start(1, Style::Mixed);
     wait::until("1,009 connections", || load.completed() >= 1009);
     traced.tracer.reconcile_if_due(Reconcile::Off).expect("nothing to do");
@@ -132,7 +134,10 @@ fn load_makes_auto_reconcile_pass_by_itself() {
 fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     let _namespace = Namespace::enter();
     // Not a power of two, nor a divisor of a connection's six transitions: every kind of them is dropped.
-    let options = Options { drop_one_in: 97, drop_in_silence: true, ..options() };
+    let options = Options {
+        testing: Testing { drop_one_in: 97, drop_in_silence: true, ..testing() },
+        ..options()
+    };
     let mut traced = Traced::with(&options);
     // As many births lost as ends are no difference between sums: the next connections make one.
     let is_found_out = (1..=10).any(|attempt| {

@@ -3,10 +3,13 @@
 use std::{env, fs, path::PathBuf};
 
 use object::{Object as _, ObjectSection as _};
-use tcpstate::{probe::Options, tracer::Tracer};
+use tcpstate::{
+    probe::{Options, Testing},
+    tracer::Tracer,
+};
 use tcpstate_tests::{
     netns::Namespace,
-    traced::{Traced, options},
+    traced::{Traced, options, testing},
     traffic::{Family, Listener, Load, Style},
     wait,
 };
@@ -27,7 +30,13 @@ fn program_with_its_log_lines_off_is_as_large_as_one_without_them() {
     let without = fs::read(PathBuf::from(&path)).expect("xtask built it");
     let _namespace = Namespace::enter();
     let off = jited_bytes(&options());
-    assert_eq!(off, jited_bytes(&Options { object: Some(without), ..Options::default() }));
+    assert_eq!(
+        off,
+        jited_bytes(&Options {
+            testing: Testing { object: Some(without), ..Testing::default() },
+            ..Options::default()
+        })
+    );
     let on = jited_bytes(&Options { log: true, ..options() });
     assert!(on > off, "log lines are in neither: {on} bytes with them on, {off} with them off");
 }
@@ -36,7 +45,10 @@ fn program_with_its_log_lines_off_is_as_large_as_one_without_them() {
 fn program_that_may_be_interrupted_by_itself_adds_atomically_and_is_exact() {
     let _namespace = Namespace::enter();
     for atomic in [true, false] {
-        let mut traced = Traced::with(&Options { atomic: Some(atomic), ..options() });
+        let mut traced = Traced::with(&Options {
+            testing: Testing { atomic: Some(atomic), ..testing() },
+            ..options()
+        });
         let load = Load::start(2, Style::Mixed);
         wait::until("5,003 connections", || load.completed() >= 5003);
         let _ = load.stop();
@@ -57,7 +69,7 @@ fn atomic_additions(object: &[u8], section: &str) -> usize {
 
 #[test]
 fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
-    let object = options().object.unwrap_or_else(|| {
+    let object = testing().object.unwrap_or_else(|| {
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tcpstate/bpf/tcpstate.bpf.o"))
             .expect("it is checked in")
     });
