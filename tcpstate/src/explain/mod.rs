@@ -11,7 +11,10 @@ mod tests;
 mod transitions;
 
 use serde_json::Value;
-use tcpstate_common::{State, abi};
+use tcpstate_common::{
+    State, abi,
+    transitions::{Seen, seen},
+};
 
 use crate::doctor::{RULES, Rule, thresholds::DEFAULTS};
 
@@ -106,8 +109,6 @@ pub struct TransitionText {
     pub from: State,
     /// The state after.
     pub to: State,
-    /// How it comes to be known.
-    pub seen: Seen,
     /// What happens.
     pub meaning: &'static str,
     /// What makes it happen.
@@ -119,6 +120,12 @@ pub struct TransitionText {
 }
 
 impl TransitionText {
+    /// Where it can be observed.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        seen(self.from, self.to).expect("each text is of a known transition, as a test shows")
+    }
+
     /// What it does to the gauges, by the rule that counts it.
     #[must_use]
     pub fn gauges(&self) -> String {
@@ -133,26 +140,6 @@ impl TransitionText {
             format!("{from} - 1, {to} + 1")
         } else {
             format!("{from} - 1")
-        }
-    }
-}
-
-/// How a transition comes to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// By the tracepoint.
-    Reported,
-    /// A time-wait mini socket's, which the kernel does not report; tcpstate's hook for them sees it.
-    Unreported,
-}
-
-impl Seen {
-    /// The name of the hook that sees it.
-    #[must_use]
-    pub const fn hook(self) -> &'static str {
-        match self {
-            Self::Reported => "transitions",
-            Self::Unreported => "time_wait",
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tcpstate_common::State::{
-    self, BoundInactive, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck,
-    Listen, NewSynRecv, SynRecv, SynSent, TimeWait,
+use tcpstate_common::{
+    State::{
+        self, BoundInactive, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck,
+        Listen, NewSynRecv, SynRecv, SynSent, TimeWait,
+    },
+    transitions::TRANSITIONS,
 };
 
 use super::*;
@@ -49,7 +52,13 @@ const CALL_SITES: [(&str, &[State], State); 19] = [
 ];
 
 fn pairs(seen: Seen) -> BTreeSet<(State, State)> {
-    transitions().filter(|text| text.seen == seen).map(|text| (text.from, text.to)).collect()
+    transitions().filter(|text| text.seen() == seen).map(|text| (text.from, text.to)).collect()
+}
+
+#[test]
+fn every_transition_of_the_kernel_is_explained_once_and_in_order() {
+    let explained: Vec<_> = transitions().map(|text| (text.from, text.to)).collect();
+    assert_eq!(explained, TRANSITIONS.map(|pair| (pair.from, pair.to)));
 }
 
 #[test]

@@ -1,15 +1,12 @@
-//! The transitions, pair by pair: those that the tracepoint reports, those of mini sockets, and some that people look
-//! for in vain. The call sites are those of Linux 6.12; the tests hold them against the list.
+//! The texts of transitions, pair by pair, and of some pairs that people look for in vain. The pairs are those of
+//! `tcpstate_common::transitions`. The call sites are those of Linux 6.12. Tests hold both against the list.
 
 use tcpstate_common::State::{
     self, BoundInactive, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck,
     Listen, NewSynRecv, SynRecv, SynSent, TimeWait,
 };
 
-use super::{
-    Seen::{Reported, Unreported},
-    TransitionText,
-};
+use super::TransitionText;
 
 /// What ends a socket in any state that has a peer; said once, since it is the same for all.
 macro_rules! aborts {
@@ -27,7 +24,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Close,
         to: Listen,
-        seen: Reported,
         meaning: "listen(): a socket starts to listen. It is reported before the port is claimed, so that a listen() that fails \
                   with EADDRINUSE shows as CLOSE -> LISTEN and LISTEN -> CLOSE.",
         caused_by: "The program: listen().",
@@ -37,7 +33,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Close,
         to: SynSent,
-        seen: Reported,
         meaning: "connect(): the SYN is about to leave. It is reported before a local port is chosen, so the port is 0 unless \
                   bind() chose it. A host without a route fails earlier, without a transition.",
         caused_by: "The program: connect(), also with Fast Open or TCP_REPAIR.",
@@ -47,7 +42,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Close,
         to: SynRecv,
-        seen: Reported,
         meaning: "The birth of a child whose listener was closed in that very moment: the child is a copy, of a socket in CLOSE \
                   by then. Very rare; otherwise the same as LISTEN -> SYN_RECV.",
         caused_by: "The peer's ACK, and the program that closes its listener.",
@@ -57,7 +51,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Close,
         to: Close,
-        seen: Reported,
         meaning: "Reported, but nothing moves: a socket that is closed already is closed once more.",
         caused_by: "ss -K of a listener, which closes it in two steps; MPTCP, when a subflow fails.",
         kernel: &["net/ipv4/tcp.c: tcp_abort", "net/ipv4/tcp.c: tcp_done"],
@@ -66,7 +59,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Listen,
         to: SynRecv,
-        seen: Reported,
         meaning: "The birth of a child: a copy of the listener is made for a connection whose handshake is done, and the copy \
                   leaves the state that it was copied in. The listener itself stays in LISTEN. The half-open time before it \
                   was a request socket's, shown as SYN_RECV too, so a passive open counts there twice. The child goes on to \
@@ -83,7 +75,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Listen,
         to: Close,
-        seen: Reported,
         meaning: "A listener ends, or listen() failed because the port was taken. Connections that nobody has accepted yet end \
                   with it, each with its own X -> CLOSE; half-open ones stay until their timer finds out.",
         caused_by: "The program: close(), shutdown() of reading; ss -K.",
@@ -98,7 +89,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynSent,
         to: Established,
-        seen: Reported,
         meaning: "connect() succeeds: the peer has answered. By this pair connections that went out are counted.",
         caused_by: "The peer's SYN+ACK; connect() at once, under TCP_REPAIR.",
         kernel: &[
@@ -110,7 +100,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynSent,
         to: SynRecv,
-        seen: Reported,
         meaning: "Simultaneous open: both sides connect to each other, and their SYNs cross. A program that connects to itself \
                   (the local port happens to be the one it connects to) does the same.",
         caused_by: "The peer's SYN without an ACK.",
@@ -120,7 +109,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynSent,
         to: Close,
-        seen: Reported,
         meaning: "connect() fails or is given up: refused, unreachable, timed out, or no local port left (EADDRNOTAVAIL).",
         caused_by: "The peer's RST; an ICMP error; a timeout; close() or shutdown(); a connect() that finds no port.",
         kernel: &[
@@ -135,7 +123,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynRecv,
         to: Established,
-        seen: Reported,
         meaning: "The handshake is done. For a connection that came in it follows LISTEN -> SYN_RECV at once, by the same ACK; \
                   accept() may fetch it now.",
         caused_by: "The peer's ACK.",
@@ -145,7 +132,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynRecv,
         to: FinWait1,
-        seen: Reported,
         meaning: "The program closes before the handshake is done: after Fast Open, or in a simultaneous open.",
         caused_by: "The program: close(); on kernels before 6.9 and its backports shutdown() of writing, too.",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
@@ -154,7 +140,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynRecv,
         to: CloseWait,
-        seen: Reported,
         meaning: "The kernel has code for it, for a FIN in the SYN of a Fast Open, but drops a SYN with a FIN before it gets \
                   there. If you see one, tell us.",
         caused_by: "Nothing that is known.",
@@ -164,7 +149,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynRecv,
         to: Close,
-        seen: Reported,
         meaning: "A full socket in SYN_RECV ends before it was established: a child that could not be finished, or an open by \
                   Fast Open or from both sides that failed. Half-open connections, which are mini sockets, end without a \
                   transition.",
@@ -182,7 +166,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Established,
         to: FinWait1,
-        seen: Reported,
         meaning: "This side closes first, and will have the TIME_WAIT.",
         caused_by: "The program: close() or shutdown() of writing; its exit.",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
@@ -191,7 +174,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Established,
         to: CloseWait,
-        seen: Reported,
         meaning: "The peer closes first. The program on this side reads the end of the stream and should close, too.",
         caused_by: "The peer's FIN.",
         kernel: &["net/ipv4/tcp_input.c: tcp_fin"],
@@ -200,7 +182,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Established,
         to: Close,
-        seen: Reported,
         meaning: "A connection is cut off without a FIN: reset by either side, or given up. No TIME_WAIT follows.",
         caused_by: aborts!("A listener that closes with connections not accepted."),
         kernel: &[
@@ -215,7 +196,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait1,
         to: FinWait1,
-        seen: Reported,
         meaning: "Reported, but nothing moves: close() after shutdown() of writing, before the peer's ACK.",
         caused_by: "The program: close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
@@ -224,7 +204,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait1,
         to: FinWait2,
-        seen: Reported,
         meaning: "The peer has acknowledged our FIN. If its own FIN came in the same segment, or if the program has closed the \
                   socket, FIN_WAIT2 -> CLOSE follows at once.",
         caused_by: "The peer's ACK.",
@@ -234,7 +213,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait1,
         to: Closing,
-        seen: Reported,
         meaning: "Simultaneous close: the FINs of both sides crossed.",
         caused_by: "The peer's FIN, without the ACK of ours.",
         kernel: &["net/ipv4/tcp_input.c: tcp_fin"],
@@ -243,7 +221,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait1,
         to: Close,
-        seen: Reported,
         meaning: "Closed here, and given up before the peer acknowledged that.",
         caused_by: aborts!("Data from the peer after close()."),
         kernel: &[
@@ -257,7 +234,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait2,
         to: FinWait2,
-        seen: Reported,
         meaning: "Reported, but nothing moves: close() after shutdown() of writing. FIN_WAIT2 -> CLOSE follows as a rule, when a \
                   mini socket in FIN_WAIT2 takes the orphan's place.",
         caused_by: "The program: close().",
@@ -267,7 +243,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait2,
         to: Close,
-        seen: Reported,
         meaning: "The full socket ends. Mostly a mini socket takes its place: in TIME_WAIT, if the peer's FIN has come; in \
                   FIN_WAIT2, if the program has closed and the FIN is still awaited. By itself the pair does not tell which, \
                   nor whether it was a reset: the entries of time-wait sockets do.",
@@ -283,7 +258,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait2,
         to: TimeWait,
-        seen: Unreported,
         meaning: "An orphan's peer closes: the mini socket in FIN_WAIT2 stays, and is in TIME_WAIT from now on, for 60 s. A full \
                   socket, which a program holds, makes this move as FIN_WAIT2 -> CLOSE and a new mini socket.",
         caused_by: "The peer's FIN.",
@@ -296,7 +270,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Closing,
         to: Closing,
-        seen: Reported,
         meaning: "Reported, but nothing moves: close() after shutdown() of writing.",
         caused_by: "The program: close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
@@ -305,7 +278,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Closing,
         to: Close,
-        seen: Reported,
         meaning: "The full socket ends. If it was the peer's ACK that came, a mini socket in TIME_WAIT takes its place.",
         caused_by: aborts!("The peer's ACK of our FIN."),
         kernel: &[
@@ -318,7 +290,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Closing,
         to: TimeWait,
-        seen: Unreported,
         meaning: "The end of a simultaneous close: a mini socket in TIME_WAIT takes the socket's place, and what is reported is \
                   CLOSING -> CLOSE.",
         caused_by: "The peer's ACK of our FIN.",
@@ -331,7 +302,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: CloseWait,
         to: LastAck,
-        seen: Reported,
         meaning: "The program closes after the peer has. Many ESTABLISHED -> CLOSE_WAIT without as many of these are a leak.",
         caused_by: "The program: close() or shutdown() of writing; its exit.",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
@@ -340,7 +310,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: CloseWait,
         to: Close,
-        seen: Reported,
         meaning: "Cut off after the peer has closed: often a program that writes to a peer that is gone, or one that closes \
                   without having read all.",
         caused_by: aborts!("A listener that closes with connections not accepted."),
@@ -355,7 +324,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: LastAck,
         to: LastAck,
-        seen: Reported,
         meaning: "Reported, but nothing moves: close() after shutdown() of writing.",
         caused_by: "The program: close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
@@ -364,7 +332,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: LastAck,
         to: Close,
-        seen: Reported,
         meaning: "The usual end on the side that closes last; no TIME_WAIT here.",
         caused_by: aborts!("The peer's ACK of our FIN."),
         kernel: &[
@@ -377,7 +344,6 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: TimeWait,
         to: Close,
-        seen: Unreported,
         meaning: "The mini socket ends: its 60 s are over, or it was reused or killed before.",
         caused_by: "Time; a new SYN, or connect() by tcp_tw_reuse; RST; ss -K; the end of the namespace.",
         kernel: &[

@@ -109,7 +109,7 @@ fn transition(text: &TransitionText) -> Value {
         "from": text.from.label(),
         "to": text.to.label(),
         "occurs": true,
-        "hook": text.seen.hook(),
+        "hook": text.seen().hook(),
         "meaning": text.meaning,
         "caused_by": text.caused_by,
         "gauges": text.gauges(),
@@ -121,6 +121,6 @@ fn transition(text: &TransitionText) -> Value {
 fn pairs(pairs: impl Iterator<Item = &'static TransitionText>) -> Vec<Value> {
     let label = |state: State| state.label();
     pairs
-        .map(|pair| json!({ "from": label(pair.from), "to": label(pair.to), "hook": pair.seen.hook() }))
+        .map(|pair| json!({ "from": label(pair.from), "to": label(pair.to), "hook": pair.seen().hook() }))
         .collect()
 }

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use tcpstate_common::State;
+use tcpstate_common::{State, transitions::Seen};
 use textwrap::{Options, WordSplitter};
 
 use crate::{
     doctor::{RULES, Rule},
-    explain::{self, Answer, KERNEL, Seen, StateText, TransitionText},
+    explain::{self, Answer, KERNEL, StateText, TransitionText},
 };
 
 /// Lines longer than this tire the eye.
@@ -88,7 +88,7 @@ fn transition(text: &TransitionText, page: &mut Page<'_>) -> io::Result<()> {
     page.paragraph(text.meaning)?;
     page.section("Caused by", text.caused_by)?;
     page.section("Gauges", &text.gauges())?;
-    let seen = match text.seen {
+    let seen = match text.seen() {
         Seen::Reported => "By the tracepoint sock:inet_sock_set_state.",
         Seen::Unreported => {
             "By the hook for time-wait sockets (tcpstate trace names the one in use): the kernel does not report it as a \
@@ -153,7 +153,7 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
 
 /// The state that it leads to, in brackets if that is a mini socket's.
 fn name_after(pair: &TransitionText) -> String {
-    match pair.seen {
+    match pair.seen() {
         Seen::Unreported if pair.to == State::TimeWait => format!("[{}]", pair.to),
         _ => pair.to.to_string(),
     }

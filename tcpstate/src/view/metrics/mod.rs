@@ -16,13 +16,13 @@ pub use self::{
 
 use std::time::UNIX_EPOCH;
 
-use tcpstate_common::State;
+use tcpstate_common::{
+    State,
+    transitions::{Seen, TRANSITIONS},
+};
 
 use self::metric::Metrics;
-use crate::{
-    explain::{self, Seen},
-    report::{Family, Hooks, Snapshot},
-};
+use crate::report::{Family, Hooks, Snapshot};
 
 /// What there is to tell beside the snapshot.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ fn sockets(all: &mut Metrics, snapshot: &Snapshot) {
             let labels = [("from", from.label()), ("to", to.label()), ("family", label(family))];
             transitions.sample(&labels, count);
         };
-        let known = || explain::transitions().filter(|text| text.seen == Seen::Reported);
+        let known = || TRANSITIONS.iter().filter(|pair| pair.seen == Seen::Reported);
         for pair in known() {
             let found = row.transitions.iter().find(|it| (it.from, it.to) == (pair.from, pair.to));
             sample(pair.from, pair.to, found.map_or(0, |transition| transition.count));
