@@ -10,7 +10,7 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::sockets::Ages;
+use super::ages::Ages;
 use crate::{
     report::Process,
     source::{

@@ -11,6 +11,7 @@
 //!
 //! What can't be read is no zero: it is [`Missing`], with the cause and the remedy, and a rule that needs it says so.
 
+mod ages;
 pub mod counters;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -29,6 +30,7 @@ use std::{
 };
 
 pub use self::{
+    ages::Ages,
     counters::{Counters, Growth},
     groups::Groups,
     holders::{Holder, Holding},

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::{
         doctor::{
-            facts::sockets::Ages,
+            facts::Ages,
             rules::testing::{Scene, levels, only},
         },
         report::Process,

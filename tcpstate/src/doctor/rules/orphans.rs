@@ -174,7 +174,7 @@ fn f3(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
 mod tests {
     use super::*;
     use crate::doctor::{
-        facts::{Holder, sockets::Ages},
+        facts::{Ages, Holder},
         rules::testing::{Scene, levels},
     };
 

@@ -14,9 +14,9 @@ use std::{
 
 use tcpstate_common::State;
 
-pub use self::sums::{AGE, AGES, Ages, Attempts, Destination, Listener, PortUse, TIME_WAIT};
+pub use self::sums::{AGE, AGES, Attempts, Destination, Listener, PortUse, TIME_WAIT};
 use super::{
-    Groups, Holding, Known, Missing, Sysctls,
+    Ages, Groups, Holding, Known, Missing, Sysctls,
     holders::{self, Held},
     sysctls::Range,
 };
