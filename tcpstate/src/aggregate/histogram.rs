@@ -67,7 +67,7 @@ mod tests {
     use tcpstate_common::histogram::{SLOT_LIFETIME, slot_of_pair};
 
     use super::*;
-    use crate::report::Kind;
+    use crate::report::SocketKind;
 
     #[test]
     fn a_state_is_all_the_transitions_that_leave_it_and_a_connect_is_one_of_them() {
@@ -85,7 +85,7 @@ mod tests {
             shape,
             [
                 (Of::ConnectClient, 2, 1),
-                (Of::State(State::SynSent, Kind::Full), 3, 1),
+                (Of::State(State::SynSent, SocketKind::Full), 3, 1),
                 (Of::Transition(State::SynSent, State::Established), 2, 1),
                 (Of::Transition(State::SynSent, State::Close), 1, 0),
             ]

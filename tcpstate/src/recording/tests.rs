@@ -14,9 +14,9 @@ use super::{
 };
 use crate::report::{
     Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
-    Group, Histogram, Histograms, Hook, Hooks, InPlace, Kind, Limit, Losses, Missed, NamespaceRow,
-    NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, Start, Tally, TimeWait,
-    Transition, Transitions, Untimed, Verdict,
+    Group, Histogram, Histograms, Hook, Hooks, InPlace, Limit, Losses, Missed, NamespaceRow,
+    NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, SocketKind, Start, Tally,
+    TimeWait, Transition, Transitions, Untimed, Verdict,
 };
 
 fn time(seconds: u64) -> SystemTime {
@@ -118,8 +118,8 @@ fn endings() -> Endings {
 fn histograms() -> Histograms {
     let address = |text: &str| Group::Address(text.parse().expect("an address"));
     let kinds = [
-        (Of::State(State::FinWait2, Kind::Full), None),
-        (Of::State(State::FinWait2, Kind::Mini), Some(Group::Port(443))),
+        (Of::State(State::FinWait2, SocketKind::Full), None),
+        (Of::State(State::FinWait2, SocketKind::Mini), Some(Group::Port(443))),
         (Of::Transition(State::Listen, State::Close), Some(address("192.0.2.1"))),
         (Of::OtherTransitions, Some(address("2001:db8::1"))),
         (Of::ConnectClient, Some(Group::Netns(4_026_531_840))),

@@ -16,7 +16,7 @@ use super::{Group, Tally, Untimed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
     /// Sockets in a state, full ones or mini sockets.
-    State(State, Kind),
+    State(State, SocketKind),
     /// The state that a transition leaves.
     Transition(State, State),
     /// The states that transitions leave which no kernel is known to make.
@@ -44,9 +44,9 @@ impl Of {
             SLOT_OTHER_PAIR => vec![Self::OtherTransitions],
             SLOT_LIFETIME => vec![Self::Lifetime],
             SLOT_SERVER_CONNECT => vec![Self::ConnectServer],
-            SLOT_REQUEST => vec![Self::State(State::SynRecv, Kind::Mini)],
-            SLOT_TIME_WAIT => vec![Self::State(State::TimeWait, Kind::Mini)],
-            SLOT_ORPHAN => vec![Self::State(State::FinWait2, Kind::Mini)],
+            SLOT_REQUEST => vec![Self::State(State::SynRecv, SocketKind::Mini)],
+            SLOT_TIME_WAIT => vec![Self::State(State::TimeWait, SocketKind::Mini)],
+            SLOT_ORPHAN => vec![Self::State(State::FinWait2, SocketKind::Mini)],
             SLOT_HOLD => vec![Self::TimeWaitHold],
             _ => Vec::new(),
         };
@@ -55,7 +55,9 @@ impl Of {
         let of_pair = pair.into_iter().flat_map(|(from, to)| {
             let connects = (from, to) == (State::SynSent, State::Established);
             let connect = connects.then_some(Self::ConnectClient);
-            [Self::State(from, Kind::Full), Self::Transition(from, to)].into_iter().chain(connect)
+            [Self::State(from, SocketKind::Full), Self::Transition(from, to)]
+                .into_iter()
+                .chain(connect)
         });
         special.into_iter().chain(of_pair).collect()
     }
@@ -63,7 +65,7 @@ impl Of {
 
 /// The kind of sockets that were in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum SocketKind {
     /// Full sockets.
     Full,
     /// Time-wait and request sockets.
@@ -197,7 +199,7 @@ mod tests {
     fn every_slot_has_a_meaning_of_its_own() {
         let all: Vec<Of> = (0..SLOTS)
             .flat_map(Of::of_slot)
-            .filter(|of| !matches!(of, Of::State(_, Kind::Full)))
+            .filter(|of| !matches!(of, Of::State(_, SocketKind::Full)))
             .collect();
         let mut apart = all.clone();
         apart.sort();

@@ -30,7 +30,7 @@ pub use self::{
     event::{Event, Hook},
     family::Family,
     gauge::{FamilyRow, Gauge, Transition},
-    histogram::{Bucket, Histogram, Histograms, Kind, Of},
+    histogram::{Bucket, Histogram, Histograms, Of, SocketKind},
     hooks::{Hooks, InPlace, Minis, Provider, Transitions},
     limit::{Acceptors, Effect, Limit, Reason, UnknownOwners},
     losses::{Losses, Missed},

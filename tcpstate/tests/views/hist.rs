@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tcpstate::{
-    report::{Group, Histogram, Histograms, Kind, Of, Report, Snapshot, Tally, Untimed},
+    report::{Group, Histogram, Histograms, Of, Report, Snapshot, SocketKind, Tally, Untimed},
     view::{HistCsv, HistJson, HistTable, Look, Section},
 };
 use tcpstate_common::{
@@ -44,10 +44,10 @@ fn durations() -> Histograms {
         histogram(Of::ConnectServer, &[], 920),
         histogram(Of::Lifetime, &[(MILLISECOND, 31), (2 * SECOND, 1_234_567), (3 * DAY, 2)], 497),
         histogram(Of::TimeWaitHold, &[(60 * SECOND + MILLISECOND, 640)], 0),
-        histogram(Of::State(SynSent, Kind::Full), &handshakes, 2),
-        histogram(Of::State(SynRecv, Kind::Mini), &[(90 * MICROSECOND, 5)], 0),
-        histogram(Of::State(Established, Kind::Full), &[(7, 1), (LONGEST_NS + DAY, 1)], 41),
-        histogram(Of::State(TimeWait, Kind::Mini), &[(60 * SECOND, 640)], 0),
+        histogram(Of::State(SynSent, SocketKind::Full), &handshakes, 2),
+        histogram(Of::State(SynRecv, SocketKind::Mini), &[(90 * MICROSECOND, 5)], 0),
+        histogram(Of::State(Established, SocketKind::Full), &[(7, 1), (LONGEST_NS + DAY, 1)], 41),
+        histogram(Of::State(TimeWait, SocketKind::Mini), &[(60 * SECOND, 640)], 0),
         histogram(Of::Transition(SynSent, Established), &handshakes, 0),
         histogram(Of::Transition(Established, Close), &[(7, 1), (LONGEST_NS + DAY, 1)], 41),
         histogram(Of::OtherTransitions, &[], 1),

@@ -13,7 +13,7 @@ use socket2::Socket;
 use tcpstate::{
     filter::{End, EventFilter, Ports},
     probe::{EventOptions, HistogramOptions, Options, Testing},
-    report::{Bucket, Event, Group, Histogram, Histograms, Kind, Of, Snapshot},
+    report::{Bucket, Event, Group, Histogram, Histograms, Of, Snapshot, SocketKind},
 };
 use tcpstate_common::{
     State::{
@@ -97,7 +97,7 @@ impl Held {
     }
 
     fn full(&mut self, state: State, begin: Moment, end: Moment) {
-        self.add(Of::State(state, Kind::Full), begin, end);
+        self.add(Of::State(state, SocketKind::Full), begin, end);
     }
 }
 
@@ -121,7 +121,7 @@ fn connect(family: Family, held: &mut Held) -> Connection {
     held.full(Listen, opened, closed);
     held.full(SynSent, made, made);
     held.full(SynRecv, made, made);
-    held.add(Of::State(SynRecv, Kind::Mini), made, made);
+    held.add(Of::State(SynRecv, SocketKind::Mini), made, made);
     held.add(Of::ConnectClient, made, made);
     held.add(Of::ConnectServer, made, made);
     Connection { client, server, made }
@@ -186,7 +186,7 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
         send_reset(family, ports[1], ports[0], sequence);
         wait::until("the time-wait socket to end", || !has_mini());
     });
-    held.add(Of::State(TimeWait, Kind::Mini), closed, killed);
+    held.add(Of::State(TimeWait, SocketKind::Mini), closed, killed);
     held.add(Of::TimeWaitHold, closed, killed);
     held
 }
@@ -212,7 +212,7 @@ fn hold_orphan(family: Family, time: Duration) -> Held {
     });
     // The answer is a RST.
     let killed = await_state(&server, Close, killed[0]);
-    held.add(Of::State(FinWait2, Kind::Mini), orphaned, killed);
+    held.add(Of::State(FinWait2, SocketKind::Mini), orphaned, killed);
     held.add(Of::TimeWaitHold, orphaned, killed);
     held.full(CloseWait, half_closed, killed);
     held.add(Of::Lifetime, made, killed);
@@ -286,7 +286,7 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     let made = [began, Instant::now()];
     held.full(SynSent, sent, made);
     held.full(SynRecv, made, made);
-    held.add(Of::State(SynRecv, Kind::Mini), sent, made);
+    held.add(Of::State(SynRecv, SocketKind::Mini), sent, made);
     held.add(Of::ConnectClient, sent, made);
     held.add(Of::ConnectServer, sent, made);
     let ((), ended) = timed(|| reset(client));
@@ -332,7 +332,7 @@ fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<
         }
         // What the server of a simultaneous close goes through at its end is not held.
         let is_whole = histogram.tally.count() == spans.len() as u64;
-        if is_whole || *of != Of::State(FinWait2, Kind::Full) {
+        if is_whole || *of != Of::State(FinWait2, SocketKind::Full) {
             match_every_one(*of, spans, histogram)?;
         }
     }

@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     /// Series for each of these too: sockets by netns (needs CAP_SYS_ADMIN, and counts all network namespaces); with
     /// cgroup and local-port only what happened, for sockets are not counted by those
     #[arg(long, value_name = "WHAT")]
-    by: Option<By>,
+    by: Option<SeriesBy>,
 
     /// Time states, handshakes and connections, as tcpstate hist does: histograms, with --by for each of those
     #[arg(long)]
@@ -114,7 +114,7 @@ pub(super) struct Arguments {
 
 /// What series there are beside those of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum By {
+enum SeriesBy {
     /// Network namespaces
     Netns,
     /// Cgroups, which are containers and services: transitions, and durations with --hist
@@ -123,7 +123,7 @@ enum By {
     LocalPort,
 }
 
-impl By {
+impl SeriesBy {
     /// As what states are timed for.
     const fn of_histograms(self) -> histogram::By {
         match self {
@@ -157,9 +157,9 @@ impl FromStr for Listen {
 impl Arguments {
     fn options(&self) -> Result<Options, Error> {
         let netns = match (self.by, &self.netns) {
-            (None | Some(By::Cgroup | By::LocalPort), netns) => netns.clone(),
-            (Some(By::Netns), Netns::Own | Netns::All) => Netns::All,
-            (Some(By::Netns), _) => return Err(Error::OneNamespace),
+            (None | Some(SeriesBy::Cgroup | SeriesBy::LocalPort), netns) => netns.clone(),
+            (Some(SeriesBy::Netns), Netns::Own | Netns::All) => Netns::All,
+            (Some(SeriesBy::Netns), _) => return Err(Error::OneNamespace),
         };
         Ok(Options {
             netns,
@@ -175,9 +175,10 @@ impl Arguments {
 
     /// What is to be timed: also where durations are not asked for, but who made which transitions.
     fn histograms(&self) -> Option<HistogramOptions> {
-        let is_wanted = self.hist || matches!(self.by, Some(By::Cgroup | By::LocalPort));
+        let is_wanted =
+            self.hist || matches!(self.by, Some(SeriesBy::Cgroup | SeriesBy::LocalPort));
         is_wanted.then(|| HistogramOptions {
-            by: self.by.map(By::of_histograms),
+            by: self.by.map(SeriesBy::of_histograms),
             most_groups: self.most_series,
             most_sockets: self.max_sockets,
             ..HistogramOptions::default()
@@ -230,7 +231,8 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         options,
         reconcile: arguments.reconcile,
         drop_privileges: !arguments.keep_privileges,
-        most_series: (arguments.by == Some(By::Netns)).then_some(arguments.most_series as usize),
+        most_series: (arguments.by == Some(SeriesBy::Netns))
+            .then_some(arguments.most_series as usize),
         durations: arguments.hist,
         outlets: Arc::new(Outlets {
             has_textfile: textfile.is_some(),

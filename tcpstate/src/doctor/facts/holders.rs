@@ -25,7 +25,7 @@ const MOST: usize = 1 << 16;
 /// A socket that a program holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
-    holder: sock_diag::Holder,
+    holder: sock_diag::SocketFile,
     remote: SocketAddr,
     silence: Option<Duration>,
     unread: u32,
@@ -34,7 +34,7 @@ pub struct Held {
 impl Held {
     /// What of it matters.
     #[must_use]
-    pub fn of(holder: sock_diag::Holder, socket: &Socket) -> Self {
+    pub fn of(holder: sock_diag::SocketFile, socket: &Socket) -> Self {
         Self {
             holder,
             remote: socket.remote,
@@ -153,7 +153,7 @@ pub(super) fn limit(limits: &str) -> Option<u64> {
 /// Looks into all processes, once, for the programs of these sockets; the single ones' are returned.
 #[must_use]
 pub fn ask(
-    single: Vec<sock_diag::Holder>,
+    single: Vec<sock_diag::SocketFile>,
     many: [&mut Holding; 2],
 ) -> HashMap<NonZeroU32, Process> {
     if single.is_empty() && many.iter().all(|holding| holding.held.is_empty()) {

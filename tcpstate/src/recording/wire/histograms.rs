@@ -76,10 +76,10 @@ enum Of {
 
 impl Wire<report::Of> for Of {
     fn of(of: &report::Of) -> Self {
-        use report::{Kind, Of};
+        use report::{Of, SocketKind};
         match of {
-            Of::State(state, Kind::Full) => Self::Full(Wire::of(state)),
-            Of::State(state, Kind::Mini) => Self::Mini(Wire::of(state)),
+            Of::State(state, SocketKind::Full) => Self::Full(Wire::of(state)),
+            Of::State(state, SocketKind::Mini) => Self::Mini(Wire::of(state)),
             Of::Transition(from, to) => Self::Transition(Wire::of(from), Wire::of(to)),
             Of::OtherTransitions => Self::OtherTransitions,
             Of::ConnectClient => Self::ConnectClient,
@@ -90,10 +90,10 @@ impl Wire<report::Of> for Of {
     }
 
     fn read(self) -> Result<report::Of, Malformed> {
-        use report::{Kind, Of};
+        use report::{Of, SocketKind};
         Ok(match self {
-            Self::Full(state) => Of::State(state.read()?, Kind::Full),
-            Self::Mini(state) => Of::State(state.read()?, Kind::Mini),
+            Self::Full(state) => Of::State(state.read()?, SocketKind::Full),
+            Self::Mini(state) => Of::State(state.read()?, SocketKind::Mini),
             Self::Transition(from, to) => Of::Transition(from.read()?, to.read()?),
             Self::OtherTransitions => Of::OtherTransitions,
             Self::ConnectClient => Of::ConnectClient,

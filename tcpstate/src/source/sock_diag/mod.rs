@@ -40,7 +40,7 @@ pub struct Socket {
     /// The peer's end.
     pub remote: SocketAddr,
     /// Who has it. `None`: the kernel alone, because it is a mini socket, closed already or not accepted yet.
-    pub holder: Option<Holder>,
+    pub holder: Option<SocketFile>,
     /// The id of its cgroup, if it was asked for and is known.
     pub cgroup: Option<u64>,
     /// Its queues and timers.
@@ -62,9 +62,9 @@ pub struct Detail {
     pub silence: Option<Duration>,
 }
 
-/// What is known of who has a socket.
+/// The open file of a socket, by which its owner is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct SocketFile {
     /// The user, as seen from the reader's user namespace.
     pub uid: u32,
     /// The number that `/proc/PID/fd` shows for it: `socket:[inode]`.

@@ -11,7 +11,7 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::{Detail, Error, Holder, Query, Socket};
+use super::{Detail, Error, Query, Socket, SocketFile};
 use crate::report::Family;
 
 /// Gives each socket of the thread's network namespace to `each`.
@@ -61,7 +61,7 @@ fn socket(row: &str) -> Option<Socket> {
     let retransmits = u64::from_str_radix(columns.next()?, 16).ok()?;
     let uid = columns.next()?.parse().ok()?;
     let inode = NonZeroU32::new(columns.nth(1)?.parse().ok()?);
-    let holder = inode.map(|inode| Holder { uid, inode });
+    let holder = inode.map(|inode| SocketFile { uid, inode });
     // Hundredths of a second, whatever the kernel's clock is.
     let left = Duration::from_millis(u64::from_str_radix(ticks, 16).ok()?.saturating_mul(10));
     let detail = Detail {
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(sockets[0].state, State::Listen);
         assert_eq!(sockets[0].local.to_string(), "127.0.0.1:8080");
         assert_eq!(sockets[0].remote.to_string(), "0.0.0.0:0");
-        assert_eq!(sockets[0].holder, Some(Holder { uid: 1000, inode }));
+        assert_eq!(sockets[0].holder, Some(SocketFile { uid: 1000, inode }));
         assert_eq!(sockets[1].state, State::TimeWait);
         assert_eq!(sockets[1].local.to_string(), "[::1]:8080");
         assert_eq!(sockets[1].remote.to_string(), "[::ffff:10.0.0.2]:54004");

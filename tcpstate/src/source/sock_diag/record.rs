@@ -6,7 +6,7 @@ use netlink_packet_core::{NlasIterator, Parseable as _};
 use netlink_packet_sock_diag::inet::{InetResponseBuffer, InetResponseHeader, Timer};
 use tcpstate_common::State;
 
-use super::{Detail, Error, Holder, Socket};
+use super::{Detail, Error, Socket, SocketFile};
 
 /// `linux/inet_diag.h`; since 5.9, and only with full sockets.
 const INET_DIAG_CGROUP_ID: u16 = 21;
@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
         local: SocketAddr::new(id.source_address, id.source_port),
         remote: SocketAddr::new(id.destination_address, id.destination_port),
         // Without an inode, the user is a mere 0.
-        holder: NonZeroU32::new(header.inode).map(|inode| Holder { uid: header.uid, inode }),
+        holder: NonZeroU32::new(header.inode).map(|inode| SocketFile { uid: header.uid, inode }),
         cgroup: attributes.cgroup,
         detail: Detail {
             receive_queue: header.recv_queue,

@@ -9,7 +9,7 @@ use tcpstate_common::{State, histogram::By};
 pub(super) use self::table::bar;
 pub use self::{csv::HistCsv, json::HistJson, table::HistTable};
 use crate::{
-    report::{Group, Histogram, Kind, Of},
+    report::{Group, Histogram, Of, SocketKind},
     text::readable,
 };
 
@@ -94,8 +94,8 @@ impl Labels {
                 of: "state_duration",
                 state: Some(state.label()),
                 sockets: Some(match kind {
-                    Kind::Full => "full",
-                    Kind::Mini => "mini",
+                    SocketKind::Full => "full",
+                    SocketKind::Mini => "mini",
                 }),
                 ..nothing
             },

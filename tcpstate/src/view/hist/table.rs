@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{Section, by_label, chosen, group_text};
 use crate::{
-    report::{Histogram, Histograms, Kind, Of, Report, Snapshot},
+    report::{Histogram, Histograms, Of, Report, Snapshot, SocketKind},
     text::escaped,
     view::{
         Look, View, block, heat,
@@ -245,8 +245,8 @@ pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
 /// What durations are of, in a column.
 fn title(of: Of) -> String {
     match of {
-        Of::State(state, Kind::Full) => state.name().to_owned(),
-        Of::State(state, Kind::Mini) => format!("{state}, mini"),
+        Of::State(state, SocketKind::Full) => state.name().to_owned(),
+        Of::State(state, SocketKind::Mini) => format!("{state}, mini"),
         Of::Transition(from, to) => format!("{from}>{to}"),
         Of::OtherTransitions => "other transitions".to_owned(),
         Of::ConnectClient => "connect, client".to_owned(),
@@ -259,8 +259,8 @@ fn title(of: Of) -> String {
 /// The same in words.
 fn long_title(of: Of) -> String {
     match of {
-        Of::State(state, Kind::Full) => format!("time in {state}"),
-        Of::State(state, Kind::Mini) => format!("time in {state}, mini sockets"),
+        Of::State(state, SocketKind::Full) => format!("time in {state}"),
+        Of::State(state, SocketKind::Mini) => format!("time in {state}, mini sockets"),
         Of::Transition(from, to) => format!("time in {from} before {to}"),
         Of::OtherTransitions => "time before other transitions".to_owned(),
         Of::ConnectClient => "connect() to ESTABLISHED, as client".to_owned(),
@@ -296,7 +296,7 @@ mod tests {
     fn every_label_fits_its_column() {
         use tcpstate_common::{State, histogram::PAIRS};
         let pairs = PAIRS.into_iter().map(|(from, to)| Of::Transition(from, to));
-        let states = State::GAUGES.into_iter().map(|state| Of::State(state, Kind::Mini));
+        let states = State::GAUGES.into_iter().map(|state| Of::State(state, SocketKind::Mini));
         for of in pairs.chain(states) {
             assert!(title(of).len() <= LABEL, "{}", title(of));
         }

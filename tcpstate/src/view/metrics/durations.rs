@@ -15,7 +15,7 @@ use tcpstate_common::{
 
 use super::metric::{Distribution, Kind, Metric, Metrics};
 use crate::{
-    report::{Group, Histogram, Histograms, Hooks, Kind as Sockets, Of, Provider, Tally},
+    report::{Group, Histogram, Histograms, Hooks, Of, Provider, SocketKind, Tally},
     view::hist::{Labels, by_label, group_text},
 };
 
@@ -127,8 +127,10 @@ fn is_of_transition(of: Of) -> bool {
 fn is_timed(of: Of, hooks: &Hooks) -> bool {
     let sees_each = |hook: Option<Provider>| hook.is_some_and(Provider::is_exact);
     match of {
-        Of::State(State::SynRecv, Sockets::Mini) | Of::ConnectServer => sees_each(hooks.syn_recv),
-        Of::State(_, Sockets::Mini) | Of::TimeWaitHold => sees_each(hooks.time_wait),
+        Of::State(State::SynRecv, SocketKind::Mini) | Of::ConnectServer => {
+            sees_each(hooks.syn_recv)
+        }
+        Of::State(_, SocketKind::Mini) | Of::TimeWaitHold => sees_each(hooks.time_wait),
         _ => true,
     }
 }

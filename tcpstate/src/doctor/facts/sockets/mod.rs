@@ -205,7 +205,7 @@ impl SocketTable {
 
     /// The program that has a socket, as far as it may be seen: `nginx[77]`.
     #[must_use]
-    pub fn owner(&self, holder: Option<sock_diag::Holder>) -> Option<String> {
+    pub fn owner(&self, holder: Option<sock_diag::SocketFile>) -> Option<String> {
         let process = self.owners.get(&holder?.inode)?;
         Some(format!("{}[{}]", process.name, process.pid))
     }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{doctor::facts::groups::Sum, source::sock_diag::Holder};
+use crate::{doctor::facts::groups::Sum, source::sock_diag::SocketFile};
 
 /// How long a time-wait socket lives (`TCP_TIMEWAIT_LEN`).
 pub const TIME_WAIT: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub struct Listener {
     /// The limit that listen() set; one more fits in.
     pub backlog: Option<u32>,
     /// Who has it.
-    pub holder: Option<Holder>,
+    pub holder: Option<SocketFile>,
 }
 
 /// From where to where: connections that can't share a port.
@@ -46,7 +46,7 @@ pub struct PortUse {
     /// In TIME_WAIT, but not long enough to be used again.
     pub young: u64,
     /// Who has one of them.
-    pub holder: Option<Holder>,
+    pub holder: Option<SocketFile>,
 }
 
 impl Sum for PortUse {
@@ -69,7 +69,7 @@ pub struct Attempts {
     /// So many times, the last one for all beyond.
     pub by_retransmits: [u64; 8],
     /// Who makes one of them.
-    pub holder: Option<Holder>,
+    pub holder: Option<SocketFile>,
 }
 
 impl Attempts {
