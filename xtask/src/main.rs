@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask bpf            build the kernel half, and write its lock file
 //! cargo xtask bpf --check    does the object that is checked in come from the sources?
+//! cargo xtask check          within three minutes: formatting, lints, lock file, tests without root
 //! cargo xtask test           the gate: tests, with all set-up, on this kernel, the oldest and the newest
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --all     every test on every kernel, every fault, and what takes long
@@ -17,6 +18,7 @@
 
 mod bench;
 mod bpf;
+mod check;
 mod debian;
 mod dist;
 mod faults;
@@ -55,6 +57,8 @@ struct Options {
 enum Command {
     /// Build the BPF object and its lock file, or check them.
     Bpf(bpf::Options),
+    /// Check what needs neither root nor the kernel: formatting, lints, unit tests, views.
+    Check,
     /// Run the tests, after any set-up that they need.
     Test(test::Options),
     /// Run the integration tests on other kernels, in virtual machines.
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&root, &options).map(|()| true),
         Command::Soak(options) => soak::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
+        Command::Check => Ok(check::run(&root)),
         // Its last line on stdout is the count of tests, so it prints its own errors before.
         Command::Test(options) => Ok(test::run(&root, &options)),
         Command::Vm(options) => vm::run(&root, &options).map(|outcome| {

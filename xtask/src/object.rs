@@ -5,12 +5,16 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::{process, toolchain::Toolchain};
+use crate::{
+    process,
+    toolchain::{self, Toolchain},
+};
 
 const TARGET: &str = "bpfel-unknown-none";
 
@@ -110,10 +114,7 @@ pub(crate) fn build_object(
         .arg("--target-dir")
         .arg(&target_dir);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(tools, &source_root, &target_dir)?);
-    for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
-    {
-        cargo.env_remove(variable);
-    }
+    without_settings_of_others(&mut cargo);
     process::run(&mut cargo).context("build the BPF object")?;
 
     let linked = target_dir.join(TARGET).join("bpf").join(variant.binary());
@@ -121,6 +122,28 @@ pub(crate) fn build_object(
     // DWARF goes, .BTF and .BTF.ext stay.
     process::run(process::command(&tools.strip).arg("-g").arg(&linked).arg("-o").arg(&stripped))?;
     Ok(stripped)
+}
+
+/// Has clippy read the kernel half as it is built, with warnings denied.
+pub(crate) fn lint(root: &Path) -> Result<()> {
+    let mut clippy = toolchain::clippy(root)?;
+    clippy
+        .args(["--quiet", "--package", "tcpstate-ebpf", "--target", TARGET, "-Zbuild-std=core"])
+        // A folder of its own: clippy's compiler is another than the one that builds the user half.
+        .arg("--target-dir")
+        .arg(root.join("target/bpf-lints"))
+        .args(["--", "-D", "warnings"])
+        .env("CARGO_ENCODED_RUSTFLAGS", OPTIONS[CARGO_OPTIONS..].join("\x1f"));
+    without_settings_of_others(&mut clippy);
+    process::run(&mut clippy)
+}
+
+/// Takes away the variables by which a machine's owner shapes other builds.
+fn without_settings_of_others(cargo: &mut Command) {
+    for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
+    {
+        cargo.env_remove(variable);
+    }
 }
 
 /// The options for rustc, with every folder of this machine replaced by a name.

@@ -21,6 +21,9 @@ use crate::{
 
 /// Debian's name for a rustc that is younger than the distribution.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+/// The clippy of that rustc. It finds `clippy-driver` beside itself, and runs the cargo that `CARGO`
+/// names.
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 /// `bpf-linker` supports no older LLVM.
 const OLDEST_LLVM: u32 = 20;
 
@@ -183,6 +186,40 @@ impl Compiler {
             sysroot: sysroot.trim_end().into(),
         })
     }
+}
+
+/// Clippy of the compiler that builds the object, after installing what is missing. Clippy needs
+/// neither the linker nor LLVM's tools, so a machine without them can lint the kernel half too.
+pub(crate) fn clippy(root: &Path) -> Result<Command> {
+    let mut clippy = debian_clippy(root).or_else(|debian| {
+        nightly_clippy(root).map_err(|nightly| {
+            if debian::is_debian() { debian } else { nightly.context("no clippy for BPF") }
+        })
+    })?;
+    clippy.env("RUSTC_BOOTSTRAP", "1");
+    Ok(clippy)
+}
+
+fn debian_clippy(root: &Path) -> Result<Command> {
+    if !debian::is_debian() {
+        bail!("not Debian");
+    }
+    debian::install(&["rustc-web", "rust-web-src", "rust-web-clippy"])?;
+    let mut clippy = process::command(DEBIAN_CLIPPY);
+    process::scrub(&mut clippy);
+    clippy.current_dir(root).arg("clippy").env("RUSTC", DEBIAN_RUSTC);
+    clippy.env("CARGO", process::cargo(root).get_program());
+    Ok(clippy)
+}
+
+fn nightly_clippy(root: &Path) -> Result<Command> {
+    const NEEDS: &str = "needs: rustup toolchain install nightly -c rust-src -c clippy";
+    let sysroot = Compiler::Nightly.inspect().context(NEEDS)?.sysroot;
+    if !sysroot.join("lib/rustlib/src/rust/library/core").exists() {
+        bail!("no sources of core; {NEEDS}");
+    }
+    process::read(&mut Compiler::Nightly.cargo(root, &["clippy", "--version"])).context(NEEDS)?;
+    Ok(Compiler::Nightly.cargo(root, &["clippy"]))
 }
 
 fn rustup_nightly() -> Command {

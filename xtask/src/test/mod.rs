@@ -21,7 +21,7 @@ pub(crate) mod binaries;
 pub(crate) mod libtest;
 mod mutation;
 mod named;
-mod report;
+pub(crate) mod report;
 mod steps;
 
 use std::{
@@ -30,7 +30,7 @@ use std::{
 };
 
 use self::{mutation::Selection, report::Report};
-use crate::{debian, vm};
+use crate::{check, debian, vm};
 
 /// Names the object for the kernel tests to load instead of the embedded one.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
@@ -79,7 +79,7 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     let tools = steps::set_up(root, report, is_all || is_ci);
     let tools = tools.as_ref();
-    steps::check(root, report);
+    check::steps(root, report);
     let rebuilt = steps::object(root, tools, report);
     steps::kernel_tests(root, tools, rebuilt, report);
     if is_all {

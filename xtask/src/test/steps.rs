@@ -17,7 +17,7 @@ use super::{
 use crate::{
     bench,
     bpf::{self, Verdict},
-    debian, dist, fuzz, kernel_tests,
+    check, debian, dist, fuzz, kernel_tests,
     object::Variant,
     process, prometheus, soak,
     toolchain::Toolchain,
@@ -33,7 +33,7 @@ const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
 pub(super) fn set_up(root: &Path, report: &mut Report, wanted: bool) -> Option<Toolchain> {
     report
         .prepare("set-up", || {
-            rust_components(root)?;
+            check::rust_components(root)?;
             programs()?;
             if wanted { Toolchain::provision().map(Some) } else { Ok(Toolchain::find().ok()) }
         })
@@ -53,54 +53,6 @@ pub(super) fn programs() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Rustup's minimal profile lacks them.
-fn rust_components(root: &Path) -> Result<()> {
-    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        if process::read(process::cargo(root).args([subcommand, "--version"])).is_err() {
-            process::run(
-                process::command("rustup").args(["component", "add", component]).current_dir(root),
-            )?;
-        }
-    }
-    Ok(())
-}
-
-/// What needs neither root nor a kernel: how the sources are written, and the unit tests.
-pub(super) fn check(root: &Path, report: &mut Report) {
-    report.check("format", || {
-        process::run(process::cargo(root).args(["fmt", "--all", "--", "--check", "--color=never"]))
-    });
-    report.check("lints", || {
-        let arguments = ["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
-        process::run(process::cargo(root).args(arguments))?;
-        // No default member, for it can only be linked with libFuzzer.
-        let of_fuzzer = ["clippy", "--quiet", "--package", "tcpstate-fuzz", "--", "-D", "warnings"];
-        process::run(process::cargo(root).args(of_fuzzer))?;
-        // Nor this one, which has the feature with it.
-        let of_otlp = ["clippy", "--quiet", "--package", kernel_tests::OTLP_PACKAGE];
-        let rest = ["--all-targets", "--", "-D", "warnings"];
-        process::run(process::cargo(root).args(of_otlp).args(rest))
-    });
-    let arguments = [
-        "--workspace",
-        "--exclude",
-        "tcpstate-ebpf",
-        "--exclude",
-        "tcpstate-fuzz",
-        "--exclude",
-        kernel_tests::OTLP_PACKAGE,
-        "--lib",
-        "--bins",
-        "--examples",
-    ];
-    if let Some(binaries) = report.prepare("build unit tests", || binaries::build(root, &arguments))
-    {
-        for binary in binaries {
-            report.tests(&binary.name, || binary.run(&Run::default()));
-        }
-    }
 }
 
 /// Compares the object with its sources; returns the rebuilt one if that is another, and needs tests of its own.
