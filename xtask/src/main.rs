@@ -3,7 +3,7 @@
 //! ```text
 //! cargo xtask bpf            build the kernel half, and write its lock file
 //! cargo xtask bpf --check    does the object that is checked in come from the sources?
-//! cargo xtask check          within three minutes: formatting, lints, lock file, tests without root
+//! cargo xtask check          within three minutes: formatting, lints, structure, lock file, tests without root
 //! cargo xtask test           the gate: tests, with all set-up, on this kernel, the oldest and the newest
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --all     every test on every kernel, every fault, and what takes long
@@ -57,7 +57,7 @@ struct Options {
 enum Command {
     /// Build the BPF object and its lock file, or check them.
     Bpf(bpf::Options),
-    /// Check what needs neither root nor the kernel: formatting, lints, unit tests, views.
+    /// Check what needs neither root nor the kernel: formatting, lints, structure, unit tests, views.
     Check,
     /// Run the tests, after any set-up that they need.
     Test(test::Options),

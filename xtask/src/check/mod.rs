@@ -1,8 +1,19 @@
 //! `cargo xtask check`: the quick tier of the gate, at most three minutes after a first build.
 //!
-//! It takes what needs neither root nor the kernel: formatting, lints of both halves, the lock file of
-//! the BPF object, unit tests, and the golden tests of views and documents. `cargo xtask test` begins
-//! with the same steps. A step that fails does not keep the others from running.
+//! It takes what needs neither root nor the kernel: formatting, lints of both halves, the structure of
+//! the sources, the lock file of the BPF object, unit tests, and the golden tests of views and
+//! documents. `cargo xtask test` begins with the same steps. A step that fails does not keep the
+//! others from running.
+
+mod circles;
+mod graph;
+mod layers;
+mod modules;
+mod sizes;
+mod structure;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -46,6 +57,7 @@ pub(crate) fn steps(root: &Path, report: &mut Report) {
     report.check("format", || {
         process::run(process::cargo(root).args(["fmt", "--all", "--", "--check", "--color=never"]))
     });
+    structure::check(root, report);
     report.check("lints", || lints(root));
     report.check("lints of the kernel half", || object::lint(root));
     unit_tests(root, report);

@@ -1,0 +1,65 @@
+//! Circles of files: files that import each other, directly or by way of others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use super::graph::Edges;
+
+/// Two files may lean on each other; a third one makes a knot.
+const LARGEST: usize = 2;
+
+/// The circles that are too large, each as a text with its files and the names that tie them.
+/// `folder` stands before the files' names.
+pub(super) fn circles(edges: &Edges, folder: &Path) -> Vec<String> {
+    let files: BTreeSet<&PathBuf> = edges.keys().collect();
+    let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
+        files.iter().map(|file| (*file, reachable(edges, file))).collect();
+    let mut placed: BTreeSet<&PathBuf> = BTreeSet::new();
+    let mut circles = Vec::new();
+    for file in files {
+        if placed.contains(file) {
+            continue;
+        }
+        let circle: BTreeSet<&PathBuf> = reached[file]
+            .iter()
+            .copied()
+            .filter(|other| reached.get(other).is_some_and(|reached| reached.contains(file)))
+            .collect();
+        placed.extend(&circle);
+        if circle.len() > LARGEST {
+            circles.push(describe(edges, &circle, folder));
+        }
+    }
+    circles
+}
+
+/// Every file that imports lead to; the file itself only if it is part of a circle.
+fn reachable<'a>(edges: &'a Edges, start: &PathBuf) -> BTreeSet<&'a PathBuf> {
+    let mut reached = BTreeSet::new();
+    let mut waiting: Vec<&PathBuf> =
+        edges.get(start).into_iter().flat_map(BTreeMap::keys).collect();
+    while let Some(file) = waiting.pop() {
+        if reached.insert(file) {
+            waiting.extend(edges.get(file).into_iter().flat_map(BTreeMap::keys));
+        }
+    }
+    reached
+}
+
+fn describe(edges: &Edges, circle: &BTreeSet<&PathBuf>, folder: &Path) -> String {
+    let mut text =
+        format!("{}: {} files import each other in a circle", folder.display(), circle.len());
+    for from in circle {
+        for (to, names) in &edges[*from] {
+            if circle.contains(to) {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                write!(text, "\n  {} -> {}: {}", from.display(), to.display(), names.join(", "))
+                    .expect("a string takes any text");
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,163 @@
+//! Resolves the paths that a crate's code mentions to the files that define the names.
+//!
+//! An import of a module alone leads nowhere: the names taken through it do. Re-exports are followed.
+//! A name that no module is seen to define, since a macro makes it, is held to be of the module that
+//! it is taken from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use super::modules::{Kind, Mention, Module, Modules, Segments};
+
+/// Longer chains of re-exports are circles of them.
+const LONGEST_CHAIN: usize = 32;
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Module(Segments),
+    /// An item, and the module that defines it.
+    Item {
+        module: Segments,
+        name: String,
+    },
+}
+
+impl Target {
+    /// The module itself, or the one that has the item.
+    pub(super) fn module(&self) -> &Segments {
+        match self {
+            Self::Module(module) | Self::Item { module, .. } => module,
+        }
+    }
+}
+
+/// From a file to the files that define what it takes, with the names.
+pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
+
+/// The edges between the files of a crate.
+pub(super) fn edges(modules: &Modules) -> Edges {
+    let mut edges = Edges::new();
+    for (path, module) in modules {
+        for mention in module.mentions.iter().filter(|mention| module.imports_by(mention)) {
+            let Some(Target::Item { module: definer, name }) =
+                resolve(modules, path, &mention.path)
+            else {
+                continue;
+            };
+            let definer = &modules[&definer].file;
+            if *definer != module.file {
+                let from = edges.entry(module.file.clone()).or_default();
+                from.entry(definer.clone()).or_default().insert(name);
+            }
+        }
+    }
+    edges
+}
+
+/// What a path in the code of a module leads to; nothing if that lies outside the crate.
+pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Option<Target> {
+    Resolver { modules }.path(from, path, false, 0)
+}
+
+impl Module {
+    /// Whether a mention is an import. A re-export is none. Nor is a path that begins with a module or
+    /// a name which is this module's own already, by `mod x;` or by a re-export.
+    fn imports_by(&self, mention: &Mention) -> bool {
+        let is_own = |name: &String| self.children.contains(name) || self.handed_on.contains(name);
+        match mention.kind {
+            Kind::Use => true,
+            Kind::Reexport => false,
+            Kind::Path => !mention.path.first().is_some_and(is_own),
+        }
+    }
+}
+
+/// The path from the crate's root, if it begins with `crate`, `self` or `super`.
+pub(super) fn absolute(from: &[String], path: &[String]) -> Option<Segments> {
+    let (base, rest) = split(from, path)?;
+    (rest.len() < path.len()).then(|| [&base, rest].concat())
+}
+
+/// The module from which a path leads on, and the names behind `crate`, `self` and `super`.
+fn split<'a>(from: &[String], path: &'a [String]) -> Option<(Segments, &'a [String])> {
+    let mut base = from.to_vec();
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        match first.as_str() {
+            "crate" => base.clear(),
+            "self" => {}
+            "super" => drop(base.pop()?),
+            _ => break,
+        }
+        rest = after;
+    }
+    Some((base, rest))
+}
+
+struct Resolver<'a> {
+    modules: &'a Modules,
+}
+
+impl Resolver<'_> {
+    /// `is_prefix` says that more segments follow, so that of a module and a function of the same name
+    /// the module is meant.
+    fn path(
+        &self,
+        from: &[String],
+        path: &[String],
+        is_prefix: bool,
+        depth: usize,
+    ) -> Option<Target> {
+        if depth > LONGEST_CHAIN {
+            return None;
+        }
+        let (base, rest) = split(from, path)?;
+        let mut target = Target::Module(base);
+        let is_relative = rest.len() == path.len();
+        for (index, name) in rest.iter().enumerate() {
+            let Target::Module(module) = &target else { break };
+            let is_prefix = is_prefix || index + 1 < rest.len();
+            let found = self.name(module, name, is_prefix, depth);
+            target = match found {
+                Some(found) => found,
+                // The first name of a path without `crate` is another crate's, or the language's.
+                None if is_relative && index == 0 => return None,
+                None => Target::Item { module: module.clone(), name: name.clone() },
+            };
+        }
+        Some(target)
+    }
+
+    fn name(&self, path: &[String], name: &str, is_prefix: bool, depth: usize) -> Option<Target> {
+        let module: &Module = self.modules.get(path)?;
+        let item = || {
+            let is_defined = module.items.contains(name);
+            is_defined.then(|| Target::Item { module: path.to_vec(), name: name.to_owned() })
+        };
+        let child = || {
+            let is_child = module.children.contains(name);
+            is_child.then(|| Target::Module([path, &[name.to_owned()]].concat()))
+        };
+        let import = || {
+            let import = module.imports.get(name)?;
+            self.path(path, import, is_prefix, depth + 1)
+        };
+        let glob = || {
+            module.globs.iter().find_map(|glob| {
+                let target = self.path(path, glob, true, depth + 1)?;
+                let Target::Module(globbed) = target else { return None };
+                self.name(&globbed, name, is_prefix, depth + 1)
+            })
+        };
+        if depth > LONGEST_CHAIN {
+            None
+        } else if is_prefix {
+            child().or_else(import).or_else(item).or_else(glob)
+        } else {
+            item().or_else(import).or_else(child).or_else(glob)
+        }
+    }
+}

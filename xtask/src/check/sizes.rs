@@ -1,0 +1,124 @@
+//! Long files and long functions, which need a reason beside them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use syn::{
+    Attribute, Block, Expr, ImplItemFn, ItemFn, Lit, Meta, Signature, TraitItemFn,
+    visit::{self, Visit},
+};
+
+/// Lines of a file that needs no reason.
+const FILE: usize = 400;
+/// Lines of a function that needs no reason, from `fn` to its closing brace.
+const FUNCTION: usize = 60;
+/// How a reason begins: in the `//!` head of a file, in the doc comment of a function.
+const REASON: &str = "Long because";
+
+/// What is too long without a reason in the folders of these packages.
+pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for package in packages {
+        collect(root, Path::new(package), &mut files)?;
+    }
+    files.sort();
+    let mut findings = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(root.join(&file))
+            .with_context(|| format!("read {}", file.display()))?;
+        findings.extend(of_file(&file, &text)?);
+    }
+    Ok(findings)
+}
+
+/// The `.rs` files below a folder. A folder with a manifest of its own is another package.
+fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let read = || format!("read {}", root.join(folder).display());
+    for entry in fs::read_dir(root.join(folder)).with_context(read)? {
+        let entry = entry.with_context(read)?;
+        let path = folder.join(entry.file_name());
+        if entry.file_type().with_context(read)?.is_dir() {
+            let is_built = path.ends_with("target");
+            if !is_built && !root.join(&path).join("Cargo.toml").exists() {
+                collect(root, &path, files)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn of_file(file: &Path, text: &str) -> Result<Vec<String>> {
+    let parsed = syn::parse_file(text).with_context(|| format!("parse {}", file.display()))?;
+    let lines = text.lines().count();
+    let mut findings = Vec::new();
+    if lines > FILE && !has_reason(&parsed.attrs) {
+        findings.push(format!(
+            "{}: {lines} lines, more than {FILE}, and no `{REASON}` in its //! head",
+            file.display()
+        ));
+    }
+    let mut visitor = Functions { file, findings };
+    visitor.visit_file(&parsed);
+    Ok(visitor.findings)
+}
+
+struct Functions<'a> {
+    file: &'a Path,
+    findings: Vec<String>,
+}
+
+impl Functions<'_> {
+    fn function(&mut self, attributes: &[Attribute], signature: &Signature, block: &Block) {
+        let first = signature.fn_token.span.start().line;
+        let lines = block.brace_token.span.close().end().line + 1 - first;
+        if lines > FUNCTION && !has_reason(attributes) {
+            self.findings.push(format!(
+                "{}:{first}: fn {} has {lines} lines, more than {FUNCTION}, and no `{REASON}` in its doc comment",
+                self.file.display(),
+                signature.ident,
+            ));
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Functions<'_> {
+    fn visit_item_fn(&mut self, item: &'ast ItemFn) {
+        self.function(&item.attrs, &item.sig, &item.block);
+        visit::visit_item_fn(self, item);
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
+        self.function(&item.attrs, &item.sig, &item.block);
+        visit::visit_impl_item_fn(self, item);
+    }
+
+    fn visit_trait_item_fn(&mut self, item: &'ast TraitItemFn) {
+        if let Some(block) = &item.default {
+            self.function(&item.attrs, &item.sig, block);
+        }
+        visit::visit_trait_item_fn(self, item);
+    }
+}
+
+/// Whether the doc comment has a reason, which may be broken over lines.
+fn has_reason(attributes: &[Attribute]) -> bool {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+            Expr::Lit(literal) => match &literal.lit {
+                Lit::Str(text) => Some(text.value()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    });
+    let words: Vec<String> = lines
+        .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    words.join(" ").contains(REASON)
+}

@@ -1,0 +1,46 @@
+//! The rules that the sources keep as a whole: allowed edges, no circles, no length without a reason.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::{circles, graph, layers, modules, sizes};
+use crate::test::report::Report;
+
+/// The crates in which circles are looked for: the folder and the file of the root.
+const CRATES: [(&str, &str); 5] = [
+    ("tcpstate-common/src", "lib.rs"),
+    ("tcpstate-ebpf/src", "main.rs"),
+    ("tcpstate/src", "lib.rs"),
+    ("tests/src", "lib.rs"),
+    ("xtask/src", "main.rs"),
+];
+
+/// Checks the rules, one step each.
+pub(super) fn check(root: &Path, report: &mut Report) {
+    report.check("allowed edges between modules", || expect_none(&layers::modules(root)?));
+    report.check("allowed edges between crates", || expect_none(&layers::crates(root)?));
+    report.check("circles of files", || expect_none(&circles(root, &CRATES)?));
+    report.check("long files and functions", || {
+        let packages = layers::packages(root)?;
+        let folders: Vec<&str> = packages.values().map(|package| package.folder.as_str()).collect();
+        expect_none(&sizes::unexplained(root, &folders)?)
+    });
+}
+
+/// The circles of three files or more in these crates.
+fn circles(root: &Path, crates: &[(&str, &str)]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (folder, file) in crates {
+        let modules = modules::read(&root.join(folder), file)?;
+        found.extend(circles::circles(&graph::edges(&modules), Path::new(folder)));
+    }
+    Ok(found)
+}
+
+fn expect_none(findings: &[String]) -> Result<()> {
+    if !findings.is_empty() {
+        bail!("{}\n{} violations", findings.join("\n"), findings.len());
+    }
+    Ok(())
+}

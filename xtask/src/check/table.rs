@@ -1,0 +1,117 @@
+//! The tables of `docs/ARCHITECTURE.md` that say which module, and which crate, may use which.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The document with the tables.
+pub(super) const DOCUMENT: &str = "docs/ARCHITECTURE.md";
+/// The heading of the section with the tables.
+const SECTION: &str = "## Allowed edges";
+
+/// One table, its rows in order: the bottom of the house first.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) rows: Vec<Row>,
+}
+
+/// What one module or crate may use.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) may_use: Vec<String>,
+    /// In the document, from 1.
+    pub(super) line: usize,
+}
+
+impl Table {
+    /// The table of the section whose first column has this title.
+    pub(super) fn read(root: &Path, title: &str) -> Result<Self> {
+        let text =
+            fs::read_to_string(root.join(DOCUMENT)).with_context(|| format!("read {DOCUMENT}"))?;
+        Self::parse(&text, title)
+    }
+
+    pub(super) fn parse(text: &str, title: &str) -> Result<Self> {
+        let section = text
+            .lines()
+            .enumerate()
+            .skip_while(|(_, line)| *line != SECTION)
+            .skip(1)
+            .take_while(|(_, line)| !line.starts_with("## "));
+        let header = format!("| {title} | may use |");
+        let rows = section
+            .skip_while(|(_, line)| *line != header)
+            // The header, and the line below it.
+            .skip(2)
+            .take_while(|(_, line)| line.starts_with('|'))
+            .map(|(index, line)| Row::parse(line, index + 1))
+            .collect::<Result<Vec<Row>>>()?;
+        if rows.is_empty() {
+            bail!("{DOCUMENT}: no table `{header}` in the section `{SECTION}`");
+        }
+        Ok(Self { rows })
+    }
+
+    pub(super) fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+
+    /// What is wrong with the table itself, given the modules or crates that there are.
+    pub(super) fn faults(&self, there: &BTreeSet<String>) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut above: BTreeSet<&str> = BTreeSet::new();
+        for row in &self.rows {
+            let mut fault = |text: String| faults.push(format!("{DOCUMENT}:{}: {text}", row.line));
+            if !there.contains(&row.name) {
+                fault(format!("a row for `{}`, which does not exist", row.name));
+            }
+            if above.contains(row.name.as_str()) {
+                fault(format!("a second row for `{}`", row.name));
+            }
+            for entry in row.may_use.iter().filter(|entry| !above.contains(entry.as_str())) {
+                fault(format!(
+                    "`{}` may use `{entry}`, which has no row above it: arrows lead to rows above only",
+                    row.name
+                ));
+            }
+            above.insert(&row.name);
+        }
+        let missing = there.iter().filter(|name| self.row(name).is_none());
+        faults.extend(missing.map(|name| format!("{DOCUMENT}: no row for `{name}`")));
+        faults
+    }
+
+    /// The entries that nothing uses, given each edge that there is.
+    pub(super) fn unused(&self, used: &BTreeSet<(String, String)>) -> Vec<String> {
+        let entries = self.rows.iter().flat_map(|row| row.may_use.iter().map(move |to| (row, to)));
+        entries
+            .filter(|(row, to)| !used.contains(&(row.name.clone(), (*to).clone())))
+            .map(|(row, to)| {
+                let Row { name, line, .. } = row;
+                format!("{DOCUMENT}:{line}: `{name}` may use `{to}`, but does not")
+            })
+            .collect()
+    }
+}
+
+impl Row {
+    fn parse(text: &str, line: usize) -> Result<Self> {
+        let cells: Vec<&str> = text.trim().trim_matches('|').split('|').map(str::trim).collect();
+        let [first, second] = cells[..] else {
+            bail!("{DOCUMENT}:{line}: a row of two cells is expected: {text}");
+        };
+        let may_use = quoted(second);
+        if may_use.is_empty() && second != "-" {
+            bail!("{DOCUMENT}:{line}: names in backticks are expected, or a dash: {second}");
+        }
+        let name = quoted(first).into_iter().next();
+        let name = name.with_context(|| format!("{DOCUMENT}:{line}: no name in backticks"))?;
+        Ok(Self { name, may_use, line })
+    }
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
