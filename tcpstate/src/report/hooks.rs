@@ -109,7 +109,7 @@ pub struct Hooks {
 impl Hooks {
     /// The names in output of the hooks of transitions, of time-wait sockets and of request sockets.
     #[must_use]
-    pub fn names(&self) -> [&'static str; 3] {
+    pub fn names(self) -> [&'static str; 3] {
         let provider = |provider: Option<Provider>| provider.map_or(UNKNOWN, Provider::name);
         let transitions = self.transitions.map_or(UNKNOWN, Transitions::name);
         [transitions, provider(self.time_wait), provider(self.syn_recv)]

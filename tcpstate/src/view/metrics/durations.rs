@@ -35,7 +35,7 @@ pub struct Durations {
 type Tallies = BTreeMap<(Of, Option<String>), Tally>;
 
 impl Durations {
-    pub(super) fn show(&self, all: &mut Metrics, hooks: &Hooks) {
+    pub(super) fn show(&self, all: &mut Metrics, hooks: Hooks) {
         let tallies = self.tallies();
         let by = self.histograms.by;
         if let Some(by) = by {
@@ -124,7 +124,7 @@ fn is_of_transition(of: Of) -> bool {
 }
 
 /// Whether something in place sees when these begin and end.
-fn is_timed(of: Of, hooks: &Hooks) -> bool {
+fn is_timed(of: Of, hooks: Hooks) -> bool {
     let sees_each = |hook: Option<Provider>| hook.is_some_and(Provider::is_exact);
     match of {
         Of::State(State::SynRecv, SocketKind::Mini) | Of::ConnectServer => {
@@ -182,7 +182,7 @@ mod tests {
         syn_recv: Some(Provider::Fentry),
     };
 
-    fn lines(histograms: Vec<Histogram>, by: Option<By>, hooks: &Hooks) -> Vec<String> {
+    fn lines(histograms: Vec<Histogram>, by: Option<By>, hooks: Hooks) -> Vec<String> {
         let histograms =
             Histograms { by, is_filtered: false, all: histograms, untimed: Untimed::default() };
         let mut all = Metrics::default();
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn buckets_are_cumulative_and_the_last_one_has_all() {
         // On the end of the first, a nanosecond beyond it, and longer than any.
-        let lines = lines(vec![lifetimes(None, &[4096, 4097, 1 << 50], 2)], None, &HOOKS);
+        let lines = lines(vec![lifetimes(None, &[4096, 4097, 1 << 50], 2)], None, HOOKS);
         let life = |rest: &str| lines.contains(&format!("tcpstate_lifetime_seconds_{rest}"));
         assert!(life("bucket{le=\"0.000004096\"} 1"), "{lines:#?}");
         assert!(life("bucket{le=\"0.000008192\"} 2"), "{lines:#?}");
@@ -219,16 +219,16 @@ mod tests {
     fn what_nothing_in_place_sees_has_no_series_and_all_else_has_from_the_start() {
         let blind =
             Hooks { time_wait: Some(Provider::Polled), syn_recv: Some(Provider::None), ..HOOKS };
-        let count = |hooks: &Hooks, name: &str| {
+        let count = |hooks: Hooks, name: &str| {
             let lines = lines(Vec::new(), None, hooks);
             lines.iter().filter(|line| line.starts_with(name)).count()
         };
         let states = "tcpstate_state_duration_seconds_count";
-        assert_eq!((count(&HOOKS, states), count(&blind, states)), (12, 9));
+        assert_eq!((count(HOOKS, states), count(blind, states)), (12, 9));
         let holds = "tcpstate_time_wait_hold_seconds_count";
-        assert_eq!((count(&HOOKS, holds), count(&blind, holds)), (1, 0));
+        assert_eq!((count(HOOKS, holds), count(blind, holds)), (1, 0));
         let connects = "tcpstate_connect_latency_seconds_count";
-        assert_eq!((count(&HOOKS, connects), count(&blind, connects)), (2, 1));
+        assert_eq!((count(HOOKS, connects), count(blind, connects)), (2, 1));
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
                 tally: Tally::from_nanos(&[7000], 3),
             },
         ];
-        let lines = lines(all, Some(By::Cgroup), &HOOKS);
+        let lines = lines(all, Some(By::Cgroup), HOOKS);
         for line in [
             "tcpstate_lifetime_seconds_count{cgroup=\"/a\"} 3",
             "tcpstate_lifetime_seconds_count{cgroup=\"none\"} 0",

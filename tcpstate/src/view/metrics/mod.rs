@@ -69,7 +69,7 @@ pub fn metrics(
         series.show(&mut all);
     }
     if let Some(durations) = durations {
-        durations.show(&mut all, &exporter.hooks);
+        durations.show(&mut all, exporter.hooks);
     }
     trust(&mut all, snapshot, exporter);
     costs(&mut all, snapshot);
