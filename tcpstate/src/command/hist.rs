@@ -182,7 +182,6 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         by: arguments.by,
         most_groups: arguments.max_groups,
         most_sockets: arguments.max_sockets,
-        ..HistogramOptions::default()
     };
     let options = Options {
         netns: arguments.netns.clone(),

@@ -32,7 +32,8 @@ pub fn container(path: &str) -> Option<Container> {
     found
 }
 
-/// The innermost unit of systemd that a path names: `nginx.service`, `session-3.scope`. Slices are folders of units.
+/// The innermost unit of systemd that a path names: `nginx.service`, `session-3.scope`. Slices are
+/// folders of units.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
     let is_unit = |name: &&str| {
@@ -50,7 +51,8 @@ fn of_name(name: &str, outer: &str) -> Option<Container> {
             return Some(Container { id: id.into(), runtime: Some(runtime) });
         }
     }
-    // `kubepods-burstable-podUID.slice:cri-containerd:ID`: a runtime that was told wrongly that systemd is in use.
+    // `kubepods-burstable-podUID.slice:cri-containerd:ID`: a runtime that was told wrongly that
+    // systemd is in use.
     if let [_, prefix, id] = bare.split(':').collect::<Vec<_>>()[..]
         && is_id(id)
     {

@@ -1,4 +1,5 @@
-//! How many sockets there are at one moment, by state and by one more property: the report of `count`.
+//! How many sockets there are at one moment, by state and by one more property: the report of
+//! `count`.
 
 use std::{net::IpAddr, time::SystemTime};
 
@@ -144,6 +145,7 @@ pub struct Other {
     pub states: States,
     /// How many groups they are, without those there was no room for.
     pub groups: usize,
-    /// Sockets among them for whose groups there was no room. If any, a larger group than those shown may be among them.
+    /// Sockets among them for whose groups there was no room. If any, a larger group than those
+    /// shown may be among them.
     pub beyond: u64,
 }

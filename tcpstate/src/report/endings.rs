@@ -7,7 +7,8 @@ pub enum EndedBy {
     LocalFin,
     /// In order; the peer sent its FIN first.
     RemoteFin,
-    /// This side sent a RST: it closed with data unread, with a linger time of zero, or got data after its close.
+    /// This side sent a RST: it closed with data unread, with a linger time of zero, or got data
+    /// after its close.
     LocalRst,
     /// The peer sent a RST.
     RemoteRst,
@@ -101,8 +102,8 @@ pub struct PortEnds {
 /// How connections ended, all over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endings {
-    /// A row for each port that was listened on or accepted a connection while lines were written, those with most ends
-    /// first.
+    /// A row for each port that was listened on or accepted a connection while lines were written,
+    /// those with most ends first.
     pub ports: Vec<PortEnds>,
     /// All other connections: mostly those that were opened from here, each by a port of its own.
     pub others: Ends,

@@ -34,8 +34,9 @@ impl Hook {
     }
 }
 
-/// One transition of a socket, and the connection that made it: of a full socket as the tracepoint reported it; of a mini
-/// socket its birth, its move from FIN_WAIT2 to TIME_WAIT, or its end. What can't be known is `None`.
+/// One transition of a socket, and the connection that made it: of a full socket as the tracepoint
+/// reported it; of a mini socket its birth, its move from FIN_WAIT2 to TIME_WAIT, or its end. What
+/// can't be known is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What told of it.

@@ -2,7 +2,8 @@
 
 use tcpstate_common::State;
 
-/// One state's sockets. `current = current at the start + entered - left + corrected`, in every snapshot.
+/// One state's sockets. `current = current at the start + entered - left + corrected`, in every
+/// snapshot.
 ///
 /// `None` where nothing in place can see that state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

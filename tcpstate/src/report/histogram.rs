@@ -104,8 +104,9 @@ impl Histogram {
         })
     }
 
-    /// The duration that so many of a hundred known ones do not exceed (by nearest rank), as the middle of its bucket: off by a
-    /// sixteenth at most ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). `None` if none is known.
+    /// The duration that so many of a hundred known ones do not exceed (by nearest rank), as the
+    /// middle of its bucket: off by a sixteenth at most
+    /// ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). `None` if none is known.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
         let (longest, shortest) = (self.tally.longest?, self.tally.shortest?);
@@ -137,7 +138,8 @@ pub struct Histograms {
     pub all: Vec<Histogram>,
     /// What is not in them, since the start.
     pub untimed: Untimed,
-    /// Only those that a filter lets pass are in them; what is counted beside them is of all sockets.
+    /// Only those that a filter lets pass are in them; what is counted beside them is of all
+    /// sockets.
     pub is_filtered: bool,
 }
 

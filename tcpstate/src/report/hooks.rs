@@ -85,7 +85,8 @@ impl Minis {
         }
     }
 
-    /// What can serve, best first. The kernel counts no request sockets, so nothing of those can be polled.
+    /// What can serve, best first. The kernel counts no request sockets, so nothing of those can be
+    /// polled.
     #[must_use]
     pub const fn providers(self) -> &'static [Provider] {
         match self {
@@ -107,7 +108,8 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// The names in output of the hooks of transitions, of time-wait sockets and of request sockets.
+    /// The names in output of the hooks of transitions, of time-wait sockets and of request
+    /// sockets.
     #[must_use]
     pub fn names(self) -> [&'static str; 3] {
         let provider = |provider: Option<Provider>| provider.map_or(UNKNOWN, Provider::name);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Minis, Provider, Transitions};
 
-/// Something that cannot be seen on this system, and why. It displays as one sentence, which recordings keep.
+/// Something that cannot be seen on this system, and why. It displays as one sentence, which
+/// recordings keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Transitions of full sockets reach tcpstate through another hook than the best one.
@@ -147,7 +148,8 @@ impl Acceptors {
     /// Best first.
     pub const ALL: [Self; 4] = [Self::Accept, Self::Use, Self::Receive, Self::None];
 
-    /// The process that an accepted connection is attributed to, where that is not the one that accepted it.
+    /// The process that an accepted connection is attributed to, where that is not the one that
+    /// accepted it.
     const fn instead(self) -> &'static str {
         match self {
             Self::Accept => "",

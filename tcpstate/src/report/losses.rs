@@ -11,8 +11,8 @@ pub struct Missed {
     pub syn_recv: u64,
     /// Time-wait sockets in FIN_WAIT2 that there was no room to remember; shown as a full map.
     pub unrecorded: u64,
-    /// Events that no row of a namespace has, for want of room. Counted all the same, so they put no gauge of the whole
-    /// off.
+    /// Events that no row of a namespace has, for want of room. Counted all the same, so they put
+    /// no gauge of the whole off.
     pub unlisted: u64,
 }
 
@@ -29,7 +29,8 @@ impl Missed {
         self.events() + self.unrecorded
     }
 
-    /// What was missed since an earlier moment. No count falls; one that did would hide nothing of what another one has.
+    /// What was missed since an earlier moment. No count falls; one that did would hide nothing of
+    /// what another one has.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -47,9 +48,11 @@ impl Missed {
 pub struct Losses {
     /// Transitions for which the ring had no room.
     pub dropped: u64,
-    /// Transitions that the kernel kept from the program because it was running already, whatever their namespace.
+    /// Transitions that the kernel kept from the program because it was running already, whatever
+    /// their namespace.
     pub missed: u64,
-    /// Events whose socket there was no room to remember, so that its next one lacks duration and owner.
+    /// Events whose socket there was no room to remember, so that its next one lacks duration and
+    /// owner.
     pub untracked: u64,
     /// Births, moves and ends of time-wait sockets for which the ring had no room.
     pub time_wait: u64,

@@ -1,6 +1,8 @@
-//! The reports of a run, as plain data: `source` and `aggregate` make them, `recording` keeps them, `view` shows them.
+//! The reports of a run, as plain data: `source` and `aggregate` make them, `recording` keeps them,
+//! `view` shows them.
 //!
-//! Types only, with what follows from their fields alone. No I/O, no clock, and nothing else of this crate is imported.
+//! Types only, with what follows from their fields alone. No I/O, no clock, and nothing else of
+//! this crate is imported.
 
 mod cgroup;
 pub mod container;

@@ -37,7 +37,8 @@ pub struct Snapshot {
     pub interval: Duration,
     /// What serves now, if that changed since the snapshot before.
     pub in_place: Option<InPlace>,
-    /// Events that were missed and that no pass has made up for, at most; each may put a gauge off by one.
+    /// Events that were missed and that no pass has made up for, at most; each may put a gauge off
+    /// by one.
     pub unreconciled: u64,
     /// Whether what is in place sees all kinds of sockets.
     pub sees_all: bool,

@@ -37,8 +37,8 @@ impl Tally {
         self.unknown == 0 && self.count() == 0
     }
 
-    /// This one with durations by bucket, as [`Tally::buckets`] tells them. `None` if there is no such bucket, or more than
-    /// anything can count.
+    /// This one with durations by bucket, as [`Tally::buckets`] tells them. `None` if there is no
+    /// such bucket, or more than anything can count.
     #[must_use]
     pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
         let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
@@ -120,8 +120,8 @@ pub enum Group {
 /// What can't be relied on, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
-    /// Events that the kernel kept from the program because it was running already, whatever their namespace: their
-    /// durations are in no histogram, and what they invalidated is unknown.
+    /// Events that the kernel kept from the program because it was running already, whatever their
+    /// namespace: their durations are in no histogram, and what they invalidated is unknown.
     pub missed: u64,
     /// Sockets that there was no room to remember: their next duration is unknown.
     pub untracked: u64,

@@ -35,8 +35,8 @@ pub struct Exits {
 }
 
 impl TimeWait {
-    /// Sees to it that no total is less than it was: the kernel's own counters, where they have to do, are read one after
-    /// the other while sockets come and go.
+    /// Sees to it that no total is less than it was: the kernel's own counters, where they have to
+    /// do, are read one after the other while sockets come and go.
     pub fn keep_growing(&mut self, earlier: &Self) {
         let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;
         let then = &earlier.exits;

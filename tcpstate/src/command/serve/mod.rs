@@ -181,7 +181,6 @@ impl Arguments {
             by: self.by.map(SeriesBy::of_histograms),
             most_groups: self.most_series,
             most_sockets: self.max_sockets,
-            ..HistogramOptions::default()
         })
     }
 

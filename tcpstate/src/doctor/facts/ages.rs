@@ -7,7 +7,8 @@ use super::groups::Sum;
 /// Silence beyond an hour makes no difference.
 const LONGEST_SILENCE: u64 = 3600;
 
-/// Sockets by how long their peers have been silent, which is never more than they have been in their state.
+/// Sockets by how long their peers have been silent, which is never more than they have been in
+/// their state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ages {
     /// In each of the first seconds.

@@ -1,4 +1,5 @@
-//! How a struct of the program and what is written of it hang together: a table of fields with their numbers.
+//! How a struct of the program and what is written of it hang together: a table of fields with
+//! their numbers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,8 +15,9 @@ pub(super) trait Wire<T>: Sized {
     fn read(self) -> Result<T, Malformed>;
 }
 
-/// Defines what is written for each of the structs: number, name and type of its fields. One that is missing here, or there,
-/// does not compile. A new one comes last, with the next number, and is an `Option`.
+/// Defines what is written for each of the structs: number, name and type of its fields. One that
+/// is missing here, or there, does not compile. A new one comes last, with the next number, and is
+/// an `Option`.
 macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident is $($theirs:ident)::+ { $($number:literal $field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*
@@ -87,7 +89,8 @@ impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
     }
 }
 
-/// A count that older recordings have not got: there it is 0; or whether something is so, which it is not there.
+/// A count that older recordings have not got: there it is 0; or whether something is so, which it
+/// is not there.
 pub(super) struct Newer(u64);
 
 impl<C> Encode<C> for Newer {
@@ -174,7 +177,8 @@ impl Wire<State> for Number {
     }
 }
 
-/// A hook, by its name. A name that is not known here is read as no hook, and no hook is written as `unknown`.
+/// A hook, by its name. A name that is not known here is read as no hook, and no hook is written as
+/// `unknown`.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct HookName(#[n(0)] String);
