@@ -113,10 +113,7 @@ fn connections(
         checkpoints.push(compare(tracer, label)?);
         Ok(())
     };
-    let listener = stream(address)?;
-    listener.bind(&address.into())?;
-    listener.listen(16)?;
-    listener.set_read_timeout(Some(PATIENCE))?;
+    let listener = listener(address)?;
     let to = listener.local_addr()?;
     let pair = || -> io::Result<(Socket, Socket)> {
         let client = stream(address)?;
@@ -161,6 +158,14 @@ fn connections(
     check("one closed by its client, and expired", &expired)?;
     drop(brief_server);
     check("the same closed by its server", &[(Listen, 1), (Established, 2), (TimeWait, 2)])
+}
+
+fn listener(address: SocketAddr) -> io::Result<Socket> {
+    let listener = stream(address)?;
+    listener.bind(&address.into())?;
+    listener.listen(16)?;
+    listener.set_read_timeout(Some(PATIENCE))?;
+    Ok(listener)
 }
 
 /// Closes a client, and waits for its server to hear of it: if both sent their FIN at once, both would end in TIME_WAIT.

@@ -1,4 +1,6 @@
 //! The states, one by one. Times and defaults are those of Linux 6.12, where nothing else is said.
+//!
+//! Long because it is a table of texts: one entry for each state, and no code.
 
 use tcpstate_common::State;
 

@@ -1,5 +1,7 @@
 //! The texts of transitions, pair by pair, and of some pairs that people look for in vain. The pairs are those of
 //! `tcpstate_common::transitions`. The call sites are those of Linux 6.12. Tests hold both against the list.
+//!
+//! Long because it is a table of texts: one entry for each pair of states.
 
 use tcpstate_common::State::{
     self, BoundInactive, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck,

@@ -1,4 +1,6 @@
 //! What is written is read again, and what is not whole is said to be so.
+//!
+//! Long because a record with every field set is spelled out.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -150,22 +150,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "lost_events": snapshot.losses.map_or(0, |losses| losses.events()),
         "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
-    if let Some(losses) = &snapshot.losses {
-        line["untracked_events"] = json!(losses.untracked);
-        line["lost_events_by_hook"] = json!({
-            "transitions": losses.events(),
-            "time_wait": losses.time_wait,
-            "syn_recv": losses.syn_recv,
-        });
-    }
-    if let Some(Histograms { untimed, .. }) = &snapshot.histograms {
-        line["untimed"] = json!({
-            "missed": untimed.missed,
-            "untracked": untimed.untracked,
-            "untracked_mini_sockets": untimed.untracked_minis,
-            "group_errors": untimed.group_errors,
-        });
-    }
+    add_losses(&mut line, snapshot);
     if let Some(endings) = &snapshot.endings {
         endings::add(&mut line, endings);
     }
@@ -183,6 +168,26 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         add_in_place(&mut line, in_place);
     }
     line
+}
+
+/// What events and histograms lack, where there are any.
+fn add_losses(line: &mut Value, snapshot: &Snapshot) {
+    if let Some(losses) = &snapshot.losses {
+        line["untracked_events"] = json!(losses.untracked);
+        line["lost_events_by_hook"] = json!({
+            "transitions": losses.events(),
+            "time_wait": losses.time_wait,
+            "syn_recv": losses.syn_recv,
+        });
+    }
+    if let Some(Histograms { untimed, .. }) = &snapshot.histograms {
+        line["untimed"] = json!({
+            "missed": untimed.missed,
+            "untracked": untimed.untracked,
+            "untracked_mini_sockets": untimed.untracked_minis,
+            "group_errors": untimed.group_errors,
+        });
+    }
 }
 
 fn transitions(snapshot: &Snapshot) -> Value {

@@ -1,4 +1,6 @@
 //! What sysctl files were told to do, and what becomes of it on this kernel: much of it is advice from another time.
+//!
+//! Long because each rule stands with its text, and with tests of both sides of its decision.
 
 use tcpstate_common::State;
 

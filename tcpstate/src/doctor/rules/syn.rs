@@ -1,4 +1,6 @@
 //! The two queues of a listener, and SYNs that nobody answers.
+//!
+//! Long because each rule stands with its text, and with tests of both sides of its thresholds.
 
 use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, percent, plural};
 use crate::doctor::{

@@ -159,12 +159,8 @@ impl<T: Eq + Hash> Places<T> {
 }
 
 impl Events {
-    /// The events again.
-    pub(super) fn into_events(self) -> Result<Vec<Event>, Malformed> {
-        let addresses =
-            self.addresses.iter().map(|bytes| address(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let texts: Vec<OsString> =
-            self.texts.into_iter().map(|bytes| OsString::from_vec(bytes.into())).collect();
+    /// The number of events, if all columns that each event needs have that many rows.
+    fn count(&self) -> Result<usize, Malformed> {
         let count = self.monotonic.len();
         if [self.ahead.len(), self.states.len(), self.family.len(), self.netns.len()] != [count; 4]
         {
@@ -173,14 +169,31 @@ impl Events {
         if count > MOST_EVENTS {
             return Err(Malformed::message("more events than a record has"));
         }
-        let mut cgroups = HashMap::new();
-        // One text may be many events', each of which gets a copy.
-        let length = |row| Ok(listed(&self.comm, row, &texts)?.map_or(0, |text| text.len()));
+        Ok(count)
+    }
+
+    /// Refuses texts that would take much memory: many events may share one text, and each event gets
+    /// a copy of it.
+    fn limit_copies(&self, count: usize, texts: &[OsString]) -> Result<(), Malformed> {
+        let length = |row| Ok(listed(&self.comm, row, texts)?.map_or(0, |text| text.len()));
         let copied =
             (0..count).try_fold(0_usize, |sum, row| Ok(sum.saturating_add(length(row)?)))?;
         if copied > MOST_COPIED {
             return Err(Malformed::message("more text than events have"));
         }
+        Ok(())
+    }
+
+    /// The events again.
+    pub(super) fn into_events(mut self) -> Result<Vec<Event>, Malformed> {
+        let count = self.count()?;
+        let addresses =
+            self.addresses.iter().map(|bytes| address(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let texts = std::mem::take(&mut self.texts);
+        let texts: Vec<OsString> =
+            texts.into_iter().map(|bytes| OsString::from_vec(bytes.into())).collect();
+        self.limit_copies(count, &texts)?;
+        let mut cgroups = HashMap::new();
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
