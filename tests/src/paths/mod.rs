@@ -87,8 +87,8 @@ const CHOSEN: &str = "TCPSTATE_TEST_PATHS";
 #[must_use]
 pub fn chosen() -> Vec<&'static Path> {
     let Ok(names) = env::var(CHOSEN) else { return ALL.iter().collect() };
-    let named = |name: &str| ALL.iter().find(|path| path.name == name);
-    names.split(',').map(|name| named(name).unwrap_or_else(|| panic!("no path {name}"))).collect()
+    let path_of = |name: &str| ALL.iter().find(|path| path.name == name);
+    names.split(',').map(|name| path_of(name).unwrap_or_else(|| panic!("no path {name}"))).collect()
 }
 
 /// Every other path.

@@ -81,7 +81,10 @@ fn lints(root: &Path) -> Result<()> {
     let whole = ["--workspace", "--exclude", "tcpstate-ebpf", "--all-targets"];
     for packages in [&whole[..], &["--package", "tcpstate", "--lib"]] {
         let mut clippy = process::cargo(root);
-        clippy.args(["clippy", "--quiet"]).args(packages).args(["--", "-D", "warnings"]);
+        clippy
+            .args(["clippy", "--quiet", "--keep-going"])
+            .args(packages)
+            .args(["--", "-D", "warnings"]);
         process::run(&mut clippy)?;
     }
     Ok(())
