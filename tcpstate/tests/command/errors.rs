@@ -24,8 +24,10 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 /// One reading, as soon as may be.
 const TRACE: [&str; 5] = ["trace", "-n", "1", "-i", "50ms"];
-/// Puts tracefs where a test can be sure of it.
-const TRACEFS: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
+/// Puts tracefs where a test can be sure of it, over whatever is mounted there: where systemd has mounted
+/// tracefs already, the kernel refuses to mount it on itself.
+const TRACEFS: &str = "mount -t tmpfs tmpfs /sys/kernel/tracing
+    mount -t tracefs tracefs /sys/kernel/tracing";
 
 fn tcpstate(arguments: &[&str]) -> Command {
     let mut command = Command::new(TCPSTATE);
