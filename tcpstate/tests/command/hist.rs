@@ -1,4 +1,6 @@
 //! `hist` as a process: known traffic in each form of output, what it refuses, and its recordings.
+//!
+//! Long because each form of output is held against the same known traffic.
 
 use std::{
     collections::BTreeMap,

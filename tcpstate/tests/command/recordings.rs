@@ -2,6 +2,8 @@
 //!
 //! What recordings of the tree are expected to show lies in `tests/golden/`; `cargo xtask golden` writes it anew, and the
 //! difference is for the review.
+//!
+//! Long because recordings of the tree and of runs share their helpers.
 
 use std::{
     env, fs,

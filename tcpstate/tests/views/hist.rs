@@ -12,7 +12,7 @@ use tcpstate_common::{
     histogram::{BUCKETS, By, LONGEST_NS, bucket_of},
 };
 
-use super::{at, shown, start};
+use super::made_up::{at, shown, start};
 
 const MICROSECOND: u64 = 1000;
 const MILLISECOND: u64 = 1000 * MICROSECOND;

@@ -1,5 +1,7 @@
 //! Filters of events: what each of them lets through is what the whole list holds of it. The same of histograms: the durations
 //! of those events are in them, and no others.
+//!
+//! Long because both halves, lines and durations, are held against the same table of filters.
 
 use std::{
     collections::BTreeMap,
@@ -73,6 +75,7 @@ fn is_v4_below(first: u8, address: Option<IpAddr>) -> bool {
     }
 }
 
+/// Long because it is a table: a filter, and the lines that it lets through.
 fn cases(pids: [u32; 2], cgroup: Option<&Cgroup>) -> Vec<Case> {
     let any = EventFilter::default;
     let list = |pid: u32| Some(format!("1,{pid}").parse().expect("numbers"));

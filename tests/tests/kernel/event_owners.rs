@@ -65,6 +65,8 @@ fn ask(to: &socket2::SockAddr) {
 }
 
 /// A listener of the test's, whose connection another process accepts, and a third one makes. Asserts whose each line is.
+///
+/// Long because what is done and whose each line is have to be read together.
 fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Option<&Cgroup>) {
     for attempt in 1..=ATTEMPTS {
         let before = losses(traced);
@@ -216,6 +218,7 @@ fn events_of_sockets_from_before_the_start_bear_who_has_them_open() {
     }
 }
 
+/// Long because both processes, their load and the check of their lines are one script.
 #[test]
 fn events_of_two_processes_at_full_speed_never_bear_the_peers_name() {
     let wanted = usize::try_from(scaled(100_000)).expect("a small number");

@@ -109,22 +109,9 @@ impl Machine {
                 }
             }
         }
-        let status = child.wait().context("wait for QEMU")?;
         let duration = start.elapsed();
-        console.signs.status = status.code();
-        if let Some(rest) = kernel_lines.finish() {
-            writeln!(file, "{rest}")?;
-            console.line(Port::Kernel, &rest);
-        }
-        if let Some(rest) = program_lines.finish() {
-            writeln!(file, "{rest}")?;
-            console.partial(&rest);
-        }
-        let verdict = judge(&console.signs);
-        writeln!(file, "{verdict} after {:.1} s: {status}", duration.as_secs_f64())?;
-        let signs = console.signs.clone();
-        let outcome = console.finish(verdict.cause());
-        Ok(Ending { verdict, signs, outcome, duration })
+        let watched = Watched { console, kernel_lines, program_lines, file, duration };
+        watched.end(&mut child)
     }
 
     fn command(&self, kernel: &Path, initramfs: &Path) -> Command {
@@ -151,6 +138,38 @@ impl Machine {
         line.extend(self.append.iter().map(String::as_str));
         command.arg("-append").arg(line.join(" ")).stdin(Stdio::null());
         command
+    }
+}
+
+/// What was seen of a guest up to its end.
+struct Watched {
+    console: Console,
+    kernel_lines: Lines,
+    program_lines: Lines,
+    /// What the guest said goes here, whole.
+    file: File,
+    duration: Duration,
+}
+
+impl Watched {
+    /// Takes the last lines, which have no end, and judges.
+    fn end(self, child: &mut Child) -> Result<Ending> {
+        let Self { mut console, kernel_lines, program_lines, mut file, duration } = self;
+        let status = child.wait().context("wait for QEMU")?;
+        console.signs.status = status.code();
+        if let Some(rest) = kernel_lines.finish() {
+            writeln!(file, "{rest}")?;
+            console.line(Port::Kernel, &rest);
+        }
+        if let Some(rest) = program_lines.finish() {
+            writeln!(file, "{rest}")?;
+            console.partial(&rest);
+        }
+        let verdict = judge(&console.signs);
+        writeln!(file, "{verdict} after {:.1} s: {status}", duration.as_secs_f64())?;
+        let signs = console.signs.clone();
+        let outcome = console.finish(verdict.cause());
+        Ok(Ending { verdict, signs, outcome, duration })
     }
 }
 

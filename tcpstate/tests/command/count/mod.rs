@@ -1,5 +1,8 @@
 //! `tcpstate count` as a process: as a user without any privilege, in namespaces, in pipes, and with wrong flags.
 
+mod groups;
+mod proc;
+
 use std::{
     fs,
     io::{self, BufRead as _, BufReader},
@@ -128,6 +131,7 @@ fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
     });
 }
 
+/// Long because it is a table: a filter of ours, and the same filter for `ss`.
 #[test]
 fn count_filters_give_what_ss_gives_with_the_same_filter() {
     let program = Public::new("filters");
@@ -202,73 +206,6 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
     // And not because everything was chosen.
     let of_ours = counts(&stdout(&mut program.count(&["--port", &port])));
     assert_eq!(of_ours, Counts::from([(State::Listen, 1), (State::Established, 26)].as_slice()));
-}
-
-#[test]
-fn count_in_groups_sums_up_to_the_total_in_every_state() {
-    let _namespace = Namespace::enter();
-    let _mixed = Mixed::open(1000);
-    let all = ss();
-    for by in ["local-port", "remote", "remote-port", "process", "uid", "cgroup", "state"] {
-        for top in ["1", "3", "65536"] {
-            let line = json(&output(&mut count(&["--by", by, "--top", top, "-o", "json"])).0);
-            let groups = line["groups"].as_array().expect("there are groups");
-            let parts = groups.iter().chain([&line["other"]]);
-            let sum = parts.clone().map(|part| counts_of(&part["states"]));
-            assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
-            let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
-            assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
-            // Nobody's and unknown ones' come on top of those asked for.
-            assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
-            let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
-            let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
-            let rows = rows.map(|number| number.parse::<u64>().expect("a number"));
-            assert_eq!(rows.sum::<u64>(), all.total(), "{by} {top}");
-        }
-    }
-}
-
-#[test]
-fn count_by_process_knows_whose_sockets_are_whose() {
-    let _namespace = Namespace::enter();
-    let listener = Listener::open(Family::V4);
-    let _ours = listener.pairs(5);
-    leave_time_wait(7, &[Family::V6]);
-    // Accepted by nobody yet: no process has it.
-    let _waiting = listener.connect();
-    let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
-    let of = |key: &Value| {
-        let groups = line["groups"].as_array().expect("there are groups");
-        let group = groups.iter().find(|group| group["by"]["process"] == *key);
-        group.map(|group| group["total"].clone())
-    };
-    let name = fs::read_to_string("/proc/self/comm").expect("we have a name");
-    let us = serde_json::json!({ "pid": std::process::id(), "comm": name.trim_end() });
-    assert_eq!(of(&us), Some(12.into()), "{line}");
-    assert_eq!(of(&"none".into()), Some(8.into()), "{line}");
-    assert_eq!(of(&Value::Null), None, "{line}");
-
-    // To somebody else they are unknown, and stderr says why.
-    let program = Public::new("process");
-    let (rows, stderr) = output(&mut program.count(&["--by", "process"]));
-    assert_eq!(rows, "none\t8\nunknown\t12\n");
-    let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
-    assert!(stderr.starts_with(why) && stderr.contains("\nremedy: run it as root"), "{stderr}");
-}
-
-#[test]
-fn count_by_user_and_cgroup_does_not_take_the_kernels_sockets_for_roots() {
-    let _namespace = Namespace::enter();
-    let listener = Listener::open(Family::V6);
-    let _ours = listener.pairs(3);
-    leave_time_wait(5, &[Family::V4]);
-    assert_eq!(stdout(&mut count(&["--by", "uid"])), "0\t7\nnone\t5\n");
-    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("processes are in cgroups");
-    let Some(ours) = cgroups.lines().find_map(|line| line.strip_prefix("0::")) else {
-        println!("skipped: no cgroups of version 2");
-        return;
-    };
-    assert_eq!(stdout(&mut count(&["--by", "cgroup"])), format!("{ours}\t7\nnone\t5\n"));
 }
 
 #[test]
@@ -403,68 +340,4 @@ fn count_refuses_wrong_flags_and_says_where_they_are_wrong() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
     }
-}
-
-/// Lets this process open no netlink socket any more, as a container's seccomp profile may.
-fn without_netlink(command: &mut Command) -> &mut Command {
-    const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    // Places in `struct seccomp_data`: number, and the first argument's low half on little-endian machines.
-    let instruction = |code: u32, jt, jf, k| libc::sock_filter {
-        code: u16::try_from(code).expect("codes are small"),
-        jt,
-        jf,
-        k,
-    };
-    let socket = u32::try_from(libc::SYS_socket).expect("numbers of system calls are small");
-    let refusal = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT.cast_unsigned();
-    let program = [
-        instruction(LOAD_WORD, 0, 0, 0),
-        instruction(JUMP_IF_EQUAL, 0, 3, socket),
-        instruction(LOAD_WORD, 0, 0, 16),
-        instruction(JUMP_IF_EQUAL, 0, 1, libc::AF_NETLINK.cast_unsigned()),
-        instruction(RETURN, 0, 0, refusal),
-        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let confine = move || {
-        let filter = libc::sock_fprog { len: 6, filter: program.as_ptr().cast_mut() };
-        // SAFETY: the kernel copies the program, which outlives the calls; nothing else is touched.
-        let result = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
-        };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    };
-    // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(confine) }
-}
-
-#[test]
-#[cfg(target_endian = "little")]
-fn count_without_netlink_reads_proc_and_says_so() {
-    let program = Public::new("proc");
-    let _namespace = Namespace::enter();
-    let _mixed = Mixed::open(1000);
-    let (rows, stderr) = output(without_netlink(&mut program.count(&[])));
-    assert_eq!(counts(&rows), ss());
-    assert!(stderr.contains("Address family not supported by protocol"), "{stderr}");
-    assert!(stderr.contains("/proc/net/tcp and tcp6 are read instead"), "{stderr}");
-    assert!(stderr.lines().count() == 2 && stderr.contains("\nremedy: "), "{stderr}");
-    let flags = ["--family", "6", "--remote", "127.0.0.0/8", "--state", "established"];
-    let (rows, _) = output(without_netlink(&mut program.count(&flags)));
-    let filtered = counts(&rows);
-    assert_eq!(
-        filtered,
-        ss_filtered(&[
-            "-6",
-            "state",
-            "established",
-            "state",
-            "closed",
-            "dst",
-            "[::ffff:127.0.0.0/104]"
-        ])
-    );
-    assert!(filtered.total() > 0);
 }

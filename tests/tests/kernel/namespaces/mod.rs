@@ -3,12 +3,10 @@
 //! Rows are compared with the sockets inside their namespace. Others' namespaces are on the machine too, so nothing is
 //! said about the host but that it is the sum of its rows.
 
-use std::{
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt as _,
-    process, thread,
-    time::{Duration, Instant},
-};
+mod families;
+mod many;
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, thread, time::Duration};
 
 use socket2::Socket;
 use tcpstate::{
@@ -19,11 +17,10 @@ use tcpstate::{
 use tcpstate_common::State;
 use tcpstate_tests::{
     audit,
-    measure::resident_bytes,
     netns::{Namespace, Place},
     paths,
     traced::{Traced, compare, options, row_of},
-    traffic::{Family, Idle, Listener, Load, Style, deafen, shutdown},
+    traffic::{Family, Listener, deafen, shutdown},
     truth, wait,
 };
 
@@ -170,15 +167,6 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
     follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
 }
 
-#[test]
-fn families_equal_the_kernel_on_every_path() {
-    const TRACERS: usize = 6;
-    for family in tcpstate::report::Family::BOTH {
-        let variants = by_each_provider(&Options { family: Some(family), ..options() });
-        follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
-    }
-}
-
 /// Follows every path, spread over so many tracers at once, and compares at each checkpoint.
 fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
     let _namespace = Namespace::enter();
@@ -293,146 +281,6 @@ fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
     });
 }
 
-/// How many namespaces come and go, or are there at once: fewer in an emulated machine.
-fn many(variable: &str, here: usize, emulated: usize) -> usize {
-    let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
-    asked_for.unwrap_or(if is_lossless() { emulated } else { here })
-}
-
-#[test]
-fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
-    let count = many("TCPSTATE_TEST_CHURN", 500, 60);
-    let _namespace = Namespace::enter();
-    let [steady, other] = [Place::new(), Place::new()];
-    let _sockets = steady.inside(|| Mixture::open(Family::V6, 5));
-    let mut traced = Traced::unaudited(&all());
-    let rows_before = traced.tracer.live().rows().expect("the map can be read");
-    let load = other.inside(|| Load::start(1, Style::Rst));
-    let (mut bytes_before, mut most_rows) = (0, 0);
-    let began = Instant::now();
-    for number in 0..count {
-        let place = Place::new();
-        let family = Family::BOTH[number % 2];
-        place.inside(|| {
-            let listener = Listener::open(family);
-            let (clients, servers) = listener.pairs(1);
-            shutdown(&clients);
-            if number % 3 == 0 {
-                drop((clients, servers));
-            } else {
-                drop((servers, clients));
-            }
-        });
-        if number % 10 == 9 {
-            let snapshot = traced.snapshot();
-            assert_sum(&snapshot, "while namespaces come and go");
-            most_rows = most_rows.max(snapshot.namespaces.as_ref().map_or(0, Vec::len));
-            for row in snapshot.namespaces.iter().flatten() {
-                assert!(row.states.iter().all(|gauge| gauge.current >= Some(0)), "{row:?}");
-            }
-            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
-        }
-        if number == count / 5 {
-            bytes_before = resident_bytes(process::id());
-        }
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let _ = load.stop();
-    let long = Duration::from_secs(120);
-    wait::until_within(long, "the rows of those that are gone to go", || {
-        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
-        traced.snapshot();
-        traced.tracer.live().rows().expect("the map can be read") <= rows_before + 1
-    });
-    let growth = resident_bytes(process::id()).saturating_sub(bytes_before);
-    println!("{count} namespaces in {seconds:.1} s, {most_rows} rows at most, {growth} bytes more");
-    assert!(growth < 4 << 20, "{growth} bytes more");
-    assert_rows_equal(&mut traced, &[&steady, &other], "afterwards");
-    assert_eq!(traced.snapshot().map_full, 0);
-}
-
-#[test]
-fn namespaces_by_the_hundred_are_bounded_and_right() {
-    let count = many("TCPSTATE_TEST_NAMESPACES", 200, 40);
-    let _namespace = Namespace::enter();
-    let open = |place: &Place| place.inside(|| Idle::open(2, &Family::BOTH[..1]));
-    let began = Instant::now();
-    let places: Vec<Place> = (0..count).map(|_| Place::new()).collect();
-    let _before: Vec<_> = places.iter().step_by(2).map(open).collect();
-    let made = began.elapsed();
-    let began = Instant::now();
-    let bytes_before = resident_bytes(process::id());
-    let mut traced = Traced::unaudited(&all());
-    let started = began.elapsed();
-    let _since: Vec<_> = places.iter().skip(1).step_by(2).map(open).collect();
-    let began = Instant::now();
-    let snapshot = traced.snapshot();
-    let read = began.elapsed();
-    assert_sum(&snapshot, "many namespaces");
-    for place in &places {
-        let shown = row(&snapshot, place).expect("each has a row");
-        assert_eq!(current(shown, State::Established), 2, "namespace {}", place.inode());
-    }
-    let growth = resident_bytes(process::id()).saturating_sub(bytes_before);
-    let (_, cost) = traced.tracer.last_pass();
-    println!(
-        "{count} namespaces, made in {made:.1?}: start in {started:.2?} with a pass of {cost:.2?}, a reading in {read:.2?}, {} KiB more",
-        growth >> 10
-    );
-}
-
-#[test]
-fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_room() {
-    let _namespace = Namespace::enter();
-    let in_use = {
-        let mut traced = Traced::unaudited(&all());
-        traced.tracer.live().rows().expect("the map can be read")
-    };
-    let most_rows = u32::try_from(in_use).expect("few") + 3;
-    if !is_lossless() && is_hidden(&mut Traced::unaudited(&all())) {
-        println!("skipped: others' sockets in namespaces to which no way leads may take the room");
-        return;
-    }
-    let first: Vec<Place> = (0..3).map(|_| Place::new()).collect();
-    let open = |place: &Place| place.inside(|| Mixture::open(Family::V4, 3));
-    let first_sockets: Vec<_> = first.iter().map(open).collect();
-    let mut traced = Traced::unaudited(&Options { most_rows: Some(most_rows), ..all() });
-    let later: Vec<Place> = (0..4).map(|_| Place::new()).collect();
-    let _later_sockets: Vec<_> = later.iter().map(open).collect();
-    let snapshot = traced.snapshot();
-    assert!(snapshot.map_full > 0, "seven namespaces more fit into three rows more");
-    assert_eq!(snapshot.map_full, snapshot.missed.unlisted);
-    let with_row = |places: &[Place], snapshot: &Snapshot| {
-        places.iter().filter(|place| row(snapshot, place).is_some()).count()
-    };
-    assert_eq!(with_row(&later, &snapshot), 0, "{:?}", snapshot.namespaces);
-    // All of the host, rows or no rows.
-    let has_all = |snapshot: &Snapshot| {
-        let syn_recv = snapshot.gauge(State::SynRecv).and_then(|gauge| gauge.current);
-        syn_recv >= Some(7 * 6)
-    };
-    if !snapshot.is_exact() || !has_all(&snapshot) {
-        // What was missed, or got lost without a word: no want of room, which a pass would not mend.
-        traced.reconcile();
-        let snapshot = traced.snapshot();
-        let missed = &snapshot.missed;
-        assert!(snapshot.is_exact(), "the host is counted all the same: {missed:?}");
-        assert!(has_all(&snapshot), "{:?}", snapshot.states);
-    }
-
-    drop((first_sockets, first));
-    let long = Duration::from_secs(60);
-    wait::until_within(long, "rows for those that had none", || {
-        let snapshot = traced.snapshot();
-        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
-        // Others on the machine may be quicker.
-        with_row(&later, &snapshot) >= if is_lossless() { 3 } else { 1 }
-    });
-    let snapshot = traced.snapshot();
-    let with_rows: Vec<_> = later.iter().filter(|place| row(&snapshot, place).is_some()).collect();
-    assert_rows_equal(&mut traced, &with_rows, "rows made when there was room");
-}
-
 #[test]
 fn namespaces_to_which_no_way_leads_are_owned_up_to() {
     let _namespace = Namespace::enter();
@@ -484,43 +332,5 @@ fn namespaces_of_others_are_counted_by_name_path_and_process() {
             traced.assert_equal(&format!("{netns}: after a pass"));
         };
         thread::scope(|scope| scope.spawn(follow).join()).expect("it does not panic");
-    }
-}
-
-#[test]
-fn families_add_up_to_all_of_the_namespace() {
-    let _namespace = Namespace::enter();
-    let dual_stack = paths::ALL.iter().find(|path| path.name == "dual-stack listener");
-    let [mut v4, mut v6] = tcpstate::report::Family::BOTH
-        .map(|family| Traced::unaudited(&Options { family: Some(family), ..options() }));
-    let mut both = Traced::unaudited(&options());
-    dual_stack.expect("it is there").run(&mut |label: &str| {
-        for traced in [&mut v4, &mut v6, &mut both] {
-            traced.assert_equal(label);
-        }
-        let [of_v4, of_v6, of_both] =
-            [&mut v4, &mut v6, &mut both].map(|traced| traced.snapshot().states);
-        for (slot, state) in State::GAUGES.into_iter().enumerate() {
-            let sum = of_v4[slot].current.zip(of_v6[slot].current).map(|(v4, v6)| v4 + v6);
-            assert_eq!(sum, of_both[slot].current, "{label}: {state}");
-        }
-        let [time_wait, ..] = [v4.snapshot().time_wait];
-        assert_eq!(time_wait.overflows, None, "the kernel's counter is of both families");
-    });
-}
-
-#[test]
-fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
-    let _namespace = Namespace::enter();
-    for options in [all(), Options { family: Some(tcpstate::report::Family::V6), ..options() }] {
-        let options = Options { time_wait: Some(Provider::Polled), ..options };
-        let mut traced = Traced::unaudited(&options);
-        let snapshot = traced.snapshot();
-        assert_eq!((snapshot.time_wait.sockets, snapshot.time_wait.entries), (None, None));
-        let limits = traced.tracer.start_report().in_place.limits;
-        let says_why = |limit: &Limit| {
-            limit.to_string().contains("time_wait: none, because polled: the kernel's own counters")
-        };
-        assert!(limits.iter().any(says_why), "{limits:?}");
     }
 }

@@ -1,0 +1,79 @@
+//! `count --by`: groups that add up, and whose sockets are whose.
+
+use std::fs;
+
+use serde_json::Value;
+use tcpstate_tests::{
+    netns::Namespace,
+    traffic::{Family, Listener, Mixed, leave_time_wait},
+    truth::{Counts, ss},
+};
+
+use super::{Public, count, counts_of, json, output, stdout};
+
+#[test]
+fn count_in_groups_sums_up_to_the_total_in_every_state() {
+    let _namespace = Namespace::enter();
+    let _mixed = Mixed::open(1000);
+    let all = ss();
+    for by in ["local-port", "remote", "remote-port", "process", "uid", "cgroup", "state"] {
+        for top in ["1", "3", "65536"] {
+            let line = json(&output(&mut count(&["--by", by, "--top", top, "-o", "json"])).0);
+            let groups = line["groups"].as_array().expect("there are groups");
+            let parts = groups.iter().chain([&line["other"]]);
+            let sum = parts.clone().map(|part| counts_of(&part["states"]));
+            assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
+            let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
+            assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
+            // Nobody's and unknown ones' come on top of those asked for.
+            assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
+            let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
+            let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
+            let rows = rows.map(|number| number.parse::<u64>().expect("a number"));
+            assert_eq!(rows.sum::<u64>(), all.total(), "{by} {top}");
+        }
+    }
+}
+
+#[test]
+fn count_by_process_knows_whose_sockets_are_whose() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let _ours = listener.pairs(5);
+    leave_time_wait(7, &[Family::V6]);
+    // Accepted by nobody yet: no process has it.
+    let _waiting = listener.connect();
+    let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
+    let of = |key: &Value| {
+        let groups = line["groups"].as_array().expect("there are groups");
+        let group = groups.iter().find(|group| group["by"]["process"] == *key);
+        group.map(|group| group["total"].clone())
+    };
+    let name = fs::read_to_string("/proc/self/comm").expect("we have a name");
+    let us = serde_json::json!({ "pid": std::process::id(), "comm": name.trim_end() });
+    assert_eq!(of(&us), Some(12.into()), "{line}");
+    assert_eq!(of(&"none".into()), Some(8.into()), "{line}");
+    assert_eq!(of(&Value::Null), None, "{line}");
+
+    // To somebody else they are unknown, and stderr says why.
+    let program = Public::new("process");
+    let (rows, stderr) = output(&mut program.count(&["--by", "process"]));
+    assert_eq!(rows, "none\t8\nunknown\t12\n");
+    let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
+    assert!(stderr.starts_with(why) && stderr.contains("\nremedy: run it as root"), "{stderr}");
+}
+
+#[test]
+fn count_by_user_and_cgroup_does_not_take_the_kernels_sockets_for_roots() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V6);
+    let _ours = listener.pairs(3);
+    leave_time_wait(5, &[Family::V4]);
+    assert_eq!(stdout(&mut count(&["--by", "uid"])), "0\t7\nnone\t5\n");
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("processes are in cgroups");
+    let Some(ours) = cgroups.lines().find_map(|line| line.strip_prefix("0::")) else {
+        println!("skipped: no cgroups of version 2");
+        return;
+    };
+    assert_eq!(stdout(&mut count(&["--by", "cgroup"])), format!("{ours}\t7\nnone\t5\n"));
+}

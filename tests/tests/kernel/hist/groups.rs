@@ -1,0 +1,122 @@
+//! Histograms by group: who has them, and what is summed up where there is no room.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use tcpstate::{
+    filter::{End, EventFilter, Ports},
+    probe::{HistogramOptions, Options},
+    report::{Group, Of},
+};
+use tcpstate_common::{
+    State::{Close, FinWait2},
+    histogram::By,
+};
+use tcpstate_tests::{
+    netns::{Namespace, Sysctl},
+    traced::{Traced, options},
+    traffic::{Family, Listener, reset, shutdown},
+    truth, wait,
+};
+
+use super::{assert_totals, held::await_state, summary, timed_by};
+
+#[test]
+fn hist_by_each_grouping_names_its_groups() {
+    let _namespace = Namespace::enter();
+    let comm = std::fs::read_to_string("/proc/self/comm").expect("procfs is mounted");
+    let inode = std::os::unix::fs::MetadataExt::ino(
+        &std::fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted"),
+    );
+    for family in Family::BOTH {
+        let address = family.loopback(0).ip();
+        for by in By::ALL {
+            let mut traced =
+                timed_by(HistogramOptions { by: Some(by), ..HistogramOptions::default() });
+            let listener = Listener::open(family);
+            let port = listener.port();
+            let (client, server) = (listener.connect(), listener.accept());
+            let client_port = client.local_addr().expect("it is connected").as_socket();
+            let client_port = client_port.expect("an address of the internet").port();
+            reset(client);
+            await_state(&server, Close, Instant::now());
+            drop((server, listener));
+            let (snapshot, histograms) = summary(&mut traced);
+            assert_totals(&snapshot, &histograms);
+            if snapshot.missed.events() + histograms.untimed.missed + traced.uncounted() > 0 {
+                println!("{family} {by:?}: skipped: events were kept from the programs");
+                continue;
+            }
+            let mut lifetimes: Vec<Group> =
+                histograms.of(Of::Lifetime).filter_map(|row| row.group.clone()).collect();
+            lifetimes.sort();
+            let mut expected = match by {
+                By::LocalPort | By::RemotePort => {
+                    vec![Group::Port(port), Group::Port(client_port)]
+                }
+                By::Remote => vec![Group::Address(address)],
+                By::Netns => vec![Group::Netns(inode)],
+                By::Comm => vec![Group::Comm(comm.trim_end().into()), Group::None],
+                By::Cgroup => Vec::new(),
+            };
+            if by == By::Cgroup {
+                // Which it is, if there are any, is not the test's to say.
+                assert!(
+                    matches!(lifetimes[..], [Group::Cgroup(..) | Group::None]),
+                    "{lifetimes:?}"
+                );
+                continue;
+            }
+            expected.sort();
+            assert_eq!(lifetimes, expected, "{family} {by:?}");
+        }
+    }
+}
+
+#[test]
+fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
+    let _namespace = Namespace::enter();
+    let few =
+        HistogramOptions { by: Some(By::LocalPort), most_groups: 3, ..HistogramOptions::default() };
+    let mut traced = timed_by(few);
+    for _ in 0..11 {
+        let listener = Listener::open(Family::V6);
+        let (client, server) = (listener.connect(), listener.accept());
+        reset(client);
+        await_state(&server, Close, Instant::now());
+    }
+    let (snapshot, histograms) = summary(&mut traced);
+    assert_totals(&snapshot, &histograms);
+    let mut groups: Vec<&Group> =
+        histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
+    groups.sort();
+    groups.dedup();
+    assert_eq!(groups.len(), 4, "{groups:?}");
+    assert!(groups.contains(&&Group::Other), "{groups:?}");
+}
+
+#[test]
+fn hist_that_is_filtered_gives_groups_to_nothing_else() {
+    let _namespace = Namespace::enter();
+    let meant = Listener::open(Family::V4);
+    let ports: Ports = meant.port().to_string().parse().expect("a port");
+    let one =
+        HistogramOptions { by: Some(By::LocalPort), most_groups: 1, ..HistogramOptions::default() };
+    let event_filter = EventFilter { ports: vec![(End::Local, ports)], ..EventFilter::default() };
+    let mut traced = Traced::with(&Options { histograms: Some(one), event_filter, ..options() });
+    // Not of the port: two full sockets, and a client's mini socket.
+    let _soon = Sysctl::held("net.ipv4.tcp_fin_timeout", "1");
+    let listener = Listener::open(Family::V4);
+    let (client, server) = (listener.connect(), listener.accept());
+    shutdown([&client]);
+    wait::until("its FIN to be acknowledged", || truth::sockets().full[FinWait2] == 1);
+    drop(client);
+    wait::until("the orphan to expire", || truth::sockets().minis.total() == 0);
+    drop((server, listener));
+    let (client, server) = (meant.connect(), meant.accept());
+    reset(client);
+    await_state(&server, Close, Instant::now());
+    let (_, histograms) = summary(&mut traced);
+    let groups: BTreeSet<&Group> =
+        histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
+    assert_eq!(groups, BTreeSet::from([&Group::Port(meant.port())]));
+}
