@@ -10,11 +10,10 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, Options, events, histograms, kallsyms::Handlers, kernel::Kernel, lives::Room, offsets,
-    owners, types::Types,
+    Error, Options, events, histograms, kallsyms::Handlers, kernel::Kernel, offsets, owners,
+    types::Types,
 };
-use crate::report::Counted;
-use crate::report::Family;
+use crate::report::{Counted, Family};
 
 /// What the programs are told of a kernel, a namespace and what is asked for.
 pub(super) fn of(
@@ -48,7 +47,7 @@ pub(super) fn of(
         family,
         tcp_tw_rst,
         tcp_tw_syn,
-        seat_shift: Room::of(options).seat_shift(),
+        seat_shift: options.lives().seat_shift(),
         is_plain: is_plain(flags, netns, family).into(),
         offsets,
         minis: offsets::minis(&types.fields)?,

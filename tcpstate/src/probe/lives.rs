@@ -3,8 +3,6 @@
 
 use aya::EbpfLoader;
 
-use super::options::Options;
-
 /// Whether other processors see a program's stores in their order, on which who sits where depends.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
@@ -19,11 +17,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// For all that options ask for.
-    pub(super) fn of(options: &Options) -> Self {
-        let events = options.events.map(|events| events.most_lives);
-        let histograms = options.histograms.map(|histograms| histograms.most_sockets);
-        let sockets = events.max(histograms).unwrap_or(1);
+    /// Room for this many sockets.
+    pub(super) fn new(sockets: u32) -> Self {
         if KEEPS_STORES_IN_ORDER {
             // Two at least, for a shift by all 64 bits is none.
             Self { seats: sockets.max(2).next_power_of_two(), others: sockets.div_ceil(8) * 5 }

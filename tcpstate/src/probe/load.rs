@@ -18,7 +18,6 @@ use super::{
     Error, Netns, Options, Probe, Rows, configuration, events, format, histograms, hooks,
     kallsyms::Handlers,
     kernel::Kernel,
-    lives::Room,
     programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, map_error, take_map},
     providers::Providers,
     types::Types,
@@ -121,7 +120,7 @@ fn load_object(
     if options.netns == Netns::All {
         loader.map_max_entries("NAMESPACES", options.rows());
     }
-    let lives = Room::of(options);
+    let lives = options.lives();
     if let Some(options) = options.events {
         events::make_room(&mut loader, options, lives);
     }

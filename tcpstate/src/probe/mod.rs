@@ -6,6 +6,7 @@
 pub mod btf;
 mod configuration;
 pub mod confinement;
+mod entry;
 mod error;
 mod events;
 mod format;
@@ -26,6 +27,7 @@ mod owners;
 pub mod privileges;
 mod programs;
 mod providers;
+pub mod relinquish;
 mod runs;
 pub mod trial;
 mod types;

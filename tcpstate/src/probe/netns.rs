@@ -7,13 +7,12 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, AsRawFd as _},
-        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+        unix::fs::OpenOptionsExt as _,
     },
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use caps::{CapSet, Capability};
 use nix::{
     sched::{CloneFlags, setns},
     sys::statfs::{NSFS_MAGIC, fstatfs},
@@ -115,25 +114,8 @@ impl Error {
 }
 
 impl Netns {
-    /// Takes the calling thread to where it is to count, for good. To count every namespace it stays where it is.
-    pub(super) fn enter(&self) -> Result<Counted, super::Error> {
-        match self {
-            Self::Own => {}
-            Self::All => {
-                let what = || "counting every network namespace".to_owned();
-                let may = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
-                let may = may.unwrap_or(false);
-                return if may { Ok(Counted::All) } else { Err(Error::Refused { what: what() })? };
-            }
-            Self::Name(_) | Self::Path(_) | Self::Pid(_) => self.enter_other()?,
-        }
-        let own = fs::metadata("/proc/thread-self/ns/net").map_err(|source| {
-            super::Error::System { action: "read /proc/thread-self/ns/net", source }
-        })?;
-        Ok(Counted::One(own.ino()))
-    }
-
-    fn enter_other(&self) -> Result<(), Error> {
+    /// Takes the calling thread to another network namespace, for good.
+    pub(super) fn enter_other(&self) -> Result<(), Error> {
         let file = self.open()?;
         setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
             nix::Error::EPERM => {

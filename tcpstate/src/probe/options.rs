@@ -2,7 +2,7 @@
 
 use tcpstate_common::histogram::By;
 
-use super::{EventOptions, HistogramOptions, Netns};
+use super::{EventOptions, HistogramOptions, Netns, lives::Room};
 use crate::{
     filter::EventFilter,
     report::{Family, Provider, Transitions},
@@ -70,6 +70,13 @@ impl Options {
     pub(super) fn ask_for_owners(&self) -> bool {
         let by = self.histograms.and_then(|histograms| histograms.by);
         self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
+    }
+
+    /// Room for sockets that are remembered between their events.
+    pub(super) fn lives(&self) -> Room {
+        let events = self.events.map(|events| events.most_lives);
+        let histograms = self.histograms.map(|histograms| histograms.most_sockets);
+        Room::new(events.max(histograms).unwrap_or(1))
     }
 
     /// Room for rows of network namespaces.

@@ -216,7 +216,7 @@ impl Providers {
         provider: Provider,
     ) -> Result<Vec<(Hook, u64)>, Error> {
         if provider == Provider::Timer {
-            self.handlers.of(minis)?;
+            self.handlers.of(minis).map_err(Error::Kallsyms)?;
         }
         if provider == Provider::Polled && !self.is_pollable {
             return Err(Error::Counters);

@@ -45,7 +45,10 @@ pub fn types() -> Result<(), Error> {
 pub fn addresses() -> Result<(), Error> {
     let handlers = Handlers::of_kernel()
         .map_err(|source| Error::System { action: "read /proc/kallsyms", source })?;
-    Minis::BOTH.into_iter().try_for_each(|minis| handlers.of(minis).map(drop))
+    Minis::BOTH
+        .into_iter()
+        .try_for_each(|minis| handlers.of(minis).map(drop))
+        .map_err(Error::Kallsyms)
 }
 
 /// Whether the classic tracepoint says where its fields lie.

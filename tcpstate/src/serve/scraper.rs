@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     aggregate::Reconcile,
-    probe::{Error, Options, Probe, privileges},
+    probe::{Error, Options, Probe, relinquish},
     report::{InPlace, Start, TimeWait},
     tracer::Tracer,
     view::metrics::{
@@ -178,7 +178,7 @@ impl Worker {
         let tracer = Tracer::start(&options)?;
         on_start(tracer.probe());
         if drop_privileges {
-            privileges::keep_only(&privileges::of_passes(tracer.probe()))?;
+            relinquish::keep_only(&relinquish::of_passes(tracer.probe()))?;
         }
         let start = tracer.start_report();
         Ok(Self {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, privileges},
+    probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, relinquish},
     serve::{Outlets, Scraper, Settings, Textfile},
 };
 
@@ -242,7 +242,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     let (scraper, progress) = Scraper::start(settings, talk::at_start);
     if !arguments.keep_privileges {
         // The tracer's thread gives up its own when it has used them.
-        privileges::keep_only(&[])?;
+        relinquish::keep_only(&[])?;
     }
     let ended = tokio::select! {
         error = answer(arguments, &scraper, progress, hang_up, listener, &mut textfile) => error,

@@ -1,0 +1,34 @@
+//! The way of a thread to the network namespace that it is to count.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use caps::{CapSet, Capability};
+
+use super::{
+    Error,
+    netns::{self, Netns},
+};
+use crate::report::Counted;
+
+impl Netns {
+    /// Takes the calling thread to where it is to count, for good. To count every namespace it stays where it is.
+    pub(super) fn enter(&self) -> Result<Counted, Error> {
+        match self {
+            Self::Own => {}
+            Self::All => {
+                let what = || "counting every network namespace".to_owned();
+                let may = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
+                let may = may.unwrap_or(false);
+                return if may {
+                    Ok(Counted::All)
+                } else {
+                    Err(netns::Error::Refused { what: what() })?
+                };
+            }
+            Self::Name(_) | Self::Path(_) | Self::Pid(_) => self.enter_other()?,
+        }
+        let own = fs::metadata("/proc/thread-self/ns/net")
+            .map_err(|source| Error::System { action: "read /proc/thread-self/ns/net", source })?;
+        Ok(Counted::One(own.ino()))
+    }
+}
