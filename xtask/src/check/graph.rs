@@ -41,12 +41,15 @@ pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 pub(super) fn edges(modules: &Modules) -> Edges {
     let mut edges = Edges::new();
     for (path, module) in modules {
-        for mention in module.mentions.iter().filter(|mention| module.imports_by(mention)) {
+        for mention in &module.mentions {
             let Some(Target::Item { module: definer, name }) =
                 resolve(modules, path, &mention.path)
             else {
                 continue;
             };
+            if !module.imports_by(mention, definer.starts_with(path)) {
+                continue;
+            }
             let definer = &modules[&definer].file;
             if *definer != module.file {
                 let from = edges.entry(module.file.clone()).or_default();
@@ -63,10 +66,12 @@ pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Op
 }
 
 impl Module {
-    /// Whether a mention is an import. A re-export is none. Nor is a path that begins with a module or
-    /// a name which is this module's own already, by `mod x;` or by a re-export.
-    fn imports_by(&self, mention: &Mention) -> bool {
-        let is_own = |name: &String| self.children.contains(name) || self.handed_on.contains(name);
+    /// Whether a mention is an import. A re-export is none. Nor is a path that begins with a part of
+    /// the module, after `mod x;`, or with a name that the module hands on from a part.
+    fn imports_by(&self, mention: &Mention, is_in_part: bool) -> bool {
+        let is_own = |name: &String| {
+            self.children.contains(name) || (is_in_part && self.handed_on.contains(name))
+        };
         match mention.kind {
             Kind::Use => true,
             Kind::Reexport => false,

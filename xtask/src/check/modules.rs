@@ -166,7 +166,8 @@ impl Module {
         let mut line = 0;
         // Colons since the last name; a name after two of them belongs to the same path.
         let mut colons = 0;
-        let mut is_member = false;
+        // Dots since then: a name after one dot is a field or a method; after two it ends a range.
+        let mut dots = 0;
         for token in tokens {
             match token {
                 TokenTree::Ident(ident) => {
@@ -174,17 +175,18 @@ impl Module {
                         self.finish(&mut path, line);
                         line = ident.span().start().line;
                     }
-                    if !is_member {
+                    if dots != 1 {
                         path.push(ident.to_string());
                     }
-                    (colons, is_member) = (0, false);
+                    (colons, dots) = (0, 0);
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
                 other => {
                     self.finish(&mut path, line);
                     colons = 0;
-                    // A field or a method is no path.
-                    is_member = matches!(&other, TokenTree::Punct(punct) if punct.as_char() == '.');
+                    let is_dot =
+                        matches!(&other, TokenTree::Punct(punct) if punct.as_char() == '.');
+                    dots = if is_dot { dots + 1 } else { 0 };
                     if let TokenTree::Group(group) = other {
                         self.tokens(group.stream());
                     }

@@ -76,23 +76,28 @@ fn edges_are_found_in_macros_and_of_macros() {
         ("lib.rs", "mod a; mod b; mod c;"),
         (
             "a.rs",
-            "use crate::b::check; fn f() { check!(1); println!(\"{}\", crate::c::g(x.c::<u8>())); }",
+            "use crate::b::check; fn f() { check!(1); println!(\"{}\", crate::c::g(x.c::<u8>(), S { ..crate::c::k() })); }",
         ),
         ("b.rs", "macro_rules! check { ($e:expr) => { $crate::c::h($e) }; } pub(crate) use check;"),
         ("c.rs", "pub fn g() {} pub fn h() {}"),
     ]);
-    assert_eq!(found, ["a.rs -> b.rs: check", "a.rs -> c.rs: g", "b.rs -> c.rs: h"]);
+    assert_eq!(found, ["a.rs -> b.rs: check", "a.rs -> c.rs: g k", "b.rs -> c.rs: h"]);
 }
 
 #[test]
 fn edges_of_a_module_to_its_own_parts_need_an_import() {
     let found = edges(&[
-        ("lib.rs", "mod a;"),
-        ("a/mod.rs", "mod b; mod c; pub use self::b::B; use self::c::C; fn f(_: B) { b::g(); }"),
+        ("lib.rs", "mod a; mod d;"),
+        ("d.rs", "pub struct D;"),
+        (
+            "a/mod.rs",
+            "mod b; mod c; pub use self::b::B; pub use crate::d::D; use self::c::C; \
+             fn f(_: B, _: D) { b::g(); }",
+        ),
         ("a/b.rs", "pub struct B; pub fn g() {}"),
         ("a/c.rs", "pub struct C;"),
     ]);
-    assert_eq!(found, ["a/mod.rs -> a/c.rs: C"]);
+    assert_eq!(found, ["a/mod.rs -> a/c.rs: C", "a/mod.rs -> d.rs: D"]);
 }
 
 #[test]
