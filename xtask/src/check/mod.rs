@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     bpf, kernel_tests, object, process,
     test::{
-        binaries::{self, Run},
+        binaries::{self, Binary, Run},
         libtest::Outcome,
         report::Report,
     },
@@ -39,14 +39,17 @@ const GOLDEN: [(&str, &[&str]); 2] = [
 pub(crate) fn run(root: &Path) -> bool {
     let mut report = Report::default();
     report.prepare("components of Rust", || rust_components(root));
-    steps(root, &mut report);
+    sources(root, &mut report);
     report.check("BPF object", || {
         // `cargo xtask test` rebuilds the object for a comparison; here the hashes have to do.
         let verdict = bpf::check(root, None)?;
         println!("{verdict}");
         Ok(())
     });
-    golden(root, &mut report);
+    let programs: Vec<&str> = GOLDEN.iter().flat_map(|(name, _)| ["--test", name]).collect();
+    if let Some(binaries) = unit_tests(root, &programs, &mut report) {
+        golden(&binaries, &mut report);
+    }
     println!("{report}");
     report.is_success()
 }
@@ -54,13 +57,18 @@ pub(crate) fn run(root: &Path) -> bool {
 /// The steps with which the gate begins. It runs golden tests later, among all others of their
 /// programs.
 pub(crate) fn steps(root: &Path, report: &mut Report) {
+    sources(root, report);
+    unit_tests(root, &[], report);
+}
+
+/// How the sources are written.
+fn sources(root: &Path, report: &mut Report) {
     report.check("format", || {
         process::run(process::cargo(root).args(["fmt", "--all", "--", "--check", "--color=never"]))
     });
     structure::check(root, report);
     report.check("lints", || lints(root));
     report.check("lints of the kernel half", || object::lint(root));
-    unit_tests(root, report);
 }
 
 /// Rustup's minimal profile lacks the components that check sources.
@@ -90,29 +98,30 @@ fn lints(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn unit_tests(root: &Path, report: &mut Report) {
+/// Runs the unit tests. Returns the test programs that `programs` asks cargo for besides: built
+/// together, they share their dependencies with the unit tests.
+fn unit_tests(root: &Path, programs: &[&str], report: &mut Report) -> Option<Vec<Binary>> {
     let targets = ["--workspace", "--lib", "--bins", "--examples"];
     let excluded = ["tcpstate-ebpf", "tcpstate-fuzz", kernel_tests::OTLP_PACKAGE];
     let exclusions = excluded.iter().flat_map(|package| ["--exclude", package]);
-    let arguments: Vec<&str> = targets.into_iter().chain(exclusions).collect();
-    let build = || binaries::build(root, &arguments);
-    let Some(binaries) = report.prepare("build unit tests", build) else { return };
-    for binary in binaries {
+    let arguments: Vec<&str> =
+        targets.into_iter().chain(exclusions).chain(programs.iter().copied()).collect();
+    let binaries = report.prepare("build tests", || binaries::build(root, &arguments))?;
+    let (others, units): (Vec<Binary>, Vec<Binary>) =
+        binaries.into_iter().partition(|binary| binary.name.contains(" test "));
+    for binary in units {
         report.tests(&binary.name, || binary.run(&Run::default()));
     }
+    Some(others)
 }
 
-fn golden(root: &Path, report: &mut Report) {
-    let names = GOLDEN.iter().flat_map(|(name, _)| ["--test", name]);
-    let arguments: Vec<&str> = ["--package", "tcpstate"].into_iter().chain(names).collect();
-    let build = || binaries::build(root, &arguments);
-    let Some(binaries) = report.prepare("build golden tests", build) else { return };
+fn golden(binaries: &[Binary], report: &mut Report) {
     for (name, parts) in GOLDEN {
         for part in parts {
             let title = format!("golden tests: {name} {part}");
             report.tests(title.trim_end(), || {
-                let suffix = format!(" {name}");
-                let binary = binaries.iter().find(|binary| binary.name.ends_with(&suffix));
+                let whole = format!("tcpstate test {name}");
+                let binary = binaries.iter().find(|binary| binary.name == whole);
                 let binary = binary.with_context(|| format!("no test program {name}"))?;
                 let outcome =
                     binary.run(&Run { filters: vec![(*part).to_owned()], ..Run::default() })?;
