@@ -36,6 +36,8 @@ pub(crate) struct Binary {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) filters: Vec<String>,
+    /// Tests whose name contains one of these do not run.
+    pub(crate) skips: Vec<String>,
     /// Filters are whole names.
     pub(crate) is_exact: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
@@ -114,6 +116,9 @@ impl Binary {
         }
         if run.is_exact {
             command.arg("--exact");
+        }
+        for name in &run.skips {
+            command.args(["--skip", name]);
         }
         let mut outcome = follow(&mut command, run.is_terse, |child| privilege.kill(child))?;
         if !run.is_kernel_test {

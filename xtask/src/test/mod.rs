@@ -81,7 +81,7 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     let tools = tools.as_ref();
     check::steps(root, report);
     let rebuilt = steps::object(root, tools, report);
-    steps::kernel_tests(root, tools, rebuilt, report);
+    steps::kernel_tests(root, tools, rebuilt, is_all, report);
     if is_all {
         steps::otlp(root, report);
     }
