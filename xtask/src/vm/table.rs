@@ -43,6 +43,8 @@ impl fmt::Display for Table<'_> {
         )?;
         for Row { abi, ending, is_second, .. } in self.0 {
             let Ending { verdict, outcome, duration, .. } = ending;
+            let is_flaky = outcome.failed.is_empty() && !outcome.flaky.is_empty();
+            let verdict = if is_flaky { "FLAKY".to_owned() } else { verdict.to_string() };
             writeln!(
                 f,
                 "{abi:<32} {verdict:<8} {:>6} {:>6} {:>7} {:>7.1}{}",
