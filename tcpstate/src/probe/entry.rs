@@ -11,7 +11,8 @@ use super::{
 use crate::report::Counted;
 
 impl Netns {
-    /// Takes the calling thread to where it is to count, for good. To count every namespace it stays where it is.
+    /// Takes the calling thread to where it is to count, for good. To count every namespace it
+    /// stays where it is.
     pub(super) fn enter(&self) -> Result<Counted, Error> {
         match self {
             Self::Own => {}

@@ -7,8 +7,9 @@ use caps::{CapSet, Capability, CapsHashSet};
 use super::{Error, Probe};
 use crate::report::Counted;
 
-/// The capabilities of this thread that passes will need, of those that counting was started with: none, unless they visit
-/// other network namespaces, or the kernel (before 5.19) asks for them each time a map is read.
+/// The capabilities of this thread that passes will need, of those that counting was started with:
+/// none, unless they visit other network namespaces, or the kernel (before 5.19) asks for them each
+/// time a map is read.
 #[must_use]
 pub fn of_passes(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {
@@ -21,7 +22,8 @@ pub fn of_passes(probe: &Probe) -> Vec<Capability> {
     }
 }
 
-/// Gives up all capabilities of this thread but these, for good: no program that it would start has any either.
+/// Gives up all capabilities of this thread but these, for good: no program that it would start has
+/// any either.
 pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     let set = |set, capabilities: &_| {
         caps::set(None, set, capabilities).map_err(|error| Error::System {
