@@ -26,6 +26,7 @@ pub mod check;
 pub mod command;
 pub mod counter;
 pub mod doctor;
+pub mod error;
 pub mod explain;
 pub mod filter;
 #[cfg(any(test, feature = "fuzz"))]

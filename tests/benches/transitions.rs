@@ -12,6 +12,7 @@ use std::{
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
+    error::Help as _,
     filter::{End, EventFilter},
     probe::{EventOptions, HistogramOptions, Netns, Options},
     source::Events,
@@ -278,5 +279,5 @@ impl Drop for Reader {
 }
 
 fn start(options: &Options) -> Tracer {
-    Tracer::start(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()))
+    Tracer::start(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
 }

@@ -1,5 +1,7 @@
 //! The rows of `docs/ERRORS.md`, which are what tests expect.
 
+use tcpstate::error::Help as _;
+
 use crate::command::Finished;
 
 const TABLE: &str = include_str!("../../docs/ERRORS.md");
@@ -73,7 +75,7 @@ impl Row {
     /// If they are not.
     pub fn assert_error(&self, error: &tcpstate::probe::Error) {
         assert!(matches(&self.cause, &error.to_string()), "{self:#?}: {error}");
-        assert!(matches(&self.remedy, &error.remedy()), "{self:#?}: {}", error.remedy());
+        assert!(matches(&self.remedy, &error.help()), "{self:#?}: {}", error.help());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tcpstate::{
+    error::Help as _,
     explain,
     probe::{Error, Netns, Options, Probe, Testing},
     report::{Family, Gauge, Minis, NamespaceRow, Snapshot, TimeWait},
@@ -66,7 +67,7 @@ impl Traced {
     /// If it does not start.
     #[must_use]
     pub fn with(options: &Options) -> Self {
-        Self::try_with(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()))
+        Self::try_with(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
     }
 
     /// Starts a tracer with options, if the kernel lets it.
@@ -85,7 +86,7 @@ impl Traced {
     /// If it does not start.
     #[must_use]
     pub fn unaudited(options: &Options) -> Self {
-        Self::start_unaudited(options).unwrap_or_else(|error| panic!("{error}; {}", error.remedy()))
+        Self::start_unaudited(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
     }
 
     fn start_unaudited(options: &Options) -> Result<Self, Error> {

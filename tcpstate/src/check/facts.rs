@@ -6,6 +6,7 @@ use caps::Capability;
 
 use super::{Live, live};
 use crate::{
+    error::Help as _,
     probe::{
         Error, Options,
         confinement::Confinement,
@@ -31,7 +32,7 @@ pub struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (remedy, program) = (error.remedy(), error.program());
+        let (remedy, program) = (error.help().into_owned(), error.program());
         Self { cause: error.to_string(), remedy, program }
     }
 }

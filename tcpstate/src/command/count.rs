@@ -19,6 +19,7 @@ use super::{
 use crate::{
     aggregate::census::MOST_GROUPS,
     counter::{Counted, Counter},
+    error::Help as _,
     report::count::{By, Key, total},
     view::{
         count::{CountView, Csv, Json, Rows, Table},
@@ -149,7 +150,7 @@ impl Show {
 fn say_limits(counted: &Counted) {
     if let Some(error) = &counted.instead_of {
         eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which takes longer");
-        eprintln!("remedy: {}", error.remedy());
+        eprintln!("remedy: {}", error.help());
     }
     let Some(groups) = &counted.count.groups else { return };
     let unknown = groups.rows.iter().find(|group| group.name == Key::Unknown);

@@ -1,6 +1,7 @@
 //! `tcpstate doctor`: what is wrong, how that is known, and what would mend it; without privilege and without BPF.
 
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     fs,
     io::{self, IsTerminal as _},
@@ -25,6 +26,7 @@ use crate::{
         facts::Recorded,
         thresholds::{self, DEFAULTS},
     },
+    error::Help,
     recording::{self, Record, Recording},
     report::{Counted, Report},
     view::doctor::{Csv, DoctorView, Json, Table},
@@ -119,17 +121,17 @@ pub(super) enum Error {
     ManyNamespaces { file: PathBuf },
 }
 
-impl Error {
-    /// What the user can do about it.
-    pub(super) fn remedy(&self) -> &'static str {
-        match self {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
+        let help = match self {
             Self::Read { .. } => "name a file that this user may read",
             Self::Parse { .. } => "compare it with: tcpstate doctor --print-thresholds",
             Self::NoSnapshot { .. } => {
                 "leave --from and --until out, or record until the end, or with a shorter --interval"
             }
             Self::ManyNamespaces { .. } => "record one of them, with --netns NAME or --netns pid:N",
-        }
+        };
+        help.into()
     }
 }
 

@@ -1,13 +1,14 @@
 //! The flags that say which events are meant, or the durations that they end: those for sockets, and more. All of them have
 //! to hold.
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use clap::Args;
 use tcpstate_common::filter::FILTER_ITEMS;
 
 use super::{duration, family, filter};
 use crate::{
+    error::Help,
     filter::{EventFilter, Moves, Names, Numbers, TooManyNetworks},
     source::cgroups::Cgroups,
 };
@@ -90,9 +91,9 @@ pub(super) enum Error {
     Networks(#[from] TooManyNetworks),
 }
 
-impl Error {
-    pub(super) fn remedy(&self) -> &'static str {
-        match self {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
+        let help = match self {
             Self::Gauges(_) => {
                 "give --events and no --interval; or ask tcpstate count, which takes conditions on sockets"
             }
@@ -108,7 +109,8 @@ impl Error {
             }
             Self::ManyCgroups(_) => "name one that is around several of them",
             Self::Networks(_) => "use shorter prefixes, or filter what is printed",
-        }
+        };
+        help.into()
     }
 }
 

@@ -1,9 +1,12 @@
 //! `trace --events` and what belongs to it.
 
+use std::borrow::Cow;
+
 use clap::Args;
 use jiff::tz::TimeZone;
 
 use crate::{
+    error::Help,
     probe::{EventOptions, MOST_LIVES, RING_BYTES},
     report::Losses,
     view::Clock,
@@ -45,12 +48,13 @@ pub(super) enum Conflict {
     Csv,
 }
 
-impl Conflict {
-    pub(super) fn remedy(&self) -> &'static str {
-        match self {
+impl Help for Conflict {
+    fn help(&self) -> Cow<'static, str> {
+        let help = match self {
             Self::Count => "give --interval too, or --duration instead of --count",
             Self::Csv => "leave out --interval, or use -o json",
-        }
+        };
+        help.into()
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use clap::Parser as _;
 
 use super::{Arguments, duration, usage};
-use crate::{explain, text::is_plain};
+use crate::{error::Help as _, explain, text::is_plain};
 
 /// Words of a command line, with a zero byte between them: they are taken, or refused in two lines that do nothing to a terminal.
 pub(crate) fn command_line(bytes: &[u8]) {
@@ -30,6 +30,6 @@ pub(crate) fn command_line(bytes: &[u8]) {
         }
     }
     if let Err(error) = explain::answer(&words) {
-        assert!(!error.to_string().is_empty() && !error.remedy().is_empty());
+        assert!(!error.to_string().is_empty() && !error.help().is_empty());
     }
 }

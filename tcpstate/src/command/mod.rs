@@ -30,13 +30,15 @@ mod usage;
 mod values;
 mod verify;
 
-use std::{io, process::ExitCode};
+use std::{borrow::Cow, io, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{explain as explanations, probe, recording, source::sock_diag, text::escaped};
+use crate::{
+    error::Help, explain as explanations, probe, recording, source::sock_diag, text::escaped,
+};
 
 /// Exact live counts of TCP sockets by state, from eBPF.
 #[derive(Debug, Parser)]
@@ -108,36 +110,36 @@ fn runtime() -> Result<Runtime> {
 
 /// What went wrong, on one line. Our own errors name their causes themselves.
 fn cause(error: &anyhow::Error) -> String {
-    let of_probe = error.downcast_ref::<probe::Error>().map(ToString::to_string);
-    let of_list = error.downcast_ref::<sock_diag::Error>().map(ToString::to_string);
-    of_probe.or(of_list).unwrap_or_else(|| format!("{error:#}"))
+    error.chain().find_map(ours).map_or_else(|| format!("{error:#}"), ToString::to_string)
 }
 
 /// What the user can do about it.
-fn remedy(error: &anyhow::Error) -> Option<String> {
-    let of_probe = error.downcast_ref::<probe::Error>().map(probe::Error::remedy);
-    let of_list = error.downcast_ref::<sock_diag::Error>().map(sock_diag::Error::remedy);
-    let of_doctor = error.downcast_ref::<doctor::Error>().map(|error| error.remedy().into());
-    let of_lists = error.is::<verify::ManyLists>().then(|| verify::ManyLists::REMEDY.into());
-    let of_events = error.downcast_ref::<events::Conflict>().map(|error| error.remedy().into());
-    let of_recording = error.downcast_ref::<recording::Error>().map(|error| error.remedy().into());
-    let of_name = error.downcast_ref::<explanations::Error>().map(explanations::Error::remedy);
-    let of_serve = error.downcast_ref::<serve::Error>().map(|error| error.remedy().into());
-    let of_filter = error.downcast_ref::<event_filter::Error>().map(|error| error.remedy().into());
-    let ours = [
-        of_probe,
-        of_list,
-        of_doctor,
-        of_name,
-        of_lists,
-        of_events,
-        of_filter,
-        of_serve,
-        of_recording,
-    ];
-    if let Some(remedy) = ours.into_iter().flatten().next() {
-        return Some(remedy);
+fn remedy(error: &anyhow::Error) -> Option<Cow<'static, str>> {
+    if let Some(ours) = error.chain().find_map(ours) {
+        return Some(ours.help());
     }
     let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;
     is_full.then(|| "make room where stdout goes, or send it elsewhere".into())
+}
+
+/// Any error, as a chain of causes has it.
+type Cause = dyn std::error::Error + 'static;
+
+/// The error as one of our own, if it is one. An error of another type is told without a remedy.
+fn ours(error: &Cause) -> Option<&dyn Help> {
+    fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
+        error.downcast_ref::<E>().map(|error| error as &dyn Help)
+    }
+    let types: [fn(&Cause) -> Option<&dyn Help>; 9] = [
+        of::<probe::Error>,
+        of::<sock_diag::Error>,
+        of::<recording::Error>,
+        of::<explanations::Error>,
+        of::<doctor::Error>,
+        of::<event_filter::Error>,
+        of::<events::Conflict>,
+        of::<serve::Error>,
+        of::<verify::ManyLists>,
+    ];
+    types.into_iter().find_map(|of| of(error))
 }

@@ -8,6 +8,7 @@ use clap::{Args, value_parser};
 use super::{output::Output, signals::Signals};
 use crate::{
     doctor::facts::{Places, Sysctls},
+    error::Help as _,
     recording::{Limits, News, Part, Recorder},
     report::{Event, Report},
     view::View,
@@ -104,7 +105,7 @@ fn tell(recorder: &Recorder) {
         None => {}
         Some(News::Failing(error)) => {
             eprintln!("tcpstate: {error}; what comes is kept in memory for a while");
-            eprintln!("remedy: {}", error.remedy());
+            eprintln!("remedy: {}", error.help());
         }
         Some(News::Resumed) => eprintln!("tcpstate: the recording goes on, and lacks nothing"),
         Some(News::Ended) => {

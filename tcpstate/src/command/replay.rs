@@ -24,6 +24,7 @@ use super::{
     signals::{Signals, listen},
 };
 use crate::{
+    error::Help as _,
     recording::{self, Record, Recording, Timed},
     report::{InPlace, Report},
     view::{Csv, EventCsv, Json, View, show_part},
@@ -210,7 +211,7 @@ pub(super) fn tell_end(
         );
     }
     if let Some(error) = failure {
-        eprintln!("tcpstate: {error}\nremedy: {}", error.remedy());
+        eprintln!("tcpstate: {error}\nremedy: {}", error.help());
         return Some(ExitCode::from(FAILED));
     }
     if !recording.has_ended() {

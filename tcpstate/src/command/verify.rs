@@ -1,8 +1,11 @@
 //! `trace --verify`: the gauges held against the kernel's own list of sockets, again and again.
 
+use std::borrow::Cow;
+
 use anyhow::{Result, bail};
 
 use crate::{
+    error::Help,
     filter::Filter,
     probe::Netns,
     report::{Family, Verdict},
@@ -15,8 +18,10 @@ use crate::{
 #[error("--verify compares with the list of one network namespace, and --netns all counts many")]
 pub(super) struct ManyLists;
 
-impl ManyLists {
-    pub(super) const REMEDY: &'static str = "choose one of them with --netns NAME or --netns pid:N";
+impl Help for ManyLists {
+    fn help(&self) -> Cow<'static, str> {
+        "choose one of them with --netns NAME or --netns pid:N".into()
+    }
 }
 
 /// What came of all comparisons.

@@ -10,13 +10,18 @@ mod states;
 mod tests;
 mod transitions;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use tcpstate_common::{
     State, abi,
     transitions::{Seen, seen},
 };
 
-use crate::doctor::{RULES, Rule, thresholds::DEFAULTS};
+use crate::{
+    doctor::{RULES, Rule, thresholds::DEFAULTS},
+    error::Help,
+};
 
 /// The kernel whose source is named, and whose defaults are told.
 pub const KERNEL: &str = "v6.12";
@@ -182,6 +187,17 @@ pub enum Error {
     TooMany(String),
 }
 
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unknown { nearest, .. } if !nearest.is_empty() => {
+                format!("did you mean {}?", nearest.join(" or ")).into()
+            }
+            _ => "tcpstate explain lists what can be asked".into(),
+        }
+    }
+}
+
 impl Error {
     fn unknown(word: &str) -> Self {
         let of_states =
@@ -194,17 +210,6 @@ impl Error {
             .collect();
         nearest.dedup();
         Self::Unknown { word: word.to_owned(), nearest }
-    }
-
-    /// What the user can do about it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::Unknown { nearest, .. } if !nearest.is_empty() => {
-                format!("did you mean {}?", nearest.join(" or "))
-            }
-            _ => "tcpstate explain lists what can be asked".to_owned(),
-        }
     }
 }
 

@@ -131,7 +131,7 @@ fn every_rule_is_explained_by_its_id_in_either_case() {
         assert!(thresholds(rule).iter().all(|(_, value)| value.is_number()), "{}", rule.id);
         assert!(rule.id.parse::<State>().is_err() && by_number(rule.id).is_none());
     }
-    assert_eq!(answer(&["P9"]).expect_err("none").remedy(), "did you mean P1 or P2 or P3?");
+    assert_eq!(answer(&["P9"]).expect_err("none").help(), "did you mean P1 or P2 or P3?");
 }
 
 fn state_of(word: &str) -> State {
@@ -190,7 +190,7 @@ fn a_typo_gets_the_nearest_name_and_nonsense_the_way_to_the_list() {
         ("é", "tcpstate explain lists what can be asked"),
     ] {
         let error = answer(&[word]).expect_err(word);
-        assert_eq!(error.remedy(), remedy, "{word}");
+        assert_eq!(error.help(), remedy, "{word}");
         assert_eq!(error.to_string(), format!("nothing to explain is called \"{word}\""));
     }
     let error = answer(&["TIME\x1b[31m"]).expect_err("it is no name");

@@ -1,6 +1,6 @@
 //! Why the kernel half could not be put in place: the cause in one line, the remedy in another.
 
-use std::io;
+use std::{borrow::Cow, io};
 
 use caps::Capability;
 use nix::errno::Errno;
@@ -12,8 +12,9 @@ use super::{
     kernel::OLDEST,
     netns, privileges,
 };
+use crate::error::Help;
 
-/// What kept the programs from being loaded and attached. `Display` names the cause; [`Error::remedy`] what helps.
+/// What kept the programs from being loaded and attached. `Display` names the cause; [`Help::help`] what helps.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process may not load BPF programs.
@@ -102,17 +103,15 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
         match self {
-            Self::Capability(_) => grant(&privileges::COUNTING),
+            Self::Capability(_) => grant(&privileges::COUNTING).into(),
             Self::UserNamespace => {
                 "run it outside of the container, or in one without a user namespace of its own".into()
             }
-            Self::Netns(error) => error.remedy(),
-            Self::Kernel { .. } => format!("use kernel {}.{} or newer", OLDEST.0, OLDEST.1),
+            Self::Netns(error) => error.help(),
+            Self::Kernel { .. } => format!("use kernel {}.{} or newer", OLDEST.0, OLDEST.1).into(),
             Self::Btf(btf::Error::Unreadable { .. }) => {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, let it see the host's /sys".into()
             }
@@ -127,12 +126,12 @@ impl Error {
                 Capability::CAP_BPF,
                 Capability::CAP_PERFMON,
                 Capability::CAP_DAC_READ_SEARCH,
-            ]),
+            ]).into(),
             Self::Kallsyms(Hidden::FromThisProcess) => grant(&[
                 Capability::CAP_BPF,
                 Capability::CAP_PERFMON,
                 Capability::CAP_SYSLOG,
-            ]),
+            ]).into(),
             Self::Kallsyms(Hidden::FromAll) => "sysctl kernel.kptr_restrict=1".into(),
             Self::Statistics(_) => {
                 "run it as root, or grant it CAP_SYS_ADMIN; or leave out --cost: counting needs neither".into()
@@ -152,7 +151,9 @@ impl Error {
             _ => "report it with the output of `uname -r`".into(),
         }
     }
+}
 
+impl Error {
     /// Whether the kernel said no, rather than that something is wrong.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

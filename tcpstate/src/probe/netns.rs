@@ -1,6 +1,7 @@
 //! Which network namespace to count, and the way into it.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     fmt,
     fs::{self, File, OpenOptions},
@@ -18,7 +19,7 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-use crate::{report::Counted, text::escaped};
+use crate::{error::Help, report::Counted, text::escaped};
 
 /// Where `ip netns` keeps its names; the second is most often a link to the first.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -83,14 +84,12 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
         match self {
             Self::NoName { near, .. } if !near.is_empty() => {
                 let near: Vec<_> = near.iter().map(escaped).collect();
-                format!("did you mean {}? `ip netns list` shows all names", near.join(" or "))
+                format!("did you mean {}? `ip netns list` shows all names", near.join(" or ")).into()
             }
             Self::NoName { .. } => {
                 "`ip netns list` shows all names; for a container, --netns pid:N takes the number of one of its processes".into()

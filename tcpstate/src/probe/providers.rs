@@ -14,7 +14,10 @@ use super::{
     runs::DetachedRuns,
     types::Types,
 };
-use crate::report::{Effect, Limit, Minis, Provider, Reason, Transitions};
+use crate::{
+    error::Help as _,
+    report::{Effect, Limit, Minis, Provider, Reason, Transitions},
+};
 
 /// What is in place for mini sockets.
 #[derive(Debug)]
@@ -177,7 +180,7 @@ impl Providers {
                     return self.put(minis, provider, hooks, reasons);
                 }
                 Err(error) => {
-                    remedy = Some(error.remedy());
+                    remedy = Some(error.help().into_owned());
                     reasons.push(Reason::Failed(provider, error.to_string()));
                 }
             }

@@ -1,8 +1,9 @@
 //! Why a recording can't be written or read, and what would help.
 
-use std::{io, path::PathBuf};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use super::VERSION;
+use crate::error::Help;
 
 /// What keeps a recording from being written or read.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +84,9 @@ pub enum Unreadable {
     },
 }
 
-impl Error {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        match self {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
+        let help = match self {
             Self::Create { error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
                 "give another name: recordings are never overwritten"
             }
@@ -97,16 +96,18 @@ impl Error {
             }
             Self::Write { .. } => "see that its disk can be written to",
             Self::Open { .. } => "name a file that this user may read",
-            Self::Read { why, .. } => why.remedy(),
+            Self::Read { why, .. } => why.help(),
             Self::NoDurations { .. } => {
                 "show it with tcpstate trace --replay; tcpstate hist --record records durations"
             }
-        }
+        };
+        help.into()
     }
 }
 
 impl Unreadable {
-    fn remedy(&self) -> &'static str {
+    /// What the user can do about it.
+    fn help(&self) -> &'static str {
         match self {
             Self::NoRecording => "name a file that --record wrote",
             Self::Version { .. } => "read it with the tcpstate that wrote it, or a newer one",

@@ -14,11 +14,14 @@ use tcpstate_common::{State, abi::Flow, histogram::By};
 use super::{
     Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame, wire,
 };
-use crate::report::{
-    Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
-    Group, Histogram, Histograms, Hook, Hooks, InPlace, Limit, Losses, Missed, NamespaceRow,
-    NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, SocketKind, Start, Tally,
-    TimeWait, Transition, Transitions, Untimed, Verdict,
+use crate::{
+    error::Help as _,
+    report::{
+        Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
+        Group, Histogram, Histograms, Hook, Hooks, InPlace, Limit, Losses, Missed, NamespaceRow,
+        NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, SocketKind, Start, Tally,
+        TimeWait, Transition, Transitions, Untimed, Verdict,
+    },
 };
 
 fn time(seconds: u64) -> SystemTime {
@@ -378,7 +381,7 @@ fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
     let limits = Limits { file_bytes: Some(1 << 10), files: Some(3) };
     let recorder = Recorder::create(&path, limits, Part::new("test")).expect("it can be written");
     let error = Recorder::create(&path, limits, Part::new("test")).err().expect("it is there");
-    assert!(matches!(&error, Error::Create { .. }) && error.remedy().contains("never overwritten"));
+    assert!(matches!(&error, Error::Create { .. }) && error.help().contains("never overwritten"));
     recorder.add_report(&Report::Start(start()));
     // Enough for a frame each, which is written at once.
     for _ in 0..6 {

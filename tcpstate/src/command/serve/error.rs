@@ -1,8 +1,8 @@
 //! What `serve` can't be asked for, or can't have.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{borrow::Cow, fmt, io, net::SocketAddr, path::PathBuf};
 
-use crate::text::escaped;
+use crate::{error::Help, text::escaped};
 
 /// What can't be had together, or not here.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl Error {
-    pub(in crate::command) fn remedy(&self) -> &'static str {
-        match self {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
+        let help = match self {
             Self::NothingToDo if cfg!(feature = "otlp") => {
                 "give it an address, name a file, or push with --otlp"
             }
@@ -55,6 +55,7 @@ impl Error {
                 _ => "choose an address of this host",
             },
             Self::Textfile(..) => "name a file in a folder that this user may write to",
-        }
+        };
+        help.into()
     }
 }

@@ -1,10 +1,10 @@
 //! Why the sockets could not be counted: the cause in one line, the remedy in another.
 
-use std::io;
-
+use crate::error::Help;
 use nix::errno::Errno;
+use std::{borrow::Cow, io};
 
-/// What kept the kernel's answer from being whole. `Display` names the cause; [`Error::remedy`] what helps.
+/// What kept the kernel's answer from being whole. `Display` names the cause; [`Help::help`] what helps.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers: this kernel, or this process's confinement, has no `sock_diag`.
@@ -47,16 +47,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Whether somebody else may be asked instead.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-
-    /// What the user can do about it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
         match self {
             Self::Unavailable(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
                 "as root: modprobe -a inet_diag tcp_diag (CONFIG_INET_DIAG, CONFIG_INET_TCP_DIAG)".into()
@@ -73,6 +65,14 @@ impl Error {
             Self::Table { .. } => "mount /proc, with the network files of this process visible".into(),
             _ => "report it with the output of `uname -r`".into(),
         }
+    }
+}
+
+impl Error {
+    /// Whether somebody else may be asked instead.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
     }
 }
 

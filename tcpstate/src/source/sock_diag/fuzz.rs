@@ -8,7 +8,10 @@ use std::{
 use tcpstate_common::State;
 
 use super::{Error, Socket, bytecode, dump, proc_net, record};
-use crate::filter::{End, Filter, States};
+use crate::{
+    error::Help as _,
+    filter::{End, Filter, States},
+};
 
 /// The number of the request that the inputs answer.
 const SEQUENCE: u32 = 1;
@@ -32,7 +35,7 @@ pub(crate) fn netlink(bytes: &[u8]) {
         // A message has a header of 16 bytes and a record of 72.
         assert!(sockets <= bytes.len() / 88, "{sockets} sockets in {} bytes", bytes.len());
         if let Err(error) = end {
-            assert!(!error.to_string().is_empty() && !error.remedy().is_empty());
+            assert!(!error.to_string().is_empty() && !error.help().is_empty());
         }
     }
 }

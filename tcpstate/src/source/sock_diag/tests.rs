@@ -8,6 +8,7 @@ use std::{collections::VecDeque, io};
 use nix::errno::Errno;
 
 use super::*;
+use crate::error::Help as _;
 
 const IPV4: &[u8] = include_bytes!("captured/ipv4.bin");
 const IPV6: &[u8] = include_bytes!("captured/ipv6.bin");
@@ -152,7 +153,7 @@ fn errors_of_the_kernel_are_told_even_after_records() {
     assert!(
         error.to_string().starts_with("the kernel broke off its list of sockets: Cannot alloc")
     );
-    assert!(error.remedy().starts_with("try again"));
+    assert!(error.help().starts_with("try again"));
 
     let lost = changed(&DONE[..16], 0, 16);
     let outcome = read(&[IPV4, &changed(&lost, 4, 4)]);
@@ -165,7 +166,7 @@ fn a_missing_module_is_told_with_what_loads_it() {
     let outcome = read(&[NO_MODULE]);
     let Err(error) = &outcome else { panic!("{outcome:?}") };
     assert!(error.is_unavailable());
-    assert!(error.remedy().contains("modprobe"), "{}", error.remedy());
+    assert!(error.help().contains("modprobe"), "{}", error.help());
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::{
     sysctls::Range,
 };
 use crate::{
+    error::Help as _,
     filter::Filter,
     report::Process,
     source::sock_diag::{self, Query, Socket},
@@ -102,7 +103,7 @@ impl SocketTable {
             );
             let answer = answer.map_err(|error| Missing {
                 cause: error.to_string(),
-                remedy: error.remedy(),
+                remedy: error.help().into_owned(),
                 source: "sock_diag".into(),
             })?;
             table = answer.sum;
