@@ -7,7 +7,7 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
-    command, doctor, probe,
+    command, doctor, probe, procfs,
     recording::{self, Record},
     source, text,
     view::{Clock, Csv, EventCsv, EventTable, Json, Look, Screen, Size, Table, View},
@@ -26,7 +26,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "btf", run: probe::fuzz::btf },
     Target { name: "command_line", run: command::fuzz::command_line },
-    Target { name: "counters", run: doctor::facts::fuzz::counters },
+    Target { name: "counters", run: procfs::fuzz::counters },
     Target { name: "escaping", run: escaping },
     Target { name: "filter", run: source::sock_diag::fuzz::filter },
     Target { name: "kernel_files", run: kernel_files },
@@ -34,7 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },
     Target { name: "recording", run: recording::fuzz::recording },
     Target { name: "records", run: records },
-    Target { name: "settings", run: doctor::facts::fuzz::settings },
+    Target { name: "settings", run: settings },
     Target { name: "thresholds", run: thresholds },
     Target { name: "tracepoint", run: probe::fuzz::tracepoint },
 ];
@@ -111,6 +111,12 @@ fn thresholds(bytes: &[u8]) {
         let line = error.to_string();
         assert!(!line.contains('\n'), "{line:?} is more than a line");
     }
+}
+
+/// Settings as the kernel writes them, and lines of sysctl files.
+fn settings(bytes: &[u8]) {
+    procfs::fuzz::settings(bytes);
+    doctor::facts::fuzz::settings(bytes);
 }
 
 /// Small files of /proc and /sys, of which a line or a word is wanted.

@@ -33,6 +33,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod probe;
+pub mod procfs;
 pub mod recording;
 pub mod report;
 pub mod serve;

@@ -7,8 +7,8 @@ use clap::{Args, value_parser};
 
 use super::{output::Output, signals::Signals};
 use crate::{
-    doctor::facts::{Places, Sysctls},
     error::Help as _,
+    procfs::sysctl,
     recording::{Limits, News, Part, Recorder},
     report::{Event, Report},
     view::View,
@@ -38,7 +38,7 @@ impl Flags {
         let limits = Limits { file_bytes: self.record_size, files: self.record_files };
         let part = Part {
             has_events,
-            sysctls: Sysctls::read(&Places::default()).known(),
+            sysctls: sysctl::known(),
             ..Part::new(concat!("tcpstate ", env!("CARGO_PKG_VERSION")))
         };
         Ok(Some(Arc::new(Recorder::create(file, limits, part)?)))

@@ -1,8 +1,8 @@
 //! The running kernel: its version, and what follows from it.
 
-use std::fs;
-
 use nix::sys::utsname;
+
+use crate::procfs::{self, counters::visit_words};
 
 /// A kernel release, as `uname -r` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,23 +112,18 @@ impl Kernel {
 /// plan for, no count to show.
 #[must_use]
 pub fn hashed_sockets() -> u64 {
-    ["sockstat", "sockstat6"]
-        .iter()
-        .filter_map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok())
-        .map(|text| sockets_in_use(&text))
-        .sum()
+    let files = ["sockstat", "sockstat6"].into_iter().filter_map(|file| procfs::net(file).ok());
+    files.map(|text| sockets_in_use(&text)).fold(0, u64::saturating_add)
 }
 
 pub(super) fn sockets_in_use(sockstat: &str) -> u64 {
-    let line = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP: ").or(line.strip_prefix("TCP6: ")))
-        .unwrap_or_default();
-    // Names and numbers take turns.
-    let names = line.split_ascii_whitespace().step_by(2);
-    let numbers = line.split_ascii_whitespace().skip(1).step_by(2);
-    let counts = names.zip(numbers).filter(|(name, _)| matches!(*name, "inuse" | "tw"));
-    counts.filter_map(|(_, number)| number.parse::<u64>().ok()).fold(0, u64::saturating_add)
+    let mut sockets = 0_u64;
+    let outcome = visit_words(sockstat, |table, name, number| {
+        if matches!((table, name), ("TCP" | "TCP6", "inuse" | "tw")) {
+            sockets = sockets.saturating_add(number);
+        }
+    });
+    outcome.map_or(0, |()| sockets)
 }
 
 #[cfg(test)]

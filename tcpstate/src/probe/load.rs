@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    fs,
     ops::RangeInclusive,
     os::fd::{AsFd as _, OwnedFd},
 };
@@ -23,6 +22,7 @@ use super::{
     types::Types,
     walk::Walk,
 };
+use crate::procfs::sysctl::{self, Range};
 use crate::report::{Counted, Minis};
 
 /// The kernel half, as `build.rs` put it.
@@ -141,8 +141,7 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     if *netns == Netns::All {
         return BOUND;
     }
-    let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
-    limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(BOUND).clamp(1, BOUND)
+    sysctl::value("net.ipv4.tcp_max_tw_buckets").unwrap_or(BOUND).clamp(1, BOUND)
 }
 
 /// The ports that the kernel chooses for sockets that have none, where one namespace is counted, which this thread is in.
@@ -150,9 +149,8 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     if *netns == Netns::All {
         return None;
     }
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ports = text.split_whitespace().map(str::parse);
-    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
+    let Range { low, high } = sysctl::value("net.ipv4.ip_local_port_range")?;
+    Some(low..=high)
 }
 
 /// What looks after network namespaces, and the row of each.

@@ -1,7 +1,11 @@
 //! What the kernel itself counts of time-wait sockets and passive opens, in the thread's network namespace:
 //! `/proc/net/sockstat` and `/proc/net/netstat`, `/proc/net/snmp`; and how many of the former it allows.
 
-use std::fs;
+use crate::procfs::{
+    self,
+    counters::{visit_rows, visit_words},
+    sysctl,
+};
 
 /// The numbers at one moment. `None` where the file or the counter is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,13 +33,11 @@ impl KernelCounters {
     /// Reads them; the kernel's version says what `counts_births` is to be, the caller's scope `are_whole`.
     #[must_use]
     pub fn read(counts_births: bool, are_whole: bool) -> Self {
-        let file = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
-        let text = |name| file(name).unwrap_or_default();
+        let text = |name| procfs::net(name).unwrap_or_default();
         let counters =
             Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
         // Asked each time: somebody may set it meanwhile. It is that of the thread's namespace, as the rest.
-        let limit = fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
-        let time_wait_limit = limit.and_then(|limit| limit.trim().parse().ok());
+        let time_wait_limit = sysctl::value("net.ipv4.tcp_max_tw_buckets");
         Self { are_whole, counts_births, time_wait_limit, ..counters }
     }
 
@@ -46,24 +48,33 @@ impl KernelCounters {
     }
 
     pub(super) fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
-        let ext = |name| counter(netstat, "TcpExt:", name);
+        let [mut inuse, mut inuse_of_ipv6, mut tw] = [None; 3];
+        let sockets = visit_words(sockstat, |table, name, number| match (table, name) {
+            ("TCP", "inuse") => inuse = Some(number),
+            ("TCP6", "inuse") => inuse_of_ipv6 = Some(number),
+            ("TCP", "tw") => tw = Some(number),
+            _ => {}
+        });
+        if sockets.is_err() {
+            (inuse, tw) = (None, None);
+        }
+        let [turnover, killed, overflows, by_cookie, by_fast_open] = of_rows(
+            netstat,
+            "TcpExt",
+            ["TW", "TWKilled", "TCPTimeWaitOverflow", "SyncookiesRecv", "TCPFastOpenPassive"],
+        );
+        let [passive_opens] = of_rows(snmp, "Tcp", ["PassiveOpens"]);
         let both = |first: Option<u64>, second: Option<u64>| first?.checked_add(second?);
-        let shortcuts = both(ext("SyncookiesRecv"), ext("TCPFastOpenPassive"));
-        let passive_opens = counter(snmp, "Tcp:", "PassiveOpens");
-        let of_tcp = |prefix, name| {
-            let line = sockstat.lines().find_map(|line| line.strip_prefix(prefix));
-            line.and_then(|line| named(line, name))
-        };
-        // A kernel without IPv6 has no line for it.
-        let inuse_of_ipv6 = of_tcp("TCP6: ", "inuse").or(Some(0));
+        let shortcuts = both(by_cookie, by_fast_open);
         Self {
             are_whole: false,
             counts_births: false,
-            full_sockets: both(of_tcp("TCP: ", "inuse"), inuse_of_ipv6),
-            time_wait_sockets: of_tcp("TCP: ", "tw"),
+            // A kernel without IPv6 has no line for it.
+            full_sockets: both(inuse, inuse_of_ipv6.or(Some(0))),
+            time_wait_sockets: tw,
             time_wait_limit: None,
-            time_wait_turnover: both(ext("TW"), ext("TWKilled")),
-            time_wait_overflows: ext("TCPTimeWaitOverflow"),
+            time_wait_turnover: both(turnover, killed),
+            time_wait_overflows: overflows,
             passive_opens: passive_opens
                 .zip(shortcuts)
                 .map(|(opens, shortcuts)| opens.saturating_sub(shortcuts)),
@@ -71,17 +82,17 @@ impl KernelCounters {
     }
 }
 
-/// `inuse 5 orphan 0 tw 3`: names and numbers take turns.
-fn named(line: &str, name: &str) -> Option<u64> {
-    line.split_ascii_whitespace().skip_while(|&word| word != name).nth(1)?.parse().ok()
-}
-
-/// A line of names, then a line of numbers.
-fn counter(text: &str, prefix: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
-    pairs.find(|pair| pair.0 == name)?.1.parse().ok()
+/// The numbers of these names in one table of `netstat` or `snmp`; none of a file that does not make sense.
+fn of_rows<const N: usize>(text: &str, table: &str, names: [&str; N]) -> [Option<u64>; N] {
+    let mut numbers = [None; N];
+    let outcome = visit_rows(text, |of_table, name, number| {
+        if of_table == table
+            && let Some(slot) = names.iter().position(|&wanted| wanted == name)
+        {
+            numbers[slot] = Some(number);
+        }
+    });
+    if outcome.is_ok() { numbers } else { [None; N] }
 }
 
 #[cfg(test)]

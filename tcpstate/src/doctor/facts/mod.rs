@@ -23,8 +23,7 @@ pub mod sysctl_files;
 pub mod sysctls;
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -164,19 +163,6 @@ impl Facts {
     pub fn files(&self) -> Known<&SysctlFiles> {
         self.files.as_ref().map_err(Clone::clone)
     }
-}
-
-/// Files of these kinds are short; what is longer is not one of them.
-const LONGEST: u64 = 1 << 20;
-
-/// Reads a small file, whatever bytes are in it.
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB"));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What to say of a file of the kernel's that can't be read.

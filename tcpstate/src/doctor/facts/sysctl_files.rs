@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::read_text;
+use crate::procfs;
 
 /// Folders, the one that overrides the others first.
 const FOLDERS: &[&str] =
@@ -85,7 +85,7 @@ impl SysctlFiles {
 
     fn add(&mut self, file: &Path) {
         self.files += 1;
-        match read_text(file) {
+        match procfs::text(file) {
             Ok(text) => self.parse(file, &text),
             Err(error) => self.problems.push(format!("{}: {error}", file.display())),
         }

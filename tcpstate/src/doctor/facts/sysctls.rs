@@ -1,31 +1,10 @@
 //! Settings in force, by the names that `sysctl` gives them.
 
-use std::{collections::BTreeMap, fmt::Display, io, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-use super::{Known, Missing, Places, read_text, unreadable};
-
-/// Those that rules ask for.
-const KEYS: &[&str] = &[
-    "net.core.somaxconn",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.tcp_abort_on_overflow",
-    "net.ipv4.tcp_ehash_entries",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_max_orphans",
-    "net.ipv4.tcp_max_syn_backlog",
-    "net.ipv4.tcp_max_tw_buckets",
-    "net.ipv4.tcp_orphan_retries",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_timestamps",
-    "net.ipv4.tcp_tw_recycle",
-    "net.ipv4.tcp_tw_reuse",
-    "net.ipv4.tcp_tw_reuse_delay",
-    "net.netfilter.nf_conntrack_count",
-    "net.netfilter.nf_conntrack_max",
-    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
-    "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
-];
+use super::{Known, Missing, Places, unreadable};
+use crate::procfs::sysctl::{self, KEYS};
+pub use crate::procfs::sysctl::{PortSet, Range};
 
 /// Those that are no settings, and change by themselves.
 const GAUGES: &[&str] = &["net.netfilter.nf_conntrack_count"];
@@ -39,16 +18,10 @@ impl Sysctls {
     #[must_use]
     pub fn read(places: &Places) -> Self {
         let read = |&key: &&'static str| {
-            let path = places.sys.join(key.replace('.', "/"));
-            let value = match read_text(&path) {
-                // Half a number is another number.
-                Ok(text) => match text.strip_suffix('\n') {
-                    Some(text) => Ok(Some(text.trim().to_owned())),
-                    None => Err(cut(key, &text)),
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(unreadable(&path, &error)),
-            };
+            let value = sysctl::read(&places.sys, key).map_err(|error| match error {
+                sysctl::Error::Cut(text) => cut(key, &text),
+                sysctl::Error::Unreadable(path, error) => unreadable(&path, &error),
+            });
             (key, value)
         };
         let sysctls = Self(KEYS.iter().map(read).collect());
@@ -132,14 +105,6 @@ impl Sysctls {
         })
     }
 
-    /// Those that are there, as they are written.
-    #[must_use]
-    pub fn known(&self) -> BTreeMap<String, String> {
-        let known =
-            self.0.iter().filter_map(|(key, value)| Some((key, value.as_ref().ok()?.as_ref()?)));
-        known.map(|(&key, value)| (key.to_owned(), value.clone())).collect()
-    }
-
     /// With another value; for tests and for asking what would be.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
@@ -162,72 +127,9 @@ pub fn path(key: &str) -> String {
     format!("/proc/sys/{}", key.replace('.', "/"))
 }
 
-/// Two numbers, as in `ip_local_port_range`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first one.
-    pub low: u16,
-    /// The last one.
-    pub high: u16,
-}
-
-impl FromStr for Range {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WHAT: &str = "expected two ports, the lower one first";
-        let mut words = text.split_ascii_whitespace().map(str::parse);
-        match (words.next(), words.next(), words.next()) {
-            (Some(Ok(low)), Some(Ok(high)), None) if low <= high => Ok(Self { low, high }),
-            _ => Err(WHAT),
-        }
-    }
-}
-
-/// A set of ports, as in `ip_local_reserved_ports`: `8080,9000-9100`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PortSet(Vec<Range>);
-
-impl PortSet {
-    /// Whether it holds the port.
-    #[must_use]
-    pub fn contains(&self, port: u16) -> bool {
-        self.0.iter().any(|range| (range.low..=range.high).contains(&port))
-    }
-}
-
-impl FromStr for PortSet {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let range = |item: &str| {
-            let (low, high) = item.split_once('-').unwrap_or((item, item));
-            format!("{low} {high}").parse().map_err(|why| format!("{item:?}: {why}"))
-        };
-        text.split(',')
-            .filter(|item| !item.is_empty())
-            .map(range)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_and_sets_of_ports_are_read_as_the_kernel_writes_them() {
-        assert_eq!("32768\t60999".parse(), Ok(Range { low: 32768, high: 60999 }));
-        for bad in ["", "32768", "60999 32768", "1 2 3", "0 65536", "a b"] {
-            assert!(bad.parse::<Range>().is_err(), "{bad}");
-        }
-        let set: PortSet = "8080,9000-9100".parse().expect("a set");
-        assert!(set.contains(8080) && set.contains(9000) && set.contains(9100));
-        assert!(!set.contains(8081) && !set.contains(9101));
-        assert_eq!("".parse(), Ok(PortSet::default()));
-        assert!("80,x".parse::<PortSet>().is_err());
-    }
 
     #[test]
     fn a_setting_is_there_or_not_or_no_number() {
