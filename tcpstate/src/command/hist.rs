@@ -12,10 +12,10 @@ use clap::{Args, ValueEnum, value_parser};
 use tcpstate_common::histogram::By;
 
 use super::{
-    duration, event_filter, live,
+    duration, event_filter,
     output::Output,
     pace::{Pace, Paced},
-    record, replay, runtime,
+    record, refused_by_replay, replay, runtime,
     signals::Signals,
     talk, terminal,
     values::named,
@@ -91,7 +91,7 @@ pub(super) struct Arguments {
     record: record::Flags,
 
     /// Show a recording instead of this system: without root, and as it was shown then
-    #[arg(long, value_name = "FILE", conflicts_with_all = live::with(&LIVE))]
+    #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
     replay: Option<PathBuf>,
 
     #[command(flatten)]
@@ -247,6 +247,6 @@ mod tests {
 
     #[test]
     fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
-        live::assert_complete::<Arguments>(&LIVE, &["of", "output"]);
+        refused_by_replay::assert_complete::<Arguments>(&LIVE, &["of", "output"]);
     }
 }

@@ -13,12 +13,12 @@ mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod hist;
-mod live;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;
 mod pace;
 mod record;
+mod refused_by_replay;
 mod replay;
 mod serve;
 mod signals;

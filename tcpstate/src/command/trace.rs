@@ -11,10 +11,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 
 use super::{
-    bpf_log, duration, event_filter, events, live,
+    bpf_log, duration, event_filter, events,
     output::Output,
     pace::{Pace, Paced},
-    record, replay, runtime,
+    record, refused_by_replay, replay, runtime,
     signals::Signals,
     talk, terminal,
     values::{self, named},
@@ -126,7 +126,7 @@ pub(super) struct Arguments {
     record: record::Flags,
 
     /// Show a recording instead of this system: without root, and as it was shown then
-    #[arg(long, value_name = "FILE", conflicts_with_all = live::with(&LIVE))]
+    #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
     replay: Option<PathBuf>,
 
     #[command(flatten)]
@@ -308,6 +308,6 @@ mod tests {
     #[test]
     fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
         let of_views = ["output", "events", "utc", "monotonic", "matrix"];
-        live::assert_complete::<Arguments>(&LIVE, &of_views);
+        refused_by_replay::assert_complete::<Arguments>(&LIVE, &of_views);
     }
 }
