@@ -1,0 +1,124 @@
+//! The control word, which all programs read, and the cuts that are made by it: a buffer stands still, and is read.
+
+use std::sync::Arc;
+
+use tcpstate_common::abi::{CONTROL_BUFFER, CpuSlots};
+
+use super::{Live, processor_time};
+use crate::{
+    probe::{Error, map_error, namespaces::Names},
+    source::{Counts, Flows, KernelCounters, Moment, ProgramRuns, Reading, Timed},
+};
+
+impl Live {
+    /// Makes the other buffer the active one, opens or closes the gate in the same store, and reads the buffer
+    /// that now stands still.
+    pub(super) fn flip(&mut self, gate: u32) -> Result<Reading, Error> {
+        let names = self.mark_gone_namespaces()?;
+        let stood = (self.control & CONTROL_BUFFER) as usize;
+        self.control = (!self.control & CONTROL_BUFFER) | gate | self.events;
+        self.set_control()?;
+        let at = Moment::now();
+        self.wait_for_programs()?;
+        let slots = self.slots()?;
+        let of_cpu = |cpu: &CpuSlots| {
+            let buffer = &cpu.buffers[stood];
+            Counts::new(Flows::new(&buffer.states, &cpu.minis[stood]), &buffer.transitions)
+        };
+        self.buffers.resize_with(slots.len(), Default::default);
+        for (buffers, cpus) in self.buffers.iter_mut().zip(&slots) {
+            buffers[stood] = sum(cpus.iter().map(of_cpu));
+        }
+        let families = self.buffers.iter().map(|buffers| sum(buffers.iter().cloned()));
+        let families: Vec<_> = families.collect();
+        let counts = sum(families.iter().cloned());
+        let namespaces = match &mut self.namespaces {
+            Some(namespaces) => Some(namespaces.read(stood, &names)?),
+            None => None,
+        };
+        let histograms = self.drain_histograms(u32::from(stood != 0))?;
+        let kernel = self.kernel_counters();
+        let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
+        let process_time = processor_time::of_process()?;
+        // One element alone is of both families.
+        let families = families.try_into().ok();
+        Ok(Reading {
+            at,
+            counts,
+            families,
+            namespaces,
+            missed,
+            losses,
+            histograms,
+            kernel,
+            runs,
+            process_time,
+        })
+    }
+
+    fn drain_histograms(&mut self, stood: u32) -> Result<Option<Arc<Timed>>, Error> {
+        let Some(timer) = &mut self.timer else { return Ok(None) };
+        let Some(hook) = &self.probe.histograms else { return Ok(None) };
+        let missed = self.probe.missed_durations(hook)?;
+        let Some(hook) = &mut self.probe.histograms else { return Ok(None) };
+        timer.drain(hook, stood, missed).map(Some)
+    }
+
+    /// Has the kernel half look which namespaces are gone. Returns the names that there were before.
+    fn mark_gone_namespaces(&self) -> Result<Names, Error> {
+        let Some(namespaces) = &self.probe.namespaces else { return Ok(Names::default()) };
+        let names = Names::read();
+        namespaces.run()?;
+        Ok(names)
+    }
+
+    /// They can't tell families apart: then they prove nothing, and are left out.
+    fn kernel_counters(&self) -> KernelCounters {
+        if self.probe.family.is_some() {
+            return KernelCounters::default();
+        }
+        let counts_births = self.probe.kernel.counts_time_wait_births();
+        KernelCounters::read(counts_births, self.namespaces.is_none())
+    }
+
+    /// Stores the control word. What else lies beside it is written back as it was.
+    pub(super) fn set_control(&mut self) -> Result<(), Error> {
+        let in_place = self.probe.control_bits();
+        let control = &mut self.probe.control;
+        let mut value = control.get(&0, 0).map_err(map_error("read", ".bss"))?;
+        value.word = self.control | in_place;
+        control.set(0, value, 0).map_err(map_error("update", ".bss"))
+    }
+
+    /// Returns when every program that ran at the call has ended.
+    ///
+    /// An update of a map of maps waits for that (`maybe_wait_bpf_programs` in `kernel/bpf/syscall.c`). While a
+    /// pass runs its map is put in place once more, else the stand-in.
+    pub(super) fn wait_for_programs(&mut self) -> Result<(), Error> {
+        let touched = self.pass.as_ref().map_or(&self.stand_in, |pass| &pass.touched);
+        self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
+    }
+
+    /// What each program cost since the load, if that is measured.
+    fn runs(&self) -> Result<Vec<ProgramRuns>, Error> {
+        let measured = self.probe.measured()?;
+        let runs = measured.into_iter().map(|(name, runs)| ProgramRuns {
+            program: name.to_owned(),
+            runs: runs.count,
+            time: runs.time,
+        });
+        Ok(runs.collect())
+    }
+
+    /// Each CPU's memory; where families are told apart, IPv4's and then IPv6's.
+    pub(super) fn slots(&self) -> Result<Vec<Vec<CpuSlots>>, Error> {
+        let elements = self.probe.cpu_slots.iter();
+        let values =
+            elements.map(|cpus| Ok(cpus.map_err(map_error("read", "CPU_SLOTS"))?.to_vec()));
+        values.collect()
+    }
+}
+
+fn sum(counts: impl Iterator<Item = Counts>) -> Counts {
+    counts.fold(Counts::default(), |sum, counts| sum + counts)
+}

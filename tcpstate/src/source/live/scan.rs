@@ -1,0 +1,244 @@
+//! Passes: the iterator visits each socket while the gate is open, so that sockets from before the start are counted, and
+//! what was missed is put right.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use tcpstate_common::abi::{CONTROL_EVENTS, CONTROL_GATE, CpuSlots};
+
+use super::{Live, processor_time::timed};
+use crate::{
+    probe::{
+        Error, Touched, kernel, map_error,
+        namespaces::{self, Visited},
+    },
+    report::Missed,
+    source::{Identity, Pass, Population, Reading},
+};
+
+/// How long a pass waits between moment zero and its walk, and again before the gate closes.
+///
+/// A socket is hashed, so that the iterator finds it, only after the event of its birth, and unhashed before the
+/// event of its end (`tcp_v4_connect`, `tcp_set_state`). Those are a few instructions, but the task may be
+/// preempted in between; this is time for it to come back.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Room in a pass's map beyond what is there at its begin, for sockets born meanwhile.
+const SPARE_ENTRIES: u64 = 16_384;
+
+/// The same in a map that is to do for all passes to come: it takes 5 MiB.
+const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
+
+/// A pass that has begun.
+pub(super) struct RunningPass {
+    pub(super) touched: Touched,
+    zero: Option<Reading>,
+    before: PassSums,
+    missed_before: Missed,
+    visited: Visited,
+    cost: Duration,
+}
+
+/// Running sums of what passes count, over all CPUs.
+#[derive(Clone, Debug, Default)]
+struct PassSums {
+    base: Population,
+    /// A part of `base` for each family, where they are told apart.
+    families: Vec<Population>,
+    bases: BTreeMap<Identity, Population>,
+    visited: u64,
+    map_full: u64,
+    map_errors: u64,
+}
+
+impl Live {
+    /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
+    pub fn begin_pass(&mut self) -> Result<(), Error> {
+        let (touched, cost) = if let Some(touched) = self.kept.take() {
+            (touched, Duration::ZERO)
+        } else {
+            let (entries, cost) = self.entries()?;
+            (new_touched(entries)?, cost)
+        };
+        self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
+        let before = self.pass_sums()?;
+        // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
+        // other way round.
+        let missed_before = self.missed()?;
+        self.pass = Some(RunningPass {
+            touched,
+            zero: None,
+            before,
+            missed_before,
+            visited: Visited::default(),
+            cost,
+        });
+        let zero = self.flip(CONTROL_GATE)?;
+        if let Some(pass) = &mut self.pass {
+            pass.zero = Some(zero);
+        }
+        Ok(())
+    }
+
+    /// Lets the iterator visit every socket of the namespace, or of every namespace.
+    ///
+    /// Namespaces are looked for here, after moment zero: one that comes later had no sockets then.
+    pub fn walk(&mut self) -> Result<(), Error> {
+        let sockets = &self.probe.sockets;
+        let walk = || sockets.run();
+        let (visited, cost) = if self.namespaces.is_some() {
+            each_namespace(walk)?
+        } else {
+            (Visited::default(), timed(walk)?.1)
+        };
+        if let Some(pass) = &mut self.pass {
+            pass.visited = visited;
+            pass.cost += cost;
+        }
+        Ok(())
+    }
+
+    /// Closes the gate and says what the pass found.
+    ///
+    /// # Panics
+    /// If no pass was begun.
+    pub fn end_pass(&mut self) -> Result<Pass, Error> {
+        if self.probe.events.is_some() {
+            self.events = CONTROL_EVENTS;
+        }
+        let end = self.flip(0)?;
+        let pass = self.pass.take().expect("the caller began a pass");
+        let RunningPass { mut touched, zero, before, missed_before, visited, cost } = pass;
+        // Only now that no program can see the gate open may the map go, or be emptied.
+        self.wait_for_programs()?;
+        if self.keeps_pass_map {
+            empty(&mut touched)?;
+            self.kept = Some(touched);
+        }
+        let found = self.pass_sums()?.since(&before);
+        if found.map_full > 0 {
+            self.growth *= 2;
+        }
+        let zero = zero.expect("the pass began with it");
+        self.unentered = visited.refused + hidden(&zero, &end, &visited);
+        Ok(Pass {
+            zero,
+            base: found.base,
+            family_bases: found.families.try_into().ok(),
+            bases: found.bases,
+            end,
+            missed_before,
+            visited: found.visited,
+            map_full: found.map_full,
+            map_errors: found.map_errors,
+            unentered: self.unentered,
+            cost,
+        })
+    }
+
+    /// A whole pass.
+    pub fn pass(&mut self) -> Result<Pass, Error> {
+        self.begin_pass()?;
+        thread::sleep(SETTLE);
+        self.walk()?;
+        thread::sleep(SETTLE);
+        self.end_pass()
+    }
+
+    /// How many sockets the next pass makes room for, and the processor time that it took to find out.
+    fn entries(&self) -> Result<(u32, Duration), Error> {
+        if let Some(entries) = self.pass_entries {
+            return Ok((entries, Duration::ZERO));
+        }
+        let mut sockets = 0;
+        let mut count = || {
+            sockets += kernel::hashed_sockets();
+            Ok(())
+        };
+        let cost =
+            if self.namespaces.is_some() { each_namespace(count)?.1 } else { timed(&mut count)?.1 };
+        let entries = if self.keeps_pass_map {
+            2 * sockets + SPARE_ENTRIES_TO_KEEP
+        } else {
+            (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth
+        };
+        Ok((u32::try_from(entries).unwrap_or(u32::MAX), cost))
+    }
+
+    fn pass_sums(&self) -> Result<PassSums, Error> {
+        let mut sums = PassSums::of(&self.slots()?);
+        if let Some(namespaces) = &self.namespaces {
+            sums.bases = namespaces.bases()?;
+        }
+        Ok(sums)
+    }
+}
+
+impl PassSums {
+    fn of(families: &[Vec<CpuSlots>]) -> Self {
+        let mut sums = Self::default();
+        for cpus in families {
+            let mut base = Population::default();
+            for cpu in cpus {
+                base.add(&cpu.base, &cpu.base_minis);
+            }
+            sums.base.add(&base.full, &base.minis);
+            sums.families.push(base);
+        }
+        for cpu in families.iter().flatten() {
+            sums.visited += cpu.visited;
+            sums.map_full += cpu.map_full;
+            sums.map_errors += cpu.map_errors;
+        }
+        sums
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        let nothing = Population::default();
+        let base = |(identity, base): (&Identity, &Population)| {
+            (*identity, base.since(before.bases.get(identity).unwrap_or(&nothing)))
+        };
+        let families = self.families.iter().zip(&before.families);
+        Self {
+            base: self.base.since(&before.base),
+            families: families.map(|(now, then)| now.since(then)).collect(),
+            bases: self.bases.iter().map(base).collect(),
+            visited: self.visited - before.visited,
+            map_full: self.map_full - before.map_full,
+            map_errors: self.map_errors - before.map_errors,
+        }
+    }
+}
+
+/// Network namespaces that were there all the time of a pass, by what the programs saw, and to which no way led.
+fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
+    let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
+    let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);
+    let hidden = zero
+        .iter()
+        .filter(|(identity, namespace)| is_alive(identity) && !visited.found(namespace.inode));
+    hidden.count() as u64
+}
+
+/// Does something in each network namespace, on a thread of its own. Returns which it found, and the processor time that
+/// it took.
+fn each_namespace(
+    visit: impl FnMut() -> Result<(), Error> + Send,
+) -> Result<(Visited, Duration), Error> {
+    let worker = || timed(|| namespaces::visit_each(visit));
+    let result = thread::scope(|scope| scope.spawn(worker).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+pub(super) fn new_touched(entries: u32) -> Result<Touched, Error> {
+    Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
+}
+
+/// Takes everything out of a pass's map.
+fn empty(touched: &mut Touched) -> Result<(), Error> {
+    let keys: Vec<_> =
+        touched.keys().collect::<Result<_, _>>().map_err(map_error("read", "TOUCHED"))?;
+    for key in keys {
+        touched.remove(&key).map_err(map_error("update", "TOUCHED"))?;
+    }
+    Ok(())
+}
