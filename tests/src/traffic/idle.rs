@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::Socket;
 
 use super::{Family, Listener};
@@ -32,9 +31,7 @@ impl Idle {
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize, families: &[Family]) -> Self {
         assert!(sockets.is_multiple_of(2), "a connection has two ends, {sockets} is odd");
-        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("every process has this limit");
-        setrlimit(Resource::RLIMIT_NOFILE, most, most)
-            .expect("up to the hard limit everyone may go");
+        files::lift_limit();
         let mut groups = Vec::new();
         for (number, &family) in families.iter().enumerate() {
             // The first families take what cannot be divided.
