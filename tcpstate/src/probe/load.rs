@@ -62,19 +62,16 @@ impl Probe {
         let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
         let histograms = options.histograms.map(attach).transpose()?;
         if histograms.is_some() {
-            let limits = histograms::limits(&providers);
-            providers.limits.extend(limits);
+            providers.limits.extend(histograms::limits(&providers));
         }
         if let Some(events) = &events {
             let limits = events.limits(&providers);
             providers.limits.extend(limits);
         }
-        let most_rows = options.rows();
-        let family = options.family;
         Ok(Self {
             ebpf,
             counted,
-            family,
+            family: options.family,
             kernel,
             transitions,
             providers,
@@ -85,7 +82,7 @@ impl Probe {
             sockets,
             namespaces,
             rows,
-            most_rows,
+            most_rows: options.rows(),
             control,
             cpu_slots,
             touched,

@@ -35,22 +35,12 @@ fn event_of(
     let to = State::from_number(record.to.into())?;
     let family =
         Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
-    let address = |words: [u32; 4]| match family {
-        Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),
-        Family::V6 => {
-            let mut bytes = [0; 16];
-            for (into, word) in bytes.chunks_exact_mut(4).zip(words) {
-                into.copy_from_slice(&word.to_ne_bytes());
-            }
-            IpAddr::from(Ipv6Addr::from(bytes))
-        }
-    };
     // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it: unless its
     // next record came at once and told more.
     let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
     let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_OPEN != 0;
     let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
-    let local = address(record.local);
+    let local = address(family, record.local);
     let monotonic = Duration::from_nanos(record.time);
     let comm = || {
         let name = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -70,7 +60,7 @@ fn event_of(
         family,
         local: Some(local).filter(|local| !(is_child && local.is_unspecified())),
         local_port: Some(record.local_port).filter(|&port| port != 0),
-        remote: has_peer.then(|| address(record.remote)),
+        remote: has_peer.then(|| address(family, record.remote)),
         remote_port: has_peer.then_some(record.remote_port),
         netns: record.netns,
         cookie: Some(record.cookie).filter(|&cookie| cookie != 0),
@@ -83,6 +73,20 @@ fn event_of(
             .map(Duration::from_nanos),
         ended_by,
     })
+}
+
+/// An address as a record has it: of IPv4 in the first word.
+fn address(family: Family, words: [u32; 4]) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),
+        Family::V6 => {
+            let mut bytes = [0; 16];
+            for (into, word) in bytes.chunks_exact_mut(4).zip(words) {
+                into.copy_from_slice(&word.to_ne_bytes());
+            }
+            IpAddr::from(Ipv6Addr::from(bytes))
+        }
+    }
 }
 
 /// The ring's end in user space. No event wakes who reads it: look every now and then.
