@@ -217,24 +217,6 @@ impl By {
         [Self::LocalPort, Self::RemotePort, Self::Remote, Self::Netns, Self::Cgroup, Self::Comm];
 }
 
-/// What is remembered of a full socket from one event to the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct TimedLife {
-    /// When it came into its state, by the monotonic clock, in nanoseconds.
-    pub since: u64,
-    /// When it was born; 0 if nobody saw that.
-    pub born: u64,
-    /// Whose it is, where that is asked for.
-    pub owner: GroupKey,
-    /// Its state's kernel number.
-    pub state: u16,
-    /// Its peer's port; 0 as long as there is none.
-    pub remote_port: u16,
-    /// Not 0 for a listener's child, whose handshake began with a SYN that came in.
-    pub is_child: u32,
-}
-
 /// What is remembered of a time-wait socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -259,7 +241,7 @@ pub struct HistogramSlots {
     pub untracked: u64,
     /// Mini sockets that there was no room to remember.
     pub untracked_minis: u64,
-    /// Events seen, where tests have some ignored: see [`FLAG_DROP_TIMED`](crate::abi::FLAG_DROP_TIMED).
+    /// Events seen, where tests have some ignored: see [`FLAG_DROP_TRACKED`](crate::abi::FLAG_DROP_TRACKED).
     pub events: u64,
     /// Those of them that were ignored.
     pub dropped: u64,
@@ -299,9 +281,6 @@ unsafe impl aya::Pod for Histogram {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for GroupKey {}
-// SAFETY: as above.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for TimedLife {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for TimedMini {}

@@ -1,14 +1,14 @@
-//! Which events are meant: all conditions of [`FilterConfig`](tcpstate_common::filter::FilterConfig) have to hold.
+//! Which events match the filter: all conditions of [`FilterConfig`](tcpstate_common::filter::FilterConfig) have to hold.
 //!
 //! ```text
-//! of_socket(connection, from, to) -> Never   neither this event nor a later one of the socket: remember nothing of it
-//!                                 -> Later   not this one: remember the socket, for its later ones
-//!                                 -> Now     if of_life(owner, duration) holds too
+//! of_socket(connection, from, to) -> Never   neither this event nor a later event of the socket: remember nothing of it
+//!                                 -> Later   not this event: remember the socket, for its later events
+//!                                 -> Now     if of_state(owner, duration) holds too
 //! ```
 //!
-//! Whatever program writes events down, or counts some of them, asks these two; neither knows of rings or maps of sockets.
-//! The configuration is frozen, so a condition that nobody asked for is not in the program; and what rejects most cheaply,
-//! and for good, comes first. What is not known does not match.
+//! Every program that writes events, or counts some of them, asks these two. Neither knows of rings or maps of sockets.
+//! The configuration is frozen, so a condition that is switched off is not in the program. The conditions that reject most
+//! cheaply, and for the life of the socket, come first. A field that is not known does not match.
 
 use tcpstate_common::{
     State,
@@ -22,14 +22,17 @@ use tcpstate_common::{
 };
 
 use crate::{
-    maps::{self, CGROUPS_REMEMBERED, CGROUPS_SEEN, PORTS},
-    owners::Owner,
+    config,
+    connection::Connection,
+    maps::{CGROUPS_REMEMBERED, CGROUPS_SEEN, PORTS},
+    process::Process,
+    sock::ANY_V4,
 };
 
 /// One field of the filter's configuration, by itself, so that the verifier knows its value.
 macro_rules! filter {
     ($($field:tt)+) => {{
-        let filter = maps::filter_ptr();
+        let filter = config::filter_ptr();
         // SAFETY: `FILTER` is initialised, lives for ever and is frozen before the programs run.
         unsafe { (&raw const (*filter).$($field)+).read_volatile() }
     }};
@@ -39,14 +42,16 @@ macro_rules! filter {
 /// verifier walks through: unrolled to the longest one, it would be most of the object.
 macro_rules! any {
     ($list:ident, $count:ident, $holds:expr) => {{
-        let filter = maps::filter_ptr();
+        let filter = config::filter_ptr();
         let count = filter!($count) as usize;
         let mut index = 0;
         let mut holds = false;
         while index < count && !holds {
-            // SAFETY: as above, and user space counts no more items than there are.
-            let item =
-                unsafe { (&raw const (*filter).$list).cast_item().add(index).read_volatile() };
+            // SAFETY: `FILTER` is initialised and frozen, and user space counts no more items than there are.
+            let item = unsafe {
+                let items = (&raw const (*filter).$list).cast_item();
+                items.add(index).read_volatile()
+            };
             holds = $holds(item);
             index += 1;
         }
@@ -69,41 +74,21 @@ impl<T, const N: usize> CastItem for *const [T; N] {
     }
 }
 
-/// What a filter may ask of a connection. Asked only what there is a condition on.
-pub(crate) trait Connection {
-    /// 0 while there is none.
-    fn local_port(&self) -> u16;
-    /// In the machine's order.
-    fn remote_port(&self) -> u16;
-    /// The connection's own address, IPv4's in IPv6's form; all zeroes is any.
-    fn local(&self) -> [u64; 2];
-    /// The peer's.
-    fn remote(&self) -> [u64; 2];
-    /// Whether the addresses are of IPv6, mapped ones included.
-    fn is_v6(&self) -> bool;
-    /// The user.
-    fn uid(&self) -> u32;
-    /// The cgroup's number; 0 if unknown.
-    fn cgroup(&self) -> u64;
-    /// Whether the cgroup is one that is wanted, or below one.
-    fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool;
-}
-
-/// What comes of a filter before the socket's life is looked up.
+/// What the filter says before the state of the socket is looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The event is meant, if its owner and duration are.
+    /// The event matches, if its owner and duration do.
     Now,
-    /// It is not, and a later one of this socket may be.
+    /// The event does not match, and a later event of this socket may.
     Later,
-    /// Nor is any later one.
+    /// Neither this event nor a later event of this socket matches.
     Never,
 }
 
-/// Which parts of a connection this event tells.
+/// Which parts of a connection are known at this event.
 #[derive(Clone, Copy)]
-struct Told {
-    /// A child's birth: of its peer nothing is known yet, and of its own address only what its listener is bound to.
+struct Known {
+    /// A child's birth: its peer is not known yet, and its own address only as far as its listener is bound to one.
     is_child: bool,
     /// A listener, which has no peer and will have none.
     is_listener: bool,
@@ -111,9 +96,9 @@ struct Told {
     has_peer: bool,
 }
 
-impl Told {
+impl Known {
     #[inline(always)]
-    fn by(from: usize, to: usize) -> Self {
+    fn at(from: usize, to: usize) -> Self {
         const CLOSE: usize = State::Close as usize;
         const LISTEN: usize = State::Listen as usize;
         let is_apart = from == CLOSE || from == LISTEN;
@@ -126,11 +111,13 @@ impl Told {
     }
 }
 
-/// What can be said of an event by itself.
+/// The verdict on an event by itself.
+///
+/// Long because it is one condition after another, in the order in which they reject most cheaply.
 #[inline(always)]
 pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) -> Verdict {
     let conditions = filter!(conditions);
-    let told = Told::by(from, to);
+    let known = Known::at(from, to);
     let mut verdict = Verdict::Now;
     /// A condition on what stays as it is once it is known.
     macro_rules! require {
@@ -143,7 +130,7 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
             }
         };
     }
-    let is_peer_settled = told.has_peer || told.is_listener;
+    let is_peer_settled = known.has_peer || known.is_listener;
     if conditions & (FILTER_LOCAL_PORT | FILTER_PORT) != 0 {
         let port = connection.local_port();
         let is_known = port != 0 || conditions & FILTER_NO_CHOSEN_PORT != 0;
@@ -153,18 +140,18 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
         if conditions & FILTER_PORT != 0 {
             let is_local = port != 0 && is_among(PORTS_EITHER, port);
             let holds =
-                is_local || (told.has_peer && is_among(PORTS_EITHER, connection.remote_port()));
+                is_local || (known.has_peer && is_among(PORTS_EITHER, connection.remote_port()));
             require!(holds, known: is_known && is_peer_settled);
         }
     }
     if conditions & FILTER_REMOTE_PORT != 0 {
-        let holds = told.has_peer && is_among(PORTS_REMOTE, connection.remote_port());
+        let holds = known.has_peer && is_among(PORTS_REMOTE, connection.remote_port());
         require!(holds, known: is_peer_settled);
     }
     if conditions & (FILTER_LOCAL | FILTER_REMOTE | FILTER_ADDRESS) != 0 {
         let is_v6 = connection.is_v6();
         let local = connection.local();
-        let is_local_known = !(told.is_child && is_unspecified(local, is_v6));
+        let is_local_known = !(known.is_child && is_unspecified(local, is_v6));
         let is_peer_in = |end| {
             let remote = connection.remote();
             is_in(end, is_v6, remote[0], remote[1])
@@ -173,12 +160,12 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
             require!(is_local_known && is_in(END_LOCAL, is_v6, local[0], local[1]), known: is_local_known);
         }
         if conditions & FILTER_REMOTE != 0 {
-            let holds = told.has_peer && is_peer_in(END_REMOTE);
+            let holds = known.has_peer && is_peer_in(END_REMOTE);
             require!(holds, known: is_peer_settled);
         }
         if conditions & FILTER_ADDRESS != 0 {
             let holds = (is_local_known && is_in(END_EITHER, is_v6, local[0], local[1]))
-                || (told.has_peer && is_peer_in(END_EITHER));
+                || (known.has_peer && is_peer_in(END_EITHER));
             require!(holds, known: is_local_known && is_peer_settled);
         }
     }
@@ -189,7 +176,7 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
         let row = from & (STATE_SLOTS - 1);
         // SAFETY: the index is masked to the array's length.
         let moves = unsafe {
-            (&raw const (*maps::filter_ptr()).moves).cast_item().add(row).read_volatile()
+            (&raw const (*config::filter_ptr()).moves).cast_item().add(row).read_volatile()
         };
         require!(moves >> (to & (STATE_SLOTS - 1)) & 1 != 0, known: false);
     }
@@ -206,8 +193,7 @@ pub(crate) fn is_on() -> bool {
     filter!(conditions) & !FILTER_NO_CHOSEN_PORT != 0
 }
 
-/// Whether something may have been remembered of a socket of which nothing is to be: at its birth it was not known whether
-/// it is meant.
+/// Whether the state of a socket may have been stored although the socket never matches: at its birth that was not known.
 #[inline(always)]
 pub(crate) fn was_undecided(from: usize) -> bool {
     const OF_CHILDREN: u32 =
@@ -221,9 +207,9 @@ pub(crate) fn was_undecided(from: usize) -> bool {
     }
 }
 
-/// What can be said once it is known whose the socket is and how long the state lasted that it leaves.
+/// Whether an event matches by the socket's owner, and by the duration of the state that it leaves.
 #[inline(always)]
-pub(crate) fn of_life(owner: &Owner, duration: u64) -> bool {
+pub(crate) fn of_state(owner: &Process, duration: u64) -> bool {
     let conditions = filter!(conditions);
     if conditions & FILTER_DURATION != 0
         && (duration == UNKNOWN_DURATION || duration < filter!(min_duration))
@@ -261,27 +247,11 @@ fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
         && low & network.mask[1] == network.first[1])
 }
 
-/// Whether an address is none.
+/// Whether an address is the unspecified one.
 #[inline(always)]
 fn is_unspecified([high, low]: [u64; 2], is_v6: bool) -> bool {
-    // IPv4's begins as every mapped one does.
+    // IPv4's unspecified address begins as every mapped address does.
     if is_v6 { high | low == 0 } else { low == ANY_V4 }
-}
-
-/// `::ffff:0.0.0.0`, its lower half.
-const ANY_V4: u64 = 0xffff_u32.to_be() as u64;
-
-/// An address by its words, as they lie in memory.
-#[inline(always)]
-pub(crate) fn halves(words: [u32; 4]) -> [u64; 2] {
-    let half = |first: u32, second: u32| u64::from(second) << 32 | u64::from(first);
-    [half(words[0], words[1]), half(words[2], words[3])]
-}
-
-/// An IPv4 address in IPv6's form.
-#[inline(always)]
-pub(crate) fn mapped(address: u32) -> [u64; 2] {
-    [0, u64::from(address) << 32 | ANY_V4]
 }
 
 #[inline(always)]
@@ -289,7 +259,7 @@ fn is_user(uid: u32) -> bool {
     any!(uid, uids, |item| item == uid)
 }
 
-/// Whether the connection is of a cgroup that is wanted, or of one below. Found out once for each cgroup, mostly.
+/// Whether the connection belongs to a cgroup that is wanted, or to one below. Computed once for each cgroup, mostly.
 #[inline(always)]
 fn is_in_cgroup(connection: &impl Connection) -> bool {
     let id = connection.cgroup();

@@ -1,17 +1,15 @@
-//! On which element of [`CPU_SLOTS`] a socket counts: there is one for each family, where they are told apart
-//! ([`FLAG_FAMILIES`]), else one for all. Switched off, nothing of this is left but the first element's number.
+//! On which element of [`CPU_SLOTS`] a socket counts: with [`FLAG_FAMILIES`] each family has an element, otherwise all sockets
+//! share the first. Without the flag nothing of this module is left but the number of the first element.
 
 use tcpstate_common::abi::{CpuSlots, FLAG_FAMILIES};
 
 use crate::{
-    maps::{CPU_SLOTS, config},
+    kernel::AF_INET6,
+    maps::CPU_SLOTS,
     sock::{Access, Sock},
 };
 
-/// `AF_INET6`.
-const AF_INET6: u16 = 10;
-
-/// This CPU's counts of the sockets of this one's family.
+/// This CPU's counts of the sockets of this socket's family.
 #[inline(always)]
 pub(crate) fn slots<A: Access>(sock: Sock<A>, flags: u32) -> Option<*mut CpuSlots> {
     CPU_SLOTS.get_ptr_mut(element(sock, flags))
@@ -22,5 +20,5 @@ fn element<A: Access>(sock: Sock<A>, flags: u32) -> u32 {
     if flags & FLAG_FAMILIES == 0 {
         return 0;
     }
-    u32::from(sock.load::<u16>(config!(offsets.skc_family)) == AF_INET6)
+    u32::from(sock.family() == AF_INET6)
 }

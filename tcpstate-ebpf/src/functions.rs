@@ -12,14 +12,14 @@ use tcpstate_common::{
 };
 
 use crate::{
-    books::Books,
-    hold,
-    maps::{self, config},
+    config::{self, config},
+    maps, mini_durations,
     minis::{self, Seen},
+    namespaces::CounterRefs,
     sock::{Sock, Typed},
 };
 
-/// Arguments and results of type `bool` are one byte; the rest of the slot may be rubbish (5.10).
+/// Arguments and results of type `bool` are one byte; the rest of the slot is undefined (5.10).
 const BOOL: u64 = 0xff;
 
 /// `void __inet_twsk_schedule(struct inet_timewait_sock *tw, int timeo, bool rearm)`: a time-wait socket's first
@@ -32,13 +32,13 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     if let Some(slots) = maps::cpu_slots()
         && tw.is_in_scope()
     {
-        let (books, control) = (Books::of(slots, tw), maps::control());
+        let (counters, control) = (CounterRefs::of(slots, tw), config::control());
         if is_rearm {
-            minis::settle(books, control, tw, Seen::Now);
-            hold::time_wait_rearmed(tw, control);
+            minis::settle(counters, control, tw, Seen::Now);
+            mini_durations::time_wait_rearmed(tw, control);
         } else {
-            minis::time_wait_born(books, control, tw);
-            hold::time_wait_born(tw);
+            minis::time_wait_born(counters, control, tw);
+            mini_durations::time_wait_born(tw);
         }
     }
     0
@@ -52,13 +52,13 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     if let Some(slots) = maps::cpu_slots()
         && tw.is_in_scope()
     {
-        let (books, control) = (Books::of(slots, tw), maps::control());
+        let (counters, control) = (CounterRefs::of(slots, tw), config::control());
         // SAFETY: `slots` is this CPU's element.
         let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
-        minis::time_wait_gone(books, control, tw, cause >> 8, false);
-        hold::time_wait_gone(tw, control);
-        minis::count_exit(books, control, cause);
+        minis::time_wait_gone(counters, control, tw, cause >> 8, false);
+        mini_durations::time_wait_gone(tw, control);
+        minis::count_exit(counters, control, cause);
         // The address may serve another socket.
         set_label(0, Cause::Unknown, Exit::Unknown);
     }
@@ -133,7 +133,7 @@ pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
 }
 
 /// `bool inet_ehash_insert(struct sock *sk, struct sock *osk, bool *found_dup_sk)`: puts `sk` into the kernel's table,
-/// in the place of `osk` if there is one. A request socket that is put in has no reference yet, so that nobody can
+/// in the place of `osk` if there is one. A request socket that is put in has no reference yet, so nothing can
 /// take it out before this program has ended (but for the copy that is made for another listener when its own was closed,
 /// `reqsk_timer_handler`); one that is replaced was completed, or moved to another listener.
 #[fexit(function = "inet_ehash_insert")]
@@ -153,14 +153,14 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     let osk = unsafe { Sock::<Typed>::from_ptr(replaced) };
     let Some(slots) = maps::cpu_slots() else { return 0 };
     if sk.is_in_scope() {
-        let (books, control) = (Books::of(slots, sk), maps::control());
+        let (counters, control) = (CounterRefs::of(slots, sk), config::control());
         if is_request {
-            minis::request_born(books, control, sk);
-            hold::request_born(sk.address());
+            minis::request_born(counters, control, sk);
+            mini_durations::request_born(sk.address());
         }
         if !replaced.is_null() && osk.state() == REQUEST {
-            minis::request_gone(books, control, osk, false);
-            hold::request_stopped(osk);
+            minis::request_gone(counters, control, osk, false);
+            mini_durations::request_stopped(osk);
         }
     }
     0
@@ -176,9 +176,9 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
         && let Some(slots) = maps::cpu_slots()
         && req.is_in_scope()
     {
-        let control = maps::control();
-        minis::request_gone(Books::of(slots, req), control, req, false);
-        hold::request_dropped(req, control);
+        let control = config::control();
+        minis::request_gone(CounterRefs::of(slots, req), control, req, false);
+        mini_durations::request_dropped(req, control);
     }
     0
 }

@@ -1,38 +1,34 @@
-//! Durations become counts in buckets: [`HISTOGRAMS`](crate::maps::HISTOGRAMS), or, where sockets are told apart,
+//! Durations become counts in buckets: [`HISTOGRAMS`](crate::maps::HISTOGRAMS), or, where sockets are grouped,
 //! [`GROUPED`](crate::maps::GROUPED).
 //!
-//! Both have two buffers, which the control word chooses between as it does for the counts: so histograms and matrix are
-//! of the same stretch of time.
+//! Both have two buffers, between which the control word chooses as it does for the counts. So histograms and matrix cover the
+//! same stretch of time.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
     abi::{CONTROL_BUFFER, FLAGS_BY_SHIFT, UNKNOWN_DURATION},
-    histogram::{
-        BUCKET_SLOTS, By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS, SUM_BITS,
-        bucket_of,
-    },
+    histogram::{BUCKET_SLOTS, By, GROUP_OTHER, GroupKey, Histogram, SLOTS, SUM_BITS, bucket_of},
 };
 
 use crate::{
-    count::{add_atomically, add_one_atomically, take_atomically},
-    events,
-    maps::{GROUP_IDS, GROUPED, GROUPS, HISTOGRAM_SLOTS, HISTOGRAMS, config},
-    owners,
+    atomic::{add_atomically, add_one_atomically, take_atomically},
+    cgroups,
+    config::config,
+    kernel::EEXIST,
+    maps::{GROUP_IDS, GROUPED, GROUPS, HISTOGRAMS, histogram_slots},
     sock::{Access, Sock},
 };
 
 /// The part of a duration that goes to [`Histogram::sum`].
 const LOW: u64 = (1 << SUM_BITS) - 1;
-const EEXIST: i32 = 17;
 
-/// Where the durations of a socket go that ends something: the first of its group's histograms in the buffer that takes the
-/// counts.
+/// The histograms of a socket's group, in the buffer that takes the counts: the index of the first.
 #[derive(Clone, Copy)]
-pub(crate) struct Place(u32);
+pub(crate) struct HistogramRef(u32);
 
-impl Place {
-    /// The place of a socket that leaves a state.
+impl HistogramRef {
+    /// The histograms of a socket that leaves a state.
     #[inline(always)]
     pub(crate) fn of<A: Access>(sock: Sock<A>, control: u32, from: usize, owner: GroupKey) -> Self {
         let group = if by() == 0 { GROUP_OTHER } else { group(key(sock, from, owner)) };
@@ -77,7 +73,7 @@ fn histogram(index: u32) -> Option<*mut Histogram> {
     if by() == 0 { HISTOGRAMS.get_ptr_mut(index) } else { GROUPED.get_ptr_mut(index) }
 }
 
-/// Out of line, for many come here.
+/// Out of line, for it has many callers.
 #[inline(never)]
 fn add(index: u32, ns: u64) {
     let Some(histogram) = histogram(index) else { return };
@@ -114,19 +110,13 @@ unsafe fn bucket(histogram: *mut Histogram, ns: u64) -> *mut u64 {
     unsafe { (&raw mut (*histogram).buckets).cast::<u64>().add(index) }
 }
 
-/// What this CPU remembers for histograms.
-#[inline(always)]
-pub(crate) fn slots() -> Option<*mut HistogramSlots> {
-    HISTOGRAM_SLOTS.get_ptr_mut(0)
-}
-
-/// What histograms are told apart by; a known value to the verifier.
+/// The key of groups; a known value to the verifier.
 #[inline(always)]
 fn by() -> u32 {
     config!(flags) >> FLAGS_BY_SHIFT
 }
 
-/// Whether sockets are told apart by their owner.
+/// Whether sockets are grouped by their owner.
 #[inline(always)]
 pub(crate) fn is_by_owner() -> bool {
     by() == By::Comm as u32
@@ -137,11 +127,11 @@ pub(crate) fn is_by_owner() -> bool {
 fn key<A: Access>(sock: Sock<A>, from: usize, owner: GroupKey) -> GroupKey {
     let by = by();
     let words = if by == By::LocalPort as u32 {
-        [u64::from(events::local_port(sock, from)), 0]
+        [u64::from(sock.local_port(from)), 0]
     } else if by == By::RemotePort as u32 {
-        [u64::from(u16::from_be(sock.load(config!(events.skc_dport)))), 0]
+        [u64::from(sock.remote_port()), 0]
     } else if by == By::Remote as u32 {
-        events::remote(sock)
+        sock.remote()
     } else if by == By::Netns as u32 {
         let net = sock.namespace();
         [u64::from(net.inode()), net.identity()]
@@ -156,11 +146,11 @@ fn key<A: Access>(sock: Sock<A>, from: usize, owner: GroupKey) -> GroupKey {
 /// A socket's cgroup; a mini socket has none.
 #[inline(always)]
 fn cgroup<A: Access>(sock: Sock<A>, from: usize) -> u64 {
-    if from == State::TimeWait as usize { 0 } else { owners::cgroup(sock) }
+    if from == State::TimeWait as usize { 0 } else { cgroups::cgroup(sock) }
 }
 
-/// The number of a group: the one that it has, or the next one that is free. Who comes when there is none is among the others for
-/// good.
+/// The number of a group: the number that it has, or the next free one. A group that finds no free number counts among the
+/// others for good.
 #[inline(never)]
 fn group(key: GroupKey) -> u32 {
     // SAFETY: an entry's memory stays an entry's while the program runs, and entries are never removed.
@@ -190,7 +180,7 @@ fn group(key: GroupKey) -> u32 {
 /// The map failed for another reason than a lack of room: the group may get a number later, and then lacks this duration.
 #[inline(always)]
 fn failed() -> u32 {
-    if let Some(slots) = slots() {
+    if let Some(slots) = histogram_slots() {
         // SAFETY: `slots` is this CPU's element.
         unsafe { add_one_atomically(&raw mut (*slots).group_errors) };
     }

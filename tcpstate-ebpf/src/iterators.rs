@@ -1,12 +1,16 @@
 //! What user space runs on every socket, and on every entry of a map.
 
-use tcpstate_common::abi::NamespaceSlots;
+use tcpstate_common::{
+    State,
+    abi::{CONTROL_GATE, CONTROL_SYN_RECV, CONTROL_TIME_WAIT, NamespaceSlots},
+};
 
 use crate::{
-    books::Books,
-    maps,
+    atomic::add_one_atomically,
+    config, maps,
     minis::{self, Seen},
-    pass,
+    namespaces::CounterRefs,
+    scan::{self, By, Touch},
     sock::{Net, Probed, Sock, Typed},
 };
 
@@ -25,9 +29,40 @@ pub(crate) extern "C" fn tcp_iterator(ctx: *const IterTcp) -> i32 {
     let sk_common = unsafe { (*ctx).sk_common };
     if !sk_common.is_null() {
         // SAFETY: the iterator holds a reference to the socket while the program runs.
-        pass::visit(unsafe { Sock::<Typed>::from_ptr(sk_common) });
+        visit(unsafe { Sock::<Typed>::from_ptr(sk_common) });
     }
     0
+}
+
+/// The visit of one socket. The kernel holds a full socket's lock (since 5.15), so that no event comes in between the read of
+/// the state and the touch.
+#[inline(always)]
+fn visit(sock: Sock<Typed>) {
+    let control = config::control();
+    if control & CONTROL_GATE == 0 || !sock.is_in_scope() {
+        return;
+    }
+    let Some(slots) = maps::cpu_slots() else { return };
+    let counters = CounterRefs::of(slots, sock);
+    // Before the touch: an event between the two then finds itself first, and adds the older state.
+    let state = sock.state();
+    if state == State::TimeWait as usize {
+        if control & CONTROL_TIME_WAIT != 0 {
+            // SAFETY: the state says that it is a time-wait socket, and the iterator holds a reference to it.
+            minis::visit_time_wait(counters, control, unsafe {
+                Sock::<Probed>::from_ptr(sock.address() as *const u8)
+            });
+        }
+    } else if state == State::NewSynRecv as usize {
+        if control & CONTROL_SYN_RECV != 0 {
+            minis::visit_request(counters, sock.address());
+        }
+    } else if scan::touch(slots, sock.address(), By::Visit) != Touch::Again {
+        // If the answer is not known, most likely there was no touch before; the failed touch is counted either way.
+        scan::add_to_base(counters, state);
+    }
+    // SAFETY: `slots` is this CPU's element.
+    unsafe { add_one_atomically(&raw mut (*slots).visited) };
 }
 
 /// What `iter/bpf_map_elem` hands to its program (`struct bpf_iter__bpf_map_elem` in `kernel/bpf/map_iter.c`).
@@ -39,7 +74,7 @@ pub(crate) struct IterMapElem<V> {
     value: *mut V,
 }
 
-/// The kernel walks [`maps::FIN_WAIT2`]: counts the moves to TIME_WAIT of which no timer told.
+/// The kernel walks [`maps::FIN_WAIT2`]: counts the moves to TIME_WAIT that no timer reported.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32 {
@@ -51,7 +86,7 @@ pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32
     if let Some(slots) = maps::cpu_slots() {
         // SAFETY: the key is the address of a time-wait socket, which ends only after its entry.
         let tw = unsafe { Sock::<Probed>::from_ptr(key.read() as *const u8) };
-        minis::settle(Books::of(slots, tw), maps::control(), tw, Seen::Late);
+        minis::settle(CounterRefs::of(slots, tw), config::control(), tw, Seen::Late);
     }
     0
 }
@@ -61,20 +96,20 @@ pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub(crate) extern "C" fn namespace_iterator(ctx: *const IterMapElem<NamespaceSlots>) -> i32 {
     // SAFETY: the kernel calls with a valid context, and the fields are checked for null before use.
-    let (key, row) = unsafe { ((*ctx).key, (*ctx).value) };
-    if key.is_null() || row.is_null() {
+    let (key, namespace) = unsafe { ((*ctx).key, (*ctx).value) };
+    if key.is_null() || namespace.is_null() {
         return 0;
     }
-    // SAFETY: both are the entry's.
+    // SAFETY: both point into the entry.
     unsafe {
-        let net = (&raw const (*row).net).read_volatile();
-        // Its maker is about to say.
+        let net = (&raw const (*namespace).net).read_volatile();
+        // The entry was just inserted; `net` is not stored yet.
         if net == 0 {
             return 0;
         }
         let net = Net::<Probed>::once_at(net);
         if net.is_gone() || net.identity() != key.read() {
-            (&raw mut (*row).gone).write_volatile(1);
+            (&raw mut (*namespace).gone).write_volatile(1);
         }
     }
     0

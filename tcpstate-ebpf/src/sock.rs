@@ -5,12 +5,15 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel};
-use tcpstate_common::abi::{FLAG_COOKIES, FLAG_MAKE_COOKIES};
+use tcpstate_common::{
+    State,
+    abi::{FLAG_COOKIES, FLAG_MAKE_COOKIES},
+};
 
-use crate::maps::{self, config};
-
-/// `IPPROTO_TCP`. MPTCP's master sockets report protocol 262 and are no TCP sockets to `ss`.
-pub(crate) const IPPROTO_TCP: u16 = 6;
+use crate::{
+    config::{self, config},
+    kernel::{AF_INET6, IPPROTO_TCP},
+};
 
 /// How a field comes out of kernel memory.
 pub(crate) trait Access: Copy {
@@ -93,23 +96,23 @@ impl<A: Access> Sock<A> {
         self.is_counted_in(config!(netns) != 0, config!(family))
     }
 
-    /// The same for whoever knows whether one namespace is counted, and whether one family.
+    /// The same for a caller that knows whether one namespace is counted, and whether one family.
     #[inline(always)]
     pub(crate) fn is_counted_in(self, one_namespace: bool, family: u32) -> bool {
         // 0 and no `Option`: the verifier wants to see every register of an argument set.
         let net = if one_namespace { self.net() as u64 } else { 0 };
         let proto = self.proto();
-        (maps::is_known(net, proto) || self.is_counted_by_the_book(net, proto))
+        (config::is_known(net, proto) || self.is_counted_by_its_fields(net, proto))
             && self.is_of_family(family)
     }
 
     /// The same without a memory; out of line, to keep the hot path's code short.
     #[inline(never)]
-    fn is_counted_by_the_book(self, net: u64, proto: u64) -> bool {
+    fn is_counted_by_its_fields(self, net: u64, proto: u64) -> bool {
         let protocol: u16 = self.load(config!(offsets.sk_protocol));
         let is_counted = protocol == IPPROTO_TCP && self.is_in_namespace();
         if is_counted {
-            maps::know(net, proto);
+            config::know(net, proto);
         }
         is_counted
     }
@@ -135,7 +138,7 @@ impl<A: Access> Sock<A> {
             return true;
         }
         let net = self.net();
-        if maps::is_own_net(net as u64) {
+        if config::is_own_net(net as u64) {
             return true;
         }
         scope == self.namespace().inode()
@@ -191,12 +194,113 @@ impl<A: Access> Sock<A> {
         unsafe { A::cookie(self.address) }
     }
 
+    /// The family.
+    #[inline(always)]
+    pub(crate) fn family(self) -> u16 {
+        self.load(config!(offsets.skc_family))
+    }
+
+    /// Whether the kernel keeps the addresses of a socket of this family in IPv6's form.
+    #[inline(always)]
+    pub(crate) fn has_v6_addresses(family: u16) -> bool {
+        family == AF_INET6 && config!(events.skc_v6_daddr) != 0
+    }
+
+    /// The local port while the socket holds it; otherwise 0.
+    #[inline(always)]
+    pub(crate) fn held_port(self) -> u16 {
+        self.load(config!(events.skc_num))
+    }
+
+    /// The local port of a full socket that leaves a state; 0 while it has none yet.
+    ///
+    /// A socket that ends has given its port back by now, and `inet_sport` still holds the number. A socket that begins
+    /// may find a number there from an earlier connection of its own.
+    #[inline(always)]
+    pub(crate) fn local_port(self, from: usize) -> u16 {
+        let port = self.held_port();
+        if port != 0 || from == State::Close as usize {
+            return port;
+        }
+        // By the helper, whatever the access: the field lies beyond `struct sock`, the type that the verifier knows.
+        // SAFETY: a full TCP socket is a `struct inet_sock`.
+        let port: u16 = unsafe { Probed::load(self.address, config!(events.inet_sport)) };
+        u16::from_be(port)
+    }
+
+    /// The user that made the socket.
+    #[inline(always)]
+    pub(crate) fn uid(self) -> u32 {
+        self.load(config!(events.sk_uid))
+    }
+
+    /// The port of the peer.
+    #[inline(always)]
+    pub(crate) fn remote_port(self) -> u16 {
+        u16::from_be(self.load(config!(events.skc_dport)))
+    }
+
+    /// The local and the remote address by the socket's family, in the network's order, IPv4 in the first word. An IPv6 socket
+    /// has IPv4 addresses in IPv6's form.
+    #[inline(always)]
+    pub(crate) fn addresses(self, family: u16) -> ([u32; 4], [u32; 4]) {
+        if Self::has_v6_addresses(family) {
+            let local = self.words(config!(events.skc_v6_rcv_saddr));
+            return (local, self.words(config!(events.skc_v6_daddr)));
+        }
+        let local = self.load(config!(events.skc_rcv_saddr));
+        let remote = self.load(config!(events.skc_daddr));
+        ([local, 0, 0, 0], [remote, 0, 0, 0])
+    }
+
+    /// The local address in IPv6's form; all zeroes, or [`ANY_V4`] in the lower half, is any address.
+    #[inline(always)]
+    pub(crate) fn local(self) -> [u64; 2] {
+        if Self::has_v6_addresses(self.family()) {
+            halves(self.words(config!(events.skc_v6_rcv_saddr)))
+        } else {
+            mapped(self.load(config!(events.skc_rcv_saddr)))
+        }
+    }
+
+    /// The address of the peer in IPv6's form.
+    #[inline(always)]
+    pub(crate) fn remote(self) -> [u64; 2] {
+        if Self::has_v6_addresses(self.family()) {
+            halves(self.words(config!(events.skc_v6_daddr)))
+        } else {
+            mapped(self.load(config!(events.skc_daddr)))
+        }
+    }
+
+    /// An IPv6 address. Word by word: the verifier allows no larger load here.
+    #[inline(always)]
+    fn words(self, offset: u32) -> [u32; 4] {
+        [self.load(offset), self.load(offset + 4), self.load(offset + 8), self.load(offset + 12)]
+    }
+
     /// A field by its offset, which is one from BTF.
     #[inline(always)]
     pub(crate) fn load<T: Copy + Default>(self, offset: u32) -> T {
         // SAFETY: the constructor's promise, and an offset from BTF.
         unsafe { A::load(self.address, offset) }
     }
+}
+
+/// The lower half of `::ffff:0.0.0.0`.
+pub(crate) const ANY_V4: u64 = 0xffff_u32.to_be() as u64;
+
+/// An IPv6 address from its words, as they lie in memory.
+#[inline(always)]
+fn halves(words: [u32; 4]) -> [u64; 2] {
+    let half = |first: u32, second: u32| u64::from(second) << 32 | u64::from(first);
+    [half(words[0], words[1]), half(words[2], words[3])]
+}
+
+/// An IPv4 address in IPv6's form.
+#[inline(always)]
+fn mapped(address: u32) -> [u64; 2] {
+    [0, u64::from(address) << 32 | ANY_V4]
 }
 
 /// A `struct net`: a network namespace, by its address.
@@ -232,7 +336,7 @@ impl<A: Access> Net<A> {
 
     #[inline(always)]
     fn load<T: Copy + Default>(self, offset: u32) -> T {
-        // SAFETY: who made this has a socket of the namespace, or reads by the helper; and an offset from BTF.
+        // SAFETY: the maker of this value has a socket of the namespace, or reads by the helper; and an offset from BTF.
         unsafe { A::load(self.address, offset) }
     }
 }
@@ -244,7 +348,7 @@ impl Net<Probed> {
         Self { address: address as *const u8, access: PhantomData }
     }
 
-    /// Whether nobody uses the namespace any more: it is being taken down, or memory free for others.
+    /// Whether the namespace has no user any more: it is being taken down, or its memory is free.
     #[inline(always)]
     pub(crate) fn is_gone(self) -> bool {
         self.load::<u32>(config!(offsets.net_users)) == 0

@@ -1,4 +1,4 @@
-//! Mini sockets by their timers: the second choice, for kernels that let nobody attach to functions.
+//! Mini sockets by their timers: the second choice, for kernels on which no program can be attached to functions.
 //!
 //! A mini socket lives while its timer runs: `timer_start` and `timer_cancel` come from `enqueue_timer` and
 //! `detach_timer` (`kernel/time/timer.c`), so once for each time that a timer is queued and taken from a queue, by
@@ -10,11 +10,11 @@ use tcpstate_common::abi::{
 };
 
 use crate::{
-    books::Books,
-    hold,
-    maps::{self, config},
+    config::{self, config},
+    maps, mini_durations,
     mini_events::UNKNOWN_EXIT,
     minis,
+    namespaces::CounterRefs,
     sock::{Access as _, Probed, Sock, Typed},
 };
 
@@ -22,11 +22,11 @@ use crate::{
 /// packet's own. At birth there are none (before 6.12) or the first three.
 const REFERENCES_AT_REARM: u32 = 4;
 
-/// Whose timer it is.
+/// The socket that a timer belongs to.
 enum Owner {
     TimeWait(Sock<Probed>),
     Request(Sock<Probed>),
-    /// Nobody's that counts.
+    /// An unrelated timer.
     Other,
 }
 
@@ -35,30 +35,30 @@ enum Owner {
 pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
     let Some(slots) = maps::cpu_slots() else { return 0 };
-    let control = maps::control();
+    let control = config::control();
     match owner(timer, control) {
         Owner::TimeWait(tw) => {
             let last = last_cancel(slots);
             // One section without interrupts stops and starts the timer of a socket that gets a packet: if nothing
             // came between, it is the same socket, and not another one at its address.
             if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
-                // Into the buffer of the stop, which nobody has read yet: a reader waits for this section's end.
-                minis::time_wait_rearmed(Books::of(slots, tw), last.control as u32, tw);
-                hold::time_wait_restarted(tw, last.control as u32);
+                // Into the buffer of the stop, which is not read yet: a reader waits for this section's end.
+                minis::time_wait_rearmed(CounterRefs::of(slots, tw), last.control as u32, tw);
+                mini_durations::time_wait_restarted(tw, last.control as u32);
             } else if tw.is_in_scope() {
-                minis::time_wait_born(Books::of(slots, tw), control, tw);
-                hold::time_wait_born(tw);
+                minis::time_wait_born(CounterRefs::of(slots, tw), control, tw);
+                mini_durations::time_wait_born(tw);
             }
         }
         Owner::Request(req) => {
             if req.is_in_scope() {
-                let books = Books::of(slots, req);
+                let counters = CounterRefs::of(slots, req);
                 if req.num_timeout() == 0 {
-                    minis::request_born(books, control, req);
-                    hold::request_born(req.address());
+                    minis::request_born(counters, control, req);
+                    mini_durations::request_born(req.address());
                 } else {
-                    minis::request_restarted(books, control, req.address());
-                    hold::request_restarted(req.address());
+                    minis::request_restarted(counters, control, req.address());
+                    mini_durations::request_restarted(req.address());
                 }
             }
         }
@@ -68,12 +68,12 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A timer is taken from its queue. Most are nobody's, and nothing is done then: that a start is no re-arm is known by the
+/// A timer is taken from its queue. Most timers are unrelated, and nothing is done then: that a start is no re-arm is known by the
 /// references, and by any start or stop of a mini socket's timer and any start of another one in between.
 #[btf_tracepoint(function = "timer_cancel")]
 pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
-    let control = maps::control();
+    let control = config::control();
     let owner = owner(timer, control);
     if matches!(owner, Owner::Other) {
         return 0;
@@ -82,8 +82,14 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     match owner {
         Owner::TimeWait(tw) if tw.is_in_scope() => {
             let may_resume = tw.refcount() >= REFERENCES_AT_REARM;
-            minis::time_wait_gone(Books::of(slots, tw), control, tw, UNKNOWN_EXIT, may_resume);
-            hold::time_wait_gone(tw, control);
+            minis::time_wait_gone(
+                CounterRefs::of(slots, tw),
+                control,
+                tw,
+                UNKNOWN_EXIT,
+                may_resume,
+            );
+            mini_durations::time_wait_gone(tw, control);
             // A start in the same section belongs to the time before the pass, if this did.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
@@ -93,8 +99,8 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
         }
         Owner::Request(req) if req.is_in_scope() => {
             // Its timer may have expired, to start again for the next SYN-ACK.
-            minis::request_gone(Books::of(slots, req), control, req, true);
-            hold::request_stopped(req);
+            minis::request_gone(CounterRefs::of(slots, req), control, req, true);
+            mini_durations::request_stopped(req);
         }
         _ => {}
     }
@@ -105,11 +111,11 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
 /// A timer's function is about to be called. Of most timers there is nothing to do: their cancel came before.
 #[btf_tracepoint(function = "timer_expire_entry")]
 pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
-    let control = maps::control();
+    let control = config::control();
     let Owner::TimeWait(tw) = owner(ctx.arg(0), control) else { return 0 };
     let Some(slots) = maps::cpu_slots() else { return 0 };
     if tw.is_in_scope() {
-        minis::count_expiry(Books::of(slots, tw), control);
+        minis::count_expiry(CounterRefs::of(slots, tw), control);
     }
     forget_cancel(slots);
     0

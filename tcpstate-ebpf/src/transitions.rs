@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 
 use crate::{
+    config::config,
     count,
-    maps::config,
     sock::{Access, Probed, Sock, Typed},
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn inet_sock_set_state_record(ctx: TracePointContext) -> i32 {
 #[inline(always)]
 fn count<A: Access>(sock: Sock<A>, from: u64, to: u64) {
     let (from, to) = (from as usize, to as usize);
-    // A copy of its own for what is usual.
+    // A copy of its own for the default configuration.
     if config!(is_plain) != 0 {
         if sock.is_counted_in(true, 0) {
             count::transition(sock, from, to, 0);

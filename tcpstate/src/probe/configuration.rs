@@ -2,9 +2,9 @@
 
 use tcpstate_common::{
     abi::{
-        Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TIMED, FLAG_FAMILIES,
-        FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_MINI_EVENTS, FLAG_NAMESPACES, OwnerOffsets,
-        RecordOffsets, is_plain,
+        Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TRACKED, FLAG_EVENTS,
+        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, OwnerOffsets, RecordOffsets,
+        is_plain,
     },
     histogram::By,
 };
@@ -47,7 +47,7 @@ pub(super) fn of(
         family,
         tcp_tw_rst,
         tcp_tw_syn,
-        seat_shift: options.lives().seat_shift(),
+        slot_shift: options.sockets().slot_shift(),
         is_plain: is_plain(flags, netns, family).into(),
         offsets,
         minis: offsets::minis(&types.fields)?,
@@ -74,8 +74,8 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         (is_atomic, FLAG_ATOMIC),
         (options.log, FLAG_LOG),
         (drops, FLAG_DROP),
-        (options.testing.drop_durations, FLAG_DROP_TIMED),
-        (has_events, FLAG_MINI_EVENTS),
+        (options.testing.drop_durations, FLAG_DROP_TRACKED),
+        (has_events, FLAG_EVENTS),
         (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),
     ]

@@ -12,15 +12,16 @@ use tcpstate_common::{
 use super::{
     Error, btf,
     hooks::{self, Hook},
-    lives::Room,
     owners::{self, OwnerHook},
-    programs::{TRACEPOINT, map_error, take_map},
+    programs::{map_error, take_map},
     providers::Providers,
+    socket_table::Capacity,
+    tracking,
     types::Types,
 };
 use crate::{
     filter::KernelFilter,
-    report::{Acceptors, Effect, Limit, Minis, Provider, Transitions},
+    report::{Acceptors, Effect, Limit, Minis, Provider},
 };
 
 /// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
@@ -81,15 +82,14 @@ impl EventHook {
 }
 
 /// Makes the maps as large as is asked for.
-pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions, lives: Room) {
+pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions, capacity: Capacity) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
-    lives.make(loader, "LIFE_SEATS", "LIFE_OTHERS");
-    loader.map_max_entries("MINI_LIVES", options.most_lives);
-    loader.map_max_entries("CLAIMS", options.most_lives);
+    capacity.set_for_sockets(loader);
+    loader.map_max_entries("MINI_SINCE", options.most_lives);
+    loader.map_max_entries("OWNER_HINTS", options.most_lives);
 }
 
-/// Attaches the best program that the kernel takes, and the one that tells of RSTs, without which lines only say less. The
-/// classic tracepoint is none: it loses most where most happens.
+/// Attaches the program that tracks sockets, and the program that reports RSTs, without which lines only say less.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
@@ -99,27 +99,14 @@ pub(super) fn attach(
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
-    // Before the other, so that no RST is missed.
+    // Before the program that tracks sockets, so that no RST is missed.
     let resets = Hook { program: RESETS, target: RESETS };
     let blindness = hooks::attach(ebpf, resets, &types.ids)
         .inspect_err(|_| hooks::detach(ebpf, RESETS))
         .err()
         .map(|error| Limit::Resets { reason: error.to_string() });
-    let mut first = None;
-    for by in [Transitions::TpBtf, Transitions::RawTp] {
-        let program = if by == Transitions::TpBtf { "event" } else { "event_raw" };
-        match hooks::attach(ebpf, Hook { program, target: TRACEPOINT }, &types.ids) {
-            Ok(()) => {
-                let ring = Some(ring);
-                return Ok(EventHook { program, ring, ring_bytes, losses, owners, blindness });
-            }
-            Err(error) => {
-                hooks::detach(ebpf, program);
-                first.get_or_insert(error);
-            }
-        }
-    }
-    Err(first.unwrap_or(Error::Absent("event")))
+    let program = tracking::attach(ebpf, types)?;
+    Ok(EventHook { program, ring: Some(ring), ring_bytes, losses, owners, blindness })
 }
 
 /// Ports to filter by. They are no part of the configuration, which is compiled in: they are too many.

@@ -11,13 +11,13 @@ use tcpstate_common::{
 
 use super::{
     Error,
-    hooks::{self, Hook},
-    lives::Room,
-    programs::{TRACEPOINT, map_error, take_map},
+    programs::{map_error, take_map},
     providers::Providers,
+    socket_table::Capacity,
+    tracking,
     types::Types,
 };
-use crate::report::{Effect, Limit, Minis, Provider, Transitions};
+use crate::report::{Effect, Limit, Minis, Provider};
 
 /// Sockets that are remembered until their state ends, unless another number is asked for: 17 MiB, and 23 MiB for as many
 /// time-wait sockets and requests.
@@ -67,7 +67,11 @@ pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
 }
 
 /// Makes the maps as large as is asked for.
-pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions, lives: Room) {
+pub(super) fn make_room(
+    loader: &mut EbpfLoader<'_>,
+    options: HistogramOptions,
+    capacity: Capacity,
+) {
     let HistogramOptions { by, most_groups, .. } = options;
     let of_group = 2 * SLOTS;
     if by.is_none() {
@@ -78,9 +82,9 @@ pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: HistogramOptions, 
         loader.map_max_entries("GROUPS", most_groups);
         loader.map_max_entries("GROUP_IDS", most_groups);
     }
-    lives.make(loader, "TIMED_SEATS", "TIMED_OTHERS");
-    lives.make(loader, "MINI_SEATS", "MINI_OTHERS");
-    lives.make(loader, "REQUEST_SEATS", "REQUEST_OTHERS");
+    capacity.set_for_sockets(loader);
+    capacity.set(loader, "MINI_SLOTS", "MINI_OVERFLOW");
+    capacity.set(loader, "REQUEST_SLOTS", "REQUEST_EXCESS");
 }
 
 /// What can't be timed by what is in place for mini sockets.
@@ -95,7 +99,7 @@ pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
     Minis::BOTH.into_iter().filter_map(effect).map(Limit::Durations).collect()
 }
 
-/// Attaches the best program that the kernel takes; as for events, not the classic tracepoint.
+/// Attaches the program that tracks sockets.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
@@ -109,8 +113,8 @@ pub(super) fn attach(
             ids.push(id, 0).map_err(map_error("update", "GROUP_IDS"))?;
         }
     }
-    let mut hook = HistogramHook {
-        program: "",
+    Ok(HistogramHook {
+        program: tracking::attach(ebpf, types)?,
         by: options.by,
         is_filtered,
         all: PerCpuArray::try_from(take_map(ebpf, "HISTOGRAMS")?)
@@ -122,17 +126,5 @@ pub(super) fn attach(
         slots: PerCpuArray::try_from(take_map(ebpf, "HISTOGRAM_SLOTS")?)
             .map_err(map_error("open", "HISTOGRAM_SLOTS"))?,
         _ids: ids,
-    };
-    let mut first = None;
-    for by in [Transitions::TpBtf, Transitions::RawTp] {
-        hook.program = if by == Transitions::TpBtf { "hist" } else { "hist_raw" };
-        match hooks::attach(ebpf, Hook { program: hook.program, target: TRACEPOINT }, &types.ids) {
-            Ok(()) => return Ok(hook),
-            Err(error) => {
-                hooks::detach(ebpf, hook.program);
-                first.get_or_insert(error);
-            }
-        }
-    }
-    Err(first.unwrap_or(Error::Absent("hist")))
+    })
 }

@@ -107,6 +107,11 @@ pub(super) fn attach(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Error
     }
 }
 
+/// Whether a program is in place already. A program that was detached is unloaded too.
+pub(super) fn is_attached(ebpf: &Ebpf, program: &str) -> bool {
+    ebpf.program(program).is_some_and(|program| program.fd().is_ok())
+}
+
 /// Takes a program out of the kernel, if it is there.
 pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     // What is not loaded need not be taken out, and that is the only way for this to fail.

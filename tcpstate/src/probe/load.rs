@@ -117,12 +117,12 @@ fn load_object(
     if options.netns == Netns::All {
         loader.map_max_entries("NAMESPACES", options.rows());
     }
-    let lives = options.lives();
+    let capacity = options.sockets();
     if let Some(options) = options.events {
-        events::make_room(&mut loader, options, lives);
+        events::make_room(&mut loader, options, capacity);
     }
     if let Some(options) = options.histograms {
-        histograms::make_room(&mut loader, options, lives);
+        histograms::make_room(&mut loader, options, capacity);
     }
     // The variant without log lines, and a stripped object, have neither.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);

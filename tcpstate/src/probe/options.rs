@@ -2,7 +2,7 @@
 
 use tcpstate_common::histogram::By;
 
-use super::{EventOptions, HistogramOptions, Netns, lives::Room};
+use super::{EventOptions, HistogramOptions, Netns, socket_table::Capacity};
 use crate::{
     filter::EventFilter,
     report::{Family, Provider, Transitions},
@@ -72,11 +72,11 @@ impl Options {
         self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
     }
 
-    /// Room for sockets that are remembered between their events.
-    pub(super) fn lives(&self) -> Room {
+    /// Capacity of the tables of sockets.
+    pub(super) fn sockets(&self) -> Capacity {
         let events = self.events.map(|events| events.most_lives);
         let histograms = self.histograms.map(|histograms| histograms.most_sockets);
-        Room::new(events.max(histograms).unwrap_or(1))
+        Capacity::new(events.max(histograms).unwrap_or(1))
     }
 
     /// Room for rows of network namespaces.

@@ -1,7 +1,7 @@
 //! Puts in place what finds out whose accepted connections are, where events are asked for.
 
 use aya::{Ebpf, maps::HashMap, maps::MapData};
-use tcpstate_common::abi::{Claim, OwnerOffsets};
+use tcpstate_common::abi::{OwnerHint, OwnerOffsets};
 
 use super::{
     Error, btf,
@@ -19,7 +19,7 @@ pub(crate) struct OwnerHook {
     /// Which one.
     pub(crate) acceptors: Acceptors,
     /// Where user space leaves what it finds, too.
-    pub(crate) claims: HashMap<MapData, u64, Claim>,
+    pub(crate) hints: HashMap<MapData, u64, OwnerHint>,
     /// Why it is not the best, if it is not.
     pub(super) limit: Option<Limit>,
 }
@@ -30,8 +30,8 @@ pub(super) fn attach(
     types: &Types,
     only: Option<Acceptors>,
 ) -> Result<OwnerHook, Error> {
-    let claims =
-        HashMap::try_from(take_map(ebpf, "CLAIMS")?).map_err(map_error("open", "CLAIMS"))?;
+    let hints = HashMap::try_from(take_map(ebpf, "OWNER_HINTS")?)
+        .map_err(map_error("open", "OWNER_HINTS"))?;
     let mut first = None;
     for acceptors in Acceptors::ALL {
         if only.is_some_and(|only| only != acceptors) {
@@ -43,7 +43,7 @@ pub(super) fn attach(
                     by: acceptors,
                     reason: error.to_string(),
                 });
-                return Ok(OwnerHook { acceptors, claims, limit });
+                return Ok(OwnerHook { acceptors, hints, limit });
             }
             Err(error) => {
                 first.get_or_insert(error);

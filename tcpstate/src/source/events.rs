@@ -13,7 +13,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::time::{ClockId, clock_gettime};
 use tcpstate_common::{
     State,
-    abi::{EVENT_IS_OPEN, EventRecord, Told, UNKNOWN_DURATION},
+    abi::{EVENT_IS_AMENDABLE, EventRecord, RecordKind, UNKNOWN_DURATION},
 };
 
 use super::{cgroups::Resolver, ended, pending::Pending};
@@ -25,10 +25,10 @@ fn event_of(
     since_1970: Duration,
     cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
 ) -> Option<Event> {
-    let hook = match record.told {
-        told if told == Told::Transition as u8 => Hook::Transitions,
-        told if told == Told::TimeWait as u8 => Hook::TimeWait,
-        told if told == Told::SynRecv as u8 => Hook::SynRecv,
+    let hook = match record.kind {
+        kind if kind == RecordKind::Transition as u8 => Hook::Transitions,
+        kind if kind == RecordKind::TimeWait as u8 => Hook::TimeWait,
+        kind if kind == RecordKind::SynRecv as u8 => Hook::SynRecv,
         _ => return None,
     };
     let from = State::from_number(record.from.into())?;
@@ -38,7 +38,7 @@ fn event_of(
     // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it: unless its
     // next record came at once and told more.
     let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
-    let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_OPEN != 0;
+    let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
     let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
     let local = address(family, record.local);
     let monotonic = Duration::from_nanos(record.time);
@@ -228,10 +228,11 @@ mod tests {
             (State::Listen, State::SynRecv),
             (State::Close, State::SynRecv),
         ] {
-            let event = event(&EventRecord { flags: EVENT_IS_OPEN, ..record(from, to) });
+            let event = event(&EventRecord { flags: EVENT_IS_AMENDABLE, ..record(from, to) });
             assert_eq!((event.remote, event.remote_port), (None, None), "{from:?} -> {to:?}");
         }
-        let bare = EventRecord { flags: EVENT_IS_OPEN, ..record(State::Listen, State::SynRecv) };
+        let bare =
+            EventRecord { flags: EVENT_IS_AMENDABLE, ..record(State::Listen, State::SynRecv) };
         let of_any = EventRecord { local: [0; 4], ..bare };
         assert_eq!(event(&of_any).local, None);
         let listener = EventRecord { local: [0; 4], ..record(State::Close, State::Listen) };
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_mini_socket_has_a_peer_from_its_birth_and_none_of_a_full_sockets_owner() {
-        let born = EventRecord { told: Told::TimeWait as u8, ..EventRecord::BLANK };
+        let born = EventRecord { kind: RecordKind::TimeWait as u8, ..EventRecord::BLANK };
         let connection = record(State::Close, State::TimeWait);
         let event = event(&EventRecord {
             family: connection.family,

@@ -1,7 +1,6 @@
 //! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
 
 pub mod cgroups;
-mod claims;
 mod counts;
 mod ended;
 mod events;
@@ -11,6 +10,7 @@ mod histograms;
 mod kernel_counters;
 pub mod live;
 mod namespaces;
+mod owner_hints;
 pub mod owners;
 mod pending;
 pub mod sock_diag;

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tcpstate_common::{
     State,
-    abi::{EVENT_IS_OPEN, EVENT_SENT_RESET, EventRecord, Told},
+    abi::{EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord, RecordKind},
 };
 
 /// For how long a record may be changed. Beside the reader's pace it is too short for people to notice.
@@ -26,22 +26,22 @@ pub(super) struct Pending {
 impl Pending {
     /// Takes the next record in.
     pub(super) fn push(&mut self, record: EventRecord) {
-        match record.told {
-            told if told == Told::ResetSent as u8 => {
+        match record.kind {
+            kind if kind == RecordKind::ResetSent as u8 => {
                 if let Some(at) = self.open(&record, |_| true) {
                     self.records[at].flags |= EVENT_SENT_RESET;
-                    self.records[at].flags &= !EVENT_IS_OPEN;
+                    self.records[at].flags &= !EVENT_IS_AMENDABLE;
                 }
             }
-            told if told == Told::Resumed as u8 => {
+            kind if kind == RecordKind::Resumed as u8 => {
                 if let Some(at) = self.open(&record, |_| true) {
                     self.records.remove(at);
                 }
             }
-            told => {
-                let is_second = [State::SynSent, State::SynRecv]
-                    .iter()
-                    .any(|&state| record.from == state as u8 && told == Told::Transition as u8);
+            kind => {
+                let is_second = [State::SynSent, State::SynRecv].iter().any(|&state| {
+                    record.from == state as u8 && kind == RecordKind::Transition as u8
+                });
                 if is_second && let Some(at) = self.open(&record, |first| first.to == record.from) {
                     complete(&mut self.records[at], &record);
                 }
@@ -54,7 +54,7 @@ impl Pending {
     /// in, else what has been taken in tells the time.
     pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<EventRecord> {
         let first = self.records.front()?;
-        if first.flags & EVENT_IS_OPEN != 0 {
+        if first.flags & EVENT_IS_AMENDABLE != 0 {
             let newest = self.records.back().map_or(0, |last| last.time);
             let now = now.map_or(newest, |now| newest.max(nanos(now)));
             if now < first.time.saturating_add(nanos(PATIENCE)) {
@@ -73,7 +73,7 @@ impl Pending {
     fn open(&self, of: &EventRecord, fits: impl Fn(&EventRecord) -> bool) -> Option<usize> {
         let near = self.records.len().saturating_sub(REACH);
         let is_other = |record: &EventRecord| {
-            record.socket == of.socket && record.flags & EVENT_IS_OPEN != 0 && fits(record)
+            record.socket == of.socket && record.flags & EVENT_IS_AMENDABLE != 0 && fits(record)
         };
         let back = self.records.range(near..).rev().position(is_other)?;
         Some(self.records.len() - 1 - back)
@@ -87,7 +87,7 @@ fn complete(first: &mut EventRecord, second: &EventRecord) {
     first.remote = second.remote;
     first.remote_port = second.remote_port;
     first.cookie = second.cookie;
-    first.flags &= !EVENT_IS_OPEN;
+    first.flags &= !EVENT_IS_AMENDABLE;
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -100,13 +100,13 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn record(socket: u64, time: u64, told: Told) -> EventRecord {
-        EventRecord { socket, time, told: told as u8, ..EventRecord::BLANK }
+    fn record(socket: u64, time: u64, kind: RecordKind) -> EventRecord {
+        EventRecord { socket, time, kind: kind as u8, ..EventRecord::BLANK }
     }
 
     fn line(socket: u64, time: u64, from: State, to: State, flags: u8) -> EventRecord {
         let (from, to) = (from as u8, to as u8);
-        EventRecord { from, to, flags, ..record(socket, time, Told::Transition) }
+        EventRecord { from, to, flags, ..record(socket, time, RecordKind::Transition) }
     }
 
     fn pending(records: &[EventRecord]) -> Pending {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_may_change_waits_and_all_that_follows_it_until_its_time_is_over() {
-        let open = line(1, MS, State::FinWait2, State::Close, EVENT_IS_OPEN);
+        let open = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
         let other = line(2, 2 * MS, State::Established, State::FinWait1, 0);
         let mut pending = pending(&[open, other]);
         assert_eq!(pending.pop(Some(Duration::from_millis(10))), None);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn while_there_is_more_to_take_in_records_themselves_tell_the_time() {
-        let open = line(1, MS, State::FinWait2, State::Close, EVENT_IS_OPEN);
+        let open = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
         let mut pending = pending(&[open]);
         assert_eq!(pending.pop(None), None);
         pending.push(line(2, 11 * MS, State::Established, State::FinWait1, 0));
@@ -146,22 +146,22 @@ mod tests {
     #[test]
     fn a_reset_that_follows_an_end_is_the_ends() {
         let mut pending = pending(&[
-            line(1, 1, State::FinWait2, State::Close, EVENT_IS_OPEN),
-            line(2, 2, State::FinWait2, State::Close, EVENT_IS_OPEN),
-            record(1, 3, Told::ResetSent),
+            line(1, 1, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
+            line(2, 2, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
+            record(1, 3, RecordKind::ResetSent),
         ]);
         assert_eq!(pending.pop(None).map(|end| end.flags), Some(EVENT_SENT_RESET));
-        assert_eq!(pending.pop_anyway().map(|end| end.flags), Some(EVENT_IS_OPEN));
+        assert_eq!(pending.pop_anyway().map(|end| end.flags), Some(EVENT_IS_AMENDABLE));
         assert_eq!(pending.pop_anyway(), None);
     }
 
     #[test]
     fn an_end_that_was_none_has_no_line() {
         let end = EventRecord {
-            told: Told::SynRecv as u8,
-            ..line(1, 1, State::SynRecv, State::Close, EVENT_IS_OPEN)
+            kind: RecordKind::SynRecv as u8,
+            ..line(1, 1, State::SynRecv, State::Close, EVENT_IS_AMENDABLE)
         };
-        let mut pending = pending(&[end, record(1, 2, Told::Resumed)]);
+        let mut pending = pending(&[end, record(1, 2, RecordKind::Resumed)]);
         assert_eq!(pending.pop_anyway(), None);
     }
 
@@ -169,8 +169,8 @@ mod tests {
     fn a_clients_first_line_gets_its_port_from_the_second_and_not_from_another_socket() {
         let port = |port, record| EventRecord { local_port: port, ..record };
         let mut pending = pending(&[
-            line(1, 1, State::Close, State::SynSent, EVENT_IS_OPEN),
-            line(2, 2, State::Close, State::SynSent, EVENT_IS_OPEN),
+            line(1, 1, State::Close, State::SynSent, EVENT_IS_AMENDABLE),
+            line(2, 2, State::Close, State::SynSent, EVENT_IS_AMENDABLE),
             port(40_000, line(1, 3, State::SynSent, State::Established, 0)),
         ]);
         let ports: Vec<_> = std::iter::from_fn(|| pending.pop_anyway())

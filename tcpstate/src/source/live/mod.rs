@@ -7,7 +7,9 @@ mod scan;
 use tcpstate_common::abi::CONTROL_GATE;
 
 use self::scan::{RunningPass, new_touched};
-use super::{Counts, Events, Identity, Reading, claims, histograms::Timer, namespaces::Namespaces};
+use super::{
+    Counts, Events, Identity, Reading, histograms::Timer, namespaces::Namespaces, owner_hints,
+};
 use crate::{
     probe::{Error, Options, Probe, Touched, map_error},
     report::{Limit, Losses, Minis, Missed, UnknownOwners},
@@ -49,8 +51,8 @@ impl Live {
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
         // After the programs are in place, which see to whose later sockets are.
-        let claims = probe.events.as_mut().map(|events| &mut events.owners.claims);
-        let unclaimed = claims.and_then(claims::leave);
+        let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
+        let unclaimed = hints.and_then(owner_hints::leave);
         let mut live = Self {
             unclaimed,
             namespaces: probe.rows.take().map(Namespaces::new),

@@ -1,9 +1,9 @@
-//! Sockets that are there already: whose they are is left to the kernel half, by the inode of each one's file.
+//! Owners of sockets from before the start, left for the kernel half as hints, by the inode of each socket's file.
 
 use std::{fs, num::NonZeroU32, os::unix::fs::MetadataExt as _};
 
 use aya::maps::{HashMap, MapData};
-use tcpstate_common::abi::{COMM_BYTES, Claim};
+use tcpstate_common::abi::{COMM_BYTES, OwnerHint};
 
 use super::owners::Owners;
 use crate::report::UnknownOwners;
@@ -11,9 +11,9 @@ use crate::report::UnknownOwners;
 /// Inode of the first PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Looks into every process, and leaves word of whose each open socket is. Returns why
+/// Looks into every process, and leaves a hint of the owner of each open socket. Returns why
 /// some of these sockets have no owner, if that is so.
-pub(super) fn leave(claims: &mut HashMap<MapData, u64, Claim>) -> Option<UnknownOwners> {
+pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<UnknownOwners> {
     // The kernel half tells processes by other numbers than a PID namespace of one's own does.
     if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
         != FIRST_PID_NAMESPACE
@@ -25,9 +25,9 @@ pub(super) fn leave(claims: &mut HashMap<MapData, u64, Claim>) -> Option<Unknown
     let mut refused = 0_u64;
     for (inode, pid) in owners.sockets() {
         let Some(comm) = *names.entry(pid).or_insert_with(|| name(pid)) else { continue };
-        let claim = Claim { born: 0, pid, reserved: 0, comm };
+        let hint = OwnerHint { born: 0, pid, reserved: 0, comm };
         let inode = u64::from(NonZeroU32::get(inode));
-        refused += u64::from(claims.insert(inode, claim, 0).is_err());
+        refused += u64::from(hints.insert(inode, hint, 0).is_err());
     }
     if refused > 0 {
         return Some(UnknownOwners::NoRoom(refused));

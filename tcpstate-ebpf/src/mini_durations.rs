@@ -1,10 +1,9 @@
-//! How long mini sockets lived, for `hist`. What tells of them is in [`crate::functions`] and [`crate::timers`], which call
-//! here where histograms are asked for; else the verifier takes it out.
+//! How long mini sockets lived, for `hist`. The hooks in [`crate::functions`] and [`crate::timers`] call here; a frozen flag
+//! takes all of this out of programs that only count.
 //!
-//! Timers do not tell of every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. One that is found to have moved when
-//! it ends did so nobody knows when: then only its whole life is known.
+//! Timers do not report every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. If a move is only noticed at the end of
+//! the socket, its time is unknown. Then only the whole life is known.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tcpstate_common::{
     State,
     abi::{FLAG_HISTOGRAMS, UNKNOWN_DURATION},
@@ -15,11 +14,13 @@ use tcpstate_common::{
 };
 
 use crate::{
-    count::add_one_atomically,
+    atomic::add_one_atomically,
+    config::config,
+    connection::Mini,
     event_filter::{self, Verdict},
-    histograms::{self, Place},
-    maps::{TIMED_MINIS, TIMED_REQUESTS, config},
-    mini_events::Mini,
+    histograms::HistogramRef,
+    kernel::now,
+    maps::{TIMED_MINIS, TIMED_REQUESTS, histogram_slots},
     sock::{Access, Sock},
 };
 
@@ -27,7 +28,7 @@ const FIN_WAIT2: usize = State::FinWait2 as usize;
 const TIME_WAIT: usize = State::TimeWait as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// Whether anybody wants to know; a known value to the verifier.
+/// Whether histograms are asked for; a known value to the verifier.
 #[inline(always)]
 fn is_asked_for() -> bool {
     config!(flags) & FLAG_HISTOGRAMS != 0
@@ -52,7 +53,7 @@ pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     let Some(entry) = TIMED_MINIS.get(tw.address()) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let life = unsafe { *entry };
-    // Mostly it has not moved; and its end, on another CPU, may give the entry to another one.
+    // Mostly it has not moved; and its end, on another CPU, may give the entry to another socket.
     if has_moved(tw, life) {
         // SAFETY: as above.
         unsafe { *entry = moved(tw, control, life, now()) };
@@ -72,32 +73,32 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     let now = now();
     let End { slot, substate, hold } = End::of(tw, life, now);
     let mut extremes = [[0; 2]; 2];
-    let is_orphan_meant = has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT);
-    let is_end_meant = is_meant(tw, tw.substate(), CLOSE);
-    // A place is a group's, of which there are few: for durations that are meant.
-    if is_orphan_meant || is_end_meant {
-        let place = place(tw, control);
-        extremes = [slot, SLOT_HOLD].map(|slot| place.extremes(slot));
-        if is_orphan_meant {
-            place.add(SLOT_ORPHAN, UNKNOWN_DURATION);
+    let does_orphan_match = has_moved(tw, life) && does_match(tw, FIN_WAIT2, TIME_WAIT);
+    let does_end_match = does_match(tw, tw.substate(), CLOSE);
+    // Only durations that match use up a group, since there are few groups.
+    if does_orphan_match || does_end_match {
+        let histogram = of_mini(tw, control);
+        extremes = [slot, SLOT_HOLD].map(|slot| histogram.extremes(slot));
+        if does_orphan_match {
+            histogram.add(SLOT_ORPHAN, UNKNOWN_DURATION);
         }
-        if is_end_meant {
-            place.add(slot, substate);
-            place.add(SLOT_HOLD, hold);
+        if does_end_match {
+            histogram.add(slot, substate);
+            histogram.add(SLOT_HOLD, hold);
         }
     }
     if entry.is_some() {
         TIMED_MINIS.remove(address);
     }
-    if let Some(slots) = histograms::slots() {
+    if let Some(slots) = histogram_slots() {
         let last = LastTimeWait { life, until: now, extremes };
         // SAFETY: `slots` is this CPU's element.
         unsafe { (&raw mut (*slots).time_wait).write_volatile(last) };
     }
 }
 
-/// The time-wait socket that ended last did not after all: its timer was only stopped to be started again, within one section
-/// without interrupts; `control` is of its begin.
+/// The time-wait socket that seemed to end last did not end: its timer was only stopped to be started again, within one section
+/// without interrupts. `control` is that of the section's begin.
 #[inline(always)]
 pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
     if is_asked_for() {
@@ -108,21 +109,21 @@ pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
 /// The rare part.
 #[inline(never)]
 fn restarted<A: Access>(tw: Sock<A>, control: u32) {
-    let Some(slots) = histograms::slots() else { return };
+    let Some(slots) = histogram_slots() else { return };
     // SAFETY: `slots` is this CPU's element.
     let last = unsafe { (&raw const (*slots).time_wait).read_volatile() };
     let LastTimeWait { life, until, .. } = last;
     let End { slot, substate, hold } = End::of(tw, life, until);
-    let is_orphan_meant = has_moved(tw, life) && is_meant(tw, FIN_WAIT2, TIME_WAIT);
-    let is_end_meant = is_meant(tw, tw.substate(), CLOSE);
-    if is_orphan_meant || is_end_meant {
-        let place = place(tw, control);
-        if is_orphan_meant {
-            place.take_back(SLOT_ORPHAN, UNKNOWN_DURATION, [0; 2]);
+    let does_orphan_match = has_moved(tw, life) && does_match(tw, FIN_WAIT2, TIME_WAIT);
+    let does_end_match = does_match(tw, tw.substate(), CLOSE);
+    if does_orphan_match || does_end_match {
+        let histogram = of_mini(tw, control);
+        if does_orphan_match {
+            histogram.take_back(SLOT_ORPHAN, UNKNOWN_DURATION, [0; 2]);
         }
-        if is_end_meant {
-            place.take_back(slot, substate, last.extremes[0]);
-            place.take_back(SLOT_HOLD, hold, last.extremes[1]);
+        if does_end_match {
+            histogram.take_back(slot, substate, last.extremes[0]);
+            histogram.take_back(SLOT_HOLD, hold, last.extremes[1]);
         }
     }
     if life.substate != 0 {
@@ -130,15 +131,15 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     }
 }
 
-/// Whether the end of a state of a mini socket is meant, as its line would be.
+/// Whether the end of a state of a mini socket matches the filter, as its line would.
 #[inline(always)]
-pub(crate) fn is_meant<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
-    !event_filter::is_on() || passes(mini, from, to)
+pub(crate) fn does_match<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
+    !event_filter::is_on() || passes_filter(mini, from, to)
 }
 
-/// Out of line, for many ask.
+/// Out of line, for it has many callers.
 #[inline(never)]
-fn passes<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
+fn passes_filter<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
     event_filter::of_socket(&Mini(mini), from, to) == Verdict::Now
 }
 
@@ -174,8 +175,8 @@ fn moved<A: Access>(tw: Sock<A>, control: u32, life: TimedMini, now: u64) -> Tim
     if !has_moved(tw, life) {
         return life;
     }
-    if is_meant(tw, FIN_WAIT2, TIME_WAIT) {
-        place(tw, control).add(SLOT_ORPHAN, now - life.since);
+    if does_match(tw, FIN_WAIT2, TIME_WAIT) {
+        of_mini(tw, control).add(SLOT_ORPHAN, now - life.since);
     }
     TimedMini { since: now, substate: TIME_WAIT as u64, ..life }
 }
@@ -194,7 +195,7 @@ pub(crate) fn request_stopped<A: Access>(req: Sock<A>) {
     if !is_asked_for() {
         return;
     }
-    let Some(slots) = histograms::slots() else { return };
+    let Some(slots) = histogram_slots() else { return };
     let request = req.address();
     let since = forget_request(request);
     let last = LastRequest { request, since, until: now(), ports: ports(req) };
@@ -208,7 +209,7 @@ pub(crate) fn request_restarted(request: u64) {
     if !is_asked_for() {
         return;
     }
-    let Some(slots) = histograms::slots() else { return };
+    let Some(slots) = histogram_slots() else { return };
     // SAFETY: `slots` is this CPU's element.
     let last = unsafe { (&raw const (*slots).request).read_volatile() };
     if last.request == request
@@ -225,8 +226,8 @@ pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
     if is_asked_for() {
         let since = forget_request(req.address());
         let duration = if since == 0 { UNKNOWN_DURATION } else { now() - since };
-        if is_meant(req, State::SynRecv as usize, CLOSE) {
-            place(req, control).add(SLOT_REQUEST, duration);
+        if does_match(req, State::SynRecv as usize, CLOSE) {
+            of_mini(req, control).add(SLOT_REQUEST, duration);
         }
     }
 }
@@ -249,11 +250,11 @@ pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
     u64::from(remote) << 16 | u64::from(local)
 }
 
-/// Mini sockets have no owner. Out of line, for many come here.
+/// Mini sockets have no owner. Out of line, for it has many callers.
 #[inline(never)]
-fn place<A: Access>(mini: Sock<A>, control: u32) -> Place {
-    // Of a state that a socket has a port in.
-    Place::of(mini, control, State::TimeWait as usize, GroupKey::default())
+fn of_mini<A: Access>(mini: Sock<A>, control: u32) -> HistogramRef {
+    // Any state in which a socket has a port.
+    HistogramRef::of(mini, control, State::TimeWait as usize, GroupKey::default())
 }
 
 #[inline(never)]
@@ -265,14 +266,8 @@ fn remember(address: u64, life: TimedMini) {
 
 #[inline(always)]
 fn count_untracked() {
-    if let Some(slots) = histograms::slots() {
+    if let Some(slots) = histogram_slots() {
         // SAFETY: `slots` is this CPU's element.
         unsafe { add_one_atomically(&raw mut (*slots).untracked_minis) };
     }
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper takes nothing.
-    unsafe { bpf_ktime_get_ns() }
 }

@@ -1,22 +1,21 @@
-//! How connections end: what the kernel has noted of it at the last transition, and the RST that it sends before or after.
+//! Why connections end: what the kernel has noted at the last transition, and the RST that it sends before or after.
 //!
-//! What ended a connection stands in `sk_err` when its last transition comes, with one exception: a connection that this side
-//! aborts. There the kernel closes the socket first and sends the RST next (`tcp_close`, `tcp_disconnect`), and one that
-//! gets data after its close it even treats like one that got a RST (`tcp_rcv_state_process`). So a RST that follows is
-//! written down too, and user space puts the two together.
+//! The cause stands in `sk_err` when the last transition comes, with one exception: a connection that this side aborts. There
+//! the kernel closes the socket first and sends the RST next (`tcp_close`, `tcp_disconnect`). A connection that gets data after
+//! its close is even treated like one that got a RST (`tcp_rcv_state_process`). So a RST that follows has a record too, and user
+//! space puts the two together.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_EVENTS, EVENT_IS_OPEN, EVENT_IS_SHUT, EVENT_SENT_RESET, EventMemory, EventRecord,
-        SHUTDOWN_BOTH, Told,
+        EVENT_IS_AMENDABLE, EVENT_IS_SHUT, EVENT_SENT_RESET, EventRecord, RecordKind, SHUTDOWN_BOTH,
     },
 };
 
 use crate::{
-    events::BPF_RB_NO_WAKEUP,
-    maps::{self, EVENT_MEMORY, EVENTS, config},
+    config::config,
+    maps, ring,
     sock::{Access, Probed, Sock},
 };
 
@@ -25,7 +24,7 @@ use crate::{
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
 pub(crate) fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
     let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-    let Some(memory) = memory() else { return 0 };
+    let Some(memory) = maps::event_memory() else { return 0 };
     if socket == 0 {
         return 0;
     }
@@ -43,22 +42,22 @@ pub(crate) fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
             }
         } else if (&raw const (*memory).closing).read_volatile() == socket {
             (&raw mut (*memory).closing).write_volatile(0);
-            write_down(socket);
+            write_reset(socket);
         }
     }
     0
 }
 
-/// `sk_err` and flags of a socket that ends; nothing of any other transition.
+/// `sk_err` and flags of a socket that ends; zeroes at any other transition.
 #[inline(always)]
 pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u8) {
     if to != State::Close as usize || from == State::Listen as usize {
         return (0, 0);
     }
-    let Some(memory) = memory() else { return (0, 0) };
+    let Some(memory) = maps::event_memory() else { return (0, 0) };
     let mut flags = 0;
-    // Only these leave open whether a RST follows: of the others it follows from the state.
-    let is_open = from != State::Established as usize
+    // Only after the other states is it open whether a RST follows: after these it follows from the state.
+    let is_amendable = from != State::Established as usize
         && from != State::CloseWait as usize
         && from != State::SynSent as usize;
     // SAFETY: `memory` is this CPU's element.
@@ -67,10 +66,10 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
             (&raw mut (*memory).reset).write_volatile(0);
             flags |= EVENT_SENT_RESET;
         }
-        // Of one that is not open the RST is nobody's business, least of all that of the last socket at this address.
-        (&raw mut (*memory).closing).write_volatile(if is_open { sock.address() } else { 0 });
-        if is_open {
-            flags |= EVENT_IS_OPEN;
+        // After the other states a RST amends no line, least of all the line of the last socket at this address.
+        (&raw mut (*memory).closing).write_volatile(if is_amendable { sock.address() } else { 0 });
+        if is_amendable {
+            flags |= EVENT_IS_AMENDABLE;
         }
     }
     if sock.load::<u8>(config!(events.sk_shutdown)) & SHUTDOWN_BOTH == SHUTDOWN_BOTH {
@@ -79,19 +78,14 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
     (sock.load::<u32>(config!(events.sk_err)) as u16, flags)
 }
 
-/// What this CPU remembers.
+/// Writes the record of a RST. Without room no line is lost: the line says less, or that the socket was closed in order.
 #[inline(always)]
-pub(crate) fn memory() -> Option<*mut EventMemory> {
-    EVENT_MEMORY.get_ptr_mut(0)
-}
-
-/// One without room is no line lost: its line says less, or that the socket was closed in order.
-#[inline(always)]
-fn write_down(socket: u64) {
-    if maps::control() & CONTROL_EVENTS == 0 {
-        return;
+fn write_reset(socket: u64) {
+    if ring::is_open() {
+        ring::write(|| EventRecord {
+            socket,
+            kind: RecordKind::ResetSent as u8,
+            ..EventRecord::BLANK
+        });
     }
-    let Some(mut entry) = EVENTS.reserve(0) else { return };
-    entry.write(EventRecord { socket, told: Told::ResetSent as u8, ..EventRecord::BLANK });
-    entry.submit(BPF_RB_NO_WAKEUP);
 }

@@ -1,0 +1,72 @@
+//! The memory that the two halves share: what user space sets before it loads the programs, and what
+//! the programs count.
+//!
+//! Everything here is `repr(C)` without padding. The length of every array is a power of two, so that
+//! a masked index satisfies the verifier.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | the frozen configuration: flags, and offsets of kernel fields |
+//! | [`control`] | the word that changes while the programs run |
+//! | [`counters`] | counts by CPU and by network namespace |
+//! | [`sockets`] | the state of one socket between its events |
+//! | [`events`] | the records of `trace --events`, and their losses |
+
+pub mod config;
+pub mod control;
+pub mod counters;
+pub mod events;
+pub mod sockets;
+
+pub use self::{config::*, control::*, counters::*, events::*, sockets::*};
+use crate::State;
+
+/// Slots of an array indexed by a state's kernel number; one more than the largest number, rounded up.
+pub const STATE_SLOTS: usize = 16;
+
+/// Slots of a transition matrix: one for each pair of states.
+pub const TRANSITION_SLOTS: usize = STATE_SLOTS * STATE_SLOTS;
+
+/// The slot of a transition in [`Counters::transitions`]; state numbers beyond the slots wrap.
+#[must_use]
+pub const fn transition_slot(from: usize, to: usize) -> usize {
+    ((from & (STATE_SLOTS - 1)) * STATE_SLOTS) | (to & (STATE_SLOTS - 1))
+}
+
+/// Whether this event is the birth of a socket, which enters a state without leaving one.
+///
+/// `inet_csk_clone_lock` reports a child as `LISTEN -> SYN_RECV`, or as `CLOSE -> SYN_RECV` where the listener
+/// was closed meanwhile; the listener itself stays. And CLOSE is no gauge, so whatever leaves it is born.
+#[must_use]
+#[inline]
+pub const fn is_birth(from: usize, to: usize) -> bool {
+    from == State::Close as usize
+        || (from == State::Listen as usize && to == State::SynRecv as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pair_of_states_has_a_slot_of_its_own() {
+        let mut seen = [false; TRANSITION_SLOTS];
+        for from in 0..STATE_SLOTS {
+            for to in 0..STATE_SLOTS {
+                let slot = transition_slot(from, to);
+                assert!(!seen[slot], "{from} -> {to} shares slot {slot}");
+                seen[slot] = true;
+            }
+        }
+    }
+
+    #[test]
+    fn a_clone_of_a_listener_is_a_birth_and_a_closing_listener_is_not() {
+        let number = State::number;
+        assert!(is_birth(number(State::Listen), number(State::SynRecv)));
+        assert!(is_birth(number(State::Close), number(State::SynRecv)));
+        assert!(is_birth(number(State::Close), number(State::SynSent)));
+        assert!(!is_birth(number(State::Listen), number(State::Close)));
+        assert!(!is_birth(number(State::SynSent), number(State::SynRecv)));
+    }
+}

@@ -1,0 +1,24 @@
+//! What several modules need of the kernel: its constants, by the kernel's own names, and its clock.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+
+/// A map has an entry for this key already.
+pub(crate) const EEXIST: i32 = 17;
+/// A map holds as many entries as it was made for.
+pub(crate) const E2BIG: i32 = 7;
+/// The family of IPv4 sockets.
+pub(crate) const AF_INET: u16 = 2;
+/// The family of IPv6 sockets.
+pub(crate) const AF_INET6: u16 = 10;
+/// The protocol of TCP sockets. MPTCP's master sockets report protocol 262, and `ss` does not list them
+/// as TCP sockets.
+pub(crate) const IPPROTO_TCP: u16 = 6;
+/// The flag of a task that belongs to the kernel.
+pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// The monotonic clock, in nanoseconds.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: the helper takes no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}

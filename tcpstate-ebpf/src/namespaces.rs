@@ -1,0 +1,85 @@
+//! Where an event of a socket counts: on this CPU, and in the counters of its network namespace, if those are asked for
+//! ([`FLAG_NAMESPACES`]).
+
+use core::ptr;
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use tcpstate_common::abi::{
+    CONTROL_BUFFER, CpuSlots, FLAG_FAMILIES, FLAG_NAMESPACES, NamespaceCounters, NamespaceSlots,
+};
+
+use crate::{
+    atomic::add_one_atomically,
+    config::config,
+    families,
+    kernel::{E2BIG, EEXIST},
+    maps::{BLANK, NAMESPACES},
+    sock::{Access, Sock},
+};
+
+/// The places where an event counts.
+#[derive(Clone, Copy)]
+pub(crate) struct CounterRefs {
+    /// This CPU's element.
+    pub(crate) slots: *mut CpuSlots,
+    /// The counters of the namespace; null if namespaces have none, or if there is no room for this one.
+    pub(crate) namespace: *mut NamespaceSlots,
+}
+
+impl CounterRefs {
+    /// The counters of a socket in scope; `slots` is this CPU's first element, which takes what belongs to no socket.
+    #[inline(always)]
+    pub(crate) fn of<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> Self {
+        let flags = config!(flags);
+        let slots = if flags & FLAG_FAMILIES == 0 {
+            slots
+        } else {
+            families::slots(sock, flags).unwrap_or(slots)
+        };
+        let are_apart = flags & FLAG_NAMESPACES != 0;
+        let namespace = if are_apart { of_namespace(slots, sock) } else { ptr::null_mut() };
+        Self { slots, namespace }
+    }
+}
+
+/// The counters of a socket's namespace: those that are there, or new ones.
+#[inline(never)]
+pub(crate) fn of_namespace<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *mut NamespaceSlots {
+    let net = sock.namespace();
+    let identity = net.identity();
+    if let Some(counters) = NAMESPACES.get_ptr_mut(identity) {
+        return counters;
+    }
+    #[allow(clippy::needless_borrows_for_generic_args, reason = "a value is copied to the stack")]
+    let errno = NAMESPACES.insert(identity, &BLANK, u64::from(BPF_NOEXIST)).err().unwrap_or(0);
+    // If the entry exists, another CPU was quicker.
+    if (errno == 0 || errno == -EEXIST)
+        && let Some(counters) = NAMESPACES.get_ptr_mut(identity)
+    {
+        // SAFETY: an entry of the map; a racing program stores the same values.
+        unsafe {
+            (&raw mut (*counters).net).write_volatile(net.address());
+            (&raw mut (*counters).inode).write_volatile(u64::from(net.inode()));
+        }
+        return counters;
+    }
+    // SAFETY: `slots` is this CPU's element.
+    unsafe {
+        add_one_atomically(&raw mut (*slots).unlisted);
+        // If there is room, the entry can be made at the next event, and lacks this one.
+        if errno != -E2BIG {
+            add_one_atomically(&raw mut (*slots).map_errors);
+        }
+    }
+    ptr::null_mut()
+}
+
+/// The buffer of a namespace that takes the counts.
+#[inline(always)]
+pub(crate) fn buffer(counters: *mut NamespaceSlots, control: u32) -> *mut NamespaceCounters {
+    // SAFETY: an entry of the map, and there are two buffers.
+    unsafe {
+        let buffers = (&raw mut (*counters).buffers).cast::<NamespaceCounters>();
+        buffers.add((control & CONTROL_BUFFER) as usize)
+    }
+}

@@ -1,0 +1,43 @@
+//! The process that a socket belongs to.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel_str_bytes,
+};
+use tcpstate_common::abi::COMM_BYTES;
+
+use crate::{
+    config::config,
+    kernel::PF_KTHREAD,
+    sock::{Access as _, Probed},
+};
+
+/// A process, by number and name.
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    /// 0 if unknown.
+    pub(crate) pid: u32,
+    pub(crate) comm: [u8; COMM_BYTES],
+}
+
+impl Process {
+    pub(crate) const UNKNOWN: Self = Self { pid: 0, comm: [0; COMM_BYTES] };
+
+    /// The process that runs now; unknown for a thread of the kernel, which works for some other process. The name is that of
+    /// the process, not of one of its threads.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: these helpers take no arguments; memory is read by a helper that takes any address.
+        unsafe {
+            let task = bpf_get_current_task() as *const u8;
+            if Probed::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0 {
+                return Self::UNKNOWN;
+            }
+            let leader = Probed::load::<u64>(task, config!(events.group_leader)) as *const u8;
+            let mut comm = [0; COMM_BYTES];
+            // As text: older kernels (5.10) leave the rest of a longer, earlier name behind the zero.
+            let name = leader.add(config!(events.comm) as usize);
+            let _ = bpf_probe_read_kernel_str_bytes(name, &mut comm);
+            Self { pid: (bpf_get_current_pid_tgid() >> 32) as u32, comm }
+        }
+    }
+}

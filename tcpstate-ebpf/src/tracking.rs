@@ -1,0 +1,94 @@
+//! Full sockets by `sock:inet_sock_set_state` once more: what needs a socket's earlier events. Attached only where events or
+//! histograms are asked for, beside the [counting program](crate::transitions), which stays as short as it is, and exact while
+//! events are dropped.
+//!
+//! One program serves every combination, so that an event makes one look-up in the [table of sockets](crate::socket_table).
+//! Frozen flags switch its parts on: [lines](crate::events), [durations](crate::durations).
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use tcpstate_common::abi::{
+    CONTROL_EVENTS, FLAG_DROP_TRACKED, FLAG_EVENTS, FLAG_HISTOGRAMS, is_birth,
+};
+
+use crate::{
+    atomic::add_one_atomically,
+    close_reason,
+    config::{self, config},
+    connection::Full,
+    durations,
+    event_filter::{self, Verdict},
+    events::{self, Transition},
+    kernel::now,
+    maps,
+    sock::{Access, Probed, Sock, Typed},
+    socket_table,
+};
+
+/// The first choice: the verifier knows the types of the arguments. User space names the tracepoint, `inet_sock_set_state`.
+#[btf_tracepoint]
+pub(crate) fn track(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    let sock = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
+    transition(sock, ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// The second choice: the same arguments, as mere numbers.
+#[raw_tracepoint]
+pub(crate) fn track_raw(ctx: RawTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    let sock = unsafe { Sock::<Probed>::from_ptr(ctx.arg(0)) };
+    transition(sock, ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[inline(always)]
+fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
+    let flags = config!(flags);
+    let (has_events, has_histograms) = (flags & FLAG_EVENTS != 0, flags & FLAG_HISTOGRAMS != 0);
+    if !sock.is_counted() || (flags & FLAG_DROP_TRACKED != 0 && is_dropped()) {
+        return;
+    }
+    // At each end, whether it matches the filter or not: otherwise the next socket at this address might be taken for this one.
+    let (error, record_flags) =
+        if has_events { close_reason::facts(sock, from, to) } else { (0, 0) };
+    let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
+    if verdict == Verdict::Never {
+        if event_filter::was_undecided(from) {
+            socket_table::forget(sock);
+        }
+        return;
+    }
+    let (now, remote_port) = (now(), sock.remote_port());
+    let observed = socket_table::observe(sock, from, to, now, remote_port);
+    let control = config::control();
+    let transition = Transition { sock, from, to, now, remote_port };
+    if has_histograms && from != to && !is_birth(from, to) {
+        durations::add(transition, &observed, verdict == Verdict::Now, control);
+    }
+    if has_events
+        && verdict == Verdict::Now
+        && event_filter::of_state(&observed.owner, observed.duration)
+        && control & CONTROL_EVENTS != 0
+    {
+        events::write(transition, &observed, error, record_flags);
+    }
+}
+
+/// Only for tests; the verifier takes it out otherwise.
+#[inline(never)]
+fn is_dropped() -> bool {
+    let Some(slots) = maps::histogram_slots() else { return false };
+    // SAFETY: `slots` is this CPU's element.
+    unsafe {
+        add_one_atomically(&raw mut (*slots).events);
+        let is_dropped = (*slots).events.is_multiple_of(u64::from(config!(drop_one_in)));
+        if is_dropped {
+            add_one_atomically(&raw mut (*slots).dropped);
+        }
+        is_dropped
+    }
+}

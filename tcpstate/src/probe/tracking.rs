@@ -1,0 +1,33 @@
+//! Attaches the program that tracks each full socket from event to event, where events or histograms are asked for.
+
+use aya::Ebpf;
+
+use super::{
+    Error,
+    hooks::{self, Hook},
+    programs::TRACEPOINT,
+    types::Types,
+};
+
+/// The programs, best first: for the typed tracepoint, and for the raw one. The classic tracepoint has none, because it loses
+/// most events under the heaviest load.
+const PROGRAMS: [&str; 2] = ["track", "track_raw"];
+
+/// Attaches the best program that the kernel accepts, and returns its name. Events and histograms share it: for the
+/// second of them it is in place already.
+pub(super) fn attach(ebpf: &mut Ebpf, types: &Types) -> Result<&'static str, Error> {
+    if let Some(program) = PROGRAMS.into_iter().find(|program| hooks::is_attached(ebpf, program)) {
+        return Ok(program);
+    }
+    let mut first = None;
+    for program in PROGRAMS {
+        match hooks::attach(ebpf, Hook { program, target: TRACEPOINT }, &types.ids) {
+            Ok(()) => return Ok(program),
+            Err(error) => {
+                hooks::detach(ebpf, program);
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or(Error::Absent("track")))
+}
