@@ -75,6 +75,9 @@ pub fn as_nobody(capabilities: &[&str], program: &str) -> Command {
     command
 }
 
+/// For [`with_mounts`]: a /proc that shows every process to everyone, whatever the machine hides (`hidepid`).
+pub const ALL_PROCESSES: &str = "mount -t proc proc /proc";
+
 /// A command that runs `program` in a mount namespace of its own, after these commands of a shell.
 #[must_use]
 pub fn with_mounts(mounts: &str, program: &Command) -> Command {

@@ -14,7 +14,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde_json::Value;
 use tcpstate_tests::{
     bpf::KernelObjects,
-    command::{as_nobody, run, signal, with_mounts},
+    command::{ALL_PROCESSES, as_nobody, run, signal, with_mounts},
     errors::{Row, matches},
     netns::Namespace,
     traffic::{Family, Idle},
@@ -141,7 +141,8 @@ fn error_no_such_namespace() {
 fn error_process_not_ours() {
     let row = Row::of("error_process_not_ours");
     let trace = [&TRACE[..], &["--netns", "pid:1"]].concat();
-    row.assert(&run(&mut nobody(&["bpf", "perfmon", "syslog"])(&trace)));
+    let trace = nobody(&["bpf", "perfmon", "syslog"])(&trace);
+    row.assert(&run(&mut with_mounts(ALL_PROCESSES, &trace)));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    process::{Child, Command, Stdio},
+    os::fd::AsRawFd as _,
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -161,7 +162,12 @@ fn process_keeps_counting_while_its_reader_stalls() {
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
     assert_eq!(next_line(&mut reader)["type"], "start");
     // A pipe holds 64 KiB, some forty snapshots: what comes after that finds no room.
-    std::thread::sleep(Duration::from_secs(3));
+    let mut waiting = bytes_in(reader.get_ref());
+    wait::until_within(Duration::from_secs(60), "the pipe to be full", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let before = std::mem::replace(&mut waiting, bytes_in(reader.get_ref()));
+        before == waiting
+    });
     let _during = listener.pairs(7);
     let before = resident_kib(&child);
     std::thread::sleep(Duration::from_secs(2));
@@ -182,6 +188,15 @@ fn process_keeps_counting_while_its_reader_stalls() {
             .is_some_and(|line| line.contains(r#""type":"end""#))
     );
     assert!(child.wait().expect("it ends").success());
+}
+
+/// How many bytes wait in a pipe.
+fn bytes_in(pipe: &ChildStdout) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: the kernel writes a number to `bytes`, which is one, and the descriptor is open.
+    let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    bytes
 }
 
 /// Memory of the process that is its own.

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 use tcpstate_tests::{
+    command::{ALL_PROCESSES, as_nobody, with_mounts},
     netns::Namespace,
     traffic::{Family, Listener, Mixed, leave_time_wait},
     truth::{Counts, ss},
@@ -57,7 +58,9 @@ fn count_by_process_knows_whose_sockets_are_whose() {
 
     // To somebody else they are unknown, and stderr says why.
     let program = Public::new("process");
-    let (rows, stderr) = output(&mut program.count(&["--by", "process"]));
+    let mut nobodys = as_nobody(&[], &program.0.display().to_string());
+    nobodys.args(["count", "--by", "process"]);
+    let (rows, stderr) = output(&mut with_mounts(ALL_PROCESSES, &nobodys));
     assert_eq!(rows, "none\t8\nunknown\t12\n");
     let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
     assert!(stderr.starts_with(why) && stderr.contains("\nremedy: run it as root"), "{stderr}");
