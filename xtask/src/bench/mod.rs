@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask bench               everything, beside what people use today; writes docs/BENCHMARKS.md
 //! cargo xtask bench transitions   of that one benchmark alone; the document keeps what the others measured last
+//! cargo xtask bench transitions --against REV   of the tree and of an earlier revision, alternately in one run
 //! cargo xtask bench --quick       in a minute, smaller, without the others' programs: does measuring work?
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! tables, kept in target/bench, and held against what was promised.
 
 mod acceptance;
+mod against;
 mod document;
 mod machine;
 mod plot;
@@ -43,11 +45,14 @@ pub(crate) struct Options {
     /// Smaller, and without other people's programs; writes no document.
     #[arg(long)]
     quick: bool,
+    /// Measure the benchmark of this revision too, alternately, and compare the medians; writes no document.
+    #[arg(long, value_name = "REV", requires = "benchmark", conflicts_with = "quick")]
+    against: Option<String>,
 }
 
 impl Options {
     /// Every benchmark in small.
-    pub(crate) const QUICK: Self = Self { benchmark: None, quick: true };
+    pub(crate) const QUICK: Self = Self { benchmark: None, quick: true, against: None };
 }
 
 /// Builds and runs the benchmarks, as root.
@@ -56,6 +61,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         options.benchmark.as_ref().is_none_or(|name| name == benchmark.name)
     };
     let benchmarks: Vec<&Benchmark> = BENCHMARKS.iter().filter(is_meant).collect();
+    if let Some(revision) = &options.against {
+        return benchmarks.iter().try_for_each(|it| against::run(root, it, revision));
+    }
     if !options.quick
         && debian::is_debian()
         && let Err(error) = debian::install(PEERS)
