@@ -25,7 +25,7 @@ use nix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::wait;
+use crate::{files, wait};
 
 /// The new namespace that this thread is in. Dropped, the thread goes back to where it was.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ impl Namespace {
     /// Without root.
     #[must_use = "dropped, the thread leaves the namespace"]
     pub fn enter() -> Self {
+        // Every test's traffic begins in a namespace.
+        files::lift_limit();
         let before = current();
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
             panic!("new network namespace: {error}: needs root, run `cargo xtask test`");

@@ -31,7 +31,6 @@ impl Idle {
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize, families: &[Family]) -> Self {
         assert!(sockets.is_multiple_of(2), "a connection has two ends, {sockets} is odd");
-        files::lift_limit();
         let mut groups = Vec::new();
         for (number, &family) in families.iter().enumerate() {
             // The first families take what cannot be divided.

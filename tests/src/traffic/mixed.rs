@@ -8,7 +8,7 @@ use tcpstate_common::State;
 use super::{
     Family, Idle, Listener, begin_connect, connecting, deafen, leave_time_wait, shutdown, socket,
 };
-use crate::{files, truth, wait};
+use crate::{truth, wait};
 
 /// Connections of each of the rarer kinds, by family: prime, so that a wrong sum can't look right by chance.
 const FEW: usize = 7;
@@ -30,7 +30,6 @@ impl Mixed {
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize) -> Self {
         assert!(sockets >= 1000, "{sockets} are no mixture");
-        files::lift_limit();
         // First what stays without us, for a minute.
         leave_time_wait(sockets / 3, &Family::BOTH);
         let (mut listeners, mut held) = (Vec::new(), Vec::new());
