@@ -147,7 +147,7 @@ fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chose
             chosen.push((fault, hash));
         }
     }
-    println!("{} of {} faults are run; {} has the others", chosen.len(), FAULTS.len(), lock::FILE);
+    println!("{} of {} faults are run", chosen.len(), FAULTS.len());
     Ok((known, chosen))
 }
 
