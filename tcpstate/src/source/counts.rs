@@ -91,10 +91,12 @@ impl Flows {
                 into.left = operation(into.left, from.left);
             }
         };
-        flows(&mut self.full, &other.full);
-        flows(&mut self.minis.states, &other.minis.states);
-        combine_each(&mut self.minis.exits, &other.minis.exits, operation);
-        self.minis.moved = operation(self.minis.moved, other.minis.moved);
+        // Every field by name: a new counter does not compile until it is here.
+        let Self { full, minis: MiniCounters { states, moved, exits } } = &mut self;
+        flows(full, &other.full);
+        flows(states, &other.minis.states);
+        combine_each(exits, &other.minis.exits, operation);
+        *moved = operation(*moved, other.minis.moved);
         self
     }
 }
