@@ -190,8 +190,8 @@ fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
     }
 }
 
-/// As many sockets at once as there is room for: a third of them find their seat taken, and are remembered elsewhere. And again,
-/// for which what the first ones had must be free; and half of them closed and opened again, who find seats as it happens.
+/// As many sockets at once as there is room for: a third of them find their slot taken, and are in the overflow map. And again,
+/// for which what the first ones had must be free; and half of them closed and opened again, which find slots by chance.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;
