@@ -28,4 +28,8 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "hist_by_each_grouping",
     "hist_with_more_groups",
     "hist_agrees_with_the_matrix_and_with_the_events",
+    // The rows are counted beside the gauges; the test of the sockets inside sees that they are.
+    "namespaces_rows_equal_the_kernel_on_every_path",
+    // On the oldest and on the newest kernel the best hooks are functions, which `gauges_by_functions` follows on every path.
+    "gauges_equal_the_kernel_at_every_checkpoint",
 ];

@@ -118,7 +118,9 @@ impl Options {
 pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
     let left_out = if is_all { &[] } else { LEFT_OUT };
     let skip = left_out.iter().map(ToString::to_string).collect();
-    run(root, &Options { skip, only_ends: !is_all, ..Options::DEFAULT })
+    // All tests take three times as long as those of the gate.
+    let timeout = if is_all { 3 * Options::DEFAULT.timeout } else { Options::DEFAULT.timeout };
+    run(root, &Options { skip, only_ends: !is_all, timeout, ..Options::DEFAULT })
 }
 
 /// Runs the tests on each kernel, prints a table, and returns what came of them all.
