@@ -34,7 +34,7 @@ const LEFT_OUT: &[&str] = &[
     // A minute of load, to see that the memory of the process does not grow; `cargo xtask soak` and the shorter tests
     // of load see most of what it would.
     "load_of_ten_million",
-    // Twenty starts with 20,000 sockets, where one start is in most tests; the oldest and the newest guest make them too.
+    // Twenty starts with 20,000 sockets, where one start is in most tests.
     "load_twenty_starts",
     // Every path once more, for each family by itself; `families_add_up` and the tests of `serve` compare families as well.
     "families_equal_the_kernel_on_every_path",

@@ -16,6 +16,7 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "load_makes_auto",
     "load_with_events_lost_in_silence",
     "load_of_ten_million",
+    "load_twenty_starts",
     "namespaces_without_room",
     // A condition of the same programs, and the same rows in larger numbers.
     "families_",
