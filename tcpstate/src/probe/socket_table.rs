@@ -1,9 +1,10 @@
-//! The size of the maps that hold the state of sockets between their events: slots in an array, and a hash map for the sockets
-//! that find their slot taken.
+//! The size of the maps that hold the state of sockets between their events: slots in an array, and
+//! a hash map for the sockets that find their slot taken.
 
 use aya::EbpfLoader;
 
-/// Whether other processors see a program's stores in their order. A slot's holder depends on that order.
+/// Whether other processors see a program's stores in their order. A slot's holder depends on that
+/// order.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
 /// Room for some number of sockets.
@@ -11,8 +12,9 @@ const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 pub(super) struct Capacity {
     /// Elements of the array: a power of two; one unused element, where there are no slots.
     slots: u32,
-    /// Entries of the hash map. Of as many sockets as there are slots, a third find their slot taken (1/e) if all come at once.
-    /// As sockets come and go, that grows to a half, because a socket stays in the hash map after its slot has become free.
+    /// Entries of the hash map. Of as many sockets as there are slots, a third find their slot
+    /// taken (1/e) if all come at once. As sockets come and go, that grows to a half, because a
+    /// socket stays in the hash map after its slot has become free.
     overflow: u32,
 }
 

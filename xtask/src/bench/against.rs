@@ -1,7 +1,9 @@
-//! `cargo xtask bench transitions --against REV`: the same benchmark built from an earlier revision, measured in the same run.
+//! `cargo xtask bench transitions --against REV`: the same benchmark built from an earlier
+//! revision, measured in the same run.
 //!
-//! Each revision runs with its own user half and its own object, so the two may differ in everything that they share with
-//! the kernel. Turns of both are in random order, and medians are compared, because the machine's speed drifts.
+//! Each revision runs with its own user half and its own object, so the two may differ in
+//! everything that they share with the kernel. Turns of both are in random order, and medians are
+//! compared, because the machine's speed drifts.
 
 use std::{
     collections::BTreeMap,

@@ -36,12 +36,13 @@ const LEFT_OUT: &[&str] = &[
     "load_of_ten_million",
     // Twenty starts with 20,000 sockets, where one start is in most tests.
     "load_twenty_starts",
-    // Every path once more, for each family by itself; `families_add_up` and the tests of `serve` compare families as well.
+    // Every path once more, for each family by itself. `families_add_up` and the tests of `serve`
+    // compare families as well.
     "families_equal_the_kernel_on_every_path",
 ];
 
-/// Tests of the library that wait for the kernel's minute of TIME_WAIT and need no processor meanwhile. They run beside the
-/// tests of the command, most of which wait as well.
+/// The test of the library that waits a minute for TIME_WAIT to expire. It needs no processor
+/// meanwhile, so it runs beside the tests of the command, most of which wait as well.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
 /// Installs what the tests run, and returns the tools for BPF: those that are there, or, if they are `wanted`, after
