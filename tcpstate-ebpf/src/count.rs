@@ -5,7 +5,7 @@ use core::ptr;
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_BUFFER, CONTROL_GATE, Counters, CpuSlots, FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES,
+        CONTROL_BUFFER, CONTROL_SCAN, Counters, CpuSlots, FLAG_DROP, FLAG_LOG, FLAG_NAMESPACES,
         Flow, STATE_SLOTS, is_birth, transition_slot,
     },
 };
@@ -27,7 +27,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags
         return;
     }
     let Some(slots) = families::slots(sock, flags) else { return };
-    // One read decides both the buffer and the gate: see `CONTROL_GATE`.
+    // One read decides both the buffer and the scan flag: see `CONTROL_SCAN`.
     let control = config::control();
     // SAFETY: `slots` is this CPU's element, and each index is masked to the array's length.
     unsafe {
@@ -49,7 +49,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags
     // Nothing is needed after either call, so nothing is kept for it.
     if flags & FLAG_NAMESPACES != 0 {
         of_namespace(slots, sock, control, from, to);
-    } else if control & CONTROL_GATE != 0 {
+    } else if control & CONTROL_SCAN != 0 {
         scan::show(sock, ptr::null_mut(), scan::pair(from, to));
     }
 }
@@ -77,7 +77,7 @@ fn of_namespace<A: Access>(
             }
         }
     }
-    if control & CONTROL_GATE != 0 {
+    if control & CONTROL_SCAN != 0 {
         scan::show(sock, namespace, scan::pair(from, to));
     }
 }

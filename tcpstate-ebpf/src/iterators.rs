@@ -2,7 +2,7 @@
 
 use tcpstate_common::{
     State,
-    abi::{CONTROL_GATE, CONTROL_SYN_RECV, CONTROL_TIME_WAIT, NamespaceSlots},
+    abi::{CONTROL_SCAN, CONTROL_SYN_RECV, CONTROL_TIME_WAIT, NamespaceSlots},
 };
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     config, maps,
     minis::{self, Seen},
     namespaces::CounterRefs,
-    scan::{self, By, Touch},
+    scan::{self, By, Observation},
     sock::{Net, Probed, Sock, Typed},
 };
 
@@ -35,16 +35,16 @@ pub(crate) extern "C" fn tcp_iterator(ctx: *const IterTcp) -> i32 {
 }
 
 /// The visit of one socket. The kernel holds a full socket's lock (since 5.15), so that no event comes in between the read of
-/// the state and the touch.
+/// the state and the observation.
 #[inline(always)]
 fn visit(sock: Sock<Typed>) {
     let control = config::control();
-    if control & CONTROL_GATE == 0 || !sock.is_in_scope() {
+    if control & CONTROL_SCAN == 0 || !sock.is_in_scope() {
         return;
     }
     let Some(slots) = maps::cpu_slots() else { return };
     let counters = CounterRefs::of(slots, sock);
-    // Before the touch: an event between the two then finds itself first, and adds the older state.
+    // Before the observation: an event between the two then finds itself first, and adds the older state.
     let state = sock.state();
     if state == State::TimeWait as usize {
         if control & CONTROL_TIME_WAIT != 0 {
@@ -57,8 +57,8 @@ fn visit(sock: Sock<Typed>) {
         if control & CONTROL_SYN_RECV != 0 {
             minis::visit_request(counters, sock.address());
         }
-    } else if scan::touch(slots, sock.address(), By::Visit) != Touch::Again {
-        // If the answer is not known, most likely there was no touch before; the failed touch is counted either way.
+    } else if scan::observe(slots, sock.address(), By::Visit) != Observation::Again {
+        // If the answer is not known, most likely there was no observation before; the failed observation is counted either way.
         scan::add_to_base(counters, state);
     }
     // SAFETY: `slots` is this CPU's element.

@@ -8,7 +8,7 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::{
     State,
-    abi::{CONTROL_BUFFER, CONTROL_GATE, Cause, EXIT_SLOTS, Flow, MiniCounters, STATE_SLOTS},
+    abi::{CONTROL_BUFFER, CONTROL_SCAN, Cause, EXIT_SLOTS, Flow, MiniCounters, STATE_SLOTS},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     maps::FIN_WAIT2,
     mini_events::{self, Kind, UNKNOWN_EXIT},
     namespaces::{self, CounterRefs},
-    scan::{self, By, Touch},
+    scan::{self, By, Observation},
     sock::{Access, Probed, Sock},
 };
 
@@ -35,8 +35,8 @@ pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw:
     }
     mini_events::born(Kind::TimeWait, control, tw, state);
     add(counters, control, state, Side::Entered);
-    if control & CONTROL_GATE != 0 {
-        scan::touch(counters.slots, tw.address(), By::Event);
+    if control & CONTROL_SCAN != 0 {
+        scan::observe(counters.slots, tw.address(), By::Event);
     }
     if state == IN_FIN_WAIT2 {
         // A packet may have moved it before it was on record.
@@ -62,9 +62,9 @@ pub(crate) fn settle<A: Access>(
     let state = tw.substate();
     let address = tw.address();
     let is_on_record = FIN_WAIT2.get_ptr(address).is_some();
-    // Before the entry goes: a program that finds it gone then finds the touch.
-    if control & CONTROL_GATE != 0
-        && scan::touch(counters.slots, address, By::Event) == Touch::First
+    // Before the entry goes: a program that finds it gone then finds the observation.
+    if control & CONTROL_SCAN != 0
+        && scan::observe(counters.slots, address, By::Event) == Observation::First
     {
         let then = if is_on_record { IN_FIN_WAIT2 } else { state };
         scan::add_mini_to_base(counters, then);
@@ -133,8 +133,8 @@ pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: 
     let address = req.address();
     mini_events::born(Kind::Request, control, req, IN_SYN_RECV);
     // The iterator may have been quicker than the hook: then the request is in the base.
-    if control & CONTROL_GATE != 0
-        && scan::touch(counters.slots, address, By::Event) == Touch::Again
+    if control & CONTROL_SCAN != 0
+        && scan::observe(counters.slots, address, By::Event) == Observation::Again
         && scan::was_visited(address)
     {
         return;
@@ -152,8 +152,8 @@ pub(crate) fn request_gone<A: Access>(
 ) {
     let address = req.address();
     mini_events::gone(Kind::Request, control, req, IN_SYN_RECV, UNKNOWN_EXIT, may_resume);
-    if control & CONTROL_GATE != 0 {
-        if scan::touch(counters.slots, address, By::Event) == Touch::First {
+    if control & CONTROL_SCAN != 0 {
+        if scan::observe(counters.slots, address, By::Event) == Observation::First {
             scan::add_mini_to_base(counters, IN_SYN_RECV);
         } else {
             // The address's next request is not the one that was visited.
@@ -167,15 +167,15 @@ pub(crate) fn request_gone<A: Access>(
 #[inline(always)]
 pub(crate) fn request_restarted(counters: CounterRefs, control: u32, address: u64) {
     mini_events::resumed(control, address);
-    if control & CONTROL_GATE != 0 {
-        // Stopped before moment zero, where it was not counted as gone: nothing to take back.
-        match scan::touch(counters.slots, address, By::Event) {
-            Touch::First => {
+    if control & CONTROL_SCAN != 0 {
+        // Stopped before t0, where it was not counted as gone: nothing to take back.
+        match scan::observe(counters.slots, address, By::Event) {
+            Observation::First => {
                 scan::add_mini_to_base(counters, IN_SYN_RECV);
                 return;
             }
-            Touch::Again if scan::was_visited(address) => return,
-            Touch::Again | Touch::Unknown => {}
+            Observation::Again if scan::was_visited(address) => return,
+            Observation::Again | Observation::Unknown => {}
         }
     }
     take_back(counters, control, IN_SYN_RECV);
@@ -188,7 +188,7 @@ pub(crate) fn visit_time_wait(counters: CounterRefs, control: u32, tw: Sock<Prob
     let was_new = tw.substate() == IN_FIN_WAIT2 && record(counters, address, BPF_NOEXIST);
     // What is on record has not been settled, whatever it is now.
     let state = if FIN_WAIT2.get_ptr(address).is_some() { IN_FIN_WAIT2 } else { tw.substate() };
-    if scan::touch(counters.slots, address, By::Visit) == Touch::Again {
+    if scan::observe(counters.slots, address, By::Visit) == Observation::Again {
         // Its events know better: it may be gone already.
         if was_new {
             let _ = FIN_WAIT2.remove(address);
@@ -204,7 +204,7 @@ pub(crate) fn visit_time_wait(counters: CounterRefs, control: u32, tw: Sock<Prob
 /// The iterator's visit of a request socket.
 #[inline(always)]
 pub(crate) fn visit_request(counters: CounterRefs, address: u64) {
-    if scan::touch(counters.slots, address, By::Visit) != Touch::Again {
+    if scan::observe(counters.slots, address, By::Visit) != Observation::Again {
         scan::add_mini_to_base(counters, IN_SYN_RECV);
     }
 }

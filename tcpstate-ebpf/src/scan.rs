@@ -30,7 +30,7 @@ pub(crate) enum By {
 
 /// The result of an observation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Touch {
+pub(crate) enum Observation {
     /// The first observation of this socket since t0.
     First,
     /// The socket was observed before.
@@ -57,18 +57,18 @@ pub(crate) fn show<A: Access>(sock: Sock<A>, namespace: *mut NamespaceSlots, sta
 /// An event of a full socket while the scan flag is set.
 #[inline(always)]
 fn event(counters: CounterRefs, address: u64, from: usize, to: usize) {
-    if touch(counters.slots, address, By::Event) == Touch::First && !is_birth(from, to) {
+    if observe(counters.slots, address, By::Event) == Observation::First && !is_birth(from, to) {
         add_to_base(counters, from);
     }
 }
 
 /// Leaves a mark in the scan's map, and says whether there was one.
 #[inline(always)]
-pub(crate) fn touch(slots: *mut CpuSlots, address: u64, by: By) -> Touch {
-    let Some(touched) = TOUCHED.get(0) else { return Touch::Unknown };
+pub(crate) fn observe(slots: *mut CpuSlots, address: u64, by: By) -> Observation {
+    let Some(touched) = TOUCHED.get(0) else { return Observation::Unknown };
     match touched.insert(address, by as u32, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Touch::First,
-        Err(errno) if errno == -EEXIST => Touch::Again,
+        Ok(()) => Observation::First,
+        Err(errno) if errno == -EEXIST => Observation::Again,
         Err(errno) => {
             // SAFETY: `slots` is this CPU's element.
             unsafe {
@@ -79,7 +79,7 @@ pub(crate) fn touch(slots: *mut CpuSlots, address: u64, by: By) -> Touch {
                 };
                 add_one_atomically(counter);
             }
-            Touch::Unknown
+            Observation::Unknown
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::abi::{
-    CONTROL_GATE, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT_TIMERS, CpuSlots, LastCancel,
+    CONTROL_SCAN, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT_TIMERS, CpuSlots, LastCancel,
 };
 
 use crate::{
@@ -90,9 +90,9 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
                 may_resume,
             );
             mini_durations::time_wait_gone(tw, control);
-            // A start in the same section belongs to the time before the pass, if this did.
+            // A start in the same section belongs to the time before the scan, if this did.
             let last =
-                LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_GATE) };
+                LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_SCAN) };
             // SAFETY: `slots` is this CPU's element.
             unsafe { (&raw mut (*slots).last_cancel).write_volatile(last) };
             return 0;

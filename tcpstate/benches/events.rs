@@ -24,9 +24,9 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, its gauges";
-/// A column: passes after the first, which were due because something was missed.
-const PASSES: &str = "passes";
-/// How often `trace` looks whether a pass is due.
+/// A column: scans after the first, which were due because something was missed.
+const SCANS: &str = "scans";
+/// How often `trace` looks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
 /// Of a connection that is reset; of a listener.
@@ -72,30 +72,30 @@ impl Truth {
     fn of_events(&mut self) {
         let own = Own::start(TCPSTATE, &["trace", "--events", "-o", "json"]);
         let made = self.load(thread::sleep);
-        let (mut seen, mut told, mut passes) = (0, 0, 0);
+        let (mut seen, mut told, mut scans) = (0, 0, 0);
         for line in own.stop() {
             if line.contains(r#""hook":"transitions""#) && line.contains(r#""type":"transition""#) {
                 seen += 1;
             } else if line.contains(r#""type":"end""#) {
                 let end: Value = serde_json::from_str(&line).expect("it is JSON");
                 let number = |key: &str| end[key].as_u64().expect("it is known");
-                (told, passes) = (number("lost_events"), number("reconciles"));
+                (told, scans) = (number("lost_events"), number("reconciles"));
             }
         }
         self.add(EVENTS, &made, seen);
         self.rows.add(EVENTS, "lost, by its own word", told as f64);
-        self.rows.add(EVENTS, PASSES, passes as f64);
+        self.rows.add(EVENTS, SCANS, scans as f64);
     }
 
     /// How far off they are at the end: gauges are kept by counters, which lose nothing for want of room.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
-        let made = self.load(|time| look_for_passes(&mut tracer, time));
+        let made = self.load(|time| look_for_scans(&mut tracer, time));
         let snapshot = tracer.snapshot().expect("a snapshot can be taken");
         let seen = snapshot.transitions.iter().map(|pair| pair.count).sum();
         self.add(GAUGES, &made, seen);
         let wrong = compare(&snapshot, tracer.probe()).err().map_or(0, |error| error.sockets);
-        self.rows.add(GAUGES, PASSES, snapshot.reconciles as f64);
+        self.rows.add(GAUGES, SCANS, snapshot.reconciles as f64);
         self.rows.add(GAUGES, "gauges off by", wrong as f64);
     }
 
@@ -137,11 +137,11 @@ impl Truth {
     }
 }
 
-/// Makes the passes that are due, at the pace of `trace`.
-fn look_for_passes(tracer: &mut Tracer, time: Duration) {
+/// Makes the scans that are due, at the pace of `trace`.
+fn look_for_scans(tracer: &mut Tracer, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
         thread::sleep(LOOK.min(time.saturating_sub(began.elapsed())));
-        tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
     }
 }

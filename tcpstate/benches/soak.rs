@@ -206,9 +206,9 @@ fn assert_exact(server: &Server, place: &Place) {
     let first = off();
     if first > 0.0 {
         // The kernel of some machines keeps events from BPF programs without a word.
-        println!("gauges were off by {first} without a word of missed events: a pass");
-        server.pass();
+        println!("gauges were off by {first} without a word of missed events: a scan");
+        server.scan();
     }
-    assert!(off() == 0.0, "after a pass too");
+    assert!(off() == 0.0, "after a scan too");
     drop(mixed);
 }

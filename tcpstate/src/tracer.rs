@@ -14,7 +14,7 @@ use crate::{
 /// Rows of namespaces that are gone are dropped at this pace at least, also while nobody asks for snapshots.
 const TIDY: Duration = Duration::from_secs(10);
 
-/// Counts one network namespace, or all of them, for as long as it lives. Stay on the thread that started it: passes walk
+/// Counts one network namespace, or all of them, for as long as it lives. Stay on the thread that started it: scans walk
 /// the sockets of the namespace that the calling thread is in, which is the one counted.
 pub struct Tracer {
     live: Live,
@@ -27,10 +27,10 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Attaches, and passes over the sockets that are there already.
+    /// Attaches, and scans of the sockets that are there already.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let mut live = Live::attach(options)?;
-        let first = live.pass()?;
+        let first = live.scan()?;
         live.begin_histograms();
         let providers = Providers {
             time_wait: live.probe().provider(Minis::TimeWait),
@@ -61,15 +61,15 @@ impl Tracer {
 
     /// The gauges now, and what happened since the last call.
     ///
-    /// Hooks that turn out to be silent are replaced first, which takes a pass.
+    /// Hooks that turn out to be silent are replaced first, which takes a scan.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
         let mut reading = self.live.read()?;
         let mut replaced = false;
         for minis in Minis::BOTH {
             if let Some(why) = self.ledger.silence(minis, &reading) {
                 self.live.replace(minis, why)?;
-                let pass = self.live.pass()?;
-                self.ledger.replace(minis, self.live.probe().provider(minis), &pass);
+                let scan = self.live.scan()?;
+                self.ledger.replace(minis, self.live.probe().provider(minis), &scan);
                 replaced = true;
             }
         }
@@ -135,12 +135,12 @@ impl Tracer {
 
     /// Passes over all sockets and puts the gauges right.
     pub fn reconcile(&mut self) -> Result<(), Error> {
-        let pass = self.live.pass()?;
-        self.ledger.correct(&pass);
+        let scan = self.live.scan()?;
+        self.ledger.correct(&scan);
         Ok(())
     }
 
-    /// Makes the pass that is due, if one is. Makes no cut unless something was missed.
+    /// Makes the scan that is due, if one is. Makes no cut unless something was missed.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         if self.ledger.has_rows() && self.tidied.elapsed() >= TIDY {
             let reading = self.live.read()?;
@@ -148,7 +148,7 @@ impl Tracer {
             self.forget_finished()?;
         }
         let unreconciled = self.to_reconcile()?;
-        let (end, last_cost) = self.ledger.last_pass();
+        let (end, last_cost) = self.ledger.last_scan();
         let mut situation = Situation {
             unreconciled,
             since_last: end.at.monotonic.elapsed(),
@@ -161,10 +161,10 @@ impl Tracer {
         if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
     }
 
-    /// The pass before the last line, if one is due. Looks for drift first, where the kernel has sums of what is counted; with
-    /// passes switched off, too, for the last line is to say whether it is exact.
+    /// The scan before the last line, if one is due. Looks for drift first, where the kernel has sums of what is counted; with
+    /// scans switched off, too, for the last line is to say whether it is exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
-        let (last, _) = self.ledger.last_pass();
+        let (last, _) = self.ledger.last_scan();
         if last.kernel.are_whole {
             let (earlier, reading) = self.look_twice()?;
             self.ledger.look_for_drift(&earlier, &reading);
@@ -172,18 +172,18 @@ impl Tracer {
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
     }
 
-    /// The cut with which the last pass ended, and the processor time that it took.
+    /// The cut with which the last scan ended, and the processor time that it took.
     #[must_use]
-    pub fn last_pass(&self) -> (&Reading, Duration) {
-        self.ledger.last_pass()
+    pub fn last_scan(&self) -> (&Reading, Duration) {
+        self.ledger.last_scan()
     }
 
-    /// Events missed that no pass has made up for.
+    /// Events missed that no scan has made up for.
     pub fn unreconciled(&self) -> Result<u64, Error> {
         Ok(self.ledger.unreconciled(self.live.missed()?))
     }
 
-    /// What a pass would put right: events missed, and rows that had no room and would have it now.
+    /// What a scan would put right: events missed, and rows that had no room and would have it now.
     fn to_reconcile(&self) -> Result<u64, Error> {
         let missed = self.live.missed()?;
         let room = self.live.has_room_for_rows();
@@ -206,11 +206,11 @@ impl Tracer {
         InPlace { hooks, limits: self.live.limits() }
     }
 
-    /// Whether nothing moves at the moment, but something did since the last pass.
+    /// Whether nothing moves at the moment, but something did since the last scan.
     fn is_quiet_again(&mut self) -> Result<bool, Error> {
         let (first, second) = self.look_twice()?;
-        let (_, since_pass) = self.ledger.events_since(&second);
-        Ok(since_pass > 0 && first.counts == second.counts)
+        let (_, since_scan) = self.ledger.events_since(&second);
+        Ok(since_scan > 0 && first.counts == second.counts)
     }
 
     fn look_twice(&mut self) -> Result<(Reading, Reading), Error> {
@@ -229,15 +229,15 @@ impl Tracer {
         ])
     }
 
-    /// The live source, for what a tracer does not do: a pass in steps.
+    /// The live source, for what a tracer does not do: a scan in steps.
     pub fn live(&mut self) -> &mut Live {
         &mut self.live
     }
 
-    /// The books and the source, for a pass in steps.
-    pub fn end_pass(&mut self) -> Result<(), Error> {
-        let pass = self.live.end_pass()?;
-        self.ledger.correct(&pass);
+    /// The books and the source, for a scan in steps.
+    pub fn end_scan(&mut self) -> Result<(), Error> {
+        let scan = self.live.end_scan()?;
+        self.ledger.correct(&scan);
         Ok(())
     }
 

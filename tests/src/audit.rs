@@ -1,7 +1,7 @@
 //! How many events there really were, counted without BPF: by perf.
 //!
 //! Some kernels keep events from BPF programs without counting them (one vendor's does while process 1 runs, and in
-//! the interrupts that it gets). On such a kernel a gauge may be off by no fault of ours until a pass. Here is how a
+//! the interrupts that it gets). On such a kernel a gauge may be off by no fault of ours until a scan. Here is how a
 //! test tells that from a fault.
 
 use std::{

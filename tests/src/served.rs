@@ -126,7 +126,7 @@ impl Server {
         metrics(&response.body)
     }
 
-    /// The metrics when the gauges are exact, by passes if need be.
+    /// The metrics when the gauges are exact, by scans if need be.
     #[must_use]
     pub fn exact_metrics(&self) -> Metrics {
         let mut last = Metrics::new();
@@ -142,12 +142,12 @@ impl Server {
         command::signal(&self.child, signal);
     }
 
-    /// Has it make a pass, and returns when it is done.
-    pub fn pass(&self) {
-        let passes = |it: &Self| it.metrics()["tcpstate_reconciles_total"];
-        let before = passes(self);
+    /// Has it make a scan, and returns when it is done.
+    pub fn scan(&self) {
+        let scans = |it: &Self| it.metrics()["tcpstate_reconciles_total"];
+        let before = scans(self);
         self.signal(Signal::SIGHUP);
-        wait::until_within(PATIENCE, "a pass", || passes(self) > before);
+        wait::until_within(PATIENCE, "a scan", || scans(self) > before);
     }
 
     /// Ends it as a service manager does.

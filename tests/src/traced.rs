@@ -130,18 +130,18 @@ impl Traced {
         self.tracer.snapshot().expect("a snapshot can be taken")
     }
 
-    /// A pass.
+    /// A scan.
     ///
     /// # Panics
     /// If the kernel refuses.
     pub fn reconcile(&mut self) {
-        self.tracer.reconcile().expect("a pass can be made");
+        self.tracer.reconcile().expect("a scan can be made");
     }
 
     /// Asserts that each gauge equals the number of sockets in its state, while nothing moves, and that the two
     /// ways of counting agree.
     ///
-    /// A pass may help if the kernel or the tracer says that something was missed since the last comparison, and
+    /// A scan may help if the kernel or the tracer says that something was missed since the last comparison, and
     /// the difference is no larger than that; else it is a fault.
     ///
     /// # Panics
@@ -170,10 +170,10 @@ impl Traced {
             "{label}: {difference}, and {lost} events were lost"
         );
         self.unexplained += unexplained;
-        println!("{label}: {difference}, and {lost} events were lost: one pass");
+        println!("{label}: {difference}, and {lost} events were lost: one scan");
         self.reconcile();
         if let Err(difference) = self.look().compared {
-            panic!("{label}: {difference}, after a pass too");
+            panic!("{label}: {difference}, after a scan too");
         }
     }
 

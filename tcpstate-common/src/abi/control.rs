@@ -7,7 +7,7 @@ pub const CONTROL_BUFFER: u32 = 1 << 0;
 ///
 /// It shares a byte with [`CONTROL_BUFFER`], so that one store moves both: an event sees either the
 /// time before a scan or the time of the scan, in both respects.
-pub const CONTROL_GATE: u32 = 1 << 1;
+pub const CONTROL_SCAN: u32 = 1 << 1;
 /// Bit of [`Control::word`]: timers report time-wait sockets.
 pub const CONTROL_TIME_WAIT_TIMERS: u32 = 1 << 2;
 /// Bit of [`Control::word`]: time-wait sockets are counted, so a scan visits them too.
@@ -30,7 +30,7 @@ const CONTROL_BITS: u32 = 7;
 pub struct Control {
     /// Unused: the kernel places a map's value 8 bytes before the end of a cache line (`struct bpf_array`).
     pub unused: u64,
-    /// [`CONTROL_BUFFER`] and [`CONTROL_GATE`]; written by user space.
+    /// [`CONTROL_BUFFER`] and [`CONTROL_SCAN`]; written by user space.
     pub word: u32,
     /// Padding, named.
     pub reserved: u32,
@@ -56,7 +56,7 @@ mod tests {
     fn control_bits_are_contiguous_and_do_not_overlap() {
         let bits = [
             CONTROL_BUFFER,
-            CONTROL_GATE,
+            CONTROL_SCAN,
             CONTROL_TIME_WAIT_TIMERS,
             CONTROL_TIME_WAIT,
             CONTROL_SYN_RECV,

@@ -3,7 +3,7 @@
 use super::{STATE_SLOTS, TRANSITION_SLOTS};
 
 /// The traffic through one state. The two numbers lie side by side, and the states in the kernel's order, so that
-/// most transitions find all four numbers that they touch in one or two cache lines.
+/// most transitions find all four numbers that they observe in one or two cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
@@ -111,17 +111,17 @@ pub struct CpuSlots {
     pub last_cancel: LastCancel,
     /// What functions tell the causes of exits by.
     pub exit_label: ExitLabel,
-    /// Full sockets first touched during a pass, by the state they were in at its moment zero.
+    /// Full sockets first touched during a scan, by the state they were in at its t0.
     pub base: [u64; STATE_SLOTS],
     /// The same for mini sockets.
     pub base_minis: [u64; STATE_SLOTS],
     /// Time-wait sockets in FIN_WAIT2 for which the map of those had no room, so that nobody will see them move.
     pub unrecorded: u64,
-    /// Sockets that the iterator visited, whether it was the first touch or not.
+    /// Sockets that the iterator visited, whether it was the first observe or not.
     pub visited: u64,
-    /// First touches that found the pass map full.
+    /// First observations that found the scan map full.
     pub map_full: u64,
-    /// First touches that the pass map refused for another reason than an entry being there already.
+    /// First observations that the scan map refused for another reason than an entry being there already.
     pub map_errors: u64,
     /// Events seen since the load; kept only when [`Config::drop_one_in`](super::Config::drop_one_in) is set.
     pub events: u64,

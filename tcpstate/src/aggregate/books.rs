@@ -18,20 +18,20 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// Opens them with the sockets that a pass found, and what came and went during it.
-    pub(super) fn open(base: &Population, in_pass: &Flows) -> Self {
+    /// Opens them with the sockets that a scan found, and what came and went during it.
+    pub(super) fn open(base: &Population, in_scan: &Flows) -> Self {
         Self {
-            full: Account::open(&base.full, |state| in_pass.full(state)),
-            minis: Account::open(&base.minis, |state| in_pass.minis(state)),
+            full: Account::open(&base.full, |state| in_scan.full(state)),
+            minis: Account::open(&base.minis, |state| in_scan.minis(state)),
         }
     }
 
-    /// Makes them say what a pass found.
-    pub(super) fn correct(&mut self, base: &Population, in_pass: &Flows, since_start: &Flows) {
-        self.full.correct(&base.full, |state| in_pass.full(state), |state| since_start.full(state));
+    /// Makes them say what a scan found.
+    pub(super) fn correct(&mut self, base: &Population, in_scan: &Flows, since_start: &Flows) {
+        self.full.correct(&base.full, |state| in_scan.full(state), |state| since_start.full(state));
         self.minis.correct(
             &base.minis,
-            |state| in_pass.minis(state),
+            |state| in_scan.minis(state),
             |state| since_start.minis(state),
         );
     }
@@ -111,11 +111,11 @@ impl Account {
     fn correct(
         &mut self,
         base: &[u64; STATE_SLOTS],
-        in_pass: impl Fn(State) -> Flow,
+        in_scan: impl Fn(State) -> Flow,
         since_start: impl Fn(State) -> Flow,
     ) {
         for state in State::ALL {
-            let found = at_end(base, state, in_pass(state)).max(0);
+            let found = at_end(base, state, in_scan(state)).max(0);
             self.corrected[state.number()] += found - self.current(state, since_start(state));
         }
     }
@@ -133,10 +133,10 @@ impl Account {
     }
 }
 
-/// Sockets at the end of a pass: those at moment zero, and what came and went since. Not below zero unless events
+/// Sockets at the end of a scan: those at t0, and what came and went since. Not below zero unless events
 /// were missed during it.
-fn at_end(base: &[u64; STATE_SLOTS], state: State, in_pass: Flow) -> i64 {
-    base[state.number()].cast_signed() + net(in_pass)
+fn at_end(base: &[u64; STATE_SLOTS], state: State, in_scan: Flow) -> i64 {
+    base[state.number()].cast_signed() + net(in_scan)
 }
 
 fn net(flow: Flow) -> i64 {

@@ -4,7 +4,7 @@
 //! What moves between two looks puts the sums off too, to either side. So a difference counts where nothing moved, or
 //! where reading after reading has it on the same side.
 
-/// So many readings in a row: by chance once in 256 times, and the price is a pass.
+/// So many readings in a row: by chance once in 256 times, and the price is a scan.
 const STREAK: u32 = 9;
 
 /// By how much sums of gauges exceed the kernel's, at one reading; `None` where the kernel's is not of what is counted.
@@ -14,7 +14,7 @@ pub(super) struct Excess {
     pub(super) time_wait: Option<i64>,
 }
 
-/// What was seen since the last pass, and what no pass can change.
+/// What was seen since the last scan, and what no scan can change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drift {
     full: Sum,
@@ -29,19 +29,19 @@ impl Drift {
         full + excess.time_wait.map_or(0, |excess| self.time_wait.look(excess, moved))
     }
 
-    /// A pass has put the gauges right.
-    pub(super) fn pass(&mut self) {
-        self.full.pass();
-        self.time_wait.pass();
+    /// A scan has put the gauges right.
+    pub(super) fn scan(&mut self) {
+        self.full.scan();
+        self.time_wait.scan();
     }
 }
 
 /// One sum.
 #[derive(Clone, Debug, Default)]
 struct Sum {
-    /// A difference that passes leave as it is: then it is not ours.
+    /// A difference that scans leave as it is: then it is not ours.
     explained: i64,
-    /// What was said to be off, and whether a pass was made since.
+    /// What was said to be off, and whether a scan was made since.
     doubt: Option<(i64, bool)>,
     /// The smallest difference of readings in a row on one side, and how many there were.
     streak: (i64, u32),
@@ -74,7 +74,7 @@ impl Sum {
                 self.doubt = None;
                 return 0;
             }
-            // A pass put right what was said then.
+            // A scan put right what was said then.
             None | Some((_, true)) => 0,
             Some((said, false)) => said,
         };
@@ -82,10 +82,10 @@ impl Sum {
         excess.abs_diff(said)
     }
 
-    fn pass(&mut self) {
+    fn scan(&mut self) {
         self.streak = (0, 0);
-        if let Some((_, has_passed)) = &mut self.doubt {
-            *has_passed = true;
+        if let Some((_, has_scanned)) = &mut self.doubt {
+            *has_scanned = true;
         }
     }
 }
@@ -101,9 +101,9 @@ mod tests {
         assert_eq!(sum.look(22, false), 22);
         assert_eq!(sum.look(22, false), 0, "said already");
         assert_eq!(sum.look(25, false), 3);
-        sum.pass();
+        sum.scan();
         assert_eq!(sum.look(0, false), 0);
-        assert_eq!(sum.look(25, false), 25, "lost again, after a pass had put it right");
+        assert_eq!(sum.look(25, false), 25, "lost again, after a scan had put it right");
     }
 
     #[test]
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pass_leaves_as_it_was_is_no_drift() {
+    fn a_sum_unchanged_by_a_scan_is_no_drift() {
         let mut sum = Sum::default();
         assert_eq!(sum.look(-1, false), 1);
-        sum.pass();
+        sum.scan();
         assert_eq!(sum.look(-1, false), 0);
         assert_eq!(sum.look(-1, false), 0);
         assert_eq!(sum.look(4, false), 5, "from there");

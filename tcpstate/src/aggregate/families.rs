@@ -5,7 +5,7 @@ use tcpstate_common::State;
 use super::books::Books;
 use crate::{
     report::{Family, FamilyRow, Transition},
-    source::{Counts, Flows, Pass, Population, Reading},
+    source::{Counts, Flows, Population, Reading, Scan},
 };
 
 /// The books, by [`Family::BOTH`].
@@ -13,17 +13,17 @@ use crate::{
 pub(super) struct Families([Books; 2]);
 
 impl Families {
-    /// Opens them with the first pass, if it told families apart.
-    pub(super) fn open(first: &Pass) -> Option<Self> {
+    /// Opens them with the first scan, if it told families apart.
+    pub(super) fn open(first: &Scan) -> Option<Self> {
         let [v4, v6] = parts(first)?;
-        Some(Self([v4, v6].map(|(base, in_pass)| Books::open(base, &in_pass))))
+        Some(Self([v4, v6].map(|(base, in_scan)| Books::open(base, &in_scan))))
     }
 
-    /// Puts them right by a further pass.
-    pub(super) fn correct(&mut self, pass: &Pass, origin: &Reading) {
-        let (Some(parts), Some(since)) = (parts(pass), since(&pass.end, origin)) else { return };
-        for ((books, (base, in_pass)), since) in self.0.iter_mut().zip(parts).zip(since) {
-            books.correct(base, &in_pass, &since.flows);
+    /// Puts them right by a further scan.
+    pub(super) fn correct(&mut self, scan: &Scan, origin: &Reading) {
+        let (Some(parts), Some(since)) = (parts(scan), since(&scan.end, origin)) else { return };
+        for ((books, (base, in_scan)), since) in self.0.iter_mut().zip(parts).zip(since) {
+            books.correct(base, &in_scan, &since.flows);
         }
     }
 
@@ -64,11 +64,11 @@ pub(super) fn transitions(since_start: &Counts, in_interval: &Counts) -> Vec<Tra
     pairs.map(transition).filter(|transition| transition.count > 0).collect()
 }
 
-/// What the pass found of each family, and what came and went during it.
-fn parts(pass: &Pass) -> Option<[(&Population, Flows); 2]> {
-    let bases = pass.family_bases.as_ref()?;
-    let in_pass = since(&pass.end, &pass.zero)?;
-    Some([0, 1].map(|family| (&bases[family], in_pass[family].flows)))
+/// What the scan found of each family, and what came and went during it.
+fn parts(scan: &Scan) -> Option<[(&Population, Flows); 2]> {
+    let bases = scan.family_bases.as_ref()?;
+    let in_scan = since(&scan.end, &scan.zero)?;
+    Some([0, 1].map(|family| (&bases[family], in_scan[family].flows)))
 }
 
 fn since(reading: &Reading, earlier: &Reading) -> Option<[Counts; 2]> {

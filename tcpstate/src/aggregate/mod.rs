@@ -1,4 +1,4 @@
-//! Readings and passes become gauges, rates and the statement of how exact they are. No I/O, no clock.
+//! Readings and scans become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
 mod books;
 pub mod census;

@@ -1,11 +1,11 @@
-//! When to pass over the sockets again.
+//! When to scan of the sockets again.
 
 use std::time::Duration;
 
-/// The shortest time between two passes that misses under load call for.
+/// The shortest time between two scans that misses under load call for.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A pass may take one part in this many of a CPU's time.
+/// A scan may take one part in this many of a CPU's time.
 const SHARE_OF_CPU: u32 = 100;
 
 /// The user's choice.
@@ -23,18 +23,18 @@ pub enum Reconcile {
 /// What the decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
-    /// Events missed that no pass has made up for.
+    /// Events missed that no scan has made up for.
     pub unreconciled: u64,
-    /// Since the end of the last pass.
+    /// Since the end of the last scan.
     pub since_last: Duration,
-    /// Processor time that the last pass took.
+    /// Processor time that the last scan took.
     pub last_cost: Duration,
-    /// Nothing moved of late, and something did since the last pass: a pass is cheap and final now.
+    /// Nothing moved of late, and something did since the last scan: a scan is cheap and final now.
     pub quiet_again: bool,
 }
 
 impl Reconcile {
-    /// Whether a pass is due now.
+    /// Whether a scan is due now.
     #[must_use]
     pub fn is_due(self, now: &Situation) -> bool {
         match self {
@@ -47,7 +47,7 @@ impl Reconcile {
         }
     }
 
-    /// Whether a pass is due before the last line.
+    /// Whether a scan is due before the last line.
     #[must_use]
     pub fn is_due_at_end(self, unreconciled: u64) -> bool {
         self != Self::Off && unreconciled > 0
@@ -66,13 +66,13 @@ mod tests {
     };
 
     #[test]
-    fn without_a_miss_there_is_no_pass() {
+    fn without_a_miss_there_is_no_scan() {
         assert!(!Reconcile::Auto.is_due(&CALM));
         assert!(!Reconcile::Auto.is_due_at_end(0));
     }
 
     #[test]
-    fn under_load_a_pass_waits_a_second_and_a_hundred_times_its_cost() {
+    fn under_load_a_scan_waits_a_second_and_a_hundred_times_its_cost() {
         let missed = Situation { unreconciled: 1, quiet_again: false, ..CALM };
         let after = |millis, cost| Situation {
             since_last: Duration::from_millis(millis),

@@ -10,7 +10,7 @@ use tcpstate_common::State;
 use super::{books::Books, time_wait};
 use crate::{
     report::{NamespaceRow, NamespaceStart, Provider, TimeWait},
-    source::{Flows, Identity, Namespace, Pass, Population, Reading},
+    source::{Flows, Identity, Namespace, Population, Reading, Scan},
 };
 
 type Cut = BTreeMap<Identity, Namespace>;
@@ -33,11 +33,11 @@ struct Row {
 }
 
 impl Rows {
-    /// Opens a row for each namespace that the first pass met.
-    pub(super) fn open(first: &Pass) -> Self {
+    /// Opens a row for each namespace that the first scan met.
+    pub(super) fn open(first: &Scan) -> Self {
         let mut rows = Self::default();
         for (&identity, namespace) in cut(&first.end) {
-            let books = Books::open(&base(first, identity), &in_pass(first, identity, namespace));
+            let books = Books::open(&base(first, identity), &in_scan(first, identity, namespace));
             rows.opening.push(NamespaceStart {
                 netns: namespace.inode,
                 name: namespace.name.clone(),
@@ -54,14 +54,14 @@ impl Rows {
         &self.opening
     }
 
-    /// Puts them right by a further pass, and opens rows for namespaces that had none: who has an entry at a pass's end
-    /// had one since its first touch in that pass, for entries are taken out between passes only.
-    pub(super) fn correct(&mut self, pass: &Pass) {
-        for (&identity, namespace) in cut(&pass.end) {
-            let (base, in_pass) = (base(pass, identity), in_pass(pass, identity, namespace));
+    /// Puts them right by a further scan, and opens rows for namespaces that had none: who has an entry at a scan's end
+    /// had one since its first observe in that scan, for entries are taken out between scans only.
+    pub(super) fn correct(&mut self, scan: &Scan) {
+        for (&identity, namespace) in cut(&scan.end) {
+            let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
             let new = || Row { origin: namespace.flows, ..Row::default() };
             let row = self.live.entry(identity).or_insert_with(new);
-            row.books.correct(&base, &in_pass, &namespace.flows.since(&row.origin));
+            row.books.correct(&base, &in_scan, &namespace.flows.since(&row.origin));
         }
     }
 
@@ -152,13 +152,13 @@ fn cut(reading: &Reading) -> impl Iterator<Item = (&Identity, &Namespace)> {
     reading.namespaces.iter().flat_map(Cut::iter)
 }
 
-/// What the pass found in a namespace.
-fn base(pass: &Pass, identity: Identity) -> Population {
-    pass.bases.get(&identity).copied().unwrap_or_default()
+/// What the scan found in a namespace.
+fn base(scan: &Scan, identity: Identity) -> Population {
+    scan.bases.get(&identity).copied().unwrap_or_default()
 }
 
-/// What came and went in it during the pass.
-fn in_pass(pass: &Pass, identity: Identity, namespace: &Namespace) -> Flows {
-    let zero = pass.zero.namespaces.as_ref().and_then(|cut| cut.get(&identity));
+/// What came and went in it during the scan.
+fn in_scan(scan: &Scan, identity: Identity, namespace: &Namespace) -> Flows {
+    let zero = scan.zero.namespaces.as_ref().and_then(|cut| cut.get(&identity));
     namespace.flows.since(&zero.map(|namespace| namespace.flows).unwrap_or_default())
 }

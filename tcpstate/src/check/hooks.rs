@@ -42,7 +42,7 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
     Feature::of(id, attempt, detail)
 }
 
-/// It serves every pass, so that nothing starts without it.
+/// It serves every scan, so that nothing starts without it.
 fn iterator(facts: &Facts) -> Feature {
     let id = "iter_tcp";
     match &facts.whole {

@@ -47,10 +47,10 @@ fn jit(facts: &Facts) -> Feature {
 
 fn memory(facts: &Facts) -> Feature {
     if !facts.kernel.locks_memory_for_maps() {
-        let mib = pass_bytes(facts.sockets) >> 20;
+        let mib = scan_bytes(facts.sockets) >> 20;
         let sockets = facts.sockets;
         let detail = format!(
-            "a pass over the {sockets} sockets here takes some {mib} MiB, of the memory cgroup's"
+            "a scan over the {sockets} sockets here takes some {mib} MiB, of the memory cgroup's"
         );
         return Feature::ok("memory", detail);
     }
@@ -63,8 +63,8 @@ fn memory(facts: &Facts) -> Feature {
     }
 }
 
-/// The map of a pass: some 80 bytes a socket, with room for a quarter more and 16,384 beyond.
-fn pass_bytes(sockets: u64) -> u64 {
+/// The map of a scan: some 80 bytes a socket, with room for a quarter more and 16,384 beyond.
+fn scan_bytes(sockets: u64) -> u64 {
     (sockets + sockets / 4 + 16_384) * 80
 }
 

@@ -45,8 +45,8 @@ pub struct Checkpoint {
     pub label: &'static str,
     /// State, gauge, sockets in the table: of each state whose gauge differs.
     pub differ: Vec<(State, i64, i64)>,
-    /// Whether they were equal only after a pass.
-    pub after_a_pass: bool,
+    /// Whether they were equal only after a scan.
+    pub after_a_scan: bool,
 }
 
 /// Makes the traffic, if this process may make a namespace.
@@ -239,15 +239,15 @@ impl fmt::Display for Table {
     }
 }
 
-/// Holds the gauges against the table, and once more after a pass if they differ.
+/// Holds the gauges against the table, and once more after a scan if they differ.
 fn compare(tracer: &mut Tracer, label: &'static str) -> anyhow::Result<Checkpoint> {
     let differ = differences(&tracer.snapshot()?)?;
     if differ.is_empty() {
-        return Ok(Checkpoint { label, differ, after_a_pass: false });
+        return Ok(Checkpoint { label, differ, after_a_scan: false });
     }
     tracer.reconcile()?;
     let differ = differences(&tracer.snapshot()?)?;
-    Ok(Checkpoint { label, differ, after_a_pass: true })
+    Ok(Checkpoint { label, differ, after_a_scan: true })
 }
 
 fn differences(snapshot: &Snapshot) -> io::Result<Vec<(State, i64, i64)>> {

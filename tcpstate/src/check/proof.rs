@@ -74,12 +74,12 @@ fn gauges(id: &'static str, checkpoints: &[Checkpoint]) -> Feature {
     let all = checkpoints.len();
     let equal =
         format!("equal to /proc/net/tcp and tcp6 at {all} checkpoints of a few connections");
-    let after_a_pass = checkpoints.iter().filter(|checkpoint| checkpoint.after_a_pass).count();
-    if after_a_pass == 0 {
+    let after_a_scan = checkpoints.iter().filter(|checkpoint| checkpoint.after_a_scan).count();
+    if after_a_scan == 0 {
         return Feature::ok(id, equal);
     }
     let detail =
-        format!("{equal}, {after_a_pass} of them after a pass: the kernel keeps events from us");
+        format!("{equal}, {after_a_scan} of them after a scan: the kernel keeps events from us");
     Feature { id, status: Status::Degraded, detail, remedy: None }
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn live() -> Live {
-        let checkpoint = Checkpoint { label: "closed", differ: Vec::new(), after_a_pass: false };
+        let checkpoint = Checkpoint { label: "closed", differ: Vec::new(), after_a_scan: false };
         Live {
             transitions: vec![("tp_btf", 80)],
             time_wait: vec![("inet_twsk_kill", 4), ("tcp_abort", 0)],
@@ -114,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_that_differs_is_named_and_one_that_a_pass_mends_is_owned_up_to() {
+    fn a_wrong_gauge_is_named_and_one_that_a_scan_corrects_is_reported() {
         let mut mended = live();
-        mended.checkpoints[0].after_a_pass = true;
+        mended.checkpoints[0].after_a_scan = true;
         assert!(faults(&mended).is_empty());
         assert_eq!(statuses(mended)[3], Status::Degraded);
         let mut wrong = live();

@@ -19,17 +19,17 @@ pub(super) fn at_start(probe: &Probe) {
 }
 
 /// That passes found their map full, if they did, and what would help.
-pub(super) fn at_end(map_full: u64, is_exact: bool, pass_entries: Option<u32>) {
+pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
     if map_full == 0 {
         return;
     }
-    let since = if is_exact { ", and a later pass made up for it" } else { "" };
+    let since = if is_exact { ", and a later scan made up for it" } else { "" };
     eprintln!("tcpstate: a map was full for {map_full} sockets{since}");
-    match pass_entries {
+    match max_scan_sockets {
         Some(entries) => eprintln!(
-            "remedy: --pass-entries {} or more, or without it: {entries} were too few",
+            "remedy: --max-scan-sockets {} or more, or without it: {entries} were too few",
             u64::from(entries) + map_full
         ),
-        None => eprintln!("remedy: none needed: each pass makes twice the room after such a one"),
+        None => eprintln!("remedy: none needed: each scan makes twice the room after such a one"),
     }
 }

@@ -83,9 +83,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
     reconcile: Reconcile,
 
-    /// Room for this many sockets in the memory of a pass [default: as many as there are, and a quarter more]
-    #[arg(long, value_name = "N", value_parser = values::entries)]
-    pass_entries: Option<NonZeroU32>,
+    /// Room for this many sockets in the memory of a scan [default: as many as there are, and a quarter more]
+    #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries)]
+    max_scan_sockets: Option<NonZeroU32>,
 
     /// Count transitions by this hook and no other
     #[arg(long, value_name = "HOOK", value_parser = named(&Transitions::ALL, Transitions::name))]
@@ -148,7 +148,7 @@ pub(super) struct Arguments {
 const LIVE: [&str; 11] = [
     "max_namespaces",
     "reconcile",
-    "pass_entries",
+    "max_scan_sockets",
     "transitions_provider",
     "time_wait_provider",
     "syn_recv_provider",
@@ -221,7 +221,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         event_filter: arguments.of_lives.narrow(arguments.filter.filter()?),
         statistics: arguments.cost,
         log: arguments.bpf_log,
-        pass_entries: arguments.pass_entries.map(NonZeroU32::get),
+        max_scan_sockets: arguments.max_scan_sockets.map(NonZeroU32::get),
         ..Options::default()
     };
     let verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
@@ -250,7 +250,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let end = Report::End(summary);
     drop(tracer);
     record::finish(output, end, recorder, &mut signals).await?;
-    talk::at_end(map_full, is_exact, options.pass_entries);
+    talk::at_end(map_full, is_exact, options.max_scan_sockets);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
 }

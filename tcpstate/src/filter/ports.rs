@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use super::list;
 
-/// A set of ports, as ranges in order that neither overlap nor touch.
+/// A set of ports, as ranges in order that neither overlap nor observe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports(Vec<RangeInclusive<u16>>);
 

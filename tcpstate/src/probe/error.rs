@@ -138,12 +138,12 @@ impl Help for Error {
             }
             Self::Confined { suspect, .. } => suspect.remedy().into(),
             _ if self.errno() == Some(Errno::ENOMEM) => {
-                "give it more memory (the limit is the cgroup's or the container's), or pass over the sockets in \
-                 less of it: --pass-entries"
+                "give it more memory (the limit is the cgroup's or the container's), or scan of the sockets in \
+                 less of it: --max-scan-sockets"
                     .into()
             }
             Self::Map { .. } if self.errno() == Some(Errno::E2BIG) => {
-                "the kernel makes no map as large as that: --pass-entries with less".into()
+                "the kernel makes no map as large as that: --max-scan-sockets with less".into()
             }
             _ if self.is_refusal() => {
                 "see whether a security module, as in `dmesg`, forbids bpf(2)".into()

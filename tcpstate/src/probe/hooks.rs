@@ -125,7 +125,7 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     };
 }
 
-/// Loads the programs that visit each socket during a pass, settle what timers do not tell, and find namespaces gone.
+/// Loads the programs that visit each socket during a scan, settle what timers do not tell, and find namespaces gone.
 pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
     let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
     for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {

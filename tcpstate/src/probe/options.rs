@@ -39,11 +39,11 @@ pub struct Options {
     pub statistics: bool,
     /// Let the kernel half log each transition (about 1 us each). Debugging only.
     pub log: bool,
-    /// Room for this many sockets in the map of a pass; by default as many as there are, and a quarter more.
-    pub pass_entries: Option<u32>,
-    /// Make the map of passes once and keep it, with room for twice the sockets that there are: to make another one later
+    /// Room for this many sockets in the map of a scan; by default as many as there are, and a quarter more.
+    pub max_scan_sockets: Option<u32>,
+    /// Make the map of scans once and keep it, with room for twice the sockets that there are: to make another one later
     /// would take a privilege.
-    pub keep_pass_map: bool,
+    pub keep_scan_map: bool,
     /// What only tests set.
     pub testing: Testing,
 }

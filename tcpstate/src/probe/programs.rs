@@ -12,7 +12,7 @@ use super::Error;
 
 /// The tracepoint of full sockets' transitions.
 pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
-/// The program that visits each socket during a pass.
+/// The program that visits each socket during a scan.
 pub(crate) const ITERATOR: &str = "tcp_iterator";
 /// The program that looks after time-wait sockets in FIN_WAIT2.
 pub(super) const SWEEP: &str = "fin_wait2_iterator";

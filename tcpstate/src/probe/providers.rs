@@ -138,7 +138,7 @@ impl Providers {
     /// Replaces a provider that turned out not to work by the next best.
     ///
     /// The kernel's count of a program's missed runs goes with the program, so it is read first. What is missed between
-    /// that and the detachment is in no count; the pass that follows makes up for it.
+    /// that and the detachment is in no count; the scan that follows makes up for it.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,

@@ -7,11 +7,11 @@ use caps::{CapSet, Capability, CapsHashSet};
 use super::{Error, Probe};
 use crate::report::Counted;
 
-/// The capabilities of this thread that passes will need, of those that counting was started with:
+/// The capabilities of this thread that scans will need, of those that counting was started with:
 /// none, unless they visit other network namespaces, or the kernel (before 5.19) asks for them each
 /// time a map is read.
 #[must_use]
-pub fn of_passes(probe: &Probe) -> Vec<Capability> {
+pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {
         // To find namespaces and to enter them; the first of these also lets it make and read maps.
         vec![Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH]

@@ -14,7 +14,7 @@ pub struct Gauge {
     pub entered: Option<u64>,
     /// Sockets that went out of it since the start.
     pub left: Option<u64>,
-    /// What passes over the sockets changed since the start, because events had been missed.
+    /// What scans of the sockets changed since the start, because events had been missed.
     pub corrected: Option<i64>,
 }
 

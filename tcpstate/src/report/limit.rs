@@ -53,7 +53,7 @@ pub enum Limit {
     EarlierSockets(UnknownOwners),
     /// Durations of mini sockets lack something.
     Durations(Effect),
-    /// Network namespaces that the last pass could not find or enter.
+    /// Network namespaces that the last scan could not find or enter.
     Namespaces {
         /// The number of such namespaces.
         unentered: u64,

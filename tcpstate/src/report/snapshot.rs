@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub interval: Duration,
     /// What serves now, if that changed since the snapshot before.
     pub in_place: Option<InPlace>,
-    /// Events that were missed and that no pass has made up for, at most; each may put a gauge off
+    /// Events that were missed and that no scan has made up for, at most; each may put a gauge off
     /// by one.
     pub unreconciled: u64,
     /// Whether what is in place sees all kinds of sockets.
@@ -64,7 +64,7 @@ pub struct Snapshot {
     pub reconciles: u64,
     /// Sockets that found a map full.
     pub map_full: u64,
-    /// Touches that a pass's map refused otherwise.
+    /// Touches that a scan's map refused otherwise.
     pub map_errors: u64,
     /// What the programs in the kernel cost, if that is measured.
     pub cost: Vec<Cost>,
@@ -109,7 +109,7 @@ impl Snapshot {
 /// What a view is given, in this order: one start, snapshots, one end.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// Everything is in place, and the first pass is done.
+    /// Everything is in place, and the first scan is done.
     Start(Start),
     /// An interval is over.
     Snapshot(Snapshot),

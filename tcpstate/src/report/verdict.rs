@@ -11,7 +11,7 @@ pub enum Verdict {
     Differs(Vec<Difference>),
     /// Something moved while the list was made: there was nothing to compare.
     Moving,
-    /// It is known that gauges are off, and a pass will put them right: not compared.
+    /// It is known that gauges are off, and a scan will put them right: not compared.
     Inexact,
 }
 

@@ -32,7 +32,7 @@ use crate::view::metrics::Format;
 
 /// For a request's header to come in, and for the next one on the same connection.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// For an answer. A reading takes 30 ms, a pass over a million sockets a second.
+/// For an answer. A reading takes 30 ms, a scan over a million sockets a second.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// For all that is done on one connection; who wants more connects again.
 const CONNECTION_TIME: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! An endpoint for those who ask from time to time: what `serve` runs.
 //!
 //! ```text
-//! scraper   a thread with the tracer: readings when somebody asks, passes when one is due
+//! scraper   a thread with the tracer: readings when somebody asks, scans when one is due
 //!    ^
 //! http      requests become questions to it; connections are bounded in number, size and time
 //! textfile  the same text in a file, for those who would rather read that

@@ -36,7 +36,7 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// How to load.
     pub options: Options,
-    /// When to pass over the sockets again.
+    /// When to scan of the sockets again.
     pub reconcile: Reconcile,
     /// Give up, once everything is in place, what is not needed any more.
     pub drop_privileges: bool,
@@ -57,7 +57,7 @@ pub struct Broken(Arc<str>);
 enum Question {
     Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
     Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),
-    Pass(oneshot::Sender<Result<(), Broken>>),
+    Scan(oneshot::Sender<Result<(), Broken>>),
     Ping(oneshot::Sender<()>),
 }
 
@@ -120,9 +120,9 @@ impl Scraper {
         self.ask(Question::Metrics).await?
     }
 
-    /// Has a pass be made.
-    pub async fn pass(&self) -> Result<(), Broken> {
-        self.ask(Question::Pass).await?
+    /// Has a scan be made.
+    pub async fn scan(&self) -> Result<(), Broken> {
+        self.ask(Question::Scan).await?
     }
 
     /// Returns when the thread had time for it.
@@ -178,7 +178,7 @@ impl Worker {
         let tracer = Tracer::start(&options)?;
         on_start(tracer.probe());
         if drop_privileges {
-            relinquish::keep_only(&relinquish::of_passes(tracer.probe()))?;
+            relinquish::keep_only(&relinquish::of_scans(tracer.probe()))?;
         }
         let start = tracer.start_report();
         Ok(Self {
@@ -230,7 +230,7 @@ impl Worker {
                     let reading = reading.get_or_insert_with(|| self.read());
                     let _ = answer.send(reading.as_ref().map(Arc::clone).map_err(Broken::clone));
                 }
-                Question::Pass(answer) => {
+                Question::Scan(answer) => {
                     let _ = answer.send(self.tracer.reconcile().map_err(|error| broken(&error)));
                 }
                 Question::Ping(answer) => {
@@ -275,7 +275,7 @@ impl Worker {
         Ok(metrics(&snapshot, &exporter, self.series.as_ref(), durations.as_ref()).into())
     }
 
-    /// Makes the pass that is due, if one is. What goes wrong leaves gauges less than exact, which they say themselves.
+    /// Makes the scan that is due, if one is. What goes wrong leaves gauges less than exact, which they say themselves.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
         let error = match self.tracer.reconcile_if_due(self.reconcile) {

@@ -60,7 +60,7 @@ pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 pub struct Timed {
     /// What they are told apart by, if by anything.
     pub by: Option<By>,
-    /// Only those that a filter lets pass are in them.
+    /// Only those that a filter lets scan are in them.
     pub is_filtered: bool,
     /// Since the start.
     pub total: Tallies,

@@ -101,7 +101,7 @@ pub struct Namespace {
     pub flows: Flows,
 }
 
-/// Sockets by state, as a pass found them.
+/// Sockets by state, as a scan found them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Population {
     /// Full sockets.
@@ -110,20 +110,20 @@ pub struct Population {
     pub minis: [u64; STATE_SLOTS],
 }
 
-/// What a pass found.
+/// What a scan found.
 #[derive(Clone, Debug)]
-pub struct Pass {
-    /// The cut that moment zero is.
+pub struct Scan {
+    /// The cut that t0 is.
     pub zero: Reading,
-    /// What there was at moment zero.
+    /// What there was at t0.
     pub base: Population,
     /// The same for each family, where they are told apart.
     pub family_bases: Option<[Population; 2]>,
     /// The same for each network namespace, where each has a row.
     pub bases: BTreeMap<Identity, Population>,
-    /// The cut at which the gate closed.
+    /// The cut at which the scan flag closed.
     pub end: Reading,
-    /// At most all that was missed before moment zero.
+    /// At most all that was missed before t0.
     pub missed_before: Missed,
     /// Sockets that the iterator visited.
     pub visited: u64,

@@ -59,7 +59,7 @@ impl Namespaces {
         Ok(cut)
     }
 
-    /// What passes found, all together.
+    /// What scans found, all together.
     pub(super) fn bases(&self) -> Result<BTreeMap<Identity, Population>, Error> {
         let base = |(identity, row): (Identity, NamespaceSlots)| {
             (identity, Population { full: row.base, minis: row.base_minis })

@@ -181,7 +181,7 @@ pub(super) fn trust(snapshot: &Snapshot) -> Words {
             (Tone::Bad, inexact(snapshot))
         },
         (Tone::Plain, format!("missed {}", grouped(missed))),
-        (Tone::Plain, format!("passes {}", grouped(snapshot.reconciles))),
+        (Tone::Plain, format!("scans {}", grouped(snapshot.reconciles))),
     ];
     for (what, count) in [("map full", snapshot.map_full), ("map errors", snapshot.map_errors)] {
         if count > 0 {
@@ -203,7 +203,7 @@ fn verified(verdict: &Verdict) -> (Tone, String) {
             (Tone::Bad, format!("DIFFERS: {}", differences.collect::<Vec<_>>().join("; ")))
         }
         Verdict::Moving => (Tone::Plain, "not compared: traffic".to_owned()),
-        Verdict::Inexact => (Tone::Warning, "not compared: a pass is due".to_owned()),
+        Verdict::Inexact => (Tone::Warning, "not compared: a scan is due".to_owned()),
     }
 }
 
@@ -286,7 +286,7 @@ pub(super) fn trust_in_words(snapshot: &Snapshot) -> String {
         },
     ];
     if snapshot.reconciles > 0 {
-        clauses.push(format!("passes after the first: {}", grouped(snapshot.reconciles)));
+        clauses.push(format!("scans after the first: {}", grouped(snapshot.reconciles)));
     }
     clauses.extend(snapshot.verdict.as_ref().map(|verdict| verified(verdict).1));
     for (what, count) in [("map full", snapshot.map_full), ("map errors", snapshot.map_errors)] {

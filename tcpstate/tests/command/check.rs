@@ -108,7 +108,7 @@ fn check_live_proves_hooks_and_gauges() {
     for id in ["live_transitions", "live_time_wait", "live_syn_recv"] {
         assert_eq!(features[id]["status"], "ok", "{}", features[id]);
     }
-    // Some kernels keep single events from BPF: then a pass was needed, and it says so.
+    // Some kernels keep single events from BPF: then a scan was needed, and it says so.
     let gauges = &features["live_gauges"];
     assert!(gauges["status"] == "ok" || gauges["status"] == "degraded", "{gauges}");
     assert!(

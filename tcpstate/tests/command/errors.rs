@@ -101,7 +101,7 @@ fn errors_have_a_row_and_a_test_each() {
 #[test]
 fn errors_leave_nothing_in_the_kernel() {
     let before = KernelObjects::at_rest();
-    let arguments = [&TRACE[..], &["--pass-entries", "4294967295"]].concat();
+    let arguments = [&TRACE[..], &["--max-scan-sockets", "4294967295"]].concat();
     assert_eq!(run(&mut tcpstate(&arguments)).status, Some(2));
     wait::until_equal("the kernel to be as before", &before, KernelObjects::now);
 }
@@ -328,7 +328,7 @@ fn error_memory_refused() {
         let mut command = Command::new("sh");
         let join = r#"echo $$ >"$0"/cgroup.procs && exec "$@""#;
         command.args(["-c", join]).arg(&cgroup.0).arg(TCPSTATE).args(TRACE);
-        command.args(["--pass-entries", entries]);
+        command.args(["--max-scan-sockets", entries]);
         run(&mut command)
     };
     row.assert(&limited("2000000"));
@@ -341,7 +341,7 @@ fn error_map_full() {
     let row = Row::of("error_map_full");
     let _namespace = Namespace::enter();
     let idle = Idle::open(5002, &Family::BOTH);
-    let mut trace = tcpstate(&["trace", "-o", "json", "-i", "100ms", "--pass-entries", "1009"]);
+    let mut trace = tcpstate(&["trace", "-o", "json", "-i", "100ms", "--max-scan-sockets", "1009"]);
     let mut child = trace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut snapshots = stdout.lines().map(|line| -> Value {
@@ -352,7 +352,7 @@ fn error_map_full() {
     assert!(first["map_full"].as_u64() > Some(0), "{first}");
     assert_eq!(first["exact"], false, "{first}");
     drop(idle);
-    let exact = snapshots.find(|snapshot| snapshot["exact"] == true).expect("a pass is made");
+    let exact = snapshots.find(|snapshot| snapshot["exact"] == true).expect("a scan is made");
     assert!(exact["reconciles"].as_u64() > Some(0), "{exact}");
     assert_eq!(exact["states"]["established"]["current"], 0, "{exact}");
     signal(&child, Signal::SIGTERM);

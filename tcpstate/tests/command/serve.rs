@@ -45,7 +45,7 @@ fn difference(metrics: &Metrics, truth: &[(String, f64)]) -> f64 {
 }
 
 /// Asserts that the gauges are `ss`'s numbers, while nothing moves. Only what the kernel kept from BPF programs without a
-/// word may call for a pass.
+/// word may call for a scan.
 fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     let truth = by_ss(place);
     let found = server.exact_metrics();
@@ -55,10 +55,10 @@ fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     if off == 0.0 {
         return found;
     }
-    println!("off by {off}, and {lost} events were lost: one pass");
-    server.pass();
+    println!("off by {off}, and {lost} events were lost: one scan");
+    server.scan();
     let found = server.metrics();
-    assert_eq!(difference(&found, &truth), 0.0, "after a pass too: {found:?}, {truth:?}");
+    assert_eq!(difference(&found, &truth), 0.0, "after a scan too: {found:?}, {truth:?}");
     found
 }
 
@@ -141,7 +141,7 @@ fn serve_shows_every_series_from_the_start_and_its_counters_never_fall() {
     let mut earlier = first.clone();
     for round in 0..10 {
         if round % 3 == 0 {
-            server.pass();
+            server.scan();
         }
         let now = server.metrics();
         for (series, count) in earlier.iter().filter(|(series, _)| is_counted(series)) {
@@ -185,8 +185,8 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     let v6 = "tcpstate_connections{state=\"listen\",family=\"ipv6\"}";
     let during = listener.pairs(5);
     let v6_listener = Listener::open(Family::V6);
-    // With privileges gone a pass still works.
-    server.pass();
+    // With privileges gone a scan still works.
+    server.scan();
     let found = server.exact_metrics();
     // The connection that asks has two ends.
     assert_eq!((found[established], found[v6]), (2.0 * (7.0 + 5.0 + 1.0), 1.0));

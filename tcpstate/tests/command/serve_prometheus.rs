@@ -1,5 +1,5 @@
 //! A real Prometheus server scrapes `tcpstate serve` while traffic runs: what it then answers to queries are the kernel's
-//! numbers, the alerts load and pass their tests, each query of the dashboard has data.
+//! numbers, the alerts load and scan their tests, each query of the dashboard has data.
 //!
 //! The server is Debian's package `prometheus`, on the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic
 //! runs for two seconds, or as many as `TCPSTATE_TEST_SECONDS` says.
@@ -122,7 +122,7 @@ fn serve_is_scraped_by_prometheus() {
     assert!(load.stop() > 0);
     let mixed = place.inside(|| Mixed::open(1000));
     // The kernel of some machines keeps events from BPF programs without a word.
-    server.pass();
+    server.scan();
     for (family, flag) in [("ipv4", "-4"), ("ipv6", "-6")] {
         for state in State::GAUGES {
             let query =

@@ -21,7 +21,7 @@ impl Sides {
     /// If the kernel does not know `TCP_DEFER_ACCEPT`.
     #[must_use]
     pub fn new() -> Self {
-        // Far more than pass until a client sends something.
+        // Far more than scan until a client sends something.
         let seconds: libc::c_int = 30;
         let listener = Listener::open(Family::V4);
         // SAFETY: the kernel reads one int, which outlives the call.

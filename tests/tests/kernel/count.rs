@@ -100,7 +100,7 @@ fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
     held.extend([client, server]);
 }
 
-/// All sockets that a filter lets pass, and how many the kernel listed.
+/// All sockets that a filter lets scan, and how many the kernel listed.
 fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
     let query = Query { filter, cgroups: false, silence: false };
     // Timers run on from one list to the next.

@@ -24,7 +24,7 @@ fn assert_equal_on_every_path(options: &Options) {
     assert_equal_on((0..TRACERS.min(chosen.len())).map(|tracer| (paths(tracer), options)));
 }
 
-/// Follows paths with a tracer each. None may need a pass, unless the kernel lost events of which it tells no program.
+/// Follows paths with a tracer each. None may need a scan, unless the kernel lost events of which it tells no program.
 fn assert_equal_on<'a, P: Iterator<Item = &'a paths::Path> + Send>(
     tracers: impl Iterator<Item = (P, &'a Options)>,
 ) {

@@ -79,7 +79,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
 }
 
 #[test]
-fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
+fn load_with_dropped_events_is_reported_and_corrected_by_one_scan() {
     let transitions = scaled(1_000_000);
     let _namespace = Namespace::enter();
     let mut traced =
@@ -108,11 +108,11 @@ fn load_with_dropped_events_is_owned_up_to_and_mended_by_one_pass() {
     assert!(traced.compare().is_err(), "one event in 97 was dropped, and no gauge is off");
     traced.reconcile();
     assert!(traced.snapshot().is_exact());
-    traced.compare().expect("one pass makes every gauge equal");
+    traced.compare().expect("one scan makes every gauge equal");
 }
 
 #[test]
-fn load_makes_auto_reconcile_pass_by_itself() {
+fn load_makes_auto_reconcile_scan_by_itself() {
     let _namespace = Namespace::enter();
     let mut traced =
         Traced::with(&Options { testing: Testing { drop_one_in: 97, ..testing() }, ..options() });
@@ -122,11 +122,11 @@ fn load_makes_auto_reconcile_pass_by_itself() {
     assert_eq!(traced.snapshot().reconciles, 0);
     let _ = load.stop();
     await_end_of_sockets();
-    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
     let snapshot = traced.snapshot();
     assert_eq!((snapshot.reconciles, snapshot.is_exact()), (1, true));
     traced.tracer.reconcile_if_due(Reconcile::Auto).expect("nothing to do");
-    assert_eq!(traced.snapshot().reconciles, 1, "a second pass without a miss");
+    assert_eq!(traced.snapshot().reconciles, 1, "a second scan without a miss");
     traced.assert_equal("after the load");
 }
 
@@ -152,10 +152,10 @@ fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
         !snapshot.is_exact()
     });
     assert!(is_found_out, "but its own sums are not");
-    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
     let mended = traced.snapshot();
     assert_eq!((mended.reconciles, mended.is_exact()), (1, true));
-    traced.compare().expect("one pass makes every gauge equal");
+    traced.compare().expect("one scan makes every gauge equal");
 }
 
 /// The kernel forgets what it counted of a program when the program is taken out. Here runs and their time are sure to be
@@ -219,7 +219,7 @@ fn verify(traced: &mut Traced, made_up: u64) -> Verdict {
 }
 
 #[test]
-fn load_without_a_pass_adds_up_to_what_perf_counts() {
+fn load_without_a_scan_adds_up_to_what_perf_counts() {
     const TRANSITIONS: u64 = 200_000;
     if !is_emulated() {
         println!(
@@ -240,7 +240,7 @@ fn load_without_a_pass_adds_up_to_what_perf_counts() {
     println!("{seen} transitions, {missed} missed");
     assert_eq!(seen + missed, traced.fired(), "by BPF and by perf");
     if snapshot.is_exact() {
-        traced.compare().expect("nothing was missed, and no pass made");
+        traced.compare().expect("nothing was missed, and no scan made");
     }
 }
 
@@ -258,7 +258,7 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     let before = resident_bytes(process::id());
     while snapshot.total() + snapshot.missed.transitions < transitions {
         std::thread::sleep(Duration::from_millis(200));
-        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
         snapshot = traced.snapshot();
         sum_of_gauges(&snapshot);
     }

@@ -74,7 +74,7 @@ fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
             .expect("it is checked in")
     });
     let additions = |section| atomic_additions(&object, section);
-    // Matrix, left, entered; and out of line, where the compiler merges them, what a pass counts.
+    // Matrix, left, entered; and out of line, where the compiler merges them, what a scan counts.
     assert!(additions("tp_btf/inet_sock_set_state") >= 3);
     assert!(additions(".text") >= 1);
     // Visited, base, and what a full map counts.
@@ -97,5 +97,5 @@ fn program_counts_its_own_namespace_only() {
     drop(elsewhere);
     traced.assert_equal("with 13 connections elsewhere");
     traced.reconcile();
-    traced.assert_equal("after a pass");
+    traced.assert_equal("after a scan");
 }

@@ -1,5 +1,5 @@
 //! What serves metrics, by way of the library, for kernels on which no process of ours can be started: families apart, and
-//! privileges given up while passes go on.
+//! privileges given up while scans go on.
 
 use std::{
     fs,
@@ -59,7 +59,7 @@ fn serving_is_exact_with_privileges_given_up() {
     let listener = Listener::open(Family::V6);
     let before = listener.pairs(17);
     let settings = Settings {
-        options: Options { by_family: true, keep_pass_map: true, ..options() },
+        options: Options { by_family: true, keep_scan_map: true, ..options() },
         reconcile: Reconcile::Auto,
         drop_privileges: true,
         most_series: None,
@@ -95,8 +95,8 @@ fn serving_is_exact_with_privileges_given_up() {
         "off by {off}, {lost} events were lost"
     );
     for _ in 0..2 {
-        runtime.block_on(scraper.pass()).expect("a pass takes no privilege");
-        assert_eq!(difference(&scrape(), counts_requests), 0, "after a pass");
+        runtime.block_on(scraper.scan()).expect("a scan takes no privilege");
+        assert_eq!(difference(&scrape(), counts_requests), 0, "after a scan");
     }
     drop((mixed, before, scraper));
     runtime.block_on(progress.ended).expect_err("nothing is ever sent");

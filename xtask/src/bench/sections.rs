@@ -163,13 +163,13 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
     },
     Benchmark {
         package: "tcpstate-tests",
-        name: "passes",
+        name: "scans",
         sections: &[Section {
-            id: "passes",
-            title: "A pass",
+            id: "scans",
+            title: "A scan",
             at: "sockets",
             base: "ss -tan | awk",
-            text: "A pass is made at the start, and later only when the kernel says that something was missed, or its own sums do; its wall time has \
+            text: "A scan is made at the start, and later only when the kernel says that something was missed, or its own sums do; its wall time has \
                    100 ms in which it waits. Otherwise there are snapshots.",
             plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
         }],

@@ -1,6 +1,6 @@
-//! The books: gauges from what passes found and what was counted since.
+//! The books: gauges from what scans found and what was counted since.
 //!
-//! `current = start + entered - left + corrected` holds for every state at every moment. A pass says how many
+//! `current = start + entered - left + corrected` holds for every state at every moment. A scan says how many
 //! sockets there really are; the difference to the books goes to `corrected`.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     report::{Gauge, Histograms, Minis, Missed, NamespaceStart, Provider, Snapshot, Verdict},
-    source::{Flows, Identity, KernelCounters, Pass, Reading},
+    source::{Flows, Identity, KernelCounters, Reading, Scan},
 };
 
 /// The books of one run.
@@ -29,7 +29,7 @@ pub struct Ledger {
     /// Since when each of them serves.
     time_wait_since: Reading,
     syn_recv_since: Reading,
-    /// The end of the first pass: totals are since here.
+    /// The end of the first scan: totals are since here.
     origin: Reading,
     /// Where the last snapshot was taken.
     previous: Reading,
@@ -39,76 +39,76 @@ pub struct Ledger {
     /// The same for each network namespace, where each has a row.
     rows: Option<Rows>,
     drift: Drift,
-    last_pass: LastPass,
+    last_scan: LastScan,
     /// Passes but the first.
     reconciles: u64,
-    /// Totals over all passes.
+    /// Totals over all scans.
     map_full: u64,
     map_errors: u64,
 }
 
-/// What the last pass leaves open.
+/// What the last scan leaves open.
 #[derive(Clone, Debug)]
-struct LastPass {
+struct LastScan {
     end: Reading,
     cost: Duration,
     /// What was missed before is made up for.
     missed_before: Missed,
-    /// Touches that the pass could not settle, and namespaces that it could not enter.
+    /// Touches that the scan could not settle, and namespaces that it could not enter.
     unsettled: u64,
     /// Sockets that left a state without ever coming into it, or that the kernel does not have: each proves a miss that the
     /// kernel did not count.
     impossible: u64,
 }
 
-impl LastPass {
-    fn of(pass: &Pass) -> Self {
+impl LastScan {
+    fn of(scan: &Scan) -> Self {
         Self {
-            end: pass.end.clone(),
-            cost: pass.cost,
-            missed_before: pass.missed_before,
-            unsettled: pass.map_full + pass.map_errors + pass.unentered,
+            end: scan.end.clone(),
+            cost: scan.cost,
+            missed_before: scan.missed_before,
+            unsettled: scan.map_full + scan.map_errors + scan.unentered,
             impossible: 0,
         }
     }
 }
 
 impl Ledger {
-    /// Opens the books with the first pass.
+    /// Opens the books with the first scan.
     #[must_use]
-    pub fn open(first: &Pass, providers: Providers) -> Self {
+    pub fn open(first: &Scan, providers: Providers) -> Self {
         Self {
             providers,
             time_wait_since: first.end.clone(),
             syn_recv_since: first.end.clone(),
             origin: first.end.clone(),
             previous: first.end.clone(),
-            books: Books::open(&first.base, &in_pass(first)),
+            books: Books::open(&first.base, &in_scan(first)),
             families: Families::open(first),
             rows: first.end.namespaces.is_some().then(|| Rows::open(first)),
             drift: Drift::default(),
-            last_pass: LastPass::of(first),
+            last_scan: LastScan::of(first),
             reconciles: 0,
             map_full: first.map_full,
             map_errors: first.map_errors,
         }
     }
 
-    /// Puts the books right by a further pass.
-    pub fn correct(&mut self, pass: &Pass) {
-        let since = self.since_origin(&pass.end);
-        self.books.correct(&pass.base, &in_pass(pass), &since);
+    /// Puts the books right by a further scan.
+    pub fn correct(&mut self, scan: &Scan) {
+        let since = self.since_origin(&scan.end);
+        self.books.correct(&scan.base, &in_scan(scan), &since);
         if let Some(families) = &mut self.families {
-            families.correct(pass, &self.origin);
+            families.correct(scan, &self.origin);
         }
         if let Some(rows) = &mut self.rows {
-            rows.correct(pass);
+            rows.correct(scan);
         }
-        self.drift.pass();
-        self.last_pass = LastPass::of(pass);
+        self.drift.scan();
+        self.last_scan = LastScan::of(scan);
         self.reconciles += 1;
-        self.map_full += pass.map_full;
-        self.map_errors += pass.map_errors;
+        self.map_full += scan.map_full;
+        self.map_errors += scan.map_errors;
     }
 
     /// How the hooks for these sockets are silent while the kernel's counters move, if they are.
@@ -122,43 +122,43 @@ impl Ledger {
         is_exact.then(|| silence::of(minis, since, &self.previous, reading)).flatten()
     }
 
-    /// Something else serves since this pass, which puts the books right.
-    pub fn replace(&mut self, minis: Minis, provider: Provider, pass: &Pass) {
+    /// Something else serves since this scan, which puts the books right.
+    pub fn replace(&mut self, minis: Minis, provider: Provider, scan: &Scan) {
         match minis {
             Minis::TimeWait => {
-                (self.providers.time_wait, self.time_wait_since) = (provider, pass.end.clone());
+                (self.providers.time_wait, self.time_wait_since) = (provider, scan.end.clone());
             }
             Minis::SynRecv => {
-                (self.providers.syn_recv, self.syn_recv_since) = (provider, pass.end.clone());
+                (self.providers.syn_recv, self.syn_recv_since) = (provider, scan.end.clone());
             }
         }
-        self.correct(pass);
+        self.correct(scan);
     }
 
-    /// What was missed and no pass has made up for, given what was missed since the load.
+    /// What was missed and no scan has made up for, given what was missed since the load.
     #[must_use]
     pub fn unreconciled(&self, missed: Missed) -> u64 {
-        let last = &self.last_pass;
+        let last = &self.last_scan;
         missed.since(&last.missed_before).total() + last.unsettled + last.impossible
     }
 
-    /// Events that no row has for want of room, since the last pass: rows made since may lack some.
+    /// Events that no row has for want of room, since the last scan: rows made since may lack some.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
-        missed.since(&self.last_pass.missed_before).unlisted
+        missed.since(&self.last_scan.missed_before).unlisted
     }
 
-    /// The cut with which the last pass ended, and the processor time that it took.
+    /// The cut with which the last scan ended, and the processor time that it took.
     #[must_use]
-    pub fn last_pass(&self) -> (&Reading, Duration) {
-        (&self.last_pass.end, self.last_pass.cost)
+    pub fn last_scan(&self) -> (&Reading, Duration) {
+        (&self.last_scan.end, self.last_scan.cost)
     }
 
-    /// Events counted since the last snapshot, and since the last pass.
+    /// Events counted since the last snapshot, and since the last scan.
     #[must_use]
     pub fn events_since(&self, reading: &Reading) -> (u64, u64) {
         let total = reading.counts.total();
-        (total - self.previous.counts.total(), total - self.last_pass.end.counts.total())
+        (total - self.previous.counts.total(), total - self.last_scan.end.counts.total())
     }
 
     /// The state of things at a reading; the interval ends here, and the next one begins.
@@ -179,7 +179,7 @@ impl Ledger {
         }
         let moved = earlier.counts != reading.counts;
         let excess = self.excess(if moved { reading } else { earlier });
-        self.last_pass.impossible += self.drift.look(excess, moved);
+        self.last_scan.impossible += self.drift.look(excess, moved);
     }
 
     /// Compares with the kernel's list of sockets, which was made between these readings.
@@ -275,7 +275,7 @@ impl Ledger {
         let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, are_whole));
         let families = self.families.as_mut();
         let in_families = families.map_or(0, |families| families.floor(reading, &self.origin));
-        self.last_pass.impossible += lifted.max(in_rows).max(in_families);
+        self.last_scan.impossible += lifted.max(in_rows).max(in_families);
     }
 
     fn since_origin(&self, reading: &Reading) -> Flows {
@@ -338,9 +338,9 @@ impl Ledger {
     }
 }
 
-/// What came and went during a pass.
-fn in_pass(pass: &Pass) -> Flows {
-    pass.end.counts.flows.since(&pass.zero.counts.flows)
+/// What came and went during a scan.
+fn in_scan(scan: &Scan) -> Flows {
+    scan.end.counts.flows.since(&scan.zero.counts.flows)
 }
 
 #[cfg(test)]

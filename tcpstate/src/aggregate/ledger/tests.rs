@@ -49,12 +49,12 @@ fn reading(counts: Counts, transitions: u64) -> Reading {
     }
 }
 
-fn pass(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -> Pass {
+fn scan(base: &[(State, u64)], zero: Counts, end: Reading, missed_before: u64) -> Scan {
     let mut population = Population::default();
     for &(state, sockets) in base {
         population.full[state.number()] = sockets;
     }
-    Pass {
+    Scan {
         zero: reading(zero, 0),
         base: population,
         family_bases: None,
@@ -77,7 +77,7 @@ fn closing_down(count: u64) -> Counts {
 
 fn opened_with_100_established() -> Ledger {
     Ledger::open(
-        &pass(&[(State::Established, 100)], Counts::default(), reading(Counts::default(), 0), 0),
+        &scan(&[(State::Established, 100)], Counts::default(), reading(Counts::default(), 0), 0),
         FULL_ONLY,
     )
 }
@@ -92,10 +92,10 @@ fn assert_identity(ledger: &Ledger, snapshot: &Snapshot) {
 }
 
 #[test]
-fn what_moved_during_the_first_pass_is_in_the_opening_and_not_in_the_totals() {
+fn moves_during_the_first_scan_are_in_the_start_and_not_in_the_totals() {
     let during = reading(closing_down(3), 0);
     let mut ledger =
-        Ledger::open(&pass(&[(State::Established, 100)], Counts::default(), during, 0), FULL_ONLY);
+        Ledger::open(&scan(&[(State::Established, 100)], Counts::default(), during, 0), FULL_ONLY);
     let snapshot = ledger.snapshot(&reading(closing_down(5), 0));
     assert_eq!(snapshot.gauge(State::Established).and_then(|gauge| gauge.current), Some(95));
     assert_eq!(snapshot.gauge(State::CloseWait).and_then(|gauge| gauge.current), Some(5));
@@ -105,13 +105,13 @@ fn what_moved_during_the_first_pass_is_in_the_opening_and_not_in_the_totals() {
 }
 
 #[test]
-fn a_pass_corrects_what_was_missed_and_the_identity_holds() {
+fn a_scan_corrects_missed_moves_and_keeps_the_identity() {
     let mut ledger = opened_with_100_established();
     // Ten sockets moved; four of the events were missed.
     let before = ledger.snapshot(&reading(closing_down(6), 4));
     assert!(!before.is_exact());
     assert_eq!(before.unreconciled, 4);
-    ledger.correct(&pass(
+    ledger.correct(&scan(
         &[(State::Established, 90), (State::CloseWait, 10)],
         closing_down(6),
         reading(closing_down(7), 4),
@@ -128,9 +128,9 @@ fn a_pass_corrects_what_was_missed_and_the_identity_holds() {
 }
 
 #[test]
-fn misses_during_a_pass_bound_the_error() {
+fn misses_during_a_scan_bound_the_error() {
     let mut ledger = opened_with_100_established();
-    ledger.correct(&pass(
+    ledger.correct(&scan(
         &[(State::Established, 100)],
         Counts::default(),
         reading(Counts::default(), 7),
@@ -146,8 +146,8 @@ fn a_count_of_misses_that_fell_makes_no_enormous_number() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };
     let reading_with = |missed| Reading { missed, ..reading(Counts::default(), 0) };
     let mut ledger =
-        Ledger::open(&pass(&[], Counts::default(), reading_with(with(1, 9)), 0), FULL_ONLY);
-    let mut second = pass(&[], Counts::default(), reading_with(with(4, 20)), 0);
+        Ledger::open(&scan(&[], Counts::default(), reading_with(with(1, 9)), 0), FULL_ONLY);
+    let mut second = scan(&[], Counts::default(), reading_with(with(4, 20)), 0);
     second.missed_before = with(4, 20);
     ledger.correct(&second);
     let fell = with(6, 2);
@@ -157,10 +157,10 @@ fn a_count_of_misses_that_fell_makes_no_enormous_number() {
 }
 
 #[test]
-fn a_full_map_is_no_exact_pass() {
+fn a_full_map_makes_a_scan_inexact() {
     let mut ledger = opened_with_100_established();
     let mut full =
-        pass(&[(State::Established, 90)], Counts::default(), reading(Counts::default(), 0), 0);
+        scan(&[(State::Established, 90)], Counts::default(), reading(Counts::default(), 0), 0);
     full.map_full = 10;
     ledger.correct(&full);
     let snapshot = ledger.snapshot(&reading(Counts::default(), 0));
@@ -187,7 +187,7 @@ fn time_wait_is_unknown_rather_than_zero() {
 fn a_clock_that_is_set_back_changes_no_rate_and_no_duration() {
     let begin = reading(Counts::default(), 0);
     let mut ledger = Ledger::open(
-        &pass(&[(State::Established, 100)], Counts::default(), begin.clone(), 0),
+        &scan(&[(State::Established, 100)], Counts::default(), begin.clone(), 0),
         FULL_ONLY,
     );
     let mut after = |seconds, wall: SystemTime, closed| {
@@ -217,7 +217,7 @@ fn cost_is_counted_from_the_start_and_from_the_interval_before() {
         }],
         ..reading(Counts::default(), 0)
     };
-    let mut ledger = Ledger::open(&pass(&[], Counts::default(), measured(1000, 100), 0), FULL_ONLY);
+    let mut ledger = Ledger::open(&scan(&[], Counts::default(), measured(1000, 100), 0), FULL_ONLY);
     ledger.snapshot(&measured(1100, 110));
     let cost = &ledger.snapshot(&measured(1300, 150)).cost[0];
     assert_eq!((cost.total.count, cost.total.time), (300, Duration::from_micros(50)));
@@ -245,18 +245,18 @@ fn reading_of(namespaces: &[(Identity, bool, Counts)], unlisted: u64) -> Reading
     Reading { namespaces: Some(namespaces.iter().map(row).collect()), missed, ..reading(counts, 0) }
 }
 
-/// A pass that found nothing but what came before its moment zero.
-fn pass_of(end: Reading, unlisted_before: u64, bases: &[(Identity, State, u64)]) -> Pass {
-    let mut pass = pass(&[], Counts::default(), reading(Counts::default(), 0), 0);
+/// A scan that found nothing but what came before its t0.
+fn scan_of(end: Reading, unlisted_before: u64, bases: &[(Identity, State, u64)]) -> Scan {
+    let mut scan = scan(&[], Counts::default(), reading(Counts::default(), 0), 0);
     for &(identity, state, sockets) in bases {
-        let base: &mut Population = pass.bases.entry(identity).or_default();
+        let base: &mut Population = scan.bases.entry(identity).or_default();
         base.full[state.number()] = sockets;
-        pass.base.full[state.number()] += sockets;
+        scan.base.full[state.number()] += sockets;
     }
-    pass.missed_before = Missed { unlisted: unlisted_before, ..Missed::default() };
-    pass.zero = end.clone();
-    pass.end = end;
-    pass
+    scan.missed_before = Missed { unlisted: unlisted_before, ..Missed::default() };
+    scan.zero = end.clone();
+    scan.end = end;
+    scan
 }
 
 fn rows(snapshot: &Snapshot) -> Vec<(u64, i64)> {
@@ -269,7 +269,7 @@ fn rows(snapshot: &Snapshot) -> Vec<(u64, i64)> {
 #[test]
 fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
     let nothing = reading_of(&[], 0);
-    let mut ledger = Ledger::open(&pass_of(nothing, 0, &[]), FULL_ONLY);
+    let mut ledger = Ledger::open(&scan_of(nothing, 0, &[]), FULL_ONLY);
     let lone = counts(&[(State::Close, State::Established, 3)]);
     let snapshot = ledger.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
     assert_eq!(rows(&snapshot), [(1, 3)]);
@@ -286,7 +286,7 @@ fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
 #[test]
 fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
     let timers = Providers { time_wait: Provider::Timer, syn_recv: Provider::Timer };
-    let mut ledger = Ledger::open(&pass_of(reading_of(&[], 0), 0, &[]), timers);
+    let mut ledger = Ledger::open(&scan_of(reading_of(&[], 0), 0, &[]), timers);
     // Five time-wait sockets came and expired.
     let mut minis = MiniCounters::default();
     minis.states[State::TimeWait.number()] = Flow { entered: 5, left: 5 };
@@ -304,8 +304,8 @@ fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
 }
 
 #[test]
-fn a_namespace_of_which_a_part_was_not_seen_has_no_row_until_a_pass() {
-    let mut ledger = Ledger::open(&pass_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
+fn a_partly_seen_namespace_has_no_row_until_a_scan() {
+    let mut ledger = Ledger::open(&scan_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
     let one = (ONE, false, counts(&[(State::Close, State::Established, 5)]));
     // The other one's first events found the map full.
     let other = (OTHER, false, counts(&[(State::Established, State::CloseWait, 1)]));
@@ -316,20 +316,20 @@ fn a_namespace_of_which_a_part_was_not_seen_has_no_row_until_a_pass() {
     assert_eq!((rows(&snapshot), snapshot.map_full), (vec![(1, 5)], 7));
     assert_eq!(ledger.unlisted(reading.missed), 7);
     let bases = [(ONE, State::Established, 5), (OTHER, State::Established, 2)];
-    ledger.correct(&pass_of(reading.clone(), 7, &bases));
+    ledger.correct(&scan_of(reading.clone(), 7, &bases));
     let snapshot = ledger.snapshot(&reading);
     assert_eq!(rows(&snapshot), [(1, 5), (2, 2)]);
     assert_eq!(ledger.unlisted(reading.missed), 0);
 }
 
 #[test]
-fn a_row_keeps_the_identity_and_is_put_right_by_a_pass() {
+fn a_row_keeps_the_identity_and_a_scan_corrects_it() {
     let start = reading_of(&[(ONE, false, Counts::default())], 0);
-    let mut ledger = Ledger::open(&pass_of(start, 0, &[(ONE, State::Established, 4)]), FULL_ONLY);
+    let mut ledger = Ledger::open(&scan_of(start, 0, &[(ONE, State::Established, 4)]), FULL_ONLY);
     let opening = ledger.opening_rows().expect("there are rows");
     assert_eq!(opening.len(), 1);
     let reading = reading_of(&[(ONE, false, Counts::default())], 0);
-    ledger.correct(&pass_of(reading.clone(), 0, &[(ONE, State::Established, 3)]));
+    ledger.correct(&scan_of(reading.clone(), 0, &[(ONE, State::Established, 3)]));
     let snapshot = ledger.snapshot(&reading);
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];
     for (opening, now) in opening[0].states.iter().zip(row.states) {

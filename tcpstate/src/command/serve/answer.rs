@@ -48,7 +48,7 @@ pub(super) async fn answer(
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let address = address.context("ask where it listens")?;
     if let Some(listener) = listener {
-        // Who asks before the first pass is done is answered after it.
+        // Who asks before the first scan is done is answered after it.
         let most = arguments.most_connections as usize;
         tokio::spawn(http::serve(listener, scraper.clone(), most));
     }
@@ -67,7 +67,7 @@ pub(super) async fn answer(
     loop {
         tokio::select! {
             _ = &mut ended => bail!("the thread that counts has ended"),
-            _ = hang_up.recv() => tell(scraper.pass().await.err()),
+            _ = hang_up.recv() => tell(scraper.scan().await.err()),
             _ = writes.tick(), if textfile.is_some() => {
                 if let Some(textfile) = textfile {
                     tell(write(scraper, textfile).await.err());

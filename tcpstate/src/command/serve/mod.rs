@@ -33,7 +33,7 @@ use crate::{
 /// is alive, /readyz whether it counts. A scrape reads the counts from the kernel; in between nothing is computed.
 ///
 /// Once everything is in place it gives up its privileges. SIGTERM ends it in order. There is no configuration file to read
-/// again: SIGHUP makes a pass over all sockets, which puts the gauges right whatever was missed; counters go on.
+/// again: SIGHUP makes a scan over all sockets, which puts the gauges right whatever was missed; counters go on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -97,16 +97,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
     reconcile: Reconcile,
 
-    /// Room for this many sockets in the memory of passes, 80 bytes each [default: twice as many as there are at the start,
+    /// Room for this many sockets in the memory of scans, 80 bytes each [default: twice as many as there are at the start,
     /// and 65,536]
-    #[arg(long, value_name = "N", value_parser = values::entries)]
-    pass_entries: Option<NonZeroU32>,
+    #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries)]
+    max_scan_sockets: Option<NonZeroU32>,
 
     /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
     #[arg(long)]
     cost: bool,
 
-    /// Don't give up capabilities: then passes may take as much memory as there are sockets, and hooks that turn out to be
+    /// Don't give up capabilities: then scans may take as much memory as there are sockets, and hooks that turn out to be
     /// silent can be replaced by others
     #[arg(long)]
     keep_privileges: bool,
@@ -166,8 +166,8 @@ impl Arguments {
             by_family: true,
             most_rows: Some(MOST_ROWS.max(self.most_series)),
             statistics: self.cost,
-            pass_entries: self.pass_entries.map(NonZeroU32::get),
-            keep_pass_map: !self.keep_privileges,
+            max_scan_sockets: self.max_scan_sockets.map(NonZeroU32::get),
+            keep_scan_map: !self.keep_privileges,
             histograms: self.histograms(),
             ..Options::default()
         })

@@ -11,12 +11,12 @@ use crate::{
 };
 
 impl Live {
-    /// Makes the other buffer the active one, opens or closes the gate in the same store, and reads the buffer
+    /// Makes the other buffer the active one, opens or closes the scan flag in the same store, and reads the buffer
     /// that now stands still.
-    pub(super) fn flip(&mut self, gate: u32) -> Result<Reading, Error> {
+    pub(super) fn flip(&mut self, scan_flag: u32) -> Result<Reading, Error> {
         let names = self.mark_gone_namespaces()?;
         let stood = (self.control & CONTROL_BUFFER) as usize;
-        self.control = (!self.control & CONTROL_BUFFER) | gate | self.events;
+        self.control = (!self.control & CONTROL_BUFFER) | scan_flag | self.events;
         self.set_control()?;
         let at = Moment::now();
         self.wait_for_programs()?;
@@ -93,9 +93,9 @@ impl Live {
     /// Returns when every program that ran at the call has ended.
     ///
     /// An update of a map of maps waits for that (`maybe_wait_bpf_programs` in `kernel/bpf/syscall.c`). While a
-    /// pass runs its map is put in place once more, else the stand-in.
+    /// scan runs its map is put in place once more, else the stand-in.
     pub(super) fn wait_for_programs(&mut self) -> Result<(), Error> {
-        let touched = self.pass.as_ref().map_or(&self.stand_in, |pass| &pass.touched);
+        let touched = self.scan.as_ref().map_or(&self.stand_in, |scan| &scan.touched);
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
     }
 

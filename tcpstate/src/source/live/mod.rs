@@ -1,12 +1,12 @@
-//! The running kernel as a source: consistent cuts by flipping buffers, and passes over the sockets.
+//! The running kernel as a source: consistent cuts by flipping buffers, and scans of the sockets.
 
 mod control;
 mod processor_time;
 mod scan;
 
-use tcpstate_common::abi::CONTROL_GATE;
+use tcpstate_common::abi::CONTROL_SCAN;
 
-use self::scan::{RunningPass, new_touched};
+use self::scan::{RunningScan, new_touched};
 use super::{
     Counts, Events, Identity, Reading, histograms::Timer, namespaces::Namespaces, owner_hints,
 };
@@ -20,27 +20,27 @@ pub struct Live {
     probe: Probe,
     /// The control word as last stored.
     control: u32,
-    /// [`CONTROL_EVENTS`] from the end of the first pass on, where events are asked for.
+    /// [`CONTROL_EVENTS`] from the end of the first scan on, where events are asked for.
     events: u32,
     /// Each buffer as it was when it last stood still, for each family where they are told apart.
     buffers: Vec<[Counts; 2]>,
-    /// Holds the place of a pass's map between passes.
+    /// Holds the place of a scan's map between scans.
     stand_in: Touched,
-    /// The running pass's map, and what was known before it.
-    pass: Option<RunningPass>,
-    pass_entries: Option<u32>,
-    keeps_pass_map: bool,
-    /// The map of the last pass, emptied, where it is kept for the next one.
+    /// The running scan's map, and what was known before it.
+    scan: Option<RunningScan>,
+    max_scan_sockets: Option<u32>,
+    keeps_scan_map: bool,
+    /// The map of the last scan, emptied, where it is kept for the next one.
     kept: Option<Touched>,
     /// What tests have it drop is not said to be missed.
     drops_in_silence: bool,
-    /// Doubled whenever a pass found its map full.
+    /// Doubled whenever a scan found its map full.
     growth: u64,
     /// Where each network namespace has a row.
     namespaces: Option<Namespaces>,
     /// Where states are timed.
     timer: Option<Timer>,
-    /// Namespaces that the last pass could not find or enter.
+    /// Namespaces that the last scan could not find or enter.
     unentered: u64,
     /// Why sockets from before the start lack owners, where events are asked for.
     unclaimed: Option<UnknownOwners>,
@@ -63,9 +63,9 @@ impl Live {
             events: 0,
             buffers: Vec::new(),
             stand_in: new_touched(1)?,
-            pass: None,
-            pass_entries: options.pass_entries,
-            keeps_pass_map: options.keep_pass_map,
+            scan: None,
+            max_scan_sockets: options.max_scan_sockets,
+            keeps_scan_map: options.keep_scan_map,
             kept: None,
             drops_in_silence: options.testing.drop_in_silence,
             growth: 1,
@@ -101,7 +101,7 @@ impl Live {
         })
     }
 
-    /// The events, where they are asked for. They begin with the cut that ends the first pass.
+    /// The events, where they are asked for. They begin with the cut that ends the first scan.
     pub fn take_events(&mut self) -> Option<Events> {
         let events = self.probe.events.as_mut()?;
         Some(Events::new(events.ring.take()?, events.ring_bytes))
@@ -166,10 +166,10 @@ impl Live {
         if let Some(orphans) = self.probe.orphans() {
             orphans.run()?;
         }
-        self.flip(self.control & CONTROL_GATE)
+        self.flip(self.control & CONTROL_SCAN)
     }
 
-    /// Replaces what serves one kind of mini sockets. A pass must follow.
+    /// Replaces what serves one kind of mini sockets. A scan must follow.
     pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
         self.probe.replace(minis, why)?;
         self.set_control()

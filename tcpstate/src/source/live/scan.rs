@@ -1,9 +1,9 @@
-//! Passes: the iterator visits each socket while the gate is open, so that sockets from before the start are counted, and
+//! Scans: the iterator visits each socket while the scan flag is open, so that sockets from before the start are counted, and
 //! what was missed is put right.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
-use tcpstate_common::abi::{CONTROL_EVENTS, CONTROL_GATE, CpuSlots};
+use tcpstate_common::abi::{CONTROL_EVENTS, CONTROL_SCAN, CpuSlots};
 
 use super::{Live, processor_time::timed};
 use crate::{
@@ -12,35 +12,35 @@ use crate::{
         namespaces::{self, Visited},
     },
     report::Missed,
-    source::{Identity, Pass, Population, Reading},
+    source::{Identity, Population, Reading, Scan},
 };
 
-/// How long a pass waits between moment zero and its walk, and again before the gate closes.
+/// How long a scan waits between t0 and its walk, and again before the scan flag closes.
 ///
 /// A socket is hashed, so that the iterator finds it, only after the event of its birth, and unhashed before the
 /// event of its end (`tcp_v4_connect`, `tcp_set_state`). Those are a few instructions, but the task may be
 /// preempted in between; this is time for it to come back.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Room in a pass's map beyond what is there at its begin, for sockets born meanwhile.
+/// Room in a scan's map beyond what is there at its begin, for sockets born meanwhile.
 const SPARE_ENTRIES: u64 = 16_384;
 
-/// The same in a map that is to do for all passes to come: it takes 5 MiB.
+/// The same in a map that is to do for all scans to come: it takes 5 MiB.
 const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
 
-/// A pass that has begun.
-pub(super) struct RunningPass {
+/// A scan that has begun.
+pub(super) struct RunningScan {
     pub(super) touched: Touched,
     zero: Option<Reading>,
-    before: PassSums,
+    before: ScanSums,
     missed_before: Missed,
     visited: Visited,
     cost: Duration,
 }
 
-/// Running sums of what passes count, over all CPUs.
+/// Running sums of what scans count, over all CPUs.
 #[derive(Clone, Debug, Default)]
-struct PassSums {
+struct ScanSums {
     base: Population,
     /// A part of `base` for each family, where they are told apart.
     families: Vec<Population>,
@@ -51,8 +51,8 @@ struct PassSums {
 }
 
 impl Live {
-    /// Begins a pass: moment zero. From here to [`end_pass`](Self::end_pass) events may come in any order with the walk.
-    pub fn begin_pass(&mut self) -> Result<(), Error> {
+    /// Begins a scan: t0. From here to [`end_scan`](Self::end_scan) events may come in any order with the walk.
+    pub fn begin_scan(&mut self) -> Result<(), Error> {
         let (touched, cost) = if let Some(touched) = self.kept.take() {
             (touched, Duration::ZERO)
         } else {
@@ -60,11 +60,11 @@ impl Live {
             (new_touched(entries)?, cost)
         };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
-        let before = self.pass_sums()?;
-        // Read first: a miss between here and the flip is repaired by the pass and yet counted as not. Never the
+        let before = self.scan_sums()?;
+        // Read first: a miss between here and the flip is repaired by the scan and yet counted as not. Never the
         // other way round.
         let missed_before = self.missed()?;
-        self.pass = Some(RunningPass {
+        self.scan = Some(RunningScan {
             touched,
             zero: None,
             before,
@@ -72,16 +72,16 @@ impl Live {
             visited: Visited::default(),
             cost,
         });
-        let zero = self.flip(CONTROL_GATE)?;
-        if let Some(pass) = &mut self.pass {
-            pass.zero = Some(zero);
+        let zero = self.flip(CONTROL_SCAN)?;
+        if let Some(scan) = &mut self.scan {
+            scan.zero = Some(zero);
         }
         Ok(())
     }
 
     /// Lets the iterator visit every socket of the namespace, or of every namespace.
     ///
-    /// Namespaces are looked for here, after moment zero: one that comes later had no sockets then.
+    /// Namespaces are looked for here, after t0: one that comes later had no sockets then.
     pub fn walk(&mut self) -> Result<(), Error> {
         let sockets = &self.probe.sockets;
         let walk = || sockets.run();
@@ -90,37 +90,37 @@ impl Live {
         } else {
             (Visited::default(), timed(walk)?.1)
         };
-        if let Some(pass) = &mut self.pass {
-            pass.visited = visited;
-            pass.cost += cost;
+        if let Some(scan) = &mut self.scan {
+            scan.visited = visited;
+            scan.cost += cost;
         }
         Ok(())
     }
 
-    /// Closes the gate and says what the pass found.
+    /// Closes the scan flag and says what the scan found.
     ///
     /// # Panics
-    /// If no pass was begun.
-    pub fn end_pass(&mut self) -> Result<Pass, Error> {
+    /// If no scan was begun.
+    pub fn end_scan(&mut self) -> Result<Scan, Error> {
         if self.probe.events.is_some() {
             self.events = CONTROL_EVENTS;
         }
         let end = self.flip(0)?;
-        let pass = self.pass.take().expect("the caller began a pass");
-        let RunningPass { mut touched, zero, before, missed_before, visited, cost } = pass;
-        // Only now that no program can see the gate open may the map go, or be emptied.
+        let scan = self.scan.take().expect("the caller began a scan");
+        let RunningScan { mut touched, zero, before, missed_before, visited, cost } = scan;
+        // Only now that no program can see the scan flag open may the map go, or be emptied.
         self.wait_for_programs()?;
-        if self.keeps_pass_map {
+        if self.keeps_scan_map {
             empty(&mut touched)?;
             self.kept = Some(touched);
         }
-        let found = self.pass_sums()?.since(&before);
+        let found = self.scan_sums()?.since(&before);
         if found.map_full > 0 {
             self.growth *= 2;
         }
-        let zero = zero.expect("the pass began with it");
+        let zero = zero.expect("the scan began with it");
         self.unentered = visited.refused + hidden(&zero, &end, &visited);
-        Ok(Pass {
+        Ok(Scan {
             zero,
             base: found.base,
             family_bases: found.families.try_into().ok(),
@@ -135,18 +135,18 @@ impl Live {
         })
     }
 
-    /// A whole pass.
-    pub fn pass(&mut self) -> Result<Pass, Error> {
-        self.begin_pass()?;
+    /// A whole scan.
+    pub fn scan(&mut self) -> Result<Scan, Error> {
+        self.begin_scan()?;
         thread::sleep(SETTLE);
         self.walk()?;
         thread::sleep(SETTLE);
-        self.end_pass()
+        self.end_scan()
     }
 
-    /// How many sockets the next pass makes room for, and the processor time that it took to find out.
+    /// How many sockets the next scan makes room for, and the processor time that it took to find out.
     fn entries(&self) -> Result<(u32, Duration), Error> {
-        if let Some(entries) = self.pass_entries {
+        if let Some(entries) = self.max_scan_sockets {
             return Ok((entries, Duration::ZERO));
         }
         let mut sockets = 0;
@@ -156,7 +156,7 @@ impl Live {
         };
         let cost =
             if self.namespaces.is_some() { each_namespace(count)?.1 } else { timed(&mut count)?.1 };
-        let entries = if self.keeps_pass_map {
+        let entries = if self.keeps_scan_map {
             2 * sockets + SPARE_ENTRIES_TO_KEEP
         } else {
             (sockets + sockets / 4 + SPARE_ENTRIES) * self.growth
@@ -164,8 +164,8 @@ impl Live {
         Ok((u32::try_from(entries).unwrap_or(u32::MAX), cost))
     }
 
-    fn pass_sums(&self) -> Result<PassSums, Error> {
-        let mut sums = PassSums::of(&self.slots()?);
+    fn scan_sums(&self) -> Result<ScanSums, Error> {
+        let mut sums = ScanSums::of(&self.slots()?);
         if let Some(namespaces) = &self.namespaces {
             sums.bases = namespaces.bases()?;
         }
@@ -173,7 +173,7 @@ impl Live {
     }
 }
 
-impl PassSums {
+impl ScanSums {
     fn of(families: &[Vec<CpuSlots>]) -> Self {
         let mut sums = Self::default();
         for cpus in families {
@@ -209,7 +209,7 @@ impl PassSums {
     }
 }
 
-/// Network namespaces that were there all the time of a pass, by what the programs saw, and to which no way led.
+/// Network namespaces that were there all the time of a scan, by what the programs saw, and to which no way led.
 fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
     let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
     let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);
@@ -233,7 +233,7 @@ pub(super) fn new_touched(entries: u32) -> Result<Touched, Error> {
     Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
 }
 
-/// Takes everything out of a pass's map.
+/// Takes everything out of a scan's map.
 fn empty(touched: &mut Touched) -> Result<(), Error> {
     let keys: Vec<_> =
         touched.keys().collect::<Result<_, _>>().map_err(map_error("read", "TOUCHED"))?;

@@ -26,7 +26,7 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 /// The kernel writes datagrams as large as the reader's buffer, up to this size.
 pub(super) const DATAGRAM: usize = 32 * 1024;
 
-/// The request for all TCP sockets of a family in these states that pass the program.
+/// The request for all TCP sockets of a family in these states that scan the program.
 pub(super) fn request(
     family: Family,
     query: &Query<'_>,

@@ -137,7 +137,7 @@ fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
 fn trust(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
     let help = "1 if each gauge equals the kernel's sockets, 0 if it may not.";
     all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
-    let help = "Events that were missed and that no pass over the sockets has made up for, at most; each may put a gauge off by one.";
+    let help = "Events that were missed and that no scan of the sockets has made up for, at most; each may put a gauge off by one.";
     all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help)
         .sample(&[], snapshot.unreconciled);
     let missed = &snapshot.missed;
@@ -146,17 +146,17 @@ fn trust(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
         .sample(&[("hook", "transitions")], missed.transitions)
         .sample(&[("hook", "time_wait")], missed.time_wait)
         .sample(&[("hook", "syn_recv")], missed.syn_recv);
-    let help = "Passes over all sockets since the first one.";
+    let help = "Scans of all sockets since the first scan.";
     all.metric(Kind::Counter, "tcpstate_reconciles", help).sample(&[], snapshot.reconciles);
     let help = "Entries of the kernel half's maps.";
     let entries = all.metric(Kind::Gauge, "tcpstate_map_entries", help);
     for &(map, count) in &exporter.map_entries {
         entries.sample(&[("map", map)], count);
     }
-    let of_passes = snapshot.map_full.saturating_sub(missed.unrecorded + missed.unlisted);
+    let of_scans = snapshot.map_full.saturating_sub(missed.unrecorded + missed.unlisted);
     let help = "What found a map of the kernel half full.";
     all.metric(Kind::Counter, "tcpstate_map_full", help)
-        .sample(&[("map", "touched")], of_passes)
+        .sample(&[("map", "touched")], of_scans)
         .sample(&[("map", "fin_wait2")], missed.unrecorded)
         .sample(&[("map", "namespaces")], missed.unlisted);
     let help = "1 if something is not as good as it could be here; tcpstate check says what.";

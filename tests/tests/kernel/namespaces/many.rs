@@ -54,7 +54,7 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
             for row in snapshot.namespaces.iter().flatten() {
                 assert!(row.states.iter().all(|gauge| gauge.current >= Some(0)), "{row:?}");
             }
-            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
         }
         if number == count / 5 {
             bytes_before = resident_bytes(process::id());
@@ -64,7 +64,7 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
     let _ = load.stop();
     let long = Duration::from_secs(120);
     wait::until_within(long, "the rows of those that are gone to go", || {
-        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
         traced.snapshot();
         traced.tracer.live().rows().expect("the map can be read") <= rows_before + 1
     });
@@ -98,9 +98,9 @@ fn namespaces_by_the_hundred_are_bounded_and_right() {
         assert_eq!(current(shown, State::Established), 2, "namespace {}", place.inode());
     }
     let growth = resident_bytes(process::id()).saturating_sub(bytes_before);
-    let (_, cost) = traced.tracer.last_pass();
+    let (_, cost) = traced.tracer.last_scan();
     println!(
-        "{count} namespaces, made in {made:.1?}: start in {started:.2?} with a pass of {cost:.2?}, a reading in {read:.2?}, {} KiB more",
+        "{count} namespaces, made in {made:.1?}: start in {started:.2?} with a scan of {cost:.2?}, a reading in {read:.2?}, {} KiB more",
         growth >> 10
     );
 }
@@ -136,7 +136,7 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
         syn_recv >= Some(7 * 6)
     };
     if !snapshot.is_exact() || !has_all(&snapshot) {
-        // What was missed, or got lost without a word: no want of room, which a pass would not mend.
+        // What was missed, or got lost without a word: no want of room, which a scan would not mend.
         traced.reconcile();
         let snapshot = traced.snapshot();
         let missed = &snapshot.missed;
@@ -148,7 +148,7 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
     let long = Duration::from_secs(60);
     wait::until_within(long, "rows for those that had none", || {
         let snapshot = traced.snapshot();
-        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
         // Others on the machine may be quicker.
         with_row(&later, &snapshot) >= if is_lossless() { 3 } else { 1 }
     });

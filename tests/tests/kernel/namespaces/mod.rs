@@ -68,7 +68,7 @@ fn is_hidden(traced: &mut Traced) -> bool {
     hidden_namespaces(&traced.tracer.live().limits()).is_some()
 }
 
-/// Asserts that the row of each place equals its sockets. One pass may help where events were missed, or get lost
+/// Asserts that the row of each place equals its sockets. One scan may help where events were missed, or get lost
 /// without a word.
 fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     let found = differences(traced, places, label);
@@ -78,10 +78,10 @@ fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     let missed = traced.snapshot().missed;
     let may_differ = !are_losses_counted(traced) || missed.total() > 0;
     assert!(may_differ, "{found:?}, and nothing was missed");
-    println!("{found:?}, {missed:?}: one pass");
+    println!("{found:?}, {missed:?}: one scan");
     traced.reconcile();
     let found = differences(traced, places, label);
-    assert!(found.is_empty(), "after a pass too: {found:?}");
+    assert!(found.is_empty(), "after a scan too: {found:?}");
 }
 
 /// The rows that are not as the sockets inside, at a moment when those do not move: half-open connections come to their
@@ -236,7 +236,7 @@ fn namespaces_rows_equal_the_sockets_inside_whatever_holds_the_namespace() {
         let all = [&named, &inhabited, &held, &young];
         assert_rows_equal(&mut traced, &all, "sockets that came since, and a new namespace");
         traced.reconcile();
-        assert_rows_equal(&mut traced, &all, "after a pass");
+        assert_rows_equal(&mut traced, &all, "after a scan");
         drop(during);
         assert_rows_equal(&mut traced, &all, "after some went");
     }
@@ -276,7 +276,7 @@ fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
         drop((name, place));
         let long = Duration::from_secs(60);
         wait::until_within(long, "the row to go", || {
-            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a pass can be made");
+            traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
             let snapshot = traced.snapshot();
             assert_sum(&snapshot, "while a namespace goes");
             let rows = snapshot.namespaces.expect("each namespace has a row");
@@ -307,7 +307,7 @@ fn namespaces_to_which_no_way_leads_are_owned_up_to() {
     assert!(row_of(snapshot.namespaces.as_deref().unwrap_or_default(), inode).is_some());
     assert!(!snapshot.is_exact(), "sockets left ESTABLISHED that were never seen to come");
     traced.reconcile();
-    assert!(!traced.snapshot().is_exact(), "the pass found no way to it either");
+    assert!(!traced.snapshot().is_exact(), "the scan found no way to it either");
     // Orphans, of the tests before and of others, may hold some more, now or at the start already.
     let limits = traced.tracer.live().limits();
     assert!(hidden_namespaces(&limits).is_some_and(|count| count >= 1), "{limits:?}");
@@ -339,7 +339,7 @@ fn namespaces_of_others_are_counted_by_name_path_and_process() {
             wait::grace_period();
             traced.assert_equal(&format!("{netns}: more"));
             traced.reconcile();
-            traced.assert_equal(&format!("{netns}: after a pass"));
+            traced.assert_equal(&format!("{netns}: after a scan"));
         };
         thread::scope(|scope| scope.spawn(follow).join()).expect("it does not panic");
     }

@@ -1,4 +1,4 @@
-//! A pass in steps: what happens between moment zero, the walk and the gate's closing must not matter.
+//! A scan in steps: what happens between t0, the walk and the scan flag's closing must not matter.
 
 use std::net::Shutdown;
 
@@ -12,37 +12,37 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Makes a pass around `before_walk` and `after_walk`, then compares.
-fn pass_around(
+/// Makes a scan around `before_walk` and `after_walk`, then compares.
+fn scan_around(
     traced: &mut Traced,
     label: &str,
     before_walk: impl FnOnce(),
     after_walk: impl FnOnce(),
 ) {
-    traced.tracer.live().begin_pass().expect("a pass can begin");
+    traced.tracer.live().begin_scan().expect("a scan can begin");
     before_walk();
     traced.tracer.live().walk().expect("the sockets can be walked");
     after_walk();
-    traced.tracer.end_pass().expect("a pass can end");
+    traced.tracer.end_scan().expect("a scan can end");
     traced.assert_equal(label);
 }
 
 #[test]
-fn pass_counts_sockets_born_before_the_walk_once() {
+fn scan_counts_sockets_born_before_the_walk_once() {
     let _namespace = Namespace::enter();
     let mut traced = Traced::start();
     for family in Family::BOTH {
         let listener = Listener::open(family);
         let _before = listener.pairs(11);
         let mut born = Vec::new();
-        pass_around(&mut traced, "births before the walk", || born.push(listener.pairs(7)), || ());
+        scan_around(&mut traced, "births before the walk", || born.push(listener.pairs(7)), || ());
         let mut born = Vec::new();
-        pass_around(&mut traced, "births after the walk", || (), || born.push(listener.pairs(5)));
+        scan_around(&mut traced, "births after the walk", || (), || born.push(listener.pairs(5)));
     }
 }
 
 #[test]
-fn pass_counts_sockets_that_moved_before_the_walk_in_their_old_state() {
+fn scan_counts_sockets_that_moved_before_the_walk_in_their_old_state() {
     let _namespace = Namespace::enter();
     let mut traced = Traced::start();
     for family in Family::BOTH {
@@ -58,8 +58,8 @@ fn pass_counts_sockets_that_moved_before_the_walk_in_their_old_state() {
             finish(&clients);
             wait::until("13 sockets in CLOSE_WAIT", || close_wait() == 13);
         };
-        pass_around(&mut traced, "moves before the walk", half_close, || ());
-        pass_around(&mut traced, "moves after the walk", || (), || finish(&servers));
+        scan_around(&mut traced, "moves before the walk", half_close, || ());
+        scan_around(&mut traced, "moves after the walk", || (), || finish(&servers));
         clients.into_iter().for_each(reset);
         servers.into_iter().for_each(reset);
         traced.assert_equal("all closed");
@@ -67,7 +67,7 @@ fn pass_counts_sockets_that_moved_before_the_walk_in_their_old_state() {
 }
 
 #[test]
-fn pass_counts_sockets_that_closed_and_whose_memory_serves_others() {
+fn scan_counts_closed_sockets_whose_memory_is_reused() {
     let _namespace = Namespace::enter();
     let mut traced = Traced::start();
     let listener = Listener::open(Family::V4);
@@ -78,20 +78,20 @@ fn pass_counts_sockets_that_closed_and_whose_memory_serves_others() {
         // The kernel's allocator hands the addresses just freed out again.
         reborn.push(listener.pairs(17));
     };
-    pass_around(&mut traced, "closed and born again before the walk", churn, || ());
+    scan_around(&mut traced, "closed and born again before the walk", churn, || ());
 
     let socket = listener.connect();
     let reuse = || {
         disconnect(&socket).expect("a connected socket can be disconnected");
         socket.connect(listener.address()).expect("the listener has room");
     };
-    pass_around(&mut traced, "one socket, two connections", reuse, || ());
+    scan_around(&mut traced, "one socket, two connections", reuse, || ());
 }
 
 #[test]
-fn pass_without_room_says_so_and_the_next_one_mends_it() {
+fn scan_with_a_full_map_says_so_and_the_next_scan_corrects() {
     let _namespace = Namespace::enter();
-    let mut traced = Traced::with(&Options { pass_entries: Some(1009), ..options() });
+    let mut traced = Traced::with(&Options { max_scan_sockets: Some(1009), ..options() });
     let idle = Idle::open(5002, &Family::BOTH);
     traced.reconcile();
     let snapshot = traced.snapshot();
@@ -104,7 +104,7 @@ fn pass_without_room_says_so_and_the_next_one_mends_it() {
 }
 
 #[test]
-fn pass_under_load_is_exact_when_the_load_pauses() {
+fn scan_under_load_is_exact_when_the_load_pauses() {
     let _namespace = Namespace::enter();
     let mut traced = Traced::start();
     let _idle = Idle::open(2002, &Family::BOTH);

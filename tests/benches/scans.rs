@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, section `passes`: what a pass over all sockets takes, which is due at the start and when the kernel says that
+//! `cargo xtask bench`, section `scans`: what a scan over all sockets takes, which is due at the start and when the kernel says that
 //! something was missed; and a snapshot, which is what there is otherwise.
 
 use tcpstate::tracer::Tracer;
@@ -20,15 +20,15 @@ fn main() {
     let _namespace = Namespace::enter();
     for &sockets in sizes {
         let _idle = Idle::open(sockets, &Family::BOTH);
-        let mut rows = Turns::new("passes", Some(sockets as u64));
+        let mut rows = Turns::new("scans", Some(sockets as u64));
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
         for _ in 0..turns {
             match Cost::of_command(&mut ss(), &format!("ESTAB {sockets}")) {
                 Ok(cost) => rows.add_cost(SS, cost),
                 Err(why) => rows.absent(SS, why),
             }
-            let pass = Cost::of_each(1, || tracer.reconcile().expect("a pass can be made"));
-            rows.add_cost("a pass", pass);
+            let scan = Cost::of_each(1, || tracer.reconcile().expect("a scan can be made"));
+            rows.add_cost("a scan", scan);
             let snapshot = Cost::of_each(SNAPSHOTS, || {
                 tracer.snapshot().expect("a snapshot can be taken");
             });
