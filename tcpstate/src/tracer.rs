@@ -1,11 +1,11 @@
-//! The live source and its books, kept in step: what `trace` runs, and what tests drive by hand.
+//! The live source and its gauges, kept in step: what `trace` runs, and what tests drive by hand.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use tcpstate_common::abi::STATE_SLOTS;
 
 use crate::{
-    aggregate::{Ledger, Providers, Reconcile, Situation},
+    aggregate::{Aggregator, Providers, Reconcile, Situation},
     probe::{Error, Options, Probe},
     report::{Histograms, Hooks, InPlace, Limit, Losses, Minis, Snapshot, Start, Verdict},
     source::{Events, Reading, live::Live},
@@ -18,7 +18,7 @@ const TIDY: Duration = Duration::from_secs(10);
 /// the sockets of the namespace that the calling thread is in, which is the one counted.
 pub struct Tracer {
     live: Live,
-    ledger: Ledger,
+    aggregator: Aggregator,
     started: SystemTime,
     /// The limits that were last reported.
     reported: Vec<Limit>,
@@ -37,7 +37,7 @@ impl Tracer {
             syn_recv: live.probe().provider(Minis::SynRecv),
         };
         Ok(Self {
-            ledger: Ledger::open(&first, providers),
+            aggregator: Aggregator::open(&first, providers),
             started: first.end.at.wall,
             reported: live.limits(),
             tidied: first.end.at.monotonic,
@@ -54,8 +54,8 @@ impl Tracer {
             netns: probe.counted,
             kernel: probe.kernel.release.clone(),
             in_place: self.in_place(),
-            states: self.ledger.opening(),
-            namespaces: self.ledger.opening_rows(),
+            states: self.aggregator.opening(),
+            namespaces: self.aggregator.opening_rows(),
         }
     }
 
@@ -66,17 +66,17 @@ impl Tracer {
         let mut reading = self.live.read()?;
         let mut replaced = false;
         for minis in Minis::BOTH {
-            if let Some(why) = self.ledger.silence(minis, &reading) {
+            if let Some(why) = self.aggregator.silence(minis, &reading) {
                 self.live.replace(minis, why)?;
                 let scan = self.live.scan()?;
-                self.ledger.replace(minis, self.live.probe().provider(minis), &scan);
+                self.aggregator.replace(minis, self.live.probe().provider(minis), &scan);
                 replaced = true;
             }
         }
         if replaced {
             reading = self.live.read()?;
         }
-        let mut snapshot = self.ledger.snapshot(&reading);
+        let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
         let limits = self.live.limits();
         if replaced || limits != self.reported {
@@ -90,13 +90,13 @@ impl Tracer {
     /// The gauges now, and the whole run.
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
         let reading = self.live.read()?;
-        Ok(self.ledger.summary(&reading))
+        Ok(self.aggregator.summary(&reading))
     }
 
     /// Durations since the start, as of the last snapshot; where states are timed.
     #[must_use]
     pub fn durations(&self) -> Option<Histograms> {
-        self.ledger.durations()
+        self.aggregator.durations()
     }
 
     /// The events since the start, where they are asked for; the caller's to read from now on.
@@ -129,26 +129,26 @@ impl Tracer {
         let listed = list()?;
         let after = self.live.read()?;
         // What it finds is owned up to, and made up for like anything that was missed.
-        self.ledger.look_for_drift(&before, &after);
-        Ok(self.ledger.verify(&before, &after, &listed))
+        self.aggregator.look_for_drift(&before, &after);
+        Ok(self.aggregator.verify(&before, &after, &listed))
     }
 
     /// Passes over all sockets and puts the gauges right.
     pub fn reconcile(&mut self) -> Result<(), Error> {
         let scan = self.live.scan()?;
-        self.ledger.correct(&scan);
+        self.aggregator.correct(&scan);
         Ok(())
     }
 
     /// Makes the scan that is due, if one is. Makes no cut unless something was missed.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
-        if self.ledger.has_rows() && self.tidied.elapsed() >= TIDY {
+        if self.aggregator.has_rows() && self.tidied.elapsed() >= TIDY {
             let reading = self.live.read()?;
-            self.ledger.tidy(&reading);
+            self.aggregator.tidy(&reading);
             self.forget_finished()?;
         }
         let unreconciled = self.to_reconcile()?;
-        let (end, last_cost) = self.ledger.last_scan();
+        let (end, last_cost) = self.aggregator.last_scan();
         let mut situation = Situation {
             unreconciled,
             since_last: end.at.monotonic.elapsed(),
@@ -164,10 +164,10 @@ impl Tracer {
     /// The scan before the last line, if one is due. Looks for drift first, where the kernel has sums of what is counted; with
     /// scans switched off, too, for the last line is to say whether it is exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
-        let (last, _) = self.ledger.last_scan();
+        let (last, _) = self.aggregator.last_scan();
         if last.kernel.are_whole {
             let (earlier, reading) = self.look_twice()?;
-            self.ledger.look_for_drift(&earlier, &reading);
+            self.aggregator.look_for_drift(&earlier, &reading);
         }
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
     }
@@ -175,25 +175,25 @@ impl Tracer {
     /// The cut with which the last scan ended, and the processor time that it took.
     #[must_use]
     pub fn last_scan(&self) -> (&Reading, Duration) {
-        self.ledger.last_scan()
+        self.aggregator.last_scan()
     }
 
     /// Events missed that no scan has made up for.
     pub fn unreconciled(&self) -> Result<u64, Error> {
-        Ok(self.ledger.unreconciled(self.live.missed()?))
+        Ok(self.aggregator.unreconciled(self.live.missed()?))
     }
 
     /// What a scan would put right: events missed, and rows that had no room and would have it now.
     fn to_reconcile(&self) -> Result<u64, Error> {
         let missed = self.live.missed()?;
         let room = self.live.has_room_for_rows();
-        let unlisted = if room { self.ledger.unlisted(missed) } else { 0 };
-        Ok(self.ledger.unreconciled(missed) + unlisted)
+        let unlisted = if room { self.aggregator.unlisted(missed) } else { 0 };
+        Ok(self.aggregator.unreconciled(missed) + unlisted)
     }
 
     fn forget_finished(&mut self) -> Result<(), Error> {
         self.tidied = Instant::now();
-        self.live.forget(&self.ledger.take_finished())
+        self.live.forget(&self.aggregator.take_finished())
     }
 
     fn in_place(&self) -> InPlace {
@@ -209,7 +209,7 @@ impl Tracer {
     /// Whether nothing moves at the moment, but something did since the last scan.
     fn is_quiet_again(&mut self) -> Result<bool, Error> {
         let (first, second) = self.look_twice()?;
-        let (_, since_scan) = self.ledger.events_since(&second);
+        let (_, since_scan) = self.aggregator.events_since(&second);
         Ok(since_scan > 0 && first.counts == second.counts)
     }
 
@@ -234,10 +234,10 @@ impl Tracer {
         &mut self.live
     }
 
-    /// The books and the source, for a scan in steps.
+    /// The gauges and the source, for a scan in steps.
     pub fn end_scan(&mut self) -> Result<(), Error> {
         let scan = self.live.end_scan()?;
-        self.ledger.correct(&scan);
+        self.aggregator.correct(&scan);
         Ok(())
     }
 

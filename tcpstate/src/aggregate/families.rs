@@ -1,36 +1,36 @@
-//! The books of each family, where they are told apart: parts of the whole's, made of the same cuts.
+//! The gauges of each family, where they are told apart: parts of the whole's, made of the same cuts.
 
 use tcpstate_common::State;
 
-use super::books::Books;
+use super::gauges::Gauges;
 use crate::{
     report::{Family, FamilyRow, Transition},
     source::{Counts, Flows, Population, Reading, Scan},
 };
 
-/// The books, by [`Family::BOTH`].
+/// The gauges, by [`Family::BOTH`].
 #[derive(Clone, Debug)]
-pub(super) struct Families([Books; 2]);
+pub(super) struct Families([Gauges; 2]);
 
 impl Families {
     /// Opens them with the first scan, if it told families apart.
     pub(super) fn open(first: &Scan) -> Option<Self> {
         let [v4, v6] = parts(first)?;
-        Some(Self([v4, v6].map(|(base, in_scan)| Books::open(base, &in_scan))))
+        Some(Self([v4, v6].map(|(base, in_scan)| Gauges::open(base, &in_scan))))
     }
 
     /// Puts them right by a further scan.
     pub(super) fn correct(&mut self, scan: &Scan, origin: &Reading) {
         let (Some(parts), Some(since)) = (parts(scan), since(&scan.end, origin)) else { return };
-        for ((books, (base, in_scan)), since) in self.0.iter_mut().zip(parts).zip(since) {
-            books.correct(base, &in_scan, &since.flows);
+        for ((gauges, (base, in_scan)), since) in self.0.iter_mut().zip(parts).zip(since) {
+            gauges.correct(base, &in_scan, &since.flows);
         }
     }
 
     /// Lifts gauges from below zero; returns by how much, all together.
     pub(super) fn floor(&mut self, reading: &Reading, origin: &Reading) -> u64 {
         let Some(since) = since(reading, origin) else { return 0 };
-        self.0.iter_mut().zip(since).map(|(books, since)| books.floor(&since.flows)).sum()
+        self.0.iter_mut().zip(since).map(|(gauges, since)| gauges.floor(&since.flows)).sum()
     }
 
     /// The state of things at a reading. `is_seen` says whether sockets in a state are seen at all.
@@ -42,8 +42,8 @@ impl Families {
     ) -> Option<[FamilyRow; 2]> {
         let since = since(reading, origin)?;
         Some(Family::BOTH.map(|family| {
-            let (books, since) = (&self.0[family as usize], &since[family as usize]);
-            let gauge = |state| is_seen(state).then(|| books.gauge(state, &since.flows));
+            let (gauges, since) = (&self.0[family as usize], &since[family as usize]);
+            let gauge = |state| is_seen(state).then(|| gauges.gauge(state, &since.flows));
             FamilyRow {
                 states: State::GAUGES.map(|state| gauge(state).unwrap_or_default()),
                 transitions: transitions(since, since),

@@ -1,13 +1,13 @@
 //! Readings and scans become gauges, rates and the statement of how exact they are. No I/O, no clock.
 
-mod books;
+mod aggregator;
 pub mod census;
 mod cost;
 mod drift;
 mod endings;
 mod families;
+mod gauges;
 mod histogram;
-mod ledger;
 mod providers;
 mod reconcile;
 mod rows;
@@ -16,9 +16,9 @@ mod time_wait;
 mod verify;
 
 pub use self::{
+    aggregator::Aggregator,
     census::Census,
     endings::EndingCounts,
-    ledger::Ledger,
     providers::Providers,
     reconcile::{Reconcile, Situation},
 };

@@ -1,4 +1,4 @@
-//! A row for each network namespace: its books, from its first socket until it is gone and empty.
+//! A row for each network namespace: its gauges, from its first socket until it is gone and empty.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -7,7 +7,7 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::{books::Books, time_wait};
+use super::{gauges::Gauges, time_wait};
 use crate::{
     report::{NamespaceRow, NamespaceStart, Provider, TimeWait},
     source::{Flows, Identity, Namespace, Population, Reading, Scan},
@@ -27,7 +27,7 @@ pub(super) struct Rows {
 
 #[derive(Clone, Debug, Default)]
 struct Row {
-    books: Books,
+    gauges: Gauges,
     /// Totals are since here.
     origin: Flows,
 }
@@ -37,13 +37,13 @@ impl Rows {
     pub(super) fn open(first: &Scan) -> Self {
         let mut rows = Self::default();
         for (&identity, namespace) in cut(&first.end) {
-            let books = Books::open(&base(first, identity), &in_scan(first, identity, namespace));
+            let gauges = Gauges::open(&base(first, identity), &in_scan(first, identity, namespace));
             rows.opening.push(NamespaceStart {
                 netns: namespace.inode,
                 name: namespace.name.clone(),
-                states: State::GAUGES.map(|state| books.opening(state)),
+                states: State::GAUGES.map(|state| gauges.opening(state)),
             });
-            rows.live.insert(identity, Row { books, origin: namespace.flows });
+            rows.live.insert(identity, Row { gauges, origin: namespace.flows });
         }
         rows.opening.sort_by_key(|row| row.netns);
         rows
@@ -61,7 +61,7 @@ impl Rows {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
             let new = || Row { origin: namespace.flows, ..Row::default() };
             let row = self.live.entry(identity).or_insert_with(new);
-            row.books.correct(&base, &in_scan, &namespace.flows.since(&row.origin));
+            row.gauges.correct(&base, &in_scan, &namespace.flows.since(&row.origin));
         }
     }
 
@@ -75,7 +75,7 @@ impl Rows {
                 Entry::Vacant(vacant) if are_whole => vacant.insert(Row::default()),
                 Entry::Vacant(_) => continue,
             };
-            lifted += row.books.floor(&namespace.flows.since(&row.origin));
+            lifted += row.gauges.floor(&namespace.flows.since(&row.origin));
         }
         lifted
     }
@@ -106,7 +106,7 @@ impl Rows {
         let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {
             if let Entry::Occupied(row) = self.live.entry(*identity)
-                && row.get().books.are_empty(&namespace.flows.since(&row.get().origin))
+                && row.get().gauges.are_empty(&namespace.flows.since(&row.get().origin))
             {
                 row.remove();
                 finished.push(*identity);
@@ -132,14 +132,14 @@ impl Row {
     ) -> NamespaceRow {
         let since = namespace.flows.since(&self.origin);
         let is_seen = |state| state != State::TimeWait || provider.is_exact();
-        let gauge = |state| is_seen(state).then(|| self.books.gauge(state, &since));
+        let gauge = |state| is_seen(state).then(|| self.gauges.gauge(state, &since));
         NamespaceRow {
             netns: namespace.inode,
             name: namespace.name.clone(),
             is_gone: namespace.is_gone,
             states: State::GAUGES.map(|state| gauge(state).unwrap_or_default()),
             time_wait: if provider.is_exact() {
-                let sockets = self.books.time_wait_sockets(&since);
+                let sockets = self.gauges.time_wait_sockets(&since);
                 time_wait::counted(provider, sockets, &since, (in_interval, interval))
             } else {
                 TimeWait::default()

@@ -11,7 +11,7 @@ pub(super) enum Tone {
     Plain,
     /// Headings, and what is counted.
     Strong,
-    /// Of no account: a zero.
+    /// Of no baseline: a zero.
     Faint,
     /// All is well.
     Good,

@@ -1,4 +1,4 @@
-//! The books, kept over made-up readings.
+//! The gauges, kept over made-up readings.
 
 use std::time::{Instant, SystemTime};
 
@@ -75,15 +75,15 @@ fn closing_down(count: u64) -> Counts {
     counts(&[(CLOSING_DOWN.0, CLOSING_DOWN.1, count)])
 }
 
-fn opened_with_100_established() -> Ledger {
-    Ledger::open(
+fn opened_with_100_established() -> Aggregator {
+    Aggregator::open(
         &scan(&[(State::Established, 100)], Counts::default(), reading(Counts::default(), 0), 0),
         FULL_ONLY,
     )
 }
 
-fn assert_identity(ledger: &Ledger, snapshot: &Snapshot) {
-    for (opening, now) in ledger.opening().iter().zip(snapshot.states) {
+fn assert_identity(aggregator: &Aggregator, snapshot: &Snapshot) {
+    for (opening, now) in aggregator.opening().iter().zip(snapshot.states) {
         let (Some(opening), Some(current)) = (opening.current, now.current) else { continue };
         let (entered, left) = (now.entered.expect("seen"), now.left.expect("seen"));
         let moved = i64::try_from(entered).expect("small") - i64::try_from(left).expect("small");
@@ -94,49 +94,51 @@ fn assert_identity(ledger: &Ledger, snapshot: &Snapshot) {
 #[test]
 fn moves_during_the_first_scan_are_in_the_start_and_not_in_the_totals() {
     let during = reading(closing_down(3), 0);
-    let mut ledger =
-        Ledger::open(&scan(&[(State::Established, 100)], Counts::default(), during, 0), FULL_ONLY);
-    let snapshot = ledger.snapshot(&reading(closing_down(5), 0));
+    let mut aggregator = Aggregator::open(
+        &scan(&[(State::Established, 100)], Counts::default(), during, 0),
+        FULL_ONLY,
+    );
+    let snapshot = aggregator.snapshot(&reading(closing_down(5), 0));
     assert_eq!(snapshot.gauge(State::Established).and_then(|gauge| gauge.current), Some(95));
     assert_eq!(snapshot.gauge(State::CloseWait).and_then(|gauge| gauge.current), Some(5));
     assert_eq!(snapshot.gauge(State::CloseWait).and_then(|gauge| gauge.entered), Some(2));
     assert_eq!(snapshot.count(CLOSING_DOWN.0, CLOSING_DOWN.1), 2);
-    assert_identity(&ledger, &snapshot);
+    assert_identity(&aggregator, &snapshot);
 }
 
 #[test]
 fn a_scan_corrects_missed_moves_and_keeps_the_identity() {
-    let mut ledger = opened_with_100_established();
+    let mut aggregator = opened_with_100_established();
     // Ten sockets moved; four of the events were missed.
-    let before = ledger.snapshot(&reading(closing_down(6), 4));
+    let before = aggregator.snapshot(&reading(closing_down(6), 4));
     assert!(!before.is_exact());
     assert_eq!(before.unreconciled, 4);
-    ledger.correct(&scan(
+    aggregator.correct(&scan(
         &[(State::Established, 90), (State::CloseWait, 10)],
         closing_down(6),
         reading(closing_down(7), 4),
         4,
     ));
-    let after = ledger.snapshot(&reading(closing_down(7), 4));
+    let after = aggregator.snapshot(&reading(closing_down(7), 4));
     assert_eq!(after.unreconciled, 0);
     assert!(!after.is_exact(), "no provider sees mini sockets");
     assert_eq!(after.missed.events(), 4);
     assert_eq!(after.reconciles, 1);
     assert_eq!(after.gauge(State::Established).and_then(|gauge| gauge.current), Some(89));
     assert_eq!(after.gauge(State::CloseWait).and_then(|gauge| gauge.corrected), Some(4));
-    assert_identity(&ledger, &after);
+    assert_identity(&aggregator, &after);
 }
 
 #[test]
 fn misses_during_a_scan_bound_the_error() {
-    let mut ledger = opened_with_100_established();
-    ledger.correct(&scan(
+    let mut aggregator = opened_with_100_established();
+    aggregator.correct(&scan(
         &[(State::Established, 100)],
         Counts::default(),
         reading(Counts::default(), 7),
         4,
     ));
-    assert_eq!(ledger.snapshot(&reading(Counts::default(), 7)).unreconciled, 3);
+    assert_eq!(aggregator.snapshot(&reading(Counts::default(), 7)).unreconciled, 3);
 }
 
 /// A sum that was taken over what was in place fell when a silent hook was replaced. Source carries such sums on; here one
@@ -145,36 +147,36 @@ fn misses_during_a_scan_bound_the_error() {
 fn a_count_of_misses_that_fell_makes_no_enormous_number() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };
     let reading_with = |missed| Reading { missed, ..reading(Counts::default(), 0) };
-    let mut ledger =
-        Ledger::open(&scan(&[], Counts::default(), reading_with(with(1, 9)), 0), FULL_ONLY);
+    let mut aggregator =
+        Aggregator::open(&scan(&[], Counts::default(), reading_with(with(1, 9)), 0), FULL_ONLY);
     let mut second = scan(&[], Counts::default(), reading_with(with(4, 20)), 0);
     second.missed_before = with(4, 20);
-    ledger.correct(&second);
+    aggregator.correct(&second);
     let fell = with(6, 2);
-    assert_eq!(ledger.unreconciled(fell), 2);
-    let snapshot = ledger.snapshot(&reading_with(fell));
+    assert_eq!(aggregator.unreconciled(fell), 2);
+    let snapshot = aggregator.snapshot(&reading_with(fell));
     assert_eq!((snapshot.unreconciled, snapshot.missed), (2, with(5, 0)));
 }
 
 #[test]
 fn a_full_map_makes_a_scan_inexact() {
-    let mut ledger = opened_with_100_established();
+    let mut aggregator = opened_with_100_established();
     let mut full =
         scan(&[(State::Established, 90)], Counts::default(), reading(Counts::default(), 0), 0);
     full.map_full = 10;
-    ledger.correct(&full);
-    let snapshot = ledger.snapshot(&reading(Counts::default(), 0));
+    aggregator.correct(&full);
+    let snapshot = aggregator.snapshot(&reading(Counts::default(), 0));
     assert_eq!((snapshot.map_full, snapshot.unreconciled, snapshot.is_exact()), (10, 10, false));
 }
 
 #[test]
 fn no_gauge_is_below_zero_and_the_missing_event_is_owned_up_to() {
-    let mut ledger = opened_with_100_established();
+    let mut aggregator = opened_with_100_established();
     let impossible = counts(&[(State::LastAck, State::Close, 2)]);
-    let snapshot = ledger.snapshot(&reading(impossible, 0));
+    let snapshot = aggregator.snapshot(&reading(impossible, 0));
     assert_eq!(snapshot.gauge(State::LastAck).and_then(|gauge| gauge.current), Some(0));
     assert_eq!(snapshot.unreconciled, 2);
-    assert_identity(&ledger, &snapshot);
+    assert_identity(&aggregator, &snapshot);
 }
 
 #[test]
@@ -186,14 +188,14 @@ fn time_wait_is_unknown_rather_than_zero() {
 #[test]
 fn a_clock_that_is_set_back_changes_no_rate_and_no_duration() {
     let begin = reading(Counts::default(), 0);
-    let mut ledger = Ledger::open(
+    let mut aggregator = Aggregator::open(
         &scan(&[(State::Established, 100)], Counts::default(), begin.clone(), 0),
         FULL_ONLY,
     );
     let mut after = |seconds, wall: SystemTime, closed| {
         let monotonic = begin.at.monotonic + Duration::from_secs(seconds);
         let at = Moment { monotonic, wall };
-        ledger.snapshot(&Reading { at, ..reading(closing_down(closed), 0) })
+        aggregator.snapshot(&Reading { at, ..reading(closing_down(closed), 0) })
     };
     let hour = Duration::from_secs(3600);
     let before = after(2, begin.at.wall + Duration::from_secs(2), 10);
@@ -217,9 +219,10 @@ fn cost_is_counted_from_the_start_and_from_the_interval_before() {
         }],
         ..reading(Counts::default(), 0)
     };
-    let mut ledger = Ledger::open(&scan(&[], Counts::default(), measured(1000, 100), 0), FULL_ONLY);
-    ledger.snapshot(&measured(1100, 110));
-    let cost = &ledger.snapshot(&measured(1300, 150)).cost[0];
+    let mut aggregator =
+        Aggregator::open(&scan(&[], Counts::default(), measured(1000, 100), 0), FULL_ONLY);
+    aggregator.snapshot(&measured(1100, 110));
+    let cost = &aggregator.snapshot(&measured(1300, 150)).cost[0];
     assert_eq!((cost.total.count, cost.total.time), (300, Duration::from_micros(50)));
     assert_eq!(cost.in_interval.ns_per_run(), Some(200.0));
     assert_eq!(cost.in_interval.cpu_share(Duration::from_millis(4)), Some(0.01));
@@ -269,35 +272,35 @@ fn rows(snapshot: &Snapshot) -> Vec<(u64, i64)> {
 #[test]
 fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
     let nothing = reading_of(&[], 0);
-    let mut ledger = Ledger::open(&scan_of(nothing, 0, &[]), FULL_ONLY);
+    let mut aggregator = Aggregator::open(&scan_of(nothing, 0, &[]), FULL_ONLY);
     let lone = counts(&[(State::Close, State::Established, 3)]);
-    let snapshot = ledger.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
+    let snapshot = aggregator.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
     assert_eq!(rows(&snapshot), [(1, 3)]);
     // Gone, but three orphans are still there.
-    let snapshot = ledger.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
-    assert_eq!((rows(&snapshot), ledger.take_finished()), (vec![(1, 3)], vec![]));
+    let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
+    assert_eq!((rows(&snapshot), aggregator.take_finished()), (vec![(1, 3)], vec![]));
     let ended = lone + counts(&[(State::Established, State::Close, 3)]);
     let last = reading_of(&[(ONE, true, ended.clone())], 0);
-    assert_eq!(rows(&ledger.snapshot(&last)), [(1, 0)], "its last numbers");
-    assert_eq!(ledger.take_finished(), [ONE]);
-    assert_eq!(ledger.take_finished(), []);
+    assert_eq!(rows(&aggregator.snapshot(&last)), [(1, 0)], "its last numbers");
+    assert_eq!(aggregator.take_finished(), [ONE]);
+    assert_eq!(aggregator.take_finished(), []);
 }
 
 #[test]
 fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
     let timers = Providers { time_wait: Provider::Timer, syn_recv: Provider::Timer };
-    let mut ledger = Ledger::open(&scan_of(reading_of(&[], 0), 0, &[]), timers);
+    let mut aggregator = Aggregator::open(&scan_of(reading_of(&[], 0), 0, &[]), timers);
     // Five time-wait sockets came and expired.
     let mut minis = MiniCounters::default();
     minis.states[State::TimeWait.number()] = Flow { entered: 5, left: 5 };
     minis.exits[Cause::Expired as usize] = 5;
     let expired =
         Counts::new(Flows::new(&[Flow::default(); STATE_SLOTS], &minis), &[0; TRANSITION_SLOTS]);
-    ledger.snapshot(&reading_of(&[(ONE, true, expired)], 0));
-    assert_eq!(ledger.take_finished(), [ONE]);
+    aggregator.snapshot(&reading_of(&[(ONE, true, expired)], 0));
+    assert_eq!(aggregator.take_finished(), [ONE]);
     // A late event makes the kernel half open another entry for it.
     let late = counts(&[(State::Close, State::Established, 1)]);
-    let snapshot = ledger.snapshot(&reading_of(&[(ONE, true, late)], 0));
+    let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, late)], 0));
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];
     assert_eq!(row.time_wait.exits_in_interval.expired, Some(0));
     assert_eq!(rows(&snapshot), [(1, 1)]);
@@ -305,32 +308,33 @@ fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
 
 #[test]
 fn a_partly_seen_namespace_has_no_row_until_a_scan() {
-    let mut ledger = Ledger::open(&scan_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
+    let mut aggregator = Aggregator::open(&scan_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
     let one = (ONE, false, counts(&[(State::Close, State::Established, 5)]));
     // The other one's first events found the map full.
     let other = (OTHER, false, counts(&[(State::Established, State::CloseWait, 1)]));
-    let snapshot = ledger.snapshot(&reading_of(std::slice::from_ref(&one), 0));
+    let snapshot = aggregator.snapshot(&reading_of(std::slice::from_ref(&one), 0));
     assert_eq!(rows(&snapshot), [(1, 5)]);
     let reading = reading_of(&[one.clone(), other.clone()], 7);
-    let snapshot = ledger.snapshot(&reading);
+    let snapshot = aggregator.snapshot(&reading);
     assert_eq!((rows(&snapshot), snapshot.map_full), (vec![(1, 5)], 7));
-    assert_eq!(ledger.unlisted(reading.missed), 7);
+    assert_eq!(aggregator.unlisted(reading.missed), 7);
     let bases = [(ONE, State::Established, 5), (OTHER, State::Established, 2)];
-    ledger.correct(&scan_of(reading.clone(), 7, &bases));
-    let snapshot = ledger.snapshot(&reading);
+    aggregator.correct(&scan_of(reading.clone(), 7, &bases));
+    let snapshot = aggregator.snapshot(&reading);
     assert_eq!(rows(&snapshot), [(1, 5), (2, 2)]);
-    assert_eq!(ledger.unlisted(reading.missed), 0);
+    assert_eq!(aggregator.unlisted(reading.missed), 0);
 }
 
 #[test]
 fn a_row_keeps_the_identity_and_a_scan_corrects_it() {
     let start = reading_of(&[(ONE, false, Counts::default())], 0);
-    let mut ledger = Ledger::open(&scan_of(start, 0, &[(ONE, State::Established, 4)]), FULL_ONLY);
-    let opening = ledger.opening_rows().expect("there are rows");
+    let mut aggregator =
+        Aggregator::open(&scan_of(start, 0, &[(ONE, State::Established, 4)]), FULL_ONLY);
+    let opening = aggregator.opening_rows().expect("there are rows");
     assert_eq!(opening.len(), 1);
     let reading = reading_of(&[(ONE, false, Counts::default())], 0);
-    ledger.correct(&scan_of(reading.clone(), 0, &[(ONE, State::Established, 3)]));
-    let snapshot = ledger.snapshot(&reading);
+    aggregator.correct(&scan_of(reading.clone(), 0, &[(ONE, State::Established, 3)]));
+    let snapshot = aggregator.snapshot(&reading);
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];
     for (opening, now) in opening[0].states.iter().zip(row.states) {
         let moved = now.entered.unwrap_or(0).cast_signed() - now.left.unwrap_or(0).cast_signed();

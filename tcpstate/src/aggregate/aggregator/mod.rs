@@ -1,17 +1,17 @@
-//! The books: gauges from what scans found and what was counted since.
+//! The gauges: gauges from what scans found and what was counted since.
 //!
 //! `current = start + entered - left + corrected` holds for every state at every moment. A scan says how many
-//! sockets there really are; the difference to the books goes to `corrected`.
+//! sockets there really are; the difference to the gauges goes to `corrected`.
 
 use std::time::Duration;
 
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::{
-    books::Books,
     cost,
     drift::{Drift, Excess},
     families::{self, Families},
+    gauges::Gauges,
     histogram,
     providers::Providers,
     rows::Rows,
@@ -22,9 +22,9 @@ use crate::{
     source::{Flows, Identity, KernelCounters, Reading, Scan},
 };
 
-/// The books of one run.
+/// The gauges of one run.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct Aggregator {
     providers: Providers,
     /// Since when each of them serves.
     time_wait_since: Reading,
@@ -33,7 +33,7 @@ pub struct Ledger {
     origin: Reading,
     /// Where the last snapshot was taken.
     previous: Reading,
-    books: Books,
+    gauges: Gauges,
     /// The same for each family, where they are told apart.
     families: Option<Families>,
     /// The same for each network namespace, where each has a row.
@@ -73,8 +73,8 @@ impl LastScan {
     }
 }
 
-impl Ledger {
-    /// Opens the books with the first scan.
+impl Aggregator {
+    /// Opens the gauges with the first scan.
     #[must_use]
     pub fn open(first: &Scan, providers: Providers) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Ledger {
             syn_recv_since: first.end.clone(),
             origin: first.end.clone(),
             previous: first.end.clone(),
-            books: Books::open(&first.base, &in_scan(first)),
+            gauges: Gauges::open(&first.base, &in_scan(first)),
             families: Families::open(first),
             rows: first.end.namespaces.is_some().then(|| Rows::open(first)),
             drift: Drift::default(),
@@ -94,10 +94,10 @@ impl Ledger {
         }
     }
 
-    /// Puts the books right by a further scan.
+    /// Puts the gauges right by a further scan.
     pub fn correct(&mut self, scan: &Scan) {
         let since = self.since_origin(&scan.end);
-        self.books.correct(&scan.base, &in_scan(scan), &since);
+        self.gauges.correct(&scan.base, &in_scan(scan), &since);
         if let Some(families) = &mut self.families {
             families.correct(scan, &self.origin);
         }
@@ -122,7 +122,7 @@ impl Ledger {
         is_exact.then(|| silence::of(minis, since, &self.previous, reading)).flatten()
     }
 
-    /// Something else serves since this scan, which puts the books right.
+    /// Something else serves since this scan, which puts the gauges right.
     pub fn replace(&mut self, minis: Minis, provider: Provider, scan: &Scan) {
         match minis {
             Minis::TimeWait => {
@@ -206,9 +206,9 @@ impl Ledger {
         let beyond = |ours: i64, kernel: fn(&KernelCounters) -> Option<u64>| {
             reading.kernel.whole(kernel).map(|theirs| ours - theirs.cast_signed())
         };
-        let full = beyond(self.books.full_sockets(&since), |kernel| kernel.full_sockets);
+        let full = beyond(self.gauges.full_sockets(&since), |kernel| kernel.full_sockets);
         let time_wait =
-            beyond(self.books.time_wait_sockets(&since), |kernel| kernel.time_wait_sockets);
+            beyond(self.gauges.time_wait_sockets(&since), |kernel| kernel.time_wait_sockets);
         Excess { full, time_wait: time_wait.filter(|_| self.providers.time_wait.is_exact()) }
     }
 
@@ -247,10 +247,10 @@ impl Ledger {
         self.previous.histograms.as_deref().map(histogram::of_run)
     }
 
-    /// The gauges with which the books were opened.
+    /// The gauges with which the gauges were opened.
     #[must_use]
     pub fn opening(&self) -> [Gauge; 10] {
-        let opening = |state| self.is_seen(state).then(|| self.books.opening(state));
+        let opening = |state| self.is_seen(state).then(|| self.gauges.opening(state));
         State::GAUGES.map(|state| opening(state).unwrap_or_default())
     }
 
@@ -270,7 +270,7 @@ impl Ledger {
     /// in a row too, and in a family.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
-        let lifted = self.books.floor(&since);
+        let lifted = self.gauges.floor(&since);
         let are_whole = self.unlisted(reading.missed) == 0;
         let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, are_whole));
         let families = self.families.as_mut();
@@ -283,7 +283,7 @@ impl Ledger {
     }
 
     fn gauge(&self, state: State, since: &Flows) -> Gauge {
-        let gauge = self.is_seen(state).then(|| self.books.gauge(state, since));
+        let gauge = self.is_seen(state).then(|| self.gauges.gauge(state, since));
         gauge.unwrap_or_default()
     }
 
@@ -307,7 +307,7 @@ impl Ledger {
                 .map(|state| self.is_seen(state).then(|| in_interval.flows.flow(state))),
             transitions: families::transitions(&since, &in_interval),
             time_wait: if provider.is_exact() {
-                let sockets = self.books.time_wait_sockets(flows);
+                let sockets = self.gauges.time_wait_sockets(flows);
                 let in_interval = (&in_interval.flows, passed(interval_start));
                 let time_wait = time_wait::counted(provider, sockets, flows, in_interval);
                 time_wait::with_limits(time_wait, reading, &self.origin)

@@ -12,17 +12,17 @@ use crate::{
 
 /// `current = start + entered - left + corrected`, for full sockets and mini sockets by themselves.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Books {
-    full: Account,
-    minis: Account,
+pub(super) struct Gauges {
+    full: Baseline,
+    minis: Baseline,
 }
 
-impl Books {
+impl Gauges {
     /// Opens them with the sockets that a scan found, and what came and went during it.
     pub(super) fn open(base: &Population, in_scan: &Flows) -> Self {
         Self {
-            full: Account::open(&base.full, |state| in_scan.full(state)),
-            minis: Account::open(&base.minis, |state| in_scan.minis(state)),
+            full: Baseline::open(&base.full, |state| in_scan.full(state)),
+            minis: Baseline::open(&base.minis, |state| in_scan.minis(state)),
         }
     }
 
@@ -43,7 +43,7 @@ impl Books {
             + self.minis.floor(|state| since_start.minis(state))
     }
 
-    /// The gauge with which the books were opened.
+    /// The gauge with which the gauges were opened.
     pub(super) fn opening(&self, state: State) -> Gauge {
         let slot = state.number();
         let start = self.full.start[slot] + self.minis.start[slot];
@@ -89,18 +89,18 @@ impl Books {
 
 /// Sockets of one kind by state.
 #[derive(Clone, Debug, Default)]
-struct Account {
+struct Baseline {
     start: [i64; STATE_SLOTS],
     corrected: [i64; STATE_SLOTS],
 }
 
-impl Account {
+impl Baseline {
     fn open(base: &[u64; STATE_SLOTS], flow: impl Fn(State) -> Flow) -> Self {
-        let mut account = Self::default();
+        let mut baseline = Self::default();
         for state in State::ALL {
-            account.start[state.number()] = at_end(base, state, flow(state)).max(0);
+            baseline.start[state.number()] = at_end(base, state, flow(state)).max(0);
         }
-        account
+        baseline
     }
 
     fn current(&self, state: State, flow: Flow) -> i64 {
