@@ -268,7 +268,7 @@ pub struct LastRequest {
 #[repr(C)]
 pub struct LastTimeWait {
     /// What was remembered of it.
-    pub life: TimedMini,
+    pub timed: TimedMini,
     /// When it seemed to end.
     pub until: u64,
     /// [`Histogram::longest`] and [`Histogram::shortest_inverted`] before, of its substate and of [`SLOT_HOLD`].

@@ -2,7 +2,7 @@
 //! takes all of this out of programs that only count.
 //!
 //! Timers do not report every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. If a move is only noticed at the end of
-//! the socket, its time is unknown. Then only the whole life is known.
+//! the socket, its time is unknown. Then only the whole timed is known.
 
 use tcpstate_common::{
     State,
@@ -39,8 +39,8 @@ fn is_asked_for() -> bool {
 pub(crate) fn time_wait_born<A: Access>(tw: Sock<A>) {
     if is_asked_for() {
         let now = now();
-        let life = TimedMini { born: now, since: now, substate: tw.substate() as u64 };
-        remember(tw.address(), life);
+        let timed = TimedMini { born: now, since: now, substate: tw.substate() as u64 };
+        remember(tw.address(), timed);
     }
 }
 
@@ -52,11 +52,11 @@ pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     }
     let Some(entry) = TIMED_MINIS.get(tw.address()) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
-    let life = unsafe { *entry };
+    let timed = unsafe { *entry };
     // Mostly it has not moved; and its end, on another CPU, may give the entry to another socket.
-    if has_moved(tw, life) {
+    if has_moved(tw, timed) {
         // SAFETY: as above.
-        unsafe { *entry = moved(tw, control, life, now()) };
+        unsafe { *entry = moved(tw, control, timed, now()) };
     }
 }
 
@@ -69,11 +69,11 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     let address = tw.address();
     let entry = TIMED_MINIS.get(address);
     // SAFETY: an entry's memory stays an entry's while the program runs.
-    let life = entry.map_or_else(TimedMini::default, |entry| unsafe { *entry });
+    let timed = entry.map_or_else(TimedMini::default, |entry| unsafe { *entry });
     let now = now();
-    let End { slot, substate, hold } = End::of(tw, life, now);
+    let End { slot, substate, lifetime } = End::of(tw, timed, now);
     let mut extremes = [[0; 2]; 2];
-    let does_orphan_match = has_moved(tw, life) && does_match(tw, FIN_WAIT2, TIME_WAIT);
+    let does_orphan_match = has_moved(tw, timed) && does_match(tw, FIN_WAIT2, TIME_WAIT);
     let does_end_match = does_match(tw, tw.substate(), CLOSE);
     // Only durations that match use up a group, since there are few groups.
     if does_orphan_match || does_end_match {
@@ -84,14 +84,14 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
         }
         if does_end_match {
             histogram.add(slot, substate);
-            histogram.add(SLOT_HOLD, hold);
+            histogram.add(SLOT_HOLD, lifetime);
         }
     }
     if entry.is_some() {
         TIMED_MINIS.remove(address);
     }
     if let Some(slots) = histogram_slots() {
-        let last = LastTimeWait { life, until: now, extremes };
+        let last = LastTimeWait { timed, until: now, extremes };
         // SAFETY: `slots` is this CPU's element.
         unsafe { (&raw mut (*slots).time_wait).write_volatile(last) };
     }
@@ -112,9 +112,9 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     let Some(slots) = histogram_slots() else { return };
     // SAFETY: `slots` is this CPU's element.
     let last = unsafe { (&raw const (*slots).time_wait).read_volatile() };
-    let LastTimeWait { life, until, .. } = last;
-    let End { slot, substate, hold } = End::of(tw, life, until);
-    let does_orphan_match = has_moved(tw, life) && does_match(tw, FIN_WAIT2, TIME_WAIT);
+    let LastTimeWait { timed, until, .. } = last;
+    let End { slot, substate, lifetime } = End::of(tw, timed, until);
+    let does_orphan_match = has_moved(tw, timed) && does_match(tw, FIN_WAIT2, TIME_WAIT);
     let does_end_match = does_match(tw, tw.substate(), CLOSE);
     if does_orphan_match || does_end_match {
         let histogram = of_mini(tw, control);
@@ -123,11 +123,11 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
         }
         if does_end_match {
             histogram.take_back(slot, substate, last.extremes[0]);
-            histogram.take_back(SLOT_HOLD, hold, last.extremes[1]);
+            histogram.take_back(SLOT_HOLD, lifetime, last.extremes[1]);
         }
     }
-    if life.substate != 0 {
-        remember(tw.address(), moved(tw, control, life, until));
+    if timed.substate != 0 {
+        remember(tw.address(), moved(tw, control, timed, until));
     }
 }
 
@@ -149,36 +149,36 @@ struct End {
     /// How long it was in the substate that it ends in.
     substate: u64,
     /// How long it was there.
-    hold: u64,
+    lifetime: u64,
 }
 
 impl End {
     #[inline(always)]
-    fn of<A: Access>(tw: Sock<A>, life: TimedMini, now: u64) -> Self {
+    fn of<A: Access>(tw: Sock<A>, timed: TimedMini, now: u64) -> Self {
         let state = tw.substate() as u64;
         let slot = if state == TIME_WAIT as u64 { SLOT_TIME_WAIT } else { SLOT_ORPHAN };
-        let substate = if life.substate == state { now - life.since } else { UNKNOWN_DURATION };
-        let hold = if life.substate == 0 { UNKNOWN_DURATION } else { now - life.born };
-        Self { slot, substate, hold }
+        let substate = if timed.substate == state { now - timed.since } else { UNKNOWN_DURATION };
+        let lifetime = if timed.substate == 0 { UNKNOWN_DURATION } else { now - timed.born };
+        Self { slot, substate, lifetime }
     }
 }
 
 /// Whether a time-wait socket moved to TIME_WAIT since it was last looked at.
 #[inline(always)]
-fn has_moved<A: Access>(tw: Sock<A>, life: TimedMini) -> bool {
-    life.substate == FIN_WAIT2 as u64 && tw.substate() == TIME_WAIT
+fn has_moved<A: Access>(tw: Sock<A>, timed: TimedMini) -> bool {
+    timed.substate == FIN_WAIT2 as u64 && tw.substate() == TIME_WAIT
 }
 
 /// What is to be remembered of a time-wait socket that a packet may have moved at this time.
 #[inline(always)]
-fn moved<A: Access>(tw: Sock<A>, control: u32, life: TimedMini, now: u64) -> TimedMini {
-    if !has_moved(tw, life) {
-        return life;
+fn moved<A: Access>(tw: Sock<A>, control: u32, timed: TimedMini, now: u64) -> TimedMini {
+    if !has_moved(tw, timed) {
+        return timed;
     }
     if does_match(tw, FIN_WAIT2, TIME_WAIT) {
-        of_mini(tw, control).add(SLOT_ORPHAN, now - life.since);
+        of_mini(tw, control).add(SLOT_ORPHAN, now - timed.since);
     }
-    TimedMini { since: now, substate: TIME_WAIT as u64, ..life }
+    TimedMini { since: now, substate: TIME_WAIT as u64, ..timed }
 }
 
 /// A request socket was put into the kernel's table, or its timer starts for the first time.
@@ -258,8 +258,8 @@ fn of_mini<A: Access>(mini: Sock<A>, control: u32) -> HistogramRef {
 }
 
 #[inline(never)]
-fn remember(address: u64, life: TimedMini) {
-    if TIMED_MINIS.insert(address, life).is_err() {
+fn remember(address: u64, timed: TimedMini) {
+    if TIMED_MINIS.insert(address, timed).is_err() {
         count_untracked();
     }
 }

@@ -45,7 +45,7 @@ fn turn_of_all(rows: &mut Turns) {
     unrelated_timer(rows, base);
     for minis in Minis::BOTH {
         for provider in [Provider::Fentry, Provider::Timer] {
-            life(rows, minis, provider, base);
+            lifecycle(rows, minis, provider, base);
         }
     }
 }
@@ -68,9 +68,9 @@ fn unrelated_timer(rows: &mut Turns, base: f64) {
     }
 }
 
-/// What the programs of a provider take for each mini socket, all events of its life that come during the turn: for time-wait
+/// What the programs of a provider take for each mini socket, all events of its lifecycle that come during the turn: for time-wait
 /// sockets the birth, for requests the end too. Net is what as many runs of an empty program would not take.
-fn life(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
+fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
     let what = match minis {
         Minis::TimeWait => format!("a TIME_WAIT entry, by {}", provider.name()),
         Minis::SynRecv => format!("a request's birth and end, by {}", provider.name()),

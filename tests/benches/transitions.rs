@@ -236,8 +236,8 @@ fn counters(options: &Options) -> Box<dyn FnMut() -> RunTime> {
 
 fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {
     let default = EventOptions::default();
-    let most_lives = default.most_lives.max(room);
-    let events = Some(EventOptions { most_lives, ..default });
+    let max_sockets = default.max_sockets.max(room);
+    let events = Some(EventOptions { max_sockets, ..default });
     let mut tracer = start(&Options { events, event_filter, ..options() });
     let reader = Reader::of(tracer.take_events().expect("they are asked for"));
     Box::new(move || {

@@ -44,7 +44,7 @@ pub fn events(count: usize) -> Vec<Event> {
     while events.len() < count {
         now += random.about(60_000);
         let socket = moves.len();
-        moves.push(life(&mut random, now, socket as u64));
+        moves.push(connection(&mut random, now, socket as u64));
         let first = moves[socket][0].monotonic;
         waiting.push(Reverse((first, socket, 0)));
         while let Some(&Reverse((at, socket, number))) = waiting.peek()
@@ -63,7 +63,7 @@ pub fn events(count: usize) -> Vec<Event> {
 }
 
 /// The events of one socket that begins then.
-fn life(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
+fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
     let is_server = random.below(2) == 0;
     let moves = if is_server { SERVER } else { CLIENT };
     let ephemeral = u16::try_from(32_768 + random.below(28_000)).expect("it is below 65,536");

@@ -46,9 +46,9 @@ fn histograms(tallies: &Tallies) -> Vec<Histogram> {
     all
 }
 
-/// States in the order of a connection's life, then transitions, then what spans several.
+/// States in the order of a connection's rank, then transitions, then what spans several.
 fn order(of: Of) -> (u8, usize, usize) {
-    let life = |state: State| {
+    let rank = |state: State| {
         State::GAUGES.iter().position(|&gauge| gauge == state).unwrap_or(State::GAUGES.len())
     };
     match of {
@@ -56,8 +56,8 @@ fn order(of: Of) -> (u8, usize, usize) {
         Of::ConnectServer => (0, 1, 0),
         Of::Lifetime => (1, 0, 0),
         Of::TimeWaitHold => (2, 0, 0),
-        Of::State(state, kind) => (3, life(state), kind as usize),
-        Of::Transition(from, to) => (4, life(from), life(to)),
+        Of::State(state, kind) => (3, rank(state), kind as usize),
+        Of::Transition(from, to) => (4, rank(from), rank(to)),
         Of::OtherTransitions => (5, 0, 0),
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Flags {
 /// Conditions on what is remembered of a socket from one event to the next, for lines of events alone.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(super) struct OfLives {
+pub(super) struct ConnectionConditions {
     /// Process that owns the socket
     #[arg(long, value_name = "NUMBERS")]
     pid: Option<Numbers>,
@@ -150,7 +150,7 @@ impl Flags {
     }
 }
 
-impl OfLives {
+impl ConnectionConditions {
     /// The first flag that is given.
     pub(super) fn given(&self) -> Option<&'static str> {
         first([

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     error::Help,
-    probe::{EventOptions, MOST_LIVES, RING_BYTES},
+    probe::{EventOptions, MAX_SOCKETS, RING_BYTES},
     report::Losses,
     view::Clock,
 };
@@ -25,7 +25,7 @@ pub(super) struct Flags {
     event_buffer: u32,
 
     /// With --events: remember so many sockets between their events, for durations and owners
-    #[arg(long, value_name = "N", requires = "events", default_value_t = MOST_LIVES, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", requires = "events", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     event_sockets: u32,
 
     /// With --events as a table: times in UTC instead of local time
@@ -63,7 +63,7 @@ impl Flags {
     pub(super) fn options(&self) -> Option<EventOptions> {
         let options = EventOptions {
             ring_bytes: self.event_buffer,
-            most_lives: self.event_sockets,
+            max_sockets: self.event_sockets,
             ..EventOptions::default()
         };
         self.events.then_some(options)

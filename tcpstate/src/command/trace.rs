@@ -141,7 +141,7 @@ pub(super) struct Arguments {
     filter: event_filter::Flags,
 
     #[command(flatten)]
-    of_lives: event_filter::OfLives,
+    connection: event_filter::ConnectionConditions,
 }
 
 /// What can't be asked of a recording, beside what no command can ask of one.
@@ -169,7 +169,7 @@ impl Arguments {
     /// What can't be had together.
     fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
-        let condition = self.filter.given().or_else(|| self.of_lives.given());
+        let condition = self.filter.given().or_else(|| self.connection.given());
         if let (true, Some(flag)) = (has_snapshots, condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
@@ -218,7 +218,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
         events: arguments.events.options(),
-        event_filter: arguments.of_lives.narrow(arguments.filter.filter()?),
+        event_filter: arguments.connection.narrow(arguments.filter.filter()?),
         statistics: arguments.cost,
         log: arguments.bpf_log,
         max_scan_sockets: arguments.max_scan_sockets.map(NonZeroU32::get),

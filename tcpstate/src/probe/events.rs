@@ -28,7 +28,7 @@ use crate::{
 pub const RING_BYTES: u32 = 8 << 20;
 /// Sockets that are remembered between their events, unless another number is asked for: 17 MiB, and 13 for owners that are
 /// found between them.
-pub const MOST_LIVES: u32 = 131_072;
+pub const MAX_SOCKETS: u32 = 131_072;
 
 /// The tracepoint of RSTs that are sent, and the program for it.
 const RESETS: &str = "tcp_send_reset";
@@ -39,14 +39,14 @@ pub struct EventOptions {
     /// Bytes of the ring: a power of two, a page at least.
     pub ring_bytes: u32,
     /// Room for so many sockets between their events.
-    pub most_lives: u32,
+    pub max_sockets: u32,
     /// Accepted connections by this and nothing else.
     pub acceptors: Option<Acceptors>,
 }
 
 impl Default for EventOptions {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES, most_lives: MOST_LIVES, acceptors: None }
+        Self { ring_bytes: RING_BYTES, max_sockets: MAX_SOCKETS, acceptors: None }
     }
 }
 
@@ -85,8 +85,8 @@ impl EventHook {
 pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions, capacity: Capacity) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     capacity.set_for_sockets(loader);
-    loader.map_max_entries("MINI_SINCE", options.most_lives);
-    loader.map_max_entries("OWNER_HINTS", options.most_lives);
+    loader.map_max_entries("MINI_SINCE", options.max_sockets);
+    loader.map_max_entries("OWNER_HINTS", options.max_sockets);
 }
 
 /// Attaches the program that tracks sockets, and the program that reports RSTs, without which lines only say less.

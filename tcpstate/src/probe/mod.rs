@@ -52,7 +52,7 @@ use self::{
 };
 pub use self::{
     error::{Error, grant},
-    events::{EventOptions, MOST_LIVES, RING_BYTES},
+    events::{EventOptions, MAX_SOCKETS, RING_BYTES},
     histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
     kallsyms::Hidden,
     netns::Netns,

@@ -74,7 +74,7 @@ impl Options {
 
     /// Capacity of the tables of sockets.
     pub(super) fn sockets(&self) -> Capacity {
-        let events = self.events.map(|events| events.most_lives);
+        let events = self.events.map(|events| events.max_sockets);
         let histograms = self.histograms.map(|histograms| histograms.most_sockets);
         Capacity::new(events.max(histograms).unwrap_or(1))
     }

@@ -301,7 +301,7 @@ fn is_completed(event: &Event) -> bool {
 /// Events, and nothing of mini sockets, which would take its time.
 fn watched(event_filter: EventFilter) -> Options {
     let events =
-        Some(EventOptions { ring_bytes: 65_536, most_lives: 1024, ..EventOptions::default() });
+        Some(EventOptions { ring_bytes: 65_536, max_sockets: 1024, ..EventOptions::default() });
     let none = Some(Provider::None);
     Options { events, event_filter, time_wait: none, syn_recv: none, ..options() }
 }

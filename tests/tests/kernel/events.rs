@@ -38,7 +38,7 @@ fn losses(traced: &Traced) -> Losses {
 }
 
 /// What a script expects of one socket: each move, and between which durations the state left has lasted, if it was held.
-struct Life {
+struct ExpectedSocket {
     name: &'static str,
     moves: Vec<(State, State)>,
     held: Option<(State, [Duration; 2])>,
@@ -66,7 +66,7 @@ fn connection(
     client: Vec<(State, State)>,
     server: Vec<(State, State)>,
     end: impl FnOnce(socket2::Socket, socket2::Socket) -> [Instant; 2],
-) -> (u16, [Life; 3]) {
+) -> (u16, [ExpectedSocket; 3]) {
     let listener = Listener::open(family);
     let port = listener.port();
     let (ends, connected) = timed(|| (listener.connect(), listener.accept()));
@@ -75,31 +75,31 @@ fn connection(
     let ended = end(ends.0, ends.1);
     let held = bracket(connected, ended);
     let born = |moves: [(State, State); 2], then: Vec<_>| moves.into_iter().chain(then).collect();
-    let lives = [
-        Life {
+    let sockets = [
+        ExpectedSocket {
             name: "listener",
             moves: vec![(Close, Listen), (Listen, Close)],
             held: None,
             owned_from: Some(0),
         },
-        Life {
+        ExpectedSocket {
             name: "client",
             moves: born([(Close, SynSent), (SynSent, Established)], client),
             held: Some((Established, held)),
             owned_from: Some(0),
         },
-        Life {
+        ExpectedSocket {
             name: "server",
             moves: born([(Listen, SynRecv), (SynRecv, Established)], server),
             held: None,
             owned_from: if acceptors == Acceptors::Accept { Some(2) } else { received_at },
         },
     ];
-    (port, lives)
+    (port, sockets)
 }
 
 /// Connections of one family, whose ends are known; by the port of the listener, which no other has.
-fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<Life>)> {
+fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<ExpectedSocket>)> {
     let by = (family, acceptors);
     let orderly = || {
         let client = vec![(Established, FinWait1), (FinWait1, FinWait2), (FinWait2, Close)];
@@ -133,7 +133,7 @@ fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<Life>)> {
     let nobody = deaf.local_addr().expect("it is bound");
     let refused = socket(family).connect(&nobody).expect_err("nobody listens there");
     assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
-    let refused = Life {
+    let refused = ExpectedSocket {
         name: "client",
         moves: vec![(Close, SynSent), (SynSent, Close)],
         held: None,
@@ -141,7 +141,7 @@ fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<Life>)> {
     };
     let port = nobody.as_socket().expect("an address of the internet").port();
     let connections = [short, half_closed, reset];
-    let connections = connections.into_iter().map(|(port, lives)| (port, lives.into()));
+    let connections = connections.into_iter().map(|(port, sockets)| (port, sockets.into()));
     connections.chain([(port, vec![refused])]).collect()
 }
 
@@ -159,38 +159,47 @@ fn who(event: &Event, port: u16) -> Option<&'static str> {
     (event.remote_port == Some(port)).then_some("client")
 }
 
-fn assert_lines(family: Family, netns: u64, port: u16, lives: &[Life], events: &[Event]) {
+fn assert_lines(
+    family: Family,
+    netns: u64,
+    port: u16,
+    sockets: &[ExpectedSocket],
+    events: &[Event],
+) {
     let loopback = family.loopback(0).ip();
     let kind = if loopback.is_ipv4() { Kind::V4 } else { Kind::V6 };
     let pid = std::process::id();
     // The process's name and not this thread's, which is the test's.
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("procfs is mounted");
-    for life in lives {
+    for expected_socket in sockets {
         let of_it: Vec<&Event> = events
             .iter()
-            .filter(|event| event.family == kind && who(event, port) == Some(life.name))
+            .filter(|event| event.family == kind && who(event, port) == Some(expected_socket.name))
             .collect();
-        let label = format!("{family:?} {} at {port}: {of_it:#?}", life.name);
+        let label = format!("{family:?} {} at {port}: {of_it:#?}", expected_socket.name);
         let moves: Vec<_> = of_it.iter().map(|event| (event.from, event.to)).collect();
-        assert_eq!(moves, life.moves, "{label}");
+        assert_eq!(moves, expected_socket.moves, "{label}");
         let mut peer = None;
         for (index, event) in of_it.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| of_it[before]);
             assert_eq!(event.netns, u32::try_from(netns).expect("inodes are small"), "{label}");
             assert_eq!(event.uid, Some(0), "{label}");
-            let owner = life.owned_from.filter(|&from| index >= from).map(|_| pid);
+            let owner = expected_socket.owned_from.filter(|&from| index >= from).map(|_| pid);
             assert_eq!(event.pid, owner, "{label}");
             let name = event.comm.as_ref().map(|comm| comm.to_string_lossy().into_owned());
             assert_eq!(name, owner.map(|_| comm.trim_end().to_owned()), "{label}");
             assert_eq!(event.local, Some(loopback), "{label}");
-            if life.name == "listener" {
+            if expected_socket.name == "listener" {
                 assert_eq!((event.remote, event.remote_port), (None, None), "{label}");
             } else {
                 assert_eq!(event.remote, Some(loopback), "{label}");
                 // A client's own port is chosen after its first event, and a child has its peer after its first: the second
                 // one tells. From then on it stays, up to the last one.
-                let other =
-                    if life.name == "client" { event.local_port } else { event.remote_port };
+                let other = if expected_socket.name == "client" {
+                    event.local_port
+                } else {
+                    event.remote_port
+                };
                 assert!(other.is_some(), "{label}");
                 assert_eq!(*peer.get_or_insert(other), other, "{label}");
             }
@@ -202,7 +211,7 @@ fn assert_lines(family: Family, netns: u64, port: u16, lives: &[Life], events: &
                 }
             }
         }
-        if let Some((state, [least, most])) = life.held {
+        if let Some((state, [least, most])) = expected_socket.held {
             let left = of_it.iter().find(|event| event.from == state).expect("checked above");
             let duration = left.duration.expect("checked above");
             assert!(least >= HOLD, "the script held it for {least:?} only");
@@ -234,14 +243,14 @@ fn events_of_known_connections_are_the_expected_lines() {
             println!("attempt {attempt}: two children of one handshake");
             continue;
         }
-        let moves = |(_, lives): &(u16, Vec<Life>)| {
-            lives.iter().map(|life| life.moves.len()).sum::<usize>()
+        let moves = |(_, sockets): &(u16, Vec<ExpectedSocket>)| {
+            sockets.iter().map(|expected_socket| expected_socket.moves.len()).sum::<usize>()
         };
         let all: usize = expected.iter().flat_map(|(_, script)| script).map(moves).sum::<usize>();
         assert_eq!(lines.len(), all, "{lines:#?}");
         for (family, script) in &expected {
-            for (port, lives) in script {
-                assert_lines(*family, namespace.inode(), *port, lives, &lines);
+            for (port, sockets) in script {
+                assert_lines(*family, namespace.inode(), *port, sockets, &lines);
             }
         }
         return;
@@ -303,7 +312,7 @@ fn events_of_connections_that_nobody_accepted_are_nobodys() {
 #[test]
 fn events_of_sockets_that_there_is_no_room_to_remember_lack_durations_and_are_counted() {
     let _namespace = Namespace::enter();
-    let few = EventOptions { most_lives: 8, ..EventOptions::default() };
+    let few = EventOptions { max_sockets: 8, ..EventOptions::default() };
     let (traced, mut events) = with_events(few);
     let listener = Listener::open(Family::V4);
     let (clients, servers) = listener.pairs(50);

@@ -92,7 +92,7 @@ fn recordings_of_connections_and_their_events_show_what_was_shown() {
     let _namespace = Namespace::enter();
     leave_time_wait(7, &[Family::V4]);
     let events =
-        EventOptions { ring_bytes: 1 << 20, most_lives: 1 << 10, ..EventOptions::default() };
+        EventOptions { ring_bytes: 1 << 20, max_sockets: 1 << 10, ..EventOptions::default() };
     let mut run = Run::start(&Options { events: Some(events), statistics: true, ..options() });
     run.snapshot();
     let mut held = Vec::new();

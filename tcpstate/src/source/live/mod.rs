@@ -43,7 +43,7 @@ pub struct Live {
     /// Namespaces that the last scan could not find or enter.
     unentered: u64,
     /// Why sockets from before the start lack owners, where events are asked for.
-    unclaimed: Option<UnknownOwners>,
+    unknown_owners: Option<UnknownOwners>,
 }
 
 impl Live {
@@ -52,9 +52,9 @@ impl Live {
         let mut probe = Probe::attach(options)?;
         // After the programs are in place, which see to whose later sockets are.
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
-        let unclaimed = hints.and_then(owner_hints::leave);
+        let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
-            unclaimed,
+            unknown_owners,
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
             unentered: 0,
@@ -137,7 +137,7 @@ impl Live {
     #[must_use]
     pub fn limits(&self) -> Vec<Limit> {
         let mut limits = self.probe.limits().to_vec();
-        limits.extend(self.unclaimed.map(Limit::EarlierSockets));
+        limits.extend(self.unknown_owners.map(Limit::EarlierSockets));
         if self.unentered > 0 {
             limits.push(Limit::Namespaces { unentered: self.unentered });
         }
