@@ -16,7 +16,7 @@ use tcpstate_common::{
     abi::{EVENT_IS_AMENDABLE, EventRecord, RecordKind, UNKNOWN_DURATION},
 };
 
-use super::{cgroups::Resolver, ended, pending::Pending};
+use super::{cgroups::Resolver, coalesce::Coalescer, ended};
 use crate::report::{Cgroup, Event, Family, Hook};
 
 /// Reads a record; `None` if it is of a state or family that TCP does not have.
@@ -93,14 +93,14 @@ fn address(family: Family, words: [u32; 4]) -> IpAddr {
 pub struct Events {
     ring: RingBuf<MapData>,
     most: usize,
-    pending: Pending,
+    coalescer: Coalescer,
     cgroups: Resolver,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
         let most = bytes as usize / size_of::<EventRecord>();
-        Self { ring, most, pending: Pending::default(), cgroups: Resolver::default() }
+        Self { ring, most, coalescer: Coalescer::default(), cgroups: Resolver::default() }
     }
 
     /// How many there may be at one time.
@@ -113,11 +113,11 @@ impl Events {
     pub fn take_settled(&mut self, most: usize) -> Vec<Event> {
         self.collect(most, |events| {
             loop {
-                if let Some(record) = events.pending.pop(None) {
+                if let Some(record) = events.coalescer.pop(None) {
                     return Some(record);
                 }
                 if !events.take_in() {
-                    return events.pending.pop(Some(monotonic()));
+                    return events.coalescer.pop(Some(monotonic()));
                 }
             }
         })
@@ -126,7 +126,7 @@ impl Events {
     /// The next events, oldest first, at most so many, whatever may follow.
     pub fn take(&mut self, most: usize) -> Vec<Event> {
         while self.take_in() {}
-        self.collect(most, |events| events.pending.pop_anyway())
+        self.collect(most, |events| events.coalescer.pop_anyway())
     }
 
     fn collect(
@@ -150,7 +150,7 @@ impl Events {
         if item.len() >= size_of::<EventRecord>() {
             // SAFETY: the kernel half writes whole records, every bit pattern is one, and no alignment is asked for.
             let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
-            self.pending.push(record);
+            self.coalescer.push(record);
         }
         true
     }

@@ -1,6 +1,7 @@
 //! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
 
 pub mod cgroups;
+mod coalesce;
 mod counts;
 mod ended;
 mod events;
@@ -12,7 +13,6 @@ pub mod live;
 mod namespaces;
 mod owner_hints;
 pub mod owners;
-mod pending;
 pub mod sock_diag;
 
 use std::{

@@ -19,22 +19,22 @@ const REACH: usize = 4096;
 
 /// Records in their order, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct Coalescer {
     records: VecDeque<EventRecord>,
 }
 
-impl Pending {
+impl Coalescer {
     /// Takes the next record in.
     pub(super) fn push(&mut self, record: EventRecord) {
         match record.kind {
             kind if kind == RecordKind::ResetSent as u8 => {
-                if let Some(at) = self.open(&record, |_| true) {
+                if let Some(at) = self.find_amendable(&record, |_| true) {
                     self.records[at].flags |= EVENT_SENT_RESET;
                     self.records[at].flags &= !EVENT_IS_AMENDABLE;
                 }
             }
             kind if kind == RecordKind::Resumed as u8 => {
-                if let Some(at) = self.open(&record, |_| true) {
+                if let Some(at) = self.find_amendable(&record, |_| true) {
                     self.records.remove(at);
                 }
             }
@@ -42,7 +42,9 @@ impl Pending {
                 let is_second = [State::SynSent, State::SynRecv].iter().any(|&state| {
                     record.from == state as u8 && kind == RecordKind::Transition as u8
                 });
-                if is_second && let Some(at) = self.open(&record, |first| first.to == record.from) {
+                if is_second
+                    && let Some(at) = self.find_amendable(&record, |first| first.to == record.from)
+                {
                     complete(&mut self.records[at], &record);
                 }
                 self.records.push_back(record);
@@ -69,8 +71,12 @@ impl Pending {
         self.records.pop_front()
     }
 
-    /// Where the last open record of this socket is.
-    fn open(&self, of: &EventRecord, fits: impl Fn(&EventRecord) -> bool) -> Option<usize> {
+    /// Where the last amendable record of this socket is.
+    fn find_amendable(
+        &self,
+        of: &EventRecord,
+        fits: impl Fn(&EventRecord) -> bool,
+    ) -> Option<usize> {
         let near = self.records.len().saturating_sub(REACH);
         let is_other = |record: &EventRecord| {
             record.socket == of.socket && record.flags & EVENT_IS_AMENDABLE != 0 && fits(record)
@@ -109,50 +115,50 @@ mod tests {
         EventRecord { from, to, flags, ..record(socket, time, RecordKind::Transition) }
     }
 
-    fn pending(records: &[EventRecord]) -> Pending {
-        let mut pending = Pending::default();
+    fn coalescer(records: &[EventRecord]) -> Coalescer {
+        let mut coalescer = Coalescer::default();
         for &record in records {
-            pending.push(record);
+            coalescer.push(record);
         }
-        pending
+        coalescer
     }
 
     #[test]
     fn what_nothing_can_change_does_not_wait() {
-        let mut pending = pending(&[line(1, 5, State::Established, State::FinWait1, 0)]);
-        assert_eq!(pending.pop(None).map(|record| record.socket), Some(1));
-        assert_eq!(pending.pop(None), None);
+        let mut coalescer = coalescer(&[line(1, 5, State::Established, State::FinWait1, 0)]);
+        assert_eq!(coalescer.pop(None).map(|record| record.socket), Some(1));
+        assert_eq!(coalescer.pop(None), None);
     }
 
     #[test]
     fn what_may_change_waits_and_all_that_follows_it_until_its_time_is_over() {
-        let open = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
+        let amendable = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
         let other = line(2, 2 * MS, State::Established, State::FinWait1, 0);
-        let mut pending = pending(&[open, other]);
-        assert_eq!(pending.pop(Some(Duration::from_millis(10))), None);
-        assert_eq!(pending.pop(Some(Duration::from_millis(11))), Some(open));
-        assert_eq!(pending.pop(None), Some(other));
+        let mut coalescer = coalescer(&[amendable, other]);
+        assert_eq!(coalescer.pop(Some(Duration::from_millis(10))), None);
+        assert_eq!(coalescer.pop(Some(Duration::from_millis(11))), Some(amendable));
+        assert_eq!(coalescer.pop(None), Some(other));
     }
 
     #[test]
     fn while_there_is_more_to_take_in_records_themselves_tell_the_time() {
-        let open = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
-        let mut pending = pending(&[open]);
-        assert_eq!(pending.pop(None), None);
-        pending.push(line(2, 11 * MS, State::Established, State::FinWait1, 0));
-        assert_eq!(pending.pop(None), Some(open));
+        let amendable = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
+        let mut coalescer = coalescer(&[amendable]);
+        assert_eq!(coalescer.pop(None), None);
+        coalescer.push(line(2, 11 * MS, State::Established, State::FinWait1, 0));
+        assert_eq!(coalescer.pop(None), Some(amendable));
     }
 
     #[test]
     fn a_reset_that_follows_an_end_is_the_ends() {
-        let mut pending = pending(&[
+        let mut coalescer = coalescer(&[
             line(1, 1, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
             line(2, 2, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
             record(1, 3, RecordKind::ResetSent),
         ]);
-        assert_eq!(pending.pop(None).map(|end| end.flags), Some(EVENT_SENT_RESET));
-        assert_eq!(pending.pop_anyway().map(|end| end.flags), Some(EVENT_IS_AMENDABLE));
-        assert_eq!(pending.pop_anyway(), None);
+        assert_eq!(coalescer.pop(None).map(|end| end.flags), Some(EVENT_SENT_RESET));
+        assert_eq!(coalescer.pop_anyway().map(|end| end.flags), Some(EVENT_IS_AMENDABLE));
+        assert_eq!(coalescer.pop_anyway(), None);
     }
 
     #[test]
@@ -161,19 +167,19 @@ mod tests {
             kind: RecordKind::SynRecv as u8,
             ..line(1, 1, State::SynRecv, State::Close, EVENT_IS_AMENDABLE)
         };
-        let mut pending = pending(&[end, record(1, 2, RecordKind::Resumed)]);
-        assert_eq!(pending.pop_anyway(), None);
+        let mut coalescer = coalescer(&[end, record(1, 2, RecordKind::Resumed)]);
+        assert_eq!(coalescer.pop_anyway(), None);
     }
 
     #[test]
     fn a_clients_first_line_gets_its_port_from_the_second_and_not_from_another_socket() {
         let port = |port, record| EventRecord { local_port: port, ..record };
-        let mut pending = pending(&[
+        let mut coalescer = coalescer(&[
             line(1, 1, State::Close, State::SynSent, EVENT_IS_AMENDABLE),
             line(2, 2, State::Close, State::SynSent, EVENT_IS_AMENDABLE),
             port(40_000, line(1, 3, State::SynSent, State::Established, 0)),
         ]);
-        let ports: Vec<_> = std::iter::from_fn(|| pending.pop_anyway())
+        let ports: Vec<_> = std::iter::from_fn(|| coalescer.pop_anyway())
             .map(|record| (record.socket, record.local_port))
             .collect();
         assert_eq!(ports, [(1, 40_000), (2, 0), (1, 40_000)]);
