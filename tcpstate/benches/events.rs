@@ -72,18 +72,18 @@ impl Truth {
     fn of_events(&mut self) {
         let own = Own::start(TCPSTATE, &["trace", "--events", "-o", "json"]);
         let made = self.load(thread::sleep);
-        let (mut seen, mut told, mut scans) = (0, 0, 0);
+        let (mut seen, mut reported, mut scans) = (0, 0, 0);
         for line in own.stop() {
             if line.contains(r#""hook":"transitions""#) && line.contains(r#""type":"transition""#) {
                 seen += 1;
             } else if line.contains(r#""type":"end""#) {
                 let end: Value = serde_json::from_str(&line).expect("it is JSON");
                 let number = |key: &str| end[key].as_u64().expect("it is known");
-                (told, scans) = (number("lost_events"), number("reconciles"));
+                (reported, scans) = (number("lost_events"), number("reconciles"));
             }
         }
         self.add(EVENTS, &made, seen);
-        self.rows.add(EVENTS, "lost, by its own word", told as f64);
+        self.rows.add(EVENTS, "lost, by its own word", reported as f64);
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 

@@ -137,7 +137,7 @@ fn refused_connect() {
     _ = TcpStream::connect((Ipv4Addr::LOCALHOST, REFUSED));
 }
 
-/// What a peer told of transitions: how many there were of each pair of states.
+/// What a peer reported of transitions: how many there were of each pair of states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs(BTreeMap<[State; 2], u64>);
 
@@ -166,16 +166,16 @@ impl Pairs {
 
     /// Counts what one line tells, if it tells of transitions.
     fn add(&mut self, peer: Peer, line: &str) {
-        let told = match peer {
+        let reported = match peer {
             Peer::Bpftrace => counted(line),
             Peer::Tcpstates | Peer::TcpstatesBcc => transition(line).map(|pair| (pair, 1)),
         };
-        if let Some((pair, count)) = told {
+        if let Some((pair, count)) = reported {
             *self.0.entry(pair).or_default() += count;
         }
     }
 
-    /// Takes out the connects that were refused, where ports are not told: no load has others.
+    /// Takes out the connects that were refused, where ports are not reported: no load has others.
     fn forget_refused(&mut self) {
         let refused = self.0.remove(&[State::SynSent, State::Close]).unwrap_or_default();
         if let Some(begun) = self.0.get_mut(&[State::Close, State::SynSent]) {
@@ -224,7 +224,7 @@ impl Running {
         processor_time(self.child.id())
     }
 
-    /// Ends it as Ctrl-C would; what it told of transitions, those of connects that were refused left out.
+    /// Ends it as Ctrl-C would; what it reported of transitions, those of connects that were refused left out.
     ///
     /// # Panics
     /// If it can't be waited for.

@@ -153,8 +153,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     view(arguments).show(&findings, &mut text).context("show the findings")?;
     let status = status(&findings, arguments.fail_on.level());
     let written = write(&text, status)?;
-    let damaged =
-        read.and_then(|Read { recording, failure }| replay::tell_end(&recording, failure.as_ref()));
+    let damaged = read
+        .and_then(|Read { recording, failure }| replay::report_end(&recording, failure.as_ref()));
     Ok(damaged.unwrap_or(written))
 }
 

@@ -54,7 +54,7 @@ pub(super) struct ConnectionConditions {
 /// The same where durations are timed: hidden, and refused with what would help.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(super) struct Untold {
+pub(super) struct UnavailableConditions {
     #[arg(long, hide = true)]
     pid: Option<String>,
     #[arg(long, hide = true)]
@@ -171,7 +171,7 @@ impl ConnectionConditions {
     }
 }
 
-impl Untold {
+impl UnavailableConditions {
     pub(super) fn refuse(&self) -> Result<(), Error> {
         let owner = [(self.pid.is_some(), "--pid"), (self.comm.is_some(), "--comm")];
         match first(owner) {

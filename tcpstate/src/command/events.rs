@@ -88,25 +88,25 @@ fn parse_buffer(text: &str) -> Result<u32, &'static str> {
 
 /// Says on stderr that events were lost, as it happens.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct LossWarner {
     /// Lost before the start, or said to be.
-    told: u64,
+    reported: u64,
     has_helped: bool,
 }
 
-impl Talk {
+impl LossWarner {
     /// Begins where the run does.
     pub(super) fn since(losses: Option<Losses>) -> Self {
-        Self { told: losses.unwrap_or_default().lines(), has_helped: false }
+        Self { reported: losses.unwrap_or_default().lines(), has_helped: false }
     }
 
     /// Says what was lost since the last call; what would help, only once.
-    pub(super) fn tell(&mut self, losses: Option<Losses>) {
-        let lost = losses.unwrap_or_default().lines() - self.told;
+    pub(super) fn warn(&mut self, losses: Option<Losses>) {
+        let lost = losses.unwrap_or_default().lines() - self.reported;
         if lost == 0 {
             return;
         }
-        self.told += lost;
+        self.reported += lost;
         eprintln!("tcpstate: {lost} events lost; counts are not affected");
         if !std::mem::replace(&mut self.has_helped, true) {
             eprintln!("remedy: let stdout be read faster, or give a larger --event-buffer");

@@ -17,8 +17,9 @@ use super::{
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
     signals::Signals,
-    talk, terminal,
+    terminal,
     values::named,
+    warnings,
 };
 use crate::{
     aggregate::Reconcile,
@@ -71,7 +72,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHAT", value_parser = named(&By::ALL, name))]
     by: Option<By>,
 
-    /// With --by: tell so many apart (210 KiB each); those that come later are summed as `other`
+    /// With --by: warn so many apart (210 KiB each); those that come later are summed as `other`
     #[arg(long, value_name = "N", requires = "by", default_value_t = MOST_GROUPS, value_parser = value_parser!(u32).range(1..=16_384))]
     max_groups: u32,
 
@@ -98,7 +99,7 @@ pub(super) struct Arguments {
     replayed: replay::Flags,
 
     #[command(flatten)]
-    untold: event_filter::Untold,
+    unavailable: event_filter::UnavailableConditions,
 
     // The last, for what follows stands under its heading.
     #[command(flatten)]
@@ -172,7 +173,7 @@ fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
 }
 
 async fn hist(arguments: &Arguments) -> Result<()> {
-    arguments.untold.refuse()?;
+    arguments.unavailable.refuse()?;
     if let (true, Some(flag)) = (wants_matrix(arguments), arguments.filter.given()) {
         return Err(event_filter::Error::Matrix(flag).into());
     }
@@ -191,7 +192,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         ..Options::default()
     };
     let mut run = Run(Tracer::start(&options)?);
-    talk::at_start(run.0.probe());
+    warnings::at_start(run.0.probe());
     let recorder = arguments.record.begin(false)?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), None);
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
@@ -204,7 +205,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let end = Report::End(summary);
     drop(tracer);
     record::finish(output, end, recorder, &mut signals).await?;
-    tell(untimed, arguments.max_sockets);
+    warn(untimed, arguments.max_sockets);
     Ok(())
 }
 
@@ -233,7 +234,7 @@ impl Paced for Run {
 }
 
 /// Says on stderr what there was no room for, and what would help.
-fn tell(untimed: Untimed, most: u32) {
+fn warn(untimed: Untimed, most: u32) {
     let untracked = untimed.untracked + untimed.untracked_minis;
     if untracked > 0 {
         eprintln!("tcpstate: no room to remember {untracked} sockets: their durations are unknown");

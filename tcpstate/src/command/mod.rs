@@ -23,12 +23,12 @@ mod replay;
 mod serve;
 mod signals;
 mod stdout;
-mod talk;
 mod terminal;
 mod trace;
 mod usage;
 mod values;
 mod verify;
+mod warnings;
 
 use std::{borrow::Cow, io, process::ExitCode};
 

@@ -84,13 +84,13 @@ struct Recorded {
 impl View for Recorded {
     fn show(&mut self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         self.recorder.add_report(report);
-        tell(&self.recorder);
+        warn(&self.recorder);
         self.view.show(report, out)
     }
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn io::Write) -> io::Result<()> {
         self.recorder.add_events(events);
-        tell(&self.recorder);
+        warn(&self.recorder);
         self.view.show_events(events, out)
     }
 
@@ -100,7 +100,7 @@ impl View for Recorded {
 }
 
 /// Says on stderr what became of the recording, as it happens. What is shown goes on whatever it is.
-fn tell(recorder: &Recorder) {
+fn warn(recorder: &Recorder) {
     match recorder.news() {
         None => {}
         Some(News::Failing(error)) => {

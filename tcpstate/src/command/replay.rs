@@ -200,7 +200,7 @@ fn show(
 }
 
 /// Says on stderr what is missing of a recording that was read as far as it goes. If it is damaged, the status to end with.
-pub(super) fn tell_end(
+pub(super) fn report_end(
     recording: &Recording,
     failure: Option<&recording::Error>,
 ) -> Option<ExitCode> {
@@ -254,7 +254,7 @@ impl Player {
                 }
             }
         };
-        Ok(tell_end(&recording, failure.as_ref()).unwrap_or(ExitCode::SUCCESS))
+        Ok(report_end(&recording, failure.as_ref()).unwrap_or(ExitCode::SUCCESS))
     }
 
     /// Shows a record, when it is time for it.

@@ -16,9 +16,10 @@ use super::{
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
     signals::Signals,
-    talk, terminal,
+    terminal,
     values::{self, named},
     verify::Verifier,
+    warnings,
 };
 use crate::{
     aggregate::Reconcile,
@@ -229,8 +230,8 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
     }
-    talk::at_start(tracer.probe());
-    let talk = events::Talk::since(tracer.losses()?);
+    warnings::at_start(tracer.probe());
+    let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
     let recorder = arguments.record.begin(events.is_some())?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), events);
@@ -238,19 +239,19 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let (interval, has_snapshots) = arguments.snapshots();
     let interval = has_snapshots.then_some(interval);
     let Arguments { duration, count, reconcile, .. } = *arguments;
-    let mut run = Run { tracer, reconcile, verifier, talk };
+    let mut run = Run { tracer, reconcile, verifier, loss_warner };
     Pace { interval, duration, count }.run(&mut run, &output, &mut signals).await?;
     run.tracer.reconcile_at_end(reconcile)?;
     let verdict = run.verify()?;
-    let Run { mut tracer, verifier, mut talk, .. } = run;
+    let Run { mut tracer, verifier, mut loss_warner, .. } = run;
     tracer.end_events();
     let summary = Snapshot { verdict, ..tracer.summary()? };
     let (map_full, is_exact) = (summary.map_full, summary.is_exact());
-    talk.tell(tracer.losses()?);
+    loss_warner.warn(tracer.losses()?);
     let end = Report::End(summary);
     drop(tracer);
     record::finish(output, end, recorder, &mut signals).await?;
-    talk::at_end(map_full, is_exact, options.max_scan_sockets);
+    warnings::at_end(map_full, is_exact, options.max_scan_sockets);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
 }
@@ -274,7 +275,7 @@ struct Run {
     tracer: Tracer,
     reconcile: Reconcile,
     verifier: Option<Verifier>,
-    talk: events::Talk,
+    loss_warner: events::LossWarner,
 }
 
 impl Run {
@@ -296,7 +297,7 @@ impl Paced for Run {
     fn look(&mut self) -> Result<()> {
         self.tracer.reconcile_if_due(self.reconcile)?;
         self.tracer.look_for_late_events()?;
-        self.talk.tell(self.tracer.losses()?);
+        self.loss_warner.warn(self.tracer.losses()?);
         Ok(())
     }
 }

@@ -92,14 +92,14 @@ impl Scraper {
         let (questions, asked) = channel();
         let (end, ended) = oneshot::channel();
         let outlets = Arc::clone(&settings.outlets);
-        let (tell, started) = oneshot::channel();
+        let (sender, started) = oneshot::channel();
         let run = move || {
             let worker = Worker::start(settings, on_start);
             let (worker, result) = match worker {
                 Ok(worker) => (Some(worker), Ok(())),
                 Err(error) => (None, Err(error)),
             };
-            let _ = tell.send(result);
+            let _ = sender.send(result);
             if let Some(mut worker) = worker {
                 worker.answer(&asked);
             }
@@ -168,7 +168,7 @@ struct Worker {
     outlets: Arc<Outlets>,
     looked: Instant,
     /// What was last said to be wrong.
-    told: String,
+    last_error: String,
 }
 
 impl Worker {
@@ -191,7 +191,7 @@ impl Worker {
             shown: TimeWait::default(),
             outlets,
             looked: Instant::now(),
-            told: String::new(),
+            last_error: String::new(),
         })
     }
 
@@ -215,7 +215,7 @@ impl Worker {
     fn answer_all(&mut self, questions: Vec<Question>) {
         let mut texts = HashMap::new();
         let mut reading = None;
-        // Who asked and went away is told in vain.
+        // Who asked and went away is last_error in vain.
         for question in questions {
             match question {
                 Question::Scrape(_, answer) if answer.is_closed() => {}
@@ -282,10 +282,10 @@ impl Worker {
             Ok(()) => String::new(),
             Err(error) => error.to_string(),
         };
-        if !error.is_empty() && error != self.told {
+        if !error.is_empty() && error != self.last_error {
             eprintln!("tcpstate: {}", crate::text::escaped(&error));
         }
-        self.told = error;
+        self.last_error = error;
     }
 }
 

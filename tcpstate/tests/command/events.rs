@@ -130,11 +130,11 @@ fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
     let counts = end["transitions"].as_array().expect("a list").iter();
     let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
     let lines = lines.iter().filter(|line| line["hook"] == "transitions").count() as u64;
-    let told = lines + number("lost_events");
+    let reported = lines + number("lost_events");
     // What the kernel keeps from one of the two programs it may show to the other.
     let missed = number("missed") + number("lost_events").min(1000);
     assert!(number("lost_events") > 10_000, "{end}");
-    assert!(told.abs_diff(counted) <= missed, "{told} told of, {counted} counted: {end}");
+    assert!(reported.abs_diff(counted) <= missed, "{reported} told of, {counted} counted: {end}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn examples_of_the_help_run() {
     assert_all_good(commands.iter().map(String::as_str).filter(|line| !line.contains("...")));
 }
 
-/// Asserts that each is good, some at a time: most run until they are told to end.
+/// Asserts that each is good, some at a time: most run until they are reported to end.
 fn assert_all_good<'a>(lines: impl Iterator<Item = &'a str>) {
     const AT_A_TIME: usize = 8;
     // Those that serve take the same port, one after another.

@@ -135,11 +135,11 @@ fn recordings_of_the_tree_show_what_is_expected_without_privilege() {
 
 #[test]
 fn recordings_of_the_tree_are_of_every_version_and_their_kernels_and_workloads_are_told() {
-    let told = fs::read_to_string(folder().join("README.md")).expect("it is there");
+    let reported = fs::read_to_string(folder().join("README.md")).expect("it is there");
     let names: Vec<String> =
         in_tree().iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
     for name in &names {
-        assert!(told.contains(&format!("| `{name}` | ")), "{name} has no row");
+        assert!(reported.contains(&format!("| `{name}` | ")), "{name} has no row");
     }
     for version in 1..=VERSION {
         assert!(names.iter().any(|name| name.starts_with(&format!("v{version}-"))), "{version}");

@@ -66,7 +66,7 @@ fn inside(place: &Place) -> String {
     format!("path:{}", place.path().display())
 }
 
-/// Runs until it is told to end, and no longer than the test.
+/// Runs until it is reported to end, and no longer than the test.
 struct Trace(Child);
 
 impl Drop for Trace {

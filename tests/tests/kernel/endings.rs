@@ -1,4 +1,4 @@
-//! Who ended connections, and the lines of mini sockets, on scripted paths: each cause is told, and none that was not.
+//! Who ended connections, and the lines of mini sockets, on scripted paths: each cause is reported, and none that was not.
 
 use std::{collections::BTreeSet, net::Shutdown, time::Duration};
 
@@ -72,9 +72,9 @@ fn endings_on_scripted_paths_are_told_by_their_causes() {
         let ends = lines.iter().filter(|event| {
             event.hook == Hook::Transitions && event.to == Close && event.from != Listen
         });
-        let told: BTreeSet<_> = ends.map(|event| event.ended_by).collect();
+        let reported: BTreeSet<_> = ends.map(|event| event.ended_by).collect();
         let expected = causes.iter().copied().map(Some).collect();
-        assert_eq!(told, expected, "{name}: {lines:#?}");
+        assert_eq!(reported, expected, "{name}: {lines:#?}");
         let sums = lines.iter().fold(EndingCounts::default(), |mut sums, event| {
             sums.count(event);
             sums
@@ -189,8 +189,8 @@ fn endings_of_mini_sockets_have_lines_that_join_their_connection() {
         let passed = minis[1].monotonic.saturating_sub(minis[0].monotonic);
         assert_eq!(minis[1].duration, Some(passed));
         assert!(passed >= Duration::from_millis(900), "{passed:?}");
-        let is_told = by[0] == Provider::Fentry;
-        assert_eq!(minis[1].ended_by, is_told.then_some(Timeout), "{family}");
+        let is_reported = by[0] == Provider::Fentry;
+        assert_eq!(minis[1].ended_by, is_reported.then_some(Timeout), "{family}");
         let requests = of_minis(&lines, Hook::SynRecv, listener.port());
         let moves: Vec<_> = requests.iter().map(|event| (event.from, event.to)).collect();
         assert_eq!(moves, [(Close, SynRecv), (SynRecv, Close)], "{family}: {lines:#?}");

@@ -279,9 +279,9 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
             passed.retain(|event| !is_completed(event));
             let passed: Vec<String> = passed.iter().map(known).collect();
             assert_eq!(passed, meant, "{}", case.name);
-            let is_telling = meant.len() < lines.len() && !meant.is_empty();
+            let is_selective = meant.len() < lines.len() && !meant.is_empty();
             assert!(
-                is_telling || matches!(case.name, "all" | "no such network"),
+                is_selective || matches!(case.name, "all" | "no such network"),
                 "{}: {} of {}",
                 case.name,
                 meant.len(),
@@ -293,7 +293,7 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
     panic!("the kernel kept events from the programs each time");
 }
 
-/// The first line of a connection says what its second one told, and the filter had to choose before that.
+/// The first line of a connection says what its second one reported, and the filter had to choose before that.
 fn is_completed(event: &Event) -> bool {
     matches!(event.to, State::SynSent | State::SynRecv)
 }
@@ -316,7 +316,7 @@ fn timed(event_filter: EventFilter) -> Options {
 /// What each duration is of, and those that are known, in order.
 type Durations = BTreeMap<Of, Vec<Duration>>;
 
-/// What the events tell that are meant, as histograms have it: the transition that ends a state, connects and lives; of lives
+/// What the events sender that are meant, as histograms have it: the transition that ends a state, connects and lives; of lives
 /// only that they ended. Nothing is unknown where all sockets are seen from their births on.
 fn durations(lines: &[Event], is_meant: &dyn Fn(&Event) -> bool) -> Durations {
     let mut durations = Durations::new();
@@ -361,10 +361,10 @@ fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> b
             continue;
         }
         let ends = [durations.first(), durations.last()].map(|end| *end.expect("there are some"));
-        for (shown, told) in [tally.shortest, tally.longest].into_iter().zip(ends) {
+        for (shown, reported) in [tally.shortest, tally.longest].into_iter().zip(ends) {
             let shown = shown.expect("there are some");
-            if shown.abs_diff(told) >= TOLERANCE {
-                println!("{name}: {of:?}: {shown:?}, {told:?}");
+            if shown.abs_diff(reported) >= TOLERANCE {
+                println!("{name}: {of:?}: {shown:?}, {reported:?}");
                 agree = false;
             }
         }

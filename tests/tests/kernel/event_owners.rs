@@ -1,4 +1,4 @@
-//! Whose the sockets are of which lines tell: who accepted, in which cgroup, and never the peer.
+//! Whose the sockets are of which lines sender: who accepted, in which cgroup, and never the peer.
 
 use std::{
     io::{Read, Write},

@@ -277,10 +277,10 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
     let written = lines.iter().filter(is_transition).count() as u64;
     assert!(written > 0 && losses.dropped > written, "{written} written, {losses:?}");
     // Both programs may have been kept from some events, each from its own.
-    let (counted, told) = (snapshot.total(), written + losses.dropped);
+    let (counted, reported) = (snapshot.total(), written + losses.dropped);
     assert!(
-        told <= counted + snapshot.missed.transitions && counted <= told + losses.missed,
-        "{told} told of, {losses:?}; {counted} counted, {:?}",
+        reported <= counted + snapshot.missed.transitions && counted <= reported + losses.missed,
+        "{reported} told of, {losses:?}; {counted} counted, {:?}",
         snapshot.missed
     );
     traced.assert_equal("after events were dropped");

@@ -1,7 +1,7 @@
 //! Runs on this kernel, recorded: what is shown of them later is what was shown then.
 //!
 //! A guest prints each recording in hexadecimal, and a host writes it to the folder that `TCPSTATE_TEST_RECORDINGS` names;
-//! so those in `tests/recordings` came about, as told there.
+//! so those in `tests/recordings` came about, as reported there.
 
 use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -120,7 +120,7 @@ fn recordings_of_connections_and_their_events_show_what_was_shown() {
     drop(held);
     wait::grace_period();
     run.end();
-    let told: usize = run
+    let reported: usize = run
         .records
         .iter()
         .map(|record| match record {
@@ -129,7 +129,7 @@ fn recordings_of_connections_and_their_events_show_what_was_shown() {
         })
         .sum();
     // Some may be lost without a word, on some kernels.
-    assert!(told > 40, "{told}");
+    assert!(reported > 40, "{reported}");
     run.assert_shown_again("connections.tcps");
 }
 

@@ -67,14 +67,14 @@ fn serving_is_exact_with_privileges_given_up() {
         outlets: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let (tell, told) = mpsc::channel();
+    let (sender, reported) = mpsc::channel();
     let (scraper, progress) = Scraper::start(settings, move |_| {
         let task = fs::read_link("/proc/thread-self").expect("procfs is mounted");
-        tell.send(task).expect("somebody waits");
+        sender.send(task).expect("somebody waits");
     });
     let started = runtime.block_on(progress.started).expect("the thread tells");
     started.unwrap_or_else(|error| panic!("{error}"));
-    let task = told.recv().expect("it was told");
+    let task = reported.recv().expect("it was told");
     let status = fs::read_to_string(format!("/proc/{}/status", task.display())).expect("it runs");
     let is_old = Kernel::running().expect("uname").guards_each_bpf_call();
     for set in ["CapPrm", "CapEff"] {

@@ -31,7 +31,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// The service manager, if there is one.
-pub(super) fn tell_manager(state: NotifyState<'_>) {
+pub(super) fn notify_manager(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     if let Some(address) = address {
         eprintln!("tcpstate: serving http://{address}/metrics");
     }
-    tell_manager(NotifyState::Ready);
+    notify_manager(NotifyState::Ready);
     #[cfg(feature = "otlp")]
     arguments.otlp.begin(scraper)?;
     let mut writes = interval(arguments.textfile_interval);
@@ -67,16 +67,16 @@ pub(super) async fn answer(
     loop {
         tokio::select! {
             _ = &mut ended => bail!("the thread that counts has ended"),
-            _ = hang_up.recv() => tell(scraper.scan().await.err()),
+            _ = hang_up.recv() => report(scraper.scan().await.err()),
             _ = writes.tick(), if textfile.is_some() => {
                 if let Some(textfile) = textfile {
-                    tell(write(scraper, textfile).await.err());
+                    report(write(scraper, textfile).await.err());
                 }
             }
             _ = looks.tick(), if watchdog.is_some() => {
                 // Only if the thread that counts is alive.
                 if timeout(looks.period(), scraper.ping()).await.is_ok_and(|it| it.is_ok()) {
-                    tell_manager(NotifyState::Watchdog);
+                    notify_manager(NotifyState::Watchdog);
                 }
             }
         }
@@ -96,7 +96,7 @@ async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
 }
 
 /// On stderr; what goes wrong here ends nothing.
-fn tell(error: Option<impl Into<anyhow::Error>>) {
+fn report(error: Option<impl Into<anyhow::Error>>) {
     if let Some(error) = error {
         eprintln!("tcpstate: {}", escaped(format!("{:#}", error.into())));
     }

@@ -14,12 +14,12 @@ use sd_notify::NotifyState;
 use tcpstate_common::histogram;
 use tokio::signal::unix::SignalKind;
 
-use self::answer::{answer, bind, tell_manager};
+use self::answer::{answer, bind, notify_manager};
 pub(super) use self::error::Error;
 use super::{
     duration, runtime,
     signals::{Signals, listen},
-    talk, values,
+    values, warnings,
 };
 use crate::{
     aggregate::Reconcile,
@@ -239,7 +239,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
             ..Outlets::default()
         }),
     };
-    let (scraper, progress) = Scraper::start(settings, talk::at_start);
+    let (scraper, progress) = Scraper::start(settings, warnings::at_start);
     if !arguments.keep_privileges {
         // The tracer's thread gives up its own when it has used them.
         relinquish::keep_only(&[])?;
@@ -248,7 +248,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         error = answer(arguments, &scraper, progress, hang_up, listener, &mut textfile) => error,
         () = signals.next() => Ok(()),
     };
-    tell_manager(NotifyState::Stopping);
+    notify_manager(NotifyState::Stopping);
     if let Some(textfile) = textfile {
         textfile.remove();
     }

@@ -93,7 +93,7 @@ impl Holding {
         self.held.len() as u64 + self.beyond
     }
 
-    fn tell_apart(&mut self, owners: &Owners) {
+    fn group_by_process(&mut self, owners: &Owners) {
         let mut groups: BTreeMap<(Option<u32>, u32), Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let pid = owners.pid(held.holder.inode);
@@ -161,7 +161,7 @@ pub fn ask(
     }
     let owners = Owners::now();
     for holding in many {
-        holding.tell_apart(&owners);
+        holding.group_by_process(&owners);
     }
     let named = single
         .into_iter()
