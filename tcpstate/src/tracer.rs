@@ -165,7 +165,7 @@ impl Tracer {
     /// scans switched off, too, for the last line is to say whether it is exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
         let (last, _) = self.aggregator.last_scan();
-        if last.kernel.are_whole {
+        if last.kernel.covers_whole_scope {
             let (earlier, reading) = self.look_twice()?;
             self.aggregator.look_for_drift(&earlier, &reading);
         }

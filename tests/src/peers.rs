@@ -152,8 +152,8 @@ impl Pairs {
     /// into a state, less what left it. A listener stays when its child is born, which whoever derives has to know.
     #[must_use]
     pub fn gauges_off_by(&self, truth: &Counts) -> u64 {
-        let sum = |is_meant: &dyn Fn(&[State; 2]) -> bool| -> u64 {
-            self.0.iter().filter(|(pair, _)| is_meant(pair)).map(|(_, count)| count).sum()
+        let sum = |matches: &dyn Fn(&[State; 2]) -> bool| -> u64 {
+            self.0.iter().filter(|(pair, _)| matches(pair)).map(|(_, count)| count).sum()
         };
         let off_by = |state: State| {
             let came = sum(&|&[_, to]| to == state);

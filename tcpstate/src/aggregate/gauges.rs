@@ -77,7 +77,7 @@ impl Gauges {
     }
 
     /// Whether there is no socket in any state.
-    pub(super) fn are_empty(&self, since_start: &Flows) -> bool {
+    pub(super) fn is_empty(&self, since_start: &Flows) -> bool {
         State::GAUGES.into_iter().all(|state| self.current(state, since_start) == 0)
     }
 

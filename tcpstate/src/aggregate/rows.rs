@@ -66,13 +66,13 @@ impl Rows {
     }
 
     /// Opens rows for namespaces met since the last reading, unless they may have been met before without having had room
-    /// for a row (`!are_whole`). Returns by how much gauges were below zero.
-    pub(super) fn update(&mut self, reading: &Reading, are_whole: bool) -> u64 {
+    /// for a row (`!has_all_namespaces`). Returns by how much gauges were below zero.
+    pub(super) fn update(&mut self, reading: &Reading, has_all_namespaces: bool) -> u64 {
         let mut lifted = 0;
         for (&identity, namespace) in cut(reading) {
             let row = match self.live.entry(identity) {
                 Entry::Occupied(row) => row.into_mut(),
-                Entry::Vacant(vacant) if are_whole => vacant.insert(Row::default()),
+                Entry::Vacant(vacant) if has_all_namespaces => vacant.insert(Row::default()),
                 Entry::Vacant(_) => continue,
             };
             lifted += row.gauges.floor(&namespace.flows.since(&row.origin));
@@ -106,7 +106,7 @@ impl Rows {
         let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {
             if let Entry::Occupied(row) = self.live.entry(*identity)
-                && row.get().gauges.are_empty(&namespace.flows.since(&row.get().origin))
+                && row.get().gauges.is_empty(&namespace.flows.since(&row.get().origin))
             {
                 row.remove();
                 finished.push(*identity);

@@ -1,4 +1,4 @@
-//! The flags that say which events are meant, or the durations that they end: those for sockets, and more. All of them have
+//! The flags that say which events are matching, or the durations that they end: those for sockets, and more. All of them have
 //! to hold.
 
 use std::{borrow::Cow, str::FromStr, time::Duration};
@@ -195,11 +195,11 @@ impl Places {
         let cgroups = Cgroups::now();
         let mut numbers = Vec::new();
         for place in &self.0 {
-            let meant = cgroups.meant(place);
-            if meant.is_empty() {
+            let matching = cgroups.matching(place);
+            if matching.is_empty() {
                 return Err(Error::NoCgroup(place.clone()));
             }
-            numbers.extend(meant);
+            numbers.extend(matching);
         }
         if numbers.len() > FILTER_ITEMS {
             Err(Error::ManyCgroups(numbers.len()))

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_meant_by_default_and_close_is_none_of_them() {
+    fn all_states_match_by_default_and_close_is_not_among_them() {
         let all = States::default();
         assert!(State::GAUGES.into_iter().all(|state| all.contain(state)));
         assert!(!all.contain(State::Close) && !all.contain(State::BoundInactive));

@@ -42,9 +42,9 @@ impl Tally {
     #[must_use]
     pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
         let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
-        let are_there = buckets.keys().all(|&bucket| bucket < BUCKETS);
+        let all_buckets_exist = buckets.keys().all(|&bucket| bucket < BUCKETS);
         let sum = buckets.values().try_fold(self.unknown, |sum, &count| sum.checked_add(count));
-        (are_there && sum.is_some()).then_some(Self { buckets, ..self })
+        (all_buckets_exist && sum.is_some()).then_some(Self { buckets, ..self })
     }
 
     /// Adds what another one has.

@@ -52,18 +52,18 @@ impl Cgroups {
         Self(paths)
     }
 
-    /// The numbers of those that are meant by a path from the root, or by the first digits of a container's id. What is
+    /// The numbers of those that are matching by a path from the root, or by the first digits of a container's id. What is
     /// within them is not named.
     #[must_use]
-    pub fn meant(&self, path_or_id: &str) -> Vec<u64> {
+    pub fn matching(&self, path_or_id: &str) -> Vec<u64> {
         let path = Path::new(path_or_id);
-        let is_meant = |known: &str| match container(known) {
+        let matches = |known: &str| match container(known) {
             _ if path.is_absolute() => Path::new(known) == path,
             // Its outermost folder.
             Some(container) => container.id.starts_with(path_or_id) && known.contains(path_or_id),
             None => false,
         };
-        self.0.iter().filter(|(_, known)| is_meant(known)).map(|(&id, _)| id).collect()
+        self.0.iter().filter(|(_, known)| matches(known)).map(|(&id, _)| id).collect()
     }
 
     /// Where this one is.

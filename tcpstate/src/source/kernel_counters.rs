@@ -12,7 +12,7 @@ use crate::procfs::{
 pub struct KernelCounters {
     /// Whether they are of all that is counted, so that they may be shown. Else they are of one namespace among several,
     /// and only prove that something happened.
-    pub are_whole: bool,
+    pub covers_whole_scope: bool,
     /// Whether `time_wait_turnover` counts births; expiries otherwise.
     pub counts_births: bool,
     /// Full sockets in the kernel's tables now, of both families (`sockstat` and `sockstat6`, `inuse`).
@@ -30,21 +30,21 @@ pub struct KernelCounters {
 }
 
 impl KernelCounters {
-    /// Reads them; the kernel's version says what `counts_births` is to be, the caller's scope `are_whole`.
+    /// Reads them; the kernel's version says what `counts_births` is to be, the caller's scope `covers_whole_scope`.
     #[must_use]
-    pub fn read(counts_births: bool, are_whole: bool) -> Self {
+    pub fn read(counts_births: bool, covers_whole_scope: bool) -> Self {
         let text = |name| procfs::net(name).unwrap_or_default();
         let counters =
             Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
         // Asked each time: somebody may set it meanwhile. It is that of the thread's namespace, as the rest.
         let time_wait_limit = sysctl::value("net.ipv4.tcp_max_tw_buckets");
-        Self { are_whole, counts_births, time_wait_limit, ..counters }
+        Self { covers_whole_scope, counts_births, time_wait_limit, ..counters }
     }
 
     /// A counter, if it is of all that is counted.
     #[must_use]
     pub fn whole(&self, counter: fn(&Self) -> Option<u64>) -> Option<u64> {
-        counter(self).filter(|_| self.are_whole)
+        counter(self).filter(|_| self.covers_whole_scope)
     }
 
     pub(super) fn parse(sockstat: &str, netstat: &str, snmp: &str) -> Self {
@@ -67,7 +67,7 @@ impl KernelCounters {
         let both = |first: Option<u64>, second: Option<u64>| first?.checked_add(second?);
         let shortcuts = both(by_cookie, by_fast_open);
         Self {
-            are_whole: false,
+            covers_whole_scope: false,
             counts_births: false,
             // A kernel without IPv6 has no line for it.
             full_sockets: both(inuse, inuse_of_ipv6.or(Some(0))),
@@ -117,7 +117,7 @@ mod tests {
     fn what_is_of_one_namespace_among_several_is_not_shown() {
         let one = KernelCounters::parse(SOCKSTAT, NETSTAT, SNMP);
         assert_eq!(one.whole(|kernel| kernel.time_wait_overflows), None);
-        let whole = KernelCounters { are_whole: true, ..one };
+        let whole = KernelCounters { covers_whole_scope: true, ..one };
         assert_eq!(whole.whole(|kernel| kernel.time_wait_overflows), Some(1));
     }
 

@@ -1,7 +1,7 @@
 //! Scripted lives of TCP sockets, with checkpoints at which nothing is in flight.
 //!
 //! ```text
-//! connect, shutdown, reset ... -> sockets are in the states meant -> checkpoint -> and on, until all are closed
+//! connect, shutdown, reset ... -> sockets are in the states matching -> checkpoint -> and on, until all are closed
 //! ```
 //!
 //! Numbers of connections are primes, so that a wrong sum cannot look right by chance.

@@ -86,8 +86,8 @@ fn sockets_in(tables: &[&str]) -> Sockets {
 /// If the kernel writes what this cannot read.
 #[must_use]
 pub fn time_wait_of(port: u16) -> u64 {
-    let is_meant = |row: &MiniRow| row.state == State::TimeWait && row.ports.contains(&port);
-    count_minis(&["tcp", "tcp6"], is_meant)
+    let matches = |row: &MiniRow| row.state == State::TimeWait && row.ports.contains(&port);
+    count_minis(&["tcp", "tcp6"], matches)
 }
 
 /// Whether a time-wait mini socket has these ports, its own first: in `TIME_WAIT`, or in `FIN_WAIT2`.
@@ -106,7 +106,7 @@ struct MiniRow {
     ports: [u16; 2],
 }
 
-fn count_minis(tables: &[&str], is_meant: impl Fn(&MiniRow) -> bool) -> u64 {
+fn count_minis(tables: &[&str], matches: impl Fn(&MiniRow) -> bool) -> u64 {
     let port = |address: &str| {
         let (_, port) = address.rsplit_once(':').expect("an address and a port");
         u16::from_str_radix(port, 16).expect("a port in hexadecimal digits")
@@ -116,7 +116,7 @@ fn count_minis(tables: &[&str], is_meant: impl Fn(&MiniRow) -> bool) -> u64 {
         for_each_row(table, |columns| {
             let row =
                 MiniRow { state: state(columns), ports: [port(columns[1]), port(columns[2])] };
-            count += u64::from(is_time_wait_mini(columns) && is_meant(&row));
+            count += u64::from(is_time_wait_mini(columns) && matches(&row));
         });
     }
     count

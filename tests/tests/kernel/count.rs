@@ -193,8 +193,9 @@ fn count_filters_in_the_kernel_are_the_same_as_ours() {
     let (mut none, mut some) = (0, 0);
     for round in 0..2000 {
         let filter = dice.filter(&all);
-        let meant = |socket: &&Listed| filter.matches(socket.state, &socket.local, &socket.remote);
-        let ours: Vec<Listed> = all.iter().filter(meant).copied().collect();
+        let matching =
+            |socket: &&Listed| filter.matches(socket.state, &socket.local, &socket.remote);
+        let ours: Vec<Listed> = all.iter().filter(matching).copied().collect();
         let (kernels, how_many) = listed(&filter);
         assert_eq!(kernels, ours, "round {round}: {filter:?}");
         // Not one more than that was sent: the kernel's program is as narrow as the filter.
@@ -218,9 +219,9 @@ fn count_of_a_filter_too_long_for_the_kernel_is_right_too() {
     let many = (1..=600).map(|number| (2 * number).to_string()).collect::<Vec<_>>().join(",");
     let mut filter = Filter::default();
     filter.ports.push((End::Remote, format!("{many},{port}").parse().expect("ports")));
-    let (meant, how_many) = listed(&filter);
-    assert!(how_many > meant.len() as u64, "the kernel was to send all: {how_many}");
-    assert_eq!(meant.len(), 11);
+    let (matching, how_many) = listed(&filter);
+    assert!(how_many > matching.len() as u64, "the kernel was to send all: {how_many}");
+    assert_eq!(matching.len(), 11);
 }
 
 #[test]

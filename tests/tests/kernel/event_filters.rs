@@ -43,15 +43,15 @@ const PLACES: [&str; 4] =
 struct Case {
     name: &'static str,
     filter: EventFilter,
-    is_meant: Box<dyn Fn(&Event) -> bool>,
+    matches: Box<dyn Fn(&Event) -> bool>,
 }
 
 fn case(
     name: &'static str,
     filter: EventFilter,
-    is_meant: impl Fn(&Event) -> bool + 'static,
+    matches: impl Fn(&Event) -> bool + 'static,
 ) -> Case {
-    Case { name, filter, is_meant: Box::new(is_meant) }
+    Case { name, filter, matches: Box::new(matches) }
 }
 
 fn ports(end: End, list: &str) -> EventFilter {
@@ -155,7 +155,7 @@ fn cases(pids: [u32; 2], cgroup: Option<&Cgroup>) -> Vec<Case> {
     if let Some(cgroup) = cgroup {
         let slice = cgroup.slice();
         let numbers = |path: &str| {
-            let numbers = Cgroups::now().meant(path);
+            let numbers = Cgroups::now().matching(path);
             assert_eq!(numbers.len(), 1, "{path}");
             Some(numbers)
         };
@@ -270,21 +270,21 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
         // Each connection: five of the client, five of the server; each listener two.
         assert_eq!(lines.len(), PLACES.len() * 12, "{lines:#?}");
         for (case, (_, events)) in cases.iter().zip(&mut filtered) {
-            let meant: Vec<String> = lines
+            let matching: Vec<String> = lines
                 .iter()
-                .filter(|event| !is_completed(event) && (case.is_meant)(event))
+                .filter(|event| !is_completed(event) && (case.matches)(event))
                 .map(known)
                 .collect();
             let mut passed = events.take(usize::MAX);
             passed.retain(|event| !is_completed(event));
             let passed: Vec<String> = passed.iter().map(known).collect();
-            assert_eq!(passed, meant, "{}", case.name);
-            let is_selective = meant.len() < lines.len() && !meant.is_empty();
+            assert_eq!(passed, matching, "{}", case.name);
+            let is_selective = matching.len() < lines.len() && !matching.is_empty();
             assert!(
                 is_selective || matches!(case.name, "all" | "no such network"),
                 "{}: {} of {}",
                 case.name,
-                meant.len(),
+                matching.len(),
                 lines.len()
             );
         }
@@ -316,11 +316,11 @@ fn timed(event_filter: EventFilter) -> Options {
 /// What each duration is of, and those that are known, in order.
 type Durations = BTreeMap<Of, Vec<Duration>>;
 
-/// What the events sender that are meant, as histograms have it: the transition that ends a state, connects and lives; of lives
+/// What the events sender that are matching, as histograms have it: the transition that ends a state, connects and lives; of lives
 /// only that they ended. Nothing is unknown where all sockets are seen from their births on.
-fn durations(lines: &[Event], is_meant: &dyn Fn(&Event) -> bool) -> Durations {
+fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     let mut durations = Durations::new();
-    for event in lines.iter().filter(|event| is_meant(event)) {
+    for event in lines.iter().filter(|event| matches(event)) {
         let (from, to) = (event.from, event.to);
         if is_birth(from.number(), to.number()) {
             continue;
@@ -410,7 +410,7 @@ fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
         let lines = whole_events.take(usize::MAX);
         // Each of them is looked at, for counts are asserted.
         let agree = cases.iter().zip(&histograms).fold(true, |agree, (case, histograms)| {
-            agree & has_durations(case.name, histograms, &durations(&lines, &case.is_meant))
+            agree & has_durations(case.name, histograms, &durations(&lines, &case.matches))
         });
         if agree {
             return;

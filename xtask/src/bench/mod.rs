@@ -57,10 +57,10 @@ impl Options {
 
 /// Builds and runs the benchmarks, as root.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let is_meant = |benchmark: &&Benchmark| {
+    let matches = |benchmark: &&Benchmark| {
         options.benchmark.as_ref().is_none_or(|name| name == benchmark.name)
     };
-    let benchmarks: Vec<&Benchmark> = BENCHMARKS.iter().filter(is_meant).collect();
+    let benchmarks: Vec<&Benchmark> = BENCHMARKS.iter().filter(matches).collect();
     if let Some(revision) = &options.against {
         return benchmarks.iter().try_for_each(|it| against::run(root, it, revision));
     }

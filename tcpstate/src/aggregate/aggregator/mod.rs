@@ -271,8 +271,8 @@ impl Aggregator {
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);
-        let are_whole = self.unlisted(reading.missed) == 0;
-        let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, are_whole));
+        let has_all_namespaces = self.unlisted(reading.missed) == 0;
+        let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, has_all_namespaces));
         let families = self.families.as_mut();
         let in_families = families.map_or(0, |families| families.floor(reading, &self.origin));
         self.last_scan.impossible += lifted.max(in_rows).max(in_families);

@@ -66,8 +66,8 @@ impl Facts {
 /// Counters by the kernel's names, since the begin of the recording. Those that something was missed of are left out: they
 /// would be too low.
 fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
-    let count = |is_meant: fn(&(_, _)) -> bool| {
-        let pairs = snapshot.transitions.iter().filter(|pair| is_meant(&(pair.from, pair.to)));
+    let count = |matches: fn(&(_, _)) -> bool| {
+        let pairs = snapshot.transitions.iter().filter(|pair| matches(&(pair.from, pair.to)));
         pairs.map(|pair| pair.count).sum::<u64>()
     };
     let gauge = |state| {

@@ -97,8 +97,8 @@ fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
 #[test]
 fn hist_that_is_filtered_gives_groups_to_nothing_else() {
     let _namespace = Namespace::enter();
-    let meant = Listener::open(Family::V4);
-    let ports: Ports = meant.port().to_string().parse().expect("a port");
+    let matching = Listener::open(Family::V4);
+    let ports: Ports = matching.port().to_string().parse().expect("a port");
     let one =
         HistogramOptions { by: Some(By::LocalPort), most_groups: 1, ..HistogramOptions::default() };
     let event_filter = EventFilter { ports: vec![(End::Local, ports)], ..EventFilter::default() };
@@ -112,11 +112,11 @@ fn hist_that_is_filtered_gives_groups_to_nothing_else() {
     drop(client);
     wait::until("the orphan to expire", || truth::sockets().minis.total() == 0);
     drop((server, listener));
-    let (client, server) = (meant.connect(), meant.accept());
+    let (client, server) = (matching.connect(), matching.accept());
     reset(client);
     await_state(&server, Close, Instant::now());
     let (_, histograms) = summary(&mut traced);
     let groups: BTreeSet<&Group> =
         histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
-    assert_eq!(groups, BTreeSet::from([&Group::Port(meant.port())]));
+    assert_eq!(groups, BTreeSet::from([&Group::Port(matching.port())]));
 }
