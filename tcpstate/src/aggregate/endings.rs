@@ -6,7 +6,7 @@ use tcpstate_common::State;
 
 use crate::report::{EndedBy, Endings, Ends, Event, Hook, PortEnds};
 
-/// Ports with a row of their own; what else was served is in the row of the others.
+/// Ports with a row of their own; what else was listening is in the row of the others.
 const MOST_ROWS: usize = 1000;
 
 /// Sums over the lines of a run. Its memory is bounded by the number of ports.
@@ -16,7 +16,7 @@ pub struct EndingCounts {
     /// Ends of connections whose port is not known.
     portless: Ends,
     /// Ports of listeners, and of children that were born.
-    served: BTreeSet<u16>,
+    listening: BTreeSet<u16>,
     failed_connects: Ends,
     no_local_port: u64,
 }
@@ -29,7 +29,7 @@ impl EndingCounts {
         }
         let Event { from, to, local_port, ended_by, .. } = *event;
         match (from, to) {
-            (_, State::Listen) | (State::Listen, _) => self.served.extend(local_port),
+            (_, State::Listen) | (State::Listen, _) => self.listening.extend(local_port),
             (State::SynSent, State::Close) => match (ended_by, local_port) {
                 (Some(EndedBy::Abort), None) => self.no_local_port += 1,
                 _ => self.failed_connects.count(ended_by),
@@ -48,7 +48,7 @@ impl EndingCounts {
     pub fn sums(&self) -> Endings {
         let rows = self.by_port.iter().map(|(&port, &ends)| PortEnds { port, ends });
         let (mut ports, rest): (Vec<_>, Vec<_>) =
-            rows.partition(|row| self.served.contains(&row.port));
+            rows.partition(|row| self.listening.contains(&row.port));
         ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
         let beyond = ports.split_off(ports.len().min(MOST_ROWS));
         let mut others = self.portless;
@@ -95,11 +95,11 @@ mod tests {
     #[test]
     fn ports_beyond_the_most_rows_are_with_the_others() {
         let ports = 1..=u16::try_from(MOST_ROWS).expect("it is small") + 7;
-        let served = ports
+        let listening = ports
             .clone()
             .map(|port| Event { local_port: Some(port), ..event(State::Close, State::Listen) });
         let ends = ports.map(|port| end(State::LastAck, port, EndedBy::RemoteFin));
-        let Endings { ports, others, .. } = endings(&served.chain(ends).collect::<Vec<_>>());
+        let Endings { ports, others, .. } = endings(&listening.chain(ends).collect::<Vec<_>>());
         assert_eq!((ports.len(), others.total()), (MOST_ROWS, 7));
     }
 

@@ -53,8 +53,8 @@ impl Probe {
         let mut providers = Providers::new(handlers, options.testing.time_wait_exit, is_pollable);
         let transitions =
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
-        providers.serve(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
-        providers.serve(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
+        providers.attach(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
+        providers.attach(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         events::set_ports(&mut ebpf, &filter)?;
         let attach = |wanted| events::attach(&mut ebpf, &types, wanted);
         let events = options.events.map(attach).transpose()?;

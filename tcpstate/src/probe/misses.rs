@@ -17,18 +17,18 @@ use super::{Error, programs};
 /// so it never falls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
-    /// Of programs that served before.
+    /// Of programs that active before.
     earlier: u64,
     /// The programs that serve now, each with the kernel's count at the time it began to serve.
-    serving: BTreeMap<&'static str, u64>,
+    active: BTreeMap<&'static str, u64>,
 }
 
 impl MissedRuns {
-    pub(super) const NONE: Self = Self { earlier: 0, serving: BTreeMap::new() };
+    pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
     /// These programs serve from now on; another kind of mini sockets may have used them before.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
-        self.serving.extend(programs);
+        self.active.extend(programs);
     }
 
     /// No program serves any more; they can still be asked.
@@ -37,7 +37,7 @@ impl MissedRuns {
         misses: impl Fn(&'static str) -> Result<u64, E>,
     ) -> Result<(), E> {
         self.earlier = self.total(misses)?;
-        self.serving.clear();
+        self.active.clear();
         Ok(())
     }
 
@@ -49,7 +49,7 @@ impl MissedRuns {
         let since = |(&program, &before): (&&'static str, &u64)| {
             misses(program).map(|now| now.saturating_sub(before))
         };
-        self.serving.iter().map(since).try_fold(self.earlier, |sum, count| Ok(sum + count?))
+        self.active.iter().map(since).try_fold(self.earlier, |sum, count| Ok(sum + count?))
     }
 }
 

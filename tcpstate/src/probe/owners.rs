@@ -37,7 +37,7 @@ pub(super) fn attach(
         if only.is_some_and(|only| only != acceptors) {
             continue;
         }
-        match serve(ebpf, types, acceptors) {
+        match attach_hooks(ebpf, types, acceptors) {
             Ok(()) => {
                 let limit = first.map(|error: Error| Limit::Acceptors {
                     by: acceptors,
@@ -53,7 +53,7 @@ pub(super) fn attach(
     Err(first.unwrap_or(Error::Absent(ACCEPT)))
 }
 
-fn serve(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<(), Error> {
+fn attach_hooks(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<(), Error> {
     let hooks = match acceptors {
         Acceptors::Accept => vec![hook(accepted(&types.fields)?, ACCEPT)],
         Acceptors::Use => {

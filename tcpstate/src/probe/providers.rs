@@ -22,8 +22,8 @@ use crate::{
 /// What is in place for mini sockets.
 #[derive(Debug)]
 pub(super) struct Providers {
-    time_wait: Served,
-    syn_recv: Served,
+    time_wait: Active,
+    syn_recv: Active,
     /// What cannot be seen by what is in place, and why.
     pub(super) limits: Vec<Limit>,
     /// What would help where that costs exactness.
@@ -39,14 +39,14 @@ pub(super) struct Providers {
 
 /// The programs in place for one kind of mini sockets.
 #[derive(Debug)]
-pub(super) struct Served {
+pub(super) struct Active {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
     /// The runs of these hooks, and of earlier ones, that the kernel skipped.
     pub(super) missed: MissedRuns,
 }
 
-impl Served {
+impl Active {
     const NONE: Self =
         Self { provider: Provider::None, hooks: Vec::new(), missed: MissedRuns::NONE };
 }
@@ -57,7 +57,7 @@ impl Providers {
         time_wait_exit: Option<&'static str>,
         is_pollable: bool,
     ) -> Self {
-        let (time_wait, syn_recv) = (Served::NONE, Served::NONE);
+        let (time_wait, syn_recv) = (Active::NONE, Active::NONE);
         Self {
             time_wait,
             syn_recv,
@@ -71,7 +71,7 @@ impl Providers {
     }
 
     /// What is in place for one kind.
-    pub(super) fn of(&self, minis: Minis) -> &Served {
+    pub(super) fn of(&self, minis: Minis) -> &Active {
         match minis {
             Minis::TimeWait => &self.time_wait,
             Minis::SynRecv => &self.syn_recv,
@@ -113,7 +113,7 @@ impl Providers {
     }
 
     /// Puts a provider in place: the one asked for, or the best that there is.
-    pub(super) fn serve(
+    pub(super) fn attach(
         &mut self,
         ebpf: &mut Ebpf,
         types: &Types,
@@ -148,7 +148,7 @@ impl Providers {
     ) -> Result<(), Error> {
         let mut missed = self.of(minis).missed.clone();
         missed.end(|program| misses::of_program(ebpf, program))?;
-        let failed = std::mem::replace(self.of_mut(minis), Served { missed, ..Served::NONE });
+        let failed = std::mem::replace(self.of_mut(minis), Active { missed, ..Active::NONE });
         for hook in failed.hooks {
             if !self.is_in_use(hook) {
                 self.detached.add(ebpf, hook.program)?;
@@ -171,7 +171,7 @@ impl Providers {
         candidates: impl Iterator<Item = Provider>,
         mut reasons: Vec<Reason<Provider>>,
     ) {
-        // Of the last one: what nearly served is the easiest to mend.
+        // Of the last one: what nearly active is the easiest to mend.
         let mut remedy = None;
         for provider in candidates {
             match self.install(ebpf, types, minis, provider) {
@@ -197,13 +197,13 @@ impl Providers {
         reasons: Vec<Reason<Provider>>,
     ) {
         self.limits.extend(limit(minis, provider, reasons));
-        let served = self.of_mut(minis);
-        served.provider = provider;
-        served.missed.begin(hooks.iter().map(|(hook, before)| (hook.program, *before)));
-        served.hooks = hooks.into_iter().map(|(hook, _)| hook).collect();
+        let active = self.of_mut(minis);
+        active.provider = provider;
+        active.missed.begin(hooks.iter().map(|(hook, before)| (hook.program, *before)));
+        active.hooks = hooks.into_iter().map(|(hook, _)| hook).collect();
     }
 
-    fn of_mut(&mut self, minis: Minis) -> &mut Served {
+    fn of_mut(&mut self, minis: Minis) -> &mut Active {
         match minis {
             Minis::TimeWait => &mut self.time_wait,
             Minis::SynRecv => &mut self.syn_recv,
@@ -243,7 +243,7 @@ impl Providers {
     }
 
     fn is_in_use(&self, hook: Hook) -> bool {
-        [&self.time_wait, &self.syn_recv].iter().any(|served| served.hooks.contains(&hook))
+        [&self.time_wait, &self.syn_recv].iter().any(|active| active.hooks.contains(&hook))
     }
 }
 
