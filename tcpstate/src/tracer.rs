@@ -66,7 +66,7 @@ impl Tracer {
         let mut reading = self.live.read()?;
         let mut replaced = false;
         for minis in Minis::BOTH {
-            if let Some(why) = self.aggregator.silence(minis, &reading) {
+            if let Some(why) = self.aggregator.dead_hook(minis, &reading) {
                 self.live.replace(minis, why)?;
                 let scan = self.live.scan()?;
                 self.aggregator.replace(minis, self.live.probe().provider(minis), &scan);

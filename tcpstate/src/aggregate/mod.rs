@@ -3,6 +3,7 @@
 mod aggregator;
 pub mod census;
 mod cost;
+mod dead_hooks;
 mod drift;
 mod endings;
 mod families;
@@ -11,7 +12,6 @@ mod histogram;
 mod providers;
 mod reconcile;
 mod rows;
-mod silence;
 mod time_wait;
 mod verify;
 

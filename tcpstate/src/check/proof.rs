@@ -23,14 +23,14 @@ pub(super) fn features(live: &Result<Live, Failure>) -> Vec<Feature> {
 
 /// What keeps `trace` from being exact here, by this proof.
 pub(super) fn faults(live: &Live) -> Vec<String> {
-    let silent = |programs| !silent(programs).is_empty();
+    let dead = |programs| !dead(programs).is_empty();
     let mut faults = Vec::new();
     for (what, programs) in [
         ("transitions", &live.transitions),
         ("time_wait", &live.time_wait),
         ("syn_recv", &live.syn_recv),
     ] {
-        if silent(programs) {
+        if dead(programs) {
             faults.push(format!("a hook of {what} does not fire"));
         }
     }
@@ -40,7 +40,7 @@ pub(super) fn faults(live: &Live) -> Vec<String> {
     faults
 }
 
-fn silent(programs: &[(&'static str, u64)]) -> Vec<&'static str> {
+fn dead(programs: &[(&'static str, u64)]) -> Vec<&'static str> {
     let never = programs.iter().filter(|(name, runs)| *runs == 0 && !NOT_PROVOKED.contains(name));
     never.map(|(name, _)| *name).collect()
 }
@@ -50,9 +50,9 @@ fn fired(id: &'static str, programs: &[(&'static str, u64)]) -> Feature {
         let detail = "no program serves, so none fired".into();
         return Feature { id, status: Status::Missing, detail, remedy: None };
     }
-    let silent = silent(programs);
-    if !silent.is_empty() {
-        let detail = format!("attached, but did not fire: {}", silent.join(", "));
+    let dead = dead(programs);
+    if !dead.is_empty() {
+        let detail = format!("attached, but did not fire: {}", dead.join(", "));
         return Feature::wanting(id, Status::Missing, detail, REMEDY);
     }
     let runs = programs.iter().map(|(name, runs)| match runs {
@@ -107,10 +107,10 @@ mod tests {
     fn a_hook_that_never_fired_is_found_out() {
         assert_eq!(statuses(live()), [Status::Ok; 4]);
         assert!(faults(&live()).is_empty());
-        let mut silent = live();
-        silent.time_wait[0].1 = 0;
-        assert_eq!(faults(&silent), ["a hook of time_wait does not fire"]);
-        assert_eq!(statuses(silent), [Status::Ok, Status::Missing, Status::Ok, Status::Ok]);
+        let mut dead = live();
+        dead.time_wait[0].1 = 0;
+        assert_eq!(faults(&dead), ["a hook of time_wait does not fire"]);
+        assert_eq!(statuses(dead), [Status::Ok, Status::Missing, Status::Ok, Status::Ok]);
     }
 
     #[test]

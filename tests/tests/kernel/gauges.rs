@@ -119,7 +119,7 @@ fn by_classic_tracepoint() -> Options {
 }
 
 #[test]
-fn gauges_are_right_again_after_a_silent_hook_was_replaced() {
+fn gauges_are_right_after_a_dead_hook_is_replaced() {
     let _namespace = Namespace::enter();
     // A function that its callers contain, since 6.18; what is left of it is never called.
     let options = Options {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::{
-    cost,
+    cost, dead_hooks,
     drift::{Drift, Excess},
     families::{self, Families},
     gauges::Gauges,
     histogram,
     providers::Providers,
     rows::Rows,
-    silence, time_wait, verify,
+    time_wait, verify,
 };
 use crate::{
     report::{Gauge, Histograms, Minis, Missed, NamespaceStart, Provider, Snapshot, Verdict},
@@ -113,13 +113,13 @@ impl Aggregator {
 
     /// How the hooks for these sockets are silent while the kernel's counters move, if they are.
     #[must_use]
-    pub fn silence(&self, minis: Minis, reading: &Reading) -> Option<&'static str> {
+    pub fn dead_hook(&self, minis: Minis, reading: &Reading) -> Option<&'static str> {
         let since = match minis {
             Minis::TimeWait => &self.time_wait_since,
             Minis::SynRecv => &self.syn_recv_since,
         };
         let is_exact = self.providers.of(minis).is_exact();
-        is_exact.then(|| silence::of(minis, since, &self.previous, reading)).flatten()
+        is_exact.then(|| dead_hooks::of(minis, since, &self.previous, reading)).flatten()
     }
 
     /// Something else serves since this scan, which puts the gauges right.
