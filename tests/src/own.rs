@@ -52,7 +52,7 @@ impl Own {
         processor_time(self.child.id())
     }
 
-    /// Ends it as Ctrl-C would; the lines that it wrote.
+    /// ReasonCounts it as Ctrl-C would; the lines that it wrote.
     ///
     /// # Panics
     /// If it fails.

@@ -224,7 +224,7 @@ impl Running {
         processor_time(self.child.id())
     }
 
-    /// Ends it as Ctrl-C would; what it reported of transitions, those of connects that were refused left out.
+    /// ReasonCounts it as Ctrl-C would; what it reported of transitions, those of connects that were refused left out.
     ///
     /// # Panics
     /// If it can't be waited for.

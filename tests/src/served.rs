@@ -150,7 +150,7 @@ impl Server {
         wait::until_within(PATIENCE, "a scan", || scans(self) > before);
     }
 
-    /// Ends it as a service manager does.
+    /// ReasonCounts it as a service manager does.
     #[must_use]
     pub fn end(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use tcpstate::report::{Cgroup, EndedBy, Event, Family, Hook};
+use tcpstate::report::{Cgroup, CloseReason, Event, Family, Hook};
 use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
@@ -100,7 +100,7 @@ fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
                 uid: Some(33),
                 duration: (!is_born).then(|| Duration::from_nanos(duration)),
                 cgroup: Some(Arc::clone(&cgroup)),
-                ended_by: (to == Close).then_some(EndedBy::LocalFin),
+                ended_by: (to == Close).then_some(CloseReason::LocalFin),
             }
         })
         .collect()

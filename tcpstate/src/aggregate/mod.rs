@@ -2,10 +2,10 @@
 
 mod aggregator;
 pub mod census;
+mod close_reason;
 mod cost;
 mod dead_hooks;
 mod drift;
-mod endings;
 mod families;
 mod gauges;
 mod histogram;
@@ -18,7 +18,7 @@ mod verify;
 pub use self::{
     aggregator::Aggregator,
     census::Census,
-    endings::EndingCounts,
+    close_reason::CloseReasonCounter,
     providers::Providers,
     reconcile::{Reconcile, Situation},
 };

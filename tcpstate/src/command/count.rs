@@ -104,7 +104,7 @@ async fn watch(counter: &Counter, mut show: Show, pace: Duration) -> Result<()> 
                     return Ok(());
                 }
             }
-            // A reader who stalls must not keep us from ending.
+            // A reader who stalls must not keep us from close_reason.
             () = signals.next() => std::process::exit(0),
         }
     }

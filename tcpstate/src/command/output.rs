@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{
 };
 
 use crate::{
-    aggregate::EndingCounts,
+    aggregate::CloseReasonCounter,
     report::{Event, Report},
     source::Events,
     view::View,
@@ -30,7 +30,7 @@ const EVENTS_AT_ONCE: usize = 1024;
 pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
-    /// Ends with the reports, or with the reader.
+    /// ReasonCounts with the reports, or with the reader.
     writer: JoinHandle<(io::Result<()>, Pen)>,
 }
 
@@ -39,7 +39,7 @@ struct Pen {
     view: Box<dyn View + Send>,
     events: Option<Events>,
     /// What their lines add up to.
-    endings: EndingCounts,
+    close_reasons: CloseReasonCounter,
     /// Lines on their way, in memory that is used again.
     text: Vec<u8>,
     /// The start line has been written, which all else comes after.
@@ -59,7 +59,7 @@ impl Output {
         let mut pen = Pen {
             view,
             events,
-            endings: EndingCounts::default(),
+            close_reasons: CloseReasonCounter::default(),
             text: Vec::new(),
             has_begun: false,
         };
@@ -185,7 +185,7 @@ impl Pen {
         {
             let rest = events.take(usize::MAX);
             self.write_lines(&rest, out)?;
-            end.endings = Some(self.endings.sums());
+            end.close_reasons = Some(self.close_reasons.sums());
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Pen {
             return Ok(());
         }
         for event in events {
-            self.endings.count(event);
+            self.close_reasons.count(event);
         }
         self.text.clear();
         self.view.show_events(events, &mut self.text)?;

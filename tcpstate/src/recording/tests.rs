@@ -17,10 +17,10 @@ use super::{
 use crate::{
     error::Help as _,
     report::{
-        Cost, Counted, Difference, EndedBy, Endings, Ends, Event, Exits, Family, FamilyRow, Gauge,
-        Group, Histogram, Histograms, Hook, Hooks, InPlace, Limit, Losses, Missed, NamespaceRow,
-        NamespaceStart, Of, PortEnds, Provider, Report, Runs, Snapshot, SocketKind, Start, Tally,
-        TimeWait, Transition, Transitions, Untimed, Verdict,
+        CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits, Family, FamilyRow,
+        Gauge, Group, Histogram, Histograms, Hook, Hooks, InPlace, Limit, Losses, Missed,
+        NamespaceRow, NamespaceStart, Of, PortReasons, Provider, ReasonCounts, Report, Runs,
+        Snapshot, SocketKind, Start, Tally, TimeWait, Transition, Transitions, Untimed, Verdict,
     },
 };
 
@@ -96,7 +96,7 @@ fn snapshot(seconds: u64) -> Snapshot {
         missed: Missed { transitions: 1, time_wait: 2, syn_recv: 3, unrecorded: 4, unlisted: 5 },
         losses: Some(Losses { dropped: 1, missed: 2, untracked: 3, time_wait: 4, syn_recv: 5 }),
         histograms: Some(histograms()),
-        endings: Some(endings()),
+        close_reasons: Some(close_reasons()),
         reconciles: 6,
         map_full: 7,
         map_errors: 8,
@@ -113,10 +113,11 @@ fn snapshot(seconds: u64) -> Snapshot {
     }
 }
 
-fn endings() -> Endings {
-    let ends = |unknown| Ends { known: [1, 2, 3, 4, 5, 6, 7, 8], unknown };
-    let ports = vec![PortEnds { port: 443, ends: ends(1) }, PortEnds { port: 22, ends: ends(2) }];
-    Endings { ports, others: ends(3), failed_connects: ends(4), no_local_port: 5 }
+fn close_reasons() -> CloseReasons {
+    let ends = |unknown| ReasonCounts { known: [1, 2, 3, 4, 5, 6, 7, 8], unknown };
+    let ports =
+        vec![PortReasons { port: 443, ends: ends(1) }, PortReasons { port: 22, ends: ends(2) }];
+    CloseReasons { ports, others: ends(3), failed_connects: ends(4), no_local_port: 5 }
 }
 
 /// Of each kind one, each of another group.
@@ -154,7 +155,7 @@ fn events(count: u32) -> Vec<Event> {
         let is_known = number.is_multiple_of(3);
         let place = usize::try_from(number).expect("it is small");
         let hook = [Hook::Transitions, Hook::TimeWait, Hook::SynRecv][place % 3];
-        let ended_by = EndedBy::ALL.get(place % 9).copied();
+        let ended_by = CloseReason::ALL.get(place % 9).copied();
         Event {
             // The wall's clock is set back halfway.
             time: time(100 + number - if number > u64::from(count / 2) { 50 } else { 0 }),

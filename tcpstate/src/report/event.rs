@@ -9,7 +9,7 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::{Cgroup, EndedBy, Family};
+use super::{Cgroup, CloseReason, Family};
 
 /// What told of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct Event {
     /// How long the socket was in the old state.
     pub duration: Option<Duration>,
     /// Who ended the connection, where this is its end.
-    pub ended_by: Option<EndedBy>,
+    pub ended_by: Option<CloseReason>,
 }
 
 /// An event of which nothing is known but the states.

@@ -78,7 +78,7 @@ pub enum Effect {
     DearTransitions,
     /// More transitions are missed.
     MoreMissed,
-    /// Ends of time-wait sockets have no cause except expiry.
+    /// ReasonCounts of time-wait sockets have no cause except expiry.
     CauselessExits,
     /// Time-wait sockets are known only in sum, whatever their substate.
     SumOfTimeWait,

@@ -5,10 +5,10 @@
 //! this crate is imported.
 
 mod cgroup;
+mod close_reason;
 pub mod container;
 mod cost;
 pub mod count;
-mod endings;
 mod event;
 mod family;
 mod gauge;
@@ -27,8 +27,8 @@ mod verdict;
 pub(crate) use self::event::bare;
 pub use self::{
     cgroup::Cgroup,
+    close_reason::{CloseReason, CloseReasons, PortReasons, ReasonCounts},
     cost::{Cost, Runs},
-    endings::{EndedBy, Endings, Ends, PortEnds},
     event::{Event, Hook},
     family::Family,
     gauge::{FamilyRow, Gauge, Transition},

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use tcpstate_common::{State, abi::Flow};
 
 use super::{
-    Cost, Counted, Endings, FamilyRow, Gauge, Histograms, InPlace, Losses, Missed, NamespaceRow,
-    NamespaceStart, TimeWait, Transition, Verdict,
+    CloseReasons, Cost, Counted, FamilyRow, Gauge, Histograms, InPlace, Losses, Missed,
+    NamespaceRow, NamespaceStart, TimeWait, Transition, Verdict,
 };
 
 /// What is known when counting begins.
@@ -57,7 +57,7 @@ pub struct Snapshot {
     /// What was not written down since the start, where events are.
     pub losses: Option<Losses>,
     /// How connections ended, at the end of a run in which each had its lines.
-    pub endings: Option<Endings>,
+    pub close_reasons: Option<CloseReasons>,
     /// Durations that ended in the interval, where states are timed.
     pub histograms: Option<Histograms>,
     /// Passes since the start.

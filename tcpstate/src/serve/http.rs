@@ -101,7 +101,7 @@ impl Connections {
         let mut open = self.open();
         if open.by_age.len() >= most {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
-            // One that is ending already has given up its task, and still has its place.
+            // One that is close_reason already has given up its task, and still has its place.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();

@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug)]
 pub struct Textfile {
     path: PathBuf,
-    /// Beside it, so that it can take its name; hidden, and of another ending, so that no collector takes it for its own.
+    /// Beside it, so that it can take its name; hidden, and of another close_reason, so that no collector takes it for its own.
     draft: PathBuf,
     /// Texts that could not be written.
     errors: u64,

@@ -16,7 +16,7 @@ use tcpstate_common::{
     abi::{EVENT_IS_AMENDABLE, EventRecord, RecordKind, UNKNOWN_DURATION},
 };
 
-use super::{cgroups::Resolver, coalesce::Coalescer, ended};
+use super::{cgroups::Resolver, close_reason, coalesce::Coalescer};
 use crate::report::{Cgroup, Event, Family, Hook};
 
 /// Reads a record; `None` if it is of a state or family that TCP does not have.
@@ -47,8 +47,10 @@ fn event_of(
         OsString::from_vec(name.to_vec())
     };
     let ended_by = match (hook, to) {
-        (Hook::Transitions, State::Close) => ended::of_connection(from, record.error, record.flags),
-        (Hook::TimeWait, State::Close) => ended::of_time_wait(from, record.error),
+        (Hook::Transitions, State::Close) => {
+            close_reason::of_connection(from, record.error, record.flags)
+        }
+        (Hook::TimeWait, State::Close) => close_reason::of_time_wait(from, record.error),
         _ => None,
     };
     Some(Event {

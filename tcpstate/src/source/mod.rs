@@ -1,9 +1,9 @@
 //! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
 
 pub mod cgroups;
+mod close_reason;
 mod coalesce;
 mod counts;
-mod ended;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;

@@ -11,7 +11,7 @@ use tcpstate_common::State;
 
 use super::{
     View,
-    events::{Texts, endings, json_line},
+    events::{Texts, close_reason, json_line},
     number::{rate, rfc3339},
 };
 use crate::{
@@ -151,8 +151,8 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
     add_losses(&mut line, snapshot);
-    if let Some(endings) = &snapshot.endings {
-        endings::add(&mut line, endings);
+    if let Some(close_reasons) = &snapshot.close_reasons {
+        close_reason::add(&mut line, close_reasons);
     }
     if let Some(verdict) = &snapshot.verdict {
         line["verify"] = verify(verdict);

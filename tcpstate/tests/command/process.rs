@@ -131,13 +131,13 @@ fn assert_snapshot(start: &Value, report: &Value) {
 #[test]
 fn process_ends_in_order_on_either_signal() {
     let _namespace = Namespace::enter();
-    for ending in [Signal::SIGINT, Signal::SIGTERM] {
+    for close_reason in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = tcpstate(&["trace", "-o", "json", "-i", "1h"]).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
         assert_eq!(next_line(&mut reader)["type"], "start");
-        signal(&child, ending);
-        assert_eq!(next_line(&mut reader)["type"], "end", "{ending}");
-        assert!(child.wait().expect("it ends").success(), "{ending}");
+        signal(&child, close_reason);
+        assert_eq!(next_line(&mut reader)["type"], "end", "{close_reason}");
+        assert!(child.wait().expect("it ends").success(), "{close_reason}");
     }
 }
 

@@ -83,7 +83,7 @@ impl Terminal {
         let written = Arc::clone(&seen);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Ends with an error when nobody has the other side open any more.
+            // ReasonCounts with an error when nobody has the other side open any more.
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 let mut seen = written.lock().expect("nobody panics with it");
                 seen.bytes.extend_from_slice(&bytes[..length]);

@@ -107,7 +107,7 @@ pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
         time_wait: time_wait(seconds, interval),
         missed: Missed::default(),
         losses: None,
-        endings: None,
+        close_reasons: None,
         histograms: None,
         reconciles: 0,
         map_full: 0,

@@ -140,7 +140,7 @@ fn load_module(path: &str) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Ends what a program has left behind: the next one is to find the machine as it was.
+/// ReasonCounts what a program has left behind: the next one is to find the machine as it was.
 fn clear() {
     // Everybody but us.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
@@ -188,7 +188,7 @@ fn open_exit() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Ends the emulator with this status.
+/// ReasonCounts the emulator with this status.
 #[cfg(target_arch = "x86_64")]
 fn exit(status: u32) -> io::Result<()> {
     // SAFETY: the caller got the right, and the device behind the port touches no memory and no register.

@@ -117,7 +117,7 @@ impl Shared {
     }
 }
 
-/// Ends a connection: its client and its server.
+/// ReasonCounts a connection: its client and its server.
 type End = fn((Socket, Socket));
 
 /// Where a worker connects to and how it closes, turn after turn.

@@ -12,9 +12,9 @@
 //! changes it back.
 
 mod check;
+mod close_reason;
 mod count;
 mod doctor;
-mod endings;
 mod errors;
 mod event_filters;
 mod event_owners;

@@ -318,7 +318,7 @@ impl Aggregator {
             losses: reading
                 .losses
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
-            endings: None,
+            close_reasons: None,
             histograms: reading.histograms.as_deref().map(histogram::of_interval),
             reconciles: self.reconciles,
             map_full: self.map_full + missed.unrecorded + missed.unlisted,

@@ -16,7 +16,7 @@ use super::{
     MOST_EVENTS, Malformed,
     table::{Nanos, Number, Wire as _},
 };
-use crate::report::{Cgroup, EndedBy, Event, Family, Hook};
+use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 
 /// Bytes of text that the events of a record have together. A process's name has at most 15.
 const MOST_COPIED: usize = 16 * MOST_EVENTS;
@@ -71,7 +71,7 @@ pub(super) struct Events {
     /// 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
     #[cbor(n(17), default)]
     hook: Column<u8>,
-    /// The place in [`EndedBy::ALL`].
+    /// The place in [`CloseReason::ALL`].
     #[cbor(n(18), default)]
     ended_by: Column<u8>,
 }
@@ -233,7 +233,7 @@ impl Events {
                 },
                 // What a newer recording knows may not be known here.
                 ended_by: value(&self.ended_by, row)
-                    .and_then(|by| EndedBy::ALL.get(usize::from(by)).copied()),
+                    .and_then(|by| CloseReason::ALL.get(usize::from(by)).copied()),
             });
         }
         Ok(events)

@@ -40,7 +40,7 @@ wire! {
         17 process_time: Nanos,
         18 namespaces: Option<Vec<NamespaceRow>>,
         19 families: Option<[FamilyRow; 2]>,
-        20 endings: Option<Endings>,
+        20 close_reasons: Option<CloseReasons>,
         21 histograms: Option<Histograms>,
     }
 
@@ -133,19 +133,19 @@ wire! {
         4 syn_recv: Newer,
     }
 
-    Endings is report::Endings {
-        0 ports: Vec<PortEnds>,
-        1 others: Ends,
-        2 failed_connects: Ends,
+    CloseReasons is report::CloseReasons {
+        0 ports: Vec<PortReasons>,
+        1 others: ReasonCounts,
+        2 failed_connects: ReasonCounts,
         3 no_local_port: u64,
     }
 
-    PortEnds is report::PortEnds {
+    PortReasons is report::PortReasons {
         0 port: u16,
-        1 ends: Ends,
+        1 ends: ReasonCounts,
     }
 
-    Ends is report::Ends {
+    ReasonCounts is report::ReasonCounts {
         0 known: [u64; 8],
         1 unknown: u64,
     }

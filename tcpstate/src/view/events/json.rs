@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    report::{EndedBy, Event, Family},
+    report::{CloseReason, Event, Family},
     text::readable,
     view::{json::VERSION, number::Rfc3339},
 };
@@ -99,7 +99,7 @@ impl<'a> Values<'a> {
             runtime: container.and_then(|container| container.runtime),
             unit: cgroup.and_then(|cgroup| cgroup.unit.as_deref().map(Cow::from)),
             duration_seconds: event.duration.map(|duration| duration.as_secs_f64()),
-            ended_by: event.ended_by.map(EndedBy::name),
+            ended_by: event.ended_by.map(CloseReason::name),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A line an event, in each form of output.
 
+pub(super) mod close_reason;
 mod csv;
-pub(super) mod endings;
 mod json;
 mod table;
 

@@ -9,9 +9,9 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::endings;
+use super::close_reason;
 use crate::{
-    report::{EndedBy, Event, Hook, Report},
+    report::{CloseReason, Event, Hook, Report},
     text::escaped,
     view::{Table, View, number::UNKNOWN},
 };
@@ -105,8 +105,8 @@ impl View for EventTable {
             ),
             Report::Snapshot(_) => writeln!(out),
             Report::End(end) => {
-                if let Some(endings) = &end.endings {
-                    endings::write(endings, out)?;
+                if let Some(close_reasons) = &end.close_reasons {
+                    close_reason::write(close_reasons, out)?;
                 }
                 let losses = end.losses.unwrap_or_default();
                 writeln!(
@@ -160,7 +160,7 @@ fn note(event: &Event) -> String {
         Hook::TimeWait => Some("(mini)"),
         Hook::SynRecv => Some("(request)"),
     };
-    let words = [event.ended_by.map(EndedBy::name), kind];
+    let words = [event.ended_by.map(CloseReason::name), kind];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

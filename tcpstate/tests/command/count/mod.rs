@@ -249,7 +249,7 @@ fn count_in_a_pipe_is_ten_rows_and_a_table_has_a_total() {
 #[test]
 fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
     let _namespace = Namespace::enter();
-    for ending in [Signal::SIGINT, Signal::SIGTERM] {
+    for close_reason in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child =
             count(&["--watch", "50ms"]).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
@@ -262,9 +262,9 @@ fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
         let there = Counts::from([(State::Listen, 1)].as_slice());
         assert!((0..100).any(|_| counts(&block()) == there), "the listener never shows");
         drop(listener);
-        signal(&child, ending);
+        signal(&child, close_reason);
         while !block().is_empty() {}
-        assert!(child.wait().expect("it ends").success(), "{ending}");
+        assert!(child.wait().expect("it ends").success(), "{close_reason}");
     }
     let mut lines =
         count(&["-w", "50ms", "-o", "json"]).stdout(Stdio::piped()).spawn().expect("it starts");

@@ -5,61 +5,61 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    report::{EndedBy, Endings, Ends, PortEnds},
+    report::{CloseReason, CloseReasons, PortReasons, ReasonCounts},
     view::number::grouped,
 };
 
 /// What ends a connection that stood.
-const COLUMNS: [EndedBy; 6] = [
-    EndedBy::LocalFin,
-    EndedBy::RemoteFin,
-    EndedBy::LocalRst,
-    EndedBy::RemoteRst,
-    EndedBy::Timeout,
-    EndedBy::Abort,
+const COLUMNS: [CloseReason; 6] = [
+    CloseReason::LocalFin,
+    CloseReason::RemoteFin,
+    CloseReason::LocalRst,
+    CloseReason::RemoteRst,
+    CloseReason::Timeout,
+    CloseReason::Abort,
 ];
 
 /// Why a connect fails.
-const CAUSES: [EndedBy; 4] =
-    [EndedBy::Refused, EndedBy::Timeout, EndedBy::Unreachable, EndedBy::Abort];
+const CAUSES: [CloseReason; 4] =
+    [CloseReason::Refused, CloseReason::Timeout, CloseReason::Unreachable, CloseReason::Abort];
 
 /// Ports that a table has rows for.
 const MOST_ROWS: usize = 20;
 
 /// Adds the keys of the end line.
-pub(in crate::view) fn add(line: &mut Value, endings: &Endings) {
-    let row = |port: Option<u16>, ends: &Ends| {
+pub(in crate::view) fn add(line: &mut Value, close_reasons: &CloseReasons) {
+    let row = |port: Option<u16>, ends: &ReasonCounts| {
         let mut row = Map::from_iter([("local_port".to_owned(), json!(port))]);
         row.extend(counts(&COLUMNS, ends));
         Value::Object(row)
     };
-    let ports = endings.ports.iter();
+    let ports = close_reasons.ports.iter();
     let mut ended: Vec<Value> =
-        ports.map(|PortEnds { port, ends }| row(Some(*port), ends)).collect();
-    if endings.others.total() > 0 {
-        ended.push(row(None, &endings.others));
+        ports.map(|PortReasons { port, ends }| row(Some(*port), ends)).collect();
+    if close_reasons.others.total() > 0 {
+        ended.push(row(None, &close_reasons.others));
     }
     line["ended"] = ended.into();
-    let mut failed: Map<_, _> = counts(&CAUSES, &endings.failed_connects).collect();
-    failed.insert("no_local_port".to_owned(), json!(endings.no_local_port));
+    let mut failed: Map<_, _> = counts(&CAUSES, &close_reasons.failed_connects).collect();
+    failed.insert("no_local_port".to_owned(), json!(close_reasons.no_local_port));
     line["failed_connects"] = Value::Object(failed);
 }
 
-fn counts(columns: &[EndedBy], ends: &Ends) -> impl Iterator<Item = (String, Value)> {
+fn counts(columns: &[CloseReason], ends: &ReasonCounts) -> impl Iterator<Item = (String, Value)> {
     let known: Vec<_> =
         columns.iter().map(|&by| (by.name().to_owned(), json!(ends.by(by)))).collect();
     known.into_iter().chain([("unknown".to_owned(), json!(rest(columns, ends)))])
 }
 
 /// Those that no column has.
-fn rest(columns: &[EndedBy], ends: &Ends) -> u64 {
+fn rest(columns: &[CloseReason], ends: &ReasonCounts) -> u64 {
     ends.total() - columns.iter().map(|&by| ends.by(by)).sum::<u64>()
 }
 
 /// Writes both for people; nothing of what there was none of.
-pub(super) fn write(endings: &Endings, out: &mut dyn Write) -> io::Result<()> {
-    let (rows, beyond) = endings.ports.split_at(endings.ports.len().min(MOST_ROWS));
-    let mut others = endings.others;
+pub(super) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Result<()> {
+    let (rows, beyond) = close_reasons.ports.split_at(close_reasons.ports.len().min(MOST_ROWS));
+    let mut others = close_reasons.others;
     for row in beyond {
         others.add(&row.ends);
     }
@@ -76,17 +76,17 @@ pub(super) fn write(endings: &Endings, out: &mut dyn Write) -> io::Result<()> {
             "ABORT",
             "UNKNOWN"
         )?;
-        for PortEnds { port, ends } in rows {
+        for PortReasons { port, ends } in rows {
             write_row(&port.to_string(), ends, out)?;
         }
         if others.total() > 0 {
             write_row("other", &others, out)?;
         }
     }
-    let ends = &endings.failed_connects;
+    let ends = &close_reasons.failed_connects;
     let causes = CAUSES.iter().map(|&by| (by.name(), ends.by(by)));
-    let causes =
-        causes.chain([("no local port", endings.no_local_port), ("unknown", rest(&CAUSES, ends))]);
+    let causes = causes
+        .chain([("no local port", close_reasons.no_local_port), ("unknown", rest(&CAUSES, ends))]);
     let causes: Vec<String> = causes
         .filter(|&(_, count)| count > 0)
         .map(|(cause, count)| format!("{cause} {}", grouped(count)))
@@ -97,7 +97,7 @@ pub(super) fn write(endings: &Endings, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nfailed connects: {}", causes.join(", "))
 }
 
-fn write_row(port: &str, ends: &Ends, out: &mut dyn Write) -> io::Result<()> {
+fn write_row(port: &str, ends: &ReasonCounts, out: &mut dyn Write) -> io::Result<()> {
     let [local_fin, remote_fin, local_rst, remote_rst, timeout, abort] =
         COLUMNS.map(|by| grouped(ends.by(by)));
     let unknown = grouped(rest(&COLUMNS, ends));

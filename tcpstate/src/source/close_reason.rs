@@ -6,7 +6,7 @@ use tcpstate_common::{
     abi::{EVENT_IS_SHUT, EVENT_SENT_RESET, Exit},
 };
 
-use crate::report::EndedBy;
+use crate::report::CloseReason;
 
 /// What the kernel had noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,41 +48,41 @@ impl Noted {
 ///
 /// Who sent its FIN first follows from the last state: only who was first comes through FIN_WAIT1. An end by anything else
 /// than both FINs is told as such, whoever had sent a FIN before it.
-pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<EndedBy> {
+pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseReason> {
     let noted = Noted::of(error);
     match (from, noted) {
         (State::Close | State::Listen | State::TimeWait | State::NewSynRecv, _) => None,
-        (State::SynSent, Noted::Refused) => Some(EndedBy::Refused),
-        (State::SynSent, Noted::Unreachable) => Some(EndedBy::Unreachable),
-        (State::SynSent, Noted::Nothing) | (_, Noted::Abort) => Some(EndedBy::Abort),
-        (_, Noted::Timeout) => Some(EndedBy::Timeout),
+        (State::SynSent, Noted::Refused) => Some(CloseReason::Refused),
+        (State::SynSent, Noted::Unreachable) => Some(CloseReason::Unreachable),
+        (State::SynSent, Noted::Nothing) | (_, Noted::Abort) => Some(CloseReason::Abort),
+        (_, Noted::Timeout) => Some(CloseReason::Timeout),
         (State::SynSent, _) => None,
         // With data after a close the kernel resets the connection as if it had got a RST, and sends one.
-        _ if flags & EVENT_SENT_RESET != 0 => Some(EndedBy::LocalRst),
-        (_, Noted::Reset) => Some(EndedBy::RemoteRst),
+        _ if flags & EVENT_SENT_RESET != 0 => Some(CloseReason::LocalRst),
+        (_, Noted::Reset) => Some(CloseReason::RemoteRst),
         // Nobody but the network speaks of an error on a connection that is not shut, and it closes at the timeout.
         (State::Established | State::CloseWait, Noted::Unreachable)
             if flags & EVENT_IS_SHUT == 0 =>
         {
-            Some(EndedBy::Timeout)
+            Some(CloseReason::Timeout)
         }
         // Neither is left for CLOSE in order: `tcp_close` or `tcp_disconnect`, which send a RST next.
-        (State::Established | State::CloseWait, Noted::Nothing) => Some(EndedBy::LocalRst),
-        (State::FinWait2, _) | (State::Closing, Noted::Nothing) => Some(EndedBy::LocalFin),
-        (State::LastAck, Noted::Nothing) => Some(EndedBy::RemoteFin),
+        (State::Established | State::CloseWait, Noted::Nothing) => Some(CloseReason::LocalRst),
+        (State::FinWait2, _) | (State::Closing, Noted::Nothing) => Some(CloseReason::LocalFin),
+        (State::LastAck, Noted::Nothing) => Some(CloseReason::RemoteFin),
         _ => None,
     }
 }
 
 /// The same of a time-wait socket, whose owner sent its FIN first. In TIME_WAIT the connection is over, however the socket
 /// itself ends; in FIN_WAIT2 its peer has yet to close.
-pub(super) fn of_time_wait(from: State, exit: u16) -> Option<EndedBy> {
+pub(super) fn of_time_wait(from: State, exit: u16) -> Option<CloseReason> {
     match from {
-        State::TimeWait => Some(EndedBy::LocalFin),
-        _ if exit == Exit::Expired as u16 => Some(EndedBy::Timeout),
-        _ if exit == Exit::Reset as u16 => Some(EndedBy::RemoteRst),
-        _ if exit == Exit::Data as u16 => Some(EndedBy::LocalRst),
-        _ if exit == Exit::Aborted as u16 => Some(EndedBy::Abort),
+        State::TimeWait => Some(CloseReason::LocalFin),
+        _ if exit == Exit::Expired as u16 => Some(CloseReason::Timeout),
+        _ if exit == Exit::Reset as u16 => Some(CloseReason::RemoteRst),
+        _ if exit == Exit::Data as u16 => Some(CloseReason::LocalRst),
+        _ if exit == Exit::Aborted as u16 => Some(CloseReason::Abort),
         _ => None,
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn of_time_wait(from: State, exit: u16) -> Option<EndedBy> {
 mod tests {
     use super::*;
 
-    fn ended(from: State, error: Errno, flags: u8) -> Option<EndedBy> {
+    fn ended(from: State, error: Errno, flags: u8) -> Option<CloseReason> {
         of_connection(from, u16::try_from(error as i32).expect("it is small"), flags)
     }
 
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn an_end_in_order_is_whose_fin_was_first() {
         for (from, by) in [
-            (State::FinWait2, EndedBy::LocalFin),
-            (State::Closing, EndedBy::LocalFin),
-            (State::LastAck, EndedBy::RemoteFin),
+            (State::FinWait2, CloseReason::LocalFin),
+            (State::Closing, CloseReason::LocalFin),
+            (State::LastAck, CloseReason::RemoteFin),
         ] {
             assert_eq!(ended(from, NOTHING, EVENT_IS_SHUT), Some(by), "{from:?}");
         }
@@ -111,23 +111,27 @@ mod tests {
     #[test]
     fn a_reset_is_told_by_who_sent_it_whatever_came_before() {
         for from in [State::Established, State::FinWait1, State::FinWait2, State::LastAck] {
-            assert_eq!(ended(from, Errno::ECONNRESET, 0), Some(EndedBy::RemoteRst), "{from:?}");
+            assert_eq!(ended(from, Errno::ECONNRESET, 0), Some(CloseReason::RemoteRst), "{from:?}");
             let both = EVENT_SENT_RESET | EVENT_IS_SHUT;
-            assert_eq!(ended(from, Errno::ECONNRESET, both), Some(EndedBy::LocalRst), "{from:?}");
+            assert_eq!(
+                ended(from, Errno::ECONNRESET, both),
+                Some(CloseReason::LocalRst),
+                "{from:?}"
+            );
         }
-        assert_eq!(ended(State::CloseWait, Errno::EPIPE, 0), Some(EndedBy::RemoteRst));
-        assert_eq!(ended(State::Established, NOTHING, EVENT_IS_SHUT), Some(EndedBy::LocalRst));
-        assert_eq!(ended(State::CloseWait, NOTHING, EVENT_IS_SHUT), Some(EndedBy::LocalRst));
+        assert_eq!(ended(State::CloseWait, Errno::EPIPE, 0), Some(CloseReason::RemoteRst));
+        assert_eq!(ended(State::Established, NOTHING, EVENT_IS_SHUT), Some(CloseReason::LocalRst));
+        assert_eq!(ended(State::CloseWait, NOTHING, EVENT_IS_SHUT), Some(CloseReason::LocalRst));
     }
 
     #[test]
     fn a_connect_fails_by_what_answered_it() {
         for (error, by) in [
-            (Errno::ECONNREFUSED, Some(EndedBy::Refused)),
-            (Errno::ETIMEDOUT, Some(EndedBy::Timeout)),
-            (Errno::EHOSTUNREACH, Some(EndedBy::Unreachable)),
-            (Errno::ECONNABORTED, Some(EndedBy::Abort)),
-            (NOTHING, Some(EndedBy::Abort)),
+            (Errno::ECONNREFUSED, Some(CloseReason::Refused)),
+            (Errno::ETIMEDOUT, Some(CloseReason::Timeout)),
+            (Errno::EHOSTUNREACH, Some(CloseReason::Unreachable)),
+            (Errno::ECONNABORTED, Some(CloseReason::Abort)),
+            (NOTHING, Some(CloseReason::Abort)),
             (Errno::EPROTO, None),
         ] {
             assert_eq!(ended(State::SynSent, error, 0), by, "{error:?}");
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_may_have_ended_in_several_ways_is_unknown() {
-        assert_eq!(ended(State::Established, Errno::EHOSTUNREACH, 0), Some(EndedBy::Timeout));
+        assert_eq!(ended(State::Established, Errno::EHOSTUNREACH, 0), Some(CloseReason::Timeout));
         assert_eq!(ended(State::Established, Errno::EHOSTUNREACH, EVENT_IS_SHUT), None);
         assert_eq!(ended(State::LastAck, Errno::EHOSTUNREACH, EVENT_IS_SHUT), None);
         assert_eq!(ended(State::FinWait1, NOTHING, EVENT_IS_SHUT), None);
@@ -146,8 +150,8 @@ mod tests {
     #[test]
     fn a_timeout_or_an_abort_is_one_though_a_reset_is_sent_with_it() {
         let flags = EVENT_SENT_RESET;
-        assert_eq!(ended(State::Established, Errno::ETIMEDOUT, flags), Some(EndedBy::Timeout));
-        assert_eq!(ended(State::Established, Errno::ECONNABORTED, flags), Some(EndedBy::Abort));
+        assert_eq!(ended(State::Established, Errno::ETIMEDOUT, flags), Some(CloseReason::Timeout));
+        assert_eq!(ended(State::Established, Errno::ECONNABORTED, flags), Some(CloseReason::Abort));
     }
 
     #[test]
@@ -158,14 +162,14 @@ mod tests {
     #[test]
     fn a_time_wait_socket_was_closed_from_here_unless_its_peer_never_closed() {
         for exit in [Exit::Unknown, Exit::Expired, Exit::Reset, Exit::Aborted] {
-            assert_eq!(of_time_wait(State::TimeWait, exit as u16), Some(EndedBy::LocalFin));
+            assert_eq!(of_time_wait(State::TimeWait, exit as u16), Some(CloseReason::LocalFin));
         }
         for (exit, by) in [
             (Exit::Unknown, None),
-            (Exit::Expired, Some(EndedBy::Timeout)),
-            (Exit::Reset, Some(EndedBy::RemoteRst)),
-            (Exit::Data, Some(EndedBy::LocalRst)),
-            (Exit::Aborted, Some(EndedBy::Abort)),
+            (Exit::Expired, Some(CloseReason::Timeout)),
+            (Exit::Reset, Some(CloseReason::RemoteRst)),
+            (Exit::Data, Some(CloseReason::LocalRst)),
+            (Exit::Aborted, Some(CloseReason::Abort)),
         ] {
             assert_eq!(of_time_wait(State::FinWait2, exit as u16), by, "{exit:?}");
         }

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::Shutdown, time::Duration};
 
 use socket2::Socket;
 use tcpstate::{
-    aggregate::EndingCounts,
+    aggregate::CloseReasonCounter,
     probe::{EventOptions, Options},
     report::{
-        EndedBy::{self, Abort, LocalFin, LocalRst, Refused, RemoteFin, RemoteRst, Timeout},
+        CloseReason::{self, Abort, LocalFin, LocalRst, Refused, RemoteFin, RemoteRst, Timeout},
         Event, Hook, Minis, Provider,
     },
     source::Events,
@@ -23,7 +23,7 @@ use tcpstate_tests::{
 };
 
 /// Paths, and by what full sockets end on them: by all of these, and by nothing else.
-const ENDS: &[(&str, &[EndedBy])] = &[
+const ENDS: &[(&str, &[CloseReason])] = &[
     ("active close", &[LocalFin, RemoteFin]),
     ("passive close", &[LocalFin, RemoteFin]),
     ("half-close", &[LocalFin, RemoteFin]),
@@ -75,7 +75,7 @@ fn endings_on_scripted_paths_are_told_by_their_causes() {
         let reported: BTreeSet<_> = ends.map(|event| event.ended_by).collect();
         let expected = causes.iter().copied().map(Some).collect();
         assert_eq!(reported, expected, "{name}: {lines:#?}");
-        let sums = lines.iter().fold(EndingCounts::default(), |mut sums, event| {
+        let sums = lines.iter().fold(CloseReasonCounter::default(), |mut sums, event| {
             sums.count(event);
             sums
         });

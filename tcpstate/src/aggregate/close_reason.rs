@@ -4,24 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tcpstate_common::State;
 
-use crate::report::{EndedBy, Endings, Ends, Event, Hook, PortEnds};
+use crate::report::{CloseReason, CloseReasons, Event, Hook, PortReasons, ReasonCounts};
 
 /// Ports with a row of their own; what else was listening is in the row of the others.
 const MOST_ROWS: usize = 1000;
 
 /// Sums over the lines of a run. Its memory is bounded by the number of ports.
 #[derive(Debug, Default)]
-pub struct EndingCounts {
-    by_port: BTreeMap<u16, Ends>,
-    /// Ends of connections whose port is not known.
-    portless: Ends,
+pub struct CloseReasonCounter {
+    by_port: BTreeMap<u16, ReasonCounts>,
+    /// ReasonCounts of connections whose port is not known.
+    portless: ReasonCounts,
     /// Ports of listeners, and of children that were born.
     listening: BTreeSet<u16>,
-    failed_connects: Ends,
+    failed_connects: ReasonCounts,
     no_local_port: u64,
 }
 
-impl EndingCounts {
+impl CloseReasonCounter {
     /// Takes a line in.
     pub fn count(&mut self, event: &Event) {
         if event.hook != Hook::Transitions {
@@ -31,7 +31,7 @@ impl EndingCounts {
         match (from, to) {
             (_, State::Listen) | (State::Listen, _) => self.listening.extend(local_port),
             (State::SynSent, State::Close) => match (ended_by, local_port) {
-                (Some(EndedBy::Abort), None) => self.no_local_port += 1,
+                (Some(CloseReason::Abort), None) => self.no_local_port += 1,
                 _ => self.failed_connects.count(ended_by),
             },
             (State::Close, _) => {}
@@ -45,8 +45,8 @@ impl EndingCounts {
 
     /// What they add up to.
     #[must_use]
-    pub fn sums(&self) -> Endings {
-        let rows = self.by_port.iter().map(|(&port, &ends)| PortEnds { port, ends });
+    pub fn sums(&self) -> CloseReasons {
+        let rows = self.by_port.iter().map(|(&port, &ends)| PortReasons { port, ends });
         let (mut ports, rest): (Vec<_>, Vec<_>) =
             rows.partition(|row| self.listening.contains(&row.port));
         ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
@@ -56,7 +56,7 @@ impl EndingCounts {
             others.add(&row.ends);
         }
         let Self { failed_connects, no_local_port, .. } = *self;
-        Endings { ports, others, failed_connects, no_local_port }
+        CloseReasons { ports, others, failed_connects, no_local_port }
     }
 }
 
@@ -65,12 +65,12 @@ mod tests {
     use super::*;
     use crate::report::bare as event;
 
-    fn end(from: State, port: u16, by: EndedBy) -> Event {
+    fn end(from: State, port: u16, by: CloseReason) -> Event {
         Event { ended_by: Some(by), local_port: Some(port), ..event(from, State::Close) }
     }
 
-    fn endings(events: &[Event]) -> Endings {
-        let mut counts = EndingCounts::default();
+    fn close_reasons(events: &[Event]) -> CloseReasons {
+        let mut counts = CloseReasonCounter::default();
         for event in events {
             counts.count(event);
         }
@@ -80,16 +80,16 @@ mod tests {
     #[test]
     fn a_port_that_is_served_has_a_row_and_the_others_share_one() {
         let birth = Event { local_port: Some(443), ..event(State::Listen, State::SynRecv) };
-        let Endings { ports, others, .. } = endings(&[
-            end(State::LastAck, 443, EndedBy::RemoteFin),
+        let CloseReasons { ports, others, .. } = close_reasons(&[
+            end(State::LastAck, 443, CloseReason::RemoteFin),
             birth,
-            end(State::Established, 443, EndedBy::LocalRst),
-            end(State::FinWait2, 40_000, EndedBy::LocalFin),
+            end(State::Established, 443, CloseReason::LocalRst),
+            end(State::FinWait2, 40_000, CloseReason::LocalFin),
         ]);
-        let [PortEnds { port: 443, ends }] = ports[..] else { panic!("{ports:?}") };
-        assert_eq!((ends.by(EndedBy::RemoteFin), ends.by(EndedBy::LocalRst)), (1, 1));
+        let [PortReasons { port: 443, ends }] = ports[..] else { panic!("{ports:?}") };
+        assert_eq!((ends.by(CloseReason::RemoteFin), ends.by(CloseReason::LocalRst)), (1, 1));
         assert_eq!((ends.total(), others.total()), (2, 1));
-        assert_eq!(others.by(EndedBy::LocalFin), 1);
+        assert_eq!(others.by(CloseReason::LocalFin), 1);
     }
 
     #[test]
@@ -98,27 +98,32 @@ mod tests {
         let listening = ports
             .clone()
             .map(|port| Event { local_port: Some(port), ..event(State::Close, State::Listen) });
-        let ends = ports.map(|port| end(State::LastAck, port, EndedBy::RemoteFin));
-        let Endings { ports, others, .. } = endings(&listening.chain(ends).collect::<Vec<_>>());
+        let ends = ports.map(|port| end(State::LastAck, port, CloseReason::RemoteFin));
+        let CloseReasons { ports, others, .. } =
+            close_reasons(&listening.chain(ends).collect::<Vec<_>>());
         assert_eq!((ports.len(), others.total()), (MOST_ROWS, 7));
     }
 
     #[test]
     fn a_failed_connect_is_no_end_of_a_connection() {
-        let refused = end(State::SynSent, 40_000, EndedBy::Refused);
-        let given_up = end(State::SynSent, 40_001, EndedBy::Abort);
-        let portless = Event { local_port: None, ..end(State::SynSent, 0, EndedBy::Abort) };
-        let endings = endings(&[refused, given_up, portless]);
-        assert_eq!((endings.ports, endings.others), (Vec::new(), Ends::default()));
-        let failed = endings.failed_connects;
-        assert_eq!((failed.by(EndedBy::Refused), failed.by(EndedBy::Abort)), (1, 1));
-        assert_eq!((endings.no_local_port, failed.total()), (1, 2));
+        let refused = end(State::SynSent, 40_000, CloseReason::Refused);
+        let given_up = end(State::SynSent, 40_001, CloseReason::Abort);
+        let portless = Event { local_port: None, ..end(State::SynSent, 0, CloseReason::Abort) };
+        let close_reasons = close_reasons(&[refused, given_up, portless]);
+        assert_eq!(
+            (close_reasons.ports, close_reasons.others),
+            (Vec::new(), ReasonCounts::default())
+        );
+        let failed = close_reasons.failed_connects;
+        assert_eq!((failed.by(CloseReason::Refused), failed.by(CloseReason::Abort)), (1, 1));
+        assert_eq!((close_reasons.no_local_port, failed.total()), (1, 2));
     }
 
     #[test]
     fn neither_a_mini_socket_nor_a_listener_ends_a_connection_again() {
-        let mini = Event { hook: Hook::TimeWait, ..end(State::TimeWait, 443, EndedBy::LocalFin) };
+        let mini =
+            Event { hook: Hook::TimeWait, ..end(State::TimeWait, 443, CloseReason::LocalFin) };
         let listener = Event { local_port: Some(443), ..event(State::Listen, State::Close) };
-        assert_eq!(endings(&[mini, listener]), Endings::default());
+        assert_eq!(close_reasons(&[mini, listener]), CloseReasons::default());
     }
 }

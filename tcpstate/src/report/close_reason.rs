@@ -2,7 +2,7 @@
 
 /// Who or what ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EndedBy {
+pub enum CloseReason {
     /// In order; this side sent its FIN first.
     LocalFin,
     /// In order; the peer sent its FIN first.
@@ -22,7 +22,7 @@ pub enum EndedBy {
     Abort,
 }
 
-impl EndedBy {
+impl CloseReason {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::LocalFin,
@@ -51,19 +51,19 @@ impl EndedBy {
     }
 }
 
-/// Ends by who or what ended them.
+/// ReasonCounts by who or what ended them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ends {
-    /// In the order of [`EndedBy::ALL`].
-    pub known: [u64; EndedBy::ALL.len()],
+pub struct ReasonCounts {
+    /// In the order of [`CloseReason::ALL`].
+    pub known: [u64; CloseReason::ALL.len()],
     /// Of which that is not known.
     pub unknown: u64,
 }
 
-impl Ends {
+impl ReasonCounts {
     /// How many ended by this.
     #[must_use]
-    pub fn by(&self, by: EndedBy) -> u64 {
+    pub fn by(&self, by: CloseReason) -> u64 {
         self.known[by as usize]
     }
 
@@ -74,7 +74,7 @@ impl Ends {
     }
 
     /// Counts one end.
-    pub fn count(&mut self, by: Option<EndedBy>) {
+    pub fn count(&mut self, by: Option<CloseReason>) {
         match by {
             Some(by) => self.known[by as usize] += 1,
             None => self.unknown += 1,
@@ -90,25 +90,25 @@ impl Ends {
     }
 }
 
-/// Ends of connections that one port served.
+/// ReasonCounts of connections that one port served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortEnds {
+pub struct PortReasons {
     /// The local port.
     pub port: u16,
     /// How they ended.
-    pub ends: Ends,
+    pub ends: ReasonCounts,
 }
 
 /// How connections ended, all over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endings {
+pub struct CloseReasons {
     /// A row for each port that was listened on or accepted a connection while lines were written,
     /// those with most ends first.
-    pub ports: Vec<PortEnds>,
+    pub ports: Vec<PortReasons>,
     /// All other connections: mostly those that were opened from here, each by a port of its own.
-    pub others: Ends,
+    pub others: ReasonCounts,
     /// Connects that came to nothing, by what ended them.
-    pub failed_connects: Ends,
+    pub failed_connects: ReasonCounts,
     /// Connects for which no local port was free; not among the former.
     pub no_local_port: u64,
 }
