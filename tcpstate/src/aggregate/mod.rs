@@ -9,9 +9,9 @@ mod drift;
 mod families;
 mod gauges;
 mod histogram;
+mod namespaces;
 mod providers;
 mod reconcile;
-mod rows;
 mod time_wait;
 mod verify;
 

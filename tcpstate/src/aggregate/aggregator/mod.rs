@@ -13,8 +13,8 @@ use super::{
     families::{self, Families},
     gauges::Gauges,
     histogram,
+    namespaces::Namespaces,
     providers::Providers,
-    rows::Rows,
     time_wait, verify,
 };
 use crate::{
@@ -37,7 +37,7 @@ pub struct Aggregator {
     /// The same for each family, where they are told apart.
     families: Option<Families>,
     /// The same for each network namespace, where each has a row.
-    rows: Option<Rows>,
+    namespaces: Option<Namespaces>,
     drift: Drift,
     last_scan: LastScan,
     /// Passes but the first.
@@ -85,7 +85,7 @@ impl Aggregator {
             previous: first.end.clone(),
             gauges: Gauges::open(&first.base, &in_scan(first)),
             families: Families::open(first),
-            rows: first.end.namespaces.is_some().then(|| Rows::open(first)),
+            namespaces: first.end.namespaces.is_some().then(|| Namespaces::open(first)),
             drift: Drift::default(),
             last_scan: LastScan::of(first),
             reconciles: 0,
@@ -101,8 +101,8 @@ impl Aggregator {
         if let Some(families) = &mut self.families {
             families.correct(scan, &self.origin);
         }
-        if let Some(rows) = &mut self.rows {
-            rows.correct(scan);
+        if let Some(namespaces) = &mut self.namespaces {
+            namespaces.correct(scan);
         }
         self.drift.scan();
         self.last_scan = LastScan::of(scan);
@@ -142,7 +142,7 @@ impl Aggregator {
         missed.since(&last.missed_before).total() + last.unsettled + last.impossible
     }
 
-    /// Events that no row has for want of room, since the last scan: rows made since may lack some.
+    /// Events that no row has for want of room, since the last scan: namespaces made since may lack some.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
@@ -212,17 +212,17 @@ impl Aggregator {
         Excess { full, time_wait: time_wait.filter(|_| self.providers.time_wait.is_exact()) }
     }
 
-    /// Drops the rows of namespaces that are gone and empty at a reading of which nothing is shown.
+    /// Drops the namespaces of namespaces that are gone and empty at a reading of which nothing is shown.
     pub fn tidy(&mut self, reading: &Reading) {
         self.floor(reading);
         self.drop_finished(reading);
     }
 
-    /// Drops the rows of namespaces that are gone and empty, and what earlier readings have of them: the kernel half begins
+    /// Drops the namespaces of namespaces that are gone and empty, and what earlier readings have of them: the kernel half begins
     /// at zero if it meets one of them once more.
     fn drop_finished(&mut self, reading: &Reading) {
-        let Some(rows) = &mut self.rows else { return };
-        for finished in rows.drop_finished(reading) {
+        let Some(namespaces) = &mut self.namespaces else { return };
+        for finished in namespaces.drop_finished(reading) {
             for earlier in [&mut self.origin, &mut self.previous] {
                 earlier.namespaces.iter_mut().for_each(|cut| drop(cut.remove(&finished)));
             }
@@ -231,7 +231,7 @@ impl Aggregator {
 
     /// Namespaces of which nothing is kept any more, since the last call.
     pub fn take_finished(&mut self) -> Vec<Identity> {
-        self.rows.as_mut().map(Rows::take_finished).unwrap_or_default()
+        self.namespaces.as_mut().map(Namespaces::take_finished).unwrap_or_default()
     }
 
     /// The whole run up to a reading, as one interval.
@@ -257,13 +257,13 @@ impl Aggregator {
     /// The same for each network namespace, where each has a row.
     #[must_use]
     pub fn opening_rows(&self) -> Option<Vec<NamespaceStart>> {
-        self.rows.as_ref().map(|rows| rows.opening().to_vec())
+        self.namespaces.as_ref().map(|namespaces| namespaces.opening().to_vec())
     }
 
     /// Whether each network namespace has a row.
     #[must_use]
     pub fn has_rows(&self) -> bool {
-        self.rows.is_some()
+        self.namespaces.is_some()
     }
 
     /// No gauge is shown below zero. In a consistent cut none can be, unless an event was missed; the same one may show
@@ -272,7 +272,10 @@ impl Aggregator {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);
         let has_all_namespaces = self.unlisted(reading.missed) == 0;
-        let in_rows = self.rows.as_mut().map_or(0, |rows| rows.update(reading, has_all_namespaces));
+        let in_rows = self
+            .namespaces
+            .as_mut()
+            .map_or(0, |namespaces| namespaces.update(reading, has_all_namespaces));
         let families = self.families.as_mut();
         let in_families = families.map_or(0, |families| families.floor(reading, &self.origin));
         self.last_scan.impossible += lifted.max(in_rows).max(in_families);
@@ -328,7 +331,10 @@ impl Aggregator {
             families: self.families.as_ref().and_then(|families| {
                 families.show(reading, &self.origin, |state| self.is_seen(state))
             }),
-            namespaces: self.rows.as_ref().map(|rows| rows.show(provider, reading, interval_start)),
+            namespaces: self
+                .namespaces
+                .as_ref()
+                .map(|namespaces| namespaces.show(provider, reading, interval_start)),
         }
     }
 

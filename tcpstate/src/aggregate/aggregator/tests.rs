@@ -262,11 +262,11 @@ fn scan_of(end: Reading, unlisted_before: u64, bases: &[(Identity, State, u64)])
     scan
 }
 
-fn rows(snapshot: &Snapshot) -> Vec<(u64, i64)> {
+fn namespaces(snapshot: &Snapshot) -> Vec<(u64, i64)> {
     let slot = State::GAUGES.iter().position(|&state| state == State::Established);
     let gauge = |states: &[Gauge; 10]| states[slot.expect("it is a gauge")].current.expect("seen");
-    let rows = snapshot.namespaces.iter().flatten();
-    rows.map(|row| (row.netns - 4_026_532_000, gauge(&row.states))).collect()
+    let namespaces = snapshot.namespaces.iter().flatten();
+    namespaces.map(|row| (row.netns - 4_026_532_000, gauge(&row.states))).collect()
 }
 
 #[test]
@@ -275,13 +275,13 @@ fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
     let mut aggregator = Aggregator::open(&scan_of(nothing, 0, &[]), FULL_ONLY);
     let lone = counts(&[(State::Close, State::Established, 3)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
-    assert_eq!(rows(&snapshot), [(1, 3)]);
+    assert_eq!(namespaces(&snapshot), [(1, 3)]);
     // Gone, but three orphans are still there.
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
-    assert_eq!((rows(&snapshot), aggregator.take_finished()), (vec![(1, 3)], vec![]));
+    assert_eq!((namespaces(&snapshot), aggregator.take_finished()), (vec![(1, 3)], vec![]));
     let ended = lone + counts(&[(State::Established, State::Close, 3)]);
     let last = reading_of(&[(ONE, true, ended.clone())], 0);
-    assert_eq!(rows(&aggregator.snapshot(&last)), [(1, 0)], "its last numbers");
+    assert_eq!(namespaces(&aggregator.snapshot(&last)), [(1, 0)], "its last numbers");
     assert_eq!(aggregator.take_finished(), [ONE]);
     assert_eq!(aggregator.take_finished(), []);
 }
@@ -303,7 +303,7 @@ fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, late)], 0));
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];
     assert_eq!(row.time_wait.exits_in_interval.expired, Some(0));
-    assert_eq!(rows(&snapshot), [(1, 1)]);
+    assert_eq!(namespaces(&snapshot), [(1, 1)]);
 }
 
 #[test]
@@ -313,15 +313,15 @@ fn a_partly_seen_namespace_has_no_row_until_a_scan() {
     // The other one's first events found the map full.
     let other = (OTHER, false, counts(&[(State::Established, State::CloseWait, 1)]));
     let snapshot = aggregator.snapshot(&reading_of(std::slice::from_ref(&one), 0));
-    assert_eq!(rows(&snapshot), [(1, 5)]);
+    assert_eq!(namespaces(&snapshot), [(1, 5)]);
     let reading = reading_of(&[one.clone(), other.clone()], 7);
     let snapshot = aggregator.snapshot(&reading);
-    assert_eq!((rows(&snapshot), snapshot.map_full), (vec![(1, 5)], 7));
+    assert_eq!((namespaces(&snapshot), snapshot.map_full), (vec![(1, 5)], 7));
     assert_eq!(aggregator.unlisted(reading.missed), 7);
     let bases = [(ONE, State::Established, 5), (OTHER, State::Established, 2)];
     aggregator.correct(&scan_of(reading.clone(), 7, &bases));
     let snapshot = aggregator.snapshot(&reading);
-    assert_eq!(rows(&snapshot), [(1, 5), (2, 2)]);
+    assert_eq!(namespaces(&snapshot), [(1, 5), (2, 2)]);
     assert_eq!(aggregator.unlisted(reading.missed), 0);
 }
 
@@ -341,5 +341,5 @@ fn a_row_keeps_the_identity_and_a_scan_corrects_it() {
         let sum = opening.current.map(|then| then + moved + now.corrected.unwrap_or(0));
         assert_eq!(now.current, sum.filter(|_| now.current.is_some()));
     }
-    assert_eq!(rows(&snapshot), [(1, 3)]);
+    assert_eq!(namespaces(&snapshot), [(1, 3)]);
 }

@@ -1,4 +1,4 @@
-//! A row for each network namespace: its gauges, from its first socket until it is gone and empty.
+//! A namespace_gauges for each network namespace: its gauges, from its first socket until it is gone and empty.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -15,67 +15,74 @@ use crate::{
 
 type Cut = BTreeMap<Identity, Namespace>;
 
-/// The rows of one run.
+/// The namespaces of one run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
-    live: BTreeMap<Identity, Row>,
-    /// What the rows at the start were called, by inode.
+pub(super) struct Namespaces {
+    live: BTreeMap<Identity, NamespaceGauges>,
+    /// What the namespaces at the start were called, by inode.
     opening: Vec<NamespaceStart>,
     /// Gone and empty: nothing is counted in these any more.
     finished: Vec<Identity>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Row {
+struct NamespaceGauges {
     gauges: Gauges,
     /// Totals are since here.
     origin: Flows,
 }
 
-impl Rows {
-    /// Opens a row for each namespace that the first scan met.
+impl Namespaces {
+    /// Opens a namespace_gauges for each namespace that the first scan met.
     pub(super) fn open(first: &Scan) -> Self {
-        let mut rows = Self::default();
+        let mut namespaces = Self::default();
         for (&identity, namespace) in cut(&first.end) {
             let gauges = Gauges::open(&base(first, identity), &in_scan(first, identity, namespace));
-            rows.opening.push(NamespaceStart {
+            namespaces.opening.push(NamespaceStart {
                 netns: namespace.inode,
                 name: namespace.name.clone(),
                 states: State::GAUGES.map(|state| gauges.opening(state)),
             });
-            rows.live.insert(identity, Row { gauges, origin: namespace.flows });
+            namespaces.live.insert(identity, NamespaceGauges { gauges, origin: namespace.flows });
         }
-        rows.opening.sort_by_key(|row| row.netns);
-        rows
+        namespaces.opening.sort_by_key(|namespace_gauges| namespace_gauges.netns);
+        namespaces
     }
 
-    /// The rows at the start.
+    /// The namespaces at the start.
     pub(super) fn opening(&self) -> &[NamespaceStart] {
         &self.opening
     }
 
-    /// Puts them right by a further scan, and opens rows for namespaces that had none: who has an entry at a scan's end
+    /// Puts them right by a further scan, and opens namespaces for namespaces that had none: who has an entry at a scan's end
     /// had one since its first observe in that scan, for entries are taken out between scans only.
     pub(super) fn correct(&mut self, scan: &Scan) {
         for (&identity, namespace) in cut(&scan.end) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
-            let new = || Row { origin: namespace.flows, ..Row::default() };
-            let row = self.live.entry(identity).or_insert_with(new);
-            row.gauges.correct(&base, &in_scan, &namespace.flows.since(&row.origin));
+            let new = || NamespaceGauges { origin: namespace.flows, ..NamespaceGauges::default() };
+            let namespace_gauges = self.live.entry(identity).or_insert_with(new);
+            namespace_gauges.gauges.correct(
+                &base,
+                &in_scan,
+                &namespace.flows.since(&namespace_gauges.origin),
+            );
         }
     }
 
-    /// Opens rows for namespaces met since the last reading, unless they may have been met before without having had room
-    /// for a row (`!has_all_namespaces`). Returns by how much gauges were below zero.
+    /// Opens namespaces for namespaces met since the last reading, unless they may have been met before without having had room
+    /// for a namespace_gauges (`!has_all_namespaces`). Returns by how much gauges were below zero.
     pub(super) fn update(&mut self, reading: &Reading, has_all_namespaces: bool) -> u64 {
         let mut lifted = 0;
         for (&identity, namespace) in cut(reading) {
-            let row = match self.live.entry(identity) {
-                Entry::Occupied(row) => row.into_mut(),
-                Entry::Vacant(vacant) if has_all_namespaces => vacant.insert(Row::default()),
+            let namespace_gauges = match self.live.entry(identity) {
+                Entry::Occupied(namespace_gauges) => namespace_gauges.into_mut(),
+                Entry::Vacant(vacant) if has_all_namespaces => {
+                    vacant.insert(NamespaceGauges::default())
+                }
                 Entry::Vacant(_) => continue,
             };
-            lifted += row.gauges.floor(&namespace.flows.since(&row.origin));
+            lifted +=
+                namespace_gauges.gauges.floor(&namespace.flows.since(&namespace_gauges.origin));
         }
         lifted
     }
@@ -90,25 +97,28 @@ impl Rows {
         let interval = reading.at.monotonic.duration_since(interval_start.at.monotonic);
         let earlier = interval_start.namespaces.as_ref();
         let shown = cut(reading).filter_map(|(identity, namespace)| {
-            let row = self.live.get(identity)?;
+            let namespace_gauges = self.live.get(identity)?;
             let then = earlier.and_then(|cut| cut.get(identity)).map(|namespace| namespace.flows);
             let since_then = namespace.flows.since(&then.unwrap_or_default());
-            Some(row.show(provider, namespace, &since_then, interval))
+            Some(namespace_gauges.show(provider, namespace, &since_then, interval))
         });
         let mut shown: Vec<_> = shown.collect();
-        shown.sort_by_key(|row| (row.netns, !row.is_gone));
+        shown.sort_by_key(|namespace_gauges| (namespace_gauges.netns, !namespace_gauges.is_gone));
         shown
     }
 
-    /// Drops the rows of namespaces that are gone and empty, and says which; their last numbers are in what was shown of this
+    /// Drops the namespaces of namespaces that are gone and empty, and says which; their last numbers are in what was shown of this
     /// reading.
     pub(super) fn drop_finished(&mut self, reading: &Reading) -> Vec<Identity> {
         let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {
-            if let Entry::Occupied(row) = self.live.entry(*identity)
-                && row.get().gauges.is_empty(&namespace.flows.since(&row.get().origin))
+            if let Entry::Occupied(namespace_gauges) = self.live.entry(*identity)
+                && namespace_gauges
+                    .get()
+                    .gauges
+                    .is_empty(&namespace.flows.since(&namespace_gauges.get().origin))
             {
-                row.remove();
+                namespace_gauges.remove();
                 finished.push(*identity);
             }
         }
@@ -122,7 +132,7 @@ impl Rows {
     }
 }
 
-impl Row {
+impl NamespaceGauges {
     fn show(
         &self,
         provider: Provider,
