@@ -68,7 +68,7 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
     let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
     for _ in 0..turns {
         for question in questions(state, sockets) {
-            let Question { what, mut command, line } = question;
+            let Request { what, mut command, line } = question;
             match Cost::of_command(&mut command, &line) {
                 Ok(cost) => rows.add_cost(what, cost),
                 Err(why) => rows.absent(what, why),
@@ -85,22 +85,22 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
 }
 
 /// A command that answers, and the line in which it does.
-struct Question {
+struct Request {
     what: &'static str,
     command: Command,
     line: String,
 }
 
-fn questions(state: State, sockets: usize) -> Vec<Question> {
+fn questions(state: State, sockets: usize) -> Vec<Request> {
     let of_shell = |what, script: &str, line| {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Question { what, command, line }
+        Request { what, command, line }
     };
     let count = {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
         command.arg("count");
-        Question { what: "tcpstate count", command, line: format!("{state}\t{sockets}") }
+        Request { what: "tcpstate count", command, line: format!("{state}\t{sockets}") }
     };
     let is_time_wait = state == State::TimeWait;
     let of_ss = if is_time_wait { "TIME-WAIT" } else { "ESTAB" };
@@ -112,7 +112,7 @@ fn questions(state: State, sockets: usize) -> Vec<Question> {
             "netstat -tan | awk '/^tcp/ {++s[$NF]} END {for (state in s) print state, s[state]}'",
             format!("{state} {sockets}"),
         ),
-        Question { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
+        Request { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
         of_shell(
             "ss -s",
             // What it calls closed is the whole machine's.
@@ -137,7 +137,7 @@ fn a_minute(sockets: usize) {
     let mut sums: Vec<(&str, Duration)> = Vec::new();
     for second in 1..=SECONDS {
         for (number, question) in questions(State::Established, sockets).into_iter().enumerate() {
-            let Question { what, mut command, line } = question;
+            let Request { what, mut command, line } = question;
             match Cost::of_command(&mut command, &line) {
                 Ok(cost) if number < sums.len() => sums[number].1 += cost.processor,
                 Ok(cost) => sums.push((what, cost.processor)),

@@ -20,7 +20,7 @@
 //! - [`peers`]: what people use today, for benchmarks;
 //! - [`own`]: tcpstate itself as a process at work, for benchmarks;
 //! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
-//! - [`served`]: a running `tcpstate serve`, and what a scraper gets from it;
+//! - [`served`]: a running `tcpstate serve`, and what a tracer_handle gets from it;
 //! - [`synthetic`]: events of a busy host, without the host;
 //! - [`files`]: tables of files that are one thread's own;
 //! - [`wait`]: conditions awaited with a deadline, never a blind sleep.

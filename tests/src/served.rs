@@ -1,4 +1,4 @@
-//! A running `tcpstate serve`, and what a scraper gets from it.
+//! A running `tcpstate serve`, and what a tracer_handle gets from it.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{

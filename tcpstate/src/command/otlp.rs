@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::duration;
 use crate::serve::{
-    Scraper,
+    TracerHandle,
     otlp::{Protocol, Push, Receiver},
 };
 
@@ -50,14 +50,15 @@ impl Flags {
     }
 
     /// Begins to push, where that is asked for.
-    pub(super) fn begin(&self, scraper: &Scraper) -> Result<()> {
+    pub(super) fn begin(&self, tracer_handle: &TracerHandle) -> Result<()> {
         let Some(url) = self.otlp.clone() else { return Ok(()) };
         let protocol = match self.otlp_protocol {
             Speaks::Grpc => Protocol::Grpc,
             Speaks::Http => Protocol::Http,
         };
         let receiver = Receiver { url, protocol, interval: self.otlp_interval };
-        let push = Push::new(receiver, scraper).context("push to an OpenTelemetry receiver")?;
+        let push =
+            Push::new(receiver, tracer_handle).context("push to an OpenTelemetry receiver")?;
         tokio::spawn(push.run());
         Ok(())
     }

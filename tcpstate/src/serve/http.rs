@@ -27,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Scraper, negotiation};
+use super::{TracerHandle, negotiation};
 use crate::view::metrics::Format;
 
 /// For a request's header to come in, and for the next one on the same connection.
@@ -47,11 +47,11 @@ const HEADER_LINES: usize = 64;
 const INDEX: &str = "tcpstate\n\n/metrics\n/healthz\n/readyz\n";
 
 /// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, scraper: Scraper, most_connections: usize) {
+pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, most_connections: usize) {
     let connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connections.admit(stream, &scraper, most_connections),
+            Ok((stream, _)) => connections.admit(stream, &tracer_handle, most_connections),
             // No descriptors left, or the client was gone already.
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
@@ -96,7 +96,7 @@ impl Connections {
     }
 
     /// Serves a connection; if there are too many, in the place of the oldest that waits for nothing of ours.
-    fn admit(&self, stream: TcpStream, scraper: &Scraper, most: usize) {
+    fn admit(&self, stream: TcpStream, tracer_handle: &TracerHandle, most: usize) {
         let is_busy = Arc::new(AtomicBool::new(false));
         let mut open = self.open();
         if open.by_age.len() >= most {
@@ -112,9 +112,9 @@ impl Connections {
         open.by_age.insert(number, connection);
         drop(open);
         let place = Place { connections: self.clone(), number };
-        let scraper = scraper.clone();
+        let tracer_handle = tracer_handle.clone();
         let task = tokio::spawn(async move {
-            converse(stream, &scraper, &is_busy).await;
+            converse(stream, &tracer_handle, &is_busy).await;
             drop(place);
         });
         if let Some(connection) = self.open().by_age.get_mut(&number) {
@@ -124,10 +124,10 @@ impl Connections {
 }
 
 /// Answers what comes over a connection, until one side has enough. What goes wrong concerns the client alone.
-async fn converse(stream: TcpStream, scraper: &Scraper, is_busy: &AtomicBool) {
+async fn converse(stream: TcpStream, tracer_handle: &TracerHandle, is_busy: &AtomicBool) {
     let service = service_fn(|request: Request<Incoming>| async move {
         is_busy.store(true, Relaxed);
-        let response = respond(&request, scraper).await;
+        let response = respond(&request, tracer_handle).await;
         is_busy.store(false, Relaxed);
         Ok::<_, Infallible>(response)
     });
@@ -145,7 +145,10 @@ async fn converse(stream: TcpStream, scraper: &Scraper, is_busy: &AtomicBool) {
     }
 }
 
-async fn respond(request: &Request<Incoming>, scraper: &Scraper) -> Response<Full<Bytes>> {
+async fn respond(
+    request: &Request<Incoming>,
+    tracer_handle: &TracerHandle,
+) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz") {
         return text(StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz\n");
@@ -156,20 +159,25 @@ async fn respond(request: &Request<Incoming>, scraper: &Scraper) -> Response<Ful
         return response;
     }
     match path {
-        "/metrics" => metrics(request, scraper).await,
-        "/healthz" => health(timeout(ANSWER_TIME, scraper.ping()).await.is_ok_and(|it| it.is_ok())),
+        "/metrics" => metrics(request, tracer_handle).await,
+        "/healthz" => {
+            health(timeout(ANSWER_TIME, tracer_handle.ping()).await.is_ok_and(|it| it.is_ok()))
+        }
         "/readyz" => {
-            let scrape = timeout(ANSWER_TIME, scraper.scrape(Format::Prometheus)).await;
+            let scrape = timeout(ANSWER_TIME, tracer_handle.scrape(Format::Prometheus)).await;
             health(scrape.is_ok_and(|it| it.is_ok()))
         }
         _ => text(StatusCode::OK, INDEX),
     }
 }
 
-async fn metrics(request: &Request<Incoming>, scraper: &Scraper) -> Response<Full<Bytes>> {
+async fn metrics(
+    request: &Request<Incoming>,
+    tracer_handle: &TracerHandle,
+) -> Response<Full<Bytes>> {
     let accept = request.headers().get_all(ACCEPT);
     let format = negotiation::format(accept.iter().filter_map(|line| line.to_str().ok()));
-    match timeout(ANSWER_TIME, scraper.scrape(format)).await {
+    match timeout(ANSWER_TIME, tracer_handle.scrape(format)).await {
         Ok(Ok(metrics)) => {
             let mut response = text(StatusCode::OK, metrics);
             let headers = response.headers_mut();

@@ -1,7 +1,7 @@
 //! An endpoint for those who ask from time to time: what `serve` runs.
 //!
 //! ```text
-//! scraper   a thread with the tracer: readings when somebody asks, scans when one is due
+//! tracer_handle   a thread with the tracer: readings when somebody asks, scans when one is due
 //!    ^
 //! http      requests become questions to it; connections are bounded in number, size and time
 //! textfile  the same text in a file, for those who would rather read that
@@ -14,10 +14,10 @@ pub mod http;
 mod negotiation;
 #[cfg(feature = "otlp")]
 pub mod otlp;
-mod scraper;
 mod textfile;
+mod tracer_handle;
 
 pub use self::{
-    scraper::{Broken, Outlets, Progress, Scraper, Settings},
     textfile::Textfile,
+    tracer_handle::{Broken, DeliveryStats, Progress, Settings, TracerHandle},
 };

@@ -10,7 +10,7 @@ use tcpstate::{
     aggregate::Reconcile,
     probe::{Options, kernel::Kernel},
     report::{Minis, Provider},
-    serve::{Scraper, Settings},
+    serve::{Settings, TracerHandle},
     view::metrics::Format,
 };
 use tcpstate_common::State;
@@ -64,11 +64,11 @@ fn serving_is_exact_with_privileges_given_up() {
         drop_privileges: true,
         most_series: None,
         durations: false,
-        outlets: Arc::default(),
+        delivery_stats: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let (sender, reported) = mpsc::channel();
-    let (scraper, progress) = Scraper::start(settings, move |_| {
+    let (tracer_handle, progress) = TracerHandle::start(settings, move |_| {
         let task = fs::read_link("/proc/thread-self").expect("procfs is mounted");
         sender.send(task).expect("somebody waits");
     });
@@ -83,7 +83,7 @@ fn serving_is_exact_with_privileges_given_up() {
         assert!(line.ends_with(expected), "{line}");
     }
     let scrape = || {
-        let text = runtime.block_on(scraper.scrape(Format::Prometheus)).expect("a scrape");
+        let text = runtime.block_on(tracer_handle.scrape(Format::Prometheus)).expect("a scrape");
         String::from_utf8(text.to_vec()).expect("metrics are text")
     };
     let mixed = Mixed::open(usize::try_from(scaled(2000).max(1000)).expect("it is small"));
@@ -95,9 +95,9 @@ fn serving_is_exact_with_privileges_given_up() {
         "off by {off}, {lost} events were lost"
     );
     for _ in 0..2 {
-        runtime.block_on(scraper.scan()).expect("a scan takes no privilege");
+        runtime.block_on(tracer_handle.scan()).expect("a scan takes no privilege");
         assert_eq!(difference(&scrape(), counts_requests), 0, "after a scan");
     }
-    drop((mixed, before, scraper));
+    drop((mixed, before, tracer_handle));
     runtime.block_on(progress.ended).expect_err("nothing is ever sent");
 }

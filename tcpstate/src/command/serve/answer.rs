@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{Arguments, Error};
 use crate::{
-    serve::{Progress, Scraper, Textfile, http},
+    serve::{Progress, Textfile, TracerHandle, http},
     text::escaped,
     view::metrics::Format,
 };
@@ -38,7 +38,7 @@ pub(super) fn notify_manager(state: NotifyState<'_>) {
 /// Answers until something ends that must not.
 pub(super) async fn answer(
     arguments: &Arguments,
-    scraper: &Scraper,
+    tracer_handle: &TracerHandle,
     progress: Progress,
     mut hang_up: Signal,
     listener: Option<TcpListener>,
@@ -50,7 +50,7 @@ pub(super) async fn answer(
     if let Some(listener) = listener {
         // Who asks before the first scan is done is answered after it.
         let most = arguments.most_connections as usize;
-        tokio::spawn(http::serve(listener, scraper.clone(), most));
+        tokio::spawn(http::serve(listener, tracer_handle.clone(), most));
     }
     started.await.context("start the tracer")??;
     if let Some(address) = address {
@@ -58,7 +58,7 @@ pub(super) async fn answer(
     }
     notify_manager(NotifyState::Ready);
     #[cfg(feature = "otlp")]
-    arguments.otlp.begin(scraper)?;
+    arguments.otlp.begin(tracer_handle)?;
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watchdog = sd_notify::watchdog_enabled();
@@ -67,15 +67,15 @@ pub(super) async fn answer(
     loop {
         tokio::select! {
             _ = &mut ended => bail!("the thread that counts has ended"),
-            _ = hang_up.recv() => report(scraper.scan().await.err()),
+            _ = hang_up.recv() => report(tracer_handle.scan().await.err()),
             _ = writes.tick(), if textfile.is_some() => {
                 if let Some(textfile) = textfile {
-                    report(write(scraper, textfile).await.err());
+                    report(write(tracer_handle, textfile).await.err());
                 }
             }
             _ = looks.tick(), if watchdog.is_some() => {
                 // Only if the thread that counts is alive.
-                if timeout(looks.period(), scraper.ping()).await.is_ok_and(|it| it.is_ok()) {
+                if timeout(looks.period(), tracer_handle.ping()).await.is_ok_and(|it| it.is_ok()) {
                     notify_manager(NotifyState::Watchdog);
                 }
             }
@@ -83,15 +83,15 @@ pub(super) async fn answer(
     }
 }
 
-async fn write(scraper: &Scraper, textfile: &mut Textfile) -> Result<()> {
-    let text = scraper.scrape(Format::Prometheus).await?;
+async fn write(tracer_handle: &TracerHandle, textfile: &mut Textfile) -> Result<()> {
+    let text = tracer_handle.scrape(Format::Prometheus).await?;
     if let Some(error) = textfile.write(&text) {
         eprintln!("tcpstate: write the textfile: {error}");
         eprintln!(
             "remedy: see that there is room where it goes, and that this user may write there"
         );
     }
-    scraper.outlets().textfile_errors.store(textfile.errors(), Relaxed);
+    tracer_handle.delivery_stats().textfile_errors.store(textfile.errors(), Relaxed);
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, relinquish},
-    serve::{Outlets, Scraper, Settings, Textfile},
+    serve::{DeliveryStats, Settings, Textfile, TracerHandle},
 };
 
 /// Count TCP sockets for as long as it runs, for Prometheus to scrape
@@ -233,19 +233,19 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         most_series: (arguments.by == Some(SeriesBy::Netns))
             .then_some(arguments.most_series as usize),
         durations: arguments.hist,
-        outlets: Arc::new(Outlets {
+        delivery_stats: Arc::new(DeliveryStats {
             has_textfile: textfile.is_some(),
             has_push: arguments.pushes(),
-            ..Outlets::default()
+            ..DeliveryStats::default()
         }),
     };
-    let (scraper, progress) = Scraper::start(settings, warnings::at_start);
+    let (tracer_handle, progress) = TracerHandle::start(settings, warnings::at_start);
     if !arguments.keep_privileges {
         // The tracer's thread gives up its own when it has used them.
         relinquish::keep_only(&[])?;
     }
     let ended = tokio::select! {
-        error = answer(arguments, &scraper, progress, hang_up, listener, &mut textfile) => error,
+        error = answer(arguments, &tracer_handle, progress, hang_up, listener, &mut textfile) => error,
         () = signals.next() => Ok(()),
     };
     notify_manager(NotifyState::Stopping);

@@ -18,7 +18,7 @@ use self::{
     collector::{Collector, shown},
     queue::Queue,
 };
-use super::{Outlets, Scraper};
+use super::{DeliveryStats, TracerHandle};
 use crate::text::escaped;
 
 /// For a request, the exporter's own attempts at it included.
@@ -51,12 +51,15 @@ pub struct Receiver {
 pub struct Push {
     receiver: Receiver,
     exporter: MetricExporter,
-    scraper: Scraper,
+    tracer_handle: TracerHandle,
 }
 
 impl Push {
     /// Connects to nothing yet. To be called within a runtime.
-    pub fn new(receiver: Receiver, scraper: &Scraper) -> Result<Self, ExporterBuildError> {
+    pub fn new(
+        receiver: Receiver,
+        tracer_handle: &TracerHandle,
+    ) -> Result<Self, ExporterBuildError> {
         let url = receiver.url.trim_end_matches('/');
         let exporter = match receiver.protocol {
             Protocol::Grpc => MetricExporter::builder()
@@ -70,7 +73,7 @@ impl Push {
                 .with_timeout(REQUEST_TIME)
                 .build(),
         }?;
-        Ok(Self { receiver, exporter, scraper: scraper.clone() })
+        Ok(Self { receiver, exporter, tracer_handle: tracer_handle.clone() })
     }
 
     /// Collects and sends until it is dropped.
@@ -85,7 +88,7 @@ impl Push {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let collected = match self.scraper.metrics().await {
+            let collected = match self.tracer_handle.metrics().await {
                 Ok(metrics) => {
                     let points = shown(&metrics).map(|metric| metric.samples.len()).sum();
                     let collection = collector.collect(&metrics);
@@ -96,7 +99,7 @@ impl Push {
             match collected {
                 Ok((collection, points)) => {
                     let dropped = queue.push(collection, points);
-                    self.scraper.outlets().push_dropped.fetch_add(dropped, Relaxed);
+                    self.tracer_handle.delivery_stats().push_dropped.fetch_add(dropped, Relaxed);
                 }
                 Err(error) => eprintln!("tcpstate: {}", escaped(error)),
             }
@@ -104,7 +107,7 @@ impl Push {
     }
 
     async fn send(&self, queue: &Queue<ResourceMetrics>) {
-        let outlets: &Outlets = self.scraper.outlets();
+        let delivery_stats: &DeliveryStats = self.tracer_handle.delivery_stats();
         let mut pause = FIRST_PAUSE;
         loop {
             let (collection, points) = queue.pop().await;
@@ -113,7 +116,7 @@ impl Push {
                     pause = FIRST_PAUSE;
                     break;
                 };
-                outlets.push_errors.fetch_add(1, Relaxed);
+                delivery_stats.push_errors.fetch_add(1, Relaxed);
                 if pause == FIRST_PAUSE {
                     let url = escaped(&self.receiver.url);
                     eprintln!("tcpstate: push to {url}: {}", escaped(error.to_string()));
@@ -124,7 +127,7 @@ impl Push {
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
                 if !queue.has_room_beside(points) {
-                    outlets.push_dropped.fetch_add(1, Relaxed);
+                    delivery_stats.push_dropped.fetch_add(1, Relaxed);
                     break;
                 }
             }

@@ -45,7 +45,7 @@ pub struct Settings {
     /// Show the durations that `options` have counted, and not only how many there are.
     pub durations: bool,
     /// Who sends numbers elsewhere: the first scrape shows that.
-    pub outlets: Arc<Outlets>,
+    pub delivery_stats: Arc<DeliveryStats>,
 }
 
 /// The tracer can't be asked: it ended, or the kernel refused.
@@ -54,7 +54,7 @@ pub struct Settings {
 pub struct Broken(Arc<str>);
 
 /// What is asked.
-enum Question {
+enum Request {
     Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
     Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),
     Scan(oneshot::Sender<Result<(), Broken>>),
@@ -63,7 +63,7 @@ enum Question {
 
 /// What became of numbers that were to go elsewhere, by whoever sends them; shown with the others.
 #[derive(Debug, Default)]
-pub struct Outlets {
+pub struct DeliveryStats {
     /// There is a textfile.
     pub has_textfile: bool,
     /// Texts that could not be written to it.
@@ -78,12 +78,12 @@ pub struct Outlets {
 
 /// A tracer that can be asked from any thread. It ends when it and all its clones are dropped.
 #[derive(Clone)]
-pub struct Scraper {
-    questions: Sender<Question>,
-    outlets: Arc<Outlets>,
+pub struct TracerHandle {
+    questions: Sender<Request>,
+    delivery_stats: Arc<DeliveryStats>,
 }
 
-impl Scraper {
+impl TracerHandle {
     /// Starts it, and returns at once. `on_start` is run on the thread, with what is in place, before privileges are given up.
     pub fn start(
         settings: Settings,
@@ -91,7 +91,7 @@ impl Scraper {
     ) -> (Self, Progress) {
         let (questions, asked) = channel();
         let (end, ended) = oneshot::channel();
-        let outlets = Arc::clone(&settings.outlets);
+        let delivery_stats = Arc::clone(&settings.delivery_stats);
         let (sender, started) = oneshot::channel();
         let run = move || {
             let worker = Worker::start(settings, on_start);
@@ -107,38 +107,38 @@ impl Scraper {
         };
         let thread = thread::Builder::new().name("tracer".into()).spawn(run);
         thread.expect("a process may have a second thread");
-        (Self { questions, outlets }, Progress { started, ended })
+        (Self { questions, delivery_stats }, Progress { started, ended })
     }
 
     /// All metrics as text, as of now.
     pub async fn scrape(&self, format: Format) -> Result<Bytes, Broken> {
-        self.ask(|answer| Question::Scrape(format, answer)).await?
+        self.ask(|answer| Request::Scrape(format, answer)).await?
     }
 
     /// All metrics as of now, for who tells them in other words.
     pub async fn metrics(&self) -> Result<Arc<[Metric]>, Broken> {
-        self.ask(Question::Metrics).await?
+        self.ask(Request::Metrics).await?
     }
 
     /// Has a scan be made.
     pub async fn scan(&self) -> Result<(), Broken> {
-        self.ask(Question::Scan).await?
+        self.ask(Request::Scan).await?
     }
 
     /// Returns when the thread had time for it.
     pub async fn ping(&self) -> Result<(), Broken> {
-        self.ask(Question::Ping).await
+        self.ask(Request::Ping).await
     }
 
     /// Where those who send numbers elsewhere say what became of them.
     #[must_use]
-    pub fn outlets(&self) -> &Arc<Outlets> {
-        &self.outlets
+    pub fn delivery_stats(&self) -> &Arc<DeliveryStats> {
+        &self.delivery_stats
     }
 
     async fn ask<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+        question: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Broken> {
         let (answer, answered) = oneshot::channel();
         let ended = || Broken("the tracer has ended".into());
@@ -165,7 +165,7 @@ struct Worker {
     durations: bool,
     /// The last numbers shown of what may only grow.
     shown: TimeWait,
-    outlets: Arc<Outlets>,
+    delivery_stats: Arc<DeliveryStats>,
     looked: Instant,
     /// What was last said to be wrong.
     last_error: String,
@@ -173,8 +173,14 @@ struct Worker {
 
 impl Worker {
     fn start(settings: Settings, on_start: impl FnOnce(&Probe)) -> Result<Self, Error> {
-        let Settings { options, reconcile, drop_privileges, most_series, durations, outlets } =
-            settings;
+        let Settings {
+            options,
+            reconcile,
+            drop_privileges,
+            most_series,
+            durations,
+            delivery_stats,
+        } = settings;
         let tracer = Tracer::start(&options)?;
         on_start(tracer.probe());
         if drop_privileges {
@@ -189,14 +195,14 @@ impl Worker {
             series: most_series.map(Series::new),
             durations,
             shown: TimeWait::default(),
-            outlets,
+            delivery_stats,
             looked: Instant::now(),
             last_error: String::new(),
         })
     }
 
     /// Answers until nobody can ask any more.
-    fn answer(&mut self, asked: &Receiver<Question>) {
+    fn answer(&mut self, asked: &Receiver<Request>) {
         loop {
             match asked.recv_timeout(LOOK_FOR_MISSES.saturating_sub(self.looked.elapsed())) {
                 Ok(question) => {
@@ -212,28 +218,28 @@ impl Worker {
         }
     }
 
-    fn answer_all(&mut self, questions: Vec<Question>) {
+    fn answer_all(&mut self, questions: Vec<Request>) {
         let mut texts = HashMap::new();
         let mut reading = None;
         // Who asked and went away is last_error in vain.
         for question in questions {
             match question {
-                Question::Scrape(_, answer) if answer.is_closed() => {}
-                Question::Scrape(format, answer) => {
+                Request::Scrape(_, answer) if answer.is_closed() => {}
+                Request::Scrape(format, answer) => {
                     let reading = reading.get_or_insert_with(|| self.read());
                     let text = reading.as_ref().map_err(Broken::clone).map(|metrics| {
                         texts.entry(format).or_insert_with(|| text(metrics, format).into())
                     });
                     let _ = answer.send(text.map(|text: &mut Bytes| text.clone()));
                 }
-                Question::Metrics(answer) => {
+                Request::Metrics(answer) => {
                     let reading = reading.get_or_insert_with(|| self.read());
                     let _ = answer.send(reading.as_ref().map(Arc::clone).map_err(Broken::clone));
                 }
-                Question::Scan(answer) => {
+                Request::Scan(answer) => {
                     let _ = answer.send(self.tracer.reconcile().map_err(|error| broken(&error)));
                 }
-                Question::Ping(answer) => {
+                Request::Ping(answer) => {
                     let _ = answer.send(());
                 }
             }
@@ -253,10 +259,10 @@ impl Worker {
         if let (Some(series), Some(rows)) = (&mut self.series, &snapshot.namespaces) {
             series.update(rows);
         }
-        let outlets = &self.outlets;
+        let delivery_stats = &self.delivery_stats;
         let pushed = || Pushed {
-            errors: outlets.push_errors.load(Relaxed),
-            dropped: outlets.push_dropped.load(Relaxed),
+            errors: delivery_stats.push_errors.load(Relaxed),
+            dropped: delivery_stats.push_dropped.load(Relaxed),
         };
         let exporter = Exporter {
             kernel: self.start.kernel.clone(),
@@ -265,8 +271,10 @@ impl Worker {
             hooks: self.in_place.hooks,
             is_degraded: !self.in_place.limits.is_empty(),
             map_entries,
-            textfile_errors: outlets.has_textfile.then(|| outlets.textfile_errors.load(Relaxed)),
-            pushed: outlets.has_push.then(pushed),
+            textfile_errors: delivery_stats
+                .has_textfile
+                .then(|| delivery_stats.textfile_errors.load(Relaxed)),
+            pushed: delivery_stats.has_push.then(pushed),
         };
         let durations = self
             .tracer
