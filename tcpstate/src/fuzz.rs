@@ -10,7 +10,7 @@ use crate::{
     command, doctor, probe, procfs,
     recording::{self, Record},
     source, text,
-    view::{Clock, Csv, EventCsv, EventTable, Json, Look, Screen, Size, Table, View},
+    view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
 /// Something to be tried with any bytes.
@@ -70,9 +70,9 @@ fn escaping(bytes: &[u8]) {
 /// What a recording holds: whatever can be read can be shown, in lines that do nothing to a terminal.
 fn records(bytes: &[u8]) {
     let records = recording::fuzz::records(bytes);
-    let look = Look { coloured: false, unicode: true };
+    let caps = TerminalCaps { coloured: false, unicode: true };
     let size = || Size { columns: 100, rows: 50 };
-    let mut screen = Screen::new(look, size);
+    let mut screen = Screen::new(caps, size);
     shown(&mut screen, &records);
     let mut views: [Box<dyn View>; 6] = [
         Box::new(Table::default()),

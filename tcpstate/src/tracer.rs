@@ -7,7 +7,7 @@ use tcpstate_common::abi::STATE_SLOTS;
 use crate::{
     aggregate::{Aggregator, Providers, Reconcile, Situation},
     probe::{Error, Options, Probe},
-    report::{Histograms, Hooks, InPlace, Limit, Losses, Minis, Snapshot, Start, Verdict},
+    report::{Attached, Histograms, Hooks, Limit, Losses, Minis, Snapshot, Start, Verdict},
     source::{Events, Reading, live::Live},
 };
 
@@ -53,7 +53,7 @@ impl Tracer {
             time: self.started,
             netns: probe.counted,
             kernel: probe.kernel.release.clone(),
-            in_place: self.in_place(),
+            attached: self.attached(),
             states: self.aggregator.opening(),
             namespaces: self.aggregator.opening_rows(),
         }
@@ -80,7 +80,7 @@ impl Tracer {
         self.live.begin_interval();
         let limits = self.live.limits();
         if replaced || limits != self.reported {
-            snapshot.in_place = Some(self.in_place());
+            snapshot.attached = Some(self.attached());
             self.reported = limits;
         }
         self.forget_finished()?;
@@ -196,14 +196,14 @@ impl Tracer {
         self.live.forget(&self.aggregator.take_finished())
     }
 
-    fn in_place(&self) -> InPlace {
+    fn attached(&self) -> Attached {
         let probe = self.live.probe();
         let hooks = Hooks {
             transitions: Some(probe.transitions),
             time_wait: Some(probe.provider(Minis::TimeWait)),
             syn_recv: Some(probe.provider(Minis::SynRecv)),
         };
-        InPlace { hooks, limits: self.live.limits() }
+        Attached { hooks, limits: self.live.limits() }
     }
 
     /// Whether nothing moves at the moment, but something did since the last scan.

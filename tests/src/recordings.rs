@@ -11,7 +11,7 @@ use std::{
 use jiff::tz::TimeZone;
 use tcpstate::{
     recording::{Part, Reader, Record, Writer},
-    view::{Clock, Csv, EventCsv, EventTable, Json, Look, Screen, Size, Table, View},
+    view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
 /// A form of output.
@@ -31,8 +31,8 @@ pub const FORMS: [Form; 6] = [
         name: "screen",
         arguments: None,
         view: || {
-            let look = Look { coloured: true, unicode: true };
-            Box::new(Screen::new(look, || Size { columns: 100, rows: 40 }))
+            let caps = TerminalCaps { coloured: true, unicode: true };
+            Box::new(Screen::new(caps, || Size { columns: 100, rows: 40 }))
         },
     },
     Form { name: "csv", arguments: Some(&["-o", "csv"]), view: || Box::new(Csv::default()) },

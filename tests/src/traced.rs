@@ -147,9 +147,9 @@ impl Traced {
     /// # Panics
     /// If a gauge differs.
     pub fn assert_equal(&mut self, label: &str) {
-        let look = self.look();
-        let snapshot = &look.snapshot;
-        assert!(snapshot.in_place.is_none(), "{label}: replaced hooks: {:?}", snapshot.in_place);
+        let inspect = self.inspect();
+        let snapshot = &inspect.snapshot;
+        assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
         // Not what is unreconciled: of that, some is found by differences, which a fault makes too.
@@ -161,8 +161,8 @@ impl Traced {
             lost += (uncounted - self.excused).unsigned_abs();
             self.excused = uncounted;
         }
-        self.assert_time_wait(&look, label, lost);
-        let Err(difference) = look.compared else { return };
+        self.assert_time_wait(&inspect, label, lost);
+        let Err(difference) = inspect.compared else { return };
         // Each event lost puts two gauges off by one, at most.
         let unexplained = difference.sockets.saturating_sub(2 * lost);
         assert!(
@@ -172,7 +172,7 @@ impl Traced {
         self.unexplained += unexplained;
         println!("{label}: {difference}, and {lost} events were lost: one scan");
         self.reconcile();
-        if let Err(difference) = self.look().compared {
+        if let Err(difference) = self.inspect().compared {
             panic!("{label}: {difference}, after a scan too");
         }
     }
@@ -182,12 +182,12 @@ impl Traced {
     /// # Errors
     /// What differs.
     pub fn compare(&mut self) -> Result<(), Difference> {
-        self.look().compared
+        self.inspect().compared
     }
 
     /// A snapshot and the truth beside it, taken again for as long as sockets moved meanwhile: on a slow machine there is
     /// time for a timer to end, or for a packet to come at last.
-    fn look(&mut self) -> Look {
+    fn inspect(&mut self) -> Inspection {
         /// Two of the kernel's counts that differ each time are for the caller to see.
         const ATTEMPTS: u32 = 100;
         let truth = || (truth::sockets(), truth::sockstat().tw);
@@ -205,26 +205,26 @@ impl Traced {
             let listed_of_both = sockets.minis.total();
             let is_at_rest = truth() == before && listed_of_both == counted;
             if is_at_rest || attempt == ATTEMPTS {
-                return Look { snapshot, compared, listed, listed_of_both, counted, births };
+                return Inspection { snapshot, compared, listed, listed_of_both, counted, births };
             }
         }
     }
 
     /// Asserts that all time-wait sockets, and their births since the start, are as the kernel counts them, but for births among
     /// the events that the kernel kept from the programs.
-    fn assert_time_wait(&mut self, look: &Look, label: &str, kept: u64) {
-        let (_, time_wait) = here(&look.snapshot);
+    fn assert_time_wait(&mut self, inspect: &Inspection, label: &str, kept: u64) {
+        let (_, time_wait) = here(&inspect.snapshot);
         let Some(sockets) = time_wait.sockets else { return };
         let family = self.tracer.probe().family;
-        assert_eq!(look.counted, look.listed_of_both, "{label}: the kernel's two counts");
-        if look.compared.is_ok() {
-            assert_eq!(sockets, look.listed, "{label}: time-wait sockets");
+        assert_eq!(inspect.counted, inspect.listed_of_both, "{label}: the kernel's two counts");
+        if inspect.compared.is_ok() {
+            assert_eq!(sockets, inspect.listed, "{label}: time-wait sockets");
         }
         let counts_births = self.tracer.probe().kernel.counts_time_wait_births();
         // The kernel counts births of both families together.
         let is_comparable = counts_births && family.is_none();
         let Some(entries) = time_wait.entries.filter(|_| is_comparable) else { return };
-        let [most, least] = self.births_before.map(|before| look.births - before);
+        let [most, least] = self.births_before.map(|before| inspect.births - before);
         let off = entries.saturating_sub(most) + least.saturating_sub(entries);
         let lost = off.saturating_sub(kept);
         let difference = format!(
@@ -236,12 +236,12 @@ impl Traced {
         }
         self.unexplained += lost;
         // Now that nothing moves it is one number.
-        self.births_before = [look.births.wrapping_sub(entries); 2];
+        self.births_before = [inspect.births.wrapping_sub(entries); 2];
     }
 }
 
 /// A snapshot, and what the kernel said at the same time.
-struct Look {
+struct Inspection {
     snapshot: Snapshot,
     compared: Result<(), Difference>,
     /// Time-wait sockets that the kernel lists, of the tracer's family.

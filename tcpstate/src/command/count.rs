@@ -128,7 +128,7 @@ impl Show {
             None => Box::new(Rows::default()),
         };
         let is_table = matches!(arguments.output, None | Some(Format::Table));
-        let repaints = terminal::look().is_some() && is_table && arguments.watch.is_some();
+        let repaints = terminal::caps().is_some() && is_table && arguments.watch.is_some();
         Self { view, repaints, said: false }
     }
 

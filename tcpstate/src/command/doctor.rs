@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     doctor::{
-        Facts, Finding, Level, Opening, Places, Thresholds, diagnose,
+        Facts, Finding, Level, Opening, Paths, Thresholds, diagnose,
         facts::Recorded,
         thresholds::{self, DEFAULTS},
     },
@@ -32,7 +32,7 @@ use crate::{
     view::doctor::{Csv, DoctorView, Json, Table},
 };
 
-/// Look for what is wrong with TCP on this system, and say what would mend it
+/// TerminalCaps for what is wrong with TCP on this system, and say what would mend it
 ///
 /// Reads the kernel's counters and settings twice, the sockets once, and what sysctl files say. Each finding names the
 /// numbers that it was found by, and the command that would mend it; nothing is changed. It needs neither privilege nor
@@ -79,7 +79,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     print_thresholds: bool,
 
-    /// Look for sysctl.conf and sysctl.d under this folder
+    /// TerminalCaps for sysctl.conf and sysctl.d under this folder
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     sysctl_root: PathBuf,
 
@@ -160,8 +160,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// What is to be seen on this system.
 fn seen(arguments: &Arguments) -> Result<Facts> {
-    let opening =
-        Opening::read(Places { root: arguments.sysctl_root.clone(), ..Places::default() });
+    let opening = Opening::read(Paths { root: arguments.sysctl_root.clone(), ..Paths::default() });
     runtime()?.block_on(wait(arguments.interval))?;
     opening.close().context("ask the kernel for its version")
 }

@@ -31,7 +31,7 @@ pub(super) struct Flags {
     /// Cgroup that the socket was made in, or one around it, by its path (/system.slice/nginx.service); or container, by its
     /// id or the first 12 digits of it
     #[arg(long, value_name = "CGROUPS")]
-    cgroup: Option<Places>,
+    cgroup: Option<CgroupPaths>,
 }
 
 /// Conditions on what is remembered of a socket from one event to the next, for lines of events alone.
@@ -142,7 +142,7 @@ impl Flags {
             addresses: self.sockets.addresses(),
             moves,
             uids: self.uid.clone(),
-            cgroups: self.cgroup.as_ref().map(Places::find).transpose()?,
+            cgroups: self.cgroup.as_ref().map(CgroupPaths::find).transpose()?,
             ..EventFilter::default()
         };
         filter.check()?;
@@ -188,9 +188,9 @@ fn first<const N: usize>(flags: [(bool, &'static str); N]) -> Option<&'static st
 
 /// Cgroups, as people name them.
 #[derive(Clone, Debug)]
-struct Places(Vec<String>);
+struct CgroupPaths(Vec<String>);
 
-impl Places {
+impl CgroupPaths {
     fn find(&self) -> Result<Vec<u64>, Error> {
         let cgroups = Cgroups::now();
         let mut numbers = Vec::new();
@@ -209,7 +209,7 @@ impl Places {
     }
 }
 
-impl FromStr for Places {
+impl FromStr for CgroupPaths {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -239,13 +239,13 @@ mod tests {
 
     #[test]
     fn a_cgroup_is_a_path_or_an_id() {
-        let places: Places = "/system.slice/, 0123456789AB,/".parse().expect("cgroups");
+        let places: CgroupPaths = "/system.slice/, 0123456789AB,/".parse().expect("cgroups");
         assert_eq!(places.0, ["/system.slice", "0123456789ab", "/"]);
         for (text, reason) in [
             ("/a,nginx", "at character 4: 'nginx' is no cgroup"),
             ("0123456789", "at character 1: '0123456789' is no cgroup"),
         ] {
-            let error = text.parse::<Places>().expect_err(text);
+            let error = text.parse::<CgroupPaths>().expect_err(text);
             assert!(error.starts_with(reason), "{text}: {error}");
         }
     }

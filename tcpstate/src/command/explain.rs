@@ -57,6 +57,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// As wide as the terminal, if stdout is one.
 fn page() -> Text {
-    let is_coloured = terminal::look().is_some_and(|look| look.coloured);
+    let is_coloured = terminal::caps().is_some_and(|caps| caps.coloured);
     Text::new(terminal::size().columns.into(), is_coloured)
 }

@@ -213,7 +213,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let sections = || arguments.of.clone().unwrap_or_else(|| Section::ALL.to_vec());
     match arguments.output {
-        Format::Table => Box::new(HistTable::new(arguments.of.clone(), terminal::look())),
+        Format::Table => Box::new(HistTable::new(arguments.of.clone(), terminal::caps())),
         Format::Json => Box::new(HistJson::new(sections())),
         Format::Csv => Box::new(HistCsv::new(sections())),
     }

@@ -125,15 +125,15 @@ fn remedy(error: &anyhow::Error) -> Option<Cow<'static, str>> {
 /// Any error, as a chain of causes has it.
 type Cause = dyn std::error::Error + 'static;
 
-/// The look for errors of one type.
-type Look = fn(&Cause) -> Option<&dyn Help>;
+/// The caps for errors of one type.
+type FindHelp = fn(&Cause) -> Option<&dyn Help>;
 
 /// The error as one of our own, if it is one. An error of another type is told without a remedy.
 fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)
     }
-    let types: [Look; 9] = [
+    let types: [FindHelp; 9] = [
         of::<probe::Error>,
         of::<sock_diag::Error>,
         of::<recording::Error>,

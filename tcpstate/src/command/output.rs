@@ -31,11 +31,11 @@ pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
     /// ReasonCounts with the reports, or with the reader.
-    writer: JoinHandle<(io::Result<()>, Pen)>,
+    writer: JoinHandle<(io::Result<()>, Writer)>,
 }
 
 /// What the writer holds.
-struct Pen {
+struct Writer {
     view: Box<dyn View + Send>,
     events: Option<Events>,
     /// What their lines add up to.
@@ -56,7 +56,7 @@ impl Output {
     /// Starts the writer, which also writes the events as they come, if there are any.
     pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Self {
         let (messages, mut queue) = mpsc::channel(1);
-        let mut pen = Pen {
+        let mut writer_state = Writer {
             view,
             events,
             close_reasons: CloseReasonCounter::default(),
@@ -64,13 +64,13 @@ impl Output {
             has_begun: false,
         };
         let writer = thread::spawn(move || {
-            let written = pen.write_to_stdout(&mut queue);
+            let written = writer_state.write_to_stdout(&mut queue);
             if written.is_err() {
                 // Whoever waits for a reader is told; what was handed over by then is shown to nobody.
                 queue.close();
-                let _ = pen.write_all(&mut queue, &mut io::sink());
+                let _ = writer_state.write_all(&mut queue, &mut io::sink());
             }
-            (written, pen)
+            (written, writer_state)
         });
         Self { messages, writer }
     }
@@ -100,13 +100,13 @@ impl Output {
     pub(super) fn finish(self, last: Report) -> io::Result<()> {
         let refused = self.messages.blocking_send(Message::Show(Box::new(last))).err();
         drop(self.messages);
-        let (written, mut pen) = self.writer.join().expect("the writer does not panic");
+        let (written, mut writer_state) = self.writer.join().expect("the writer does not panic");
         if let Some(refused) = refused {
             // Nobody reads it, but it may be recorded.
             let (messages, mut queue) = mpsc::channel(1);
             messages.blocking_send(refused.0).map_err(io::Error::other)?;
             drop(messages);
-            pen.write_all(&mut queue, &mut io::sink())?;
+            writer_state.write_all(&mut queue, &mut io::sink())?;
         }
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -115,7 +115,7 @@ impl Output {
     }
 }
 
-impl Pen {
+impl Writer {
     fn write_to_stdout(&mut self, messages: &mut Receiver<Message>) -> io::Result<()> {
         // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
         let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);

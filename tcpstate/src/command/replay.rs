@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::Help as _,
     recording::{self, Record, Recording, Timed},
-    report::{InPlace, Report},
+    report::{Attached, Report},
     view::{Csv, EventCsv, Json, View, show_part},
 };
 
@@ -193,7 +193,7 @@ fn show(
             signals: Signals::new()?,
             resized: listen(SignalKind::window_change())?,
             pace: Pace { speed: flags.speed.unwrap_or(usual), began: None },
-            cut: Cut { span: flags.span, start: None, in_place: None },
+            cut: Cut { span: flags.span, start: None, attached: None },
         };
         player.play(recording, begin).await
     })
@@ -322,7 +322,7 @@ struct Cut {
     span: Span,
     start: Option<SystemTime>,
     /// What serves, if that changed in what is not shown.
-    in_place: Option<InPlace>,
+    attached: Option<Attached>,
 }
 
 impl Cut {
@@ -337,8 +337,8 @@ impl Cut {
                 Report::Snapshot(snapshot) => {
                     let is_shown = self.has(snapshot.time);
                     // What has changed is told with the next one that is shown.
-                    let changed = snapshot.in_place.take().or(self.in_place.take());
-                    let place = if is_shown { &mut snapshot.in_place } else { &mut self.in_place };
+                    let changed = snapshot.attached.take().or(self.attached.take());
+                    let place = if is_shown { &mut snapshot.attached } else { &mut self.attached };
                     *place = changed;
                     is_shown
                 }

@@ -6,22 +6,22 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use crate::view::{Look, Size};
+use crate::view::{Size, TerminalCaps};
 
 /// What the terminal can show; `None` if stdout is none, or one that can't be painted on.
-pub(super) fn look() -> Option<Look> {
+pub(super) fn caps() -> Option<TerminalCaps> {
     if !io::stdout().is_terminal() {
         return None;
     }
     look_of(|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
 
-fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<Look> {
+fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<TerminalCaps> {
     variable("TERM").filter(|term| term != "dumb")?;
     // The first one that is set decides, as in setlocale(3).
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
     let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
-    Some(Look {
+    Some(TerminalCaps {
         coloured: variable("NO_COLOR").is_none(),
         unicode: ["utf-8", "utf8"].iter().any(|name| locale.contains(name)),
     })
@@ -41,13 +41,13 @@ mod tests {
 
     #[test]
     fn the_environment_says_how_a_terminal_looks() {
-        let look = |variables: &[(&str, &str)]| {
+        let caps = |variables: &[(&str, &str)]| {
             look_of(|name| {
                 let found = variables.iter().find(|(variable, _)| *variable == name);
                 found.map(|(_, value)| OsString::from(value))
             })
         };
-        let seen = |coloured, unicode| Some(Look { coloured, unicode });
+        let seen = |coloured, unicode| Some(TerminalCaps { coloured, unicode });
         for (variables, expected) in [
             (&[][..], None),
             (&[("TERM", "dumb")], None),
@@ -59,7 +59,7 @@ mod tests {
                 seen(false, true),
             ),
         ] {
-            assert_eq!(look(variables), expected, "{variables:?}");
+            assert_eq!(caps(variables), expected, "{variables:?}");
         }
     }
 }

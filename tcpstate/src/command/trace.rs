@@ -199,7 +199,7 @@ fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
-        let is_painted = terminal::look().is_some()
+        let is_painted = terminal::caps().is_some()
             && matches!(arguments.output, Format::Table)
             && !arguments.events.events;
         return replay::show_as(file, &arguments.replayed, view(arguments), is_painted);
@@ -259,11 +259,11 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
 /// What shows the reports.
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
-    match (arguments.output, terminal::look()) {
-        (Format::Table, look) if arguments.matrix => Box::new(Heat::new(look, terminal::size)),
+    match (arguments.output, terminal::caps()) {
+        (Format::Table, caps) if arguments.matrix => Box::new(Heat::new(caps, terminal::size)),
         (Format::Table, _) if has_events => Box::new(EventTable::new(arguments.events.clock())),
         (Format::Csv, _) if has_events => Box::new(EventCsv),
-        (Format::Table, Some(look)) => Box::new(Screen::new(look, terminal::size)),
+        (Format::Table, Some(caps)) => Box::new(Screen::new(caps, terminal::size)),
         (Format::Table, None) => Box::new(Table::default()),
         (Format::Json, _) => Box::new(Json),
         (Format::Csv, _) => Box::new(Csv::default()),

@@ -15,7 +15,7 @@ mod tests;
 pub mod thresholds;
 
 pub use self::{
-    facts::{Facts, Opening, Places},
+    facts::{Facts, Opening, Paths},
     rules::{Finding, Level, RULES, Rule, diagnose},
     thresholds::Thresholds,
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Facts, Finding, Level, Places, Thresholds, diagnose,
+    Facts, Finding, Level, Paths, Thresholds, diagnose,
     facts::{Counters, Known, SocketTable, SysctlFiles, Sysctls},
 };
 use crate::probe::kernel::Kernel;
@@ -21,12 +21,12 @@ fn captured_on(kernel: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/doctor/captured").join(kernel)
 }
 
-fn places(root: &Path) -> Places {
-    Places { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
+fn paths(root: &Path) -> Paths {
+    Paths { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
 }
 
 /// Those files, and no sockets.
-fn facts(before: &Places, after: &Places) -> Facts {
+fn facts(before: &Paths, after: &Paths) -> Facts {
     let sysctls = Sysctls::read(before).unless_changed(&Sysctls::read(after));
     Facts {
         kernel: Kernel::from_release("6.18.44".into()),
@@ -84,10 +84,10 @@ fn counted(counters: &Counters) -> Vec<Known<u64>> {
 
 #[test]
 fn a_healthy_kernel_is_read_whole() {
-    let places = places(&captured());
-    let numbers = counted(&Counters::read(&places));
+    let paths = paths(&captured());
+    let numbers = counted(&Counters::read(&paths));
     assert_eq!(numbers, [0, 7, 0, 7, 0, 7, 101, 0].map(Ok));
-    let findings = diagnose(&facts(&places, &places), &Thresholds::default());
+    let findings = diagnose(&facts(&paths, &paths), &Thresholds::default());
     // A namespace does not see the limit of orphans.
     assert_eq!(worst(&findings), [("F2", Level::Unknown)]);
 }
@@ -96,22 +96,22 @@ fn a_healthy_kernel_is_read_whole() {
 fn older_and_newer_kernels_are_read_whole() {
     // The orphans were another test's. Before 5.18 TW counts the ends of time-wait sockets, and there is none yet.
     for (kernel, ended_or_born) in [("5.10", 0), ("6.1", 7), ("7.2", 7)] {
-        let places = places(&captured_on(kernel));
-        let numbers = counted(&Counters::read(&places));
+        let paths = paths(&captured_on(kernel));
+        let numbers = counted(&Counters::read(&paths));
         let (last, numbers) = numbers.split_last().expect("eight counters");
         assert_eq!(numbers, [0, ended_or_born, 0, 7, 0, 7, 101].map(Ok), "{kernel}");
         assert!(last.is_err(), "nothing tracks connections in these guests");
-        let findings = diagnose(&facts(&places, &places), &Thresholds::default());
+        let findings = diagnose(&facts(&paths, &paths), &Thresholds::default());
         assert_eq!(worst(&findings), [("F2", Level::Unknown)], "{kernel}");
     }
 }
 
 #[test]
 fn a_file_that_is_cut_is_missing_and_never_half_a_count() {
-    let whole = places(&captured());
+    let whole = paths(&captured());
     let expected = counted(&Counters::read(&whole));
     let copy = copy();
-    let cut = places(copy.path());
+    let cut = paths(copy.path());
     for file in ["netstat", "snmp", "sockstat", "stat/nf_conntrack"] {
         let (from, to) = (whole.net.join(file), cut.net.join(file));
         let text = fs::read(&from).expect("it was captured");
@@ -133,7 +133,7 @@ fn a_sysctl_that_is_cut_is_missing() {
     let copy = copy();
     fs::write(copy.path().join("sys/net/ipv4/tcp_max_tw_buckets"), "131").expect("it is ours");
     fs::write(copy.path().join("sys/net/ipv4/ip_local_port_range"), "").expect("it is ours");
-    let spoilt = places(copy.path());
+    let spoilt = paths(copy.path());
     let findings = diagnose(&facts(&spoilt, &spoilt), &Thresholds::default());
     let expected = ["P1", "P2", "P3", "T2", "F2"].map(|id| (id, Level::Unknown));
     assert_eq!(worst(&findings), expected);
@@ -141,9 +141,9 @@ fn a_sysctl_that_is_cut_is_missing() {
 
 #[test]
 fn a_byte_that_is_wrong_is_no_panic() {
-    let whole = places(&captured());
+    let whole = paths(&captured());
     let copy = copy();
-    let spoilt = places(copy.path());
+    let spoilt = paths(copy.path());
     for file in
         ["net/netstat", "net/sockstat", "net/stat/nf_conntrack", "sys/net/ipv4/ip_local_port_range"]
     {
@@ -173,8 +173,8 @@ fn a_file_that_is_missing_makes_its_rules_unknown_and_no_others() {
     ] {
         let copy = copy();
         fs::remove_file(copy.path().join(file)).expect("it was captured");
-        let places = places(copy.path());
-        let findings = diagnose(&facts(&places, &places), &Thresholds::default());
+        let paths = paths(copy.path());
+        let findings = diagnose(&facts(&paths, &paths), &Thresholds::default());
         let unknown: Vec<(&str, Level)> = expected.iter().map(|id| (*id, Level::Unknown)).collect();
         assert_eq!(worst(&findings), unknown, "{file}");
         let t1 = findings.iter().find(|finding| finding.level == Level::Unknown).expect("one is");
@@ -184,13 +184,13 @@ fn a_file_that_is_missing_makes_its_rules_unknown_and_no_others() {
 
 #[test]
 fn what_goes_backwards_is_no_growth() {
-    let whole = places(&captured());
+    let whole = paths(&captured());
     let copy = copy();
     let path = copy.path().join("net/snmp");
     let text = fs::read_to_string(&path).expect("it was captured");
     // The first number that grew.
     fs::write(&path, text.replace(" 7 7 ", " 6 7 ")).expect("it is ours");
-    let findings = diagnose(&facts(&whole, &places(copy.path())), &Thresholds::default());
+    let findings = diagnose(&facts(&whole, &paths(copy.path())), &Thresholds::default());
     let expected = ["T9", "F2", "R1"].map(|id| (id, Level::Unknown));
     assert_eq!(worst(&findings), expected);
     let t9 = findings.iter().find(|finding| finding.id == "T9").expect("each rule says something");

@@ -43,9 +43,9 @@ impl DetachedRuns {
     /// The programs in place, and those that were taken out; one that came back has both.
     fn with<'a>(
         &'a self,
-        in_place: impl IntoIterator<Item = (&'a str, Runs)>,
+        attached: impl IntoIterator<Item = (&'a str, Runs)>,
     ) -> BTreeMap<&'a str, Runs> {
-        let mut all: BTreeMap<&str, Runs> = in_place.into_iter().collect();
+        let mut all: BTreeMap<&str, Runs> = attached.into_iter().collect();
         for (&name, &runs) in &self.0 {
             all.entry(name).or_default().add(runs);
         }

@@ -160,8 +160,8 @@ impl Files {
         match (report, &mut self.start) {
             (Report::Start(start), _) => self.start = Some(start.clone()),
             (Report::Snapshot(snapshot), Some(start)) => {
-                if let Some(in_place) = &snapshot.in_place {
-                    start.in_place.clone_from(in_place);
+                if let Some(attached) = &snapshot.attached {
+                    start.attached.clone_from(attached);
                 }
             }
             _ => {}

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     error::Help as _,
     report::{
-        CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits, Family, FamilyRow,
-        Gauge, Group, Histogram, Histograms, Hook, Hooks, InPlace, Limit, Losses, Missed,
+        Attached, CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits, Family,
+        FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Limit, Losses, Missed,
         NamespaceRow, NamespaceStart, Of, PortReasons, Provider, ReasonCounts, Report, Runs,
         Snapshot, SocketKind, Start, Tally, TimeWait, Transition, Transitions, Untimed, Verdict,
     },
@@ -35,13 +35,13 @@ fn gauges(first: i64) -> [Gauge; 10] {
     gauges
 }
 
-fn in_place() -> InPlace {
+fn attached() -> Attached {
     let hooks = Hooks {
         transitions: Some(Transitions::TpBtf),
         time_wait: Some(Provider::Fentry),
         syn_recv: Some(Provider::None),
     };
-    InPlace { hooks, limits: vec![Limit::Recorded("syn_recv: none, because \u{1b}[2J".into())] }
+    Attached { hooks, limits: vec![Limit::Recorded("syn_recv: none, because \u{1b}[2J".into())] }
 }
 
 fn start() -> Start {
@@ -49,7 +49,7 @@ fn start() -> Start {
         time: time(0),
         netns: Counted::One(4_026_531_840),
         kernel: "6.12.9\nowned".into(),
-        in_place: in_place(),
+        attached: attached(),
         states: gauges(-1),
         namespaces: Some(vec![
             NamespaceStart { netns: 7, name: Some("red".into()), states: gauges(2) },
@@ -81,7 +81,7 @@ fn snapshot(seconds: u64) -> Snapshot {
         time: time(seconds),
         elapsed: Duration::from_nanos(seconds * 1_000_000_007),
         interval: Duration::from_nanos(1_000_000_007),
-        in_place: Some(in_place()),
+        attached: Some(attached()),
         unreconciled: 4,
         sees_all: false,
         states: gauges(11),
@@ -188,7 +188,7 @@ fn report(report: Report) -> Record {
 
 fn records() -> Vec<Record> {
     let bare = Snapshot {
-        in_place: None,
+        attached: None,
         verdict: Some(Verdict::Moving),
         losses: None,
         cost: Vec::new(),

@@ -123,7 +123,7 @@ const UNKNOWN: &str = "unknown";
 
 /// What serves now, and what that leaves to wish for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InPlace {
+pub struct Attached {
     /// What serves.
     pub hooks: Hooks,
     /// What cannot be seen here, and why.

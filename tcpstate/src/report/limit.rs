@@ -166,7 +166,7 @@ pub enum UnknownOwners {
     /// Process ids in this PID namespace are not those that the kernel half reads.
     OtherPidNamespace,
     /// There was no room for the owners of this many sockets.
-    NoRoom(u64),
+    TableFull(u64),
     /// This user may not see the open files of all processes.
     Hidden,
 }
@@ -219,7 +219,7 @@ impl UnknownOwners {
             Self::OtherPidNamespace => {
                 write!(to, "{LACK}, because this is not the host's PID namespace")
             }
-            Self::NoRoom(sockets) => write!(
+            Self::TableFull(sockets) => write!(
                 to,
                 "owners: of {sockets} sockets from before the start there was no room for theirs: a larger --event-sockets makes some"
             ),

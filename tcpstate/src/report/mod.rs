@@ -33,7 +33,7 @@ pub use self::{
     family::Family,
     gauge::{FamilyRow, Gauge, Transition},
     histogram::{Bucket, Histogram, Histograms, Of, SocketKind},
-    hooks::{Hooks, InPlace, Minis, Provider, Transitions},
+    hooks::{Attached, Hooks, Minis, Provider, Transitions},
     limit::{Acceptors, Effect, Limit, Reason, UnknownOwners},
     losses::{Losses, Missed},
     namespace::{Counted, NamespaceRow, NamespaceStart},

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tcpstate_common::{State, abi::Flow};
 
 use super::{
-    CloseReasons, Cost, Counted, FamilyRow, Gauge, Histograms, InPlace, Losses, Missed,
+    Attached, CloseReasons, Cost, Counted, FamilyRow, Gauge, Histograms, Losses, Missed,
     NamespaceRow, NamespaceStart, TimeWait, Transition, Verdict,
 };
 
@@ -19,7 +19,7 @@ pub struct Start {
     /// The kernel's release.
     pub kernel: String,
     /// What serves.
-    pub in_place: InPlace,
+    pub attached: Attached,
     /// By [`State::GAUGES`].
     pub states: [Gauge; 10],
     /// The same for each network namespace, by inode, where each has a row.
@@ -36,7 +36,7 @@ pub struct Snapshot {
     /// Since the snapshot before.
     pub interval: Duration,
     /// What serves now, if that changed since the snapshot before.
-    pub in_place: Option<InPlace>,
+    pub attached: Option<Attached>,
     /// Events that were missed and that no scan has made up for, at most; each may put a gauge off
     /// by one.
     pub unreconciled: u64,

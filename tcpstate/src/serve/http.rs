@@ -78,13 +78,13 @@ struct Connection {
     task: Option<AbortHandle>,
 }
 
-/// Gives a connection's place back, however the connection ends.
-struct Place {
+/// Gives a connection's slot back, however the connection ends.
+struct ConnectionSlot {
     connections: Connections,
     number: u64,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.open().by_age.remove(&self.number);
     }
@@ -95,13 +95,13 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves a connection; if there are too many, in the place of the oldest that waits for nothing of ours.
+    /// Serves a connection; if there are too many, in the slot of the oldest that waits for nothing of ours.
     fn admit(&self, stream: TcpStream, tracer_handle: &TracerHandle, most: usize) {
         let is_busy = Arc::new(AtomicBool::new(false));
         let mut open = self.open();
         if open.by_age.len() >= most {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
-            // One that is close_reason already has given up its task, and still has its place.
+            // One that is close_reason already has given up its task, and still has its slot.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();
@@ -111,11 +111,11 @@ impl Connections {
         let connection = Connection { is_busy: Arc::clone(&is_busy), task: None };
         open.by_age.insert(number, connection);
         drop(open);
-        let place = Place { connections: self.clone(), number };
+        let slot = ConnectionSlot { connections: self.clone(), number };
         let tracer_handle = tracer_handle.clone();
         let task = tokio::spawn(async move {
             converse(stream, &tracer_handle, &is_busy).await;
-            drop(place);
+            drop(slot);
         });
         if let Some(connection) = self.open().by_age.get_mut(&number) {
             connection.task = Some(task.abort_handle());

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::{
     aggregate::Reconcile,
     probe::{Error, Options, Probe, relinquish},
-    report::{InPlace, Start, TimeWait},
+    report::{Attached, Start, TimeWait},
     tracer::Tracer,
     view::metrics::{
         Durations, Exporter, Format, Metric, Pushed, Series, metrics, text, unix_seconds,
@@ -159,7 +159,7 @@ pub struct Progress {
 struct Worker {
     tracer: Tracer,
     start: Start,
-    in_place: InPlace,
+    attached: Attached,
     reconcile: Reconcile,
     series: Option<Series>,
     durations: bool,
@@ -188,7 +188,7 @@ impl Worker {
         }
         let start = tracer.start_report();
         Ok(Self {
-            in_place: start.in_place.clone(),
+            attached: start.attached.clone(),
             start,
             tracer,
             reconcile,
@@ -253,8 +253,8 @@ impl Worker {
         let (mut snapshot, map_entries) = read.map_err(|error| broken(&error))?;
         snapshot.time_wait.keep_growing(&self.shown);
         self.shown = snapshot.time_wait;
-        if let Some(in_place) = &snapshot.in_place {
-            self.in_place = in_place.clone();
+        if let Some(attached) = &snapshot.attached {
+            self.attached = attached.clone();
         }
         if let (Some(series), Some(rows)) = (&mut self.series, &snapshot.namespaces) {
             series.update(rows);
@@ -268,8 +268,8 @@ impl Worker {
             kernel: self.start.kernel.clone(),
             netns: self.start.netns.to_string(),
             started: unix_seconds(self.start.time),
-            hooks: self.in_place.hooks,
-            is_degraded: !self.in_place.limits.is_empty(),
+            hooks: self.attached.hooks,
+            is_degraded: !self.attached.limits.is_empty(),
             map_entries,
             textfile_errors: delivery_stats
                 .has_textfile

@@ -30,7 +30,7 @@ pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<Unkn
         refused += u64::from(hints.insert(inode, hint, 0).is_err());
     }
     if refused > 0 {
-        return Some(UnknownOwners::NoRoom(refused));
+        return Some(UnknownOwners::TableFull(refused));
     }
     owners.are_hidden().then_some(UnknownOwners::Hidden)
 }

@@ -172,7 +172,7 @@ pub(super) fn causes(exits: Exits) -> impl Iterator<Item = (&'static str, u64)> 
 }
 
 /// Whether the numbers can be relied on, and what it took.
-pub(super) fn trust(snapshot: &Snapshot) -> Words {
+pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
     let missed = snapshot.missed.events();
     let mut words = vec![
         if snapshot.is_exact() {
@@ -266,7 +266,7 @@ pub(super) fn scope_in_words(scope: Counted) -> String {
 }
 
 /// What was missed, and whether it has been made up for; a sentence or two.
-pub(super) fn trust_in_words(snapshot: &Snapshot) -> String {
+pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     let missed = &snapshot.missed;
     let mut clauses = vec![
         match snapshot.unreconciled {

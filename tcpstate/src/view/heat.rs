@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 use super::{
-    Look, Size, View,
+    Size, TerminalCaps, View,
     line::{Line, Tone},
     matrix::{begin, end, sorted},
     number::{UNKNOWN, clock, decimal, duration, grouped, or_unknown, percent, rate},
@@ -126,24 +126,24 @@ fn bars(pairs: &[Transition], all: u64, seconds: f64) -> Vec<Line> {
 /// Writes a map an interval, and one of the whole run at the end; on a terminal each over the one before.
 pub struct Heat {
     /// Of the terminal, if it is one.
-    look: Option<Look>,
+    caps: Option<TerminalCaps>,
     /// Asked at each frame.
     size: Box<dyn Fn() -> Size + Send>,
 }
 
 impl Heat {
-    /// For a terminal of this look, whose size can be asked, or for a pipe.
-    pub fn new(look: Option<Look>, size: impl Fn() -> Size + Send + 'static) -> Self {
-        Self { look, size: Box::new(size) }
+    /// For a terminal of this caps, whose size can be asked, or for a pipe.
+    pub fn new(caps: Option<TerminalCaps>, size: impl Fn() -> Size + Send + 'static) -> Self {
+        Self { caps, size: Box::new(size) }
     }
 
     fn paint(&self, lines: Vec<Line>, out: &mut dyn Write) -> io::Result<()> {
-        let coloured = self.look.is_some_and(|look| look.coloured);
+        let coloured = self.caps.is_some_and(|caps| caps.coloured);
         paint(lines, (self.size)(), coloured, out)
     }
 
     fn write(&self, lines: &[Line], out: &mut dyn Write) -> io::Result<()> {
-        let coloured = self.look.is_some_and(|look| look.coloured);
+        let coloured = self.caps.is_some_and(|caps| caps.coloured);
         for line in lines {
             line.write(coloured, out)?;
             writeln!(out)?;
@@ -154,7 +154,7 @@ impl Heat {
 
 impl View for Heat {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        let is_terminal = self.look.is_some();
+        let is_terminal = self.caps.is_some();
         match report {
             // What is there scrolls away instead of being painted over.
             Report::Start(_) if is_terminal => {

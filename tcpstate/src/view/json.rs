@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     report::{
-        Cost, Difference, Event, Gauge, Histograms, InPlace, Limit, NamespaceRow, NamespaceStart,
+        Attached, Cost, Difference, Event, Gauge, Histograms, Limit, NamespaceRow, NamespaceStart,
         Report, Snapshot, Start, TimeWait, Transition, Verdict,
     },
     text::is_plain,
@@ -109,18 +109,18 @@ fn start_line(start: &Start) -> Value {
         };
         line["namespaces"] = namespaces.iter().map(row).collect();
     }
-    add_in_place(&mut line, &start.in_place);
+    add_in_place(&mut line, &start.attached);
     line
 }
 
-fn add_in_place(line: &mut Value, in_place: &InPlace) {
-    let [transitions, time_wait, syn_recv] = in_place.hooks.names();
+fn add_in_place(line: &mut Value, attached: &Attached) {
+    let [transitions, time_wait, syn_recv] = attached.hooks.names();
     line["hooks"] = json!({
         "transitions": transitions,
         "time_wait": time_wait,
         "syn_recv": syn_recv,
     });
-    line["degraded"] = in_place.limits.iter().map(Limit::to_string).collect();
+    line["degraded"] = attached.limits.iter().map(Limit::to_string).collect();
 }
 
 fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
@@ -164,8 +164,8 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         line["namespaces"] = namespaces.iter().map(namespace).collect();
         line["namespaces_unlisted"] = json!(missed.unlisted);
     }
-    if let Some(in_place) = &snapshot.in_place {
-        add_in_place(&mut line, in_place);
+    if let Some(attached) = &snapshot.attached {
+        add_in_place(&mut line, attached);
     }
     line
 }

@@ -15,7 +15,7 @@ pub(super) enum Tone {
     Faint,
     /// All is well.
     Good,
-    /// Worth a look.
+    /// Worth a caps.
     Warning,
     /// Wrong.
     Bad,

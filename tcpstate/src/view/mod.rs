@@ -1,4 +1,4 @@
-//! How reports look: one view a form of output. A view holds no loop and no clock; it writes where it is told.
+//! How reports caps: one view a form of output. A view holds no loop and no clock; it writes where it is told.
 
 mod block;
 pub mod count;
@@ -34,7 +34,7 @@ pub use self::{
     json::Json,
     recording::show_part,
     repaint::{Size, repaint},
-    screen::{Look, Screen},
+    screen::{Screen, TerminalCaps},
     table::Table,
 };
 use crate::report::{Event, Report};

@@ -29,7 +29,7 @@ use crate::{
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct TerminalCaps {
     /// Colours are welcome.
     pub coloured: bool,
     /// It takes UTF-8.
@@ -38,7 +38,7 @@ pub struct Look {
 
 /// Paints frames.
 pub struct Screen {
-    look: Look,
+    caps: TerminalCaps,
     /// Asked at each frame.
     size: Box<dyn Fn() -> Size + Send>,
     /// How the run began, and what serves by now.
@@ -52,16 +52,16 @@ pub struct Screen {
 const HISTORY: usize = 256;
 
 impl Screen {
-    /// A screen of this look, whose size can be asked.
-    pub fn new(look: Look, size: impl Fn() -> Size + Send + 'static) -> Self {
-        Self { look, size: Box::new(size), start: None, now: None, history: VecDeque::new() }
+    /// A screen of this caps, whose size can be asked.
+    pub fn new(caps: TerminalCaps, size: impl Fn() -> Size + Send + 'static) -> Self {
+        Self { caps, size: Box::new(size), start: None, now: None, history: VecDeque::new() }
     }
 
     fn paint(&self, out: &mut dyn Write) -> io::Result<()> {
         let Some(start) = &self.start else { return Ok(()) };
         let size = (self.size)();
         let lines = self.frame(start, size.columns.into()).into_lines(size.frame_rows());
-        paint(lines, size, self.look.coloured, out)
+        paint(lines, size, self.caps.coloured, out)
     }
 
     /// All there is to show at this width, with what may be left out first.
@@ -81,7 +81,7 @@ impl Screen {
         }
         let Some(now) = &self.now else {
             let waiting = (Tone::Plain, "rates follow after the first interval".to_owned());
-            let words = [waiting, block::hooks(start.in_place.hooks)];
+            let words = [waiting, block::hooks(start.attached.hooks)];
             frame.add(Rank::Blank, Line::default());
             frame.add(Rank::Status, Line::of_words(0, words, columns));
             return frame;
@@ -93,10 +93,10 @@ impl Screen {
             }
         }
         frame.add(Rank::Blank, Line::default());
-        let status = block::trust(now).into_iter().chain(block::cost_of_all(now));
-        let hooks = block::hooks(start.in_place.hooks);
+        let status = block::accuracy(now).into_iter().chain(block::cost_of_all(now));
+        let hooks = block::hooks(start.attached.hooks);
         frame.add(Rank::Status, Line::of_words(0, status.chain([hooks]), columns));
-        for limit in &start.in_place.limits {
+        for limit in &start.attached.limits {
             for line in wrapped(&format!("limit: {}", escaped(limit.to_string())), columns) {
                 frame.add(Rank::Limit, Line::of(Tone::Warning, line));
             }
@@ -128,11 +128,11 @@ impl Screen {
 
     fn sparkline(&self, slot: usize, layout: Columns) -> String {
         let readings = self.history.iter().map(|gauges| gauges[slot]);
-        sparkline(readings, layout.sparkline, self.look.unicode)
+        sparkline(readings, layout.sparkline, self.caps.unicode)
     }
 }
 
-/// Where a gauge comes among those that people look for.
+/// Where a gauge comes among those that people caps for.
 fn importance(slot: usize) -> usize {
     use State::{
         CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
@@ -183,8 +183,8 @@ impl View for Screen {
                 self.paint(out)
             }
             Report::Snapshot(snapshot) => {
-                if let (Some(start), Some(in_place)) = (&mut self.start, &snapshot.in_place) {
-                    start.in_place = in_place.clone();
+                if let (Some(start), Some(attached)) = (&mut self.start, &snapshot.attached) {
+                    start.attached = attached.clone();
                 }
                 if self.history.len() == HISTORY {
                     self.history.pop_front();

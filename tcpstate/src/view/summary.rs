@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tcpstate_common::State;
 
 use super::{
-    block::{self, COST_NOTE, causes, count_of, hooks_in_words, trust_in_words},
+    block::{self, COST_NOTE, accuracy_in_words, causes, count_of, hooks_in_words},
     line::wrapped,
     matrix,
     number::{
@@ -25,8 +25,8 @@ pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::R
     let (from, to) = (date(start.time), date(end.time));
     writeln!(out, "tcpstate trace: {}, {from} to {to}", duration(end.elapsed))?;
     writeln!(out, "kernel {}, {}", escaped(&start.kernel), block::scope_in_words(start.netns))?;
-    writeln!(out, "{}", hooks_in_words(start.in_place.hooks))?;
-    write_wrapped(&trust_in_words(end), out)?;
+    writeln!(out, "{}", hooks_in_words(start.attached.hooks))?;
+    write_wrapped(&accuracy_in_words(end), out)?;
     writeln!(out)?;
     write_gauges(start, end, out)?;
     writeln!(out)?;
@@ -34,7 +34,7 @@ pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::R
     write_transitions(end, out)?;
     writeln!(out)?;
     write_cost(end, out)?;
-    write_limits(&start.in_place.limits, out)
+    write_limits(&start.attached.limits, out)
 }
 
 fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {

@@ -11,7 +11,7 @@ use super::{
     summary,
 };
 use crate::{
-    report::{InPlace, Report, Snapshot, Start},
+    report::{Attached, Report, Snapshot, Start},
     text::escaped,
 };
 
@@ -30,15 +30,15 @@ impl View for Table {
             Report::Start(start) => {
                 let kernel = escaped(&start.kernel);
                 writeln!(out, "{}, kernel {kernel}", block::scope_in_words(start.netns))?;
-                show_in_place(&start.in_place, out)?;
+                show_in_place(&start.attached, out)?;
                 self.start = Some(start.clone());
                 Ok(())
             }
             Report::Snapshot(snapshot) => {
-                if let (Some(start), Some(in_place)) = (&mut self.start, &snapshot.in_place) {
+                if let (Some(start), Some(attached)) = (&mut self.start, &snapshot.attached) {
                     writeln!(out)?;
-                    show_in_place(in_place, out)?;
-                    start.in_place = in_place.clone();
+                    show_in_place(attached, out)?;
+                    start.attached = attached.clone();
                 }
                 writeln!(out)?;
                 for line in lines(snapshot) {
@@ -57,15 +57,15 @@ impl View for Table {
     }
 }
 
-fn show_in_place(in_place: &InPlace, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", block::hooks_in_words(in_place.hooks))?;
-    summary::write_limits(&in_place.limits, out)
+fn show_in_place(attached: &Attached, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", block::hooks_in_words(attached.hooks))?;
+    summary::write_limits(&attached.limits, out)
 }
 
 fn lines(snapshot: &Snapshot) -> Vec<Line> {
     let time = (Tone::Plain, clock(snapshot.time));
     let words =
-        [time].into_iter().chain(block::trust(snapshot)).chain(block::cost_of_all(snapshot));
+        [time].into_iter().chain(block::accuracy(snapshot)).chain(block::cost_of_all(snapshot));
     let mut lines = vec![Line::of_words(0, words, WIDTH), Columns::NUMBERS.heading()];
     lines.extend(block::rows(snapshot).iter().map(|row| Columns::NUMBERS.row(row, "")));
     for words in [block::fullness(&snapshot.time_wait), block::exits(snapshot)] {

@@ -16,7 +16,7 @@ const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 fn type_in(line: &str) -> Finished {
     let seconds = if line.contains("tcpstate check") { 60 } else { 4 };
     let bounded = format!("timeout --preserve-status --signal=INT {seconds} {TCPSTATE}");
-    // The first process may be one that nobody may look at.
+    // The first process may be one that nobody may caps at.
     let somebody = format!("pid:{}", std::process::id());
     // Who runs this is root already.
     let words = line.split(' ').filter(|word| *word != "sudo").map(|word| match word {

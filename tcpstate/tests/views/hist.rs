@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tcpstate::{
     report::{Group, Histogram, Histograms, Of, Report, Snapshot, SocketKind, Tally, Untimed},
-    view::{HistCsv, HistJson, HistTable, Look, Section},
+    view::{HistCsv, HistJson, HistTable, Section, TerminalCaps},
 };
 use tcpstate_common::{
     State::{Close, Established, SynRecv, SynSent, TimeWait},
@@ -135,8 +135,8 @@ fn hist_as_a_table_keeps_within_80_columns_for_what_is_longest() {
         histogram.tally.shortest = Some(Duration::from_nanos(LONGEST_NS));
         histogram.tally.unknown = 9_999_999;
     }
-    let look = Some(Look { coloured: false, unicode: true });
-    let view = &mut HistTable::new(Some(Section::ALL.to_vec()), look);
+    let caps = Some(TerminalCaps { coloured: false, unicode: true });
+    let view = &mut HistTable::new(Some(Section::ALL.to_vec()), caps);
     let reports = [Report::Start(start()), Report::End(with(at(604_800, 0), all))];
     let text = shown(view, reports);
     let widest = text.lines().max_by_key(|line| line.chars().count()).expect("there are lines");

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpstate::{
     report::{
-        Cost, Counted, Effect, Exits, Gauge, Hooks, InPlace, Limit, Minis, Missed, Provider,
+        Attached, Cost, Counted, Effect, Exits, Gauge, Hooks, Limit, Minis, Missed, Provider,
         Reason, Report, Runs, Snapshot, Start, TimeWait, Transition, Transitions,
     },
     view::View,
@@ -57,7 +57,7 @@ pub(crate) fn start() -> Start {
         netns: Counted::One(4_026_531_840),
         namespaces: None,
         kernel: "6.1.0-56-cloud-amd64".into(),
-        in_place: InPlace { hooks, limits: Vec::new() },
+        attached: Attached { hooks, limits: Vec::new() },
         states: OPENING.map(|current| Gauge {
             current: Some(current),
             entered: Some(0),
@@ -99,7 +99,7 @@ pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
         time: noon() + Duration::from_secs(seconds),
         elapsed: Duration::from_secs(seconds),
         interval: Duration::from_secs(interval),
-        in_place: None,
+        attached: None,
         unreconciled: 0,
         states,
         moved,
@@ -175,7 +175,7 @@ pub(crate) fn hostile_start() -> Start {
     ];
     let mut start = start();
     start.kernel = "6.1\x1b]0;owned\x07\n\u{202e}".into();
-    start.in_place = InPlace { hooks, limits };
+    start.attached = Attached { hooks, limits };
     start.states[9] = Gauge::default();
     start
 }

@@ -14,14 +14,14 @@ use std::sync::{
 use serde_json::Value;
 use tcpstate::{
     report::Report,
-    view::{Csv, Json, Look, Screen, Size, Table, View},
+    view::{Csv, Json, Screen, Size, Table, TerminalCaps, View},
 };
 use tcpstate_common::State;
 
 use self::made_up::{at, hostile_start, run, shown, start, unsure, with_cost};
 
-const COLOURED: Look = Look { coloured: true, unicode: true };
-const PLAIN: Look = Look { coloured: false, unicode: true };
+const COLOURED: TerminalCaps = TerminalCaps { coloured: true, unicode: true };
+const PLAIN: TerminalCaps = TerminalCaps { coloured: false, unicode: true };
 
 /// A screen, and a terminal that understands what it paints.
 struct Terminal {
@@ -31,10 +31,10 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn new(columns: u16, rows: u16, look: Look) -> Self {
+    fn new(columns: u16, rows: u16, caps: TerminalCaps) -> Self {
         let size = [columns, rows].map(|length| Arc::new(AtomicU16::new(length)));
         let asked = size.clone();
-        let screen = Screen::new(look, move || {
+        let screen = Screen::new(caps, move || {
             let [columns, rows] = asked.each_ref().map(|length| length.load(Ordering::Relaxed));
             Size { columns, rows }
         });
@@ -87,7 +87,7 @@ fn screen_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
 
 #[test]
 fn screen_without_utf_8_has_none() {
-    let mut terminal = Terminal::new(80, 24, Look { coloured: false, unicode: false });
+    let mut terminal = Terminal::new(80, 24, TerminalCaps { coloured: false, unicode: false });
     terminal.show(run(30));
     assert!(terminal.contents().is_ascii(), "{}", terminal.contents());
 }
@@ -178,7 +178,7 @@ fn table_with_costs() {
 #[test]
 fn table_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
     let mut changed = unsure(at(2, 1));
-    changed.in_place = Some(hostile_start().in_place);
+    changed.attached = Some(hostile_start().attached);
     let reports =
         [Report::Start(hostile_start()), Report::Snapshot(changed), Report::End(unsure(at(2, 0)))];
     let text = shown(&mut Table::default(), reports);
@@ -203,7 +203,7 @@ fn few_kinds_of_transitions_are_a_grid() {
 fn text_for_people_keeps_within_80_columns_for_a_week_on_a_large_host() {
     let mut reports = vec![Report::Start(hostile_start())];
     let mut snapshot = with_cost(at(604_800, 604_799));
-    snapshot.in_place = Some(hostile_start().in_place);
+    snapshot.attached = Some(hostile_start().attached);
     reports.extend([Report::Snapshot(snapshot), Report::End(with_cost(at(604_800, 0)))]);
     let text = shown(&mut Table::default(), reports);
     let widest = text.lines().max_by_key(|line| line.chars().count()).expect("there are lines");

@@ -140,7 +140,7 @@ fn gauges_are_right_after_a_dead_hook_is_replaced() {
         paths::ALL.iter().find(|path| path.name == "TIME_WAIT gets RST").expect("it is there");
     let mut replaced = Vec::new();
     while replaced.is_empty() {
-        path.run(&mut |_: &str| replaced.extend(traced.snapshot().in_place));
+        path.run(&mut |_: &str| replaced.extend(traced.snapshot().attached));
     }
     assert_eq!(replaced.len(), 1, "{replaced:?}");
     assert_eq!(replaced[0].hooks.time_wait, Some(Provider::Timer));

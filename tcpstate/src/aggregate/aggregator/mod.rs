@@ -301,7 +301,7 @@ impl Aggregator {
             time: reading.at.wall,
             elapsed: passed(&self.origin),
             interval: passed(interval_start),
-            in_place: None,
+            attached: None,
             verdict: None,
             unreconciled: self.unreconciled(reading.missed),
             sees_all: Minis::BOTH.iter().all(|&minis| self.providers.of(minis).is_exact()),

@@ -4,7 +4,7 @@
 
 use std::{io, path::Path};
 
-use super::{Known, Missing, Places, recorded::LOOK_THERE, unreadable};
+use super::{Known, Missing, Paths, recorded::LOOK_THERE, unreadable};
 use crate::procfs::{
     self,
     counters::{Pairs, pairs_of_rows, pairs_of_words, sums_of_columns},
@@ -36,9 +36,9 @@ pub struct Growth {
 impl Counters {
     /// Reads them.
     #[must_use]
-    pub fn read(places: &Places) -> Self {
+    pub fn read(paths: &Paths) -> Self {
         let read = |file: &str, parse: fn(&str) -> Result<Pairs, String>| {
-            read(&places.net.join(file), parse)
+            read(&paths.net.join(file), parse)
         };
         Self {
             netstat: read("netstat", pairs_of_rows),

@@ -56,7 +56,7 @@ pub struct Missing {
 
 /// Where to look.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Paths {
     /// The network files of the caller's namespace.
     pub net: PathBuf,
     /// The sysctls.
@@ -65,7 +65,7 @@ pub struct Places {
     pub root: PathBuf,
 }
 
-impl Default for Places {
+impl Default for Paths {
     fn default() -> Self {
         Self {
             // A thread may be in another namespace than its process.
@@ -102,7 +102,7 @@ pub struct Facts {
 /// The first reading, which waits for the second.
 #[derive(Debug)]
 pub struct Opening {
-    places: Places,
+    paths: Paths,
     at: Instant,
     counters: Counters,
     sysctls: Sysctls,
@@ -111,16 +111,16 @@ pub struct Opening {
 impl Opening {
     /// Reads counters and sysctls for the first time.
     #[must_use]
-    pub fn read(places: Places) -> Self {
-        let (counters, sysctls) = (Counters::read(&places), Sysctls::read(&places));
-        Self { at: Instant::now(), counters, sysctls, places }
+    pub fn read(paths: Paths) -> Self {
+        let (counters, sysctls) = (Counters::read(&paths), Sysctls::read(&paths));
+        Self { at: Instant::now(), counters, sysctls, paths }
     }
 
     /// Reads them again, and everything else.
     pub fn close(self) -> io::Result<Facts> {
-        let after = Counters::read(&self.places);
+        let after = Counters::read(&self.paths);
         let interval = self.at.elapsed();
-        let sysctls = self.sysctls.unless_changed(&Sysctls::read(&self.places));
+        let sysctls = self.sysctls.unless_changed(&Sysctls::read(&self.paths));
         let kernel = Kernel::running()?;
         Ok(Facts {
             counts_births: kernel.counts_time_wait_births(),
@@ -128,7 +128,7 @@ impl Opening {
             interval,
             before: self.counters,
             after,
-            files: Ok(SysctlFiles::read(&self.places.root)),
+            files: Ok(SysctlFiles::read(&self.paths.root)),
             sockets: SocketTable::read(&sysctls),
             sysctls,
             recording: None,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-use super::{Known, Missing, Places, unreadable};
+use super::{Known, Missing, Paths, unreadable};
 use crate::procfs::sysctl::{self, KEYS};
 pub use crate::procfs::sysctl::{PortSet, Range};
 
@@ -16,9 +16,9 @@ pub struct Sysctls(BTreeMap<&'static str, Known<Option<String>>>);
 impl Sysctls {
     /// Reads them.
     #[must_use]
-    pub fn read(places: &Places) -> Self {
+    pub fn read(paths: &Paths) -> Self {
         let read = |&key: &&'static str| {
-            let value = sysctl::read(&places.sys, key).map_err(|error| match error {
+            let value = sysctl::read(&paths.sys, key).map_err(|error| match error {
                 sysctl::Error::Cut(text) => cut(key, &text),
                 sysctl::Error::Unreadable(path, error) => unreadable(&path, &error),
             });
@@ -26,7 +26,7 @@ impl Sysctls {
         };
         let sysctls = Self(KEYS.iter().map(read).collect());
         if sysctls.0.values().all(|value| *value == Ok(None)) {
-            return sysctls.all_missing(places);
+            return sysctls.all_missing(paths);
         }
         sysctls
     }
@@ -42,11 +42,11 @@ impl Sysctls {
     }
 
     /// Without a single one it is /proc that is not there.
-    fn all_missing(self, places: &Places) -> Self {
+    fn all_missing(self, paths: &Paths) -> Self {
         let missing = Missing {
-            cause: format!("there are no sysctls in {}", places.sys.display()),
+            cause: format!("there are no sysctls in {}", paths.sys.display()),
             remedy: "mount /proc here".into(),
-            source: places.sys.display().to_string(),
+            source: paths.sys.display().to_string(),
         };
         Self(self.0.into_keys().map(|key| (key, Err(missing.clone()))).collect())
     }
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn without_proc_all_are_missing() {
-        let places = Places { sys: "/nonexistent".into(), ..Places::default() };
-        let missing = Sysctls::read(&places).text("net.ipv4.tcp_tw_recycle").expect_err("no /proc");
+        let paths = Paths { sys: "/nonexistent".into(), ..Paths::default() };
+        let missing = Sysctls::read(&paths).text("net.ipv4.tcp_tw_recycle").expect_err("no /proc");
         assert_eq!(missing.remedy, "mount /proc here");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Finding, Level, Rule};
 use crate::{
     doctor::{
-        Facts, Places, Thresholds,
+        Facts, Paths, Thresholds,
         facts::{Counters, SocketTable, SysctlFiles, Sysctls},
     },
     probe::kernel::Kernel,
@@ -115,7 +115,7 @@ pub(super) fn only(rule: &Rule, scene: &Scene) -> Finding {
 
 /// Facts of which nothing could be read.
 pub(super) fn nothing() -> Facts {
-    let places = Places {
+    let paths = Paths {
         net: "/nonexistent/net".into(),
         sys: "/nonexistent/sys".into(),
         root: "/nonexistent".into(),
@@ -130,10 +130,10 @@ pub(super) fn nothing() -> Facts {
         counts_births: true,
         recording: None,
         interval: Duration::from_secs(10),
-        before: Counters::read(&places),
-        after: Counters::read(&places),
-        sysctls: Sysctls::read(&places),
-        files: Ok(SysctlFiles::read(&places.root)),
+        before: Counters::read(&paths),
+        after: Counters::read(&paths),
+        sysctls: Sysctls::read(&paths),
+        files: Ok(SysctlFiles::read(&paths.root)),
         sockets,
     }
 }

@@ -79,7 +79,7 @@ pub(super) struct Events {
 impl From<&[Event]> for Events {
     fn from(events: &[Event]) -> Self {
         let mut columns = Self::default();
-        let (mut addresses, mut texts) = (Places::default(), Places::default());
+        let (mut addresses, mut texts) = (Indices::default(), Indices::default());
         let (mut monotonic_before, mut ahead_before) = (0, 0);
         for event in events {
             let Event {
@@ -137,15 +137,15 @@ impl From<&[Event]> for Events {
 }
 
 /// Values in the order in which they first came, each with its place.
-struct Places<T>(HashMap<T, u32>);
+struct Indices<T>(HashMap<T, u32>);
 
-impl<T> Default for Places<T> {
+impl<T> Default for Indices<T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<T: Eq + Hash> Places<T> {
+impl<T: Eq + Hash> Indices<T> {
     fn of(&mut self, value: T) -> u32 {
         let next = u32::try_from(self.0.len()).expect("fewer values than memory has bytes");
         *self.0.entry(value).or_insert(next)

@@ -14,7 +14,7 @@ wire! {
         0 time: Nanos,
         1 netns: Scope,
         2 kernel: String,
-        3 in_place: InPlace,
+        3 attached: Attached,
         4 states: [Gauge; 10],
         5 namespaces: Option<Vec<NamespaceStart>>,
     }
@@ -23,7 +23,7 @@ wire! {
         0 time: Nanos,
         1 elapsed: Nanos,
         2 interval: Nanos,
-        3 in_place: Option<InPlace>,
+        3 attached: Option<Attached>,
         4 unreconciled: u64,
         5 sees_all: bool,
         6 states: [Gauge; 10],
@@ -63,7 +63,7 @@ wire! {
         1 transitions: Vec<Transition>,
     }
 
-    InPlace is report::InPlace {
+    Attached is report::Attached {
         0 hooks: Hooks,
         1 limits: Vec<String>,
     }

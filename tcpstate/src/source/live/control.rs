@@ -83,10 +83,10 @@ impl Live {
 
     /// Stores the control word. What else lies beside it is written back as it was.
     pub(super) fn set_control(&mut self) -> Result<(), Error> {
-        let in_place = self.probe.control_bits();
+        let attached = self.probe.control_bits();
         let control = &mut self.probe.control;
         let mut value = control.get(&0, 0).map_err(map_error("read", ".bss"))?;
-        value.word = self.control | in_place;
+        value.word = self.control | attached;
         control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 

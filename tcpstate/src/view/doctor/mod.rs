@@ -1,4 +1,4 @@
-//! How findings look: one file a form of output.
+//! How findings caps: one file a form of output.
 
 mod csv;
 mod json;

@@ -1,4 +1,4 @@
-//! Three states, a transition, one that never occurs and the drawing, as they look; and all of them at every width.
+//! Three states, a transition, one that never occurs and the drawing, as they caps; and all of them at every width.
 
 use serde_json::Value;
 use tcpstate_common::State;

@@ -31,7 +31,7 @@ impl Text {
 
     /// Writes an answer, whole.
     pub fn show(self, answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-        let mut page = Page { look: self, out };
+        let mut page = Page { caps: self, out };
         match answer {
             Answer::Overview => overview(&mut page),
             Answer::State(text) => state(text, &mut page),
@@ -169,13 +169,13 @@ fn sources(kernel: &[&str], rfc: &str, page: &mut Page<'_>) -> io::Result<()> {
 
 /// Where text goes, laid out.
 struct Page<'a> {
-    look: Text,
+    caps: Text,
     out: &'a mut dyn Write,
 }
 
 impl Page<'_> {
     fn title(&mut self, text: &str) -> io::Result<()> {
-        if self.look.bold {
+        if self.caps.bold {
             writeln!(self.out, "\x1b[1m{text}\x1b[0m")
         } else {
             writeln!(self.out, "{text}")
@@ -207,7 +207,7 @@ impl Page<'_> {
 
     fn wrapped(&mut self, first: usize, rest: usize, text: &str) -> io::Result<()> {
         let (first, rest) = (" ".repeat(first), " ".repeat(rest));
-        let options = Options::new(self.look.width)
+        let options = Options::new(self.caps.width)
             .initial_indent(&first)
             .subsequent_indent(&rest)
             .word_splitter(WordSplitter::NoHyphenation);

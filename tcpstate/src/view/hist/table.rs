@@ -14,7 +14,7 @@ use crate::{
     report::{Histogram, Histograms, Of, Report, Snapshot, SocketKind},
     text::escaped,
     view::{
-        Look, View, block, heat,
+        TerminalCaps, View, block, heat,
         line::{Line, Tone},
         number::{UNKNOWN, clock, duration, grouped, or_unknown, span},
         summary,
@@ -39,13 +39,13 @@ impl HistTable {
     /// With these parts. Of transitions bars are drawn only if they are asked for by name: those of states have the same
     /// durations.
     #[must_use]
-    pub fn new(named: Option<Vec<Section>>, look: Option<Look>) -> Self {
+    pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
         if named.is_none() {
             bars.retain(|&section| section != Section::Transition);
         }
         let sections = named.unwrap_or_else(|| Section::ALL.to_vec());
-        Self { sections, bars, coloured: look.is_some_and(|look| look.coloured) }
+        Self { sections, bars, coloured: caps.is_some_and(|caps| caps.coloured) }
     }
 
     fn write(&self, lines: impl IntoIterator<Item = Line>, out: &mut dyn Write) -> io::Result<()> {
@@ -127,7 +127,7 @@ impl View for HistTable {
             Report::Start(start) => {
                 let (scope, kernel) = (block::scope_in_words(start.netns), escaped(&start.kernel));
                 writeln!(out, "{scope}, kernel {kernel}")?;
-                summary::write_limits(&start.in_place.limits, out)?;
+                summary::write_limits(&start.attached.limits, out)?;
                 writeln!(out, "timing states; Ctrl-C ends it")
             }
             Report::Snapshot(snapshot) => {

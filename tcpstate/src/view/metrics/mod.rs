@@ -71,7 +71,7 @@ pub fn metrics(
     if let Some(durations) = durations {
         durations.show(&mut all, exporter.hooks);
     }
-    trust(&mut all, snapshot, exporter);
+    accuracy(&mut all, snapshot, exporter);
     costs(&mut all, snapshot);
     about(&mut all, exporter);
     all.all()
@@ -134,7 +134,7 @@ fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
 }
 
 /// How far the numbers can be trusted.
-fn trust(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
+fn accuracy(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
     let help = "1 if each gauge equals the kernel's sockets, 0 if it may not.";
     all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
     let help = "Events that were missed and that no scan of the sockets has made up for, at most; each may put a gauge off by one.";

@@ -11,7 +11,7 @@ use std::{
 };
 
 use socket2::Socket;
-use tcpstate::doctor::{Finding, Level, Opening, Places, Thresholds, diagnose};
+use tcpstate::doctor::{Finding, Level, Opening, Paths, Thresholds, diagnose};
 use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::scaled,
@@ -21,13 +21,13 @@ use tcpstate_tests::{
 };
 
 /// Without the sysctl files of the machine that the tests run on.
-fn places() -> Places {
-    Places { root: "/sys".into(), ..Places::default() }
+fn paths() -> Paths {
+    Paths { root: "/sys".into(), ..Paths::default() }
 }
 
 /// What is found when this happens between the two readings.
 fn found_with(thresholds: &Thresholds, during: impl FnOnce()) -> Vec<Finding> {
-    let opening = Opening::read(places());
+    let opening = Opening::read(paths());
     during();
     diagnose(&opening.close().expect("the kernel has a version"), thresholds)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use socket2::SockAddr;
-use tcpstate::doctor::{Level, Opening, Places, Thresholds, diagnose};
+use tcpstate::doctor::{Level, Opening, Paths, Thresholds, diagnose};
 use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::scaled,
@@ -179,7 +179,7 @@ fn doctor_answers_four_lines_of_old_advice_for_this_kernel() {
     let root = tempfile::tempdir().expect("there is a place for temporary files");
     std::fs::create_dir(root.path().join("etc")).expect("it is ours");
     std::fs::write(root.path().join("etc/sysctl.conf"), NOTE).expect("it is ours");
-    let opening = Opening::read(Places { root: root.path().into(), ..Places::default() });
+    let opening = Opening::read(Paths { root: root.path().into(), ..Paths::default() });
     let facts = opening.close().expect("the kernel has a version");
     let findings = diagnose(&facts, &Thresholds::default());
     let release = &facts.kernel.release;

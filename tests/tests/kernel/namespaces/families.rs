@@ -52,7 +52,7 @@ fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
         let mut traced = Traced::unaudited(&options);
         let snapshot = traced.snapshot();
         assert_eq!((snapshot.time_wait.sockets, snapshot.time_wait.entries), (None, None));
-        let limits = traced.tracer.start_report().in_place.limits;
+        let limits = traced.tracer.start_report().attached.limits;
         let says_why = |limit: &Limit| {
             limit.to_string().contains("time_wait: none, because polled: the kernel's own counters")
         };
