@@ -27,7 +27,7 @@ use tcpstate_tests::{
 /// From which part of the time on memory must not grow: of ten minutes the second.
 const SETTLED: f64 = 0.2;
 /// How much it may, in KiB.
-const MOST_GROWTH: u64 = 1024;
+const MAX_GROWTH: u64 = 1024;
 const SCRAPERS: usize = 4;
 /// What asks for either format.
 const ACCEPT: [&str; 2] = ["", "Accept: application/openmetrics-text;version=1.0.0\r\n"];
@@ -50,7 +50,7 @@ fn main() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let program = env!("CARGO_BIN_EXE_tcpstate");
-    let arguments = ["--by", "netns", "--most-series", "1000", "--cost"];
+    let arguments = ["--by", "netns", "--max-series", "1000", "--cost"];
     let server = Server::start(&mut serve(program, &arguments));
     // The first scrape makes what later ones use again.
     let _ = server.metrics();
@@ -138,7 +138,7 @@ fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
         if passed >= whole {
             let settled = settled.expect("it was looked at before");
             println!("VmRSS: {settled} KiB when settled, {memory} at the end");
-            assert!(memory <= settled + MOST_GROWTH, "it grew by {} KiB", memory - settled);
+            assert!(memory <= settled + MAX_GROWTH, "it grew by {} KiB", memory - settled);
             return;
         }
         thread::sleep(Duration::from_secs(1).min(whole / 40));

@@ -214,8 +214,8 @@ impl Program {
             Self::Written => events(EventFilter::default(), room),
             Self::Histograms => {
                 let default = HistogramOptions::default();
-                let most_sockets = default.most_sockets.max(room);
-                let histograms = Some(HistogramOptions { most_sockets, ..default });
+                let max_sockets = default.max_sockets.max(room);
+                let histograms = Some(HistogramOptions { max_sockets, ..default });
                 let tracer = start(&Options { histograms, ..options() });
                 Box::new(move || {
                     RunTime::of(tracer.probe().histograms_info().expect("our own program"))

@@ -13,7 +13,7 @@ use crate::{
 
 /// How many groups are told apart: all there are of ports, more than enough of the others, but for remote addresses of
 /// a busy server. What comes later is summed as `other`. It takes at most some 10 MiB.
-pub const MOST_GROUPS: usize = 1 << 16;
+pub const MAX_GROUPS: usize = 1 << 16;
 
 /// The sums so far.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl Census {
         };
         self.states[slot] += 1;
         let Some(key) = key else { return };
-        let is_full = self.groups.len() >= MOST_GROUPS;
+        let is_full = self.groups.len() >= MAX_GROUPS;
         let group = match self.groups.get_mut(&key) {
             Some(group) => group,
             None if is_full => &mut self.beyond,
@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn groups_are_bounded_and_no_socket_is_lost() {
         let mut census = Census::default();
-        let many = u32::try_from(MOST_GROUPS).expect("some thousands") + 1000;
+        let many = u32::try_from(MAX_GROUPS).expect("some thousands") + 1000;
         for uid in (0..many).chain(0..10) {
             census.add(&socket(State::Established), Some(Key::Uid(uid)));
         }
         let all = total(census.states());
         let groups = census.top(By::Uid, 10, name);
         assert_eq!(groups.other.beyond, 1000);
-        assert_eq!(groups.other.groups, MOST_GROUPS - 10);
+        assert_eq!(groups.other.groups, MAX_GROUPS - 10);
         let shown: u64 = summary(&groups).iter().map(|(_, sockets)| sockets).sum();
         assert_eq!(shown, 20);
         assert_eq!(shown + total(&groups.other.states), all);

@@ -7,7 +7,7 @@ use tcpstate_common::State;
 use crate::report::{CloseReason, CloseReasons, Event, Hook, PortReasons, ReasonCounts};
 
 /// Ports with a row of their own; what else was listening is in the row of the others.
-const MOST_ROWS: usize = 1000;
+const MAX_NAMESPACES: usize = 1000;
 
 /// Sums over the lines of a run. Its memory is bounded by the number of ports.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl CloseReasonCounter {
         let (mut ports, rest): (Vec<_>, Vec<_>) =
             rows.partition(|row| self.listening.contains(&row.port));
         ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
-        let beyond = ports.split_off(ports.len().min(MOST_ROWS));
+        let beyond = ports.split_off(ports.len().min(MAX_NAMESPACES));
         let mut others = self.portless;
         for row in rest.iter().chain(&beyond) {
             others.add(&row.ends);
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn ports_beyond_the_most_rows_are_with_the_others() {
-        let ports = 1..=u16::try_from(MOST_ROWS).expect("it is small") + 7;
+        let ports = 1..=u16::try_from(MAX_NAMESPACES).expect("it is small") + 7;
         let listening = ports
             .clone()
             .map(|port| Event { local_port: Some(port), ..event(State::Close, State::Listen) });
         let ends = ports.map(|port| end(State::LastAck, port, CloseReason::RemoteFin));
         let CloseReasons { ports, others, .. } =
             close_reasons(&listening.chain(ends).collect::<Vec<_>>());
-        assert_eq!((ports.len(), others.total()), (MOST_ROWS, 7));
+        assert_eq!((ports.len(), others.total()), (MAX_NAMESPACES, 7));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     values::named,
 };
 use crate::{
-    aggregate::census::MOST_GROUPS,
+    aggregate::census::MAX_GROUPS,
     counter::{Counted, Counter},
     error::Help as _,
     report::count::{By, Key, total},
@@ -68,8 +68,8 @@ pub(super) struct Arguments {
 
 fn top(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(top) if (1..=MOST_GROUPS).contains(&top) => Ok(top),
-        _ => Err(format!("expected a number from 1 to {MOST_GROUPS}")),
+        Ok(top) if (1..=MAX_GROUPS).contains(&top) => Ok(top),
+        _ => Err(format!("expected a number from 1 to {MAX_GROUPS}")),
     }
 }
 
@@ -173,7 +173,7 @@ fn say_limits(counted: &Counted) {
     let beyond = groups.other.beyond;
     if beyond > 0 {
         eprintln!(
-            "tcpstate: more than {MOST_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"
+            "tcpstate: more than {MAX_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"
         );
         eprintln!("remedy: choose fewer sockets by a filter such as --local-port or --remote");
     }

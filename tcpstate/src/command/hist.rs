@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{HistogramOptions, MOST_GROUPS, MOST_TIMED, Netns, Options},
+    probe::{HistogramOptions, MAX_GROUPS, MAX_TIMED, Netns, Options},
     recording::{self, Record, Recording, Timed},
     report::{Report, Untimed},
     tracer::Tracer,
@@ -73,11 +73,11 @@ pub(super) struct Arguments {
     by: Option<By>,
 
     /// With --by: warn so many apart (210 KiB each); those that come later are summed as `other`
-    #[arg(long, value_name = "N", requires = "by", default_value_t = MOST_GROUPS, value_parser = value_parser!(u32).range(1..=16_384))]
+    #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_GROUPS, value_parser = value_parser!(u32).range(1..=16_384))]
     max_groups: u32,
 
     /// Remember so many sockets until their state ends, and so many time-wait sockets (324 bytes each)
-    #[arg(long, value_name = "N", default_value_t = MOST_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
     max_sockets: u32,
 
     /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER; all is the host
@@ -181,8 +181,8 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let mut signals = Signals::new()?;
     let histograms = HistogramOptions {
         by: arguments.by,
-        most_groups: arguments.max_groups,
-        most_sockets: arguments.max_sockets,
+        max_groups: arguments.max_groups,
+        max_sockets: arguments.max_sockets,
     };
     let options = Options {
         netns: arguments.netns.clone(),

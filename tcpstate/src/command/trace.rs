@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{MOST_ROWS, Netns, Options},
+    probe::{MAX_NAMESPACES, Netns, Options},
     report::{Provider, Report, Snapshot, Transitions, Verdict},
     tracer::Tracer,
     view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
@@ -77,7 +77,7 @@ pub(super) struct Arguments {
     netns: Netns,
 
     /// With --netns all: room for so many rows
-    #[arg(long, value_name = "N", default_value_t = MOST_ROWS, value_parser = value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, value_name = "N", default_value_t = MAX_NAMESPACES, value_parser = value_parser!(u32).range(1..=1_048_576))]
     max_namespaces: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
@@ -214,7 +214,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let options = Options {
         netns: arguments.netns.clone(),
         family: arguments.filter.family().0,
-        most_rows: Some(arguments.max_namespaces),
+        max_namespaces: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,

@@ -21,9 +21,9 @@ use crate::report::{Effect, Limit, Minis, Provider};
 
 /// Sockets that are remembered until their state ends, unless another number is asked for: 17 MiB, and 23 MiB for as many
 /// time-wait sockets and requests.
-pub const MOST_TIMED: u32 = 131_072;
+pub const MAX_TIMED: u32 = 131_072;
 /// Groups that are told apart, unless another number is asked for: 13 MiB.
-pub const MOST_GROUPS: u32 = 64;
+pub const MAX_GROUPS: u32 = 64;
 
 /// What to time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +31,14 @@ pub struct HistogramOptions {
     /// Histograms for each of these.
     pub by: Option<By>,
     /// Room for so many groups.
-    pub most_groups: u32,
+    pub max_groups: u32,
     /// Room for so many sockets, and for so many time-wait sockets.
-    pub most_sockets: u32,
+    pub max_sockets: u32,
 }
 
 impl Default for HistogramOptions {
     fn default() -> Self {
-        Self { by: None, most_groups: MOST_GROUPS, most_sockets: MOST_TIMED }
+        Self { by: None, max_groups: MAX_GROUPS, max_sockets: MAX_TIMED }
     }
 }
 
@@ -72,15 +72,15 @@ pub(super) fn make_room(
     options: HistogramOptions,
     capacity: Capacity,
 ) {
-    let HistogramOptions { by, most_groups, .. } = options;
+    let HistogramOptions { by, max_groups, .. } = options;
     let of_group = 2 * SLOTS;
     if by.is_none() {
         loader.map_max_entries("HISTOGRAMS", of_group);
     } else {
         // One more, for the others.
-        loader.map_max_entries("GROUPED", (most_groups + 1) * of_group);
-        loader.map_max_entries("GROUPS", most_groups);
-        loader.map_max_entries("GROUP_IDS", most_groups);
+        loader.map_max_entries("GROUPED", (max_groups + 1) * of_group);
+        loader.map_max_entries("GROUPS", max_groups);
+        loader.map_max_entries("GROUP_IDS", max_groups);
     }
     capacity.set_for_sockets(loader);
     capacity.set(loader, "MINI_SLOTS", "MINI_OVERFLOW");
@@ -109,7 +109,7 @@ pub(super) fn attach(
     let mut ids =
         Queue::try_from(take_map(ebpf, "GROUP_IDS")?).map_err(map_error("open", "GROUP_IDS"))?;
     if options.by.is_some() {
-        for id in GROUP_OTHER + 1..=options.most_groups {
+        for id in GROUP_OTHER + 1..=options.max_groups {
             ids.push(id, 0).map_err(map_error("update", "GROUP_IDS"))?;
         }
     }

@@ -82,7 +82,7 @@ impl Probe {
             sockets,
             namespaces,
             rows,
-            most_rows: options.rows(),
+            max_namespaces: options.rows(),
             control,
             cpu_slots,
             touched,

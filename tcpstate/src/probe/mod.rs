@@ -53,10 +53,10 @@ use self::{
 pub use self::{
     error::{Error, grant},
     events::{EventOptions, MAX_SOCKETS, RING_BYTES},
-    histograms::{HistogramOptions, MOST_GROUPS, MOST_TIMED},
+    histograms::{HistogramOptions, MAX_GROUPS, MAX_TIMED},
     kallsyms::Hidden,
     netns::Netns,
-    options::{MOST_ROWS, Options, Testing},
+    options::{MAX_NAMESPACES, Options, Testing},
 };
 pub(crate) use self::{
     histograms::HistogramHook,
@@ -97,7 +97,7 @@ pub struct Probe {
     /// The rows, until somebody takes them.
     pub(crate) rows: Option<Rows>,
     /// How many of them there may be.
-    pub(crate) most_rows: u32,
+    pub(crate) max_namespaces: u32,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
     pub(crate) touched: ArrayOfMaps<MapData, Touched>,

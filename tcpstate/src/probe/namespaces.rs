@@ -26,7 +26,7 @@ use crate::text::readable;
 const FOLDERS: [&str; 3] = [netns::NAMES[0], netns::NAMES[1], "/run/docker/netns"];
 
 /// A namespace may move from a place not looked at yet to one that was; then the next round finds it.
-const MOST_ROUNDS: u32 = 3;
+const MAX_ROUNDS: u32 = 3;
 
 /// Which network namespaces a tour led to.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Visited {
 /// the last one afterwards.
 pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
     let mut tour = Tour { visit, visited: Visited::default() };
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let before = tour.visited.seen.len();
         tour.round()?;
         if tour.visited.seen.len() == before {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Rows for network namespaces, unless another number is asked for: 6 MiB.
-pub const MOST_ROWS: u32 = 4096;
+pub const MAX_NAMESPACES: u32 = 4096;
 
 /// How to load: what a user may choose, and what only tests set.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,8 @@ pub struct Options {
     pub family: Option<Family>,
     /// Count each family by itself too.
     pub by_family: bool,
-    /// Room for this many rows, where each network namespace has one; [`MOST_ROWS`] by default.
-    pub most_rows: Option<u32>,
+    /// Room for this many rows, where each network namespace has one; [`MAX_NAMESPACES`] by default.
+    pub max_namespaces: Option<u32>,
     /// By this hook and no other.
     pub transitions: Option<Transitions>,
     /// Time-wait sockets by this provider and no other.
@@ -75,12 +75,12 @@ impl Options {
     /// Capacity of the tables of sockets.
     pub(super) fn sockets(&self) -> Capacity {
         let events = self.events.map(|events| events.max_sockets);
-        let histograms = self.histograms.map(|histograms| histograms.most_sockets);
+        let histograms = self.histograms.map(|histograms| histograms.max_sockets);
         Capacity::new(events.max(histograms).unwrap_or(1))
     }
 
     /// Room for rows of network namespaces.
     pub(super) fn rows(&self) -> u32 {
-        self.most_rows.unwrap_or(MOST_ROWS)
+        self.max_namespaces.unwrap_or(MAX_NAMESPACES)
     }
 }

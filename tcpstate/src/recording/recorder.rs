@@ -17,7 +17,7 @@ use crate::report::{Event, Report, Start};
 const DELAY: Duration = Duration::from_millis(500);
 
 /// How many bytes of them wait at most, for a file that can't be written at the moment.
-const MOST_WAITING: usize = 4 << 20;
+const MAX_WAITING: usize = 4 << 20;
 
 /// How large recordings may become.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,7 +172,7 @@ impl Files {
         if self.health == Health::Ended {
             return;
         }
-        if self.writer.waiting() > MOST_WAITING {
+        if self.writer.waiting() > MAX_WAITING {
             self.health = Health::Ended;
             self.news = Some(News::Ended);
             return;

@@ -39,7 +39,7 @@ impl<W: Write> Writer<W> {
 
     /// Adds events that a view is shown together.
     pub fn add_events(&mut self, at: Duration, events: &[Event]) {
-        for events in events.chunks(wire::MOST_EVENTS) {
+        for events in events.chunks(wire::MAX_EVENTS) {
             wire::append_events(at, events, &mut self.waiting);
         }
     }

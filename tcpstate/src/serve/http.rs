@@ -47,11 +47,11 @@ const HEADER_LINES: usize = 64;
 const INDEX: &str = "tcpstate\n\n/metrics\n/healthz\n/readyz\n";
 
 /// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, most_connections: usize) {
+pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_connections: usize) {
     let connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connections.admit(stream, &tracer_handle, most_connections),
+            Ok((stream, _)) => connections.admit(stream, &tracer_handle, max_connections),
             // No descriptors left, or the client was gone already.
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {

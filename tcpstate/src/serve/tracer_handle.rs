@@ -41,7 +41,7 @@ pub struct Settings {
     /// Give up, once everything is in place, what is not needed any more.
     pub drop_privileges: bool,
     /// Series for so many network namespaces, where they have any.
-    pub most_series: Option<usize>,
+    pub max_series: Option<usize>,
     /// Show the durations that `options` have counted, and not only how many there are.
     pub durations: bool,
     /// Who sends numbers elsewhere: the first scrape shows that.
@@ -173,14 +173,8 @@ struct Worker {
 
 impl Worker {
     fn start(settings: Settings, on_start: impl FnOnce(&Probe)) -> Result<Self, Error> {
-        let Settings {
-            options,
-            reconcile,
-            drop_privileges,
-            most_series,
-            durations,
-            delivery_stats,
-        } = settings;
+        let Settings { options, reconcile, drop_privileges, max_series, durations, delivery_stats } =
+            settings;
         let tracer = Tracer::start(&options)?;
         on_start(tracer.probe());
         if drop_privileges {
@@ -192,7 +186,7 @@ impl Worker {
             start,
             tracer,
             reconcile,
-            series: most_series.map(Series::new),
+            series: max_series.map(Series::new),
             durations,
             shown: TimeWait::default(),
             delivery_stats,

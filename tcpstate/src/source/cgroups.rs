@@ -18,7 +18,7 @@ use crate::report::{Cgroup, container::container};
 /// Where version 2 of the file system lies: alone, or beside version 1.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 /// Folders that are looked at. A host has some hundreds.
-const MOST_FOLDERS: usize = 1 << 16;
+const MAX_FOLDERS: usize = 1 << 16;
 
 /// All cgroups that this process can see, by number.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Cgroups {
         let mut folders: Vec<PathBuf> = vec![root.to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || paths.len() >= MOST_FOLDERS
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || paths.len() >= MAX_FOLDERS
                 {
                     continue;
                 }
@@ -119,7 +119,7 @@ impl Resolver {
             Err(_) => return None,
         };
         let found = found.map(|path| Arc::new(path.into()));
-        if self.known.len() < MOST_FOLDERS {
+        if self.known.len() < MAX_FOLDERS {
             self.known.insert(id, found.clone());
         }
         found

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 use crate::report::Process;
 
 /// Sockets whose owner is remembered; eight bytes each, in a table that is at most half empty.
-const MOST_SOCKETS: usize = 1 << 22;
+const MAX_SOCKETS: usize = 1 << 22;
 
 /// All open sockets that this process could see, of TCP and others.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Owners {
             let Some(inode) = fs::read_link(entry?.path()).ok().as_deref().and_then(inode) else {
                 continue;
             };
-            if self.pids.len() < MOST_SOCKETS {
+            if self.pids.len() < MAX_SOCKETS {
                 self.pids.entry(inode).or_insert(pid);
             }
         }

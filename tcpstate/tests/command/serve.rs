@@ -213,7 +213,7 @@ fn serve_has_series_for_namespaces_up_to_a_limit() {
         let pairs = listener.pairs(11);
         (listener, pairs)
     });
-    let server = Server::start(&mut serve(&["--by", "netns", "--most-series", "10000"]));
+    let server = Server::start(&mut serve(&["--by", "netns", "--max-series", "10000"]));
     let found = server.metrics();
     let series = format!(
         "tcpstate_netns_connections{{netns=\"{}\",name=\"\",state=\"established\"}}",
@@ -225,7 +225,7 @@ fn serve_has_series_for_namespaces_up_to_a_limit() {
         0.0
     );
     drop(server);
-    let server = Server::start(&mut serve(&["--by", "netns", "--most-series", "1"]));
+    let server = Server::start(&mut serve(&["--by", "netns", "--max-series", "1"]));
     let found = server.metrics();
     let namespaces =
         found.keys().filter(|it| it.starts_with("tcpstate_netns_") && it.contains("\"listen\""));

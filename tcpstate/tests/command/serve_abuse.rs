@@ -148,7 +148,7 @@ fn serve_serves_others_while_thousands_of_connections_hang() {
 #[test]
 fn serve_answers_many_at_once_with_few_readings() {
     let _namespace = Namespace::enter();
-    let server = Server::start(&mut serve(&["--most-connections", "1000"]));
+    let server = Server::start(&mut serve(&["--max-connections", "1000"]));
     let scrapers = scaled(500);
     let answered: usize = thread::scope(|scope| {
         let ask = || usize::from(server.get("/metrics", "").status == 200);

@@ -114,7 +114,7 @@ fn serve_by_port_and_cgroup_tells_whose_transitions_they_were_up_to_a_limit() {
     ] {
         let place = Place::new();
         let (netns, most) = (format!("path:{}", place.path().display()), most.to_string());
-        let arguments = ["--netns", &netns, "--by", by, "--most-series", &most, "--hist"];
+        let arguments = ["--netns", &netns, "--by", by, "--max-series", &most, "--hist"];
         let server = Server::start(&mut serve(&arguments));
         let name = format!("tcpstate_{label}_transitions_total");
         let first = server.metrics();

@@ -308,7 +308,7 @@ fn watched(event_filter: EventFilter) -> Options {
 
 /// Durations, and nothing of mini sockets.
 fn timed(event_filter: EventFilter) -> Options {
-    let histograms = Some(HistogramOptions { most_sockets: 1024, ..HistogramOptions::default() });
+    let histograms = Some(HistogramOptions { max_sockets: 1024, ..HistogramOptions::default() });
     let none = Some(Provider::None);
     Options { histograms, event_filter, time_wait: none, syn_recv: none, ..options() }
 }

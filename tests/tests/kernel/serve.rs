@@ -62,7 +62,7 @@ fn serving_is_exact_with_privileges_given_up() {
         options: Options { by_family: true, keep_scan_map: true, ..options() },
         reconcile: Reconcile::Auto,
         drop_privileges: true,
-        most_series: None,
+        max_series: None,
         durations: false,
         delivery_stats: Arc::default(),
     };

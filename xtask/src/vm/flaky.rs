@@ -3,13 +3,13 @@
 //!
 //! An emulated machine is slow and its clocks jump, so a wait or a kernel thread can come too late there.
 //! A test that fails once and passes alone in a fresh guest is listed as flaky. More than
-//! [`MOST_FLAKY`] in a run fail the run: then something is wrong with the tests or with tcpstate.
+//! [`MAX_FLAKY`] in a run fail the run: then something is wrong with the tests or with tcpstate.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;
 
 /// How many tests of a run may pass only at the second try, on all kernels together.
-pub(super) const MOST_FLAKY: usize = 2;
+pub(super) const MAX_FLAKY: usize = 2;
 /// A guest in which more tests fail has a fault, and none of its tests is tried again.
 const MOST_RETRIES: usize = 6;
 
@@ -56,8 +56,8 @@ pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
 /// Fails a run with too many flaky tests.
 pub(super) fn limit(outcome: &mut Outcome) {
     let count = outcome.flaky.len();
-    if count > MOST_FLAKY {
-        outcome.failed.push(format!("{count} tests are flaky, {MOST_FLAKY} may be"));
+    if count > MAX_FLAKY {
+        outcome.failed.push(format!("{count} tests are flaky, {MAX_FLAKY} may be"));
     }
 }
 

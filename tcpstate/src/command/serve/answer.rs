@@ -49,7 +49,7 @@ pub(super) async fn answer(
     let address = address.context("ask where it listens")?;
     if let Some(listener) = listener {
         // Who asks before the first scan is done is answered after it.
-        let most = arguments.most_connections as usize;
+        let most = arguments.max_connections as usize;
         tokio::spawn(http::serve(listener, tracer_handle.clone(), most));
     }
     started.await.context("start the tracer")??;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{HistogramOptions, MOST_ROWS, MOST_TIMED, Netns, Options, relinquish},
+    probe::{HistogramOptions, MAX_NAMESPACES, MAX_TIMED, Netns, Options, relinquish},
     serve::{DeliveryStats, Settings, Textfile, TracerHandle},
 };
 
@@ -81,17 +81,17 @@ pub(super) struct Arguments {
 
     /// With --hist, and with --by cgroup and local-port: remember so many sockets until their state ends, and so many
     /// time-wait sockets (324 bytes each)
-    #[arg(long, value_name = "N", default_value_t = MOST_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
     max_sockets: u32,
 
     /// With --by: series for so many, and other for the rest; of transitions and durations for those that came first (210 KiB
     /// each)
     #[arg(long, value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
-    most_series: u32,
+    max_series: u32,
 
     /// Connections at a time; of more the oldest idle ones are closed
     #[arg(long, value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
-    most_connections: u32,
+    max_connections: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
@@ -164,7 +164,7 @@ impl Arguments {
         Ok(Options {
             netns,
             by_family: true,
-            most_rows: Some(MOST_ROWS.max(self.most_series)),
+            max_namespaces: Some(MAX_NAMESPACES.max(self.max_series)),
             statistics: self.cost,
             max_scan_sockets: self.max_scan_sockets.map(NonZeroU32::get),
             keep_scan_map: !self.keep_privileges,
@@ -179,8 +179,8 @@ impl Arguments {
             self.hist || matches!(self.by, Some(SeriesBy::Cgroup | SeriesBy::LocalPort));
         is_wanted.then(|| HistogramOptions {
             by: self.by.map(SeriesBy::of_histograms),
-            most_groups: self.most_series,
-            most_sockets: self.max_sockets,
+            max_groups: self.max_series,
+            max_sockets: self.max_sockets,
         })
     }
 
@@ -230,8 +230,8 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         options,
         reconcile: arguments.reconcile,
         drop_privileges: !arguments.keep_privileges,
-        most_series: (arguments.by == Some(SeriesBy::Netns))
-            .then_some(arguments.most_series as usize),
+        max_series: (arguments.by == Some(SeriesBy::Netns))
+            .then_some(arguments.max_series as usize),
         durations: arguments.hist,
         delivery_stats: Arc::new(DeliveryStats {
             has_textfile: textfile.is_some(),

@@ -74,7 +74,7 @@ pub struct Holder {
     /// How many files it has open, if it may be seen.
     pub open_files: Option<u64>,
     /// How many files it may have open (`RLIMIT_NOFILE`), if there is a limit.
-    pub most_files: Option<u64>,
+    pub max_files: Option<u64>,
 }
 
 impl Holding {
@@ -122,7 +122,7 @@ impl Holder {
             unread: held.iter().map(|held| u64::from(held.unread)).sum(),
             peer: peer.map(|(peer, _)| peer),
             open_files: pid.and_then(open_files),
-            most_files: pid.and_then(most_files),
+            max_files: pid.and_then(max_files),
         }
     }
 
@@ -140,7 +140,7 @@ fn open_files(pid: u32) -> Option<u64> {
     Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
 }
 
-fn most_files(pid: u32) -> Option<u64> {
+fn max_files(pid: u32) -> Option<u64> {
     limit(&fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
 }
 
@@ -186,6 +186,6 @@ mod tests {
     fn this_process_has_files_and_a_limit() {
         let pid = std::process::id();
         assert!(open_files(pid) > Some(2));
-        assert!(most_files(pid) > Some(2));
+        assert!(max_files(pid) > Some(2));
     }
 }

@@ -4,7 +4,7 @@
 
 use tcpstate_common::State;
 
-use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, quoted, time_wait};
+use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, quoted, time_wait};
 use crate::doctor::{
     Thresholds,
     facts::{Facts, Known, sysctl_files::Line, sysctls},
@@ -307,7 +307,7 @@ fn a6(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         .command(deletion(line))
         .source(line.to_string())
     });
-    let unread = files.problems.iter().take(MOST_FINDINGS).map(|problem| {
+    let unread = files.problems.iter().take(MAX_FINDINGS).map(|problem| {
         Finding::new(Level::Unknown, format!("not understood: {problem}"))
             .number("problems", files.problems.len())
             .advice("mend the line; or let this user read the file, or run it as root")

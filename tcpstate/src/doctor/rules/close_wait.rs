@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, plural};
+use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, plural};
 use crate::doctor::{
     Thresholds,
     facts::{Facts, Holder, Known},
@@ -47,7 +47,7 @@ fn leak(holder: &Holder, limits: &CloseWait) -> (Level, u64, u64) {
     let settled = holder.ages.at_least(Duration::from_secs(limits.settled_seconds));
     let old = holder.ages.at_least(Duration::from_secs(limits.old_seconds));
     let fills_files =
-        holder.most_files.is_some_and(|most| limits.files_crit.is_reached(settled, most));
+        holder.max_files.is_some_and(|most| limits.files_crit.is_reached(settled, most));
     let level = if settled >= limits.crit || fills_files {
         Level::Crit
     } else if settled >= limits.warn || old >= limits.old_warn {
@@ -69,11 +69,11 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .collect();
     leaks.sort_by_key(|((level, settled, _), _)| std::cmp::Reverse((*level, *settled)));
     let leaking = leaks.len();
-    let findings = leaks.into_iter().take(MOST_FINDINGS).map(|((level, settled, old), holder)| {
+    let findings = leaks.into_iter().take(MAX_FINDINGS).map(|((level, settled, old), holder)| {
         let seconds = thresholds.close_wait.old_seconds;
         let peer = holder.peer.map(|peer| format!(", most from {peer}")).unwrap_or_default();
         let of_files =
-            holder.most_files.map(|most| format!(" of the {most} files it may open")).unwrap_or_default();
+            holder.max_files.map(|most| format!(" of the {most} files it may open")).unwrap_or_default();
         let (advice, command) = match &holder.process {
             Some(process) => (
                 "the program has to close them; it can be restarted until it does",
@@ -101,7 +101,7 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("uid", holder.process.is_none().then_some(holder.uid))
         .number("peer", holder.peer.map(|peer| peer.to_string()))
         .number("open_files", holder.open_files)
-        .number("max_files", holder.most_files)
+        .number("max_files", holder.max_files)
         .number("programs_over_threshold", leaking)
         .number("not_told_apart", holding.beyond)
         .advice(advice)
@@ -128,7 +128,7 @@ fn c2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .filter(|(settled, ..)| *settled >= limits.never_accepted_warn.max(1))
         .collect();
     found.sort_by_key(|(settled, local, _)| (std::cmp::Reverse(*settled), *local));
-    let findings = found.into_iter().take(MOST_FINDINGS).map(|(settled, local, ages)| {
+    let findings = found.into_iter().take(MAX_FINDINGS).map(|(settled, local, ages)| {
         let listener =
             sockets.listeners.iter().find(|listener| listener.local.port() == local.port());
         let owner = listener.and_then(|listener| sockets.owner(listener.holder));
@@ -175,7 +175,7 @@ mod tests {
         ages
     }
 
-    fn leaking(of: &[(u64, u64)], most_files: Option<u64>) -> Scene {
+    fn leaking(of: &[(u64, u64)], max_files: Option<u64>) -> Scene {
         let mut scene = Scene::default();
         scene.sockets.close_wait.holders.push(Holder {
             process: Some(Process { pid: 77, name: "leaky".into() }),
@@ -184,14 +184,14 @@ mod tests {
             unread: 5,
             peer: None,
             open_files: None,
-            most_files,
+            max_files,
         });
         scene
     }
 
     #[test]
     fn c1_speaks_up_from_its_thresholds_on() {
-        for (of, most_files, level) in [
+        for (of, max_files, level) in [
             (vec![], None, Level::Ok),
             (vec![(99, 5)], None, Level::Ok),
             (vec![(100, 5)], None, Level::Warn),
@@ -205,7 +205,7 @@ mod tests {
             (vec![(50, 5)], Some(100), Level::Crit),
             (vec![(49, 5)], Some(100), Level::Ok),
         ] {
-            assert_eq!(levels(&C1, &leaking(&of, most_files)), [level], "{of:?} {most_files:?}");
+            assert_eq!(levels(&C1, &leaking(&of, max_files)), [level], "{of:?} {max_files:?}");
         }
     }
 

@@ -204,7 +204,7 @@ pub fn diagnose(facts: &Facts, thresholds: &Thresholds) -> Vec<Finding> {
 }
 
 /// So many findings of one rule are told one by one.
-const MOST_FINDINGS: usize = 10;
+const MAX_FINDINGS: usize = 10;
 
 /// The finding of a rule that looked and found nothing, unless there are findings.
 fn or_ok(findings: Vec<Finding>, ok: impl FnOnce() -> Finding) -> Vec<Finding> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tcpstate_common::State;
 
-use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, percent, plural};
+use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, percent, plural};
 use crate::doctor::{
     Thresholds,
     facts::{Facts, Known},
@@ -53,7 +53,7 @@ fn f1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let held = holding.holders.iter().map(|holder| (holder.ages.at_least(age), holder));
     let mut held: Vec<_> = held.filter(|(old, _)| *old >= limits.fin_wait2_warn.max(1)).collect();
     held.sort_by_key(|(old, _)| std::cmp::Reverse(*old));
-    let findings = held.into_iter().take(MOST_FINDINGS).map(|(old, holder)| {
+    let findings = held.into_iter().take(MAX_FINDINGS).map(|(old, holder)| {
         let pid = holder.process.as_ref().map(|process| process.pid);
         let peer = holder.peer.map(|peer| format!(", most to {peer}")).unwrap_or_default();
         Finding::new(
@@ -70,7 +70,7 @@ fn f1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("pid", pid)
         .number("comm", holder.process.as_ref().map(|process| process.name.clone()))
         .number("peer", holder.peer.map(|peer| peer.to_string()))
-        .number("max_files", holder.most_files)
+        .number("max_files", holder.max_files)
         .number("not_told_apart", holding.beyond)
         .advice(
             "the program should close them; tcp_fin_timeout does not, as long as it has them open",
@@ -197,7 +197,7 @@ mod tests {
                 unread: 0,
                 peer: None,
                 open_files: None,
-                most_files: None,
+                max_files: None,
             });
             assert_eq!(levels(&F1, &scene), [level], "{sockets} {seconds}");
         }

@@ -2,7 +2,7 @@
 //!
 //! Long because each rule stands with its text, and with tests of both sides of its thresholds.
 
-use super::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, percent, plural};
+use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, percent, plural};
 use crate::doctor::{
     Thresholds,
     facts::{Facts, Known, SocketTable, sockets::Listener},
@@ -121,7 +121,7 @@ const QUEUES: &str =
 fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let sockets = facts.sockets()?;
     let overflows = facts.growth("TcpExt", "ListenOverflows")?;
-    let full = sockets.listeners.iter().filter(|listener| is_full(listener)).take(MOST_FINDINGS);
+    let full = sockets.listeners.iter().filter(|listener| is_full(listener)).take(MAX_FINDINGS);
     let mut findings: Vec<Finding> = full
         .map(|listener| {
             let backlog = listener.backlog.unwrap_or_default();
@@ -183,7 +183,7 @@ fn s2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         !is_full(listener)
             && room(listener).is_some_and(|room| limit.is_reached(listener.waiting.into(), room))
     };
-    let findings = sockets.listeners.iter().filter(fills).take(MOST_FINDINGS).map(|listener| {
+    let findings = sockets.listeners.iter().filter(fills).take(MAX_FINDINGS).map(|listener| {
         let room = room(listener).unwrap_or_default();
         let finding = Finding::new(
             Level::Warn,
@@ -300,7 +300,7 @@ fn s6(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let all = unanswered(limits.unanswered_retransmits);
     let number: u64 = all.iter().map(|(number, ..)| number).sum();
     let dead = all.iter().filter(|(number, ..)| *number >= limits.unanswered_warn.max(1));
-    let findings = dead.take(MOST_FINDINGS).map(|(number, remote, attempts)| {
+    let findings = dead.take(MAX_FINDINGS).map(|(number, remote, attempts)| {
         let owner = sockets.owner(attempts.holder);
         let by = owner.as_ref().map(|owner| format!(", by {owner} among others")).unwrap_or_default();
         Finding::new(

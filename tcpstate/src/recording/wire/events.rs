@@ -13,13 +13,13 @@ use std::{
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 use super::{
-    MOST_EVENTS, Malformed,
+    MAX_EVENTS, Malformed,
     table::{Nanos, Number, Wire as _},
 };
 use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 
 /// Bytes of text that the events of a record have together. A process's name has at most 15.
-const MOST_COPIED: usize = 16 * MOST_EVENTS;
+const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
 /// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
 type Column<T> = Vec<Option<T>>;
@@ -166,7 +166,7 @@ impl Events {
         {
             return Err(Malformed::message("columns of events are of different lengths"));
         }
-        if count > MOST_EVENTS {
+        if count > MAX_EVENTS {
             return Err(Malformed::message("more events than a record has"));
         }
         Ok(count)
@@ -178,7 +178,7 @@ impl Events {
         let length = |row| Ok(listed(&self.comm, row, texts)?.map_or(0, |text| text.len()));
         let copied =
             (0..count).try_fold(0_usize, |sum, row| Ok(sum.saturating_add(length(row)?)))?;
-        if copied > MOST_COPIED {
+        if copied > MAX_COPIED {
             return Err(Malformed::message("more text than events have"));
         }
         Ok(())

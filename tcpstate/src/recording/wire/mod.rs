@@ -23,7 +23,7 @@ use crate::report::{Event, Report};
 pub(super) type Malformed = minicbor::decode::Error;
 
 /// Events in one record, so that a reader knows what it may come to hold. A view is never shown so many at once.
-pub(super) const MOST_EVENTS: usize = 1 << 17;
+pub(super) const MAX_EVENTS: usize = 1 << 17;
 
 /// Kinds of records, by number.
 mod kind {

@@ -22,8 +22,8 @@ use opentelemetry_sdk::{
 
 use crate::view::metrics::{Kind, Label, Metric, Value};
 
-/// Sets of attributes of one metric, beyond all that `--most-series` allows. By default the rest would be one.
-const MOST_SERIES: usize = 1 << 20;
+/// Sets of attributes of one metric, beyond all that `--max-series` allows. By default the rest would be one.
+const MAX_SERIES: usize = 1 << 20;
 
 /// What is sent.
 pub(super) fn shown(metrics: &[Metric]) -> impl Iterator<Item = &Metric> {
@@ -57,7 +57,7 @@ impl Collector {
             ])
             .build();
         let reader = Reader::default();
-        let roomy = |_: &_| Stream::builder().with_cardinality_limit(MOST_SERIES).build().ok();
+        let roomy = |_: &_| Stream::builder().with_cardinality_limit(MAX_SERIES).build().ok();
         let provider = SdkMeterProvider::builder()
             .with_resource(resource)
             .with_reader(reader.clone())

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 /// Collections that wait at most: a quarter of an hour at the usual pace.
 pub const QUEUE: usize = 64;
 /// Points that wait at most, which is some 100 MiB: each has attributes, and takes some 400 bytes. A full queue with the usual
-/// `--most-series` has half as many; with 10,000 namespaces it is two collections.
-const MOST_POINTS: usize = 1 << 18;
+/// `--max-series` has half as many; with 10,000 namespaces it is two collections.
+const MAX_POINTS: usize = 1 << 18;
 
 /// What waits, the oldest first, and how many points each has.
 pub(super) struct Queue<T> {
@@ -63,7 +63,7 @@ impl<T> Queue<T> {
 /// Whether one with so many points fits in.
 fn has_room<T>(waiting: &VecDeque<(T, usize)>, points: usize) -> bool {
     let all = waiting.iter().fold(points, |sum, (_, points)| sum + points);
-    waiting.len() < QUEUE && all <= MOST_POINTS
+    waiting.len() < QUEUE && all <= MAX_POINTS
 }
 
 #[cfg(test)]
@@ -80,11 +80,11 @@ mod tests {
         assert!(!many.has_room_beside(1));
 
         let large = Queue::default();
-        let dropped = ["a", "b", "c"].map(|name| large.push(name, MOST_POINTS / 2));
+        let dropped = ["a", "b", "c"].map(|name| large.push(name, MAX_POINTS / 2));
         assert_eq!(dropped, [0, 0, 1]);
-        assert_eq!(large.push("d", MOST_POINTS + 1), 2);
+        assert_eq!(large.push("d", MAX_POINTS + 1), 2);
         assert!(!large.has_room_beside(1));
-        assert_eq!(large.pop().await, ("d", MOST_POINTS + 1));
-        assert!(large.has_room_beside(MOST_POINTS + 1));
+        assert_eq!(large.pop().await, ("d", MAX_POINTS + 1));
+        assert!(large.has_room_beside(MAX_POINTS + 1));
     }
 }

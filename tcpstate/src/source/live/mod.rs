@@ -148,7 +148,7 @@ impl Live {
     #[must_use]
     pub fn has_room_for_rows(&self) -> bool {
         let rows = self.namespaces.as_ref().map_or(0, Namespaces::len);
-        rows < self.probe.most_rows as usize
+        rows < self.probe.max_namespaces as usize
     }
 
     /// How many rows for network namespaces the kernel half holds.

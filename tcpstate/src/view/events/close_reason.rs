@@ -24,7 +24,7 @@ const CAUSES: [CloseReason; 4] =
     [CloseReason::Refused, CloseReason::Timeout, CloseReason::Unreachable, CloseReason::Abort];
 
 /// Ports that a table has rows for.
-const MOST_ROWS: usize = 20;
+const MAX_NAMESPACES: usize = 20;
 
 /// Adds the keys of the end line.
 pub(in crate::view) fn add(line: &mut Value, close_reasons: &CloseReasons) {
@@ -58,7 +58,8 @@ fn rest(columns: &[CloseReason], ends: &ReasonCounts) -> u64 {
 
 /// Writes both for people; nothing of what there was none of.
 pub(super) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Result<()> {
-    let (rows, beyond) = close_reasons.ports.split_at(close_reasons.ports.len().min(MOST_ROWS));
+    let (rows, beyond) =
+        close_reasons.ports.split_at(close_reasons.ports.len().min(MAX_NAMESPACES));
     let mut others = close_reasons.others;
     for row in beyond {
         others.add(&row.ends);

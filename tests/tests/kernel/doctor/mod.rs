@@ -90,9 +90,9 @@ struct Leaky(Child);
 
 impl Leaky {
     /// With this limit of open files. None if there is no shell that can.
-    fn start(listener: &Listener, connections: usize, most_files: usize) -> Option<Self> {
+    fn start(listener: &Listener, connections: usize, max_files: usize) -> Option<Self> {
         let script = format!(
-            "ulimit -n {most_files} || exit 1; for i in {{1..{connections}}}; do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; read -r",
+            "ulimit -n {max_files} || exit 1; for i in {{1..{connections}}}; do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; read -r",
             listener.port()
         );
         let mut command = Command::new("bash");
@@ -112,8 +112,8 @@ impl Drop for Leaky {
 fn doctor_names_the_program_that_leaks_connections() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
-    for (most_files, level) in [(1000, Level::Warn), (200, Level::Crit)] {
-        let Some(leaky) = Leaky::start(&listener, 107, most_files) else {
+    for (max_files, level) in [(1000, Level::Warn), (200, Level::Crit)] {
+        let Some(leaky) = Leaky::start(&listener, 107, max_files) else {
             println!("skipped: there is no bash");
             return;
         };
@@ -138,7 +138,7 @@ fn doctor_names_the_program_that_leaks_connections() {
             (&leak.numbers["close_wait"], &leak.numbers["settled"]),
             (&107.into(), &107.into())
         );
-        assert_eq!(leak.numbers["max_files"], most_files);
+        assert_eq!(leak.numbers["max_files"], max_files);
         drop(leaky);
         wait::until("all closed", || close_wait() == 0);
     }

@@ -76,7 +76,7 @@ fn hist_by_each_grouping_names_its_groups() {
 fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
     let _namespace = Namespace::enter();
     let few =
-        HistogramOptions { by: Some(By::LocalPort), most_groups: 3, ..HistogramOptions::default() };
+        HistogramOptions { by: Some(By::LocalPort), max_groups: 3, ..HistogramOptions::default() };
     let mut traced = timed_by(few);
     for _ in 0..11 {
         let listener = Listener::open(Family::V6);
@@ -100,7 +100,7 @@ fn hist_that_is_filtered_gives_groups_to_nothing_else() {
     let matching = Listener::open(Family::V4);
     let ports: Ports = matching.port().to_string().parse().expect("a port");
     let one =
-        HistogramOptions { by: Some(By::LocalPort), most_groups: 1, ..HistogramOptions::default() };
+        HistogramOptions { by: Some(By::LocalPort), max_groups: 1, ..HistogramOptions::default() };
     let event_filter = EventFilter { ports: vec![(End::Local, ports)], ..EventFilter::default() };
     let mut traced = Traced::with(&Options { histograms: Some(one), event_filter, ..options() });
     // Not of the port: two full sockets, and a client's mini socket.

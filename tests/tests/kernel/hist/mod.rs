@@ -200,7 +200,7 @@ fn hist_with_just_enough_room_remembers_each_socket() {
     const CHURNED: u64 = 16;
     const EIGHTH: usize = SOCKETS as usize / 8;
     let _namespace = Namespace::enter();
-    let options = HistogramOptions { most_sockets: SOCKETS, ..HistogramOptions::default() };
+    let options = HistogramOptions { max_sockets: SOCKETS, ..HistogramOptions::default() };
     let mut traced = timed_by(options);
     for _ in 0..ROUNDS {
         drop(Idle::open(SOCKETS as usize, &Family::BOTH));
@@ -231,7 +231,7 @@ fn hist_with_just_enough_room_remembers_each_socket() {
 #[test]
 fn hist_without_room_to_remember_sockets_says_so() {
     let _namespace = Namespace::enter();
-    let mut traced = timed_by(HistogramOptions { most_sockets: 8, ..HistogramOptions::default() });
+    let mut traced = timed_by(HistogramOptions { max_sockets: 8, ..HistogramOptions::default() });
     let listener = Listener::open(Family::V4);
     let (clients, servers) = listener.pairs(50);
     drop((clients, servers, listener));

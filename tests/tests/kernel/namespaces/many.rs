@@ -32,7 +32,7 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
     let mut traced = Traced::unaudited(&all());
     let rows_before = traced.tracer.live().rows().expect("the map can be read");
     let load = other.inside(|| Load::start(1, Style::Rst));
-    let (mut bytes_before, mut most_rows) = (0, 0);
+    let (mut bytes_before, mut max_namespaces) = (0, 0);
     let began = Instant::now();
     for number in 0..count {
         let place = Place::new();
@@ -50,7 +50,7 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
         if number % 10 == 9 {
             let snapshot = traced.snapshot();
             assert_sum(&snapshot, "while namespaces come and go");
-            most_rows = most_rows.max(snapshot.namespaces.as_ref().map_or(0, Vec::len));
+            max_namespaces = max_namespaces.max(snapshot.namespaces.as_ref().map_or(0, Vec::len));
             for row in snapshot.namespaces.iter().flatten() {
                 assert!(row.states.iter().all(|gauge| gauge.current >= Some(0)), "{row:?}");
             }
@@ -69,7 +69,9 @@ fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
         traced.tracer.live().rows().expect("the map can be read") <= rows_before + 1
     });
     let growth = resident_bytes(process::id()).saturating_sub(bytes_before);
-    println!("{count} namespaces in {seconds:.1} s, {most_rows} rows at most, {growth} bytes more");
+    println!(
+        "{count} namespaces in {seconds:.1} s, {max_namespaces} rows at most, {growth} bytes more"
+    );
     assert!(growth < 4 << 20, "{growth} bytes more");
     assert_rows_equal(&mut traced, &[&steady, &other], "afterwards");
     assert_eq!(traced.snapshot().map_full, 0);
@@ -112,7 +114,7 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
         let mut traced = Traced::unaudited(&all());
         traced.tracer.live().rows().expect("the map can be read")
     };
-    let most_rows = u32::try_from(in_use).expect("few") + 3;
+    let max_namespaces = u32::try_from(in_use).expect("few") + 3;
     if !is_lossless() && is_hidden(&mut Traced::unaudited(&all())) {
         println!("skipped: others' sockets in namespaces to which no way leads may take the room");
         return;
@@ -120,7 +122,7 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
     let first: Vec<Place> = (0..3).map(|_| Place::new()).collect();
     let open = |place: &Place| place.inside(|| Mixture::open(Family::V4, 3));
     let first_sockets: Vec<_> = first.iter().map(open).collect();
-    let mut traced = Traced::unaudited(&Options { most_rows: Some(most_rows), ..all() });
+    let mut traced = Traced::unaudited(&Options { max_namespaces: Some(max_namespaces), ..all() });
     let later: Vec<Place> = (0..4).map(|_| Place::new()).collect();
     let _later_sockets: Vec<_> = later.iter().map(open).collect();
     let snapshot = traced.snapshot();

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Of listeners with connections that wait, so many are kept, the fullest ones.
-const MOST_LISTENERS: usize = 1000;
+const MAX_LISTENERS: usize = 1000;
 /// Of the largest groups, so many get to know an owner.
 const NAMED: usize = 20;
 
@@ -150,7 +150,7 @@ impl SocketTable {
             backlog: socket.detail.backlog,
             holder: socket.holder,
         });
-        if self.listeners.len() >= 2 * MOST_LISTENERS {
+        if self.listeners.len() >= 2 * MAX_LISTENERS {
             self.keep_fullest();
         }
     }
@@ -162,7 +162,7 @@ impl SocketTable {
             let (a_full, b_full) = (u64::from(a.waiting) * room(b), u64::from(b.waiting) * room(a));
             b_full.cmp(&a_full).then_with(|| a.local.cmp(&b.local))
         });
-        self.listeners.truncate(MOST_LISTENERS);
+        self.listeners.truncate(MAX_LISTENERS);
     }
 
     fn add_port(&mut self, socket: &Socket, setting: &Setting) {
@@ -286,7 +286,7 @@ mod tests {
             );
         }
         sockets.keep_fullest();
-        assert_eq!(sockets.listeners.len(), MOST_LISTENERS);
+        assert_eq!(sockets.listeners.len(), MAX_LISTENERS);
         assert_eq!(sockets.listeners[0].local.port(), 4321);
         assert_eq!(sockets.listening.len(), 5000);
     }

@@ -9,7 +9,7 @@ use crate::doctor::{
         Facts, Known, SocketTable,
         sockets::{AGE, AGES, Destination, PortUse, Setting, TIME_WAIT},
     },
-    rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, rounded},
+    rules::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, rounded},
 };
 
 pub(in crate::doctor::rules) const P2: Rule = Rule {
@@ -123,7 +123,7 @@ fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         }
     }
     found.sort_by(|a, b| b.steady.total_cmp(&a.steady).then_with(|| a.to.cmp(b.to)));
-    let findings = found.iter().take(MOST_FINDINGS);
+    let findings = found.iter().take(MAX_FINDINGS);
     let findings = findings.map(|forecast| forecast.finding(&choice, sockets)).collect();
     Ok(or_ok(findings, || {
         ok(format!(

@@ -7,7 +7,7 @@ use crate::doctor::{
         Facts, Known,
         sockets::{Destination, PortUse},
     },
-    rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, percent},
+    rules::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, percent},
 };
 
 pub(in crate::doctor::rules) const P1: Rule = Rule {
@@ -35,7 +35,7 @@ fn p1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     pressed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
     let most = pressed.first().map_or(0, |(taken, ..)| *taken);
     pressed.retain(|(taken, ..)| limits.used_warn.is_reached(*taken, choice.ports));
-    let findings = pressed.iter().take(MOST_FINDINGS).map(|&(taken, to, ports)| {
+    let findings = pressed.iter().take(MAX_FINDINGS).map(|&(taken, to, ports)| {
         let is_crit = limits.used_crit.is_reached(taken, choice.ports);
         let level = if is_crit { Level::Crit } else { Level::Warn };
         let owner = sockets.owner(ports.holder);
@@ -133,7 +133,7 @@ mod tests {
             *scene.sockets.destinations.of(to(&format!("10.0.0.9:{port}"))) = open(7);
         }
         let findings = scene.check(&P1);
-        assert_eq!(findings.len(), MOST_FINDINGS);
+        assert_eq!(findings.len(), MAX_FINDINGS);
         assert_eq!(findings[0].level, Level::Crit);
         assert_eq!(findings[0].numbers["destinations_over_threshold"], 21);
     }

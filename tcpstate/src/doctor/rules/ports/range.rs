@@ -6,7 +6,7 @@ use crate::doctor::{
         Facts, Known,
         sysctls::{PortSet, Range},
     },
-    rules::{Finding, Level, MOST_FINDINGS, Rule, ok, or_ok, plural},
+    rules::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, plural},
 };
 
 pub(in crate::doctor::rules) const P3: Rule = Rule {
@@ -49,7 +49,7 @@ fn p3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     inside.sort_unstable();
     if let Some(first) = inside.first() {
         let number = inside.len() as u64;
-        let ports: Vec<String> = inside.iter().take(MOST_FINDINGS).map(u16::to_string).collect();
+        let ports: Vec<String> = inside.iter().take(MAX_FINDINGS).map(u16::to_string).collect();
         let ports = ports.join(",");
         let before = facts.sysctls.text("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
         let all = if before.is_empty() { ports.clone() } else { format!("{before},{ports}") };
