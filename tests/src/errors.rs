@@ -13,8 +13,8 @@ pub struct Row {
     pub trigger: String,
     /// What names it, after `tcpstate: `; `…` stands for anything.
     pub cause: String,
-    /// What helps, after `remedy: `.
-    pub remedy: String,
+    /// What helps, after `help: `.
+    pub help: String,
     /// The exit status.
     pub status: i32,
     /// The test that shows it.
@@ -44,10 +44,10 @@ impl Row {
         let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
         let mut cells = cells.map(|cell| cell.trim_matches('`').trim().to_owned());
         let mut next = || cells.next();
-        let (trigger, cause, remedy) = (next()?, next()?, next()?);
+        let (trigger, cause, help) = (next()?, next()?, next()?);
         // The heading has no number here.
         let (status, test) = (next()?.parse().ok()?, next()?);
-        Some(Self { trigger, cause, remedy, status, test })
+        Some(Self { trigger, cause, help, status, test })
     }
 
     /// Asserts that a run said this.
@@ -63,7 +63,7 @@ impl Row {
         let context = format!("{self:#?}\n{run:#?}");
         assert_eq!(run.status, Some(self.status), "{context}");
         assert!(says("tcpstate: ", &self.cause), "{context}");
-        assert!(says("remedy: ", &self.remedy), "{context}");
+        assert!(says("help: ", &self.help), "{context}");
         if self.status == 2 {
             assert_eq!((lines.len(), run.stdout.as_str()), (2, ""), "{context}");
         }
@@ -75,7 +75,7 @@ impl Row {
     /// If they are not.
     pub fn assert_error(&self, error: &tcpstate::probe::Error) {
         assert!(matches(&self.cause, &error.to_string()), "{self:#?}: {error}");
-        assert!(matches(&self.remedy, &error.help()), "{self:#?}: {}", error.help());
+        assert!(matches(&self.help, &error.help()), "{self:#?}: {}", error.help());
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let row =
             Row::parse("| no field | `no … field` | ``report `uname -r` `` | 2 | `error_x` |");
         let row = row.expect("it is a row");
-        assert_eq!((row.cause.as_str(), row.remedy.as_str()), ("no … field", "report `uname -r`"));
+        assert_eq!((row.cause.as_str(), row.help.as_str()), ("no … field", "report `uname -r`"));
         assert_eq!((row.status, row.test.as_str()), (2, "error_x"));
         assert!(Row::parse("|---|---|---|---|---|").is_none());
     }

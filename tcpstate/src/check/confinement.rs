@@ -49,7 +49,7 @@ fn lockdown(facts: &Facts) -> Feature {
             id,
             Status::Missing,
             Suspect::Lockdown.to_string(),
-            Suspect::Lockdown.remedy(),
+            Suspect::Lockdown.help(),
         ),
     }
 }
@@ -57,7 +57,7 @@ fn lockdown(facts: &Facts) -> Feature {
 /// What the kernel said no to is laid to this, if it is likely at all.
 fn suspected(id: &'static str, suspect: Suspect, cause: &str) -> Feature {
     if cause.contains(&suspect.to_string()) {
-        Feature::wanting(id, Status::Missing, cause, suspect.remedy())
+        Feature::wanting(id, Status::Missing, cause, suspect.help())
     } else {
         Feature::ok(id, "a filter, and nothing that it is known to keep from us")
     }
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(seccomp(&facts).status, Status::Ok);
         facts.confinement.seccomp = true;
         assert_eq!(seccomp(&facts).status, Status::Ok, "{:?}", seccomp(&facts));
-        let refused = |cause: String| Failure { cause, remedy: String::new(), program: None };
+        let refused = |cause: String| Failure { cause, help: String::new(), program: None };
         facts.whole = Err(refused(format!("create maps: EPERM; {}", Suspect::Seccomp)));
         assert_eq!(seccomp(&facts).status, Status::Missing);
         facts.whole = Err(refused("kernel BTF has no field".into()));

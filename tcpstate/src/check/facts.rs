@@ -25,15 +25,15 @@ pub struct Failure {
     /// What was found.
     pub cause: String,
     /// What helps.
-    pub remedy: String,
+    pub help: String,
     /// The program that the kernel refused, if it was one.
     pub program: Option<&'static str>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (remedy, program) = (error.help().into_owned(), error.program());
-        Self { cause: error.to_string(), remedy, program }
+        let (help, program) = (error.help().into_owned(), error.program());
+        Self { cause: error.to_string(), help, program }
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Whole {
     /// By what request sockets are.
     pub syn_recv: Provider,
     /// What would help where one does not see each event.
-    pub remedies: Vec<String>,
+    pub help_lines: Vec<String>,
     /// Whether this kernel counts the runs of programs that it skips.
     pub counts_misses: bool,
 }
@@ -158,7 +158,7 @@ fn whole(tracer: &Tracer) -> Result<Whole, Error> {
         transitions: probe.transitions,
         time_wait: probe.provider(Minis::TimeWait),
         syn_recv: probe.provider(Minis::SynRecv),
-        remedies: probe.remedies().to_vec(),
+        help_lines: probe.help_lines().to_vec(),
         counts_misses: probe.counts_misses()?,
     })
 }
@@ -201,7 +201,7 @@ pub(super) mod tests {
             transitions: Transitions::TpBtf,
             time_wait: Provider::Fentry,
             syn_recv: Provider::Fentry,
-            remedies: Vec::new(),
+            help_lines: Vec::new(),
             counts_misses: true,
         };
         Facts {

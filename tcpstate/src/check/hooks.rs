@@ -34,7 +34,7 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
                 (Status::Ok, "transitions: loaded and attached; a fallback that misses more")
             };
             return match attempt {
-                Ok(()) => Feature { id, status, detail: detail.into(), remedy: None },
+                Ok(()) => Feature { id, status, detail: detail.into(), help: None },
                 Err(failure) => Feature::missing(id, failure),
             };
         }
@@ -77,7 +77,7 @@ fn polled(facts: &Facts) -> Feature {
     if counters.time_wait_sockets.is_none() || counters.time_wait_turnover.is_none() {
         let failure = Failure {
             cause: "/proc/net/sockstat or /proc/net/netstat can't be read".into(),
-            remedy: "mount proc: mount -t proc proc /proc".into(),
+            help: "mount proc: mount -t proc proc /proc".into(),
             program: None,
         };
         return Feature::missing(id, &failure);

@@ -27,20 +27,20 @@ fn version(facts: &Facts) -> Feature {
 }
 
 fn jit(facts: &Facts) -> Feature {
-    let remedy = "sysctl net.core.bpf_jit_enable=1";
+    let help = "sysctl net.core.bpf_jit_enable=1";
     match facts.jit {
         Some(0) => Feature::wanting(
             "jit",
             Status::Degraded,
             "off: programs run slower, and the kernel's functions can't be hooked",
-            remedy,
+            help,
         ),
         Some(_) => Feature::ok("jit", "programs are compiled"),
         None => Feature {
             id: "jit",
             status: Status::Untested,
             detail: "net.core.bpf_jit_enable is not shown in this network namespace".into(),
-            remedy: None,
+            help: None,
         },
     }
 }
@@ -57,7 +57,7 @@ fn memory(facts: &Facts) -> Feature {
     match facts.confinement.locked_memory {
         Some(bytes) if !facts.has(Capability::CAP_SYS_RESOURCE) => {
             let suspect = Suspect::LockedMemory(bytes);
-            Feature::wanting("memory", Status::Missing, suspect.to_string(), suspect.remedy())
+            Feature::wanting("memory", Status::Missing, suspect.to_string(), suspect.help())
         }
         _ => Feature::ok("memory", "locked memory, without a limit or with one that can be lifted"),
     }
@@ -77,7 +77,7 @@ mod tests {
         let feature = version(&facts("5.4.0-150-generic"));
         assert_eq!(feature.status, Status::Missing);
         assert!(feature.detail.contains("5.4.0-150-generic is too old"), "{}", feature.detail);
-        assert_eq!(feature.remedy.as_deref(), Some("use kernel 5.10 or newer"));
+        assert_eq!(feature.help.as_deref(), Some("use kernel 5.10 or newer"));
         assert_eq!(version(&facts("5.10.0-46-cloud-amd64")).status, Status::Ok);
     }
 
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compiler_that_is_off_has_a_remedy() {
+    fn a_disabled_jit_compiler_has_a_help_line() {
         let mut facts = facts("6.12.0");
         for (setting, status) in
             [(None, Status::Untested), (Some(0), Status::Degraded), (Some(1), Status::Ok)]

@@ -58,7 +58,7 @@ pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
     thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Failure {
             cause: format!("making a network namespace needs CAP_SYS_ADMIN: {errno}"),
-            remedy: grant(&[caps::Capability::CAP_SYS_ADMIN]),
+            help: grant(&[caps::Capability::CAP_SYS_ADMIN]),
             program: None,
         })?;
         run().map_err(|error| {
@@ -70,8 +70,8 @@ pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
 }
 
 fn unknown(error: &anyhow::Error) -> Failure {
-    let remedy = "see whether other firewalls or limits keep sockets from loopback".into();
-    Failure { cause: format!("{error:#}"), remedy, program: None }
+    let help = "see whether other firewalls or limits keep sockets from loopback".into();
+    Failure { cause: format!("{error:#}"), help, program: None }
 }
 
 fn run() -> anyhow::Result<Live> {

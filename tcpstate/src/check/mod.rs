@@ -5,7 +5,7 @@
 //!                                 `---------------------------------------> verdict
 //! ```
 //!
-//! [`Facts`] are gathered once; all else is a pure function of them. Causes and remedies are those of
+//! [`Facts`] are gathered once; all else is a pure function of them. Causes and help_lines are those of
 //! [`probe::Error`](crate::probe::Error), so that nothing is said in two ways.
 
 mod confinement;
@@ -59,31 +59,31 @@ pub struct Feature {
     /// What was found.
     pub detail: String,
     /// What helps, if something is to be helped.
-    pub remedy: Option<String>,
+    pub help: Option<String>,
 }
 
 impl Feature {
     fn ok(id: &'static str, detail: impl Into<String>) -> Self {
-        Self { id, status: Status::Ok, detail: detail.into(), remedy: None }
+        Self { id, status: Status::Ok, detail: detail.into(), help: None }
     }
 
     fn wanting(
         id: &'static str,
         status: Status,
         detail: impl Into<String>,
-        remedy: impl Into<String>,
+        help: impl Into<String>,
     ) -> Self {
-        Self { id, status, detail: detail.into(), remedy: Some(remedy.into()) }
+        Self { id, status, detail: detail.into(), help: Some(help.into()) }
     }
 
     fn missing(id: &'static str, failure: &Failure) -> Self {
-        Self::wanting(id, Status::Missing, &failure.cause, &failure.remedy)
+        Self::wanting(id, Status::Missing, &failure.cause, &failure.help)
     }
 
     /// Not tried, because of this. What helps is said where that is missing, and in the last line.
     fn untested(id: &'static str, failure: &Failure) -> Self {
         let detail = format!("not tried: {}", failure.cause);
-        Self { id, status: Status::Untested, detail, remedy: None }
+        Self { id, status: Status::Untested, detail, help: None }
     }
 
     /// What became of an attempt.

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn syslog_is_needed_where_only_timers_serve() {
-        let refused = || Failure { cause: "refused".into(), remedy: String::new(), program: None };
+        let refused = || Failure { cause: "refused".into(), help: String::new(), program: None };
         let mut facts = with_parts("6.12.0");
         facts.capabilities = COUNTING.to_vec();
         facts.addresses = Err(refused());

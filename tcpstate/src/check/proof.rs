@@ -48,7 +48,7 @@ fn dead(programs: &[(&'static str, u64)]) -> Vec<&'static str> {
 fn fired(id: &'static str, programs: &[(&'static str, u64)]) -> Feature {
     if programs.is_empty() {
         let detail = "no program serves, so none fired".into();
-        return Feature { id, status: Status::Missing, detail, remedy: None };
+        return Feature { id, status: Status::Missing, detail, help: None };
     }
     let dead = dead(programs);
     if !dead.is_empty() {
@@ -80,7 +80,7 @@ fn gauges(id: &'static str, checkpoints: &[Checkpoint]) -> Feature {
     }
     let detail =
         format!("{equal}, {after_a_scan} of them after a scan: the kernel keeps events from us");
-    Feature { id, status: Status::Degraded, detail, remedy: None }
+    Feature { id, status: Status::Degraded, detail, help: None }
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn preemptible_programs(facts: &Facts) -> Feature {
         return Feature::ok(id, by_version("no task is put off its CPU within a run"));
     }
     let detail = "since 7.2 a task may be put off its CPU within a run, so more events are missed at a time; they are counted, and a scan makes up for them";
-    Feature { id, status: Status::Degraded, detail: by_version(detail), remedy: None }
+    Feature { id, status: Status::Degraded, detail: by_version(detail), help: None }
 }
 
 fn time_wait_births(facts: &Facts) -> Feature {

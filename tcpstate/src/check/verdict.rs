@@ -23,11 +23,11 @@ pub(super) fn trace(facts: &Facts) -> Feature {
         );
         return Feature::ok(id, detail);
     }
-    let mut remedies = whole.remedies.clone();
-    remedies.dedup();
-    let remedy = (!remedies.is_empty()).then(|| remedies.join("; "));
+    let mut help_lines = whole.help_lines.clone();
+    help_lines.dedup();
+    let help = (!help_lines.is_empty()).then(|| help_lines.join("; "));
     let detail = format!("less than exact: {}", shortfalls.join("; "));
-    Feature { id, status: Status::Degraded, detail, remedy }
+    Feature { id, status: Status::Degraded, detail, help }
 }
 
 /// In what the hooks that would serve fall short of seeing each event, or of saying that they did not.
@@ -67,7 +67,7 @@ mod tests {
         let feature = trace(&facts);
         let failure = facts.whole.expect_err("it has no capabilities");
         assert_eq!(feature.status, Status::Missing);
-        assert_eq!((feature.detail, feature.remedy), (failure.cause, Some(failure.remedy)));
+        assert_eq!((feature.detail, feature.help), (failure.cause, Some(failure.help)));
     }
 
     #[test]
@@ -78,10 +78,10 @@ mod tests {
         assert!(is_exact(&[trace(&facts)]), "{:?}", trace(&facts));
         let whole = facts.whole.as_mut().expect("it may trace");
         whole.time_wait = Provider::Polled;
-        whole.remedies = vec!["mend it".into(), "mend it".into()];
+        whole.help_lines = vec!["mend it".into(), "mend it".into()];
         let feature = trace(&facts);
         assert!(!is_exact(std::slice::from_ref(&feature)), "{feature:?}");
-        assert_eq!(feature.remedy.as_deref(), Some("mend it"));
+        assert_eq!(feature.help.as_deref(), Some("mend it"));
         assert!(feature.detail.contains("time_wait is only polled"), "{feature:?}");
     }
 

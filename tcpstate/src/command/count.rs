@@ -150,13 +150,13 @@ impl Show {
 fn say_limits(counted: &Counted) {
     if let Some(error) = &counted.instead_of {
         eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which takes longer");
-        eprintln!("remedy: {}", error.help());
+        eprintln!("help: {}", error.help());
     }
     let Some(groups) = &counted.count.groups else { return };
     let unknown = groups.rows.iter().find(|group| group.name == Key::Unknown);
     if let (By::Process, Some(unknown)) = (groups.by, unknown) {
         let sockets = total(&unknown.states);
-        let (why, remedy) = if counted.owners_are_hidden {
+        let (why, help) = if counted.owners_are_hidden {
             (
                 "this user may not see what others' processes have open",
                 "run it as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
@@ -168,13 +168,13 @@ fn say_limits(counted: &Counted) {
             )
         };
         eprintln!("tcpstate: the process of {sockets} sockets is unknown: {why}");
-        eprintln!("remedy: {remedy}");
+        eprintln!("help: {help}");
     }
     let beyond = groups.other.beyond;
     if beyond > 0 {
         eprintln!(
             "tcpstate: more than {MAX_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"
         );
-        eprintln!("remedy: choose fewer sockets by a filter such as --local-port or --remote");
+        eprintln!("help: choose fewer sockets by a filter such as --local-port or --remote");
     }
 }

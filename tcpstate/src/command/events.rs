@@ -109,7 +109,7 @@ impl LossWarner {
         self.reported += lost;
         eprintln!("tcpstate: {lost} events lost; counts are not affected");
         if !std::mem::replace(&mut self.has_helped, true) {
-            eprintln!("remedy: let stdout be read faster, or give a larger --event-buffer");
+            eprintln!("help: let stdout be read faster, or give a larger --event-buffer");
         }
     }
 }

@@ -238,7 +238,7 @@ fn warn(untimed: Untimed, most: u32) {
     let untracked = untimed.untracked + untimed.untracked_minis;
     if untracked > 0 {
         eprintln!("tcpstate: no room to remember {untracked} sockets: their durations are unknown");
-        eprintln!("remedy: a larger --max-sockets than {most}");
+        eprintln!("help: a larger --max-sockets than {most}");
     }
 }
 

@@ -96,8 +96,8 @@ pub fn run() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {}", escaped(cause(&error)));
-        if let Some(remedy) = remedy(&error) {
-            eprintln!("remedy: {remedy}");
+        if let Some(help) = help(&error) {
+            eprintln!("help: {help}");
         }
         ExitCode::from(FAILED)
     })
@@ -114,7 +114,7 @@ fn cause(error: &anyhow::Error) -> String {
 }
 
 /// What the user can do about it.
-fn remedy(error: &anyhow::Error) -> Option<Cow<'static, str>> {
+fn help(error: &anyhow::Error) -> Option<Cow<'static, str>> {
     if let Some(ours) = error.chain().find_map(ours) {
         return Some(ours.help());
     }
@@ -128,7 +128,7 @@ type Cause = dyn std::error::Error + 'static;
 /// The caps for errors of one type.
 type FindHelp = fn(&Cause) -> Option<&dyn Help>;
 
-/// The error as one of our own, if it is one. An error of another type is told without a remedy.
+/// The error as one of our own, if it is one. An error of another type is told without a help.
 fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)

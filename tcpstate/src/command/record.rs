@@ -105,7 +105,7 @@ fn warn(recorder: &Recorder) {
         None => {}
         Some(News::Failing(error)) => {
             eprintln!("tcpstate: {error}; what comes is kept in memory for a while");
-            eprintln!("remedy: {}", error.help());
+            eprintln!("help: {}", error.help());
         }
         Some(News::Resumed) => eprintln!("tcpstate: the recording goes on, and lacks nothing"),
         Some(News::Ended) => {

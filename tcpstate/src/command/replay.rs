@@ -211,7 +211,7 @@ pub(super) fn report_end(
         );
     }
     if let Some(error) = failure {
-        eprintln!("tcpstate: {error}\nremedy: {}", error.help());
+        eprintln!("tcpstate: {error}\nhelp: {}", error.help());
         return Some(ExitCode::from(FAILED));
     }
     if !recording.has_ended() {

@@ -30,10 +30,10 @@ pub(super) fn lines(error: &clap::Error) -> Option<[String; 2]> {
     let cause = cause.join(" ");
     let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
     // Not all of that is in the context; nor need the library know what acts on a terminal.
-    Some([format!("tcpstate: {cause}"), format!("remedy: {}", remedy(error))].map(escaped))
+    Some([format!("tcpstate: {cause}"), format!("help: {}", help(error))].map(escaped))
 }
 
-fn remedy(error: &clap::Error) -> String {
+fn help(error: &clap::Error) -> String {
     let others = [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,

@@ -64,7 +64,7 @@ impl Verifier {
             eprintln!(
                 "tcpstate: gauges differed from sock_diag in {differed} of {compared} comparisons"
             );
-            eprintln!("remedy: run tcpstate check --live, and report what both say");
+            eprintln!("help: run tcpstate check --live, and report what both say");
         } else if *compared == 0 {
             eprintln!(
                 "tcpstate: nothing was compared with sock_diag: there was no moment without traffic"

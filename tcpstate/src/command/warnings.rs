@@ -4,17 +4,17 @@ use crate::{probe::Probe, report::Minis};
 
 /// What keeps the gauges from being exact, and what would help. Nothing, where each event is seen.
 pub(super) fn at_start(probe: &Probe) {
-    let mut remedies = probe.remedies().to_vec();
-    remedies.dedup();
-    if remedies.is_empty() {
+    let mut help_lines = probe.help_lines().to_vec();
+    help_lines.dedup();
+    if help_lines.is_empty() {
         return;
     }
     for minis in Minis::BOTH.into_iter().filter(|&minis| !probe.provider(minis).is_exact()) {
         let limits = probe.limits().iter().filter(|limit| limit.is_of(minis));
         limits.for_each(|limit| eprintln!("tcpstate: less than exact: {limit}"));
     }
-    for remedy in remedies {
-        eprintln!("remedy: {remedy}");
+    for help in help_lines {
+        eprintln!("help: {help}");
     }
 }
 
@@ -27,9 +27,9 @@ pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32
     eprintln!("tcpstate: a map was full for {map_full} sockets{since}");
     match max_scan_sockets {
         Some(entries) => eprintln!(
-            "remedy: --max-scan-sockets {} or more, or without it: {entries} were too few",
+            "help: --max-scan-sockets {} or more, or without it: {entries} were too few",
             u64::from(entries) + map_full
         ),
-        None => eprintln!("remedy: none needed: each scan makes twice the room after such a one"),
+        None => eprintln!("help: none needed: each scan makes twice the room after such a one"),
     }
 }

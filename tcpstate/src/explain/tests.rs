@@ -125,7 +125,7 @@ fn every_rule_is_explained_by_its_id_in_either_case() {
             let answer = answer(&[id.as_str()]);
             assert!(matches!(answer, Ok(Answer::Rule(found)) if found.id == rule.id), "{id}");
         }
-        for text in [rule.title, rule.means, rule.knows, rule.remedy, rule.reference] {
+        for text in [rule.title, rule.means, rule.knows, rule.help, rule.reference] {
             assert!(!text.is_empty(), "{}", rule.id);
         }
         assert!(thresholds(rule).iter().all(|(_, value)| value.is_number()), "{}", rule.id);
@@ -177,7 +177,7 @@ fn every_spelling_leads_back_to_its_state() {
 
 #[test]
 fn a_typo_gets_the_nearest_name_and_nonsense_the_way_to_the_list() {
-    for (word, remedy) in [
+    for (word, help) in [
         ("TIME_WIAT", "did you mean TIME_WAIT?"),
         ("timewait2", "did you mean TIME_WAIT?"),
         ("estblished", "did you mean ESTABLISHED?"),
@@ -190,7 +190,7 @@ fn a_typo_gets_the_nearest_name_and_nonsense_the_way_to_the_list() {
         ("é", "tcpstate explain lists what can be asked"),
     ] {
         let error = answer(&[word]).expect_err(word);
-        assert_eq!(error.help(), remedy, "{word}");
+        assert_eq!(error.help(), help, "{word}");
         assert_eq!(error.to_string(), format!("nothing to explain is called \"{word}\""));
     }
     let error = answer(&["TIME\x1b[31m"]).expect_err("it is no name");

@@ -97,7 +97,7 @@ impl fmt::Display for Suspect {
 impl Suspect {
     /// What helps.
     #[must_use]
-    pub const fn remedy(self) -> &'static str {
+    pub const fn help(self) -> &'static str {
         match self {
             Self::Lockdown => "boot with lockdown=integrity, or without",
             Self::Seccomp => {

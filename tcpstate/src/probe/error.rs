@@ -1,4 +1,4 @@
-//! Why the kernel half could not be put in place: the cause in one line, the remedy in another.
+//! Why the kernel half could not be put in place: the cause in one line, the help in another.
 
 use std::{borrow::Cow, io};
 
@@ -136,7 +136,7 @@ impl Help for Error {
             Self::Statistics(_) => {
                 "run it as root, or grant it CAP_SYS_ADMIN; or leave out --cost: counting needs neither".into()
             }
-            Self::Confined { suspect, .. } => suspect.remedy().into(),
+            Self::Confined { suspect, .. } => suspect.help().into(),
             _ if self.errno() == Some(Errno::ENOMEM) => {
                 "give it more memory (the limit is the cgroup's or the container's), or scan of the sockets in \
                  less of it: --max-scan-sockets"

@@ -149,8 +149,8 @@ impl Probe {
 
     /// What would help where something in place does not see each event; a sentence each.
     #[must_use]
-    pub fn remedies(&self) -> &[String] {
-        &self.providers.remedies
+    pub fn help_lines(&self) -> &[String] {
+        &self.providers.help_lines
     }
 
     /// Whether this kernel counts the runs of programs that it skips.

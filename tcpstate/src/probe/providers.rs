@@ -27,7 +27,7 @@ pub(super) struct Providers {
     /// What cannot be seen by what is in place, and why.
     pub(super) limits: Vec<Limit>,
     /// What would help where that costs exactness.
-    pub(super) remedies: Vec<String>,
+    pub(super) help_lines: Vec<String>,
     /// What programs cost that were taken out of the kernel.
     pub(super) detached: DetachedRuns,
     handlers: Handlers,
@@ -62,7 +62,7 @@ impl Providers {
             time_wait,
             syn_recv,
             limits: Vec::new(),
-            remedies: Vec::new(),
+            help_lines: Vec::new(),
             detached: DetachedRuns::default(),
             handlers,
             is_pollable,
@@ -172,15 +172,15 @@ impl Providers {
         mut reasons: Vec<Reason<Provider>>,
     ) {
         // Of the last one: what nearly active is the easiest to mend.
-        let mut remedy = None;
+        let mut help = None;
         for provider in candidates {
             match self.install(ebpf, types, minis, provider) {
                 Ok(hooks) => {
-                    self.remedies.extend(remedy.filter(|_| !provider.is_exact()));
+                    self.help_lines.extend(help.filter(|_| !provider.is_exact()));
                     return self.put(minis, provider, hooks, reasons);
                 }
                 Err(error) => {
-                    remedy = Some(error.help().into_owned());
+                    help = Some(error.help().into_owned());
                     reasons.push(Reason::Failed(provider, error.to_string()));
                 }
             }

@@ -42,9 +42,9 @@ fn table(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
     for feature in features {
         let head = format!("{:id$} {:status$} ", feature.id, feature.status.name());
         writeln!(out, "{}", fill(&escaped(&feature.detail), wrap.clone().initial_indent(&head)))?;
-        if let Some(remedy) = &feature.remedy {
-            let remedy = format!("remedy: {}", escaped(remedy));
-            writeln!(out, "{}", fill(&remedy, wrap.clone().initial_indent(&indent)))?;
+        if let Some(help) = &feature.help {
+            let help = format!("help: {}", escaped(help));
+            writeln!(out, "{}", fill(&help, wrap.clone().initial_indent(&indent)))?;
         }
     }
     Ok(())
@@ -58,7 +58,7 @@ fn json(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
             "id": feature.id,
             "status": feature.status.name(),
             "detail": feature.detail,
-            "remedy": feature.remedy,
+            "remedy": feature.help,
         });
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
@@ -71,8 +71,8 @@ fn csv(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
     sheet.write_record(["id", "status", "detail", "remedy"])?;
     for feature in features {
         let detail = escaped(&feature.detail);
-        let remedy = escaped(feature.remedy.as_deref().unwrap_or_default());
-        sheet.write_record([feature.id, feature.status.name(), &detail, &remedy])?;
+        let help = escaped(feature.help.as_deref().unwrap_or_default());
+        sheet.write_record([feature.id, feature.status.name(), &detail, &help])?;
     }
     sheet.flush()
 }
@@ -84,14 +84,14 @@ mod tests {
 
     fn shown(form: Form) -> String {
         let features = [
-            Feature { id: "btf", status: Status::Ok, detail: "read".into(), remedy: None },
+            Feature { id: "btf", status: Status::Ok, detail: "read".into(), help: None },
             Feature {
                 id: "time_wait_fentry",
                 status: Status::Missing,
                 detail:
                     "load BPF program inet_twsk_kill: the BPF_PROG_LOAD syscall returned \"no\""
                         .into(),
-                remedy: Some("boot with lockdown=integrity, or without".into()),
+                help: Some("boot with lockdown=integrity, or without".into()),
             },
         ];
         let mut out = Vec::new();
@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn the_table_keeps_to_80_columns_with_remedies_under_details() {
+    fn the_table_keeps_to_80_columns_with_help_under_details() {
         let expected = "\
 FEATURE              STATUS    DETAIL
 btf                  ok        read
 time_wait_fentry     missing   load BPF program inet_twsk_kill: the
                                BPF_PROG_LOAD syscall returned \"no\"
-                               remedy: boot with lockdown=integrity, or without
+                               help: boot with lockdown=integrity, or without
 ";
         assert_eq!(shown(Form::Table), expected);
         assert!(expected.lines().all(|line| line.len() <= WIDTH));

@@ -136,7 +136,7 @@ fn check_without_privilege_says_what_is_needed() {
     let (missing, ok) = (with("missing"), with("ok"));
     assert!(missing.contains("cap_bpf") && missing.contains("cap_perfmon"), "{missing:?}");
     assert!(ok.contains("kernel") && ok.contains("btf"), "{ok:?}");
-    assert!(last["remedy"].as_str().is_some_and(|remedy| remedy.contains("cap_bpf,cap_perfmon")));
+    assert!(last["remedy"].as_str().is_some_and(|help| help.contains("cap_bpf,cap_perfmon")));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn check_keeps_to_80_columns_and_writes_sheets() {
     assert_eq!(table.status, Some(1), "{table:?}");
     let longest = table.stdout.lines().map(|line| line.chars().count()).max();
     assert!(longest <= Some(80), "{}", table.stdout);
-    assert!(table.stdout.contains("\n                               remedy: "), "{}", table.stdout);
+    assert!(table.stdout.contains("\n                               help: "), "{}", table.stdout);
     let sheet = run(&mut nobody(&[], &["check", "-o", "csv"]));
     let mut reader = csv::Reader::from_reader(sheet.stdout.as_bytes());
     assert_eq!(reader.headers().expect("there is one"), vec!["id", "status", "detail", "remedy"]);

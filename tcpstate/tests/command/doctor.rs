@@ -148,7 +148,7 @@ fn doctor_process_takes_thresholds_and_names_what_is_wrong_with_them() {
         assert_eq!((status, stdout.as_str()), (Some(2), ""), "{text}");
         assert!(stderr.starts_with(&format!("tcpstate: {name}{place}")), "{stderr}");
         assert!(
-            stderr.ends_with("\nremedy: compare it with: tcpstate doctor --print-thresholds\n"),
+            stderr.ends_with("\nhelp: compare it with: tcpstate doctor --print-thresholds\n"),
             "{stderr}"
         );
         assert_eq!(stderr.lines().count(), 2, "{stderr}");

@@ -47,8 +47,8 @@ fn assert_foretold(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Comm
         let detail = trace["detail"].as_str().expect("it is text");
         assert!(matches(&row.cause, detail), "{row:#?}: {detail}");
     }
-    let remedy = trace["remedy"].as_str().expect("something helps");
-    assert!(matches(&row.remedy, remedy), "{row:#?}: {remedy}");
+    let help = trace["remedy"].as_str().expect("something helps");
+    assert!(matches(&row.help, help), "{row:#?}: {help}");
 }
 
 /// What `check` says; that it is less than exact shows in its status.

@@ -124,7 +124,7 @@ fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
     assert!(child.wait().expect("it ends").success());
     let mut stderr = String::new();
     child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
-    assert!(stderr.contains("events lost; counts are not affected\nremedy: "), "{stderr}");
+    assert!(stderr.contains("events lost; counts are not affected\nhelp: "), "{stderr}");
     let (end, lines) = lines.split_last().expect("there is an end line");
     let number = |key: &str| end[key].as_u64().expect("a count");
     let counts = end["transitions"].as_array().expect("a list").iter();
@@ -178,7 +178,7 @@ fn events_as_a_table_stand_below_each_other_and_as_csv_in_columns() {
 }
 
 #[test]
-fn events_that_cannot_be_had_are_refused_with_a_remedy() {
+fn events_that_are_unavailable_are_refused_with_help() {
     for (arguments, cause) in [
         (&["-o", "csv", "-i", "1s"][..], "rows of one kind"),
         (&["-n", "1"], "counts snapshots"),
@@ -195,7 +195,7 @@ fn events_that_cannot_be_had_are_refused_with_a_remedy() {
         let finished = run(&mut trace(arguments));
         assert_eq!(finished.status, Some(2), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.contains(cause), "{arguments:?}: {}", finished.stderr);
-        assert!(finished.stderr.contains("\nremedy: "), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains("\nhelp: "), "{arguments:?}: {}", finished.stderr);
         assert_eq!(finished.stdout, "");
     }
 }
@@ -206,7 +206,7 @@ fn snapshots_alone_can_be_of_a_family_and_of_nothing_else_that_events_are_filter
     let finished = run(command.args(["trace", "-n", "1", "--family", "4", "--local-port", "443"]));
     assert_eq!(finished.status, Some(2), "{finished:?}");
     assert!(finished.stderr.contains("--local-port is for events"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("\nremedy: give --events"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("\nhelp: give --events"), "{}", finished.stderr);
 }
 
 #[test]

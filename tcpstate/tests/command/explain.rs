@@ -37,15 +37,15 @@ fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
     for (words, lines) in [
         (
             &["TIME_WIAT"][..],
-            "tcpstate: nothing to explain is called \"TIME_WIAT\"\nremedy: did you mean TIME_WAIT?\n",
+            "tcpstate: nothing to explain is called \"TIME_WIAT\"\nhelp: did you mean TIME_WAIT?\n",
         ),
         (
             &["LISTEN", "\x1b[2J"],
-            "tcpstate: nothing to explain is called \"\\u{1b}[2J\"\nremedy: tcpstate explain lists what can be asked\n",
+            "tcpstate: nothing to explain is called \"\\u{1b}[2J\"\nhelp: tcpstate explain lists what can be asked\n",
         ),
         (
             &["LISTEN -> CLOSE -> CLOSE"],
-            "tcpstate: a transition has two states, and \"CLOSE\" is one more\nremedy: tcpstate explain lists what can be asked\n",
+            "tcpstate: a transition has two states, and \"CLOSE\" is one more\nhelp: tcpstate explain lists what can be asked\n",
         ),
     ] {
         let Finished { status, stdout, stderr } = run(&mut explain(words));

@@ -85,7 +85,7 @@ fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, 
 fn check_shown(arguments: &[&str], after: Duration, check: impl Fn(&str, [u16; 2])) {
     check_traffic(arguments, after, |Finished { status, stdout, stderr }, ports| {
         let mut said = stderr.lines().filter(|line| !line.contains("less than exact"));
-        assert!(said.all(|line| line.starts_with("remedy: ")), "{stderr}");
+        assert!(said.all(|line| line.starts_with("help: ")), "{stderr}");
         assert_eq!(*status, Some(0), "{stderr}");
         check(stdout, ports);
     });
@@ -345,7 +345,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));
     assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
     let expected = "tcpstate: the recording's filter is for durations, and the matrix counts the transitions of all \
-                    sockets\nremedy: leave matrix out of --of, or leave the filter out\n";
+                    sockets\nhelp: leave matrix out of --of, or leave the filter out\n";
     assert_eq!(stderr, expected);
     // What was recorded in one form is shown in any: the matrix is a view of trace, too.
     let file = path("table");
@@ -355,7 +355,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
 }
 
 #[test]
-fn hist_that_cannot_be_had_is_refused_with_a_remedy() {
+fn hist_that_is_unavailable_is_refused_with_help() {
     for (arguments, cause) in [
         (&["--of", "connects"][..], "invalid value 'connects' for '--of <WHAT>'"),
         (&["--of", ""], "a value is required for '--of <WHAT>'"),
@@ -379,7 +379,7 @@ fn hist_that_cannot_be_had_is_refused_with_a_remedy() {
         let finished = run(&mut tcpstate(&[&["hist"], arguments].concat()));
         assert_eq!(finished.status, Some(2), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.contains(cause), "{arguments:?}: {}", finished.stderr);
-        assert!(finished.stderr.contains("\nremedy: "), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains("\nhelp: "), "{arguments:?}: {}", finished.stderr);
         assert_eq!(finished.stdout, "");
     }
 }

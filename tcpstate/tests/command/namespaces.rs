@@ -19,13 +19,13 @@ fn tcpstate(arguments: &[&str]) -> Command {
 }
 
 /// Asserts that it can't be done, and that two lines say why and what helps.
-fn assert_refused(command: &mut Command, cause: &str, remedy: &str) {
+fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     let Finished { status, stdout, stderr } = run(command);
     assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
     assert_eq!(stderr.lines().next(), Some(format!("tcpstate: {cause}").as_str()));
     let second = stderr.lines().nth(1).unwrap_or_default();
-    assert!(second.starts_with("remedy: ") && second.contains(remedy), "{second}");
+    assert!(second.starts_with("help: ") && second.contains(help), "{second}");
 }
 
 /// In each state, current = current at the start + entered - left + corrected; a row that was not there had none.

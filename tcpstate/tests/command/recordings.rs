@@ -191,7 +191,7 @@ fn recording_shows_to_the_byte_what_the_run_showed() {
     let before = fs::read(&file).expect("it is there");
     let refused = run(&mut tcpstate(&["trace", "-n", "1", "--record", &file]));
     assert_eq!((refused.status, refused.stdout.as_str()), (Some(2), ""));
-    assert!(refused.stderr.contains("remedy: give another name"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("help: give another name"), "{}", refused.stderr);
     assert_eq!(fs::read(&file).expect("it is there"), before);
 
     // The export has the same lines, after one with what the recording is.
@@ -365,7 +365,7 @@ fn recording_on_a_disk_that_is_full_goes_on_when_there_is_room() {
     let status = child.wait().expect("it ends");
     errors.read_to_string(&mut said).expect("it is text");
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("remedy: make room on its disk"), "{said}");
+    assert!(said.contains("help: make room on its disk"), "{said}");
     let live = lines.join().expect("the reader does not panic");
     let copy = folder.path("copy.tcps");
     std::io::copy(&mut &file, &mut fs::File::create(&copy).expect("the folder is ours"))
@@ -394,14 +394,11 @@ fn recording_that_is_damaged_is_shown_up_to_there() {
     let wrong = replay(&wrong);
     assert_eq!((wrong.status, &wrong.stdout), (Some(2), &cut.stdout), "{wrong:?}");
     assert!(wrong.stderr.contains("it is damaged in the frame at byte "), "{wrong:?}");
-    assert!(wrong.stderr.contains("a checksum that is wrong\nremedy: "), "{wrong:?}");
+    assert!(wrong.stderr.contains("a checksum that is wrong\nhelp: "), "{wrong:?}");
     let newer = replay(b"tcpstate recording 999\n");
     assert!(newer.stderr.contains("of version 999"), "{newer:?}");
     let none = replay(b"hello\n");
-    assert!(
-        none.stderr.contains("it is none\nremedy: name a file that --record wrote"),
-        "{none:?}"
-    );
+    assert!(none.stderr.contains("it is none\nhelp: name a file that --record wrote"), "{none:?}");
 }
 
 #[test]

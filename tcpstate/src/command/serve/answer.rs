@@ -87,9 +87,7 @@ async fn write(tracer_handle: &TracerHandle, textfile: &mut Textfile) -> Result<
     let text = tracer_handle.scrape(Format::Prometheus).await?;
     if let Some(error) = textfile.write(&text) {
         eprintln!("tcpstate: write the textfile: {error}");
-        eprintln!(
-            "remedy: see that there is room where it goes, and that this user may write there"
-        );
+        eprintln!("help: see that there is room where it goes, and that this user may write there");
     }
     tracer_handle.delivery_stats().textfile_errors.store(textfile.errors(), Relaxed);
     Ok(())

@@ -86,11 +86,11 @@ pub(super) struct Arguments {
 
     /// With --by: series for so many, and other for the rest; of transitions and durations for those that came first (210 KiB
     /// each)
-    #[arg(long, value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, alias = "most-series", value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
     max_series: u32,
 
     /// Connections at a time; of more the oldest idle ones are closed
-    #[arg(long, value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
+    #[arg(long, alias = "most-connections", value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
     max_connections: u32,
 
     /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s

@@ -76,12 +76,12 @@ impl Counters {
         number.copied().ok_or_else(|| match &self.recording {
             Some(recording) => Missing {
                 cause: format!("{recording} does not tell {table} {name}"),
-                remedy: LOOK_THERE.into(),
+                help: LOOK_THERE.into(),
                 source: recording.clone(),
             },
             None => Missing {
                 cause: format!("this kernel has no counter {table} {name}"),
-                remedy: "use a kernel that counts it".into(),
+                help: "use a kernel that counts it".into(),
                 source: file(table),
             },
         })
@@ -113,7 +113,7 @@ fn read(path: &Path, parse: fn(&str) -> Result<Pairs, String>) -> Known<Pairs> {
     outcome.map_err(|error| match error.kind() {
         io::ErrorKind::Other => Missing {
             cause: format!("{} does not make sense: {error}", path.display()),
-            remedy: "report it with the file and the output of `uname -r`".into(),
+            help: "report it with the file and the output of `uname -r`".into(),
             source: path.display().to_string(),
         },
         _ => unreadable(path, &error),

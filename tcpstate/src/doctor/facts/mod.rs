@@ -9,7 +9,7 @@
 //! a recording, in the place of all that                -> Facts::recorded
 //! ```
 //!
-//! What can't be read is no zero: it is [`Missing`], with the cause and the remedy, and a rule that needs it says so.
+//! What can't be read is no zero: it is [`Missing`], with the cause and the help, and a rule that needs it says so.
 
 mod ages;
 pub mod counters;
@@ -49,7 +49,7 @@ pub struct Missing {
     /// What, and why.
     pub cause: String,
     /// What the user can do.
-    pub remedy: String,
+    pub help: String,
     /// Where it was looked for.
     pub source: String,
 }
@@ -142,7 +142,7 @@ impl Facts {
         let (before, total) = (self.before.get(table, name)?, self.after.get(table, name)?);
         let by = total.checked_sub(before).ok_or_else(|| Missing {
             cause: format!("{table} {name} went backwards, from {before} to {total}"),
-            remedy: "run it again: it was reset meanwhile".into(),
+            help: "run it again: it was reset meanwhile".into(),
             source: counters::file(table),
         })?;
         Ok(Growth { by, total })
@@ -167,7 +167,7 @@ impl Facts {
 
 /// What to say of a file of the kernel's that can't be read.
 fn unreadable(path: &Path, error: &io::Error) -> Missing {
-    let remedy = match error.kind() {
+    let help = match error.kind() {
         io::ErrorKind::PermissionDenied => "let this user read it, or run it as root",
         io::ErrorKind::NotFound => {
             "mount /proc here; where the namespace does not have the file, look from the host: nsenter -t 1 -n tcpstate doctor"
@@ -176,7 +176,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Missing {
     };
     Missing {
         cause: format!("read {}: {error}", path.display()),
-        remedy: remedy.into(),
+        help: help.into(),
         source: path.display().to_string(),
     }
 }

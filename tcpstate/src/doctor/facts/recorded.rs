@@ -41,7 +41,7 @@ impl Facts {
         let began = before.map_or(Duration::ZERO, |before| before.elapsed);
         let missing = |what: &str| Missing {
             cause: format!("{name} does not tell {what}"),
-            remedy: LOOK_THERE.into(),
+            help: LOOK_THERE.into(),
             source: name.into(),
         };
         let now = pairs(after);

@@ -45,7 +45,7 @@ impl Sysctls {
     fn all_missing(self, paths: &Paths) -> Self {
         let missing = Missing {
             cause: format!("there are no sysctls in {}", paths.sys.display()),
-            remedy: "mount /proc here".into(),
+            help: "mount /proc here".into(),
             source: paths.sys.display().to_string(),
         };
         Self(self.0.into_keys().map(|key| (key, Err(missing.clone()))).collect())
@@ -65,7 +65,7 @@ impl Sysctls {
                             text(before),
                             text(after)
                         ),
-                        remedy: "run it again".into(),
+                        help: "run it again".into(),
                         source: path(key),
                     })
                 }
@@ -90,7 +90,7 @@ impl Sysctls {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let value = text.parse().map_err(|error| Missing {
             cause: format!("{key} is {text:?}: {error}"),
-            remedy: "report it with the output of `uname -r`".into(),
+            help: "report it with the output of `uname -r`".into(),
             source: path(key),
         })?;
         Ok(Some(value))
@@ -100,7 +100,7 @@ impl Sysctls {
     pub fn get<T: FromStr<Err: Display>>(&self, key: &str) -> Known<T> {
         self.find(key)?.ok_or_else(|| Missing {
             cause: format!("this kernel, or this network namespace, does not show {key}"),
-            remedy: "look from the host: nsenter -t 1 -n tcpstate doctor".into(),
+            help: "look from the host: nsenter -t 1 -n tcpstate doctor".into(),
             source: path(key),
         })
     }
@@ -116,7 +116,7 @@ impl Sysctls {
 fn cut(key: &str, text: &str) -> Missing {
     Missing {
         cause: format!("{key} is {text:?} without an end of line"),
-        remedy: "report it with the output of `uname -r`".into(),
+        help: "report it with the output of `uname -r`".into(),
         source: path(key),
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(sysctls.get("net.ipv4.tcp_tw_reuse"), Ok(2_u64));
         assert_eq!(sysctls.find::<u64>("net.ipv4.tcp_tw_recycle"), Ok(None));
         let missing = sysctls.get::<u64>("net.ipv4.tcp_tw_recycle").expect_err("it is not there");
-        assert!(missing.remedy.contains("nsenter"), "{missing:?}");
+        assert!(missing.help.contains("nsenter"), "{missing:?}");
         let wrong = sysctls.get::<u64>("net.ipv4.tcp_fin_timeout").expect_err("it is no number");
         assert!(wrong.cause.starts_with("net.ipv4.tcp_fin_timeout is \"sixty\""), "{wrong:?}");
     }
@@ -162,6 +162,6 @@ mod tests {
     fn without_proc_all_are_missing() {
         let paths = Paths { sys: "/nonexistent".into(), ..Paths::default() };
         let missing = Sysctls::read(&paths).text("net.ipv4.tcp_tw_recycle").expect_err("no /proc");
-        assert_eq!(missing.remedy, "mount /proc here");
+        assert_eq!(missing.help, "mount /proc here");
     }
 }

@@ -20,7 +20,7 @@ pub(super) const T4: Rule = Rule {
     knows: "The line of the sysctl files that wins, and whether /proc/sys has the setting.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); sysctl.d(5)",
-    remedy: "Delete the line.",
+    help: "Delete the line.",
     check: t4,
 };
 
@@ -32,7 +32,7 @@ pub(super) const A1: Rule = Rule {
     knows: "The line of the sysctl files that wins, and the value in force.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    remedy: "A line with 1 can go. Cookies have nothing to do with TIME_WAIT.",
+    help: "A line with 1 can go. Cookies have nothing to do with TIME_WAIT.",
     check: a1,
 };
 
@@ -44,7 +44,7 @@ pub(super) const A2: Rule = Rule {
     knows: "The line of the sysctl files that wins, the value in force, and what this kernel does with it (T5).",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: tcp_tw_reuse",
-    remedy: "Keep it only on a machine that opens many connections to few destinations (P1, P2).",
+    help: "Keep it only on a machine that opens many connections to few destinations (P1, P2).",
     check: a2,
 };
 
@@ -56,7 +56,7 @@ pub(super) const A3: Rule = Rule {
     knows: "The line of the sysctl files that wins, and the value in force.",
     thresholds: &[],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
-    remedy: "Delete the line, unless orphans in FIN_WAIT2 are what it is for.",
+    help: "Delete the line, unless orphans in FIN_WAIT2 are what it is for.",
     check: a3,
 };
 
@@ -68,7 +68,7 @@ pub(super) const A4: Rule = Rule {
     knows: "The line of the sysctl files that wins, in proportion to half of tcp_ehash_entries, which is the kernel's own limit.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    remedy: "Delete the line, or raise the number.",
+    help: "Delete the line, or raise the number.",
     check: a4,
 };
 
@@ -80,7 +80,7 @@ pub(super) const A5: Rule = Rule {
     knows: "The line of the sysctl files that wins, and tcp_syncookies.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only reader); include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
-    remedy: "Raise net.core.somaxconn and the backlog that the program gives to listen() instead.",
+    help: "Raise net.core.somaxconn and the backlog that the program gives to listen() instead.",
     check: a5,
 };
 
@@ -92,7 +92,7 @@ pub(super) const A6: Rule = Rule {
     knows: "Lines that are no assignments, files that can't be read, and keys that the kernel's documentation calls legacy without effect: tcp_fack, tcp_low_latency.",
     thresholds: &[],
     reference: "sysctl.d(5); Documentation/networking/ip-sysctl.rst: tcp_fack, tcp_low_latency",
-    remedy: "Delete or mend the lines; let this user read the files.",
+    help: "Delete or mend the lines; let this user read the files.",
     check: a6,
 };
 
@@ -104,7 +104,7 @@ pub(super) const A7: Rule = Rule {
     knows: "The line of the sysctl files that wins.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",
-    remedy: "Delete the line: 1 is the default, with a random offset for each connection since 4.10.",
+    help: "Delete the line: 1 is the default, with a random offset for each connection since 4.10.",
     check: a7,
 };
 

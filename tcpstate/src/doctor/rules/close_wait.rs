@@ -26,7 +26,7 @@ pub(super) const C1: Rule = Rule {
         "close_wait.files_crit",
     ],
     reference: "net/ipv4/tcp_input.c: tcp_fin; RFC 9293 3.6; net/ipv4/tcp.c: tcp_get_info (tcpi_last_ack_recv)",
-    remedy: "The program has to close its sockets when it reads their end, or an error. Restarting it helps until the next time.",
+    help: "The program has to close its sockets when it reads their end, or an error. Restarting it helps until the next time.",
     check: c1,
 };
 
@@ -38,7 +38,7 @@ pub(super) const C2: Rule = Rule {
     knows: "Sockets in CLOSE_WAIT without an inode (accept() gives them one), by the listener's address, whose peer has been silent for a while.",
     thresholds: &["close_wait.settled_seconds", "close_wait.never_accepted_warn"],
     reference: "net/ipv4/inet_connection_sock.c: inet_csk_accept, inet_csk_reqsk_queue_add; net/ipv4/inet_diag.c: inet_diag_msg_common_fill (sock_i_ino)",
-    remedy: "Look at what the listener's program does instead of accept(): the command prints the program.",
+    help: "Look at what the listener's program does instead of accept(): the command prints the program.",
     check: c2,
 };
 

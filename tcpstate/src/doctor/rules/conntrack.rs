@@ -14,7 +14,7 @@ pub(super) const K1: Rule = Rule {
     knows: "nf_conntrack_count in proportion to nf_conntrack_max, and the growth of drop and early_drop. Without nf_conntrack there is nothing to fill.",
     thresholds: &["conntrack.used_warn", "conntrack.used_crit"],
     reference: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc, nf_conntrack_in; Documentation/networking/nf_conntrack-sysctl.rst",
-    remedy: "Raise nf_conntrack_max, shorten nf_conntrack_tcp_timeout_time_wait, or do not track the traffic (notrack).",
+    help: "Raise nf_conntrack_max, shorten nf_conntrack_tcp_timeout_time_wait, or do not track the traffic (notrack).",
     check: k1,
 };
 

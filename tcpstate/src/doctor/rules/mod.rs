@@ -26,7 +26,7 @@ use super::{
 pub enum Level {
     /// Looked at, and nothing to say.
     Ok,
-    /// It can't be seen; there is a remedy.
+    /// It can't be seen; there is a help.
     Unknown,
     /// Good to know; it harms nobody.
     Info,
@@ -125,7 +125,7 @@ pub struct Rule {
     /// Where the kernel does, or documents, what the rule goes by.
     pub reference: &'static str,
     /// What to do.
-    pub remedy: &'static str,
+    pub help: &'static str,
     check: Check,
 }
 
@@ -182,7 +182,7 @@ impl Rule {
         let mut findings = (self.check)(facts, thresholds).unwrap_or_else(|missing| {
             let finding =
                 Finding::new(Level::Unknown, format!("{}: {}", self.title, missing.cause));
-            vec![finding.advice(missing.remedy).source(missing.source)]
+            vec![finding.advice(missing.help).source(missing.source)]
         });
         for finding in &mut findings {
             finding.id = self.id;
@@ -257,7 +257,7 @@ mod tests {
                 ("means", rule.means),
                 ("knows", rule.knows),
                 ("reference", rule.reference),
-                ("remedy", rule.remedy),
+                ("remedy", rule.help),
             ] {
                 assert!(text.len() > 10, "{}: {what}: {text:?}", rule.id);
                 assert!(!text.contains("  ") && !text.contains('\n'), "{}: {what}", rule.id);

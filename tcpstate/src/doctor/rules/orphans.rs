@@ -18,7 +18,7 @@ pub(super) const F1: Rule = Rule {
     knows: "Sockets in FIN_WAIT2 with an inode, by process, whose peer has been silent for long. A peer that still sends is a half-closed connection in use.",
     thresholds: &["orphans.fin_wait2_seconds", "orphans.fin_wait2_warn"],
     reference: "net/ipv4/tcp_input.c: tcp_rcv_state_process (TCP_FIN_WAIT1, SOCK_DEAD); net/ipv4/tcp.c: __tcp_close",
-    remedy: "The program should close, or give up reading after a while (SO_RCVTIMEO, keepalive).",
+    help: "The program should close, or give up reading after a while (SO_RCVTIMEO, keepalive).",
     check: f1,
 };
 
@@ -30,7 +30,7 @@ pub(super) const F2: Rule = Rule {
     knows: "sockstat's orphan (of the whole host) in proportion to tcp_max_orphans (to be seen in the host's namespace only), and the growth of TcpExt TCPAbortOnMemory.",
     thresholds: &["orphans.used_warn"],
     reference: "net/ipv4/tcp.c: tcp_check_oom; net/ipv4/tcp_timer.c: tcp_out_of_resources; Documentation/networking/ip-sysctl.rst: tcp_max_orphans",
-    remedy: "See in which state they are: FIN_WAIT1 with unsent data means slow or dead peers (tcp_orphan_retries). Raise tcp_max_orphans if there is memory.",
+    help: "See in which state they are: FIN_WAIT1 with unsent data means slow or dead peers (tcp_orphan_retries). Raise tcp_max_orphans if there is memory.",
     check: f2,
 };
 
@@ -42,7 +42,7 @@ pub(super) const F3: Rule = Rule {
     knows: "Sockets in these two states whose peer has been silent for a while.",
     thresholds: &["orphans.last_ack_seconds", "orphans.last_ack_warn"],
     reference: "net/ipv4/tcp_timer.c: tcp_orphan_retries (0 stands for 8), tcp_write_timeout; Documentation/networking/ip-sysctl.rst: tcp_orphan_retries",
-    remedy: "They end by themselves after tcp_orphan_retries, of which the default, 0, means 8. Look at the way to the peers.",
+    help: "They end by themselves after tcp_orphan_retries, of which the default, 0, means 8. Look at the way to the peers.",
     check: f3,
 };
 
@@ -120,7 +120,7 @@ fn f2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
                 missing.cause
             ),
         )
-        .advice(missing.remedy.clone()),
+        .advice(missing.help.clone()),
     };
     let finding = match (finding.level, &limit) {
         (Level::Warn | Level::Crit, Ok(limit)) => finding

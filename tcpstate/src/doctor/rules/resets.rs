@@ -14,7 +14,7 @@ pub(super) const R1: Rule = Rule {
     knows: "The growth of Tcp EstabResets (straight from ESTABLISHED or CLOSE_WAIT to CLOSE) in proportion to that of ActiveOpens and PassiveOpens, and the reasons as far as TcpExt counts them.",
     thresholds: &["resets.share_info", "resets.at_least"],
     reference: "net/ipv4/tcp.c: tcp_set_state (TCP_MIB_ESTABRESETS), __tcp_close; RFC 4022 (tcpEstabResets)",
-    remedy: "See who resets: OutRsts grows if it is this side. TCPAbortOnClose: a program closed with data unread; TCPAbortOnData: it closed, and the peer went on sending; TCPAbortOnTimeout: the peer was gone.",
+    help: "See who resets: OutRsts grows if it is this side. TCPAbortOnClose: a program closed with data unread; TCPAbortOnData: it closed, and the peer went on sending; TCPAbortOnTimeout: the peer was gone.",
     check: r1,
 };
 

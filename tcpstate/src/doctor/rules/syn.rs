@@ -16,7 +16,7 @@ pub(super) const S1: Rule = Rule {
     knows: "TcpExt ListenOverflows grew between the two readings, or a listener has more connections waiting (Recv-Q) than its backlog (Send-Q): the queue holds one more than the backlog.",
     thresholds: &[],
     reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_input.c: tcp_conn_request; net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock",
-    remedy: "Make the program accept faster (more workers). A longer queue only helps against bursts: it is the smaller one of what the program gives to listen() and of net.core.somaxconn (4096 since 5.4, 128 before), and takes a new listen().",
+    help: "Make the program accept faster (more workers). A longer queue only helps against bursts: it is the smaller one of what the program gives to listen() and of net.core.somaxconn (4096 since 5.4, 128 before), and takes a new listen().",
     check: s1,
 };
 
@@ -28,7 +28,7 @@ pub(super) const S2: Rule = Rule {
     knows: "Recv-Q of a listener in proportion to Send-Q plus one.",
     thresholds: &["syn.accept_queue_warn"],
     reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_diag.c: tcp_diag_get_info",
-    remedy: "Make the program accept faster, or raise the smaller one of net.core.somaxconn and what the program gives to listen(), for which it has to be restarted.",
+    help: "Make the program accept faster, or raise the smaller one of net.core.somaxconn and what the program gives to listen(), for which it has to be restarted.",
     check: s2,
 };
 
@@ -40,7 +40,7 @@ pub(super) const S3: Rule = Rule {
     knows: "TcpExt TCPReqQFullDoCookies grew while tcp_syncookies is 1 (with 2 it grows with every SYN) and no accept queue overflowed.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action; include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
-    remedy: "If the clients are genuine, a larger backlog (listen(), net.core.somaxconn). tcp_max_syn_backlog does not matter while cookies are on.",
+    help: "If the clients are genuine, a larger backlog (listen(), net.core.somaxconn). tcp_max_syn_backlog does not matter while cookies are on.",
     check: s3,
 };
 
@@ -52,7 +52,7 @@ pub(super) const S4: Rule = Rule {
     knows: "TcpExt TCPReqQFullDrop grew, or tcp_syncookies is 0, with which it would.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_syn_flood_action; Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    remedy: "Turn cookies on, which is the default: they cost nothing until a queue is full.",
+    help: "Turn cookies on, which is the default: they cost nothing until a queue is full.",
     check: s4,
 };
 
@@ -64,7 +64,7 @@ pub(super) const S5: Rule = Rule {
     knows: "tcp_syncookies is 2.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request; Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    remedy: "Set it to 1, the default.",
+    help: "Set it to 1, the default.",
     check: s5,
 };
 
@@ -76,7 +76,7 @@ pub(super) const S6: Rule = Rule {
     knows: "Sockets in SYN_SENT by destination whose SYN was retransmitted. TcpExt TCPSynRetrans would not tell: it counts listeners' SYN-ACKs too.",
     thresholds: &["syn.unanswered_warn", "syn.unanswered_retransmits"],
     reference: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; net/ipv4/tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack; Documentation/networking/ip-sysctl.rst: tcp_syn_retries",
-    remedy: "Look at the route and the firewall to there. tcp_syn_retries says how long connect() tries; a timeout in the program is better.",
+    help: "Look at the route and the firewall to there. tcp_syn_retries says how long connect() tries; a timeout in the program is better.",
     check: s6,
 };
 

@@ -122,7 +122,7 @@ pub(super) fn nothing() -> Facts {
     };
     let sockets = Err(crate::doctor::facts::Missing {
         cause: "no answer".into(),
-        remedy: "ask again".into(),
+        help: "ask again".into(),
         source: "sock_diag".into(),
     });
     Facts {

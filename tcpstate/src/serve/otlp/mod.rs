@@ -121,7 +121,7 @@ impl Push {
                     let url = escaped(&self.receiver.url);
                     eprintln!("tcpstate: push to {url}: {}", escaped(error.to_string()));
                     eprintln!(
-                        "remedy: see that a receiver listens there, and speaks what --otlp-protocol says; it is tried again"
+                        "help: see that a receiver listens there, and speaks what --otlp-protocol says; it is tried again"
                     );
                 }
                 sleep(pause).await;

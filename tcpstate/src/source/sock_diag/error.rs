@@ -1,4 +1,4 @@
-//! Why the sockets could not be counted: the cause in one line, the remedy in another.
+//! Why the sockets could not be counted: the cause in one line, the help in another.
 
 use crate::error::Help;
 use nix::errno::Errno;

@@ -48,7 +48,7 @@ impl Json {
                     .into_iter()
                     .map(|(name, value)| json!({ "name": name, "default": value }))
                     .collect::<Vec<_>>(),
-                "what_to_do": rule.remedy,
+                "what_to_do": rule.help,
                 "reference": rule.reference,
             }),
         };

@@ -120,7 +120,7 @@ fn rule(rule: &Rule, page: &mut Page<'_>) -> io::Result<()> {
     for (name, value) in explain::thresholds(rule) {
         page.line(&format!("{name} = {value}"))?;
     }
-    page.section("What to do", rule.remedy)?;
+    page.section("What to do", rule.help)?;
     page.heading("Goes by")?;
     rule.reference.split("; ").try_for_each(|place| page.line(place))
 }

@@ -63,7 +63,7 @@ fn count_by_process_knows_whose_sockets_are_whose() {
     let (rows, stderr) = output(&mut with_mounts(ALL_PROCESSES, &nobodys));
     assert_eq!(rows, "none\t8\nunknown\t12\n");
     let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
-    assert!(stderr.starts_with(why) && stderr.contains("\nremedy: run it as root"), "{stderr}");
+    assert!(stderr.starts_with(why) && stderr.contains("\nhelp: run it as root"), "{stderr}");
 }
 
 #[test]

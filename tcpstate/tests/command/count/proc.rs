@@ -55,7 +55,7 @@ fn count_without_netlink_reads_proc_and_says_so() {
     assert_eq!(counts(&rows), ss());
     assert!(stderr.contains("Address family not supported by protocol"), "{stderr}");
     assert!(stderr.contains("/proc/net/tcp and tcp6 are read instead"), "{stderr}");
-    assert!(stderr.lines().count() == 2 && stderr.contains("\nremedy: "), "{stderr}");
+    assert!(stderr.lines().count() == 2 && stderr.contains("\nhelp: "), "{stderr}");
     let flags = ["--family", "6", "--remote", "127.0.0.0/8", "--state", "established"];
     let (rows, _) = output(without_netlink(&mut program.count(&flags)));
     let filtered = counts(&rows);

@@ -103,7 +103,7 @@ impl SocketTable {
             );
             let answer = answer.map_err(|error| Missing {
                 cause: error.to_string(),
-                remedy: error.help().into_owned(),
+                help: error.help().into_owned(),
                 source: "sock_diag".into(),
             })?;
             table = answer.sum;

@@ -20,7 +20,7 @@ pub(in crate::doctor::rules) const P2: Rule = Rule {
     knows: "How many sockets to a destination entered TIME_WAIT in the last ten seconds, by what is left of their minute, and when those now in TIME_WAIT will be gone: the last port is taken within a minute, or a good part is in the end.",
     thresholds: &["ports.forecast_warn"],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; include/net/tcp.h: TCP_TIMEWAIT_LEN",
-    remedy: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 lets connect() take ports in TIME_WAIT if both ends use timestamps.",
+    help: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 lets connect() take ports in TIME_WAIT if both ends use timestamps.",
     check: p2,
 };
 

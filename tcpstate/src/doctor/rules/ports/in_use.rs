@@ -18,7 +18,7 @@ pub(in crate::doctor::rules) const P1: Rule = Rule {
     knows: "Sockets in any state with a port of ip_local_port_range, by source, destination and destination port, in proportion to the ports that connect() tries: those of the range, an even number of them, without reserved ports and without those that somebody listens on. Sockets in TIME_WAIT that may be used again (T5) do not count.",
     thresholds: &["ports.used_warn", "ports.used_crit"],
     reference: "net/ipv4/inet_hashtables.c: __inet_hash_connect, __inet_check_established; net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
-    remedy: "Keep connections open and share them (a pool, HTTP keep-alive). If that can't be, more addresses at either end, then a wider ip_local_port_range. A program that calls bind() before connect() should set IP_BIND_ADDRESS_NO_PORT.",
+    help: "Keep connections open and share them (a pool, HTTP keep-alive). If that can't be, more addresses at either end, then a wider ip_local_port_range. A program that calls bind() before connect() should set IP_BIND_ADDRESS_NO_PORT.",
     check: p1,
 };
 

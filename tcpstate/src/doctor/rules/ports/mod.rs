@@ -69,7 +69,7 @@ fn refuse_loss(sockets: &SocketTable, choice: &Choice) -> Known<()> {
             "too many destinations to tell apart: a sum can be too small by {lost} of {} ports",
             choice.ports
         ),
-        remedy: "count those you suspect: tcpstate count --by remote --remote-port PORT".into(),
+        help: "count those you suspect: tcpstate count --by remote --remote-port PORT".into(),
         source: "sock_diag".into(),
     })
 }

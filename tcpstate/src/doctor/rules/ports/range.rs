@@ -17,7 +17,7 @@ pub(in crate::doctor::rules) const P3: Rule = Rule {
     knows: "ip_local_port_range, and ports in it that somebody listens on and that are not in ip_local_reserved_ports.",
     thresholds: &[],
     reference: "net/ipv4/sysctl_net_ipv4.c: set_local_port_range; Documentation/networking/ip-sysctl.rst: ip_local_reserved_ports",
-    remedy: "Choose a range whose ends differ in parity; reserve the ports of servers.",
+    help: "Choose a range whose ends differ in parity; reserve the ports of servers.",
     check: p3,
 };
 

@@ -16,7 +16,7 @@ pub(in crate::doctor::rules) const T8: Rule = Rule {
     knows: "tcp_fin_timeout is not 60 while TIME_WAIT is the most frequent state.",
     thresholds: &["time_wait.top_info"],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
-    remedy: "Take the line out, or keep it for what it does: it ends orphans whose peer does not close.",
+    help: "Take the line out, or keep it for what it does: it ends orphans whose peer does not close.",
     check: t8,
 };
 
@@ -28,7 +28,7 @@ pub(in crate::doctor::rules) const T9: Rule = Rule {
     knows: "The growth of TcpExt TW and TWKilled in proportion to that of Tcp ActiveOpens and PassiveOpens, and how long connections last on average: CurrEstab by how many are opened a second. Before 5.18 the two count ends, and sockstat's tw is added.",
     thresholds: &["time_wait.short_share", "time_wait.short_per_second", "time_wait.short_seconds"],
     reference: "net/ipv4/inet_timewait_sock.c: __inet_twsk_schedule (TW at birth since 5.18, at expiry before); RFC 4022 (CurrEstab)",
-    remedy: "Keep connections open (HTTP keep-alive, a pool), or let the client close first.",
+    help: "Keep connections open (HTTP keep-alive, a pool), or let the client close first.",
     check: t9,
 };
 
@@ -40,7 +40,7 @@ pub(in crate::doctor::rules) const T10: Rule = Rule {
     knows: "Sockets in TIME_WAIT, and how many of them have a port that somebody listens on.",
     thresholds: &["time_wait.many_info"],
     reference: "net/ipv4/inet_timewait_sock.c; vincent.bernat.ch, Coping with the TCP TIME-WAIT state",
-    remedy: "Nothing, unless one of those four speaks up.",
+    help: "Nothing, unless one of those four speaks up.",
     check: t10,
 };
 

@@ -14,7 +14,7 @@ pub(in crate::doctor::rules) const T1: Rule = Rule {
     knows: "The counter TcpExt TCPTimeWaitOverflow grew between the two readings.",
     thresholds: &[],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    remedy: "Raise tcp_max_tw_buckets; the kernel's documentation says that it must not be lowered. A time-wait socket takes some 250 bytes.",
+    help: "Raise tcp_max_tw_buckets; the kernel's documentation says that it must not be lowered. A time-wait socket takes some 250 bytes.",
     check: t1,
 };
 
@@ -26,7 +26,7 @@ pub(in crate::doctor::rules) const T2: Rule = Rule {
     knows: "sockstat's tw, which includes orphans in FIN_WAIT2, in proportion to tcp_max_tw_buckets. Both are the namespace's.",
     thresholds: &["time_wait.buckets_warn"],
     reference: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    remedy: "Raise tcp_max_tw_buckets, do not lower it.",
+    help: "Raise tcp_max_tw_buckets, do not lower it.",
     check: t2,
 };
 

@@ -14,7 +14,7 @@ pub(in crate::doctor::rules) const T3: Rule = Rule {
     knows: "The sysctl exists, which it does before 4.12 only, and is not 0.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); net/ipv4/tcp_ipv4.c before it: tcp_v4_conn_request",
-    remedy: "Turn it off. For outgoing connections tcp_tw_reuse does what it was meant for.",
+    help: "Turn it off. For outgoing connections tcp_tw_reuse does what it was meant for.",
     check: t3,
 };
 
@@ -26,7 +26,7 @@ pub(in crate::doctor::rules) const T5: Rule = Rule {
     knows: "The value of the sysctl, and whether timestamps are on.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit 79e9fed46038 (2: loopback only, 4.19)",
-    remedy: "Leave it at 2. Where P1 or P2 speak up for connections to other machines, 1 is safe with timestamps at both ends.",
+    help: "Leave it at 2. Where P1 or P2 speak up for connections to other machines, 1 is safe with timestamps at both ends.",
     check: t5,
 };
 
@@ -38,7 +38,7 @@ pub(in crate::doctor::rules) const T6: Rule = Rule {
     knows: "tcp_tw_reuse is not 0 while tcp_timestamps is 0.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique (tw_ts_recent_stamp)",
-    remedy: "Turn timestamps on, which is the default.",
+    help: "Turn timestamps on, which is the default.",
     check: t6,
 };
 
@@ -50,7 +50,7 @@ pub(in crate::doctor::rules) const T7: Rule = Rule {
     knows: "tcp_tw_reuse_delay, which kernels have since 6.14; before, and by default, it is one second.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit ca6a6f93867a (6.14); Documentation/networking/ip-sysctl.rst: tcp_tw_reuse_delay",
-    remedy: "Leave it at 1000 ms unless you know the peers' clocks. It does not shorten TIME_WAIT.",
+    help: "Leave it at 1000 ms unless you know the peers' clocks. It does not shorten TIME_WAIT.",
     check: t7,
 };
 
