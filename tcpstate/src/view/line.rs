@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn words_that_do_not_fit_are_left_out_whole() {
         let words = || ["exact", "missed 0", "scans 0"].map(|word| (Tone::Plain, word.to_owned()));
-        assert_eq!(text(&Line::of_words(0, words(), 25)), "exact  missed 0  scans 0");
-        assert_eq!(text(&Line::of_words(0, words(), 24)), "exact  missed 0");
+        assert_eq!(text(&Line::of_words(0, words(), 24)), "exact  missed 0  scans 0");
+        assert_eq!(text(&Line::of_words(0, words(), 23)), "exact  missed 0");
         assert_eq!(text(&Line::of_words(2, words(), 17)), "  exact  missed 0");
         assert_eq!(text(&Line::of_words(2, words(), 3)), "  exact");
     }
