@@ -33,9 +33,9 @@ pub(super) fn of(
     };
     let (births, ends) = known(minis, &since.kernel, &before.kernel);
     if came == 0 && births >= ENOUGH {
-        Some("its hooks never fired, though such sockets came")
+        Some("its hooks never fired, but such sockets appeared")
     } else if went == 0 && ends >= ENOUGH {
-        Some("its hooks never fired, though such sockets went")
+        Some("its hooks never fired, but such sockets ended")
     } else {
         None
     }

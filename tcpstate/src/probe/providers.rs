@@ -131,7 +131,7 @@ impl Providers {
             return Ok(());
         }
         let hooks = self.install(ebpf, types, minis, provider)?;
-        self.put(minis, provider, hooks, vec![Reason::AskedFor]);
+        self.put(minis, provider, hooks, vec![Reason::Requested]);
         Ok(())
     }
 
@@ -251,7 +251,7 @@ impl Providers {
 fn limit_of_transitions(by: Transitions, reasons: Vec<Reason<Transitions>>) -> Option<Limit> {
     let effect = match by {
         Transitions::TpBtf => return None,
-        Transitions::RawTp => Effect::DearTransitions,
+        Transitions::RawTp => Effect::CostlyTransitions,
         Transitions::Tracepoint => Effect::MoreMissed,
     };
     Some(Limit::Transitions { by, reasons, effect })
@@ -261,7 +261,7 @@ fn limit_of_transitions(by: Transitions, reasons: Vec<Reason<Transitions>>) -> O
 fn limit(minis: Minis, by: Provider, reasons: Vec<Reason<Provider>>) -> Option<Limit> {
     let effect = match (minis, by) {
         (_, Provider::Fentry) | (Minis::SynRecv, Provider::Timer) => return None,
-        (Minis::TimeWait, Provider::Timer) => Effect::CauselessExits,
+        (Minis::TimeWait, Provider::Timer) => Effect::OnlyExpiryKnown,
         (Minis::TimeWait, Provider::Polled) => Effect::SumOfTimeWait,
         (Minis::TimeWait, Provider::None) => Effect::NoTimeWait,
         (Minis::SynRecv, _) => Effect::NoRequests,

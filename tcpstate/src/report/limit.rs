@@ -1,100 +1,102 @@
-//! The limits of a run: what the hooks in place cannot see, and why.
+//! The limits of a run: what the attached hooks cannot observe, and why.
 
 use std::fmt;
 
 use super::{Minis, Provider, Transitions};
 
-/// Something that cannot be seen on this system, and why. It displays as one sentence, which
-/// recordings keep.
+/// Something that tcpstate cannot observe on this system, and the reason.
+///
+/// It displays as one sentence: `subject: hook, because reason: effect`. Recordings keep only the
+/// sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Transitions of full sockets reach tcpstate through another hook than the best one.
+    /// Transitions of full sockets are observed by a hook that is not the best one.
     Transitions {
-        /// The hook in place.
+        /// The attached hook.
         by: Transitions,
-        /// Why no better hook is in place.
+        /// Why no better hook is attached.
         reasons: Vec<Reason<Transitions>>,
-        /// What that costs.
+        /// What is lost.
         effect: Effect,
     },
-    /// The gauges of mini sockets of one kind lack something.
+    /// The gauges of one kind of mini sockets are incomplete.
     Minis {
-        /// The kind.
+        /// The kind of mini sockets.
         minis: Minis,
-        /// The provider in place.
+        /// The attached provider.
         by: Provider,
-        /// Why no better provider is in place.
+        /// Why no better provider is attached.
         reasons: Vec<Reason<Provider>>,
-        /// What that costs.
+        /// What is lost.
         effect: Effect,
     },
-    /// The lines of events of mini sockets lack something.
+    /// The events of one kind of mini sockets are incomplete.
     Events {
         /// The kind of mini sockets.
         minis: Minis,
-        /// The provider in place.
+        /// The attached provider.
         by: Provider,
-        /// What the lines lack.
+        /// What the events lack.
         effect: Effect,
     },
-    /// RSTs that this host sends are not seen.
+    /// RSTs that this host sends are not observed.
     Resets {
-        /// The failure of the hook.
+        /// The error of the hook.
         reason: String,
     },
-    /// Accepted connections are attributed by other means than accept().
+    /// The hook at accept() is not attached, so accepted connections are attributed by another hook.
     Acceptors {
-        /// How they are attributed.
+        /// The hook that attributes them.
         by: Acceptors,
-        /// The failure of the hook at accept().
+        /// The error of the hook at accept().
         reason: String,
     },
-    /// Sockets from before the start have no owner.
+    /// Sockets opened before the start have no owner.
     EarlierSockets(UnknownOwners),
-    /// Durations of mini sockets lack something.
+    /// The durations of one kind of mini sockets are incomplete.
     Durations(Effect),
-    /// Network namespaces that the last scan could not find or enter.
+    /// Some network namespaces could not be found or entered in the last scan.
     Namespaces {
-        /// The number of such namespaces.
+        /// The number of these namespaces.
         unentered: u64,
     },
-    /// A limit of a recording, which keeps only the sentence.
+    /// A limit that was read from a recording.
     Recorded(String),
 }
 
-/// Why a hook is in place of a better one.
+/// Why no better hook is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason<H> {
-    /// The user asked for it.
-    AskedFor,
-    /// A better hook failed: which one, and how.
+    /// The user requested the attached hook.
+    Requested,
+    /// A better hook failed with this error.
     Failed(H, String),
 }
 
 /// What is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// A transition takes more processor time.
-    DearTransitions,
+    /// Each transition costs more CPU time.
+    CostlyTransitions,
     /// More transitions are missed.
     MoreMissed,
-    /// ReasonCounts of time-wait sockets have no cause except expiry.
-    CauselessExits,
-    /// Time-wait sockets are known only in sum, whatever their substate.
+    /// Expiry is the only known exit reason of time-wait sockets.
+    OnlyExpiryKnown,
+    /// Time-wait sockets are counted as one sum for both substates.
     SumOfTimeWait,
     /// Time-wait sockets are not counted.
     NoTimeWait,
     /// Request sockets are not counted.
     NoRequests,
-    /// Time-wait sockets have no lines.
+    /// Time-wait sockets have no events.
     NoTimeWaitLines,
-    /// Request sockets have no lines.
+    /// Request sockets have no events.
     NoRequestLines,
-    /// Moves of time-wait sockets have late lines.
+    /// Moves from FIN_WAIT2 to TIME_WAIT are reported late.
     LateMoves,
-    /// The moment at which a time-wait socket moved to TIME_WAIT is often unknown.
+    /// The time of the move from FIN_WAIT2 to TIME_WAIT is often unknown.
     UnknownMoves,
-    /// Request sockets that are dropped are not timed.
+    /// Dropped request sockets are not timed.
     UntimedDrops,
     /// Time-wait sockets are not timed.
     UntimedTimeWait,
@@ -103,76 +105,84 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The effect in words.
+    /// Returns the effect as a clause.
     const fn in_words(self) -> &'static str {
         match self {
-            Self::DearTransitions => "a transition costs more",
-            Self::MoreMissed => "more events are missed, and before 6.12 uncounted",
-            Self::CauselessExits => "exits other than by expiry are not told apart",
+            Self::CostlyTransitions => "each transition costs more CPU time",
+            Self::MoreMissed => {
+                "more events are missed, and before Linux 6.12 missed events are not counted"
+            }
+            Self::OnlyExpiryKnown => "expiry is the only known exit reason",
             Self::SumOfTimeWait => {
-                "mini sockets in FIN_WAIT2 and in TIME_WAIT are not told apart, nor are exits"
+                "mini sockets in FIN_WAIT2 and in TIME_WAIT are counted as one sum, and no exit reason is known"
             }
             Self::NoTimeWait => "mini sockets in TIME_WAIT and FIN_WAIT2 are not counted",
             Self::NoRequests => "half-open connections (request sockets) are not counted",
-            Self::NoTimeWaitLines => "time-wait sockets have no lines",
-            Self::NoRequestLines => "request sockets have no lines",
+            Self::NoTimeWaitLines => "time-wait sockets have no events",
+            Self::NoRequestLines => "request sockets have no events",
             Self::LateMoves => {
-                "moves from FIN_WAIT2 to TIME_WAIT are seen late, up to half a second"
+                "moves from FIN_WAIT2 to TIME_WAIT are reported up to half a second late"
             }
             Self::UnknownMoves => {
-                "time-wait sockets by timer: when one moved from FIN_WAIT2 to TIME_WAIT is often unknown; how long it was there is not"
+                "time_wait: timer: the time of the move from FIN_WAIT2 to TIME_WAIT is often unknown, but the total lifetime is known"
             }
-            Self::UntimedDrops => "request sockets by timer: those that are dropped are not timed",
-            Self::UntimedTimeWait => "time-wait sockets are not timed: nothing sees each one",
+            Self::UntimedDrops => "syn_recv: timer: dropped request sockets are not timed",
+            Self::UntimedTimeWait => {
+                "time_wait: time-wait sockets are not timed, because no hook observes each socket"
+            }
             Self::UntimedRequests => {
-                "request sockets are not timed: nothing sees each one, so nobody knows when a connection that came in began"
+                "syn_recv: request sockets are not timed, because no hook observes each socket: the start of incoming connections is unknown"
             }
         }
     }
 }
 
-/// How the process is found that an accepted connection belongs to.
+/// The hook that finds the process to which an accepted connection belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptors {
-    /// By accept() itself.
+    /// accept().
     Accept,
-    /// By the first send or receive.
+    /// The first send or receive.
     Use,
-    /// By the first receive that takes data.
+    /// The first receive that takes data.
     Receive,
-    /// Not at all.
+    /// No hook.
     None,
 }
 
 impl Acceptors {
-    /// Best first.
+    /// All hooks, best first.
     pub const ALL: [Self; 4] = [Self::Accept, Self::Use, Self::Receive, Self::None];
 
-    /// The process that an accepted connection is attributed to, where that is not the one that
-    /// accepted it.
-    const fn instead(self) -> &'static str {
+    /// Returns what happens to accepted connections if this is the attached hook.
+    const fn effect(self) -> &'static str {
         match self {
-            Self::Accept => "",
-            Self::Use => "of who first sends or receives on them",
-            Self::Receive => "of who first receives data from them",
-            Self::None => "of nobody",
+            Self::Accept => "accepted connections are attributed to the process that accepts them",
+            Self::Use => {
+                "accepted connections are attributed to the first process that sends or receives on them"
+            }
+            Self::Receive => {
+                "accepted connections are attributed to the first process that receives data on them"
+            }
+            Self::None => "accepted connections have no owner",
         }
     }
 }
 
-/// Why sockets from before the start have no owner.
+/// Why sockets opened before the start have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownOwners {
-    /// Process ids in this PID namespace are not those that the kernel half reads.
+    /// tcpstate runs outside the host's PID namespace, so its process ids differ from those of the
+    /// kernel half.
     OtherPidNamespace,
-    /// There was no room for the owners of this many sockets.
+    /// The table of owners had no room for this number of sockets.
     TableFull(u64),
-    /// This user may not see the open files of all processes.
+    /// This user may not read the open files of all processes.
     Hidden,
 }
 
 impl Limit {
-    /// Whether it is a limit of the gauges of this kind of mini sockets.
+    /// Returns whether the gauges of this kind of mini sockets have this limit.
     #[must_use]
     pub fn is_of(&self, of: Minis) -> bool {
         matches!(self, Self::Minis { minis, .. } if *minis == of)
@@ -195,16 +205,16 @@ impl fmt::Display for Limit {
             }
             Self::Resets { reason } => write!(
                 to,
-                "events: {reason}: the RST by which a connection ended after its close is not known of"
+                "events: sent RSTs are not observed, because {reason}: a connection reset after close() can show local_fin or remote_rst instead of local_rst"
             ),
             Self::Acceptors { by, reason } => {
-                write!(to, "owners: accepted connections are {}, because {reason}", by.instead())
+                write!(to, "owners: accept() is not traced, because {reason}: {}", by.effect())
             }
             Self::EarlierSockets(why) => why.fmt(to),
             Self::Durations(effect) => write!(to, "histograms: {}", effect.in_words()),
             Self::Namespaces { unentered } => write!(
                 to,
-                "namespaces: {unentered} could not be found or entered: of sockets that were in them before, only those that move are counted"
+                "namespaces: {unentered} could not be found or entered: sockets opened there before the start are counted only after they change state"
             ),
             Self::Recorded(sentence) => to.write_str(sentence),
         }
@@ -213,30 +223,32 @@ impl fmt::Display for Limit {
 
 impl UnknownOwners {
     fn fmt(self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LACK: &str =
-            "owners: sockets from before the start have none until they connect or listen again";
+        const SUBJECT: &str = "owners: not found for sockets opened before the start";
+        const EFFECT: &str = "they have no owner until they connect or listen again";
         match self {
-            Self::OtherPidNamespace => {
-                write!(to, "{LACK}, because this is not the host's PID namespace")
-            }
+            Self::OtherPidNamespace => write!(
+                to,
+                "{SUBJECT}, because tcpstate runs outside the host's PID namespace: {EFFECT}"
+            ),
             Self::TableFull(sockets) => write!(
                 to,
-                "owners: of {sockets} sockets from before the start there was no room for theirs: a larger --event-sockets makes some"
+                "owners: not stored for {sockets} sockets opened before the start, because the table is full: increase --event-sockets"
             ),
-            Self::Hidden => {
-                write!(to, "{LACK}, because this user may not see all that others have open")
-            }
+            Self::Hidden => write!(
+                to,
+                "{SUBJECT}, because this user may not read the open files of all processes: {EFFECT}"
+            ),
         }
     }
 }
 
-/// The clause that names the reasons; empty if there are none.
+/// Returns the clause that names the reasons, or an empty string without a reason.
 fn because<H: Copy>(reasons: &[Reason<H>], name: fn(H) -> &'static str) -> String {
     if reasons.is_empty() {
         return String::new();
     }
     let reason = |reason: &Reason<H>| match reason {
-        Reason::AskedFor => "it was asked for".to_owned(),
+        Reason::Requested => "it was requested".to_owned(),
         Reason::Failed(hook, why) => format!("{}: {why}", name(*hook)),
     };
     format!(", because {}", reasons.iter().map(reason).collect::<Vec<_>>().join("; "))
@@ -251,7 +263,7 @@ mod tests {
         let failed = |hook, why: &str| Reason::Failed(hook, why.to_owned());
         let reasons = vec![
             failed(Provider::Fentry, "refused"),
-            failed(Provider::Timer, "its hooks never fired, though such sockets came"),
+            failed(Provider::Timer, "its hooks never fired, but such sockets appeared"),
         ];
         let polled = Limit::Minis {
             minis: Minis::TimeWait,
@@ -261,17 +273,17 @@ mod tests {
         };
         assert_eq!(
             polled.to_string(),
-            "time_wait: polled, because fentry: refused; timer: its hooks never fired, though such sockets came: mini sockets in FIN_WAIT2 and in TIME_WAIT are not told apart, nor are exits"
+            "time_wait: polled, because fentry: refused; timer: its hooks never fired, but such sockets appeared: mini sockets in FIN_WAIT2 and in TIME_WAIT are counted as one sum, and no exit reason is known"
         );
         assert!(polled.is_of(Minis::TimeWait) && !polled.is_of(Minis::SynRecv));
         let chosen = Limit::Transitions {
             by: Transitions::RawTp,
-            reasons: vec![Reason::AskedFor],
-            effect: Effect::DearTransitions,
+            reasons: vec![Reason::Requested],
+            effect: Effect::CostlyTransitions,
         };
         assert_eq!(
             chosen.to_string(),
-            "transitions: raw_tp, because it was asked for: a transition costs more"
+            "transitions: raw_tp, because it was requested: each transition costs more CPU time"
         );
         let without_reason = Limit::Events {
             minis: Minis::SynRecv,
@@ -280,7 +292,7 @@ mod tests {
         };
         assert_eq!(
             without_reason.to_string(),
-            "events: syn_recv: none: request sockets have no lines"
+            "events: syn_recv: none: request sockets have no events"
         );
     }
 

@@ -164,7 +164,7 @@ pub(crate) fn hostile_start() -> Start {
         Limit::Transitions {
             by: Transitions::RawTp,
             reasons: vec![Reason::Failed(Transitions::TpBtf, "\x1b[2Jrefused".to_owned())],
-            effect: Effect::DearTransitions,
+            effect: Effect::CostlyTransitions,
         },
         Limit::Minis {
             minis: Minis::TimeWait,

@@ -145,7 +145,7 @@ fn gauges_are_right_after_a_dead_hook_is_replaced() {
     assert_eq!(replaced.len(), 1, "{replaced:?}");
     assert_eq!(replaced[0].hooks.time_wait, Some(Provider::Timer));
     let is_named = |limit: &Limit| {
-        limit.to_string().contains("its hooks never fired, though such sockets went")
+        limit.to_string().contains("its hooks never fired, but such sockets ended")
     };
     assert!(replaced[0].limits.iter().any(is_named), "{replaced:?}");
     path.run(&mut |label: &str| traced.assert_equal(label));
