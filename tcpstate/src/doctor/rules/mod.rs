@@ -1,7 +1,7 @@
 //! The rules: what each one means and how it knows, and the function that decides.
 //!
-//! [`RULES`] is the one list of them, in the order in which they are shown; `explain` prints it and docs/DOCTOR.md has it
-//! as a table.
+//! [`RULES`] lists the rules in the order in which they are shown. `explain` prints the list, and
+//! docs/DOCTOR.md has a section for each rule.
 
 mod advice;
 mod close_wait;
