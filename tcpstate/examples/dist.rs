@@ -25,13 +25,21 @@ fn write_all(folder: &Path) -> io::Result<()> {
     let mut command = tcpstate::command::command_line();
     let man = folder.join("man");
     fs::create_dir_all(&man)?;
-    clap_mangen::generate_to(command.clone().disable_help_subcommand(true), &man)?;
+    let pages = command.clone().disable_help_subcommand(true).mut_subcommands(with_examples_last);
+    clap_mangen::generate_to(pages, &man)?;
     let completions = folder.join("completions");
     fs::create_dir_all(&completions)?;
     for shell in SHELLS {
         clap_complete::generate_to(shell, &mut command, "tcpstate", &completions)?;
     }
     Ok(())
+}
+
+/// Moves the examples behind the flags. A man page has no text before the flags.
+fn with_examples_last(command: clap::Command) -> clap::Command {
+    let texts = [command.get_before_long_help(), command.get_after_long_help()];
+    let texts: Vec<String> = texts.into_iter().flatten().map(ToString::to_string).collect();
+    command.after_long_help(texts.join("\n\n"))
 }
 
 #[cfg(test)]

@@ -11,25 +11,34 @@ use crate::{
     view::{FeatureForm, show_features},
 };
 
-/// Say what this system allows `trace` to see, and what would help
+/// Show what tcpstate can trace on this system, and what would help
 ///
-/// Tries each hook that counting can use, where that is permitted, and takes it away again. What is known from the
-/// kernel's version alone says so. The last line is what `trace` would be: the status is 0 if exact, else 1. Useful
-/// without root, too: it says what is needed.
+/// Attaches each hook that this process may attach, and detaches it again. The other features are judged by the version
+/// of the kernel. The last line says what `trace` can count. The exit status is 0 if its counts are exact, else 1. Run
+/// without root, it shows which privileges are missing.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(before_long_help = "\
 Examples:
-  sudo tcpstate check                  what works here, and what would help
-  sudo tcpstate check --live           prove it, with connections of its own
-  tcpstate check                       what is needed
+  sudo tcpstate check         show what works, and what would help
+  sudo tcpstate check --live  prove it with connections of its own
+  tcpstate check              show which privileges are missing
   tcpstate check -o json | jq -c 'select(.status != \"ok\")'")]
 pub(super) struct Arguments {
-    /// Make a few connections in a network namespace of its own: does each hook fire, does each gauge agree?
+    /// Test each hook with connections of its own
+    ///
+    /// Test each hook and each gauge with connections in a private network namespace.
     #[arg(long)]
     live: bool,
 
-    /// How to show it
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// Output format: table, json or csv
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     output: Format,
 }
 

@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    num::NonZeroU64,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{
     duration, filter, runtime,
@@ -29,38 +30,57 @@ use crate::{
 
 /// Count TCP sockets by state, now
 ///
-/// Asks the kernel (sock_diag, as ss does) and needs neither privilege nor BPF. Shows a table on a terminal and, in a
-/// pipe, ten rows STATE<TAB>count in place of `netstat -n | awk`.
+/// Reads the sockets from the kernel (sock_diag, as ss does) and needs neither privileges nor BPF. Prints a table on a
+/// terminal. In a pipe it prints ten rows STATE<TAB>count, instead of `netstat -n | awk`.
+///
+/// Filters are combined with AND and evaluated in the kernel. A list such as 80,443 matches each of its items.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    before_long_help = "\
 Examples:
-  tcpstate count                                   all ten states
-  tcpstate count --watch 2s                        the same, every two seconds
-  tcpstate count --local-port 80,443 --by remote   who is connected, the busiest first
-  tcpstate count --state close-wait --by process   who leaks connections
+  tcpstate count                                  all ten states
+  tcpstate count -i 2s                            again every two seconds
+  tcpstate count --local-port 80,443 --by remote  the busiest clients first
+  tcpstate count --state close-wait --by process  programs that do not close
   tcpstate count | awk '$1 == \"TIME_WAIT\" {print $2}'
-  tcpstate count -o json                           for programs
-
-Groups:
-  none     sockets that only the kernel has: TIME_WAIT, half-open, closed by their program
-  unknown  sockets of a process that this user may not see
-  other    groups that are not shown; at most 65536 are told apart, later ones belong here")]
+  tcpstate count -o json                          one object, for programs",
+    after_long_help = "\
+Groups of --by:
+  none     sockets without a process: TIME_WAIT, half-open, already closed
+  unknown  sockets of a process that this user may not inspect
+  other    groups that are not shown, and groups after the first 65536"
+)]
 pub(super) struct Arguments {
-    /// How to show it [default: table on a terminal, bare rows in a pipe]
-    #[arg(short, long, value_enum)]
+    /// Time between counts, such as 2s
+    ///
+    /// Count again at this interval, such as 500ms or 2s. Without a value the interval is 1s. By default the sockets are
+    /// counted once.
+    #[arg(short, long, alias = "watch", short_alias = 'w', value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", allow_hyphen_values = true, value_parser = duration::parse_interval)]
+    interval: Option<Duration>,
+
+    /// Stop after this time, such as 30s or 1h30m
+    #[arg(short, long, value_name = "TIME", requires = "interval", allow_hyphen_values = true, value_parser = duration::parse)]
+    duration: Option<Duration>,
+
+    /// Stop after N counts
+    #[arg(short = 'n', long, value_name = "N", requires = "interval")]
+    count: Option<NonZeroU64>,
+
+    /// Output format: table, json or csv
+    ///
+    /// Output format: table, json or csv. The default is a table on a terminal, and bare rows in a pipe.
+    #[arg(short, long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 
-    /// Sum in groups: local-port, remote, remote-port, process, uid, cgroup or state
-    #[arg(long, value_name = "WHAT", hide_possible_values = true, value_parser = named(&By::ALL, By::name))]
+    /// Group by local-port, remote, process or another key
+    ///
+    /// Group by one key: local-port, remote, remote-port, process, uid, cgroup or state.
+    #[arg(long, value_name = "KEY", hide_possible_values = true, value_parser = named(&By::ALL, By::name))]
     by: Option<By>,
 
-    /// How many groups to show, the largest first
+    /// Number of groups, the largest first
     #[arg(long, value_name = "N", default_value = "20", requires = "by", value_parser = top)]
     top: usize,
-
-    /// Count again and again, at this pace [without a value: 1s]
-    #[arg(short, long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "1s", value_parser = duration::parse_interval)]
-    watch: Option<Duration>,
 
     #[command(flatten)]
     filter: filter::Flags,
@@ -80,21 +100,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         groups: arguments.by.map(|by| (by, arguments.top)),
     };
     let mut show = Show::new(arguments);
-    let Some(pace) = arguments.watch else {
+    let Some(interval) = arguments.interval else {
         let text = show.text(&counter.count()?)?;
         return stdout::write(&text).map(|_| ());
     };
-    runtime()?.block_on(watch(&counter, show, pace))
+    let Arguments { duration, count, .. } = *arguments;
+    runtime()?.block_on(watch(&counter, show, Repetition { interval, duration, count }))
 }
 
-async fn watch(counter: &Counter, mut show: Show, pace: Duration) -> Result<()> {
+/// When to count again, and for how long.
+#[derive(Clone, Copy, Debug)]
+struct Repetition {
+    interval: Duration,
+    duration: Option<Duration>,
+    count: Option<NonZeroU64>,
+}
+
+async fn watch(counter: &Counter, mut show: Show, repetition: Repetition) -> Result<()> {
     let mut signals = Signals::new()?;
-    let mut ticks = interval(pace);
+    let end = repetition.duration.map(|duration| Instant::now() + duration);
+    let mut ticks = interval(repetition.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
+    let mut left = repetition.count.map_or(u64::MAX, NonZeroU64::get);
+    while left > 0 {
+        left -= 1;
         tokio::select! {
             biased;
             () = signals.next() => return Ok(()),
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
             _ = ticks.tick() => {}
         }
         let text = show.text(&counter.count()?)?;
@@ -108,6 +141,7 @@ async fn watch(counter: &Counter, mut show: Show, pace: Duration) -> Result<()> 
             () = signals.next() => std::process::exit(0),
         }
     }
+    Ok(())
 }
 
 /// Makes text of counts, and says on stderr, once, what they could not see.
@@ -128,7 +162,7 @@ impl Show {
             None => Box::new(Rows::default()),
         };
         let is_table = matches!(arguments.output, None | Some(Format::Table));
-        let repaints = terminal::caps().is_some() && is_table && arguments.watch.is_some();
+        let repaints = terminal::caps().is_some() && is_table && arguments.interval.is_some();
         Self { view, repaints, said: false }
     }
 

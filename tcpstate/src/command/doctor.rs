@@ -15,7 +15,9 @@ use clap::{Args, ValueEnum};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::{
-    duration, replay, runtime,
+    duration,
+    help::{INPUT, OUTPUT},
+    replay, runtime,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
@@ -32,63 +34,87 @@ use crate::{
     view::doctor::{Csv, DoctorView, Json, Table},
 };
 
-/// TerminalCaps for what is wrong with TCP on this system, and say what would mend it
+/// Find problems with TCP on this system, and what to do
 ///
-/// Reads the kernel's counters and settings twice, the sockets once, and what sysctl files say. Each finding names the
-/// numbers that it was found by, and the command that would mend it; nothing is changed. It needs neither privilege nor
-/// BPF, and works in a container: what can't be seen is a finding, `unknown`. Ctrl-C ends the wait between the readings.
+/// Reads the counters and settings of the kernel twice, the sockets once, and the sysctl files. Each finding names its
+/// numbers, and the command that fixes the problem. Nothing is changed. It needs neither privileges nor BPF, and it works in
+/// a container. A rule that cannot read its numbers is a finding of the level `unknown`. Ctrl-C shortens the time between the
+/// two readings.
 ///
-/// With --replay it goes by what `trace --record` or `hist --record` wrote: by what happened between two moments, and the
-/// settings of that system. What a recording does not tell (sockets one by one, sysctl files, other counters) is `unknown`.
+/// --replay reads a recording of `trace` or `hist` instead: the growth of its counters and the settings of that system. A
+/// recording has no single sockets, no sysctl files and no other counters. The rules that need them are `unknown`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    before_long_help = "\
 Examples:
-  tcpstate doctor                            what is wrong, the worst first
-  sudo tcpstate doctor                       the same, with the names of all programs
-  tcpstate doctor -i 30s --fail-on crit      for a health check: exit status 1 if something does harm now
-  tcpstate doctor -o json | jq -r .summary   for programs, an object a line
-  tcpstate doctor --replay run.tcps          what a recording tells, anywhere and later
-  tcpstate doctor --sysctl-root /host        in a container that has its host's files in /host
-  tcpstate doctor --print-thresholds > my.toml && tcpstate doctor --thresholds my.toml
-
-Exit status, after Ctrl-C too: 0 if nothing is at --fail-on or above, 1 if something is, 2 if it could not be found
-out.
-`tcpstate explain P1` says what a rule means, how it knows and what the kernel does there.")]
+  tcpstate doctor                           the worst problem first
+  sudo tcpstate doctor                      also the names of all programs
+  tcpstate doctor -i 30s --fail-on crit     a health check
+  tcpstate doctor -o json | jq -r .summary  one object per line, for programs
+  tcpstate doctor --replay run.tcps         a recording, on any machine
+  tcpstate doctor --sysctl-root /host       in a container with its host's files
+  tcpstate doctor --print-thresholds > my.toml && tcpstate doctor --thresholds my.toml",
+    after_long_help = "\
+Exit status, also after Ctrl-C: 0 if no finding reaches --fail-on, 1 if one does,
+2 if doctor could not run.
+`tcpstate explain P1` explains a rule."
+)]
 pub(super) struct Arguments {
-    /// How to show it
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
+    #[command(flatten)]
+    span: replay::Span,
 
-    /// Time between the two readings of counters [at least 50ms]
-    #[arg(short, long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_interval)]
+    /// Time between the two readings
+    ///
+    /// Time between the two readings of the counters, at least 50ms.
+    #[arg(short, long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Duration,
 
-    /// From which level on the exit status is 1
-    #[arg(long, value_enum, value_name = "LEVEL", default_value = "warn")]
-    fail_on: FailOn,
+    /// Output format: table, json or csv
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    output: Format,
 
-    /// Show the rules that found nothing in the table, too
+    /// Also show the rules that found no problem
     #[arg(short, long)]
     all: bool,
 
-    /// Take thresholds from this TOML file; those that it leaves out stay as they are by default
-    #[arg(long, value_name = "FILE")]
-    thresholds: Option<PathBuf>,
+    /// Level of exit status 1, such as crit
+    ///
+    /// The exit status is 1 if a finding has this level or a worse one: info, warn or crit.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        default_value = "warn",
+        hide_possible_values = true
+    )]
+    fail_on: FailOn,
 
-    /// Print the default thresholds as TOML, and end
-    #[arg(long)]
-    print_thresholds: bool,
-
-    /// TerminalCaps for sysctl.conf and sysctl.d under this folder
-    #[arg(long, value_name = "FOLDER", default_value = "/")]
-    sysctl_root: PathBuf,
-
-    /// Go by a recording instead of this system
+    /// Show a recording instead of this system
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interval", "sysctl_root"])]
     replay: Option<PathBuf>,
 
-    #[command(flatten)]
-    span: replay::Span,
+    /// TOML file with other thresholds
+    ///
+    /// TOML file with other thresholds. A threshold that the file leaves out keeps its default.
+    #[arg(long, value_name = "FILE", help_heading = INPUT)]
+    thresholds: Option<PathBuf>,
+
+    /// Print the default thresholds as TOML
+    #[arg(long, help_heading = OUTPUT)]
+    print_thresholds: bool,
+
+    /// Root of the sysctl files
+    ///
+    /// Folder below which sysctl.conf and sysctl.d are read.
+    #[arg(long, value_name = "FOLDER", default_value = "/", help_heading = INPUT)]
+    sysctl_root: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

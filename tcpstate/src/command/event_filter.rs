@@ -6,7 +6,7 @@ use std::{borrow::Cow, str::FromStr, time::Duration};
 use clap::Args;
 use tcpstate_common::filter::FILTER_ITEMS;
 
-use super::{duration, family, filter};
+use super::{duration, family, filter, help::FILTERS};
 use crate::{
     error::Help,
     filter::{EventFilter, Moves, Names, Numbers, TooManyNetworks},
@@ -20,17 +20,21 @@ pub(super) struct Flags {
     #[command(flatten)]
     sockets: filter::Flags,
 
-    /// Transition from one state to another, either of which may be left out: listen:syn_recv,:close
-    #[arg(long, value_name = "FROM:TO")]
+    /// Transition, such as listen:syn_recv or :close
+    ///
+    /// Transition FROM:TO. An empty FROM or TO matches every state: :close.
+    #[arg(long, value_name = "FROM:TO", help_heading = FILTERS)]
     transition: Option<Moves>,
 
-    /// User of the socket, by number
-    #[arg(long, value_name = "NUMBERS")]
+    /// Numeric user id of the socket
+    #[arg(long, value_name = "UIDS", help_heading = FILTERS)]
     uid: Option<Numbers>,
 
-    /// Cgroup that the socket was made in, or one around it, by its path (/system.slice/nginx.service); or container, by its
-    /// id or the first 12 digits of it
-    #[arg(long, value_name = "CGROUPS")]
+    /// Cgroup path or container id
+    ///
+    /// Cgroup in which the socket was created, or one of its parents, as a path such as /system.slice/nginx.service. Or
+    /// a container id, of which the first 12 digits are enough.
+    #[arg(long, value_name = "CGROUPS", help_heading = FILTERS)]
     cgroup: Option<CgroupPaths>,
 }
 
@@ -38,16 +42,16 @@ pub(super) struct Flags {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct ConnectionConditions {
-    /// Process that owns the socket
-    #[arg(long, value_name = "NUMBERS")]
+    /// Id of the process that owns the socket
+    #[arg(long, value_name = "PIDS", help_heading = FILTERS)]
     pid: Option<Numbers>,
 
-    /// Name of that process, as /proc/PID/comm has it
-    #[arg(long, value_name = "NAMES")]
+    /// Name of that process, as in /proc/PID/comm
+    #[arg(long, value_name = "NAMES", help_heading = FILTERS)]
     comm: Option<Names>,
 
-    /// Time spent in the state left, at least: 100ms, 2s
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    /// Minimum time in the state that was left
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = FILTERS)]
     min_duration: Option<Duration>,
 }
 

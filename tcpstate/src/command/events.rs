@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use clap::Args;
 use jiff::tz::TimeZone;
 
+use super::help::{ADVANCED, OUTPUT};
 use crate::{
     error::Help,
     probe::{EventOptions, MAX_SOCKETS, RING_BYTES},
@@ -16,25 +17,34 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// Show each transition with its connection, a line an event; snapshots only with --interval
+    /// Print one line for each transition
+    ///
+    /// Print one line for each transition, with the addresses, the time in the state that was left, and the process.
+    /// Snapshots are printed too if --interval is given.
     #[arg(long)]
     pub(super) events: bool,
 
-    /// With --events: bytes of the buffer between kernel and reader, a power of two; what has no room is counted as lost
-    #[arg(long, value_name = "BYTES", requires = "events", default_value_t = RING_BYTES, value_parser = parse_buffer)]
-    event_buffer: u32,
-
-    /// With --events: remember so many sockets between their events, for durations and owners
-    #[arg(long, value_name = "N", requires = "events", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    event_sockets: u32,
-
-    /// With --events as a table: times in UTC instead of local time
-    #[arg(long, requires = "events")]
+    /// Times of event lines in UTC
+    #[arg(long, requires = "events", help_heading = OUTPUT)]
     utc: bool,
 
-    /// With --events as a table: times in seconds since the machine started
-    #[arg(long, requires = "events", conflicts_with = "utc")]
+    /// Times of event lines in seconds since the boot
+    #[arg(long, requires = "events", conflicts_with = "utc", help_heading = OUTPUT)]
     monotonic: bool,
+
+    /// Event buffer, a power of 2
+    ///
+    /// Size of the buffer between the kernel and tcpstate, a power of 2. Events that do not fit are dropped and counted
+    /// as lost.
+    #[arg(long, alias = "event-buffer", value_name = "BYTES", requires = "events", default_value_t = RING_BYTES, value_parser = parse_buffer, help_heading = ADVANCED)]
+    max_event_buffer: u32,
+
+    /// Sockets to remember
+    ///
+    /// Maximum number of sockets that are remembered between their events. Events of other sockets have no duration and
+    /// no owner.
+    #[arg(long, alias = "event-sockets", value_name = "N", requires = "events", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
+    max_event_sockets: u32,
 }
 
 /// What can't be had with --events.
@@ -62,8 +72,8 @@ impl Flags {
     /// How to write them down, if they are asked for.
     pub(super) fn options(&self) -> Option<EventOptions> {
         let options = EventOptions {
-            ring_bytes: self.event_buffer,
-            max_sockets: self.event_sockets,
+            ring_bytes: self.max_event_buffer,
+            max_sockets: self.max_event_sockets,
             ..EventOptions::default()
         };
         self.events.then_some(options)
@@ -109,7 +119,7 @@ impl LossWarner {
         self.reported += lost;
         eprintln!("tcpstate: {lost} events lost; counts are not affected");
         if !std::mem::replace(&mut self.has_helped, true) {
-            eprintln!("help: let stdout be read faster, or give a larger --event-buffer");
+            eprintln!("help: let stdout be read faster, or give a larger --max-event-buffer");
         }
     }
 }

@@ -9,35 +9,42 @@ use crate::{
     view::explain::{Json, Text},
 };
 
-/// Explain a state, a transition or a rule of doctor: what it means, what to do
+/// Explain a state, a transition or a rule of doctor
 ///
-/// Without a name: the states as Linux goes through them, drawn, and what can be asked. A state's name is read in every
-/// spelling: the kernel's, that of ss, netstat, RFC 9293, and the number of /proc/net/tcp.
+/// Without a name: the state diagram, and the names that can be explained. A state is found in every spelling: those of
+/// the kernel, ss, netstat and RFC 9293, and the number in /proc/net/tcp.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO | RULE]",
-    after_help = "\
+    before_long_help = "\
 Examples:
-  tcpstate explain                       the state diagram, and what can be asked
-  tcpstate explain TIME_WAIT             a state: who moves it on, and when
-  tcpstate explain 08                    the same of CLOSE_WAIT, as /proc/net/tcp has it
-  tcpstate explain LISTEN SYN_RECV       a transition: the birth of a connection
-  tcpstate explain P1                    a rule of tcpstate doctor: how it knows
-  tcpstate explain time-wait -o json     for programs, one object"
+  tcpstate explain TIME_WAIT        a state: its cause, duration and settings
+  tcpstate explain LISTEN SYN_RECV  a transition
+  tcpstate explain P1               a rule of tcpstate doctor
+  tcpstate explain                  the state diagram, and all names
+  tcpstate explain 08               CLOSE_WAIT, as /proc/net/tcp shows it
+  tcpstate explain time-wait -o json"
 )]
 pub(super) struct Arguments {
-    /// A state; or two, the one before and the one after; or the id of a rule
-    #[arg(value_name = "STATE", num_args = 0..=2)]
+    /// State, two states, or rule id, such as TIME_WAIT or P1
+    #[arg(value_name = "NAME", num_args = 0..=2)]
     what: Vec<String>,
 
-    /// How to show it
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// Output format: table or json
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     output: Format,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Text for people
+    /// Text
     Table,
     /// One JSON object
     Json,
@@ -57,6 +64,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// As wide as the terminal, if stdout is one.
 fn page() -> Text {
-    let is_coloured = terminal::caps().is_some_and(|caps| caps.coloured);
-    Text::new(terminal::size().columns.into(), is_coloured)
+    Text::new(terminal::size().columns.into(), terminal::is_coloured())
 }

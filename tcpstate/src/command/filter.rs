@@ -2,43 +2,46 @@
 
 use clap::Args;
 
-use super::family;
+use super::{family, help::FILTERS};
 use crate::filter::{Addresses, End, Filter, Ports, States};
 
 /// Which sockets: all conditions have to hold, and of each list one item.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Filters (all have to hold; lists as in 80,443,8000-8100)")]
 #[group(skip)]
 pub(super) struct Flags {
     /// Local or remote port
-    #[arg(long, value_name = "PORTS")]
+    #[arg(long, value_name = "PORTS", help_heading = FILTERS)]
     port: Option<Ports>,
 
-    /// Local port
+    /// Local port, such as 443 or 80,8000-8100
     #[arg(long, value_name = "PORTS")]
     local_port: Option<Ports>,
 
     /// Remote port
-    #[arg(long, value_name = "PORTS")]
+    #[arg(long, value_name = "PORTS", help_heading = FILTERS)]
     remote_port: Option<Ports>,
 
-    /// Local or remote address, or network: 10.0.0.0/8,2001:db8::/32
-    #[arg(long, value_name = "ADDRESSES")]
+    /// Local or remote address or network
+    #[arg(long, value_name = "ADDRESSES", help_heading = FILTERS)]
     address: Option<Addresses>,
 
     /// Local address or network
-    #[arg(long, value_name = "ADDRESSES")]
+    #[arg(long, value_name = "ADDRESSES", help_heading = FILTERS)]
     local: Option<Addresses>,
 
-    /// Remote address or network
+    /// Remote address or network, such as 10.0.0.0/8
     #[arg(long, value_name = "ADDRESSES")]
     remote: Option<Addresses>,
 
-    /// State, as the kernel, ss or RFC 9293 spell it: established,TIME-WAIT
-    #[arg(long, value_name = "STATES")]
+    /// State, such as established,time-wait
+    ///
+    /// State, such as established,time-wait, in the spelling of the kernel, ss or RFC 9293.
+    #[arg(long, value_name = "STATES", help_heading = FILTERS)]
     pub(super) state: Option<States>,
 
-    /// Kind of sockets: IPv4, IPv6 (as in ss -6, those with IPv4 connections included), or both
+    /// IP version of the sockets
+    ///
+    /// IP version of the sockets. 6 includes IPv6 sockets with IPv4-mapped addresses, as `ss -6` does.
     #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
     pub(super) family: family::Choice,
 }

@@ -6,16 +6,14 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use clap::Parser as _;
-
-use super::{Arguments, duration, usage};
+use super::{duration, parse, usage};
 use crate::{error::Help as _, explain, text::is_plain};
 
 /// Words of a command line, with a zero byte between them: they are taken, or refused in two lines that do nothing to a terminal.
 pub(crate) fn command_line(bytes: &[u8]) {
     let words = bytes.split(|&byte| byte == 0).map(OsStr::from_bytes);
     let line = [OsStr::new("tcpstate")].into_iter().chain(words.clone()).map(OsString::from);
-    if let Err(error) = Arguments::try_parse_from(line)
+    if let Err(error) = parse(line)
         && let Some(lines) = usage::lines(&error)
     {
         for line in lines {

@@ -13,6 +13,7 @@ use tcpstate_common::histogram::By;
 
 use super::{
     duration, event_filter,
+    help::ADVANCED,
     output::Output,
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
@@ -30,80 +31,101 @@ use crate::{
     view::{HistCsv, HistJson, HistTable, Section, View},
 };
 
-/// Show how long states, handshakes and connections last, as histograms
+/// Show how long states, handshakes and connections last
 ///
-/// Times every state of every TCP socket in the kernel: states, the transitions that leave them, connecting (as client: from connect()
-/// to ESTABLISHED; as server: from the SYN to ESTABLISHED), connections from birth to end, TIME_WAIT; with the matrix of
-/// transitions of the same run. Shown at the end (Ctrl-C), and each --interval.
+/// Measures in the kernel, and prints histograms: the time in each state, of each transition out of it, of connecting (a
+/// client from connect() to ESTABLISHED, a server from the SYN to ESTABLISHED), of connections, and of TIME_WAIT. It also
+/// prints the matrix of transitions. Histograms are printed at the end of the run and after each --interval.
 ///
-/// Percentiles are off by 6.25 % at most, from 256 ns to 52 days; counts, minimum, maximum and mean are exact. What nobody saw begin,
-/// or of which an event was missed, is counted as unknown and in no bucket.
+/// Percentiles have an error of at most 6.25 %, from 256 ns to 52 days. Counts, minimum, maximum and mean are exact. A
+/// duration whose start was not observed, or of which an event was missed, is counted as unknown.
 ///
-/// Filters run in the kernel, and are of the transition that ends a duration; the matrix has none.
+/// Filters are combined with AND and evaluated in the kernel. They match the transition that ends a duration. The matrix
+/// has no filter.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(before_long_help = "\
 Examples:
-  sudo tcpstate hist                           all of them, at Ctrl-C
-  sudo tcpstate hist -d 30s --of connect       for 30 s: how long handshakes take
-  sudo tcpstate hist -i 10s --of matrix        how often each transition occurs, each 10 s
-  sudo tcpstate hist --by local-port           each of them for each port
-  sudo tcpstate hist --by remote --of connect  to whom connecting is slow
-  sudo tcpstate hist --local-port 443          of this port, decided in the kernel
-  sudo tcpstate hist -d 1m -o csv > hist.csv   a row a histogram, for a spreadsheet
-  sudo tcpstate hist -d 1m -o json | jq .p99   an object a line, with buckets")]
+  sudo tcpstate hist                           all histograms, until Ctrl-C
+  sudo tcpstate hist -d 30s --of connect       duration of handshakes, for 30 s
+  sudo tcpstate hist --by local-port           one group for each local port
+  sudo tcpstate hist -i 10s --of matrix        transitions, every 10 s
+  sudo tcpstate hist --by remote --of connect  slow destinations
+  sudo tcpstate hist --local-port 443          one port
+  sudo tcpstate hist -d 1m -o csv > hist.csv   a row per histogram
+  sudo tcpstate hist -d 1m -o json | jq .p99   with buckets, for programs")]
 pub(super) struct Arguments {
-    /// Show what ended in each stretch of this length: 500ms, 2s, 1m; a bare number is seconds [default: only the whole run]
-    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse_interval)]
+    #[command(flatten)]
+    replayed: replay::Flags,
+
+    /// Time between histograms, at least 50ms
+    ///
+    /// Print what ended in each interval of this length, such as 500ms, 2s or 1m. A bare number is seconds. By default only
+    /// the whole run is printed.
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
-    /// End after this time [default: run until Ctrl-C]
-    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse)]
+    /// Stop after this time, such as 30s or 1h30m
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse)]
     duration: Option<Duration>,
 
-    /// End after this many intervals
+    /// Stop after N intervals
     #[arg(short = 'n', long, value_name = "N", requires = "interval")]
     count: Option<NonZeroU64>,
 
-    /// What to show, one or several; of a table's bars all but those of transitions are usual
-    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = named(&Section::ALL, Section::name))]
-    of: Option<Vec<Section>>,
-
-    /// A histogram for each of these
-    #[arg(long, value_name = "WHAT", value_parser = named(&By::ALL, name))]
-    by: Option<By>,
-
-    /// With --by: warn so many apart (210 KiB each); those that come later are summed as `other`
-    #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_GROUPS, value_parser = value_parser!(u32).range(1..=16_384))]
-    max_groups: u32,
-
-    /// Remember so many sockets until their state ends, and so many time-wait sockets (324 bytes each)
-    #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
-    max_sockets: u32,
-
-    /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER; all is the host
-    #[arg(long, value_name = "WHICH", default_value = "self")]
+    /// Network namespace: NAME, pid:N, all
+    ///
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all counts the whole host.
+    #[arg(long, value_name = "NETNS", default_value = "self")]
     netns: Netns,
 
-    /// How to show it
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// Output format: table, json or csv
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     output: Format,
 
-    #[command(flatten)]
-    record: record::Flags,
+    /// Kinds of histograms, such as connect,time-wait
+    ///
+    /// Kinds of histograms: matrix, connect, lifetime, time-wait, state, transition. By default all kinds are shown, but bars
+    /// of transitions only if they are named.
+    #[arg(long, value_name = "KINDS", hide_possible_values = true, value_delimiter = ',', value_parser = named(&Section::ALL, Section::name))]
+    of: Option<Vec<Section>>,
 
-    /// Show a recording instead of this system: without root, and as it was shown then
-    #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
-    replay: Option<PathBuf>,
-
-    #[command(flatten)]
-    replayed: replay::Flags,
+    /// Group by local-port, remote, comm or another key
+    ///
+    /// Group by one key: local-port, remote-port, remote, netns, cgroup or comm.
+    #[arg(long, value_name = "KEY", hide_possible_values = true, value_parser = named(&By::ALL, name))]
+    by: Option<By>,
 
     #[command(flatten)]
     unavailable: event_filter::UnavailableConditions,
 
-    // The last, for what follows stands under its heading.
     #[command(flatten)]
     filter: event_filter::Flags,
+
+    #[command(flatten)]
+    record: record::Flags,
+
+    /// Show a recording instead of this system
+    #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
+    replay: Option<PathBuf>,
+
+    /// Maximum number of groups
+    ///
+    /// Maximum number of groups, 210 KiB each. The groups that come later are summed as `other`.
+    #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_GROUPS, value_parser = value_parser!(u32).range(1..=16_384), help_heading = ADVANCED)]
+    max_groups: u32,
+
+    /// Maximum number of sockets to time
+    ///
+    /// Maximum number of sockets, and of time-wait sockets, to time at once, 324 bytes each.
+    #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
+    max_sockets: u32,
 }
 
 /// What can't be asked of a recording, beside what no command can ask of one.
@@ -122,11 +144,11 @@ const fn name(by: By) -> &'static str {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Text for people: percentiles and bars
+    /// Text: percentiles and bars
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// A row a histogram
+    /// A row per histogram
     Csv,
 }
 

@@ -2,6 +2,7 @@
 
 mod bpf_log;
 mod check;
+mod color;
 mod count;
 mod doctor;
 mod duration;
@@ -12,6 +13,7 @@ mod family;
 mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod help;
 mod hist;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -30,19 +32,32 @@ mod values;
 mod verify;
 mod warnings;
 
-use std::{borrow::Cow, io, process::ExitCode};
+use std::{borrow::Cow, env, ffi::OsString, io, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     error::Help, explain as explanations, probe, recording, source::sock_diag, text::escaped,
 };
 
-/// Exact live counts of TCP sockets by state, from eBPF.
+/// Exact live counts of TCP sockets by state, and every transition, from eBPF
 #[derive(Debug, Parser)]
-#[command(name = "tcpstate", version, arg_required_else_help = true)]
+#[command(
+    name = "tcpstate",
+    version,
+    arg_required_else_help = true,
+    before_help = "\
+Examples:
+  tcpstate count                count the sockets of this host by state
+  sudo tcpstate trace           show gauges and rates, every second
+  sudo tcpstate trace --events  print one line for each transition
+  sudo tcpstate doctor          find problems with TCP, and what to do
+  tcpstate explain TIME_WAIT    explain a state, a transition or a rule
+  tcpstate check                show what works on this kernel",
+    after_help = "Run `tcpstate COMMAND -h` for the flags of a command."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -68,13 +83,21 @@ const FAILED: u8 = 2;
 /// The command line, for those who write about it: man pages, completions.
 #[must_use]
 pub fn command_line() -> clap::Command {
-    Arguments::command()
+    help::lay_out(Arguments::command())
+}
+
+/// Parses the words of a command line, the first of which is the name of the program.
+fn parse(words: impl Iterator<Item = OsString> + Clone) -> Result<Arguments, clap::Error> {
+    let matches =
+        command_line().color(color::of_help(words.clone())).try_get_matches_from(words)?;
+    color::choose(&matches);
+    Arguments::from_arg_matches(&matches)
 }
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(env::args_os().collect::<Vec<_>>().into_iter()) {
         Ok(arguments) => arguments,
         Err(error) => match usage::lines(&error) {
             None => error.exit(),

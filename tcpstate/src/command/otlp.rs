@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::duration;
+use super::{duration, help::OUTPUT};
 use crate::serve::{
     TracerHandle,
     otlp::{Protocol, Push, Receiver},
@@ -13,16 +13,21 @@ use crate::serve::{
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Also push the metrics to this OpenTelemetry receiver: http://127.0.0.1:4317, or :4318 with --otlp-protocol http
-    #[arg(long, value_name = "URL", env = "TCPSTATE_OTLP", value_parser = parse_url)]
+    /// Also push to an OpenTelemetry receiver
+    ///
+    /// Also push the metrics to this OpenTelemetry receiver: http://127.0.0.1:4317, or port 4318 with --otlp-protocol http.
+    /// Environment variable: TCPSTATE_OTLP.
+    #[arg(long, value_name = "URL", env = "TCPSTATE_OTLP", hide_env = true, value_parser = parse_url, help_heading = OUTPUT)]
     otlp: Option<String>,
 
-    /// What it speaks
-    #[arg(long, value_name = "PROTOCOL", env = "TCPSTATE_OTLP_PROTOCOL", default_value = "grpc")]
+    /// Protocol: grpc or http
+    ///
+    /// Protocol of the receiver: grpc or http. Environment variable: TCPSTATE_OTLP_PROTOCOL.
+    #[arg(long, value_name = "PROTOCOL", env = "TCPSTATE_OTLP_PROTOCOL", hide_env = true, default_value = "grpc", hide_possible_values = true, help_heading = OUTPUT)]
     otlp_protocol: Speaks,
 
     /// Time between two pushes
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_interval)]
+    #[arg(long, value_name = "TIME", default_value = "15s", allow_hyphen_values = true, value_parser = duration::parse_interval, help_heading = OUTPUT)]
     otlp_interval: Duration,
 }
 

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result};
 use clap::{Args, value_parser};
 
-use super::{output::Output, signals::Signals};
+use super::{help::RECORDING, output::Output, signals::Signals};
 use crate::{
     error::Help as _,
     procfs::sysctl,
@@ -18,24 +18,26 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// Write what is shown to this file too, for --replay; it must not be there yet
+    /// Also record the output to FILE, which must not exist
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 
-    /// With --record: go on in FILE.1, FILE.2, ... whenever a file has so many bytes: 500k, 100M, 2G
-    #[arg(long, value_name = "SIZE", requires = "record", value_parser = parse_size)]
-    record_size: Option<u64>,
+    /// Maximum size of a file, such as 100M
+    ///
+    /// Maximum size of a file, such as 500k, 100M or 2G. The recording continues in FILE.1, FILE.2 and so on.
+    #[arg(long, alias = "record-size", value_name = "SIZE", requires = "record", value_parser = parse_size, help_heading = RECORDING)]
+    max_record_size: Option<u64>,
 
-    /// With --record-size: keep so many files, the newest
-    #[arg(long, value_name = "N", requires = "record_size", value_parser = value_parser!(u32).range(1..))]
-    record_files: Option<u32>,
+    /// Number of files to keep, the newest
+    #[arg(long, alias = "record-files", value_name = "N", requires = "max_record_size", value_parser = value_parser!(u32).range(1..), help_heading = RECORDING)]
+    max_record_files: Option<u32>,
 }
 
 impl Flags {
     /// Begins a recording, if one is asked for. To be called in the network namespace that it is of.
     pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
-        let limits = Limits { file_bytes: self.record_size, files: self.record_files };
+        let limits = Limits { file_bytes: self.max_record_size, files: self.max_record_files };
         let part = Part {
             has_events,
             sysctls: sysctl::known(),

@@ -35,7 +35,7 @@ pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&
 
     let of_recordings = ["replay", "speed", "from", "until"];
     // These ask for what is among those.
-    let implied = ["record_size", "record_files"];
+    let implied = ["max_record_size", "max_record_files"];
     let known: BTreeSet<&str> =
         with(own).chain(of_views.iter().copied()).chain(of_recordings).chain(implied).collect();
     let command = A::augment_args(clap::Command::new("any"));

@@ -20,7 +20,9 @@ use tokio::{
 };
 
 use super::{
-    FAILED, duration, runtime,
+    FAILED, duration,
+    help::INPUT,
+    runtime,
     signals::{Signals, listen},
 };
 use crate::{
@@ -34,9 +36,11 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// Of a recording: how fast, 1 as recorded, 10 ten times as fast, or full [default: 1 where a terminal repaints,
-    /// else full]
-    #[arg(long, value_name = "FACTOR", requires = "replay", value_parser = parse_speed)]
+    /// Replay speed: 1, 10 or full
+    ///
+    /// Replay speed: 1 is the speed of the recording, 10 is ten times that, full has no pauses. The default is 1 on a
+    /// terminal that is repainted, else full.
+    #[arg(long, value_name = "SPEED", requires = "replay", value_parser = parse_speed, help_heading = INPUT)]
     speed: Option<Speed>,
 
     #[command(flatten)]
@@ -47,12 +51,18 @@ pub(super) struct Flags {
 #[derive(Clone, Copy, Debug, Args)]
 #[group(skip)]
 pub(super) struct Span {
-    /// Of a recording: from there on, 90s or 5m after its start, or at a time such as 2026-11-24T14:09:23Z
-    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when)]
+    /// Start of the replay, such as 5m
+    ///
+    /// Start of the replay: a time after the start of the recording, such as 90s or 5m, or a date such as
+    /// 2026-11-24T14:09:23Z.
+    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when, help_heading = INPUT)]
     from: Option<When>,
 
-    /// Of a recording: up to there
-    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when)]
+    /// End of the replay, such as 6m
+    ///
+    /// End of the replay: a time after the start of the recording, such as 90s or 5m, or a date such as
+    /// 2026-11-24T14:09:23Z.
+    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when, help_heading = INPUT)]
     until: Option<When>,
 }
 
@@ -112,31 +122,41 @@ impl When {
     }
 }
 
-/// Export a recording that `trace --record` wrote
+/// Print a recording as JSON or CSV
 ///
-/// Prints all that the recording holds, at once; without privilege. `tcpstate trace --replay FILE` shows it as it was
-/// shown: as a table, on a screen, at the speed at which it was recorded.
+/// Prints everything that `trace --record` or `hist --record` wrote, without pauses and without privileges. `tcpstate
+/// trace --replay FILE` shows a recording as a table, at the recorded speed.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    before_long_help = "\
 Examples:
-  sudo tcpstate trace --events -i 1s --record run.tcps     record, Ctrl-C to end
-  tcpstate replay run.tcps --to json                       what it is, then all lines of trace and its events
-  tcpstate replay run.tcps --to csv > states.csv           a row per state and snapshot
-  tcpstate replay run.tcps --to csv --events               a row per event
-  tcpstate replay run.tcps --to json --from 5m --until 6m  a minute of it
-
-Exit status: 0 if it was read to its end, 2 if it is damaged: what was before the damage has been shown.")]
+  tcpstate replay run.tcps -o json             all lines of trace
+  tcpstate replay run.tcps -o csv > run.csv    a row per state and snapshot
+  tcpstate replay run.tcps -o csv --events     a row per event
+  tcpstate replay run.tcps -o json --from 5m --until 6m
+  sudo tcpstate trace --events -i 1s --record run.tcps",
+    after_long_help = "\
+Exit status: 0 if the whole file was read, 2 if it is damaged. What precedes the
+damage is printed."
+)]
 pub(super) struct Arguments {
-    /// The recording, or the file of it to begin with
+    /// Recording, or the file of a recording to begin with
     // Named as the flag of other commands is.
     #[arg(id = "replay", value_name = "FILE")]
     file: PathBuf,
 
-    /// As what
-    #[arg(long, value_enum)]
-    to: Format,
+    /// Output format: json or csv
+    #[arg(
+        short,
+        long,
+        alias = "to",
+        value_enum,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    output: Format,
 
-    /// With --to csv: events instead of states
+    /// Print events instead of states with -o csv
     #[arg(long)]
     events: bool,
 
@@ -146,7 +166,7 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
     /// A row per state and snapshot, or per event
     Csv,
@@ -154,15 +174,15 @@ enum Format {
 
 /// Exports a recording.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Arguments { file, to, events, flags } = arguments;
-    let view: Box<dyn View> = match (to, events) {
+    let Arguments { file, output, events, flags } = arguments;
+    let view: Box<dyn View> = match (output, events) {
         (Format::Json, _) => Box::new(Json),
         (Format::Csv, true) => Box::new(EventCsv),
         (Format::Csv, false) => Box::new(Csv::default()),
     };
     let recording = Recording::open(file)?;
     let mut begin = Vec::new();
-    if let Format::Json = to {
+    if let Format::Json = output {
         show_part(recording.part(), &mut begin)?;
     }
     show(recording, flags, view, Speed::Full, begin)

@@ -8,11 +8,11 @@ use clap::ValueEnum;
 /// How to show what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Text for people
+    /// Text
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// A heading, then rows
+    /// A header, then rows
     Csv,
 }
 

@@ -6,6 +6,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use super::color::{self, Color};
 use crate::view::{Size, TerminalCaps};
 
 /// What the terminal can show; `None` if stdout is none, or one that can't be painted on.
@@ -13,7 +14,22 @@ pub(super) fn caps() -> Option<TerminalCaps> {
     if !io::stdout().is_terminal() {
         return None;
     }
-    look_of(|name| env::var_os(name).filter(|value| !value.is_empty()))
+    let mut caps = look_of(|name| env::var_os(name).filter(|value| !value.is_empty()))?;
+    match color::choice() {
+        Color::Auto => {}
+        Color::Always => caps.coloured = true,
+        Color::Never => caps.coloured = false,
+    }
+    Some(caps)
+}
+
+/// Whether text that is not repainted has colours.
+pub(super) fn is_coloured() -> bool {
+    match color::choice() {
+        Color::Auto => caps().is_some_and(|caps| caps.coloured),
+        Color::Always => true,
+        Color::Never => false,
+    }
 }
 
 fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<TerminalCaps> {

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum, value_parser};
 
 use super::{
     bpf_log, duration, event_filter, events,
+    help::{ADVANCED, OUTPUT},
     output::Output,
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
@@ -29,120 +30,147 @@ use crate::{
     view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
 };
 
-/// Count TCP sockets by state, and every transition, as they happen
+/// Show the number of TCP sockets by state, and every transition
 ///
-/// Shows how many sockets of a network namespace (this one, unless asked otherwise) are in each state, which transitions
-/// they make and how fast, exactly and without polling: a program in the kernel counts each transition as it happens.
-/// Ctrl-C ends it with a summary of the whole run, to be pasted into a ticket.
+/// Counts the sockets of one network namespace exactly and without polling: a program in the kernel counts each
+/// transition. Ctrl-C ends the run and prints a summary.
 ///
-/// On a terminal the table repaints in place and takes as much room as there is; in a pipe, or with TERM=dumb, it is a
-/// block of plain text an interval. NO_COLOR=1 turns colours off.
+/// A terminal is repainted at each interval. In a pipe, or with TERM=dumb, each interval prints a block of text.
 ///
-/// Filters are for --events without --interval, and run in the kernel; --family is for gauges, too.
+/// Filters require --events, except --family. They are combined with AND and evaluated in the kernel. A list such as
+/// 80,443 matches each of its items. Unknown fields match no filter.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(before_long_help = "\
 Examples:
-  sudo tcpstate trace                          a screen, repainted each second
-  sudo tcpstate trace -i 10s -d 1m | cat       six blocks of plain text, then the summary
-  sudo tcpstate trace --netns all              the whole host, a row for each network namespace
-  sudo tcpstate trace --netns pid:1            the network namespace of process 1, the host's
-  sudo tcpstate trace --family 6               what ss -6 shows
-  sudo tcpstate trace --cost                   and what the programs in the kernel take
-  sudo tcpstate trace --verify                 and whether sock_diag agrees when nothing moves
-  sudo tcpstate trace --matrix -i 5s           how often each transition occurs, as a heat map
-  sudo tcpstate trace --events                 each transition: addresses, time in the state, process
-  sudo tcpstate trace --events --local-port 443   of this port, decided in the kernel
-  sudo tcpstate trace -o csv > states.csv      a row per state and interval, for a spreadsheet
-  sudo tcpstate trace --record run.tcps        and write it to a file, to be shown again:
-  tcpstate trace --replay run.tcps             the same, without root, anywhere
-  sudo tcpstate trace -o json | jq .states     an object a line, for programs")]
+  sudo tcpstate trace                         gauges and rates, every second
+  sudo tcpstate trace --events                one line for each transition
+  sudo tcpstate trace -i 10s -d 1m -o json    six snapshots for programs
+  sudo tcpstate trace --netns all             the whole host
+  sudo tcpstate trace --netns pid:1           the network namespace of process 1
+  sudo tcpstate trace --family 6              the sockets that ss -6 shows
+  sudo tcpstate trace --cost                  also the CPU time of the programs
+  sudo tcpstate trace --verify                also a comparison with sock_diag
+  sudo tcpstate trace --matrix -i 5s          transitions as a heat map
+  sudo tcpstate trace --events --local-port 443
+  sudo tcpstate trace -o csv > states.csv     a row per state and interval
+  sudo tcpstate trace --record run.tcps       also write a recording
+  tcpstate trace --replay run.tcps            show it again, without root
+  sudo tcpstate trace -o json | jq .states")]
 #[allow(clippy::struct_excessive_bools, reason = "switches of a command line are just that")]
 pub(super) struct Arguments {
-    /// Time between two snapshots: 500ms, 2s, 1m; a bare number is seconds [at least 50ms; default: 1s, with --events
-    /// none]
-    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse_interval)]
-    interval: Option<Duration>,
-
-    /// End after this time [default: run until Ctrl-C]
-    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse)]
-    duration: Option<Duration>,
-
-    /// End after this many snapshots
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
-    count: Option<NonZeroU64>,
-
-    /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER; all is the host,
-    /// with a row for each
-    #[arg(long, value_name = "WHICH", default_value = "self")]
-    netns: Netns,
-
-    /// With --netns all: room for so many rows
-    #[arg(long, value_name = "N", default_value_t = MAX_NAMESPACES, value_parser = value_parser!(u32).range(1..=1_048_576))]
-    max_namespaces: u32,
-
-    /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
-    reconcile: Reconcile,
-
-    /// Room for this many sockets in the memory of a scan [default: as many as there are, and a quarter more]
-    #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries)]
-    max_scan_sockets: Option<NonZeroU32>,
-
-    /// Count transitions by this hook and no other
-    #[arg(long, value_name = "HOOK", value_parser = named(&Transitions::ALL, Transitions::name))]
-    transitions_provider: Option<Transitions>,
-
-    /// Count TIME_WAIT and orphans in FIN_WAIT2 by this and nothing else
-    #[arg(long, value_name = "BY", value_parser = named(&Provider::ALL, Provider::name))]
-    time_wait_provider: Option<Provider>,
-
-    /// Count half-open connections by this and nothing else
-    #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name))]
-    syn_recv_provider: Option<Provider>,
-
-    /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
-    ///
-    /// Has the kernel measure each run of every BPF program while this runs, its own included (BPF_ENABLE_STATS),
-    /// and shows the time of a run and the share of one CPU. Measuring costs some 70 ns a run itself, part of which
-    /// the times shown include.
-    #[arg(long)]
-    cost: bool,
-
-    /// Whenever nothing moves, compare the gauges with sock_diag, as ss shows it; status 1 if they ever differed
-    #[arg(long)]
-    verify: bool,
-
-    /// Show the matrix of transitions instead of the gauges: counts, rates and shares, as a heat map and as bars
-    #[arg(long, conflicts_with = "events")]
-    matrix: bool,
-
-    #[command(flatten)]
-    events: events::Flags,
-
-    /// How to show it
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Format,
-
-    #[command(flatten)]
-    record: record::Flags,
-
-    /// Show a recording instead of this system: without root, and as it was shown then
-    #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
-    replay: Option<PathBuf>,
-
     #[command(flatten)]
     replayed: replay::Flags,
 
-    /// Let the kernel half log each transition to stderr (debugging: about 1 us each)
-    #[arg(long)]
-    bpf_log: bool,
+    /// Time between snapshots, at least 50ms [default: 1s]
+    ///
+    /// Time between snapshots, such as 500ms, 2s or 1m. A bare number is seconds. With --events, snapshots are printed
+    /// only if --interval is given.
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
+    interval: Option<Duration>,
 
-    // The last, for what follows stands under its heading.
+    /// Stop after this time, such as 30s or 1h30m
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse)]
+    duration: Option<Duration>,
+
+    /// Stop after N snapshots
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
+    count: Option<NonZeroU64>,
+
+    /// Network namespace: NAME, pid:N, all
+    ///
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all counts the whole host.
+    #[arg(long, value_name = "NETNS", default_value = "self")]
+    netns: Netns,
+
+    /// Output format: table, json or csv
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    output: Format,
+
     #[command(flatten)]
     filter: event_filter::Flags,
 
     #[command(flatten)]
     connection: event_filter::ConnectionConditions,
+
+    /// Compare the gauges with sock_diag
+    ///
+    /// Compare the gauges with sock_diag (as ss shows it) whenever no socket moves. The exit status is 1 if they ever
+    /// differed.
+    #[arg(long, help_heading = OUTPUT)]
+    verify: bool,
+
+    /// Show the CPU time of the programs in the kernel
+    ///
+    /// Show the time of a run and the share of one CPU of each BPF program (BPF_ENABLE_STATS), which needs
+    /// CAP_SYS_ADMIN. The measurement adds about 70 ns to a run, a part of which is in the times shown.
+    #[arg(long, help_heading = OUTPUT)]
+    cost: bool,
+
+    #[command(flatten)]
+    record: record::Flags,
+
+    /// Show a recording instead of this system
+    #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
+    replay: Option<PathBuf>,
+
+    #[command(flatten)]
+    events: events::Flags,
+
+    /// Show the frequency of each transition
+    ///
+    /// Show the number, rate and share of each transition instead of the gauges, as a heat map and as bars.
+    #[arg(long, conflicts_with = "events")]
+    matrix: bool,
+
+    /// Rescan: auto, off or TIME
+    ///
+    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or an interval such as
+    /// 30s.
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
+    reconcile: Reconcile,
+
+    /// Network namespaces to track
+    ///
+    /// Maximum number of network namespaces to track with --netns all.
+    #[arg(long, value_name = "N", default_value_t = MAX_NAMESPACES, value_parser = value_parser!(u32).range(1..=1_048_576), help_heading = ADVANCED)]
+    max_namespaces: u32,
+
+    /// Sockets of a scan [default: by count]
+    ///
+    /// Maximum number of sockets of a scan. The default is the number of sockets and a quarter more.
+    #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries, help_heading = ADVANCED)]
+    max_scan_sockets: Option<NonZeroU32>,
+
+    /// Hook: tp_btf, raw_tp or tracepoint
+    ///
+    /// The only hook by which transitions are counted. The default is the first one that works.
+    #[arg(long, value_name = "BY", value_parser = named(&Transitions::ALL, Transitions::name), hide_possible_values = true, help_heading = ADVANCED)]
+    transitions_provider: Option<Transitions>,
+
+    /// Source: fentry, timer, polled or none
+    ///
+    /// The only source of the counts of time-wait mini sockets. The default is the first one that works.
+    #[arg(long, value_name = "BY", value_parser = named(&Provider::ALL, Provider::name), hide_possible_values = true, help_heading = ADVANCED)]
+    time_wait_provider: Option<Provider>,
+
+    /// Source: fentry, timer or none
+    ///
+    /// The only source of the counts of half-open connections. The default is the first one that works.
+    #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name), hide_possible_values = true, help_heading = ADVANCED)]
+    syn_recv_provider: Option<Provider>,
+
+    /// Log each transition to stderr
+    ///
+    /// Log each transition from the programs in the kernel to stderr, for debugging. It costs about 1 us a transition.
+    #[arg(long, help_heading = ADVANCED)]
+    bpf_log: bool,
 }
 
 /// What can't be asked of a recording, beside what no command can ask of one.
@@ -155,8 +183,8 @@ const LIVE: [&str; 11] = [
     "syn_recv_provider",
     "cost",
     "verify",
-    "event_buffer",
-    "event_sockets",
+    "max_event_buffer",
+    "max_event_sockets",
     "bpf_log",
 ];
 
@@ -184,9 +212,9 @@ impl Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Text for people: on a terminal one that repaints in place, else a block an interval
+    /// Text: a screen on a terminal, else a block per interval
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
     /// A row per state and snapshot
     Csv,

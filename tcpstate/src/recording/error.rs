@@ -92,7 +92,7 @@ impl Help for Error {
             }
             Self::Create { .. } => "name a file in a folder that this user may write to",
             Self::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
-                "make room on its disk; or keep less: --record-size with --record-files"
+                "make room on its disk; or keep less: --max-record-size with --max-record-files"
             }
             Self::Write { .. } => "see that its disk can be written to",
             Self::Open { .. } => "name a file that this user may read",

@@ -232,7 +232,7 @@ impl UnknownOwners {
             ),
             Self::TableFull(sockets) => write!(
                 to,
-                "owners: not stored for {sockets} sockets opened before the start, because the table is full: increase --event-sockets"
+                "owners: not stored for {sockets} sockets opened before the start, because the table is full: increase --max-event-sockets"
             ),
             Self::Hidden => write!(
                 to,

@@ -108,7 +108,8 @@ fn events_in_json_stand_between_start_and_end_with_all_keys() {
 #[test]
 fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
     let _namespace = Namespace::enter();
-    let mut child = trace(&["-o", "json", "--event-buffer", "4096"]).spawn().expect("it starts");
+    let mut child =
+        trace(&["-o", "json", "--max-event-buffer", "4096"]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut line = String::new();
     reader.read_line(&mut line).expect("the pipe is open");
@@ -182,8 +183,8 @@ fn events_that_are_unavailable_are_refused_with_help() {
     for (arguments, cause) in [
         (&["-o", "csv", "-i", "1s"][..], "rows of one kind"),
         (&["-n", "1"], "counts snapshots"),
-        (&["--event-buffer", "5000"], "power of two"),
-        (&["--event-sockets", "0"], "--event-sockets"),
+        (&["--max-event-buffer", "5000"], "power of two"),
+        (&["--max-event-sockets", "0"], "--max-event-sockets"),
         (&["--utc", "--monotonic"], "cannot be used with"),
         (&["--local-port", "80,http"], "at character 4: 'http' is no port"),
         (&["--transition", "listen:,open:"], "at character 9: 'open:' has no state"),

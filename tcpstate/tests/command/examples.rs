@@ -45,12 +45,13 @@ fn of_the_readme() -> Vec<String> {
     blocks.flat_map(str::lines).map(str::to_owned).collect()
 }
 
-/// The lines under `Examples:` in the help of each subcommand, without the words beside them.
+/// The lines under `Examples:` in the `--help` of each subcommand, without the words beside them.
 fn of_the_help() -> Vec<String> {
     let mut lines = Vec::new();
     for subcommand in tcpstate::command::command_line().get_subcommands() {
         let name = subcommand.get_name();
-        let help = subcommand.get_after_help().unwrap_or_else(|| panic!("{name} has no examples"));
+        let help =
+            subcommand.get_before_long_help().unwrap_or_else(|| panic!("{name} has no examples"));
         let help = help.to_string();
         let examples = help.split_once("Examples:\n").expect("they are under their heading").1;
         lines.extend(examples.lines().take_while(|line| !line.is_empty()).map(|line| {

@@ -351,7 +351,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
     let file = path("table");
     assert!(replayed(&["hist", "--replay", &file, "-o", "csv"]).contains(",connect_latency,"));
     assert!(replayed(&["trace", "--replay", &file, "--matrix"]).contains("% OF ALL"));
-    assert!(replayed(&["replay", &file, "--to", "json"]).contains(r#""type":"end""#));
+    assert!(replayed(&["replay", &file, "-o", "json"]).contains(r#""type":"end""#));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod errors;
 mod events;
 mod examples;
 mod explain;
+mod help;
 mod hist;
 mod namespaces;
 mod process;

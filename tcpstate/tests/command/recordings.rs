@@ -195,14 +195,14 @@ fn recording_shows_to_the_byte_what_the_run_showed() {
     assert_eq!(fs::read(&file).expect("it is there"), before);
 
     // The export has the same lines, after one with what the recording is.
-    let exported = shown(&["replay", &file, "--to", "json"]);
+    let exported = shown(&["replay", &file, "-o", "json"]);
     let (first, lines) = exported.split_once('\n').expect("there are lines");
     assert!(lines == shown(&["trace", "--replay", &file, "--events", "-o", "json"]));
     let first: Value = serde_json::from_str(first).expect("it is an object");
     assert_eq!((&first["type"], &first["has_events"]), (&"recording".into(), &true.into()));
     assert!(first["sysctls"]["net.ipv4.tcp_max_tw_buckets"].is_string(), "{first}");
     assert_eq!(
-        shown(&["replay", &file, "--to", "csv", "--events"]),
+        shown(&["replay", &file, "-o", "csv", "--events"]),
         shown(&["trace", "--replay", &file, "-o", "csv", "--events"])
     );
     assert_cut(&file, lines);
@@ -217,7 +217,7 @@ fn assert_cut(file: &str, lines: &str) {
     // In milliseconds, as the lines have it; so whole milliseconds are to be on one side.
     let times: Vec<String> = lines.lines().map(time).collect();
     let (from, until) = (&times[times.len() / 3], &times[times.len() * 2 / 3]);
-    let cut = shown(&["replay", file, "--to", "json", "--from", from, "--until", until]);
+    let cut = shown(&["replay", file, "-o", "json", "--from", from, "--until", until]);
     let expected = lines
         .lines()
         .zip(&times)

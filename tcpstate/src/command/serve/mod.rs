@@ -17,7 +17,9 @@ use tokio::signal::unix::SignalKind;
 use self::answer::{answer, bind, notify_manager};
 pub(super) use self::error::Error;
 use super::{
-    duration, runtime,
+    duration,
+    help::{ADVANCED, OUTPUT},
+    runtime,
     signals::{Signals, listen},
     values, warnings,
 };
@@ -27,88 +29,122 @@ use crate::{
     serve::{DeliveryStats, Settings, Textfile, TracerHandle},
 };
 
-/// Count TCP sockets for as long as it runs, for Prometheus to scrape
+/// Serve metrics for Prometheus, for as long as it runs
 ///
-/// Answers GET /metrics in OpenMetrics or in Prometheus' text format, whichever the client prefers; /healthz says whether it
-/// is alive, /readyz whether it counts. A scrape reads the counts from the kernel; in between nothing is computed.
+/// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, as the client prefers. /healthz tells whether
+/// the process is alive, /readyz whether it counts. A scrape reads the counts from the kernel. Nothing is computed between
+/// scrapes.
 ///
-/// Once everything is in place it gives up its privileges. SIGTERM ends it in order. There is no configuration file to read
-/// again: SIGHUP makes a scan over all sockets, which puts the gauges right whatever was missed; counters go on.
+/// It drops its privileges when all hooks are attached. SIGTERM ends it. SIGHUP scans all sockets, which corrects the gauges
+/// after missed events; counters keep their values. There is no configuration file.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(before_long_help = "\
 Examples:
-  sudo tcpstate serve                                    on 127.0.0.1:9919, this network namespace
-  sudo tcpstate serve --netns pid:1 --listen [::1]:9919  the host's namespace, from within a container
-  sudo tcpstate serve --by netns                         the whole host, with series for each namespace
-  sudo tcpstate serve --hist                             how long states and connecting take, too
-  sudo tcpstate serve --hist --by local-port             the same for each port
-  sudo tcpstate serve --listen off --textfile a.prom     a file for node_exporter, and no endpoint")]
+  sudo tcpstate serve                                    on 127.0.0.1:9919
+  sudo tcpstate serve --by netns                         also each namespace
+  sudo tcpstate serve --hist                             also durations
+  sudo tcpstate serve --netns pid:1 --listen [::1]:9919  the host, from a container
+  sudo tcpstate serve --hist --by local-port             durations of each port
+  sudo tcpstate serve --listen off --textfile a.prom     a file for node_exporter")]
 pub(super) struct Arguments {
-    /// Where to listen, or off. It has no passwords and no encryption: put a reverse proxy before it where others than
-    /// this host shall ask
+    /// Address, or off
+    ///
+    /// Address and port to listen on, or off. There is no authentication and no TLS. To expose the metrics to other hosts, use
+    /// a reverse proxy. Environment variable: TCPSTATE_LISTEN.
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
         env = "TCPSTATE_LISTEN",
+        hide_env = true,
         default_value = "127.0.0.1:9919"
     )]
     listen: Listen,
 
-    /// Also write the metrics to this file, for node_exporter's textfile collector
-    #[arg(long, value_name = "FILE", env = "TCPSTATE_TEXTFILE")]
+    /// Namespace: NAME, pid:N, all
+    ///
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all counts the whole host. Environment
+    /// variable: TCPSTATE_NETNS.
+    #[arg(
+        long,
+        value_name = "NETNS",
+        default_value = "self",
+        env = "TCPSTATE_NETNS",
+        hide_env = true
+    )]
+    netns: Netns,
+
+    /// Group: netns, cgroup or local-port
+    ///
+    /// Key of additional series. netns has gauges and needs CAP_SYS_ADMIN, because all network namespaces are counted. cgroup
+    /// and local-port have transitions and durations, and no gauges.
+    #[arg(long, value_name = "KEY", hide_possible_values = true)]
+    by: Option<SeriesBy>,
+
+    /// Also serve histograms of durations
+    ///
+    /// Also serve histograms of the durations of states, handshakes and connections, as `tcpstate hist` shows them.
+    #[arg(long)]
+    hist: bool,
+
+    /// Also write the metrics to FILE
+    ///
+    /// Also write the metrics to FILE, for the textfile collector of node_exporter. Environment variable: TCPSTATE_TEXTFILE.
+    #[arg(long, value_name = "FILE", env = "TCPSTATE_TEXTFILE", hide_env = true, help_heading = OUTPUT)]
     textfile: Option<PathBuf>,
 
-    /// Time between two writes of the file
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_interval)]
+    /// Time between two writes
+    #[arg(long, value_name = "TIME", default_value = "15s", allow_hyphen_values = true, value_parser = duration::parse_interval, help_heading = OUTPUT)]
     textfile_interval: Duration,
 
     #[cfg(feature = "otlp")]
     #[command(flatten)]
     otlp: super::otlp::Flags,
 
-    /// Which network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:NUMBER
-    #[arg(long, value_name = "WHICH", default_value = "self", env = "TCPSTATE_NETNS")]
-    netns: Netns,
-
-    /// Series for each of these too: sockets by netns (needs CAP_SYS_ADMIN, and counts all network namespaces); with
-    /// cgroup and local-port only what happened, for sockets are not counted by those
-    #[arg(long, value_name = "WHAT")]
-    by: Option<SeriesBy>,
-
-    /// Time states, handshakes and connections, as tcpstate hist does: histograms, with --by for each of those
-    #[arg(long)]
-    hist: bool,
-
-    /// With --hist, and with --by cgroup and local-port: remember so many sockets until their state ends, and so many
-    /// time-wait sockets (324 bytes each)
-    #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216))]
-    max_sockets: u32,
-
-    /// With --by: series for so many, and other for the rest; of transitions and durations for those that came first (210 KiB
-    /// each)
-    #[arg(long, alias = "most-series", value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000))]
-    max_series: u32,
-
-    /// Connections at a time; of more the oldest idle ones are closed
-    #[arg(long, alias = "most-connections", value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
-    max_connections: u32,
-
-    /// When to walk over all sockets again to make up for missed events: auto, off, or a pace such as 30s
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile)]
-    reconcile: Reconcile,
-
-    /// Room for this many sockets in the memory of scans, 80 bytes each [default: twice as many as there are at the start,
-    /// and 65,536]
-    #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries)]
-    max_scan_sockets: Option<NonZeroU32>,
-
-    /// Measure what the programs in the kernel cost; needs CAP_SYS_ADMIN
-    #[arg(long)]
+    /// CPU time of the programs in the kernel
+    ///
+    /// Serve the CPU time of the BPF programs too (BPF_ENABLE_STATS), which needs CAP_SYS_ADMIN.
+    #[arg(long, help_heading = OUTPUT)]
     cost: bool,
 
-    /// Don't give up capabilities: then scans may take as much memory as there are sockets, and hooks that turn out to be
-    /// silent can be replaced by others
-    #[arg(long)]
+    /// Rescan: auto, off or TIME
+    ///
+    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or an interval such as
+    /// 30s.
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
+    reconcile: Reconcile,
+
+    /// Connections at once
+    ///
+    /// Maximum number of connections at once. A new connection replaces the oldest idle one.
+    #[arg(long, alias = "most-connections", value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536), help_heading = ADVANCED)]
+    max_connections: u32,
+
+    /// Sockets of a scan [default: by count]
+    ///
+    /// Maximum number of sockets of a scan, 80 bytes each. The default is twice the number of sockets at the start, and 65,536
+    /// more.
+    #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries, help_heading = ADVANCED)]
+    max_scan_sockets: Option<NonZeroU32>,
+
+    /// Groups of --by
+    ///
+    /// Maximum number of groups; the rest is summed as `other`. Of transitions and durations these are the groups that came
+    /// first, 210 KiB each.
+    #[arg(long, alias = "most-series", value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000), help_heading = ADVANCED)]
+    max_series: u32,
+
+    /// Sockets to time
+    ///
+    /// Maximum number of sockets, and of time-wait sockets, to time at once, 324 bytes each. It is used with --hist, and with
+    /// --by cgroup and --by local-port.
+    #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
+    max_sockets: u32,
+
+    /// Keep the capabilities of the process
+    ///
+    /// Keep the capabilities of the process. Then the memory of scans can grow with the number of sockets, and a hook that
+    /// never fires can be replaced.
+    #[arg(long, help_heading = ADVANCED)]
     keep_privileges: bool,
 }
 
@@ -117,9 +153,9 @@ pub(super) struct Arguments {
 enum SeriesBy {
     /// Network namespaces
     Netns,
-    /// Cgroups, which are containers and services: transitions, and durations with --hist
+    /// Cgroups, such as containers and services: transitions, and durations with --hist
     Cgroup,
-    /// The sockets' own ports: transitions, and durations with --hist
+    /// Local ports: transitions, and durations with --hist
     LocalPort,
 }
 

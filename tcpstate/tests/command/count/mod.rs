@@ -250,8 +250,7 @@ fn count_in_a_pipe_is_ten_rows_and_a_table_has_a_total() {
 fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
     let _namespace = Namespace::enter();
     for close_reason in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut child =
-            count(&["--watch", "50ms"]).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = count(&["-i", "50ms"]).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let mut block = || {
             let lines = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
@@ -298,7 +297,7 @@ fn count_ends_on_a_signal_though_its_reader_stalls() {
 
 #[test]
 fn count_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_an_error() {
-    for arguments in [&[] as &[&str], &["-o", "json"], &["--watch", "50ms"]] {
+    for arguments in [&[] as &[&str], &["-o", "json"], &["-i", "50ms"]] {
         let (reader, writer) = io::pipe().expect("there are file descriptors");
         drop(reader);
         let output = count(arguments).stdout(writer).stderr(Stdio::piped()).output();
@@ -331,7 +330,7 @@ fn count_refuses_wrong_flags_and_says_where_they_are_wrong() {
         (vec!["--by", "port"], "local-port"),
         (vec!["--top", "3"], "--by"),
         (vec!["--by", "uid", "--top", "0"], "expected a number from 1 to 65536"),
-        (vec!["--watch", "10ms"], "at least 50ms"),
+        (vec!["-i", "10ms"], "at least 50ms"),
         (vec!["-o", "yaml"], "csv"),
         (vec!["extra"], "extra"),
     ] {
