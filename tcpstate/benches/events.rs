@@ -23,7 +23,7 @@ use tcpstate_tests::{
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
-const GAUGES: &str = "trace, its gauges";
+const GAUGES: &str = "trace, gauges";
 /// A column: scans after the first, which were due because something was missed.
 const SCANS: &str = "scans";
 /// How often `trace` looks whether a scan is due.
@@ -83,7 +83,7 @@ impl Truth {
             }
         }
         self.add(EVENTS, &made, seen);
-        self.rows.add(EVENTS, "lost, by its own word", reported as f64);
+        self.rows.add(EVENTS, "reported as lost", reported as f64);
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 

@@ -57,7 +57,7 @@ fn empty_timer() -> f64 {
 }
 
 fn unrelated_timer(rows: &mut Turns, base: f64) {
-    let what = "a timer event that is nobody's, by timer";
+    let what = "an unrelated timer event, by timer";
     match start(Minis::TimeWait, Provider::Timer) {
         Ok(tracer) => {
             let run_time = turn(Style::Rst, || run_time(&tracer, Minis::TimeWait));
@@ -73,7 +73,7 @@ fn unrelated_timer(rows: &mut Turns, base: f64) {
 fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
     let what = match minis {
         Minis::TimeWait => format!("a TIME_WAIT entry, by {}", provider.name()),
-        Minis::SynRecv => format!("a request's birth and end, by {}", provider.name()),
+        Minis::SynRecv => format!("birth and end of a request socket, by {}", provider.name()),
     };
     let tracer = match start(minis, provider) {
         Ok(tracer) => tracer,

@@ -1,4 +1,4 @@
-//! docs/BENCHMARKS.md, written of each benchmark's last run.
+//! Writes docs/BENCHMARKS.md from the last run of each benchmark.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -19,9 +19,17 @@ const FOLDER: &str = "benchmarks";
 const HEAD: &str = "\
 # Benchmarks
 
-Written by `cargo xtask bench`, not by hand. Every ratio is of things that ran by turns in one run on one machine; a figure
-is the median of the turns, ± how far apart the least and the most are, and in brackets how many times the figure of what
-it is compared with. Figures of different sections, or of different machines, say nothing about each other.
+This page says what tcpstate costs, compared with other programs. `cargo xtask bench` writes it.
+
+A run of a benchmark consists of turns. Each turn measures all compared programs one after the
+other, on one machine. A cell such as `64.0 ± 7.90 (1.16 ×)` has three parts:
+
+* the median of the turns
+* after ±, the difference between the largest and the smallest turn
+* in parentheses, the ratio to the figure that the section compares with
+
+A dash means that a program was not measured. The reason is below the table. Do not compare figures
+of different sections or of different machines.
 ";
 
 /// Writes it.
@@ -66,17 +74,17 @@ fn text(runs: &[(&Benchmark, Run)], all: &Rows) -> String {
     let mut tables = String::new();
     for (benchmark, run) in runs {
         for section in benchmark.sections.iter().filter(|section| run.rows.has(section)) {
-            _ = write!(tables, "\n## {}\n\n{}", section.title, section.text);
+            _ = write!(tables, "\n## {}\n\n{}\n", section.title, table::wrapped(section.text));
             if !section.base.is_empty() {
-                _ = write!(tables, " Ratios: to {}.", section.base);
+                _ = write!(tables, "\nRatios are relative to {}.\n", section.base);
             }
-            _ = write!(tables, "\n\n{}", table::markdown(section, &run.rows));
+            _ = write!(tables, "\n{}", table::markdown(section, &run.rows));
             if let Some(plot) = &section.plot {
                 let name = plot::name(section);
                 _ = write!(tables, "\n![{} by {}]({FOLDER}/{name})\n", plot.figure, section.at);
             }
         }
     }
-    _ = write!(text, "\n## What was promised\n\n{}", acceptance::markdown(all));
+    _ = write!(text, "\n## Promises\n\n{}", acceptance::markdown(all));
     text + &tables
 }

@@ -38,31 +38,40 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         sections: &[
             Section {
                 id: "transitions",
-                title: "A transition",
+                title: "Cost of a transition",
                 at: "idle sockets",
                 base: "the empty program",
-                text: "Nanoseconds a run, by the kernel's BPF statistics, while connections are made and reset. Measuring \
-                       takes most of it, so an empty program on the same tracepoint is measured in each turn, and \"net\" is what is left \
-                       without it. User space has no part in this.",
+                text: "Nanoseconds per run of a program, while connections are opened and \
+                       reset. The kernel's BPF statistics measure the time.\n\nMeasuring itself \
+                       takes most of that time. So each turn also measures an empty program on \
+                       this tracepoint. \"Net\" is the time minus the time of the empty \
+                       program. The work of user space is not included.",
                 plot: None,
             },
             Section {
                 id: "sides",
-                title: "A connection's side",
+                title: "Cost of one side of a connection",
                 at: "",
                 base: "the empty program",
-                text: "Nanoseconds for all transitions of one side of a connection together, as above: the client's three, from CLOSE to SYN_SENT, ESTABLISHED \
-                       and CLOSE, and the server's three, from LISTEN to SYN_RECV, ESTABLISHED and CLOSE. 250 connections at a time, and the sides apart: \
-                       the listener waits for data (`TCP_DEFER_ACCEPT`) before its children are born, and each side goes without telling the other (`TCP_REPAIR`).",
+                text: "Nanoseconds for all transitions of one side of a connection, measured as \
+                       in the section before. The sides have three transitions each:\n\n* \
+                       client: CLOSE to SYN_SENT, to ESTABLISHED, to CLOSE\n* server: LISTEN to \
+                       SYN_RECV, to ESTABLISHED, to CLOSE\n\n250 connections are opened at a \
+                       time. The transitions of the two sides happen at different times. The \
+                       listener waits for data before its children are born \
+                       (`TCP_DEFER_ACCEPT`). Each side closes without a packet to the other \
+                       side (`TCP_REPAIR`).",
                 plot: None,
             },
             Section {
                 id: "spread",
-                title: "A transition of sockets that no cache holds",
+                title: "Cost of a transition of uncached sockets",
                 at: "sockets",
                 base: "the empty program",
-                text: "As above, while that many sockets are opened and, all open, closed: what an event reads was last touched \
-                       that many sockets ago. hist and events have room for twice as many.",
+                text: "Nanoseconds per run of a program, measured as in the first section. All \
+                       sockets are opened, and then all are closed. So the memory that an event \
+                       reads was last used that many sockets ago, and no CPU cache holds it. \
+                       The rows `hist` and `events` have room for twice as many sockets.",
                 plot: None,
             },
         ],
@@ -72,11 +81,15 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         name: "mini_sockets",
         sections: &[Section {
             id: "mini-sockets",
-            title: "Mini sockets, by provider",
+            title: "Cost of mini sockets, by provider",
             at: "idle sockets",
             base: "an empty program on timer_start",
-            text: "Nanoseconds for each TIME_WAIT entry and for each request in SYN_RECV: what a connection that makes one takes \
-                   more than one that makes none. Where timers serve, each other timer event of the machine has a price too.",
+            text: "A mini socket is a small kernel struct that stands for a connection in \
+                   TIME_WAIT or for a half-open connection. A provider is the set of hooks that \
+                   sees mini sockets.\n\nThe figures are nanoseconds per TIME_WAIT entry, and \
+                   per request socket in SYN_RECV. They are the difference between connections \
+                   that make such a socket and connections that make none. With timers, every \
+                   unrelated timer event of the machine has a cost too.",
             plot: None,
         }],
     },
@@ -86,29 +99,36 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         sections: &[
             Section {
                 id: "connections",
-                title: "What an application pays",
+                title: "Effect on an application",
                 at: "threads",
-                base: "nobody tracing",
-                text: "Threads open and close connections over loopback, as fast as they can, half of them by RST, of both families, \
-                       untraced and under each tracer in each turn. Processor time of a connection is of both ends, with the kernel's work for them; what the \
-                       tracer's process takes comes on top, and takes processors from the load where there are few.",
+                base: "the untraced run",
+                text: "Threads open and close connections over loopback as fast as they can, \
+                       for both families. Half of the connections end with a RST. Each turn has \
+                       one run without a tracer and one run with each tracer.\n\n\"CPU of \
+                       load\" is the CPU time of both ends of a connection, with the kernel's \
+                       work for them. \"CPU of tracer\" is the CPU time of the tracer's \
+                       process. With few processors, the tracer also takes CPU time from the \
+                       load.",
                 plot: None,
             },
             Section {
                 id: "share",
-                title: "What our programs take of a connection",
+                title: "Share of our programs in a connection",
                 at: "",
-                base: "what an untraced connection takes",
-                text: "`trace` as it is by default, providers for mini sockets included: all programs' run time for a connection that ends in TIME_WAIT, both sides, \
-                       less what as many runs of an empty program take, which is what measuring costs.",
+                base: "an untraced connection",
+                text: "`trace` runs with its defaults, providers of mini sockets included. The \
+                       figure is the run time of all programs for a connection that ends in \
+                       TIME_WAIT, both sides together. The time of as many runs of an empty \
+                       program is subtracted, because it is the cost of measuring.",
                 plot: None,
             },
             Section {
                 id: "processors",
-                title: "One processor, and more",
+                title: "Effect by number of processors",
                 at: "processors",
-                base: "nobody tracing",
-                text: "As many threads as processors, to which load and tracer are bound.",
+                base: "the untraced run",
+                text: "There are as many threads as processors. Load and tracer are bound to \
+                       these processors.",
                 plot: Some(Plot { figure: "connections/s", is_logarithmic: false }),
             },
         ],
@@ -119,27 +139,29 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         sections: &[
             Section {
                 id: "asking-time-wait",
-                title: "How many sockets in which state? With sockets in TIME_WAIT",
+                title: "Counting sockets by state: TIME_WAIT",
                 at: "sockets",
-                base: "ss -tan | awk",
-                text: "One answer, start and end of all processes included; `trace` runs already, and takes a snapshot. Each answer was the right \
-                       one.",
+                base: "`ss -tan | awk`",
+                text: "Each command answers once how many sockets are in which state. The start \
+                       and the end of all processes are included. `trace` is already running, \
+                       and takes one snapshot. All answers were correct.",
                 plot: None,
             },
             Section {
                 id: "asking-established",
-                title: "The same with ESTABLISHED sockets",
+                title: "Counting sockets by state: ESTABLISHED",
                 at: "sockets",
-                base: "ss -tan | awk",
-                text: "As above.",
+                base: "`ss -tan | awk`",
+                text: "This is the measurement of the section before, with ESTABLISHED sockets.",
                 plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
             },
             Section {
                 id: "minute",
-                title: "An answer a second, for a minute",
+                title: "Counting once per second for a minute",
                 at: "ESTABLISHED",
-                base: "ss -tan | awk",
-                text: "The sum of 60 answers; of `trace` all that it took in that time.",
+                base: "`ss -tan | awk`",
+                text: "The figure is the sum of 60 answers. For `trace` it is the CPU time of \
+                       the whole minute.",
                 plot: None,
             },
         ],
@@ -149,15 +171,22 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         name: "events",
         sections: &[Section {
             id: "truth",
-            title: "Truth under load",
+            title: "Lost events under load",
             at: "connections/s",
             base: "",
-            text: "Two threads make that many connections a second, the last as many as they can. They know how many transitions that is; what is \
-                   not in a program's lines, or counts, was lost. The load, the kernel's work for it and the lines share the machine's processors. Passes \
-                   are those that were due after the first. Gauges are compared with the kernel's sockets at the end, before a last pass; those of programs \
-                   that have none are derived from their lines, or counts, as whoever began without sockets may: what came into a state less what left it, \
-                   a listener staying when its child is born. These programs see the whole machine, where there should be nobody else. (A vendor's kernel of \
-                   the release 6.18.44-fc, if the machine above has it, skips every BPF program, whosever, while process 1 runs: a handful lost is its doing.)",
+            text: "Two threads open the given number of connections per second. In the last \
+                   rows they open as many as they can. The threads know how many transitions \
+                   they cause. A transition that is missing from a program's lines or counts is \
+                   lost. The load, the kernel's work for it and the output share the processors \
+                   of the machine.\n\n* Scans are those after the first scan. They were made \
+                   because an event was missed.\n* Gauges are compared with the kernel's \
+                   sockets at the end, before a last scan.\n* Programs without gauges get \
+                   derived gauges: transitions into a state minus transitions out of it. A \
+                   listener stays in LISTEN when its child is born. There are no sockets at the \
+                   start.\n* These other programs see all network namespaces. So the machine \
+                   should have no other traffic.\n* A vendor's kernel, release 6.18.44-fc, \
+                   skips all BPF programs while process 1 runs. On that kernel a few lost \
+                   events are normal, for any tool.",
             plot: Some(Plot { figure: "lost, %", is_logarithmic: false }),
         }],
     },
@@ -166,11 +195,12 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         name: "scans",
         sections: &[Section {
             id: "scans",
-            title: "A scan",
+            title: "Cost of a scan",
             at: "sockets",
-            base: "ss -tan | awk",
-            text: "A scan is made at the start, and later only when the kernel says that something was missed, or its own sums do; its wall time has \
-                   100 ms in which it waits. Otherwise there are snapshots.",
+            base: "`ss -tan | awk`",
+            text: "A scan is made at the start. A later scan is made only if the kernel reports \
+                   a missed event, or if the kernel's own sums differ from the gauges. Its wall \
+                   time includes pauses of 100 ms. All other readings are snapshots.",
             plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
         }],
     },
@@ -180,27 +210,30 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         sections: &[
             Section {
                 id: "footprint",
-                title: "Footprint",
+                title: "Start time and memory",
                 at: "sockets",
                 base: "`trace`",
-                text: "From the start of the process to its first line, which is exact; memory one second later; the kernel's memory for maps, of all that the \
-                       process has open, by their own word (`memlock`).",
+                text: "The time is from the start of the process to its first line, which is \
+                       exact. The memory of the process is read one second later. The memory of \
+                       maps is the sum over all maps that the process has open, as the kernel \
+                       reports it (`memlock`).",
                 plot: None,
             },
             Section {
                 id: "maps",
-                title: "The kernel's memory, by map",
+                title: "Kernel memory by map",
                 at: "",
                 base: "",
-                text: "Of maps with their default sizes; some have room for each processor.",
+                text: "All maps have their default sizes. Some maps have room for each \
+                       processor.",
                 plot: None,
             },
             Section {
                 id: "binary",
-                title: "The program",
+                title: "Size of the program",
                 at: "",
                 base: "",
-                text: "As `cargo build --release` makes it.",
+                text: "The program is built by `cargo build --release`.",
                 plot: None,
             },
         ],
@@ -210,10 +243,12 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         name: "recording",
         sections: &[Section {
             id: "recording",
-            title: "A recording",
+            title: "Recordings",
             at: "events",
             base: "",
-            text: "Events of a made-up busy host, 1,024 at a time as they come to a view: million events a second.",
+            text: "The events are those of an invented busy host. They are written and read in \
+                   batches of 1,024, as views receive them. The speed is in million events per \
+                   second.",
             plot: None,
         }],
     },

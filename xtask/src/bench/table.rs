@@ -1,18 +1,47 @@
 //! Tables of rows, for people and for Markdown.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use super::{
     rows::{Figure, Row, Rows},
     sections::Section,
 };
 
-/// How a cell begins that says why there are no figures.
+/// Columns of a line of Markdown.
+const WIDTH: usize = 100;
+
+/// Prefix of a cell that says why a row has no figures.
 const ABSENT: &str = "absent: ";
 
 /// Aligned by blanks.
 pub(super) fn plain(section: &Section, rows: &Rows) -> String {
     aligned(&lines(section, rows))
+}
+
+/// Each line of a text wrapped at [`WIDTH`]. Further lines of a list item are indented.
+pub(super) fn wrapped(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(wrapped_line).collect();
+    lines.join("\n")
+}
+
+fn wrapped_line(line: &str) -> String {
+    let indent = if line.starts_with("* ") { "  " } else { "" };
+    let mut text = String::new();
+    let mut width = 0;
+    for word in line.split_whitespace() {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            text.push('\n');
+            text += indent;
+            width = indent.len();
+        } else if width > 0 {
+            text.push(' ');
+            width += 1;
+        }
+        text += word;
+        width += length;
+    }
+    text
 }
 
 /// Lines of cells, the first to the left and the others to the right.
@@ -35,9 +64,54 @@ pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// As Markdown has them.
+/// As Markdown: several tables, if all columns of figures do not fit into [`WIDTH`], and then the
+/// reasons of the rows that have no figures.
 pub(super) fn markdown(section: &Section, rows: &Rows) -> String {
-    let lines = lines(section, rows);
+    let keys = if section.at.is_empty() { 1 } else { 2 };
+    let mut lines = lines(section, rows);
+    for line in &mut lines {
+        if line.get(keys).is_some_and(|cell| cell.starts_with(ABSENT)) {
+            line[keys..].fill("-".to_owned());
+        }
+    }
+    let tables = fitting(&lines, keys).into_iter().map(|columns| {
+        let cells = |line: &Vec<String>| [&line[..keys], &line[columns.clone()]].concat();
+        markdown_table(&lines.iter().map(cells).collect::<Vec<_>>())
+    });
+    let mut text = tables.collect::<Vec<_>>().join("\n");
+    let mut reasons: Vec<String> = Vec::new();
+    for row in rows.of(section.id) {
+        let reason =
+            row.absent.as_ref().map(|why| format!("* {} was not measured: {why}", row.what));
+        reasons.extend(reason.filter(|reason| !reasons.contains(reason)));
+    }
+    for (number, reason) in reasons.iter().enumerate() {
+        let newline = if number == 0 { "\n" } else { "" };
+        _ = writeln!(text, "{newline}{}", wrapped(reason));
+    }
+    text
+}
+
+/// The columns of each table: as many as fit into [`WIDTH`] beside the key columns, and at least one.
+fn fitting(lines: &[Vec<String>], keys: usize) -> Vec<Range<usize>> {
+    let columns = lines.first().map_or(0, Vec::len);
+    let is_wide = |figures: Range<usize>| {
+        let cells = |line: &Vec<String>| [&line[..keys], &line[figures.clone()]].concat();
+        lines.iter().any(|line| markdown_line(&cells(line)).trim_end().chars().count() > WIDTH)
+    };
+    let mut tables = Vec::new();
+    let mut start = keys;
+    for end in keys + 2..=columns {
+        if end - start > 1 && is_wide(start..end) {
+            tables.push(start..end - 1);
+            start = end - 1;
+        }
+    }
+    tables.push(start..columns);
+    tables
+}
+
+fn markdown_table(lines: &[Vec<String>]) -> String {
     let Some((header, lines)) = lines.split_first() else { return String::new() };
     let mut text = markdown_line(header);
     text += "|---";
@@ -154,9 +228,28 @@ mod tests {
 |---|---:|---:|---:|
 | a \\| b | 100,000 | 61.2 ± 2 |  |
 | ours | 100,000 | 71.5 ± 0.50 (1.17 ×) | 10.2 |
-| bcc | 100,000 | absent: not installed |  |
+| bcc | 100,000 | - | - |
+
+* bcc was not measured: not installed
 ";
         assert_eq!(markdown(&SECTION, &rows()), expected);
+    }
+
+    #[test]
+    fn a_wide_table_is_split_by_columns() {
+        let line = |cell: &str| ["what", "at", cell, cell, cell].map(str::to_owned).to_vec();
+        assert_eq!(fitting(&[line("short")], 2).len(), 1);
+        assert_eq!(fitting(&[line("short"), line(&"x".repeat(40))], 2), [2..4, 4..5]);
+        assert_eq!(fitting(&[line(&"x".repeat(99))], 2), [2..3, 3..4, 4..5]);
+        assert_eq!(fitting(&[vec!["what".to_owned()]], 1).len(), 1);
+    }
+
+    #[test]
+    fn a_text_is_wrapped_line_by_line() {
+        let words = |number| vec!["word"; number].join(" ");
+        let text = format!("{}\n\n* {}", words(21), words(21));
+        let expected = format!("{}\nword\n\n* {}\n  {}", words(20), words(19), words(2));
+        assert_eq!(wrapped(&text), expected);
     }
 
     #[test]
