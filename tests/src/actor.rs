@@ -1,4 +1,5 @@
-//! Processes of other names, users and cgroups, which do what a test tells them and end.
+//! Child processes with another name, user or cgroup. Each waits for a signal of the test, does its
+//! work and exits.
 
 use std::{
     ffi::CString,
@@ -14,18 +15,18 @@ use nix::{
     unistd::{ForkResult, Pid, Uid, fork, setresuid},
 };
 
-/// What a process is.
+/// The name, the user and the cgroup of an [`Actor`].
 #[derive(Clone, Copy, Debug)]
 pub struct Costume<'a> {
-    /// At most 15 bytes.
+    /// The name of the process, at most 15 bytes.
     pub name: &'a str,
-    /// Its user.
+    /// The user ID.
     pub uid: u32,
-    /// Its cgroup, if not that of the test.
+    /// The cgroup. `None` leaves the process in the cgroup of the test.
     pub cgroup: Option<&'a Cgroup>,
 }
 
-/// A process that waits for its cue, and ends when its work is done.
+/// A child process that waits for [`Actor::cue`], does its work and exits.
 #[derive(Debug)]
 pub struct Actor {
     pid: Pid,
@@ -33,7 +34,8 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Starts it, in the thread's network namespace. What `work` uses is the child's own copy.
+    /// Starts the process in the thread's network namespace. The process has its own copy of the
+    /// data that `work` uses.
     ///
     /// # Panics
     /// If the kernel refuses.
@@ -41,8 +43,8 @@ impl Actor {
     pub fn start(costume: Costume<'_>, work: impl FnOnce()) -> Self {
         let (mut cue, ours) = pipe().expect("there are descriptors left");
         let (mut ready, mut theirs) = pipe().expect("there are descriptors left");
-        // SAFETY: glibc keeps its allocator usable in the child of a process with threads, and the child uses nothing else that
-        // another thread may hold.
+        // SAFETY: glibc keeps its allocator usable in the child of a process with threads. The
+        // child uses nothing else that another thread may hold.
         match unsafe { fork() }.expect("there may be one more process") {
             ForkResult::Parent { child } => {
                 drop(theirs);
@@ -54,42 +56,43 @@ impl Actor {
                 let play = AssertUnwindSafe(|| {
                     dress(costume);
                     theirs.write_all(&[1]).expect("somebody waits");
-                    // An error is a cue too: the test has ended.
+                    // A read error means that the test has ended.
                     if cue.read(&mut [0]).is_ok_and(|bytes| bytes > 0) {
                         work();
                     }
                 });
                 let code = i32::from(catch_unwind(play).is_err());
-                // SAFETY: ends this process, at once: what is to be run at exit is the test's.
+                // SAFETY: `_exit` ends this process at once. The exit handlers belong to the test,
+                // so the child must not run them.
                 unsafe { libc::_exit(code) }
             }
         }
     }
 
-    /// Its number.
+    /// The process ID.
     ///
     /// # Panics
-    /// Never: numbers are positive.
+    /// Never: process IDs are positive.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw().try_into().expect("it is positive")
     }
 
-    /// Tells it to begin.
+    /// Tells the process to begin its work.
     ///
     /// # Panics
-    /// If it has ended.
+    /// If the process has exited.
     pub fn cue(&mut self) {
         self.cue.take().expect("once").write_all(&[1]).expect("it waits");
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits.
     ///
     /// # Panics
-    /// If it panicked.
+    /// If the process panicked.
     pub fn join(self) {
         let status = waitpid(self.pid, None).expect("it is our child");
-        // It must not be waited for twice.
+        // `drop` would wait for the process a second time.
         std::mem::forget(self);
         assert!(matches!(status, WaitStatus::Exited(_, 0)), "an actor ended by {status:?}");
     }
@@ -110,11 +113,11 @@ fn dress(Costume { name, uid, cgroup }: Costume<'_>) {
     // SAFETY: the kernel copies the text, which ends in a zero.
     unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
     let uid = Uid::from_raw(uid);
-    // Of this process and not of its thread alone: it has no other.
+    // `setresuid` of glibc changes the user of all threads. This process has only one thread.
     setresuid(uid, uid, uid).expect("root may become anybody");
 }
 
-/// A cgroup of version 2 of the test's own, empty again when this is dropped.
+/// A cgroup (version 2) of the test. Dropping the value removes the cgroup.
 #[derive(Debug)]
 pub struct Cgroup {
     root: PathBuf,
@@ -122,10 +125,11 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes one, if the machine has version 2: with this name, in a folder that is the test's.
+    /// Creates the cgroup `name` in a directory of this test. Returns `None` if the machine has no
+    /// cgroup version 2.
     ///
     /// # Panics
-    /// If root may not.
+    /// If root may not create it.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
@@ -135,20 +139,20 @@ impl Cgroup {
         Some(Self { root: root.to_owned(), folder })
     }
 
-    /// From the root of all cgroups.
+    /// The path of the cgroup, relative to the root of all cgroups.
     ///
     /// # Panics
-    /// Never: it is below.
+    /// Never: the cgroup is below the root.
     #[must_use]
     pub fn path(&self) -> String {
         let below = self.folder.strip_prefix(&self.root).expect("it is below the root");
         format!("/{}", below.display())
     }
 
-    /// The path of the folder around it.
+    /// The path of the parent cgroup.
     ///
     /// # Panics
-    /// Never: there is one.
+    /// Never: the cgroup has a parent.
     #[must_use]
     pub fn slice(&self) -> String {
         let path = self.path();
@@ -158,7 +162,8 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // It is empty once its last process is waited for; the kernel may take a moment longer.
+        // The cgroup is empty after the test has waited for its last process. The kernel may need a
+        // moment longer.
         let is_gone = || fs::remove_dir(&self.folder).is_ok() || !self.folder.exists();
         crate::wait::until("the cgroup to be empty", is_gone);
         let _ = self.folder.parent().map(fs::remove_dir);

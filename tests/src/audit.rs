@@ -1,8 +1,9 @@
-//! How many events there really were, counted without BPF: by perf.
+//! An independent count of events, made by perf instead of BPF.
 //!
-//! Some kernels keep events from BPF programs without counting them (one vendor's does while process 1 runs, and in
-//! the interrupts that it gets). On such a kernel a gauge may be off by no fault of ours until a scan. Here is how a
-//! test tells that from a fault.
+//! Some kernels withhold events from BPF programs without counting them. One vendor's kernel does
+//! so while process 1 runs, and in interrupts during that time. On such a kernel a gauge may be
+//! wrong until the next scan, although tcpstate has no fault. The audit lets a test distinguish
+//! this case from a fault.
 
 use std::{
     ffi::CString,
@@ -28,13 +29,15 @@ use tcpstate::{
 };
 use tcpstate_common::State;
 
-/// How often a test of exact events is tried where the kernel itself says that it kept some from the programs.
+/// The number of attempts of a test that needs exact events, on a kernel that withholds some of
+/// them.
 pub const ATTEMPTS: u32 = 10;
 
-/// Whether two processors made a child each of one handshake, of which the kernel undid one (`inet_csk_complete_hashdance`).
+/// Whether the kernel created two children for one handshake on two CPUs and removed one of them
+/// (`inet_csk_complete_hashdance`).
 ///
-/// Those lines are right, and in no script: in a slow machine a handshake's last segment and the first data are under way at
-/// once.
+/// These lines are correct, but no script expects them. They occur on a slow machine, where the
+/// last segment of a handshake and the first data arrive at the same time.
 #[must_use]
 pub fn has_twin(lines: &[Event]) -> bool {
     let is_undone = |event: &Event| {
@@ -43,19 +46,19 @@ pub fn has_twin(lines: &[Event]) -> bool {
     lines.iter().any(is_undone)
 }
 
-/// Counts events, and the programs' runs, from its start on.
+/// Counts events and program runs since its start.
 pub struct Audit {
     transitions: Tally,
     timers: Option<Timers>,
-    /// The kernel counts runs for as long as this is open.
+    /// The kernel counts program runs while this descriptor is open.
     _stats: OwnedFd,
 }
 
 impl Audit {
-    /// Starts to count. Nothing may move meanwhile.
+    /// Starts counting. No socket may change its state during this call.
     ///
     /// # Panics
-    /// Without root, or where the kernel has no tracefs.
+    /// Without root, or if the kernel has no tracefs.
     #[must_use]
     pub fn start(tracer: &Tracer) -> Self {
         let stats = enable_stats(Stats::RunTime).expect("root may have the kernel count runs");
@@ -65,28 +68,31 @@ impl Audit {
         Self { transitions, timers: by_timers.then(|| Timers::start(tracer)), _stats: stats }
     }
 
-    /// Transitions on the whole machine since the start.
+    /// The number of transitions on the whole machine since the start.
     ///
     /// # Panics
-    /// If the counters can't be read.
+    /// If the counters cannot be read.
     pub fn fired(&mut self) -> u64 {
         self.transitions.fired() - self.transitions.before
     }
 
-    /// Events that no program saw or was reported to have missed. Exact while nothing moves.
+    /// The number of events that no program saw and that were not reported as missed. The number is
+    /// exact only while no socket changes its state.
     ///
     /// # Panics
-    /// If the counters can't be read.
+    /// If the counters cannot be read.
     pub fn uncounted(&mut self, tracer: &Tracer) -> i64 {
         let timers = self.timers.as_mut().map_or(0, |timers| timers.uncounted(tracer));
         self.transitions.fired().cast_signed() - transition_runs(tracer).cast_signed() + timers
     }
 }
 
-/// Events of the timers of mini sockets. There are always other timers, and a program is run for each of them; so what
-/// counts here are the events that came while process 1 ran, on a kernel that loses events at all.
+/// Timer events of mini sockets. The programs also run for other timers, so runs cannot be compared
+/// with events of mini sockets. On a kernel that loses events, the events during process 1 count as
+/// lost.
 struct Timers {
-    /// All timers' starts and cancellations: either kind may be lost alone, as when a listener closes on its requests.
+    /// Starts and cancellations of all timers. A kernel may lose only one kind, for example when a
+    /// listener closes and has requests.
     all: [(&'static str, Tally); 2],
     of_first_process: Vec<Counter>,
 }
@@ -102,7 +108,8 @@ impl Timers {
             format!("function == 0x{}", line.split(' ').next().expect("a line is not empty"))
         });
         let mut of_first_process = in_first_process("timer/timer_start", &of_minis.join(" || "));
-        // This one does not say whose timer it is, but most of a mini socket's are stopped in soft interrupts.
+        // `timer_cancel` does not report the timer's function. But most timers of mini sockets are
+        // stopped in soft interrupts.
         of_first_process.extend(in_first_process("timer/timer_cancel", "common_flags & 16"));
         Self { all, of_first_process }
     }
@@ -114,20 +121,21 @@ impl Timers {
     }
 }
 
-/// Events on all CPUs, beside what BPF says of them.
+/// Events on all CPUs according to perf, and the number that BPF counted before.
 struct Tally {
     counters: Vec<Counter>,
-    /// What BPF had counted at the start.
+    /// The number that BPF had counted at the start.
     before: u64,
 }
 
 impl Tally {
-    /// BPF's count first: what comes between is then no loss.
+    /// The caller reads BPF's count first, so an event between the two reads does not look like a
+    /// loss.
     fn start(tracepoint: &str, runs: u64) -> Self {
         Self { before: runs, counters: on_all_cpus(tracepoint) }
     }
 
-    /// All events, those before the start by BPF's count.
+    /// All events. For the time before the start, this is BPF's count.
     fn fired(&mut self) -> u64 {
         self.before + sum(&mut self.counters)
     }
@@ -137,13 +145,13 @@ fn sum(counters: &mut [Counter]) -> u64 {
     counters.iter_mut().map(|counter| counter.read().expect("an open counter")).sum()
 }
 
-/// Runs and misses of the program that counts transitions.
+/// Runs plus misses of the program that counts transitions.
 fn transition_runs(tracer: &Tracer) -> u64 {
     let info: ProgramInfo = tracer.probe().transitions_info().expect("our own program");
     info.run_count() + tracer.probe().missed().expect("our own program")
 }
 
-/// Runs of a program for timers, which serves both kinds.
+/// Runs of a timer program, which handles both kinds of mini sockets.
 fn timer_runs(tracer: &Tracer, program: &str) -> u64 {
     let programs = Minis::BOTH
         .into_iter()
@@ -158,7 +166,7 @@ fn on_all_cpus(tracepoint: &str) -> Vec<Counter> {
     cpus(online.trim()).map(open).collect()
 }
 
-/// Events while process 1 runs, and what it starts later.
+/// Counters for events while process 1 or its later children run.
 fn in_first_process(tracepoint: &str, filter: &str) -> Vec<Counter> {
     let filter = CString::new(filter).expect("no zero in it");
     let threads = fs::read_dir("/proc/1/task").expect("there is a process 1");
@@ -185,9 +193,9 @@ fn counter(builder: &mut Builder<'_>) -> Counter {
     counter
 }
 
-/// A tracepoint, by the number it has in this kernel.
+/// The tracepoint, by its number in this kernel.
 fn of(tracepoint: &str) -> Tracepoint {
-    // On a thread of its own, which may have its own mounts.
+    // A separate thread, because it may need a separate mount namespace.
     let number = thread::scope(|scope| {
         let read = || {
             mount_tracefs();
@@ -199,8 +207,8 @@ fn of(tracepoint: &str) -> Tracepoint {
     Tracepoint::with_id(number.trim().parse().expect("it has a number"))
 }
 
-/// Mounts tracefs where programs look for it, for this thread and those that it will start: it need not be mounted on
-/// the machine, and is not after the thread's end.
+/// Mounts tracefs at the usual path, for this thread and the threads that it starts. The machine
+/// may have no mounted tracefs. The mount ends with the thread.
 ///
 /// # Panics
 /// Without root.
@@ -217,7 +225,7 @@ pub fn mount_tracefs() {
         .expect("root may mount tracefs");
 }
 
-/// The CPUs of a list such as `0-1,4`.
+/// The CPUs of a list, for example `0-1,4`.
 fn cpus(list: &str) -> impl Iterator<Item = usize> {
     list.split(',').flat_map(|range| {
         let (from, to) = range.split_once('-').unwrap_or((range, range));

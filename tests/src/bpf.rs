@@ -1,4 +1,4 @@
-//! What BPF objects the kernel holds, of whomever.
+//! The BPF objects that exist in the kernel, of all processes.
 
 use std::{collections::BTreeSet, mem, thread, time::Duration};
 
@@ -9,7 +9,7 @@ use aya::{
 
 use crate::wait;
 
-/// The ids of all programs, maps and links.
+/// The IDs of all programs, maps and links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelObjects {
     programs: BTreeSet<u32>,
@@ -18,10 +18,11 @@ pub struct KernelObjects {
 }
 
 impl KernelObjects {
-    /// What there is when it stays the same for a while: the kernel frees objects some time after their last user.
+    /// The objects after their set has not changed for half a second. The kernel frees objects some
+    /// time after their last use.
     ///
     /// # Panics
-    /// If it keeps changing.
+    /// If the set keeps changing.
     #[must_use]
     pub fn at_rest() -> Self {
         let mut objects = Self::now();
@@ -33,10 +34,10 @@ impl KernelObjects {
         objects
     }
 
-    /// What there is now.
+    /// The objects that exist now.
     #[must_use]
     pub fn now() -> Self {
-        // One that goes while it is looked at is gone.
+        // An object that disappears during the listing is skipped.
         Self {
             programs: loaded_programs()
                 .filter_map(Result::ok)

@@ -1,4 +1,4 @@
-//! A program run, as somebody, somewhere, to its end or until a signal.
+//! Programs that run as some user, in some environment, until they exit or receive a signal.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -13,21 +13,21 @@ use nix::{
     unistd::Pid,
 };
 
-/// What came of it.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Its exit status, unless a signal ended it.
+    /// The exit status. `None` if a signal ended the command.
     pub status: Option<i32>,
-    /// What it said.
+    /// The output on stdout.
     pub stdout: String,
-    /// What it said about that.
+    /// The output on stderr.
     pub stderr: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 ///
 /// # Panics
-/// If it does not start, or writes what is no text.
+/// If the command does not start, or if its output is not UTF-8.
 pub fn run(command: &mut Command) -> Finished {
     let output = command.stdin(Stdio::null()).output().expect("the command starts");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
@@ -38,7 +38,7 @@ pub fn run(command: &mut Command) -> Finished {
     }
 }
 
-/// A command that is given nothing to read, and whose output is for the test to read.
+/// A command with an empty stdin, and with pipes for stdout and stderr.
 #[must_use]
 pub fn piped(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -46,22 +46,23 @@ pub fn piped(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Sends a signal to a child.
+/// Sends a signal to a child process.
 ///
 /// # Panics
-/// If there is no such process any more.
+/// If the process no longer exists.
 pub fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
 }
 
-/// Has the kernel kill the command's process when the thread that starts it is gone, however it ended: one that lives
-/// on, such as the main one, should start it.
+/// Makes the kernel kill the command's process when the thread that started it ends. The caller
+/// should be a thread that lives long enough, such as the main thread.
 pub fn bound_to_us(command: &mut Command) -> &mut Command {
     // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
     unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) }
 }
 
-/// A command that runs `program` as nobody with these capabilities and no other: `["bpf", "perfmon"]`.
+/// A command that runs `program` as the user `nobody` with only these capabilities, for example
+/// `["bpf", "perfmon"]`.
 #[must_use]
 pub fn as_nobody(capabilities: &[&str], program: &str) -> Command {
     let mut command = Command::new("setpriv");
@@ -75,10 +76,11 @@ pub fn as_nobody(capabilities: &[&str], program: &str) -> Command {
     command
 }
 
-/// For [`with_mounts`]: a /proc that shows every process to everyone, whatever the machine hides (`hidepid`).
+/// For [`with_mounts`]: mounts a `/proc` that shows every process to every user, even if the
+/// machine hides them (`hidepid`).
 pub const ALL_PROCESSES: &str = "mount -t proc proc /proc";
 
-/// A command that runs `program` in a mount namespace of its own, after these commands of a shell.
+/// A command that runs `program` in a new mount namespace, after these shell commands.
 #[must_use]
 pub fn with_mounts(mounts: &str, program: &Command) -> Command {
     let mut command = Command::new("unshare");

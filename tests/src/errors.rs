@@ -1,4 +1,4 @@
-//! The rows of `docs/ERRORS.md`, which are what tests expect.
+//! The rows of `docs/ERRORS.md`. Tests compare the printed errors with these rows.
 
 use tcpstate::error::Help as _;
 
@@ -6,18 +6,18 @@ use crate::command::Finished;
 
 const TABLE: &str = include_str!("../../docs/ERRORS.md");
 
-/// A cause, and what is said of it.
+/// One error with its cause and its help.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// How it comes about.
+    /// The situation that causes the error.
     pub trigger: String,
-    /// What names it, after `tcpstate: `; `…` stands for anything.
+    /// The text after `tcpstate: `. `…` matches any text.
     pub cause: String,
-    /// What helps, after `help: `.
+    /// The text after `help: `.
     pub help: String,
     /// The exit status.
     pub status: i32,
-    /// The test that shows it.
+    /// The test that provokes the error.
     pub test: String,
 }
 
@@ -28,10 +28,10 @@ impl Row {
         TABLE.lines().filter_map(Self::parse).collect()
     }
 
-    /// The one row of a test.
+    /// The row of a test.
     ///
     /// # Panics
-    /// If there is none, or more.
+    /// If there is not exactly one row.
     #[must_use]
     pub fn of(test: &str) -> Self {
         let mut rows = Self::all();
@@ -45,12 +45,12 @@ impl Row {
         let mut cells = cells.map(|cell| cell.trim_matches('`').trim().to_owned());
         let mut next = || cells.next();
         let (trigger, cause, help) = (next()?, next()?, next()?);
-        // The heading has no number here.
+        // The heading has no number in this column.
         let (status, test) = (next()?.parse().ok()?, next()?);
         Some(Self { trigger, cause, help, status, test })
     }
 
-    /// Asserts that a run said this.
+    /// Asserts that a run printed this error and exited with this status.
     ///
     /// # Panics
     /// If it did not.
@@ -69,17 +69,17 @@ impl Row {
         }
     }
 
-    /// Asserts that an error, and what is said to help, are these.
+    /// Asserts that an error and its help match this row.
     ///
     /// # Panics
-    /// If they are not.
+    /// If they do not.
     pub fn assert_error(&self, error: &tcpstate::probe::Error) {
         assert!(matches(&self.cause, &error.to_string()), "{self:#?}: {error}");
         assert!(matches(&self.help, &error.help()), "{self:#?}: {}", error.help());
     }
 }
 
-/// Whether a text is like the pattern, in which `…` stands for anything.
+/// Whether a text matches a pattern, in which `…` matches any text.
 #[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('…') else { return pattern == text };

@@ -1,31 +1,31 @@
-//! Traffic, and the truth about it: what the integration tests hold tcpstate's numbers against.
+//! Traffic, and an independent truth that integration tests compare with tcpstate's numbers.
 //!
 //! ```text
 //! netns -> traffic -> paths -> checkpoint: tcpstate's gauges == truth ?
 //! ```
 //!
-//! - [`netns`]: a network namespace of the test's own, so that its sockets are the only ones;
-//! - [`traffic`]: sockets, load, and idle connections, all over loopback;
-//! - [`paths`]: scripted lives of sockets, which halt at checkpoints where nothing is in flight;
-//! - [`truth`]: how many sockets there are, from `/proc` and from `ss`;
-//! - [`traced`]: a tracer under test, held against the truth;
-//! - [`actor`]: processes of other names, users and cgroups;
-//! - [`audit`]: how many events there really were, counted without BPF;
-//! - [`bpf`]: what BPF objects the kernel holds, of whomever;
-//! - [`command`]: programs run as somebody, somewhere, to their end or until a signal;
-//! - [`emulated`]: how much less is enough on a slow machine;
-//! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with what is said;
-//! - [`measure`]: what programs in the kernel cost, for benchmarks;
-//! - [`rows`]: what a benchmark measured;
-//! - [`peers`]: what people use today, for benchmarks;
-//! - [`own`]: tcpstate itself as a process at work, for benchmarks;
-//! - [`recordings`]: of real kernels, and the forms of output that they are shown in;
-//! - [`served`]: a running `tcpstate serve`, and what a tracer_handle gets from it;
-//! - [`synthetic`]: events of a busy host, without the host;
-//! - [`files`]: tables of files that are one thread's own;
-//! - [`wait`]: conditions awaited with a deadline, never a blind sleep.
+//! - [`netns`]: a network namespace for a test, which contains only the sockets of the test
+//! - [`traffic`]: sockets, load, and idle connections, all over loopback
+//! - [`paths`]: scripted socket lifetimes that stop at checkpoints, where no packet is in flight
+//! - [`truth`]: the number of sockets from `/proc` and from `ss`
+//! - [`traced`]: a tracer under test, and the comparison with the truth
+//! - [`actor`]: processes with other names, users and cgroups
+//! - [`audit`]: the true number of events, counted without BPF
+//! - [`bpf`]: the BPF objects that exist in the kernel
+//! - [`command`]: programs that run until they exit or receive a signal
+//! - [`emulated`]: smaller workloads on a slow machine
+//! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with the printed errors
+//! - [`measure`]: the cost of programs in the kernel, for benchmarks
+//! - [`rows`]: the results of a benchmark
+//! - [`peers`]: other programs for the same task, for benchmarks
+//! - [`own`]: tcpstate as a running process, for benchmarks
+//! - [`recordings`]: recordings of real kernels, and their output formats
+//! - [`served`]: a running `tcpstate serve` and a client for it
+//! - [`synthetic`]: generated events of a busy host
+//! - [`files`]: separate file tables for threads
+//! - [`wait`]: waiting for conditions with a deadline, without fixed sleeps
 //!
-//! Nothing in here knows how tcpstate counts. Everything in here needs root.
+//! These modules do not depend on how tcpstate counts. All of them need root.
 
 pub mod actor;
 pub mod audit;

@@ -1,5 +1,5 @@
-//! What programs in the kernel cost, by the kernel's own BPF statistics: for benchmarks. Times are printed, never
-//! asserted.
+//! The cost of programs in the kernel, from the kernel's BPF statistics. Benchmarks print these
+//! times. No test asserts them.
 
 use std::{
     fs,
@@ -25,17 +25,17 @@ use crate::{traffic::Load, wait};
 
 static EMPTY: &[u8] = aya::include_bytes_aligned!("../bpf/empty.bpf.o");
 
-/// How often programs ran, and for how long all together.
+/// The number of runs of BPF programs and their total time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunTime {
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
-    /// All of them.
+    /// The total time of all runs.
     pub time: Duration,
 }
 
 impl RunTime {
-    /// Of these programs, since their load, as far as the kernel counted.
+    /// The runs of these programs since their load, if the kernel counted them.
     #[must_use]
     pub fn of(programs: impl IntoIterator<Item = ProgramInfo>) -> Self {
         let add = |sum: Self, program: ProgramInfo| Self {
@@ -45,13 +45,14 @@ impl RunTime {
         programs.into_iter().fold(Self::default(), add)
     }
 
-    /// Of one run, on average.
+    /// The average time of a run, in nanoseconds.
     #[must_use]
     pub fn ns_per_run(self) -> f64 {
         self.ns_per(self.runs)
     }
 
-    /// Of one of so many things that the runs were for.
+    /// The average time per thing, in nanoseconds. `things` is the number of things that the runs
+    /// processed.
     #[must_use]
     pub fn ns_per(self, things: u64) -> f64 {
         self.time.as_nanos() as f64 / things as f64
@@ -66,11 +67,11 @@ impl Sub for RunTime {
     }
 }
 
-/// A program that does nothing, on a tracepoint: what the statistics themselves cost.
+/// An empty program on a tracepoint. Its cost is the cost of the statistics themselves.
 pub struct Empty(Ebpf);
 
 impl Empty {
-    /// Loads and attaches it.
+    /// Loads and attaches the program.
     ///
     /// # Panics
     /// If the kernel refuses.
@@ -87,10 +88,10 @@ impl Empty {
         Self(ebpf)
     }
 
-    /// Since its load.
+    /// The runs since the load.
     ///
     /// # Panics
-    /// If the kernel does not know the program any more.
+    /// If the kernel no longer has the program.
     #[must_use]
     pub fn run_time(&self) -> RunTime {
         let program = self.0.program("empty").expect("it holds the program");
@@ -98,12 +99,12 @@ impl Empty {
     }
 }
 
-/// What programs took while a load made so many connections.
+/// The run time of programs while a load makes this number of connections.
 ///
 /// # Panics
 /// If loopback does not work.
 pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTime) -> RunTime {
-    // Caches and branch predictors know the programs before the turn counts.
+    // Warm up caches and branch predictors before the measurement.
     let warm = load.completed() + 500;
     wait::until("the load", || load.completed() >= warm);
     let before = programs();
@@ -114,35 +115,35 @@ pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTi
     programs() - before
 }
 
-/// Of a process, all its threads, so far.
+/// The CPU time of a process, summed over all its threads.
 ///
 /// # Panics
-/// If there is none of that number.
+/// If there is no process with this ID.
 #[must_use]
 pub fn processor_time(process: u32) -> Duration {
     let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed())).expect("it runs");
     clock.now().expect("it runs").into()
 }
 
-/// Memory of a process that is in use.
+/// The resident memory of a process, in bytes.
 ///
 /// # Panics
-/// If there is none of that number.
+/// If there is no process with this ID.
 #[must_use]
 pub fn resident_bytes(process: u32) -> u64 {
     bytes_of_status(process, "VmRSS:")
 }
 
-/// The most memory of a process that was ever in use.
+/// The peak resident memory of a process, in bytes.
 ///
 /// # Panics
-/// If there is none of that number.
+/// If there is no process with this ID.
 #[must_use]
 pub fn peak_resident_bytes(process: u32) -> u64 {
     bytes_of_status(process, "VmHWM:")
 }
 
-/// Of a line `VmRSS:  4711 kB`.
+/// The bytes in a line such as `VmRSS: 4711 kB`.
 fn bytes_of_status(process: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it has memory");
@@ -150,23 +151,23 @@ fn bytes_of_status(process: u32, name: &str) -> u64 {
     kibibytes * 1024
 }
 
-/// What a command, or anything else, took.
+/// The cost of a command or of other work.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// Of all processors.
+    /// CPU time, summed over all CPUs.
     pub processor: Duration,
-    /// From begin to end.
+    /// Elapsed time.
     pub wall: Duration,
 }
 
 impl Cost {
-    /// Of a command and its children, which have to print this line.
+    /// The cost of a command and its children. The output must contain the line `line`.
     ///
     /// # Errors
-    /// If its program is not installed.
+    /// If the program is not installed.
     ///
     /// # Panics
-    /// If it prints no such line.
+    /// If the output does not contain the line.
     pub fn of_command(command: &mut Command, line: &str) -> Result<Self, String> {
         let (before, began) = (ended_children(), Instant::now());
         let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
@@ -181,7 +182,7 @@ impl Cost {
         Ok(cost)
     }
 
-    /// Of something that this process does, once, on average of so many times.
+    /// The average cost of `work`, which this process runs `times` times.
     pub fn of_each(times: u32, mut work: impl FnMut()) -> Self {
         let (before, began) = (processor_time(process::id()), Instant::now());
         (0..times).for_each(|_| work());
@@ -190,24 +191,24 @@ impl Cost {
     }
 }
 
-/// All ended children of this process, up to now.
+/// The CPU time of all children of this process that have ended.
 fn ended_children() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("every process may ask");
     let time = usage.user_time() + usage.system_time();
     Duration::from_micros(time.num_microseconds().unsigned_abs())
 }
 
-/// Sorts, and takes the one in the middle.
+/// Sorts the values and returns the median.
 ///
 /// # Panics
-/// If there is none.
+/// If there is no value.
 #[must_use]
 pub fn median(turns: &mut [f64]) -> f64 {
     turns.sort_by(f64::total_cmp);
     turns[turns.len() / 2]
 }
 
-/// How far apart the least and the most are.
+/// The difference between the largest and the smallest value.
 #[must_use]
 pub fn spread(turns: &[f64]) -> f64 {
     let most = turns.iter().copied().fold(f64::MIN, f64::max);

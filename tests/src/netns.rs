@@ -1,7 +1,8 @@
-//! A network namespace of one's own: loopback up, nothing else in it.
+//! New network namespaces with loopback up.
 //!
-//! Namespaces belong to threads. What a thread starts in one, threads and processes alike, is in it too; but
-//! `/proc/net` is the main thread's, so everything here goes through `/proc/thread-self`.
+//! A namespace belongs to a thread. Threads and processes that a thread starts are in its namespace
+//! too. `/proc/net` shows the namespace of the main thread, so these functions use
+//! `/proc/thread-self`.
 
 use std::{
     ffi::OsStr,
@@ -27,23 +28,24 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{files, wait};
 
-/// The new namespace that this thread is in. Dropped, the thread goes back to where it was.
+/// The new namespace of this thread. When the value is dropped, the thread returns to its previous
+/// namespace.
 #[derive(Debug)]
 pub struct Namespace {
     here: File,
     before: File,
-    /// Namespaces are the thread's: the guard stays with it.
+    /// A namespace belongs to a thread, so the guard must stay on this thread.
     not_send: PhantomData<*const ()>,
 }
 
 impl Namespace {
-    /// Takes the calling thread into a new namespace, with `127.0.0.1` and `::1` up.
+    /// Moves the calling thread into a new namespace, in which `127.0.0.1` and `::1` are up.
     ///
     /// # Panics
     /// Without root.
     #[must_use = "dropped, the thread leaves the namespace"]
     pub fn enter() -> Self {
-        // Every test's traffic begins in a namespace.
+        // All test traffic runs in a namespace, so this is the place to raise the limit.
         files::lift_limit();
         let before = current();
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
@@ -55,34 +57,35 @@ impl Namespace {
         Self { here, before, not_send: PhantomData }
     }
 
-    /// Runs `inside` in a new namespace, on a thread of its own.
+    /// Runs `inside` in a new namespace, on a separate thread.
     ///
     /// # Panics
-    /// With what `inside` panics with.
+    /// If `inside` panics, with its value.
     pub fn fresh<T: Send>(inside: impl FnOnce(&Self) -> T + Send) -> T {
         let result = thread::scope(|scope| scope.spawn(|| inside(&Self::enter())).join());
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// The number that `ls -l /proc/self/ns/net` shows.
+    /// The inode number, as in `ls -l /proc/self/ns/net`.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.here.metadata().expect("an open file can be looked at").ino()
     }
 
-    /// A path by which every process of root can open the namespace, while this guard lives.
+    /// A path by which every process of root can open the namespace. It is valid while this guard
+    /// exists.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.here.as_raw_fd()).into()
     }
 }
 
-/// A new namespace with nobody in it: this value holds it, by a descriptor.
+/// A new namespace without a thread. A descriptor in this value keeps it alive.
 #[derive(Debug)]
 pub struct Place(File);
 
 impl Place {
-    /// Makes one, with `127.0.0.1` and `::1` up.
+    /// Creates a namespace in which `127.0.0.1` and `::1` are up.
     #[must_use = "dropped, the namespace goes"]
     pub fn new() -> Self {
         Self(
@@ -91,7 +94,7 @@ impl Place {
         )
     }
 
-    /// The number that `ls -l /proc/self/ns/net` shows.
+    /// The inode number, as in `ls -l /proc/self/ns/net`.
     ///
     /// # Panics
     /// Never: the file is open.
@@ -100,16 +103,17 @@ impl Place {
         self.0.metadata().expect("an open file can be looked at").ino()
     }
 
-    /// A path by which every process of root can open the namespace, while this value lives.
+    /// A path by which every process of root can open the namespace. It is valid while this value
+    /// exists.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 
-    /// Does something in it, on a thread that then ends.
+    /// Runs `work` in the namespace, on a thread that then ends.
     ///
     /// # Panics
-    /// With what `work` panics with.
+    /// If `work` panics, with its value.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter = || {
             setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
@@ -119,10 +123,11 @@ impl Place {
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Puts a thread into it, which stays until it is told to end.
+    /// Starts a thread in the namespace. The thread stays there until the returned value is
+    /// dropped.
     ///
     /// # Panics
-    /// If it cannot.
+    /// If the thread cannot enter the namespace.
     #[must_use = "dropped, the thread ends"]
     pub fn inhabit(&self) -> Inhabitant {
         let file = self.0.try_clone().expect("there is a descriptor left");
@@ -132,7 +137,7 @@ impl Place {
             setns(file.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
             drop(file);
             say_ready.send(gettid()).expect("somebody waits");
-            // An error is the sign: nothing is ever sent.
+            // No value is ever sent. `recv` returns an error when the sender is dropped.
             _ = released.recv();
         };
         let thread = Some(thread::spawn(stay));
@@ -140,10 +145,10 @@ impl Place {
         Inhabitant { id, release: Some(release), thread }
     }
 
-    /// Gives it a name, as `ip netns add` does.
+    /// Gives the namespace a name, as `ip netns add` does.
     ///
     /// # Panics
-    /// If it has one of that name already.
+    /// If the name exists already.
     #[must_use = "dropped, the name goes"]
     pub fn name(&self, name: &OsStr) -> Name {
         let path = Path::new("/run/netns").join(name);
@@ -170,10 +175,10 @@ pub struct Inhabitant {
 }
 
 impl Inhabitant {
-    /// Its number, by which procfs knows it as if it were a process.
+    /// The thread ID. procfs accepts it like a process ID.
     ///
     /// # Panics
-    /// Never: numbers are positive.
+    /// Never: thread IDs are positive.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id.as_raw().try_into().expect("it is positive")
@@ -183,12 +188,12 @@ impl Inhabitant {
 impl Drop for Inhabitant {
     fn drop(&mut self) {
         self.release = None;
-        // It has nothing to panic about.
+        // The thread does not panic, so the result of `join` is ignored.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// A namespace's name below `/run/netns`.
+/// The name of a namespace in `/run/netns`.
 #[derive(Debug)]
 pub struct Name {
     path: PathBuf,
@@ -208,16 +213,17 @@ impl Drop for Namespace {
     }
 }
 
-/// Sets a sysctl of the thread's namespace, named as by `sysctl`: `net.ipv4.tcp_fin_timeout`.
+/// Sets a sysctl of the thread's namespace. The name is as in `sysctl`, for example
+/// `net.ipv4.tcp_fin_timeout`.
 ///
 /// # Panics
-/// If this kernel does not have it or does not take the value.
+/// If this kernel does not have the sysctl or refuses the value.
 pub fn sysctl(name: &str, value: &str) {
     fs::write(sysctl_path(name), value)
         .unwrap_or_else(|error| panic!("sysctl {name}={value}: {error}"));
 }
 
-/// A sysctl of the thread's namespace that is set for a while.
+/// A temporary value of a sysctl in the thread's namespace.
 #[derive(Debug)]
 pub struct Sysctl {
     name: &'static str,
@@ -228,16 +234,17 @@ impl Sysctl {
     /// Sets the sysctl until the guard is dropped.
     ///
     /// # Panics
-    /// If this kernel does not have it or does not take the value.
+    /// If this kernel does not have the sysctl or refuses the value.
     #[must_use = "dropped, the old value is back"]
     pub fn held(name: &'static str, value: &str) -> Self {
         Self::try_held(name, value).unwrap_or_else(|| panic!("this kernel has no sysctl {name}"))
     }
 
-    /// Sets the sysctl until the guard is dropped, if this kernel has it.
+    /// Sets the sysctl until the guard is dropped. Returns `None` if this kernel does not have the
+    /// sysctl.
     ///
     /// # Panics
-    /// If the kernel does not take the value.
+    /// If the kernel refuses the value.
     #[must_use = "dropped, the old value is back"]
     pub fn try_held(name: &'static str, value: &str) -> Option<Self> {
         let before = fs::read_to_string(sysctl_path(name)).ok()?;
@@ -252,17 +259,17 @@ impl Drop for Sysctl {
     }
 }
 
-/// `/proc/sys/net` shows whoever opens it their own namespace.
+/// `/proc/sys/net` shows the namespace of the thread that opens it.
 fn sysctl_path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name.replace('.', "/"))
 }
 
-/// Gives loopback one more address, for as long as the namespace lives.
+/// Adds an address to the loopback device of this namespace.
 ///
 /// # Panics
 /// If the kernel refuses.
 pub fn add_loopback_address(address: Ipv6Addr) {
-    // The device that every namespace begins with.
+    // The index of the loopback device, the first device of every namespace.
     const LOOPBACK: libc::c_int = 1;
     let request = libc::in6_ifreq {
         ifr6_addr: libc::in6_addr { s6_addr: address.octets() },
@@ -270,11 +277,11 @@ pub fn add_loopback_address(address: Ipv6Addr) {
         ifr6_ifindex: LOOPBACK,
     };
     let any_socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("there is IPv6");
-    // SAFETY: SIOCSIFADDR reads one in6_ifreq from an IPv6 socket's caller, which outlives the call.
+    // SAFETY: SIOCSIFADDR of an IPv6 socket reads one `in6_ifreq`, which outlives the call.
     let result =
         unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
     assert_eq!(result, 0, "{address} for loopback: {}", io::Error::last_os_error());
-    // It may be used a moment later.
+    // The kernel may accept the address only a moment later.
     wait::until("the address to be usable", || {
         UdpSocket::bind((address, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
     });

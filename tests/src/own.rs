@@ -1,4 +1,4 @@
-//! tcpstate as users run it: a process that writes lines into a file, for benchmarks.
+//! tcpstate as a process that writes lines into a file, for benchmarks.
 
 use std::{
     fs::File,
@@ -15,7 +15,8 @@ use crate::{
     wait,
 };
 
-/// At work. Dropped, it is killed, and when the thread ends that started it.
+/// A running tcpstate process. It is killed when the value is dropped or when the thread that
+/// started it ends.
 #[derive(Debug)]
 pub struct Own {
     child: Child,
@@ -23,10 +24,10 @@ pub struct Own {
 }
 
 impl Own {
-    /// Starts the program of this path, and waits for its first line.
+    /// Starts the program at this path, and waits for its first line.
     ///
     /// # Panics
-    /// If there is none.
+    /// If it prints no line.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let output = tempfile::tempfile().expect("there is room for a file");
@@ -40,22 +41,22 @@ impl Own {
         own
     }
 
-    /// The process's number.
+    /// The process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Of the process, so far.
+    /// The CPU time of the process until now.
     #[must_use]
     pub fn processor_time(&self) -> Duration {
         processor_time(self.child.id())
     }
 
-    /// ReasonCounts it as Ctrl-C would; the lines that it wrote.
+    /// Ends the process as Ctrl-C does. Returns the lines that it wrote.
     ///
     /// # Panics
-    /// If it fails.
+    /// If the process fails.
     pub fn stop(mut self) -> impl Iterator<Item = String> {
         signal(&self.child, Signal::SIGINT);
         assert!(self.child.wait().expect("it is our child").success());
@@ -67,7 +68,7 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         _ = self.child.kill();
         _ = self.child.wait();
     }

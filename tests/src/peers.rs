@@ -1,5 +1,5 @@
-//! What people use today: other programs that trace the same tracepoint, side by side with ours, and the line of shell
-//! that counts.
+//! Other programs for the same task: tracers of the same tracepoint, and the shell command that
+//! counts sockets.
 
 use std::{
     collections::BTreeMap,
@@ -27,18 +27,18 @@ use crate::{
     truth::Counts,
 };
 
-/// Python programs take long to start.
+/// Maximum time for a program to start. Programs in Python take long to start.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Nobody listens there.
+/// A port without a listener.
 const REFUSED: u16 = 1;
-/// What counts the transitions, where one can write programs.
+/// The bpftrace program that counts transitions.
 const ONE_LINER: &str =
     "tracepoint:sock:inet_sock_set_state { @[args->oldstate, args->newstate] = count(); }";
 
-/// What tables call the line of shell that counts sockets by state.
+/// The name of the shell command in tables.
 pub const SS: &str = "ss -tan | awk";
 
-/// That line. It prints `ESTAB 4711`.
+/// The shell command. It prints lines such as `ESTAB 4711`.
 #[must_use]
 pub fn ss() -> Command {
     let mut command = Command::new("sh");
@@ -46,22 +46,23 @@ pub fn ss() -> Command {
     command
 }
 
-/// Another program.
+/// A program that is compared with tcpstate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Counts each pair of states.
+    /// bpftrace, which counts each pair of states.
     Bpftrace,
-    /// Of bcc's libbpf-tools: prints each transition.
+    /// `tcpstates` of bcc's libbpf-tools, which prints each transition.
     Tcpstates,
-    /// Of bcc's tools in Python: the same, compiled at its start.
+    /// `tcpstates` of bcc's tools in Python, which prints each transition. It compiles its BPF
+    /// program at its start.
     TcpstatesBcc,
 }
 
 impl Peer {
-    /// In the order of tables.
+    /// All peers, in the order of the tables.
     pub const ALL: [Self; 3] = [Self::Bpftrace, Self::Tcpstates, Self::TcpstatesBcc];
 
-    /// What tables call it.
+    /// The name of the peer in tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,16 +84,16 @@ impl Peer {
         }
     }
 
-    /// Starts it, and waits until it sees transitions. Its output goes to a file.
+    /// Starts the peer, and waits until it reports transitions. Its output goes to a file.
     ///
     /// # Errors
-    /// Why it can't be had here: not installed, or its own words.
+    /// The reason why the peer is not available: it is not installed, or its own error message.
     ///
     /// # Panics
     /// Without root.
     pub fn start(self) -> Result<Running, String> {
         let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
-        // By which peers find tracepoints.
+        // Peers find tracepoints in tracefs.
         mount_tracefs();
         let output = tempfile::tempfile().expect("there is room for a file");
         let errors = tempfile::NamedTempFile::new().expect("there is room for a file");
@@ -110,7 +111,7 @@ impl Peer {
         loop {
             if let Some(status) = running.child.try_wait().expect("it is our child") {
                 let said = fs::read_to_string(errors.path()).unwrap_or_default();
-                // The end of a traceback says less than what came before it.
+                // The lines before a traceback are more useful than its last line.
                 let words = said.lines().take_while(|line| !line.starts_with("Traceback"));
                 let last = words.filter(|line| !line.trim().is_empty()).last();
                 let ended = status.code().map_or_else(
@@ -132,24 +133,25 @@ impl Peer {
     }
 }
 
-/// Two transitions: nobody listens on that port.
+/// Makes two transitions: a connect to a port without a listener.
 fn refused_connect() {
     _ = TcpStream::connect((Ipv4Addr::LOCALHOST, REFUSED));
 }
 
-/// What a peer reported of transitions: how many there were of each pair of states.
+/// The transitions that a peer reported: the number for each pair of states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs(BTreeMap<[State; 2], u64>);
 
 impl Pairs {
-    /// All of them.
+    /// The number of all transitions.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// By how many sockets gauges are off, all together, that were derived from this by who began without sockets: what came
-    /// into a state, less what left it. A listener stays when its child is born, which whoever derives has to know.
+    /// The error of gauges that are computed from these transitions, summed over all states, in
+    /// sockets. A gauge is the number of entries minus the number of exits. A listener stays in
+    /// LISTEN when its child is born, so that pair is not an exit.
     #[must_use]
     pub fn gauges_off_by(&self, truth: &Counts) -> u64 {
         let sum = |matches: &dyn Fn(&[State; 2]) -> bool| -> u64 {
@@ -164,7 +166,7 @@ impl Pairs {
         State::GAUGES.map(off_by).iter().sum()
     }
 
-    /// Counts what one line tells, if it tells of transitions.
+    /// Adds the transitions of one output line, if the line contains any.
     fn add(&mut self, peer: Peer, line: &str) {
         let reported = match peer {
             Peer::Bpftrace => counted(line),
@@ -175,7 +177,8 @@ impl Pairs {
         }
     }
 
-    /// Takes out the connects that were refused, where ports are not reported: no load has others.
+    /// Removes refused connects from output without ports. The load itself makes no refused
+    /// connects.
     fn forget_refused(&mut self) {
         let refused = self.0.remove(&[State::SynSent, State::Close]).unwrap_or_default();
         if let Some(begun) = self.0.get_mut(&[State::Close, State::SynSent]) {
@@ -184,7 +187,7 @@ impl Pairs {
     }
 }
 
-/// Of a line of bpftrace's: `@[7, 2]: 4711`.
+/// Parses a line of bpftrace, for example `@[7, 2]: 4711`.
 fn counted(line: &str) -> Option<([State; 2], u64)> {
     let (pair, count) = line.strip_prefix("@[")?.split_once("]: ")?;
     let (from, to) = pair.split_once(", ")?;
@@ -192,7 +195,8 @@ fn counted(line: &str) -> Option<([State; 2], u64)> {
     Some(([state(from)?, state(to)?], count.parse().ok()?))
 }
 
-/// Of the load, that is: `… RADDR RPORT OLDSTATE -> NEWSTATE MS`, and neither the header nor a connect that was refused.
+/// Parses a line of tcpstates: `… RADDR RPORT OLDSTATE -> NEWSTATE MS`. Returns `None` for the
+/// header and for a refused connect.
 fn transition(line: &str) -> Option<[State; 2]> {
     let mut from_the_end = line.split_whitespace().rev();
     let (to, from) = (from_the_end.nth(1)?, from_the_end.nth(1)?);
@@ -200,34 +204,35 @@ fn transition(line: &str) -> Option<[State; 2]> {
     (port != REFUSED).then_some([from.parse().ok()?, to.parse().ok()?])
 }
 
-/// A peer at work. Dropped, it is killed, and when the thread ends that started it.
+/// A running peer. It is killed when the value is dropped or when the thread that started it ends.
 #[derive(Debug)]
 pub struct Running {
     peer: Peer,
     child: Child,
-    /// Numbers that the kernel gave its programs.
+    /// The kernel's IDs of its programs.
     programs: Vec<u32>,
     output: File,
 }
 
 impl Running {
-    /// Of its programs in the kernel, since their load, as far as the kernel counted.
+    /// The run time of its BPF programs since their load, if the kernel counted it.
     #[must_use]
     pub fn run_time(&self) -> RunTime {
         let all = loaded_programs().filter_map(Result::ok);
         RunTime::of(all.filter(|program| self.programs.contains(&program.id())))
     }
 
-    /// Of the process, so far.
+    /// The CPU time of the process until now.
     #[must_use]
     pub fn processor_time(&self) -> Duration {
         processor_time(self.child.id())
     }
 
-    /// ReasonCounts it as Ctrl-C would; what it reported of transitions, those of connects that were refused left out.
+    /// Ends the peer as Ctrl-C does. Returns the transitions that it reported, without those of
+    /// refused connects.
     ///
     /// # Panics
-    /// If it can't be waited for.
+    /// If the test cannot wait for the process.
     #[must_use]
     pub fn stop(mut self) -> Pairs {
         signal(&self.child, Signal::SIGINT);
@@ -243,7 +248,7 @@ impl Running {
         pairs
     }
 
-    /// The kernel says of each descriptor of a program which one it is.
+    /// The IDs of its BPF programs, from the kernel's information on each of its descriptors.
     fn own_programs(&self) -> Vec<u32> {
         let folder = format!("/proc/{}/fdinfo", self.child.id());
         let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
@@ -253,7 +258,7 @@ impl Running {
                 text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
             })
             .collect();
-        // A link names its program too.
+        // The information on a link names its program too.
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -262,7 +267,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         _ = self.child.kill();
         _ = self.child.wait();
     }

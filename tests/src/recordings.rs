@@ -1,6 +1,6 @@
-//! Recordings in the tree, made on real kernels, and the forms of output that they are shown in.
+//! The recordings in the source tree, made on real kernels, and the output formats of recordings.
 //!
-//! `tests/recordings/README.md` says of each where it was made, and how.
+//! `tests/recordings/README.md` says where and how each recording was made.
 
 use std::{
     fs,
@@ -14,17 +14,17 @@ use tcpstate::{
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
-/// A form of output.
+/// An output format.
 pub struct Form {
-    /// What the file with the expected output is called.
+    /// The name of the file with the expected output.
     pub name: &'static str,
-    /// What `trace` is told to show it; nothing, if it needs a terminal.
+    /// The arguments of `trace` for this format. `None` if the format needs a terminal.
     pub arguments: Option<&'static [&'static str]>,
-    /// The view.
+    /// Creates the view.
     pub view: fn() -> Box<dyn View>,
 }
 
-/// Every form that `trace` has. Of those with times of day in them, the one in UTC.
+/// All output formats of `trace`. Formats with a time of day use UTC.
 pub const FORMS: [Form; 6] = [
     Form { name: "table", arguments: Some(&[]), view: || Box::new(Table::default()) },
     Form {
@@ -50,10 +50,10 @@ pub const FORMS: [Form; 6] = [
 ];
 
 impl Form {
-    /// Records in this form.
+    /// The records in this format.
     ///
     /// # Panics
-    /// If they are no text.
+    /// If the output is not UTF-8.
     #[must_use]
     pub fn show<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> String {
         let (mut view, mut shown) = ((self.view)(), Vec::new());
@@ -68,10 +68,10 @@ impl Form {
     }
 }
 
-/// Records as a file.
+/// The bytes of a recording that contains these records.
 ///
 /// # Panics
-/// Never: memory takes all.
+/// Never: writing to memory does not fail.
 #[must_use]
 pub fn written(records: &[Record]) -> Vec<u8> {
     let part = Part { has_events: true, ..Part::new("tcpstate-tests") };
@@ -89,7 +89,7 @@ pub fn written(records: &[Record]) -> Vec<u8> {
 /// All records of a file.
 ///
 /// # Panics
-/// If it is damaged.
+/// If the file is damaged.
 #[must_use]
 pub fn read(file: &[u8]) -> Vec<Record> {
     let mut reader = Reader::open(file).expect("it is a recording");
@@ -97,16 +97,16 @@ pub fn read(file: &[u8]) -> Vec<Record> {
     std::iter::from_fn(next).map(|timed| timed.record).collect()
 }
 
-/// Where the recordings of the tree are.
+/// The directory of the recordings in the source tree.
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings")
 }
 
-/// The recordings of the tree, in order.
+/// The recordings in the source tree, in order.
 ///
 /// # Panics
-/// If the folder can't be read.
+/// If the directory cannot be read.
 #[must_use]
 pub fn in_tree() -> Vec<PathBuf> {
     let entries = fs::read_dir(folder()).expect("the folder is there");

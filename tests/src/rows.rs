@@ -1,8 +1,11 @@
-//! What a benchmark measured: rows, each a JSON object on a line of stdout, of which `cargo xtask bench` makes tables.
+//! The results of a benchmark: one JSON object per line of stdout. `cargo xtask bench` makes tables
+//! of them.
 //!
 //! ```text
-//! {"section":"transitions","at":100000,"what":"counters","figures":[{"name":"ns","median":71.2,"spread":3.1,"ratio":1.16}]}
+//! {"section":"transitions","at":100000,"what":"counters","figures":[FIGURE]}
 //! {"section":"transitions","at":100000,"what":"bpftrace","absent":"not installed"}
+//!
+//! FIGURE: {"name":"ns","median":71.2,"spread":3.1,"ratio":1.16}
 //! ```
 
 use std::env;
@@ -11,13 +14,14 @@ use serde_json::{Map, Value, json};
 
 use crate::measure::{Cost, median, spread};
 
-/// Whether everything is to be measured, which takes minutes, or only that measuring works.
+/// Whether to run the full measurement, which takes minutes. Otherwise the benchmark only checks
+/// that measuring works.
 #[must_use]
 pub fn is_full() -> bool {
     env::args().any(|argument| argument == "--full")
 }
 
-/// Figures of things that are measured by turns.
+/// The figures of several things that are measured alternately.
 #[derive(Debug)]
 pub struct Turns {
     section: &'static str,
@@ -33,13 +37,14 @@ struct Row {
 }
 
 impl Turns {
-    /// None yet. `at` is what the section varies: a number of sockets, of threads.
+    /// Creates an empty list. `at` is the value that the section varies, for example the number of
+    /// sockets.
     #[must_use]
     pub fn new(section: &'static str, at: Option<u64>) -> Self {
         Self { section, at, rows: Vec::new() }
     }
 
-    /// One turn's figure of a row.
+    /// Adds a figure of one turn to a row.
     pub fn add(&mut self, what: &str, figure: &'static str, value: f64) {
         let figures = &mut self.row(what).figures;
         match figures.iter_mut().find(|(name, _)| *name == figure) {
@@ -48,25 +53,25 @@ impl Turns {
         }
     }
 
-    /// One turn's times of a row.
+    /// Adds the CPU time and the elapsed time of one turn to a row.
     pub fn add_cost(&mut self, what: &str, cost: Cost) {
         self.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
         self.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
     }
 
-    /// Why this row can't be measured here.
+    /// Records why this row cannot be measured on this machine.
     pub fn absent(&mut self, what: &str, why: String) {
         self.row(what).absent = Some(why);
     }
 
-    /// Whether the row is known not to be measurable here.
+    /// Whether this row cannot be measured on this machine.
     #[must_use]
     pub fn is_absent(&self, what: &str) -> bool {
         self.rows.iter().any(|row| row.what == what && row.absent.is_some())
     }
 
-    /// Prints the rows: of each figure the median, how far apart the turns were, and how many times the same figure of
-    /// the row `base` it is, if there is that row.
+    /// Prints the rows. Each figure has its median and its spread. If there is a row `base`, the
+    /// figure also has its ratio to the figure of that row.
     pub fn print(mut self, base: &str) {
         let base_row = self.rows.iter_mut().find(|row| row.what == base);
         let bases: Vec<_> = base_row

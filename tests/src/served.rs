@@ -1,4 +1,4 @@
-//! A running `tcpstate serve`, and what a tracer_handle gets from it.
+//! A running `tcpstate serve` and a client for it.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{
@@ -18,10 +18,11 @@ use nix::sys::signal::Signal;
 
 use crate::{command, wait};
 
-/// For whatever is awaited from a server; far more than anything takes, in an emulated machine too.
+/// Maximum wait for a server. It is far longer than any operation takes, even on an emulated
+/// machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A command that has this program serve on a port of the kernel's choice.
+/// A command that runs `serve` of this program on a port that the kernel chooses.
 #[must_use]
 pub fn serve(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -29,30 +30,30 @@ pub fn serve(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     command
 }
 
-/// One that runs, until it is dropped.
+/// A running server. It is killed when the value is dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     said: Arc<Mutex<String>>,
 }
 
-/// What came back.
+/// An HTTP response.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The number in its first line.
+    /// The status code.
     pub status: u16,
     /// The header, in lower case.
     pub header: String,
-    /// What follows the header.
+    /// The body.
     pub body: String,
 }
 
-/// Series and their numbers: `tcpstate_exact` is 1.
+/// Series and their values. For example, `tcpstate_exact` is 1.
 pub type Metrics = BTreeMap<String, f64>;
 
 impl Server {
-    /// Starts it, and returns when it counts.
+    /// Starts the server, and returns when it counts.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -79,19 +80,19 @@ impl Server {
         Self { child, address, said }
     }
 
-    /// What it said on stderr up to now.
+    /// The text that it has printed on stderr until now.
     #[must_use]
     pub fn said(&self) -> String {
         self.said.lock().expect("nobody panics with it").clone()
     }
 
-    /// Its process.
+    /// The process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// A connection that nobody waits for in vain.
+    /// A new connection with a read timeout.
     #[must_use]
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("it listens");
@@ -100,7 +101,7 @@ impl Server {
         stream
     }
 
-    /// Asks once, on a connection of its own.
+    /// Sends one GET request on a new connection.
     #[must_use]
     pub fn get(&self, path: &str, header: &str) -> Response {
         let request =
@@ -108,17 +109,18 @@ impl Server {
         self.send(request.as_bytes()).expect("it answers")
     }
 
-    /// Sends bytes, and returns the first response. An error is a connection that was closed without one.
+    /// Sends bytes and returns the first response. An error means that the connection was closed
+    /// without a response.
     pub fn send(&self, request: &[u8]) -> io::Result<Response> {
         let mut stream = self.connect();
-        // It may refuse before it has read all.
+        // The server may refuse before it has read all bytes.
         let _ = stream.write_all(request);
         let mut response = Vec::new();
         let read = stream.read_to_end(&mut response);
         parse(&response).ok_or_else(|| read.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()))
     }
 
-    /// All metrics as of now.
+    /// All current metrics.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let response = self.get("/metrics", "");
@@ -126,7 +128,7 @@ impl Server {
         metrics(&response.body)
     }
 
-    /// The metrics when the gauges are exact, by scans if need be.
+    /// The metrics after all gauges have become exact. The server may run scans for this.
     #[must_use]
     pub fn exact_metrics(&self) -> Metrics {
         let mut last = Metrics::new();
@@ -137,12 +139,12 @@ impl Server {
         last
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the server.
     pub fn signal(&self, signal: Signal) {
         command::signal(&self.child, signal);
     }
 
-    /// Has it make a scan, and returns when it is done.
+    /// Requests a scan, and returns when the scan is finished.
     pub fn scan(&self) {
         let scans = |it: &Self| it.metrics()["tcpstate_reconciles_total"];
         let before = scans(self);
@@ -150,7 +152,7 @@ impl Server {
         wait::until_within(PATIENCE, "a scan", || scans(self) > before);
     }
 
-    /// ReasonCounts it as a service manager does.
+    /// Ends the server as a service manager does.
     #[must_use]
     pub fn end(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
@@ -162,7 +164,7 @@ impl Server {
         status.expect("it has ended")
     }
 
-    /// Whether it has not ended.
+    /// Whether the server still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_none()
     }
@@ -170,7 +172,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -183,7 +185,7 @@ fn parse(response: &[u8]) -> Option<Response> {
     Some(Response { status, header: header.to_ascii_lowercase(), body: body.to_owned() })
 }
 
-/// The samples of a text.
+/// The samples of a text in the exposition format.
 #[must_use]
 pub fn metrics(text: &str) -> Metrics {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -194,8 +196,9 @@ pub fn metrics(text: &str) -> Metrics {
     samples.map(sample).collect()
 }
 
-/// A program of Debian's package `prometheus`, on the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names; else a
-/// word on why the test is skipped.
+/// The path of a program from Debian's package `prometheus`. It is searched in `PATH` and in the
+/// directory `TCPSTATE_TEST_PROMETHEUS`. If it is missing, this function prints why the test is
+/// skipped.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
     let lists = ["TCPSTATE_TEST_PROMETHEUS", "PATH"].into_iter().filter_map(env::var_os);

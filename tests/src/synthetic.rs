@@ -1,4 +1,4 @@
-//! Events as a busy host makes them, without the host: for what is measured by the million.
+//! Generated events of a busy host, for measurements with millions of events.
 
 use std::{
     cmp::Reverse,
@@ -13,7 +13,8 @@ use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
 
-/// Lives of a connection's two ends: each move, and how long the state before it lasts on average, in nanoseconds.
+/// The transitions of each end of a connection, and the average duration of the previous state in
+/// nanoseconds.
 const CLIENT: [(State, State, u64); 5] = [
     (Close, SynSent, 0),
     (SynSent, Established, 1_000_000),
@@ -30,7 +31,8 @@ const SERVER: [(State, State, u64); 5] = [
 ];
 const PROGRAMS: [&str; 5] = ["nginx", "envoy", "postgres", "node", "curl"];
 
-/// A host with some 16,000 new sockets a second, half of them accepted, from 2,000 peers; in the order of time.
+/// Events of a host with about 16,000 new sockets per second, in order of time. Half of the sockets
+/// are accepted, and there are 2,000 peers.
 ///
 /// # Panics
 /// Never.
@@ -62,7 +64,7 @@ pub fn events(count: usize) -> Vec<Event> {
     events
 }
 
-/// The events of one socket that begins then.
+/// The events of one socket that begins at `begin`.
 fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
     let is_server = random.below(2) == 0;
     let moves = if is_server { SERVER } else { CLIENT };
@@ -106,7 +108,7 @@ fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
         .collect()
 }
 
-/// The same numbers each time (xorshift).
+/// A pseudo-random generator with a fixed sequence (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -117,7 +119,7 @@ impl Random {
         self.0 % limit
     }
 
-    /// As waiting times are spread.
+    /// A random duration with an exponential distribution, in nanoseconds.
     fn about(&mut self, average: u64) -> u64 {
         let uniform = (self.below(1 << 20) + 1) as f64 / f64::from(1 << 20);
         let nanos = Duration::from_nanos(average).mul_f64(-uniform.ln()).as_nanos();

@@ -13,38 +13,42 @@ use tcpstate_common::State;
 
 use crate::{audit::Audit, traffic, truth, wait};
 
-/// Names an object to test instead of the embedded one: how faults are seeded.
+/// The variable that names an object to test instead of the embedded object. It is used to seed
+/// faults.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 
-/// A tracer of the thread's namespace, and the means to tell a fault from a kernel that keeps events from BPF.
+/// A tracer of the thread's namespace, with an audit. The audit distinguishes a fault of tcpstate
+/// from a kernel that withholds events from BPF.
 pub struct Traced {
     /// The tracer.
     pub tracer: Tracer,
-    /// Tells nothing while others make traffic.
+    /// The audit. Its result means nothing while other programs make traffic.
     audit: Option<Audit>,
-    /// What the kernel had said was missed at the last comparison.
+    /// The number of missed events at the last comparison.
     missed: u64,
-    /// What the audit had found at the last comparison.
+    /// The result of the audit at the last comparison.
     excused: i64,
-    /// By how many sockets gauges were off, beyond what the tracer knew it had missed.
+    /// The number of sockets by which gauges were wrong, minus the errors that missed events
+    /// explain.
     unexplained: u64,
-    /// Births of time-wait sockets before the start: at least, at most. One number unless there was traffic.
+    /// The minimum and the maximum of births of time-wait sockets before the start. They differ
+    /// only if there was traffic.
     births_before: [u64; 2],
 }
 
 /// Options with the object under test.
 ///
 /// # Panics
-/// If the object can't be read.
+/// If the object cannot be read.
 #[must_use]
 pub fn options() -> Options {
     Options { testing: testing(), ..Options::default() }
 }
 
-/// What only tests set, with the object under test.
+/// Options for tests only, with the object under test.
 ///
 /// # Panics
-/// If the object can't be read.
+/// If the object cannot be read.
 #[must_use]
 pub fn testing() -> Testing {
     let object = env::var_os(OBJECT_VARIABLE);
@@ -70,20 +74,21 @@ impl Traced {
         Self::try_with(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
     }
 
-    /// Starts a tracer with options, if the kernel lets it.
+    /// Starts a tracer with options, if the kernel allows it.
     ///
     /// # Errors
-    /// Why it does not start.
+    /// The reason why the tracer does not start.
     pub fn try_with(options: &Options) -> Result<Self, Error> {
         let mut traced = Self::start_unaudited(options)?;
         traced.audit = Some(Audit::start(&traced.tracer));
         Ok(traced)
     }
 
-    /// Starts a tracer where others make traffic in namespaces of their own: differences are added up instead.
+    /// Starts a tracer without an audit, for tests in which other programs make traffic.
+    /// Differences are added up instead.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the tracer does not start.
     #[must_use]
     pub fn unaudited(options: &Options) -> Self {
         Self::start_unaudited(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
@@ -93,36 +98,38 @@ impl Traced {
         let at_least = time_wait_births();
         let tracer = Tracer::start(options)?;
         let at_most = time_wait_births();
-        // If the thread has been taken elsewhere: nothing moves there while a tracer starts.
+        // In a namespace other than the thread's, no socket moves while a tracer starts.
         let has_moved = !matches!(options.netns, Netns::Own | Netns::All);
         let births_before = [if has_moved { at_most } else { at_least }, at_most];
         Ok(Self { tracer, audit: None, missed: 0, excused: 0, unexplained: 0, births_before })
     }
 
-    /// By how many sockets gauges were off, beyond what the tracer knew it had missed.
+    /// The number of sockets by which gauges were wrong, minus the errors that missed events
+    /// explain.
     #[must_use]
     pub fn unexplained(&self) -> u64 {
         self.unexplained
     }
 
-    /// Transitions on the whole machine since the start, counted without BPF.
+    /// The number of transitions on the whole machine since the start, counted without BPF.
     ///
     /// # Panics
-    /// If this tracer is unaudited.
+    /// If this tracer has no audit.
     pub fn fired(&mut self) -> u64 {
         self.audit.as_mut().expect("the caller asked for an audit").fired()
     }
 
-    /// Events that the kernel kept from BPF without a word, on the whole machine, since the start.
+    /// The number of events that the kernel withheld from BPF without reporting it, on the whole
+    /// machine, since the start.
     ///
     /// # Panics
-    /// If this tracer is unaudited.
+    /// If this tracer has no audit.
     pub fn uncounted(&mut self) -> u64 {
         let audit = self.audit.as_mut().expect("the caller asked for an audit");
         audit.uncounted(&self.tracer).unsigned_abs()
     }
 
-    /// A snapshot.
+    /// Takes a snapshot.
     ///
     /// # Panics
     /// If the kernel refuses.
@@ -130,7 +137,7 @@ impl Traced {
         self.tracer.snapshot().expect("a snapshot can be taken")
     }
 
-    /// A scan.
+    /// Runs a scan.
     ///
     /// # Panics
     /// If the kernel refuses.
@@ -138,11 +145,11 @@ impl Traced {
         self.tracer.reconcile().expect("a scan can be made");
     }
 
-    /// Asserts that each gauge equals the number of sockets in its state, while nothing moves, and that the two
-    /// ways of counting agree.
+    /// Asserts that each gauge equals the number of sockets in its state, and that the two ways of
+    /// counting agree. No socket may move during this call.
     ///
-    /// A scan may help if the kernel or the tracer says that something was missed since the last comparison, and
-    /// the difference is no larger than that; else it is a fault.
+    /// A difference is accepted if missed events since the last comparison explain it, and if one
+    /// scan removes it. Any other difference is a fault.
     ///
     /// # Panics
     /// If a gauge differs.
@@ -152,7 +159,8 @@ impl Traced {
         assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
-        // Not what is unreconciled: of that, some is found by differences, which a fault makes too.
+        // `unreconciled` cannot be used here. It contains losses that were found by differences,
+        // and a fault makes differences too.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;
@@ -163,7 +171,7 @@ impl Traced {
         }
         self.assert_time_wait(&inspect, label, lost);
         let Err(difference) = inspect.compared else { return };
-        // Each event lost puts two gauges off by one, at most.
+        // Each lost event makes at most two gauges wrong by one.
         let unexplained = difference.sockets.saturating_sub(2 * lost);
         assert!(
             unexplained == 0 || self.audit.is_none(),
@@ -177,18 +185,18 @@ impl Traced {
         }
     }
 
-    /// Compares every gauge with the truth, as of now.
+    /// Compares every gauge with the truth.
     ///
     /// # Errors
-    /// What differs.
+    /// The gauges that differ.
     pub fn compare(&mut self) -> Result<(), Difference> {
         self.inspect().compared
     }
 
-    /// A snapshot and the truth beside it, taken again for as long as sockets moved meanwhile: on a slow machine there is
-    /// time for a timer to end, or for a packet to come at last.
+    /// Takes a snapshot and the truth. Repeats this while sockets move between the two, because on
+    /// a slow machine a timer may expire or a packet may arrive in between.
     fn inspect(&mut self) -> Inspection {
-        /// Two of the kernel's counts that differ each time are for the caller to see.
+        /// If two counts of the kernel differ every time, the caller must see it.
         const ATTEMPTS: u32 = 100;
         let truth = || (truth::sockets(), truth::sockstat().tw);
         let family = self.tracer.probe().family;
@@ -210,8 +218,9 @@ impl Traced {
         }
     }
 
-    /// Asserts that all time-wait sockets, and their births since the start, are as the kernel counts them, but for births among
-    /// the events that the kernel kept from the programs.
+    /// Asserts that the number of time-wait sockets, and of their births since the start, equals
+    /// the kernel's counts. Births may differ by `kept`, the number of events that the kernel
+    /// withheld from the programs.
     fn assert_time_wait(&mut self, inspect: &Inspection, label: &str, kept: u64) {
         let (_, time_wait) = here(&inspect.snapshot);
         let Some(sockets) = time_wait.sockets else { return };
@@ -221,7 +230,7 @@ impl Traced {
             assert_eq!(sockets, inspect.listed, "{label}: time-wait sockets");
         }
         let counts_births = self.tracer.probe().kernel.counts_time_wait_births();
-        // The kernel counts births of both families together.
+        // The kernel has one count for the births of both families.
         let is_comparable = counts_births && family.is_none();
         let Some(entries) = time_wait.entries.filter(|_| is_comparable) else { return };
         let [most, least] = self.births_before.map(|before| inspect.births - before);
@@ -235,34 +244,34 @@ impl Traced {
             println!("{difference}; {kept} events were lost");
         }
         self.unexplained += lost;
-        // Now that nothing moves it is one number.
+        // No socket moves now, so the number of births before the start is known exactly.
         self.births_before = [inspect.births.wrapping_sub(entries); 2];
     }
 }
 
-/// A snapshot, and what the kernel said at the same time.
+/// A snapshot, and the kernel's counts at that time.
 struct Inspection {
     snapshot: Snapshot,
     compared: Result<(), Difference>,
-    /// Time-wait sockets that the kernel lists, of the tracer's family.
+    /// The number of time-wait sockets in the kernel's list, of the tracer's family.
     listed: u64,
-    /// Of both families.
+    /// The number of time-wait sockets in the kernel's list, of both families.
     listed_of_both: u64,
-    /// Time-wait sockets that the kernel counts.
+    /// The number of time-wait sockets in the kernel's counter.
     counted: u64,
-    /// Births of time-wait sockets that the kernel counts.
+    /// The number of births of time-wait sockets in the kernel's counters.
     births: u64,
 }
 
-/// What the kernel counts: births since 5.18, expiries before.
+/// The kernel's counters. They count births since Linux 5.18, and expiries before.
 fn time_wait_births() -> u64 {
     truth::tcp_ext("TW") + truth::tcp_ext("TWKilled")
 }
 
-/// Which gauges differ from the truth.
+/// The gauges that differ from the truth.
 #[derive(Debug)]
 pub struct Difference {
-    /// By how many sockets, all gauges together.
+    /// The sum of all differences, in sockets.
     pub sockets: u64,
     states: Vec<(State, i64, i64)>,
 }
@@ -277,13 +286,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The gauges of the thread's namespace: its row, where each namespace has one, else what is counted is that namespace.
+/// The gauges of the thread's namespace. If the snapshot has rows of namespaces, they come from the
+/// row of this namespace. Otherwise the tracer counts only this namespace.
 #[must_use]
 pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     let Some(rows) = &snapshot.namespaces else { return (snapshot.states, snapshot.time_wait) };
     let inode = fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted").ino();
     row_of(rows, inode).map_or_else(
-        // No socket was ever in it.
+        // A namespace without a row never had a socket.
         || {
             let none =
                 |_| Gauge { current: Some(0), entered: Some(0), left: Some(0), corrected: Some(0) };
@@ -294,7 +304,7 @@ pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     )
 }
 
-/// The row of a living namespace, by its inode.
+/// The row of the living namespace with this inode.
 #[must_use]
 pub fn row_of(rows: &[NamespaceRow], inode: u64) -> Option<&NamespaceRow> {
     rows.iter().find(|row| row.netns == inode && !row.is_gone)
@@ -309,11 +319,12 @@ fn sockets_here(family: Option<Family>) -> truth::Sockets {
     }
 }
 
-/// Compares every gauge of the thread's namespace with the truth, each family's too where they are told apart: mini sockets
-/// too, where something in place counts them.
+/// Compares every gauge of the thread's namespace with the truth. If families are separate, it
+/// compares the gauges of each family too. Mini sockets are compared only if a provider counts
+/// them.
 ///
 /// # Errors
-/// What differs.
+/// The gauges that differ.
 pub fn compare(snapshot: &Snapshot, probe: &Probe) -> Result<(), Difference> {
     let (states, _) = here(snapshot);
     compare_gauges(&states, &sockets_here(probe.family), probe)?;
@@ -349,8 +360,9 @@ fn compare_gauges(
     Err(Difference { sockets, states })
 }
 
-/// What came into and went out of each state follows from the matrix, where no mini sockets are: an event that moves
-/// nothing counts in neither. FIN_WAIT2 is entered by full sockets alone.
+/// Asserts that `entered` and `left` of each state follow from the matrix. SYN_RECV and TIME_WAIT
+/// are excluded, because they contain mini sockets. In FIN_WAIT2 only `entered` is compared,
+/// because mini sockets also leave it. An event from a state to itself counts in neither number.
 fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
     let gauges = State::GAUGES.into_iter();
     for state in gauges.filter(|state| !matches!(state, State::SynRecv | State::TimeWait)) {
@@ -360,7 +372,7 @@ fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
         };
         let others = || State::ALL.into_iter().filter(|&other| other != state);
         let came: u64 = others().map(|from| snapshot.count(from, state)).sum();
-        // A listener stays when its child is born.
+        // A listener stays in LISTEN when its child is born.
         let is_move = |to: &State| (state, *to) != (State::Listen, State::SynRecv);
         let went: u64 = others().filter(is_move).map(|to| snapshot.count(state, to)).sum();
         assert_eq!(entered, came, "{label}: entered {state}, by its counter and by the matrix");
@@ -370,7 +382,7 @@ fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
     }
 }
 
-/// There is no transition that users see and can't ask about.
+/// Asserts that `explain` knows every transition that occurred.
 fn assert_transitions_are_explained(snapshot: &Snapshot, label: &str) {
     for pair in &snapshot.transitions {
         assert!(

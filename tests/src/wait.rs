@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a deadline that names what did not come.
+//! Waiting for a condition, with a deadline. The panic message names the condition.
 
 use std::{
     fmt::Debug,
@@ -8,44 +8,47 @@ use std::{
 
 use crate::emulated::is_emulated;
 
-/// How long to wait; far more than anything here takes.
+/// The usual deadline. It is far longer than any operation in the tests takes.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// By how much longer where the machine is emulated, on a host that may have other things to do.
+/// The factor for deadlines on an emulated machine, whose host may be busy.
 const EMULATED: u32 = 5;
-/// Between two looks at first, and at most: a part of the time waited so far, so that the kernel's side gets the CPU and
-/// a minute's wait costs next to nothing, which counts where the machine is emulated.
+/// The shortest and the longest pause between two checks. A pause is a share of the time waited so
+/// far. So the kernel gets the CPU, and a wait of a minute costs little CPU time, which matters on
+/// an emulated machine.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
-/// Which part.
+/// The pause is the time waited so far, divided by this number.
 const SHARE: u32 = 10;
 
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// If it does not within 10 s, or five times that where the machine is emulated.
+/// If it does not hold within 10 s, or within 50 s on an emulated machine.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     until_equal(what, &true, &mut condition);
 }
 
-/// Waits until `read` gives the `expected` value.
+/// Waits until `read` returns the `expected` value.
 ///
 /// # Panics
-/// If it does not within 10 s, or five times that where the machine is emulated, with the value read last.
+/// If it does not within 10 s, or within 50 s on an emulated machine. The message contains the last
+/// value.
 pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl FnMut() -> T) {
     until_equal_within(DEADLINE, what, expected, read);
 }
 
-/// Waits until `condition` holds, for what takes longer.
+/// Waits until `condition` holds, with a longer deadline.
 ///
 /// # Panics
-/// If it does not within that time, or five times that where the machine is emulated.
+/// If it does not hold within `time`, or within five times `time` on an emulated machine.
 pub fn until_within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     until_equal_within(time, what, &true, &mut condition);
 }
 
-/// Waits until `read` gives the `expected` value, for what takes longer.
+/// Waits until `read` returns the `expected` value, with a longer deadline.
 ///
 /// # Panics
-/// If it does not within that time, or five times that where the machine is emulated, with the value read last.
+/// If it does not within `time`, or within five times `time` on an emulated machine. The message
+/// contains the last value.
 pub fn until_equal_within<T: PartialEq + Debug>(
     time: Duration,
     what: &str,
@@ -65,18 +68,18 @@ pub fn until_equal_within<T: PartialEq + Debug>(
     }
 }
 
-/// How long to wait for what takes no longer than this where nothing is emulated.
+/// `time`, or five times `time` on an emulated machine.
 #[must_use]
 pub fn patience(time: Duration) -> Duration {
     if is_emulated() { time * EMULATED } else { time }
 }
 
-/// Returns when whatever the kernel was in the middle of is over.
+/// Returns when all RCU readers that are active now have ended.
 ///
-/// A closing socket leaves `/proc` a moment before its last transition is reported. Reports from packets and timers
-/// run under RCU, and this waits for all of RCU's readers.
+/// A closing socket disappears from `/proc` a moment before its last transition is reported.
+/// Reports from packets and timers run under RCU, so they have ended after this call.
 pub fn grace_period() {
-    // SAFETY: membarrier takes numbers alone and touches no memory of ours.
+    // SAFETY: membarrier takes only numbers and does not access memory of this process.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     assert_eq!(result, 0, "membarrier: {}", std::io::Error::last_os_error());
 }

@@ -1,14 +1,16 @@
-//! The first process of a guest: `cargo xtask vm` boots it on other kernels to run the integration tests there.
+//! The first process of a guest. `cargo xtask vm` boots it on other kernels to run the integration
+//! tests there.
 //!
-//! It takes over a machine in which nothing is mounted, loads what the plan says, runs the plan's programs one after
-//! another, and ends the emulator with a status that says whether all of them ended well. What it has to say and what
-//! the programs print goes to the second serial port; the first is the kernel's, so that no line is cut in two.
+//! At its start nothing is mounted. It loads the modules of the plan and runs the plan's programs
+//! one after another. Then it ends the emulator with a status that says whether all programs
+//! succeeded. Its messages and the output of the programs go to the second serial port. The first
+//! port belongs to the kernel, so no line is cut in two.
 //!
-//! The plan, and how the lines below are read, is in `xtask/src/vm/`:
+//! `xtask/src/vm/` writes the plan and reads these lines:
 //!
 //! ```text
-//! tcpstate-vm: note TEXT             something is missing; the tests will tell whether it matters
-//! tcpstate-vm: ready RELEASE UPTIME  everything is set up
+//! tcpstate-vm: note TEXT             something is missing; the tests show whether it matters
+//! tcpstate-vm: ready RELEASE UPTIME  the set-up is finished
 //! tcpstate-vm: run NAME
 //! tcpstate-vm: end NAME: STATUS
 //! tcpstate-vm: verdict pass|fail
@@ -35,14 +37,16 @@ use nix::{
 };
 
 const CONSOLE: &str = "/dev/ttyS1";
-/// The port of QEMU's isa-debug-exit. It ends with `(value << 1) | 1`, so never with 0 or its own error, 1.
+/// The port of QEMU's isa-debug-exit. QEMU exits with `(value << 1) | 1`. So the status is never 0,
+/// and never 1, which is QEMU's own error.
 const EXIT_PORT: u16 = 0xf4;
-/// The kernel gives its first process 1024, or 4096.
+/// The kernel's limit for its first process is 1024 or 4096.
 const OPEN_FILES: u64 = 1 << 20;
 const PASSED: u32 = 0x10;
 const FAILED: u32 = 0x11;
 
-/// What is mounted, and where. Nothing on `/tmp`, which is in memory as it is: the tree may lie in there.
+/// File systems and their mount points. `/tmp` is in memory already and must not be mounted,
+/// because the source tree may be in it.
 const MOUNTS: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -57,17 +61,18 @@ const MOUNTS: &[(&str, &str)] = &[
 ];
 
 fn main() {
-    // What fails before there is a console goes to /dev/console, which the kernel has opened for us.
+    // Until the console is open, errors go to /dev/console, which the kernel has opened for this
+    // process.
     note("mount /dev", mount_at("devtmpfs", "/dev"));
     note("open the console", take_console());
     for (kind, path) in MOUNTS {
         note(&format!("mount {path}"), mount_at(kind, path));
     }
-    // At once, for a kernel that the plan locks down lets nobody use ports.
+    // This must come first: the plan may lock the kernel down, and then no process may use ports.
     let way_out = open_exit();
-    // IFF_LOOPBACK and IFF_UP; the kernel keeps the flags that are its own business.
+    // IFF_LOOPBACK and IFF_UP. The kernel keeps the flags that user space cannot set.
     note("set lo up", fs::write("/sys/class/net/lo/flags", "0x9"));
-    // Before 5.11, maps and programs count as locked memory.
+    // Before Linux 5.11, maps and programs count as locked memory.
     note(
         "lift the limit on locked memory",
         setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).map_err(io::Error::from),
@@ -81,7 +86,7 @@ fn main() {
     end(has_passed.unwrap_or(false), way_out);
 }
 
-/// Does what the plan says; says whether all programs ended well, and that there was one.
+/// Executes the plan. Returns whether the plan had a program and all programs succeeded.
 fn follow(plan: &str) -> bool {
     let steps: Vec<Vec<&str>> = plan.lines().map(|line| line.split('\t').collect()).collect();
     let mut variables = Vec::new();
@@ -112,7 +117,7 @@ fn follow(plan: &str) -> bool {
         clear();
         has_passed &= status.as_ref().is_ok_and(ExitStatus::success);
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        // A program that died may have left half a line.
+        // A program that crashed may have printed half a line.
         println!();
         say(&format!("end {name}: {status}"));
     }
@@ -124,7 +129,7 @@ fn mount_at(kind: &str, path: &str) -> io::Result<()> {
     Ok(mount(Some(kind), path, Some(kind), MsFlags::empty(), None::<&str>)?)
 }
 
-/// Makes the second serial port our stdout and stderr, and that of all programs.
+/// Makes the second serial port the stdout and stderr of this process and of all programs.
 fn take_console() -> io::Result<()> {
     let console = File::options().write(true).open(CONSOLE)?;
     dup2_stdout(&console)?;
@@ -134,17 +139,18 @@ fn take_console() -> io::Result<()> {
 
 fn load_module(path: &str) -> io::Result<()> {
     let module = File::open(path)?;
-    // SAFETY: the kernel reads from the descriptor, which is open, and from a string, which ends with a zero.
+    // SAFETY: the kernel reads from an open descriptor and from a string that ends with a zero.
     let result =
         unsafe { libc::syscall(libc::SYS_finit_module, module.as_raw_fd(), c"".as_ptr(), 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// ReasonCounts what a program has left behind: the next one is to find the machine as it was.
+/// Ends all processes that a program has left behind, so that the next program starts on a clean
+/// machine.
 fn clear() {
-    // Everybody but us.
+    // All processes except this one.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
-    // All of them are our children now; no child is left when this fails.
+    // All other processes are children of this process now. `waitpid` fails when no child is left.
     while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
 }
 
@@ -163,50 +169,52 @@ fn say(text: &str) {
     println!("tcpstate-vm: {text}");
 }
 
-/// Says the verdict, and ends the machine with it.
+/// Prints the verdict, and ends the machine with this status.
 fn end(has_passed: bool, way_out: io::Result<()>) -> ! {
     say(if has_passed { "verdict pass" } else { "verdict fail" });
     let _ = io::stdout().flush();
-    // SAFETY: waits until the port has sent everything; takes no memory.
+    // SAFETY: `tcdrain` waits until the port has sent everything. It does not access memory.
     unsafe { libc::tcdrain(libc::STDOUT_FILENO) };
     let status = if has_passed { PASSED } else { FAILED };
     note("end the emulator", way_out.and_then(|()| exit(status)));
-    // A kernel that was locked down from its start lets nobody at the port. The emulator ends with the machine,
-    // without a status.
+    // If a kernel is locked down from its start, no process may use the port. A reboot then ends
+    // the emulator without a status.
     note("reboot", reboot(RebootMode::RB_AUTOBOOT).map_err(io::Error::from).map(|_| ()));
-    // The first process may not end.
+    // The first process must not exit.
     loop {
         thread::sleep(Duration::from_secs(60));
     }
 }
 
-/// Gets the right to end the emulator with a status. There is no `/dev/port` in kernels for the cloud.
+/// Requests the right to end the emulator with a status. It does not use `/dev/port`, because
+/// kernels for the cloud do not have it.
 #[cfg(target_arch = "x86_64")]
 fn open_exit() -> io::Result<()> {
-    // SAFETY: asks for the right to use four ports; takes no memory.
+    // SAFETY: the call requests the right to use four ports. It does not access memory.
     let result = unsafe { libc::ioperm(EXIT_PORT.into(), 4, 1) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// ReasonCounts the emulator with this status.
+/// Ends the emulator with this status.
 #[cfg(target_arch = "x86_64")]
 fn exit(status: u32) -> io::Result<()> {
-    // SAFETY: the caller got the right, and the device behind the port touches no memory and no register.
+    // SAFETY: the caller has the right to use the port. The device behind it changes no memory and
+    // no register.
     unsafe {
         std::arch::asm!("out dx, eax", in("dx") EXIT_PORT, in("eax") status, options(nomem, nostack));
     }
-    // Its threads take a moment to end.
+    // The emulator's threads need a moment to end.
     thread::sleep(Duration::from_secs(2));
     Err(io::Error::other("it has no isa-debug-exit"))
 }
 
-/// Guests are x86 machines; elsewhere this only has to compile.
+/// Guests are x86 machines. On other machines this function only has to compile.
 #[cfg(not(target_arch = "x86_64"))]
 fn open_exit() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The same.
+/// As for `open_exit`, this function only has to compile.
 #[cfg(not(target_arch = "x86_64"))]
 fn exit(_status: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -12,7 +12,7 @@ use tcpstate_common::State::{
 use super::Stage;
 use crate::traffic::{deafen, hear, shutdown};
 
-/// The client closes, then the server.
+/// The client closes, then the server closes.
 pub(super) fn active(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     stage.check("listening", &[(Listen, 1)]);
@@ -24,7 +24,8 @@ pub(super) fn active(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// The server shuts down, then the client closes; the server does not hear of it for a while.
+/// The server shuts down, then the client closes. The server does not receive the client's FIN for
+/// a while.
 pub(super) fn passive(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -37,7 +38,7 @@ pub(super) fn passive(stage: &mut Stage<'_>) {
     stage.check("clients heard", &[(Listen, 1)]);
 }
 
-/// The client is done and reads on.
+/// The client shuts down its sending side and continues to read.
 pub(super) fn half(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(11);
@@ -52,7 +53,8 @@ pub(super) fn half(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// The client shuts down, then closes; the server does not hear of it for a while.
+/// The client shuts down, then closes. The server does not receive the client's packets for a
+/// while.
 pub(super) fn unacknowledged(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(3);
@@ -65,7 +67,8 @@ pub(super) fn unacknowledged(stage: &mut Stage<'_>) {
     stage.check("clients heard", &[(Listen, 1), (FinWait2, 3), (CloseWait, 3)]);
 }
 
-/// Both shut down before they hear of each other; then the server does, then the client.
+/// Both ends shut down before they receive the peer's FIN. Then the server receives it, then the
+/// client.
 pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -79,7 +82,7 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     stage.check("servers heard", &[(Listen, 1)]);
 }
 
-/// Both shut down at about the same time, on two threads: whichever way it goes.
+/// Both ends shut down at about the same time, on two threads. Every order is allowed.
 pub(super) fn racing(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(53);
@@ -90,7 +93,7 @@ pub(super) fn racing(stage: &mut Stage<'_>) {
     stage.check("both shut down", &[(Listen, 1)]);
 }
 
-/// One connection after the other.
+/// Many connections, one after the other.
 pub(super) fn many_short(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     for _ in 0..211 {

@@ -1,4 +1,4 @@
-//! connect() in all its ways to fail, and without a listener.
+//! All ways in which connect() fails, and connections without a listener.
 
 use std::{io, net::Shutdown, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Nobody listens there.
+/// A port without a listener.
 pub(super) fn refused(stage: &mut Stage<'_>) {
     let nobody = bound(stage.family).local_addr().expect("the socket is bound");
     for _ in 0..11 {
@@ -26,7 +26,7 @@ pub(super) fn refused(stage: &mut Stage<'_>) {
 
 /// The listener never answers.
 pub(super) fn timed_out(stage: &mut Stage<'_>) {
-    // The first retransmission comes after 1 s, whatever is set; the timeout makes it the last.
+    // The first retransmission comes after 1 s on every kernel. The timeout makes it the last.
     let _once = Sysctl::held("net.ipv4.tcp_syn_retries", "1");
     let listener = deaf_listener(stage);
     let clients: Vec<Socket> = (0..5)
@@ -46,7 +46,7 @@ pub(super) fn timed_out(stage: &mut Stage<'_>) {
     }
 }
 
-/// The program does not wait for an answer.
+/// The program closes the socket before an answer arrives.
 pub(super) fn abandoned(stage: &mut Stage<'_>) {
     let listener = deaf_listener(stage);
     let mut clients: Vec<Socket> =
@@ -63,10 +63,10 @@ pub(super) fn abandoned(stage: &mut Stage<'_>) {
     stage.check("5 shut down", &[(Listen, 1)]);
 }
 
-/// More connections than there are ports for.
+/// More connections than free ports.
 pub(super) fn ports_exhausted(stage: &mut Stage<'_>) {
     let listener = stage.listener();
-    // Of an odd number of ports the kernel leaves out one, by chance.
+    // If the number of ports is odd, the kernel leaves out a random port.
     let _six_ports = Sysctl::held("net.ipv4.ip_local_port_range", "20001 20006");
     let (clients, servers) = listener.pairs(6);
     let late: Vec<Socket> = (0..5).map(|_| socket(stage.family)).collect();
@@ -83,7 +83,7 @@ pub(super) fn ports_exhausted(stage: &mut Stage<'_>) {
     late.into_iter().for_each(reset);
 }
 
-/// One socket connects, is disconnected, connects again, and ends as a listener.
+/// One socket connects, is disconnected, connects again, and becomes a listener.
 pub(super) fn socket_reused(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let reused = socket(stage.family);
@@ -101,7 +101,8 @@ pub(super) fn socket_reused(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// A socket that connects to its own port: a simultaneous open and a simultaneous close, all with itself.
+/// A socket that connects to its own port. It makes a simultaneous open and a simultaneous close
+/// with itself.
 pub(super) fn to_itself(stage: &mut Stage<'_>) {
     let sockets: Vec<Socket> = (0..3)
         .map(|_| {
@@ -116,7 +117,8 @@ pub(super) fn to_itself(stage: &mut Stage<'_>) {
     stage.check("shut down", &[]);
 }
 
-/// Two sockets connect to each other. The first is in SYN_RECV, as a full socket, while the second hears nothing.
+/// Two sockets connect to each other. The first is in SYN_RECV, as a full socket, while the second
+/// receives no packets.
 pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     let (mut first, mut second) = crossing_syns(stage.family, 5);
     stage.check("SYNs crossed", &[(SynRecv, 5), (SynSent, 5)]);
@@ -127,11 +129,11 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     stage.check("the others connected", &[(Established, 6)]);
 }
 
-/// Pairs of sockets that have connected to each other, the second of each being deaf.
+/// Pairs of sockets that have connected to each other. The second socket of each pair is deaf.
 fn crossing_syns(family: Family, pairs: usize) -> (Vec<Socket>, Vec<Socket>) {
     let pair = |_| {
         let (first, second) = (bound(family), bound(family));
-        // The RST that says that nobody listens must not be heard.
+        // A RST reports that the port has no listener. The sockets must not receive it.
         deafen([&first, &second]);
         begin_connect(&first, &second.local_addr().expect("the socket is bound"));
         hear([&first]);

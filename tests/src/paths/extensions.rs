@@ -1,4 +1,4 @@
-//! What not every kernel has: Fast Open, repair, MPTCP.
+//! Features that some kernels lack: Fast Open, repair and MPTCP.
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Protocol, Socket, Type};
@@ -10,10 +10,11 @@ use crate::{
     traffic::{Listener, bound, deafen, hear, socket},
 };
 
-/// For clients and for all listeners, no cookie asked.
+/// Fast Open for clients and for all listeners, without cookies.
 const FAST_OPEN: &str = "0x607";
 
-/// Data comes with the SYN: the child is there, a full socket in SYN_RECV, before the client knows.
+/// The SYN carries data. The listener's child exists as a full socket in SYN_RECV before the client
+/// knows it.
 pub(super) fn fast_open(stage: &mut Stage<'_>) {
     let _on = Sysctl::held("net.ipv4.tcp_fastopen", FAST_OPEN);
     let listener = stage.listener();
@@ -36,7 +37,8 @@ pub(super) fn fast_open(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// A connection restored from a checkpoint is established without a packet, and can go as silently.
+/// A connection that is restored from a checkpoint becomes ESTABLISHED without a packet. It can
+/// also end without a packet.
 pub(super) fn repair(stage: &mut Stage<'_>) {
     if let Err(cause) = setsockopt(&socket(stage.family), sockopt::TcpRepair, &1) {
         return stage.skip(&format!("TCP_REPAIR: {cause}"));
@@ -64,7 +66,7 @@ pub(super) fn repair(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// What counts is the subflows, as `ss -t` has it; the sockets that the program holds are no TCP sockets.
+/// Only the subflows are counted, as in `ss -t`. The sockets of the program are not TCP sockets.
 pub(super) fn mptcp(stage: &mut Stage<'_>) {
     let new = || Socket::new(stage.family.domain(), Type::STREAM, Some(Protocol::MPTCP));
     let socket = match new() {

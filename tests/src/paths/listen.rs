@@ -1,4 +1,4 @@
-//! Listeners: what waits in their queues, and how they begin and end.
+//! Listeners: the connections in their queues, and how listeners begin and end.
 
 use std::{
     io::ErrorKind,
@@ -16,7 +16,7 @@ use crate::{
     wait,
 };
 
-/// Children in the queue die with their listener.
+/// When a listener closes, the children in its queue end too.
 pub(super) fn never_accepted(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let _clients: Vec<Socket> = (0..7).map(|_| listener.connect()).collect();
@@ -25,7 +25,7 @@ pub(super) fn never_accepted(stage: &mut Stage<'_>) {
     stage.check("listener closed", &[]);
 }
 
-/// A queue for two has room for three; the others' SYNs are dropped.
+/// A queue of length two has room for three connections. The SYNs of further clients are dropped.
 pub(super) fn queue_full(stage: &mut Stage<'_>) {
     let listener = Listener::on(stage.family, bound(stage.family), 2);
     let queued: Vec<Socket> = (0..3).map(|_| listener.connect()).collect();
@@ -35,7 +35,7 @@ pub(super) fn queue_full(stage: &mut Stage<'_>) {
     queued.into_iter().for_each(reset);
 }
 
-/// One listener, and clients of three kinds: IPv6, IPv4, and IPv4 on an IPv6 socket.
+/// One listener with three kinds of clients: IPv6, IPv4, and IPv4 on an IPv6 socket.
 pub(super) fn dual_stack(stage: &mut Stage<'_>) {
     let (listener, port) = listener_on_any_address(false);
     let clients: Vec<Socket> = [v6_client, v4_client, mapped_client]
@@ -50,7 +50,7 @@ pub(super) fn dual_stack(stage: &mut Stage<'_>) {
     stage.check("closed", &[(Listen, 1)]);
 }
 
-/// An IPv6 listener leaves IPv4's port of the same number to another.
+/// An IPv6-only listener does not occupy the IPv4 port with this number.
 pub(super) fn v6_only(stage: &mut Stage<'_>) {
     let (v6, port) = listener_on_any_address(true);
     let v4_socket = socket(Family::V4);
@@ -64,7 +64,8 @@ pub(super) fn v6_only(stage: &mut Stage<'_>) {
     stage.check("closed", &[(Listen, 1)]);
 }
 
-/// A listener can be shut down or disconnected, and can listen again; its queue is lost.
+/// A listener can be shut down or disconnected, and can listen again. The connections in its queue
+/// are lost.
 pub(super) fn stops_and_starts(stage: &mut Stage<'_>) {
     let mut listener = stage.listener();
     let _lost: Vec<Socket> = (0..3).map(|_| listener.connect()).collect();
@@ -102,7 +103,8 @@ pub(super) fn refused(stage: &mut Stage<'_>) {
     stage.check("listening", &[(Listen, 1)]);
 }
 
-/// The listener goes while clients keep coming: some are refused, others lose their connection.
+/// The listener closes while clients connect. Some clients are refused, and others lose their
+/// connection.
 pub(super) fn closed_under_connects(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (family, address) = (stage.family, listener.address().clone());
@@ -119,7 +121,8 @@ pub(super) fn closed_under_connects(stage: &mut Stage<'_>) {
         drop(listener);
         clients.join().expect("who is refused does not panic")
     });
-    // A client whose last ACK met the closing may stay established: nobody is left to tell it.
+    // If a client's last ACK arrives while the listener closes, the client may stay ESTABLISHED. No
+    // socket is left to send it a RST.
     clients.into_iter().for_each(reset);
     stage.check("clients reset", &[]);
 }

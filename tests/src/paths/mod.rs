@@ -1,10 +1,10 @@
-//! Scripted lives of TCP sockets, with checkpoints at which nothing is in flight.
+//! Scripted lifetimes of TCP sockets, with checkpoints at which no packet is in flight.
 //!
 //! ```text
-//! connect, shutdown, reset ... -> sockets are in the states matching -> checkpoint -> and on, until all are closed
+//! connect, shutdown, reset ... -> sockets reach the expected states -> checkpoint -> ... -> all are closed
 //! ```
 //!
-//! Numbers of connections are primes, so that a wrong sum cannot look right by chance.
+//! The numbers of connections are primes, so a wrong sum cannot look right by chance.
 
 mod close;
 mod connect;
@@ -21,9 +21,9 @@ use std::env;
 pub(crate) use self::stage::Stage;
 use crate::traffic::Family;
 
-/// What the caller does where nothing moves: compare its numbers with the truth.
+/// The caller's action at a checkpoint: it compares its numbers with the truth.
 pub trait Checkpoints {
-    /// Called by a path at rest; `label` says which path, and where in it.
+    /// A path calls this function when no socket moves. `label` names the path and the checkpoint.
     fn check(&mut self, label: &str);
 }
 
@@ -33,23 +33,23 @@ impl<F: FnMut(&str)> Checkpoints for F {
     }
 }
 
-/// One scripted life.
+/// One scripted lifetime.
 #[derive(Debug)]
 pub struct Path {
-    /// What it is called in labels and messages.
+    /// The name of the path in labels and messages.
     pub name: &'static str,
     families: &'static [Family],
     script: fn(&mut Stage<'_>),
 }
 
 impl Path {
-    /// Runs the path in the thread's namespace, for each of its families. The last checkpoint of each run is after
-    /// everything is closed.
+    /// Runs the path in the thread's namespace, for each of its families. The last checkpoint of
+    /// each run is after all sockets are closed.
     ///
-    /// Other sockets of the namespace do not matter if they stay as they are.
+    /// Other sockets of the namespace have no influence if they stay in their states.
     ///
     /// # Panics
-    /// If the sockets do not come into the states that the script awaits.
+    /// If the sockets do not reach the states that the script expects.
     pub fn run(&self, checkpoints: &mut dyn Checkpoints) {
         for &family in self.families {
             let mut stage = Stage::new(self.name, family, checkpoints);
@@ -58,7 +58,7 @@ impl Path {
         }
     }
 
-    /// The script has sockets of both families: to wait once.
+    /// For a script that has sockets of both families, so that it waits only once.
     const fn of_both_families(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
         Self { name, families: &[Family::V4], script }
     }
@@ -67,23 +67,25 @@ impl Path {
         Self { name, families: &Family::BOTH, script }
     }
 
-    /// The script has IPv4 clients of its own.
+    /// For a script that makes IPv4 clients itself.
     const fn of_ipv6(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
         Self { name, families: &[Family::V6], script }
     }
 }
 
-/// Paths that wait for a minute: several at once, each in a namespace of its own.
+/// Paths that wait for a minute. Tests run several of them at the same time, each in its own
+/// namespace.
 pub const LONG: &[Path] =
     &[Path::of_both_families("orphans and TIME_WAIT expire", time_wait::expire)];
 
-/// Names the paths of [`chosen`], parted by commas.
+/// The variable that names the paths of [`chosen`], separated by commas.
 const CHOSEN: &str = "TCPSTATE_TEST_PATHS";
 
-/// The paths to follow: all but the long ones, unless a run of a seeded fault names those that show it.
+/// The paths to run: all paths except the long ones. A run with a seeded fault selects only the
+/// paths that show the fault.
 ///
 /// # Panics
-/// If a name is no path's.
+/// If a name does not belong to a path.
 #[must_use]
 pub fn chosen() -> Vec<&'static Path> {
     let Ok(names) = env::var(CHOSEN) else { return ALL.iter().collect() };
@@ -91,7 +93,7 @@ pub fn chosen() -> Vec<&'static Path> {
     names.split(',').map(|name| path_of(name).unwrap_or_else(|| panic!("no path {name}"))).collect()
 }
 
-/// Every other path.
+/// All paths except the long ones.
 pub const ALL: &[Path] = &[
     Path::of_each_family("active close", close::active),
     Path::of_each_family("passive close", close::passive),

@@ -1,4 +1,5 @@
-//! Sockets in `FIN_WAIT2` that their programs have closed: mini sockets, but for long timeouts.
+//! Orphans: sockets in `FIN_WAIT2` that their programs have closed. They are mini sockets, except
+//! with long timeouts.
 
 use std::{io::Write, thread, time::Duration};
 
@@ -12,7 +13,7 @@ use crate::{
 
 const TIMEOUT: &str = "net.ipv4.tcp_fin_timeout";
 
-/// Nobody is there to read: the orphan answers data with a RST.
+/// No program can read data of an orphan, so the orphan answers data with a RST.
 pub(super) fn gets_data(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(7);
@@ -26,7 +27,8 @@ pub(super) fn gets_data(stage: &mut Stage<'_>) {
     stage.check("data sent", &[(Listen, 1)]);
 }
 
-/// The server takes longer than the orphan waits. Others wait longer: an end that is counted twice would be theirs.
+/// The orphans expire before the server closes. Other orphans have a longer timeout. If an end were
+/// counted twice, their number would be wrong.
 pub(super) fn expires(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (patient, peers) = listener.pairs(37);
@@ -42,7 +44,7 @@ pub(super) fn expires(stage: &mut Stage<'_>) {
     stage.check("peers closed", &[(Listen, 1)]);
 }
 
-/// Beyond a minute the kernel keeps the full socket.
+/// With a timeout above one minute, the kernel keeps the full socket.
 pub(super) fn stays_full(stage: &mut Stage<'_>) {
     let _long = Sysctl::held(TIMEOUT, "120");
     let listener = stage.listener();
@@ -53,7 +55,7 @@ pub(super) fn stays_full(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// The server closes at once: the mini sockets go on to TIME_WAIT before their timers have moved.
+/// The server closes at once. The mini sockets move to TIME_WAIT before their timers have advanced.
 pub(super) fn gets_fin_at_once(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(11);
@@ -64,20 +66,20 @@ pub(super) fn gets_fin_at_once(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 11);
 }
 
-/// The server takes 3 s: the mini sockets' timers are started anew.
+/// The server closes after 3 s. The timers of the mini sockets are restarted.
 pub(super) fn gets_fin_late(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(13);
     drop(clients);
     stage.check("clients closed", &[(Listen, 1), (FinWait2, 13), (CloseWait, 13)]);
-    // Time itself is the condition here: more than a slot of the kernel's timer wheel.
+    // Elapsed time is the condition here: more than a slot of the kernel's timer wheel.
     thread::sleep(Duration::from_secs(3));
     drop(servers);
     stage.check("servers closed", &[(Listen, 1)]);
     stage.await_time_wait(&listener, 13);
 }
 
-/// The server resets.
+/// The server sends a RST.
 pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);

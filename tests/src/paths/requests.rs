@@ -1,4 +1,4 @@
-//! Half-open connections: request sockets, in `SYN_RECV` to `ss`.
+//! Half-open connections: request sockets, which `ss` shows in `SYN_RECV`.
 
 use std::time::Duration;
 
@@ -14,28 +14,30 @@ use crate::{
     wait,
 };
 
-/// Clients do not hear the listener's answer; then four do, and three are gone.
+/// Seven clients do not receive the listener's answer. Then four clients receive it, and three
+/// clients are closed.
 pub(super) fn half_open(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let mut clients = deaf_clients(&listener, stage.family, 7);
     stage.check("unanswered", &[(Listen, 1), (SynSent, 7), (SynRecv, 7)]);
     clients.truncate(4);
     hear(&clients);
-    // The listener's next answer comes after 1 s.
+    // The listener sends its next answer after 1 s.
     stage.check("4 connected, 3 refused", &[(Listen, 1), (Established, 8)]);
     clients.into_iter().for_each(reset);
 }
 
-/// The listener does not answer a second time: its requests end by themselves, after 1 s.
+/// The listener does not answer a second time. Its requests expire after 1 s.
 pub(super) fn half_open_expires(stage: &mut Stage<'_>) {
     let _once = Sysctl::held("net.ipv4.tcp_synack_retries", "0");
     let listener = stage.listener();
     drop(deaf_clients(&listener, stage.family, 5));
-    // No checkpoint before: on a busy machine they could end under it.
+    // There is no earlier checkpoint, because on a busy machine the requests could expire during
+    // it.
     stage.check("expired", &[(Listen, 1)]);
 }
 
-/// With cookies the listener remembers nothing of a half-open connection.
+/// With SYN cookies the listener stores nothing about a half-open connection.
 pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
     let _always = Sysctl::held("net.ipv4.tcp_syncookies", "2");
     let listener = stage.listener();
@@ -47,10 +49,10 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
     drop(clients);
 }
 
-/// Thousands at once, which the listener answers again and again; in the end there is nobody to answer.
+/// Thousands of half-open connections. The listener retransmits its answers until they expire.
 pub(super) fn flood(stage: &mut Stage<'_>) {
-    // Forgotten after 15 s; in an emulated machine, which takes long for so many, after 31: the first are to be there when
-    // the last come.
+    // Requests expire after 15 s. An emulated machine needs long to make so many, so there they
+    // expire after 31 s. The first request must still exist when the last one is made.
     let (number, retries) = if is_emulated() { (1009, "4") } else { (3001, "3") };
     let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", retries);
     let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");
@@ -63,7 +65,7 @@ pub(super) fn flood(stage: &mut Stage<'_>) {
     stage.check_within(long, "forgotten", &[(Listen, 1)]);
 }
 
-/// The listener has room for a few; of the others' SYNs it keeps nothing.
+/// The listener has room for a few requests. It stores nothing about further SYNs.
 pub(super) fn backlog_full(stage: &mut Stage<'_>) {
     for (cookies, refusals) in [("0", "TCPReqQFullDrop"), ("1", "TCPReqQFullDoCookies")] {
         let _cookies = Sysctl::held("net.ipv4.tcp_syncookies", cookies);
@@ -76,20 +78,21 @@ pub(super) fn backlog_full(stage: &mut Stage<'_>) {
         stage.check("full", &[(Listen, 1), (SynSent, 23), (SynRecv, requests)]);
         hear(&clients);
         clients.into_iter().for_each(reset);
-        // The next answer finds nobody.
+        // The listener's next answer finds no client.
         stage.check("clients gone", &[(Listen, 1)]);
     }
 }
 
-/// The last ACK of the handshake finds the accept queue full: the request stays, and is completed later.
+/// The last ACK of the handshake finds the accept queue full. The request stays, and the handshake
+/// is completed later.
 pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
-    // Room for one more than it says.
+    // The queue has room for one connection more than its length.
     let listener = Listener::on(stage.family, bound(stage.family), 4);
     let late = deaf_clients(&listener, stage.family, 3);
     let early: Vec<Socket> = (0..5).map(|_| listener.connect()).collect();
     stage.check("unanswered", &[(Listen, 1), (Established, 10), (SynSent, 3), (SynRecv, 3)]);
     hear(&late);
-    // Answered again after 1 s, in vain.
+    // The listener answers again after 1 s, without effect.
     stage.check("queue full", &[(Listen, 1), (Established, 13), (SynRecv, 3)]);
     let servers: Vec<Socket> = (0..8).map(|_| listener.accept()).collect();
     stage.check("accepted", &[(Listen, 1), (Established, 16)]);
@@ -97,7 +100,8 @@ pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// The listener wants data before it makes a socket: clients are connected, and the listener waits.
+/// The listener creates a socket only when data arrives. The clients are connected, and the
+/// requests wait.
 pub(super) fn deferred(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     defer_accept(listener.socket());
@@ -110,7 +114,7 @@ pub(super) fn deferred(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// Requests outlive their listener, until their timers find it gone.
+/// Requests exist longer than their listener. They end when their timers find the listener closed.
 pub(super) fn listener_closed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients = deaf_clients(&listener, stage.family, 5);
@@ -120,7 +124,7 @@ pub(super) fn listener_closed(stage: &mut Stage<'_>) {
     stage.check("forgotten", &[]);
 }
 
-/// A request whose listener closes moves to another one on the same port.
+/// When a listener closes, its requests move to another listener on the same port.
 pub(super) fn migrated(stage: &mut Stage<'_>) {
     let Some(_migrate) = Sysctl::try_held("net.ipv4.tcp_migrate_req", "1") else {
         return stage.skip("this kernel has no tcp_migrate_req, which came with 5.14");
@@ -131,14 +135,14 @@ pub(super) fn migrated(stage: &mut Stage<'_>) {
     stage.check("unanswered", &[(Listen, 2), (SynSent, 17), (SynRecv, 17)]);
     drop(first);
     hear(&clients);
-    // Each is answered again within a second, by the listener that is left.
+    // The remaining listener answers each request again within a second.
     stage.check("connected to the other", &[(Listen, 1), (Established, 34)]);
     let servers: Vec<Socket> = (0..17).map(|_| second.accept()).collect();
     clients.into_iter().for_each(reset);
     drop(servers);
 }
 
-/// A listener that lets others listen on its port.
+/// A listener that shares its port with other listeners.
 fn sharing(family: Family, port: u16) -> Listener {
     let socket = Socket::new(family.domain(), Type::STREAM, Some(Protocol::TCP))
         .expect("there is a file descriptor left");

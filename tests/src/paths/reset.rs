@@ -7,7 +7,7 @@ use tcpstate_common::State::{CloseWait, Established, FinWait2, Listen};
 use super::Stage;
 use crate::traffic::{reset, shutdown};
 
-/// The client lingers for no time, then the server.
+/// Sockets with a linger time of 0: some clients close first, then the other servers.
 pub(super) fn by_linger(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (mut clients, mut servers) = listener.pairs(13);
@@ -17,7 +17,7 @@ pub(super) fn by_linger(stage: &mut Stage<'_>) {
     stage.check("by servers", &[(Listen, 1)]);
 }
 
-/// The client closes without having read all.
+/// The client closes before it has read all data.
 pub(super) fn by_unread_data(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -30,7 +30,7 @@ pub(super) fn by_unread_data(stage: &mut Stage<'_>) {
     stage.check("clients closed", &[(Listen, 1)]);
 }
 
-/// The server resets after the client has shut down.
+/// The server sends a RST after the client has shut down.
 pub(super) fn of_half_closed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(3);
@@ -40,7 +40,7 @@ pub(super) fn of_half_closed(stage: &mut Stage<'_>) {
     stage.check("reset", &[(Listen, 1)]);
 }
 
-/// The client resets before the server accepts: accept() still gives the dead connection.
+/// The client sends a RST before the server accepts. accept() still returns the reset connection.
 pub(super) fn before_accept(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients: Vec<_> = (0..7).map(|_| listener.connect()).collect();

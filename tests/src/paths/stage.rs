@@ -1,4 +1,4 @@
-//! Where a path plays: its family, its sockets' states awaited, its checkpoints.
+//! The environment of a path: its family, its checkpoints, and the wait for expected states.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::{
     wait,
 };
 
-/// What a script works with.
+/// The environment of a script.
 pub(crate) struct Stage<'a> {
     pub(crate) family: Family,
     path: &'static str,
     checkpoints: &'a mut dyn Checkpoints,
-    /// Sockets that are none of the path's.
+    /// Sockets that do not belong to the path.
     others: Counts,
 }
 
@@ -30,10 +30,10 @@ impl<'a> Stage<'a> {
         Self { family, path, checkpoints, others: living() }
     }
 
-    /// On a port of which nothing waits any more: earlier paths may have left time-wait sockets, and Linux 5.10 likes to choose
-    /// their ports again.
+    /// A listener on a port without time-wait sockets. Earlier paths may have left such sockets,
+    /// and Linux 5.10 often chooses their ports again.
     pub(crate) fn listener(&self) -> Listener {
-        // Held until one is found, lest a port be chosen twice.
+        // These listeners stay open during the search, so the kernel does not choose a port twice.
         let mut taken = Vec::new();
         loop {
             let listener = Listener::open(self.family);
@@ -44,15 +44,15 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Waits until the path's sockets, mini sockets included, are in these states and no others; then lets the
-    /// caller look.
+    /// Waits until the path's sockets, including mini sockets, are in exactly these states. Then
+    /// calls the checkpoint.
     pub(crate) fn check(&mut self, moment: &str, expected: &[(State, u64)]) {
-        /// Far more than most things take.
+        /// Far longer than most steps take.
         const SOON: Duration = Duration::from_secs(10);
         self.check_within(SOON, moment, expected);
     }
 
-    /// The same, for what takes longer.
+    /// Like [`check`](Self::check), with a longer deadline.
     pub(crate) fn check_within(&mut self, time: Duration, moment: &str, expected: &[(State, u64)]) {
         let label = format!("{}, {}: {moment}", self.path, self.family);
         wait::until_equal_within(time, &label, &(self.others + Counts::from(expected)), living);
@@ -60,14 +60,16 @@ impl<'a> Stage<'a> {
         self.checkpoints.check(&label);
     }
 
-    /// Waits until so many mini sockets in `TIME_WAIT` have this listener at one of their ends.
+    /// Waits until this number of mini sockets in `TIME_WAIT` has the listener's port at either
+    /// end.
     pub(crate) fn await_time_wait(&self, listener: &Listener, expected: u64) {
         let label = format!("{}, {}: time-wait sockets", self.path, self.family);
         wait::until_equal(&label, &expected, || time_wait_of(listener.port()));
     }
 
-    /// Closes these, and each becomes a mini socket at once. One whose FIN is acknowledged while close() is at work may
-    /// stay a full socket (the "bad case" of `tcp_rcv_state_process`), so they wait for that first.
+    /// Closes these sockets in a way that each becomes a mini socket at once. If a FIN is
+    /// acknowledged during close(), the socket may stay a full socket (the "bad case" of
+    /// `tcp_rcv_state_process`). So this function waits for the acknowledgements before it closes.
     pub(crate) fn close_into_minis(&self, clients: Vec<Socket>) {
         shutdown(&clients);
         let label = format!("{}, {}: FINs to be acknowledged", self.path, self.family);
@@ -75,13 +77,14 @@ impl<'a> Stage<'a> {
         drop(clients);
     }
 
-    /// Says why the rest of the path is left out.
+    /// Prints why the rest of the path is skipped.
     pub(crate) fn skip(&self, cause: &str) {
         eprintln!("{}, {}: skipped: {cause}", self.path, self.family);
     }
 }
 
-/// As `ss` shows, but `TIME_WAIT`: those of earlier paths may end at any time.
+/// The counts of `ss` without `TIME_WAIT`, because time-wait sockets of earlier paths may end at
+/// any time.
 fn living() -> Counts {
     sockets().all().without(State::TimeWait)
 }

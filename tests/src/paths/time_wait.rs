@@ -18,7 +18,7 @@ use crate::{
     wait,
 };
 
-/// No more mini sockets are allowed: closed clients are gone at once, and late FINs are answered with a RST.
+/// No mini sockets are allowed. Closed clients end at once, and late FINs are answered with a RST.
 pub(super) fn no_room(stage: &mut Stage<'_>) {
     let _none = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "0");
     let listener = stage.listener();
@@ -29,17 +29,19 @@ pub(super) fn no_room(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// Clients come back from the ports that the listener's side holds in `TIME_WAIT`.
+/// Clients connect again from ports that the listener's side holds in `TIME_WAIT`.
 pub(super) fn taken_over(stage: &mut Stage<'_>) {
     let listener = stage.listener();
-    // All at once: a port that is free again may be chosen again.
+    // All clients get their ports at the same time, because a port that becomes free may be chosen
+    // again.
     let clients: Vec<Socket> = (0..5).map(|_| bound(stage.family)).collect();
     let ports: Vec<SockAddr> = clients
         .into_iter()
         .map(|client| {
             client.connect(listener.address()).expect("the listener has room");
             drop(listener.accept());
-            // Were the client to close before it heard, it would have the TIME_WAIT.
+            // If the client closed before it receives the FIN, the client would get the TIME_WAIT
+            // socket.
             let end = (&client).read(&mut [0]).expect("the server closes");
             assert_eq!(end, 0, "nobody sent anything");
             client.local_addr().expect("the client is bound")
@@ -65,7 +67,7 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
     stage.check("clients disconnected", &[(Listen, 1)]);
 }
 
-/// There is room for 3 more mini sockets: of 7 clients 4 are gone at once.
+/// There is room for three more mini sockets. Of seven clients, four end at once.
 pub(super) fn room_for_some(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(7);
@@ -80,7 +82,7 @@ pub(super) fn room_for_some(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 3);
 }
 
-/// A client comes back from its own port.
+/// A client connects again from its own port.
 pub(super) fn reused_by_connect(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients: Vec<Socket> = (0..7).map(|_| returning(stage.family, 0)).collect();
@@ -104,7 +106,8 @@ pub(super) fn reused_by_connect(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// The server does not hear that its FIN has come, and sends it again: the mini socket's minute begins anew.
+/// The server does not receive the ACK of its FIN and sends the FIN again. The mini socket's minute
+/// starts again.
 pub(super) fn gets_fin_again(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -123,7 +126,7 @@ pub(super) fn gets_fin_again(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 5);
 }
 
-/// A RST that fits ends the wait (RFC 1337 calls it an assassination).
+/// A RST with the right sequence number ends TIME_WAIT (RFC 1337 calls this an assassination).
 pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -135,15 +138,15 @@ pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
     stage.await_time_wait(&listener, 5);
     for (&port, &next) in ports.iter().zip(&next) {
-        // The server's FIN took one number.
+        // The server's FIN used one sequence number.
         send_reset(stage.family, listener.port(), port, next.wrapping_add(1));
     }
     stage.await_time_wait(&listener, 0);
     stage.check("assassinated", &[(Listen, 1)]);
 }
 
-/// An operator ends mini sockets of all three kinds by `ss -K`. All clients have to be such: a full socket that is
-/// destroyed sends its peer a RST.
+/// An operator ends mini sockets of all three kinds with `ss -K`. All clients must be mini sockets,
+/// because a destroyed full socket sends its peer a RST.
 pub(super) fn destroyed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, mut servers) = listener.pairs(7);
@@ -168,7 +171,7 @@ pub(super) fn destroyed(stage: &mut Stage<'_>) {
         return stage.skip("this kernel lets nobody end mini sockets, as those before 6.1 do not");
     }
     stage.await_time_wait(&listener, 0);
-    // Their next SYNs would make new requests.
+    // The next SYNs of these clients would make new requests.
     drop(half_open);
     ss_kill(&["state", "syn-recv"]);
     ss_kill(&["state", "fin-wait-2"]);
@@ -177,7 +180,7 @@ pub(super) fn destroyed(stage: &mut Stage<'_>) {
     stage.check("all closed", &[(Listen, 1)]);
 }
 
-/// Nobody comes any more: orphans end by `tcp_fin_timeout`, TIME_WAIT after a minute.
+/// Sockets expire: orphans after `tcp_fin_timeout`, TIME_WAIT after one minute.
 pub(super) fn expire(stage: &mut Stage<'_>) {
     let mut listeners = Vec::new();
     let mut held = Vec::new();
@@ -208,7 +211,7 @@ pub(super) fn expire(stage: &mut Stage<'_>) {
     stage.check("all expired", &[(Listen, 2), (CloseWait, 24)]);
 }
 
-/// A socket that may use a port that waits.
+/// A socket that may use a port in TIME_WAIT.
 fn returning(family: Family, port: u16) -> Socket {
     let socket = socket(family);
     socket.set_reuse_address(true).expect("sockets can share");

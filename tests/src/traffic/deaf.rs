@@ -1,17 +1,17 @@
-//! Sockets that hear nothing: how a connection is held in a state that loopback would leave at once.
+//! Deaf sockets: a way to hold a connection in a state that it would leave at once over loopback.
 //!
-//! A socket filter sees each packet before TCP does. With one that takes none, the peer's packets are as good as lost
-//! on the way: the peer retransmits, and goes on in earnest once the filter is gone.
+//! A socket filter sees each packet before TCP. A filter that accepts no packet has the effect of
+//! packet loss: the peer retransmits. When the filter is removed, the connection continues.
 
 use socket2::{SockFilter, Socket};
 
-/// Classic BPF: return a constant, the number of bytes to let pass.
+/// Classic BPF: return a constant, the number of bytes that pass.
 const RETURN: u16 = 0x06;
 
-/// From now on nothing gets through to these sockets. A listener gives the filter to its children.
+/// Drops all packets to these sockets from now on. A listener passes the filter on to its children.
 ///
 /// # Panics
-/// If the kernel takes no filter.
+/// If the kernel refuses the filter.
 pub fn deafen<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     let nothing = [SockFilter::new(RETURN, 0, 0, 0)];
     sockets
@@ -19,10 +19,10 @@ pub fn deafen<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
         .for_each(|socket| socket.attach_filter(&nothing).expect("the filter is valid"));
 }
 
-/// Takes [`deafen`] back.
+/// Removes the filter of [`deafen`].
 ///
 /// # Panics
-/// If a socket was not deaf.
+/// If a socket is not deaf.
 pub fn hear<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     sockets.into_iter().for_each(|socket| socket.detach_filter().expect("the socket was deaf"));
 }

@@ -1,7 +1,8 @@
-//! Connections that do nothing, in any number.
+//! Idle connections in any number.
 //!
-//! A process may have fewer files than we want sockets, and not every root may raise the limit. The limit is on a
-//! table of files, though, and a thread can have one of its own: groups of connections live on a thread each.
+//! A process may be allowed fewer files than the test needs sockets, and not every root may raise
+//! the limit. The limit applies to a file table, and a thread can have its own table. So each
+//! thread holds a group of connections.
 
 use std::{
     sync::mpsc::{self, Receiver, Sender},
@@ -14,26 +15,28 @@ use socket2::Socket;
 use super::{Family, Listener};
 use crate::files;
 
-/// Connections of a thread: twice as many files are below every limit that root has.
+/// Connections per thread. They need twice as many files, which is below every limit of root.
 const GROUP: usize = 2000;
 
-/// Established sockets, both ends of each connection. Dropped, they go without a trace: no `TIME_WAIT` is left.
+/// Established sockets, both ends of each connection. Dropping the value resets them, so no
+/// `TIME_WAIT` is left.
 #[derive(Debug)]
 pub struct Idle {
     groups: Vec<Group>,
 }
 
 impl Idle {
-    /// Opens that many sockets (half as many connections), spread over the families; the listeners are closed again.
+    /// Opens this number of sockets (half as many connections), spread over the families. The
+    /// listeners are closed again.
     ///
     /// # Panics
-    /// If the number is odd, or more than the machine can bear.
+    /// If the number is odd, or too large for the machine.
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize, families: &[Family]) -> Self {
         assert!(sockets.is_multiple_of(2), "a connection has two ends, {sockets} is odd");
         let mut groups = Vec::new();
         for (number, &family) in families.iter().enumerate() {
-            // The first families take what cannot be divided.
+            // The first families get the remainder of the division.
             let connections = (sockets / 2 + families.len() - 1 - number) / families.len();
             groups.extend(
                 (0..connections)
@@ -62,7 +65,7 @@ impl Drop for Idle {
 #[derive(Debug)]
 struct Group {
     ready: Receiver<()>,
-    /// Dropped, the thread goes on to its end.
+    /// Dropping the sender ends the thread.
     release: Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -74,7 +77,7 @@ impl Group {
         let hold = move || {
             let _sockets = connect(family, connections);
             say_ready.send(()).expect("Idle waits");
-            // An error is the sign: nothing is ever sent.
+            // No value is ever sent. `recv` returns an error when the sender is dropped.
             _ = released.recv();
         };
         Self { ready, release, thread: thread::spawn(hold) }
@@ -87,6 +90,6 @@ fn connect(family: Family, connections: usize) -> (Vec<Socket>, Vec<Socket>) {
     for client in &clients {
         client.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
     }
-    // Clients are dropped first, and reset.
+    // Clients are dropped first, with a RST.
     (clients, servers)
 }

@@ -1,4 +1,4 @@
-//! Load: connections opened and closed as fast as they go.
+//! Load: connections that are opened and closed as fast as possible.
 
 use std::{
     io::{self, Read},
@@ -14,25 +14,27 @@ use socket2::Socket;
 
 use super::{Family, Listener, reset, shutdown};
 
-/// Listeners of a worker, for each kind of connection: 262,144 time-wait sockets, the kernel's highest default, are then 16,384 of the
-/// 28,000 ports that a client can choose from for each.
+/// Listeners of a worker, for each kind of connection. The kernel's highest default is 262,144
+/// time-wait sockets. With 16 listeners they take 16,384 of the 28,000 client ports for each
+/// listener.
 pub const LISTENERS: usize = 16;
 
-/// How connections of a [`Load`] end.
+/// How the connections of a [`Load`] end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// The client resets: no `TIME_WAIT`. IPv4.
+    /// The client sends a RST, so there is no `TIME_WAIT`. IPv4.
     Rst,
-    /// The client closes, then the server: leaves a time-wait mini socket. IPv4.
+    /// The client closes, then the server closes. This leaves a time-wait mini socket. IPv4.
     Close,
-    /// Both by turns, and both families.
+    /// Both styles alternately, and both families.
     Mixed,
 }
 
-/// Threads that connect, accept and close over loopback until they are told to stop.
+/// Threads that connect, accept and close over loopback until they are stopped.
 ///
-/// Each has one connection at a time, which is two sockets, and seldom a third for a moment: the last connection's
-/// server, whose FIN is being acknowledged. Its listeners are open from start to stop.
+/// Each thread has one connection at a time, which is two sockets. For a short time there may be a
+/// third socket: the last connection's server, until its FIN is acknowledged. The listeners of a
+/// thread are open until it stops.
 #[derive(Debug)]
 pub struct Load {
     workers: Vec<JoinHandle<()>>,
@@ -46,13 +48,13 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts the threads, in the namespace of this one.
+    /// Starts the threads in the namespace of the calling thread.
     #[must_use = "dropped, it stops"]
     pub fn start(threads: usize, style: Style) -> Self {
         Self::paced(threads, style, None)
     }
 
-    /// Starts the threads; all together they make so many connections a second, if they can.
+    /// Starts the threads. Together they make `rate` connections per second, if the machine can.
     #[must_use = "dropped, it stops"]
     pub fn paced(threads: usize, style: Style, rate: Option<u32>) -> Self {
         let shared = Arc::new(Shared::default());
@@ -67,16 +69,16 @@ impl Load {
         Self { workers: (0..threads).map(worker).collect(), shared }
     }
 
-    /// Connections opened and closed up to now.
+    /// The number of connections that were opened and closed until now.
     #[must_use]
     pub fn completed(&self) -> u64 {
         self.shared.completed.load(Ordering::Relaxed)
     }
 
-    /// Stops the threads, closes their listeners, and says how many connections there were.
+    /// Stops the threads, closes their listeners, and returns the number of connections.
     ///
     /// # Panics
-    /// If a thread did.
+    /// If a thread panicked.
     #[must_use]
     pub fn stop(mut self) -> u64 {
         self.join();
@@ -109,7 +111,7 @@ impl Shared {
             end((listener.connect(), listener.accept()));
             self.completed.fetch_add(1, Ordering::Relaxed);
             if let Some(interval) = interval {
-                // Who is late makes up for it.
+                // A late thread catches up.
                 due += interval;
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }
@@ -117,10 +119,11 @@ impl Shared {
     }
 }
 
-/// ReasonCounts a connection: its client and its server.
+/// A function that ends a connection, given its client and its server.
 type End = fn((Socket, Socket));
 
-/// Where a worker connects to and how it closes, turn after turn.
+/// The listeners of a worker, and how it closes connections to each of them, in the order of its
+/// turns.
 fn turns(style: Style) -> Vec<(Listener, End)> {
     let kinds: &[(Family, End)] = match style {
         Style::Rst => &[(Family::V4, rst)],
@@ -133,7 +136,7 @@ fn turns(style: Style) -> Vec<(Listener, End)> {
     all.map(|&(family, end)| (Listener::open(family), end)).collect()
 }
 
-// Both wait for what the peer sends, so that closed connections do not pile up behind the next ones.
+// `rst` and `close` wait for the peer's packet, so that closing connections do not accumulate.
 
 fn rst((client, server): (Socket, Socket)) {
     reset(client);

@@ -1,4 +1,4 @@
-//! Sockets of both families in all states that can be held for a minute, mini sockets among them.
+//! Sockets of both families in all states that can be held for a minute, including mini sockets.
 
 use std::net::Ipv6Addr;
 
@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{truth, wait};
 
-/// Connections of each of the rarer kinds, by family: prime, so that a wrong sum can't look right by chance.
+/// Connections of each of the rarer kinds, per family. The number is prime, so a wrong sum cannot
+/// look right by chance.
 const FEW: usize = 7;
 
-/// What it says, until it is dropped.
+/// A mixture of sockets. Dropping the value closes them.
 #[derive(Debug)]
 pub struct Mixed {
     _established: Idle,
@@ -22,15 +23,15 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// Opens about that many sockets: half of them ESTABLISHED, a third in TIME_WAIT, of the rest some in each state.
-    /// When it returns, they are at rest.
+    /// Opens about this number of sockets. Half of them are ESTABLISHED, a third are in TIME_WAIT,
+    /// and the other states have some each. When the function returns, no socket moves.
     ///
     /// # Panics
-    /// If there are to be fewer than a thousand, or if loopback does not work.
+    /// If the number is below 1000, or if loopback does not work.
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize) -> Self {
         assert!(sockets >= 1000, "{sockets} are no mixture");
-        // First what stays without us, for a minute.
+        // TIME_WAIT sockets come first. They stay for a minute without a program.
         leave_time_wait(sockets / 3, &Family::BOTH);
         let (mut listeners, mut held) = (Vec::new(), Vec::new());
         for (number, family) in Family::BOTH.into_iter().enumerate() {
@@ -51,14 +52,15 @@ impl Mixed {
     }
 }
 
-/// Clients in FIN_WAIT2, servers in CLOSE_WAIT.
+/// Clients in FIN_WAIT2 and servers in CLOSE_WAIT.
 fn half_closed(listener: &Listener, connections: usize, held: &mut Vec<Socket>) {
     let (clients, servers) = listener.pairs(connections);
     shutdown(&clients);
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// Servers in LAST_ACK, whose clients hear nothing of it; and clients in FIN_WAIT1, of which there are some already.
+/// Servers in LAST_ACK with deaf clients, and clients in FIN_WAIT1. `already` is the number of
+/// sockets that are in FIN_WAIT1 before.
 fn unacknowledged(listener: &Listener, already: usize, held: &mut Vec<Socket>) {
     let (clients, servers) = listener.pairs(FEW);
     shutdown(&clients);
@@ -73,7 +75,7 @@ fn unacknowledged(listener: &Listener, already: usize, held: &mut Vec<Socket>) {
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// Waits until each FIN but so many is acknowledged, which may take the peer a while.
+/// Waits until only this number of FINs is not acknowledged. The peer may take a while.
 fn acknowledged_but(few: usize) {
     let unacknowledged = || truth::sockets().all()[State::FinWait1];
     wait::until_equal("FINs to be acknowledged", &(few as u64), unacknowledged);
@@ -86,7 +88,7 @@ fn orphans(listener: &Listener, held: &mut Vec<Socket>) {
     held.extend(servers);
 }
 
-/// Clients in SYN_SENT that do not hear the answer, and their requests in SYN_RECV.
+/// Clients in SYN_SENT that do not receive the answer, and their requests in SYN_RECV.
 fn half_open(family: Family, listener: &Listener, held: &mut Vec<Socket>) {
     for _ in 0..FEW {
         let client = socket(family);
@@ -104,7 +106,7 @@ fn mapped(listener: &Listener, held: &mut Vec<Socket>) {
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// A socket for both families' connections.
+/// A socket for connections of both families.
 fn any_address() -> Socket {
     let socket = socket(Family::V6);
     socket.set_only_v6(false).expect("a fresh socket may choose");

@@ -1,4 +1,4 @@
-//! Sockets, load and idle connections, over the loopback of the thread's namespace.
+//! Sockets, load and idle connections over the loopback of the thread's namespace.
 
 mod deaf;
 mod idle;
@@ -25,7 +25,7 @@ pub(crate) use sockets::begin_connect;
 pub use sockets::{Listener, bound, connecting, disconnect, port, reset, shutdown, socket, state};
 pub use time_wait::leave_time_wait;
 
-/// The kind of addresses.
+/// The address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `AF_INET`
@@ -35,10 +35,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// One after the other.
+    /// Both families, IPv4 first.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// The loopback address with this port; 0 lets the kernel choose one.
+    /// The loopback address with this port. With port 0 the kernel chooses a port.
     #[must_use]
     pub fn loopback(self, port: u16) -> SocketAddr {
         match self {

@@ -1,4 +1,5 @@
-//! Connections of which first one side moves and then the other, so that what is done for each can be told apart.
+//! Connections in which one side moves first and then the other side. So a test can distinguish the
+//! events of the two sides.
 
 use std::{
     io::{self, Write as _},
@@ -10,18 +11,18 @@ use socket2::Socket;
 
 use super::{Family, Listener};
 
-/// Makes such connections: a listener whose children are not born before their clients have sent something.
+/// Makes such connections. The listener creates a child only after the client has sent data.
 #[derive(Debug)]
 pub struct Sides(Listener);
 
 impl Sides {
-    /// Listens on loopback, by IPv4.
+    /// Listens on loopback, with IPv4.
     ///
     /// # Panics
-    /// If the kernel does not know `TCP_DEFER_ACCEPT`.
+    /// If the kernel does not support `TCP_DEFER_ACCEPT`.
     #[must_use]
     pub fn new() -> Self {
-        // Far more than scan until a client sends something.
+        // Far longer than the time until a client sends data.
         let seconds: libc::c_int = 30;
         let listener = Listener::open(Family::V4);
         // SAFETY: the kernel reads one int, which outlives the call.
@@ -38,16 +39,16 @@ impl Sides {
         Self(listener)
     }
 
-    /// Connects that many clients: CLOSE, SYN_SENT, ESTABLISHED. No server is born.
+    /// Connects this number of clients: CLOSE, SYN_SENT, ESTABLISHED. No server socket is created.
     #[must_use]
     pub fn clients(&self, connections: usize) -> Vec<Socket> {
         (0..connections).map(|_| self.0.connect()).collect()
     }
 
-    /// Their servers: LISTEN, SYN_RECV, ESTABLISHED. No client moves.
+    /// Creates and accepts their servers: LISTEN, SYN_RECV, ESTABLISHED. No client moves.
     ///
     /// # Panics
-    /// If one is not connected any more.
+    /// If a client is no longer connected.
     #[must_use]
     pub fn servers(&self, clients: &[Socket]) -> Vec<Socket> {
         let serve = |mut client: &Socket| {
@@ -64,13 +65,13 @@ impl Default for Sides {
     }
 }
 
-/// Closes these without a word to their peers: ESTABLISHED, CLOSE.
+/// Closes these sockets without a packet to their peers: ESTABLISHED, CLOSE.
 ///
 /// # Panics
 /// Without root.
 pub fn vanish(sockets: Vec<Socket>) {
     for socket in sockets {
-        // As by who moves a connection to another machine.
+        // Repair mode, as used by a program that moves a connection to another machine.
         setsockopt(&socket, TcpRepair, &1).expect("root may repair sockets");
     }
 }

@@ -1,4 +1,4 @@
-//! Building blocks: listeners, connections, and ways to end them.
+//! Listeners, connections, and ways to end them.
 
 use std::{io, net::Shutdown, os::fd::AsRawFd as _, time::Duration};
 
@@ -8,25 +8,26 @@ use tcpstate_common::State;
 use super::Family;
 use crate::wait::patience;
 
-/// What the kernel's default `net.core.somaxconn` allows.
+/// The kernel's default of `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// For how long accept() waits for a connection that does not come; longer where the machine is emulated.
+/// Maximum wait of accept() for a connection. It is longer on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A TCP socket, fresh: in CLOSE, and counted nowhere.
+/// A new TCP socket. It is in CLOSE, and no gauge counts it.
 ///
 /// # Panics
-/// If there are no more file descriptors.
+/// If no file descriptor is left.
 #[must_use]
 pub fn socket(family: Family) -> Socket {
     Socket::new(family.domain(), Type::STREAM, Some(Protocol::TCP))
         .expect("there is a file descriptor left")
 }
 
-/// A TCP socket that holds a free port of loopback; who connects to it is refused.
+/// A TCP socket that occupies a free port of loopback without listening. A connect to this port is
+/// refused.
 ///
 /// # Panics
-/// If there are no more ports.
+/// If no port is left.
 #[must_use]
 pub fn bound(family: Family) -> Socket {
     let socket = socket(family);
@@ -34,7 +35,7 @@ pub fn bound(family: Family) -> Socket {
     socket
 }
 
-/// A socket whose connect() has begun: it does not block, now or later.
+/// A non-blocking socket whose connect() has begun.
 ///
 /// # Panics
 /// If connect() fails at once.
@@ -54,10 +55,10 @@ pub(crate) fn begin_connect(socket: &Socket, to: &SockAddr) {
     }
 }
 
-/// The local port of a socket that has one.
+/// The local port of a bound socket.
 ///
 /// # Panics
-/// If it is no socket of the internet.
+/// If the socket is not an internet socket.
 #[must_use]
 pub fn port(socket: &Socket) -> u16 {
     let address = socket.local_addr().expect("the socket is bound");
@@ -67,23 +68,23 @@ pub fn port(socket: &Socket) -> u16 {
 /// Closes with a RST instead of a FIN.
 ///
 /// # Panics
-/// Never: every socket has the option.
+/// Never: every socket has this option.
 pub fn reset(socket: Socket) {
     socket.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
     drop(socket);
 }
 
-/// Sends a FIN on each of these; they can still receive.
+/// Sends a FIN on each of these sockets. They can still receive.
 ///
 /// # Panics
-/// If one is not connected.
+/// If a socket is not connected.
 pub fn shutdown<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     for socket in sockets {
         socket.shutdown(Shutdown::Write).expect("the socket is connected");
     }
 }
 
-/// Takes the socket back to CLOSE, ready to connect or to listen again: connect() to nowhere.
+/// Returns the socket to CLOSE by a connect() to AF_UNSPEC. It can then connect or listen again.
 pub fn disconnect(socket: &Socket) -> io::Result<()> {
     let nowhere = SockAddrStorage::zeroed();
     let length = nowhere.size_of();
@@ -109,7 +110,7 @@ impl Listener {
     /// Listens on this bound socket.
     ///
     /// # Panics
-    /// If it cannot.
+    /// If the socket cannot listen.
     #[must_use]
     pub fn on(family: Family, socket: Socket, backlog: i32) -> Self {
         socket.listen(backlog).expect("the port is the socket's own");
@@ -118,22 +119,23 @@ impl Listener {
         Self { family, socket, address }
     }
 
-    /// Listens again, after a shutdown or disconnect. A port that the kernel chose is not the same again.
+    /// Listens again after a shutdown or disconnect. If the kernel chose the port, it may choose
+    /// another port now.
     ///
     /// # Panics
-    /// If it cannot.
+    /// If the socket cannot listen.
     pub fn restart(&mut self) {
         self.socket.listen(BACKLOG).expect("the kernel chooses the port");
         self.address = self.socket.local_addr().expect("a listener has an address");
     }
 
-    /// The listening socket itself.
+    /// The listening socket.
     #[must_use]
     pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> &SockAddr {
         &self.address
@@ -142,13 +144,13 @@ impl Listener {
     /// The port on which it listens.
     ///
     /// # Panics
-    /// Never: its address is one of the internet.
+    /// Never: its address is an internet address.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.as_socket().expect("the address is one of the internet").port()
     }
 
-    /// A connection to here, not accepted yet: its client.
+    /// Connects a client to this listener without accepting the connection. Returns the client.
     ///
     /// # Panics
     /// If connect() fails.
@@ -162,27 +164,28 @@ impl Listener {
     /// Accepts a connection.
     ///
     /// # Panics
-    /// If none comes within 10 s, or five times that where the machine is emulated.
+    /// If no connection comes within 10 s, or within 50 s on an emulated machine.
     #[must_use]
     pub fn accept(&self) -> Socket {
         self.socket.accept().expect("a connection comes").0
     }
 
-    /// That many connections: their clients and, in the same order, what was accepted.
+    /// Makes this number of connections. Returns the clients and, in the same order, the accepted
+    /// sockets.
     #[must_use]
     pub fn pairs(&self, connections: usize) -> (Vec<Socket>, Vec<Socket>) {
         (0..connections).map(|_| (self.connect(), self.accept())).unzip()
     }
 }
 
-/// The state of a socket, as the kernel tells its owner (`TCP_INFO`).
+/// The state of a socket according to `TCP_INFO`.
 ///
 /// # Panics
-/// If it is no TCP socket.
+/// If the socket is not a TCP socket.
 #[must_use]
 pub fn state(socket: &Socket) -> State {
     let (mut state, mut length) = (0_u8, 1);
-    // SAFETY: the kernel writes one byte, the first of its struct, into one.
+    // SAFETY: the kernel writes one byte, the first of its struct, into a variable of one byte.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -1,4 +1,4 @@
-//! Connections that are over, and left a time-wait mini socket each: a minute of them, in any number.
+//! Closed connections that each leave a time-wait mini socket for a minute, in any number.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -8,21 +8,23 @@ use std::{
 use super::{Family, Listener, load::close};
 use crate::netns::Sysctl;
 
-/// Connections to one listener: of the 28,000 ports that a client can choose from, so few that it finds one at once. It tries one
-/// after the other, of one half first, and where half of that half was taken, most of the time went into it.
+/// Connections per listener. It is a small part of the 28,000 client ports, so a client finds a
+/// free port at once. The kernel tries ports of one half first, one after the other. When half of
+/// that half was taken, most of the time went into this search.
 const GROUP: usize = 4_000;
 
-/// Leaves that many sockets in TIME_WAIT, spread over the families; the listeners are closed again. All processors work
-/// at it, for the first of these sockets ends a minute after it was made.
+/// Leaves this number of sockets in TIME_WAIT, spread over the families. The listeners are closed
+/// again. All CPUs take part, because the first of these sockets ends after a minute.
 ///
 /// # Panics
 /// If loopback does not work.
 pub fn leave_time_wait(sockets: usize, families: &[Family]) {
-    // Over loopback, connect() would take the ports of sockets in TIME_WAIT, and them with it.
+    // Over loopback, connect() would reuse the ports of sockets in TIME_WAIT, and end these
+    // sockets.
     let _no_reuse = Sysctl::held("net.ipv4.tcp_tw_reuse", "0");
     let mut groups = Vec::new();
     for (number, &family) in families.iter().enumerate() {
-        // The first families take what cannot be divided.
+        // The first families get the remainder of the division.
         let connections = (sockets + families.len() - 1 - number) / families.len();
         groups.extend(
             (0..connections).step_by(GROUP).map(|done| (family, GROUP.min(connections - done))),

@@ -5,22 +5,23 @@ use std::fs;
 /// The TCP lines of `/proc/net/sockstat` and `sockstat6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sockstat {
-    /// IPv4 sockets that are in the kernel's tables (full ones).
+    /// IPv4 full sockets in the kernel's tables.
     pub inuse: u64,
-    /// The same for IPv6.
+    /// IPv6 full sockets in the kernel's tables.
     pub inuse6: u64,
-    /// Closed by their programs and not done yet. Of the whole host, not of the namespace.
+    /// Sockets that their programs have closed and that have not ended. The number covers the whole
+    /// host, not the namespace.
     pub orphan: u64,
-    /// Time-wait mini sockets, in `FIN_WAIT2` too.
+    /// Time-wait mini sockets, including those in `FIN_WAIT2`.
     pub tw: u64,
-    /// Allocated, hashed or not. Of the whole host, not of the namespace.
+    /// Allocated sockets, hashed or not. The number covers the whole host, not the namespace.
     pub alloc: u64,
 }
 
 /// Reads the sockstat files of the thread's namespace.
 ///
 /// # Panics
-/// If the kernel writes what this cannot read.
+/// If the text cannot be parsed.
 #[must_use]
 pub fn sockstat() -> Sockstat {
     let (v4, v6) = (read("sockstat"), read("sockstat6"));
@@ -33,10 +34,10 @@ pub fn sockstat() -> Sockstat {
     }
 }
 
-/// Reads a counter of `TcpExt` in the thread's namespace, `TWKilled` for example.
+/// Reads a counter of `TcpExt` in the thread's namespace, for example `TWKilled`.
 ///
 /// # Panics
-/// If this kernel has none of that name.
+/// If this kernel has no counter with this name.
 #[must_use]
 pub fn tcp_ext(name: &str) -> u64 {
     ext(&read("netstat"), name)
@@ -47,14 +48,14 @@ fn read(file: &str) -> String {
         .unwrap_or_else(|error| panic!("/proc/thread-self/net/{file}: {error}"))
 }
 
-/// `TCP: inuse 5 orphan 0 tw 3`: names and numbers take turns.
+/// Parses a line such as `TCP: inuse 5 orphan 0 tw 3`, in which names and numbers alternate.
 fn field(text: &str, line: &str, name: &str) -> u64 {
     let words = text.lines().find_map(|row| row.strip_prefix(line)).unwrap_or_default();
     let value = words.split_ascii_whitespace().skip_while(|&word| word != name).nth(1);
     number(value, name)
 }
 
-/// A line of names, then a line of numbers.
+/// Parses a line of names and the following line of numbers.
 fn ext(text: &str, name: &str) -> u64 {
     let mut lines = text.lines().filter_map(|row| row.strip_prefix("TcpExt:"));
     let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());

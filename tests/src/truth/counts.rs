@@ -7,18 +7,18 @@ use std::{
 
 use tcpstate_common::State;
 
-/// How many sockets are in each state: `counts[State::Listen]`.
+/// The number of sockets in each state, for example `counts[State::Listen]`.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts([u64; 16]);
 
 impl Counts {
-    /// Sockets in all states.
+    /// The number of sockets in all states.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// The same without one state.
+    /// The counts with 0 for one state.
     #[must_use]
     pub fn without(mut self, state: State) -> Self {
         self[state] = 0;

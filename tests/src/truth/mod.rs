@@ -1,7 +1,7 @@
-//! How many sockets there are, read from the kernel in ways that have nothing to do with BPF.
+//! The number of sockets, read from the kernel without BPF.
 //!
-//! All of it is about the calling thread's namespace, and all of it is exact only while nothing moves: the kernel
-//! walks its tables while sockets come, go and change.
+//! All functions report the calling thread's namespace. They are exact only while no socket moves,
+//! because sockets change while the kernel walks its tables.
 
 mod counters;
 mod counts;

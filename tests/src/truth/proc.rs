@@ -1,4 +1,4 @@
-//! Sockets by state from `/proc/thread-self/net/tcp` and `tcp6`, told apart by kind.
+//! Sockets by state from `/proc/thread-self/net/tcp` and `tcp6`, separated by kind.
 
 use std::fs;
 
@@ -7,9 +7,9 @@ use tcpstate_common::State;
 use super::Counts;
 use crate::{traffic::Family, wait};
 
-/// Columns of a full socket's row are 17; mini sockets end after the pointer.
+/// The row of a full socket has 17 columns. The row of a mini socket ends after the pointer.
 const MINI_COLUMNS: usize = 12;
-/// The timer column of a time-wait mini socket; no other socket has it.
+/// The value in the timer column of a time-wait mini socket. No other socket has it.
 const TIME_WAIT_TIMER: &str = "03";
 
 /// The sockets of one namespace, IPv4 and IPv6 together.
@@ -17,14 +17,14 @@ const TIME_WAIT_TIMER: &str = "03";
 pub struct Sockets {
     /// Full sockets.
     pub full: Counts,
-    /// Time-wait mini sockets: `TIME_WAIT`, and `FIN_WAIT2` of closed sockets.
+    /// Time-wait mini sockets in `TIME_WAIT`, and in `FIN_WAIT2` for closed sockets.
     pub minis: Counts,
     /// Request mini sockets: half-open connections.
     pub requests: u64,
 }
 
 impl Sockets {
-    /// What `ss` shows: requests are in `SYN_RECV`.
+    /// The counts of `ss`, which shows requests in `SYN_RECV`.
     #[must_use]
     pub fn all(&self) -> Counts {
         self.full + self.minis + Counts::from([(State::SynRecv, self.requests)].as_slice())
@@ -42,7 +42,7 @@ impl Sockets {
 /// Reads both tables of the thread's namespace.
 ///
 /// # Panics
-/// If the kernel writes what this cannot read.
+/// If the text cannot be parsed.
 #[must_use]
 pub fn sockets() -> Sockets {
     sockets_in(&["tcp", "tcp6"])
@@ -51,7 +51,7 @@ pub fn sockets() -> Sockets {
 /// Waits until no full socket is left.
 ///
 /// # Panics
-/// If some stay.
+/// If some sockets stay.
 pub fn await_end_of_sockets() {
     wait::until("the sockets to end", || sockets().full.total() == 0);
 }
@@ -59,7 +59,7 @@ pub fn await_end_of_sockets() {
 /// Reads one family's table of the thread's namespace.
 ///
 /// # Panics
-/// If the kernel writes what this cannot read.
+/// If the text cannot be parsed.
 #[must_use]
 pub fn sockets_of(family: Family) -> Sockets {
     sockets_in(tables(family))
@@ -80,29 +80,30 @@ fn sockets_in(tables: &[&str]) -> Sockets {
     sockets
 }
 
-/// Mini sockets in `TIME_WAIT` of connections from or to this port.
+/// The number of mini sockets in `TIME_WAIT` with this port at either end.
 ///
 /// # Panics
-/// If the kernel writes what this cannot read.
+/// If the text cannot be parsed.
 #[must_use]
 pub fn time_wait_of(port: u16) -> u64 {
     let matches = |row: &MiniRow| row.state == State::TimeWait && row.ports.contains(&port);
     count_minis(&["tcp", "tcp6"], matches)
 }
 
-/// Whether a time-wait mini socket has these ports, its own first: in `TIME_WAIT`, or in `FIN_WAIT2`.
+/// Whether there is a time-wait mini socket with these ports, the local port first. Its state is
+/// `TIME_WAIT` or `FIN_WAIT2`.
 ///
 /// # Panics
-/// If the kernel writes what this cannot read.
+/// If the text cannot be parsed.
 #[must_use]
 pub fn has_mini(family: Family, ports: [u16; 2]) -> bool {
     count_minis(tables(family), |row| row.ports == ports) > 0
 }
 
-/// What the row of a time-wait mini socket says.
+/// The row of a time-wait mini socket.
 struct MiniRow {
     state: State,
-    /// Its own, and its peer's.
+    /// The local port, and the peer's port.
     ports: [u16; 2],
 }
 

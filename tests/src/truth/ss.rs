@@ -1,4 +1,4 @@
-//! Sockets by state from the program `ss`, which asks the kernel over netlink: a second opinion.
+//! Sockets by state from the program `ss`, which uses netlink. It is a second independent truth.
 
 use std::{
     process::{Command, Output},
@@ -10,7 +10,7 @@ use tcpstate_common::State;
 use super::Counts;
 use crate::files;
 
-/// Asks `ss` about the thread's namespace.
+/// Runs `ss` in the thread's namespace.
 ///
 /// # Panics
 /// If there is no `ss`, or if it fails.
@@ -19,7 +19,7 @@ pub fn ss() -> Counts {
     ss_filtered(&[])
 }
 
-/// Asks `ss` about those that a filter chooses, such as `-4` or `sport = :80`.
+/// Runs `ss` with a filter, for example `-4` or `sport = :80`.
 ///
 /// # Panics
 /// If there is no `ss`, or if it fails.
@@ -28,8 +28,8 @@ pub fn ss_filtered(filter: &[&str]) -> Counts {
     parse(&run(&[&["-a"], filter].concat()))
 }
 
-/// Has `ss -K` end the sockets that a filter chooses, such as `state time-wait`. It skips those that the kernel does
-/// not let it end.
+/// Ends the sockets that match a filter, for example `state time-wait`, with `ss -K`. `ss` skips
+/// sockets that the kernel does not let it end.
 ///
 /// # Panics
 /// If there is no `ss`, or if it fails.
@@ -37,10 +37,11 @@ pub fn ss_kill(filter: &[&str]) {
     run(&[&["-K"], filter].concat());
 }
 
-/// Runs `ss` for TCP, without names.
+/// Runs `ss` for TCP, without name resolution.
 fn run(arguments: &[&str]) -> String {
     let run = || -> Output {
-        // Not even for a moment may the process have the sockets that it is to count.
+        // The child process must not have copies of the sockets that `ss` counts, not even for a
+        // moment.
         files::own_table();
         Command::new("ss").args(["-H", "-t", "-n"]).args(arguments).output().expect("ss can be run")
     };
