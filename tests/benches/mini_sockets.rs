@@ -1,8 +1,8 @@
-//! `cargo xtask bench`, section `mini-sockets`: what it costs to count mini sockets, by each provider that this kernel
-//! takes.
+//! `cargo xtask bench`, section `mini-sockets`: the cost of counting mini sockets, with each
+//! provider that this kernel accepts.
 //!
-//! Programs on timers are run for every timer of the machine, so there are two prices: of a timer event that is none
-//! of theirs, and of a mini socket.
+//! Programs on timers run for every timer of the machine. So there are two costs: the cost of an
+//! unrelated timer event, and the cost of a mini socket.
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
@@ -19,16 +19,17 @@ use tcpstate_tests::{
 };
 
 const EMPTY: &str = "a timer event, by an empty program";
-/// Of a turn. Nine turns leave fewer time-wait sockets than a namespace may have.
+/// Connections per turn. Nine turns leave fewer time-wait sockets than a namespace may have.
 const CONNECTIONS: u64 = 5_000;
 
 fn main() {
-    // Idle sockets, and turns, which are odd, so that there is a median among them.
+    // Numbers of idle sockets, and of turns. The number of turns is odd, so the median is one of
+    // them.
     let sizes: &[(usize, usize)] =
         if is_full() { &[(0, 9), (100_000, 5), (262_144, 5)] } else { &[(0, 1), (20_000, 1)] };
     let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
     for &(idle_sockets, turns) in sizes {
-        // The time-wait sockets of a size are gone with it.
+        // A new namespace for each size, so the time-wait sockets end with it.
         let _namespace = Namespace::enter();
         let _idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
         let mut rows = Turns::new("mini-sockets", Some(idle_sockets as u64));
@@ -50,7 +51,7 @@ fn turn_of_all(rows: &mut Turns) {
     }
 }
 
-/// Connections that end by RST start and stop timers, and none of a time-wait socket.
+/// Connections that end by RST start and stop timers, but they make no time-wait sockets.
 fn empty_timer() -> f64 {
     let program = Empty::at("timer_start");
     turn(Style::Rst, || program.run_time()).ns_per_run()
@@ -68,8 +69,9 @@ fn unrelated_timer(rows: &mut Turns, base: f64) {
     }
 }
 
-/// What the programs of a provider take for each mini socket, all events of its lifecycle that come during the turn: for time-wait
-/// sockets the birth, for requests the end too. Net is what as many runs of an empty program would not take.
+/// Measures the programs of a provider for each mini socket. The measured events are those that
+/// come during the turn: the birth of a time-wait socket, and the birth and the end of a request.
+/// The net cost is without the cost of as many runs of an empty program.
 fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
     let what = match minis {
         Minis::TimeWait => format!("a TIME_WAIT entry, by {}", provider.name()),
@@ -79,12 +81,12 @@ fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
         Ok(tracer) => tracer,
         Err(why) => return rows.absent(&what, why),
     };
-    // Each connection makes one request; one that is closed makes one time-wait socket too.
+    // Each connection makes one request. A closed connection also makes one time-wait socket.
     let (with, without) = match minis {
         Minis::TimeWait => (Style::Close, Some(Style::Rst)),
         Minis::SynRecv => (Style::Rst, None),
     };
-    // What a connection costs that makes no such socket.
+    // The cost of a connection that makes no such socket.
     let others = without.map(|style| turn(style, || run_time(&tracer, minis))).unwrap_or_default();
     let all = turn(with, || run_time(&tracer, minis));
     let per_connection = |run_time: RunTime| run_time.ns_per(CONNECTIONS);

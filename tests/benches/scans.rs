@@ -1,5 +1,5 @@
-//! `cargo xtask bench`, section `scans`: what a scan over all sockets takes, which is due at the start and when the kernel says that
-//! something was missed; and a snapshot, which is what there is otherwise.
+//! `cargo xtask bench`, section `scans`: the cost of a scan and the cost of a snapshot. A scan runs
+//! at the start, and after the kernel has reported missed events.
 
 use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
@@ -11,7 +11,7 @@ use tcpstate_tests::{
     traffic::{Family, Idle},
 };
 
-/// Takes too little to measure one.
+/// One snapshot is too cheap to measure.
 const SNAPSHOTS: u32 = 20;
 
 fn main() {

@@ -1,8 +1,10 @@
-//! `cargo xtask bench`, sections `transitions`, `sides` and `spread`: what counting a transition costs, by the kernel's own BPF
-//! statistics; and all transitions of a connection's side together.
+//! `cargo xtask bench`, sections `transitions`, `sides` and `spread`: the cost of counting a
+//! transition, from the kernel's BPF statistics, and the cost of all transitions of one side of a
+//! connection.
 //!
-//! The statistics cost more than the program, so an empty program on the same tracepoint is measured by turns with it,
-//! in one run on one machine, and medians are compared. With `--full` so are the programs that people use today.
+//! The statistics cost more than the program. So an empty program on the same tracepoint is
+//! measured alternately with it, in one run on one machine, and the medians are compared. With
+//! `--full`, other tracing programs are measured too.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -27,18 +29,19 @@ use tcpstate_tests::{
     traffic::{Family, Idle, Load, Sides, Style, vanish},
 };
 
-/// How much to measure.
+/// The amount of work in a measurement.
 struct Size {
-    /// Odd, so that there is a median among them.
+    /// The number of turns. It is odd, so the median is one of them.
     turns: usize,
-    /// Of a turn; six transitions each.
+    /// Connections per turn, with six transitions each.
     connections: u64,
     idle_sockets: &'static [usize],
-    /// Turns that take longer: those with sides apart, and those with each socket opened and closed.
+    /// The number of longer turns: those of the section `sides`, and those that open and close each
+    /// socket.
     long_turns: usize,
-    /// Of a turn with sides apart.
+    /// Rounds per turn of the section `sides`.
     rounds: u32,
-    /// The sockets that are opened and closed.
+    /// The numbers of sockets that are opened and closed.
     spread_sockets: &'static [usize],
     peers: &'static [Peer],
 }
@@ -82,7 +85,7 @@ fn main() {
     by_turns("sides", None, size.long_turns, &programs, |program| {
         of_sides(&sides, size.rounds, program)
     });
-    // Each event is of another socket, so that nothing of it is in a cache.
+    // Each event belongs to another socket, so no cache holds its data.
     for &sockets in size.spread_sockets {
         by_turns("spread", Some(sockets), size.long_turns, &programs, |program| {
             let before = program();
@@ -92,12 +95,14 @@ fn main() {
     }
 }
 
-/// What was measured, by the names of two figures: as it is, and less the same of the empty program.
+/// Measured times. The two names are those of the gross figure and of the net figure, which is
+/// without the cost of the empty program.
 type Figures = Vec<([&'static str; 2], f64)>;
 
-/// What all transitions of a connection take, those of its client and those of its server: three each.
+/// The cost of all transitions of a connection: three transitions of the client and three of the
+/// server.
 fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) -> Figures {
-    /// Of a round. They need two descriptors each, and caches hold them all.
+    /// Connections per round. They need two descriptors each, and their data fit into the caches.
     const CONNECTIONS: usize = 250;
     let (mut of_clients, mut of_servers) = (Duration::ZERO, Duration::ZERO);
     for round in 0..=rounds {
@@ -105,7 +110,7 @@ fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) ->
         let (servers, accepted) = timed(program, || sides.servers(&clients));
         let ((), clients_closed) = timed(program, || vanish(clients));
         let ((), servers_closed) = timed(program, || vanish(servers));
-        // In the first, caches and branch predictors get to know the programs.
+        // The first round only warms up caches and branch predictors.
         if round > 0 {
             of_clients += connected + clients_closed;
             of_servers += accepted + servers_closed;
@@ -119,7 +124,7 @@ fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) ->
     ]
 }
 
-/// Does something; for how long a program ran meanwhile.
+/// Runs `work`. Also returns the run time of the program during this work.
 fn timed<T>(program: &mut dyn FnMut() -> RunTime, work: impl FnOnce() -> T) -> (T, Duration) {
     let before = program();
     let result = work();
@@ -150,7 +155,7 @@ fn by_turns(
                 }
             };
             let figures = traffic(&mut run_time);
-            // The empty one comes first.
+            // The empty program comes first.
             let bases = bases.get_or_insert_with(|| figures.clone());
             for (&([gross, net], ns), &(_, base)) in figures.iter().zip(bases.iter()) {
                 rows.add(name, gross, ns);
@@ -163,16 +168,16 @@ fn by_turns(
     rows.print(Program::Empty.name());
 }
 
-/// What runs for each transition.
+/// The program that runs for each transition.
 #[derive(Clone, Copy)]
 enum Program {
     Empty,
     Counters,
     /// Counters with a row for each namespace.
     Rows,
-    /// Events of which none is meant, by what stays as it is for a socket's life.
+    /// Events that are all rejected, by a condition on a value that never changes for a socket.
     Rejected,
-    /// Events, which a thread reads as soon as `trace` does.
+    /// Events that a thread reads at the interval of `trace`.
     Written,
     Histograms,
     Peer(Peer),
@@ -194,10 +199,10 @@ impl Program {
         }
     }
 
-    /// Attaches it, with room for twice as many sockets at once, or as many as by default; the closure asks for its run time, and
-    /// holds it.
+    /// Attaches the program. It has room for twice this number of sockets, or for the default
+    /// number. The returned closure holds the program and returns its run time.
     fn start(self, sockets: usize) -> Result<Box<dyn FnMut() -> RunTime>, String> {
-        // Listeners and the program's own sockets need some too.
+        // Listeners and the benchmark's own sockets need room too.
         let room = u32::try_from(2 * sockets).expect("so many fit into memory");
         Ok(match self {
             Self::Empty => {
@@ -241,13 +246,14 @@ fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {
     let mut tracer = start(&Options { events, event_filter, ..options() });
     let reader = Reader::of(tracer.take_events().expect("they are asked for"));
     Box::new(move || {
-        // Of the closure, like the tracer.
+        // The closure must own the reader and the tracer.
         let _ = &reader;
         RunTime::of(tracer.probe().events_info().expect("our own program"))
     })
 }
 
-/// A thread that reads events, so that there is room for the next ones. Dropped, it ends.
+/// A thread that reads events, so that the ring always has room. Dropping the value ends the
+/// thread.
 struct Reader {
     release: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -255,7 +261,7 @@ struct Reader {
 
 impl Reader {
     fn of(mut events: Events) -> Self {
-        /// As `trace` does.
+        /// The values of `trace`.
         const PACE: Duration = Duration::from_millis(20);
         const AT_ONCE: usize = 1024;
         let (release, released) = mpsc::channel();
@@ -270,7 +276,8 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // An error is the sign: nothing is ever sent.
+        // No value is ever sent. `recv` returns an error when the sender is dropped, and the thread
+        // ends.
         self.release = None;
         let result = self.thread.take().map(JoinHandle::join);
         // A second panic would hide the first.

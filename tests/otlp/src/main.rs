@@ -1,4 +1,4 @@
-//! The command line tool as it is with the feature `otlp`, under a name of its own.
+//! The command line tool with the feature `otlp`, under another name.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
-//! `tcpstate serve --otlp`: a receiver made of OpenTelemetry's protocol crates gets the numbers of a scrape, by either
-//! protocol; while it is down nothing grows, and when it is back it gets what waited.
+//! `tcpstate serve --otlp`. A receiver made of OpenTelemetry's protocol crates gets the numbers of
+//! a scrape, with both protocols. While the receiver is down, memory does not grow. When it is up
+//! again, it gets the queued collections.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 mod receiver;
@@ -15,7 +16,7 @@ use tcpstate_tests::{
     wait,
 };
 
-/// Serves a place, and pushes at the shortest pace there is.
+/// Runs `serve` for a namespace, with the shortest allowed push interval.
 fn pushing(place: &Place, url: &str, protocol: &str) -> Server {
     let netns = format!("path:{}", place.path().display());
     let to = ["--otlp", url, "--otlp-protocol", protocol, "--otlp-interval", "50ms"];
@@ -23,7 +24,7 @@ fn pushing(place: &Place, url: &str, protocol: &str) -> Server {
     Server::start(&mut serve(env!("CARGO_BIN_EXE_tcpstate-otlp"), &arguments))
 }
 
-/// What a scrape calls so, as it is called there.
+/// The OpenTelemetry name of a Prometheus series.
 fn renamed(series: &str) -> Option<String> {
     let state = |label: &str| match label {
         "close" => "closed".to_owned(),
@@ -77,7 +78,7 @@ fn otlp_receivers_get_the_numbers_of_a_scrape_over_grpc_and_http() {
             (listener.pairs(5), listener)
         });
         let scraped = server.exact_metrics();
-        // Two more: the first of them may have been under way.
+        // Wait for two more pushes, because the first may have been in progress during the scrape.
         let before = receiver.count();
         wait::until_within(PATIENCE, "pushes", || receiver.count() >= before + 2);
         let last = receiver.collections().pop().expect("some came");

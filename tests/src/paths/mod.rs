@@ -1,7 +1,7 @@
 //! Scripted lifetimes of TCP sockets, with checkpoints at which no packet is in flight.
 //!
 //! ```text
-//! connect, shutdown, reset ... -> sockets reach the expected states -> checkpoint -> ... -> all are closed
+//! connect, shutdown, reset ... -> sockets reach the expected states -> checkpoint -> ... -> closed
 //! ```
 //!
 //! The numbers of connections are primes, so a wrong sum cannot look right by chance.

@@ -1,4 +1,4 @@
-//! `check --live` on this kernel: for guests, whose functions can be hooked, above all.
+//! `check --live` on this kernel. It is most useful in guests, whose kernels allow fentry.
 
 use tcpstate::check::{self, Facts, Status};
 use tcpstate_tests::netns::Namespace;
@@ -12,7 +12,8 @@ fn check_proves_every_hook_and_gauge_on_this_kernel() {
         println!("{} {}: {}", feature.id, feature.status.name(), feature.detail);
     }
     for feature in &features {
-        // On some kernels single events are kept from BPF: then a scan was needed, which is said.
+        // Some kernels withhold single events from BPF. Then a scan was needed, and `check` reports
+        // it.
         let may_need_a_scan = feature.id == "live_gauges" && feature.status == Status::Degraded;
         if feature.id.starts_with("live_") && !may_need_a_scan {
             assert_eq!(feature.status, Status::Ok, "{feature:?}");

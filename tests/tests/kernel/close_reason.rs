@@ -1,4 +1,5 @@
-//! Who ended connections, and the lines of mini sockets, on scripted paths: each cause is reported, and none that was not.
+//! Close reasons and the lines of mini sockets, on scripted paths. Each reason must be reported,
+//! and no other reason.
 
 use std::{collections::BTreeSet, net::Shutdown, time::Duration};
 
@@ -22,7 +23,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Paths, and by what full sockets end on them: by all of these, and by nothing else.
+/// Paths, and all close reasons of full sockets on them.
 const ENDS: &[(&str, &[CloseReason])] = &[
     ("active close", &[LocalFin, RemoteFin]),
     ("passive close", &[LocalFin, RemoteFin]),
@@ -49,7 +50,8 @@ fn with_events() -> (Traced, Events) {
     (traced, events)
 }
 
-/// Whether the kernel kept nothing from the programs between two of these.
+/// Counts of lost events. If two calls return equal values, the kernel withheld no event from the
+/// programs in between.
 fn lost(traced: &mut Traced) -> (u64, u64, u64) {
     let losses = traced.tracer.losses().expect("the counters can be read");
     let snapshot = traced.snapshot();
@@ -85,7 +87,7 @@ fn endings_on_scripted_paths_are_told_by_their_causes() {
     }
 }
 
-/// A connection of which nothing is left after `end`: its client's last line.
+/// Makes a connection and ends both its sockets with `end`. Returns the last line of the client.
 fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
     let listener = Listener::open(Family::V4);
     let (client, server) = (listener.connect(), listener.accept());
@@ -99,7 +101,8 @@ fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
     lines.iter().rfind(is_clients).expect("it ended").clone()
 }
 
-/// What no path shows: ends by a timeout, by `ss -K`, and by data after a shutdown both ways.
+/// Close reasons that no path shows: a timeout, `ss -K`, and data after a shutdown of both
+/// directions.
 #[test]
 fn endings_by_timeout_by_an_operator_and_by_late_data_are_told() {
     let _namespace = Namespace::enter();
@@ -150,7 +153,7 @@ fn await_error(socket: &Socket, errno: i32) {
     });
 }
 
-/// Lines of mini sockets of one connection, by hook, in order.
+/// The lines of mini sockets of one connection with this hook, in order.
 fn of_minis(lines: &[Event], hook: Hook, port: u16) -> Vec<&Event> {
     lines.iter().filter(|event| event.hook == hook && event.local_port == Some(port)).collect()
 }

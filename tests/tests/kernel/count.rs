@@ -1,4 +1,5 @@
-//! The kernel's list of sockets, held against `ss`; and its filters against ours.
+//! Compares the kernel's list of sockets with `ss`, and the filters in the kernel with those in
+//! user space.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -26,7 +27,8 @@ fn counted() -> Counts {
     Counts::from(states.as_slice())
 }
 
-/// Nothing moves at a checkpoint, but the last one's TIME_WAIT may end between two looks: then all are taken again.
+/// No socket moves at a checkpoint, but TIME_WAIT sockets of an earlier path may end between two
+/// readings. Then all readings are repeated.
 fn compare(label: &str) {
     loop {
         let (before, counted, ss) = (sockets().all(), counted(), ss());
@@ -40,7 +42,8 @@ fn compare(label: &str) {
 #[test]
 fn count_equals_ss_and_proc_at_every_checkpoint_of_every_path() {
     thread::scope(|scope| {
-        // Most of the time is waiting for the kernel's timers: many wait at once, each in a namespace.
+        // Most of the time is spent waiting for the kernel's timers. So many paths run at the same
+        // time, each in its own namespace.
         for group in paths::ALL.chunks(5) {
             scope.spawn(move || {
                 let _namespace = Namespace::enter();
@@ -52,7 +55,7 @@ fn count_equals_ss_and_proc_at_every_checkpoint_of_every_path() {
     });
 }
 
-/// Connections from many addresses, in three states, of both families, mapped ones too.
+/// Connections from many addresses, in three states, of both families, including mapped addresses.
 fn from_many_addresses() -> Vec<Socket> {
     let second: Ipv6Addr = "2001:db8::1".parse().expect("an address");
     add_loopback_address(second);
@@ -87,7 +90,7 @@ fn from_many_addresses() -> Vec<Socket> {
     held
 }
 
-/// A connection from this address to the same one; every third is half-closed.
+/// Makes a connection from this address to itself. Every third connection is half-closed.
 fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
     let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
     let client = socket(family);
@@ -100,10 +103,10 @@ fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
     held.extend([client, server]);
 }
 
-/// All sockets that a filter lets scan, and how many the kernel listed.
+/// All sockets that match a filter, and the number of sockets that the kernel listed.
 fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
     let query = Query { filter, cgroups: false, silence: false };
-    // Timers run on from one list to the next.
+    // Timers change from one list to the next, so they are not compared.
     let push = |all: &mut Vec<Listed>, socket: &Listed| {
         all.push(Listed { detail: Detail::default(), ..*socket });
     };
@@ -114,7 +117,7 @@ fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
     (sockets, answer.listed)
 }
 
-/// Numbers that are the same in each run (xorshift).
+/// A pseudo-random generator with a fixed sequence (xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -138,7 +141,7 @@ impl Dice {
         (0..items).map(|_| item(self)).collect::<Vec<_>>().join(",")
     }
 
-    /// About one end of one of the sockets, mostly.
+    /// Mostly a port of one of the sockets.
     fn ports(&mut self, sockets: &[Listed]) -> String {
         self.list(|dice| {
             let (socket, other) = (dice.one(sockets), dice.one(sockets));
@@ -198,7 +201,7 @@ fn count_filters_in_the_kernel_are_the_same_as_ours() {
         let ours: Vec<Listed> = all.iter().filter(matching).copied().collect();
         let (kernels, how_many) = listed(&filter);
         assert_eq!(kernels, ours, "round {round}: {filter:?}");
-        // Not one more than that was sent: the kernel's program is as narrow as the filter.
+        // The kernel's program is as precise as the filter, so the kernel sent no other socket.
         assert_eq!(how_many, ours.len() as u64, "round {round}: {filter:?}");
         match ours.len() {
             0 => none += 1,
@@ -206,7 +209,7 @@ fn count_filters_in_the_kernel_are_the_same_as_ours() {
             _ => {}
         }
     }
-    // The dice are fair: they mean something.
+    // The random filters are useful: many choose some sockets, and some choose none.
     assert!(none > 100 && some > 500, "{none} filters chose nothing, {some} some");
 }
 
@@ -231,7 +234,7 @@ fn count_of_mixed_sockets_has_every_state_but_one() {
     let counted = counted();
     assert_eq!(counted, ss());
     for state in State::GAUGES {
-        // Both sides closing at once can't be held.
+        // CLOSING cannot be held, because it needs both sides to close at the same time.
         assert_eq!(counted[state] > 0, state != State::Closing, "{state}: {counted:?}");
     }
 }

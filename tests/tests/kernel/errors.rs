@@ -1,4 +1,5 @@
-//! Rows of docs/ERRORS.md whose causes only some kernels have: for guests, by `cargo xtask vm error_`.
+//! Rows of docs/ERRORS.md whose causes exist only on some kernels. They run in guests, with `cargo
+//! xtask vm error_`.
 
 use std::fs;
 
@@ -14,8 +15,8 @@ fn refusal() -> Error {
     Probe::attach(&options()).err().expect("the kernel refuses")
 }
 
-/// A limit on locked memory that this thread may not lift; dropped, the limit is as before. The limit
-/// is the whole process's, so the tests that follow have it too.
+/// A limit on locked memory that this thread may not raise. Dropping the value restores the limit.
+/// The limit belongs to the whole process, so it must be restored before the next test.
 struct Lowered {
     before: (rlim_t, rlim_t),
 }
@@ -40,7 +41,7 @@ impl Drop for Lowered {
     }
 }
 
-/// What `check` says of a feature.
+/// The status of a feature in `check`.
 fn status(id: &str) -> Status {
     let features = check::features(&Facts::gather(false).expect("the kernel has a release"));
     assert!(!check::is_exact(&features));
@@ -49,14 +50,15 @@ fn status(id: &str) -> Status {
 
 #[test]
 fn error_old_kernel() {
-    // Debian has none as old as that for a guest.
+    // Debian has no kernel for guests that is old enough for this error.
     let error = Error::Kernel { release: "5.4.0-150-generic".into() };
     Row::of("error_old_kernel").assert_error(&error);
 }
 
 #[test]
 fn error_lockdown() {
-    // To be run by `cargo xtask vm error_lockdown --write /sys/kernel/security/lockdown=confidentiality`.
+    // Run this test with `cargo xtask vm error_lockdown --write
+    // /sys/kernel/security/lockdown=confidentiality`.
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     if !lockdown.contains("[confidentiality]") {
         println!("skipped: this kernel is not locked down");

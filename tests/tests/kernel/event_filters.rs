@@ -1,7 +1,8 @@
-//! Filters of events: what each of them lets through is what the whole list holds of it. The same of histograms: the durations
-//! of those events are in them, and no others.
+//! Filters of events and of histograms. The lines of a filtered run must be exactly the matching
+//! lines of an unfiltered run. The histograms of a filtered run must contain exactly the durations
+//! of the matching events.
 //!
-//! Long because both halves, lines and durations, are held against the same table of filters.
+//! Long because both parts, lines and durations, use one table of filters.
 
 use std::{
     collections::BTreeMap,
@@ -31,15 +32,16 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// For how long a state is held that lasts; others take far less.
+/// The time for which a state is held. Other states last far shorter.
 const HOLD: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_millis(200);
 
-/// Where connections go to, all on this machine: the last one by IPv6's socket to an IPv4 address.
+/// The destinations of connections, all on this machine. The last connection uses an IPv6 socket
+/// with an IPv4 address.
 const PLACES: [&str; 4] =
     ["127.0.0.1:8080", "127.9.8.7:8443", "[::1]:8080", "[::ffff:127.0.0.1]:9000"];
 
-/// A condition, and how a test reads it.
+/// A filter, and an equivalent condition in the test.
 struct Case {
     name: &'static str,
     filter: EventFilter,
@@ -67,7 +69,7 @@ fn moves(list: &str) -> EventFilter {
     EventFilter { moves: Some(list.parse().expect("transitions")), ..EventFilter::default() }
 }
 
-/// IPv4's addresses, and those that are mapped into IPv6, below this first byte.
+/// Whether the address is an IPv4 address, or an IPv4-mapped IPv6 address, with this first byte.
 fn is_v4_below(first: u8, address: Option<IpAddr>) -> bool {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => address.octets()[0] == first,
@@ -75,7 +77,7 @@ fn is_v4_below(first: u8, address: Option<IpAddr>) -> bool {
     }
 }
 
-/// Long because it is a table: a filter, and the lines that it lets through.
+/// Long because it is a table: each filter, and the condition for the lines that it keeps.
 fn cases(pids: [u32; 2], cgroup: Option<&Cgroup>) -> Vec<Case> {
     let any = EventFilter::default;
     let list = |pid: u32| Some(format!("1,{pid}").parse().expect("numbers"));
@@ -178,7 +180,7 @@ fn connect(to: &str) -> TcpStream {
     let to: SocketAddr = to.parse().expect("an address");
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("descriptors");
     if to.port() == 8443 {
-        // One whose own port is known before it connects.
+        // This client binds, so its port is known before it connects.
         let from = SocketAddr::from(([127, 0, 0, 1], 20000));
         socket.bind(&from.into()).expect("nobody else has it");
     }
@@ -186,7 +188,7 @@ fn connect(to: &str) -> TcpStream {
     socket.into()
 }
 
-/// Sends a byte, holds the connection, and closes it.
+/// Sends a byte on each connection, holds the connections, and closes them.
 fn ask() {
     let mut streams = PLACES.map(connect);
     for stream in &mut streams {
@@ -209,7 +211,8 @@ fn serve() {
     }
 }
 
-/// What is the same in the eyes of all programs: not the time, which each takes for itself.
+/// The fields that are equal for all programs. Times differ, because each program reads the clock
+/// itself.
 fn known(event: &Event) -> String {
     let Event { from, to, family, local, local_port, remote, remote_port, pid, comm, uid, .. } =
         event;
@@ -218,7 +221,7 @@ fn known(event: &Event) -> String {
     )
 }
 
-/// Who serves and who asks, waiting for their cues.
+/// The server process and the client process. Both wait for their cue.
 fn actors(cgroup: Option<&Cgroup>) -> [Actor; 2] {
     [
         Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve),
@@ -226,7 +229,7 @@ fn actors(cgroup: Option<&Cgroup>) -> [Actor; 2] {
     ]
 }
 
-/// All that they do, until nothing is left of it.
+/// Runs both processes until all their sockets have ended.
 fn perform(mut serves: Actor, mut asks: Actor) {
     serves.cue();
     wait::until("four listeners", || truth::sockets().full[Listen] == 4);
@@ -267,7 +270,8 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
             continue;
         }
         let lines = whole_events.take(usize::MAX);
-        // Each connection: five of the client, five of the server; each listener two.
+        // Each connection has five lines of the client and five of the server. Each listener has
+        // two lines.
         assert_eq!(lines.len(), PLACES.len() * 12, "{lines:#?}");
         for (case, (_, events)) in cases.iter().zip(&mut filtered) {
             let matching: Vec<String> = lines
@@ -293,12 +297,13 @@ fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
     panic!("the kernel kept events from the programs each time");
 }
 
-/// The first line of a connection says what its second one reported, and the filter had to choose before that.
+/// Whether the line was completed from the connection's second event. The filter had to judge the
+/// first event before that.
 fn is_completed(event: &Event) -> bool {
     matches!(event.to, State::SynSent | State::SynRecv)
 }
 
-/// Events, and nothing of mini sockets, which would take its time.
+/// Options for events, without mini sockets, which would take time.
 fn watched(event_filter: EventFilter) -> Options {
     let events =
         Some(EventOptions { ring_bytes: 65_536, max_sockets: 1024, ..EventOptions::default() });
@@ -306,18 +311,19 @@ fn watched(event_filter: EventFilter) -> Options {
     Options { events, event_filter, time_wait: none, syn_recv: none, ..options() }
 }
 
-/// Durations, and nothing of mini sockets.
+/// Options for durations, without mini sockets.
 fn timed(event_filter: EventFilter) -> Options {
     let histograms = Some(HistogramOptions { max_sockets: 1024, ..HistogramOptions::default() });
     let none = Some(Provider::None);
     Options { histograms, event_filter, time_wait: none, syn_recv: none, ..options() }
 }
 
-/// What each duration is of, and those that are known, in order.
+/// The known durations of each kind, in ascending order.
 type Durations = BTreeMap<Of, Vec<Duration>>;
 
-/// What the events sender that are matching, as histograms have it: the transition that ends a state, connects and lives; of lives
-/// only that they ended. Nothing is unknown where all sockets are seen from their births on.
+/// The durations of the matching events, as histograms store them: of the transition that ends a
+/// state, of connects and of lifetimes. All sockets are observed from their births on, so no
+/// duration is unknown.
 fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     let mut durations = Durations::new();
     for event in lines.iter().filter(|event| matches(event)) {
@@ -341,12 +347,14 @@ fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     durations
 }
 
-/// Asserts that a filtered run has as many of these durations and no others; whether they are as long.
+/// Asserts that a filtered run has exactly as many of these durations. Returns whether they are
+/// equally long.
 fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> bool {
-    /// Two programs look at the clock one after the other, and may be halted in between.
+    /// Two programs read the clock one after the other, and may be interrupted in between.
     const TOLERANCE: Duration = Duration::from_millis(20);
     assert!(histograms.is_filtered || name == "all", "{name}");
-    // States are the sums of those, and the handshake of a server needs request sockets.
+    // Histograms of states are sums of these histograms. The handshake of a server needs request
+    // sockets.
     let shown = histograms
         .all
         .iter()
@@ -379,7 +387,7 @@ fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
         let _namespace = Namespace::enter();
         let [serves, asks] = actors(cgroup.as_ref());
         let mut cases = cases([asks.pid(), serves.pid()], cgroup.as_ref());
-        // Whose it is and how long it lasted is nothing that durations are filtered by.
+        // Durations cannot be filtered by owner or by length.
         cases.retain(|Case { filter, .. }| {
             filter.pids.is_none() && filter.comms.is_none() && filter.min_duration.is_none()
         });
@@ -408,7 +416,7 @@ fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
             continue;
         }
         let lines = whole_events.take(usize::MAX);
-        // Each of them is looked at, for counts are asserted.
+        // No short-circuit here, because `has_durations` asserts the counts of each case.
         let agree = cases.iter().zip(&histograms).fold(true, |agree, (case, histograms)| {
             agree & has_durations(case.name, histograms, &durations(&lines, &case.matches))
         });

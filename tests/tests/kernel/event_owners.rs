@@ -1,4 +1,5 @@
-//! Whose the sockets are of which lines sender: who accepted, in which cgroup, and never the peer.
+//! The owners of sockets in lines of events: the process that accepted the connection and its
+//! cgroup, never the peer.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +24,7 @@ use tcpstate_tests::{
     wait,
 };
 
-/// As container runtimes have them.
+/// A container ID as in the cgroups of container runtimes.
 const CONTAINER: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf";
 
 fn traced(netns: Netns, acceptors: Option<Acceptors>) -> Option<(Traced, Events)> {
@@ -40,13 +41,13 @@ fn traced(netns: Netns, acceptors: Option<Acceptors>) -> Option<(Traced, Events)
     }
 }
 
-/// What the kernel kept from programs, with a word or without.
+/// The number of lost events: those that tcpstate reports, and those that only the audit finds.
 fn losses(traced: &mut Traced) -> (u64, u64) {
     let losses = traced.tracer.losses().expect("they can be read").expect("events are asked for");
     (losses.events(), traced.uncounted())
 }
 
-/// Accepts one connection, answers a byte, and closes when the peer does.
+/// Accepts one connection, answers a byte, and closes when the peer closes.
 fn serve(listener: &Socket) {
     let mut server = TcpStream::from(listener.accept().expect("a connection comes").0);
     let mut byte = [0];
@@ -55,7 +56,7 @@ fn serve(listener: &Socket) {
     assert_eq!(server.read(&mut byte).expect("the client closes"), 0);
 }
 
-/// Connects, sends a byte, and closes when it is answered.
+/// Connects, sends a byte, and closes after the answer.
 fn ask(to: &socket2::SockAddr) {
     let mut client = TcpStream::connect(to.as_socket().expect("an address")).expect("it listens");
     client.write_all(&[1]).expect("the server stands");
@@ -64,9 +65,10 @@ fn ask(to: &socket2::SockAddr) {
     assert_eq!(client.read(&mut [0]).expect("the server closes"), 0);
 }
 
-/// A listener of the test's, whose connection another process accepts, and a third one makes. Asserts whose each line is.
+/// The test has a listener. Another process accepts a connection, and a third process makes it.
+/// Asserts the owner of each line.
 ///
-/// Long because what is done and whose each line is have to be read together.
+/// Long because the traffic and the expected owners have to be read together.
 fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Option<&Cgroup>) {
     for attempt in 1..=ATTEMPTS {
         let before = losses(traced);
@@ -81,7 +83,8 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         client.join();
         acceptor.join();
         drop(listener);
-        // The last one is the listener's, or the server's that its process was the last to hold.
+        // The last line belongs to the listener, or to the server socket if the acceptor was the
+        // last process that held it.
         wait::grace_period();
         let lines: Vec<Event> = events.take(usize::MAX);
         if has_twin(&lines) {
@@ -120,13 +123,13 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         let servers: Vec<&Event> = at(true).filter(|event| !is_listener(event)).collect();
         assert_eq!(servers.len(), 5, "{lines:#?}");
         for (index, event) in servers.into_iter().enumerate() {
-            // Nobody's until it is accepted, and the listener's user's.
+            // Until accept(), the socket has no owner and the listener's user.
             let (expected, uid) = match index {
                 0 | 1 => ((None, None), 0),
                 _ => ((Some(accepts), Some("acceptor".into())), 1234),
             };
             assert_eq!((owner(event), event.uid), (expected, Some(uid)), "{event:#?}");
-            // It was made where the listener was.
+            // The child has the cgroup of its listener.
             assert!(event.cgroup.as_ref().is_none_or(|place| Some(&place.path) != path.as_ref()));
         }
         let ours = std::process::id();
@@ -157,12 +160,13 @@ fn events_of_all_namespaces_bear_whose_they_are() {
     let cgroup = Cgroup::new(&format!("docker-{CONTAINER}.scope"));
     let place = Place::new();
     let inode = place.inode();
-    // Tracers stay on their thread; what it starts is in the namespace that it is in.
+    // The tracer stays on its thread. Processes that this thread starts are in the current
+    // namespace of the thread.
     let _inside = Inside::enter(&place);
     assert_owned(&mut traced, &mut events, inode, cgroup.as_ref());
 }
 
-/// This thread in a namespace, until dropped.
+/// Keeps this thread in a namespace until the value is dropped.
 struct Inside(std::fs::File);
 
 impl Inside {
@@ -192,7 +196,7 @@ fn events_of_sockets_from_before_the_start_bear_who_has_them_open() {
     let server = listener.accept();
     let holder = Costume { name: "holder", uid: 0, cgroup: None };
     let mut holder = Actor::start(holder, || {
-        // What was copied with the rest of the process, and is nobody else's by then.
+        // The server socket was copied into this process by fork. No other process has it now.
         assert_eq!((&server).read(&mut [0]).expect("the client closes"), 0);
     });
     drop(server);
@@ -224,7 +228,7 @@ fn events_of_two_processes_at_full_speed_never_bear_the_peers_name() {
     let wanted = usize::try_from(scaled(100_000)).expect("a small number");
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = traced(Netns::Own, None).expect("some way is always there");
-    // Each one serves the other for one half.
+    // Each process is the server in one half.
     for (server, client) in [("alpha", "beta"), ("beta", "alpha")] {
         let costume =
             |name| Costume { name, uid: if name == "alpha" { 1001 } else { 1002 }, cgroup: None };
@@ -288,7 +292,8 @@ fn events_of_two_processes_at_full_speed_never_bear_the_peers_name() {
             }
         }
         println!("{} lines, {owned:?} of {of_end:?} with an owner, {lost} lost", lines.len());
-        // A client's are all known, a server's from its acceptance on: three of five.
+        // All lines of a client have an owner. A server's lines have one from accept() on: three of
+        // five.
         assert!(
             owned[1] * 10 >= of_end[1] * 9 && owned[0] * 10 >= of_end[0] * 4,
             "{owned:?} of {of_end:?}"
@@ -301,7 +306,7 @@ fn events_of_two_processes_at_full_speed_never_bear_the_peers_name() {
     }
 }
 
-/// Whether a child is the listener's still.
+/// Whether the event comes before a child can be accepted.
 fn is_born_of(event: &Event) -> bool {
     let moves: [(State, State); 2] = [(Listen, SynRecv), (SynRecv, Established)];
     moves.contains(&(event.from, event.to))

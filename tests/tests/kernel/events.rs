@@ -1,4 +1,5 @@
-//! Each transition with its connection: the lines that known connections make, and what is said when there is no room.
+//! Each transition with its connection: the lines of known connections, and the behaviour when
+//! there is no room.
 
 use std::{
     fs, thread,
@@ -22,9 +23,9 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// For how long a script holds a state, at least.
+/// The minimum time for which a script holds a state.
 const HOLD: Duration = Duration::from_millis(30);
-/// By how much a duration may lie outside of what the script's own clock says.
+/// The maximum difference between a duration and the script's own clock.
 const TOLERANCE: Duration = Duration::from_millis(1);
 
 fn with_events(events: EventOptions) -> (Traced, Events) {
@@ -37,29 +38,32 @@ fn losses(traced: &Traced) -> Losses {
     traced.tracer.losses().expect("the counters can be read").expect("events are asked for")
 }
 
-/// What a script expects of one socket: each move, and between which durations the state left has lasted, if it was held.
+/// The expected events of one socket. `held` is a state that the script held, and the bounds of its
+/// duration.
 struct ExpectedSocket {
     name: &'static str,
     moves: Vec<(State, State)>,
     held: Option<(State, [Duration; 2])>,
-    /// The first move that is known to be this process's.
+    /// The first transition at which this process is known to be the owner.
     owned_from: Option<usize>,
 }
 
-/// A stretch of time that began between two moments and ended between two others.
+/// The minimum and the maximum of a duration that began between two moments and ended between two
+/// moments.
 fn bracket(begin: [Instant; 2], end: [Instant; 2]) -> [Duration; 2] {
     [end[0] - begin[1], end[1] - begin[0]]
 }
 
-/// Does something, and says between which moments.
+/// Runs `work`. Also returns the moments before and after it.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, [Instant; 2]) {
     let before = Instant::now();
     let result = work();
     (result, [before, Instant::now()])
 }
 
-/// A connection that is held, then ended by `end`, which says when the client's state was left; what its two sockets go
-/// through. The server first receives before its move `received_at`.
+/// Makes a connection, holds it and ends it with `end`, which returns when the client left its
+/// state. Returns the expected transitions of its two sockets. The server receives data before its
+/// transition number `received_at`.
 fn connection(
     (family, acceptors): (Family, Acceptors),
     received_at: Option<usize>,
@@ -98,7 +102,7 @@ fn connection(
     (port, sockets)
 }
 
-/// Connections of one family, whose ends are known; by the port of the listener, which no other has.
+/// Connections of one family with known ends. The key is the port of the listener, which is unique.
 fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<ExpectedSocket>)> {
     let by = (family, acceptors);
     let orderly = || {
@@ -114,7 +118,7 @@ fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<ExpectedSocket>
         ended
     });
     let (client, server) = orderly();
-    // The client goes on to receive, until its peer closes too.
+    // The client continues to receive until its peer closes.
     let half_closed = connection(by, Some(3), client, server, |client, server| {
         let ((), ended) = timed(|| shutdown([&client]));
         await_peer_closed(&server);
@@ -150,7 +154,7 @@ fn await_peer_closed(socket: &socket2::Socket) {
     assert_eq!(socket.recv(&mut byte).expect("the connection stands"), 0, "there was data");
 }
 
-/// Who of the sockets around a listener's port an event is of.
+/// The role of an event's socket, relative to a listener's port.
 fn who(event: &Event, port: u16) -> Option<&'static str> {
     let is_listener = event.to == Listen || (event.from, event.to) == (Listen, Close);
     if event.local_port == Some(port) {
@@ -169,7 +173,7 @@ fn assert_lines(
     let loopback = family.loopback(0).ip();
     let kind = if loopback.is_ipv4() { Kind::V4 } else { Kind::V6 };
     let pid = std::process::id();
-    // The process's name and not this thread's, which is the test's.
+    // The name of the process, not of this thread, which has the test's name.
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("procfs is mounted");
     for expected_socket in sockets {
         let of_it: Vec<&Event> = events
@@ -193,8 +197,8 @@ fn assert_lines(
                 assert_eq!((event.remote, event.remote_port), (None, None), "{label}");
             } else {
                 assert_eq!(event.remote, Some(loopback), "{label}");
-                // A client's own port is chosen after its first event, and a child has its peer after its first: the second
-                // one tells. From then on it stays, up to the last one.
+                // A client's port is chosen after its first event, and a child has its peer after
+                // its first event. The second event contains them. They stay until the last event.
                 let other = if expected_socket.name == "client" {
                     event.local_port
                 } else {
@@ -228,7 +232,7 @@ fn events_of_known_connections_are_the_expected_lines() {
     let namespace = Namespace::enter();
     let (mut traced, mut events) = with_events(EventOptions::default());
     let acceptors = traced.tracer.probe().acceptors().expect("events are asked for");
-    // Tried again only where the kernel itself says that it kept events from the programs.
+    // The test is repeated only if the kernel withheld events from the programs.
     for attempt in 1..=ATTEMPTS {
         let before = (losses(&traced).events(), traced.uncounted());
         let expected = Family::BOTH.map(|family| (family, script(family, acceptors)));
@@ -265,7 +269,7 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
     let small = EventOptions { ring_bytes: 4096, ..EventOptions::default() };
     let (mut traced, mut events) = with_events(small);
     let load = Load::start(2, Style::Mixed);
-    // Nobody reads meanwhile.
+    // No process reads the ring meanwhile.
     wait::until("transitions", || traced.snapshot().total() >= transitions);
     let _ = load.stop();
     truth::await_end_of_sockets();
@@ -276,7 +280,7 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
     let lines = events.take(usize::MAX);
     let written = lines.iter().filter(is_transition).count() as u64;
     assert!(written > 0 && losses.dropped > written, "{written} written, {losses:?}");
-    // Both programs may have been kept from some events, each from its own.
+    // The kernel may have withheld events from both programs, and different events from each.
     let (counted, reported) = (snapshot.total(), written + losses.dropped);
     assert!(
         reported <= counted + snapshot.missed.transitions && counted <= reported + losses.missed,
@@ -286,12 +290,13 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
     traced.assert_equal("after events were dropped");
 }
 
-/// accept() that finds nobody says nothing of whose any socket is, least of all of one that nobody has accepted.
+/// An accept() that finds no connection does not make its caller the owner of any socket,
+/// especially not of a connection that was never accepted.
 #[test]
 fn events_of_connections_that_nobody_accepted_are_nobodys() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
-    // From before the start, so that nothing is remembered of them.
+    // These connections exist before the tracer starts, so it knows nothing about them.
     let clients: Vec<_> = (0..8).map(|_| listener.connect()).collect();
     let (traced, mut events) = with_events(EventOptions::default());
     let idle = Listener::open(Family::V4);

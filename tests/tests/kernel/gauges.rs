@@ -1,5 +1,5 @@
-//! Every scripted life of sockets, with the gauges compared at each of its checkpoints: by the hooks that tcpstate
-//! chooses, and by each of the others.
+//! Compares the gauges at each checkpoint of every scripted path. It uses the hooks that tcpstate
+//! chooses, and each of the other hooks.
 
 use std::thread;
 
@@ -14,17 +14,19 @@ use tcpstate_tests::{
     traced::{Traced, options, testing},
 };
 
-/// Most of the time is waiting for the kernel's timers: so many tracers wait at once, each in its namespace.
+/// The number of tracers that run at the same time, each in its own namespace. Most of the time is
+/// spent waiting for the kernel's timers.
 const TRACERS: usize = 6;
 
-/// Follows every path, or those that a seeded fault is for.
+/// Runs every path, or only the paths for a seeded fault.
 fn assert_equal_on_every_path(options: &Options) {
     let chosen = &paths::chosen();
     let paths = |tracer| chosen.iter().copied().skip(tracer).step_by(TRACERS);
     assert_equal_on((0..TRACERS.min(chosen.len())).map(|tracer| (paths(tracer), options)));
 }
 
-/// Follows paths with a tracer each. None may need a scan, unless the kernel lost events of which it tells no program.
+/// Runs paths with a tracer each. A scan is allowed only if the kernel lost events without counting
+/// them.
 fn assert_equal_on<'a, P: Iterator<Item = &'a paths::Path> + Send>(
     tracers: impl Iterator<Item = (P, &'a Options)>,
 ) {
@@ -43,7 +45,7 @@ fn assert_equal_on<'a, P: Iterator<Item = &'a paths::Path> + Send>(
     );
 }
 
-/// Returns by how many sockets gauges were off for no reason that the tracer knew of.
+/// Returns the number of sockets by which gauges were wrong without a reason that the tracer knew.
 fn follow<'a>(paths: impl Iterator<Item = &'a paths::Path>, options: &Options) -> u64 {
     let _namespace = Namespace::enter();
     let mut traced = Traced::unaudited(options);
@@ -67,7 +69,7 @@ fn gauges_equal_the_kernel_at_every_checkpoint_of_every_path() {
 fn gauges_by_functions_equal_the_kernel() {
     let options = by_functions();
     if let Err(error) = Traced::try_with(&options) {
-        // Debian's kernels do not refuse; there, the run in virtual machines fails on a skip.
+        // Debian's kernels do not refuse. There the run in guests fails if a test is skipped.
         assert!(error.is_refusal(), "{error}");
         println!("skipped: this kernel lets nobody attach to its functions: {error}");
         return;
@@ -86,7 +88,7 @@ fn gauges_by_classic_tracepoint_equal_the_kernel() {
     assert_equal_on_every_path(&by_classic_tracepoint());
 }
 
-/// By each of the hooks at once, for they all wait for the same minute.
+/// All hooks at the same time, because each run waits for a minute.
 #[test]
 fn gauges_are_right_when_time_wait_expires() {
     audit::mount_tracefs();
@@ -121,7 +123,8 @@ fn by_classic_tracepoint() -> Options {
 #[test]
 fn gauges_are_right_after_a_dead_hook_is_replaced() {
     let _namespace = Namespace::enter();
-    // A function that its callers contain, since 6.18; what is left of it is never called.
+    // Since Linux 6.18 the compiler copies this function into its callers. The remaining function
+    // is never called.
     let options = Options {
         testing: Testing { time_wait_exit: Some("inet_twsk_free"), ..testing() },
         ..options()
@@ -144,9 +147,8 @@ fn gauges_are_right_after_a_dead_hook_is_replaced() {
     }
     assert_eq!(replaced.len(), 1, "{replaced:?}");
     assert_eq!(replaced[0].hooks.time_wait, Some(Provider::Timer));
-    let is_named = |limit: &Limit| {
-        limit.to_string().contains("its hooks never fired, but such sockets ended")
-    };
+    let is_named =
+        |limit: &Limit| limit.to_string().contains("its hooks never fired, but such sockets ended");
     assert!(replaced[0].limits.iter().any(is_named), "{replaced:?}");
     path.run(&mut |label: &str| traced.assert_equal(label));
     assert_eq!(traced.unexplained(), 0);

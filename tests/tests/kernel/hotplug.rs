@@ -1,4 +1,4 @@
-//! A processor that is taken away while it counts, and comes back.
+//! A CPU that is taken offline while it counts, and brought online again.
 
 use std::{fs, path::Path};
 
@@ -12,10 +12,10 @@ use tcpstate_tests::{
     wait,
 };
 
-/// Linux does not let the first one go.
+/// Linux does not allow the first CPU to go offline.
 const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
 
-/// The second processor; back when this is dropped.
+/// The second CPU is offline. Dropping the value brings it online again.
 struct Offline;
 
 impl Offline {
@@ -49,7 +49,7 @@ fn hotplug_of_a_processor_under_load_loses_no_count() {
     }
 }
 
-/// Timers that wait on the processor move to the other one.
+/// Timers that wait on the CPU move to the other CPU.
 fn take_and_return(options: &Options) {
     let _namespace = Namespace::enter();
     let mut traced = Traced::unaudited(options);
@@ -72,7 +72,7 @@ fn take_and_return(options: &Options) {
     let _ = load.stop();
     let snapshot = traced.snapshot();
     if !snapshot.is_exact() {
-        // Losses that are owned up to are made up for.
+        // A scan corrects losses that were reported.
         traced.reconcile();
     }
     traced.compare().expect("what the processor had counted still counts");

@@ -1,4 +1,4 @@
-//! Exactness at speed: starts, misses, long runs. Rates are printed, never asserted.
+//! Exactness under load: starts, missed events, long runs. Rates are printed, never asserted.
 
 use std::{
     process,
@@ -22,7 +22,8 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// All gauges together, without time-wait sockets. Each is a count of sockets, so none is below zero.
+/// The sum of all gauges without time-wait sockets. Each gauge is a number of sockets, so none is
+/// below zero.
 fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
     let time_wait = snapshot.time_wait.sockets.expect("something counts time-wait sockets here");
     let gauges = State::GAUGES
@@ -35,7 +36,7 @@ fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
         - time_wait.cast_signed()
 }
 
-/// Waits until no full socket is left: the last connections' servers end a moment after their clients.
+/// Waits until no full socket is left. The last servers end a moment after their clients.
 fn await_end_of_sockets() {
     truth::await_end_of_sockets();
     wait::grace_period();
@@ -54,7 +55,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
         wait::until("the load", || load.completed() >= 101);
         let mut traced = Traced::start();
         let at_once = traced.snapshot();
-        // Sockets held: the idle ones, and the listeners of the load.
+        // Sockets that do not move: the idle sockets, and the listeners of the load.
         let listeners =
             at_once.gauge(State::Listen).and_then(|gauge| gauge.current).expect("LISTEN is seen");
         let held = sockets.cast_signed() + listeners;
@@ -65,7 +66,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
                     .expect("few");
             let sum = sum_of_gauges(&snapshot);
             assert!(
-                // A connection is its client, its server and, for a moment, the server's request.
+                // A connection has its client, its server and, for a moment, the server's request.
                 (held - slack..=held + 3 * slack).contains(&sum),
                 "start {start}: {sum} of {held} sockets"
             );
@@ -133,13 +134,15 @@ fn load_makes_auto_reconcile_scan_by_itself() {
 #[test]
 fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     let _namespace = Namespace::enter();
-    // Not a power of two, nor a divisor of a connection's six transitions: every kind of them is dropped.
+    // The number is not a power of two and does not divide the six transitions of a connection. So
+    // each kind of transition is dropped sometimes.
     let options = Options {
         testing: Testing { drop_one_in: 97, drop_in_silence: true, ..testing() },
         ..options()
     };
     let mut traced = Traced::with(&options);
-    // As many births lost as ends are no difference between sums: the next connections make one.
+    // If as many births as ends are lost, the sums do not differ. The next connections then make a
+    // difference.
     let is_found_out = (1..=10).any(|attempt| {
         let load = Load::start(1, Style::Mixed);
         wait::until("1,009 connections", || load.completed() >= 1009);
@@ -158,8 +161,8 @@ fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
     traced.compare().expect("one scan makes every gauge equal");
 }
 
-/// The kernel forgets what it counted of a program when the program is taken out. Here runs and their time are sure to be
-/// there; whether the kernel skipped any run is luck.
+/// When a program is removed, the kernel forgets its counts. This test uses runs and their time,
+/// because they always exist. Skipped runs would occur only by chance.
 #[test]
 fn load_counts_of_programs_do_not_fall_when_hooks_are_replaced() {
     let _namespace = Namespace::enter();
@@ -198,7 +201,7 @@ fn load_is_verified_when_it_pauses() {
     assert_eq!(verify(&mut traced, 0), Verdict::Moving);
     let _ = load.stop();
     await_end_of_sockets();
-    // A miss that was owned up to is no difference, nor is it compared.
+    // A missed event that was reported is not a difference, and then nothing is compared.
     if verify(&mut traced, 0) == Verdict::Inexact {
         traced.reconcile();
     }
@@ -207,7 +210,7 @@ fn load_is_verified_when_it_pauses() {
     assert_eq!(verify(&mut traced, 2), Verdict::Differs(vec![difference]));
 }
 
-/// Compares with a list in which so many sockets in CLOSING are made up.
+/// Compares with a list that contains this number of invented sockets in CLOSING.
 fn verify(traced: &mut Traced, made_up: u64) -> Verdict {
     let list = || -> Result<_, Error> {
         let list = sock_diag::count_by_state(&Filter::default());
@@ -252,7 +255,7 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     let load = Load::start(2, Style::Rst);
     let began = Instant::now();
     wait::until("the load", || load.completed() >= 10_007);
-    // One of each, so that their buffers are there.
+    // One scan and one snapshot, so that their buffers are allocated.
     traced.reconcile();
     let mut snapshot = traced.snapshot();
     let before = resident_bytes(process::id());
@@ -268,7 +271,8 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     traced.assert_equal(&format!("after {transitions} transitions"));
     let missed = traced.snapshot().missed.transitions;
     println!("{rate:.0} transitions/s, missed {missed}, resident memory grew by {growth} bytes");
-    // Less than a byte a transition, of which there are a fiftieth where the machine is emulated, and no less memory.
+    // Less than a byte per transition. An emulated machine makes a fiftieth of the transitions but
+    // needs as much memory.
     let most = if is_emulated() { 16 << 20 } else { 2 << 20 };
     assert!(growth < most, "resident memory grew by {growth} bytes");
 }

@@ -1,5 +1,5 @@
-//! The truth is held against itself: every path, with `/proc`, `ss` and the kernel's counters compared at each
-//! checkpoint.
+//! The truths are compared with each other: `/proc`, `ss` and the kernel's counters, at each
+//! checkpoint of every path.
 
 use std::{thread, time::Instant};
 
@@ -25,7 +25,8 @@ fn compare(label: &str) {
 
 #[test]
 fn truths_agree_on_every_path() {
-    // Most of the time is waiting for the kernel's timers: many wait at once, each in a namespace.
+    // Most of the time is spent waiting for the kernel's timers. So many paths run at the same
+    // time, each in its own namespace.
     thread::scope(|scope| {
         for group in paths::ALL.chunks(5) {
             scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! What the kernel makes of the programs: size, atomic additions, scope, offsets.
+//! Properties of the programs in the kernel: size, atomic additions, scope, offsets.
 
 use std::{env, fs, path::PathBuf};
 
@@ -56,7 +56,7 @@ fn program_that_may_be_interrupted_by_itself_adds_atomically_and_is_exact() {
     }
 }
 
-/// Instructions `lock *(u64 *)(r + off) += r` of a section.
+/// The number of instructions `lock *(u64 *)(r + off) += r` in a section.
 fn atomic_additions(object: &[u8], section: &str) -> usize {
     const STX_ATOMIC_DW: u8 = 0xdb;
     let file = object::File::parse(object).expect("an ELF file");
@@ -74,10 +74,11 @@ fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
             .expect("it is checked in")
     });
     let additions = |section| atomic_additions(&object, section);
-    // Matrix, left, entered; and out of line, where the compiler merges them, what a scan counts.
+    // Matrix, `left` and `entered`. The scan's counters are out of line, where the compiler merges
+    // the additions.
     assert!(additions("tp_btf/inet_sock_set_state") >= 3);
     assert!(additions(".text") >= 1);
-    // Visited, base, and what a full map counts.
+    // Visited sockets, the base, and the counter for a full map.
     assert!(additions("iter/tcp") >= 3);
 }
 

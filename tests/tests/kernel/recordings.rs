@@ -1,7 +1,7 @@
-//! Runs on this kernel, recorded: what is shown of them later is what was shown then.
+//! Recorded runs on this kernel. A replay must print what the run printed.
 //!
-//! A guest prints each recording in hexadecimal, and a host writes it to the folder that `TCPSTATE_TEST_RECORDINGS` names;
-//! so those in `tests/recordings` came about, as reported there.
+//! A guest prints each recording in hexadecimal. A host writes it to the directory
+//! `TCPSTATE_TEST_RECORDINGS`. `tests/recordings` was made this way, as described there.
 
 use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -20,7 +20,7 @@ use tcpstate_tests::{
     wait,
 };
 
-/// A run, as a view is given it.
+/// The reports and events of a run, as a view receives them.
 struct Run {
     traced: Traced,
     events: Option<Events>,
@@ -35,7 +35,7 @@ impl Run {
         Self { traced, events, records: vec![Record::Report(Box::new(start))] }
     }
 
-    /// The end of an interval. Events that came before it are there by then.
+    /// Ends an interval. Earlier events are in the recording before its snapshot.
     fn snapshot(&mut self) {
         let snapshot = Report::Snapshot(self.traced.snapshot());
         self.take_events();
@@ -51,7 +51,7 @@ impl Run {
 
     fn take_events(&mut self) {
         let Some(events) = &mut self.events else { return };
-        // Never all at once, so that there are records to follow each other.
+        // Take few events at a time, so that several records follow each other.
         loop {
             let taken = events.take(20);
             if taken.is_empty() {
@@ -61,7 +61,7 @@ impl Run {
         }
     }
 
-    /// Asserts that the recording shows the same in every form, and hands it out.
+    /// Asserts that the recording is printed identically in every format, and exports it.
     fn assert_shown_again(self, name: &str) {
         let file = written(&self.records);
         let found = read(&file);
@@ -80,7 +80,7 @@ fn hand_out(name: &str, file: &[u8]) {
             write!(digits, "{byte:02x}").expect("memory takes all");
             digits
         });
-        // Lines that no console cuts.
+        // Short lines, which no console cuts.
         for digits in digits.as_bytes().chunks(200) {
             println!("{name}: {}", String::from_utf8_lossy(digits));
         }
@@ -98,7 +98,8 @@ fn recordings_of_connections_and_their_events_show_what_was_shown() {
     let mut held = Vec::new();
     for family in Family::BOTH {
         let listener = Listener::open(family);
-        // Closed by the client, by the server, by a reset, by one side only, and refused.
+        // Connections that end by the client's close, by the server's close, by a RST and by a
+        // half-close, and a refused connection.
         let (client, server) = (listener.connect(), listener.accept());
         drop(client);
         drop(server);
@@ -128,7 +129,7 @@ fn recordings_of_connections_and_their_events_show_what_was_shown() {
             Record::Report(_) => 0,
         })
         .sum();
-    // Some may be lost without a word, on some kernels.
+    // Some kernels withhold some events.
     assert!(reported > 40, "{reported}");
     run.assert_shown_again("connections.tcps");
 }
@@ -151,7 +152,7 @@ fn recordings_of_many_namespaces_show_what_was_shown() {
     held.push(pairs(&evil, 5));
     run.snapshot();
     nameless.inside(|| leave_time_wait(7, &[Family::V6]));
-    // Its row goes when it has been shown once more.
+    // The row is removed after it has been shown once more.
     drop(nameless);
     run.snapshot();
     held.truncate(1);

@@ -1,4 +1,5 @@
-//! A scan in steps: what happens between t0, the walk and the scan flag's closing must not matter.
+//! A scan in steps. Events between t0, the walk and the clearing of the scan flag must not change
+//! the result.
 
 use std::net::Shutdown;
 
@@ -12,7 +13,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Makes a scan around `before_walk` and `after_walk`, then compares.
+/// Runs a scan with `before_walk` and `after_walk` at these points, then compares.
 fn scan_around(
     traced: &mut Traced,
     label: &str,
@@ -75,7 +76,7 @@ fn scan_counts_closed_sockets_whose_memory_is_reused() {
     let mut reborn = Vec::new();
     let churn = || {
         clients.into_iter().for_each(reset);
-        // The kernel's allocator hands the addresses just freed out again.
+        // The kernel's allocator returns the freed addresses again.
         reborn.push(listener.pairs(17));
     };
     scan_around(&mut traced, "closed and born again before the walk", churn, || ());

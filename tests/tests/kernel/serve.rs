@@ -1,5 +1,5 @@
-//! What serves metrics, by way of the library, for kernels on which no process of ours can be started: families apart, and
-//! privileges given up while scans go on.
+//! The library behind `serve`, for guests in which tests start no process of tcpstate. Families are
+//! separate, and scans run after privileges have been given up.
 
 use std::{
     fs,
@@ -22,11 +22,11 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// `CAP_BPF`, which kernels before 5.19 ask for each time.
+/// `CAP_BPF`. Kernels before 5.19 check it at each use of a map.
 const LEAST: &str = "0000008000000000";
 const NONE: &str = "0000000000000000";
 
-/// How many sockets of a family are in a state, by the text.
+/// The number of sockets of a family in a state, from the metrics text.
 fn gauge(text: &str, state: State, family: &str) -> Option<u64> {
     let series =
         format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}} ", state.label());
@@ -35,7 +35,7 @@ fn gauge(text: &str, state: State, family: &str) -> Option<u64> {
         .map(|count| count.parse().expect("a count"))
 }
 
-/// By how many sockets the gauges are off, where something in place counts them.
+/// The number of sockets by which gauges are wrong, for states that a provider counts.
 fn difference(text: &str, counts_requests: bool) -> u64 {
     let families = [("ipv4", Family::V4), ("ipv6", Family::V6)];
     let of_family = |(name, family): (&str, Family)| {

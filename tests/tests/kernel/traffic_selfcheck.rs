@@ -1,4 +1,4 @@
-//! What namespaces, load and idle connections promise.
+//! The properties of namespaces, load and idle connections.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -53,16 +53,17 @@ fn a_sysctl_is_held_in_its_namespace_only() {
 #[test]
 fn load_leaves_what_its_style_says() {
     let _namespace = Namespace::enter();
-    // A small machine's limit is lower.
+    // The default limit of a small machine is lower.
     let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "262144");
-    // Over loopback a port may be had again while its time-wait socket is there, once a second has passed.
+    // Over loopback, the kernel may reuse the port of a time-wait socket after one second. That
+    // would end the socket.
     let _hold = Sysctl::held("net.ipv4.tcp_tw_reuse", "0");
     let counts_births = Kernel::running().expect("it runs").counts_time_wait_births();
     for style in [Style::Rst, Style::Close, Style::Mixed] {
         let before = (sockets().minis[State::TimeWait], truth::tcp_ext("TW"));
         let start = Instant::now();
         let load = Load::start(2, style);
-        // So long that there are some; the rate is for whoever reads it.
+        // Long enough to make some connections. The rate is printed for information.
         thread::sleep(Duration::from_millis(500));
         let connections = load.stop();
         eprintln!(

@@ -1,4 +1,4 @@
-//! A receiver of metrics as the protocol has it, over gRPC and over HTTP at one address.
+//! A receiver of OTLP metrics, over gRPC and HTTP at one address.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// On a port of the kernel's choice.
+    /// Starts a receiver on a port that the kernel chooses.
     pub(crate) fn start() -> Self {
         Self::at("127.0.0.1:0".parse().expect("it is an address"))
     }
@@ -70,12 +70,12 @@ impl Receiver {
         format!("http://{}", self.address)
     }
 
-    /// How often something came.
+    /// The number of requests that have arrived.
     pub(crate) fn count(&self) -> usize {
         self.requests.lock().expect("nobody panics with it").len()
     }
 
-    /// All that came, the first first.
+    /// All collections that have arrived, oldest first.
     pub(crate) fn collections(&self) -> Vec<Collection> {
         let requests = self.requests.lock().expect("nobody panics with it");
         requests.iter().map(Collection::of).collect()
@@ -110,13 +110,13 @@ async fn serve(listener: TcpListener, requests: Requests) {
         });
         tokio::spawn(async move {
             let connections = auto::Builder::new(TokioExecutor::new());
-            // Who goes away in the middle is of no interest.
+            // Ignore clients that disconnect during a request.
             let _ = connections.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// A request over HTTP.
+/// Handles a request over HTTP.
 async fn take(request: Request<Incoming>, requests: &Requests) -> Response<Full<Bytes>> {
     let is_protobuf =
         request.headers().get(CONTENT_TYPE).is_some_and(|it| it == "application/x-protobuf");
@@ -129,7 +129,7 @@ async fn take(request: Request<Incoming>, requests: &Requests) -> Response<Full<
     response.body(Full::new(answer.into())).expect("it is a response")
 }
 
-/// What keeps requests over gRPC.
+/// Stores requests that arrive over gRPC.
 struct Store(Requests);
 
 #[tonic::async_trait]
@@ -143,15 +143,15 @@ impl MetricsService for Store {
     }
 }
 
-/// One request: the numbers by metric and attributes, as `name{attribute="value",…}`, sorted.
+/// One request. Its keys are sorted and have the form `name{attribute="value",…}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Collection {
     pub(crate) numbers: BTreeMap<String, f64>,
-    /// Attributes of what sends.
+    /// The attributes of the sender.
     pub(crate) resource: BTreeMap<String, String>,
-    /// When it was collected, in nanoseconds since 1970.
+    /// The time of the collection, in nanoseconds since 1970.
     pub(crate) time: u64,
-    /// Names of metrics that only grow.
+    /// Names of the metrics that only grow.
     pub(crate) monotonic: Vec<String>,
 }
 

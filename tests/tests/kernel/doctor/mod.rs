@@ -1,7 +1,8 @@
-//! Each rule of `doctor` on a real kernel, in a namespace where one thing is made wrong: it speaks up, and no other does.
+//! Each rule of `doctor` on a real kernel, in a namespace with one fault. The rule for this fault
+//! must report it, and no other rule may report anything.
 //!
-//! What can't be made so in a namespace is a fixture beside the rule: tcp_tw_recycle (gone), the host's orphans and its
-//! connection tracking.
+//! Some faults cannot be made in a namespace. The rules' own unit tests cover them: tcp_tw_recycle
+//! (removed from Linux), the host's orphans, and the host's connection tracking.
 
 mod ports;
 
@@ -20,12 +21,12 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Without the sysctl files of the machine that the tests run on.
+/// Without the sysctl files of the machine on which the tests run.
 fn paths() -> Paths {
     Paths { root: "/sys".into(), ..Paths::default() }
 }
 
-/// What is found when this happens between the two readings.
+/// The findings when `during` runs between the two readings.
 fn found_with(thresholds: &Thresholds, during: impl FnOnce()) -> Vec<Finding> {
     let opening = Opening::read(paths());
     during();
@@ -36,17 +37,17 @@ fn found(during: impl FnOnce()) -> Vec<Finding> {
     found_with(&Thresholds::default(), during)
 }
 
-/// As users write them.
+/// Thresholds in the format of the user's file.
 fn thresholds(text: &str) -> Thresholds {
     Thresholds::parse(text).expect("the thresholds are right")
 }
 
-/// What this rule found.
+/// The findings of this rule.
 fn of<'a>(findings: &'a [Finding], id: &str) -> Vec<&'a Finding> {
     findings.iter().filter(|finding| finding.id == id).collect()
 }
 
-/// The one thing that this rule found, at this level.
+/// The only finding of this rule. It must have this level.
 #[track_caller]
 fn only<'a>(findings: &'a [Finding], id: &str, level: Level) -> &'a Finding {
     let [finding] = of(findings, id)[..] else { panic!("{id}: {findings:#?}") };
@@ -54,7 +55,7 @@ fn only<'a>(findings: &'a [Finding], id: &str, level: Level) -> &'a Finding {
     finding
 }
 
-/// These rules speak up above `info`, and no others.
+/// Asserts that exactly these rules have findings above `info`.
 #[track_caller]
 fn assert_alarms(findings: &[Finding], expected: &[&str]) {
     let above = |finding: &&Finding| finding.level > Level::Info;
@@ -63,7 +64,8 @@ fn assert_alarms(findings: &[Finding], expected: &[&str]) {
     assert_eq!(alarms, expected, "{findings:#?}");
 }
 
-/// That nothing is hidden from root in a namespace of its own, but for the host's limit of orphans.
+/// Asserts that everything is known. In a namespace, root can read all facts except the host's
+/// limit of orphans.
 #[track_caller]
 fn assert_all_seen(findings: &[Finding]) {
     let unknown = findings.iter().filter(|finding| finding.level == Level::Unknown);
@@ -85,11 +87,11 @@ fn doctor_has_nothing_to_say_of_a_healthy_namespace() {
     assert_all_seen(&findings);
 }
 
-/// A program that opens connections and never closes them; killed when dropped.
+/// A program that opens connections and never closes them. It is killed when the value is dropped.
 struct Leaky(Child);
 
 impl Leaky {
-    /// With this limit of open files. None if there is no shell that can.
+    /// Starts the program with this limit of open files. Returns `None` if no shell can do this.
     fn start(listener: &Listener, connections: usize, max_files: usize) -> Option<Self> {
         let script = format!(
             "ulimit -n {max_files} || exit 1; for i in {{1..{connections}}}; do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; read -r",
@@ -117,13 +119,13 @@ fn doctor_names_the_program_that_leaks_connections() {
             println!("skipped: there is no bash");
             return;
         };
-        // The server closes all of them; the other side does not.
+        // The server closes all connections, and the program does not.
         for _ in 0..107 {
             drop(listener.accept());
         }
         let close_wait = || truth::sockets().full[State::CloseWait];
         wait::until("107 in CLOSE_WAIT", || close_wait() == 107);
-        // Brand-new ones are none to worry about: five seconds make the difference.
+        // Sockets in CLOSE_WAIT are reported only when they are five seconds old.
         assert_alarms(&found(|| ()), &[]);
         let mut findings = Vec::new();
         wait::until("them to be five seconds old", || {
@@ -147,7 +149,7 @@ fn doctor_names_the_program_that_leaks_connections() {
 #[test]
 fn doctor_sees_queues_that_nobody_accepts_from() {
     let _namespace = Namespace::enter();
-    // Room for one more than it says.
+    // The queue has room for one connection more than its length.
     let listener = Listener::on(Family::V4, bound(Family::V4), 9);
     let mut clients: Vec<Socket> = (0..7).map(|_| listener.connect()).collect();
     assert_alarms(&found(|| ()), &[]);
@@ -155,7 +157,7 @@ fn doctor_sees_queues_that_nobody_accepts_from() {
     let findings = found(|| ());
     assert_alarms(&findings, &["S2"]);
     assert_eq!(only(&findings, "S2", Level::Warn).numbers["backlog"], 9);
-    // The clients go, and their connections wait on.
+    // The clients close, and their connections stay in the queue.
     drop(clients);
     let now = thresholds("[close_wait]\nsettled_seconds = 0");
     let close_wait = || truth::sockets().full[State::CloseWait];
@@ -185,7 +187,7 @@ fn doctor_sees_a_backlog_of_one_flooded() {
     let full = only(&findings, "S1", Level::Crit);
     assert_eq!((&full.numbers["waiting"], &full.numbers["backlog"]), (&2.into(), &1.into()));
     assert!(full.numbers["overflows"].as_u64() >= Some(1), "{full:#?}");
-    // Once they are accepted, the counter alone tells of it.
+    // After they are accepted, only the counter reports it.
     let mut accepted = Vec::new();
     let findings = found(|| {
         let before = truth::tcp_ext("ListenOverflows");
@@ -196,7 +198,7 @@ fn doctor_sees_a_backlog_of_one_flooded() {
     only(&findings, "S1", Level::Crit);
 }
 
-/// Clients that do not hear the answer to their SYN.
+/// Clients that do not receive the answer to their SYN.
 fn half_open(listener: &Listener, number: usize) -> Vec<Socket> {
     let client = |_| {
         let client = socket(Family::V4);
@@ -231,7 +233,7 @@ fn doctor_sees_full_syn_queues_with_and_without_cookies() {
 #[test]
 fn doctor_sees_destinations_that_do_not_answer() {
     let _namespace = Namespace::enter();
-    // A listener to which nothing gets through.
+    // A deaf listener.
     let dead = Listener::open(Family::V4);
     deafen([dead.socket()]);
     let _clients: Vec<Socket> = (0..53).map(|_| connecting(Family::V4, dead.address())).collect();
@@ -263,7 +265,7 @@ fn doctor_sees_half_closed_connections_held() {
         (&held.numbers["fin_wait2"], &held.numbers["pid"]),
         (&101.into(), &std::process::id().into())
     );
-    // Orphans are held by nobody, and end by themselves.
+    // Orphans belong to no process and end by themselves, so no rule reports them.
     drop(clients);
     assert_alarms(&found_with(&now, || ()), &[]);
 }
@@ -290,7 +292,8 @@ fn doctor_says_how_connections_end() {
     let wanted = scaled(1009);
     for (style, id) in [(Style::Rst, "R1"), (Style::Close, "T9")] {
         let load = Load::start(1, style);
-        // Both ends are here, so half of what is opened is the most that there can be.
+        // Both ends of each connection are sockets of this namespace, so the share can be at most
+        // one half.
         let quick = thresholds("[time_wait]\nshort_per_second = 10\nshort_share = 0.3");
         let findings = found_with(&quick, || {
             let before = load.completed();

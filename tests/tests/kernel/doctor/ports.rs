@@ -18,7 +18,7 @@ use tcpstate_tests::{
 
 use super::{assert_alarms, found, found_with, only, thresholds};
 
-/// A server that closes first: its sockets in TIME_WAIT have its own port.
+/// A server that closes first. Its sockets in TIME_WAIT have the server's port.
 #[test]
 fn doctor_calls_many_time_wait_of_a_server_harmless() {
     let _namespace = Namespace::enter();
@@ -29,11 +29,11 @@ fn doctor_calls_many_time_wait_of_a_server_harmless() {
     let server = Listener::on(Family::V4, any, 128);
     let wanted = scaled(40_000);
     let mut made = 0;
-    // Some find a port that was used before, and take its socket along.
+    // Some clients get a port that was used before, which ends the TIME_WAIT socket of that port.
     while truth::sockstat().tw < wanted {
         assert!(made < 2 * wanted, "{made} connections, {:?}", truth::sockstat());
         for _ in 0..1000 {
-            // Few enough to one address that most clients find a port that was not used yet.
+            // With few clients per address, most clients get a port that was not used yet.
             let to = Ipv4Addr::new(127, 0, 0, u8::try_from(1 + made / 8000).expect("a few"));
             let client = socket(Family::V4);
             client.connect(&SocketAddr::from((to, 443)).into()).expect("the server listens");
@@ -73,7 +73,7 @@ fn doctor_sees_a_range_of_two_ports_exhausted() {
     assert!(exhausted.summary.contains(&own), "{}", exhausted.summary);
 }
 
-/// What `connect()` tries is what doctor says it can try.
+/// `doctor` reports as many ports as `connect()` tries.
 #[test]
 fn doctor_counts_the_ports_that_connect_tries() {
     let _namespace = Namespace::enter();
@@ -86,7 +86,7 @@ fn doctor_counts_the_ports_that_connect_tries() {
         ("40000 40007", "", Some(40003), 7),
     ] {
         sysctl("net.ipv4.ip_local_port_range", range);
-        // An empty text would be no write.
+        // The kernel ignores an empty text, so a newline is written.
         sysctl("net.ipv4.ip_local_reserved_ports", &format!("{reserved}\n"));
         let _other = bind.map(|port| {
             let socket = socket(Family::V4);
@@ -127,7 +127,7 @@ fn doctor_foresees_that_ports_will_run_out() {
     let soon = only(&findings, "P2", Level::Warn);
     assert_eq!(soon.numbers["time_wait_entries_per_second"], 0.2);
     assert_eq!(soon.numbers["seconds_left"], 40.0, "{soon:#?}");
-    // With reuse they are free again after a second.
+    // With `tcp_tw_reuse`, the ports are free again after a second.
     sysctl("net.ipv4.tcp_tw_reuse", "1");
     assert_alarms(&found(|| ()), &[]);
 }
@@ -141,7 +141,7 @@ fn doctor_sees_sockets_skip_time_wait() {
     let findings = found(|| leave_time_wait(61, &[Family::V4]));
     assert_alarms(&findings, &["T1", "T2"]);
     assert_eq!(only(&findings, "T1", Level::Crit).numbers["overflows"], 31);
-    // Afterwards it is history.
+    // Later the overflows are in the past.
     only(&found(|| ()), "T1", Level::Info);
 }
 
@@ -170,7 +170,7 @@ fn doctor_says_what_settings_do_here() {
     assert!(summary("T8", Level::Info).contains("stay 60 s"));
 }
 
-/// Four lines against TIME_WAIT that are copied to this day.
+/// Four settings against TIME_WAIT that are still copied today.
 const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
 
 #[test]

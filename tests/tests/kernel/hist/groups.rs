@@ -1,4 +1,4 @@
-//! Histograms by group: who has them, and what is summed up where there is no room.
+//! Histograms by group: the groups, and the sum of groups beyond the limit.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -59,7 +59,7 @@ fn hist_by_each_grouping_names_its_groups() {
                 By::Cgroup => Vec::new(),
             };
             if by == By::Cgroup {
-                // Which it is, if there are any, is not the test's to say.
+                // The cgroup of the test depends on the machine.
                 assert!(
                     matches!(lifetimes[..], [Group::Cgroup(..) | Group::None]),
                     "{lifetimes:?}"
@@ -103,7 +103,7 @@ fn hist_that_is_filtered_gives_groups_to_nothing_else() {
         HistogramOptions { by: Some(By::LocalPort), max_groups: 1, ..HistogramOptions::default() };
     let event_filter = EventFilter { ports: vec![(End::Local, ports)], ..EventFilter::default() };
     let mut traced = Traced::with(&Options { histograms: Some(one), event_filter, ..options() });
-    // Not of the port: two full sockets, and a client's mini socket.
+    // Sockets without the wanted port: two full sockets, and a client's mini socket.
     let _soon = Sysctl::held("net.ipv4.tcp_fin_timeout", "1");
     let listener = Listener::open(Family::V4);
     let (client, server) = (listener.connect(), listener.accept());

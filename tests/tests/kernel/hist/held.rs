@@ -1,5 +1,5 @@
-//! Sockets that a script holds in each state for a known time, and whether their durations are found
-//! in the histograms.
+//! Sockets that a script holds in each state for a known time. Their durations must be in the
+//! histograms.
 
 use std::{
     collections::BTreeMap,
@@ -32,19 +32,19 @@ use tcpstate_tests::{
 
 use super::{TOLERANCE, assert_totals, summary, timed_by};
 
-/// A stretch of time that is at least and at most as long.
+/// The minimum and the maximum of a duration.
 pub(super) type Span = [Duration; 2];
-/// Something happened between two moments.
+/// The moments before and after something happened.
 pub(super) type Moment = [Instant; 2];
 
-/// Does something, and says between which moments.
+/// Runs `work`. Also returns the moments before and after it.
 pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Moment) {
     let before = Instant::now();
     let result = work();
     (result, [before, Instant::now()])
 }
 
-/// How long each socket was in each state.
+/// The time that each socket spent in each state.
 #[derive(Debug, Default)]
 struct Held(Vec<(Of, Span)>);
 
@@ -59,7 +59,8 @@ impl Held {
     }
 }
 
-/// Waits for a state of the socket. Says between which moments it came, given when the wait began.
+/// Waits until the socket is in a state. Returns the bounds of the moment at which it entered the
+/// state, given when the wait began.
 pub(super) fn await_state(socket: &Socket, expected: State, began: Instant) -> Moment {
     wait::until_equal("a socket's state", &expected, || state(socket));
     [began, Instant::now()]
@@ -85,7 +86,7 @@ fn connect(family: Family, held: &mut Held) -> Connection {
     Connection { client, server, made }
 }
 
-/// A listener that nobody connects to.
+/// A listener without connections.
 fn hold_listen(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let (listener, opened) = timed(|| Listener::open(family));
@@ -95,7 +96,7 @@ fn hold_listen(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A SYN that nobody answers.
+/// A SYN without an answer.
 fn hold_syn_sent(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let (listener, opened) = timed(|| Listener::open(family));
@@ -109,7 +110,7 @@ fn hold_syn_sent(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A connection that is held in ESTABLISHED, then half closed as long, then in TIME_WAIT as long.
+/// A connection that stays in ESTABLISHED, then half-closed, then in TIME_WAIT, each for `time`.
 fn hold_orderly(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { mut client, server, made } = connect(family, &mut held);
@@ -149,13 +150,14 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A client that closes first: its mini socket is in FIN_WAIT2 until the server sends something.
+/// A client that closes first. Its mini socket stays in FIN_WAIT2 until the server sends data.
 fn hold_orphan(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, mut server, made } = connect(family, &mut held);
     let ports = [&client, &server].map(port);
     let ((), half_closed) = timed(|| shutdown([&client]));
-    // One whose FIN is acknowledged while close() is at work may stay a full socket.
+    // If a FIN is acknowledged during close(), the socket may stay a full socket. So wait for the
+    // acknowledgement first.
     let half_closed = await_state(&client, FinWait2, half_closed[0]);
     held.full(Established, made, half_closed);
     held.full(Established, made, half_closed);
@@ -177,7 +179,8 @@ fn hold_orphan(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A client whose FIN is not heard, then a server whose FIN is not.
+/// A client whose FIN is not received for a while, then a server whose FIN is not received for a
+/// while.
 fn hold_unheard(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, server, made } = connect(family, &mut held);
@@ -204,7 +207,8 @@ fn hold_unheard(family: Family, time: Duration) -> Held {
     held
 }
 
-/// Both close at once: the client hears of it, and is heard a while later.
+/// Both ends close at the same time. The client receives the FIN, and the server receives it a
+/// while later.
 fn hold_closing(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, server, made } = connect(family, &mut held);
@@ -222,14 +226,14 @@ fn hold_closing(family: Family, time: Duration) -> Held {
     let over = await_state(&client, Close, began);
     let server_over = await_state(&server, Close, began);
     held.full(Closing, closing, over);
-    // The server goes through whatever the client's packet leads it through, all at once.
+    // The client's packet moves the server through several states at once.
     held.full(FinWait1, shut, server_over);
     held.add(Of::Lifetime, made, over);
     held.add(Of::Lifetime, made, server_over);
     held
 }
 
-/// A client that does not hear the SYN-ACK for a while: half open.
+/// A half-open connection: the client does not receive the SYN-ACK for a while.
 fn hold_half_open(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let (listener, opened) = timed(|| Listener::open(family));
@@ -249,7 +253,7 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     held.add(Of::ConnectServer, sent, made);
     let ((), ended) = timed(|| reset(client));
     let ended = await_state(&server, Close, ended[0]);
-    // The client's life begins with its SYN, the server's with its child.
+    // The client's lifetime begins with its SYN. The server's lifetime begins with its child.
     for born in [sent, made] {
         held.full(Established, made, ended);
         held.add(Of::Lifetime, born, ended);
@@ -259,8 +263,8 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     held
 }
 
-/// Whether each span can have a duration of its own among the buckets, and each duration a span: the buckets in order, each
-/// takes those spans that end first.
+/// Checks that each span has its own duration in the buckets, and each duration its own span. It
+/// goes through the buckets in order. Each bucket takes the spans that end first.
 fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), String> {
     let mut open: Vec<Span> = spans.to_vec();
     open.sort_by_key(|span| span[1]);
@@ -279,7 +283,7 @@ fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), 
     if open.is_empty() { Ok(()) } else { Err(format!("{of:?}: in no bucket: {open:?}")) }
 }
 
-/// All states at once.
+/// Checks the durations of all states.
 fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<(), String> {
     for (of, spans) in held {
         let Some(histogram) = histograms.of(*of).next() else {
@@ -288,7 +292,8 @@ fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<
         if histogram.tally.unknown > 0 {
             return Err(format!("{of:?}: {} are unknown", histogram.tally.unknown));
         }
-        // What the server of a simultaneous close goes through at its end is not held.
+        // The last states of the server in a simultaneous close are not held, so their durations
+        // are not compared.
         let is_whole = histogram.tally.count() == spans.len() as u64;
         if is_whole || *of != Of::State(FinWait2, SocketKind::Full) {
             match_every_one(*of, spans, histogram)?;
@@ -297,7 +302,8 @@ fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<
     Ok(())
 }
 
-/// What was timed, which is what was held, and how many events were lost: `None` if it is not, and some were.
+/// Compares the measured durations with the held times, and returns the number of lost events.
+/// Returns `None` if they differ and events were lost.
 fn matched(
     attempt: u32,
     held: &BTreeMap<Of, Vec<Span>>,
@@ -326,9 +332,9 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
     if let Ok(seconds) = env::var("TCPSTATE_TEST_LONGEST_HOLD") {
         holds.push(1000 * seconds.parse::<u64>().expect("a number of seconds"));
     }
-    // Tried again only where the kernel itself says that it kept events from the programs.
+    // The test is repeated only if the kernel withheld events from the programs.
     for attempt in 1..=ATTEMPTS {
-        // Ports that nobody had: those of an earlier attempt are in TIME_WAIT.
+        // A new namespace, because ports of an earlier attempt are in TIME_WAIT.
         let _namespace = Namespace::enter();
         let mut traced = timed_by(HistogramOptions::default());
         let mut held: BTreeMap<Of, Vec<Span>> = BTreeMap::new();

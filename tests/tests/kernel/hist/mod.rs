@@ -1,5 +1,5 @@
-//! Histograms: sockets held for known times land in the right buckets, all that ended is in them, and what nobody knows is
-//! unknown.
+//! Histograms: durations of sockets that are held for known times are in the right buckets, every
+//! ended duration is counted, and durations without an observed start are unknown.
 
 mod groups;
 mod held;
@@ -30,27 +30,28 @@ use tcpstate_tests::{
 
 use self::held::{await_state, timed};
 
-/// By how much the programs' clock may be off a script's.
+/// The maximum difference between the programs' clock and the script's clock.
 const TOLERANCE: Duration = Duration::from_micros(100);
 
 fn timed_by(histograms: HistogramOptions) -> Traced {
     Traced::with(&Options { histograms: Some(histograms), ..options() })
 }
 
-/// All that ended since the start, as of now.
+/// All durations that have ended since the start.
 fn summary(traced: &mut Traced) -> (Snapshot, Histograms) {
     let mut snapshot = traced.tracer.summary().expect("a summary can be taken");
     let histograms = snapshot.histograms.take().expect("histograms are asked for");
     (snapshot, histograms)
 }
 
-/// All of one kind, whatever the group.
+/// The number of known and of unknown durations of one kind, summed over all groups.
 fn all_of(histograms: &Histograms, of: Of) -> (u64, u64) {
     let tallies = histograms.of(of).map(|histogram| &histogram.tally);
     tallies.fold((0, 0), |(count, unknown), tally| (count + tally.count(), unknown + tally.unknown))
 }
 
-/// Asserts that each pair of the matrix that leaves a state has as many durations, less what was missed.
+/// Asserts that each transition in the matrix that leaves a state has a duration, except for missed
+/// durations.
 fn assert_totals(snapshot: &Snapshot, histograms: &Histograms) {
     let mut differences = 0;
     for pair in &snapshot.transitions {
@@ -66,10 +67,6 @@ fn assert_totals(snapshot: &Snapshot, histograms: &Histograms) {
     let missed = histograms.untimed.missed + snapshot.missed.transitions;
     assert!(differences <= missed, "{differences} differ, {missed} were missed");
 }
-
-// ---- known times ----
-
-// ---- the same run by events ----
 
 #[test]
 fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
@@ -107,8 +104,9 @@ fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
         for percent in [50, 90, 99] {
             let rank = (durations.len() * usize::from(percent)).div_ceil(100).max(1);
             let shown = histogram.percentile(percent).expect("some are known");
-            // The two programs look at the clock one after the other, and what runs them may be halted in between: on
-            // this machine for some events in a thousand, while it is emulated for some in a hundred.
+            // The two programs read the clock one after the other, and may be interrupted in
+            // between. This happens for some events in a thousand, and on an emulated machine for
+            // some events in a hundred.
             let halted = durations.len().div_ceil(if is_emulated() { 10 } else { 500 });
             let least = durations[(rank - 1).saturating_sub(halted)];
             let most = durations.get(rank - 1 + halted);
@@ -119,8 +117,6 @@ fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
         }
     }
 }
-
-// ---- what is unknown ----
 
 #[test]
 fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
@@ -156,7 +152,8 @@ fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
     }
 }
 
-/// What the program misses makes durations unknown, and none longer: connections are short here, and far apart.
+/// An event that the program misses makes durations unknown. It makes no duration longer. The
+/// connections are short, and the pauses between them are long.
 #[test]
 fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
     const PAUSE: Duration = Duration::from_millis(20);
@@ -181,7 +178,8 @@ fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
     assert_totals(&snapshot, &histograms);
     let (_, unknown) = all_of(&histograms, Of::Lifetime);
     assert!(unknown >= 5, "{unknown} unknown");
-    // Of a state that nobody saw begin it is not known either, if that was not the birth.
+    // If the start of a state was not observed, its duration is unknown too, unless the state began
+    // with the birth.
     let (_, unknown) = all_of(&histograms, Of::Transition(Established, Close));
     assert!(unknown >= 5, "{unknown} unknown");
     for histogram in histograms.all.iter().filter(|histogram| histogram.of != Of::TimeWaitHold) {
@@ -190,13 +188,14 @@ fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
     }
 }
 
-/// As many sockets at once as there is room for: a third of them find their slot taken, and are in the overflow map. And again,
-/// for which what the first ones had must be free; and half of them closed and opened again, which find slots by chance.
+/// As many sockets as the table has room for. For a third of them the slot is taken, so they are in
+/// the overflow map. Further rounds need the room of earlier sockets to be free. At the end, parts
+/// of the sockets are closed and opened again, so the slots are taken in another order.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;
     const ROUNDS: u64 = 3;
-    /// Eighths of them.
+    /// How often an eighth of the sockets is closed and opened again.
     const CHURNED: u64 = 16;
     const EIGHTH: usize = SOCKETS as usize / 8;
     let _namespace = Namespace::enter();
@@ -219,7 +218,8 @@ fn hist_with_just_enough_room_remembers_each_socket() {
     assert_eq!((untimed.untracked, untimed.untracked_minis), (0, 0));
     assert_totals(&snapshot, &histograms);
     let (known, unknown) = all_of(&histograms, Of::Lifetime);
-    // Of both ends; a hook that was kept from one event leaves a life unknown, or takes it away.
+    // Both ends of a connection have a lifetime. If the kernel withholds an event from a hook, a
+    // lifetime is unknown or missing.
     let missed = untimed.missed + snapshot.missed.transitions;
     assert!(
         known + unknown + missed >= (ROUNDS + 1) * u64::from(SOCKETS) + CHURNED * EIGHTH as u64
@@ -240,5 +240,3 @@ fn hist_without_room_to_remember_sockets_says_so() {
     assert!(histograms.untimed.untracked >= 80, "{:?}", histograms.untimed);
     assert_totals(&snapshot, &histograms);
 }
-
-// ---- groups ----

@@ -1,4 +1,4 @@
-//! One family of sockets, counted apart from the other.
+//! Counting one family of sockets separately.
 
 use tcpstate::{
     probe::Options,

@@ -1,4 +1,5 @@
-//! Namespaces by the hundred, or more than there is room for: bounded, right, and reported.
+//! Hundreds of namespaces, and more namespaces than the map has room for. Memory must be bounded,
+//! rows must be right, and a lack of room must be reported.
 
 use std::{
     process,
@@ -17,7 +18,8 @@ use tcpstate_tests::{
 
 use super::{Mixture, all, assert_rows_equal, assert_sum, current, is_hidden, is_lossless, row};
 
-/// How many namespaces come and go, or are there at once: fewer in an emulated machine.
+/// The number of namespaces in a test. It is lower on an emulated machine. An environment variable
+/// can set it.
 fn many(variable: &str, here: usize, emulated: usize) -> usize {
     let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
     asked_for.unwrap_or(if is_lossless() { emulated } else { here })
@@ -132,13 +134,14 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
         places.iter().filter(|place| row(snapshot, place).is_some()).count()
     };
     assert_eq!(with_row(&later, &snapshot), 0, "{:?}", snapshot.namespaces);
-    // All of the host, rows or no rows.
+    // Whether the host's numbers contain all sockets, with or without rows.
     let has_all = |snapshot: &Snapshot| {
         let syn_recv = snapshot.gauge(State::SynRecv).and_then(|gauge| gauge.current);
         syn_recv >= Some(7 * 6)
     };
     if !snapshot.is_exact() || !has_all(&snapshot) {
-        // What was missed, or got lost without a word: no want of room, which a scan would not mend.
+        // Events were missed or lost. The lack of room cannot be the cause, because a scan would
+        // not repair it.
         traced.reconcile();
         let snapshot = traced.snapshot();
         let missed = &snapshot.missed;
@@ -151,7 +154,7 @@ fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_roo
     wait::until_within(long, "rows for those that had none", || {
         let snapshot = traced.snapshot();
         traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
-        // Others on the machine may be quicker.
+        // Other namespaces of the machine may take the free entries first.
         with_row(&later, &snapshot) >= if is_lossless() { 3 } else { 1 }
     });
     let snapshot = traced.snapshot();

@@ -1,7 +1,8 @@
-//! Other network namespaces: one of them, or all with a row each; and one family of sockets.
+//! Other network namespaces: a single namespace, or all namespaces with a row each, and one family
+//! of sockets.
 //!
-//! Rows are compared with the sockets inside their namespace. Others' namespaces are on the machine too, so nothing is
-//! said about the host but that it is the sum of its rows.
+//! Rows are compared with the sockets in their namespace. The machine has other namespaces too. So
+//! the tests only assert that the host is the sum of its rows.
 
 mod families;
 mod many;
@@ -28,7 +29,7 @@ fn all() -> Options {
     Options { netns: Netns::All, ..options() }
 }
 
-/// By each hook and provider. Where the kernel refuses one, the run in virtual machines has it.
+/// Options with each hook and provider. If this kernel refuses a hook, the run in guests tests it.
 fn by_each_provider(options: &Options) -> Vec<Options> {
     audit::mount_tracefs();
     let timers = Options {
@@ -41,21 +42,21 @@ fn by_each_provider(options: &Options) -> Vec<Options> {
     vec![options.clone(), timers, record]
 }
 
-/// Whether some events may be lost that no counter tells of; see `audit`. In a guest there are none.
+/// Whether no event can be lost without being counted (see `audit`). This is the case in a guest.
 fn is_lossless() -> bool {
     std::env::var_os("TCPSTATE_TEST_EMULATED").is_some()
 }
 
-/// Whether every lost event of this tracer is counted. Before 6.12 the kernel does not count the events
-/// that it keeps from the program of the classic tracepoint: those of a softirq that interrupts a run of
-/// the program (`trace_call_bpf`).
+/// Whether every lost event of this tracer is counted. Before Linux 6.12 the kernel does not count
+/// all events that it withholds from the program of the classic tracepoint. The uncounted events
+/// are those of a softirq that interrupts a run of the program (`trace_call_bpf`).
 fn are_losses_counted(traced: &Traced) -> bool {
     let probe = traced.tracer.probe();
     let is_classic = probe.transitions == Transitions::Tracepoint;
     is_lossless() && (!is_classic || probe.kernel.counts_misses_of_tracepoints())
 }
 
-/// The number of namespaces that could not be found or entered, if there are any.
+/// The number of namespaces that tcpstate could not find or enter. `None` if there are none.
 fn hidden_namespaces(limits: &[Limit]) -> Option<u64> {
     limits.iter().find_map(|limit| match limit {
         Limit::Namespaces { unentered } => Some(*unentered),
@@ -68,8 +69,8 @@ fn is_hidden(traced: &mut Traced) -> bool {
     hidden_namespaces(&traced.tracer.live().limits()).is_some()
 }
 
-/// Asserts that the row of each place equals its sockets. One scan may help where events were missed, or get lost
-/// without a word.
+/// Asserts that the row of each namespace equals its sockets. One scan is allowed if events were
+/// missed or lost.
 fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     let found = differences(traced, places, label);
     if found.is_empty() {
@@ -84,8 +85,8 @@ fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     assert!(found.is_empty(), "after a scan too: {found:?}");
 }
 
-/// The rows that are not as the sockets inside, at a moment when those do not move: half-open connections come to their
-/// end whenever it is time.
+/// The rows that differ from the sockets in their namespace, while these sockets do not move.
+/// Half-open connections may end at any time, so the readings are repeated.
 fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<String> {
     let sockets = || places.iter().map(|place| place.inside(truth::sockets)).collect::<Vec<_>>();
     let mut found = None;
@@ -106,12 +107,13 @@ fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<Strin
     found.expect("awaited")
 }
 
-/// The host is the sum of its namespaces, in every reading: both come from one cut.
+/// Asserts that the host is the sum of its namespaces. This holds in every reading, because both
+/// come from one cut.
 fn assert_sum(snapshot: &Snapshot, label: &str) {
     let rows = snapshot.namespaces.as_ref().expect("each namespace has a row");
     for (slot, state) in State::GAUGES.into_iter().enumerate() {
         let sum: Option<i64> = rows.iter().map(|row| row.states[slot].current).sum();
-        // Where gauges had to be lifted from below zero, or some namespace found no room, the two differ by that.
+        // The two differ if gauges below zero were shown as zero, or if a namespace found no room.
         if snapshot.is_exact() && snapshot.missed.unlisted == 0 {
             assert_eq!(
                 snapshot.states[slot].current, sum,
@@ -132,7 +134,7 @@ fn current(row: &NamespaceRow, state: State) -> i64 {
     row.states[slot].current.expect("it is seen")
 }
 
-/// Sockets of a place, in many states at once.
+/// Sockets of a namespace, in many states at once.
 struct Mixture {
     _listener: Listener,
     _open: (Vec<Socket>, Vec<Socket>),
@@ -141,7 +143,8 @@ struct Mixture {
 }
 
 impl Mixture {
-    /// Leaves connections in ESTABLISHED, FIN_WAIT2 and CLOSE_WAIT, half-open ones, and time-wait sockets.
+    /// Opens connections in ESTABLISHED, FIN_WAIT2 and CLOSE_WAIT, half-open connections, and
+    /// time-wait sockets.
     fn open(family: Family, connections: usize) -> Self {
         let listener = Listener::open(family);
         let open = listener.pairs(connections);
@@ -177,7 +180,8 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
     follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
 }
 
-/// Follows every path, spread over so many tracers at once, and compares at each checkpoint.
+/// Runs every path, spread over this number of tracers that run at the same time, and compares at
+/// each checkpoint.
 fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
@@ -252,7 +256,7 @@ fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
         let place = Place::new();
         let name = place.name(OsStr::new("tcpstate-again"));
         let connections = 7 + round;
-        // What is left are time-wait sockets, which do not hold the namespace.
+        // Only time-wait sockets are left, which do not keep the namespace alive.
         place.inside(|| {
             let listener = Listener::open(Family::V4);
             let (clients, servers) = listener.pairs(connections);
@@ -298,7 +302,8 @@ fn namespaces_to_which_no_way_leads_are_owned_up_to() {
     let inode = place.inode();
     let listener = place.inside(|| Listener::open(Family::V4));
     let (clients, _servers) = place.inside(|| listener.pairs(3));
-    // Only its sockets are left to hold it, and nobody can be asked which namespace a socket is in.
+    // Now only its sockets keep the namespace alive. The kernel does not report the namespace of a
+    // socket.
     drop(place);
     let mut traced = Traced::unaudited(&all());
     shutdown(&clients);
@@ -308,7 +313,7 @@ fn namespaces_to_which_no_way_leads_are_owned_up_to() {
     assert!(!snapshot.is_exact(), "sockets left ESTABLISHED that were never seen to come");
     traced.reconcile();
     assert!(!traced.snapshot().is_exact(), "the scan found no way to it either");
-    // Orphans, of the tests before and of others, may hold some more, now or at the start already.
+    // Orphans of earlier tests and of other programs may keep further namespaces alive.
     let limits = traced.tracer.live().limits();
     assert!(hidden_namespaces(&limits).is_some_and(|count| count >= 1), "{limits:?}");
     drop((clients, listener));
