@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_stands_for_the_whole_text() {
+    fn pattern_matches_the_whole_text() {
         for (pattern, text, like) in [
             ("as it is", "as it is", true),
             ("as it", "as it is", false),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_may_hold_code_in_code() {
+    fn cell_may_contain_nested_code() {
         let row =
             Row::parse("| no field | `no … field` | ``report `uname -r` `` | 2 | `error_x` |");
         let row = row.expect("it is a row");

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_the_load_are_told_from_others() {
+    fn lines_of_the_load_are_recognised() {
         let pair = [State::Close, State::SynSent];
         assert_eq!(transition(&line(4711, "CLOSE", "SYN_SENT")), Some(pair));
         assert_eq!(transition(&line(REFUSED, "CLOSE", "SYN_SENT")), None);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn gauges_are_what_came_less_what_left() {
+    fn gauges_are_entries_minus_exits() {
         let mut pairs = Pairs::default();
         let listens = Counts::from([(State::Listen, 1)].as_slice());
         pairs.add(Peer::Tcpstates, &line(0, "CLOSE", "LISTEN"));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_connects_are_none_of_the_load() {
+    fn refused_connects_are_not_counted() {
         let mut pairs = Pairs::default();
         for line in ["@[7, 2]: 12", "@[2, 7]: 2", "@[2, 1]: 10"] {
             pairs.add(Peer::Bpftrace, line);

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_is_asked_until_it_holds() {
+    fn condition_is_checked_until_it_holds() {
         let mut asked = 0;
         until("the third question", || {
             asked += 1;

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_survives_being_written_as_toml() {
+    fn lock_reads_back_equal_from_toml() {
         let lock = Lock {
             object: sha256(b""),
             empty: sha256(b"y"),

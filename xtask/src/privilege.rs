@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_go_past_sudo() {
+    fn variables_are_passed_through_sudo() {
         let variables = [("OBJECT".into(), "a.o".into())];
         let text = |privilege: Privilege| {
             privilege

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_described_as_one_would_type_it() {
+    fn command_is_described_as_typed() {
         let mut command = Command::new("cargo");
         command.args(["build", "it's"]).env("FLAGS", "-C\x1fb").env_remove("GONE");
         assert_eq!(describe(&command), r"FLAGS=$'-C\x1fb' cargo build 'it'\''s'");

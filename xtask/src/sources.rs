@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reduced_manifest_keeps_all_but_the_members() {
+    fn reduced_manifest_keeps_everything_except_the_members() {
         let manifest = "[workspace]\nmembers = [\"a\"]\ndefault-members = [\"a\"]\n[workspace.package]\nversion = \"1\"\n";
         let reduced: toml::Table = reduced(manifest).expect("reduces").parse().expect("is TOML");
         let workspace = reduced["workspace"].as_table().expect("a table");

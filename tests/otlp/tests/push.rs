@@ -105,7 +105,7 @@ fn nobody_listens_at() -> SocketAddr {
 }
 
 #[test]
-fn otlp_receiver_that_is_down_costs_nothing_and_gets_what_waited_when_it_is_back() {
+fn otlp_receiver_gets_queued_collections_after_an_outage() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let address = nobody_listens_at();

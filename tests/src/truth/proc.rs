@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn time_wait_minis_have_a_timer_of_their_own() {
+    fn time_wait_minis_have_their_own_timer_value() {
         let sockets = read(concat!(
             "   2: 0100007F:D2F0 0100007F:1F90 05 00000000:00000000 03:00001765 00000000     0        0 0 3 0000000011aa\n",
             "   3: 0100007F:D2F2 0100007F:1F90 06 00000000:00000000 03:00001765 00000000     0        0 0 3 0000000022bb",

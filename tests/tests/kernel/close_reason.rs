@@ -59,7 +59,7 @@ fn lost(traced: &mut Traced) -> (u64, u64, u64) {
 }
 
 #[test]
-fn endings_on_scripted_paths_are_told_by_their_causes() {
+fn endings_on_scripted_paths_have_the_expected_reasons() {
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = with_events();
     for &(name, causes) in ENDS {
@@ -104,7 +104,7 @@ fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
 /// Close reasons that no path shows: a timeout, `ss -K`, and data after a shutdown of both
 /// directions.
 #[test]
-fn endings_by_timeout_by_an_operator_and_by_late_data_are_told() {
+fn endings_by_timeout_abort_and_late_data_are_reported() {
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = with_events();
     for attempt in 1..=ATTEMPTS {
@@ -159,7 +159,7 @@ fn of_minis(lines: &[Event], hook: Hook, port: u16) -> Vec<&Event> {
 }
 
 #[test]
-fn endings_of_mini_sockets_have_lines_that_join_their_connection() {
+fn endings_of_mini_sockets_join_their_connection() {
     let _namespace = Namespace::enter();
     let (traced, mut events) = with_events();
     let by = Minis::BOTH.map(|minis| traced.tracer.probe().provider(minis));

@@ -187,7 +187,7 @@ impl Dice {
 }
 
 #[test]
-fn count_filters_in_the_kernel_are_the_same_as_ours() {
+fn count_filters_agree_in_kernel_and_user_space() {
     let _namespace = Namespace::enter();
     let _held = from_many_addresses();
     let (all, _) = listed(&Filter::default());
@@ -214,7 +214,7 @@ fn count_filters_in_the_kernel_are_the_same_as_ours() {
 }
 
 #[test]
-fn count_of_a_filter_too_long_for_the_kernel_is_right_too() {
+fn count_with_a_filter_too_long_for_the_kernel_is_right() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let _pairs = listener.pairs(11);
@@ -228,7 +228,7 @@ fn count_of_a_filter_too_long_for_the_kernel_is_right_too() {
 }
 
 #[test]
-fn count_of_mixed_sockets_has_every_state_but_one() {
+fn count_of_mixed_sockets_has_every_state_except_closing() {
     let _namespace = Namespace::enter();
     let _mixed = Mixed::open(1000);
     let counted = counted();

@@ -241,7 +241,7 @@ fn perform(mut serves: Actor, mut asks: Actor) {
 }
 
 #[test]
-fn events_that_pass_a_filter_are_those_of_the_whole_list_that_it_means() {
+fn events_filter_keeps_exactly_the_matching_lines() {
     let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
@@ -381,7 +381,7 @@ fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> b
 }
 
 #[test]
-fn hist_that_is_filtered_has_the_durations_of_the_events_that_it_means() {
+fn hist_filter_keeps_exactly_the_matching_durations() {
     let cgroup = Cgroup::new(&format!("docker-{}.scope", "0123456789abcdef".repeat(4)));
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();

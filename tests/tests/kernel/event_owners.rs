@@ -140,7 +140,7 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
 }
 
 #[test]
-fn events_of_accepted_connections_bear_who_accepted_them() {
+fn events_of_accepted_connections_name_the_acceptor() {
     let namespace = Namespace::enter();
     let cgroup = Cgroup::new(&format!("docker-{CONTAINER}.scope"));
     if cgroup.is_none() {
@@ -155,7 +155,7 @@ fn events_of_accepted_connections_bear_who_accepted_them() {
 }
 
 #[test]
-fn events_of_all_namespaces_bear_whose_they_are() {
+fn events_of_all_namespaces_name_their_owners() {
     let (mut traced, mut events) = traced(Netns::All, None).expect("some way is always there");
     let cgroup = Cgroup::new(&format!("docker-{CONTAINER}.scope"));
     let place = Place::new();
@@ -189,7 +189,7 @@ fn set(namespace: &std::fs::File) {
 }
 
 #[test]
-fn events_of_sockets_from_before_the_start_bear_who_has_them_open() {
+fn events_of_older_sockets_name_the_process_that_has_them_open() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V6);
     let client = listener.connect();
@@ -224,7 +224,7 @@ fn events_of_sockets_from_before_the_start_bear_who_has_them_open() {
 
 /// Long because both processes, their load and the check of their lines are one script.
 #[test]
-fn events_of_two_processes_at_full_speed_never_bear_the_peers_name() {
+fn events_of_two_busy_processes_never_name_the_peer() {
     let wanted = usize::try_from(scaled(100_000)).expect("a small number");
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = traced(Netns::Own, None).expect("some way is always there");

@@ -263,7 +263,7 @@ fn events_of_known_connections_are_the_expected_lines() {
 }
 
 #[test]
-fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
+fn events_without_room_are_counted_and_gauges_stay_exact() {
     let transitions = scaled(20_000);
     let _namespace = Namespace::enter();
     let small = EventOptions { ring_bytes: 4096, ..EventOptions::default() };
@@ -293,7 +293,7 @@ fn events_without_room_are_counted_one_by_one_and_leave_the_gauges_exact() {
 /// An accept() that finds no connection does not make its caller the owner of any socket,
 /// especially not of a connection that was never accepted.
 #[test]
-fn events_of_connections_that_nobody_accepted_are_nobodys() {
+fn events_of_unaccepted_connections_have_no_owner() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     // These connections exist before the tracer starts, so it knows nothing about them.
@@ -315,7 +315,7 @@ fn events_of_connections_that_nobody_accepted_are_nobodys() {
 }
 
 #[test]
-fn events_of_sockets_that_there_is_no_room_to_remember_lack_durations_and_are_counted() {
+fn events_of_untracked_sockets_lack_durations_and_are_counted() {
     let _namespace = Namespace::enter();
     let few = EventOptions { max_sockets: 8, ..EventOptions::default() };
     let (traced, mut events) = with_events(few);

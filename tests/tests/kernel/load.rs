@@ -132,7 +132,7 @@ fn load_makes_auto_reconcile_scan_by_itself() {
 }
 
 #[test]
-fn load_with_events_lost_in_silence_is_found_out_when_it_pauses() {
+fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     let _namespace = Namespace::enter();
     // The number is not a power of two and does not divide the six transitions of a connection. So
     // each kind of transition is dropped sometimes.
@@ -222,7 +222,7 @@ fn verify(traced: &mut Traced, made_up: u64) -> Verdict {
 }
 
 #[test]
-fn load_without_a_scan_adds_up_to_what_perf_counts() {
+fn load_without_a_scan_equals_the_count_of_perf() {
     const TRANSITIONS: u64 = 200_000;
     if !is_emulated() {
         println!(

@@ -47,7 +47,7 @@ fn truths_agree(path: &Path) {
 }
 
 #[test]
-fn paths_do_not_mind_other_sockets() {
+fn paths_ignore_other_sockets() {
     let _namespace = Namespace::enter();
     let idle = Idle::open(202, &Family::BOTH);
     let path = &paths::ALL[0];

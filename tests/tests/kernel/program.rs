@@ -20,7 +20,7 @@ fn jited_bytes(options: &Options) -> u32 {
 }
 
 #[test]
-fn program_with_its_log_lines_off_is_as_large_as_one_without_them() {
+fn program_with_log_lines_off_is_not_larger() {
     let Some(path) = env::var_os("TCPSTATE_TEST_OBJECT_NO_LOG") else {
         println!(
             "skipped: no object without log lines; `cargo xtask test` builds one where it finds the tools"
@@ -42,7 +42,7 @@ fn program_with_its_log_lines_off_is_as_large_as_one_without_them() {
 }
 
 #[test]
-fn program_that_may_be_interrupted_by_itself_adds_atomically_and_is_exact() {
+fn program_that_can_interrupt_itself_adds_atomically() {
     let _namespace = Namespace::enter();
     for atomic in [true, false] {
         let mut traced = Traced::with(&Options {

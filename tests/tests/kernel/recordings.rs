@@ -88,7 +88,7 @@ fn hand_out(name: &str, file: &[u8]) {
 }
 
 #[test]
-fn recordings_of_connections_and_their_events_show_what_was_shown() {
+fn recordings_of_events_replay_the_original_output() {
     let _namespace = Namespace::enter();
     leave_time_wait(7, &[Family::V4]);
     let events =
@@ -135,7 +135,7 @@ fn recordings_of_connections_and_their_events_show_what_was_shown() {
 }
 
 #[test]
-fn recordings_of_many_namespaces_show_what_was_shown() {
+fn recordings_of_namespaces_replay_the_original_output() {
     let _namespace = Namespace::enter();
     let (named, evil, nameless) = (Place::new(), Place::new(), Place::new());
     let _name = named.name(OsStr::new("tcpstate-blue"));

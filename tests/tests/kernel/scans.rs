@@ -90,7 +90,7 @@ fn scan_counts_closed_sockets_whose_memory_is_reused() {
 }
 
 #[test]
-fn scan_with_a_full_map_says_so_and_the_next_scan_corrects() {
+fn scan_with_a_full_map_is_reported_and_the_next_corrects() {
     let _namespace = Namespace::enter();
     let mut traced = Traced::with(&Options { max_scan_sockets: Some(1009), ..options() });
     let idle = Idle::open(5002, &Family::BOTH);

@@ -52,7 +52,7 @@ fn difference(text: &str, counts_requests: bool) -> u64 {
 }
 
 #[test]
-fn serving_is_exact_with_privileges_given_up() {
+fn serving_is_exact_without_privileges() {
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
     let counts_requests = idle.tracer.probe().provider(Minis::SynRecv) != Provider::None;

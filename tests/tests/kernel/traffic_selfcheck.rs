@@ -51,7 +51,7 @@ fn a_sysctl_is_held_in_its_namespace_only() {
 }
 
 #[test]
-fn load_leaves_what_its_style_says() {
+fn load_leaves_the_sockets_of_its_style() {
     let _namespace = Namespace::enter();
     // The default limit of a small machine is lower.
     let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "262144");

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn promises_are_kept_or_not_or_nobody_knows() {
+    fn promises_are_kept_broken_or_unknown() {
         let text = concat!(
             r#"{"section":"transitions","at":0,"what":"counters","figures":[{"name":"ns","median":70,"spread":1,"ratio":1.1},{"name":"net ns","median":10,"spread":1}]}"#,
             "\n",

@@ -122,7 +122,7 @@ fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn circles_of_three_files_are_named_with_what_ties_them() {
+fn circles_of_three_files_are_reported_with_their_imports() {
     let mut files = vec![
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
         ("a.rs", "use crate::b::B; pub struct A;"),
@@ -157,7 +157,7 @@ fn layers_of(rows: &str, low: &str, high: &str) -> Vec<String> {
 const ROWS: &str = "| `low` | - |\n| `high` | `low` |\n";
 
 #[test]
-fn allowed_edges_are_held_against_imports() {
+fn allowed_edges_are_compared_with_imports() {
     let part = "use crate::low::Low; pub struct Part;";
     assert!(layers_of(ROWS, "pub struct Low;", part).is_empty());
     assert_eq!(
@@ -173,7 +173,7 @@ fn allowed_edges_are_held_against_imports() {
 }
 
 #[test]
-fn allowed_edges_lead_up_the_table_and_are_of_modules_that_exist() {
+fn allowed_edges_lead_up_the_table_to_existing_modules() {
     let part = "use crate::low::Low; pub struct Part;";
     assert_eq!(
         layers_of("| `high` | `low` |\n| `gone` | - |\n", "pub struct Low;", part),
@@ -189,7 +189,7 @@ fn allowed_edges_lead_up_the_table_and_are_of_modules_that_exist() {
 }
 
 #[test]
-fn allowed_edges_between_crates_are_held_against_manifests() {
+fn allowed_edges_between_crates_are_compared_with_manifests() {
     let package = |name: &str, rest: &str| format!("[package]\nname = \"{name}\"\n{rest}");
     let tree = tree(&[
         (

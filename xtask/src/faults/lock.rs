@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_of_the_source_the_change_and_the_tests() {
+    fn hash_covers_the_source_the_change_and_the_tests() {
         let hash = hash_of(b"source", &FAULT);
         assert_eq!(hash, hash_of(b"source", &Fault { why: "told in other words", ..FAULT }));
         for other in [
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_held_by_the_hash_that_it_has_now() {
+    fn fault_is_up_to_date_only_with_its_current_hash() {
         let lock = lock(&[("a", "1")]);
         assert!(lock.holds("a", "1"));
         assert!(!lock.holds("a", "2"), "its source has changed");
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_fault_is_not_held_by_an_old_hash() {
+    fn skipped_fault_keeps_no_old_hash() {
         let before = lock(&[("skipped", "1")]);
         assert_eq!(before.after(&[("skipped", "2", Found::Skipped)]), lock(&[]));
         assert_eq!(lock(&[]).after(&[("skipped", "2", Found::Skipped)]), lock(&[]));
     }
 
     #[test]
-    fn the_file_is_sorted_and_survives_being_written() {
+    fn lock_file_is_sorted_and_reads_back_equal() {
         let folder = std::env::temp_dir().join(format!("faults-lock-{}", std::process::id()));
         fs::create_dir_all(folder.join("xtask")).expect("a folder can be made");
         assert_eq!(FaultLock::read(&folder).expect("no file is no fault"), lock(&[]));

@@ -124,7 +124,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/iterators.rs",
         find: "if net.is_gone() || net.identity() != key.read() {",
         replace: "if net.is_gone() && net.identity() == 0 {",
-        red: &["namespaces_gone_take"],
+        red: &["namespaces_that_end"],
     },
     Fault {
         name: "minis-in-no-row",
@@ -164,7 +164,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "tcpstate-ebpf/src/event_filter.rs",
         find: "(is_v6 || network.is_v6 == 0)",
         replace: "(is_v6 || network.is_v6 < 2)",
-        red: &["events_that_pass_a_filter"],
+        red: &["events_filter_keeps"],
     },
     Fault {
         name: "port-given-back",

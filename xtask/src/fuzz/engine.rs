@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_of_the_diary_says_what_was_done() {
+    fn last_line_of_the_log_has_the_statistics() {
         let log = "INFO: Seed: 1\n#2\tINITED cov: 8 ft: 8 corp: 1/1b exec/s: 0 rss: 28Mb\n\
             #541805\tDONE   cov: 340 ft: 1552 corp: 334/185Kb lim: 4601 exec/s: 49255 rss: 30Mb\nDone 541805 runs in 11 second(s)\n";
         assert_eq!(Done::of(log), Done { runs: 541_805, edges: 340, inputs: 334 });
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_fault_what_the_target_said_is_shown() {
+    fn fault_shows_the_output_of_the_target() {
         let log = "INFO: Seed: 1\n#2\tINITED cov: 8\n\nthread '<unnamed>' (7) panicked at a.rs:1:2:\nwrong\n==7== ERROR: libFuzzer: deadly signal\n0x61,\na\n";
         let said: Vec<_> = said(log).collect();
         assert_eq!(said, ["thread '<unnamed>' (7) panicked at a.rs:1:2:", "wrong", "a"]);

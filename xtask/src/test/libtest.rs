@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_output_of_failed_tests_is_shown_and_that_of_passed_ones_is_not() {
+    fn only_failed_tests_show_their_output() {
         let (shown, _) = parse(MIXED, Some("exit status: 101"));
         assert!(shown.iter().any(|line| line == "left is not right"));
         assert!(shown.iter().any(|line| line == "test a::one ... ok"));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_that_dies_fails_the_test_that_ran() {
+    fn crashed_binary_fails_the_running_test() {
         let (_, outcome) = parse(
             "running 3 tests\ntest a ... ok\ntest f ... FAILED\ntest b ... ",
             Some("signal: 11"),

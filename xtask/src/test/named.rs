@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_test_needs_is_found_with_it() {
+    fn needs_of_a_test_are_found() {
         let find = |name: &str| {
             let found = find(root(), name).expect("there is such a test");
             let folders: Vec<&str> = found.iter().map(|(target, _)| target.folder).collect();

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mirror_is_the_systems_own() {
+    fn mirror_is_that_of_the_system() {
         let sites = "https://deb.nodesource.com/node_20.x\nhttp://mirror.test/debian/\nhttp://mirror.test/debian\n";
         let expected = Mirrors {
             main: "http://mirror.test/debian".to_owned(),

@@ -149,7 +149,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_guest_that_ends_well_is_counted() {
+    fn guest_that_succeeds_is_counted() {
         let console = console(PASSED);
         assert!(console.signs.is_ready);
         assert_eq!(console.signs.said, Some(true));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_killed_fails_the_test_that_ran() {
+    fn killed_program_fails_the_running_test() {
         let outcome = console(&[
             "tcpstate-vm: run load",
             "running 2 tests",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_dies_fails_the_test_that_ran() {
+    fn crashed_guest_fails_the_running_test() {
         let mut dying =
             console(&[&PASSED[..5], &["tcpstate-vm: run load", "running 1 test"]].concat());
         dying.partial("test hang ... ");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_kernel_can_say_that_it_broke() {
+    fn only_kernel_messages_report_a_broken_kernel() {
         let mut console = Console::default();
         console.line(Port::Programs, "Kernel panic - not syncing");
         assert_eq!(console.signs.fatal, None);

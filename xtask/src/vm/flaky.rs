@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_test_is_tried_again_by_its_name() {
+    fn failed_test_is_repeated_by_its_name() {
         let outcome = guest(&[("a::b", "ok"), ("c::d", "FAILED")], "exit status: 101");
         assert_eq!(failures(&Verdict::Fail, &outcome), [failure("c::d")]);
     }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_broke_or_fails_in_many_tests_is_not_tried_again() {
+    fn guest_that_broke_or_fails_in_many_tests_is_not_repeated() {
         let failed = guest(&[("a::b", "FAILED")], "exit status: 101");
         for verdict in
             [Verdict::Pass, Verdict::Died("Oops".into()), Verdict::Timeout("late".into())]

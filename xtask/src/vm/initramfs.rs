@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_once_and_before_what_is_in_them() {
+    fn folders_come_once_and_before_their_files() {
         let mut archive = Archive::default();
         archive.file("/a/b/one", 0o755, b"12345").expect("memory");
         archive.file("a/two", 0o644, b"").expect("memory");

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_module_comes_once_and_after_what_it_needs() {
+    fn each_module_comes_once_and_after_its_dependencies() {
         let known: [(&str, &[&str]); 4] =
             [("a", &["b", "c"]), ("b", &["c"]), ("c", &[]), ("d", &["a", "not_here"])];
         let unpack = |name: &str| {
@@ -142,12 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_an_error() {
+    fn file_that_is_not_a_module_is_an_error() {
         assert!(dependencies(b"text").is_err());
     }
 
     #[test]
-    fn modules_bear_the_name_that_the_kernel_gives_them() {
+    fn modules_have_the_names_of_the_kernel() {
         let name = |path| name_of(Path::new(path));
         assert_eq!(name("net/ipv4/tcp_diag.ko").as_deref(), Some("tcp_diag"));
         assert_eq!(name("crypto/sha512-ssse3.ko.xz").as_deref(), Some("sha512_ssse3"));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_are_read_from_modinfo() {
+    fn dependencies_are_read_from_modinfo() {
         assert_eq!(needs(b"license=GPL\0depends=inet_diag,a-b\0"), ["inet_diag", "a_b"]);
         assert!(needs(b"depends=\0name=dummy\0").is_empty());
         assert!(needs(b"name=dummy\0").is_empty());

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sign_alone_is_a_death() {
+    fn one_sign_alone_is_a_crash() {
         for signs in [
             ended(33, None),
             ended(35, None),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_we_ended_timed_out() {
+    fn guest_that_was_killed_timed_out() {
         assert!(matches!(judge(&timeout(true)), Verdict::Timeout(_)));
         // It said its verdict, but did not get out.
         let signs = Signs { said: Some(true), ..timeout(true) };
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_the_tests_doing_is_tried_again() {
+    fn only_failures_of_the_guest_are_repeated() {
         let again = [timeout(false), Signs::default(), fatal("Kernel panic - not syncing", false)];
         assert!(again.iter().all(|signs| retry_cause(signs).is_some()));
         assert!(retry_cause(&fatal("Oops: int3: 0000 [#1] SMP NOPTI", true)).is_some());

@@ -73,7 +73,7 @@ fn assert_all_seen(findings: &[Finding]) {
 }
 
 #[test]
-fn doctor_has_nothing_to_say_of_a_healthy_namespace() {
+fn doctor_reports_nothing_in_a_healthy_namespace() {
     let _namespace = Namespace::enter();
     let _idle = Idle::open(2002, &Family::BOTH);
     let load = Load::start(1, Style::Mixed);
@@ -147,7 +147,7 @@ fn doctor_names_the_program_that_leaks_connections() {
 }
 
 #[test]
-fn doctor_sees_queues_that_nobody_accepts_from() {
+fn doctor_reports_accept_queues_that_are_not_emptied() {
     let _namespace = Namespace::enter();
     // The queue has room for one connection more than its length.
     let listener = Listener::on(Family::V4, bound(Family::V4), 9);
@@ -231,7 +231,7 @@ fn doctor_sees_full_syn_queues_with_and_without_cookies() {
 }
 
 #[test]
-fn doctor_sees_destinations_that_do_not_answer() {
+fn doctor_reports_destinations_that_do_not_answer() {
     let _namespace = Namespace::enter();
     // A deaf listener.
     let dead = Listener::open(Family::V4);
@@ -250,7 +250,7 @@ fn doctor_sees_destinations_that_do_not_answer() {
 }
 
 #[test]
-fn doctor_sees_half_closed_connections_held() {
+fn doctor_reports_half_closed_connections() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let (clients, _servers) = listener.pairs(101);
@@ -271,7 +271,7 @@ fn doctor_sees_half_closed_connections_held() {
 }
 
 #[test]
-fn doctor_sees_fins_that_nobody_acknowledges() {
+fn doctor_reports_unacknowledged_fins() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let (clients, servers) = listener.pairs(101);
@@ -287,7 +287,7 @@ fn doctor_sees_fins_that_nobody_acknowledges() {
 }
 
 #[test]
-fn doctor_says_how_connections_end() {
+fn doctor_reports_how_connections_end() {
     let _namespace = Namespace::enter();
     let wanted = scaled(1009);
     for (style, id) in [(Style::Rst, "R1"), (Style::Close, "T9")] {

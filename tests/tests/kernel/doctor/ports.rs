@@ -110,7 +110,7 @@ fn doctor_counts_the_ports_that_connect_tries() {
 }
 
 #[test]
-fn doctor_foresees_that_ports_will_run_out() {
+fn doctor_forecasts_that_ports_will_run_out() {
     let _namespace = Namespace::enter();
     sysctl("net.ipv4.tcp_tw_reuse", "0");
     let listener = Listener::open(Family::V4);
@@ -146,7 +146,7 @@ fn doctor_sees_sockets_skip_time_wait() {
 }
 
 #[test]
-fn doctor_says_what_settings_do_here() {
+fn doctor_explains_settings_on_this_kernel() {
     let _namespace = Namespace::enter();
     let summary = |id: &str, level: Level| only(&found(|| ()), id, level).summary.clone();
     assert!(summary("T3", Level::Ok).ends_with("has no tcp_tw_recycle"));
@@ -174,7 +174,7 @@ fn doctor_says_what_settings_do_here() {
 const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
 
 #[test]
-fn doctor_answers_four_lines_of_old_advice_for_this_kernel() {
+fn doctor_judges_old_advice_for_this_kernel() {
     let _namespace = Namespace::enter();
     let root = tempfile::tempdir().expect("there is a place for temporary files");
     std::fs::create_dir(root.path().join("etc")).expect("it is ours");

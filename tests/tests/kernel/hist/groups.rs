@@ -73,7 +73,7 @@ fn hist_by_each_grouping_names_its_groups() {
 }
 
 #[test]
-fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
+fn hist_with_more_groups_than_room_sums_them_as_other() {
     let _namespace = Namespace::enter();
     let few =
         HistogramOptions { by: Some(By::LocalPort), max_groups: 3, ..HistogramOptions::default() };
@@ -95,7 +95,7 @@ fn hist_with_more_groups_than_room_sums_the_others_and_loses_none() {
 }
 
 #[test]
-fn hist_that_is_filtered_gives_groups_to_nothing_else() {
+fn hist_filter_makes_groups_of_matching_sockets_only() {
     let _namespace = Namespace::enter();
     let matching = Listener::open(Family::V4);
     let ports: Ports = matching.port().to_string().parse().expect("a port");

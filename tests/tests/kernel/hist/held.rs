@@ -324,7 +324,7 @@ fn matched(
 }
 
 #[test]
-fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
+fn hist_of_sockets_held_for_known_times_fills_the_right_buckets() {
     type Script = fn(Family, Duration) -> Held;
     const SCRIPTS: [Script; 6] =
         [hold_listen, hold_syn_sent, hold_orderly, hold_orphan, hold_unheard, hold_closing];
@@ -370,7 +370,7 @@ fn hist_of_sockets_held_for_known_times_has_every_one_in_its_bucket() {
 }
 
 #[test]
-fn hist_filtered_by_addresses_has_their_mini_sockets_and_no_others() {
+fn hist_filtered_by_address_has_matching_mini_sockets_only() {
     const HOLD: Duration = Duration::from_millis(20);
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();

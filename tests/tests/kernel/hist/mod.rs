@@ -69,7 +69,7 @@ fn assert_totals(snapshot: &Snapshot, histograms: &Histograms) {
 }
 
 #[test]
-fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
+fn hist_agrees_with_the_matrix_and_with_the_events() {
     let _namespace = Namespace::enter();
     let ring_bytes = 64 << 20;
     let mut traced = Traced::with(&Options {
@@ -119,7 +119,7 @@ fn hist_agrees_with_the_matrix_and_with_the_events_of_the_same_run() {
 }
 
 #[test]
-fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
+fn hist_of_older_sockets_is_unknown() {
     let _namespace = Namespace::enter();
     for family in Family::BOTH {
         for attempt in 1..=ATTEMPTS {
@@ -155,7 +155,7 @@ fn hist_of_sockets_older_than_the_start_is_unknown_and_nothing_else_is() {
 /// An event that the program misses makes durations unknown. It makes no duration longer. The
 /// connections are short, and the pauses between them are long.
 #[test]
-fn hist_that_misses_events_has_fewer_durations_and_no_longer_ones() {
+fn hist_that_misses_events_never_overstates_a_duration() {
     const PAUSE: Duration = Duration::from_millis(20);
     let _namespace = Namespace::enter();
     let histograms = Some(HistogramOptions::default());
@@ -229,7 +229,7 @@ fn hist_with_just_enough_room_remembers_each_socket() {
 }
 
 #[test]
-fn hist_without_room_to_remember_sockets_says_so() {
+fn hist_without_room_for_sockets_is_reported() {
     let _namespace = Namespace::enter();
     let mut traced = timed_by(HistogramOptions { max_sockets: 8, ..HistogramOptions::default() });
     let listener = Listener::open(Family::V4);

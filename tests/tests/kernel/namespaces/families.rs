@@ -45,7 +45,7 @@ fn families_add_up_to_all_of_the_namespace() {
 }
 
 #[test]
-fn families_and_namespaces_leave_what_the_kernel_polls_unknown() {
+fn families_and_namespaces_leave_polled_values_unknown() {
     let _namespace = Namespace::enter();
     for options in [all(), Options { family: Some(tcpstate::report::Family::V6), ..options() }] {
         let options = Options { time_wait: Some(Provider::Polled), ..options };

@@ -26,7 +26,7 @@ fn many(variable: &str, here: usize, emulated: usize) -> usize {
 }
 
 #[test]
-fn namespaces_gone_by_the_hundred_leave_no_growth_and_no_wrong_row() {
+fn namespaces_removed_by_the_hundred_leave_no_growth() {
     let count = many("TCPSTATE_TEST_CHURN", 500, 60);
     let _namespace = Namespace::enter();
     let [steady, other] = [Place::new(), Place::new()];
@@ -110,7 +110,7 @@ fn namespaces_by_the_hundred_are_bounded_and_right() {
 }
 
 #[test]
-fn namespaces_without_room_are_owned_up_to_and_have_rows_again_when_there_is_room() {
+fn namespaces_without_room_are_reported_and_get_rows_later() {
     let _namespace = Namespace::enter();
     let in_use = {
         let mut traced = Traced::unaudited(&all());

@@ -206,7 +206,7 @@ fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
 }
 
 #[test]
-fn namespaces_rows_equal_the_sockets_inside_whatever_holds_the_namespace() {
+fn namespaces_rows_equal_the_sockets_whatever_holds_the_namespace() {
     let [named, inhabited, held] = [Place::new(), Place::new(), Place::new()];
     let name = named.name(OsStr::from_bytes(b"tcpstate-\x1b[31m\xff"));
     let inhabitant = inhabited.inhabit();
@@ -248,7 +248,7 @@ fn namespaces_rows_equal_the_sockets_inside_whatever_holds_the_namespace() {
 }
 
 #[test]
-fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
+fn namespaces_that_end_lose_their_rows() {
     let _namespace = Namespace::enter();
     let mut traced = Traced::unaudited(&all());
     let before = traced.tracer.live().rows().expect("the map can be read");
@@ -296,7 +296,7 @@ fn namespaces_gone_take_their_rows_with_them_and_the_next_begins_anew() {
 }
 
 #[test]
-fn namespaces_to_which_no_way_leads_are_owned_up_to() {
+fn namespaces_that_cannot_be_entered_are_reported() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let inode = place.inode();
@@ -320,7 +320,7 @@ fn namespaces_to_which_no_way_leads_are_owned_up_to() {
 }
 
 #[test]
-fn namespaces_of_others_are_counted_by_name_path_and_process() {
+fn namespaces_are_chosen_by_name_path_and_process() {
     let [named, inhabited] = [Place::new(), Place::new()];
     let _name = named.name(OsStr::new("tcpstate-test"));
     let inhabitant = inhabited.inhabit();
