@@ -1,7 +1,9 @@
-//! What the kernel half filters events by: which conditions there are, and the lists that they go by.
+//! The filter of the kernel half: the conditions that an event can be checked for, and the lists of
+//! their values.
 //!
-//! All conditions have to hold, and of each list one item. What is not asked for has no bit in
-//! [`FilterConfig::conditions`], and the verifier takes it out of the program.
+//! An event matches if it meets all conditions. A condition with a list is met by one item of the
+//! list. A condition that the user did not set has no bit in [`FilterConfig::conditions`], and the
+//! verifier removes its code from the program.
 
 use crate::abi::{COMM_BYTES, STATE_SLOTS};
 
@@ -11,45 +13,50 @@ pub const FILTER_MOVES: u32 = 1;
 pub const FILTER_LOCAL_PORT: u32 = 2;
 /// Bit of [`FilterConfig::conditions`]: the remote port is in [`PORTS_REMOTE`].
 pub const FILTER_REMOTE_PORT: u32 = 4;
-/// Bit of [`FilterConfig::conditions`]: one of both ports is in [`PORTS_EITHER`].
+/// Bit of [`FilterConfig::conditions`]: at least one of the two ports is in [`PORTS_EITHER`].
 pub const FILTER_PORT: u32 = 8;
 /// Bit of [`FilterConfig::conditions`]: the local address is in a network of [`END_LOCAL`].
 pub const FILTER_LOCAL: u32 = 16;
 /// Bit of [`FilterConfig::conditions`]: the remote address is in a network of [`END_REMOTE`].
 pub const FILTER_REMOTE: u32 = 32;
-/// Bit of [`FilterConfig::conditions`]: one of both addresses is in a network of [`END_EITHER`].
+/// Bit of [`FilterConfig::conditions`]: at least one of the two addresses is in a network of
+/// [`END_EITHER`].
 pub const FILTER_ADDRESS: u32 = 64;
-/// Bit of [`FilterConfig::conditions`]: the socket's user is among [`FilterConfig::uid`].
+/// Bit of [`FilterConfig::conditions`]: the socket's user is in [`FilterConfig::uid`].
 pub const FILTER_UID: u32 = 128;
-/// Bit of [`FilterConfig::conditions`]: the socket's cgroup is among [`FilterConfig::cgroup`], or below one of them.
+/// Bit of [`FilterConfig::conditions`]: the socket's cgroup is in [`FilterConfig::cgroup`], or is a
+/// descendant of a cgroup in that list.
 pub const FILTER_CGROUP: u32 = 256;
-/// Bit of [`FilterConfig::conditions`]: the owner is among [`FilterConfig::pid`].
+/// Bit of [`FilterConfig::conditions`]: the owner is in [`FilterConfig::pid`].
 pub const FILTER_PID: u32 = 512;
-/// Bit of [`FilterConfig::conditions`]: the owner's name is among [`FilterConfig::comm`].
+/// Bit of [`FilterConfig::conditions`]: the owner's name is in [`FilterConfig::comm`].
 pub const FILTER_COMM: u32 = 1024;
-/// Bit of [`FilterConfig::conditions`]: the state left lasted for [`FilterConfig::min_duration`].
+/// Bit of [`FilterConfig::conditions`]: the old state lasted at least
+/// [`FilterConfig::min_duration`].
 pub const FILTER_DURATION: u32 = 2048;
 
-/// Bit of [`FilterConfig::conditions`], none itself: no port that is meant is one that the kernel chooses by itself, so a
-/// socket that connects or listens without one will not be meant. If it is all the same, it is judged by its port, and lacks
-/// only what would have been remembered.
+/// Bit of [`FilterConfig::conditions`], which is not a condition: the port filter includes no port
+/// that the kernel chooses automatically.
+///
+/// A socket that connects or listens without a port therefore cannot match, and its state is not
+/// stored. If it does match later, its event has no duration and no owner.
 pub const FILTER_NO_CHOSEN_PORT: u32 = 4096;
 
-/// Items that a list may have, but for ports.
+/// Maximum number of items in a list, except for ports.
 pub const FILTER_ITEMS: usize = 16;
-/// Networks, all ends together.
+/// Maximum number of networks, of both ends together.
 pub const FILTER_NETWORKS: usize = 32;
 
-/// Index of the set that local ports have to be in.
+/// Index of the set of local ports.
 pub const PORTS_LOCAL: u32 = 0;
-/// Index of the set that remote ports have to be in.
+/// Index of the set of remote ports.
 pub const PORTS_REMOTE: u32 = 1;
-/// Index of the set that one of both ports has to be in.
+/// Index of the set of ports that may be at either end.
 pub const PORTS_EITHER: u32 = 2;
-/// How many sets there are.
+/// The number of port sets.
 pub const PORT_SETS: usize = 3;
 
-/// A bit for each port.
+/// A set of ports: one bit for each port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PortSet(pub [u64; PortSet::WORDS]);
@@ -57,65 +64,66 @@ pub struct PortSet(pub [u64; PortSet::WORDS]);
 impl PortSet {
     /// Words of 64 ports each.
     pub const WORDS: usize = 65_536 / 64;
-    /// None.
+    /// The empty set.
     pub const EMPTY: Self = Self([0; Self::WORDS]);
 }
 
-/// [`Network::end`]: the local one.
+/// [`Network::end`]: the local address.
 pub const END_LOCAL: u32 = 1;
-/// [`Network::end`]: the remote one.
+/// [`Network::end`]: the remote address.
 pub const END_REMOTE: u32 = 2;
-/// [`Network::end`]: one of both.
+/// [`Network::end`]: either of the two addresses.
 pub const END_EITHER: u32 = 3;
 
-/// A network that an address has to be in: two halves, as they lie in memory. IPv4's is in IPv6's form, mapped.
+/// A network in which an address must lie: two 64-bit halves in memory order. An IPv4 network is
+/// stored as an IPv4-mapped IPv6 network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Network {
-    /// Its first address.
+    /// First address of the network.
     pub first: [u64; 2],
-    /// The bits that count.
+    /// The network mask.
     pub mask: [u64; 2],
-    /// Which end of the connection it is about.
+    /// The end of the connection to which the network applies.
     pub end: u32,
-    /// Not 0: an IPv6 network, in which no socket of IPv4 is.
+    /// Not 0 for an IPv6 network, which contains no IPv4 socket.
     pub is_v6: u32,
 }
 
-/// What user space decides before the load. Frozen.
+/// The filter that user space sets before the load. Frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FilterConfig {
-    /// In nanoseconds.
+    /// Minimum duration in nanoseconds.
     pub min_duration: u64,
-    /// [`FILTER_MOVES`] and its like.
+    /// The conditions, such as [`FILTER_MOVES`].
     pub conditions: u32,
-    /// How many of [`network`](Self::network) count.
+    /// Number of items in [`network`](Self::network).
     pub networks: u32,
-    /// How many of [`uid`](Self::uid) count.
+    /// Number of items in [`uid`](Self::uid).
     pub uids: u32,
-    /// How many of [`pid`](Self::pid) count.
+    /// Number of items in [`pid`](Self::pid).
     pub pids: u32,
-    /// How many of [`comm`](Self::comm) count.
+    /// Number of items in [`comm`](Self::comm).
     pub comms: u32,
-    /// How many of [`cgroup`](Self::cgroup) count.
+    /// Number of items in [`cgroup`](Self::cgroup).
     pub cgroups: u32,
-    /// By the old state's kernel number: a bit for each new state.
+    /// Indexed by the old state's kernel number: one bit for each new state.
     pub moves: [u16; STATE_SLOTS],
     /// Networks.
     pub network: [Network; FILTER_NETWORKS],
-    /// Users.
+    /// User IDs.
     pub uid: [u32; FILTER_ITEMS],
-    /// Processes.
+    /// Process IDs.
     pub pid: [u32; FILTER_ITEMS],
-    /// Names of processes, zeroes at their end.
+    /// Process names, padded with zeroes.
     pub comm: [[u8; COMM_BYTES]; FILTER_ITEMS],
-    /// Cgroups, by number.
+    /// Cgroup numbers.
     pub cgroup: [u64; FILTER_ITEMS],
 }
 
 impl FilterConfig {
-    /// Lets everything pass.
+    /// The filter that every event matches.
     pub const NONE: Self = Self {
         min_duration: 0,
         conditions: 0,
@@ -136,6 +144,6 @@ impl FilterConfig {
 // SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for FilterConfig {}
-// SAFETY: as above.
+// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for PortSet {}

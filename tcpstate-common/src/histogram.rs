@@ -1,9 +1,9 @@
-//! Histograms of durations as both halves know them: which there are, their buckets, and what is remembered of sockets
-//! meanwhile.
+//! Histograms of durations, as both halves know them: the list of histograms, their buckets, and
+//! the state of sockets from which durations are computed.
 //!
-//! Buckets are log-linear. Up to 256 ns they are 32 ns wide; above, each octave has eight of the same width, so that a
-//! bucket is never wider than an eighth of its least value. Whoever takes a bucket's middle for a duration is off by a
-//! sixteenth at most: [`RELATIVE_ERROR`].
+//! Buckets are log-linear. Up to 256 ns a bucket is 32 ns wide. Above 256 ns each octave has eight
+//! buckets of equal width, so that a bucket is at most an eighth as wide as its lower end. The
+//! middle of a bucket differs from any duration in it by at most a sixteenth: [`RELATIVE_ERROR`].
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -16,28 +16,29 @@ use crate::State::{
 };
 use crate::abi::{STATE_SLOTS, TRANSITION_SLOTS, transition_slot};
 
-/// Nanoseconds that the narrowest buckets span, as a power of two.
+/// Width of the narrowest buckets in nanoseconds, as a power of two.
 const UNIT_BITS: u32 = 5;
-/// Buckets of an octave, as a power of two.
+/// Number of buckets of an octave, as a power of two.
 const SUB_BITS: u32 = 3;
 const SUB_BUCKETS: u32 = 1 << SUB_BITS;
-/// Octaves above the linear part: up to 2^52 ns, which are 52 days.
+/// Octaves above the linear part: up to 2^52 ns, which is 52 days.
 const OCTAVES: u32 = 44;
 
-/// The last one takes all that is longer than [`LONGEST_NS`].
+/// The number of buckets. The last bucket takes every duration longer than [`LONGEST_NS`].
 pub const BUCKETS: usize = (SUB_BUCKETS * (OCTAVES + 1) + 1) as usize;
 
-/// Room for as many, a power of two: a masked index satisfies every verifier, and a bounded one does not (5.10).
+/// The number of buckets rounded up to a power of two. A masked index satisfies every verifier; a
+/// compared index does not (5.10).
 pub const BUCKET_SLOTS: usize = BUCKETS.next_power_of_two();
 
-/// The longest duration that has a bucket with an end.
+/// The longest duration in a bucket that has an upper end.
 pub const LONGEST_NS: u64 = 1 << (UNIT_BITS + SUB_BITS + OCTAVES);
 
-/// By how much the middle of a bucket differs at most from a duration in it, as a share of that duration; from 256 ns
-/// to [`LONGEST_NS`].
+/// Maximum difference between the middle of a bucket and a duration in the bucket, as a fraction of
+/// that duration. It holds from 256 ns to [`LONGEST_NS`].
 pub const RELATIVE_ERROR: f64 = 1.0 / (2 * SUB_BUCKETS) as f64;
 
-/// The bucket of a duration. A bucket begins above its lower end and includes its upper one.
+/// The bucket of a duration. A bucket excludes its lower end and includes its upper end.
 #[must_use]
 #[inline]
 pub const fn bucket_of(ns: u64) -> usize {
@@ -48,8 +49,8 @@ pub const fn bucket_of(ns: u64) -> usize {
     if units < SUB_BUCKETS as u64 {
         return units as usize;
     }
-    // How far the number has to be shifted to leave the octave's first bit and those that name the bucket. By halves: the
-    // kernel half has no instruction that finds the highest bit.
+    // The shift that leaves the first bit of the octave and the bits of the bucket. It is found by
+    // bisection, because BPF has no instruction for the highest set bit.
     let (mut rest, mut shift) = (units >> SUB_BITS, 0_u32);
     let mut half = 32;
     while half > 0 {
@@ -62,7 +63,7 @@ pub const fn bucket_of(ns: u64) -> usize {
     ((shift as u64 * SUB_BUCKETS as u64) + (units >> shift)) as usize
 }
 
-/// The duration, in nanoseconds, that a bucket ends with; none for the last one.
+/// The upper end of a bucket in nanoseconds; `None` for the last bucket.
 #[must_use]
 pub const fn bucket_end(bucket: usize) -> Option<u64> {
     if bucket >= BUCKETS - 1 {
@@ -76,7 +77,7 @@ pub const fn bucket_end(bucket: usize) -> Option<u64> {
     Some(units << UNIT_BITS)
 }
 
-/// The duration above which a bucket begins.
+/// The lower end of a bucket in nanoseconds.
 #[must_use]
 pub const fn bucket_begin(bucket: usize) -> u64 {
     match bucket.checked_sub(1) {
@@ -88,29 +89,31 @@ pub const fn bucket_begin(bucket: usize) -> u64 {
     }
 }
 
-/// One histogram, as the kernel half keeps it. Zeroes are an empty one.
+/// One histogram, as the kernel half keeps it. An empty histogram is all zeroes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Histogram {
-    /// Durations by [`bucket_of`].
+    /// Counts of durations, indexed by [`bucket_of`].
     pub buckets: [u64; BUCKET_SLOTS],
-    /// Their sum: the lower [`SUM_BITS`] bits of each, in nanoseconds.
+    /// The sum of the lower [`SUM_BITS`] bits of each duration, in nanoseconds.
     pub sum: u64,
-    /// And what is above, in units of 2^[`SUM_BITS`] ns, so that neither overflows.
+    /// The sum of the remaining upper bits of each duration, in units of 2^[`SUM_BITS`] ns. Two
+    /// sums are kept so that neither overflows.
     pub sum_high: u64,
-    /// The longest.
+    /// The longest duration in nanoseconds.
     pub longest: u64,
-    /// All bits of the shortest turned over, so that 0 means that there is none.
+    /// The bitwise complement of the shortest duration, so that 0 means no duration.
     pub shortest_inverted: u64,
-    /// Those of which nobody knows how long they were.
+    /// The number of unknown durations.
     pub unknown: u64,
 }
 
-/// Where [`Histogram::sum`] ends and [`Histogram::sum_high`] begins.
+/// The number of bits of a duration that are added to [`Histogram::sum`]. The other bits are added
+/// to [`Histogram::sum_high`].
 pub const SUM_BITS: u32 = 30;
 
 impl Histogram {
-    /// Nothing in it.
+    /// The histogram without durations.
     pub const EMPTY: Self = Self {
         buckets: [0; BUCKET_SLOTS],
         sum: 0,
@@ -121,8 +124,8 @@ impl Histogram {
     };
 }
 
-/// The pairs that leave a state: for each a histogram of how long that state had lasted. The kernel makes no others; what a
-/// future one may make has a histogram of all of them together.
+/// The transitions that leave a state. Each has a histogram of the durations of that state. The
+/// kernel makes no other such transitions; those of a future kernel share [`SLOT_OTHER_PAIR`].
 pub const PAIRS: [(State, State); 19] = [
     (Listen, Close),
     (SynSent, Established),
@@ -145,24 +148,25 @@ pub const PAIRS: [(State, State); 19] = [
     (LastAck, Close),
 ];
 
-/// The histogram of pairs that are none of [`PAIRS`].
+/// The histogram of all transitions that are not in [`PAIRS`].
 pub const SLOT_OTHER_PAIR: u32 = PAIRS.len() as u32;
-/// From a connection's birth to its `CLOSE`, if it came past the handshake.
+/// From a connection's birth to `CLOSE`, if its handshake completed.
 pub const SLOT_LIFETIME: u32 = SLOT_OTHER_PAIR + 1;
-/// From a SYN that came in to `ESTABLISHED`: the request socket and its child together.
+/// From an incoming SYN to `ESTABLISHED`: the durations of the request socket and of its child
+/// together.
 pub const SLOT_SERVER_CONNECT: u32 = SLOT_OTHER_PAIR + 2;
-/// Of a request socket.
+/// From the birth of a request socket to its end.
 pub const SLOT_REQUEST: u32 = SLOT_OTHER_PAIR + 3;
-/// Of a time-wait socket in TIME_WAIT.
+/// The time of a time-wait socket in TIME_WAIT.
 pub const SLOT_TIME_WAIT: u32 = SLOT_OTHER_PAIR + 4;
-/// Of a time-wait socket in FIN_WAIT2.
+/// The time of a time-wait socket in FIN_WAIT2.
 pub const SLOT_ORPHAN: u32 = SLOT_OTHER_PAIR + 5;
-/// Of a time-wait socket from its birth to its end, whatever its substate.
+/// From the birth of a time-wait socket to its end, in all substates.
 pub const SLOT_HOLD: u32 = SLOT_OTHER_PAIR + 6;
-/// Histograms of one group.
+/// The number of histograms of one group.
 pub const SLOTS: u32 = SLOT_OTHER_PAIR + 7;
 
-/// The histogram of each pair, by [`transition_slot`].
+/// The histogram of each transition, indexed by [`transition_slot`].
 static SLOT_OF_PAIR: [u8; TRANSITION_SLOTS] = {
     let mut slots = [SLOT_OTHER_PAIR as u8; TRANSITION_SLOTS];
     let mut index = 0;
@@ -174,7 +178,7 @@ static SLOT_OF_PAIR: [u8; TRANSITION_SLOTS] = {
     slots
 };
 
-/// The histogram of a pair that leaves a state.
+/// The histogram of a transition that leaves a state.
 #[must_use]
 #[inline]
 pub fn slot_of_pair(from: usize, to: usize) -> u32 {
@@ -182,109 +186,112 @@ pub fn slot_of_pair(from: usize, to: usize) -> u32 {
     SLOT_OF_PAIR[transition_slot(from, to)].into()
 }
 
-/// What sockets are told apart by, as 16 bytes whatever it is. Zeroes if a socket has none.
+/// The key by which sockets are grouped, as 16 bytes. Zeroes if a socket has no key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct GroupKey {
-    /// A number in the first; an IPv6 address in the network's order; a name.
+    /// A number in the first word, or an IPv6 address in network byte order, or a name.
     pub words: [u64; 2],
 }
 
-/// The group of what has none of its own, for want of room.
+/// The group of all sockets that have no separate group because there was no room for one.
 pub const GROUP_OTHER: u32 = 0;
 
-/// What histograms are told apart by.
+/// The kind of key by which histograms are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum By {
-    /// The socket's own port.
+    /// The local port.
     LocalPort = 1,
-    /// The peer's port.
+    /// The remote port.
     RemotePort = 2,
-    /// The peer's address.
+    /// The remote address.
     Remote = 3,
     /// The network namespace.
     Netns = 4,
     /// The socket's cgroup.
     Cgroup = 5,
-    /// The name of the process that connected or listened.
+    /// The name of the process that owns the socket.
     Comm = 6,
 }
 
 impl By {
-    /// All of them.
+    /// All kinds of keys.
     pub const ALL: [Self; 6] =
         [Self::LocalPort, Self::RemotePort, Self::Remote, Self::Netns, Self::Cgroup, Self::Comm];
 }
 
-/// What is remembered of a time-wait socket.
+/// The remembered state of a time-wait socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TimedMini {
-    /// When it was born, by the monotonic clock, in nanoseconds.
+    /// Time of its birth (monotonic clock, nanoseconds).
     pub born: u64,
-    /// When it came into its substate.
+    /// Time when it entered its substate (monotonic clock, nanoseconds).
     pub since: u64,
-    /// The kernel number of that substate; 0 if nothing is known.
+    /// The kernel number of the substate; 0 if nothing is known.
     pub substate: u64,
 }
 
-/// What one CPU remembers of the mini socket that it saw last, and what it had no room for.
+/// The memory of one CPU: the mini sockets that it observed last, and its losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct HistogramSlots {
-    /// The request socket that was taken out last.
+    /// The request socket that was removed last.
     pub request: LastRequest,
     /// The time-wait socket that ended last.
     pub time_wait: LastTimeWait,
-    /// Sockets that there was no room to remember.
+    /// Full sockets that did not fit in the table of sockets.
     pub untracked: u64,
-    /// Mini sockets that there was no room to remember.
+    /// Mini sockets that did not fit in their table.
     pub untracked_minis: u64,
-    /// Events seen, where tests have some ignored: see [`FLAG_DROP_TRACKED`](crate::abi::FLAG_DROP_TRACKED).
+    /// Events since the load, if tests make the program drop events: see
+    /// [`FLAG_DROP_TRACKED`](crate::abi::FLAG_DROP_TRACKED).
     pub events: u64,
-    /// Those of them that were ignored.
+    /// Events that were dropped on purpose.
     pub dropped: u64,
-    /// Durations that went to [`GROUP_OTHER`] because the map of groups failed, and not for want of room.
+    /// Durations that were added to [`GROUP_OTHER`] because the map of groups failed for another
+    /// reason than a lack of room.
     pub group_errors: u64,
 }
 
-/// A request socket that was taken out: the child that takes its place is established next.
+/// A request socket that was removed. The child that replaces it is established next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastRequest {
-    /// Address.
+    /// Address of the request socket.
     pub request: u64,
-    /// When it was put in; 0 if unknown.
+    /// Time of its insertion (monotonic clock, nanoseconds); 0 if unknown.
     pub since: u64,
-    /// When it was taken out.
+    /// Time of its removal (monotonic clock, nanoseconds).
     pub until: u64,
-    /// Its ports, the peer's in the network's order above its own.
+    /// The remote port (network byte order) above the local port (host byte order).
     pub ports: u64,
 }
 
-/// A time-wait socket that seemed to end: its timer may be started again at once.
+/// A time-wait socket that seemed to end. Its timer may be started again immediately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastTimeWait {
-    /// What was remembered of it.
+    /// The state that was stored for the socket.
     pub timed: TimedMini,
-    /// When it seemed to end.
+    /// Time when it seemed to end (monotonic clock, nanoseconds).
     pub until: u64,
-    /// [`Histogram::longest`] and [`Histogram::shortest_inverted`] before, of its substate and of [`SLOT_HOLD`].
+    /// The earlier [`Histogram::longest`] and [`Histogram::shortest_inverted`] of two histograms:
+    /// that of the substate, and [`SLOT_HOLD`].
     pub extremes: [[u64; 2]; 2],
 }
 
 // SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Histogram {}
-// SAFETY: as above.
+// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for GroupKey {}
-// SAFETY: as above.
+// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for TimedMini {}
-// SAFETY: as above.
+// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for HistogramSlots {}
 
@@ -292,7 +299,7 @@ unsafe impl aya::Pod for HistogramSlots {}
 mod tests {
     use super::*;
 
-    /// The ends of all buckets, and numbers around them.
+    /// The ends of all buckets, and the numbers next to them.
     fn interesting() -> impl Iterator<Item = u64> {
         let ends = (0..BUCKETS).filter_map(bucket_end);
         ends.flat_map(|end| [end - 1, end, end + 1]).chain([0, 1, u64::MAX])

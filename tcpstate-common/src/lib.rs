@@ -1,7 +1,8 @@
-//! What both halves of tcpstate agree on.
+//! The types that both halves of tcpstate share.
 //!
-//! The kernel half counts, the user half adds up and shows; this crate holds what they share:
-//! the TCP [`State`]s, the [`transitions`] between them, and the layout of the memory between them ([`abi`], [`filter`], [`histogram`]). It needs nothing but `core`.
+//! The kernel half counts. The user half sums and displays the counts. This crate holds the TCP
+//! [`State`]s, the [`transitions`] between them, and the layout of the shared memory ([`abi`],
+//! [`filter`], [`histogram`]). It depends on `core` only.
 #![no_std]
 
 pub mod abi;

@@ -1,4 +1,4 @@
-//! The TCP states: their kernel numbers, and every spelling that people and machines use for them.
+//! The TCP states: their kernel numbers and all their spellings.
 
 use core::{fmt, str::FromStr};
 
@@ -6,37 +6,38 @@ use core::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum State {
-    /// Data flows (RFC 9293: ESTABLISHED).
+    /// Data can flow (RFC 9293: ESTABLISHED).
     Established = 1,
-    /// SYN sent, answer awaited (SYN-SENT).
+    /// SYN sent, waiting for the answer (SYN-SENT).
     SynSent = 2,
-    /// SYN received, the handshake's last ACK awaited (SYN-RECEIVED).
+    /// SYN received, waiting for the last ACK of the handshake (SYN-RECEIVED).
     SynRecv = 3,
-    /// Closed here; our FIN is not acknowledged yet (FIN-WAIT-1).
+    /// Closed locally; our FIN is not acknowledged yet (FIN-WAIT-1).
     FinWait1 = 4,
-    /// Closed here; the peer's FIN is awaited (FIN-WAIT-2).
+    /// Closed locally; waiting for the peer's FIN (FIN-WAIT-2).
     FinWait2 = 5,
-    /// Both sides closed; held back so that late segments find no new connection (TIME-WAIT).
-    /// A full socket is never in it: a time-wait mini socket takes its place.
+    /// Closed by both sides; kept so that late segments cannot reach a new connection (TIME-WAIT).
+    /// A full socket is never in this state: a time-wait mini socket replaces it.
     TimeWait = 6,
-    /// No connection (CLOSED). An end of transitions, never a gauge: a fresh socket is in it without any event.
+    /// No connection (CLOSED). Transitions start and end in it, but it is never a gauge: a new
+    /// socket is in it without any event.
     Close = 7,
-    /// The peer closed; this side's program has not yet (CLOSE-WAIT).
+    /// Closed by the peer, but not yet by the local program (CLOSE-WAIT).
     CloseWait = 8,
-    /// Closed here after the peer; the ACK of our FIN is awaited (LAST-ACK).
+    /// Closed by the peer, then locally; waiting for the ACK of our FIN (LAST-ACK).
     LastAck = 9,
     /// Accepts connections (LISTEN).
     Listen = 10,
-    /// Both sides closed at once; the ACK of our FIN is awaited (CLOSING).
+    /// Closed by both sides at the same time; waiting for the ACK of our FIN (CLOSING).
     Closing = 11,
-    /// A request mini socket: half-open, shown as SYN-RECV by every tool. No RFC name.
+    /// A request mini socket: half-open, shown as SYN-RECV by every tool. It has no RFC name.
     NewSynRecv = 12,
-    /// Bound but idle, since 6.8 and in `sock_diag` only. No RFC name.
+    /// Bound but idle; reported by `sock_diag` only, since 6.8. It has no RFC name.
     BoundInactive = 13,
 }
 
 impl State {
-    /// All states, in the order of their kernel numbers.
+    /// All states, ordered by kernel number.
     pub const ALL: [Self; 13] = [
         Self::Established,
         Self::SynSent,
@@ -53,7 +54,7 @@ impl State {
         Self::BoundInactive,
     ];
 
-    /// The ten states that sockets are counted in, in the order a connection lives through them.
+    /// The ten states that are counted, in the order in which a connection passes through them.
     pub const GAUGES: [Self; 10] = [
         Self::Listen,
         Self::SynSent,
@@ -67,19 +68,19 @@ impl State {
         Self::TimeWait,
     ];
 
-    /// The state with this kernel number, if there is one.
+    /// The state with a kernel number; `None` if there is no such state.
     #[must_use]
     pub fn from_number(number: usize) -> Option<Self> {
         Self::ALL.get(number.checked_sub(1)?).copied()
     }
 
-    /// The kernel's number of this state, as an index.
+    /// The state's kernel number, as an index.
     #[must_use]
     pub const fn number(self) -> usize {
         self as usize
     }
 
-    /// The name that people read, as netstat and the kernel spell it: `SYN_RECV`.
+    /// The name for people, as netstat and the kernel spell it: `SYN_RECV`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -99,7 +100,7 @@ impl State {
         }
     }
 
-    /// The name that machines read, in JSON, CSV and metric labels: `syn_recv`.
+    /// The name for machines, in JSON, CSV and metric labels: `syn_recv`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -119,7 +120,7 @@ impl State {
         }
     }
 
-    /// The names that `ss` and RFC 9293 have for it where they differ from the kernel's by more than hyphens.
+    /// The names in `ss` and RFC 9293 that differ from the kernel's name by more than hyphens.
     const fn other_names(self) -> &'static [&'static str] {
         match self {
             Self::Established => &["ESTAB"],
@@ -131,15 +132,18 @@ impl State {
     }
 }
 
-/// No state has that name.
+/// The error for a name that is not the name of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownState;
 
 impl FromStr for State {
     type Err = UnknownState;
 
-    /// Reads every spelling in use: the kernel's (`TIME_WAIT`, `TCP_TIME_WAIT`), that of machines (`time_wait`), of
-    /// `ss` (`TIME-WAIT`, `ESTAB`) and of RFC 9293 (`FIN-WAIT-1`, `SYN-RECEIVED`), in any case.
+    /// Reads every common spelling, in any case:
+    /// * of the kernel: `TIME_WAIT`, `TCP_TIME_WAIT`
+    /// * for machines: `time_wait`
+    /// * of `ss`: `TIME-WAIT`, `ESTAB`
+    /// * of RFC 9293: `FIN-WAIT-1`, `SYN-RECEIVED`
     fn from_str(text: &str) -> Result<Self, UnknownState> {
         let is = |name| letters(text).eq(letters(name)) || letters(text).eq(prefixed(name));
         Self::ALL
@@ -149,7 +153,8 @@ impl FromStr for State {
     }
 }
 
-/// What tells names apart: neither case nor what joins their words.
+/// The letters and digits of a name in lower case. Names are compared without regard to case,
+/// hyphens and underscores.
 fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().filter(|letter| !matches!(letter, '-' | '_')).map(|c| c.to_ascii_lowercase())
 }

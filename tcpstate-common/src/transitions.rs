@@ -1,4 +1,4 @@
-//! The transitions that the kernel makes, and where each one can be observed.
+//! The transitions that the kernel makes, and the hook that can observe each of them.
 
 use crate::State::{
     self, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
@@ -12,21 +12,22 @@ pub struct KernelTransition {
     pub from: State,
     /// The state after.
     pub to: State,
-    /// Where it can be observed.
+    /// The hook that can observe it.
     pub seen: Seen,
 }
 
-/// Where a transition can be observed.
+/// The hook that can observe a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// The tracepoint `sock:inet_sock_set_state` reports it.
     Reported,
-    /// It is a time-wait mini socket's, which the tracepoint does not report. The hook of those sockets sees it.
+    /// The hook of time-wait mini sockets observes it. The tracepoint does not report these
+    /// sockets.
     Unreported,
 }
 
 impl Seen {
-    /// The name in output of the hook that sees it.
+    /// The name of the hook in output.
     #[must_use]
     pub const fn hook(self) -> &'static str {
         match self {
@@ -44,7 +45,7 @@ const fn unreported(from: State, to: State) -> KernelTransition {
     KernelTransition { from, to, seen: Seen::Unreported }
 }
 
-/// Every transition, from birth to end, as of Linux 6.12.
+/// Every transition from birth to end, as of Linux 6.12.
 pub const TRANSITIONS: [KernelTransition; 31] = [
     reported(Close, Listen),
     reported(Close, SynSent),
@@ -79,7 +80,8 @@ pub const TRANSITIONS: [KernelTransition; 31] = [
     unreported(TimeWait, Close),
 ];
 
-/// Where the transition between two states can be observed; `None` if the kernel does not make it.
+/// The hook that can observe the transition between two states; `None` if the kernel does not make
+/// it.
 #[must_use]
 pub fn seen(from: State, to: State) -> Option<Seen> {
     TRANSITIONS.iter().find(|pair| (pair.from, pair.to) == (from, to)).map(|pair| pair.seen)

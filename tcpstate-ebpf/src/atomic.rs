@@ -1,12 +1,13 @@
-//! Additions to counters in map elements, atomic and plain.
+//! Atomic and plain additions to counters in map elements.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use tcpstate_common::abi::FLAG_ATOMIC;
 
-/// Adds one to a counter of this CPU, as the flags ask.
+/// Adds one to a counter of this CPU. The flags select an atomic or a plain addition.
 ///
-/// Kernels since 6.1 never let a program interrupt itself, so a plain addition is exact there, and cheaper.
+/// Since 6.1 a program cannot interrupt itself. A plain addition is then exact, and cheaper than an
+/// atomic addition.
 ///
 /// # Safety
 /// `counter` points into this CPU's map element.
@@ -21,7 +22,7 @@ pub(crate) unsafe fn add_one(counter: *mut u64, flags: u32) {
     }
 }
 
-/// Adds one to a counter to which another program may add at the same time, on this CPU or another.
+/// Adds one to a counter to which another program may add at the same time, on any CPU.
 ///
 /// # Safety
 /// `counter` points into a map element.
@@ -31,17 +32,19 @@ pub(crate) unsafe fn add_one_atomically(counter: *mut u64) {
     unsafe { add_atomically(counter, 1) };
 }
 
-/// Adds a number to such a counter.
+/// Adds a number to a counter to which another program may add at the same time, on any CPU.
 ///
 /// # Safety
 /// `counter` points into a map element.
 #[inline(always)]
 pub(crate) unsafe fn add_atomically(counter: *mut u64, number: u64) {
-    // SAFETY: the caller's promise. The result goes unused, which makes this the old `lock +=`.
+    // SAFETY: the caller's promise. The result is unused, so the compiler emits the old `lock +=`
+    // instruction.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number) };
 }
 
-/// Takes back what [`add_one_atomically`] added, perhaps to another CPU's counter: sums wrap.
+/// Subtracts one that [`add_one_atomically`] added, perhaps to the counter of another CPU. The
+/// counter may wrap; the sum over all CPUs is right.
 ///
 /// # Safety
 /// `counter` points into a map element.
@@ -51,7 +54,7 @@ pub(crate) unsafe fn take_one_atomically(counter: *mut u64) {
     unsafe { take_atomically(counter, 1) };
 }
 
-/// Takes back a number that [`add_atomically`] added.
+/// Subtracts a number that [`add_atomically`] added.
 ///
 /// # Safety
 /// `counter` points into a map element.

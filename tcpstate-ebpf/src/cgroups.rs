@@ -5,7 +5,7 @@ use crate::{
     sock::{Access, Probed, Sock},
 };
 
-/// Number of the cgroup in which the socket was made, or its listener; 0 if unknown.
+/// Number of the cgroup in which the socket, or its listener, was created; 0 if unknown.
 #[inline(always)]
 pub(crate) fn cgroup<A: Access>(sock: Sock<A>) -> u64 {
     if config!(owners.sk_cgroup) == 0 {
@@ -15,14 +15,15 @@ pub(crate) fn cgroup<A: Access>(sock: Sock<A>) -> u64 {
         // SAFETY: read by a helper that takes any address.
         return unsafe { Probed::load(node_by_number(sock), config!(owners.kn_id)) };
     }
-    // SAFETY: offsets from BTF, each of the type that the field before points to; null holds nothing.
+    // SAFETY: offsets from BTF, each for the type to which the previous field points. A load
+    // through a null pointer gives 0.
     unsafe { A::load(node(sock), config!(owners.kn_id)) }
 }
 
-/// Whether the socket's cgroup is one of those that are wanted, or below one of them.
+/// Whether the socket's cgroup, or one of its ancestors, is wanted.
 #[inline(always)]
 pub(crate) fn is_within<A: Access>(sock: Sock<A>, is_wanted: impl Fn(u64) -> bool) -> bool {
-    /// Levels of nested cgroups. Container platforms come to ten.
+    /// Maximum nesting of cgroups. Container platforms nest about ten levels.
     const MAX_LEVELS: usize = 32;
     let mut node =
         if config!(owners.cgroup_is_number) != 0 { node_by_number(sock) } else { node(sock) }
@@ -33,7 +34,7 @@ pub(crate) fn is_within<A: Access>(sock: Sock<A>, is_wanted: impl Fn(u64) -> boo
         if is_wanted(id) {
             return true;
         }
-        // SAFETY: as above.
+        // SAFETY: read by a helper that takes any address.
         node = unsafe { Probed::load(node as *const u8, config!(owners.kn_parent)) };
         if node == 0 {
             return false;
@@ -46,12 +47,13 @@ pub(crate) fn is_within<A: Access>(sock: Sock<A>, is_wanted: impl Fn(u64) -> boo
 #[inline(always)]
 fn node<A: Access>(sock: Sock<A>) -> *const u8 {
     let cgroup: *const u8 = sock.load(config!(owners.sk_cgroup));
-    // SAFETY: an offset from BTF; null holds nothing.
+    // SAFETY: an offset from BTF. A load through a null pointer gives 0.
     unsafe { A::load(cgroup, config!(owners.cgroup_kn)) }
 }
 
-/// The same where the kernel keeps it as a number. Either of the two lowest bits says that the number is something else:
-/// priority and class of version 1.
+/// The `struct kernfs_node` of the socket's cgroup, for kernels that store the cgroup as a number.
+/// If either of the two lowest bits is set, the number holds the priority and class of cgroup
+/// version 1.
 #[inline(always)]
 fn node_by_number<A: Access>(sock: Sock<A>) -> *const u8 {
     const NO_POINTER: u64 = 3;

@@ -1,9 +1,11 @@
-//! Why connections end: what the kernel has noted at the last transition, and the RST that it sends before or after.
+//! Why connections end: the error that the kernel has stored at the last transition, and the RST
+//! that it sends before or after that transition.
 //!
-//! The cause stands in `sk_err` when the last transition comes, with one exception: a connection that this side aborts. There
-//! the kernel closes the socket first and sends the RST next (`tcp_close`, `tcp_disconnect`). A connection that gets data after
-//! its close is even treated like one that got a RST (`tcp_rcv_state_process`). So a RST that follows has a record too, and user
-//! space puts the two together.
+//! At the last transition the cause is in `sk_err`, except when this side aborts the connection.
+//! The kernel then closes the socket first and sends the RST afterwards (`tcp_close`,
+//! `tcp_disconnect`). A connection that receives data after its close is even handled like a
+//! connection that received a RST (`tcp_rcv_state_process`). Therefore a RST after the last
+//! transition has its own record, and user space merges the two records.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tcpstate_common::{
@@ -19,8 +21,8 @@ use crate::{
     sock::{Access, Probed, Sock},
 };
 
-/// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, ...)`: a RST is sent, for a socket or for none; without
-/// a packet that it answers if the socket is aborted.
+/// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, ...)`: the kernel sends a RST,
+/// with or without a socket. If the socket is aborted, the RST answers no packet, so `skb` is null.
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
 pub(crate) fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
     let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
@@ -30,7 +32,8 @@ pub(crate) fn tcp_send_reset(ctx: RawTracePointContext) -> i32 {
     }
     // SAFETY: the tracepoint's first argument, alive while the program runs.
     let sock = unsafe { Sock::<Probed>::from_ptr(socket as *const u8) };
-    // A socket of another namespace may have come to the address of one that ended here, and its own end was not seen.
+    // The address of a socket that ended here may belong to a socket of another namespace by now.
+    // The end of that socket is not observed.
     if !sock.is_in_scope() {
         return 0;
     }
@@ -56,7 +59,8 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
     }
     let Some(memory) = maps::event_memory() else { return (0, 0) };
     let mut flags = 0;
-    // Only after the other states is it open whether a RST follows: after these it follows from the state.
+    // In the three states below, the state itself decides whether a RST follows. In other states a
+    // later record decides it.
     let is_amendable = from != State::Established as usize
         && from != State::CloseWait as usize
         && from != State::SynSent as usize;
@@ -66,7 +70,8 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
             (&raw mut (*memory).reset).write_volatile(0);
             flags |= EVENT_SENT_RESET;
         }
-        // After the other states a RST amends no line, least of all the line of the last socket at this address.
+        // No RST amends the line of this socket if it is not amendable. The store also prevents
+        // that the RST amends the line of an earlier socket at this address.
         (&raw mut (*memory).closing).write_volatile(if is_amendable { sock.address() } else { 0 });
         if is_amendable {
             flags |= EVENT_IS_AMENDABLE;
@@ -78,7 +83,8 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
     (sock.load::<u32>(config!(events.sk_err)) as u16, flags)
 }
 
-/// Writes the record of a RST. Without room no line is lost: the line says less, or that the socket was closed in order.
+/// Writes the record of a RST. If the ring has no room, no line is lost: the line then lacks the
+/// RST, or reports an orderly close.
 #[inline(always)]
 fn write_reset(socket: u64) {
     if ring::is_open() {

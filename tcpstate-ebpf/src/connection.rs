@@ -1,34 +1,35 @@
-//! A connection as filters see it: the fields of a full socket, or of a mini socket.
+//! The fields of a connection that the filter reads, from a full socket or a mini socket.
 
 use crate::{
     cgroups,
     sock::{Access, Sock},
 };
 
-/// What a filter may ask about a connection. A filter asks only for fields on which there is a condition.
+/// The fields of a connection that a filter can check. A filter reads only the fields for which it
+/// has a condition.
 pub(crate) trait Connection {
-    /// 0 while there is none.
+    /// The local port in host byte order; 0 if there is none yet.
     fn local_port(&self) -> u16;
-    /// In the machine's order.
+    /// The remote port in host byte order.
     fn remote_port(&self) -> u16;
-    /// The connection's own address, IPv4 in IPv6's form; all zeroes is any address.
+    /// The local address; an IPv4 address is in IPv4-mapped IPv6 form. All zeroes mean any address.
     fn local(&self) -> [u64; 2];
-    /// The address of the peer.
+    /// The remote address; an IPv4 address is in IPv4-mapped IPv6 form.
     fn remote(&self) -> [u64; 2];
-    /// Whether the addresses are IPv6's, mapped ones included.
+    /// Whether the addresses are IPv6 addresses, including IPv4-mapped ones.
     fn is_v6(&self) -> bool;
-    /// The user.
+    /// The user ID.
     fn uid(&self) -> u32;
     /// The cgroup's number; 0 if unknown.
     fn cgroup(&self) -> u64;
-    /// Whether the cgroup is one that is wanted, or below one.
+    /// Whether the cgroup, or one of its ancestors, is wanted.
     fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool;
 }
 
 /// A full socket.
 pub(crate) struct Full<A> {
     pub(crate) sock: Sock<A>,
-    /// The state that it leaves.
+    /// The old state of the event.
     pub(crate) from: usize,
 }
 
@@ -74,7 +75,8 @@ impl<A: Access> Connection for Full<A> {
     }
 }
 
-/// A mini socket, which has no owner. A request socket shows what it has in common with its child.
+/// A mini socket, which has no owner. For a request socket, the fields are those that its child
+/// will also have.
 pub(crate) struct Mini<A>(pub(crate) Sock<A>);
 
 impl<A: Access> Connection for Mini<A> {

@@ -1,4 +1,5 @@
-//! A transition becomes counts: [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This is the hot path.
+//! Counts a transition: [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This is the hot
+//! path.
 
 use core::ptr;
 
@@ -17,10 +18,11 @@ use crate::{
     sock::{Access, Sock},
 };
 
-/// Counts one event of a socket in scope, and shows the socket to the scan if one runs.
+/// Counts one event of a socket in scope, and reports the event to the scan if a scan is running.
 ///
-/// The flags are a known value to the verifier, which prunes what is switched off, but not the arithmetic with the flags. So a
-/// caller that knows them to be 0 says so, and the compiler prunes both.
+/// The verifier knows the value of the flags and removes code that is switched off. It does not
+/// remove the arithmetic with the flags. A caller that passes the constant 0 lets the compiler
+/// remove both.
 #[inline(always)]
 pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags: u32) {
     if flags & (FLAG_LOG | FLAG_DROP) != 0 && is_dropped(flags, from, to) {
@@ -35,7 +37,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags
         let buffer = buffer.add((control & CONTROL_BUFFER) as usize);
         let transitions = (&raw mut (*buffer).transitions).cast::<u64>();
         add_one(transitions.add(transition_slot(from, to)), flags);
-        // `X -> X` is reported but moves nothing.
+        // `X -> X` is reported, but no socket changes its state.
         if from != to {
             let states = (&raw mut (*buffer).states).cast::<Flow>();
             if !is_birth(from, to) {
@@ -46,7 +48,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags
             }
         }
     }
-    // Nothing is needed after either call, so nothing is kept for it.
+    // No value is used after either call, so no register has to be saved for it.
     if flags & FLAG_NAMESPACES != 0 {
         of_namespace(slots, sock, control, from, to);
     } else if control & CONTROL_SCAN != 0 {
@@ -54,7 +56,8 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags
     }
 }
 
-/// Counts a transition in the counters of the socket's namespace, and shows the socket to the scan if one runs.
+/// Counts a transition in the counters of the socket's namespace, and reports the event to the scan
+/// if a scan is running.
 #[inline(never)]
 fn of_namespace<A: Access>(
     slots: *mut CpuSlots,
@@ -82,8 +85,10 @@ fn of_namespace<A: Access>(
     }
 }
 
-/// Only for tests and debugging: logs the event, and says whether to ignore it. Out of line and behind one test, so that the
-/// verifier prunes it without a trace.
+/// For tests and debugging only: logs the event, and returns whether to drop it.
+///
+/// The function is out of line behind one test of the flags, so that the verifier removes the call
+/// completely.
 #[inline(never)]
 fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
     if flags & FLAG_LOG != 0 {
@@ -103,11 +108,11 @@ fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
     }
 }
 
-/// Logs what is counted.
+/// Logs the transition.
 #[inline(always)]
 #[cfg(feature = "log")]
 fn log_transition(from: usize, to: usize) {
-    /// The macros ask for the program's context and don't use it.
+    /// The macros require the program's context and do not use it.
     struct NoContext;
     impl aya_ebpf::EbpfContext for NoContext {
         fn as_ptr(&self) -> *mut core::ffi::c_void {

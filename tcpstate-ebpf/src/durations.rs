@@ -1,7 +1,9 @@
-//! How long each state of a full socket lasted, for `hist`. [`crate::tracking`] calls here where histograms are asked for.
+//! The durations of the states of full sockets, for `hist`. [`crate::tracking`] calls this module
+//! if histograms are enabled.
 //!
-//! A duration whose start was not observed counts as unknown when it ends, and so does one of which an event was missed. The
-//! filter decides by the event that ends a duration, as it does for the lines of events.
+//! A duration is counted as unknown at its end if its start was not observed, or if an event in
+//! between was missed. The filter checks the event that ends a duration, as it does for event
+//! lines.
 
 use tcpstate_common::{
     State,
@@ -26,7 +28,8 @@ const SYN_RECV: usize = State::SynRecv as usize;
 const ESTABLISHED: usize = State::Established as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// Adds the durations that end with an event which leaves a state. `matches` is the filter's verdict on the event.
+/// Adds the durations that end with an event that leaves a state. `matches` is the filter's result
+/// for the event.
 #[inline(always)]
 pub(crate) fn add<A: Access>(
     transition: Transition<A>,
@@ -38,7 +41,7 @@ pub(crate) fn add<A: Access>(
     let &Observed { is_known, duration, born, is_child, .. } = observed;
     let is_accepted = from == SYN_RECV && to == ESTABLISHED && (is_child || !is_known);
     let does_request_match = is_accepted && mini_durations::does_match(sock, SYN_RECV, CLOSE);
-    // Only durations that match use up a group, since there are few groups.
+    // Only matching durations look up a group, because the number of groups is limited.
     if !matches && !does_request_match {
         return;
     }
@@ -55,12 +58,16 @@ pub(crate) fn add<A: Access>(
     }
 }
 
-/// A child is established; its birth is far in the future if it is unknown. The request socket that it replaces may be the last
-/// one that was taken out of the kernel's table on this CPU since that birth. Then the handshake began when the request was put
-/// into the table. After a SYN cookie or with Fast Open there is no request, and none is known if the programs missed it. Then
-/// the begin of the handshake is unknown.
+/// Adds the durations of a handshake when a child is established. `born` is the time of the child's
+/// birth; it is far in the future if unknown.
 ///
-/// The first verdict is on the request's own time, by its end, which another hook reports; the second is on the child's.
+/// The child's request socket may be the last one that was removed from the kernel's table on this
+/// CPU since that birth. The handshake then began when the request was inserted into the table.
+/// There is no request after a SYN cookie or with Fast Open, and none is known if the programs
+/// missed it. The start of the handshake is then unknown.
+///
+/// The first filter result is for the time of the request, whose end another hook reports. The
+/// second is for the time of the child.
 #[inline(always)]
 fn established<A: Access>(
     sock: Sock<A>,
@@ -86,7 +93,7 @@ fn established<A: Access>(
     }
 }
 
-/// The name of the owner as a group's key, where sockets are grouped by it.
+/// The owner's name as the key of a group, if sockets are grouped by owner.
 #[inline(always)]
 fn owner_key(owner: &Process) -> GroupKey {
     if !histograms::is_by_owner() {

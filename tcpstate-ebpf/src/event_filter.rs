@@ -1,14 +1,16 @@
-//! Which events match the filter: all conditions of [`FilterConfig`](tcpstate_common::filter::FilterConfig) have to hold.
+//! Checks whether an event matches the filter: it has to meet all conditions of
+//! [`FilterConfig`](tcpstate_common::filter::FilterConfig).
 //!
 //! ```text
-//! of_socket(connection, from, to) -> Never   neither this event nor a later event of the socket: remember nothing of it
-//!                                 -> Later   not this event: remember the socket, for its later events
-//!                                 -> Now     if of_state(owner, duration) holds too
+//! of_socket(connection, from, to) -> Never   no event of this socket matches: do not store it
+//!                                 -> Later   this event does not match, a later one may: store it
+//!                                 -> Now     the event matches if of_state(owner, duration) does
 //! ```
 //!
-//! Every program that writes events, or counts some of them, asks these two. Neither knows of rings or maps of sockets.
-//! The configuration is frozen, so a condition that is switched off is not in the program. The conditions that reject most
-//! cheaply, and for the life of the socket, come first. A field that is not known does not match.
+//! Every program that writes or counts filtered events calls these two functions. Neither function
+//! uses the ring or the table of sockets. The configuration is frozen, so the verifier removes
+//! conditions that are switched off. Conditions come first if they are cheap and reject a socket
+//! for its whole life. An unknown field does not match.
 
 use tcpstate_common::{
     State,
@@ -29,17 +31,19 @@ use crate::{
     sock::ANY_V4,
 };
 
-/// One field of the filter's configuration, by itself, so that the verifier knows its value.
+/// Reads one field of the filter's configuration. It reads only that field, so that the verifier
+/// knows its value.
 macro_rules! filter {
     ($($field:tt)+) => {{
         let filter = config::filter_ptr();
-        // SAFETY: `FILTER` is initialised, lives for ever and is frozen before the programs run.
+        // SAFETY: `FILTER` is initialised, never freed, and frozen before the programs run.
         unsafe { (&raw const (*filter).$($field)+).read_volatile() }
     }};
 }
 
-/// Whether something holds for an item of a list of the filter's configuration. A loop as long as the list, which the
-/// verifier walks through: unrolled to the longest one, it would be most of the object.
+/// Whether `$holds` is true for an item of a list of the filter's configuration. It is a loop over
+/// the items in use, which the verifier follows. A loop unrolled to the maximum length would be
+/// most of the object.
 macro_rules! any {
     ($list:ident, $count:ident, $holds:expr) => {{
         let filter = config::filter_ptr();
@@ -47,7 +51,8 @@ macro_rules! any {
         let mut index = 0;
         let mut holds = false;
         while index < count && !holds {
-            // SAFETY: `FILTER` is initialised and frozen, and user space counts no more items than there are.
+            // SAFETY: `FILTER` is initialised and frozen, and user space sets the count to the
+            // number of items at most.
             let item = unsafe {
                 let items = (&raw const (*filter).$list).cast_item();
                 items.add(index).read_volatile()
@@ -59,7 +64,8 @@ macro_rules! any {
     }};
 }
 
-/// From a list to its first item, by the raw pointer: an index would be checked, and the check could panic.
+/// Casts a list to its first item by the raw pointer. An index would be checked, and the check
+/// could panic.
 trait CastItem {
     type Item;
     fn cast_item(self) -> *const Self::Item;
@@ -74,25 +80,26 @@ impl<T, const N: usize> CastItem for *const [T; N] {
     }
 }
 
-/// What the filter says before the state of the socket is looked up.
+/// The result of the filter before the look-up of the socket's state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The event matches, if its owner and duration do.
+    /// The event matches if its owner and duration match.
     Now,
-    /// The event does not match, and a later event of this socket may.
+    /// The event does not match, but a later event of this socket may match.
     Later,
     /// Neither this event nor a later event of this socket matches.
     Never,
 }
 
-/// Which parts of a connection are known at this event.
+/// The parts of a connection that are known at this event.
 #[derive(Clone, Copy)]
 struct Known {
-    /// A child's birth: its peer is not known yet, and its own address only as far as its listener is bound to one.
+    /// The birth of a child. Its remote address is not known yet. Its local address is known only
+    /// if the listener is bound to an address.
     is_child: bool,
-    /// A listener, which has no peer and will have none.
+    /// A listener, which never has a remote address.
     is_listener: bool,
-    /// A peer is known.
+    /// The remote address and port are known.
     has_peer: bool,
 }
 
@@ -111,15 +118,15 @@ impl Known {
     }
 }
 
-/// The verdict on an event by itself.
+/// Checks an event by the fields of its connection.
 ///
-/// Long because it is one condition after another, in the order in which they reject most cheaply.
+/// The function is long because it is a list of conditions, ordered by how cheaply they reject.
 #[inline(always)]
 pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) -> Verdict {
     let conditions = filter!(conditions);
     let known = Known::at(from, to);
     let mut verdict = Verdict::Now;
-    /// A condition on what stays as it is once it is known.
+    /// A condition on a field that does not change once it is known.
     macro_rules! require {
         ($holds:expr, known: $is_known:expr) => {
             if !$holds {
@@ -181,19 +188,20 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
         require!(moves >> (to & (STATE_SLOTS - 1)) & 1 != 0, known: false);
     }
     if conditions & FILTER_UID != 0 {
-        // An accepted connection becomes its acceptor's user's.
+        // accept() gives the connection to the user of the accepting process.
         require!(is_user(connection.uid()), known: false);
     }
     verdict
 }
 
-/// Whether there is any condition that [`of_socket`] decides.
+/// Whether there is a condition that [`of_socket`] checks.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     filter!(conditions) & !FILTER_NO_CHOSEN_PORT != 0
 }
 
-/// Whether the state of a socket may have been stored although the socket never matches: at its birth that was not known.
+/// Whether the state of a socket may have been stored although the socket never matches. At its
+/// birth this was not known.
 #[inline(always)]
 pub(crate) fn was_undecided(from: usize) -> bool {
     const OF_CHILDREN: u32 =
@@ -207,7 +215,7 @@ pub(crate) fn was_undecided(from: usize) -> bool {
     }
 }
 
-/// Whether an event matches by the socket's owner, and by the duration of the state that it leaves.
+/// Whether an event matches by the owner of the socket and by the duration of the old state.
 #[inline(always)]
 pub(crate) fn of_state(owner: &Process, duration: u64) -> bool {
     let conditions = filter!(conditions);
@@ -238,7 +246,7 @@ fn is_among(set: u32, port: u16) -> bool {
     word >> (port & 63) & 1 != 0
 }
 
-/// Whether an address is in one of the networks for this end. Out of line: there are six places that ask.
+/// Whether an address is in a network of this end. Out of line, because it has six callers.
 #[inline(never)]
 fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
     any!(network, networks, |network: Network| network.end == end
@@ -247,10 +255,10 @@ fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
         && low & network.mask[1] == network.first[1])
 }
 
-/// Whether an address is the unspecified one.
+/// Whether an address is the unspecified address.
 #[inline(always)]
 fn is_unspecified([high, low]: [u64; 2], is_v6: bool) -> bool {
-    // IPv4's unspecified address begins as every mapped address does.
+    // In IPv4-mapped form, the unspecified IPv4 address starts like every other mapped address.
     if is_v6 { high | low == 0 } else { low == ANY_V4 }
 }
 
@@ -259,13 +267,14 @@ fn is_user(uid: u32) -> bool {
     any!(uid, uids, |item| item == uid)
 }
 
-/// Whether the connection belongs to a cgroup that is wanted, or to one below. Computed once for each cgroup, mostly.
+/// Whether the cgroup of the connection, or one of its ancestors, is wanted. The result is cached
+/// per cgroup.
 #[inline(always)]
 fn is_in_cgroup(connection: &impl Connection) -> bool {
     let id = connection.cgroup();
     let seen = CGROUPS_SEEN.get_ptr_mut(id as u32 & (CGROUPS_REMEMBERED as u32 - 1));
     if let Some(seen) = seen {
-        // SAFETY: an element of the map; written in one piece.
+        // SAFETY: an element of the map, which programs write with single stores.
         let seen = unsafe { seen.read_volatile() };
         if seen >> 1 == id {
             return seen & 1 != 0;
@@ -274,7 +283,7 @@ fn is_in_cgroup(connection: &impl Connection) -> bool {
     let is_in = connection
         .is_within_cgroup(|id| id != 0 && any!(cgroup, cgroups, |wanted: u64| wanted == id));
     if let Some(seen) = seen {
-        // SAFETY: as above.
+        // SAFETY: an element of the map, which programs write with single stores.
         unsafe { seen.write_volatile(id << 1 | u64::from(is_in)) };
     }
     is_in

@@ -1,7 +1,9 @@
-//! Each transition of a full socket with its connection, written to the [ring](crate::ring): what `trace --events` shows.
+//! Writes each transition of a full socket, with its connection, to the [ring](crate::ring) for
+//! `trace --events`.
 //!
-//! [`crate::tracking`] calls here where events are asked for. Unknown fields stay unknown: the owner of a socket that neither
-//! connected nor listened, and the duration of a state that began unobserved.
+//! [`crate::tracking`] calls this module if events are enabled. Two fields may be unknown: the
+//! owner of a socket that neither connected nor listened, and the duration of a state whose start
+//! was not observed.
 
 use tcpstate_common::{
     State,
@@ -15,18 +17,19 @@ use crate::{
     socket_table::Observed,
 };
 
-/// An event of a full socket: the socket, its move, and its time.
+/// An event of a full socket: the socket, its old and new state, and the time.
 #[derive(Clone, Copy)]
 pub(crate) struct Transition<A> {
     pub(crate) sock: Sock<A>,
     pub(crate) from: usize,
     pub(crate) to: usize,
-    /// By the monotonic clock, in nanoseconds.
+    /// Time of the event (monotonic clock, nanoseconds).
     pub(crate) now: u64,
     pub(crate) remote_port: u16,
 }
 
-/// Writes the line of an event that matches the filter. `error` and `flags` are those of [`crate::close_reason`].
+/// Writes the line of an event that matches the filter. `error` and `flags` are the result of
+/// [`crate::close_reason::facts`].
 #[inline(always)]
 pub(crate) fn write<A: Access>(
     transition: Transition<A>,
@@ -38,13 +41,15 @@ pub(crate) fn write<A: Access>(
     let is_written = ring::write(|| {
         let family = sock.family();
         let (local, remote) = sock.addresses(family);
+        let is_birth = is_birth(from, to);
         let mut flags = flags;
-        // The next event has what this line lacks, and mostly comes at once.
-        if is_birth(from, to) && to != State::Listen as usize {
+        // The next event completes this line, and usually follows immediately.
+        if is_birth && to != State::Listen as usize {
             flags |= EVENT_IS_AMENDABLE;
         }
-        // A child has its request's cookie for a moment: `inet_csk_clone_lock` gives it its own after this event.
-        let is_child = to == State::SynRecv as usize && is_birth(from, to);
+        // A newborn child still has the cookie of its request socket. `inet_csk_clone_lock`
+        // replaces the cookie after this event.
+        let is_child = to == State::SynRecv as usize && is_birth;
         let cookie = if is_child { 0 } else { sock.cookie() };
         EventRecord {
             time: now,

@@ -1,5 +1,6 @@
-//! On which element of [`CPU_SLOTS`] a socket counts: with [`FLAG_FAMILIES`] each family has an element, otherwise all sockets
-//! share the first. Without the flag nothing of this module is left but the number of the first element.
+//! Selects the element of [`CPU_SLOTS`] that counts a socket. With [`FLAG_FAMILIES`] each family
+//! has an element, otherwise all sockets share the first. Without the flag only the index of the
+//! first element remains of this module.
 
 use tcpstate_common::abi::{CpuSlots, FLAG_FAMILIES};
 
@@ -9,7 +10,7 @@ use crate::{
     sock::{Access, Sock},
 };
 
-/// This CPU's counts of the sockets of this socket's family.
+/// The counts of this CPU for the family of a socket.
 #[inline(always)]
 pub(crate) fn slots<A: Access>(sock: Sock<A>, flags: u32) -> Option<*mut CpuSlots> {
     CPU_SLOTS.get_ptr_mut(element(sock, flags))

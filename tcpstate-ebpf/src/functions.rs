@@ -1,6 +1,7 @@
-//! Mini sockets by the kernel's functions: the first choice, where the kernel allows to attach to functions.
+//! Mini sockets by kernel functions: the first choice, if programs can be attached to functions.
 //!
-//! All of these functions run with softirqs off, so none of the programs can interrupt another one, or miss a call.
+//! All of these functions run with softirqs off, so no program here can interrupt another one or
+//! miss a call.
 
 use aya_ebpf::{
     macros::{fentry, fexit},
@@ -19,11 +20,12 @@ use crate::{
     sock::{Sock, Typed},
 };
 
-/// Arguments and results of type `bool` are one byte; the rest of the slot is undefined (5.10).
+/// Arguments and results of type `bool` are one byte; the rest of the 8 bytes is undefined (5.10).
 const BOOL: u64 = 0xff;
 
-/// `void __inet_twsk_schedule(struct inet_timewait_sock *tw, int timeo, bool rearm)`: a time-wait socket's first
-/// timer, or a later one, which is how every change of its substate ends (`tcp_timewait_state_process`).
+/// `void __inet_twsk_schedule(struct inet_timewait_sock *tw, int timeo, bool rearm)`: starts the
+/// first timer of a time-wait socket, or a later one. Every change of the substate ends with a
+/// later timer (`tcp_timewait_state_process`).
 #[fentry(function = "__inet_twsk_schedule")]
 pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     // SAFETY: the function's first argument, alive while it runs.
@@ -44,7 +46,7 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `void inet_twsk_kill(struct inet_timewait_sock *tw)`: once for each time-wait socket.
+/// `void inet_twsk_kill(struct inet_timewait_sock *tw)`: called once for each time-wait socket.
 #[fentry(function = "inet_twsk_kill")]
 pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     // SAFETY: the function's first argument, alive while it runs.
@@ -59,13 +61,14 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
         minis::time_wait_gone(counters, control, tw, cause >> 8, false);
         mini_durations::time_wait_gone(tw, control);
         minis::count_exit(counters, control, cause);
-        // The address may serve another socket.
+        // A new socket may get this address.
         set_label(0, Cause::Unknown, Exit::Unknown);
     }
     0
 }
 
-/// `void tw_timer_handler(struct timer_list *timer)`: kills the time-wait socket, whose time is over.
+/// `void tw_timer_handler(struct timer_list *timer)`: kills the time-wait socket because its timer
+/// expired.
 #[fentry(function = "tw_timer_handler")]
 pub(crate) fn tw_timer_handler(ctx: FEntryContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
@@ -73,15 +76,16 @@ pub(crate) fn tw_timer_handler(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, ...)`: kills the socket itself if
-/// the packet is a RST.
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, ...)`: kills the
+/// socket itself if the packet is a RST.
 #[fentry(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_packet(ctx: FEntryContext) -> i32 {
     set_label(ctx.arg(0), Cause::Killed, Exit::Reset);
     0
 }
 
-/// Says what its caller (`tcp_v4_rcv`, `tcp_v6_rcv`) will do.
+/// Stores the label for the result of the function. The result tells its caller (`tcp_v4_rcv`,
+/// `tcp_v6_rcv`) what to do with the socket.
 #[inline(always)]
 fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
     let verdict: u32 = ctx.arg::<u64>(arguments) as u32;
@@ -96,27 +100,29 @@ fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
     0
 }
 
-/// The verdict where the function takes 3 arguments (before 6.12). The result's place follows from their number,
-/// which the verifier must know, so there is a program for each.
+/// The result of a function with 3 arguments (before 6.12).
+///
+/// The position of the result depends on the number of arguments, which the verifier must know. So
+/// each number of arguments has its own program.
 #[fexit(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_verdict_3(ctx: FExitContext) -> i32 {
     time_wait_verdict(&ctx, 3)
 }
 
-/// The verdict where the function takes 4 arguments.
+/// The result of a function with 4 arguments.
 #[fexit(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_verdict_4(ctx: FExitContext) -> i32 {
     time_wait_verdict(&ctx, 4)
 }
 
-/// The verdict where the function takes 5 arguments (since 6.18).
+/// The result of a function with 5 arguments (since 6.18).
 #[fexit(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_verdict_5(ctx: FExitContext) -> i32 {
     time_wait_verdict(&ctx, 5)
 }
 
-/// `int tcp_twsk_unique(struct sock *sk, struct sock *sktw, void *twp)`: a connect may take the socket's place, if
-/// the result is not 0.
+/// `int tcp_twsk_unique(struct sock *sk, struct sock *sktw, void *twp)`: a result other than 0
+/// allows connect() to replace the time-wait socket.
 #[fexit(function = "tcp_twsk_unique")]
 pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
     if ctx.arg::<u64>(3) as u32 != 0 {
@@ -132,10 +138,13 @@ pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `bool inet_ehash_insert(struct sock *sk, struct sock *osk, bool *found_dup_sk)`: puts `sk` into the kernel's table,
-/// in the place of `osk` if there is one. A request socket that is put in has no reference yet, so nothing can
-/// take it out before this program has ended (but for the copy that is made for another listener when its own was closed,
-/// `reqsk_timer_handler`); one that is replaced was completed, or moved to another listener.
+/// `bool inet_ehash_insert(struct sock *sk, struct sock *osk, bool *found_dup_sk)`: inserts `sk`
+/// into the kernel's table and removes `osk` if it is not null.
+///
+/// A request socket that is inserted has no reference yet, so it cannot be removed before this
+/// program ends. The exception is the copy that `reqsk_timer_handler` makes for another listener
+/// when the listener was closed. A request socket that is removed was completed, or moved to
+/// another listener.
 #[fexit(function = "inet_ehash_insert")]
 pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     const REQUEST: usize = State::NewSynRecv as usize;
@@ -166,8 +175,8 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `bool __inet_csk_reqsk_queue_drop(struct sock *sk, struct request_sock *req, bool from_timer)`: whether it was this
-/// call that took the request out of the kernel's table.
+/// `bool __inet_csk_reqsk_queue_drop(struct sock *sk, struct request_sock *req, bool from_timer)`:
+/// returns whether this call removed the request from the kernel's table.
 #[fexit(function = "__inet_csk_reqsk_queue_drop")]
 pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
     // SAFETY: the function's second argument; its caller holds a reference.
@@ -183,7 +192,7 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
     0
 }
 
-/// Remembers, on this CPU, why a time-wait socket will end if it ends next.
+/// Stores, on this CPU, why a time-wait socket will end if it is the next to end.
 #[inline(always)]
 fn set_label(tw: u64, cause: Cause, exit: Exit) {
     if let Some(slots) = maps::cpu_slots() {

@@ -1,8 +1,8 @@
-//! Durations become counts in buckets: [`HISTOGRAMS`](crate::maps::HISTOGRAMS), or, where sockets are grouped,
-//! [`GROUPED`](crate::maps::GROUPED).
+//! Adds durations to buckets: in [`HISTOGRAMS`](crate::maps::HISTOGRAMS), or in
+//! [`GROUPED`](crate::maps::GROUPED) if sockets are grouped.
 //!
-//! Both have two buffers, between which the control word chooses as it does for the counts. So histograms and matrix cover the
-//! same stretch of time.
+//! Both maps have two buffers. The control word selects the active buffer, as it does for the
+//! counts. So histograms and transition counts cover the same period.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
@@ -23,7 +23,7 @@ use crate::{
 /// The part of a duration that goes to [`Histogram::sum`].
 const LOW: u64 = (1 << SUM_BITS) - 1;
 
-/// The histograms of a socket's group, in the buffer that takes the counts: the index of the first.
+/// The histograms of a socket's group in the active buffer: the index of the first one.
 #[derive(Clone, Copy)]
 pub(crate) struct HistogramRef(u32);
 
@@ -35,13 +35,13 @@ impl HistogramRef {
         Self((group * 2 + (control & CONTROL_BUFFER)) * SLOTS)
     }
 
-    /// Adds a duration; one that is [`UNKNOWN_DURATION`] is counted as such.
+    /// Adds a duration. [`UNKNOWN_DURATION`] adds one to [`Histogram::unknown`].
     #[inline(always)]
     pub(crate) fn add(self, slot: u32, ns: u64) {
         add(self.0 + slot, ns);
     }
 
-    /// The longest and the shortest duration, as [`Histogram`] has them.
+    /// [`Histogram::longest`] and [`Histogram::shortest_inverted`].
     #[inline(always)]
     pub(crate) fn extremes(self, slot: u32) -> [u64; 2] {
         let Some(histogram) = histogram(self.0 + slot) else { return [0; 2] };
@@ -49,7 +49,8 @@ impl HistogramRef {
         unsafe { [(*histogram).longest, (*histogram).shortest_inverted] }
     }
 
-    /// Takes back what [`Self::add`] added to the same buffer a moment ago, given the extremes before.
+    /// Takes back a duration that [`Self::add`] just added to this buffer. `extremes` are the
+    /// extremes before that addition.
     #[inline(never)]
     pub(crate) fn take_back(self, slot: u32, ns: u64, extremes: [u64; 2]) {
         let Some(histogram) = histogram(self.0 + slot) else { return };
@@ -73,12 +74,13 @@ fn histogram(index: u32) -> Option<*mut Histogram> {
     if by() == 0 { HISTOGRAMS.get_ptr_mut(index) } else { GROUPED.get_ptr_mut(index) }
 }
 
-/// Out of line, for it has many callers.
+/// Out of line, because it has many callers.
 #[inline(never)]
 fn add(index: u32, ns: u64) {
     let Some(histogram) = histogram(index) else { return };
-    // SAFETY: `histogram` is an element of its map. Additions are atomic: others may write a group at the same time. Of two
-    // that store an extreme at once one may win that is not the extreme, which is only so in groups.
+    // SAFETY: `histogram` is an element of its map. Additions are atomic, because other CPUs may
+    // add to a group at the same time. If two CPUs store an extreme at the same time, the less
+    // extreme value may remain. This happens in groups only.
     unsafe {
         if ns == UNKNOWN_DURATION {
             add_one_atomically(&raw mut (*histogram).unknown);
@@ -100,17 +102,19 @@ fn add(index: u32, ns: u64) {
     }
 }
 
+/// The counter of the bucket of a duration.
+///
 /// # Safety
 /// `histogram` is an element of a map.
 #[inline(always)]
 unsafe fn bucket(histogram: *mut Histogram, ns: u64) -> *mut u64 {
-    // The verifier does not know what shifts make of a number.
+    // The verifier does not know the range of a number after these shifts.
     let index = bucket_of(ns) & (BUCKET_SLOTS - 1);
     // SAFETY: the caller's promise.
     unsafe { (&raw mut (*histogram).buckets).cast::<u64>().add(index) }
 }
 
-/// The key of groups; a known value to the verifier.
+/// The key by which sockets are grouped; the verifier knows its value.
 #[inline(always)]
 fn by() -> u32 {
     config!(flags) >> FLAGS_BY_SHIFT
@@ -149,11 +153,12 @@ fn cgroup<A: Access>(sock: Sock<A>, from: usize) -> u64 {
     if from == State::TimeWait as usize { 0 } else { cgroups::cgroup(sock) }
 }
 
-/// The number of a group: the number that it has, or the next free one. A group that finds no free number counts among the
-/// others for good.
+/// The ID of a group. A new group gets the next free ID. If no ID is free, the group is counted in
+/// [`GROUP_OTHER`] for the rest of the run.
 #[inline(never)]
 fn group(key: GroupKey) -> u32 {
-    // SAFETY: an entry's memory stays an entry's while the program runs, and entries are never removed.
+    // SAFETY: an entry's memory stays an entry's while the program runs, and entries are never
+    // removed.
     if let Some(&id) = unsafe { GROUPS.get(key) } {
         return id;
     }
@@ -165,11 +170,12 @@ fn group(key: GroupKey) -> u32 {
     match GROUPS.insert(key, id, u64::from(BPF_NOEXIST)) {
         Ok(()) => id,
         Err(errno) => {
-            // The number is free again, unless the queue fails too; then there is one group less.
+            // The ID becomes free again. If the queue fails too, there is one group less.
             let _ = GROUP_IDS.push(id, 0);
             if errno == -EEXIST {
-                // Another CPU was quicker.
-                // SAFETY: as above.
+                // Another CPU inserted the group first.
+                // SAFETY: an entry's memory stays an entry's while the program runs, and entries
+                // are never removed.
                 return unsafe { GROUPS.get(key) }.copied().unwrap_or(GROUP_OTHER);
             }
             failed()
@@ -177,7 +183,8 @@ fn group(key: GroupKey) -> u32 {
     }
 }
 
-/// The map failed for another reason than a lack of room: the group may get a number later, and then lacks this duration.
+/// The map failed for another reason than a lack of room. The group may get an ID later, and then
+/// lacks this duration.
 #[inline(always)]
 fn failed() -> u32 {
     if let Some(slots) = histogram_slots() {

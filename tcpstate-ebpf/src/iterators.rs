@@ -1,4 +1,4 @@
-//! What user space runs on every socket, and on every entry of a map.
+//! Programs that user space runs for each socket, or for each entry of a map.
 
 use tcpstate_common::{
     State,
@@ -14,14 +14,15 @@ use crate::{
     sock::{Net, Probed, Sock, Typed},
 };
 
-/// What `iter/tcp` hands to its program (`struct bpf_iter__tcp` in `net/ipv4/tcp_ipv4.c`).
+/// The context of a program at `iter/tcp` (`struct bpf_iter__tcp` in `net/ipv4/tcp_ipv4.c`).
 #[repr(C)]
 pub(crate) struct IterTcp {
     meta: *const u8,
     sk_common: *const u8,
 }
 
-/// The kernel walks its socket tables and shows one socket, or none after the last one.
+/// The kernel walks its socket tables and calls this program for each socket, and without a socket
+/// after the last one.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub(crate) extern "C" fn tcp_iterator(ctx: *const IterTcp) -> i32 {
@@ -34,8 +35,8 @@ pub(crate) extern "C" fn tcp_iterator(ctx: *const IterTcp) -> i32 {
     0
 }
 
-/// The visit of one socket. The kernel holds a full socket's lock (since 5.15), so that no event comes in between the read of
-/// the state and the observation.
+/// Visits one socket. Since 5.15 the kernel holds the lock of a full socket, so no event can come
+/// between the read of the state and the observation.
 #[inline(always)]
 fn visit(sock: Sock<Typed>) {
     let control = config::control();
@@ -44,11 +45,13 @@ fn visit(sock: Sock<Typed>) {
     }
     let Some(slots) = maps::cpu_slots() else { return };
     let counters = CounterRefs::of(slots, sock);
-    // Before the observation: an event between the two then finds itself first, and adds the older state.
+    // Read the state before the observation. If an event comes between the two, the event is the
+    // first observation and adds the old state.
     let state = sock.state();
     if state == State::TimeWait as usize {
         if control & CONTROL_TIME_WAIT != 0 {
-            // SAFETY: the state says that it is a time-wait socket, and the iterator holds a reference to it.
+            // SAFETY: the state says that it is a time-wait socket, and the iterator holds a
+            // reference to it.
             minis::visit_time_wait(counters, control, unsafe {
                 Sock::<Probed>::from_ptr(sock.address() as *const u8)
             });
@@ -58,14 +61,16 @@ fn visit(sock: Sock<Typed>) {
             minis::visit_request(counters, sock.address());
         }
     } else if scan::observe(slots, sock.address(), By::Visit) != Observation::Again {
-        // If the answer is not known, most likely there was no observation before; the failed observation is counted either way.
+        // If the observation failed, it was most likely the first, so the socket is added. The
+        // failure itself is counted by `observe`.
         scan::add_to_base(counters, state);
     }
     // SAFETY: `slots` is this CPU's element.
     unsafe { add_one_atomically(&raw mut (*slots).visited) };
 }
 
-/// What `iter/bpf_map_elem` hands to its program (`struct bpf_iter__bpf_map_elem` in `kernel/bpf/map_iter.c`).
+/// The context of a program at `iter/bpf_map_elem` (`struct bpf_iter__bpf_map_elem` in
+/// `kernel/bpf/map_iter.c`).
 #[repr(C)]
 pub(crate) struct IterMapElem<V> {
     meta: *const u8,
@@ -74,7 +79,8 @@ pub(crate) struct IterMapElem<V> {
     value: *mut V,
 }
 
-/// The kernel walks [`maps::FIN_WAIT2`]: counts the moves to TIME_WAIT that no timer reported.
+/// The kernel walks [`maps::FIN_WAIT2`]. This program counts the moves to TIME_WAIT that no timer
+/// reported.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32 {
@@ -84,18 +90,20 @@ pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32
         return 0;
     }
     if let Some(slots) = maps::cpu_slots() {
-        // SAFETY: the key is the address of a time-wait socket, which ends only after its entry.
+        // SAFETY: the key is the address of a time-wait socket. Its entry is removed before the
+        // socket is freed.
         let tw = unsafe { Sock::<Probed>::from_ptr(key.read() as *const u8) };
         minis::settle(CounterRefs::of(slots, tw), config::control(), tw, Seen::Late);
     }
     0
 }
 
-/// The kernel walks [`maps::NAMESPACES`]: marks those that are gone.
+/// The kernel walks [`maps::NAMESPACES`]. This program marks the namespaces that are gone.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub(crate) extern "C" fn namespace_iterator(ctx: *const IterMapElem<NamespaceSlots>) -> i32 {
-    // SAFETY: the kernel calls with a valid context, and the fields are checked for null before use.
+    // SAFETY: the kernel calls with a valid context, and the fields are checked for null before
+    // use.
     let (key, namespace) = unsafe { ((*ctx).key, (*ctx).value) };
     if key.is_null() || namespace.is_null() {
         return 0;

@@ -1,36 +1,38 @@
-//! The kernel half of tcpstate. A program's entry point bears the name of what it attaches to, where only one program attaches
-//! there. The modules, from the hooks down:
+//! The kernel half of tcpstate. A program is named after its attach point, if only one program
+//! attaches there. The modules with programs:
 //!
 //! | module | attaches to | leads to |
 //! |---|---|---|
 //! | [`transitions`] | the tracepoint `inet_sock_set_state` | full sockets, to [`count`] |
-//! | [`tracking`] | the same tracepoint, where events or histograms are asked for | [`events`], [`durations`] |
-//! | [`close_reason`] | the tracepoint `tcp_send_reset`, with events | connections that end by a RST of this side |
-//! | [`owner_hints`] | accept(), or the tracepoints of sends and receives, with events | owners of accepted connections |
-//! | [`functions`] | functions of the kernel | mini sockets, to [`minis`] and [`mini_durations`] |
-//! | [`timers`] | the tracepoints `timer_start`, `timer_cancel`, `timer_expire_entry` | the same, where no program can be attached to functions |
-//! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once during a scan, to [`scan`] |
+//! | [`tracking`] | `inet_sock_set_state`, for events and histograms | [`events`], [`durations`] |
+//! | [`close_reason`] | `tcp_send_reset`, for events | connections that this side resets |
+//! | [`owner_hints`] | accept(), or the tracepoints of sends and receives | owners of connections |
+//! | [`functions`] | kernel functions | mini sockets, to [`minis`] and [`mini_durations`] |
+//! | [`timers`] | `timer_start`, `timer_cancel`, `timer_expire_entry` | mini sockets instead |
+//! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once per scan, to [`scan`] |
+//!
+//! The modules without programs:
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`count`], [`minis`] | what a transition and the life of a mini socket count |
-//! | [`events`], [`mini_events`] | the records of lines |
+//! | [`count`], [`minis`] | the counts of transitions and of mini sockets |
+//! | [`events`], [`mini_events`] | the records of event lines |
 //! | [`durations`], [`mini_durations`], [`histograms`] | durations, buckets and groups |
-//! | [`event_filter`], [`connection`] | which events match |
+//! | [`event_filter`], [`connection`] | the events that match |
 //! | [`socket_table`] | the state of each full socket between its events |
 //! | [`scan`] | first observations during a scan |
-//! | [`namespaces`], [`families`] | where an event counts |
-//! | [`sock`], [`process`], [`cgroups`] | reads of the kernel's structs |
-//! | [`slots`], [`maps`], [`ring`], [`config`], [`atomic`], [`kernel`] | the bottom: memory, configuration, additions |
+//! | [`namespaces`], [`families`] | the counters to which an event adds |
+//! | [`sock`], [`process`], [`cgroups`] | reads of kernel structs |
+//! | [`slots`], [`maps`], [`ring`], [`config`], [`atomic`], [`kernel`] | memory and configuration |
 //!
-//! Nothing here prints or times: user space sets the configuration before the load, moves the control word while the programs run,
-//! and reads the maps.
+//! The kernel half prints nothing and has no timers of its own. User space sets the configuration
+//! before the load, changes the control word while the programs run, and reads the maps.
 #![no_std]
 #![no_main]
-// `atomic_xadd` without a result is the one atomic that every kernel since 3.18 takes: the stable atomics
-// fetch, and kernels before 5.12 refuse a whole program for one of those.
+// `atomic_xadd` without a result is the only atomic operation that every kernel since 3.18 accepts.
+// Rust's stable atomics fetch a result, and kernels before 5.12 refuse a program that contains one.
 #![feature(core_intrinsics)]
-// BPF's assembly, of which there is one instruction in `slots`.
+// BPF assembly: one instruction in `slots`.
 #![feature(asm_experimental_arch)]
 #![allow(internal_features, reason = "see above")]
 #![allow(
@@ -79,7 +81,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The helpers in use are lent to GPL-compatible programs only.
+/// The helpers in use are available to GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

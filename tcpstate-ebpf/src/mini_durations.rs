@@ -1,8 +1,9 @@
-//! How long mini sockets lived, for `hist`. The hooks in [`crate::functions`] and [`crate::timers`] call here; a frozen flag
-//! takes all of this out of programs that only count.
+//! Durations of mini sockets, for `hist`. The hooks in [`crate::functions`] and [`crate::timers`]
+//! call this module. A frozen flag removes its code from programs that only count.
 //!
-//! Timers do not report every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. If a move is only noticed at the end of
-//! the socket, its time is unknown. Then only the whole timed is known.
+//! Timers do not report every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. If a move is
+//! only noticed at the end of the socket, the time of the move is unknown. Then only the lifetime
+//! of the whole socket is known.
 
 use tcpstate_common::{
     State,
@@ -28,7 +29,7 @@ const FIN_WAIT2: usize = State::FinWait2 as usize;
 const TIME_WAIT: usize = State::TimeWait as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// Whether histograms are asked for; a known value to the verifier.
+/// Whether histograms are enabled; the verifier knows the value.
 #[inline(always)]
 fn is_asked_for() -> bool {
     config!(flags) & FLAG_HISTOGRAMS != 0
@@ -44,7 +45,8 @@ pub(crate) fn time_wait_born<A: Access>(tw: Sock<A>) {
     }
 }
 
-/// A time-wait socket's timer is started again by a packet, which may have moved it a moment ago.
+/// A packet starts the timer of a time-wait socket again. The packet may have just moved the socket
+/// to TIME_WAIT.
 #[inline(always)]
 pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     if !is_asked_for() {
@@ -53,9 +55,10 @@ pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     let Some(entry) = TIMED_MINIS.get(tw.address()) else { return };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let timed = unsafe { *entry };
-    // Mostly it has not moved; and its end, on another CPU, may give the entry to another socket.
+    // Write only after a move, which is rare. If the socket ends on another CPU, its entry may
+    // already belong to another socket.
     if has_moved(tw, timed) {
-        // SAFETY: as above.
+        // SAFETY: an entry's memory stays an entry's while the program runs.
         unsafe { *entry = moved(tw, control, timed, now()) };
     }
 }
@@ -75,7 +78,7 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     let mut extremes = [[0; 2]; 2];
     let does_orphan_match = has_moved(tw, timed) && does_match(tw, FIN_WAIT2, TIME_WAIT);
     let does_end_match = does_match(tw, tw.substate(), CLOSE);
-    // Only durations that match use up a group, since there are few groups.
+    // Only matching durations look up a group, because the number of groups is limited.
     if does_orphan_match || does_end_match {
         let histogram = of_mini(tw, control);
         extremes = [slot, SLOT_HOLD].map(|slot| histogram.extremes(slot));
@@ -97,8 +100,9 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     }
 }
 
-/// The time-wait socket that seemed to end last did not end: its timer was only stopped to be started again, within one section
-/// without interrupts. `control` is that of the section's begin.
+/// The time-wait socket that seemed to end last did not end. Its timer was only stopped and started
+/// again, within one section without interrupts. `control` is the control word at the start of the
+/// section.
 #[inline(always)]
 pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
     if is_asked_for() {
@@ -106,7 +110,7 @@ pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
     }
 }
 
-/// The rare part.
+/// Corrects the durations. Out of line, because it is rare.
 #[inline(never)]
 fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     let Some(slots) = histogram_slots() else { return };
@@ -131,7 +135,7 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     }
 }
 
-/// Whether the end of a state of a mini socket matches the filter, as its line would.
+/// Whether the filter matches the end of a mini socket's state, as it would for the event line.
 #[inline(always)]
 pub(crate) fn does_match<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
     !event_filter::is_on() || passes_filter(mini, from, to)
@@ -143,12 +147,13 @@ fn passes_filter<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
     event_filter::of_socket(&Mini(mini), from, to) == Verdict::Now
 }
 
-/// What the end of a time-wait socket says.
+/// The durations that are known at the end of a time-wait socket, and the histogram of its
+/// substate.
 struct End {
     slot: u32,
-    /// How long it was in the substate that it ends in.
+    /// Nanoseconds in the last substate, or [`UNKNOWN_DURATION`].
     substate: u64,
-    /// How long it was there.
+    /// Nanoseconds from the socket's birth to its end, or [`UNKNOWN_DURATION`].
     lifetime: u64,
 }
 
@@ -163,13 +168,13 @@ impl End {
     }
 }
 
-/// Whether a time-wait socket moved to TIME_WAIT since it was last looked at.
+/// Whether a time-wait socket moved to TIME_WAIT since its last observation.
 #[inline(always)]
 fn has_moved<A: Access>(tw: Sock<A>, timed: TimedMini) -> bool {
     timed.substate == FIN_WAIT2 as u64 && tw.substate() == TIME_WAIT
 }
 
-/// What is to be remembered of a time-wait socket that a packet may have moved at this time.
+/// The new stored state of a time-wait socket that a packet may have moved at this time.
 #[inline(always)]
 fn moved<A: Access>(tw: Sock<A>, control: u32, timed: TimedMini, now: u64) -> TimedMini {
     if !has_moved(tw, timed) {
@@ -181,7 +186,7 @@ fn moved<A: Access>(tw: Sock<A>, control: u32, timed: TimedMini, now: u64) -> Ti
     TimedMini { since: now, substate: TIME_WAIT as u64, ..timed }
 }
 
-/// A request socket was put into the kernel's table, or its timer starts for the first time.
+/// A request socket was inserted into the kernel's table, or its timer starts for the first time.
 #[inline(always)]
 pub(crate) fn request_born(address: u64) {
     if is_asked_for() && TIMED_REQUESTS.insert(address, now()).is_err() {
@@ -203,7 +208,7 @@ pub(crate) fn request_stopped<A: Access>(req: Sock<A>) {
     unsafe { (&raw mut (*slots).request).write_volatile(last) };
 }
 
-/// A request socket's timer expired, and starts again.
+/// The timer of a request socket expired, and starts again.
 #[inline(always)]
 pub(crate) fn request_restarted(request: u64) {
     if !is_asked_for() {
@@ -232,7 +237,7 @@ pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
     }
 }
 
-/// When the request began; 0 if unknown.
+/// Removes a request socket, and returns the start time of the request; 0 if unknown.
 #[inline(always)]
 fn forget_request(request: u64) -> u64 {
     let Some(entry) = TIMED_REQUESTS.get(request) else { return 0 };
@@ -242,7 +247,7 @@ fn forget_request(request: u64) -> u64 {
     since
 }
 
-/// Both ports of a socket that has a peer, full or mini.
+/// Both ports of a socket that has a remote port, full or mini.
 #[inline(always)]
 pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
     let remote: u16 = sock.load(config!(events.skc_dport));
@@ -250,10 +255,10 @@ pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
     u64::from(remote) << 16 | u64::from(local)
 }
 
-/// Mini sockets have no owner. Out of line, for it has many callers.
+/// The histograms of a mini socket, which has no owner. Out of line, because it has many callers.
 #[inline(never)]
 fn of_mini<A: Access>(mini: Sock<A>, control: u32) -> HistogramRef {
-    // Any state in which a socket has a port.
+    // TIME_WAIT stands for any mini socket: it has a local port and no cgroup.
     HistogramRef::of(mini, control, State::TimeWait as usize, GroupKey::default())
 }
 

@@ -1,5 +1,6 @@
-//! The lines of mini sockets: births, moves and ends, each with its connection, where events are asked for. [`crate::minis`]
-//! calls here; a frozen flag takes all of this out of programs that only count.
+//! The event lines of mini sockets: births, moves and ends, each with its connection.
+//! [`crate::minis`] calls this module. A frozen flag removes its code from programs that only
+//! count.
 
 use aya_ebpf::bindings::BPF_ANY;
 use tcpstate_common::{
@@ -23,14 +24,14 @@ use crate::{
 
 const CLOSE: usize = State::Close as usize;
 
-/// The two kinds.
+/// The two kinds of mini sockets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     TimeWait,
     Request,
 }
 
-/// A mini socket comes into its first state.
+/// A mini socket enters its first state.
 #[inline(always)]
 pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: usize) {
     if is_off() {
@@ -45,7 +46,8 @@ pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: us
     );
 }
 
-/// A time-wait socket went from one state to another: now, or at an unknown time before.
+/// A time-wait socket moved from one state to another: now if `is_now`, otherwise at an unknown
+/// earlier time.
 #[inline(always)]
 pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2], is_now: bool) {
     if is_off() {
@@ -61,7 +63,7 @@ pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2]
     );
 }
 
-/// A mini socket ends, unless it may be [`resumed`] in a moment.
+/// A mini socket ends. With `may_resume`, a call of [`resumed`] may take back the end.
 #[inline(always)]
 pub(crate) fn gone<A: Access>(
     kind: Kind,
@@ -90,7 +92,7 @@ pub(crate) fn gone<A: Access>(
     write_line(&line, control, mini);
 }
 
-/// A mini socket that was said to be gone is not: its timer starts again, on the same CPU.
+/// A mini socket that was reported as gone is not gone. Its timer starts again on the same CPU.
 #[inline(always)]
 pub(crate) fn resumed(control: u32, address: u64) {
     if is_off() {
@@ -116,12 +118,12 @@ pub(crate) fn resumed(control: u32, address: u64) {
     });
 }
 
-/// What a line says beside its connection.
+/// The fields of a line that are not read from the socket.
 struct Line {
     kind: Kind,
     from: usize,
     to: usize,
-    /// When the state left began; 0 if unknown.
+    /// Start time of the old state; 0 if unknown.
     since: u64,
     time: u64,
     flags: u8,
@@ -129,14 +131,14 @@ struct Line {
     exit: u16,
 }
 
-/// Out of line, since many call it: it is the larger part of their programs.
+/// Out of line, because it has many callers and is the larger part of their programs.
 #[inline(never)]
 fn write_line<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
     if control & CONTROL_EVENTS == 0 {
         return;
     }
     let duration = if line.since == 0 { UNKNOWN_DURATION } else { line.time - line.since };
-    // A mini socket has no owner, so conditions on owners leave it out.
+    // A mini socket has no owner, so it does not match a condition on owners.
     let matches = event_filter::of_socket(&Mini(mini), line.from, line.to) == Verdict::Now
         && event_filter::of_state(&Process::UNKNOWN, duration);
     if !matches {
@@ -148,7 +150,8 @@ fn write_line<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
         EventRecord {
             time: line.time,
             duration,
-            // A request's cookie passes to its child; a time-wait socket has that of its full socket.
+            // A child inherits the cookie of its request socket. A time-wait socket has the cookie
+            // of its full socket.
             cookie: mini.cookie(),
             socket: mini.address(),
             local,
@@ -176,7 +179,7 @@ fn write_line<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
     }
 }
 
-/// How a time-wait socket ended, where the hook itself does not know.
+/// The [`Exit`] of a time-wait socket if the hook does not observe it.
 pub(crate) const UNKNOWN_EXIT: u64 = Exit::Unknown as u64;
 
 #[inline(always)]
@@ -184,7 +187,7 @@ fn is_off() -> bool {
     config!(flags) & FLAG_EVENTS == 0
 }
 
-/// Without room, the durations of the socket are unknown.
+/// Without room in the map, the durations of the socket are unknown.
 #[inline(always)]
 fn remember(address: u64, since: u64) {
     let _ = MINI_SINCE.insert(address, since, u64::from(BPF_ANY));

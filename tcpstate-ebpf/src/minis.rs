@@ -1,9 +1,10 @@
-//! The lives of mini sockets become counts: [`MiniCounters`]. The hooks are in [`crate::functions`] and
-//! [`crate::timers`].
+//! Counts the births, moves and ends of mini sockets: [`MiniCounters`]. The hooks are in
+//! [`crate::functions`] and [`crate::timers`].
 //!
-//! Time-wait sockets are born in FIN_WAIT2 or in TIME_WAIT, and may move from FIN_WAIT2 to TIME_WAIT. That move is the one
-//! change of a mini socket that no timer reports. So time-wait sockets in FIN_WAIT2 are kept in [`FIN_WAIT2`]. Each
-//! observation of such a socket [settles](settle) what has changed since the last one.
+//! Time-wait sockets are born in FIN_WAIT2 or in TIME_WAIT, and may move from FIN_WAIT2 to
+//! TIME_WAIT. No timer reports this move. So the map [`FIN_WAIT2`] holds the time-wait sockets in
+//! FIN_WAIT2. Each observation of such a socket [settles](settle) the move if it has happened since
+//! the last observation.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::{
@@ -25,8 +26,8 @@ const IN_FIN_WAIT2: usize = State::FinWait2 as usize;
 const IN_TIME_WAIT: usize = State::TimeWait as usize;
 const IN_SYN_RECV: usize = State::SynRecv as usize;
 
-/// A time-wait socket's timer is about to start for the first time. No other CPU has seen the socket yet, except (6.12)
-/// packets on other CPUs.
+/// A time-wait socket's timer is about to start for the first time. No other CPU can have found the
+/// socket yet, except packets on other CPUs (6.12).
 #[inline(always)]
 pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw: Sock<A>) {
     let state = tw.substate();
@@ -39,19 +40,20 @@ pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw:
         scan::observe(counters.slots, tw.address(), By::Event);
     }
     if state == IN_FIN_WAIT2 {
-        // A packet may have moved it before it was on record.
+        // A packet may have moved the socket before its entry was made.
         settle(counters, control, tw, Seen::Now);
     }
 }
 
-/// Whether a time-wait socket is observed because it may just have moved.
+/// Whether a time-wait socket is observed at the time of its possible move, or later.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     Now,
     Late,
 }
 
-/// Something may have moved a time-wait socket to TIME_WAIT. Counts the move, once; returns the state it is in.
+/// Counts the move of a time-wait socket to TIME_WAIT if it has moved, and counts it only once.
+/// Returns the current state of the socket.
 #[inline(always)]
 pub(crate) fn settle<A: Access>(
     counters: CounterRefs,
@@ -62,7 +64,8 @@ pub(crate) fn settle<A: Access>(
     let state = tw.substate();
     let address = tw.address();
     let is_on_record = FIN_WAIT2.get_ptr(address).is_some();
-    // Before the entry goes: a program that finds it gone then finds the observation.
+    // Observe before the entry is removed. A program that no longer finds the entry then finds the
+    // observation.
     if control & CONTROL_SCAN != 0
         && scan::observe(counters.slots, address, By::Event) == Observation::First
     {
@@ -81,8 +84,8 @@ pub(crate) fn settle<A: Access>(
     state
 }
 
-/// A time-wait socket ends, as far as known by an [`Exit`](tcpstate_common::abi::Exit); or its timer was stopped, and may
-/// start again.
+/// A time-wait socket ends. `exit` is an [`Exit`](tcpstate_common::abi::Exit) as far as known. With
+/// `may_resume`, its timer was stopped and may start again.
 #[inline(always)]
 pub(crate) fn time_wait_gone<A: Access>(
     counters: CounterRefs,
@@ -93,14 +96,14 @@ pub(crate) fn time_wait_gone<A: Access>(
 ) {
     let state = settle(counters, control, tw, Seen::Late);
     if state == IN_FIN_WAIT2 {
-        // It need not be there: the map may have been full.
+        // There may be no entry, because the map may have been full.
         let _ = FIN_WAIT2.remove(tw.address());
     }
     add(counters, control, state, Side::Left);
     mini_events::gone(Kind::TimeWait, control, tw, state, exit, may_resume);
 }
 
-/// A time-wait socket did not end after all: its timer was only stopped to be started again.
+/// A time-wait socket did not end: its timer was only stopped and started again.
 #[inline(always)]
 pub(crate) fn time_wait_rearmed<A: Access>(counters: CounterRefs, control: u32, tw: Sock<A>) {
     let state = tw.substate();
@@ -111,28 +114,30 @@ pub(crate) fn time_wait_rearmed<A: Access>(counters: CounterRefs, control: u32, 
     mini_events::resumed(control, tw.address());
 }
 
-/// Why a time-wait socket ended.
+/// Counts the cause of the end of a time-wait socket.
 #[inline(always)]
 pub(crate) fn count_exit(counters: CounterRefs, control: u32, cause: u64) {
-    // SAFETY: both buffers are in entries of their maps, and the index is masked to the array's length.
+    // SAFETY: both buffers are in entries of their maps, and the index is masked to the array's
+    // length.
     each_buffer(counters, control, |minis| unsafe {
         let exits = (&raw mut (*minis).exits).cast::<u64>();
         add_one_atomically(exits.add(cause as usize & (EXIT_SLOTS - 1)));
     });
 }
 
-/// Why a time-wait socket ended, where the hook itself says it.
+/// Counts the expiry of a time-wait socket, if the hook itself is called for expiries.
 #[inline(always)]
 pub(crate) fn count_expiry(counters: CounterRefs, control: u32) {
     count_exit(counters, control, Cause::Expired as u64);
 }
 
-/// A request socket has been put into the kernel's table, or its timer starts for the first time, soon after.
+/// A request socket was just inserted into the kernel's table, or its timer starts for the first
+/// time soon after the insertion.
 #[inline(always)]
 pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: Sock<A>) {
     let address = req.address();
     mini_events::born(Kind::Request, control, req, IN_SYN_RECV);
-    // The iterator may have been quicker than the hook: then the request is in the base.
+    // If the iterator visited the request before this hook ran, the request is already in the base.
     if control & CONTROL_SCAN != 0
         && scan::observe(counters.slots, address, By::Event) == Observation::Again
         && scan::was_visited(address)
@@ -142,7 +147,8 @@ pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: 
     add(counters, control, IN_SYN_RECV, Side::Entered);
 }
 
-/// A request socket has been taken out of the kernel's table, or its timer has stopped and may start again.
+/// A request socket was removed from the kernel's table, or its timer has stopped and may start
+/// again.
 #[inline(always)]
 pub(crate) fn request_gone<A: Access>(
     counters: CounterRefs,
@@ -156,19 +162,20 @@ pub(crate) fn request_gone<A: Access>(
         if scan::observe(counters.slots, address, By::Event) == Observation::First {
             scan::add_mini_to_base(counters, IN_SYN_RECV);
         } else {
-            // The address's next request is not the one that was visited.
+            // Clear the iterator's mark: the next request at this address was not visited.
             scan::was_visited(address);
         }
     }
     add(counters, control, IN_SYN_RECV, Side::Left);
 }
 
-/// A request socket did not end after all: its timer expired, and starts again for the next SYN-ACK.
+/// A request socket did not end: its timer expired, and starts again for the next SYN-ACK.
 #[inline(always)]
 pub(crate) fn request_restarted(counters: CounterRefs, control: u32, address: u64) {
     mini_events::resumed(control, address);
     if control & CONTROL_SCAN != 0 {
-        // Stopped before t0, where it was not counted as gone: nothing to take back.
+        // If the timer stopped before t0, no end was counted after t0, so there is none to take
+        // back.
         match scan::observe(counters.slots, address, By::Event) {
             Observation::First => {
                 scan::add_mini_to_base(counters, IN_SYN_RECV);
@@ -181,15 +188,17 @@ pub(crate) fn request_restarted(counters: CounterRefs, control: u32, address: u6
     take_back(counters, control, IN_SYN_RECV);
 }
 
-/// The iterator's visit of a time-wait socket.
+/// The iterator visits a time-wait socket.
 #[inline(always)]
 pub(crate) fn visit_time_wait(counters: CounterRefs, control: u32, tw: Sock<Probed>) {
     let address = tw.address();
     let was_new = tw.substate() == IN_FIN_WAIT2 && record(counters, address, BPF_NOEXIST);
-    // What is on record has not been settled, whatever it is now.
+    // A socket in the map still counts as FIN_WAIT2, whatever its substate is now, because its move
+    // has not been counted.
     let state = if FIN_WAIT2.get_ptr(address).is_some() { IN_FIN_WAIT2 } else { tw.substate() };
     if scan::observe(counters.slots, address, By::Visit) == Observation::Again {
-        // Its events know better: it may be gone already.
+        // An event observed the socket earlier in this scan, and the socket may have ended since.
+        // Remove the entry made above, because it would then stay.
         if was_new {
             let _ = FIN_WAIT2.remove(address);
         }
@@ -201,7 +210,7 @@ pub(crate) fn visit_time_wait(counters: CounterRefs, control: u32, tw: Sock<Prob
     }
 }
 
-/// The iterator's visit of a request socket.
+/// The iterator visits a request socket.
 #[inline(always)]
 pub(crate) fn visit_request(counters: CounterRefs, address: u64) {
     if scan::observe(counters.slots, address, By::Visit) != Observation::Again {
@@ -209,7 +218,7 @@ pub(crate) fn visit_request(counters: CounterRefs, address: u64) {
     }
 }
 
-/// Puts a time-wait socket on record as being in FIN_WAIT2. Says whether it was not yet.
+/// Stores that a time-wait socket is in FIN_WAIT2. Returns whether its entry is new.
 #[inline(always)]
 fn record(counters: CounterRefs, address: u64, flags: u32) -> bool {
     match FIN_WAIT2.insert(address, 0, u64::from(flags)) {
@@ -223,7 +232,7 @@ fn record(counters: CounterRefs, address: u64, flags: u32) -> bool {
     }
 }
 
-/// A side of a [`Flow`].
+/// The counter of a [`Flow`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Entered,
@@ -232,8 +241,8 @@ enum Side {
 
 #[inline(always)]
 fn add(counters: CounterRefs, control: u32, state: usize, side: Side) {
-    // SAFETY: both buffers are in entries of their maps. Atomic, for the iterator's programs are interrupted by the
-    // others.
+    // SAFETY: both buffers are in entries of their maps. The additions are atomic, because other
+    // programs can interrupt the iterator's programs.
     each_buffer(counters, control, |minis| unsafe {
         let flow = flow(minis, state);
         add_one_atomically(match side {
@@ -243,7 +252,7 @@ fn add(counters: CounterRefs, control: u32, state: usize, side: Side) {
     });
 }
 
-/// One that left did not.
+/// Takes back the end of a mini socket that did not end.
 #[inline(always)]
 fn take_back(counters: CounterRefs, control: u32, state: usize) {
     // SAFETY: both buffers are in entries of their maps.
@@ -252,6 +261,8 @@ fn take_back(counters: CounterRefs, control: u32, state: usize) {
     });
 }
 
+/// The flow of a state.
+///
 /// # Safety
 /// `minis` is in an entry of a map.
 #[inline(always)]
@@ -260,7 +271,7 @@ unsafe fn flow(minis: *mut MiniCounters, state: usize) -> *mut Flow {
     unsafe { (&raw mut (*minis).states).cast::<Flow>().add(state & (STATE_SLOTS - 1)) }
 }
 
-/// Does something to this CPU's buffer that takes the counts, and to the namespace's, if there is one.
+/// Changes the active buffer of this CPU, and the active buffer of the namespace if there is one.
 #[inline(always)]
 fn each_buffer(counters: CounterRefs, control: u32, change: impl Fn(*mut MiniCounters)) {
     // SAFETY: `slots` is this CPU's element, and there are two buffers.
@@ -269,7 +280,7 @@ fn each_buffer(counters: CounterRefs, control: u32, change: impl Fn(*mut MiniCou
         minis.add((control & CONTROL_BUFFER) as usize)
     });
     if !counters.namespace.is_null() {
-        // SAFETY: the row's buffer.
+        // SAFETY: an entry of the map of namespaces.
         change(unsafe { &raw mut (*namespaces::buffer(counters.namespace, control)).minis });
     }
 }

@@ -1,5 +1,5 @@
-//! Where an event of a socket counts: on this CPU, and in the counters of its network namespace, if those are asked for
-//! ([`FLAG_NAMESPACES`]).
+//! The counters to which an event adds: those of this CPU, and those of the socket's network
+//! namespace if namespaces are counted separately ([`FLAG_NAMESPACES`]).
 
 use core::ptr;
 
@@ -17,17 +17,19 @@ use crate::{
     sock::{Access, Sock},
 };
 
-/// The places where an event counts.
+/// References to the counters to which an event adds.
 #[derive(Clone, Copy)]
 pub(crate) struct CounterRefs {
     /// This CPU's element.
     pub(crate) slots: *mut CpuSlots,
-    /// The counters of the namespace; null if namespaces have none, or if there is no room for this one.
+    /// The counters of the namespace. Null if namespaces are not counted separately, or if there is
+    /// no room for this namespace.
     pub(crate) namespace: *mut NamespaceSlots,
 }
 
 impl CounterRefs {
-    /// The counters of a socket in scope; `slots` is this CPU's first element, which takes what belongs to no socket.
+    /// The counters of a socket in scope. `slots` is this CPU's first element, which also takes the
+    /// counts that belong to no socket.
     #[inline(always)]
     pub(crate) fn of<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> Self {
         let flags = config!(flags);
@@ -42,7 +44,7 @@ impl CounterRefs {
     }
 }
 
-/// The counters of a socket's namespace: those that are there, or new ones.
+/// The counters of the socket's namespace, which are created if they do not exist.
 #[inline(never)]
 pub(crate) fn of_namespace<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *mut NamespaceSlots {
     let net = sock.namespace();
@@ -52,7 +54,7 @@ pub(crate) fn of_namespace<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *m
     }
     #[allow(clippy::needless_borrows_for_generic_args, reason = "a value is copied to the stack")]
     let errno = NAMESPACES.insert(identity, &BLANK, u64::from(BPF_NOEXIST)).err().unwrap_or(0);
-    // If the entry exists, another CPU was quicker.
+    // If the entry exists, another CPU created it at the same time.
     if (errno == 0 || errno == -EEXIST)
         && let Some(counters) = NAMESPACES.get_ptr_mut(identity)
     {
@@ -66,7 +68,8 @@ pub(crate) fn of_namespace<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *m
     // SAFETY: `slots` is this CPU's element.
     unsafe {
         add_one_atomically(&raw mut (*slots).unlisted);
-        // If there is room, the entry can be made at the next event, and lacks this one.
+        // If the map is not full, a later event can create the entry. Its counters then lack this
+        // event.
         if errno != -E2BIG {
             add_one_atomically(&raw mut (*slots).map_errors);
         }
@@ -74,7 +77,7 @@ pub(crate) fn of_namespace<A: Access>(slots: *mut CpuSlots, sock: Sock<A>) -> *m
     ptr::null_mut()
 }
 
-/// The buffer of a namespace that takes the counts.
+/// The active buffer of a namespace.
 #[inline(always)]
 pub(crate) fn buffer(counters: *mut NamespaceSlots, control: u32) -> *mut NamespaceCounters {
     // SAFETY: an entry of the map, and there are two buffers.

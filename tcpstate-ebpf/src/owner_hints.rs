@@ -1,13 +1,15 @@
-//! Owners of sockets, as found out between two events of a socket or before its first one: [`OWNER_HINTS`].
+//! Owners of sockets that are found between two events of a socket, or before its first event:
+//! [`OWNER_HINTS`].
 //!
-//! connect() and listen() are events of the socket, in the name of their caller. Two other ways lead to an owner, and neither
-//! goes by the process that happens to run when a packet comes:
+//! connect() and listen() are events of the socket, and their caller is the owner. Two other
+//! sources give an owner. Neither uses the process that happens to run when a packet arrives:
 //!
-//! * An accepted connection belongs to the process that calls accept(). If no program can be attached to accept(), it belongs to
-//!   the process that first sends or receives on it. Neither call is an event of the socket, and the socket is not locked
-//!   then. So the program leaves an [`OwnerHint`] for the socket's next event.
-//! * A socket from before the start belongs to the process that has it open, by `/proc/PID/fd`. User space leaves these hints, by
-//!   the inode of the socket's file.
+//! * The owner of an accepted connection is the process that calls accept(). If no program can be
+//!   attached to accept(), it is the process that first sends or receives. These calls are not
+//!   events of the socket, and they do not hold its lock. So the program leaves an [`OwnerHint`]
+//!   for the socket's next event.
+//! * The owner of a socket from before the start is the process that has it open, from
+//!   `/proc/PID/fd`. User space leaves these hints by the inode of the socket's file.
 
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -25,25 +27,25 @@ use crate::{
     sock::{Access, Probed, Sock, Typed},
 };
 
-/// Takes the hint of a socket that was born at this time, if there is one.
+/// Removes and returns the hint of the socket that was born at this time, if there is one.
 #[inline(always)]
 pub(crate) fn take(address: u64, born: u64) -> Process {
     let Some(hint) = OWNER_HINTS.get_ptr(address) else { return Process::UNKNOWN };
     // SAFETY: an entry's memory stays an entry's while the program runs.
     let hint = unsafe { *hint };
     let _ = OWNER_HINTS.remove(address);
-    // Otherwise the hint came too late for the socket that it is about.
+    // If the times differ, the hint belongs to an earlier socket at this address.
     if hint.born == born { hint.into() } else { Process::UNKNOWN }
 }
 
-/// Takes the hint that user space left for a socket from before the start.
+/// Removes and returns the hint that user space left for a socket from before the start.
 #[inline(always)]
 pub(crate) fn take_from_before<A: Access>(sock: Sock<A>) -> Process {
     let socket = sock.load::<u64>(config!(owners.sk_socket)) as *const u8;
     // SAFETY: read by a helper that takes any address; at a null pointer it reads 0.
     let inode = unsafe { Probed::load::<u64>(socket, config!(owners.socket_inode)) };
     let Some(hint) = OWNER_HINTS.get_ptr(inode) else { return Process::UNKNOWN };
-    // SAFETY: as above.
+    // SAFETY: an entry's memory stays an entry's while the program runs.
     let hint = unsafe { *hint };
     let _ = OWNER_HINTS.remove(inode);
     hint.into()
@@ -56,8 +58,10 @@ impl From<OwnerHint> for Process {
     }
 }
 
-/// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`, since 6.10. The place of the result follows
-/// from the number of arguments, which the verifier must know, so there is a program for each number.
+/// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`, since 6.10.
+///
+/// The position of the result depends on the number of arguments, which the verifier must know. So
+/// each number of arguments has its own program.
 #[fexit(function = "inet_csk_accept")]
 pub(crate) fn accepted_2(ctx: FExitContext) -> i32 {
     leave(ctx.arg(2), false);
@@ -71,25 +75,25 @@ pub(crate) fn accepted_4(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `sock_recv_length(struct sock *sk, int ret, int flags)`, since 6.3: after each receive.
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`, since 6.3: called after each receive.
 #[btf_tracepoint]
 pub(crate) fn received(ctx: BtfTracePointContext) -> i32 {
     used(&ctx)
 }
 
-/// `sock_send_length(struct sock *sk, int ret, int flags)`, since 6.3: after each send.
+/// `sock_send_length(struct sock *sk, int ret, int flags)`, since 6.3: called after each send.
 #[btf_tracepoint]
 pub(crate) fn sent(ctx: BtfTracePointContext) -> i32 {
     used(&ctx)
 }
 
-/// `tcp_rcv_space_adjust(struct sock *sk)`: a process took data from a TCP socket.
+/// `tcp_rcv_space_adjust(struct sock *sk)`: a process read data from a TCP socket.
 #[btf_tracepoint]
 pub(crate) fn took(ctx: BtfTracePointContext) -> i32 {
     used(&ctx)
 }
 
-/// A process uses a socket, which may be of another protocol than TCP.
+/// A process uses a socket, which may have a protocol other than TCP.
 #[inline(always)]
 fn used(ctx: &BtfTracePointContext) -> i32 {
     // SAFETY: the tracepoint's first argument, alive while the program runs.
@@ -103,11 +107,12 @@ fn used(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// Leaves a hint of the owner of a socket, unless the owner is known. Address 0 is what accept() returns when no connection
-/// waits.
+/// Leaves a hint of a socket's owner, unless the owner is known. The address is 0 if accept() had
+/// no connection to return.
 ///
-/// The caller holds a reference, so no other socket has the address. But the socket may end meanwhile, and its entry become
-/// another socket's. That is why a hint has [`OwnerHint::born`].
+/// The caller holds a reference, so the address still belongs to this socket. But the socket may
+/// end meanwhile, and its entry may then belong to another socket. [`OwnerHint::born`] tells these
+/// apart.
 #[inline(always)]
 fn leave(address: u64, is_use: bool) {
     if address == 0 {
@@ -126,16 +131,16 @@ fn leave(address: u64, is_use: bool) {
     }
     let hint = OwnerHint { born, pid, reserved: 0, comm };
     if OWNER_HINTS.insert(address, hint, u64::from(BPF_ANY)).is_ok() {
-        // Spares the next uses the rest. If the entry is another socket's by now, that socket may stay without an owner.
-        // SAFETY: as above.
+        // Lets later uses return early. If the entry belongs to another socket by now, that socket
+        // may stay without an owner.
         unsafe { (&raw mut (*state).is_hinted).write_volatile(1) };
     } else {
         ring::count(Loss::Untracked);
     }
 }
 
-/// Whether a process has the socket open. The kernel's own sockets have no file, and any process may run when the kernel works
-/// with them.
+/// Whether a process has the socket open. The kernel's own sockets have no file. The kernel may use
+/// them while any process runs.
 #[inline(always)]
 fn has_file(address: u64) -> bool {
     // SAFETY: read by a helper that takes any address.

@@ -1,4 +1,4 @@
-//! The process that a socket belongs to.
+//! The process that owns a socket.
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel_str_bytes,
@@ -11,7 +11,7 @@ use crate::{
     sock::{Access as _, Probed},
 };
 
-/// A process, by number and name.
+/// A process: its ID and name.
 #[derive(Clone, Copy)]
 pub(crate) struct Process {
     /// 0 if unknown.
@@ -22,11 +22,12 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) const UNKNOWN: Self = Self { pid: 0, comm: [0; COMM_BYTES] };
 
-    /// The process that runs now; unknown for a thread of the kernel, which works for some other process. The name is that of
-    /// the process, not of one of its threads.
+    /// The process that runs now. It is unknown for a kernel thread, which works for some other
+    /// process. The name is that of the process, not that of a thread.
     #[inline(always)]
     pub(crate) fn current() -> Self {
-        // SAFETY: these helpers take no arguments; memory is read by a helper that takes any address.
+        // SAFETY: these helpers take no arguments; memory is read by a helper that takes any
+        // address.
         unsafe {
             let task = bpf_get_current_task() as *const u8;
             if Probed::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0 {
@@ -34,7 +35,8 @@ impl Process {
             }
             let leader = Probed::load::<u64>(task, config!(events.group_leader)) as *const u8;
             let mut comm = [0; COMM_BYTES];
-            // As text: older kernels (5.10) leave the rest of a longer, earlier name behind the zero.
+            // Read as text: older kernels (5.10) leave the rest of an earlier, longer name after
+            // the zero.
             let name = leader.add(config!(events.comm) as usize);
             let _ = bpf_probe_read_kernel_str_bytes(name, &mut comm);
             Self { pid: (bpf_get_current_pid_tgid() >> 32) as u32, comm }

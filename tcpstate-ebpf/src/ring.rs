@@ -1,4 +1,4 @@
-//! The ring of event records, and how a record gets into it.
+//! The ring of event records, and the function that writes a record to it.
 
 use aya_ebpf::{
     btf_maps::{PerCpuArray, RingBuf},
@@ -11,24 +11,25 @@ use crate::{atomic::add_one_atomically, config};
 /// Submit a record without a wakeup.
 const BPF_RB_NO_WAKEUP: u64 = 1;
 
-/// Events on their way to user space, oldest first. No record wakes the reader, which comes by a timer:
-/// a wakeup would cost ten times the record, and interrupt the very programs that write records.
+/// Events for user space, oldest first. No record wakes the reader, which polls by a timer. A
+/// wakeup would cost ten times as much as the record, and would interrupt the programs that write
+/// records.
 ///
-/// User space makes the ring as large as the user asks, where events are asked for.
+/// If events are enabled, user space makes the ring as large as the user asks.
 #[btf_map]
 static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 
-/// Events that had no room in the ring, and sockets that had no room in the table of sockets.
+/// Events that did not fit in the ring, and sockets that did not fit in the table of sockets.
 #[btf_map]
 static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
 
-/// Whether events are written now.
+/// Whether events are written to the ring now.
 #[inline(always)]
 pub(crate) fn is_open() -> bool {
     config::control() & CONTROL_EVENTS != 0
 }
 
-/// Writes a record. Returns false if the ring has no room, and makes no record then.
+/// Writes a record. If the ring has no room, it returns false and does not call `record`.
 #[inline(always)]
 pub(crate) fn write(record: impl FnOnce() -> EventRecord) -> bool {
     let Some(mut entry) = EVENTS.reserve(0) else { return false };
@@ -37,16 +38,17 @@ pub(crate) fn write(record: impl FnOnce() -> EventRecord) -> bool {
     true
 }
 
-/// What a CPU could not write or remember.
+/// The kinds of losses of a CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// An event of a full socket without room in the ring.
+    /// An event of a full socket that did not fit in the ring.
     Event,
-    /// An event of a time-wait socket without room in the ring.
+    /// An event of a time-wait socket that did not fit in the ring.
     TimeWait,
-    /// An event of a request socket without room in the ring.
+    /// An event of a request socket that did not fit in the ring.
     Request,
-    /// A socket without room in the table of sockets, or without room for its owner.
+    /// A socket that did not fit in the table of sockets, or an owner that did not fit in the map
+    /// of owner hints.
     Untracked,
 }
 

@@ -1,9 +1,12 @@
 //! A scan finds how many sockets were in each state at its t0: [`CpuSlots::base`].
 //!
-//! t0 is the store that sets the scan flag. From t0 until the flag is cleared, each socket counts at its *first observation*.
-//! That is an event, whose old state is the state at t0; or the visit of the iterator, if no event came before. Births add
-//! nothing, because they were not there at t0. The entry that an observation leaves in the map stays when the socket
-//! closes: its address may serve another socket at once, whose birth was counted.
+//! t0 is the store that sets the scan flag. From t0 until the flag is cleared, each socket counts
+//! at its *first observation*. The first observation is either an event, whose old state is the
+//! state at t0, or the iterator's visit if no event came before. A birth adds nothing to the base,
+//! because the socket did not exist at t0.
+//!
+//! The entry of an observation stays in the map when the socket closes. A new socket may get the
+//! address immediately, and its birth was counted.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::abi::{CpuSlots, NamespaceSlots, STATE_SLOTS, is_birth};
@@ -18,13 +21,13 @@ use crate::{
     sock::{Access, Sock},
 };
 
-/// What observed a socket.
+/// The source of an observation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum By {
     /// An event.
     Event = 0,
-    /// The iterator, and no event since.
+    /// The iterator, without any event since.
     Visit = 1,
 }
 
@@ -33,7 +36,8 @@ pub(crate) enum By {
 pub(crate) enum Observation {
     /// The first observation of this socket since t0.
     First,
-    /// The socket was observed before.
+    /// The map is full or failed, so it is unknown whether the socket was observed before. This
+    /// case is counted.
     Again,
     /// The map is full, or failed, so the answer is not known. Counted.
     Unknown,
@@ -45,8 +49,10 @@ pub(crate) fn pair(from: usize, to: usize) -> u64 {
     (from as u64) << 32 | to as u64
 }
 
-/// Shows an event to the scan that runs. Out of line, to keep the hot path's code short, and with a look-up of its own, so
-/// that the hot path need not keep what it found.
+/// Reports an event to the running scan.
+///
+/// The function is out of line to keep the code of the hot path short. It looks up the counters
+/// again, so that the hot path does not have to keep them.
 #[inline(never)]
 pub(crate) fn show<A: Access>(sock: Sock<A>, namespace: *mut NamespaceSlots, states: u64) {
     let Some(slots) = families::slots(sock, config!(flags)) else { return };
@@ -54,7 +60,7 @@ pub(crate) fn show<A: Access>(sock: Sock<A>, namespace: *mut NamespaceSlots, sta
     event(CounterRefs { slots, namespace }, sock.address(), from, to);
 }
 
-/// An event of a full socket while the scan flag is set.
+/// Handles an event of a full socket while the scan flag is set.
 #[inline(always)]
 fn event(counters: CounterRefs, address: u64, from: usize, to: usize) {
     if observe(counters.slots, address, By::Event) == Observation::First && !is_birth(from, to) {
@@ -62,7 +68,7 @@ fn event(counters: CounterRefs, address: u64, from: usize, to: usize) {
     }
 }
 
-/// Leaves a mark in the scan's map, and says whether there was one.
+/// Marks a socket as observed in the scan's map, and returns whether it was observed before.
 #[inline(always)]
 pub(crate) fn observe(slots: *mut CpuSlots, address: u64, by: By) -> Observation {
     let Some(touched) = TOUCHED.get(0) else { return Observation::Unknown };
@@ -84,14 +90,15 @@ pub(crate) fn observe(slots: *mut CpuSlots, address: u64, by: By) -> Observation
     }
 }
 
-/// Makes a mark an event's, and says whether it was the iterator's.
+/// Changes a mark of the iterator to a mark of an event. Returns whether the mark was the
+/// iterator's.
 #[inline(always)]
 pub(crate) fn was_visited(address: u64) -> bool {
     let Some(touched) = TOUCHED.get(0) else { return false };
     // SAFETY: an entry's memory stays an entry's while the program runs, and all values are valid.
     let is_visit = unsafe { touched.get(address) }.is_some_and(|&by| by == By::Visit as u32);
     if is_visit {
-        // The entry is there, so there is room for it.
+        // The entry exists, so the update needs no room.
         let _ = touched.insert(address, By::Event as u32, u64::from(BPF_ANY));
     }
     is_visit
@@ -121,7 +128,8 @@ pub(crate) fn add_mini_to_base(counters: CounterRefs, state: usize) {
     }
 }
 
-/// Always atomic: an event's program may interrupt the iterator's on this CPU.
+/// Adds one to the base. The addition is always atomic, because the program of an event can
+/// interrupt the iterator's program on this CPU.
 ///
 /// # Safety
 /// `base` is in an entry of a map.

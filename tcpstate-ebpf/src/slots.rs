@@ -1,14 +1,18 @@
-//! A table of sockets by address, in less time than a hash map takes.
+//! A table of sockets by address that is faster than a hash map.
 //!
-//! A hash map finds an entry fast, but locks to make an entry and to remove it, and most sockets have few events. So the
-//! address of a socket also names one slot of an array. A socket that finds its slot free takes it. The other sockets, a third
-//! to a half when the table is full, are in the hash map. User space decides how many slots there are
+//! A hash map finds an entry fast, but it takes a lock to insert or remove an entry, and most
+//! sockets have few events. So each address also selects one slot of an array. A socket takes its
+//! slot if the slot is free; otherwise it goes to the hash map. In a full table a third to a half
+//! of the sockets are in the hash map. User space sets the number of slots
 //! ([`Config::slot_shift`]).
 //!
-//! Kernels before 5.12 have no atomic exchange. So a socket takes a slot by an addition: it adds itself to the slot's
-//! [contenders](Slot::contenders), and has the slot if the sum is 1 then. At most one socket sees that sum. The last store of a
-//! slot's holder and the subtraction of its contender have to be seen in that order. Where stores may be seen out of order
-//! there are no slots, and the hash map has all sockets.
+//! Kernels before 5.12 have no atomic exchange, so a socket takes a slot by an addition. It adds
+//! one to the slot's [contenders](Slot::contenders) and holds the slot if the sum is then 1. At
+//! most one socket sees the sum 1.
+//!
+//! When a holder frees its slot, its last store must become visible before the subtraction from the
+//! contenders. On CPUs that may reorder stores there are no slots, and the hash map holds all
+//! sockets.
 //!
 //! [`Config::slot_shift`]: tcpstate_common::abi::Config::slot_shift
 
@@ -27,17 +31,19 @@ use crate::{
     config::config,
 };
 
-/// 2^64 divided by the golden ratio: spreads addresses, which lie at regular distances, over all slots (Knuth, TAOCP 6.4).
+/// 2^64 divided by the golden ratio (Knuth, TAOCP 6.4). Multiplication by it spreads addresses,
+/// which lie at regular distances, over all slots.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Room for the state of one socket: a cache line, if the state is 40 bytes.
+/// The slot of one socket: a cache line if the state has 40 bytes.
 #[repr(C)]
 pub(crate) struct Slot<V> {
-    /// Unused: the kernel places a map's value 8 bytes before the end of a cache line (`struct bpf_array`).
+    /// Unused: the kernel places the value of a map 8 bytes before the end of a cache line (`struct
+    /// bpf_array`).
     unused: u64,
-    /// The socket that has the slot; 0 if it is free.
+    /// Address of the socket that holds the slot; 0 if the slot is free.
     address: u64,
-    /// How many sockets try to take the slot, or have it.
+    /// Number of sockets that hold the slot or try to take it.
     contenders: u64,
     state: V,
 }
@@ -50,8 +56,10 @@ pub(crate) struct Table<V: 'static> {
 }
 
 impl<V: Copy> Table<V> {
-    /// The state of the socket at an address other than 0, which marks a free slot. Like a hash map's entry, the state belongs
-    /// to some socket while the program runs; it belongs to this one until it is removed.
+    /// The state of the socket at an address. The address is not 0, which marks a free slot.
+    ///
+    /// Like an entry of a hash map, the state stays readable while the program runs. It belongs to
+    /// this socket until it is removed.
     #[inline(always)]
     pub(crate) fn get(self, address: u64) -> Option<*mut V> {
         if let Some(slot) = self.slot_held_by(address) {
@@ -61,10 +69,14 @@ impl<V: Copy> Table<V> {
         self.overflow.get_ptr_mut(address)
     }
 
-    /// Stores the state of a socket over the state of an earlier socket at its address. Fails if there is no room.
+    /// Stores the state of a socket and replaces the state of an earlier socket at its address.
     ///
-    /// An entry that an earlier socket left in the hash map stays there beside the slot. It is found again unless it is
-    /// overwritten first, as if the events in between had been missed too.
+    /// An entry of an earlier socket in the hash map stays there while the new socket holds the
+    /// slot. After the new socket is removed, a look-up finds that entry, unless it was
+    /// overwritten. This is equivalent to missing the events of the new socket.
+    ///
+    /// # Errors
+    /// The error number of the hash map if there is no room.
     #[inline(always)]
     pub(crate) fn insert(self, address: u64, state: V) -> Result<(), i32> {
         if let Some(slot) = self.slot(address) {
@@ -85,7 +97,8 @@ impl<V: Copy> Table<V> {
     #[inline(always)]
     pub(crate) fn remove(self, address: u64) {
         if let Some(slot) = self.slot_held_by(address) {
-            // SAFETY: an element of the map, which this socket has until the last of these.
+            // SAFETY: an element of the map. This socket holds the slot until the last of these
+            // stores.
             unsafe {
                 (&raw mut (*slot).address).write_volatile(0);
                 compiler_fence(Ordering::Release);
@@ -96,17 +109,17 @@ impl<V: Copy> Table<V> {
         }
     }
 
-    /// The slot that an address names, if the socket there has it.
+    /// The slot that an address selects, if the socket at that address holds it.
     #[inline(always)]
     fn slot_held_by(self, address: u64) -> Option<*mut Slot<V>> {
         // SAFETY: an element of the map.
         self.slot(address).filter(|&slot| unsafe { is_held_by(slot, address) })
     }
 
-    /// The slot that an address names.
+    /// The slot that an address selects; `None` if the table has no slots.
     #[inline(always)]
     fn slot(self, address: u64) -> Option<*mut Slot<V>> {
-        // A known value to the verifier, which takes all of this out where there are no slots.
+        // The verifier knows this value, and removes this code if there are no slots.
         let shift = config!(slot_shift);
         if shift == 0 {
             return None;
@@ -115,24 +128,28 @@ impl<V: Copy> Table<V> {
     }
 }
 
-/// A number made of an address, for arithmetic: the verifier allows none with a pointer, but takes a negated one for a number.
+/// An address as a number for arithmetic. The verifier allows no multiplication of a pointer, but
+/// treats a negated pointer as a number.
 #[inline(always)]
 fn number(address: u64) -> u64 {
     let mut number = address;
-    // SAFETY: a register becomes its negative.
+    // SAFETY: the instruction only negates a register.
     unsafe { asm!("{0} = -{0}", inout(reg) number, options(pure, nomem, nostack)) };
     number
 }
 
+/// Whether the socket at an address holds a slot.
+///
 /// # Safety
 /// `slot` is an element of its map.
 #[inline(always)]
 unsafe fn is_held_by<V>(slot: *mut Slot<V>, address: u64) -> bool {
-    // SAFETY: the caller's promise. Only the socket at that address writes its own address, and takes it away.
+    // SAFETY: the caller's promise. Only the socket at that address stores and clears its own
+    // address.
     unsafe { (&raw const (*slot).address).read_volatile() == address }
 }
 
-/// Takes a free slot. Returns whether the caller has it from now on.
+/// Tries to take a free slot. Returns whether the caller holds the slot now.
 ///
 /// # Safety
 /// `slot` is an element of its map.

@@ -1,10 +1,13 @@
-//! The table of full sockets: what an event reveals about the state that the socket leaves, and what is kept for its next event.
+//! The table of full sockets. An event reads from it what is known about the socket, and stores the
+//! socket's state for the next event.
 //!
-//! Events and histograms share one entry of fixed layout per socket, [`SocketState`], so that any combination of them makes one
-//! look-up. Frozen flags switch the parts on. Between its events a socket is known by its address.
+//! Events and histograms share one entry of fixed layout per socket, [`SocketState`]. Any
+//! combination of them therefore makes one look-up. Frozen flags switch each part on. The key is
+//! the socket's address.
 //!
-//! An entry that does not [fit](SocketState::fits) the event was left by an event that was missed. Then duration and owner are
-//! unknown, and the entry begins again. Events of one socket never race, because the socket is locked.
+//! If an entry does not [fit](SocketState::fits) an event, an earlier event was missed. The
+//! duration and the owner are then unknown, and the entry is replaced. Events of one socket never
+//! race, because the socket is locked.
 
 use tcpstate_common::{
     State,
@@ -30,33 +33,34 @@ const SYN_SENT: usize = State::SynSent as usize;
 const SYN_RECV: usize = State::SynRecv as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// What is known of a socket at an event. Plain values and no `Option`: the verifier wants every register set.
+/// What the table knows of a socket at an event. It has plain values instead of an `Option`,
+/// because the verifier requires every register to be set.
 #[derive(Clone, Copy)]
 pub(crate) struct Observed {
-    /// Whether the event before this one is known.
+    /// Whether the previous event of the socket is known.
     pub(crate) is_known: bool,
-    /// Nanoseconds in the state that the socket leaves, or [`UNKNOWN_DURATION`].
+    /// Nanoseconds in the old state, or [`UNKNOWN_DURATION`].
     pub(crate) duration: u64,
-    /// When the socket was born; 0 if its birth was not observed.
+    /// Time of the socket's birth (monotonic clock, nanoseconds); 0 if the birth was not observed.
     pub(crate) born: u64,
-    /// Whether the socket is known to be a listener's child.
+    /// Whether the socket is known to be the child of a listener.
     pub(crate) is_child: bool,
-    /// The owner, where owners are of interest.
+    /// The owner, if owners are needed.
     pub(crate) owner: Process,
 }
 
-/// What is kept of a socket for its next event.
+/// The state of a socket that is stored for its next event.
 #[derive(Clone, Copy)]
 struct Kept {
     since: u64,
     born: u64,
-    /// [`SOCKET_BIRTH_SEEN`] and its like, without the state.
+    /// [`SOCKET_BIRTH_SEEN`] and [`SOCKET_IS_CHILD`], without the state.
     marks: u8,
-    /// Whether the owner is not the one in the entry.
+    /// Whether the owner differs from the owner in the entry.
     is_owner_new: bool,
 }
 
-/// Updates the table by an event, and returns what it reveals.
+/// Updates the table with an event, and returns what is known of the socket.
 #[inline(always)]
 pub(crate) fn observe<A: Access>(
     sock: Sock<A>,
@@ -66,7 +70,7 @@ pub(crate) fn observe<A: Access>(
     remote_port: u16,
 ) -> Observed {
     let is_birth = is_birth(from, to);
-    // The entry of an earlier socket at this address reveals nothing about a new one, which overwrites it.
+    // A newborn socket replaces the entry of an earlier socket at its address.
     let entry = if is_birth { None } else { SOCKETS.get(sock.address()) };
     let (mut is_known, mut duration, mut owner) = (false, UNKNOWN_DURATION, Process::UNKNOWN);
     let mut kept = Kept { since: now, born: now, marks: 0, is_owner_new: false };
@@ -80,13 +84,14 @@ pub(crate) fn observe<A: Access>(
             if wants_owner() {
                 owner = Process { pid: state.pid, comm: state.comm };
             }
-            // At the second event of its life no process has accepted a child yet.
+            // The event that leaves SYN_RECV is the second event of a child. No process has
+            // accepted the child yet.
             if has_hints() && owner.pid == 0 && from != SYN_RECV {
                 owner = owner_hints::take(sock.address(), kept.born);
                 kept.is_owner_new = true;
             }
             if from == to {
-                // The socket leaves no state, so the time in the state goes on.
+                // The socket stays in its state, so the time in the state continues.
                 kept.since = state.since;
             } else {
                 duration = now - state.since;
@@ -114,10 +119,11 @@ pub(crate) fn observe<A: Access>(
     }
 }
 
-/// The owner of a socket that is born, where owners are of interest.
+/// The owner of a newborn socket, if owners are needed.
 ///
-/// Only the owner makes these two moves: it calls connect() or listen(). The last process that holds a socket may be any
-/// process, so a close proves nothing. Packets and timers run in the name of any process.
+/// connect() and listen() are called by the owner, so only these two transitions prove an owner. A
+/// close proves nothing, because any process may hold a socket last. Packets and timers are handled
+/// while any process runs.
 #[inline(always)]
 fn owner_at_birth(from: usize, to: usize) -> Process {
     if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {
@@ -127,7 +133,8 @@ fn owner_at_birth(from: usize, to: usize) -> Process {
     }
 }
 
-/// Stores the state of a socket for its next event. In a known entry the fields that stay as they are are spared.
+/// Stores the state of a socket for its next event. In the entry of a known socket only the changed
+/// fields are written.
 #[inline(always)]
 fn keep(
     address: u64,
@@ -159,34 +166,34 @@ fn keep(
     let Process { pid, comm } = owner;
     let state = SocketState { since, born, pid, remote_port, marks, is_hinted: 0, comm };
     if let Some(entry) = entry {
-        // SAFETY: as above.
+        // SAFETY: an entry's memory stays an entry's while the program runs.
         unsafe { *entry = state };
     } else if SOCKETS.insert(address, state).is_err() {
         count_untracked();
     }
 }
 
-/// Removes the entry of a socket that was found never to match the filter.
+/// Removes the entry of a socket that can no longer match the filter.
 #[inline(always)]
 pub(crate) fn forget<A: Access>(sock: Sock<A>) {
     SOCKETS.remove(sock.address());
 }
 
-/// Whether hints of owners are left and taken; a known value to the verifier.
+/// Whether owner hints are in use; the verifier knows the value.
 #[inline(always)]
 fn has_hints() -> bool {
     config!(flags) & FLAG_EVENTS != 0
 }
 
-/// Whether owners are of interest; a known value to the verifier.
+/// Whether owners are needed; the verifier knows the value.
 #[inline(always)]
 fn wants_owner() -> bool {
     config!(flags) & FLAG_EVENTS != 0 || histograms::is_by_owner()
 }
 
-/// Counts a socket that had no room, for each part that wanted it.
+/// Counts a socket that did not fit in the table, for each feature that needed it.
 #[inline(never)]
-fn count_untracked() -> u32 {
+fn count_untracked() {
     if config!(flags) & FLAG_EVENTS != 0 {
         ring::count(Loss::Untracked);
     }
@@ -196,5 +203,4 @@ fn count_untracked() -> u32 {
         // SAFETY: `slots` is this CPU's element.
         unsafe { add_one_atomically(&raw mut (*slots).untracked) };
     }
-    0
 }

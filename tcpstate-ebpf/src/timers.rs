@@ -1,8 +1,9 @@
-//! Mini sockets by their timers: the second choice, for kernels on which no program can be attached to functions.
+//! Mini sockets by their timers: the second choice, for kernels on which no program can be attached
+//! to functions.
 //!
-//! A mini socket lives while its timer runs: `timer_start` and `timer_cancel` come from `enqueue_timer` and
-//! `detach_timer` (`kernel/time/timer.c`), so once for each time that a timer is queued and taken from a queue, by
-//! whatever path. Both come with interrupts off.
+//! A mini socket lives while its timer runs. `timer_start` and `timer_cancel` are called by
+//! `enqueue_timer` and `detach_timer` (`kernel/time/timer.c`). So each is called once whenever a
+//! timer is queued or removed from a queue, on every code path. Interrupts are off in both.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::abi::{
@@ -18,8 +19,9 @@ use crate::{
     sock::{Access as _, Probed, Sock, Typed},
 };
 
-/// References to a time-wait socket whose timer is started by a packet: three of the kernel's tables and timer, and the
-/// packet's own. At birth there are none (before 6.12) or the first three.
+/// Number of references to a time-wait socket whose timer is started by a packet. Three belong to
+/// the kernel's tables and the timer, and one to the packet. A newborn time-wait socket has no
+/// references (before 6.12), or the first three.
 const REFERENCES_AT_REARM: u32 = 4;
 
 /// The socket that a timer belongs to.
@@ -39,10 +41,12 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     match owner(timer, control) {
         Owner::TimeWait(tw) => {
             let last = last_cancel(slots);
-            // One section without interrupts stops and starts the timer of a socket that gets a packet: if nothing
-            // came between, it is the same socket, and not another one at its address.
+            // A packet makes the kernel stop and start the socket's timer in one section without
+            // interrupts. If no other timer event came between, this is the stopped socket, and not
+            // another socket at its address.
             if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
-                // Into the buffer of the stop, which is not read yet: a reader waits for this section's end.
+                // Use the buffer of the stop. User space does not read it yet: it waits for the end
+                // of this section.
                 minis::time_wait_rearmed(CounterRefs::of(slots, tw), last.control as u32, tw);
                 mini_durations::time_wait_restarted(tw, last.control as u32);
             } else if tw.is_in_scope() {
@@ -68,8 +72,12 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A timer is taken from its queue. Most timers are unrelated, and nothing is done then: that a start is no re-arm is known by the
-/// references, and by any start or stop of a mini socket's timer and any start of another one in between.
+/// A timer is removed from its queue. Most timers are unrelated to mini sockets, and this program
+/// then does nothing, not even clear the last cancel.
+///
+/// A later start is still not mistaken for a re-arm. Either the number of references is too small,
+/// or an event in between has cleared the last cancel. Such an event is any start of a timer, or
+/// any stop of a mini socket's timer.
 #[btf_tracepoint(function = "timer_cancel")]
 pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
@@ -90,7 +98,8 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
                 may_resume,
             );
             mini_durations::time_wait_gone(tw, control);
-            // A start in the same section belongs to the time before the scan, if this did.
+            // If this stop comes before the scan's t0, a start in this section also belongs to the
+            // time before t0.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_SCAN) };
             // SAFETY: `slots` is this CPU's element.
@@ -98,7 +107,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
         Owner::Request(req) if req.is_in_scope() => {
-            // Its timer may have expired, to start again for the next SYN-ACK.
+            // The timer may have expired. It then starts again for the next SYN-ACK.
             minis::request_gone(CounterRefs::of(slots, req), control, req, true);
             mini_durations::request_stopped(req);
         }
@@ -108,7 +117,8 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A timer's function is about to be called. Of most timers there is nothing to do: their cancel came before.
+/// The kernel is about to call the function of a timer. Only expiries of time-wait sockets are
+/// counted here: the end of the socket was counted by its cancel.
 #[btf_tracepoint(function = "timer_expire_entry")]
 pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
     let control = config::control();
@@ -141,10 +151,10 @@ fn owner(timer: *const u8, control: u32) -> Owner {
     }
 }
 
-/// The socket that the timer lies in (`container_of`).
+/// The socket that contains the timer (`container_of`).
 #[inline(always)]
 fn container(timer: *const u8, offset: u32) -> Sock<Probed> {
-    // SAFETY: a timer with that function lies in such a socket.
+    // SAFETY: a timer with this function is always a field of such a socket.
     unsafe { Sock::from_ptr(timer.wrapping_sub(offset as usize)) }
 }
 

@@ -1,9 +1,13 @@
-//! Full sockets by `sock:inet_sock_set_state` once more: what needs a socket's earlier events. Attached only where events or
-//! histograms are asked for, beside the [counting program](crate::transitions), which stays as short as it is, and exact while
+//! Full sockets by `sock:inet_sock_set_state`: the features that need the earlier events of a
+//! socket.
+//!
+//! The programs are attached only if events or histograms are enabled, in addition to the [counting
+//! program](crate::transitions). The counting program therefore stays short, and stays exact while
 //! events are dropped.
 //!
-//! One program serves every combination, so that an event makes one look-up in the [table of sockets](crate::socket_table).
-//! Frozen flags switch its parts on: [lines](crate::events), [durations](crate::durations).
+//! One program serves every combination of features, so that an event makes one look-up in the
+//! [table of sockets](crate::socket_table). Frozen flags switch the features on:
+//! [lines](crate::events), [durations](crate::durations).
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
@@ -27,7 +31,8 @@ use crate::{
     socket_table,
 };
 
-/// The first choice: the verifier knows the types of the arguments. User space names the tracepoint, `inet_sock_set_state`.
+/// The first choice: the verifier knows the types of the arguments. User space sets the tracepoint,
+/// `inet_sock_set_state`.
 #[btf_tracepoint]
 pub(crate) fn track(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the tracepoint's first argument, alive while the program runs.
@@ -36,7 +41,7 @@ pub(crate) fn track(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The second choice: the same arguments, as mere numbers.
+/// The second choice: the arguments are plain numbers.
 #[raw_tracepoint]
 pub(crate) fn track_raw(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the tracepoint's first argument, alive while the program runs.
@@ -52,7 +57,8 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if !sock.is_counted() || (flags & FLAG_DROP_TRACKED != 0 && is_dropped()) {
         return;
     }
-    // At each end, whether it matches the filter or not: otherwise the next socket at this address might be taken for this one.
+    // Called at the end of every socket, even if the socket does not match the filter. Otherwise
+    // the next socket at this address could be taken for this socket.
     let (error, record_flags) =
         if has_events { close_reason::facts(sock, from, to) } else { (0, 0) };
     let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
@@ -69,6 +75,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if has_histograms && from != to && !is_birth(from, to) {
         durations::add(transition, &observed, verdict == Verdict::Now, control);
     }
+    // The last condition is `ring::is_open()`, without another read of the control word.
     if has_events
         && verdict == Verdict::Now
         && event_filter::of_state(&observed.owner, observed.duration)
@@ -78,7 +85,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
 }
 
-/// Only for tests; the verifier takes it out otherwise.
+/// Whether a test drops this event. The verifier removes this code otherwise.
 #[inline(never)]
 fn is_dropped() -> bool {
     let Some(slots) = maps::histogram_slots() else { return false };

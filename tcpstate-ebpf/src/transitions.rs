@@ -1,5 +1,6 @@
-//! Full sockets by `sock:inet_sock_set_state`, which comes before each change of a state (`inet_sk_set_state`,
-//! `inet_sk_state_store` in `net/ipv4/af_inet.c`). Three programs for one tracepoint, of which one is attached.
+//! Full sockets by `sock:inet_sock_set_state`. The kernel calls this tracepoint before each change
+//! of a state (`inet_sk_set_state`, `inet_sk_state_store` in `net/ipv4/af_inet.c`). There are three
+//! programs for it, of which one is attached.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
@@ -17,12 +18,12 @@ use crate::{
 pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the tracepoint's first argument, alive while the program runs.
     let sock = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
-    // Ints that are never negative, so that all 64 bits of the slot are the number.
+    // The states are ints that are never negative, so all 64 bits of an argument are the number.
     count(sock, ctx.arg(1), ctx.arg(2));
     0
 }
 
-/// The second: the same arguments, as mere numbers.
+/// The second choice: the arguments are plain numbers.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state_raw(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the tracepoint's first argument, alive while the program runs.
@@ -31,11 +32,12 @@ pub(crate) fn inet_sock_set_state_raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The last: what the tracepoint would print. The kernel skips it whenever any program of its kind runs on the CPU
-/// (`trace_call_bpf`), so it misses more.
+/// The third choice: the record that the tracepoint prints. The kernel skips this program whenever
+/// a program of this type is running on the CPU (`trace_call_bpf`), so it misses more events.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state_record(ctx: TracePointContext) -> i32 {
-    // SAFETY: reads at the places that the tracepoint's format file names; the helper fails beyond the record.
+    // SAFETY: reads at the offsets from the tracepoint's format file; the helper fails beyond the
+    // record.
     let fields = unsafe {
         (
             ctx.read_at::<u64>(config!(record.skaddr) as usize),
@@ -54,7 +56,7 @@ pub(crate) fn inet_sock_set_state_record(ctx: TracePointContext) -> i32 {
 #[inline(always)]
 fn count<A: Access>(sock: Sock<A>, from: u64, to: u64) {
     let (from, to) = (from as usize, to as usize);
-    // A copy of its own for the default configuration.
+    // The default configuration has its own copy of the hot path.
     if config!(is_plain) != 0 {
         if sock.is_counted_in(true, 0) {
             count::transition(sock, from, to, 0);

@@ -1,8 +1,8 @@
-//! What user space decides before the load: flags, and the offsets of kernel fields. Frozen, so that
-//! the verifier knows every value.
+//! The configuration that user space sets before it loads the programs: flags, and the byte offsets
+//! of kernel fields.
 
-/// What user space decides before the load. Frozen, so that the verifier knows the values and prunes what they
-/// switch off.
+/// The configuration. User space freezes it before the load, so that the verifier knows every
+/// value. The verifier then removes the code of features that are switched off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
@@ -10,73 +10,81 @@ pub struct Config {
     pub tw_timer_handler: u64,
     /// Address of `reqsk_timer_handler`; 0 if unknown.
     pub reqsk_timer_handler: u64,
-    /// With [`FLAG_DROP`]: ignore every n-th event of a CPU and count it as dropped.
+    /// With [`FLAG_DROP`] or [`FLAG_DROP_TRACKED`]: each CPU ignores every n-th event and counts it
+    /// as dropped.
     pub drop_one_in: u32,
-    /// [`FLAG_ATOMIC`] and its like: one word, so that the hot path reads one.
+    /// The flags, such as [`FLAG_ATOMIC`]. All flags share one word, so that the hot path reads one
+    /// word.
     pub flags: u32,
-    /// Inode of the one network namespace to count; 0 counts all.
+    /// Inode of the only network namespace to count; 0 counts all namespaces.
     pub netns: u32,
-    /// The one address family to count, as `sk_family` has it; 0 counts all.
+    /// The only address family to count, as a value of `sk_family`; 0 counts all families.
     pub family: u32,
-    /// `TCP_TW_RST`, what `tcp_timewait_state_process` returns for a time-wait socket that is to be killed.
+    /// `TCP_TW_RST`: the result of `tcp_timewait_state_process` for a time-wait socket that its
+    /// caller will kill.
     pub tcp_tw_rst: u32,
-    /// `TCP_TW_SYN`: for one that a new connection replaces.
+    /// `TCP_TW_SYN`: the result of `tcp_timewait_state_process` for a time-wait socket that a new
+    /// connection replaces.
     pub tcp_tw_syn: u32,
-    /// 64 less the logarithm of the number of slots in a table of sockets; 0 if tables have no slots.
+    /// 64 minus the base-2 logarithm of the number of slots of a socket table; 0 if tables have no
+    /// slots.
     pub slot_shift: u32,
-    /// Not 0 for what [`is_plain`].
+    /// The result of [`is_plain`]: 1 for true, 0 for false.
     pub is_plain: u32,
-    /// Where the kernel keeps what the programs read.
+    /// Offsets of the fields that the counting programs read.
     pub offsets: Offsets,
-    /// The same, for mini sockets.
+    /// Offsets of the fields of mini sockets.
     pub minis: MiniOffsets,
-    /// Where the classic tracepoint's record keeps its fields.
+    /// Offsets of the fields in the record of the classic tracepoint.
     pub record: RecordOffsets,
-    /// Where the kernel keeps what events tell; all 0 unless events are asked for.
+    /// Offsets of the fields that events contain; all 0 unless events are enabled.
     pub events: EventOffsets,
-    /// Where it keeps whose sockets are; the same.
+    /// Offsets of the fields that identify the owner of a socket; all 0 unless events are enabled.
     pub owners: OwnerOffsets,
 }
 
-/// Whether transitions are counted as they mostly are: of one network namespace and all families, and without any flag that changes
-/// how. That has a copy of the hot path to itself, without a trace of all else.
+/// Whether this is the default configuration: one network namespace, all families, and no flag that
+/// changes how transitions are counted.
+/// The default configuration has its own copy of the hot path, without the code of any other
+/// configuration.
 #[must_use]
 pub const fn is_plain(flags: u32, netns: u32, family: u32) -> bool {
     const DETOURS: u32 = FLAG_ATOMIC | FLAG_LOG | FLAG_DROP | FLAG_NAMESPACES | FLAG_FAMILIES;
     flags & DETOURS == 0 && netns != 0 && family == 0
 }
 
-/// Flag of [`Config::flags`]: count with atomic additions, for kernels on which a program may interrupt
-/// itself (before 6.1).
+/// Flag of [`Config::flags`]: count with atomic additions. Kernels before 6.1 need it, because
+/// there a program can interrupt itself.
 pub const FLAG_ATOMIC: u32 = 1 << 0;
 /// Flag of [`Config::flags`]: log each transition.
 pub const FLAG_LOG: u32 = 1 << 1;
-/// Flag of [`Config::flags`], for tests: heed [`Config::drop_one_in`].
+/// Flag of [`Config::flags`], for tests: the counting program drops events as
+/// [`Config::drop_one_in`] says.
 pub const FLAG_DROP: u32 = 1 << 2;
-/// Flag of [`Config::flags`]: count each network namespace by itself too.
+/// Flag of [`Config::flags`]: also count each network namespace separately.
 pub const FLAG_NAMESPACES: u32 = 1 << 3;
-/// Flag of [`Config::flags`]: count each family by itself. Each CPU then has two elements of
-/// [`CpuSlots`](super::CpuSlots): the first for IPv4 sockets, the second for IPv6 sockets.
+/// Flag of [`Config::flags`]: count each address family separately. Each CPU then has two elements
+/// of [`CpuSlots`](super::CpuSlots): the first for IPv4 sockets, the second for IPv6 sockets.
 pub const FLAG_FAMILIES: u32 = 1 << 4;
-/// Flag of [`Config::flags`]: [`Offsets::net_identity`] is the offset of a cookie, which no two
-/// namespaces ever share (64 bits). Without the flag it is the offset of a random number, which names a
-/// namespace together with its inode (32 bits).
+/// Flag of [`Config::flags`]: [`Offsets::net_identity`] is the offset of the namespace's cookie (64
+/// bits), which is unique. Without the flag it is the offset of a random number (32 bits), which
+/// identifies a namespace together with the inode.
 pub const FLAG_COOKIES: u32 = 1 << 5;
-/// Flag of [`Config::flags`]: write events of full sockets to the ring, and those of mini sockets as far
-/// as they are seen one by one.
+/// Flag of [`Config::flags`]: write events to the ring. Mini sockets have events only where a hook
+/// observes each of them.
 pub const FLAG_EVENTS: u32 = 1 << 6;
-/// Flag of [`Config::flags`]: give a socket its cookie if it has none yet, by a helper that tracing
-/// programs may call since 5.12.
+/// Flag of [`Config::flags`]: give a socket a cookie if it has none yet. The helper for this is
+/// available to tracing programs since 5.12.
 pub const FLAG_MAKE_COOKIES: u32 = 1 << 7;
 /// Flag of [`Config::flags`]: add durations to [`histogram`](crate::histogram)s.
 pub const FLAG_HISTOGRAMS: u32 = 1 << 8;
-/// Flag of [`Config::flags`], for tests: heed [`Config::drop_one_in`] in the program that tracks sockets,
-/// and not in the program that counts.
+/// Flag of [`Config::flags`], for tests: the program that tracks sockets drops events as
+/// [`Config::drop_one_in`] says. The counting program drops none.
 pub const FLAG_DROP_TRACKED: u32 = 1 << 9;
 /// The number of flags in use.
 const FLAG_BITS: u32 = 10;
-/// The shift of the part of [`Config::flags`] that says by which key histograms are grouped: a
-/// [`By`](crate::histogram::By), or 0.
+/// Position of the lowest bit of the grouping key in [`Config::flags`]. The grouping key of
+/// histograms is a [`By`](crate::histogram::By), or 0 for none.
 pub const FLAGS_BY_SHIFT: u32 = 24;
 
 const _: () = assert!(FLAG_BITS <= FLAGS_BY_SHIFT, "flags do not reach into the key of histograms");
@@ -99,11 +107,12 @@ pub struct Offsets {
     pub net_inum: u32,
     /// `struct net`, `net_cookie` or `hash_mix`: see [`FLAG_COOKIES`].
     pub net_identity: u32,
-    /// `struct net`, the count of its users (32 bits); 0 when it is gone.
+    /// `struct net`, its user count (32 bits); 0 once the namespace is gone.
     pub net_users: u32,
 }
 
-/// Byte offsets of mini sockets' fields, from the running kernel's BTF; a provider whose fields are missing is not loaded.
+/// Byte offsets of the fields of mini sockets, from the running kernel's BTF. A hook for which a
+/// field is missing is not loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MiniOffsets {
@@ -119,7 +128,7 @@ pub struct MiniOffsets {
     pub rsk_timer: u32,
     /// `struct request_sock`, the byte with `num_timeout`.
     pub num_timeout: u32,
-    /// The bits of that byte that are `num_timeout`.
+    /// The bits of that byte that hold `num_timeout`.
     pub num_timeout_mask: u32,
 }
 
@@ -135,7 +144,8 @@ pub struct RecordOffsets {
     pub newstate: u32,
 }
 
-/// Byte offsets of what an event tells of its socket and its owner, from the running kernel's BTF.
+/// Byte offsets of the fields of a socket and of a task that events contain, from the running
+/// kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventOffsets {
@@ -147,19 +157,21 @@ pub struct EventOffsets {
     pub skc_v6_rcv_saddr: u32,
     /// `struct sock_common`, `skc_v6_daddr` (128 bits); 0 in a kernel without IPv6.
     pub skc_v6_daddr: u32,
-    /// `struct sock_common`, `skc_num` (16 bits): the local port while the socket holds it.
+    /// `struct sock_common`, `skc_num` (16 bits): the local port while the socket is bound.
     pub skc_num: u32,
-    /// `struct sock_common`, `skc_dport` (16 bits, the network's order).
+    /// `struct sock_common`, `skc_dport` (16 bits, network byte order).
     pub skc_dport: u32,
-    /// `struct sock_common`, `skc_cookie` (64 bits); 0 until somebody asks for one.
+    /// `struct sock_common`, `skc_cookie` (64 bits); 0 until a program or process requests a
+    /// cookie.
     pub skc_cookie: u32,
     /// `struct sock`, `sk_uid` (32 bits).
     pub sk_uid: u32,
-    /// `struct sock`, `sk_err` (32 bits): what ended the connection, or went wrong before.
+    /// `struct sock`, `sk_err` (32 bits): the error that ended the connection, or an earlier error.
     pub sk_err: u32,
-    /// `struct sock`, `sk_shutdown` (8 bits): [`SHUTDOWN_BOTH`] after a close.
+    /// `struct sock`, `sk_shutdown` (8 bits); [`SHUTDOWN_BOTH`] after a close.
     pub sk_shutdown: u32,
-    /// `struct inet_sock`, `inet_sport` (16 bits, the network's order): the local port, also when it is given back.
+    /// `struct inet_sock`, `inet_sport` (16 bits, network byte order): the local port. It stays set
+    /// after the socket has released the port.
     pub inet_sport: u32,
     /// `struct task_struct`, `flags` (32 bits).
     pub task_flags: u32,
@@ -169,25 +181,27 @@ pub struct EventOffsets {
     pub comm: u32,
 }
 
-/// Byte offsets of what a socket tells of whose it is, from the running kernel's BTF.
+/// Byte offsets of the fields that identify the owner of a socket, from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OwnerOffsets {
-    /// `struct sock`, the pointer to the cgroup in `sk_cgrp_data`; 0 in a kernel without.
+    /// `struct sock`, the pointer to the cgroup in `sk_cgrp_data`; 0 in a kernel without cgroups.
     pub sk_cgroup: u32,
-    /// Not 0: it is a number (before 5.15), whose lowest bits say that it is no pointer.
+    /// Not 0 if the kernel stores the cgroup as a number (before 5.15). The number is not a pointer
+    /// if either of its two lowest bits is set.
     pub cgroup_is_number: u32,
     /// `struct cgroup`, `kn` (pointer to `struct kernfs_node`).
     pub cgroup_kn: u32,
-    /// `struct kernfs_node`, `id` (64 bits): the number that user space knows the cgroup by.
+    /// `struct kernfs_node`, `id` (64 bits): the cgroup's number in user space.
     pub kn_id: u32,
     /// `struct kernfs_node`, its parent (pointer).
     pub kn_parent: u32,
-    /// `struct sock`, `sk_socket` (pointer to `struct socket`); null before accept() and after close().
+    /// `struct sock`, `sk_socket` (pointer to `struct socket`); null before accept() and after
+    /// close().
     pub sk_socket: u32,
-    /// `struct socket`, `file` (pointer); null for sockets of the kernel's own.
+    /// `struct socket`, `file` (pointer); null for the kernel's own sockets.
     pub socket_file: u32,
-    /// From a `struct socket` to its inode's `i_ino` (64 bits).
+    /// Distance from a `struct socket` to the `i_ino` (64 bits) of its inode.
     pub socket_inode: u32,
 }
 

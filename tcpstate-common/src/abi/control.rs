@@ -1,46 +1,52 @@
-//! What changes while the programs run. User space writes the control word; the programs read it once
-//! an event.
+//! State that changes while the programs run. User space writes the control word; the programs read
+//! the word once per event.
 
-/// Bit of [`Control::word`]: which of the two buffers takes the counts.
+/// Bit of [`Control::word`]: the index of the buffer that takes the counts.
 pub const CONTROL_BUFFER: u32 = 1 << 0;
-/// Bit of [`Control::word`], the scan flag: a scan runs, and first observations count to its base.
+/// Bit of [`Control::word`], the scan flag: a scan is running, and the first observation of each
+/// socket adds to its base.
 ///
-/// It shares a byte with [`CONTROL_BUFFER`], so that one store moves both: an event sees either the
-/// time before a scan or the time of the scan, in both respects.
+/// The scan flag and [`CONTROL_BUFFER`] lie in one byte, so that one store changes both. An event
+/// therefore sees both bits from before the store, or both from after it.
 pub const CONTROL_SCAN: u32 = 1 << 1;
-/// Bit of [`Control::word`]: timers report time-wait sockets.
+/// Bit of [`Control::word`]: the timer hooks report time-wait sockets.
 pub const CONTROL_TIME_WAIT_TIMERS: u32 = 1 << 2;
-/// Bit of [`Control::word`]: time-wait sockets are counted, so a scan visits them too.
+/// Bit of [`Control::word`]: time-wait sockets are counted, so a scan also visits them.
 pub const CONTROL_TIME_WAIT: u32 = 1 << 3;
-/// Bit of [`Control::word`]: request sockets are counted, so a scan visits them too.
+/// Bit of [`Control::word`]: request sockets are counted, so a scan also visits them.
 pub const CONTROL_SYN_RECV: u32 = 1 << 4;
-/// Bit of [`Control::word`]: timers report request sockets.
+/// Bit of [`Control::word`]: the timer hooks report request sockets.
 pub const CONTROL_SYN_RECV_TIMERS: u32 = 1 << 5;
-/// Bit of [`Control::word`]: events are written to the ring. It lies in the byte that moves with
-/// [`CONTROL_BUFFER`], so that lines begin and end at a cut.
+/// Bit of [`Control::word`]: events are written to the ring. The bit lies in the byte of
+/// [`CONTROL_BUFFER`], so that events start and stop at a cut.
 pub const CONTROL_EVENTS: u32 = 1 << 6;
 
 /// The number of bits of [`Control::word`] in use.
 #[cfg(test)]
 const CONTROL_BITS: u32 = 7;
 
-/// What changes while the programs run, in one cache line.
+/// State that changes while the programs run, in one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Control {
-    /// Unused: the kernel places a map's value 8 bytes before the end of a cache line (`struct bpf_array`).
+    /// Unused: the kernel places the value of a map 8 bytes before the end of a cache line (`struct
+    /// bpf_array`).
     pub unused: u64,
-    /// [`CONTROL_BUFFER`] and [`CONTROL_SCAN`]; written by user space.
+    /// The control bits, such as [`CONTROL_BUFFER`] and [`CONTROL_SCAN`]; written by user space.
     pub word: u32,
-    /// Padding, named.
+    /// Explicit padding.
     pub reserved: u32,
-    /// Address of the `struct net` that [`Config::netns`] names; written by the program that first meets it, 0 before.
+    /// Address of the `struct net` with the inode [`Config::netns`]; 0 until a program first finds
+    /// it and stores it here.
     ///
-    /// It saves most events a read of the namespace's inode, which lies beside a reference count that all CPUs write.
+    /// The address lets most events skip a read of the namespace's inode. The inode lies next to a
+    /// reference count that all CPUs write.
     pub own_net: u64,
-    /// Addresses of two `struct proto` (IPv4's and IPv6's, mostly) whose sockets are TCP's; written like `own_net`.
+    /// Addresses of two `struct proto` of TCP sockets, usually those of IPv4 and IPv6; written like
+    /// `own_net`.
     ///
-    /// They save most events a read of `sk_protocol`, which lies in a cache line that nothing else needs.
+    /// The addresses let most events skip a read of `sk_protocol`, which lies in a cache line that
+    /// events need for no other field.
     pub tcp_protos: [u64; 2],
 }
 

@@ -1,39 +1,44 @@
-//! What the programs count: by CPU, and by network namespace.
+//! The counters that the programs keep: per CPU, and per network namespace.
 
 use super::{STATE_SLOTS, TRANSITION_SLOTS};
 
-/// The traffic through one state. The two numbers lie side by side, and the states in the kernel's order, so that
-/// most transitions find all four numbers that they observe in one or two cache lines.
+/// The traffic through one state. The two counters are adjacent, and the states are in the kernel's
+/// order. Most transitions therefore find the four counters of their two states in one or two cache
+/// lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
-    /// Sockets that came into the state.
+    /// Sockets that entered the state.
     pub entered: u64,
-    /// Sockets that went out of it.
+    /// Sockets that left the state.
     pub left: u64,
 }
 
-/// What one CPU counted while its buffer was the active one. Counts only grow.
+/// Counts of one CPU from the times when their buffer was the active one. Counts only grow.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Counters {
-    /// By the state's kernel number.
+    /// Indexed by the state's kernel number.
     pub states: [Flow; STATE_SLOTS],
-    /// Events as the tracepoint reported them, by [`transition_slot`](super::transition_slot).
+    /// Events as the tracepoint reported them, indexed by
+    /// [`transition_slot`](super::transition_slot).
     pub transitions: [u64; TRANSITION_SLOTS],
 }
 
-/// What one CPU counted of mini sockets while its buffer was the active one: time-wait sockets by their substate,
-/// request sockets in `SYN_RECV`. Apart from the full sockets' [`Counters`], which are written without atomic
-/// additions by a program that the ones that write these may interrupt.
+/// Counts of mini sockets of one CPU from the times when their buffer was the active one. Time-wait
+/// sockets are counted by substate, request sockets in `SYN_RECV`.
+/// They are separate from the [`Counters`] of full sockets. A program adds to [`Counters`] without
+/// atomic additions, and programs that count mini sockets can interrupt it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MiniCounters {
-    /// By the state's kernel number.
+    /// Indexed by the state's kernel number.
     pub states: [Flow; STATE_SLOTS],
-    /// Time-wait sockets that went from FIN_WAIT2 to TIME_WAIT; in `left` of the one and `entered` of the other.
+    /// Time-wait sockets that moved from FIN_WAIT2 to TIME_WAIT. They are included in `left` of
+    /// FIN_WAIT2 and in `entered` of TIME_WAIT.
     pub moved: u64,
-    /// Time-wait sockets that ended, by [`Cause`]; those of which no hook knows the cause are in none.
+    /// Time-wait sockets that ended, indexed by [`Cause`]. Ends with a cause that no hook observed
+    /// are not included.
     pub exits: [u64; EXIT_SLOTS],
 }
 
@@ -44,44 +49,44 @@ pub const EXIT_SLOTS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Cause {
-    /// Nothing said; `inet_twsk_purge`, when the namespace goes.
+    /// No hook observed the cause; or `inet_twsk_purge`, when the namespace is removed.
     Unknown = 0,
-    /// `tw_timer_handler`: its time was over.
+    /// `tw_timer_handler`: the timer expired.
     Expired = 1,
-    /// `tcp_twsk_unique`, or a SYN: a new connection took its place.
+    /// `tcp_twsk_unique`, or a SYN: a new connection replaced the socket.
     Reused = 2,
     /// A RST, data after the close, or `tcp_abort`.
     Killed = 3,
 }
 
-/// How a time-wait socket ended, as far as a hook knows: more than a [`Cause`].
+/// How a time-wait socket ended, as far as a hook observed it. It is more precise than a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Exit {
-    /// Nothing said.
+    /// No hook observed it.
     Unknown = 0,
-    /// Its time was over.
+    /// The timer expired.
     Expired = 1,
-    /// A RST came.
+    /// The peer sent a RST.
     Reset = 2,
-    /// Data came, which was answered with a RST.
+    /// The peer sent data, and the kernel answered with a RST.
     Data = 3,
     /// `tcp_abort`.
     Aborted = 4,
 }
 
-/// The time-wait socket about which a hook on this CPU last learnt something, and what.
+/// The time-wait socket for which a hook on this CPU last observed a cause, and that cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ExitLabel {
     /// Address.
     pub tw: u64,
-    /// A [`Cause`], and above its byte an [`Exit`].
+    /// A [`Cause`] in the lowest byte, and an [`Exit`] above it.
     pub cause: u64,
 }
 
 impl ExitLabel {
-    /// What a hook learnt of a time-wait socket.
+    /// The label of a time-wait socket.
     #[must_use]
     #[inline]
     pub const fn new(tw: u64, cause: Cause, exit: Exit) -> Self {
@@ -89,80 +94,88 @@ impl ExitLabel {
     }
 }
 
-/// The last event of a timer that this CPU saw, if it was the end of a time-wait socket's; else zero.
+/// The last timer event of this CPU, if it canceled the timer of a time-wait socket; otherwise
+/// zeroes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastCancel {
     /// Address of the `struct timer_list`.
     pub timer: u64,
-    /// The control word under which it was counted.
+    /// The control word at the time of that event.
     pub control: u64,
 }
 
-/// One CPU's memory: the two buffers, and what passes found.
+/// The memory of one CPU: both buffers, and the results of scans.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CpuSlots {
-    /// The active buffer is the one that the control word names; the other one stands still.
+    /// Counts of full sockets. The control word names the active buffer; the other buffer does not
+    /// change.
     pub buffers: [Counters; 2],
-    /// The same for mini sockets.
+    /// Counts of mini sockets, in two buffers like those of full sockets.
     pub minis: [MiniCounters; 2],
-    /// What timers tell time-wait sockets' births from re-arms by.
+    /// With the timer hooks: distinguishes the birth of a time-wait socket from a re-arm of its
+    /// timer.
     pub last_cancel: LastCancel,
-    /// What functions tell the causes of exits by.
+    /// With the function hooks: the cause of the next end of a time-wait socket.
     pub exit_label: ExitLabel,
-    /// Full sockets first touched during a scan, by the state they were in at its t0.
+    /// Full sockets first observed during a scan, by their state at the scan's t0.
     pub base: [u64; STATE_SLOTS],
-    /// The same for mini sockets.
+    /// Mini sockets first observed during a scan, by their state at the scan's t0.
     pub base_minis: [u64; STATE_SLOTS],
-    /// Time-wait sockets in FIN_WAIT2 for which the map of those had no room, so that nobody will see them move.
+    /// Time-wait sockets in FIN_WAIT2 that did not fit in the map of such sockets. Their move to
+    /// TIME_WAIT will not be counted.
     pub unrecorded: u64,
-    /// Sockets that the iterator visited, whether it was the first observe or not.
+    /// Sockets that the iterator visited, including sockets that were observed before.
     pub visited: u64,
-    /// First observations that found the scan map full.
+    /// First observations that were not stored because the scan map was full.
     pub map_full: u64,
-    /// First observations that the scan map refused for another reason than an entry being there already.
+    /// Observations that the scan map refused for another reason than an existing entry or a lack
+    /// of room.
     pub map_errors: u64,
-    /// Events seen since the load; kept only when [`Config::drop_one_in`](super::Config::drop_one_in) is set.
+    /// Events since the load; counted only if [`Config::drop_one_in`](super::Config::drop_one_in)
+    /// is set.
     pub events: u64,
     /// Events ignored on purpose; see [`Config::drop_one_in`](super::Config::drop_one_in).
     pub dropped: u64,
-    /// Events and visits of namespaces for which the map of those had no room; counted here, and in no row.
+    /// Events and visits of namespaces that did not fit in the map of namespaces. These events and
+    /// visits are counted on the CPU, but in no namespace.
     pub unlisted: u64,
 }
 
-/// What was counted of one network namespace while a buffer was the active one, by all CPUs.
+/// Counts of one network namespace by all CPUs, from the times when their buffer was the active
+/// one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NamespaceCounters {
-    /// Full sockets, by the state's kernel number.
+    /// Full sockets, indexed by the state's kernel number.
     pub states: [Flow; STATE_SLOTS],
     /// Mini sockets.
     pub minis: MiniCounters,
 }
 
-/// One network namespace's memory, where each has its own
-/// ([`FLAG_NAMESPACES`](super::FLAG_NAMESPACES)): shared by all CPUs, so that
-/// every addition to it is atomic.
+/// The memory of one network namespace, if namespaces are counted separately
+/// ([`FLAG_NAMESPACES`](super::FLAG_NAMESPACES)). All CPUs share it, so every addition to it is
+/// atomic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NamespaceSlots {
-    /// Its inode; 0 for the moment between the entry's making and this field's.
+    /// Inode of the namespace; 0 between the insertion of the entry and the store of this field.
     pub inode: u64,
-    /// Address of its `struct net`, as long as that lives.
+    /// Address of the `struct net`, while it is alive.
     pub net: u64,
-    /// Not 0 once somebody looked and found the namespace gone.
+    /// Not 0 once the iterator has found that the namespace is gone.
     pub gone: u64,
-    /// As in [`CpuSlots`].
+    /// Like [`CpuSlots::buffers`] and [`CpuSlots::minis`], for this namespace.
     pub buffers: [NamespaceCounters; 2],
-    /// As in [`CpuSlots`].
+    /// Like [`CpuSlots::base`], for this namespace.
     pub base: [u64; STATE_SLOTS],
-    /// As in [`CpuSlots`].
+    /// Like [`CpuSlots::base_minis`], for this namespace.
     pub base_minis: [u64; STATE_SLOTS],
 }
 
 impl NamespaceSlots {
-    /// Nothing counted yet.
+    /// The initial value: no counts.
     pub const BLANK: Self = {
         const NOTHING: Flow = Flow { entered: 0, left: 0 };
         const MINIS: MiniCounters =
@@ -183,7 +196,7 @@ impl NamespaceSlots {
 // SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for CpuSlots {}
-// SAFETY: as above.
+// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for NamespaceSlots {}
 

@@ -1,14 +1,14 @@
-//! The memory that the two halves share: what user space sets before it loads the programs, and what
-//! the programs count.
+//! The memory that the two halves share: the configuration that user space sets before the load,
+//! and the counters that the programs keep.
 //!
-//! Everything here is `repr(C)` without padding. The length of every array is a power of two, so that
-//! a masked index satisfies the verifier.
+//! All types are `repr(C)` without padding. The length of every array is a power of two, so that a
+//! masked index satisfies the verifier.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | the frozen configuration: flags, and offsets of kernel fields |
 //! | [`control`] | the word that changes while the programs run |
-//! | [`counters`] | counts by CPU and by network namespace |
+//! | [`counters`] | counts per CPU and per network namespace |
 //! | [`sockets`] | the state of one socket between its events |
 //! | [`events`] | the records of `trace --events`, and their losses |
 
@@ -21,22 +21,25 @@ pub mod sockets;
 pub use self::{config::*, control::*, counters::*, events::*, sockets::*};
 use crate::State;
 
-/// Slots of an array indexed by a state's kernel number; one more than the largest number, rounded up.
+/// Slots of an array that is indexed by a state's kernel number: the number of states, rounded up
+/// to a power of two.
 pub const STATE_SLOTS: usize = 16;
 
 /// Slots of a transition matrix: one for each pair of states.
 pub const TRANSITION_SLOTS: usize = STATE_SLOTS * STATE_SLOTS;
 
-/// The slot of a transition in [`Counters::transitions`]; state numbers beyond the slots wrap.
+/// The slot of a transition in [`Counters::transitions`]. State numbers beyond the slots wrap.
 #[must_use]
 pub const fn transition_slot(from: usize, to: usize) -> usize {
     ((from & (STATE_SLOTS - 1)) * STATE_SLOTS) | (to & (STATE_SLOTS - 1))
 }
 
-/// Whether this event is the birth of a socket, which enters a state without leaving one.
+/// Whether this event is the birth of a socket. A newborn socket enters a state without leaving
+/// one.
 ///
-/// `inet_csk_clone_lock` reports a child as `LISTEN -> SYN_RECV`, or as `CLOSE -> SYN_RECV` where the listener
-/// was closed meanwhile; the listener itself stays. And CLOSE is no gauge, so whatever leaves it is born.
+/// `inet_csk_clone_lock` reports a child as `LISTEN -> SYN_RECV`, or as `CLOSE -> SYN_RECV` if the
+/// listener was closed meanwhile. The state of the listener itself does not change.
+/// CLOSE is not a gauge, so every transition from CLOSE is a birth.
 #[must_use]
 #[inline]
 pub const fn is_birth(from: usize, to: usize) -> bool {

@@ -1,44 +1,43 @@
-//! The state of one full socket between two of its events, and what is found out about its owner
-//! meanwhile.
+//! The state of one full socket between two of its events, and the hint of its owner.
 
 use super::is_birth;
 
-/// Bytes of a process's name, the zero at its end included (`TASK_COMM_LEN`).
+/// Bytes of a process name, including the terminating zero (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 
-/// Bit of [`SocketState::marks`]: the first event of the socket was its birth, so
+/// Bit of [`SocketState::marks`]: the first observed event of the socket was its birth, so
 /// [`SocketState::born`] is the time of the birth.
 pub const SOCKET_BIRTH_SEEN: u8 = 1 << 4;
-/// Bit of [`SocketState::marks`]: the socket is a listener's child, whose handshake began with a SYN
-/// that came in.
+/// Bit of [`SocketState::marks`]: the socket is the child of a listener. Its handshake began with
+/// an incoming SYN.
 pub const SOCKET_IS_CHILD: u8 = 1 << 5;
-/// The bits of [`SocketState::marks`] that hold the number of the state.
+/// The bits of [`SocketState::marks`] that hold the state's kernel number.
 const STATE_MASK: u8 = (1 << 4) - 1;
 
-/// The state of one full socket between two of its events. Events and histograms share it: the parts of
-/// a run that are switched off by [`Config::flags`](super::Config::flags) leave their fields at 0.
+/// The state of one full socket between two of its events. Events and histograms share it. If one
+/// of them is switched off by [`Config::flags`](super::Config::flags), its fields stay 0.
 ///
-/// With the two words that a slot of the socket table has before it, and 8 bytes that lie in the cache
-/// line before, it fills one slot of [`SLOT_BYTES`].
+/// A slot of the socket table has two words before this struct. Another 8 bytes lie before them in
+/// the cache line. Together they fill one slot of [`SLOT_BYTES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketState {
-    /// When the socket came into its state, by the monotonic clock, in nanoseconds.
+    /// Time when the socket entered its state (monotonic clock, nanoseconds).
     pub since: u64,
-    /// The first event of the socket by that clock: no later socket at the same address has the same
-    /// time. The time of the birth with [`SOCKET_BIRTH_SEEN`].
+    /// Time of the first observed event of the socket (monotonic clock, nanoseconds). No later
+    /// socket at the address has this time. With [`SOCKET_BIRTH_SEEN`] it is the time of the birth.
     pub born: u64,
     /// The process that owns the socket; 0 if unknown.
     pub pid: u32,
-    /// The port of its peer; 0 as long as it has none.
+    /// The peer's port; 0 while the socket has no peer.
     pub remote_port: u16,
-    /// The state's kernel number in the low four bits, and above them [`SOCKET_BIRTH_SEEN`] and its
-    /// like.
+    /// The state's kernel number in the low four bits, and above them [`SOCKET_BIRTH_SEEN`] and
+    /// [`SOCKET_IS_CHILD`].
     pub marks: u8,
-    /// Not 0 if an [`OwnerHint`] waits for the next event. A byte of its own, since the program that sets
-    /// it does not hold the socket's lock.
+    /// Not 0 if an [`OwnerHint`] waits for the next event. It is a separate byte, because the
+    /// program that sets it does not hold the socket's lock.
     pub is_hinted: u8,
-    /// The name of the process, zeroes at its end.
+    /// The name of the process, padded with zeroes.
     pub comm: [u8; COMM_BYTES],
 }
 
@@ -53,8 +52,8 @@ impl SocketState {
         (self.marks & STATE_MASK) as usize
     }
 
-    /// Whether an event fits this socket. If it does not, an event was missed: of this socket, or the
-    /// end of an earlier socket at its address.
+    /// Whether an event can belong to this socket. If it cannot, an earlier event was missed:
+    /// either of this socket, or the end of an earlier socket at the address.
     #[must_use]
     #[inline]
     pub const fn fits(&self, from: usize, to: usize, remote_port: u16) -> bool {
@@ -64,15 +63,15 @@ impl SocketState {
     }
 }
 
-/// The owner of a socket, as found out between two of its events, or before the first one.
+/// The owner of a socket, found between two of its events or before its first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OwnerHint {
-    /// [`SocketState::born`] of the socket; 0 if the socket is older than that.
+    /// [`SocketState::born`] of the socket; 0 if the socket is from before the start of tcpstate.
     pub born: u64,
-    /// The process.
+    /// The process ID.
     pub pid: u32,
-    /// Padding, named.
+    /// Explicit padding.
     pub reserved: u32,
     /// The name of the process.
     pub comm: [u8; COMM_BYTES],
@@ -81,7 +80,7 @@ pub struct OwnerHint {
 // SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for SocketState {}
-// SAFETY: as above.
+// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for OwnerHint {}
 

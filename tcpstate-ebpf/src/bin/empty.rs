@@ -1,4 +1,5 @@
-//! A program that does nothing, on the tracepoint that tcpstate counts on: what benchmarks subtract.
+//! An empty program on the tracepoint that the counting program uses. Benchmarks measure its cost
+//! and subtract it.
 #![no_std]
 #![no_main]
 
