@@ -1,4 +1,4 @@
-//! The list of sockets and its sums, brought together: what `count` runs, and what tests drive by hand.
+//! Reads the list of sockets and sums it up. `count` runs it, and tests call it directly.
 
 use std::{fs, os::unix::fs::MetadataExt as _, time::SystemTime};
 
@@ -13,28 +13,29 @@ use crate::{
     },
 };
 
-/// Counts the sockets of the calling thread's network namespace, each time anew.
+/// Counts the sockets of the calling thread's network namespace. Each call reads the whole list
+/// again.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    /// Which sockets.
+    /// The sockets to count.
     pub filter: Filter,
-    /// In which groups, if any, and how many of those are told apart in the end.
+    /// The property by which sockets are grouped, and the maximum number of groups in the result.
     pub groups: Option<(By, usize)>,
 }
 
-/// A count, and what it could not see.
+/// A count, and the limits of this count.
 #[derive(Debug)]
 pub struct Counted {
     /// The count.
     pub count: Count,
-    /// Why it was not asked over `sock_diag`, if it was not.
+    /// The error of `sock_diag`, if another source replaced it.
     pub instead_of: Option<Error>,
-    /// Whether a process did not let this one see what it has open.
+    /// Whether this user may not read the open files of some process.
     pub owners_are_hidden: bool,
 }
 
 impl Counter {
-    /// Counts now.
+    /// Counts the sockets now.
     pub fn count(&self) -> Result<Counted, Error> {
         let by = self.groups.map(|(by, _)| by);
         let query = Query { filter: &self.filter, cgroups: by == Some(By::Cgroup), silence: false };
@@ -52,12 +53,12 @@ impl Counter {
         Ok(Counted {
             count: Count { time, netns, states, groups },
             instead_of: answer.instead_of,
-            owners_are_hidden: owners.are_hidden(),
+            owners_are_hidden: owners.has_hidden_files(),
         })
     }
 }
 
-/// The group of a socket.
+/// Returns the group of a socket.
 fn key(by: By, socket: &Socket, owners: &Owners) -> Key {
     match by {
         By::LocalPort => Key::Port(socket.local.port()),

@@ -1,6 +1,6 @@
 //! tcpstate: exact live counts of TCP sockets by state, from eBPF.
 //!
-//! The folders are the path of a number, in order. Nothing flows backwards:
+//! The folders are the path of a number, in order. Data never flows backwards:
 //!
 //! ```text
 //! kernel event -> tcpstate-ebpf -> probe/ -> source/ -> aggregate/ ------> view/     command/
@@ -9,16 +9,15 @@
 //!                                            scans           recording/ -> view/
 //! ```
 //!
-//! What travels on that path are the types of [`report`], which imports no other module. [`source`]
-//! makes its events, [`aggregate`] its snapshots. [`recording`] writes both to files and reads them
-//! back, and [`view`] shows them, live or recorded.
+//! The types on that path are in [`report`], which imports no other module. [`source`] makes
+//! events. [`aggregate`] makes snapshots. [`recording`] writes both to files and reads them back.
+//! [`view`] shows them, live or recorded.
 //!
-//! [`tracer`] has all before the view in one step. [`counter`] does the same for a list of sockets,
-//! which needs no BPF. [`serve`] takes the place of the loop of [`command`] for clients that ask
-//! from time to time.
+//! [`tracer`] joins all steps before the view. [`counter`] does that for a list of sockets, without
+//! BPF. For clients that poll, [`serve`] replaces the loop of [`command`].
 //!
-//! Three modules stand beside the path. [`check`] tries what [`probe`] would do, and reports the
-//! outcome. [`doctor`] judges what the kernel counts by itself. [`explain`] holds texts, and reads
+//! Three modules are not on the path. [`check`] tries what [`probe`] would do, and reports the
+//! results. [`doctor`] evaluates the kernel's own counters. [`explain`] contains texts, and reads
 //! nothing from the system.
 
 pub mod aggregate;

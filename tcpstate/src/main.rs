@@ -1,4 +1,4 @@
-//! The command line tool; everything is in the library.
+//! The command line tool. The library contains all of the code.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,14 @@
-//! Text that others have chosen: names of namespaces and processes, a kernel's release, what a library says of an error.
+//! Escapes text from outside: names of namespaces and processes, the kernel's release, and error
+//! messages of libraries.
 //!
-//! It may hold escape sequences for the terminal, line ends, or no UTF-8 at all, and is shown so that it can do nothing.
+//! Such text can contain terminal escape sequences, line ends or invalid UTF-8. The escaped text
+//! has no effect on a terminal.
 
 use std::{borrow::Cow, ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
-/// The text with everything escaped that is not plainly visible: controls, invisible and unassigned characters, bytes that
-/// are no UTF-8. Not the backslash, so that what has been made safe stays as it is.
+/// Escapes all characters that are not plainly visible: control characters, invisible and
+/// unassigned characters, and invalid UTF-8. A backslash is not escaped, so escaped text stays
+/// unchanged.
 #[must_use]
 pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     let mut safe = String::new();
@@ -24,7 +27,7 @@ pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     safe
 }
 
-/// As a string, for machines: bytes that are no UTF-8 become `\xff`.
+/// Converts text to a string for machines. Bytes that are not valid UTF-8 become `\xff`.
 #[must_use]
 pub(crate) fn readable(text: &OsStr) -> Cow<'_, str> {
     if let Some(text) = text.to_str() {
@@ -38,9 +41,10 @@ pub(crate) fn readable(text: &OsStr) -> Cow<'_, str> {
     readable.into()
 }
 
-/// Whether a character is seen as what it is, and does nothing.
+/// Returns whether a character is visible and has no effect on a terminal.
 pub(crate) fn is_plain(character: char) -> bool {
-    // Most are, and need no table; of the others, what Rust's own debug output leaves as it is.
+    // Printable ASCII needs no table. Other characters are plain if Rust's debug output does not
+    // escape them.
     matches!(character, ' '..='~') || character.escape_debug().len() == 1
 }
 
@@ -49,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_act_on_a_terminal_or_deceive_is_escaped() {
+    fn unsafe_characters_are_escaped() {
         for (text, shown) in [
             (&b"6.1.0-56-cloud-amd64"[..], "6.1.0-56-cloud-amd64"),
             ("café \u{4f60}\u{597d}".as_bytes(), "café \u{4f60}\u{597d}"),
@@ -58,7 +62,7 @@ mod tests {
             (b"two\nlines\r\0", r"two\nlines\r\0"),
             (br"C:\x1b", r"C:\x1b"),
             (b"\xff\xfe ok \xe2\x28", r"\xff\xfe ok \xe2("),
-            // The one-byte CSI, and what turns the direction of writing.
+            // The one-byte CSI, and the character that reverses the direction of text.
             ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
         ] {
             assert_eq!(escaped(OsStr::from_bytes(text)), shown);
@@ -66,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_become_text() {
+    fn invalid_utf8_becomes_readable_text() {
         let text = OsStr::from_bytes(b"a\x1b[31m\xff\n\xc3\xa4");
         assert_eq!(readable(text), "a\u{1b}[31m\\xff\n\u{e4}");
     }

@@ -1,4 +1,4 @@
-//! The live source and its gauges, kept in step: what `trace` runs, and what tests drive by hand.
+//! Joins the live source and its gauges. `trace` runs it, and tests call it directly.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,23 +11,26 @@ use crate::{
     source::{Events, Reading, live::Live},
 };
 
-/// Rows of namespaces that are gone are dropped at this pace at least, also while nobody asks for snapshots.
+/// The maximum time between two removals of rows of namespaces that are gone. It also applies if no
+/// snapshots are requested.
 const TIDY: Duration = Duration::from_secs(10);
 
-/// Counts one network namespace, or all of them, for as long as it lives. Stay on the thread that started it: scans walk
-/// the sockets of the namespace that the calling thread is in, which is the one counted.
+/// Counts the sockets of one network namespace, or of all network namespaces, until it is dropped.
+///
+/// A tracer must stay on the thread that started it. Scans walk over the sockets of the calling
+/// thread's network namespace, and that must be the counted namespace.
 pub struct Tracer {
     live: Live,
     aggregator: Aggregator,
     started: SystemTime,
     /// The limits that were last reported.
     reported: Vec<Limit>,
-    /// When rows were last dropped.
+    /// The time when rows were last removed.
     tidied: Instant,
 }
 
 impl Tracer {
-    /// Attaches, and scans of the sockets that are there already.
+    /// Attaches the kernel half and scans the existing sockets.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let mut live = Live::attach(options)?;
         let first = live.scan()?;
@@ -45,7 +48,7 @@ impl Tracer {
         })
     }
 
-    /// What is known at the start.
+    /// Returns the report of the start.
     #[must_use]
     pub fn start_report(&self) -> Start {
         let probe = self.live.probe();
@@ -59,9 +62,10 @@ impl Tracer {
         }
     }
 
-    /// The gauges now, and what happened since the last call.
+    /// Returns the gauges now, and the changes since the last call.
     ///
-    /// Hooks that turn out to be silent are replaced first, which takes a scan.
+    /// If a hook never fired although it should have, the hook is replaced first, and a scan
+    /// follows.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
         let mut reading = self.live.read()?;
         let mut replaced = false;
@@ -87,40 +91,41 @@ impl Tracer {
         Ok(snapshot)
     }
 
-    /// The gauges now, and the whole run.
+    /// Returns the gauges now, and the counts of the whole run.
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
         let reading = self.live.read()?;
         Ok(self.aggregator.summary(&reading))
     }
 
-    /// Durations since the start, as of the last snapshot; where states are timed.
+    /// Returns the durations between the start and the last snapshot, if durations are enabled.
     #[must_use]
     pub fn durations(&self) -> Option<Histograms> {
         self.aggregator.durations()
     }
 
-    /// The events since the start, where they are asked for; the caller's to read from now on.
+    /// Returns the events since the start, if they are enabled. From then on the caller must read
+    /// them.
     pub fn take_events(&mut self) -> Option<Events> {
         self.live.take_events()
     }
 
-    /// From the next cut on, which is the summary's, no event is written down.
+    /// Stops recording events at the next cut, which is the cut of the summary.
     pub fn end_events(&mut self) {
         self.live.end_events();
     }
 
-    /// Finds the events of which no hook tells when they happen, where events are asked for. To be called at a pace at which
-    /// people don't mind that these come late.
+    /// If events are enabled, finds the events that no hook observes when they happen. The call
+    /// interval is the maximum delay of these events.
     pub fn look_for_late_events(&self) -> Result<(), Error> {
         self.live.look_for_late_events()
     }
 
-    /// What was not written down so far, where events are; since the load.
+    /// Returns the events lost since the load, if events are enabled.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         self.live.losses()
     }
 
-    /// Holds the gauges against the kernel's list of sockets by state, which `list` makes.
+    /// Compares the gauges with the kernel's list of sockets by state. `list` makes that list.
     pub fn verify<E: From<Error>>(
         &mut self,
         list: impl FnOnce() -> Result<[u64; STATE_SLOTS], E>,
@@ -128,19 +133,19 @@ impl Tracer {
         let before = self.live.read()?;
         let listed = list()?;
         let after = self.live.read()?;
-        // What it finds is owned up to, and made up for like anything that was missed.
+        // Drift that is found here is reported and corrected like missed events.
         self.aggregator.look_for_drift(&before, &after);
         Ok(self.aggregator.verify(&before, &after, &listed))
     }
 
-    /// Passes over all sockets and puts the gauges right.
+    /// Scans all sockets and corrects the gauges.
     pub fn reconcile(&mut self) -> Result<(), Error> {
         let scan = self.live.scan()?;
         self.aggregator.correct(&scan);
         Ok(())
     }
 
-    /// Makes the scan that is due, if one is. Makes no cut unless something was missed.
+    /// Makes a scan if one is due. If no event was missed, it makes no cut.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         if self.aggregator.has_rows() && self.tidied.elapsed() >= TIDY {
             let reading = self.live.read()?;
@@ -161,8 +166,10 @@ impl Tracer {
         if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
     }
 
-    /// The scan before the last line, if one is due. Looks for drift first, where the kernel has sums of what is counted; with
-    /// scans switched off, too, for the last line is to say whether it is exact.
+    /// Makes the scan before the end report, if one is due.
+    ///
+    /// If the kernel has sums of all counted sockets, it looks for drift first. It does so even if
+    /// scans are switched off, because the end report says whether it is exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
         let (last, _) = self.aggregator.last_scan();
         if last.kernel.covers_whole_scope {
@@ -172,18 +179,19 @@ impl Tracer {
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
     }
 
-    /// The cut with which the last scan ended, and the processor time that it took.
+    /// Returns the cut with which the last scan ended, and the CPU time of that scan.
     #[must_use]
     pub fn last_scan(&self) -> (&Reading, Duration) {
         self.aggregator.last_scan()
     }
 
-    /// Events missed that no scan has made up for.
+    /// Returns the missed events that no scan has corrected.
     pub fn unreconciled(&self) -> Result<u64, Error> {
         Ok(self.aggregator.unreconciled(self.live.missed()?))
     }
 
-    /// What a scan would put right: events missed, and rows that had no room and would have it now.
+    /// Returns what a scan would correct: missed events, and rows that had no room and have room
+    /// now.
     fn to_reconcile(&self) -> Result<u64, Error> {
         let missed = self.live.missed()?;
         let room = self.live.has_room_for_rows();
@@ -206,7 +214,7 @@ impl Tracer {
         Attached { hooks, limits: self.live.limits() }
     }
 
-    /// Whether nothing moves at the moment, but something did since the last scan.
+    /// Returns whether no socket changes now, although some changed since the last scan.
     fn is_quiet_again(&mut self) -> Result<bool, Error> {
         let (first, second) = self.look_twice()?;
         let (_, since_scan) = self.aggregator.events_since(&second);
@@ -214,14 +222,14 @@ impl Tracer {
     }
 
     fn look_twice(&mut self) -> Result<(Reading, Reading), Error> {
-        /// Long enough to tell a pause from the gap between two packets.
+        /// Longer than the gap between two packets, so that a pause is recognized.
         const LOOK: Duration = Duration::from_millis(20);
         let first = self.live.read()?;
         std::thread::sleep(LOOK);
         Ok((first, self.live.read()?))
     }
 
-    /// How many entries the maps of the kernel half hold, by name.
+    /// Returns the name and the number of entries of maps of the kernel half.
     pub fn map_entries(&self) -> Result<Vec<(&'static str, u64)>, Error> {
         Ok(vec![
             ("fin_wait2", self.live.probe().orphans_on_record()?),
@@ -229,25 +237,25 @@ impl Tracer {
         ])
     }
 
-    /// The live source, for what a tracer does not do: a scan in steps.
+    /// Returns the live source, for a scan in single steps.
     pub fn live(&mut self) -> &mut Live {
         &mut self.live
     }
 
-    /// The gauges and the source, for a scan in steps.
+    /// Ends a scan that was made in single steps, and corrects the gauges.
     pub fn end_scan(&mut self) -> Result<(), Error> {
         let scan = self.live.end_scan()?;
         self.aggregator.correct(&scan);
         Ok(())
     }
 
-    /// What is in place in the kernel.
+    /// Returns the attached kernel half.
     #[must_use]
     pub fn probe(&self) -> &Probe {
         self.live.probe()
     }
 
-    /// What is in place in the kernel.
+    /// Returns the attached kernel half.
     pub fn probe_mut(&mut self) -> &mut Probe {
         self.live.probe_mut()
     }

@@ -1,6 +1,8 @@
-//! How many sockets there are now, by state, and by one more property if asked: what `count` shows.
+//! Counts the existing sockets by state and, if requested, by one more property. `count` shows the
+//! result.
 //!
-//! Sockets are added one by one and forgotten; what is kept is a number per state and group, and of groups a bounded number.
+//! Sockets are added one by one and not stored. The memory is one number for each state and group,
+//! and the number of groups is limited.
 
 use std::collections::HashMap;
 
@@ -11,8 +13,9 @@ use crate::{
     source::sock_diag::Socket,
 };
 
-/// How many groups are told apart: all there are of ports, more than enough of the others, but for remote addresses of
-/// a busy server. What comes later is summed as `other`. It takes at most some 10 MiB.
+/// The maximum number of groups. It is enough for all ports and usually for all other properties,
+/// except the remote addresses of a busy server. Later groups are summed as `other`. The groups
+/// take at most about 10 MiB.
 pub const MAX_GROUPS: usize = 1 << 16;
 
 /// The sums so far.
@@ -20,12 +23,13 @@ pub const MAX_GROUPS: usize = 1 << 16;
 pub struct Census {
     states: States,
     groups: HashMap<Key, States>,
-    /// Sockets that came when there was no room for their group.
+    /// Sockets whose group did not fit.
     beyond: States,
 }
 
 impl Census {
-    /// Adds a socket, in its group if it has one. Other states than the ten are none to count.
+    /// Adds a socket, and adds it to its group if it has one. Sockets in other states than the ten
+    /// gauges are not counted.
     pub fn add(&mut self, socket: &Socket, key: Option<Key>) {
         let Some(slot) = State::GAUGES.iter().position(|&state| state == socket.state) else {
             return;
@@ -41,13 +45,14 @@ impl Census {
         group[slot] += 1;
     }
 
-    /// All sockets by state.
+    /// Returns the number of all sockets by state.
     #[must_use]
     pub fn states(&self) -> &States {
         &self.states
     }
 
-    /// The `top` largest groups, and the rest. Nobody's and unknown ones' are always shown, and come last.
+    /// Returns the `top` largest groups and the sum of the other groups. The groups `none` and
+    /// `unknown` are always shown, and they come last.
     #[must_use]
     pub fn top(mut self, by: By, top: usize, name: impl Fn(&Key) -> Name) -> Groups {
         let row = |key: &Key, states: States| Group { name: name(key), states };
@@ -146,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_no_state_to_count_is_not_counted() {
+    fn states_without_a_gauge_are_not_counted() {
         let mut census = Census::default();
         census.add(&socket(State::Close), Some(Key::Uid(1)));
         assert_eq!(total(census.states()), 0);

@@ -1,4 +1,5 @@
-//! Who ended connections, by local port, and why connects failed: sums over the lines of a run.
+//! Counts the close reasons of connections by local port, and the reasons of failed connects, from
+//! the events of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +7,24 @@ use tcpstate_common::State;
 
 use crate::report::{CloseReason, CloseReasons, Event, Hook, PortReasons, ReasonCounts};
 
-/// Ports with a row of their own; what else was listening is in the row of the others.
-const MAX_NAMESPACES: usize = 1000;
+/// The maximum number of ports with their own rows. Further ports are summed in the row of all
+/// other connections.
+const MAX_PORT_ROWS: usize = 1000;
 
-/// Sums over the lines of a run. Its memory is bounded by the number of ports.
+/// Counts over the events of a run. The number of ports limits its memory.
 #[derive(Debug, Default)]
 pub struct CloseReasonCounter {
     by_port: BTreeMap<u16, ReasonCounts>,
-    /// ReasonCounts of connections whose port is not known.
+    /// Close reasons of connections with an unknown local port.
     portless: ReasonCounts,
-    /// Ports of listeners, and of children that were born.
+    /// The ports of listeners and of children.
     listening: BTreeSet<u16>,
     failed_connects: ReasonCounts,
     no_local_port: u64,
 }
 
 impl CloseReasonCounter {
-    /// Takes a line in.
+    /// Adds an event.
     pub fn count(&mut self, event: &Event) {
         if event.hook != Hook::Transitions {
             return;
@@ -43,14 +45,14 @@ impl CloseReasonCounter {
         }
     }
 
-    /// What they add up to.
+    /// Returns the sums.
     #[must_use]
     pub fn sums(&self) -> CloseReasons {
         let rows = self.by_port.iter().map(|(&port, &ends)| PortReasons { port, ends });
         let (mut ports, rest): (Vec<_>, Vec<_>) =
             rows.partition(|row| self.listening.contains(&row.port));
         ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
-        let beyond = ports.split_off(ports.len().min(MAX_NAMESPACES));
+        let beyond = ports.split_off(ports.len().min(MAX_PORT_ROWS));
         let mut others = self.portless;
         for row in rest.iter().chain(&beyond) {
             others.add(&row.ends);
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_served_has_a_row_and_the_others_share_one() {
+    fn listening_ports_have_rows_and_other_ports_share_one() {
         let birth = Event { local_port: Some(443), ..event(State::Listen, State::SynRecv) };
         let CloseReasons { ports, others, .. } = close_reasons(&[
             end(State::LastAck, 443, CloseReason::RemoteFin),
@@ -93,19 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn ports_beyond_the_most_rows_are_with_the_others() {
-        let ports = 1..=u16::try_from(MAX_NAMESPACES).expect("it is small") + 7;
+    fn ports_beyond_the_limit_are_with_the_others() {
+        let ports = 1..=u16::try_from(MAX_PORT_ROWS).expect("it is small") + 7;
         let listening = ports
             .clone()
             .map(|port| Event { local_port: Some(port), ..event(State::Close, State::Listen) });
         let ends = ports.map(|port| end(State::LastAck, port, CloseReason::RemoteFin));
         let CloseReasons { ports, others, .. } =
             close_reasons(&listening.chain(ends).collect::<Vec<_>>());
-        assert_eq!((ports.len(), others.total()), (MAX_NAMESPACES, 7));
+        assert_eq!((ports.len(), others.total()), (MAX_PORT_ROWS, 7));
     }
 
     #[test]
-    fn a_failed_connect_is_no_end_of_a_connection() {
+    fn failed_connects_are_not_ended_connections() {
         let refused = end(State::SynSent, 40_000, CloseReason::Refused);
         let given_up = end(State::SynSent, 40_001, CloseReason::Abort);
         let portless = Event { local_port: None, ..end(State::SynSent, 0, CloseReason::Abort) };
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_mini_socket_nor_a_listener_ends_a_connection_again() {
+    fn mini_sockets_and_listeners_are_not_ended_connections() {
         let mini =
             Event { hook: Hook::TimeWait, ..end(State::TimeWait, 443, CloseReason::LocalFin) };
         let listener = Event { local_port: Some(443), ..event(State::Listen, State::Close) };

@@ -1,11 +1,11 @@
-//! What the programs in the kernel cost, between readings.
+//! Computes the cost of the programs in the kernel between two readings.
 
 use crate::{
     report::{Cost, Runs},
     source::{ProgramRuns, Reading},
 };
 
-/// What each program that is there now did since the origin, and since the interval's start.
+/// Returns the cost of each attached program since the origin and since the start of the interval.
 pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) -> Vec<Cost> {
     let costs = reading.runs.iter().map(|now| Cost {
         program: now.program.clone(),
@@ -15,10 +15,10 @@ pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) 
     costs.collect()
 }
 
-/// A program that came since then began at zero.
+/// Returns the difference to an earlier reading. A program that was attached later started at zero.
 fn since(now: &ProgramRuns, earlier: &Reading) -> Runs {
     let then = earlier.runs.iter().find(|then| then.program == now.program);
     let (count, time) = then.map_or_else(Default::default, |then| (then.runs, then.time));
-    // One that was taken out and came again began anew.
+    // A program that was detached and attached again started at zero again.
     Runs { count: now.runs.saturating_sub(count), time: now.time.saturating_sub(time) }
 }

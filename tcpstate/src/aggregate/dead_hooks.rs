@@ -1,6 +1,8 @@
-//! Hooks that attach and never fire: some compilers put a function into its callers and leave an empty shell for
-//! others to hook. The kernel's own counters give them away, also if they are of one namespace only among those counted:
-//! nothing was seen anywhere, and there, at least, was something to see.
+//! Finds hooks that are attached but never fire.
+//!
+//! Some compilers inline a function into its callers and leave an unused copy that can be hooked.
+//! The kernel's own counters reveal such a hook. They are enough even if they cover only one of the
+//! counted namespaces: the hook saw nothing anywhere, and in that namespace there were events.
 
 use tcpstate_common::State;
 
@@ -9,11 +11,14 @@ use crate::{
     source::{KernelCounters, Reading},
 };
 
-/// Fewer could be lost by chance, or between two of the kernel's files.
+/// The minimum number of unseen sockets. A smaller number can be a coincidence, because the
+/// kernel's files are read one after the other.
 const ENOUGH: u64 = 10;
 
-/// Says how the hooks for these sockets are silent, if they are: `since` is when they came into place, `before` an
-/// earlier reading, which saw the kernel's counters before the cut of `now` was made.
+/// Returns a reason if the hooks of these sockets are dead.
+///
+/// `since` is the reading at which the hooks were attached. `before` is an earlier reading than
+/// `now`, so its kernel counters were read before the cut of `now`.
 pub(super) fn of(
     minis: Minis,
     since: &Reading,
@@ -41,7 +46,7 @@ pub(super) fn of(
     }
 }
 
-/// Births and ends that the kernel's counters prove.
+/// Returns the numbers of created and of ended sockets that the kernel's counters prove.
 fn known(minis: Minis, then: &KernelCounters, now: &KernelCounters) -> (u64, u64) {
     let growth = |of: fn(&KernelCounters) -> Option<u64>| {
         of(now).zip(of(then)).map_or(0, |(now, then)| now.saturating_sub(then))
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn births_and_ends_follow_from_the_kernels_counters() {
-        // 20 came, and 3 more are there: 17 went.
+        // 20 sockets were created and 3 of them remain, so 17 ended.
         assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &kernel(8, 120)), (20, 17));
         let old = KernelCounters { counts_births: false, ..kernel(8, 120) };
         assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &old), (3, 20));

@@ -1,20 +1,23 @@
-//! Sums of gauges against the kernel's own sums (`sockstat`): where they differ, something was missed that the kernel did
-//! not count as missed.
+//! Compares sums of gauges with the kernel's own sums (`sockstat`). A difference proves that events
+//! were missed that the kernel did not count as missed.
 //!
-//! What moves between two looks puts the sums off too, to either side. So a difference counts where nothing moved, or
-//! where reading after reading has it on the same side.
+//! Sockets that change between the two readings also cause differences, in either direction. So a
+//! difference counts only in two cases: no socket changed, or many readings in a row have a
+//! difference with the same sign.
 
-/// So many readings in a row: by chance once in 256 times, and the price is a scan.
+/// The number of readings in a row with the same sign. By chance, this happens once in 256 times,
+/// and it then costs one unnecessary scan.
 const STREAK: u32 = 9;
 
-/// By how much sums of gauges exceed the kernel's, at one reading; `None` where the kernel's is not of what is counted.
+/// The gauges' sums minus the kernel's sums at one reading. `None` if the kernel's sum does not
+/// cover all counted sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Excess {
     pub(super) full: Option<i64>,
     pub(super) time_wait: Option<i64>,
 }
 
-/// What was seen since the last scan, and what no scan can change.
+/// The differences since the last scan, and the differences that scans do not change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drift {
     full: Sum,
@@ -22,28 +25,29 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    /// Takes the excess at a reading where nothing `moved`, or at one of many. Returns by how many sockets gauges must be
-    /// off, so far as no earlier call has said it.
+    /// Adds the excess of a reading. `moved` says whether sockets changed. Returns the number of
+    /// sockets by which gauges must be wrong, without the number that earlier calls returned.
     pub(super) fn look(&mut self, excess: Excess, moved: bool) -> u64 {
         let full = excess.full.map_or(0, |excess| self.full.look(excess, moved));
         full + excess.time_wait.map_or(0, |excess| self.time_wait.look(excess, moved))
     }
 
-    /// A scan has put the gauges right.
+    /// Called after a scan has corrected the gauges.
     pub(super) fn scan(&mut self) {
         self.full.scan();
         self.time_wait.scan();
     }
 }
 
-/// One sum.
+/// The differences of one sum.
 #[derive(Clone, Debug, Default)]
 struct Sum {
-    /// A difference that scans leave as it is: then it is not ours.
+    /// A difference that a scan did not change. Its cause is not an error of the gauges.
     explained: i64,
-    /// What was said to be off, and whether a scan was made since.
+    /// The last reported difference, and whether a scan was made since then.
     doubt: Option<(i64, bool)>,
-    /// The smallest difference of readings in a row on one side, and how many there were.
+    /// The smallest difference of the last readings with the same sign, and the number of these
+    /// readings.
     streak: (i64, u32),
 }
 
@@ -74,7 +78,7 @@ impl Sum {
                 self.doubt = None;
                 return 0;
             }
-            // A scan put right what was said then.
+            // A scan has corrected the difference that was reported before.
             None | Some((_, true)) => 0,
             Some((said, false)) => said,
         };
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_nothing_moves_a_difference_counts_at_once_and_once() {
+    fn difference_without_motion_counts_once() {
         let mut sum = Sum::default();
         assert_eq!(sum.look(0, false), 0);
         assert_eq!(sum.look(22, false), 22);
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn where_sockets_move_a_difference_counts_when_it_stays_on_one_side() {
+    fn difference_with_motion_counts_if_its_sign_stays() {
         let mut sum = Sum::default();
         let noise = [3, -2, 1, 1, -4, 2, 2, 2, 2, 2, 2, 2, -1, 5];
         assert!(noise.iter().all(|&excess| sum.look(excess, true) == 0));
@@ -128,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_the_kernel_does_not_have_is_not_compared() {
+    fn unknown_kernel_sums_are_not_compared() {
         let mut drift = Drift::default();
         assert_eq!(drift.look(Excess::default(), false), 0);
         assert_eq!(drift.look(Excess { full: Some(2), time_wait: Some(-1) }, false), 3);

@@ -1,4 +1,5 @@
-//! The gauges of each family, where they are told apart: parts of the whole's, made of the same cuts.
+//! The gauges of each address family, if families are counted separately. They are parts of the sum
+//! and come from the same cuts.
 
 use tcpstate_common::State;
 
@@ -8,18 +9,19 @@ use crate::{
     source::{Counts, Flows, Population, Reading, Scan},
 };
 
-/// The gauges, by [`Family::BOTH`].
+/// The gauges, in the order of [`Family::BOTH`].
 #[derive(Clone, Debug)]
 pub(super) struct Families([Gauges; 2]);
 
 impl Families {
-    /// Opens them with the first scan, if it told families apart.
+    /// Initializes the gauges with the first scan. Returns `None` if the scan does not separate
+    /// families.
     pub(super) fn open(first: &Scan) -> Option<Self> {
         let [v4, v6] = parts(first)?;
         Some(Self([v4, v6].map(|(base, in_scan)| Gauges::open(base, &in_scan))))
     }
 
-    /// Puts them right by a further scan.
+    /// Corrects the gauges with another scan.
     pub(super) fn correct(&mut self, scan: &Scan, origin: &Reading) {
         let (Some(parts), Some(since)) = (parts(scan), since(&scan.end, origin)) else { return };
         for ((gauges, (base, in_scan)), since) in self.0.iter_mut().zip(parts).zip(since) {
@@ -27,13 +29,13 @@ impl Families {
         }
     }
 
-    /// Lifts gauges from below zero; returns by how much, all together.
+    /// Raises negative gauges to zero. Returns the sum of the changes.
     pub(super) fn floor(&mut self, reading: &Reading, origin: &Reading) -> u64 {
         let Some(since) = since(reading, origin) else { return 0 };
         self.0.iter_mut().zip(since).map(|(gauges, since)| gauges.floor(&since.flows)).sum()
     }
 
-    /// The state of things at a reading. `is_seen` says whether sockets in a state are seen at all.
+    /// Returns the rows at a reading. `is_seen` returns whether sockets in a state are observed.
     pub(super) fn show(
         &self,
         reading: &Reading,
@@ -52,7 +54,7 @@ impl Families {
     }
 }
 
-/// The pairs that occurred, by kernel number.
+/// Returns the pairs that occurred, in the order of the kernel's numbers.
 pub(super) fn transitions(since_start: &Counts, in_interval: &Counts) -> Vec<Transition> {
     let pairs = State::ALL.into_iter().flat_map(|from| State::ALL.map(|to| (from, to)));
     let transition = |(from, to)| Transition {
@@ -64,7 +66,7 @@ pub(super) fn transitions(since_start: &Counts, in_interval: &Counts) -> Vec<Tra
     pairs.map(transition).filter(|transition| transition.count > 0).collect()
 }
 
-/// What the scan found of each family, and what came and went during it.
+/// Returns the sockets of each family that the scan found, and the flows during the scan.
 fn parts(scan: &Scan) -> Option<[(&Population, Flows); 2]> {
     let bases = scan.family_bases.as_ref()?;
     let in_scan = since(&scan.end, &scan.zero)?;

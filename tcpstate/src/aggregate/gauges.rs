@@ -1,4 +1,4 @@
-//! Gauges of one scope: of all that is counted, or of one network namespace in it.
+//! The gauges of one scope: of all counted sockets, or of one network namespace.
 
 use tcpstate_common::{
     State,
@@ -10,7 +10,8 @@ use crate::{
     source::{Flows, Population},
 };
 
-/// `current = start + entered - left + corrected`, for full sockets and mini sockets by themselves.
+/// The gauges of full sockets and of mini sockets. For each, `current = start + entered - left +
+/// corrected`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauges {
     full: Baseline,
@@ -18,7 +19,7 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    /// Opens them with the sockets that a scan found, and what came and went during it.
+    /// Initializes the gauges with the sockets that a scan found and the flows during the scan.
     pub(super) fn open(base: &Population, in_scan: &Flows) -> Self {
         Self {
             full: Baseline::open(&base.full, |state| in_scan.full(state)),
@@ -26,7 +27,7 @@ impl Gauges {
         }
     }
 
-    /// Makes them say what a scan found.
+    /// Corrects the gauges so that they equal the result of a scan.
     pub(super) fn correct(&mut self, base: &Population, in_scan: &Flows, since_start: &Flows) {
         self.full.correct(&base.full, |state| in_scan.full(state), |state| since_start.full(state));
         self.minis.correct(
@@ -36,21 +37,21 @@ impl Gauges {
         );
     }
 
-    /// Lifts gauges from below zero; returns by how much, all together. In a consistent cut none is, unless an event was
-    /// missed.
+    /// Raises negative gauges to zero. Returns the sum of the changes. In a consistent cut no gauge
+    /// is negative, unless an event was missed.
     pub(super) fn floor(&mut self, since_start: &Flows) -> u64 {
         self.full.floor(|state| since_start.full(state))
             + self.minis.floor(|state| since_start.minis(state))
     }
 
-    /// The gauge with which the gauges were opened.
+    /// Returns the gauge at the start.
     pub(super) fn opening(&self, state: State) -> Gauge {
         let slot = state.number();
         let start = self.full.start[slot] + self.minis.start[slot];
         Gauge { current: Some(start), entered: Some(0), left: Some(0), corrected: Some(0) }
     }
 
-    /// The gauge now.
+    /// Returns the current gauge.
     pub(super) fn gauge(&self, state: State, since_start: &Flows) -> Gauge {
         let slot = state.number();
         let flow = since_start.flow(state);
@@ -62,7 +63,7 @@ impl Gauges {
         }
     }
 
-    /// Time-wait sockets, whatever state they show.
+    /// Returns the number of time-wait sockets in both of their states.
     pub(super) fn time_wait_sockets(&self, since_start: &Flows) -> i64 {
         [State::FinWait2, State::TimeWait]
             .into_iter()
@@ -70,13 +71,13 @@ impl Gauges {
             .sum()
     }
 
-    /// Full sockets in any state.
+    /// Returns the number of full sockets in all states.
     pub(super) fn full_sockets(&self, since_start: &Flows) -> i64 {
         let current = |state| self.full.current(state, since_start.full(state));
         State::GAUGES.into_iter().map(current).sum()
     }
 
-    /// Whether there is no socket in any state.
+    /// Returns whether there is no socket in any state.
     pub(super) fn is_empty(&self, since_start: &Flows) -> bool {
         State::GAUGES.into_iter().all(|state| self.current(state, since_start) == 0)
     }
@@ -87,7 +88,7 @@ impl Gauges {
     }
 }
 
-/// Sockets of one kind by state.
+/// The sockets of one kind by state: the start and the corrections.
 #[derive(Clone, Debug, Default)]
 struct Baseline {
     start: [i64; STATE_SLOTS],
@@ -133,8 +134,8 @@ impl Baseline {
     }
 }
 
-/// Sockets at the end of a scan: those at t0, and what came and went since. Not below zero unless events
-/// were missed during it.
+/// Returns the number of sockets at the end of a scan: the sockets at t0 and the flow since t0. It
+/// is negative only if events were missed during the scan.
 fn at_end(base: &[u64; STATE_SLOTS], state: State, in_scan: Flow) -> i64 {
     base[state.number()].cast_signed() + net(in_scan)
 }

@@ -1,4 +1,4 @@
-//! Durations by slot become histograms by what people ask for. Pure.
+//! Converts durations by slot to histograms by meaning. It has no I/O.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::{
     source::{Tallies, Timed},
 };
 
-/// The histograms of durations that ended since the last snapshot.
+/// Returns the histograms of durations that ended since the last snapshot.
 pub(super) fn of_interval(timed: &Timed) -> Histograms {
     of_tallies(timed, &timed.recent)
 }
 
-/// The histograms of durations that ended since the start.
+/// Returns the histograms of durations that ended since the start.
 pub(super) fn of_run(timed: &Timed) -> Histograms {
     of_tallies(timed, &timed.total)
 }
@@ -38,7 +38,7 @@ fn histograms(tallies: &Tallies) -> Vec<Histogram> {
     };
     let mut all: Vec<Histogram> = sums.into_iter().map(histogram).collect();
     let size = |histogram: &Histogram| histogram.tally.count() + histogram.tally.unknown;
-    // The others come last, whatever they are.
+    // The group `other` always comes last.
     all.sort_by_cached_key(|histogram| {
         let is_other = histogram.group == Some(Group::Other);
         (order(histogram.of), is_other, std::cmp::Reverse(size(histogram)), histogram.group.clone())
@@ -46,7 +46,8 @@ fn histograms(tallies: &Tallies) -> Vec<Histogram> {
     all
 }
 
-/// States in the order of a connection's rank, then transitions, then what spans several.
+/// Returns the sort key: first the durations that span several states, then states in the order of
+/// a connection, then transitions.
 fn order(of: Of) -> (u8, usize, usize) {
     let rank = |state: State| {
         State::GAUGES.iter().position(|&gauge| gauge == state).unwrap_or(State::GAUGES.len())
@@ -70,7 +71,7 @@ mod tests {
     use crate::report::SocketKind;
 
     #[test]
-    fn a_state_is_all_the_transitions_that_leave_it_and_a_connect_is_one_of_them() {
+    fn histogram_of_a_state_sums_the_transitions_out_of_it() {
         let slot = |from: State, to: State| slot_of_pair(from.number(), to.number());
         let tallies = Tallies::from([
             ((None, slot(State::SynSent, State::Established)), Tally::from_nanos(&[100, 200], 1)),
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_come_by_size_and_the_others_last() {
+    fn groups_are_sorted_by_size_and_other_is_last() {
         let of = |group, unknown| ((Some(group), SLOT_LIFETIME), Tally::from_nanos(&[1], unknown));
         let tallies = Tallies::from([
             of(Group::Other, 90),

@@ -1,4 +1,4 @@
-//! Readings and scans become gauges, rates and the statement of how exact they are. No I/O, no clock.
+//! Converts readings and scans to gauges, rates and their exactness. It has no I/O and no clock.
 
 mod aggregator;
 pub mod census;

@@ -1,4 +1,4 @@
-//! A namespace_gauges for each network namespace: its gauges, from its first socket until it is gone and empty.
+//! The gauges of each network namespace, from its first socket until it is gone and empty.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -15,25 +15,25 @@ use crate::{
 
 type Cut = BTreeMap<Identity, Namespace>;
 
-/// The namespaces of one run.
+/// The network namespaces of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Namespaces {
     live: BTreeMap<Identity, NamespaceGauges>,
-    /// What the namespaces at the start were called, by inode.
+    /// The namespaces at the start, in the order of inodes.
     opening: Vec<NamespaceStart>,
-    /// Gone and empty: nothing is counted in these any more.
+    /// The namespaces that are gone and empty. Nothing is counted in them any more.
     finished: Vec<Identity>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct NamespaceGauges {
     gauges: Gauges,
-    /// Totals are since here.
+    /// The start of the totals.
     origin: Flows,
 }
 
 impl Namespaces {
-    /// Opens a namespace_gauges for each namespace that the first scan met.
+    /// Initializes the gauges of each namespace that the first scan found.
     pub(super) fn open(first: &Scan) -> Self {
         let mut namespaces = Self::default();
         for (&identity, namespace) in cut(&first.end) {
@@ -49,13 +49,15 @@ impl Namespaces {
         namespaces
     }
 
-    /// The namespaces at the start.
+    /// Returns the namespaces at the start.
     pub(super) fn opening(&self) -> &[NamespaceStart] {
         &self.opening
     }
 
-    /// Puts them right by a further scan, and opens namespaces for namespaces that had none: who has an entry at a scan's end
-    /// had one since its first observe in that scan, for entries are taken out between scans only.
+    /// Corrects the gauges with another scan, and adds namespaces that had no gauges.
+    ///
+    /// A namespace that has an entry at the end of the scan has had it since the first observation
+    /// in that scan, because entries are removed only between scans.
     pub(super) fn correct(&mut self, scan: &Scan) {
         for (&identity, namespace) in cut(&scan.end) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
@@ -69,8 +71,9 @@ impl Namespaces {
         }
     }
 
-    /// Opens namespaces for namespaces met since the last reading, unless they may have been met before without having had room
-    /// for a namespace_gauges (`!has_all_namespaces`). Returns by how much gauges were below zero.
+    /// Adds namespaces that appeared since the last reading. Namespaces are not added if earlier
+    /// events of them may be missing because the table was full (`!has_all_namespaces`). Returns
+    /// the sum by which negative gauges were raised.
     pub(super) fn update(&mut self, reading: &Reading, has_all_namespaces: bool) -> u64 {
         let mut lifted = 0;
         for (&identity, namespace) in cut(reading) {
@@ -87,7 +90,7 @@ impl Namespaces {
         lifted
     }
 
-    /// The state of things at a reading, by inode.
+    /// Returns the rows at a reading, in the order of inodes.
     pub(super) fn show(
         &self,
         provider: Provider,
@@ -107,8 +110,8 @@ impl Namespaces {
         shown
     }
 
-    /// Drops the namespaces of namespaces that are gone and empty, and says which; their last numbers are in what was shown of this
-    /// reading.
+    /// Removes namespaces that are gone and empty, and returns their identities. Their last numbers
+    /// are in the rows of this reading.
     pub(super) fn drop_finished(&mut self, reading: &Reading) -> Vec<Identity> {
         let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {
@@ -126,7 +129,7 @@ impl Namespaces {
         finished
     }
 
-    /// Those that were dropped since the last call.
+    /// Returns the namespaces that were removed since the last call.
     pub(super) fn take_finished(&mut self) -> Vec<Identity> {
         std::mem::take(&mut self.finished)
     }
@@ -162,12 +165,12 @@ fn cut(reading: &Reading) -> impl Iterator<Item = (&Identity, &Namespace)> {
     reading.namespaces.iter().flat_map(Cut::iter)
 }
 
-/// What the scan found in a namespace.
+/// Returns the sockets that the scan found in a namespace.
 fn base(scan: &Scan, identity: Identity) -> Population {
     scan.bases.get(&identity).copied().unwrap_or_default()
 }
 
-/// What came and went in it during the scan.
+/// Returns the flows in a namespace during the scan.
 fn in_scan(scan: &Scan, identity: Identity, namespace: &Namespace) -> Flows {
     let zero = scan.zero.namespaces.as_ref().and_then(|cut| cut.get(&identity));
     namespace.flows.since(&zero.map(|namespace| namespace.flows).unwrap_or_default())

@@ -1,18 +1,18 @@
-//! The providers in place, which decide how far gauges can be trusted.
+//! The active providers. They decide which gauges are exact.
 
 use crate::report::{Minis, Provider};
 
-/// What serves each kind of mini sockets.
+/// The active provider of each kind of mini sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Providers {
-    /// Time-wait sockets.
+    /// The provider of time-wait sockets.
     pub time_wait: Provider,
-    /// Request sockets.
+    /// The provider of request sockets.
     pub syn_recv: Provider,
 }
 
 impl Providers {
-    /// What serves this kind.
+    /// Returns the provider of one kind.
     #[must_use]
     pub fn of(self, minis: Minis) -> Provider {
         match minis {

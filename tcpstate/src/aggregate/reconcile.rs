@@ -1,40 +1,41 @@
-//! When to scan of the sockets again.
+//! Decides when to scan the sockets again.
 
 use std::time::Duration;
 
-/// The shortest time between two scans that misses under load call for.
+/// The minimum time between two scans that are caused by missed events under load.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A scan may take one part in this many of a CPU's time.
+/// A scan may use at most this fraction of one CPU: 1 in 100.
 const SHARE_OF_CPU: u32 = 100;
 
 /// The user's choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reconcile {
-    /// When something was missed, at a bounded cost.
+    /// Scan if an event was missed, at a limited cost.
     #[default]
     Auto,
-    /// Never again after the start.
+    /// Never scan again after the start.
     Off,
-    /// At this pace, whatever happens, and once more at the end if something was missed.
+    /// Scan at this interval, and once more at the end if an event was missed.
     Every(Duration),
 }
 
-/// What the decision depends on.
+/// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
-    /// Events missed that no scan has made up for.
+    /// Missed events that no scan has corrected.
     pub unreconciled: u64,
-    /// Since the end of the last scan.
+    /// The time since the end of the last scan.
     pub since_last: Duration,
-    /// Processor time that the last scan took.
+    /// The CPU time of the last scan.
     pub last_cost: Duration,
-    /// Nothing moved of late, and something did since the last scan: a scan is cheap and final now.
+    /// No socket changes now, but sockets changed since the last scan. A scan is now cheap and its
+    /// result is final.
     pub quiet_again: bool,
 }
 
 impl Reconcile {
-    /// Whether a scan is due now.
+    /// Returns whether a scan is due now.
     #[must_use]
     pub fn is_due(self, now: &Situation) -> bool {
         match self {
@@ -47,7 +48,7 @@ impl Reconcile {
         }
     }
 
-    /// Whether a scan is due before the last line.
+    /// Returns whether a scan is due before the end report.
     #[must_use]
     pub fn is_due_at_end(self, unreconciled: u64) -> bool {
         self != Self::Off && unreconciled > 0
@@ -86,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_quiet_moment_after_a_miss_is_used_at_once() {
+    fn scan_follows_the_first_quiet_time_after_a_miss() {
         let quiet = Situation { unreconciled: 1, since_last: Duration::ZERO, ..CALM };
         assert!(Reconcile::Auto.is_due(&quiet));
     }
 
     #[test]
-    fn a_pace_is_kept_with_or_without_misses_and_off_is_off() {
+    fn fixed_intervals_ignore_misses_and_off_never_scans() {
         let every = Reconcile::Every(Duration::from_secs(2));
         assert!(every.is_due(&Situation { since_last: Duration::from_secs(2), ..CALM }));
         assert!(!every.is_due(&Situation { since_last: Duration::from_millis(1999), ..CALM }));

@@ -1,4 +1,4 @@
-//! Time-wait sockets: how many, and how they come and go.
+//! The number of time-wait sockets, their creations and their ends.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     source::{Flows, KernelCounters, Reading},
 };
 
-/// As the programs counted them: since the start, and in an interval.
+/// Returns the counts of the programs, since the start and in an interval.
 pub(super) fn counted(
     provider: Provider,
     sockets: i64,
@@ -28,7 +28,7 @@ pub(super) fn counted(
     }
 }
 
-/// Exits by cause. Timers tell of expiries only.
+/// Returns the exits by cause. Timers report only expiries.
 fn exits(provider: Provider, flows: &Flows) -> Exits {
     let [expired, reused, killed] =
         [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| flows.exits(cause));
@@ -41,7 +41,7 @@ fn exits(provider: Provider, flows: &Flows) -> Exits {
     }
 }
 
-/// Those that were refused, and how many there may be, are known to the kernel alone.
+/// Adds the numbers that only the kernel has: refused creations and the limit.
 pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Reading) -> TimeWait {
     TimeWait {
         limit: reading.kernel.whole(|kernel| kernel.time_wait_limit),
@@ -50,7 +50,7 @@ pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Readi
     }
 }
 
-/// As the kernel's own counters have them, if they are asked at all.
+/// Returns the counts of the kernel's own counters, if there is a provider.
 pub(super) fn polled(
     provider: Provider,
     reading: &Reading,
@@ -83,7 +83,8 @@ pub(super) fn polled(
     }
 }
 
-/// What came and what went between two readings. Kernels that count expiries tell of no births, and of no other ends.
+/// Returns the creations and the ends between two readings. Kernels that count expiries report no
+/// creations and no other ends.
 fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) {
     let counted = growth(reading, earlier, |kernel| kernel.time_wait_turnover);
     if !reading.kernel.counts_births {

@@ -1,24 +1,25 @@
-//! Gauges against the kernel's list of sockets, made while nothing moved.
+//! Compares gauges with the kernel's list of sockets. No socket may change during the comparison.
 
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::providers::Providers;
 use crate::report::{Difference, Gauge, Verdict};
 
-/// Compares the gauges of which nothing is hidden from what is in place. `listed` is by the kernel's number of a state.
+/// Compares the gauges that the attached hooks observe completely. The index of `listed` is the
+/// kernel's number of a state.
 pub(super) fn compare(
     gauges: &[Gauge; 10],
     providers: Providers,
     listed: &[u64; STATE_SLOTS],
 ) -> Verdict {
-    let is_whole = |state: State| match state {
+    let is_fully_observed = |state: State| match state {
         State::SynRecv => providers.syn_recv.is_exact(),
         State::FinWait2 | State::TimeWait => providers.time_wait.is_exact(),
         _ => true,
     };
     let differences = State::GAUGES.iter().zip(gauges).filter_map(|(&state, gauge)| {
         let (current, listed) = (gauge.current?, listed[state.number()].cast_signed());
-        let differs = current != listed && is_whole(state);
+        let differs = current != listed && is_fully_observed(state);
         differs.then_some(Difference { state, current, listed })
     });
     let differences: Vec<_> = differences.collect();
@@ -31,7 +32,7 @@ mod tests {
     use crate::report::Provider;
 
     #[test]
-    fn what_is_partly_hidden_is_not_compared() {
+    fn partly_hidden_states_are_not_compared() {
         let exact = Providers { time_wait: Provider::Timer, syn_recv: Provider::Timer };
         let hidden = Providers { time_wait: Provider::Polled, syn_recv: Provider::None };
         let mut listed = [0; STATE_SLOTS];

@@ -1,4 +1,5 @@
-//! Sets of addresses: `10.0.0.0/8,2001:db8::/32`, without a prefix length a single one.
+//! Sets of addresses, such as `10.0.0.0/8,2001:db8::/32`. An address without a prefix length means
+//! only that address.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -14,10 +15,10 @@ use super::list;
 pub struct Addresses(Vec<IpNet>);
 
 impl Addresses {
-    /// Whether a socket's address is among them.
+    /// Returns whether the set contains a socket's address.
     ///
-    /// As in the kernel and in `ss`, an IPv4 network holds IPv4 addresses mapped into IPv6 too, and an IPv6 network
-    /// holds those of IPv6 sockets only, as they are.
+    /// As in the kernel and in `ss`, an IPv4 network also contains IPv4 addresses that are mapped
+    /// into IPv6. An IPv6 network contains only addresses of IPv6 sockets, without conversion.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| match (network, address) {
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_hold_what_the_kernel_says_they_hold() {
+    fn networks_contain_the_addresses_that_the_kernel_matches() {
         for (set, address, is_in) in [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused_with_its_place() {
+    fn invalid_networks_are_refused_with_their_position() {
         for (text, reason) in [
             ("10.0.0.0/8,10.0.0", "at character 12: '10.0.0' is no IP address: expected"),
             ("10.0.0.0/33", "at character 1: '10.0.0.0/33' has too long a prefix"),

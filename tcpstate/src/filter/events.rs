@@ -1,4 +1,5 @@
-//! Which events are meant, or durations by the event that ends them, and how the kernel half is told.
+//! Filters events. Durations are filtered by the events that end them. The kernel half evaluates
+//! the filter.
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
@@ -12,35 +13,36 @@ use tcpstate_common::filter::{
 
 use super::{Addresses, End, Moves, Names, Numbers, Ports};
 
-/// The events that are meant; by default all. What is not known of an event does not match.
+/// A filter of events. The default filter matches all events. An unknown field never matches a
+/// condition.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// Conditions on ports, at most one for each end.
+    /// Conditions on ports, at most one for each end of the connection.
     pub ports: Vec<(End, Ports)>,
-    /// Conditions on addresses, at most one for each end.
+    /// Conditions on addresses, at most one for each end of the connection.
     pub addresses: Vec<(End, Addresses)>,
-    /// The transitions.
+    /// The transitions that match.
     pub moves: Option<Moves>,
-    /// The owners.
+    /// The process ids of the owners.
     pub pids: Option<Numbers>,
-    /// Their names.
+    /// The process names of the owners.
     pub comms: Option<Names>,
-    /// The sockets' users.
+    /// The user ids of the sockets.
     pub uids: Option<Numbers>,
-    /// The sockets' cgroups, by number; those below them too.
+    /// The ids of the sockets' cgroups, including the ids of cgroups below them.
     pub cgroups: Option<Vec<u64>>,
-    /// How long the state left lasted at least.
+    /// The minimum time in the old state.
     pub min_duration: Option<Duration>,
 }
 
-/// More networks than the kernel half has room for.
+/// The filter has more networks than the kernel half can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "--address, --local and --remote have {0} items together: at most {FILTER_NETWORKS} can be looked for at a time"
 )]
 pub struct TooManyNetworks(pub usize);
 
-/// The same as the kernel half has it.
+/// An event filter in the form of the kernel half.
 #[derive(Clone, Debug)]
 pub struct KernelFilter {
     pub(crate) config: FilterConfig,
@@ -48,7 +50,7 @@ pub struct KernelFilter {
 }
 
 impl EventFilter {
-    /// Whether all events are meant.
+    /// Returns whether the filter matches all events.
     #[must_use]
     pub fn is_all(&self) -> bool {
         let Self { ports, addresses, moves, pids, comms, uids, cgroups, min_duration } = self;
@@ -62,14 +64,16 @@ impl EventFilter {
             && min_duration.is_none()
     }
 
-    /// Whether the kernel half has room for it.
+    /// Returns an error if the filter does not fit in the kernel half.
     pub fn check(&self) -> Result<(), TooManyNetworks> {
         let networks = self.addresses.iter().map(|(_, addresses)| addresses.networks().len()).sum();
         if networks <= FILTER_NETWORKS { Ok(()) } else { Err(TooManyNetworks(networks)) }
     }
 
-    /// Writes it down for the kernel half; what there is no room for is left out, which [`check`](Self::check) tells. `chosen`
-    /// are the ports that the kernel chooses for whoever has none, if that is known.
+    /// Converts the filter for the kernel half. Items that do not fit are left out, and
+    /// [`check`](Self::check) reports them.
+    ///
+    /// `chosen` is the range of ports that the kernel chooses itself, if it is known.
     pub(crate) fn for_kernel(&self, chosen: Option<&RangeInclusive<u16>>) -> KernelFilter {
         let mut filter =
             KernelFilter { config: FilterConfig::NONE, ports: vec![PortSet::EMPTY; PORT_SETS] };
@@ -130,7 +134,7 @@ impl EventFilter {
     }
 }
 
-/// Copies items to the places for them; says how many.
+/// Copies items into the slots and returns the number of items.
 fn fill<T: Copy>(places: &mut [T; FILTER_ITEMS], items: &[T]) -> u32 {
     let pairs = places.iter_mut().zip(items);
     let count = pairs.map(|(place, item)| *place = *item).count();
@@ -150,7 +154,7 @@ fn network(network: IpNet, end: u32) -> Network {
     };
     let mut mask = mapped(network.netmask());
     if network.addr().is_ipv4() {
-        // All of what every mapped address begins with.
+        // These bytes are equal in all mapped addresses.
         mask[..12].fill(0xff);
     }
     Network {
@@ -161,7 +165,7 @@ fn network(network: IpNet, end: u32) -> Network {
     }
 }
 
-/// As they lie in memory.
+/// Returns both halves in memory order.
 fn halves(bytes: [u8; 16]) -> [u64; 2] {
     let half = |at: usize| u64::from_ne_bytes(std::array::from_fn(|index| bytes[at + index]));
     [half(0), half(8)]
@@ -172,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_of_ipv4_are_mapped_and_those_of_ipv6_are_not() {
+    fn networks_of_ipv4_are_mapped_and_networks_of_ipv6_are_not() {
         let bytes = |half: u64| half.to_ne_bytes();
         let v4 = network("10.1.2.3/8".parse().expect("a network"), END_LOCAL);
         assert_eq!(
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_those_that_are_given() {
+    fn only_given_conditions_are_set() {
         assert!(EventFilter::default().is_all());
         let none = EventFilter::default().for_kernel(None).config;
         assert_eq!(none, FilterConfig { conditions: FILTER_NO_CHOSEN_PORT, ..FilterConfig::NONE });
@@ -211,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn more_networks_than_there_is_room_for_are_refused() {
+    fn too_many_networks_are_refused() {
         let list = |count: usize| vec!["10.0.0.1"; count].join(",").parse().expect("addresses");
         let filter = |count| EventFilter {
             addresses: vec![(End::Local, list(count)), (End::Either, list(1))],

@@ -1,6 +1,7 @@
-//! Lists as people type them, `80,443,8000-8100`: what is wrong is shown with its place.
+//! Parses lists such as `80,443,8000-8100`. An error names the position of the wrong item.
 
-/// Parses each item of a list; an item that can't be read is named, with the character at which it begins.
+/// Parses each item of a list. The error of an item contains the item and the number of its first
+/// character.
 pub(crate) fn parse<T>(
     text: &str,
     mut item: impl FnMut(&str) -> Result<T, String>,
@@ -25,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_item_is_named_with_its_place() {
+    fn errors_name_an_item_and_its_position() {
         let number = |word: &str| word.parse::<u8>().map_err(|_| "is no number".to_owned());
         assert_eq!(parse("1, 2,3", number), Ok(vec![1, 2, 3]));
         for (text, expected) in [

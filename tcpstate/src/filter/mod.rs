@@ -1,17 +1,18 @@
-//! Which sockets are meant: a conjunction of plain conditions, each a list of which one item has to hold.
+//! Filters of sockets. A filter is a conjunction of conditions. Each condition is a list, and one
+//! item of the list must match.
 //!
 //! ```text
-//! flags -> Filter -> matches()                      here, socket by socket
-//!                 -> source/sock_diag/bytecode.rs   in the kernel, as far as it can
+//! flags -> Filter -> matches()                      here, for each socket
+//!                 -> source/sock_diag/bytecode.rs   in the kernel, as far as possible
 //! ```
 //!
-//! Of events, an [`EventFilter`], which the kernel half decides:
+//! For events there is an [`EventFilter`], which the kernel half evaluates:
 //!
 //! ```text
 //! flags -> EventFilter -> KernelFilter -> tcpstate-ebpf/src/event_filter.rs
 //! ```
 //!
-//! The text of a list is parsed here too, and an item that can't be read is named with its place.
+//! This module also parses the text of lists. The error of an invalid item contains its position.
 
 mod addresses;
 mod events;
@@ -37,14 +38,14 @@ pub use self::{
     states::States,
 };
 
-/// The end of a connection that a condition is about.
+/// The end of a connection to which a condition applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// This machine's.
+    /// The local end.
     Local,
-    /// The peer's.
+    /// The peer's end.
     Remote,
-    /// One of both.
+    /// Either end.
     Either,
 }
 
@@ -58,33 +59,33 @@ impl End {
     }
 }
 
-/// The sockets that are meant; by default all that are counted.
+/// A filter of sockets. The default filter matches all counted sockets.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The kind of sockets, if not both.
+    /// The address family, if only one matches.
     pub family: Option<Family>,
-    /// The states.
+    /// The states that match.
     pub states: States,
-    /// Conditions on ports, all of which have to hold.
+    /// Conditions on ports. All of them must hold.
     pub ports: Vec<(End, Ports)>,
-    /// Conditions on addresses, all of which have to hold.
+    /// Conditions on addresses. All of them must hold.
     pub addresses: Vec<(End, Addresses)>,
 }
 
 impl Filter {
-    /// The kinds of sockets to ask for, one after the other.
+    /// Returns the address families to request, one after the other.
     pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
         Family::BOTH.into_iter().filter(|&family| self.family.is_none_or(|wanted| wanted == family))
     }
 
-    /// Whether a socket in this state with these ends is meant.
+    /// Returns whether a socket with this state and these addresses matches.
     #[must_use]
     pub fn matches(&self, state: State, local: &SocketAddr, remote: &SocketAddr) -> bool {
         self.states.contain(state) && self.matches_ends(local, remote)
     }
 
-    /// Whether a socket with these ends, whatever its state, is meant. An address of an IPv6 socket that carries an
-    /// IPv4 connection is given as the socket has it, mapped.
+    /// Returns whether a socket with these addresses matches, in any state. The address of an IPv6
+    /// socket with an IPv4 connection is given as a mapped address.
     #[must_use]
     pub fn matches_ends(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
         let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn family_is_that_of_the_socket_not_of_its_connection() {
+    fn family_filter_uses_the_family_of_the_socket() {
         let v6 = Filter { family: Some(Family::V6), ..Filter::default() };
         let v4 = Filter { family: Some(Family::V4), ..Filter::default() };
         let mapped = ("[::ffff:192.0.2.1]:80", "[::ffff:10.1.2.3]:1500");

@@ -11,11 +11,11 @@ use super::{States, list};
 pub struct Moves([u16; STATE_SLOTS]);
 
 impl Moves {
-    /// All.
+    /// All transitions.
     const ALL: Self = Self([u16::MAX; STATE_SLOTS]);
     const NONE: Self = Self([0; STATE_SLOTS]);
 
-    /// Those into one of these states, or out of one.
+    /// Returns the transitions into or out of one of these states.
     #[must_use]
     pub fn touching(states: States) -> Self {
         let mut moves = Self::NONE;
@@ -26,24 +26,25 @@ impl Moves {
         moves
     }
 
-    /// Those in both sets.
+    /// Returns the transitions that are in both sets.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(std::array::from_fn(|from| self.0[from] & other.0[from]))
     }
 
-    /// Whether the transition is among them.
+    /// Returns whether the set contains the transition.
     #[must_use]
     pub const fn contain(&self, from: State, to: State) -> bool {
         self.0[from.number()] & 1 << to.number() != 0
     }
 
-    /// By the old state's kernel number, a bit for each new state.
+    /// Returns one word for each old state, by the kernel's number. Each word has one bit for each
+    /// new state.
     pub(super) fn bits(self) -> [u16; STATE_SLOTS] {
         self.0
     }
 
-    /// Adds those between two states, or any.
+    /// Adds the transitions between two states. `None` means any state.
     fn add(&mut self, from: Option<State>, to: Option<State>) {
         let bits = to.map_or(u16::MAX, |to| 1 << to.number());
         match from {
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_touched_from_both_sides() {
+    fn touching_selects_transitions_into_and_out_of_a_state() {
         let touching = Moves::touching("time_wait".parse().expect("a state"));
         assert!(touching.contain(State::FinWait2, State::TimeWait));
         assert!(touching.contain(State::TimeWait, State::Close));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_transition_is_refused_with_its_place() {
+    fn invalid_transitions_are_refused_with_their_position() {
         for (text, reason) in [
             ("listen:,estab", "at character 9: 'estab' is no transition"),
             (":", "at character 1: ':' names no state"),

@@ -4,19 +4,19 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use super::list;
 
-/// A set of ports, as ranges in order that neither overlap nor observe.
+/// A set of ports: sorted ranges that neither overlap nor touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports(Vec<RangeInclusive<u16>>);
 
 impl Ports {
-    /// Whether the port is among them.
+    /// Returns whether the set contains the port.
     #[must_use]
     pub fn contain(&self, port: u16) -> bool {
         let after = self.0.partition_point(|range| *range.start() <= port);
         after > 0 && self.0[after - 1].contains(&port)
     }
 
-    /// The ranges, lowest first.
+    /// Returns the ranges, lowest first.
     pub(crate) fn ranges(&self) -> &[RangeInclusive<u16>] {
         &self.0
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_refused_with_its_place() {
+    fn invalid_ports_are_refused_with_their_position() {
         for (text, reason) in [
             ("80,http", "at character 4: 'http' is no port"),
             ("80,+443", "at character 4: '+443' is no port"),

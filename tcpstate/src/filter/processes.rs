@@ -1,4 +1,4 @@
-//! Lists of numbers and of names: of processes, of users.
+//! Lists of numbers and names, for processes and users.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use tcpstate_common::{abi::COMM_BYTES, filter::FILTER_ITEMS};
 
 use super::list;
 
-/// Some numbers, no more than the kernel half has room for.
+/// Some numbers, at most as many as the kernel half can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(Vec<u32>);
 
@@ -26,7 +26,7 @@ impl FromStr for Numbers {
     }
 }
 
-/// Some names of processes, no more than the kernel half has room for.
+/// Some process names, at most as many as the kernel half can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(Vec<[u8; COMM_BYTES]>);
 
@@ -45,7 +45,7 @@ impl FromStr for Names {
 }
 
 fn name(word: &str) -> Result<[u8; COMM_BYTES], String> {
-    // The kernel keeps a zero at the end.
+    // The kernel's names end with a zero byte.
     const LONGEST: usize = COMM_BYTES - 1;
     let mut name = [0; COMM_BYTES];
     match name.get_mut(..word.len()) {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_process_can_have_is_refused_with_its_place() {
+    fn invalid_names_and_numbers_are_refused_with_their_position() {
         for (text, reason) in [
             ("curl,sixteen-letters-", "at character 6: 'sixteen-letters-' is too long"),
             ("curl,", "at character 6: an item is missing"),

@@ -1,4 +1,4 @@
-//! Sets of states: `established,TIME-WAIT`, in any spelling.
+//! Sets of states, such as `established,TIME-WAIT`. Any common spelling is accepted.
 
 use std::str::FromStr;
 
@@ -6,25 +6,25 @@ use tcpstate_common::State;
 
 use super::list;
 
-/// A set of the states that sockets are counted in.
+/// A set of states that have a gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct States(u16);
 
 impl States {
-    /// Whether the state is among them.
+    /// Returns whether the set contains the state.
     #[must_use]
     pub const fn contain(self, state: State) -> bool {
         self.0 & 1 << state.number() != 0
     }
 
-    /// A bit for each, at the kernel's number.
+    /// Returns one bit for each state, by the kernel's number.
     pub(crate) fn bits(self) -> u32 {
         self.0.into()
     }
 }
 
 impl Default for States {
-    /// All ten.
+    /// Returns the set of all ten states.
     fn default() -> Self {
         State::GAUGES.into_iter().collect()
     }
@@ -46,7 +46,7 @@ impl FromStr for States {
 
 fn state(word: &str) -> Result<State, String> {
     match word.parse() {
-        // Half-open connections show as SYN_RECV everywhere.
+        // Half-open connections are shown as SYN_RECV everywhere.
         Ok(State::NewSynRecv) => Ok(State::SynRecv),
         Ok(State::Close | State::BoundInactive) => {
             Err("is no state that sockets are counted in: it is before the first and after the last one".into())
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_refused_with_its_place() {
+    fn invalid_states_are_refused_with_their_position() {
         for (text, reason) in [
             ("estab,open", "at character 7: 'open' is no state: expected one of listen syn_sent"),
             ("CLOSED", "at character 1: 'CLOSED' is no state that sockets are counted in"),

@@ -1,15 +1,17 @@
-//! Files of the network stack's counters: `netstat`, `snmp`, `sockstat`, `sockstat6` and `stat/nf_conntrack`.
+//! Parses the network stack's counter files: `netstat`, `snmp`, `sockstat`, `sockstat6` and
+//! `stat/nf_conntrack`.
 //!
-//! Half of a file is no count: rows that do not fit together make the whole file unreadable.
+//! A file whose rows do not fit together is refused as a whole, because a truncated number is
+//! wrong.
 
 use std::collections::BTreeMap;
 
-/// Numbers by table and name: `TcpExt TW`.
+/// Numbers by table and name, such as `TcpExt TW`.
 pub type Pairs = BTreeMap<String, u64>;
 
-/// Calls `visit` with each number of `netstat` or `snmp`, with its table and its name.
+/// Calls `visit` with the table, the name and the value of each number of `netstat` or `snmp`.
 ///
-/// `TcpExt: TW TWKilled`, and on the next row `TcpExt: 5 0`.
+/// Such a file has pairs of rows: `TcpExt: TW TWKilled`, then `TcpExt: 5 0`.
 pub fn visit_rows<'a>(
     text: &'a str,
     mut visit: impl FnMut(&'a str, &'a str, u64),
@@ -34,9 +36,10 @@ pub fn visit_rows<'a>(
     Ok(())
 }
 
-/// Calls `visit` with each number of `sockstat` or `sockstat6`, with its table and its name.
+/// Calls `visit` with the table, the name and the value of each number of `sockstat` or
+/// `sockstat6`.
 ///
-/// `TCP: inuse 5 orphan 0 tw 3`
+/// Such a file has rows like `TCP: inuse 5 orphan 0 tw 3`.
 pub fn visit_words<'a>(
     text: &'a str,
     mut visit: impl FnMut(&'a str, &'a str, u64),
@@ -55,21 +58,22 @@ pub fn visit_words<'a>(
     Ok(())
 }
 
-/// All numbers of `netstat` or `snmp`.
+/// Returns all numbers of `netstat` or `snmp`.
 pub fn pairs_of_rows(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     visit_rows(text, |table, name, number| insert(&mut pairs, table, name, number))?;
     some(pairs)
 }
 
-/// All numbers of `sockstat` or `sockstat6`.
+/// Returns all numbers of `sockstat` or `sockstat6`.
 pub fn pairs_of_words(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     visit_words(text, |table, name, number| insert(&mut pairs, table, name, number))?;
     some(pairs)
 }
 
-/// The sums over all CPUs of `stat/nf_conntrack`: a row of names, then a row of hexadecimal numbers for each CPU.
+/// Returns the sums over all CPUs of `stat/nf_conntrack`. That file has a row of names, then a row
+/// of hexadecimal numbers for each CPU.
 pub fn sums_of_columns(text: &str) -> Result<Pairs, String> {
     let mut rows = text.lines();
     let names: Vec<&str> = rows.next().unwrap_or_default().split_ascii_whitespace().collect();
@@ -97,7 +101,8 @@ fn insert(pairs: &mut Pairs, table: &str, name: &str, number: u64) {
     pairs.insert(format!("{table} {name}"), number);
 }
 
-/// A number, or none if it is below zero: limits that do not exist are -1, and no counter is.
+/// Parses a number. Returns `None` for a negative number: the kernel writes -1 for a limit that
+/// does not exist, and counters are never negative.
 fn number(table: &str, name: &str, text: &str) -> Result<Option<u64>, String> {
     match (text.parse(), text.parse::<i64>()) {
         (Ok(number), _) => Ok(Some(number)),
@@ -123,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_does_not_exist_is_no_counter() {
+    fn negative_numbers_are_left_out() {
         let pairs = pairs_of_rows("Tcp: MaxConn ActiveOpens\nTcp: -1 3\n").expect("it makes sense");
         assert_eq!(pairs.into_iter().collect::<Vec<_>>(), [("Tcp ActiveOpens".to_owned(), 3)]);
     }
 
     #[test]
-    fn half_a_file_is_none() {
+    fn incomplete_files_are_refused() {
         for (text, reason) in [
             ("\n", "a row of no names"),
             ("TcpExt: TW TWKilled\n", "no numbers for TcpExt"),

@@ -1,11 +1,11 @@
-//! What of this the fuzzer tries.
+//! The functions of this module that the fuzzer calls.
 
 use super::{
     counters,
     sysctl::{PortSet, Range},
 };
 
-/// `netstat`, `snmp`, `sockstat` and `stat/nf_conntrack`.
+/// Parses `netstat`, `snmp`, `sockstat` and `stat/nf_conntrack`.
 pub(crate) fn counters(bytes: &[u8]) {
     let text = &String::from_utf8_lossy(bytes);
     for read in [counters::pairs_of_rows, counters::pairs_of_words, counters::sums_of_columns] {
@@ -16,7 +16,7 @@ pub(crate) fn counters(bytes: &[u8]) {
     }
 }
 
-/// Settings as the kernel writes them.
+/// Parses sysctl values as the kernel writes them.
 pub(crate) fn settings(bytes: &[u8]) {
     let text = &*String::from_utf8_lossy(bytes);
     if let Ok(Range { low, high }) = text.parse() {

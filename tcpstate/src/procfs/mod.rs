@@ -1,5 +1,5 @@
-//! The one reader of the kernel's counters and settings in /proc. It stands at the bottom: everything that asks for one of
-//! them asks here, and it imports the standard library only.
+//! Reads the kernel's counters and sysctls in /proc. All other modules read them through this
+//! module. It imports only the standard library.
 
 pub mod counters;
 #[cfg(any(test, feature = "fuzz"))]
@@ -12,10 +12,10 @@ use std::{
     path::Path,
 };
 
-/// Files of these kinds are short; what is longer is not one of them.
+/// The maximum size in bytes. All these files are shorter.
 const LONGEST: u64 = 1 << 20;
 
-/// Reads a small file, whatever bytes are in it.
+/// Reads a small file. Invalid UTF-8 is replaced.
 pub fn text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
@@ -25,7 +25,8 @@ pub fn text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads a file of the calling thread's network namespace, which may be another one than its process's.
+/// Reads a file of the calling thread's network namespace. It may differ from the namespace of the
+/// process.
 pub fn net(file: &str) -> io::Result<String> {
     text(&Path::new("/proc/thread-self/net").join(file))
 }

@@ -1,4 +1,4 @@
-//! Settings, by the names that `sysctl` gives them: one value a file below /proc/sys.
+//! Reads sysctls by the names that `sysctl` uses. Each sysctl is one file below /proc/sys.
 
 use std::{
     collections::BTreeMap,
@@ -7,10 +7,11 @@ use std::{
     str::FromStr,
 };
 
-/// Where they are. Those of the network are the ones of the thread's network namespace.
+/// The folder of all sysctls. The network sysctls in it belong to the thread's network namespace.
 const FOLDER: &str = "/proc/sys";
 
-/// Settings that say how many TCP sockets there may be, and for how long: rules ask for them, and recordings have them.
+/// The sysctls that limit the number and the lifetime of TCP sockets. Rules read them, and
+/// recordings contain them.
 pub const KEYS: &[&str] = &[
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
@@ -33,16 +34,17 @@ pub const KEYS: &[&str] = &[
     "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
 ];
 
-/// Why a setting that is there has no value.
+/// The reason why an existing sysctl has no value.
 #[derive(Debug)]
 pub enum Error {
-    /// This was read, without an end of line: half a number is another number.
+    /// This text was read without a line end. A truncated number would be a wrong number.
     Cut(String),
-    /// The file can't be read.
+    /// The file cannot be read.
     Unreadable(PathBuf, io::Error),
 }
 
-/// The setting as it is written, in a folder like /proc/sys, if it is there.
+/// Returns the text of a sysctl below a folder like /proc/sys, or `None` if the file does not
+/// exist.
 pub fn read(folder: &Path, key: &str) -> Result<Option<String>, Error> {
     let path = folder.join(key.replace('.', "/"));
     match super::text(&path) {
@@ -55,25 +57,25 @@ pub fn read(folder: &Path, key: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// The setting in force here, if it can be read.
+/// Returns the value of a sysctl in this network namespace, if it can be read.
 #[must_use]
 pub fn value<T: FromStr>(key: &str) -> Option<T> {
     read(Path::new(FOLDER), key).ok()??.parse().ok()
 }
 
-/// All of [`KEYS`] that can be read here, as they are written.
+/// Returns the texts of all sysctls of [`KEYS`] that can be read.
 #[must_use]
 pub fn known() -> BTreeMap<String, String> {
     let known = |&key: &&str| Some((key.to_owned(), read(Path::new(FOLDER), key).ok()??));
     KEYS.iter().filter_map(known).collect()
 }
 
-/// Two numbers, as in `ip_local_port_range`.
+/// Two ports, as in `ip_local_port_range`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The first one.
+    /// The first port.
     pub low: u16,
-    /// The last one.
+    /// The last port.
     pub high: u16,
 }
 
@@ -95,7 +97,7 @@ impl FromStr for Range {
 pub struct PortSet(Vec<Range>);
 
 impl PortSet {
-    /// Whether it holds the port.
+    /// Returns whether the set contains the port.
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|range| (range.low..=range.high).contains(&port))

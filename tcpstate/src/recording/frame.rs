@@ -12,7 +12,7 @@ use crc32fast::Hasher;
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 
 /// A frame's records are no larger than that, so that a reader knows what it may come to hold.
-pub(super) const MOST: usize = 16 << 20;
+pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// Before the data.
 const HEAD: usize = 8;
@@ -58,7 +58,7 @@ pub(super) struct Frame {
     pub(super) length: u64,
 }
 
-/// Reads the next frame; `None` at the end. Takes no more memory than the file has bytes, and than [`MOST`].
+/// Reads the next frame; `None` at the end. Takes no more memory than the file has bytes, and than [`MAX_BYTES`].
 pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     let mut head_read = [0; HEAD];
     match fill(file, &mut head_read).map_err(Damage::Io)? {
@@ -67,7 +67,7 @@ pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
         _ => return Err(Damage::Cut),
     }
     let length = u32::from_le_bytes([head_read[0], head_read[1], head_read[2], head_read[3]]);
-    if length as usize > MOST {
+    if length as usize > MAX_BYTES {
         return Err(Damage::Corrupt("a frame's length"));
     }
     let mut data = Vec::new();
@@ -79,9 +79,9 @@ pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
         return Err(Damage::Corrupt("a checksum"));
     }
     let mut records = Vec::new();
-    let limit = MOST as u64 + 1;
+    let limit = MAX_BYTES as u64 + 1;
     let inflated = DeflateDecoder::new(data.as_slice()).take(limit).read_to_end(&mut records);
-    if inflated.is_err() || records.len() > MOST {
+    if inflated.is_err() || records.len() > MAX_BYTES {
         return Err(Damage::Corrupt("compressed data"));
     }
     Ok(Some(Frame { records, length: (HEAD + data.len()) as u64 }))

@@ -228,8 +228,8 @@ impl Files {
         self.writer = begin(&file, &part, start.as_ref())?;
         self.part = part;
         self.kept.push_back(file);
-        let most = self.limits.files.map_or(usize::MAX, |files| files as usize);
-        while self.kept.len() > most.max(1) {
+        let max_files = self.limits.files.map_or(usize::MAX, |files| files as usize);
+        while self.kept.len() > max_files.max(1) {
             let _ = self.kept.pop_front().map(fs::remove_file);
         }
         Ok(())

@@ -369,8 +369,8 @@ fn bytes_that_make_no_sense_are_damage_and_no_panic() {
 
 #[test]
 fn a_frame_takes_no_more_memory_than_it_may() {
-    let bytes = framed(&vec![0; frame::MOST + 1]);
-    assert!(bytes.len() < frame::MOST / 100);
+    let bytes = framed(&vec![0; frame::MAX_BYTES + 1]);
+    assert!(bytes.len() < frame::MAX_BYTES / 100);
     let (_, error) = read(&bytes);
     assert!(matches!(error, Some(Unreadable::Corrupt { .. })), "{error:?}");
 }

@@ -69,7 +69,7 @@ impl<W: Write> Writer<W> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        if self.waiting.len() > frame::MOST {
+        if self.waiting.len() > frame::MAX_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let mut frame = Vec::new();

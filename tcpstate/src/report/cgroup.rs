@@ -1,15 +1,15 @@
-//! A cgroup, as events show it.
+//! A cgroup as events show it.
 
 use super::container::{self, Container, container};
 
-/// A cgroup, and what its path tells.
+/// A cgroup, and the container and unit that its path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
-    /// From the root.
+    /// The path from the root of the hierarchy.
     pub path: String,
-    /// The container that it is of.
+    /// The container to which the cgroup belongs.
     pub container: Option<Container>,
-    /// The unit of systemd that it is of.
+    /// The systemd unit to which the cgroup belongs.
     pub unit: Option<String>,
 }
 

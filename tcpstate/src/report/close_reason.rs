@@ -1,29 +1,29 @@
-//! How connections ended, each by itself and in sum.
+//! The reasons why connections ended, for one connection and as sums.
 
-/// Who or what ended a connection.
+/// The reason why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CloseReason {
-    /// In order; this side sent its FIN first.
+    /// An orderly close in which this side sent the first FIN.
     LocalFin,
-    /// In order; the peer sent its FIN first.
+    /// An orderly close in which the peer sent the first FIN.
     RemoteFin,
-    /// This side sent a RST: it closed with data unread, with a linger time of zero, or got data
-    /// after its close.
+    /// This side sent a RST. It closed with unread data or with a linger time of zero, or it
+    /// received data after its close.
     LocalRst,
     /// The peer sent a RST.
     RemoteRst,
-    /// Nobody answered any more.
+    /// The peer did not answer any more.
     Timeout,
-    /// A RST in answer to a SYN, or word that nobody listens on that port.
+    /// The peer answered the SYN with a RST, or the network reported that the port is closed.
     Refused,
-    /// Word from the network that there is no way to the peer, before the connection stood.
+    /// The network reported that the peer is unreachable before the connection was established.
     Unreachable,
-    /// Given up here: closed while connecting, or destroyed (`ss -K`).
+    /// This side gave up: it closed while connecting, or the socket was destroyed (`ss -K`).
     Abort,
 }
 
 impl CloseReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 8] = [
         Self::LocalFin,
         Self::RemoteFin,
@@ -35,7 +35,7 @@ impl CloseReason {
         Self::Abort,
     ];
 
-    /// As it is called in output.
+    /// Returns the name used in output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,29 +51,29 @@ impl CloseReason {
     }
 }
 
-/// ReasonCounts by who or what ended them.
+/// The numbers of ended connections by close reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReasonCounts {
-    /// In the order of [`CloseReason::ALL`].
+    /// The connections with a known reason, in the order of [`CloseReason::ALL`].
     pub known: [u64; CloseReason::ALL.len()],
-    /// Of which that is not known.
+    /// The connections with an unknown reason.
     pub unknown: u64,
 }
 
 impl ReasonCounts {
-    /// How many ended by this.
+    /// Returns the number of connections with this reason.
     #[must_use]
     pub fn by(&self, by: CloseReason) -> u64 {
         self.known[by as usize]
     }
 
-    /// How many there were.
+    /// Returns the number of all connections.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.known.iter().sum::<u64>() + self.unknown
     }
 
-    /// Counts one end.
+    /// Adds one ended connection.
     pub fn count(&mut self, by: Option<CloseReason>) {
         match by {
             Some(by) => self.known[by as usize] += 1,
@@ -81,7 +81,7 @@ impl ReasonCounts {
         }
     }
 
-    /// Adds others up.
+    /// Adds other counts to these counts.
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.known.iter_mut().zip(other.known) {
             *sum += count;
@@ -90,25 +90,27 @@ impl ReasonCounts {
     }
 }
 
-/// ReasonCounts of connections that one port served.
+/// The close reasons of the connections of one local port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortReasons {
     /// The local port.
     pub port: u16,
-    /// How they ended.
+    /// The ended connections by reason.
     pub ends: ReasonCounts,
 }
 
-/// How connections ended, all over.
+/// The close reasons of all connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseReasons {
-    /// A row for each port that was listened on or accepted a connection while lines were written,
-    /// those with most ends first.
+    /// One row for each port that listened or accepted a connection while events were recorded,
+    /// most ended connections first.
     pub ports: Vec<PortReasons>,
-    /// All other connections: mostly those that were opened from here, each by a port of its own.
+    /// All other connections. Most of them are outgoing connections, and each has a port of its
+    /// own.
     pub others: ReasonCounts,
-    /// Connects that came to nothing, by what ended them.
+    /// The connection attempts that failed, by close reason.
     pub failed_connects: ReasonCounts,
-    /// Connects for which no local port was free; not among the former.
+    /// The connection attempts for which no local port was free. They are not among
+    /// `failed_connects`.
     pub no_local_port: u64,
 }

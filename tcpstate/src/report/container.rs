@@ -1,15 +1,15 @@
-//! Which container a cgroup is of, by the names that runtimes give cgroups.
+//! Finds the container of a cgroup by the names that container runtimes give to cgroups.
 
-/// A container, by what its cgroup is called.
+/// A container, as the name of its cgroup describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// Its whole id, 64 hexadecimal digits; of systemd's, its name.
+    /// The whole id of 64 hexadecimal digits. For containers of systemd-nspawn, the name.
     pub id: String,
-    /// What made it, if its cgroup tells.
+    /// The container runtime, if the cgroup's name tells it.
     pub runtime: Option<&'static str>,
 }
 
-/// What runtimes put before an id, and who they are. Of each, the longest first.
+/// The prefixes of container ids and their runtimes. For each runtime, the longest prefix is first.
 const PREFIXES: [(&str, &str); 7] = [
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
@@ -20,7 +20,8 @@ const PREFIXES: [(&str, &str); 7] = [
     ("buildkit-", "buildkit"),
 ];
 
-/// The container that a cgroup is of: the innermost one that its path names.
+/// Returns the container to which a cgroup belongs. If the path names several containers, it is the
+/// innermost container.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {
     let mut outer = "";
@@ -32,8 +33,8 @@ pub fn container(path: &str) -> Option<Container> {
     found
 }
 
-/// The innermost unit of systemd that a path names: `nginx.service`, `session-3.scope`. Slices are
-/// folders of units.
+/// Returns the innermost systemd unit in a path, such as `nginx.service` or `session-3.scope`.
+/// Slices are not units here, because they contain units.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
     let is_unit = |name: &&str| {
@@ -42,17 +43,17 @@ pub fn unit(path: &str) -> Option<&str> {
     path.split('/').rfind(is_unit)
 }
 
-/// By the name of a folder, and that of the one around it.
+/// Returns the container that a folder's name and its parent's name describe.
 fn of_name(name: &str, outer: &str) -> Option<Container> {
     let bare = name.strip_suffix(".scope").unwrap_or(name);
     for (prefix, runtime) in PREFIXES {
-        // What watches over a container is none: `libpod-conmon-ID`.
+        // The monitor of a container is not a container: `libpod-conmon-ID`.
         if let Some(id) = bare.strip_prefix(prefix).filter(|id| is_id(id)) {
             return Some(Container { id: id.into(), runtime: Some(runtime) });
         }
     }
-    // `kubepods-burstable-podUID.slice:cri-containerd:ID`: a runtime that was told wrongly that
-    // systemd is in use.
+    // `kubepods-burstable-podUID.slice:cri-containerd:ID`: the runtime is configured for systemd,
+    // but systemd is not in use.
     if let [_, prefix, id] = bare.split(':').collect::<Vec<_>>()[..]
         && is_id(id)
     {
@@ -63,7 +64,7 @@ fn of_name(name: &str, outer: &str) -> Option<Container> {
         let runtime = match outer {
             "docker" => Some("docker"),
             "libpod_parent" => Some("podman"),
-            // Kubernetes does not say by whom it had it made.
+            // The cgroups of Kubernetes do not name the runtime.
             _ => None,
         };
         return Some(Container { id: bare.into(), runtime });
@@ -83,7 +84,7 @@ mod tests {
     const ID: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf";
 
     #[test]
-    fn containers_are_known_by_what_their_runtimes_call_cgroups() {
+    fn containers_are_found_by_the_names_of_their_cgroups() {
         for (path, runtime) in [
             ("/system.slice/docker-ID.scope", Some("docker")),
             ("/docker/ID", Some("docker")),
@@ -115,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn a_container_in_a_container_is_the_inner_one() {
+    fn nested_containers_resolve_to_the_inner_container() {
         let inner = ID.replace('4', "5");
         let path = format!("/docker/{ID}/kubepods/pod7/{inner}");
         assert_eq!(container(&path).map(|container| container.id), Some(inner));
     }
 
     #[test]
-    fn what_is_around_a_container_is_none() {
+    fn cgroups_around_a_container_are_no_container() {
         for path in [
             "/",
             "",
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_unit_is_the_one() {
+    fn the_innermost_unit_is_found() {
         for (path, expected) in [
             ("/system.slice/nginx.service", Some("nginx.service")),
             ("/user.slice/user-0.slice/session-3.scope", Some("session-3.scope")),

@@ -1,35 +1,35 @@
-//! The processor time of programs in the kernel.
+//! The CPU time of programs in the kernel.
 
 use std::time::Duration;
 
-/// What a program in the kernel costs.
+/// The cost of one program in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// The program's name.
+    /// The name of the program.
     pub program: String,
-    /// Since the start.
+    /// The runs since the start.
     pub total: Runs,
-    /// In the interval.
+    /// The runs in the interval.
     pub in_interval: Runs,
 }
 
-/// Runs of a program, and the time that they took together, the kernel's measuring included.
+/// The runs of a program and their total time, including the kernel's own measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// How many.
+    /// The number of runs.
     pub count: u64,
-    /// All together, on all CPUs.
+    /// The total time on all CPUs.
     pub time: Duration,
 }
 
 impl Runs {
-    /// What a run takes on average; unknown if there was none.
+    /// Returns the mean time of a run in nanoseconds, or `None` without a run.
     #[must_use]
     pub fn ns_per_run(&self) -> Option<f64> {
         (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
     }
 
-    /// The share of one CPU that they took of this time.
+    /// Returns the share of one CPU that the runs used in this time.
     #[must_use]
     pub fn cpu_share(&self, of: Duration) -> Option<f64> {
         (of > Duration::ZERO).then(|| self.time.as_secs_f64() / of.as_secs_f64())

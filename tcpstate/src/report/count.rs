@@ -1,5 +1,4 @@
-//! How many sockets there are at one moment, by state and by one more property: the report of
-//! `count`.
+//! The report of `count`: numbers of sockets at one moment, by state and by one more property.
 
 use std::{net::IpAddr, time::SystemTime};
 
@@ -7,19 +6,19 @@ use tcpstate_common::State;
 
 use super::Process;
 
-/// Sockets in each of the ten states, in the order of [`State::GAUGES`].
+/// The number of sockets in each of the ten states, in the order of [`State::GAUGES`].
 pub type States = [u64; State::GAUGES.len()];
 
-/// What sockets are grouped by.
+/// The property by which sockets are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// This end's port.
+    /// The local port.
     LocalPort,
-    /// The peer's address; a mapped IPv4 address is that IPv4 address.
+    /// The peer's address. A mapped IPv4 address counts as the IPv4 address.
     Remote,
     /// The peer's port.
     RemotePort,
-    /// The first process that has it open.
+    /// The first process that has the socket open.
     Process,
     /// The user.
     Uid,
@@ -30,7 +29,7 @@ pub enum By {
 }
 
 impl By {
-    /// All of them.
+    /// All properties.
     pub const ALL: [Self; 7] = [
         Self::LocalPort,
         Self::Remote,
@@ -41,7 +40,7 @@ impl By {
         Self::State,
     ];
 
-    /// As it is called in flags.
+    /// Returns the name used in flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,7 +54,7 @@ impl By {
         }
     }
 
-    /// As machines read it.
+    /// Returns the name used in JSON and CSV.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -66,7 +65,8 @@ impl By {
     }
 }
 
-/// What the sockets of a group have in common. `P` stands for a process, `C` for a cgroup.
+/// The common property of the sockets of a group. `P` is the type of a process, `C` the type of a
+/// cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key<P = u32, C = u64> {
     /// A port.
@@ -81,71 +81,71 @@ pub enum Key<P = u32, C = u64> {
     Cgroup(C),
     /// A state.
     State(State),
-    /// Nobody has them: the kernel alone does.
+    /// No owner: only the kernel uses the socket.
     None,
-    /// Somebody has them, and who can't be known.
+    /// An owner exists but cannot be known.
     Unknown,
 }
 
-/// A cgroup, for showing.
+/// A cgroup as views show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
-    /// Its number.
+    /// The id of the cgroup.
     pub id: u64,
-    /// Where it is, if that can be known.
+    /// The path of the cgroup, if it can be known.
     pub path: Option<String>,
 }
 
-/// A key, for showing.
+/// A key as views show it.
 pub type Name = Key<Process, Cgroup>;
 
-/// The sockets of all states.
+/// Returns the sum over all states.
 #[must_use]
 pub fn total(states: &States) -> u64 {
     states.iter().sum()
 }
 
-/// One moment's sockets: what the views of `count` show.
+/// The sockets at one moment. The views of `count` show it.
 #[derive(Clone, Debug)]
 pub struct Count {
-    /// When they were counted.
+    /// The time of the count.
     pub time: SystemTime,
-    /// The network namespace's number, if it can be known.
+    /// The inode of the network namespace, if it can be known.
     pub netns: Option<u64>,
-    /// All of them.
+    /// The numbers of all sockets.
     pub states: States,
-    /// The same in groups, if asked for.
+    /// The sockets in groups, if groups are requested.
     pub groups: Option<Groups>,
 }
 
-/// The sockets, in groups.
+/// The sockets in groups.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    /// What makes a group.
+    /// The property by which sockets are grouped.
     pub by: By,
-    /// The largest ones, largest first, then nobody's and unknown ones'.
+    /// The largest groups, largest first. The groups `none` and `unknown` are last.
     pub rows: Vec<Group>,
-    /// The others in sum.
+    /// The sum of all groups that are not shown.
     pub other: Other,
 }
 
-/// A group.
+/// A group of sockets.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// What they have in common.
+    /// The common property.
     pub name: Name,
-    /// The sockets.
+    /// The number of sockets in each state.
     pub states: States,
 }
 
 /// The groups that are not shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Other {
-    /// Their sockets.
+    /// The sum of their sockets by state.
     pub states: States,
-    /// How many groups they are, without those there was no room for.
+    /// The number of groups, without groups that did not fit in the table.
     pub groups: usize,
-    /// Sockets among them for whose groups there was no room. If any, a larger group than those
-    /// shown may be among them.
+    /// The number of sockets whose groups did not fit in the table. If it is not 0, a hidden group
+    /// can be larger than a shown group.
     pub beyond: u64,
 }

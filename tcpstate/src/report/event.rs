@@ -11,19 +11,19 @@ use tcpstate_common::State;
 
 use super::{Cgroup, CloseReason, Family};
 
-/// What told of an event.
+/// The source of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// The tracepoint, of a full socket.
+    /// The tracepoint, for full sockets.
     Transitions,
-    /// The provider for time-wait sockets.
+    /// The provider of time-wait sockets.
     TimeWait,
-    /// The provider for request sockets.
+    /// The provider of request sockets.
     SynRecv,
 }
 
 impl Hook {
-    /// As it is called in output.
+    /// Returns the name used in output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -34,50 +34,53 @@ impl Hook {
     }
 }
 
-/// One transition of a socket, and the connection that made it: of a full socket as the tracepoint
-/// reported it; of a mini socket its birth, its move from FIN_WAIT2 to TIME_WAIT, or its end. What
-/// can't be known is `None`.
+/// One transition of a socket, and the connection of the socket.
+///
+/// For a full socket, it is a transition that the tracepoint reported. For a mini socket, it is its
+/// creation, its move from FIN_WAIT2 to TIME_WAIT, or its end. An unknown field is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What told of it.
+    /// The source of the event.
     pub hook: Hook,
-    /// When, by the wall's clock.
+    /// The wall-clock time.
     pub time: SystemTime,
-    /// When, by the monotonic clock.
+    /// The time of the monotonic clock.
     pub monotonic: Duration,
     /// The old state.
     pub from: State,
     /// The new state.
     pub to: State,
-    /// The socket's.
+    /// The address family of the socket.
     pub family: Family,
-    /// The socket's address; none for a child at its birth, unless its listener is bound to one.
+    /// The local address. A child has none at its creation, unless its listener is bound to an
+    /// address.
     pub local: Option<IpAddr>,
-    /// The socket's port; none at connect() and listen() while the kernel has yet to choose one.
+    /// The local port. At connect() and listen() it is unknown if the kernel has not chosen a port
+    /// yet.
     pub local_port: Option<u16>,
-    /// The peer's address; none for a listener, and for a child at its birth.
+    /// The peer's address. A listener has none, and a child has none at its creation.
     pub remote: Option<IpAddr>,
     /// The peer's port.
     pub remote_port: Option<u16>,
-    /// Inode of the network namespace.
+    /// The inode of the network namespace.
     pub netns: u32,
-    /// The kernel's name for the socket, if anybody ever asked for it.
+    /// The socket cookie. The kernel assigns it when a program first asks for it.
     pub cookie: Option<u64>,
     /// The process that connected, listened or accepted.
     pub pid: Option<u32>,
-    /// Its name.
+    /// The name of the process.
     pub comm: Option<OsString>,
-    /// The user who made the socket; for a child the listener's, until it is accepted.
+    /// The user id of the socket. For a child, it is the listener's user id until accept().
     pub uid: Option<u32>,
-    /// The cgroup in which the socket was made; for a child its listener's.
+    /// The cgroup in which the socket was created. For a child, it is the listener's cgroup.
     pub cgroup: Option<Arc<Cgroup>>,
-    /// How long the socket was in the old state.
+    /// The time that the socket spent in the old state.
     pub duration: Option<Duration>,
-    /// Who ended the connection, where this is its end.
+    /// The close reason, if this event is the end of the connection.
     pub ended_by: Option<CloseReason>,
 }
 
-/// An event of which nothing is known but the states.
+/// Returns an event with two states and no other information.
 #[cfg(test)]
 pub(crate) fn bare(from: State, to: State) -> Event {
     Event {

@@ -1,6 +1,6 @@
-//! IPv4 and IPv6, as the kernel's sockets have it.
+//! The address families IPv4 and IPv6.
 
-/// The kind of a socket, by its `sk_family`: an IPv6 socket may well carry an IPv4 connection.
+/// The address family of a socket (`sk_family`). An IPv6 socket can have an IPv4 connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `AF_INET`
@@ -10,10 +10,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// The kernel's number of the family.
+    /// Returns the kernel's number of the family.
     #[must_use]
     pub const fn number(self) -> u32 {
         match self {

@@ -1,41 +1,42 @@
-//! Sockets by state and transitions between states, of everything counted or of one family.
+//! Sockets by state, and transitions between states, of all sockets or of one address family.
 
 use tcpstate_common::State;
 
-/// One state's sockets. `current = current at the start + entered - left + corrected`, in every
-/// snapshot.
+/// The sockets in one state. Every snapshot has `current = current at the start + entered - left +
+/// corrected`.
 ///
-/// `None` where nothing in place can see that state.
+/// A field is `None` if no attached hook observes the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauge {
-    /// Sockets in the state now.
+    /// The number of sockets in the state now.
     pub current: Option<i64>,
-    /// Sockets that came into it since the start.
+    /// The number of sockets that entered the state since the start.
     pub entered: Option<u64>,
-    /// Sockets that went out of it since the start.
+    /// The number of sockets that left the state since the start.
     pub left: Option<u64>,
-    /// What scans of the sockets changed since the start, because events had been missed.
+    /// The sum of the corrections by scans since the start. Scans correct a gauge after missed
+    /// events.
     pub corrected: Option<i64>,
 }
 
-/// A pair of states, and how often the tracepoint reported it since the start.
+/// A pair of states, and the number of times that the tracepoint reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The old state.
     pub from: State,
     /// The new state.
     pub to: State,
-    /// How often.
+    /// The number of transitions since the start.
     pub count: u64,
-    /// How often in the interval.
+    /// The number of transitions in the interval.
     pub in_interval: u64,
 }
 
-/// A family's part of all that is counted. Totals are since the start.
+/// The part of all counts that belongs to one address family. Totals are since the start.
 #[derive(Clone, Debug)]
 pub struct FamilyRow {
-    /// By [`State::GAUGES`].
+    /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// Only pairs that occurred, by kernel number; as of the whole run, not of an interval.
+    /// The pairs that occurred since the start, in the order of the kernel's numbers.
     pub transitions: Vec<Transition>,
 }

@@ -1,4 +1,4 @@
-//! Durations of a state, of a transition or of a connection, with their percentiles.
+//! Durations of states, transitions and connections, with their percentiles.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,32 +12,32 @@ use tcpstate_common::{
 
 use super::{Group, Tally, Untimed};
 
-/// What a duration is of.
+/// The meaning of a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
-    /// Sockets in a state, full ones or mini sockets.
+    /// The time in a state, for full sockets or mini sockets.
     State(State, SocketKind),
-    /// The state that a transition leaves.
+    /// The time in the old state of a transition.
     Transition(State, State),
-    /// The states that transitions leave which no kernel is known to make.
+    /// The time in the old state of transitions that no known kernel makes.
     OtherTransitions,
-    /// Connecting: to somebody.
+    /// The time from connect() to the established connection.
     ConnectClient,
-    /// Connecting: somebody to here.
+    /// The time from the SYN of a client to the established connection.
     ConnectServer,
-    /// From a connection's birth to its end.
+    /// The time from the start of a connection to its end.
     Lifetime,
-    /// A time-wait socket from its birth to its end.
+    /// The time from the creation of a time-wait socket to its end.
     TimeWaitHold,
 }
 
 impl Of {
-    /// All that durations can be of.
+    /// Returns all meanings.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..SLOTS).flat_map(Self::of_slot).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// The meanings of the durations in a slot of the kernel half.
+    /// Returns the meanings of the durations in one slot of the kernel half.
     #[must_use]
     pub fn of_slot(slot: u32) -> Vec<Self> {
         let special = match slot {
@@ -68,34 +68,34 @@ impl Of {
 pub enum SocketKind {
     /// Full sockets.
     Full,
-    /// Time-wait and request sockets.
+    /// Time-wait sockets and request sockets.
     Mini,
 }
 
-/// Durations of one kind, of all sockets or of a group.
+/// Durations with one meaning, of all sockets or of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// What they are of.
+    /// The meaning of the durations.
     pub of: Of,
-    /// Whose they are, where sockets are told apart.
+    /// The group of sockets, if sockets are grouped.
     pub group: Option<Group>,
-    /// What there is of them.
+    /// The durations.
     pub tally: Tally,
 }
 
-/// A bucket: its ends, and how many durations are in it.
+/// The bounds of a bucket, and the number of durations in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// Durations are longer than this.
+    /// The exclusive lower bound.
     pub above: Duration,
-    /// They are not longer than this; none is too long for the last bucket.
+    /// The inclusive upper bound. The last bucket has none.
     pub up_to: Option<Duration>,
-    /// How many there are.
+    /// The number of durations.
     pub count: u64,
 }
 
 impl Histogram {
-    /// The buckets that have durations, the shortest first.
+    /// Returns the buckets that contain durations, shortest first.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
         self.tally.buckets().map(|(bucket, count)| Bucket {
             above: Duration::from_nanos(bucket_begin(bucket)),
@@ -104,9 +104,12 @@ impl Histogram {
         })
     }
 
-    /// The duration that so many of a hundred known ones do not exceed (by nearest rank), as the
-    /// middle of its bucket: off by a sixteenth at most
-    /// ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). `None` if none is known.
+    /// Returns the duration that this percentage of the known durations does not exceed (nearest
+    /// rank).
+    ///
+    /// The value is the middle of the bucket. Its relative error is at most one sixteenth
+    /// ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). Returns `None` if no
+    /// duration is known.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
         let (longest, shortest) = (self.tally.longest?, self.tally.shortest?);
@@ -117,11 +120,11 @@ impl Histogram {
             seen >= rank
         })?;
         let middle = bucket.up_to.map_or(longest, |end| (bucket.above + end) / 2);
-        // Both are exact, and may lie in this very bucket.
+        // The longest and the shortest duration are exact and can lie in this bucket.
         Some(middle.min(longest).max(shortest))
     }
 
-    /// The mean of all known ones, exact.
+    /// Returns the exact mean of all known durations.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let count = self.tally.count();
@@ -129,22 +132,22 @@ impl Histogram {
     }
 }
 
-/// All histograms of an interval, or of a run.
+/// All histograms of an interval or of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histograms {
-    /// What sockets are told apart by, if by anything.
+    /// The property by which sockets are grouped, if they are grouped.
     pub by: Option<By>,
-    /// By what they are of, then by group, that with most first.
+    /// The histograms, ordered by meaning, then by group, largest group first.
     pub all: Vec<Histogram>,
-    /// What is not in them, since the start.
+    /// The durations that are in no histogram, since the start.
     pub untimed: Untimed,
-    /// Only those that a filter lets pass are in them; what is counted beside them is of all
+    /// Whether a filter selects the durations. Counts outside the histograms are always of all
     /// sockets.
     pub is_filtered: bool,
 }
 
 impl Histograms {
-    /// The histograms of one kind, one for each group.
+    /// Returns the histograms with one meaning, one histogram for each group.
     pub fn of(&self, of: Of) -> impl Iterator<Item = &Histogram> {
         self.all.iter().filter(move |histogram| histogram.of == of)
     }
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_off_by_the_stated_error_at_most() {
-        // From 300 ns to some hours, unevenly.
+        // From 300 ns to some hours, unevenly spaced.
         let mut durations: Vec<u64> = (0..2000).map(|n| 300 + n * n * n * 1500).collect();
         durations.sort_unstable();
         let histogram = histogram(&durations);
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_duration_all_percentiles_are_exact() {
+    fn percentiles_of_one_duration_are_exact() {
         let histogram = histogram(&[1_234_567]);
         for percent in [50, 90, 99] {
             assert_eq!(histogram.percentile(percent), Some(Duration::from_nanos(1_234_567)));
@@ -184,21 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_known_there_is_no_percentile() {
+    fn unknown_durations_have_no_percentile() {
         let unknown = Histogram { of: Of::Lifetime, group: None, tally: Tally::from_nanos(&[], 3) };
         assert_eq!((unknown.percentile(50), unknown.mean()), (None, None));
         assert_eq!(unknown.buckets().count(), 0);
     }
 
     #[test]
-    fn a_duration_beyond_all_buckets_is_the_longest() {
+    fn percentile_beyond_all_buckets_is_the_longest_duration() {
         let weeks = Duration::from_secs(60 * 86_400);
         let ns = u64::try_from(weeks.as_nanos()).expect("it fits");
         assert_eq!(histogram(&[5, ns]).percentile(99), Some(weeks));
     }
 
     #[test]
-    fn every_slot_has_a_meaning_of_its_own() {
+    fn slots_have_distinct_meanings() {
         let all: Vec<Of> = (0..SLOTS)
             .flat_map(Of::of_slot)
             .filter(|of| !matches!(of, Of::State(_, SocketKind::Full)))

@@ -1,23 +1,23 @@
-//! The hooks through which the kernel half sees sockets.
+//! The hooks by which the kernel half observes sockets.
 
 use super::Limit;
 
-/// How full sockets' transitions reach us.
+/// The hook that reports transitions of full sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transitions {
-    /// A tracepoint with typed arguments.
+    /// The tracepoint `inet_sock_set_state` with typed arguments.
     TpBtf,
-    /// The same tracepoint, with arguments that are mere numbers.
+    /// The tracepoint with untyped arguments.
     RawTp,
-    /// The same tracepoint by its record; misses most.
+    /// The tracepoint with its formatted record. It misses most events.
     Tracepoint,
 }
 
 impl Transitions {
-    /// Best first.
+    /// All hooks, best first.
     pub const ALL: [Self; 3] = [Self::TpBtf, Self::RawTp, Self::Tracepoint];
 
-    /// As it is called in output and flags.
+    /// Returns the name used in output and flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -28,24 +28,24 @@ impl Transitions {
     }
 }
 
-/// How mini sockets reach us.
+/// The source of the counts of mini sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
-    /// By the kernel's functions that make and end them.
+    /// The kernel functions that create and destroy mini sockets.
     Fentry,
-    /// By the starts and stops of their timers.
+    /// The starts and stops of the timers of mini sockets.
     Timer,
-    /// By the kernel's own counters, whenever somebody asks.
+    /// The kernel's own counters, read with each snapshot.
     Polled,
-    /// Not at all.
+    /// No source.
     None,
 }
 
 impl Provider {
-    /// Best first.
+    /// All providers, best first.
     pub const ALL: [Self; 4] = [Self::Fentry, Self::Timer, Self::Polled, Self::None];
 
-    /// As it is called in output and flags.
+    /// Returns the name used in output and flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Provider {
         }
     }
 
-    /// Whether each one is seen, as it comes and goes.
+    /// Returns whether the provider observes each mini socket.
     #[must_use]
     pub const fn is_exact(self) -> bool {
         matches!(self, Self::Fentry | Self::Timer)
@@ -66,17 +66,19 @@ impl Provider {
 /// The two kinds of mini sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Minis {
-    /// `struct inet_timewait_sock`: what `ss` shows in TIME_WAIT, and orphans in FIN_WAIT2.
+    /// `struct inet_timewait_sock`: the sockets that `ss` shows in TIME_WAIT, and orphans in
+    /// FIN_WAIT2.
     TimeWait,
-    /// `struct request_sock`: what `ss` shows in SYN_RECV, but for full sockets in that state.
+    /// `struct request_sock`: the sockets that `ss` shows in SYN_RECV, except full sockets in that
+    /// state.
     SynRecv,
 }
 
 impl Minis {
-    /// Both.
+    /// Both kinds.
     pub const BOTH: [Self; 2] = [Self::TimeWait, Self::SynRecv];
 
-    /// As it is called in output.
+    /// Returns the name used in output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,8 +87,8 @@ impl Minis {
         }
     }
 
-    /// What can serve, best first. The kernel counts no request sockets, so nothing of those can be
-    /// polled.
+    /// Returns the possible providers, best first. The kernel has no counter of request sockets, so
+    /// request sockets cannot be polled.
     #[must_use]
     pub const fn providers(self) -> &'static [Provider] {
         match self {
@@ -96,20 +98,20 @@ impl Minis {
     }
 }
 
-/// The hooks in place. A hook is `None` if a recording names one that this program does not know.
+/// The attached hooks. A field is `None` if a recording names a hook that this program does not
+/// know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hooks {
-    /// The hook of full sockets' transitions.
+    /// The hook of transitions of full sockets.
     pub transitions: Option<Transitions>,
-    /// The provider of TIME_WAIT mini sockets.
+    /// The provider of time-wait sockets.
     pub time_wait: Option<Provider>,
-    /// The provider of SYN_RECV request sockets.
+    /// The provider of request sockets.
     pub syn_recv: Option<Provider>,
 }
 
 impl Hooks {
-    /// The names in output of the hooks of transitions, of time-wait sockets and of request
-    /// sockets.
+    /// Returns the output names of the hooks of transitions, time-wait sockets and request sockets.
     #[must_use]
     pub fn names(self) -> [&'static str; 3] {
         let provider = |provider: Option<Provider>| provider.map_or(UNKNOWN, Provider::name);
@@ -118,14 +120,14 @@ impl Hooks {
     }
 }
 
-/// The name in output of a hook that this program does not know.
+/// The output name of a hook that this program does not know.
 const UNKNOWN: &str = "unknown";
 
-/// What serves now, and what that leaves to wish for.
+/// The attached hooks and their limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// What serves.
+    /// The attached hooks.
     pub hooks: Hooks,
-    /// What cannot be seen here, and why.
+    /// What these hooks cannot observe, and why.
     pub limits: Vec<Limit>,
 }

@@ -44,7 +44,7 @@ pub enum Limit {
         /// The error of the hook.
         reason: String,
     },
-    /// The hook at accept() is not attached, so accepted connections are attributed by another hook.
+    /// accept() is not traced, so another hook attributes accepted connections to processes.
     Acceptors {
         /// The hook that attributes them.
         by: Acceptors,
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_a_recording_is_its_sentence() {
+    fn recorded_limits_display_their_sentence() {
         let sentence = "time_wait: polled, because of something that is not known here";
         let limit = Limit::Recorded(sentence.to_owned());
         assert_eq!(limit.to_string(), sentence);

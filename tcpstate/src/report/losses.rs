@@ -1,6 +1,6 @@
-//! What the kernel half did not see, and what it saw but could not write down.
+//! The events that the kernel half missed, and the events that it could not record.
 
-/// What the programs did not see, since the load.
+/// The events that the programs missed, since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
     /// Transitions of full sockets.
@@ -9,28 +9,28 @@ pub struct Missed {
     pub time_wait: u64,
     /// Events of request sockets.
     pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that there was no room to remember; shown as a full map.
+    /// Time-wait sockets in FIN_WAIT2 that did not fit in the map. Views show them as a full map.
     pub unrecorded: u64,
-    /// Events that no row of a namespace has, for want of room. Counted all the same, so they put
-    /// no gauge of the whole off.
+    /// Events that are missing from the rows of namespaces, because the table of namespaces was
+    /// full. They are counted in the sum of all namespaces, so no gauge of the sum is wrong.
     pub unlisted: u64,
 }
 
 impl Missed {
-    /// Events kept from programs by the kernel.
+    /// Returns the number of events for which the kernel skipped a program.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.transitions + self.time_wait + self.syn_recv
     }
 
-    /// All that may have put a gauge off.
+    /// Returns the number of events that may have made a gauge wrong.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.events() + self.unrecorded
     }
 
-    /// What was missed since an earlier moment. No count falls; one that did would hide nothing of
-    /// what another one has.
+    /// Returns the difference to an earlier count. No count should decrease. If one count does, the
+    /// saturating subtraction keeps the difference of the other counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -43,37 +43,37 @@ impl Missed {
     }
 }
 
-/// What was not written down since the load.
+/// The events that were not recorded since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Transitions for which the ring had no room.
+    /// Transitions that were dropped because the ring buffer was full.
     pub dropped: u64,
-    /// Transitions that the kernel kept from the program because it was running already, whatever
-    /// their namespace.
+    /// Transitions in any namespace for which the kernel skipped the program, because the program
+    /// was already running on that CPU.
     pub missed: u64,
-    /// Events whose socket there was no room to remember, so that its next one lacks duration and
-    /// owner.
+    /// Events whose sockets did not fit in the table. The next event of such a socket has no
+    /// duration and no owner.
     pub untracked: u64,
-    /// Births, moves and ends of time-wait sockets for which the ring had no room.
+    /// Events of time-wait sockets that were dropped because the ring buffer was full.
     pub time_wait: u64,
-    /// The same of request sockets.
+    /// Events of request sockets that were dropped because the ring buffer was full.
     pub syn_recv: u64,
 }
 
 impl Losses {
-    /// Transitions without a line.
+    /// Returns the number of transitions that have no event.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.dropped + self.missed
     }
 
-    /// Lines that there are not, of full and of mini sockets.
+    /// Returns the number of missing events of full sockets and mini sockets.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.events() + self.time_wait + self.syn_recv
     }
 
-    /// What was lost since an earlier count.
+    /// Returns the difference to an earlier count.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

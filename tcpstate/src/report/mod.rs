@@ -1,8 +1,8 @@
-//! The reports of a run, as plain data: `source` and `aggregate` make them, `recording` keeps them,
-//! `view` shows them.
+//! The reports of a run as plain data. `source` and `aggregate` make reports, `recording` stores
+//! them, and `view` shows them.
 //!
-//! Types only, with what follows from their fields alone. No I/O, no clock, and nothing else of
-//! this crate is imported.
+//! This module has only types and functions of their fields. It has no I/O and no clock, and it
+//! imports no other module of this crate.
 
 mod cgroup;
 mod close_reason;

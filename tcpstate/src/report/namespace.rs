@@ -1,38 +1,40 @@
-//! Network namespaces: which of them are counted, and the numbers of each one.
+//! Network namespaces: the counted namespaces, and the numbers of each namespace.
 
 use super::{Gauge, TimeWait};
 
-/// What is counted.
+/// The network namespaces that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// The network namespace with this inode.
     One(u64),
-    /// Every one.
+    /// All network namespaces.
     All,
 }
 
 /// A network namespace when counting begins.
 #[derive(Clone, Debug)]
 pub struct NamespaceStart {
-    /// Its inode.
+    /// The inode of the namespace.
     pub netns: u64,
-    /// Its name, if it has one.
+    /// The name of the namespace, if it has a name.
     pub name: Option<String>,
-    /// By [`State::GAUGES`](tcpstate_common::State::GAUGES).
+    /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],
 }
 
-/// A network namespace at one moment. Totals are since the start, rates over the interval.
+/// The counts of a network namespace at one moment. Totals are since the start, rates over the
+/// interval.
 #[derive(Clone, Debug)]
 pub struct NamespaceRow {
-    /// Its inode. Two rows may have the same one: a namespace that is gone, and then a new one.
+    /// The inode of the namespace. Two rows can have one inode, if a new namespace reuses the inode
+    /// of a removed namespace.
     pub netns: u64,
-    /// Its name, if it has one.
+    /// The name of the namespace, if it has a name.
     pub name: Option<String>,
-    /// Nobody uses it any more. Its row goes when its last socket has.
+    /// Whether the namespace is no longer in use. The row is removed after the last socket ends.
     pub is_gone: bool,
-    /// By [`State::GAUGES`](tcpstate_common::State::GAUGES).
+    /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],
-    /// TIME_WAIT.
+    /// The counts of TIME_WAIT mini sockets.
     pub time_wait: TimeWait,
 }

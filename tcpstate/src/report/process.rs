@@ -1,10 +1,10 @@
 //! A process that has sockets open.
 
-/// A process, by which sockets can be grouped.
+/// A process by which sockets can be grouped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its id.
+    /// The process id.
     pub pid: u32,
-    /// The name that it has given itself, whatever bytes those are.
+    /// The name that the process has set. It can contain any bytes.
     pub name: String,
 }

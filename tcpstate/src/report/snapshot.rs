@@ -1,4 +1,4 @@
-//! A whole run as reports: the start, one snapshot for each interval, the end.
+//! The reports of a run: a start, one snapshot for each interval, and an end.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,88 +9,90 @@ use super::{
     NamespaceRow, NamespaceStart, TimeWait, Transition, Verdict,
 };
 
-/// What is known when counting begins.
+/// The state of a run when counting begins.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// Wall time.
+    /// The wall-clock time.
     pub time: SystemTime,
-    /// Which network namespaces are counted.
+    /// The network namespaces that are counted.
     pub netns: Counted,
-    /// The kernel's release.
+    /// The release of the kernel.
     pub kernel: String,
-    /// What serves.
+    /// The attached hooks and their limits.
     pub attached: Attached,
-    /// By [`State::GAUGES`].
+    /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// The same for each network namespace, by inode, where each has a row.
+    /// The gauges of each network namespace in the order of inodes, if namespaces have rows.
     pub namespaces: Option<Vec<NamespaceStart>>,
 }
 
 /// All counts at one moment. Totals are since the start, rates over the interval.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Wall time.
+    /// The wall-clock time.
     pub time: SystemTime,
-    /// Since the start.
+    /// The time since the start.
     pub elapsed: Duration,
-    /// Since the snapshot before.
+    /// The time since the previous snapshot.
     pub interval: Duration,
-    /// What serves now, if that changed since the snapshot before.
+    /// The attached hooks and their limits, if they changed since the previous snapshot.
     pub attached: Option<Attached>,
-    /// Events that were missed and that no scan has made up for, at most; each may put a gauge off
-    /// by one.
+    /// The largest number of missed events that no scan has corrected. Each missed event can make a
+    /// gauge wrong by one.
     pub unreconciled: u64,
-    /// Whether what is in place sees all kinds of sockets.
+    /// Whether the attached hooks observe all kinds of sockets.
     pub sees_all: bool,
-    /// By [`State::GAUGES`].
+    /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// What came into and went out of each state in the interval, by [`State::GAUGES`].
+    /// The sockets that entered and left each state in the interval, in the order of
+    /// [`State::GAUGES`].
     pub moved: [Option<Flow>; 10],
-    /// What a comparison with the kernel's list of sockets showed, if one was asked for.
+    /// The result of a comparison with the kernel's list of sockets, if one was requested.
     pub verdict: Option<Verdict>,
-    /// Only pairs that occurred, by kernel number.
+    /// The pairs of states that occurred, in the order of the kernel's numbers.
     pub transitions: Vec<Transition>,
-    /// TIME_WAIT.
+    /// The counts of TIME_WAIT mini sockets.
     pub time_wait: TimeWait,
-    /// What was missed since the start.
+    /// The events that were missed since the start.
     pub missed: Missed,
-    /// What was not written down since the start, where events are.
+    /// The events that were lost since the start, if events are enabled.
     pub losses: Option<Losses>,
-    /// How connections ended, at the end of a run in which each had its lines.
+    /// The close reasons of all connections. Present at the end of a run with events.
     pub close_reasons: Option<CloseReasons>,
-    /// Durations that ended in the interval, where states are timed.
+    /// The durations that ended in the interval, if durations are enabled.
     pub histograms: Option<Histograms>,
-    /// Passes since the start.
+    /// The number of scans since the start.
     pub reconciles: u64,
-    /// Sockets that found a map full.
+    /// The number of sockets that could not be stored because a map was full.
     pub map_full: u64,
-    /// Touches that a scan's map refused otherwise.
+    /// The number of observations that a scan's map refused for another reason.
     pub map_errors: u64,
-    /// What the programs in the kernel cost, if that is measured.
+    /// The cost of each program in the kernel, if it is measured.
     pub cost: Vec<Cost>,
-    /// Processor time that this process took since the start.
+    /// The CPU time of this process since the start.
     pub process_time: Duration,
-    /// Each family, by [`Family::BOTH`](super::Family::BOTH), where they are told apart.
+    /// Each address family in the order of [`Family::BOTH`](super::Family::BOTH), if families are
+    /// counted separately.
     pub families: Option<[FamilyRow; 2]>,
-    /// Each network namespace, by inode, where each has a row.
+    /// Each network namespace in the order of inodes, if namespaces have rows.
     pub namespaces: Option<Vec<NamespaceRow>>,
 }
 
 impl Snapshot {
-    /// Whether each gauge equals the kernel's sockets.
+    /// Returns whether each gauge equals the number of the kernel's sockets.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.sees_all && self.unreconciled == 0
     }
 
-    /// The gauge of one state; no gauge for CLOSE and the kernel's internal states.
+    /// Returns the gauge of one state. CLOSE and the kernel's internal states have no gauge.
     #[must_use]
     pub fn gauge(&self, state: State) -> Option<Gauge> {
         let slot = State::GAUGES.iter().position(|&gauge| gauge == state)?;
         Some(self.states[slot])
     }
 
-    /// The count of one transition.
+    /// Returns the count of one transition since the start.
     #[must_use]
     pub fn count(&self, from: State, to: State) -> u64 {
         self.transitions
@@ -99,20 +101,20 @@ impl Snapshot {
             .map_or(0, |pair| pair.count)
     }
 
-    /// All transitions since the start.
+    /// Returns the number of all transitions since the start.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.transitions.iter().map(|pair| pair.count).sum()
     }
 }
 
-/// What a view is given, in this order: one start, snapshots, one end.
+/// A report for a view. The order is one start, snapshots, one end.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// Everything is in place, and the first scan is done.
+    /// All hooks are attached, and the first scan is done.
     Start(Start),
-    /// An interval is over.
+    /// An interval has ended.
     Snapshot(Snapshot),
-    /// The run is over; rates are over all of it.
+    /// The run has ended. Rates are over the whole run.
     End(Snapshot),
 }

@@ -1,44 +1,44 @@
-//! Durations of one kind and one group of sockets, by bucket.
+//! Durations with one meaning and of one group of sockets, by bucket.
 
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr, time::Duration};
 
 use tcpstate_common::histogram::{BUCKETS, Histogram, SUM_BITS};
 
-/// Durations of one kind: how many in each bucket, and what is exact about them.
+/// Durations with one meaning: a count for each bucket, and exact extremes and sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// By bucket; those that have none are not there.
+    /// The number of durations in each bucket. Empty buckets are left out.
     buckets: BTreeMap<usize, u64>,
-    /// All of them together.
+    /// The sum of all known durations.
     pub sum: Duration,
-    /// The longest.
+    /// The longest known duration.
     pub longest: Option<Duration>,
-    /// The shortest.
+    /// The shortest known duration.
     pub shortest: Option<Duration>,
-    /// Those of which nobody knows how long they were.
+    /// The number of durations of unknown length.
     pub unknown: u64,
 }
 
 impl Tally {
-    /// How many durations there are in each bucket that has any.
+    /// Returns the index and the count of each bucket that is not empty.
     pub fn buckets(&self) -> impl Iterator<Item = (usize, u64)> {
         self.buckets.iter().map(|(&bucket, &count)| (bucket, count))
     }
 
-    /// How many durations are known.
+    /// Returns the number of known durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.values().sum()
     }
 
-    /// Whether nothing ended, known or unknown.
+    /// Returns whether there is no duration, neither known nor unknown.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.unknown == 0 && self.count() == 0
     }
 
-    /// This one with durations by bucket, as [`Tally::buckets`] tells them. `None` if there is no
-    /// such bucket, or more than anything can count.
+    /// Returns this tally with other buckets, in the form that [`Tally::buckets`] returns. Returns
+    /// `None` if a bucket does not exist or the total overflows.
     #[must_use]
     pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
         let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
@@ -47,7 +47,7 @@ impl Tally {
         (all_buckets_exist && sum.is_some()).then_some(Self { buckets, ..self })
     }
 
-    /// Adds what another one has.
+    /// Adds another tally to this tally.
     pub fn add(&mut self, other: &Self) {
         for (bucket, count) in other.buckets() {
             *self.buckets.entry(bucket).or_default() += count;
@@ -58,7 +58,7 @@ impl Tally {
         self.unknown += other.unknown;
     }
 
-    /// A histogram as the kernel half keeps it; `None` if nothing is in it.
+    /// Converts a histogram of the kernel half. Returns `None` if the histogram is empty.
     #[must_use]
     pub fn of(histogram: &Histogram) -> Option<Self> {
         let buckets = histogram.buckets.iter().copied().enumerate();
@@ -68,7 +68,8 @@ impl Tally {
             return None;
         }
         let nanos = Duration::from_nanos;
-        // Whole seconds do not overflow: the upper part is in units of little more than one.
+        // Whole seconds do not overflow, because the unit of the upper part is only little more
+        // than 1 s.
         let high = Duration::from_nanos(1 << SUM_BITS).as_nanos() * u128::from(histogram.sum_high);
         let high = Duration::new(
             u64::try_from(high / 1_000_000_000).unwrap_or(u64::MAX),
@@ -83,7 +84,7 @@ impl Tally {
         })
     }
 
-    /// For tests: these durations.
+    /// Makes a tally of these durations for tests.
     #[cfg(test)]
     pub(crate) fn from_nanos(durations: &[u64], unknown: u64) -> Self {
         let mut tally = Self { unknown, ..Self::default() };
@@ -98,7 +99,7 @@ impl Tally {
     }
 }
 
-/// Whose durations they are.
+/// The group of sockets to which durations belong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
     /// A port.
@@ -107,32 +108,33 @@ pub enum Group {
     Address(IpAddr),
     /// A network namespace, by its inode.
     Netns(u64),
-    /// A cgroup: its number, and where it is if that can be known.
+    /// A cgroup: its id, and its path if that can be known.
     Cgroup(u64, Option<String>),
-    /// A process's name.
+    /// A process name.
     Comm(OsString),
-    /// Sockets that have no such thing, or of which it is not known.
+    /// Sockets without the property, or with an unknown property.
     None,
-    /// Groups for which there was no room.
+    /// All groups that did not fit in the table.
     Other,
 }
 
-/// What can't be relied on, since the start.
+/// The durations that are unreliable, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
-    /// Events that the kernel kept from the program because it was running already, whatever their
-    /// namespace: their durations are in no histogram, and what they invalidated is unknown.
+    /// Events in any namespace for which the kernel skipped the program, because the program was
+    /// already running on that CPU. The durations that end with these events are in no histogram.
+    /// The durations that these events make wrong are unknown.
     pub missed: u64,
-    /// Sockets that there was no room to remember: their next duration is unknown.
+    /// Sockets that did not fit in the table. Their next duration is unknown.
     pub untracked: u64,
-    /// Mini sockets that there was no room to remember: their durations are unknown.
+    /// Mini sockets that did not fit in the table. Their durations are unknown.
     pub untracked_minis: u64,
-    /// Durations that are among the others although there was room for their group.
+    /// Durations that were added to the group `other` although the table had room for their group.
     pub group_errors: u64,
 }
 
 impl Untimed {
-    /// What was not timed since an earlier count.
+    /// Returns the difference to an earlier count.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_exact_beyond_what_64_bits_of_nanoseconds_hold() {
+    fn sums_are_exact_beyond_64_bits_of_nanoseconds() {
         let mut histogram = Histogram::EMPTY;
         histogram.buckets[300] = u64::MAX >> 20;
         (histogram.sum, histogram.sum_high) = (5, 1 << 40);

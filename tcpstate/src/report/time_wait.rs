@@ -1,42 +1,43 @@
-//! TIME_WAIT mini sockets: their number, and how they come and go.
+//! The number of TIME_WAIT mini sockets, their creations and their ends.
 
-/// TIME_WAIT mini sockets: how many, and their flow since the start.
+/// The number of TIME_WAIT mini sockets, and their flow since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeWait {
-    /// All mini sockets, those that show as FIN_WAIT2 included.
+    /// The number of all time-wait sockets, including those in FIN_WAIT2.
     pub sockets: Option<u64>,
-    /// How many there may be (`tcp_max_tw_buckets`).
+    /// The maximum number of time-wait sockets (`tcp_max_tw_buckets`).
     pub limit: Option<u64>,
-    /// Mini sockets made.
+    /// The number of time-wait sockets created.
     pub entries: Option<u64>,
-    /// Mini sockets gone, by cause.
+    /// The number of time-wait sockets that ended, by cause.
     pub exits: Exits,
-    /// Mini sockets gone in the interval, by cause.
+    /// The number of time-wait sockets that ended in the interval, by cause.
     pub exits_in_interval: Exits,
-    /// Mini sockets refused, because there were `tcp_max_tw_buckets` of them.
+    /// The number of time-wait sockets that the kernel did not create because `tcp_max_tw_buckets`
+    /// was reached.
     pub overflows: Option<u64>,
-    /// Over the interval.
+    /// The creations per second in the interval.
     pub entries_per_second: Option<f64>,
-    /// Over the interval.
+    /// The ends per second in the interval.
     pub exits_per_second: Option<f64>,
 }
 
-/// How mini sockets went. The causes are disjoint.
+/// The ends of time-wait sockets by cause. Each end has one cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exits {
-    /// Their time was over.
+    /// The timer of the socket expired.
     pub expired: Option<u64>,
-    /// A new connection took their place.
+    /// A new connection reused the address and port pair.
     pub reused: Option<u64>,
-    /// By a RST, data, or an operator.
+    /// A RST, late data or an operator ended the socket.
     pub killed: Option<u64>,
-    /// Their namespace went, or the cause can't be told.
+    /// The network namespace ended, or the cause is unknown.
     pub other: Option<u64>,
 }
 
 impl TimeWait {
-    /// Sees to it that no total is less than it was: the kernel's own counters, where they have to
-    /// do, are read one after the other while sockets come and go.
+    /// Ensures that no total decreases. The kernel's own counters can decrease slightly, because
+    /// they are read one after the other while sockets change.
     pub fn keep_growing(&mut self, earlier: &Self) {
         let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;
         let then = &earlier.exits;

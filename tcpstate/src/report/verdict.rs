@@ -1,22 +1,22 @@
-//! The outcome of comparing gauges with the kernel's list of sockets.
+//! The result of comparing gauges with the kernel's list of sockets.
 
 use tcpstate_common::State;
 
-/// What a comparison showed.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every gauge is the number of sockets in the list.
+    /// Every gauge equals the number of sockets in the list.
     Equal,
-    /// These are not, and nobody had said so.
+    /// These gauges differ from the list, although tcpstate claimed exactness.
     Differs(Vec<Difference>),
-    /// Something moved while the list was made: there was nothing to compare.
+    /// Sockets changed state while the list was read, so a comparison was not possible.
     Moving,
-    /// It is known that gauges are off, and a scan will put them right: not compared.
+    /// The gauges are known to be inexact until the next scan, so they were not compared.
     Inexact,
 }
 
 impl Verdict {
-    /// In a word.
+    /// Returns the name used in output.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -28,13 +28,13 @@ impl Verdict {
     }
 }
 
-/// A gauge, and what the list has.
+/// A gauge that differs from the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Whose gauge it is.
+    /// The state of the gauge.
     pub state: State,
-    /// The gauge.
+    /// The value of the gauge.
     pub current: i64,
-    /// Sockets in the list.
+    /// The number of sockets in the list.
     pub listed: i64,
 }

@@ -1,4 +1,4 @@
-//! Where the cgroup with a number is: the number is the inode of its folder.
+//! Finds the path of a cgroup by its id. The id is the inode of the cgroup's folder.
 
 use std::{
     collections::HashMap,
@@ -15,17 +15,18 @@ use std::{
 
 use crate::report::{Cgroup, container::container};
 
-/// Where version 2 of the file system lies: alone, or beside version 1.
+/// The mount points of cgroup version 2, for hosts that also have version 1 and for hosts with
+/// version 2 only.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-/// Folders that are looked at. A host has some hundreds.
+/// The maximum number of folders that are read. A host usually has some hundreds.
 const MAX_FOLDERS: usize = 1 << 16;
 
-/// All cgroups that this process can see, by number.
+/// All cgroups that this process can see, by id.
 #[derive(Debug, Default)]
 pub struct Cgroups(HashMap<u64, String>);
 
 impl Cgroups {
-    /// Walks over the folders. What can't be read has no path.
+    /// Walks over all folders. A folder that cannot be read is left out.
     #[must_use]
     pub fn now() -> Self {
         root().map(Self::below).unwrap_or_default()
@@ -52,49 +53,50 @@ impl Cgroups {
         Self(paths)
     }
 
-    /// The numbers of those that are matching by a path from the root, or by the first digits of a container's id. What is
-    /// within them is not named.
+    /// Returns the ids of the cgroups with this absolute path, or of the containers whose id begins
+    /// with this text. Cgroups below them are not included.
     #[must_use]
     pub fn matching(&self, path_or_id: &str) -> Vec<u64> {
         let path = Path::new(path_or_id);
         let matches = |known: &str| match container(known) {
             _ if path.is_absolute() => Path::new(known) == path,
-            // Its outermost folder.
+            // This selects the outermost folder of the container.
             Some(container) => container.id.starts_with(path_or_id) && known.contains(path_or_id),
             None => false,
         };
         self.0.iter().filter(|(_, known)| matches(known)).map(|(&id, _)| id).collect()
     }
 
-    /// Where this one is.
+    /// Returns the path of a cgroup.
     #[must_use]
     pub fn path(&self, id: u64) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }
 }
 
-/// Where version 2 is, if the host has it.
+/// Returns the mount point of cgroup version 2, if the host has one.
 fn root() -> Option<&'static Path> {
-    // Only version 2 has this file, in every folder.
+    // Only version 2 has this file. It is in every folder.
     let is_version_2 = |root: &&Path| root.join("cgroup.controllers").exists();
     ROOTS.map(Path::new).into_iter().find(is_version_2)
 }
 
-/// Looks cgroups up as their numbers come, and remembers them: no number is ever used again.
+/// Looks cgroups up by id and caches the results. The kernel never reuses an id.
 #[derive(Debug, Default)]
 pub struct Resolver {
     known: HashMap<u64, Option<Arc<Cgroup>>>,
-    /// Where they are looked for; none on a host with version 1 alone.
+    /// The mount point and its open folder. `None` on a host with cgroup version 1 only.
     root: Option<(&'static Path, File)>,
-    /// When all of them were last looked at, where one alone can't be.
+    /// The time of the last walk over all cgroups. Walks are needed if a single cgroup cannot be
+    /// opened by its id.
     walked: Option<Instant>,
 }
 
-/// How often all cgroups are looked at, at most.
+/// The minimum time between two walks.
 const WALKS: Duration = Duration::from_secs(1);
 
 impl Resolver {
-    /// The cgroup with this number, if it is still there, or was when it was first asked for.
+    /// Returns the cgroup with this id, if it exists or existed at its first look-up.
     pub fn get(&mut self, id: u64) -> Option<Arc<Cgroup>> {
         if id == 0 {
             return None;
@@ -110,7 +112,7 @@ impl Resolver {
         let (root, file) = self.root.as_ref()?;
         let found = match open_by_number(file.as_raw_fd(), id) {
             Ok(folder) => path(&folder, root),
-            // It has gone.
+            // The cgroup has been removed.
             Err(error) if error.raw_os_error() == Some(libc::ESTALE) => None,
             Err(_) if self.walked.is_none_or(|last| last.elapsed() >= WALKS) => {
                 self.walk();
@@ -132,9 +134,10 @@ impl Resolver {
     }
 }
 
-/// Opens a cgroup's folder by its number, which takes CAP_DAC_READ_SEARCH and, below version 2's root, no search.
+/// Opens the folder of a cgroup by its id. This needs CAP_DAC_READ_SEARCH, and no search below the
+/// mount point.
 fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
-    /// `struct file_handle`, with a handle of that length.
+    /// `struct file_handle` with a handle of 8 bytes.
     #[repr(C)]
     struct Handle {
         bytes: u32,
@@ -145,16 +148,16 @@ fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
     const KERNFS: i32 = 0xfe;
     let handle = Handle { bytes: 8, kind: KERNFS, id: id.to_ne_bytes() };
     let flags = libc::O_PATH | libc::O_CLOEXEC;
-    // SAFETY: the call reads the handle, which outlives it.
+    // SAFETY: the call only reads the handle, and the handle outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, root, &raw const handle, flags) };
     match RawFd::try_from(fd) {
-        // SAFETY: the kernel just made it, for us.
+        // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Where an open folder is, from the root.
+/// Returns the path of an open folder, relative to the mount point.
 fn path(folder: &OwnedFd, root: &Path) -> Option<String> {
     let path = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).ok()?;
     Some(format!("/{}", path.strip_prefix(root).ok()?.to_string_lossy()))

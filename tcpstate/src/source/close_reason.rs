@@ -1,4 +1,5 @@
-//! Who ended a connection, from what the kernel had noted of it at its last transition: pure.
+//! Derives the close reason of a connection from the kernel's notes at the last transition. It has
+//! no I/O.
 
 use nix::errno::Errno;
 use tcpstate_common::{
@@ -8,26 +9,28 @@ use tcpstate_common::{
 
 use crate::report::CloseReason;
 
-/// What the kernel had noted.
+/// The meaning of `sk_err`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Noted {
-    /// No failure.
+enum SocketError {
+    /// No error.
     Nothing,
-    /// `tcp_reset`.
+    /// Set by `tcp_reset`.
     Reset,
-    /// `tcp_write_err`, when nobody answered and no router had said why.
+    /// Set by `tcp_write_err` after too many retransmissions without an answer and without an ICMP
+    /// error.
     Timeout,
-    /// `tcp_abort`.
+    /// Set by `tcp_abort`.
     Abort,
-    /// A SYN was answered by a RST (`tcp_reset`), or by word that the port is closed (`tcp_v4_err`).
+    /// Set after a SYN: the peer answered with a RST (`tcp_reset`), or an ICMP message says that
+    /// the port is closed (`tcp_v4_err`).
     Refused,
-    /// A router's word. It may have been there for long, and not have ended anything.
+    /// An ICMP error of a router. It may be old, and it may not have ended the connection.
     Unreachable,
-    /// Something else, as old as that may be.
+    /// Another error, which may be old.
     Other,
 }
 
-impl Noted {
+impl SocketError {
     fn of(error: u16) -> Self {
         match Errno::from_raw(error.into()) {
             Errno::UnknownErrno if error == 0 => Self::Nothing,
@@ -43,39 +46,51 @@ impl Noted {
     }
 }
 
-/// Who ended the connection of a full socket that goes to CLOSE from a state, with `sk_err` and the record's flags. `None`
-/// where that can't be told, and where there was no connection.
+/// Returns the close reason of a full socket that moves to CLOSE, from its last state, its `sk_err`
+/// and the flags of the record. Returns `None` if the reason is unknown or if there was no
+/// connection.
 ///
-/// Who sent its FIN first follows from the last state: only who was first comes through FIN_WAIT1. An end by anything else
-/// than both FINs is told as such, whoever had sent a FIN before it.
+/// The last state tells which side sent the first FIN, because only that side passes through
+/// FIN_WAIT1. If anything else than two FINs ended the connection, that is the reason, even after a
+/// FIN.
 pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseReason> {
-    let noted = Noted::of(error);
-    match (from, noted) {
+    let socket_error = SocketError::of(error);
+    match (from, socket_error) {
         (State::Close | State::Listen | State::TimeWait | State::NewSynRecv, _) => None,
-        (State::SynSent, Noted::Refused) => Some(CloseReason::Refused),
-        (State::SynSent, Noted::Unreachable) => Some(CloseReason::Unreachable),
-        (State::SynSent, Noted::Nothing) | (_, Noted::Abort) => Some(CloseReason::Abort),
-        (_, Noted::Timeout) => Some(CloseReason::Timeout),
+        (State::SynSent, SocketError::Refused) => Some(CloseReason::Refused),
+        (State::SynSent, SocketError::Unreachable) => Some(CloseReason::Unreachable),
+        (State::SynSent, SocketError::Nothing) | (_, SocketError::Abort) => {
+            Some(CloseReason::Abort)
+        }
+        (_, SocketError::Timeout) => Some(CloseReason::Timeout),
         (State::SynSent, _) => None,
-        // With data after a close the kernel resets the connection as if it had got a RST, and sends one.
+        // If data arrives after a close, the kernel ends the connection as if it had received a
+        // RST, and sends a RST.
         _ if flags & EVENT_SENT_RESET != 0 => Some(CloseReason::LocalRst),
-        (_, Noted::Reset) => Some(CloseReason::RemoteRst),
-        // Nobody but the network speaks of an error on a connection that is not shut, and it closes at the timeout.
-        (State::Established | State::CloseWait, Noted::Unreachable)
+        (_, SocketError::Reset) => Some(CloseReason::RemoteRst),
+        // Only the network sets such an error on a socket that is not shut down. The connection
+        // then ends at the timeout.
+        (State::Established | State::CloseWait, SocketError::Unreachable)
             if flags & EVENT_IS_SHUT == 0 =>
         {
             Some(CloseReason::Timeout)
         }
-        // Neither is left for CLOSE in order: `tcp_close` or `tcp_disconnect`, which send a RST next.
-        (State::Established | State::CloseWait, Noted::Nothing) => Some(CloseReason::LocalRst),
-        (State::FinWait2, _) | (State::Closing, Noted::Nothing) => Some(CloseReason::LocalFin),
-        (State::LastAck, Noted::Nothing) => Some(CloseReason::RemoteFin),
+        // An orderly close never goes from these states directly to CLOSE. The cause is `tcp_close`
+        // or `tcp_disconnect`, and both send a RST next.
+        (State::Established | State::CloseWait, SocketError::Nothing) => {
+            Some(CloseReason::LocalRst)
+        }
+        (State::FinWait2, _) | (State::Closing, SocketError::Nothing) => {
+            Some(CloseReason::LocalFin)
+        }
+        (State::LastAck, SocketError::Nothing) => Some(CloseReason::RemoteFin),
         _ => None,
     }
 }
 
-/// The same of a time-wait socket, whose owner sent its FIN first. In TIME_WAIT the connection is over, however the socket
-/// itself ends; in FIN_WAIT2 its peer has yet to close.
+/// Returns the close reason of a time-wait socket. Its full socket sent the first FIN. In TIME_WAIT
+/// the connection is already closed, so the end of the socket does not matter. In FIN_WAIT2 the
+/// peer has not closed yet.
 pub(super) fn of_time_wait(from: State, exit: u16) -> Option<CloseReason> {
     match from {
         State::TimeWait => Some(CloseReason::LocalFin),
@@ -98,7 +113,7 @@ mod tests {
     const NOTHING: Errno = Errno::UnknownErrno;
 
     #[test]
-    fn an_end_in_order_is_whose_fin_was_first() {
+    fn orderly_closes_name_the_side_of_the_first_fin() {
         for (from, by) in [
             (State::FinWait2, CloseReason::LocalFin),
             (State::Closing, CloseReason::LocalFin),
@@ -109,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_told_by_who_sent_it_whatever_came_before() {
+    fn resets_name_their_sender() {
         for from in [State::Established, State::FinWait1, State::FinWait2, State::LastAck] {
             assert_eq!(ended(from, Errno::ECONNRESET, 0), Some(CloseReason::RemoteRst), "{from:?}");
             let both = EVENT_SENT_RESET | EVENT_IS_SHUT;
@@ -125,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connect_fails_by_what_answered_it() {
+    fn failed_connects_have_the_reason_of_the_answer() {
         for (error, by) in [
             (Errno::ECONNREFUSED, Some(CloseReason::Refused)),
             (Errno::ETIMEDOUT, Some(CloseReason::Timeout)),
@@ -139,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_ended_in_several_ways_is_unknown() {
+    fn ambiguous_ends_are_unknown() {
         assert_eq!(ended(State::Established, Errno::EHOSTUNREACH, 0), Some(CloseReason::Timeout));
         assert_eq!(ended(State::Established, Errno::EHOSTUNREACH, EVENT_IS_SHUT), None);
         assert_eq!(ended(State::LastAck, Errno::EHOSTUNREACH, EVENT_IS_SHUT), None);
@@ -148,19 +163,19 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_or_an_abort_is_one_though_a_reset_is_sent_with_it() {
+    fn timeouts_and_aborts_win_over_a_sent_reset() {
         let flags = EVENT_SENT_RESET;
         assert_eq!(ended(State::Established, Errno::ETIMEDOUT, flags), Some(CloseReason::Timeout));
         assert_eq!(ended(State::Established, Errno::ECONNABORTED, flags), Some(CloseReason::Abort));
     }
 
     #[test]
-    fn a_listener_ends_no_connection() {
+    fn listeners_have_no_close_reason() {
         assert_eq!(ended(State::Listen, NOTHING, EVENT_IS_SHUT), None);
     }
 
     #[test]
-    fn a_time_wait_socket_was_closed_from_here_unless_its_peer_never_closed() {
+    fn time_wait_sockets_are_closed_locally_unless_the_peer_never_closed() {
         for exit in [Exit::Unknown, Exit::Expired, Exit::Reset, Exit::Aborted] {
             assert_eq!(of_time_wait(State::TimeWait, exit as u16), Some(CloseReason::LocalFin));
         }

@@ -1,8 +1,13 @@
-//! Records wait here for a moment, if what follows them at once may complete them or take them back.
+//! Keeps records for a short time, if a later record may complete or cancel them.
 //!
-//! A client has no port yet when it begins, nor has a child its peer; the RST that ends a connection is sent after its end;
-//! and a timer that stops may start again. All of that comes within microseconds, by rule, and here the two are put
-//! together. Nothing waits longer than [`PATIENCE`], and the order stays.
+//! There are three cases, and all of them normally take microseconds:
+//!
+//! * The first record of a client has no port, and the first record of a child has no peer. The
+//!   second record has both.
+//! * The RST that ends a connection is sent after the record of the end.
+//! * A timer that stopped is started again, so the socket did not end.
+//!
+//! No record waits longer than [`PATIENCE`], and the order of records does not change.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,20 +16,22 @@ use tcpstate_common::{
     abi::{EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord, RecordKind},
 };
 
-/// For how long a record may be changed. Beside the reader's pace it is too short for people to notice.
+/// The maximum time for which a record waits. It is short compared with the interval at which
+/// events are read.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// How far back the other half is looked for. It is mostly the last record or the last but a few.
+/// The maximum number of earlier records that are searched for the amendable record. Usually it is
+/// one of the last few.
 const REACH: usize = 4096;
 
-/// Records in their order, the oldest first.
+/// Records in order, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     records: VecDeque<EventRecord>,
 }
 
 impl Coalescer {
-    /// Takes the next record in.
+    /// Adds the next record.
     pub(super) fn push(&mut self, record: EventRecord) {
         match record.kind {
             kind if kind == RecordKind::ResetSent as u8 => {
@@ -52,8 +59,10 @@ impl Coalescer {
         }
     }
 
-    /// The oldest record, if nothing can change it any more; `now` is the monotonic clock if there is nothing more to take
-    /// in, else what has been taken in tells the time.
+    /// Returns the oldest record, if no later record can change it.
+    ///
+    /// `now` is the monotonic time if the ring is empty. Otherwise the newest record gives the
+    /// time.
     pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<EventRecord> {
         let first = self.records.front()?;
         if first.flags & EVENT_IS_AMENDABLE != 0 {
@@ -66,12 +75,12 @@ impl Coalescer {
         self.records.pop_front()
     }
 
-    /// The oldest record, whatever may follow.
+    /// Returns the oldest record, even if a later record could change it.
     pub(super) fn pop_anyway(&mut self) -> Option<EventRecord> {
         self.records.pop_front()
     }
 
-    /// Where the last amendable record of this socket is.
+    /// Returns the index of this socket's last amendable record.
     fn find_amendable(
         &self,
         of: &EventRecord,
@@ -86,7 +95,7 @@ impl Coalescer {
     }
 }
 
-/// What a socket's first record lacks and its second one has.
+/// Copies the fields that a socket's first record lacks from its second record.
 fn complete(first: &mut EventRecord, second: &EventRecord) {
     first.local = second.local;
     first.local_port = second.local_port;
@@ -124,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_can_change_does_not_wait() {
+    fn complete_records_do_not_wait() {
         let mut coalescer = coalescer(&[line(1, 5, State::Established, State::FinWait1, 0)]);
         assert_eq!(coalescer.pop(None).map(|record| record.socket), Some(1));
         assert_eq!(coalescer.pop(None), None);
     }
 
     #[test]
-    fn what_may_change_waits_and_all_that_follows_it_until_its_time_is_over() {
+    fn amendable_records_delay_later_records_until_the_timeout() {
         let amendable = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
         let other = line(2, 2 * MS, State::Established, State::FinWait1, 0);
         let mut coalescer = coalescer(&[amendable, other]);
@@ -141,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn while_there_is_more_to_take_in_records_themselves_tell_the_time() {
+    fn record_times_are_the_clock_while_more_records_arrive() {
         let amendable = line(1, MS, State::FinWait2, State::Close, EVENT_IS_AMENDABLE);
         let mut coalescer = coalescer(&[amendable]);
         assert_eq!(coalescer.pop(None), None);
@@ -150,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_that_follows_an_end_is_the_ends() {
+    fn reset_after_an_end_is_added_to_the_end() {
         let mut coalescer = coalescer(&[
             line(1, 1, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
             line(2, 2, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
@@ -162,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_was_none_has_no_line() {
+    fn end_before_a_resumed_timer_is_removed() {
         let end = EventRecord {
             kind: RecordKind::SynRecv as u8,
             ..line(1, 1, State::SynRecv, State::Close, EVENT_IS_AMENDABLE)
@@ -172,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_first_line_gets_its_port_from_the_second_and_not_from_another_socket() {
+    fn clients_first_event_gets_its_port_from_the_second() {
         let port = |port, record| EventRecord { local_port: port, ..record };
         let mut coalescer = coalescer(&[
             line(1, 1, State::Close, State::SynSent, EVENT_IS_AMENDABLE),

@@ -1,4 +1,4 @@
-//! What was counted of all sockets in scope, or of one network namespace's, as one cut.
+//! The counts of all sockets in scope, or of one network namespace, in one cut.
 
 use tcpstate_common::{
     State,
@@ -8,9 +8,10 @@ use tcpstate_common::{
     },
 };
 
-/// What came into and went out of each state since the load, or since an earlier cut.
+/// The sockets that entered and left each state since the load or since an earlier cut.
 ///
-/// Sums wrap: what one CPU added another one may take back, and what came before an earlier cut may end after it.
+/// Sums wrap. One CPU may subtract what another CPU added, and a socket that began before an
+/// earlier cut may end after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flows {
     full: [Flow; STATE_SLOTS],
@@ -18,47 +19,48 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Flows as the kernel half keeps them.
+    /// Converts the counters of the kernel half.
     #[must_use]
     pub fn new(full: &[Flow; STATE_SLOTS], minis: &MiniCounters) -> Self {
         Self { full: *full, minis: *minis }
     }
 
-    /// What came into a state and what went out of it, as `ss` would show it.
+    /// Returns the sockets that entered and left a state, as `ss` shows states.
     ///
-    /// A full socket in FIN_WAIT2 that becomes a mini socket in FIN_WAIT2 does neither. The mini socket is counted
-    /// first: a cut in between finds both.
+    /// If a full socket in FIN_WAIT2 becomes a mini socket in FIN_WAIT2, that is not a change. The
+    /// mini socket is counted first, so a cut between the two events contains both sockets.
     #[must_use]
     pub fn flow(&self, state: State) -> Flow {
         let (full, minis) = (self.full(state), self.minis(state));
         let handed_over = if state == State::FinWait2 { minis.entered } else { 0 };
         let entered = full.entered.wrapping_add(minis.entered).wrapping_sub(handed_over);
         let left = full.left.wrapping_add(minis.left).wrapping_sub(handed_over);
-        // Below zero since an earlier cut, when something was in flight there or is now: then it goes to the other side.
+        // A difference between two cuts is negative if a socket was between two events at one of
+        // the cuts. The negative part is then added to the other side.
         let below = |count: u64| if count.cast_signed() < 0 { count.wrapping_neg() } else { 0 };
         let debt = below(entered).max(below(left));
         Flow { entered: entered.wrapping_add(debt), left: left.wrapping_add(debt) }
     }
 
-    /// Full sockets alone.
+    /// Returns the flow of full sockets only.
     #[must_use]
     pub fn full(&self, state: State) -> Flow {
         self.full[state.number()]
     }
 
-    /// Mini sockets alone.
+    /// Returns the flow of mini sockets only.
     #[must_use]
     pub fn minis(&self, state: State) -> Flow {
         self.minis.states[state.number()]
     }
 
-    /// Time-wait sockets that were made.
+    /// Returns the number of time-wait sockets that were created.
     #[must_use]
     pub fn time_wait_entries(&self) -> u64 {
         self.of_time_wait(|flow| flow.entered)
     }
 
-    /// Time-wait sockets that ended.
+    /// Returns the number of time-wait sockets that ended.
     #[must_use]
     pub fn time_wait_exits(&self) -> u64 {
         self.of_time_wait(|flow| flow.left)
@@ -68,17 +70,18 @@ impl Flows {
         let both =
             side(self.minis(State::FinWait2)).wrapping_add(side(self.minis(State::TimeWait)));
         let count = both.wrapping_sub(self.minis.moved);
-        // One that is being re-armed ended, and did not.
+        // The result is negative while a timer is being started again: its stop was counted as an
+        // end and is taken back.
         if count.cast_signed() < 0 { 0 } else { count }
     }
 
-    /// Time-wait sockets that ended by this cause.
+    /// Returns the number of time-wait sockets that ended for this cause.
     #[must_use]
     pub fn exits(&self, cause: Cause) -> u64 {
         self.minis.exits[cause as usize & (EXIT_SLOTS - 1)]
     }
 
-    /// What was counted since an earlier cut.
+    /// Returns the difference to an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.combine(earlier, u64::wrapping_sub)
@@ -91,7 +94,7 @@ impl Flows {
                 into.left = operation(into.left, from.left);
             }
         };
-        // Every field by name: a new counter does not compile until it is here.
+        // Each field is named, so a new counter does not compile until it is added here.
         let Self { full, minis: MiniCounters { states, moved, exits } } = &mut self;
         flows(full, &other.full);
         flows(states, &other.minis.states);
@@ -115,10 +118,10 @@ impl std::ops::Add for Flows {
     }
 }
 
-/// All that is counted of the sockets in scope.
+/// All counts of the sockets in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// By state.
+    /// The flows by state.
     pub flows: Flows,
     transitions: [u64; TRANSITION_SLOTS],
 }
@@ -130,25 +133,25 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Counts as the kernel half keeps them.
+    /// Combines flows with the counters of transitions of the kernel half.
     #[must_use]
     pub fn new(flows: Flows, transitions: &[u64; TRANSITION_SLOTS]) -> Self {
         Self { flows, transitions: *transitions }
     }
 
-    /// Events of this pair, as the tracepoint reported them.
+    /// Returns the number of transitions of this pair that the tracepoint reported.
     #[must_use]
     pub fn transitions(&self, from: State, to: State) -> u64 {
         self.transitions[transition_slot(from.number(), to.number())]
     }
 
-    /// All events.
+    /// Returns the number of all transitions.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.transitions.iter().sum()
     }
 
-    /// What was counted since an earlier cut.
+    /// Returns the difference to an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.clone().combine(earlier, u64::wrapping_sub)
@@ -196,8 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn an_orphan_that_becomes_a_mini_socket_enters_and_leaves_nothing() {
-        // 7 sockets came to FIN_WAIT2; 5 were orphaned, of which 3 went on to TIME_WAIT.
+    fn orphans_that_become_mini_sockets_do_not_change_state() {
+        // 7 sockets entered FIN_WAIT2. Of these, 5 became orphans, and 3 orphans moved to
+        // TIME_WAIT.
         let counts = counts(
             &[(State::FinWait2, flow(7, 5))],
             &[(State::FinWait2, flow(5, 3)), (State::TimeWait, flow(3, 1))],
@@ -209,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_between_a_mini_socket_and_the_end_of_its_full_one_shows_both() {
+    fn cuts_between_a_mini_socket_and_the_end_of_its_full_socket_show_both() {
         let counts = counts(&[(State::FinWait2, flow(0, 0))], &[(State::FinWait2, flow(1, 0))], 0);
         assert_eq!(counts.flow(State::FinWait2), flow(1, 0));
     }
 
     #[test]
-    fn what_is_taken_back_after_a_cut_is_not_an_enormous_number() {
+    fn negative_differences_do_not_wrap() {
         let earlier = counts(&[], &[(State::SynRecv, flow(3, 2))], 0);
         let later = counts(&[], &[(State::SynRecv, flow(3, 1))], 0);
         assert_eq!(later.since(&earlier).flow(State::SynRecv), flow(1, 0));

@@ -1,4 +1,4 @@
-//! Events in the order in which the kernel half wrote them down.
+//! Reads events in the order in which the kernel half recorded them.
 
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ use tcpstate_common::{
 use super::{cgroups::Resolver, close_reason, coalesce::Coalescer};
 use crate::report::{Cgroup, Event, Family, Hook};
 
-/// Reads a record; `None` if it is of a state or family that TCP does not have.
+/// Decodes a record. Returns `None` for a state or a family that TCP does not have.
 fn event_of(
     record: &EventRecord,
     since_1970: Duration,
@@ -35,8 +35,9 @@ fn event_of(
     let to = State::from_number(record.to.into())?;
     let family =
         Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
-    // A listener's fields may hold the peer of an earlier connection, and its child begins as a copy of it: unless its
-    // next record came at once and told more.
+    // The fields of a listener may still hold the peer of an earlier connection. Its child starts
+    // as a copy, so the child's peer is only known if its next record came in time to complete this
+    // record.
     let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
     let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
     let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
@@ -77,7 +78,7 @@ fn event_of(
     })
 }
 
-/// An address as a record has it: of IPv4 in the first word.
+/// Decodes an address of a record. An IPv4 address is in the first word.
 fn address(family: Family, words: [u32; 4]) -> IpAddr {
     match family {
         Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),
@@ -91,29 +92,30 @@ fn address(family: Family, words: [u32; 4]) -> IpAddr {
     }
 }
 
-/// The ring's end in user space. No event wakes who reads it: look every now and then.
+/// The reading end of the ring buffer. Events do not wake the reader, so the reader must poll.
 pub struct Events {
     ring: RingBuf<MapData>,
-    most: usize,
+    max_events: usize,
     coalescer: Coalescer,
     cgroups: Resolver,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
-        let most = bytes as usize / size_of::<EventRecord>();
-        Self { ring, most, coalescer: Coalescer::default(), cgroups: Resolver::default() }
+        let max_events = bytes as usize / size_of::<EventRecord>();
+        Self { ring, max_events, coalescer: Coalescer::default(), cgroups: Resolver::default() }
     }
 
-    /// How many there may be at one time.
+    /// Returns the maximum number of events in the ring.
     #[must_use]
-    pub fn most(&self) -> usize {
-        self.most
+    pub fn max_events(&self) -> usize {
+        self.max_events
     }
 
-    /// The next events that nothing can change any more, oldest first, at most so many. None are there if there are fewer.
-    pub fn take_settled(&mut self, most: usize) -> Vec<Event> {
-        self.collect(most, |events| {
+    /// Returns up to `max` events that no later record can change, oldest first. An incomplete
+    /// result means that there are no more such events.
+    pub fn take_settled(&mut self, max: usize) -> Vec<Event> {
+        self.collect(max, |events| {
             loop {
                 if let Some(record) = events.coalescer.pop(None) {
                     return Some(record);
@@ -125,32 +127,33 @@ impl Events {
         })
     }
 
-    /// The next events, oldest first, at most so many, whatever may follow.
-    pub fn take(&mut self, most: usize) -> Vec<Event> {
+    /// Returns up to `max` events, oldest first, even if later records could change them.
+    pub fn take(&mut self, max: usize) -> Vec<Event> {
         while self.take_in() {}
-        self.collect(most, |events| events.coalescer.pop_anyway())
+        self.collect(max, |events| events.coalescer.pop_anyway())
     }
 
     fn collect(
         &mut self,
-        most: usize,
+        max: usize,
         mut next: impl FnMut(&mut Self) -> Option<EventRecord>,
     ) -> Vec<Event> {
-        // Anew each time: the wall's clock may be set meanwhile.
+        // Computed for each call, because the wall clock may be set meanwhile.
         let since_1970 = since_1970();
         let mut events = Vec::new();
-        while events.len() < most {
+        while events.len() < max {
             let Some(record) = next(self) else { break };
             events.extend(event_of(&record, since_1970, |id| self.cgroups.get(id)));
         }
         events
     }
 
-    /// Takes the ring's next record in. Says whether there was one.
+    /// Moves one record from the ring to the coalescer. Returns whether there was a record.
     fn take_in(&mut self) -> bool {
         let Some(item) = self.ring.next() else { return false };
         if item.len() >= size_of::<EventRecord>() {
-            // SAFETY: the kernel half writes whole records, every bit pattern is one, and no alignment is asked for.
+            // SAFETY: the kernel half writes whole records, and every bit pattern is a valid
+            // `EventRecord`. The read needs no alignment.
             let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
             self.coalescer.push(record);
         }
@@ -162,7 +165,7 @@ fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }
 
-/// How long after 1970 the monotonic clock began, by the wall's clock as it stands.
+/// Returns the time between 1970 and the start of the monotonic clock, by the current wall clock.
 fn since_1970() -> Duration {
     let wall = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
     wall.saturating_sub(monotonic())
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_none_and_not_zero() {
+    fn unknown_fields_are_none_instead_of_zero() {
         let event = event(&EventRecord {
             duration: UNKNOWN_DURATION,
             local_port: 0,
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_has_no_peer_whatever_its_fields_hold_and_neither_has_its_newborn_child() {
+    fn listeners_and_new_children_have_no_peer() {
         for (from, to) in [
             (State::Close, State::Listen),
             (State::Listen, State::Close),
@@ -242,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn a_child_has_a_peer_once_its_next_record_told_which() {
+    fn a_child_has_a_peer_after_its_next_record() {
         let event = event(&record(State::Listen, State::SynRecv));
         assert_eq!(event.remote_port, Some(40_000));
     }
 
     #[test]
-    fn a_mini_socket_has_a_peer_from_its_birth_and_none_of_a_full_sockets_owner() {
+    fn mini_sockets_have_a_peer_and_no_owner() {
         let born = EventRecord { kind: RecordKind::TimeWait as u8, ..EventRecord::BLANK };
         let connection = record(State::Close, State::TimeWait);
         let event = event(&EventRecord {

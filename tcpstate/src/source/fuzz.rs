@@ -1,10 +1,10 @@
-//! What of this the fuzzer tries.
+//! The functions of this module that the fuzzer calls.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use super::{KernelCounters, owners};
 
-/// Small files of which a line or a word is wanted.
+/// Parses small files of which tcpstate needs one line or one word.
 pub(crate) fn kernel_files(bytes: &[u8]) {
     owners::inode(Path::new(OsStr::from_bytes(bytes)));
     let Ok(text) = str::from_utf8(bytes) else { return };

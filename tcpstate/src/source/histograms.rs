@@ -1,4 +1,5 @@
-//! Durations since the start, drained from the kernel half at each cut: its buffer that stands still is read and emptied.
+//! Reads durations at each cut: it reads the inactive histogram buffer of the kernel half, empties
+//! it, and adds it to the totals since the start.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,7 +21,7 @@ use crate::{
     report::{Group, Tally, Untimed},
 };
 
-/// Reads a key of the kernel half's.
+/// Decodes a group key of the kernel half.
 fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>) -> Group {
     let [first, second] = words;
     if words == [0, 0] {
@@ -51,31 +52,31 @@ fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>)
     }
 }
 
-/// Durations by group and kind; a kind is a slot of the kernel half's ([`tcpstate_common::histogram`]). Where groups are not
-/// asked for, all are of [`GROUP_OTHER`].
+/// Durations by group and slot of the kernel half ([`tcpstate_common::histogram`]). Without groups,
+/// the group is `None`.
 pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 
-/// Durations that ended before a cut.
+/// The durations that ended before a cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timed {
-    /// What they are told apart by, if by anything.
+    /// The property by which sockets are grouped, if they are grouped.
     pub by: Option<By>,
-    /// Only those that a filter lets scan are in them.
+    /// Whether a filter selects the durations.
     pub is_filtered: bool,
-    /// Since the start.
+    /// The durations since the start.
     pub total: Tallies,
-    /// Since the last snapshot.
+    /// The durations since the last snapshot.
     pub recent: Tallies,
-    /// What is not in them.
+    /// The durations that are in no histogram.
     pub untimed: Untimed,
 }
 
-/// Drains histograms.
+/// Reads and empties histograms.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     timed: Arc<Timed>,
     origin: Untimed,
-    /// The groups that are known.
+    /// The groups found so far, by the number that the kernel half gave them.
     groups: HashMap<u32, Group>,
     cgroups: Option<Cgroups>,
 }
@@ -86,18 +87,18 @@ impl Timer {
         Self { timed: Arc::new(timed), ..Self::default() }
     }
 
-    /// Reads and empties the buffer that stands still.
+    /// Reads and empties the inactive buffer. Returns the durations before the cut.
     pub(super) fn drain(
         &mut self,
         hook: &mut HistogramHook,
-        stood: u32,
+        inactive: u32,
         missed: u64,
     ) -> Result<Arc<Timed>, Error> {
         let tallies = if let Some(by) = hook.by {
             self.look_for_groups(hook, by)?;
-            self.drain_groups(hook, stood)?
+            self.drain_groups(hook, inactive)?
         } else {
-            drain_all(hook, stood)?
+            drain_all(hook, inactive)?
         };
         let untimed = untimed(hook, missed)?;
         let timed = Arc::make_mut(&mut self.timed);
@@ -109,7 +110,7 @@ impl Timer {
         Ok(Arc::clone(&self.timed))
     }
 
-    /// What ended up to the last cut is not of interest any more.
+    /// Discards all durations before the last cut.
     pub(super) fn begin(&mut self) {
         let timed = Arc::make_mut(&mut self.timed);
         (timed.total, timed.recent) = Default::default();
@@ -123,13 +124,13 @@ impl Timer {
         timed.untimed = Untimed::default();
     }
 
-    /// From the last cut on another interval is under way.
+    /// Starts a new interval at the last cut.
     pub(super) fn begin_interval(&mut self) {
         Arc::make_mut(&mut self.timed).recent = Tallies::new();
     }
 
     fn look_for_groups(&mut self, hook: &HistogramHook, by: By) -> Result<(), Error> {
-        // New names may have come since the folders were last looked at.
+        // Cgroups may have been created since the last walk, so the next look-up walks again.
         self.cgroups = None;
         for entry in &hook.groups {
             let (key, id) = entry.map_err(map_error("read", "GROUPS"))?;
@@ -140,12 +141,12 @@ impl Timer {
         Ok(())
     }
 
-    fn drain_groups(&self, hook: &mut HistogramHook, stood: u32) -> Result<Tallies, Error> {
+    fn drain_groups(&self, hook: &mut HistogramHook, inactive: u32) -> Result<Tallies, Error> {
         let mut tallies = Tallies::new();
         let others = [(GROUP_OTHER, Group::Other)];
         let known = self.groups.iter().map(|(&id, group)| (id, group.clone()));
         for (id, group) in known.chain(others) {
-            let first = (id * 2 + stood) * SLOTS;
+            let first = (id * 2 + inactive) * SLOTS;
             for slot in 0..SLOTS {
                 let index = first + slot;
                 let histogram =
@@ -153,7 +154,7 @@ impl Timer {
                 if let Some(tally) = Tally::of(&histogram) {
                     let emptied = hook.grouped.set(index, Histogram::EMPTY, 0);
                     emptied.map_err(map_error("update", "GROUPED"))?;
-                    // A group without an address and one whose address is none are one.
+                    // Two keys can mean `Group::None`: a key of zeros, and an unspecified address.
                     tallies.entry((Some(group.clone()), slot)).or_default().add(&tally);
                 }
             }
@@ -162,10 +163,10 @@ impl Timer {
     }
 }
 
-fn drain_all(hook: &mut HistogramHook, stood: u32) -> Result<Tallies, Error> {
+fn drain_all(hook: &mut HistogramHook, inactive: u32) -> Result<Tallies, Error> {
     let mut tallies = Tallies::new();
     for slot in 0..SLOTS {
-        let index = stood * SLOTS + slot;
+        let index = inactive * SLOTS + slot;
         let of_cpus = hook.all.get(&index, 0).map_err(map_error("read", "HISTOGRAMS"))?;
         let mut all = Tally::default();
         of_cpus.iter().filter_map(Tally::of).for_each(|tally| all.add(&tally));
@@ -180,7 +181,7 @@ fn drain_all(hook: &mut HistogramHook, stood: u32) -> Result<Tallies, Error> {
     Ok(tallies)
 }
 
-/// What was not timed since the load.
+/// Returns the unreliable durations since the load.
 fn untimed(hook: &HistogramHook, missed: u64) -> Result<Untimed, Error> {
     let of_cpus = hook.slots.get(&0, 0).map_err(map_error("read", "HISTOGRAM_SLOTS"))?;
     let sum = |of: fn(&tcpstate_common::histogram::HistogramSlots) -> u64| {
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_read_as_what_they_are() {
+    fn group_keys_are_decoded() {
         let group = |by, words| group_of(by, GroupKey { words }, &mut Some(Cgroups::default()));
         assert_eq!(group(By::LocalPort, [443, 0]), Group::Port(443));
         let mapped = "::ffff:192.0.2.1".parse::<Ipv6Addr>().expect("an address").octets();

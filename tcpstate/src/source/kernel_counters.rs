@@ -1,5 +1,8 @@
-//! What the kernel itself counts of time-wait sockets and passive opens, in the thread's network namespace:
-//! `/proc/net/sockstat` and `/proc/net/netstat`, `/proc/net/snmp`; and how many of the former it allows.
+//! Reads the kernel's own counters of time-wait sockets and passive opens, and the limit of
+//! time-wait sockets.
+//!
+//! The files are `sockstat`, `sockstat6`, `netstat` and `snmp` in `/proc/thread-self/net`, so the
+//! counters belong to the network namespace of the calling thread.
 
 use crate::procfs::{
     self,
@@ -7,41 +10,47 @@ use crate::procfs::{
     sysctl,
 };
 
-/// The numbers at one moment. `None` where the file or the counter is missing.
+/// The counters at one moment. A counter is `None` if the file or the counter is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
-    /// Whether they are of all that is counted, so that they may be shown. Else they are of one namespace among several,
-    /// and only prove that something happened.
+    /// Whether the counters cover all counted sockets, so that they can be shown. Otherwise they
+    /// cover one namespace of several and can only prove that something happened.
     pub covers_whole_scope: bool,
-    /// Whether `time_wait_turnover` counts births; expiries otherwise.
+    /// Whether `time_wait_turnover` counts creations. Otherwise it counts expiries.
     pub counts_births: bool,
-    /// Full sockets in the kernel's tables now, of both families (`sockstat` and `sockstat6`, `inuse`).
+    /// The full sockets in the kernel's tables now, of both families (`inuse` of `sockstat` and
+    /// `sockstat6`).
     pub full_sockets: Option<u64>,
-    /// Time-wait sockets now (`sockstat`, `tw`).
+    /// The time-wait sockets now (`tw` of `sockstat`).
     pub time_wait_sockets: Option<u64>,
-    /// Time-wait sockets that there may be at most (`net.ipv4.tcp_max_tw_buckets`).
+    /// The maximum number of time-wait sockets (`net.ipv4.tcp_max_tw_buckets`).
     pub time_wait_limit: Option<u64>,
-    /// `TcpExt` `TW` + `TWKilled`: births of time-wait sockets since 5.18 (`__inet_twsk_schedule`), expiries before.
+    /// The sum of `TW` and `TWKilled` of `TcpExt`. It counts creations of time-wait sockets since
+    /// Linux 5.18 (`__inet_twsk_schedule`), and expiries before.
     pub time_wait_turnover: Option<u64>,
-    /// `TcpExt` `TCPTimeWaitOverflow`: births refused, because there were `tcp_max_tw_buckets`.
+    /// `TCPTimeWaitOverflow` of `TcpExt`: creations that failed because `tcp_max_tw_buckets` was
+    /// reached.
     pub time_wait_overflows: Option<u64>,
-    /// `Tcp` `PassiveOpens` that a request socket came before: without those by SYN cookie or Fast Open.
+    /// `PassiveOpens` of `Tcp` that had a request socket: without connections by SYN cookie or Fast
+    /// Open.
     pub passive_opens: Option<u64>,
 }
 
 impl KernelCounters {
-    /// Reads them; the kernel's version says what `counts_births` is to be, the caller's scope `covers_whole_scope`.
+    /// Reads the counters. `counts_births` follows from the kernel's version, `covers_whole_scope`
+    /// from the caller's scope.
     #[must_use]
     pub fn read(counts_births: bool, covers_whole_scope: bool) -> Self {
         let text = |name| procfs::net(name).unwrap_or_default();
         let counters =
             Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
-        // Asked each time: somebody may set it meanwhile. It is that of the thread's namespace, as the rest.
+        // Read each time, because the sysctl can change. It belongs to the thread's network
+        // namespace, like the other counters.
         let time_wait_limit = sysctl::value("net.ipv4.tcp_max_tw_buckets");
         Self { covers_whole_scope, counts_births, time_wait_limit, ..counters }
     }
 
-    /// A counter, if it is of all that is counted.
+    /// Returns a counter if it covers all counted sockets.
     #[must_use]
     pub fn whole(&self, counter: fn(&Self) -> Option<u64>) -> Option<u64> {
         counter(self).filter(|_| self.covers_whole_scope)
@@ -69,7 +78,7 @@ impl KernelCounters {
         Self {
             covers_whole_scope: false,
             counts_births: false,
-            // A kernel without IPv6 has no line for it.
+            // A kernel without IPv6 has no line for IPv6.
             full_sockets: both(inuse, inuse_of_ipv6.or(Some(0))),
             time_wait_sockets: tw,
             time_wait_limit: None,
@@ -82,7 +91,8 @@ impl KernelCounters {
     }
 }
 
-/// The numbers of these names in one table of `netstat` or `snmp`; none of a file that does not make sense.
+/// Returns the numbers of these names in one table of `netstat` or `snmp`. If the file cannot be
+/// parsed, every number is `None`.
 fn of_rows<const N: usize>(text: &str, table: &str, names: [&str; N]) -> [Option<u64>; N] {
     let mut numbers = [None; N];
     let outcome = visit_rows(text, |of_table, name, number| {
@@ -114,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_one_namespace_among_several_is_not_shown() {
+    fn counters_of_one_namespace_of_several_are_not_shown() {
         let one = KernelCounters::parse(SOCKSTAT, NETSTAT, SNMP);
         assert_eq!(one.whole(|kernel| kernel.time_wait_overflows), None);
         let whole = KernelCounters { covers_whole_scope: true, ..one };
@@ -122,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_unknown_rather_than_0() {
+    fn missing_counters_are_unknown_instead_of_zero() {
         assert_eq!(KernelCounters::parse("", "", ""), KernelCounters::default());
         let old = NETSTAT.replace("TCPTimeWaitOverflow", "Other");
         assert_eq!(KernelCounters::parse("", &old, "").time_wait_overflows, None);

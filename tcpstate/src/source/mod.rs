@@ -1,4 +1,4 @@
-//! Where numbers come from: totals since the load, as one consistent cut through all CPUs.
+//! Reads the kernel half: totals since the load, as one consistent cut over all CPUs.
 
 pub mod cgroups;
 mod close_reason;
@@ -31,120 +31,123 @@ pub use self::{
 };
 use crate::report::{Losses, Missed};
 
-/// A moment on both clocks: the monotonic one for durations, the wall's for people.
+/// A time on two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// For durations and rates.
+    /// The monotonic clock, for durations and rates.
     pub monotonic: Instant,
-    /// For showing.
+    /// The wall clock, for display.
     pub wall: SystemTime,
 }
 
 impl Moment {
-    /// This moment.
+    /// Returns the current time.
     #[must_use]
     pub fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 }
 
-/// How often a program ran since the load, and for how long, as far as the kernel's statistics were on.
+/// The number of runs of a program since the load and their total time. Only runs during which the
+/// kernel's statistics were enabled are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramRuns {
-    /// The program's name.
+    /// The name of the program.
     pub program: String,
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
-    /// Time of all runs together, on all CPUs.
+    /// The total time of all runs on all CPUs.
     pub time: Duration,
 }
 
-/// One consistent cut: if an event is in it, so is every event that came before.
+/// One consistent cut. If it contains an event, it contains every earlier event too.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// When the cut was made.
+    /// The time of the cut.
     pub at: Moment,
-    /// All that was counted before it, since the load.
+    /// All counts before the cut, since the load.
     pub counts: Counts,
-    /// The same for each family, by [`Family::BOTH`](crate::report::Family::BOTH), where they are told apart.
+    /// The counts of each address family in the order of
+    /// [`Family::BOTH`](crate::report::Family::BOTH), if families are counted separately.
     pub families: Option<[Counts; 2]>,
-    /// The same for each network namespace, where each has a row.
+    /// The counts of each network namespace, if namespaces have rows.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
-    /// At least all that was missed before the cut.
+    /// An upper bound of the events that were missed before the cut.
     pub missed: Missed,
-    /// What was not written down before the cut, where events are.
+    /// The events that were lost before the cut, if events are enabled.
     pub losses: Option<Losses>,
-    /// Durations that ended before the cut, where states are timed.
+    /// The durations that ended before the cut, if durations are enabled.
     pub histograms: Option<Arc<Timed>>,
-    /// The kernel's own counters, soon after the cut.
+    /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
-    /// What the programs cost up to then; empty where nobody asked.
+    /// The cost of the programs until then. Empty if it is not measured.
     pub runs: Vec<ProgramRuns>,
-    /// Processor time of this process up to then.
+    /// The CPU time of this process until then.
     pub process_time: Duration,
 }
 
-/// What names a network namespace among all that ever were: its inode may be another's tomorrow.
+/// A unique identifier of a network namespace. An inode is not unique, because a later namespace
+/// can reuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(pub u64);
 
-/// A network namespace's part of a cut.
+/// The part of a cut that belongs to one network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// What people know it by while it is there.
+    /// The inode of the namespace.
     pub inode: u64,
-    /// The name it was once seen to have, below `/run/netns`.
+    /// The name below `/run/netns` that was last found.
     pub name: Option<String>,
-    /// Nobody uses it any more; mini sockets may still be in it for a moment.
+    /// Whether the namespace is no longer in use. Mini sockets can remain in it for a short time.
     pub is_gone: bool,
-    /// All that was counted in it before the cut, since it was first met.
+    /// All counts in the namespace before the cut, since tcpstate first found the namespace.
     pub flows: Flows,
 }
 
-/// Sockets by state, as a scan found them.
+/// The numbers of sockets by state that a scan found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Population {
-    /// Full sockets.
+    /// The numbers of full sockets.
     pub full: [u64; STATE_SLOTS],
-    /// Mini sockets.
+    /// The numbers of mini sockets.
     pub minis: [u64; STATE_SLOTS],
 }
 
-/// What a scan found.
+/// The results of a scan.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// The cut that t0 is.
+    /// The cut at t0.
     pub zero: Reading,
-    /// What there was at t0.
+    /// The sockets that existed at t0.
     pub base: Population,
-    /// The same for each family, where they are told apart.
+    /// The sockets of each address family at t0, if families are counted separately.
     pub family_bases: Option<[Population; 2]>,
-    /// The same for each network namespace, where each has a row.
+    /// The sockets of each network namespace at t0, if namespaces have rows.
     pub bases: BTreeMap<Identity, Population>,
-    /// The cut at which the scan flag closed.
+    /// The cut that cleared the scan flag.
     pub end: Reading,
-    /// At most all that was missed before t0.
+    /// A lower bound of the events that were missed before t0.
     pub missed_before: Missed,
-    /// Sockets that the iterator visited.
+    /// The number of sockets that the iterator visited.
     pub visited: u64,
-    /// Touches that found the map full.
+    /// The number of observations that did not fit in the map.
     pub map_full: u64,
-    /// Touches that the map refused otherwise.
+    /// The number of observations that the map refused for another reason.
     pub map_errors: u64,
-    /// Network namespaces whose sockets it could not visit.
+    /// The number of network namespaces whose sockets the iterator could not visit.
     pub unentered: u64,
-    /// Processor time that the walk took.
+    /// The CPU time of the walk.
     pub cost: Duration,
 }
 
 impl Population {
-    /// As the kernel half keeps it.
+    /// Adds the counts of one buffer of the kernel half.
     pub(crate) fn add(&mut self, full: &[u64; STATE_SLOTS], minis: &[u64; STATE_SLOTS]) {
         add_each(&mut self.full, full);
         add_each(&mut self.minis, minis);
     }
 
-    /// What was found since an earlier count of what is found.
+    /// Returns the difference to an earlier population.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let minus = |now: &[u64; STATE_SLOTS], then: &[u64; STATE_SLOTS]| {

@@ -1,4 +1,5 @@
-//! The kernel half's row for each network namespace: what was counted in it, what it is called, whether it is gone.
+//! Reads the kernel half's row of each network namespace: its counts, its name, and whether it is
+//! gone.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +8,7 @@ use tcpstate_common::abi::NamespaceSlots;
 use super::{Flows, Identity, Namespace, Population};
 use crate::probe::{Error, Rows, map_error, namespaces::Names};
 
-/// The rows, and what user space has to remember of each.
+/// The rows, and the state that user space stores for each row.
 pub(super) struct Namespaces {
     rows: Rows,
     memory: HashMap<Identity, Memory>,
@@ -15,7 +16,7 @@ pub(super) struct Namespaces {
 
 #[derive(Default)]
 struct Memory {
-    /// Each buffer as it was when it last stood still.
+    /// The latest copy of each buffer, read while the buffer was inactive.
     buffers: [Flows; 2],
     name: Option<String>,
 }
@@ -25,29 +26,29 @@ impl Namespaces {
         Self { rows, memory: HashMap::new() }
     }
 
-    /// How many rows there were when they were last read.
+    /// Returns the number of rows at the last reading.
     pub(super) fn len(&self) -> usize {
         self.memory.len()
     }
 
-    /// How many rows there are now.
+    /// Returns the number of rows now.
     pub(super) fn count(&self) -> Result<usize, Error> {
         Ok(self.slots()?.len())
     }
 
-    /// A cut: the buffer that now stands still is read, the other one is as it last was.
+    /// Makes a cut: reads the inactive buffer and adds the latest copy of the other buffer.
     ///
-    /// `names` are from before somebody looked which namespaces are gone: one that is not had its inode, and so its name,
-    /// all the time.
+    /// `names` must have been read before the kernel half marked namespaces that are gone. Then a
+    /// namespace that is not gone had its inode, and so its name, the whole time.
     pub(super) fn read(
         &mut self,
-        stood: usize,
+        inactive: usize,
         names: &Names,
     ) -> Result<BTreeMap<Identity, Namespace>, Error> {
         let mut cut = BTreeMap::new();
         for (identity, row) in self.slots()? {
             let memory = self.memory.entry(identity).or_default();
-            memory.buffers[stood] = Flows::from(&row.buffers[stood]);
+            memory.buffers[inactive] = Flows::from(&row.buffers[inactive]);
             let is_gone = row.gone != 0;
             if memory.name.is_none() && !is_gone {
                 memory.name = names.of(row.inode);
@@ -59,7 +60,7 @@ impl Namespaces {
         Ok(cut)
     }
 
-    /// What scans found, all together.
+    /// Returns the sums of all scans.
     pub(super) fn bases(&self) -> Result<BTreeMap<Identity, Population>, Error> {
         let base = |(identity, row): (Identity, NamespaceSlots)| {
             (identity, Population { full: row.base, minis: row.base_minis })
@@ -67,7 +68,7 @@ impl Namespaces {
         Ok(self.slots()?.into_iter().map(base).collect())
     }
 
-    /// Takes out the rows of namespaces that are gone and empty, so that there is room for others.
+    /// Removes the rows of namespaces that are gone and empty, to make room for other namespaces.
     pub(super) fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
         for identity in gone {
             self.rows.remove(&identity.0).map_err(map_error("update", "NAMESPACES"))?;
@@ -76,7 +77,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// All rows but those that are only being made.
+    /// Returns all rows, except rows whose insertion is not complete.
     fn slots(&self) -> Result<Vec<(Identity, NamespaceSlots)>, Error> {
         let mut slots = Vec::new();
         for row in &self.rows {

@@ -1,4 +1,5 @@
-//! Owners of sockets from before the start, left for the kernel half as hints, by the inode of each socket's file.
+//! Finds the owners of sockets opened before the start. It stores them for the kernel half as
+//! hints, by the inode of each socket's file.
 
 use std::{fs, num::NonZeroU32, os::unix::fs::MetadataExt as _};
 
@@ -8,13 +9,13 @@ use tcpstate_common::abi::{COMM_BYTES, OwnerHint};
 use super::owners::Owners;
 use crate::report::UnknownOwners;
 
-/// Inode of the first PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
+/// The inode of the initial PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Looks into every process, and leaves a hint of the owner of each open socket. Returns why
-/// some of these sockets have no owner, if that is so.
+/// Stores a hint for each open socket of each process. Returns the reason if some of these sockets
+/// have no owner.
 pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<UnknownOwners> {
-    // The kernel half tells processes by other numbers than a PID namespace of one's own does.
+    // The kernel half uses process ids of the initial PID namespace.
     if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
         != FIRST_PID_NAMESPACE
     {
@@ -32,15 +33,15 @@ pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<Unkn
     if refused > 0 {
         return Some(UnknownOwners::TableFull(refused));
     }
-    owners.are_hidden().then_some(UnknownOwners::Hidden)
+    owners.has_hidden_files().then_some(UnknownOwners::Hidden)
 }
 
-/// What a process calls itself, if it still runs.
+/// Returns the name of a process, if it still runs.
 fn name(pid: u32) -> Option<[u8; COMM_BYTES]> {
     let text = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     let mut name = [0; COMM_BYTES];
-    // The kernel's names are no longer.
+    // The kernel's names are never longer than this array.
     name.get_mut(..text.len())?.copy_from_slice(text);
     Some(name)
 }

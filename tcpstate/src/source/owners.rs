@@ -1,24 +1,26 @@
-//! Who has which socket open, by the links in `/proc/PID/fd`: as far as this user may see them.
+//! Finds the process that has a socket open, by the links in `/proc/PID/fd` that this user may
+//! read.
 //!
-//! What a thread alone has open, having left its process's table of files, is not looked for: hardly any program does that,
-//! and it would take a look into each thread.
+//! File descriptors that only one thread of a process has are not searched. Few programs unshare
+//! their file table, and the search would read a folder for each thread.
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 
 use crate::report::Process;
 
-/// Sockets whose owner is remembered; eight bytes each, in a table that is at most half empty.
+/// The maximum number of sockets whose owners are stored. Each needs eight bytes, in a table that
+/// is at most half empty.
 const MAX_SOCKETS: usize = 1 << 22;
 
-/// All open sockets that this process could see, of TCP and others.
+/// All open sockets that this process can see. They include sockets of other protocols than TCP.
 #[derive(Debug, Default)]
 pub struct Owners {
     pids: HashMap<NonZeroU32, u32>,
-    hides: bool,
+    has_hidden_files: bool,
 }
 
 impl Owners {
-    /// Looks into every process. Those that end meanwhile have no sockets.
+    /// Reads the open files of each process. Processes that exit meanwhile have no sockets.
     #[must_use]
     pub fn now() -> Self {
         let mut owners = Self::default();
@@ -27,13 +29,14 @@ impl Owners {
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        // A socket that several have open was the oldest one's first, most likely.
+        // If several processes have a socket open, the process with the lowest id is most likely
+        // the one that created it.
         pids.sort_unstable();
         for pid in pids {
             if let Err(error) = owners.look_into(pid)
                 && error.kind() == std::io::ErrorKind::PermissionDenied
             {
-                owners.hides = true;
+                owners.has_hidden_files = true;
             }
         }
         owners
@@ -51,25 +54,25 @@ impl Owners {
         Ok(())
     }
 
-    /// The process that has this socket open.
+    /// Returns the process that has this socket open.
     #[must_use]
     pub fn pid(&self, inode: NonZeroU32) -> Option<u32> {
         self.pids.get(&inode).copied()
     }
 
-    /// Each socket that is open, by its inode, with the process that has it open.
+    /// Returns the inode of each open socket and the process that has it open.
     pub(super) fn sockets(&self) -> impl Iterator<Item = (NonZeroU32, u32)> + '_ {
         self.pids.iter().map(|(&inode, &pid)| (inode, pid))
     }
 
-    /// Whether a process did not let this one see what it has open.
+    /// Returns whether this user may not read the open files of some process.
     #[must_use]
-    pub fn are_hidden(&self) -> bool {
-        self.hides
+    pub fn has_hidden_files(&self) -> bool {
+        self.has_hidden_files
     }
 }
 
-/// The process with its name, if it still runs.
+/// Returns the process with its name. The name is empty if the process has exited.
 #[must_use]
 pub fn process(pid: u32) -> Process {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -77,7 +80,7 @@ pub fn process(pid: u32) -> Process {
     Process { pid, name }
 }
 
-/// `socket:[52241]`
+/// Parses a link such as `socket:[52241]`.
 pub(super) fn inode(link: &Path) -> Option<NonZeroU32> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_socket_is_ours() {
+    fn own_socket_belongs_to_this_process() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
         let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd()));
         let inode = inode(&link.expect("it is open")).expect("it is a socket");

@@ -1,7 +1,7 @@
-//! The gauges: gauges from what scans found and what was counted since.
+//! Computes gauges from the results of scans and the counts since then.
 //!
-//! `current = start + entered - left + corrected` holds for every state at every moment. A scan says how many
-//! sockets there really are; the difference to the gauges goes to `corrected`.
+//! `current = start + entered - left + corrected` holds for every state at every time. A scan finds
+//! the true number of sockets. The difference to the gauge is added to `corrected`.
 
 use std::time::Duration;
 
@@ -26,38 +26,38 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Aggregator {
     providers: Providers,
-    /// Since when each of them serves.
+    /// The readings at which the active providers were attached.
     time_wait_since: Reading,
     syn_recv_since: Reading,
-    /// The end of the first scan: totals are since here.
+    /// The end of the first scan. It is the start of all totals.
     origin: Reading,
-    /// Where the last snapshot was taken.
+    /// The reading of the last snapshot.
     previous: Reading,
     gauges: Gauges,
-    /// The same for each family, where they are told apart.
+    /// The gauges of each address family, if families are counted separately.
     families: Option<Families>,
-    /// The same for each network namespace, where each has a row.
+    /// The gauges of each network namespace, if namespaces have rows.
     namespaces: Option<Namespaces>,
     drift: Drift,
     last_scan: LastScan,
-    /// Passes but the first.
+    /// The number of scans after the first scan.
     reconciles: u64,
-    /// Totals over all scans.
+    /// The totals over all scans.
     map_full: u64,
     map_errors: u64,
 }
 
-/// What the last scan leaves open.
+/// The state after the last scan.
 #[derive(Clone, Debug)]
 struct LastScan {
     end: Reading,
     cost: Duration,
-    /// What was missed before is made up for.
+    /// The events missed before this count are corrected.
     missed_before: Missed,
-    /// Touches that the scan could not settle, and namespaces that it could not enter.
+    /// Observations that the scan could not use, and namespaces that it could not enter.
     unsettled: u64,
-    /// Sockets that left a state without ever coming into it, or that the kernel does not have: each proves a miss that the
-    /// kernel did not count.
+    /// Sockets that left a state without entering it, or that the kernel does not have. Each proves
+    /// that an event was missed that the kernel did not count.
     impossible: u64,
 }
 
@@ -74,7 +74,7 @@ impl LastScan {
 }
 
 impl Aggregator {
-    /// Opens the gauges with the first scan.
+    /// Initializes the gauges with the first scan.
     #[must_use]
     pub fn open(first: &Scan, providers: Providers) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Aggregator {
         }
     }
 
-    /// Puts the gauges right by a further scan.
+    /// Corrects the gauges with another scan.
     pub fn correct(&mut self, scan: &Scan) {
         let since = self.since_origin(&scan.end);
         self.gauges.correct(&scan.base, &in_scan(scan), &since);
@@ -111,7 +111,8 @@ impl Aggregator {
         self.map_errors += scan.map_errors;
     }
 
-    /// How the hooks for these sockets are silent while the kernel's counters move, if they are.
+    /// Returns a reason if the hooks of these sockets never fire although the kernel's counters
+    /// change.
     #[must_use]
     pub fn dead_hook(&self, minis: Minis, reading: &Reading) -> Option<&'static str> {
         let since = match minis {
@@ -122,7 +123,7 @@ impl Aggregator {
         is_exact.then(|| dead_hooks::of(minis, since, &self.previous, reading)).flatten()
     }
 
-    /// Something else serves since this scan, which puts the gauges right.
+    /// Changes the provider after a scan, and corrects the gauges with that scan.
     pub fn replace(&mut self, minis: Minis, provider: Provider, scan: &Scan) {
         match minis {
             Minis::TimeWait => {
@@ -135,33 +136,34 @@ impl Aggregator {
         self.correct(scan);
     }
 
-    /// What was missed and no scan has made up for, given what was missed since the load.
+    /// Returns the missed events that no scan has corrected. `missed` is counted since the load.
     #[must_use]
     pub fn unreconciled(&self, missed: Missed) -> u64 {
         let last = &self.last_scan;
         missed.since(&last.missed_before).total() + last.unsettled + last.impossible
     }
 
-    /// Events that no row has for want of room, since the last scan: namespaces made since may lack some.
+    /// Returns the events since the last scan that are missing from rows because the table was
+    /// full. Namespaces that appeared since then may lack some of these events.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
     }
 
-    /// The cut with which the last scan ended, and the processor time that it took.
+    /// Returns the cut with which the last scan ended, and the CPU time of that scan.
     #[must_use]
     pub fn last_scan(&self) -> (&Reading, Duration) {
         (&self.last_scan.end, self.last_scan.cost)
     }
 
-    /// Events counted since the last snapshot, and since the last scan.
+    /// Returns the numbers of events since the last snapshot and since the last scan.
     #[must_use]
     pub fn events_since(&self, reading: &Reading) -> (u64, u64) {
         let total = reading.counts.total();
         (total - self.previous.counts.total(), total - self.last_scan.end.counts.total())
     }
 
-    /// The state of things at a reading; the interval ends here, and the next one begins.
+    /// Returns the snapshot at a reading. The interval ends here, and the next interval begins.
     pub fn snapshot(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
         self.look_for_drift(&self.previous.clone(), reading);
@@ -171,8 +173,11 @@ impl Aggregator {
         snapshot
     }
 
-    /// Compares with the kernel's own sums: as of the earlier reading if nothing was counted since, for then nothing moved
-    /// while those were read. What is known to be missed explains differences.
+    /// Compares the gauges with the kernel's own sums.
+    ///
+    /// If no event was counted since the earlier reading, its sums are used, because no socket
+    /// changed while they were read. If events are known to be missed, they explain differences, so
+    /// nothing is compared.
     pub fn look_for_drift(&mut self, earlier: &Reading, reading: &Reading) {
         if self.unreconciled(reading.missed) > 0 {
             return;
@@ -182,7 +187,8 @@ impl Aggregator {
         self.last_scan.impossible += self.drift.look(excess, moved);
     }
 
-    /// Compares with the kernel's list of sockets, which was made between these readings.
+    /// Compares the gauges with the kernel's list of sockets, which was read between these two
+    /// readings.
     #[must_use]
     pub fn verify(
         &self,
@@ -212,14 +218,14 @@ impl Aggregator {
         Excess { full, time_wait: time_wait.filter(|_| self.providers.time_wait.is_exact()) }
     }
 
-    /// Drops the namespaces of namespaces that are gone and empty at a reading of which nothing is shown.
+    /// Removes namespaces that are gone and empty, at a reading that is not shown.
     pub fn tidy(&mut self, reading: &Reading) {
         self.floor(reading);
         self.drop_finished(reading);
     }
 
-    /// Drops the namespaces of namespaces that are gone and empty, and what earlier readings have of them: the kernel half begins
-    /// at zero if it meets one of them once more.
+    /// Removes namespaces that are gone and empty, also from earlier readings. If such a namespace
+    /// appears again, the kernel half starts at zero.
     fn drop_finished(&mut self, reading: &Reading) {
         let Some(namespaces) = &mut self.namespaces else { return };
         for finished in namespaces.drop_finished(reading) {
@@ -229,45 +235,46 @@ impl Aggregator {
         }
     }
 
-    /// Namespaces of which nothing is kept any more, since the last call.
+    /// Returns the namespaces that were removed since the last call.
     pub fn take_finished(&mut self) -> Vec<Identity> {
         self.namespaces.as_mut().map(Namespaces::take_finished).unwrap_or_default()
     }
 
-    /// The whole run up to a reading, as one interval.
+    /// Returns the whole run up to a reading as one interval.
     pub fn summary(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
         let histograms = reading.histograms.as_deref().map(histogram::of_run);
         Snapshot { histograms, ..self.aggregate(reading, &self.origin) }
     }
 
-    /// Durations since the start, as of the last snapshot; where states are timed.
+    /// Returns the durations between the start and the last snapshot, if durations are enabled.
     #[must_use]
     pub fn durations(&self) -> Option<Histograms> {
         self.previous.histograms.as_deref().map(histogram::of_run)
     }
 
-    /// The gauges with which the gauges were opened.
+    /// Returns the gauges at the start.
     #[must_use]
     pub fn opening(&self) -> [Gauge; 10] {
         let opening = |state| self.is_seen(state).then(|| self.gauges.opening(state));
         State::GAUGES.map(|state| opening(state).unwrap_or_default())
     }
 
-    /// The same for each network namespace, where each has a row.
+    /// Returns the gauges of each network namespace at the start, if namespaces have rows.
     #[must_use]
     pub fn opening_rows(&self) -> Option<Vec<NamespaceStart>> {
         self.namespaces.as_ref().map(|namespaces| namespaces.opening().to_vec())
     }
 
-    /// Whether each network namespace has a row.
+    /// Returns whether network namespaces have rows.
     #[must_use]
     pub fn has_rows(&self) -> bool {
         self.namespaces.is_some()
     }
 
-    /// No gauge is shown below zero. In a consistent cut none can be, unless an event was missed; the same one may show
-    /// in a row too, and in a family.
+    /// Raises negative gauges to zero. In a consistent cut no gauge is negative, unless an event
+    /// was missed. A missed event can also appear in a row and in a family, so only the largest of
+    /// the three sums is counted.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);
@@ -338,13 +345,14 @@ impl Aggregator {
         }
     }
 
-    /// Whether what is in place can see sockets in this state. Only time-wait sockets are ever in TIME_WAIT.
+    /// Returns whether the active provider observes sockets in this state. Only time-wait sockets
+    /// can be in TIME_WAIT.
     fn is_seen(&self, state: State) -> bool {
         state != State::TimeWait || self.providers.time_wait.is_exact()
     }
 }
 
-/// What came and went during a scan.
+/// Returns the flows during a scan.
 fn in_scan(scan: &Scan) -> Flows {
     scan.end.counts.flows.since(&scan.zero.counts.flows)
 }

@@ -1,4 +1,4 @@
-//! The gauges, kept over made-up readings.
+//! Tests of the gauges with synthetic readings.
 
 use std::time::{Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::{
     source::{Counts, KernelCounters, Moment, Namespace, Population, ProgramRuns},
 };
 
-/// Counts of so many transitions `from -> to`, as the kernel half keeps them.
+/// Returns counters with this number of transitions for each pair, in the form of the kernel half.
 fn counts(events: &[(State, State, u64)]) -> Counts {
     let mut states = [Flow::default(); STATE_SLOTS];
     let mut transitions = [0; TRANSITION_SLOTS];
@@ -109,7 +109,7 @@ fn moves_during_the_first_scan_are_in_the_start_and_not_in_the_totals() {
 #[test]
 fn a_scan_corrects_missed_moves_and_keeps_the_identity() {
     let mut aggregator = opened_with_100_established();
-    // Ten sockets moved; four of the events were missed.
+    // Ten sockets moved, and four of these events were missed.
     let before = aggregator.snapshot(&reading(closing_down(6), 4));
     assert!(!before.is_exact());
     assert_eq!(before.unreconciled, 4);
@@ -141,10 +141,11 @@ fn misses_during_a_scan_bound_the_error() {
     assert_eq!(aggregator.snapshot(&reading(Counts::default(), 7)).unreconciled, 3);
 }
 
-/// A sum that was taken over what was in place fell when a silent hook was replaced. Source carries such sums on; here one
-/// that fell all the same must not make an enormous number, nor hide other misses.
+/// A sum over the attached hooks once decreased when a dead hook was replaced. `source` now
+/// continues such sums. If a sum decreases anyway, the difference must not wrap, and it must not
+/// hide other misses.
 #[test]
-fn a_count_of_misses_that_fell_makes_no_enormous_number() {
+fn decreased_miss_counts_do_not_wrap() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };
     let reading_with = |missed| Reading { missed, ..reading(Counts::default(), 0) };
     let mut aggregator =
@@ -170,7 +171,7 @@ fn a_full_map_makes_a_scan_inexact() {
 }
 
 #[test]
-fn no_gauge_is_below_zero_and_the_missing_event_is_owned_up_to() {
+fn gauges_are_never_negative_and_the_missed_event_is_reported() {
     let mut aggregator = opened_with_100_established();
     let impossible = counts(&[(State::LastAck, State::Close, 2)]);
     let snapshot = aggregator.snapshot(&reading(impossible, 0));
@@ -180,13 +181,13 @@ fn no_gauge_is_below_zero_and_the_missing_event_is_owned_up_to() {
 }
 
 #[test]
-fn time_wait_is_unknown_rather_than_zero() {
+fn time_wait_is_unknown_instead_of_zero() {
     let snapshot = opened_with_100_established().snapshot(&reading(Counts::default(), 0));
     assert_eq!(snapshot.gauge(State::TimeWait), Some(Gauge::default()));
 }
 
 #[test]
-fn a_clock_that_is_set_back_changes_no_rate_and_no_duration() {
+fn clock_changes_affect_no_rate_and_no_duration() {
     let begin = reading(Counts::default(), 0);
     let mut aggregator = Aggregator::open(
         &scan(&[(State::Established, 100)], Counts::default(), begin.clone(), 0),
@@ -232,7 +233,7 @@ fn cost_is_counted_from_the_start_and_from_the_interval_before() {
 const ONE: Identity = Identity(1);
 const OTHER: Identity = Identity(2);
 
-/// A reading in which so many connections came to ESTABLISHED in each of these namespaces.
+/// Returns a reading with these counts in these namespaces.
 fn reading_of(namespaces: &[(Identity, bool, Counts)], unlisted: u64) -> Reading {
     let counts = namespaces.iter().fold(Counts::default(), |sum, (_, _, one)| sum + one.clone());
     let row = |(identity, is_gone, counts): &(Identity, bool, Counts)| {
@@ -248,7 +249,7 @@ fn reading_of(namespaces: &[(Identity, bool, Counts)], unlisted: u64) -> Reading
     Reading { namespaces: Some(namespaces.iter().map(row).collect()), missed, ..reading(counts, 0) }
 }
 
-/// A scan that found nothing but what came before its t0.
+/// Returns a scan during which no socket changed.
 fn scan_of(end: Reading, unlisted_before: u64, bases: &[(Identity, State, u64)]) -> Scan {
     let mut scan = scan(&[], Counts::default(), reading(Counts::default(), 0), 0);
     for &(identity, state, sockets) in bases {
@@ -270,13 +271,13 @@ fn namespaces(snapshot: &Snapshot) -> Vec<(u64, i64)> {
 }
 
 #[test]
-fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
+fn namespaces_have_rows_until_they_are_gone_and_empty() {
     let nothing = reading_of(&[], 0);
     let mut aggregator = Aggregator::open(&scan_of(nothing, 0, &[]), FULL_ONLY);
     let lone = counts(&[(State::Close, State::Established, 3)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
     assert_eq!(namespaces(&snapshot), [(1, 3)]);
-    // Gone, but three orphans are still there.
+    // The namespace is gone, but three orphans remain.
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
     assert_eq!((namespaces(&snapshot), aggregator.take_finished()), (vec![(1, 3)], vec![]));
     let ended = lone + counts(&[(State::Established, State::Close, 3)]);
@@ -287,10 +288,10 @@ fn a_namespace_has_a_row_from_its_first_socket_until_it_is_gone_and_empty() {
 }
 
 #[test]
-fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
+fn namespaces_that_reappear_start_at_zero() {
     let timers = Providers { time_wait: Provider::Timer, syn_recv: Provider::Timer };
     let mut aggregator = Aggregator::open(&scan_of(reading_of(&[], 0), 0, &[]), timers);
-    // Five time-wait sockets came and expired.
+    // Five time-wait sockets were created and expired.
     let mut minis = MiniCounters::default();
     minis.states[State::TimeWait.number()] = Flow { entered: 5, left: 5 };
     minis.exits[Cause::Expired as usize] = 5;
@@ -298,7 +299,7 @@ fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
         Counts::new(Flows::new(&[Flow::default(); STATE_SLOTS], &minis), &[0; TRANSITION_SLOTS]);
     aggregator.snapshot(&reading_of(&[(ONE, true, expired)], 0));
     assert_eq!(aggregator.take_finished(), [ONE]);
-    // A late event makes the kernel half open another entry for it.
+    // After a late event, the kernel half creates another entry for the namespace.
     let late = counts(&[(State::Close, State::Established, 1)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, late)], 0));
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];
@@ -310,7 +311,7 @@ fn a_namespace_that_is_met_again_after_its_end_begins_at_zero() {
 fn a_partly_seen_namespace_has_no_row_until_a_scan() {
     let mut aggregator = Aggregator::open(&scan_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
     let one = (ONE, false, counts(&[(State::Close, State::Established, 5)]));
-    // The other one's first events found the map full.
+    // The map was full at the first events of the other namespace.
     let other = (OTHER, false, counts(&[(State::Established, State::CloseWait, 1)]));
     let snapshot = aggregator.snapshot(&reading_of(std::slice::from_ref(&one), 0));
     assert_eq!(namespaces(&snapshot), [(1, 5)]);

@@ -1,4 +1,5 @@
-//! The control word, which all programs read, and the cuts that are made by it: a buffer stands still, and is read.
+//! Stores the control word, which all programs read, and makes cuts: it flips the buffers and reads
+//! the inactive buffer.
 
 use std::sync::Arc;
 
@@ -11,36 +12,36 @@ use crate::{
 };
 
 impl Live {
-    /// Makes the other buffer the active one, opens or closes the scan flag in the same store, and reads the buffer
-    /// that now stands still.
+    /// Makes the other buffer active, sets or clears the scan flag in the same store, and reads the
+    /// buffer that is now inactive.
     pub(super) fn flip(&mut self, scan_flag: u32) -> Result<Reading, Error> {
         let names = self.mark_gone_namespaces()?;
-        let stood = (self.control & CONTROL_BUFFER) as usize;
+        let inactive = (self.control & CONTROL_BUFFER) as usize;
         self.control = (!self.control & CONTROL_BUFFER) | scan_flag | self.events;
         self.set_control()?;
         let at = Moment::now();
         self.wait_for_programs()?;
         let slots = self.slots()?;
         let of_cpu = |cpu: &CpuSlots| {
-            let buffer = &cpu.buffers[stood];
-            Counts::new(Flows::new(&buffer.states, &cpu.minis[stood]), &buffer.transitions)
+            let buffer = &cpu.buffers[inactive];
+            Counts::new(Flows::new(&buffer.states, &cpu.minis[inactive]), &buffer.transitions)
         };
         self.buffers.resize_with(slots.len(), Default::default);
         for (buffers, cpus) in self.buffers.iter_mut().zip(&slots) {
-            buffers[stood] = sum(cpus.iter().map(of_cpu));
+            buffers[inactive] = sum(cpus.iter().map(of_cpu));
         }
         let families = self.buffers.iter().map(|buffers| sum(buffers.iter().cloned()));
         let families: Vec<_> = families.collect();
         let counts = sum(families.iter().cloned());
         let namespaces = match &mut self.namespaces {
-            Some(namespaces) => Some(namespaces.read(stood, &names)?),
+            Some(namespaces) => Some(namespaces.read(inactive, &names)?),
             None => None,
         };
-        let histograms = self.drain_histograms(u32::from(stood != 0))?;
+        let histograms = self.drain_histograms(u32::from(inactive != 0))?;
         let kernel = self.kernel_counters();
         let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = processor_time::of_process()?;
-        // One element alone is of both families.
+        // A single element contains both families, so this conversion then returns `None`.
         let families = families.try_into().ok();
         Ok(Reading {
             at,
@@ -56,15 +57,15 @@ impl Live {
         })
     }
 
-    fn drain_histograms(&mut self, stood: u32) -> Result<Option<Arc<Timed>>, Error> {
+    fn drain_histograms(&mut self, inactive: u32) -> Result<Option<Arc<Timed>>, Error> {
         let Some(timer) = &mut self.timer else { return Ok(None) };
         let Some(hook) = &self.probe.histograms else { return Ok(None) };
         let missed = self.probe.missed_durations(hook)?;
         let Some(hook) = &mut self.probe.histograms else { return Ok(None) };
-        timer.drain(hook, stood, missed).map(Some)
+        timer.drain(hook, inactive, missed).map(Some)
     }
 
-    /// Has the kernel half look which namespaces are gone. Returns the names that there were before.
+    /// Makes the kernel half mark the namespaces that are gone. Returns the names read before that.
     fn mark_gone_namespaces(&self) -> Result<Names, Error> {
         let Some(namespaces) = &self.probe.namespaces else { return Ok(Names::default()) };
         let names = Names::read();
@@ -72,7 +73,8 @@ impl Live {
         Ok(names)
     }
 
-    /// They can't tell families apart: then they prove nothing, and are left out.
+    /// With `--family` the kernel's counters are left out, because they do not distinguish address
+    /// families.
     fn kernel_counters(&self) -> KernelCounters {
         if self.probe.family.is_some() {
             return KernelCounters::default();
@@ -81,7 +83,7 @@ impl Live {
         KernelCounters::read(counts_births, self.namespaces.is_none())
     }
 
-    /// Stores the control word. What else lies beside it is written back as it was.
+    /// Stores the control word. The other values in `.bss` are written back unchanged.
     pub(super) fn set_control(&mut self) -> Result<(), Error> {
         let attached = self.probe.control_bits();
         let control = &mut self.probe.control;
@@ -90,16 +92,17 @@ impl Live {
         control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 
-    /// Returns when every program that ran at the call has ended.
+    /// Returns when every program that was running at the call has ended.
     ///
-    /// An update of a map of maps waits for that (`maybe_wait_bpf_programs` in `kernel/bpf/syscall.c`). While a
-    /// scan runs its map is put in place once more, else the stand-in.
+    /// An update of a map of maps waits for that (`maybe_wait_bpf_programs` in
+    /// `kernel/bpf/syscall.c`). During a scan the update inserts the scan's map again. Otherwise it
+    /// inserts the stand-in.
     pub(super) fn wait_for_programs(&mut self) -> Result<(), Error> {
         let touched = self.scan.as_ref().map_or(&self.stand_in, |scan| &scan.touched);
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
     }
 
-    /// What each program cost since the load, if that is measured.
+    /// Returns the cost of each program since the load, if it is measured.
     fn runs(&self) -> Result<Vec<ProgramRuns>, Error> {
         let measured = self.probe.measured()?;
         let runs = measured.into_iter().map(|(name, runs)| ProgramRuns {
@@ -110,7 +113,8 @@ impl Live {
         Ok(runs.collect())
     }
 
-    /// Each CPU's memory; where families are told apart, IPv4's and then IPv6's.
+    /// Returns the counters of each CPU. If families are counted separately, the counters of IPv4
+    /// come first, then those of IPv6.
     pub(super) fn slots(&self) -> Result<Vec<Vec<CpuSlots>>, Error> {
         let elements = self.probe.cpu_slots.iter();
         let values =

@@ -1,4 +1,4 @@
-//! The running kernel as a source: consistent cuts by flipping buffers, and scans of the sockets.
+//! Reads the running kernel: consistent cuts by flipping buffers, and scans of the sockets.
 
 mod control;
 mod processor_time;
@@ -18,39 +18,42 @@ use crate::{
 /// The live source.
 pub struct Live {
     probe: Probe,
-    /// The control word as last stored.
+    /// The control word as it was last stored.
     control: u32,
-    /// [`CONTROL_EVENTS`] from the end of the first scan on, where events are asked for.
+    /// [`CONTROL_EVENTS`] after the end of the first scan, if events are enabled. Otherwise 0.
     events: u32,
-    /// Each buffer as it was when it last stood still, for each family where they are told apart.
+    /// The latest copy of each buffer, read while the buffer was inactive. One element for each
+    /// family if families are counted separately.
     buffers: Vec<[Counts; 2]>,
-    /// Holds the place of a scan's map between scans.
+    /// Replaces the scan's map between scans.
     stand_in: Touched,
-    /// The running scan's map, and what was known before it.
+    /// The map of the running scan, and the values read before the scan.
     scan: Option<RunningScan>,
     max_scan_sockets: Option<u32>,
     keeps_scan_map: bool,
-    /// The map of the last scan, emptied, where it is kept for the next one.
+    /// The map of the last scan, emptied, if it is kept for the next scan.
     kept: Option<Touched>,
-    /// What tests have it drop is not said to be missed.
+    /// Whether events that a test drops are left out of the missed events.
     drops_in_silence: bool,
-    /// Doubled whenever a scan found its map full.
+    /// Factor of the size of scan maps. It is doubled each time a scan finds its map full.
     growth: u64,
-    /// Where each network namespace has a row.
+    /// The rows of network namespaces, if namespaces have rows.
     namespaces: Option<Namespaces>,
-    /// Where states are timed.
+    /// The reader of durations, if durations are enabled.
     timer: Option<Timer>,
-    /// Namespaces that the last scan could not find or enter.
+    /// The number of namespaces that the last scan could not find or enter.
     unentered: u64,
-    /// Why sockets from before the start lack owners, where events are asked for.
+    /// Why sockets opened before the start have no owners, if events are enabled.
     unknown_owners: Option<UnknownOwners>,
 }
 
 impl Live {
-    /// Puts the kernel half in place. Counting begins; nothing is known yet of sockets that were there before.
+    /// Attaches the kernel half, so counting begins. The number of sockets opened before is still
+    /// unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
-        // After the programs are in place, which see to whose later sockets are.
+        // The attached programs find the owners of later sockets, so the hints come after the
+        // programs.
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
@@ -75,18 +78,18 @@ impl Live {
         Ok(live)
     }
 
-    /// What is in place in the kernel.
+    /// Returns the attached kernel half.
     #[must_use]
     pub fn probe(&self) -> &Probe {
         &self.probe
     }
 
-    /// What is in place in the kernel.
+    /// Returns the attached kernel half.
     pub fn probe_mut(&mut self) -> &mut Probe {
         &mut self.probe
     }
 
-    /// Events missed so far, without making a cut.
+    /// Returns the events missed so far, without a cut.
     pub fn missed(&self) -> Result<Missed, Error> {
         let slots = self.slots()?;
         let slots = || slots.iter().flatten();
@@ -101,18 +104,19 @@ impl Live {
         })
     }
 
-    /// The events, where they are asked for. They begin with the cut that ends the first scan.
+    /// Returns the events, if they are enabled. They begin with the cut that ends the first scan.
     pub fn take_events(&mut self) -> Option<Events> {
         let events = self.probe.events.as_mut()?;
         Some(Events::new(events.ring.take()?, events.ring_bytes))
     }
 
-    /// From the next cut on no event is written down.
+    /// Stops recording events at the next cut.
     pub fn end_events(&mut self) {
         self.events = 0;
     }
 
-    /// Counts and writes down the moves of time-wait sockets that came without a hook, where events are asked for.
+    /// If events are enabled, counts and records the moves of time-wait sockets that no hook
+    /// observes.
     pub fn look_for_late_events(&self) -> Result<(), Error> {
         match self.probe.orphans() {
             Some(orphans) if self.probe.events.is_some() => orphans.run(),
@@ -120,7 +124,7 @@ impl Live {
         }
     }
 
-    /// What was not written down so far, where events are.
+    /// Returns the events lost so far, if events are enabled.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         let Some(events) = &self.probe.events else { return Ok(None) };
         let of_cpus = events.losses.get(&0, 0).map_err(map_error("read", "EVENT_LOSSES"))?;
@@ -133,7 +137,7 @@ impl Live {
         }))
     }
 
-    /// What cannot be seen here, and why.
+    /// Returns what the attached hooks cannot observe, and why.
     #[must_use]
     pub fn limits(&self) -> Vec<Limit> {
         let mut limits = self.probe.limits().to_vec();
@@ -144,19 +148,19 @@ impl Live {
         limits
     }
 
-    /// Network namespaces that another row could be made for, as of the last reading.
+    /// Returns whether another network namespace can get a row, as of the last reading.
     #[must_use]
     pub fn has_room_for_rows(&self) -> bool {
         let rows = self.namespaces.as_ref().map_or(0, Namespaces::len);
         rows < self.probe.max_namespaces as usize
     }
 
-    /// How many rows for network namespaces the kernel half holds.
+    /// Returns the number of network namespaces that have a row in the kernel half.
     pub fn rows(&self) -> Result<usize, Error> {
         self.namespaces.as_ref().map_or(Ok(0), Namespaces::count)
     }
 
-    /// Takes out the rows of namespaces that are gone, and of whose sockets none is left.
+    /// Removes the rows of namespaces that are gone and have no sockets.
     pub fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
         self.namespaces.as_mut().map_or(Ok(()), |namespaces| namespaces.forget(gone))
     }
@@ -169,18 +173,18 @@ impl Live {
         self.flip(self.control & CONTROL_SCAN)
     }
 
-    /// Replaces what serves one kind of mini sockets. A scan must follow.
+    /// Replaces the provider of one kind of mini sockets. The caller must make a scan afterwards.
     pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
         self.probe.replace(minis, why)?;
         self.set_control()
     }
 
-    /// Durations that ended up to the last cut are not of interest any more.
+    /// Discards all durations before the last cut.
     pub fn begin_histograms(&mut self) {
         self.timer.iter_mut().for_each(Timer::begin);
     }
 
-    /// Another interval begins at the last cut.
+    /// Starts a new interval at the last cut.
     pub fn begin_interval(&mut self) {
         self.timer.iter_mut().for_each(Timer::begin_interval);
     }

@@ -1,4 +1,4 @@
-//! Processor time: what a piece of work took, and what this process took.
+//! Measures the CPU time of a piece of work and of this process.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use nix::{
 
 use crate::probe::Error;
 
-/// Does something, and says what processor time the thread spent on it.
+/// Runs `work` and returns its result and the CPU time that the thread used.
 pub(super) fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(T, Duration), Error> {
     let start = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     let result = work()?;
     Ok((result, cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?.saturating_sub(start)))
 }
 
-/// Processor time of this process up to now.
+/// Returns the CPU time of this process so far.
 pub(super) fn of_process() -> Result<Duration, Error> {
     cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// Processor time of the calling thread, or of the process.
+/// Returns the CPU time of the calling thread or of the process.
 fn cpu_time(clock: ClockId) -> Result<Duration, Error> {
     clock_gettime(clock).map(Duration::from).map_err(|errno: Errno| Error::System {
         action: "read the clock of processor time",

@@ -1,5 +1,5 @@
-//! Scans: the iterator visits each socket while the scan flag is open, so that sockets from before the start are counted, and
-//! what was missed is put right.
+//! Scans: the iterator visits each socket while the scan flag is set. A scan counts sockets opened
+//! before the start and corrects missed events.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -15,17 +15,18 @@ use crate::{
     source::{Identity, Population, Reading, Scan},
 };
 
-/// How long a scan waits between t0 and its walk, and again before the scan flag closes.
+/// The time that a scan waits between t0 and its walk, and again before it clears the scan flag.
 ///
-/// A socket is hashed, so that the iterator finds it, only after the event of its birth, and unhashed before the
-/// event of its end (`tcp_v4_connect`, `tcp_set_state`). Those are a few instructions, but the task may be
-/// preempted in between; this is time for it to come back.
+/// The iterator finds a socket only while the socket is hashed. The kernel hashes a socket after
+/// the event of its birth, and unhashes it before the event of its end (`tcp_v4_connect`,
+/// `tcp_set_state`). Only a few instructions lie between the two, but the task can be preempted
+/// there. The wait gives it time to continue.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Room in a scan's map beyond what is there at its begin, for sockets born meanwhile.
+/// The spare entries of a scan's map, for sockets that are born during the scan.
 const SPARE_ENTRIES: u64 = 16_384;
 
-/// The same in a map that is to do for all scans to come: it takes 5 MiB.
+/// The spare entries of a map that is kept for all later scans. They take 5 MiB.
 const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
 
 /// A scan that has begun.
@@ -38,11 +39,11 @@ pub(super) struct RunningScan {
     cost: Duration,
 }
 
-/// Running sums of what scans count, over all CPUs.
+/// The sums over all CPUs of what scans count.
 #[derive(Clone, Debug, Default)]
 struct ScanSums {
     base: Population,
-    /// A part of `base` for each family, where they are told apart.
+    /// The part of `base` that belongs to each family, if families are counted separately.
     families: Vec<Population>,
     bases: BTreeMap<Identity, Population>,
     visited: u64,
@@ -51,7 +52,8 @@ struct ScanSums {
 }
 
 impl Live {
-    /// Begins a scan: t0. From here to [`end_scan`](Self::end_scan) events may come in any order with the walk.
+    /// Begins a scan at t0. From here to [`end_scan`](Self::end_scan), events and the walk may
+    /// happen in any order.
     pub fn begin_scan(&mut self) -> Result<(), Error> {
         let (touched, cost) = if let Some(touched) = self.kept.take() {
             (touched, Duration::ZERO)
@@ -61,8 +63,8 @@ impl Live {
         };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.scan_sums()?;
-        // Read first: a miss between here and the flip is repaired by the scan and yet counted as not. Never the
-        // other way round.
+        // Read before the flip. A miss between this line and the flip is then counted as not
+        // repaired although the scan repairs it. The opposite error cannot happen.
         let missed_before = self.missed()?;
         self.scan = Some(RunningScan {
             touched,
@@ -79,9 +81,10 @@ impl Live {
         Ok(())
     }
 
-    /// Lets the iterator visit every socket of the namespace, or of every namespace.
+    /// Makes the iterator visit every socket of the namespace, or of every namespace.
     ///
-    /// Namespaces are looked for here, after t0: one that comes later had no sockets then.
+    /// The namespaces are listed here, after t0. A namespace that is created later had no sockets
+    /// at t0.
     pub fn walk(&mut self) -> Result<(), Error> {
         let sockets = &self.probe.sockets;
         let walk = || sockets.run();
@@ -97,10 +100,10 @@ impl Live {
         Ok(())
     }
 
-    /// Closes the scan flag and says what the scan found.
+    /// Clears the scan flag and returns the results of the scan.
     ///
     /// # Panics
-    /// If no scan was begun.
+    /// If no scan has begun.
     pub fn end_scan(&mut self) -> Result<Scan, Error> {
         if self.probe.events.is_some() {
             self.events = CONTROL_EVENTS;
@@ -108,7 +111,7 @@ impl Live {
         let end = self.flip(0)?;
         let scan = self.scan.take().expect("the caller began a scan");
         let RunningScan { mut touched, zero, before, missed_before, visited, cost } = scan;
-        // Only now that no program can see the scan flag open may the map go, or be emptied.
+        // The map may be emptied or removed only when no program can still see the scan flag set.
         self.wait_for_programs()?;
         if self.keeps_scan_map {
             empty(&mut touched)?;
@@ -135,7 +138,7 @@ impl Live {
         })
     }
 
-    /// A whole scan.
+    /// Makes a complete scan.
     pub fn scan(&mut self) -> Result<Scan, Error> {
         self.begin_scan()?;
         thread::sleep(SETTLE);
@@ -144,7 +147,8 @@ impl Live {
         self.end_scan()
     }
 
-    /// How many sockets the next scan makes room for, and the processor time that it took to find out.
+    /// Returns the number of sockets for which the next scan makes room, and the CPU time for
+    /// finding that number.
     fn entries(&self) -> Result<(u32, Duration), Error> {
         if let Some(entries) = self.max_scan_sockets {
             return Ok((entries, Duration::ZERO));
@@ -209,7 +213,8 @@ impl ScanSums {
     }
 }
 
-/// Network namespaces that were there all the time of a scan, by what the programs saw, and to which no way led.
+/// Returns the number of network namespaces that existed during the whole scan and could not be
+/// visited.
 fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
     let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
     let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);
@@ -219,8 +224,8 @@ fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
     hidden.count() as u64
 }
 
-/// Does something in each network namespace, on a thread of its own. Returns which it found, and the processor time that
-/// it took.
+/// Calls `visit` in each network namespace, on a separate thread. Returns the visited namespaces
+/// and the CPU time.
 fn each_namespace(
     visit: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(Visited, Duration), Error> {
@@ -233,7 +238,7 @@ pub(super) fn new_touched(entries: u32) -> Result<Touched, Error> {
     Touched::create(entries, 0).map_err(map_error("create", "TOUCHED"))
 }
 
-/// Takes everything out of a scan's map.
+/// Removes all entries of a scan's map.
 fn empty(touched: &mut Touched) -> Result<(), Error> {
     let keys: Vec<_> =
         touched.keys().collect::<Result<_, _>>().map_err(map_error("read", "TOUCHED"))?;

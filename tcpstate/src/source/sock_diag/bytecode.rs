@@ -1,10 +1,12 @@
-//! A filter as the program that `inet_diag` runs for each socket (`INET_DIAG_REQ_BYTECODE`).
+//! Compiles a filter to the program that `inet_diag` runs for each socket
+//! (`INET_DIAG_REQ_BYTECODE`).
 //!
-//! The program is a row of conditional jumps, all forward (`inet_diag_bc_run` in the kernel's `net/ipv4/inet_diag.c`):
-//! a condition that holds goes on with the next instruction, one that does not jumps. Who arrives exactly at the end
-//! has matched, who jumps beyond has not.
+//! The program is a sequence of conditional forward jumps (`inet_diag_bc_run` in the kernel's
+//! `net/ipv4/inet_diag.c`). If a condition holds, the next instruction runs. Otherwise the
+//! instruction jumps. A socket that arrives exactly at the end matches. A socket that jumps beyond
+//! the end does not match.
 //!
-//! Families and states are no part of it: the request names them.
+//! The program does not contain families and states, because the request names them.
 
 use std::net::IpAddr;
 
@@ -12,11 +14,12 @@ use ipnet::IpNet;
 
 use crate::filter::{Addresses, End, Filter, Ports};
 
-/// Longer programs are not sent. The kernel runs them step by step for each socket, and from some hundred steps on it
-/// is cheaper to look at the sockets here.
+/// The maximum length of a program in bytes. The kernel interprets the program for each socket.
+/// From some hundred instructions on, filtering in user space is cheaper.
 const LONGEST: usize = 4096;
 
-// The numbers of the instructions, from `linux/inet_diag.h`. Those that compare for equality are newer than 5.10.
+// The numbers of the instructions, from `linux/inet_diag.h`. The instructions for equality are
+// newer than Linux 5.10.
 const JUMP: u8 = 1;
 const LOCAL_PORT_AT_LEAST: u8 = 2;
 const LOCAL_PORT_AT_MOST: u8 = 3;
@@ -25,10 +28,11 @@ const REMOTE_PORT_AT_MOST: u8 = 5;
 const LOCAL_ADDRESS: u8 = 7;
 const REMOTE_ADDRESS: u8 = 8;
 
-/// Length of an instruction without what it compares with.
+/// The length of an instruction in bytes, without its operand.
 const INSTRUCTION: usize = 4;
 
-/// The program for the filter's ports and addresses; none if it has no such conditions, or too many.
+/// Returns the program for the filter's ports and addresses. Returns `None` if there is no such
+/// condition, or if the program is too long.
 pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
     let ports = filter.ports.iter().map(|(end, ports)| both_ends(*end, |end| any_port(end, ports)));
     let addresses = filter
@@ -39,13 +43,14 @@ pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
     (!program.is_empty() && program.len() <= LONGEST).then_some(program)
 }
 
-/// A piece of a program: who matches arrives at its end, who does not jumps an instruction's length beyond.
+/// A part of a program. A socket that matches arrives at its end. A socket that does not match
+/// jumps one instruction length beyond the end.
 ///
-/// Every jump leads to the beginning of another instruction or out of the piece, as the kernel demands.
+/// Every jump leads to the start of an instruction or out of the part, as the kernel requires.
 struct Fragment(Vec<u8>);
 
 impl Fragment {
-    /// Matches every socket.
+    /// Returns a part that matches every socket.
     fn always() -> Self {
         Self(Vec::new())
     }
@@ -63,7 +68,8 @@ impl Fragment {
         self
     }
 
-    /// After the first one, a jump past the second; who fails in the first one lands behind that jump.
+    /// Joins two parts by a jump over the second part. A socket that fails in the first part
+    /// continues after that jump.
     fn or(self, second: Self) -> Self {
         if self.0.is_empty() || second.0.is_empty() {
             return Self::always();
@@ -74,7 +80,7 @@ impl Fragment {
         Self(bytes)
     }
 
-    /// Moves the point that failures jump to.
+    /// Moves the target of failing jumps.
     fn fail_later_by(&mut self, distance: usize) {
         let failure = self.0.len() + INSTRUCTION;
         let mut at = 0;
@@ -89,14 +95,16 @@ impl Fragment {
     }
 }
 
-/// An instruction: where to go on if its condition holds, and if not, from its own beginning.
+/// Encodes an instruction. `yes` and `no` are the distances to the next instruction if the
+/// condition holds and if it fails.
 fn instruction(code: u8, yes: usize, no: usize) -> [u8; INSTRUCTION] {
     let yes = u8::try_from(yes).expect("an instruction with an address has at most 28 bytes");
     let [low, high] = short(no);
     [code, yes, low, high]
 }
 
-/// A jump's distance. Too long ones are cut: no program of such a length is sent.
+/// Encodes the distance of a jump. Distances that are too long are cut, but programs of such a
+/// length are never sent.
 fn short(distance: usize) -> [u8; 2] {
     u16::try_from(distance).unwrap_or(u16::MAX).to_ne_bytes()
 }
@@ -109,7 +117,7 @@ fn both_ends(end: End, condition: impl Fn(End) -> Fragment) -> Fragment {
 }
 
 fn any(conditions: impl DoubleEndedIterator<Item = Fragment>) -> Fragment {
-    // From the last to the first, so that who matches needs one jump.
+    // From the last to the first, so that a match needs only one jump.
     conditions
         .rev()
         .reduce(|later, earlier| earlier.or(later))
@@ -121,7 +129,7 @@ fn any_port(end: End, ports: &Ports) -> Fragment {
         End::Remote => (REMOTE_PORT_AT_LEAST, REMOTE_PORT_AT_MOST),
         _ => (LOCAL_PORT_AT_LEAST, LOCAL_PORT_AT_MOST),
     };
-    // The port is in the place where instructions have their second jump.
+    // The port is stored where other instructions have their second jump.
     let compare = |code, port: u16| {
         let [low, high] = port.to_ne_bytes();
         Fragment::condition(code, &[0, 0, low, high])
@@ -139,7 +147,7 @@ fn any_address(end: End, addresses: &Addresses) -> Fragment {
     any(addresses.networks().iter().map(|network| Fragment::condition(code, &host(network))))
 }
 
-/// `struct inet_diag_hostcond`: family, prefix length, any port, address.
+/// Encodes `struct inet_diag_hostcond`: family, prefix length, any port, address.
 fn host(network: &IpNet) -> Vec<u8> {
     const ANY_PORT: i32 = -1;
     let (family, address) = match network.addr() {
@@ -168,7 +176,8 @@ mod tests {
         }
     }
 
-    /// Instructions as `code`, `yes`, `no`, at the places where the kernel finds them.
+    /// Returns the position, the code and the target of failure of each instruction, as the kernel
+    /// reads them.
     fn listing(program: &[u8]) -> Vec<(usize, u8, usize)> {
         let mut instructions = Vec::new();
         let mut at = 0;
@@ -189,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_fail_into_the_next_one_and_succeed_past_it() {
+    fn alternatives_jump_to_the_next_alternative_or_past_all() {
         let program = compile(&filter(&[(End::Either, "7-")].map(|_| (End::Either, "7")), &[]));
         let expected = [
             (0, LOCAL_PORT_AT_LEAST, 20),
@@ -202,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_jump_leads_to_an_instruction_the_end_or_just_beyond() {
+    fn jumps_lead_to_an_instruction_or_to_the_end() {
         let many = (0..40).map(|n| (n * 7).to_string()).collect::<Vec<_>>().join(",");
         let program = compile(&filter(
             &[(End::Either, &many), (End::Remote, "1-9,80,65000-65535")],
@@ -218,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_for_every_socket_needs_no_program() {
+    fn filters_that_match_every_socket_need_no_program() {
         assert_eq!(compile(&Filter::default()), None);
         assert_eq!(compile(&filter(&[(End::Either, "0-65535")], &[])), None);
     }
 
     #[test]
-    fn a_program_that_would_be_slow_is_none() {
+    fn long_programs_are_not_sent() {
         let odd = (0..2000).map(|n| (2 * n + 1).to_string()).collect::<Vec<_>>().join(",");
         assert_eq!(compile(&filter(&[(End::Either, &odd)], &[])), None);
     }

@@ -1,7 +1,8 @@
-//! One list of the kernel's (a netlink dump): the request for it, and its messages, checked one by one.
+//! One netlink dump of the kernel's list: encodes the request, and checks each message of the
+//! answer.
 //!
-//! Messages are read in place. The library's own message type would hold each record on the heap with all its
-//! attributes, which at 47,000 sockets costs more time than the kernel takes to write them.
+//! Messages are read in place. The message type of the library would allocate each record with all
+//! its attributes. With 47,000 sockets, that takes more time than the kernel needs to write them.
 
 use std::io;
 
@@ -18,15 +19,17 @@ use nix::errno::Errno;
 use super::{Error, Query};
 use crate::report::Family;
 
-/// `linux/inet_diag.h`: the attribute of a request that holds a filter's program.
+/// `linux/inet_diag.h`: the attribute of a request that holds the filter program.
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
-/// `linux/netlink.h`: the tables changed while they were walked.
+/// `linux/netlink.h`: the tables changed during the dump.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// The kernel writes datagrams as large as the reader's buffer, up to this size.
+/// The size of a datagram in bytes. The kernel writes datagrams as large as the reader's buffer, up
+/// to this size.
 pub(super) const DATAGRAM: usize = 32 * 1024;
 
-/// The request for all TCP sockets of a family in these states that scan the program.
+/// Encodes the request for all TCP sockets of a family that have one of the states and match the
+/// program.
 pub(super) fn request(
     family: Family,
     query: &Query<'_>,
@@ -62,18 +65,19 @@ pub(super) fn request(
     bytes
 }
 
-/// How a list ended.
+/// The end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// With the kernel's word that it is whole.
+    /// The kernel reported that the list is complete.
     Whole,
-    /// With the kernel's word that the tables changed under it.
+    /// The kernel reported that the tables changed during the dump.
     Interrupted,
 }
 
-/// Reads datagrams until the list ends, and gives each record's bytes to `record`.
+/// Reads datagrams until the list ends, and calls `record` with the bytes of each record.
 ///
-/// `receive` fills the buffer and returns the datagram's length, which may be more than the buffer holds.
+/// `receive` fills the buffer and returns the length of the datagram, which can be larger than the
+/// buffer.
 pub(super) fn read(
     buffer: &mut [u8],
     sequence: u32,
@@ -120,7 +124,7 @@ pub(super) fn read(
                 NLMSG_NOOP => {}
                 other => return Err(Error::Malformed(format!("a message of type {other}"))),
             }
-            // Messages begin at multiples of four.
+            // Messages are aligned to 4 bytes.
             let whole = (message.length() as usize).next_multiple_of(4);
             rest = rest.get(whole..).unwrap_or_default();
         }
@@ -131,14 +135,14 @@ fn malformed(error: impl std::fmt::Display) -> Error {
     Error::Malformed(error.to_string())
 }
 
-/// The kernel writes error numbers as negative ones.
+/// Converts a negative error number of the kernel.
 fn refused(code: i32) -> Error {
     const NO_ENTRY: i32 = Errno::ENOENT as i32;
     const NOT_SUPPORTED: i32 = Errno::EOPNOTSUPP as i32;
     let number = code.saturating_neg();
     let error = io::Error::from_raw_os_error(number);
     match number {
-        // So say kernels without the modules inet_diag or tcp_diag.
+        // Kernels without the modules inet_diag or tcp_diag return these errors.
         NO_ENTRY | NOT_SUPPORTED => Error::Unavailable(error),
         _ => Error::Refused(error),
     }

@@ -1,48 +1,49 @@
-//! Why the sockets could not be counted: the cause in one line, the help in another.
+//! The errors of reading the list of sockets: the cause in one line, the help in another line.
 
 use crate::error::Help;
 use nix::errno::Errno;
 use std::{borrow::Cow, io};
 
-/// What kept the kernel's answer from being whole. `Display` names the cause; [`Help::help`] what helps.
+/// The reason why the kernel's list is missing or incomplete. `Display` names the cause, and
+/// [`Help::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody answers: this kernel, or this process's confinement, has no `sock_diag`.
+    /// The kernel has no `sock_diag`, or the confinement of this process forbids it.
     #[error("ask the kernel for its sockets (netlink, sock_diag): {0}")]
     Unavailable(#[source] io::Error),
     /// A system call failed.
     #[error("{action}: {source}")]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// The kernel refused the request, or gave up halfway.
+    /// The kernel refused the request, or it stopped in the middle of the list.
     #[error("the kernel broke off its list of sockets: {0}")]
     Refused(#[source] io::Error),
-    /// A message did not fit.
+    /// A message did not fit in the buffer.
     #[error(
         "the kernel's list of sockets is truncated: a message of {sent} bytes, room for {room}"
     )]
     Truncated {
-        /// The message's length.
+        /// The length of the message in bytes.
         sent: usize,
-        /// The buffer's.
+        /// The length of the buffer in bytes.
         room: usize,
     },
-    /// A message is not as the kernel writes them.
+    /// A message has an invalid format.
     #[error("the kernel's list of sockets can't be read: {0}")]
     Malformed(String),
-    /// Each attempt met a change of the tables that made its list inconsistent.
+    /// The tables changed during every attempt, so no list was consistent.
     #[error("the kernel's list of sockets was interrupted by changes, {0} times in a row")]
     Interrupted(u32),
-    /// The table that serves instead of `sock_diag` can't be read.
+    /// The table that replaces `sock_diag` cannot be read.
     #[error("read {file}: {source}")]
     Table {
-        /// Its path.
+        /// The path of the table.
         file: String,
-        /// What is wrong.
+        /// The error.
         source: io::Error,
     },
 }
@@ -69,7 +70,7 @@ impl Help for Error {
 }
 
 impl Error {
-    /// Whether somebody else may be asked instead.
+    /// Returns whether another source can replace `sock_diag`.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))

@@ -1,4 +1,4 @@
-//! What of this the fuzzer tries.
+//! The functions of this module that the fuzzer calls.
 
 use std::{
     io::ErrorKind,
@@ -13,10 +13,10 @@ use crate::{
     filter::{End, Filter, States},
 };
 
-/// The number of the request that the inputs answer.
+/// The sequence number of the request that the inputs answer.
 const SEQUENCE: u32 = 1;
 
-/// A list as the kernel sends it, in one datagram.
+/// Reads a list as the kernel sends it, in one datagram.
 pub(crate) fn netlink(bytes: &[u8]) {
     for wants_attributes in [false, true] {
         let mut datagrams = [bytes].into_iter();
@@ -32,7 +32,7 @@ pub(crate) fn netlink(bytes: &[u8]) {
             sockets += 1;
             Ok(())
         });
-        // A message has a header of 16 bytes and a record of 72.
+        // A message has a header of 16 bytes and a record of 72 bytes.
         assert!(sockets <= bytes.len() / 88, "{sockets} sockets in {} bytes", bytes.len());
         if let Err(error) = end {
             assert!(!error.to_string().is_empty() && !error.help().is_empty());
@@ -40,7 +40,7 @@ pub(crate) fn netlink(bytes: &[u8]) {
     }
 }
 
-/// `/proc/net/tcp`, or `tcp6`.
+/// Reads `/proc/net/tcp` or `tcp6`.
 pub(crate) fn proc_net(bytes: &[u8]) {
     let read = proc_net::read(bytes, &mut |socket| look_at(socket));
     if let Err(source) = read {
@@ -49,7 +49,7 @@ pub(crate) fn proc_net(bytes: &[u8]) {
     }
 }
 
-/// Whatever is read can be told, and meant.
+/// Checks that a socket can be displayed and filtered.
 fn look_at(socket: &Socket) {
     assert!(!format!("{socket:?}").is_empty());
     assert!(Filter { states: [socket.state].into_iter().collect(), ..Filter::default() }.matches(
@@ -60,7 +60,8 @@ fn look_at(socket: &Socket) {
     assert!(socket.state == State::Listen || socket.detail.backlog.is_none());
 }
 
-/// Lines with ports, addresses, states, and the two ends of a socket: whether it is meant must be the same here and in the kernel.
+/// Reads lines with ports, addresses, states and the two ends of a socket. The filter must give the
+/// same result in user space and in the kernel.
 pub(crate) fn filter(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let mut lines = text.split('\n');
@@ -92,7 +93,7 @@ pub(crate) fn filter(bytes: &[u8]) {
     }
 }
 
-/// What the kernel does with a program (`inet_diag_bc_run` in `net/ipv4/inet_diag.c`).
+/// Runs a program as the kernel does (`inet_diag_bc_run` in `net/ipv4/inet_diag.c`).
 fn run(program: &[u8], local: &SocketAddr, remote: &SocketAddr) -> bool {
     let mut at = 0;
     while let Some([code, yes, no @ ..]) = program.get(at..at + 4) {
@@ -115,7 +116,7 @@ fn run(program: &[u8], local: &SocketAddr, remote: &SocketAddr) -> bool {
     at == program.len()
 }
 
-/// Whether an address is in a network (`struct inet_diag_hostcond`).
+/// Returns whether an address is in a network (`struct inet_diag_hostcond`).
 fn is_host(condition: &[u8], address: IpAddr) -> bool {
     let [family, prefix, ..] = *condition else { panic!("a condition begins with both") };
     let network = &condition[8..];

@@ -1,12 +1,13 @@
-//! The sockets there are now, as the kernel lists them to anyone (`sock_diag`): no privilege, no BPF.
+//! Lists the existing sockets by `sock_diag`. This needs no privilege and no BPF.
 //!
 //! ```text
-//! Filter -> bytecode, request -> kernel -> dump: messages -> record: Socket -> filter again -> the caller's sums
-//!                                             where there is no sock_diag: proc_net
+//! Filter -> bytecode, request -> kernel -> dump: messages -> record: Socket -> filter again -> sums
+//!                                          proc_net, if sock_diag is not available
 //! ```
 //!
-//! Sockets are handed on one by one and never kept, so that a million of them need no more memory than ten.
-//! The kernel walks its tables while sockets come, go and change: the sum is exact when nothing moves.
+//! Each socket is passed on and not stored, so the memory does not depend on the number of sockets.
+//! The kernel walks its tables while sockets change. The sum is exact if no socket changes during
+//! the walk.
 
 mod bytecode;
 mod dump;
@@ -27,75 +28,80 @@ use self::dump::End;
 pub use self::error::Error;
 use crate::filter::Filter;
 
-/// How often a list that the kernel calls inconsistent is asked for.
+/// The maximum number of attempts if the kernel reports an inconsistent list.
 const ATTEMPTS: u32 = 5;
 
-/// A socket, full or mini.
+/// A full socket or a mini socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// Its state as `ss` shows it: a request in SYN_RECV, a time-wait mini socket in TIME_WAIT or FIN_WAIT2.
+    /// The state as `ss` shows it. A request socket is in SYN_RECV, and a time-wait socket is in
+    /// TIME_WAIT or FIN_WAIT2.
     pub state: State,
-    /// This end. An IPv6 socket has IPv6 addresses, mapped ones if it carries an IPv4 connection.
+    /// The local address and port. An IPv6 socket with an IPv4 connection has mapped addresses.
     pub local: SocketAddr,
-    /// The peer's end.
+    /// The peer's address and port.
     pub remote: SocketAddr,
-    /// Who has it. `None`: the kernel alone, because it is a mini socket, closed already or not accepted yet.
+    /// The open file of the socket. `None` if only the kernel uses the socket, because it is a mini
+    /// socket, already closed or not accepted yet.
     pub holder: Option<SocketFile>,
-    /// The id of its cgroup, if it was asked for and is known.
+    /// The id of the cgroup, if it was requested and is known.
     pub cgroup: Option<u64>,
-    /// Its queues and timers.
+    /// The queues and timers.
     pub detail: Detail,
 }
 
-/// What a socket waits for.
+/// The queues and timers of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// Connections that wait to be accepted, if it listens; otherwise bytes that wait to be read.
+    /// For a listener, the number of connections that wait for accept(). For other sockets, the
+    /// number of bytes that wait to be read.
     pub receive_queue: u32,
-    /// How many connections may wait, less one, if it listens and this is known.
+    /// For a listener, the maximum number of waiting connections minus one, if it is known.
     pub backlog: Option<u32>,
-    /// When its timer will fire; that of a time-wait socket ends it.
+    /// The time until the timer fires. The timer of a time-wait socket ends the socket.
     pub timer: Option<Duration>,
-    /// What it sent in vain, again and again, so many times.
+    /// The number of retransmissions without an answer.
     pub retransmits: u8,
-    /// Since when the peer has acknowledged nothing, if it was asked for and is known.
+    /// The time since the peer's last ACK, if it was requested and is known.
     pub silence: Option<Duration>,
 }
 
-/// The open file of a socket, by which its owner is found.
+/// The open file of a socket. It identifies the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFile {
-    /// The user, as seen from the reader's user namespace.
+    /// The user id, as seen from the reader's user namespace.
     pub uid: u32,
-    /// The number that `/proc/PID/fd` shows for it: `socket:[inode]`.
+    /// The inode that `/proc/PID/fd` shows: `socket:[inode]`.
     pub inode: NonZeroU32,
 }
 
-/// What to ask for.
+/// A request.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// Which sockets.
+    /// The sockets that match.
     pub filter: &'a Filter,
-    /// Whether their cgroups are wanted, which takes a longer look at each.
+    /// Whether cgroups are requested. They take more time for each socket.
     pub cgroups: bool,
-    /// Whether it is wanted how long their peers have been silent; the same is true.
+    /// Whether the time since the peer's last ACK is requested. It takes more time for each socket.
     pub silence: bool,
 }
 
-/// An answer, made up of all sockets that were meant.
+/// The result for all sockets that match.
 #[derive(Debug)]
 pub struct Answer<A> {
-    /// What the caller made of them.
+    /// The sum that the caller's functions computed.
     pub sum: A,
-    /// How many sockets the kernel listed. More than were meant only where it could not filter.
+    /// The number of sockets that the kernel listed. It is larger than the number of matching
+    /// sockets only if the kernel could not filter.
     pub listed: u64,
-    /// Why it was read from `/proc/net/tcp` and `tcp6` instead, if it was.
+    /// The error of `sock_diag`, if `/proc/net/tcp` and `tcp6` replaced it.
     pub instead_of: Option<Error>,
 }
 
-/// Lists the sockets of the calling thread's network namespace, and adds each one up.
+/// Lists the sockets of the calling thread's network namespace, and adds each socket to the sum.
 ///
-/// Where the list has to be asked for again, the sum starts anew, too: the answer is whole, or an error.
+/// If the list must be requested again, the sum starts again too. So the result is complete, or an
+/// error.
 pub fn collect<A>(
     query: &Query<'_>,
     start: impl Fn() -> A,
@@ -110,7 +116,7 @@ pub fn collect<A>(
     }
 }
 
-/// The sockets that are meant, by state: an index is the kernel's number of a state.
+/// Counts the matching sockets by state. The index is the kernel's number of a state.
 pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
     let query = Query { filter, cgroups: false, silence: false };
     let by_state = |counts: &mut [u64; STATE_SLOTS], socket: &Socket| {
@@ -119,8 +125,8 @@ pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
     collect(&query, || [0; STATE_SLOTS], by_state).map(|answer| answer.sum)
 }
 
-/// Adds up the sockets that `list` gives to the function it is handed, and says whether those were all. Starts anew,
-/// but not forever, while they were not.
+/// Adds up the sockets of `list`, which returns whether its list is consistent. Starts again after
+/// an inconsistent list, up to [`ATTEMPTS`] times.
 fn sum<A>(
     mut list: impl FnMut(&Query<'_>, &mut dyn FnMut(&Socket)) -> Result<bool, Error>,
     query: &Query<'_>,
@@ -131,7 +137,8 @@ fn sum<A>(
         let mut answer = Answer { sum: start(), listed: 0, instead_of: None };
         let mut each = |socket: &Socket| {
             answer.listed += 1;
-            // The kernel looked at the state some time before it wrote it down.
+            // Filtered again, because the state can change between the kernel's check and the
+            // record.
             if query.filter.matches(socket.state, &socket.local, &socket.remote) {
                 add(&mut answer.sum, socket);
             }
@@ -143,7 +150,7 @@ fn sum<A>(
     Err(Error::Interrupted(ATTEMPTS))
 }
 
-/// Asks over netlink.
+/// Lists the sockets by netlink.
 fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error> {
     let socket = open().map_err(Error::Unavailable)?;
     let program = bytecode::compile(query.filter);
@@ -153,7 +160,8 @@ fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error>
         socket
             .send(&request, 0)
             .map_err(|source| Error::System { action: "ask the kernel for its sockets", source })?;
-        // With this flag it returns the length that the datagram had before it was cut.
+        // With this flag, the call returns the length of the datagram even if the buffer is too
+        // short.
         let receive = |mut buffer: &mut [u8]| socket.recv(&mut buffer, libc::MSG_TRUNC);
         let end = dump::read(&mut buffer, sequence, receive, |bytes| {
             each(&record::parse(bytes, query.cgroups || query.silence)?);
@@ -166,7 +174,7 @@ fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error>
     Ok(true)
 }
 
-/// A socket to the kernel, of the thread's network namespace.
+/// Opens a netlink socket in the thread's network namespace.
 fn open() -> io::Result<Netlink> {
     let socket = Netlink::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&NetlinkAddress::new(0, 0))?;

@@ -1,5 +1,5 @@
-//! `/proc/net/tcp` and `tcp6`, for kernels and confinements without `sock_diag`: the same sockets, at several times
-//! the cost, without cgroups.
+//! Reads `/proc/net/tcp` and `tcp6`, for kernels and confinements without `sock_diag`. The files
+//! have all sockets but no cgroups, and reading them costs several times more.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use tcpstate_common::State;
 use super::{Detail, Error, Query, Socket, SocketFile};
 use crate::report::Family;
 
-/// Gives each socket of the thread's network namespace to `each`.
+/// Calls `each` with each socket of the thread's network namespace.
 pub(super) fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error> {
     for family in query.filter.families() {
         let file = match family {
@@ -38,7 +38,7 @@ pub(super) fn read(mut table: impl BufRead, each: &mut dyn FnMut(&Socket)) -> io
         if table.read_line(&mut row)? == 0 {
             break;
         }
-        // The first row names the columns.
+        // The first row contains the names of the columns.
         if number > 1 {
             let bad = || {
                 let text = format!("row {number} is none of a socket: {:?}", row.trim_end());
@@ -50,7 +50,8 @@ pub(super) fn read(mut table: impl BufRead, each: &mut dyn FnMut(&Socket)) -> io
     Ok(())
 }
 
-/// `0: 0100007F:1F90 00000000:0000 0A tx:rx tr:when retransmits uid timeout inode ...`
+/// Parses a row: `0: 0100007F:1F90 00000000:0000 0A tx:rx tr:when retransmits uid timeout inode
+/// ...`
 fn socket(row: &str) -> Option<Socket> {
     let mut columns = row.split_ascii_whitespace().skip(1);
     let local = end(columns.next()?)?;
@@ -62,7 +63,7 @@ fn socket(row: &str) -> Option<Socket> {
     let uid = columns.next()?.parse().ok()?;
     let inode = NonZeroU32::new(columns.nth(1)?.parse().ok()?);
     let holder = inode.map(|inode| SocketFile { uid, inode });
-    // Hundredths of a second, whatever the kernel's clock is.
+    // Hundredths of a second, independent of the kernel's clock rate.
     let left = Duration::from_millis(u64::from_str_radix(ticks, 16).ok()?.saturating_mul(10));
     let detail = Detail {
         receive_queue: u32::from_str_radix(receive_queue, 16).ok()?,
@@ -74,7 +75,8 @@ fn socket(row: &str) -> Option<Socket> {
     Some(Socket { state, local, remote, holder, cgroup: None, detail })
 }
 
-/// An address, in words of four bytes as they lie in memory, and a port as a number.
+/// Parses an address and a port. An address consists of 4-byte words in memory order. A port is a
+/// plain number.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| {
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_cut_or_strange_is_an_error_with_its_number() {
+    fn invalid_rows_are_errors_with_their_number() {
         let good = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 52241 1 0\n";
         for bad in [
             "   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:0000\n",

@@ -1,4 +1,4 @@
-//! One record of a list: `struct inet_diag_msg`, and the attributes behind it.
+//! Parses one record of a list: `struct inet_diag_msg` and its attributes.
 
 use std::{mem::size_of, net::SocketAddr, num::NonZeroU32, time::Duration};
 
@@ -8,17 +8,18 @@ use tcpstate_common::State;
 
 use super::{Detail, Error, Socket, SocketFile};
 
-/// `linux/inet_diag.h`; since 5.9, and only with full sockets.
+/// `linux/inet_diag.h`, since Linux 5.9. Only full sockets have this attribute.
 const INET_DIAG_CGROUP_ID: u16 = 21;
-/// The same: `struct tcp_info`, if asked for, and only with full sockets.
+/// `linux/inet_diag.h`: `struct tcp_info`, if requested. Only full sockets have this attribute.
 const INET_DIAG_INFO: u16 = 2;
 
-/// Where a record has `idiag_expires`, in milliseconds. The library reads it of other timers than a time-wait socket's.
+/// The offset of `idiag_expires` in a record, in milliseconds. The library does not return it for
+/// time-wait sockets.
 const EXPIRES: usize = 52;
-/// Where `struct tcp_info` has `tcpi_last_ack_recv`, in milliseconds.
+/// The offset of `tcpi_last_ack_recv` in `struct tcp_info`, in milliseconds.
 const LAST_ACK_RECEIVED: usize = 56;
 
-/// Reads a record.
+/// Parses a record.
 pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Error> {
     let malformed = |what: String| Error::Malformed(format!("record of a socket: {what}"));
     let header = InetResponseHeader::parse(bytes).map_err(|error| malformed(error.to_string()))?;
@@ -38,7 +39,7 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
         state,
         local: SocketAddr::new(id.source_address, id.source_port),
         remote: SocketAddr::new(id.destination_address, id.destination_port),
-        // Without an inode, the user is a mere 0.
+        // Without an inode, the user id is always 0 and has no meaning.
         holder: NonZeroU32::new(header.inode).map(|inode| SocketFile { uid: header.uid, inode }),
         cgroup: attributes.cgroup,
         detail: Detail {
@@ -79,7 +80,7 @@ impl Attributes {
     }
 }
 
-/// A number of milliseconds, as the kernel writes them, in a place that may not be there.
+/// Reads a number of milliseconds. Returns `None` if the bytes end before it.
 fn milliseconds(bytes: &[u8], at: usize) -> Option<Duration> {
     let number = bytes.get(at..at + 4)?.try_into().expect("these are four bytes");
     Some(Duration::from_millis(u32::from_ne_bytes(number).into()))

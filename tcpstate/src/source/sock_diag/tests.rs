@@ -1,7 +1,7 @@
-//! Lists as the kernel wrote them (Linux 6.18, as root), and what can go wrong with them.
+//! Tests with lists that a kernel wrote (Linux 6.18, as root), and with changed copies of them.
 //!
-//! In the namespace that they were captured in, each family had a listener, a connection and a socket in TIME_WAIT,
-//! all on loopback.
+//! In the captured network namespace, each family had a listener, a connection and a socket in
+//! TIME_WAIT, all on loopback.
 
 use std::{collections::VecDeque, io};
 
@@ -14,12 +14,12 @@ const IPV4: &[u8] = include_bytes!("captured/ipv4.bin");
 const IPV6: &[u8] = include_bytes!("captured/ipv6.bin");
 /// The end of a list.
 const DONE: &[u8] = include_bytes!("captured/done.bin");
-/// The answer to a program with an instruction that does not exist.
+/// The answer to a program with an invalid instruction.
 const ERROR: &[u8] = include_bytes!("captured/error.bin");
-/// The answer to a request for DCCP, whose module is not there.
+/// The answer to a request for DCCP, whose module is not loaded.
 const NO_MODULE: &[u8] = include_bytes!("captured/no_module.bin");
 
-/// The flags of the first message, and the number of its request.
+/// The offsets of the flags and of the request number in the first message.
 const FLAGS: usize = 6;
 const SEQUENCE: usize = 8;
 const NLM_F_DUMP_INTR: u8 = 0x10;
@@ -30,7 +30,7 @@ fn changed(bytes: &[u8], at: usize, value: u8) -> Vec<u8> {
     changed
 }
 
-/// Reads the datagrams as a list, in a buffer that has room for them.
+/// Reads the datagrams as a list. The buffer is large enough for each datagram.
 fn read(datagrams: &[&[u8]]) -> Result<(End, Vec<Socket>), Error> {
     let mut datagrams = datagrams.iter();
     read_from(|buffer: &mut [u8]| {
@@ -63,7 +63,7 @@ fn captured_lists_are_read_to_their_end() {
     for (list, loopback) in [(IPV4, "127.0.0.1"), (IPV6, "[::1]")] {
         let (end, mut sockets) = read(&[list, DONE]).expect("it is the kernel's");
         assert_eq!(end, End::Whole);
-        // The kernel's order is that of its hash.
+        // The kernel's order is the order of its hash table.
         sockets.sort_by_key(|socket| socket.state);
         let [client, server, time_wait, listener] = sockets[..] else { panic!("{sockets:?}") };
         let states = [client, server, time_wait, listener].map(|socket| socket.state);
@@ -73,12 +73,13 @@ fn captured_lists_are_read_to_their_end() {
         assert_eq!(listener.remote.port(), 0);
         assert_eq!((client.local, client.remote), (server.remote, server.local));
         assert_eq!(time_wait.remote.to_string(), format!("{loopback}:8080"));
-        // Full sockets have a holder and a cgroup; all were root's, and in the root cgroup.
+        // Full sockets have a file and a cgroup. Here the user was root, and the cgroup was the
+        // root cgroup.
         for socket in [client, server, listener] {
             assert_eq!((socket.holder.map(|holder| holder.uid), socket.cgroup), (Some(0), Some(1)));
         }
         assert_eq!((time_wait.holder, time_wait.cgroup), (None, None));
-        // What is left of its minute.
+        // The rest of its 60 seconds.
         let left = time_wait.detail.timer.expect("a time-wait socket ends by a timer");
         assert!((1..=60).contains(&left.as_secs()), "{left:?}");
         assert_eq!((client.detail.timer, client.detail.backlog), (None, None));
@@ -87,7 +88,7 @@ fn captured_lists_are_read_to_their_end() {
 }
 
 #[test]
-fn a_datagram_that_is_cut_is_never_taken_for_a_whole_one() {
+fn truncated_datagrams_are_refused() {
     let mut ends = Vec::new();
     let mut at = 0;
     while at < IPV4.len() {
@@ -99,7 +100,7 @@ fn a_datagram_that_is_cut_is_never_taken_for_a_whole_one() {
     for length in 1..IPV4.len() {
         let outcome = read(&[&IPV4[..length], DONE]);
         if ends.contains(&length) {
-            // The kernel too parts its list at any socket.
+            // The kernel also splits its list between any two sockets.
             assert!(outcome.is_ok(), "{length}");
         } else {
             malformed(outcome);
@@ -111,7 +112,7 @@ fn a_datagram_that_is_cut_is_never_taken_for_a_whole_one() {
 }
 
 #[test]
-fn a_byte_that_is_wrong_is_an_error_or_a_wrong_byte_and_never_a_panic() {
+fn wrong_bytes_never_panic() {
     for datagram in [IPV4, DONE, ERROR, NO_MODULE] {
         for at in 0..datagram.len() {
             for value in [0, 1, 3, 0x7f, 0xff] {
@@ -122,13 +123,13 @@ fn a_byte_that_is_wrong_is_an_error_or_a_wrong_byte_and_never_a_panic() {
 }
 
 #[test]
-fn what_did_not_fit_is_truncated() {
+fn oversized_datagrams_are_truncated() {
     let outcome = read_from(|buffer| Ok(buffer.len() + 1));
     assert!(matches!(outcome, Err(Error::Truncated { sent: 1025, room: 1024 })), "{outcome:?}");
 }
 
 #[test]
-fn what_belongs_to_no_list_is_malformed() {
+fn foreign_messages_are_malformed() {
     let other_request = changed(IPV4, SEQUENCE, 9);
     assert_eq!(malformed(read(&[&other_request, DONE])), "an answer to another request");
     assert_eq!(malformed(read(&[&changed(IPV4, 4, 77), DONE])), "a message of type 77");
@@ -141,7 +142,7 @@ fn what_belongs_to_no_list_is_malformed() {
 }
 
 #[test]
-fn errors_of_the_kernel_are_told_even_after_records() {
+fn errors_of_the_kernel_are_returned_even_after_records() {
     let outcome = read(&[ERROR]);
     let Err(Error::Refused(error)) = &outcome else { panic!("{outcome:?}") };
     assert_eq!(error.raw_os_error(), Some(Errno::EINVAL as i32));
@@ -162,7 +163,7 @@ fn errors_of_the_kernel_are_told_even_after_records() {
 }
 
 #[test]
-fn a_missing_module_is_told_with_what_loads_it() {
+fn missing_modules_have_a_help_line() {
     let outcome = read(&[NO_MODULE]);
     let Err(error) = &outcome else { panic!("{outcome:?}") };
     assert!(error.is_unavailable());
@@ -170,7 +171,7 @@ fn a_missing_module_is_told_with_what_loads_it() {
 }
 
 #[test]
-fn errors_of_reading_are_told_and_signals_are_not() {
+fn read_errors_are_returned_and_signals_are_ignored() {
     let mut answers = VecDeque::from([
         Err(io::Error::from(io::ErrorKind::Interrupted)),
         Err(io::Error::from_raw_os_error(Errno::ENOBUFS as i32)),
@@ -180,7 +181,8 @@ fn errors_of_reading_are_told_and_signals_are_not() {
     assert!(error.to_string().starts_with("read the kernel's list of sockets: No buffer space"));
 }
 
-/// Asks as often as it takes, and gets the answers by turns; counts sockets, and how many were listed.
+/// Requests the list until it is consistent. The answers are used in turn. Returns the number of
+/// matching sockets and of listed sockets.
 fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
     let mut answers = answers.iter().cycle();
     let list = |_: &Query<'_>, each: &mut dyn FnMut(&Socket)| {
@@ -194,7 +196,7 @@ fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
 }
 
 #[test]
-fn an_interrupted_list_is_asked_for_again_and_counts_nothing_twice() {
+fn interrupted_lists_are_requested_again_and_count_nothing_twice() {
     let interrupted = changed(IPV4, FLAGS, IPV4[FLAGS] | NLM_F_DUMP_INTR);
     let at_its_end = changed(DONE, FLAGS, DONE[FLAGS] | NLM_F_DUMP_INTR);
     let all = Filter::default();
@@ -209,7 +211,7 @@ fn an_interrupted_list_is_asked_for_again_and_counts_nothing_twice() {
 }
 
 #[test]
-fn a_socket_that_changed_its_state_meanwhile_is_filtered_again() {
+fn sockets_that_changed_state_are_filtered_again() {
     let states = [State::Established].into_iter().collect();
     let established = Filter { states, ..Filter::default() };
     assert_eq!(count(&[&[IPV4, DONE]], &established).expect("it is whole"), (2, 4));
