@@ -19,7 +19,8 @@ const FOLDER: &str = "benchmarks";
 const HEAD: &str = "\
 # Benchmarks
 
-This page says what tcpstate costs, compared with other programs. `cargo xtask bench` writes it.
+This page shows what tcpstate costs, compared with other programs. `cargo xtask bench` writes this
+page.
 
 A run of a benchmark consists of turns. Each turn measures all compared programs one after the
 other, on one machine. A cell such as `64.0 ± 7.90 (1.16 ×)` has three parts:
