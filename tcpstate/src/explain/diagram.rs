@@ -1,15 +1,18 @@
-//! The states as Linux really goes through them, drawn.
+//! The diagram of the TCP states as Linux uses them.
 
-/// At most 80 columns, plain ASCII. Solid lines are reported transitions of full sockets; dotted ones are not reported.
+/// The diagram in plain ASCII, at most 80 columns wide.
+///
+/// Solid lines are transitions of full sockets, which the kernel reports. Dotted lines are changes
+/// that it does not report.
 pub(super) const DIAGRAM: &str = r"
                            CLOSE
                connect() /       \ listen()
                         v         v
                  SYN_SENT        LISTEN . SYN . > [SYN_RECV]
                   |     |           .                 .
-          SYN+ACK |     | SYN       . the listener    . ACK
-                  |     v           v bears a child   .
-                  |    SYN_RECV < . . and stays . . . .
+          SYN+ACK |     | SYN       . creates a child . ACK
+                  |     v           v socket and      .
+                  |    SYN_RECV < . . stays LISTEN  . .
                   v       | ACK
              ESTABLISHED <'
               |       |
@@ -29,9 +32,13 @@ pub(super) const DIAGRAM: &str = r"
        [TIME_WAIT] . . 60 s . . > gone
 ";
 
-/// What the drawing leaves out, and how to read it.
-pub(super) const LEGEND: &str = "Names without brackets are full sockets, and each solid line is a transition that the kernel \
-reports (sock:inet_sock_set_state). [Names] in brackets are mini sockets: request sockets and time-wait sockets, which the \
-kernel makes in place of full ones, and whose births and ends it does not report; dotted lines are theirs. Where a time-wait \
-socket takes a full one's place, FIN_WAIT2 -> CLOSE or CLOSING -> CLOSE is reported. Not drawn: any state -> CLOSE (reset, \
-timeout, abort), SYN_RECV -> FIN_WAIT1 (close() before the last ACK), and X -> X (reported, nothing moves).";
+/// How to read the diagram, and what it does not show.
+pub(super) const LEGEND: &str = "\
+Names without brackets are full sockets. A solid line is a transition that the kernel reports \
+(sock:inet_sock_set_state). [Names] in brackets are mini sockets: small structs that the kernel \
+uses instead of full sockets. Request sockets stand for half-open connections, and time-wait \
+sockets for closed ones. The kernel does not report when a mini socket is created or ends. \
+Dotted lines show these changes. When a time-wait socket replaces a full socket, the kernel \
+reports FIN_WAIT2 -> CLOSE or CLOSING -> CLOSE. The diagram leaves out three kinds of \
+transitions. Any state -> CLOSE is a reset, a timeout or an abort. SYN_RECV -> FIN_WAIT1 is a \
+close() before the last ACK. In X -> X the state does not change.";

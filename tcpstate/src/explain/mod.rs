@@ -1,7 +1,8 @@
-//! What states, transitions and the rules of `doctor` mean, in words: texts as data, and the way to them from what
-//! somebody typed. A rule brings its own text.
+//! The texts of `tcpstate explain`: states, transitions and the rules of `doctor`. The texts are
+//! data. [`answer`] finds the text for the words of the command line. The texts of the rules are in
+//! `doctor::rules`.
 //!
-//! Nothing here asks the system anything, and nothing here lays text out: `view` does.
+//! This module reads nothing from the system. `view::explain` formats the texts.
 
 mod diagram;
 mod nearest;
@@ -23,51 +24,51 @@ use crate::{
     error::Help,
 };
 
-/// The kernel whose source is named, and whose defaults are told.
+/// The kernel version of the functions and the defaults in the texts.
 pub const KERNEL: &str = "v6.12";
 
-/// A state, explained.
+/// The text of a state.
 #[derive(Clone, Copy, Debug)]
 pub struct StateText {
-    /// Which one.
+    /// The state.
     pub state: State,
-    /// How others spell it.
+    /// The names of the state in other tools.
     pub names: Names,
-    /// What it means that a socket is in it.
+    /// The meaning of the state for a socket.
     pub meaning: &'static str,
-    /// Who moves a socket on to the next state.
+    /// The causes that move a socket to the next state.
     pub moved_on_by: &'static str,
-    /// How long that takes.
+    /// How long a socket stays in the state.
     pub lasts: &'static str,
-    /// Which settings change that.
+    /// The settings that change the duration or the number of sockets.
     pub governed_by: &'static [Setting],
-    /// Where the kernel does it: `file: function`.
+    /// The kernel functions: `file: function`.
     pub kernel: &'static [&'static str],
     /// Sections of RFC 9293.
     pub rfc: &'static str,
-    /// What it means that many sockets are in it.
+    /// The meaning of many sockets in the state.
     pub many: &'static str,
-    /// What to do then.
+    /// What to do if there are many.
     pub what_to_do: &'static str,
 }
 
-/// How the tools that operators know spell a state; `None` where they never show it.
+/// The name of a state in other tools. `None`: the tool never shows the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
-    /// In the first column of `ss`.
+    /// The name in the first column of `ss`.
     pub ss: Option<&'static str>,
-    /// In the last column of `netstat`.
+    /// The name in the last column of `netstat`.
     pub netstat: Option<&'static str>,
-    /// In the column `st` of `/proc/net/tcp`: the number, hexadecimal.
+    /// The hexadecimal number in the column `st` of `/proc/net/tcp`.
     pub proc: Option<&'static str>,
-    /// In RFC 9293.
+    /// The name in RFC 9293.
     pub rfc: Option<&'static str>,
-    /// The label `state` of node_exporter's `node_tcp_connection_states`.
+    /// The value of the label `state` in node_exporter's `node_tcp_connection_states`.
     pub node_exporter: Option<&'static str>,
 }
 
 impl StateText {
-    /// The metric that counts it, where one does.
+    /// The metric of `tcpstate serve` for this state, if there is one.
     #[must_use]
     pub fn metric(&self) -> Option<String> {
         State::GAUGES
@@ -75,7 +76,7 @@ impl StateText {
             .then(|| format!("tcpstate_connections{{state=\"{}\"}}", self.state.label()))
     }
 
-    /// The same of node_exporter, whose collector tcpstat is off by default.
+    /// The metric of node_exporter for this state. Its collector tcpstat is off by default.
     #[must_use]
     pub fn node_exporter_metric(&self) -> Option<String> {
         self.names
@@ -83,55 +84,56 @@ impl StateText {
             .map(|label| format!("node_tcp_connection_states{{state=\"{label}\"}}"))
     }
 
-    /// The transitions that lead into it from elsewhere.
+    /// The transitions from another state to this state.
     pub fn entered_by(&self) -> impl Iterator<Item = &'static TransitionText> {
         let state = self.state;
         transitions().filter(move |pair| pair.to == state && pair.from != state)
     }
 
-    /// The transitions that begin in it; births, where the listener stays, and `X -> X` among them.
+    /// The transitions that begin in this state. They include `X -> X`, and the creation of a child
+    /// socket, where the listener stays in LISTEN.
     pub fn goes_on_by(&self) -> impl Iterator<Item = &'static TransitionText> {
         let state = self.state;
         transitions().filter(move |pair| pair.from == state)
     }
 }
 
-/// A setting that changes how long sockets stay in a state, or how many can.
+/// A setting that changes how long sockets stay in a state, or how many sockets can be in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// The sysctl's, or the socket option's.
+    /// The name of the sysctl or of the socket option.
     pub name: &'static str,
-    /// In the kernel as it comes.
+    /// The kernel's default.
     pub default: &'static str,
-    /// What it does.
+    /// The effect of the setting.
     pub does: &'static str,
 }
 
-/// A transition, explained.
+/// The text of a transition.
 #[derive(Clone, Copy, Debug)]
 pub struct TransitionText {
     /// The state before.
     pub from: State,
     /// The state after.
     pub to: State,
-    /// What happens.
+    /// What the transition means.
     pub meaning: &'static str,
-    /// What makes it happen.
+    /// The events that cause it.
     pub caused_by: &'static str,
-    /// Where the kernel does it: `file: function`.
+    /// The kernel functions: `file: function`.
     pub kernel: &'static [&'static str],
     /// Sections of RFC 9293.
     pub rfc: &'static str,
 }
 
 impl TransitionText {
-    /// Where it can be observed.
+    /// The hook that sees the transition.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        seen(self.from, self.to).expect("each text is of a known transition, as a test shows")
+        seen(self.from, self.to).expect("a test checks that each text has a known transition")
     }
 
-    /// What it does to the gauges, by the rule that counts it.
+    /// The changes of the gauges that the transition causes.
     #[must_use]
     pub fn gauges(&self) -> String {
         let Self { from, to, .. } = self;
@@ -139,7 +141,7 @@ impl TransitionText {
         if from == to {
             "none".to_owned()
         } else if abi::is_birth(from.number(), to.number()) {
-            let stays = if leaves { format!("; {from} stays as it is") } else { String::new() };
+            let stays = if leaves { format!("; {from} does not change") } else { String::new() };
             format!("{to} + 1{stays}")
         } else if enters {
             format!("{from} - 1, {to} + 1")
@@ -149,41 +151,41 @@ impl TransitionText {
     }
 }
 
-/// What there is to say.
+/// The answer to a question of the user.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
-    /// All of it at a glance.
+    /// The diagram and the lists of all names.
     Overview,
-    /// About a state.
+    /// The text of a state.
     State(&'static StateText),
-    /// About a transition.
+    /// The text of a transition.
     Transition(&'static TransitionText),
-    /// About a pair of states that is no transition.
+    /// A pair of states that is not a transition.
     Never {
         /// The state before.
         from: State,
-        /// The one that doesn't come after it.
+        /// The state that never follows it.
         to: State,
-        /// Why it doesn't.
+        /// The reason.
         reason: &'static str,
     },
-    /// About a rule of `doctor`.
+    /// The text of a rule of `doctor`.
     Rule(&'static Rule),
 }
 
-/// That can't be explained.
+/// The words of the command line have no text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nothing has that name.
-    #[error("nothing to explain is called \"{}\"", word.escape_debug())]
+    /// No text has this name.
+    #[error("cannot explain \"{}\": no state or rule has this name", word.escape_debug())]
     Unknown {
-        /// What was asked for.
+        /// The word.
         word: String,
-        /// Names like it.
+        /// Similar names.
         nearest: Vec<&'static str>,
     },
-    /// A transition has two states.
-    #[error("a transition has two states, and \"{}\" is one more", .0.escape_debug())]
+    /// More than two states were given.
+    #[error("cannot explain more than two states: \"{}\" is the third", .0.escape_debug())]
     TooMany(String),
 }
 
@@ -193,7 +195,7 @@ impl Help for Error {
             Self::Unknown { nearest, .. } if !nearest.is_empty() => {
                 format!("did you mean {}?", nearest.join(" or ")).into()
             }
-            _ => "tcpstate explain lists what can be asked".into(),
+            _ => "run tcpstate explain without arguments for a list of all names".into(),
         }
     }
 }
@@ -213,7 +215,9 @@ impl Error {
     }
 }
 
-/// Finds what was asked for: nothing, a rule, a state, or two states; an arrow may stand between them.
+/// Finds the text for the words of the command line.
+///
+/// The words are none, a rule, a state, or two states. An arrow (`->`) may stand between two states.
 pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
     let words: Vec<&str> = words
         .iter()
@@ -237,49 +241,51 @@ pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
     }
 }
 
-/// The states, in the order in which they are shown.
+/// The texts of the states, in the order of the output.
 pub fn states() -> impl Iterator<Item = &'static StateText> {
     states::STATES.iter()
 }
 
-/// The transitions, in the order in which they are shown.
+/// The texts of the transitions, in the order of the output.
 pub fn transitions() -> impl Iterator<Item = &'static TransitionText> {
     transitions::TRANSITIONS.iter()
 }
 
-/// The transition between two states, if it can be shown.
+/// The transition between two states. `None`: the kernel never makes it.
 #[must_use]
 pub fn transition(from: State, to: State) -> Option<&'static TransitionText> {
     transitions().find(|pair| (pair.from, pair.to) == (from, to))
 }
 
-/// The thresholds that a rule goes by, as they are unless a file says otherwise.
+/// The names and the defaults of the thresholds of a rule.
 #[must_use]
 pub fn thresholds(rule: &Rule) -> Vec<(&'static str, Value)> {
-    let defaults: Value = toml::from_str(DEFAULTS).expect("a test reads it");
+    let defaults: Value = toml::from_str(DEFAULTS).expect("a test parses the defaults");
     let value = |name: &str| {
-        let (section, key) = name.split_once('.').expect("it is in a section, as a test shows");
+        let (section, key) =
+            name.split_once('.').expect("a test checks that each name has a section");
         defaults[section][key].clone()
     };
     rule.thresholds.iter().map(|&name| (name, value(name))).collect()
 }
 
-/// The drawing, and how to read it.
+/// The diagram and its legend.
 #[must_use]
 pub fn diagram() -> (&'static str, &'static str) {
     (diagram::DIAGRAM.trim_matches('\n'), diagram::LEGEND)
 }
 
 fn state_text(state: State) -> &'static StateText {
-    states().find(|text| text.state == state).expect("each state has a text, as a test shows")
+    states().find(|text| text.state == state).expect("a test checks that each state has a text")
 }
 
-/// Reads a state in any spelling, the number of `/proc/net/tcp` among them.
+/// Parses a state in any spelling, or its number in `/proc/net/tcp`.
 fn state(word: &str) -> Result<State, Error> {
     word.parse().ok().or_else(|| by_number(word)).ok_or_else(|| Error::unknown(word))
 }
 
-/// `0A`, `0x0a`, `6`: hexadecimal, as the column `st` has it; `10` to `13`, which it never has, are the kernel's own.
+/// Parses the number of a state. `0A`, `0x0a` and `6` are hexadecimal, as in the column `st`.
+/// `10` to `13` never occur in that column, so they are the kernel's decimal numbers.
 fn by_number(word: &str) -> Option<State> {
     let of_radix = |digits: &str, radix| {
         let is_number =
@@ -292,7 +298,7 @@ fn by_number(word: &str) -> Option<State> {
     }
 }
 
-/// Every spelling of a state that somebody may have meant to type.
+/// The names of a state that are compared with a mistyped word.
 fn spellings(text: &'static StateText) -> impl Iterator<Item = &'static str> {
     let Names { ss, netstat, rfc, .. } = text.names;
     [Some(text.state.name()), ss, netstat, rfc].into_iter().flatten()

@@ -1,10 +1,13 @@
-//! What somebody may have meant who mistyped a name.
+//! Suggestions for a mistyped name.
 
-/// The names that are as near as any, if they are near enough: within one slip in three letters, or begun by the word.
-/// Of those as near, the ones with the same first letter: people rarely miss that one.
+/// The names that are nearest to the word.
+///
+/// A name is near if it begins with the word, or if it has at most one typing error per three
+/// letters of the word. Among equally near names, names with the same first letter are nearer:
+/// people rarely mistype the first letter.
 pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let word = letters(word);
-    // A third of the letters, and not more than a name of two letters can bear.
+    // A third of the letters. At most 3, so that short words do not match everything.
     let reach = (word.len() / 3).clamp(1, 3);
     let mut found: Vec<((usize, bool), &str)> = names
         .map(|name| {
@@ -21,7 +24,7 @@ pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> V
     found.into_iter().map(|(_, name)| name).collect()
 }
 
-/// What is compared: neither case nor what joins the words of a name.
+/// The letters and digits of a name in lower case. Case and separators are not compared.
 fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
@@ -31,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_near_and_another_word_is_not() {
+    fn typing_errors_are_near_and_other_words_are_not() {
         let names =
             ["TIME_WAIT", "FIN_WAIT1", "FIN_WAIT2", "CLOSE", "CLOSE_WAIT", "CLOSING", "P1", "T2"];
         for (word, expected) in [

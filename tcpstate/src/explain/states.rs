@@ -1,65 +1,85 @@
-//! The states, one by one. Times and defaults are those of Linux 6.12, where nothing else is said.
+//! The texts of the states. Times and defaults are those of Linux 6.12 unless the text says
+//! otherwise.
 //!
-//! Long because it is a table of texts: one entry for each state, and no code.
+//! The file is long because it is a table of texts: one entry for each state, and no code.
 
 use tcpstate_common::State;
 
 use super::{Names, Setting, StateText};
 
-/// What a peer that is gone costs a socket that its program has closed: the same in three states.
+/// The limit for an orphan whose peer is silent. It applies in FIN_WAIT1, CLOSING and LAST_ACK.
 const ORPHAN_RETRIES: Setting = Setting {
     name: "net.ipv4.tcp_orphan_retries",
     default: "0, which means 8",
-    does: "how often a socket that its program has closed sends its FIN or its data again: 8 times are some 100 s",
+    does: "Number of retransmissions of data or FIN after the program has closed the socket. 8 \
+           retransmissions take about 100 s.",
 };
 
 const RETRIES2: Setting = Setting {
     name: "net.ipv4.tcp_retries2",
     default: "15",
-    does: "the same while a program holds the socket: 15 times are 924.6 s at least",
+    does: "Number of retransmissions while a program still holds the socket. 15 retransmissions \
+           take at least 924.6 s.",
 };
 
 const MAX_ORPHANS: Setting = Setting {
     name: "net.ipv4.tcp_max_orphans",
-    default: "by memory",
-    does: "above it the kernel resets sockets that their programs have closed (TcpExt TCPAbortOnMemory); a guard against \
-           attacks, to be raised rather than lowered",
+    default: "depends on memory",
+    does: "Limit of orphans: sockets that a program has closed and that have not ended yet. Above \
+           the limit the kernel resets orphans and counts them in TcpExt TCPAbortOnMemory. The \
+           limit protects against attacks: raise it if necessary, do not lower it.",
 };
 
 const USER_TIMEOUT: Setting = Setting {
     name: "TCP_USER_TIMEOUT",
     default: "off",
-    does: "a limit for this one socket, in milliseconds, whatever the number of retries",
+    does: "Timeout of one socket, in milliseconds. It replaces the number of retransmissions.",
 };
 
-const KEEPALIVE: Setting = Setting {
-    name: "net.ipv4.tcp_keepalive_time, _intvl, _probes",
-    default: "7200 s, 75 s, 9",
-    does: "only for sockets with SO_KEEPALIVE: an idle peer that is gone is found out after 2 h 11 min, one that has \
-           forgotten the connection answers the first probe with RST, after 2 h",
+const KEEPALIVE_TIME: Setting = Setting {
+    name: "net.ipv4.tcp_keepalive_time",
+    default: "7200 s",
+    does: "Idle time before the first keepalive probe, only for sockets with SO_KEEPALIVE. A peer \
+           that no longer knows the connection answers the first probe with RST.",
+};
+
+const KEEPALIVE_INTVL: Setting = Setting {
+    name: "net.ipv4.tcp_keepalive_intvl",
+    default: "75 s",
+    does: "Time between two keepalive probes.",
+};
+
+const KEEPALIVE_PROBES: Setting = Setting {
+    name: "net.ipv4.tcp_keepalive_probes",
+    default: "9",
+    does: "Number of unanswered probes after which the connection ends. With the defaults a dead \
+           peer is detected after 2 h 11 min.",
 };
 
 const SOMAXCONN: Setting = Setting {
     name: "net.core.somaxconn, listen(backlog)",
     default: "4096; 128 before 5.4",
-    does: "the smaller of the two bounds both queues of a listener, the half-open and the finished one; it is taken at \
-           listen(), so that a program has to call that again",
+    does: "The smaller of the two values limits both queues of a listener. They are the queue of \
+           half-open connections and the accept queue. The values are read by listen(), so the \
+           program has to call listen() again after a change.",
 };
 
 const SYNCOOKIES: Setting = Setting {
     name: "net.ipv4.tcp_syncookies",
     default: "1",
-    does: "what a SYN gets when the half-open queue is full: 1, a cookie, and nothing is kept; 0, nothing; 2 is for tests: \
-           always cookies",
+    does: "Answer to a SYN when the queue of half-open connections is full. 1: send a SYN cookie \
+           and store nothing. 0: drop the SYN. 2: always send cookies, only for tests.",
 };
 
 const MAX_SYN_BACKLOG: Setting = Setting {
     name: "net.ipv4.tcp_max_syn_backlog",
-    default: "by memory, 128 at least",
-    does: "of effect only with tcp_syncookies=0: its last quarter is kept for peers that are known",
+    default: "depends on memory, at least 128",
+    does: "Used only if tcp_syncookies is 0. Its last quarter is reserved for peers that the \
+           kernel knows from earlier connections.",
 };
 
-/// Every state, in the order a connection lives through them; then the two that only the kernel knows, and CLOSE.
+/// Every state, in the order of a connection's life. The last three are CLOSE and two states that
+/// only the kernel uses.
 pub(super) const STATES: [StateText; 13] = [
     StateText {
         state: State::Listen,
@@ -70,12 +90,14 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("LISTEN"),
             node_exporter: Some("listen"),
         },
-        meaning: "A program waits for connections to this address and port. The socket has two queues: of half-open \
-                  connections (they show as SYN_RECV), and of finished ones that accept() has not fetched yet (they show as \
-                  ESTABLISHED).",
-        moved_on_by: "The program alone: close(), or shutdown() of reading. A SYN does not move it: that makes a half-open \
-                      connection beside it, and later a child of it.",
-        lasts: "As long as the program keeps it open.",
+        meaning: "A program waits for connections to this address and port. The listening socket \
+                  has two queues. One queue holds half-open connections, which show as SYN_RECV. \
+                  The accept queue holds complete connections that accept() has not returned yet. \
+                  They show as ESTABLISHED.",
+        moved_on_by: "The program closes it with close(), or with shutdown() for reading. ss -K \
+                      closes it too. A SYN does not change the state of a listener. It creates a \
+                      half-open connection, which later becomes a child socket.",
+        lasts: "As long as the program keeps the socket open.",
         governed_by: &[
             SOMAXCONN,
             SYNCOOKIES,
@@ -83,8 +105,8 @@ pub(super) const STATES: [StateText; 13] = [
             Setting {
                 name: "net.ipv4.tcp_abort_on_overflow",
                 default: "0",
-                does: "1 resets a connection that finds the queue of finished ones full; 0 lets the peer try again, which \
-                       heals bursts",
+                does: "1: reset a new connection if the accept queue is full. 0: drop the peer's \
+                       ACK, so that the peer tries again. 0 is better for short bursts.",
             },
         ],
         kernel: &[
@@ -93,11 +115,13 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_input.c: tcp_conn_request",
         ],
         rfc: "3.3.2, 3.5, 3.10.7.2",
-        many: "As many services and workers listen: with SO_REUSEPORT each worker has one. The number tells nothing, the \
-               queues do: in ss -tln, Recv-Q is what waits for accept(), Send-Q its bound.",
-        what_to_do: "Recv-Q near Send-Q, or TcpExt ListenOverflows that grows (nstat -az TcpExtListenOverflows): accept() is \
-                     too slow or the backlog too small. Raise both the program's backlog and somaxconn, then start the \
-                     program anew.",
+        many: "Each service has a listener. With SO_REUSEPORT each worker of a service has one. \
+               The number of listeners says little, so look at the queues. In ss -tln, Recv-Q is \
+               the number of connections that wait for accept(), and Send-Q is their limit.",
+        what_to_do: "Check whether Recv-Q is near Send-Q, or whether nstat -az \
+                     TcpExtListenOverflows grows. Then accept() is too slow or the backlog is too \
+                     small. Raise the program's backlog and net.core.somaxconn, then restart the \
+                     program.",
     },
     StateText {
         state: State::SynSent,
@@ -108,21 +132,24 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("SYN-SENT"),
             node_exporter: Some("syn_sent"),
         },
-        meaning: "connect() has sent a SYN, and nothing has come back yet.",
-        moved_on_by: "The peer: SYN+ACK makes it ESTABLISHED; a SYN, where both sides connect to each other, SYN_RECV; RST or \
-                      an ICMP error ends it. So do time, close() and shutdown().",
-        lasts: "One round trip. Without an answer 131 s at the defaults, 127 s before 6.5; then connect() fails with \
-                ETIMEDOUT.",
+        meaning: "connect() has sent a SYN. No answer has arrived yet.",
+        moved_on_by: "The peer's SYN+ACK moves the socket to ESTABLISHED. A SYN without ACK moves \
+                      it to SYN_RECV: both sides connect to each other. An RST or an ICMP error \
+                      ends the socket. So does a timeout, close() or shutdown().",
+        lasts: "One round trip. Without an answer, connect() fails with ETIMEDOUT after 131 s with \
+                default settings, or after 127 s before 6.5.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_syn_retries",
                 default: "6",
-                does: "how often the SYN is sent again, after 1, 2, 4, ... s; TCP_SYNCNT is the same for one socket",
+                does: "Number of SYN retransmissions, after 1, 2, 4, ... s. TCP_SYNCNT sets the \
+                       number for one socket.",
             },
             Setting {
                 name: "net.ipv4.tcp_syn_linear_timeouts",
                 default: "4, since 6.5",
-                does: "as many more times, one second apart, before that",
+                does: "Number of additional SYN retransmissions, one per second. They come before \
+                       the others.",
             },
             USER_TIMEOUT,
         ],
@@ -133,11 +160,12 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_write_timeout",
         ],
         rfc: "3.3.2, 3.5, 3.10.1, 3.10.7.3",
-        many: "Somebody does not answer: a firewall drops the SYN, the host is down, or the listener's queues are full. Each \
-               holds a local port meanwhile.",
-        what_to_do: "See where they go: tcpstate count --state syn-sent --by remote, or ss -tan state syn-sent. Look at the \
-                     path, then at the peer's queues. Give programs a connect timeout of their own rather than lower \
-                     tcp_syn_retries for all.",
+        many: "A destination does not answer. A firewall drops the SYN, the host is down, or the \
+               queues of the listener are full. Each socket holds a local port.",
+        what_to_do: "Find the destinations with tcpstate count --state syn-sent --by remote, or \
+                     with ss -tan state syn-sent. Check the network path, then the queues of the \
+                     peer. Set a connect timeout in the program instead of lowering \
+                     tcp_syn_retries for all programs.",
     },
     StateText {
         state: State::SynRecv,
@@ -148,20 +176,25 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("SYN-RECEIVED"),
             node_exporter: Some("syn_recv"),
         },
-        meaning: "Half-open: a SYN came, SYN+ACK went out, the last ACK of the handshake is awaited. Nearly all are request \
-                  sockets, mini sockets that hang from the listener (NEW_SYN_RECV inside the kernel): no program has them, \
-                  and no transition tells of them. Full sockets are in this state in three cases: a child between its \
-                  birth and its last ACK, a few instructions long; Fast Open; and two sides that connect to each other.",
-        moved_on_by: "The peer: its ACK makes a child that becomes ESTABLISHED, its RST ends it. An ACK that finds the \
-                      listener's queue of finished connections full, or that comes without data under TCP_DEFER_ACCEPT, is \
-                      dropped, and the socket stays.",
-        lasts: "One round trip. Without the ACK 63 s at the defaults; less while the queue is more than half full, since old \
-                ones then give way to young ones.",
+        meaning: "The connection is half-open. A SYN has arrived and a SYN+ACK was sent, but the \
+                  last ACK of the handshake is missing. Nearly all of these sockets are request \
+                  sockets. A request socket is a mini socket: a small kernel struct that stands \
+                  for a connection. It belongs to the listener, no program holds it, and no \
+                  transition reports it. Inside the kernel its state is NEW_SYN_RECV. Full sockets \
+                  are in SYN_RECV in three cases: a child socket just after its creation, Fast \
+                  Open, and two sides that connect to each other.",
+        moved_on_by: "The peer's ACK creates a child socket, which becomes ESTABLISHED. The peer's \
+                      RST or a timeout removes the request socket. The kernel drops the ACK if the \
+                      accept queue is full. With TCP_DEFER_ACCEPT it also drops an ACK without \
+                      data. After such a drop the request socket stays.",
+        lasts: "One round trip. Without the ACK, 63 s with default settings. The time is shorter \
+                while the queue is more than half full, because the kernel then removes old \
+                request sockets earlier.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_synack_retries",
                 default: "5",
-                does: "how often SYN+ACK is sent again, after 1, 2, 4, ... s",
+                does: "Number of SYN+ACK retransmissions, after 1, 2, 4, ... s.",
             },
             SOMAXCONN,
             SYNCOOKIES,
@@ -174,11 +207,13 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_minisocks.c: tcp_check_req",
         ],
         rfc: "3.3.2, 3.5, 3.10.7.2, 3.10.7.4",
-        many: "A SYN flood; or clients whose ACKs do not arrive; or a listener whose queue of finished connections is full, \
-               because accept() is slow.",
-        what_to_do: "Tell the cases apart by counters (nstat -az): TcpExtListenOverflows grows when accept() is slow, \
-                     TcpExtTCPReqQFullDoCookies when the half-open queue is full. Leave tcp_syncookies at 1, raise backlog \
-                     and somaxconn for bursts, and see who sends them: tcpstate count --state syn-recv --by remote.",
+        many: "There is a SYN flood, or the ACKs of the clients do not arrive. Or the accept queue \
+               is full because accept() is too slow.",
+        what_to_do: "Compare two counters with nstat -az. TcpExtListenOverflows grows if accept() \
+                     is too slow. TcpExtTCPReqQFullDoCookies grows if the queue of half-open \
+                     connections is full. Keep tcp_syncookies at 1. For bursts, raise the backlog \
+                     and net.core.somaxconn. tcpstate count --state syn-recv --by remote shows the \
+                     clients.",
     },
     StateText {
         state: State::Established,
@@ -189,19 +224,24 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("ESTABLISHED"),
             node_exporter: Some("established"),
         },
-        meaning: "The handshake is done, data may flow both ways. Connections that accept() has not fetched yet are in this \
-                  state too.",
-        moved_on_by: "The program: close() or shutdown() of writing makes it FIN_WAIT1. The peer: its FIN makes it \
-                      CLOSE_WAIT, its RST ends it. Time ends it when data stay without an ACK.",
-        lasts: "Without limit as long as nobody sends. Data without an ACK end it after some 15 min at the defaults (924.6 s \
-                at least). That the peer is gone is noticed only then, or by keepalive.",
+        meaning: "The handshake is complete and both sides may send data. Connections that wait \
+                  for accept() are in this state too.",
+        moved_on_by: "The program moves the socket to FIN_WAIT1 with close(), or with shutdown() \
+                      for writing. The peer's FIN moves it to CLOSE_WAIT. The peer's RST ends it. \
+                      A timeout ends it if the peer does not acknowledge data.",
+        lasts: "Without limit while neither side sends. Data without an ACK end the connection \
+                after about 15 min with default settings, and after at least 924.6 s. Only then, \
+                or with keepalive, does the kernel detect that the peer is gone.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_retries2",
                 default: "15",
-                does: "how often data are sent again before the connection is given up: 15 times are 924.6 s at least",
+                does: "Number of retransmissions of data before the connection ends. 15 \
+                       retransmissions take at least 924.6 s.",
             },
-            KEEPALIVE,
+            KEEPALIVE_TIME,
+            KEEPALIVE_INTVL,
+            KEEPALIVE_PROBES,
             USER_TIMEOUT,
         ],
         kernel: &[
@@ -211,11 +251,13 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_keepalive_timer",
         ],
         rfc: "3.3.2, 3.8.3, 3.8.4, 3.10.7.4",
-        many: "Mostly load. If they only grow: pools without a bound, or peers that vanished without a FIN (a host that \
-               lost power, a firewall that forgot them), which stay for ever without keepalive. Those without a process \
-               wait for accept().",
-        what_to_do: "See who is at the other end: tcpstate count --state established --by remote. Have programs set \
-                     SO_KEEPALIVE, with shorter times than 2 h, or TCP_USER_TIMEOUT, and bound their pools.",
+        many: "Usually this is normal load. If the number only grows, a connection pool has no \
+               limit, or peers disappeared without a FIN. Examples are a host that lost power and \
+               a firewall that dropped the connection. Without keepalive such sockets stay \
+               forever. Sockets without a process wait for accept().",
+        what_to_do: "Find the peers with tcpstate count --state established --by remote. Let \
+                     programs set TCP_USER_TIMEOUT, or SO_KEEPALIVE with a time below 2 h. Limit \
+                     the size of connection pools.",
     },
     StateText {
         state: State::FinWait1,
@@ -226,12 +268,14 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("FIN-WAIT-1"),
             node_exporter: Some("fin_wait1"),
         },
-        meaning: "This side has closed (close(), or shutdown() of writing), and the peer has not acknowledged that yet. \
-                  Linux is in this state as soon as the FIN is queued, while data before it still wait to be sent.",
-        moved_on_by: "The peer: the ACK of our FIN makes it FIN_WAIT2; its FIN without that ACK, CLOSING; its RST ends it. So \
-                      does time.",
-        lasts: "One round trip, and as long as queued data take. If the peer is silent, some 100 s when the program has closed \
-                the socket, 924.6 s at least when it still holds it.",
+        meaning: "This side has closed the connection with close(), or with shutdown() for \
+                  writing. The peer has not acknowledged the FIN yet. Linux enters this state as \
+                  soon as the FIN is queued, even if data before the FIN are still unsent.",
+        moved_on_by: "The peer's ACK of the FIN moves the socket to FIN_WAIT2. The peer's FIN \
+                      without that ACK moves it to CLOSING. The peer's RST or a timeout ends it.",
+        lasts: "One round trip, plus the time to send queued data. If the peer is silent, it takes \
+                about 100 s if the program has closed the socket. It takes at least 924.6 s if the \
+                program still holds it.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp.c: tcp_close_state",
@@ -240,10 +284,12 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_orphan_retries",
         ],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
-        many: "Peers that vanished without a word, or that do not read: their window is shut, and data before our FIN can't \
-               leave. Each may hold some 64 KiB of memory that can't be swapped.",
-        what_to_do: "Look at Send-Q: ss -tan state fin-wait-1. A busy web server may lower tcp_orphan_retries. \
-                     Keep tcp_max_orphans well above what is normal.",
+        many: "Peers disappeared, or they do not read. If a peer does not read, its receive window \
+               is closed, and the data before the FIN cannot be sent. Each socket may hold about \
+               64 KiB of memory that cannot be swapped.",
+        what_to_do: "Check Send-Q with ss -tan state fin-wait-1. On a busy web server you may \
+                     lower tcp_orphan_retries. Keep tcp_max_orphans well above the usual number of \
+                     orphans.",
     },
     StateText {
         state: State::FinWait2,
@@ -254,31 +300,38 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("FIN-WAIT-2"),
             node_exporter: Some("fin_wait2"),
         },
-        meaning: "This side has closed and the peer has acknowledged that; the peer has not closed yet. Two kinds look \
-                  alike: sockets that a program still holds, after shutdown() of writing; and orphans, after close(), \
-                  which Linux replaces by time-wait mini sockets (sockstat counts them in tw).",
-        moved_on_by: "The peer: its FIN makes it TIME_WAIT, its RST ends it. Data for an orphan are answered with RST and end \
-                      it too: nobody is left to read them.",
-        lasts: "Held by a program: without limit. An orphan: tcp_fin_timeout, 60 s.",
+        meaning: "This side has closed the connection and the peer has acknowledged the FIN. The \
+                  peer has not closed yet. There are two kinds. After shutdown() for writing, a \
+                  program still holds the socket. After close(), the socket is an orphan. Linux \
+                  replaces an orphan by a time-wait mini socket, which sockstat counts in tw.",
+        moved_on_by: "The peer's FIN moves the socket to TIME_WAIT. The peer's RST ends it. Data \
+                      that arrive for an orphan end it too: no program can read them, so the \
+                      kernel answers with RST.",
+        lasts: "Without limit if a program holds the socket. An orphan lasts tcp_fin_timeout, 60 s \
+                by default.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_fin_timeout",
                 default: "60 s",
-                does: "for orphans in this state and nothing else: it does not shorten TIME_WAIT. Never less than 3.5 \
-                       retransmission timeouts. Above 60 it works otherwise than one thinks: T gives 2 x (T - 60) s, so \
-                       65 gives 10 s (tcp_keepalive_timer; seen on 6.18)",
+                does: "Lifetime of orphans in FIN_WAIT2. It does not shorten TIME_WAIT. The kernel \
+                       uses at least 3.5 retransmission timeouts. A value T above 60 gives 2 x (T \
+                       - 60) s, so 65 gives 10 s (tcp_keepalive_timer; measured on 6.18).",
             },
             Setting {
                 name: "TCP_LINGER2",
                 default: "off",
-                does: "the same for one socket, 120 s at most; a negative value resets it at once",
+                does: "Lifetime of one orphan in FIN_WAIT2, at most 120 s. With a negative value \
+                       the kernel ends the connection without waiting for the peer.",
             },
             Setting {
                 name: "net.ipv4.tcp_max_tw_buckets",
-                default: "by memory",
-                does: "orphans count among the time-wait sockets; above the limit they are closed at once",
+                default: "depends on memory",
+                does: "Limit of time-wait sockets. Orphans in FIN_WAIT2 count too. Above the limit \
+                       the kernel closes them at once.",
             },
-            KEEPALIVE,
+            KEEPALIVE_TIME,
+            KEEPALIVE_INTVL,
+            KEEPALIVE_PROBES,
         ],
         kernel: &[
             "net/ipv4/tcp.c: __tcp_close",
@@ -288,11 +341,11 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_keepalive_timer",
         ],
         rfc: "3.3.2, 3.6, 3.6.1, 3.10.7.4",
-        many: "Peers that do not close: over there they are in CLOSE_WAIT. Orphans cost little and go by themselves; those \
-               that a program holds stay.",
-        what_to_do: "ss -tanp state fin-wait-2: those with a process are for that program to close, with a timeout of its \
-                     own after shutdown(). For orphans, mend the peer; leave tcp_fin_timeout alone unless they are very \
-                     many.",
+        many: "The peers do not close. On their side the connections are in CLOSE_WAIT. Orphans \
+               cost little and end by themselves. Sockets that a program holds stay.",
+        what_to_do: "Run ss -tanp state fin-wait-2. A program in this list has to close its \
+                     sockets, with its own timeout after shutdown(). For orphans, fix the peer. Do \
+                     not change tcp_fin_timeout unless there are very many orphans.",
     },
     StateText {
         state: State::CloseWait,
@@ -303,28 +356,34 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("CLOSE-WAIT"),
             node_exporter: Some("close_wait"),
         },
-        meaning: "The peer has closed; the program on this side has not yet. Reads give what is left, then the end; writes \
-                  still work.",
-        moved_on_by: "The program on this side, and nobody else: close() or shutdown() of writing makes it LAST_ACK. The \
-                      peer's RST ends it, which often answers a write.",
-        lasts: "Without limit, for as long as the program holds it and no RST comes: the kernel has no timeout for it, and no \
-                sysctl makes one.",
+        meaning: "The peer has closed the connection. The program on this side has not closed it \
+                  yet. The program can read the remaining data and can still write.",
+        moved_on_by: "Only the program on this side moves it on: close(), or shutdown() for \
+                      writing, moves the socket to LAST_ACK. An RST of the peer ends the socket. A \
+                      peer often sends RST in answer to a write.",
+        lasts: "Without limit, until the program closes the socket or an RST arrives. The kernel \
+                has no timeout for this state, and no sysctl adds one.",
         governed_by: &[
-            KEEPALIVE,
+            KEEPALIVE_TIME,
+            KEEPALIVE_INTVL,
+            KEEPALIVE_PROBES,
             Setting {
                 name: "net.ipv4.tcp_retries2",
                 default: "15",
-                does: "ends it if the program writes and the peer is silent, after 924.6 s at least",
+                does: "Ends the connection if the program writes and the peer is silent, after at \
+                       least 924.6 s.",
             },
         ],
         kernel: &["net/ipv4/tcp_input.c: tcp_fin", "net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
-        many: "A leak: the program forgets to close what its peers have closed, and will run out of descriptors. Or it is \
-               stuck, or too slow. Those without a process were never accepted: the client left while it waited in the \
-               listener's queue.",
-        what_to_do: "tcpstate count --state close-wait --by process, or ss -tanp state close-wait, names the program. Mend \
-                     it: close on every path, errors too. A restart frees them, a sysctl does not. Without a process: see \
-                     why accept() is slow.",
+        many: "Usually a leak: a program does not close connections that its peers have closed. It \
+               will run out of file descriptors. Or the program is blocked or too slow. Sockets \
+               without a process were never accepted: the client closed while the connection was \
+               in the accept queue.",
+        what_to_do: "Find the program with tcpstate count --state close-wait --by process, or with \
+                     ss -tanp state close-wait. Fix the program: it has to close the connection on \
+                     every code path, also after an error. A restart frees the sockets. A sysctl \
+                     does not. If there is no process, find out why accept() is slow.",
     },
     StateText {
         state: State::Closing,
@@ -335,11 +394,13 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("CLOSING"),
             node_exporter: Some("closing"),
         },
-        meaning: "Both sides have closed at once: the FINs crossed, and the peer has not acknowledged ours yet.",
-        moved_on_by: "The peer: its ACK makes it TIME_WAIT (a mini socket takes its place, so what is reported is CLOSING -> \
-                      CLOSE); its RST ends it. So does time.",
-        lasts: "One round trip. If the peer is silent, as long as in FIN_WAIT1: some 100 s when the program has closed the \
-                socket.",
+        meaning: "Both sides closed at the same time and their FINs crossed. The peer has not \
+                  acknowledged the FIN of this side yet.",
+        moved_on_by: "The peer's ACK of the FIN moves the connection to TIME_WAIT. A mini socket \
+                      then replaces the full socket, so the kernel reports CLOSING -> CLOSE. The \
+                      peer's RST or a timeout ends the socket.",
+        lasts: "One round trip. If the peer is silent, it takes about 100 s if the program has \
+                closed the socket. It takes at least 924.6 s if the program still holds it.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_fin",
@@ -347,9 +408,10 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_minisocks.c: tcp_time_wait",
         ],
         rfc: "3.3.2, 3.6, 3.10.7.4",
-        many: "Rare at any time. Many at once: the path lost the ACKs, or peers vanished just when both sides closed, as \
-               after a restart of a load balancer.",
-        what_to_do: "Look for loss towards those peers (ss -tni state closing shows retransmissions). They go by themselves.",
+        many: "The state is rare. Many sockets mean that the network lost the ACKs, or that peers \
+               disappeared while both sides closed. A restart of a load balancer can cause this.",
+        what_to_do: "Look for packet loss towards these peers: ss -tni state closing shows \
+                     retransmissions. The sockets end by themselves.",
     },
     StateText {
         state: State::LastAck,
@@ -360,11 +422,13 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("LAST-ACK"),
             node_exporter: Some("last_ack"),
         },
-        meaning: "The peer closed first, now this side has closed too; the ACK of our FIN is awaited.",
-        moved_on_by: "The peer: its ACK ends it, and so does its RST. So does time. No TIME_WAIT follows on this side: that is \
-                      with the one who closed first.",
-        lasts: "One round trip, and as long as queued data take. If the peer is silent, some 100 s when the program has closed \
-                the socket, 924.6 s at least when it still holds it.",
+        meaning: "The peer closed first, and then this side closed too. The ACK of this side's FIN \
+                  has not arrived yet.",
+        moved_on_by: "The peer's ACK or RST ends the socket. So does a timeout. No TIME_WAIT \
+                      follows on this side. It is on the side that closed first.",
+        lasts: "One round trip, plus the time to send queued data. If the peer is silent, it takes \
+                about 100 s if the program has closed the socket. It takes at least 924.6 s if the \
+                program still holds it.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp.c: tcp_close_state",
@@ -372,10 +436,11 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_orphan_retries",
         ],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
-        many: "Peers that vanished after their FIN: mobile clients, firewalls that forget a connection at the first FIN, \
-               peers whose orphans in FIN_WAIT2 timed out. Or data before our FIN that can't leave.",
-        what_to_do: "Look at Send-Q and retransmissions: ss -tni state last-ack. If they are many and lasting, lower \
-                     tcp_orphan_retries.",
+        many: "Peers disappeared after their FIN. Examples are mobile clients, firewalls that \
+               forget a connection at the first FIN, and peers whose orphans in FIN_WAIT2 timed \
+               out. Or the data before the FIN of this side cannot be sent.",
+        what_to_do: "Check Send-Q and retransmissions with ss -tni state last-ack. If many sockets \
+                     stay for long, lower tcp_orphan_retries.",
     },
     StateText {
         state: State::TimeWait,
@@ -386,41 +451,46 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("TIME-WAIT"),
             node_exporter: Some("time_wait"),
         },
-        meaning: "The connection is over, and this side was the first to close, or both were. A mini socket keeps its \
-                  addresses and ports for a while, so that late segments meet no new connection, and so that the last ACK \
-                  can be sent again. No program has it.",
-        moved_on_by: "Time. A SYN of a new connection from the same peer and port takes its place at once, if its sequence \
-                      number or timestamp is later: that is the server's case. connect() may do so by tcp_tw_reuse: that is \
-                      the client's. RST ends it, unless tcp_rfc1337 is set.",
-        lasts: "60 s, a constant of the kernel (TCP_TIMEWAIT_LEN); late segments start them anew. No sysctl changes that, \
-                tcp_fin_timeout neither.",
+        meaning: "The connection is over. This side closed first, or both sides closed at the same \
+                  time. A mini socket keeps the addresses and ports for a while. So late segments \
+                  cannot reach a new connection, and the last ACK can be sent again. No program \
+                  holds the mini socket.",
+        moved_on_by: "Time ends it. On a server, a SYN from the same peer and port replaces it at \
+                      once if its sequence number or timestamp is later. On a client, connect() \
+                      may reuse its port if tcp_tw_reuse allows that. An RST ends it unless \
+                      tcp_rfc1337 is 1.",
+        lasts: "60 s, a constant in the kernel (TCP_TIMEWAIT_LEN). A late segment starts the 60 s \
+                again. No sysctl changes this time, and tcp_fin_timeout does not either.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_tw_reuse",
                 default: "2",
-                does: "whether connect() may take over addresses and ports in TIME_WAIT, after 1 s and with timestamps: 0 no, \
-                       1 yes, 2 over loopback only. Of no effect for what comes in",
+                does: "Whether connect() may reuse addresses and ports in TIME_WAIT. 0: no. 1: \
+                       yes. 2: over loopback only. The old connection needs timestamps and must be \
+                       in TIME_WAIT for 1 s. Incoming connections are not affected.",
             },
             Setting {
                 name: "net.ipv4.tcp_tw_reuse_delay",
                 default: "1000 ms, since 6.14",
-                does: "that one second",
+                does: "Time in TIME_WAIT before connect() may reuse the port.",
             },
             Setting {
                 name: "net.ipv4.tcp_max_tw_buckets",
-                default: "by memory",
-                does: "above it sockets skip TIME_WAIT, and TcpExt TCPTimeWaitOverflow counts them; a guard against attacks, \
-                       to be raised rather than lowered",
+                default: "depends on memory",
+                does: "Limit of time-wait sockets. Above it connections close without TIME_WAIT, \
+                       and TcpExt TCPTimeWaitOverflow counts them. The limit protects against \
+                       attacks: raise it if necessary, do not lower it.",
             },
             Setting {
                 name: "net.ipv4.tcp_rfc1337",
                 default: "0",
-                does: "1 keeps RST from ending it",
+                does: "1: an RST does not end TIME_WAIT.",
             },
             Setting {
                 name: "net.ipv4.tcp_tw_recycle",
-                default: "gone since 4.12",
-                does: "nothing; it broke clients behind NAT. Guides that have it are stale",
+                default: "none, removed in 4.12",
+                does: "Nothing since 4.12. Before, it broke clients behind NAT. Guides that \
+                       recommend it are out of date.",
             },
         ],
         kernel: &[
@@ -432,12 +502,15 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
         ],
         rfc: "3.3.2, 3.4.2, 3.6.1, 3.10.7.4, 3.10.8",
-        many: "On a server's own port: nothing to mend, whatever the number. They use up no port, and a new SYN is let in. On \
-               a client of one address and port: each holds a local port for 60 s, so the 28,232 ports of 32768-60999 give \
-               out at 470 connections a second.",
-        what_to_do: "Nothing, if it is a server. A client should keep connections open (pool, keep-alive) or let the other \
-                     side close first; then more source addresses or a wider ip_local_port_range; then tcp_tw_reuse=1. \
-                     tcpstate count --state time-wait --by remote shows towards whom.",
+        many: "On a server's own port they are harmless, whatever the number. They use no \
+               additional port, and the server accepts a new SYN. On a client with one \
+               destination, each socket holds a local port for 60 s. The 28,232 ports of \
+               32768-60999 are used up at 470 connections per second.",
+        what_to_do: "On a server, do nothing. A client should keep connections open (pool, \
+                     keep-alive) or let the other side close first. If that is not enough, add \
+                     source addresses or widen ip_local_port_range. As a last step set \
+                     tcp_tw_reuse=1. tcpstate count --state time-wait --by remote shows the \
+                     destinations.",
     },
     StateText {
         state: State::Close,
@@ -448,16 +521,18 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("CLOSED"),
             node_exporter: Some("close"),
         },
-        meaning: "No connection: a fresh socket, or one whose connection is over. The kernel has it in no table of \
-                  connections, so no tool lists it there and tcpstate does not count it. In transitions it is where they \
-                  begin and end; X -> CLOSE is also what is reported when a mini socket in TIME_WAIT or FIN_WAIT2 takes a \
-                  socket's place.",
-        moved_on_by: "The program: connect() or listen(). It may do that again after a connection is over.",
+        meaning: "There is no connection: the socket is new, or its connection is over. The kernel \
+                  lists such a socket in no table of connections. So no tool shows it, and \
+                  tcpstate does not count it. Transitions of a connection begin and end in CLOSE. \
+                  X -> CLOSE is also reported when a mini socket in TIME_WAIT or FIN_WAIT2 \
+                  replaces a full socket.",
+        moved_on_by: "The program calls connect() or listen(). It may call them again after a \
+                      connection is over.",
         lasts: "As long as the program keeps the socket open.",
         governed_by: &[Setting {
             name: "RLIMIT_NOFILE (ulimit -n)",
             default: "set by systemd or the shell",
-            does: "the bound of a process's descriptors, sockets among them",
+            does: "Limit of open file descriptors per process, including sockets.",
         }],
         kernel: &[
             "net/core/sock.c: sock_init_data_uid",
@@ -465,9 +540,11 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp.c: tcp_done",
         ],
         rfc: "3.3.2, 3.10.7.1",
-        many: "Sockets that a program opened and did not use, or did not close after their connection was over. A sign of \
-               them is TCP alloc in /proc/net/sockstat, the host's sockets of any state, well above inuse.",
-        what_to_do: "Look at the descriptors of the suspect: ls -l /proc/PID/fd lists sockets that ss does not know.",
+        many: "A program opened sockets and did not use them, or did not close them after their \
+               connections were over. A sign of this is in /proc/net/sockstat: in the TCP line, \
+               alloc is well above inuse. alloc counts the sockets of the host in any state.",
+        what_to_do: "List the file descriptors of the program: ls -l /proc/PID/fd shows sockets \
+                     that ss does not list.",
     },
     StateText {
         state: State::NewSynRecv,
@@ -478,16 +555,17 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: None,
             node_exporter: Some("syn_recv"),
         },
-        meaning: "The kernel's own state for request sockets, the mini sockets of half-open connections. Every \
-                  interface shows it as SYN_RECV; tcpstate counts it there.",
-        moved_on_by: "It never changes its state: the peer's ACK replaces it by a child (LISTEN -> SYN_RECV), RST or time \
-                      removes it.",
-        lasts: "As in SYN_RECV: 63 s without an ACK, at the defaults.",
+        meaning: "The kernel's own state for request sockets, which are the mini sockets of \
+                  half-open connections. Every interface shows it as SYN_RECV, and tcpstate counts \
+                  it as SYN_RECV.",
+        moved_on_by: "A request socket never changes its state. The peer's ACK replaces it by a \
+                      child socket (LISTEN -> SYN_RECV). An RST or a timeout removes it.",
+        lasts: "As long as SYN_RECV: 63 s without an ACK, with default settings.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_synack_retries",
                 default: "5",
-                does: "how often SYN+ACK is sent again, after 1, 2, 4, ... s",
+                does: "Number of SYN+ACK retransmissions, after 1, 2, 4, ... s.",
             },
             SOMAXCONN,
             SYNCOOKIES,
@@ -499,7 +577,7 @@ pub(super) const STATES: [StateText; 13] = [
         ],
         rfc: "3.5, the half-open case of SYN-RECEIVED",
         many: "See SYN_RECV.",
-        what_to_do: "See SYN_RECV: tcpstate explain SYN_RECV.",
+        what_to_do: "See SYN_RECV: run tcpstate explain SYN_RECV.",
     },
     StateText {
         state: State::BoundInactive,
@@ -510,21 +588,25 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: None,
             node_exporter: None,
         },
-        meaning: "No state of a socket, but a question: since 6.8 sock_diag can be asked for sockets in CLOSE that bind() has \
-                  given a port. The answer calls them CLOSE.",
-        moved_on_by: "The program: connect() or listen().",
+        meaning: "This is not a state of a socket but a filter for sock_diag, available since 6.8. \
+                  It selects sockets in CLOSE to which bind() gave a port. The answer shows them \
+                  as CLOSE.",
+        moved_on_by: "The program calls connect() or listen().",
         lasts: "As long as the program keeps the socket open.",
         governed_by: &[Setting {
             name: "net.ipv4.ip_local_port_range",
             default: "32768 60999",
-            does: "where bind() to port 0 looks for a port: such a socket takes one away from others",
+            does: "Range in which bind() to port 0 looks for a port. Such a socket takes the port \
+                   from others.",
         }],
         kernel: &[
             "include/net/tcp_states.h: TCP_BOUND_INACTIVE",
             "net/ipv4/inet_diag.c: inet_diag_dump_icsk",
         ],
         rfc: "3.3.2, a case of CLOSED",
-        many: "Programs that bind and then wait: each holds a port, though nothing else shows it.",
-        what_to_do: "ss -tB lists them (iproute2 6.8 or newer, kernel 6.8 or newer).",
+        many: "Programs call bind() and then wait. Each socket holds a port, and no other \
+               interface shows the socket.",
+        what_to_do: "List the sockets with ss -tB. It needs iproute2 6.8 or newer and kernel 6.8 \
+                     or newer.",
     },
 ];

@@ -1,4 +1,4 @@
-//! That nothing is left out, and that every spelling leads to its state.
+//! Tests: every state, transition and rule has a text, and every spelling finds its state.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,9 @@ use tcpstate_common::{
 
 use super::*;
 
-/// Each place in Linux 6.12 that sets the state of a TCP socket (`tcp_set_state`, `inet_sk_state_store`,
-/// `inet_sk_set_state`): the states that a socket can be in when it gets there, and the one that it is given.
+/// Each place in Linux 6.12 that sets the state of a TCP socket (`tcp_set_state`,
+/// `inet_sk_state_store`, `inet_sk_set_state`). A row has the possible states of the socket before,
+/// and the new state.
 const CALL_SITES: [(&str, &[State], State); 19] = [
     ("inet_csk_listen_start: before get_port", &[Close], Listen),
     ("inet_csk_listen_start: get_port or hash failed", &[Listen], Close),
@@ -56,19 +57,19 @@ fn pairs(seen: Seen) -> BTreeSet<(State, State)> {
 }
 
 #[test]
-fn every_transition_of_the_kernel_is_explained_once_and_in_order() {
+fn every_transition_of_the_list_has_one_text_in_its_order() {
     let explained: Vec<_> = transitions().map(|text| (text.from, text.to)).collect();
     assert_eq!(explained, TRANSITIONS.map(|pair| (pair.from, pair.to)));
 }
 
 #[test]
-fn every_state_is_explained_once() {
+fn every_state_has_one_text() {
     assert_eq!(states().map(|text| text.state).collect::<BTreeSet<_>>(), State::ALL.into());
     assert_eq!(states().count(), State::ALL.len());
 }
 
 #[test]
-fn every_transition_that_the_kernel_makes_is_explained_and_no_other_is() {
+fn texts_cover_exactly_the_transitions_that_the_kernel_makes() {
     let made = CALL_SITES.iter().flat_map(|(_, from, to)| from.iter().map(|&from| (from, *to)));
     assert_eq!(pairs(Seen::Reported), made.collect());
     assert_eq!(
@@ -79,7 +80,7 @@ fn every_transition_that_the_kernel_makes_is_explained_and_no_other_is() {
 }
 
 #[test]
-fn no_text_is_empty_or_ends_in_the_middle() {
+fn every_text_is_complete() {
     for text in states() {
         let sentences = [text.meaning, text.moved_on_by, text.lasts, text.many, text.what_to_do];
         for sentence in sentences {
@@ -107,7 +108,7 @@ fn no_text_is_empty_or_ends_in_the_middle() {
     }
 }
 
-/// A file of the kernel and a name in it, and sections of the RFC.
+/// Checks that `kernel` names files and functions, and that `rfc` names sections.
 fn assert_sources(kernel: &[&str], rfc: &str) {
     assert!(!kernel.is_empty());
     for place in kernel {
@@ -119,7 +120,7 @@ fn assert_sources(kernel: &[&str], rfc: &str) {
 }
 
 #[test]
-fn every_rule_is_explained_by_its_id_in_either_case() {
+fn every_rule_is_found_by_its_id_in_either_case() {
     for rule in &RULES {
         for id in [rule.id.to_owned(), rule.id.to_lowercase()] {
             let answer = answer(&[id.as_str()]);
@@ -142,9 +143,9 @@ fn state_of(word: &str) -> State {
 }
 
 #[test]
-fn every_spelling_leads_back_to_its_state() {
+fn every_spelling_finds_its_state() {
     for text in states() {
-        // Two are states of the kernel's own: others show them under another name, or not at all.
+        // Other tools show the two internal states of the kernel under another name or not at all.
         let shown_as = match text.state {
             NewSynRecv => SynRecv,
             BoundInactive => Close,
@@ -176,7 +177,7 @@ fn every_spelling_leads_back_to_its_state() {
 }
 
 #[test]
-fn a_typo_gets_the_nearest_name_and_nonsense_the_way_to_the_list() {
+fn a_typing_error_gets_the_nearest_name_and_nonsense_the_list() {
     for (word, help) in [
         ("TIME_WIAT", "did you mean TIME_WAIT?"),
         ("timewait2", "did you mean TIME_WAIT?"),
@@ -184,17 +185,23 @@ fn a_typo_gets_the_nearest_name_and_nonsense_the_way_to_the_list() {
         ("syn-rcvd", "did you mean SYN_RECV?"),
         ("FIN_WAIT", "did you mean FIN_WAIT1 or FIN_WAIT2?"),
         ("LISTNE", "did you mean LISTEN?"),
-        ("12345", "tcpstate explain lists what can be asked"),
-        ("0F", "tcpstate explain lists what can be asked"),
-        ("0x10", "tcpstate explain lists what can be asked"),
-        ("é", "tcpstate explain lists what can be asked"),
+        ("12345", "run tcpstate explain without arguments for a list of all names"),
+        ("0F", "run tcpstate explain without arguments for a list of all names"),
+        ("0x10", "run tcpstate explain without arguments for a list of all names"),
+        ("é", "run tcpstate explain without arguments for a list of all names"),
     ] {
         let error = answer(&[word]).expect_err(word);
         assert_eq!(error.help(), help, "{word}");
-        assert_eq!(error.to_string(), format!("nothing to explain is called \"{word}\""));
+        assert_eq!(
+            error.to_string(),
+            format!("cannot explain \"{word}\": no state or rule has this name")
+        );
     }
-    let error = answer(&["TIME\x1b[31m"]).expect_err("it is no name");
-    assert_eq!(error.to_string(), r#"nothing to explain is called "TIME\u{1b}[31m""#);
+    let error = answer(&["TIME\x1b[31m"]).expect_err("it is not a name");
+    assert_eq!(
+        error.to_string(),
+        r#"cannot explain "TIME\u{1b}[31m": no state or rule has this name"#
+    );
 }
 
 #[test]
@@ -213,9 +220,9 @@ fn two_states_are_a_transition_with_or_without_an_arrow() {
 }
 
 #[test]
-fn gauges_follow_the_rule_that_counts() {
+fn gauges_change_as_the_transition_says() {
     for (from, to, gauges) in [
-        (Listen, SynRecv, "SYN_RECV + 1; LISTEN stays as it is"),
+        (Listen, SynRecv, "SYN_RECV + 1; LISTEN does not change"),
         (Close, SynRecv, "SYN_RECV + 1"),
         (Listen, Close, "LISTEN - 1"),
         (SynSent, SynRecv, "SYN_SENT - 1, SYN_RECV + 1"),
@@ -228,7 +235,7 @@ fn gauges_follow_the_rule_that_counts() {
 }
 
 #[test]
-fn the_diagram_shows_every_state_that_is_counted() {
+fn the_diagram_shows_every_counted_state() {
     let (diagram, legend) = diagram();
     for state in State::GAUGES {
         assert!(diagram.contains(state.name()), "{state}");

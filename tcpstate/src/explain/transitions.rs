@@ -1,7 +1,8 @@
-//! The texts of transitions, pair by pair, and of some pairs that people look for in vain. The pairs are those of
-//! `tcpstate_common::transitions`. The call sites are those of Linux 6.12. Tests hold both against the list.
+//! The texts of the transitions, and the reason why a pair of states is not a transition. The
+//! transitions are those of `tcpstate_common::transitions`. The kernel functions are those of Linux
+//! 6.12. Tests compare both with the lists in the tests.
 //!
-//! Long because it is a table of texts: one entry for each pair of states.
+//! The file is long because it is a table of texts: one entry for each pair of states.
 
 use tcpstate_common::State::{
     self, BoundInactive, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck,
@@ -10,62 +11,69 @@ use tcpstate_common::State::{
 
 use super::TransitionText;
 
-/// What ends a socket in any state that has a peer; said once, since it is the same for all.
+/// Causes of X -> CLOSE that apply in every state with a peer, after the causes of one state.
 macro_rules! aborts {
     ($also:literal) => {
         concat!(
             $also,
-            " RST from the peer; close() with SO_LINGER 0 or with unread data; connect() to AF_UNSPEC; ss -K; a timeout; \
-             too many orphans or too little memory."
+            " Or: an RST of the peer; close() with SO_LINGER 0 or with unread data; connect() with \
+            AF_UNSPEC; ss -K; a timeout; too many orphans; too little memory."
         )
     };
 }
 
-/// Every pair that can be shown, from birth to end.
+/// Every transition, in the order of a connection's life.
 pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Close,
         to: Listen,
-        meaning: "listen(): a socket starts to listen. It is reported before the port is claimed, so that a listen() that fails \
-                  with EADDRINUSE shows as CLOSE -> LISTEN and LISTEN -> CLOSE.",
-        caused_by: "The program: listen().",
+        meaning: "listen(): the socket starts to listen. The kernel reports this before it claims \
+                  the port. So a listen() that fails with EADDRINUSE shows as CLOSE -> LISTEN and \
+                  LISTEN -> CLOSE.",
+        caused_by: "The program calls listen().",
         kernel: &["net/ipv4/inet_connection_sock.c: inet_csk_listen_start"],
         rfc: "3.3.2, 3.10.1 (passive OPEN)",
     },
     TransitionText {
         from: Close,
         to: SynSent,
-        meaning: "connect(): the SYN is about to leave. It is reported before a local port is chosen, so the port is 0 unless \
-                  bind() chose it. A host without a route fails earlier, without a transition.",
-        caused_by: "The program: connect(), also with Fast Open or TCP_REPAIR.",
+        meaning: "connect(): the kernel is about to send the SYN. It reports this before it \
+                  chooses a local port, so the port is 0 unless bind() chose one. If there is no \
+                  route to the host, connect() fails earlier and without a transition.",
+        caused_by: "The program calls connect(), also with Fast Open or TCP_REPAIR.",
         kernel: &["net/ipv4/tcp_ipv4.c: tcp_v4_connect", "net/ipv6/tcp_ipv6.c: tcp_v6_connect"],
         rfc: "3.3.2, 3.10.1 (active OPEN)",
     },
     TransitionText {
         from: Close,
         to: SynRecv,
-        meaning: "The birth of a child whose listener was closed in that very moment: the child is a copy, of a socket in CLOSE \
-                  by then. Very rare; otherwise the same as LISTEN -> SYN_RECV.",
-        caused_by: "The peer's ACK, and the program that closes its listener.",
+        meaning: "A child socket is created while its listener is being closed. The child is a \
+                  copy of the listener, which is in CLOSE by then. This is very rare. Otherwise it \
+                  is equal to LISTEN -> SYN_RECV.",
+        caused_by: "The peer's ACK, while the program closes the listener.",
         kernel: &["net/ipv4/inet_connection_sock.c: inet_csk_clone_lock"],
         rfc: "none: an artefact of how Linux makes sockets",
     },
     TransitionText {
         from: Close,
         to: Close,
-        meaning: "Reported, but nothing moves: a socket that is closed already is closed once more.",
-        caused_by: "ss -K of a listener, which closes it in two steps; MPTCP, when a subflow fails.",
+        meaning: "Reported, but the state does not change. The socket was closed already and is \
+                  closed again.",
+        caused_by: "ss -K of a listener, which closes it in two steps; MPTCP, when a subflow \
+                    fails.",
         kernel: &["net/ipv4/tcp.c: tcp_abort", "net/ipv4/tcp.c: tcp_done"],
         rfc: "3.10.7.1",
     },
     TransitionText {
         from: Listen,
         to: SynRecv,
-        meaning: "The birth of a child: a copy of the listener is made for a connection whose handshake is done, and the copy \
-                  leaves the state that it was copied in. The listener itself stays in LISTEN. The half-open time before it \
-                  was a request socket's, shown as SYN_RECV too, so a passive open counts there twice. The child goes on to \
-                  ESTABLISHED at once. By this pair connections that came in are counted.",
-        caused_by: "The peer's last ACK of the handshake; with Fast Open its SYN.",
+        meaning: "A child socket is created. The handshake of a connection is complete, and the \
+                  kernel makes a copy of the listener for the connection. The copy starts in the \
+                  state LISTEN and moves to SYN_RECV. The listener itself stays in LISTEN. Before \
+                  this, a request socket stood for the half-open connection and also showed as \
+                  SYN_RECV. So an accepted connection enters SYN_RECV twice. The child moves on to \
+                  ESTABLISHED at once. This pair counts incoming connections.",
+        caused_by: "The last ACK of the handshake. With Fast Open, the peer's SYN.",
         kernel: &[
             "net/ipv4/tcp_minisocks.c: tcp_check_req",
             "net/ipv4/inet_connection_sock.c: inet_csk_clone_lock",
@@ -77,9 +85,10 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Listen,
         to: Close,
-        meaning: "A listener ends, or listen() failed because the port was taken. Connections that nobody has accepted yet end \
-                  with it, each with its own X -> CLOSE; half-open ones stay until their timer finds out.",
-        caused_by: "The program: close(), shutdown() of reading; ss -K.",
+        meaning: "A listener ends, or listen() failed because the port was in use. Connections in \
+                  the accept queue end too, each with its own X -> CLOSE. Half-open connections \
+                  stay until their timers expire.",
+        caused_by: "The program calls close(), or shutdown() for reading; ss -K.",
         kernel: &[
             "net/ipv4/tcp.c: __tcp_close",
             "net/ipv4/tcp.c: tcp_disconnect",
@@ -91,8 +100,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynSent,
         to: Established,
-        meaning: "connect() succeeds: the peer has answered. By this pair connections that went out are counted.",
-        caused_by: "The peer's SYN+ACK; connect() at once, under TCP_REPAIR.",
+        meaning: "connect() succeeds: the peer has answered. This pair counts outgoing \
+                  connections.",
+        caused_by: "The peer's SYN+ACK. Under TCP_REPAIR, connect() itself.",
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_rcv_synsent_state_process",
             "net/ipv4/tcp_input.c: tcp_finish_connect",
@@ -102,8 +112,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynSent,
         to: SynRecv,
-        meaning: "Simultaneous open: both sides connect to each other, and their SYNs cross. A program that connects to itself \
-                  (the local port happens to be the one it connects to) does the same.",
+        meaning: "Simultaneous open: both sides connect to each other and their SYNs cross. The \
+                  same happens if a socket connects to itself, because its local port is the port \
+                  that it connects to.",
         caused_by: "The peer's SYN without an ACK.",
         kernel: &["net/ipv4/tcp_input.c: tcp_rcv_synsent_state_process"],
         rfc: "3.5, 3.10.7.3",
@@ -111,8 +122,10 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynSent,
         to: Close,
-        meaning: "connect() fails or is given up: refused, unreachable, timed out, or no local port left (EADDRNOTAVAIL).",
-        caused_by: "The peer's RST; an ICMP error; a timeout; close() or shutdown(); a connect() that finds no port.",
+        meaning: "connect() fails or is cancelled. The peer refused, is unreachable or did not \
+                  answer, or no local port was free (EADDRNOTAVAIL).",
+        caused_by: "The peer's RST; an ICMP error; a timeout; close() or shutdown(); a connect() \
+                    that finds no local port.",
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_reset",
             "net/ipv4/tcp_ipv4.c: tcp_v4_err",
@@ -125,8 +138,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynRecv,
         to: Established,
-        meaning: "The handshake is done. For a connection that came in it follows LISTEN -> SYN_RECV at once, by the same ACK; \
-                  accept() may fetch it now.",
+        meaning: "The handshake is complete. For an incoming connection this follows LISTEN -> \
+                  SYN_RECV at once, caused by the same ACK. Now accept() can return the \
+                  connection.",
         caused_by: "The peer's ACK.",
         kernel: &["net/ipv4/tcp_input.c: tcp_rcv_state_process"],
         rfc: "3.5, 3.10.7.4",
@@ -134,28 +148,31 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: SynRecv,
         to: FinWait1,
-        meaning: "The program closes before the handshake is done: after Fast Open, or in a simultaneous open.",
-        caused_by: "The program: close(); on kernels before 6.9 and its backports shutdown() of writing, too.",
+        meaning: "The program closes before the handshake is complete. This is possible with Fast \
+                  Open and in a simultaneous open.",
+        caused_by: "The program calls close(). Before 6.9 and its backports also shutdown() for \
+                    writing.",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.3.2, 3.10.4",
     },
     TransitionText {
         from: SynRecv,
         to: CloseWait,
-        meaning: "The kernel has code for it, for a FIN in the SYN of a Fast Open, but drops a SYN with a FIN before it gets \
-                  there. If you see one, tell us.",
-        caused_by: "Nothing that is known.",
+        meaning: "The kernel has code for this pair: a FIN in the SYN of a Fast Open. But it drops \
+                  a SYN with a FIN before it reaches that code. If you see this transition, please \
+                  report it.",
+        caused_by: "No known cause.",
         kernel: &["net/ipv4/tcp_input.c: tcp_fin", "net/ipv4/tcp_fastopen.c: tcp_fastopen_add_skb"],
         rfc: "3.10.7.4",
     },
     TransitionText {
         from: SynRecv,
         to: Close,
-        meaning: "A full socket in SYN_RECV ends before it was established: a child that could not be finished, or an open by \
-                  Fast Open or from both sides that failed. Half-open connections, which are mini sockets, end without a \
-                  transition.",
+        meaning: "A full socket in SYN_RECV ends before it is established. Either the kernel could \
+                  not complete a child socket, or a Fast Open or a simultaneous open failed. \
+                  Half-open connections are mini sockets and end without a transition.",
         caused_by: aborts!(
-            "A lack of memory or of a route when the child is made; another ACK that was faster."
+            "No memory or no route for the child socket; another ACK that arrived earlier."
         ),
         kernel: &[
             "net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock",
@@ -168,15 +185,16 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Established,
         to: FinWait1,
-        meaning: "This side closes first, and will have the TIME_WAIT.",
-        caused_by: "The program: close() or shutdown() of writing; its exit.",
+        meaning: "This side closes first. It will have the TIME_WAIT.",
+        caused_by: "The program calls close(), or shutdown() for writing, or exits.",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.6 (case 1), 3.10.4",
     },
     TransitionText {
         from: Established,
         to: CloseWait,
-        meaning: "The peer closes first. The program on this side reads the end of the stream and should close, too.",
+        meaning: "The peer closes first. The program on this side reads the end of the stream and \
+                  should close too.",
         caused_by: "The peer's FIN.",
         kernel: &["net/ipv4/tcp_input.c: tcp_fin"],
         rfc: "3.6 (case 2), 3.10.7.4",
@@ -184,8 +202,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Established,
         to: Close,
-        meaning: "A connection is cut off without a FIN: reset by either side, or given up. No TIME_WAIT follows.",
-        caused_by: aborts!("A listener that closes with connections not accepted."),
+        meaning: "The connection ends without a FIN: one side resets it or gives it up. No \
+                  TIME_WAIT follows.",
+        caused_by: aborts!("A listener that closes while the connection is in its accept queue."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_reset",
             "net/ipv4/tcp.c: __tcp_close",
@@ -198,16 +217,18 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait1,
         to: FinWait1,
-        meaning: "Reported, but nothing moves: close() after shutdown() of writing, before the peer's ACK.",
-        caused_by: "The program: close().",
+        meaning: "Reported, but the state does not change. The program calls close() after \
+                  shutdown() for writing, before the peer's ACK arrives.",
+        caused_by: "The program calls close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.10.4",
     },
     TransitionText {
         from: FinWait1,
         to: FinWait2,
-        meaning: "The peer has acknowledged our FIN. If its own FIN came in the same segment, or if the program has closed the \
-                  socket, FIN_WAIT2 -> CLOSE follows at once.",
+        meaning: "The peer has acknowledged the FIN of this side. FIN_WAIT2 -> CLOSE follows at \
+                  once in two cases: the segment also carried the peer's FIN, or the program has \
+                  closed the socket.",
         caused_by: "The peer's ACK.",
         kernel: &["net/ipv4/tcp_input.c: tcp_rcv_state_process"],
         rfc: "3.6 (case 1), 3.10.7.4",
@@ -216,15 +237,15 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
         from: FinWait1,
         to: Closing,
         meaning: "Simultaneous close: the FINs of both sides crossed.",
-        caused_by: "The peer's FIN, without the ACK of ours.",
+        caused_by: "The peer's FIN, without an ACK of this side's FIN.",
         kernel: &["net/ipv4/tcp_input.c: tcp_fin"],
         rfc: "3.6 (case 3), 3.10.7.4",
     },
     TransitionText {
         from: FinWait1,
         to: Close,
-        meaning: "Closed here, and given up before the peer acknowledged that.",
-        caused_by: aborts!("Data from the peer after close()."),
+        meaning: "This side closed, and the connection ends before the peer acknowledges the FIN.",
+        caused_by: aborts!("Data of the peer after close()."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_reset",
             "net/ipv4/tcp_input.c: tcp_rcv_state_process",
@@ -236,18 +257,21 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait2,
         to: FinWait2,
-        meaning: "Reported, but nothing moves: close() after shutdown() of writing. FIN_WAIT2 -> CLOSE follows as a rule, when a \
-                  mini socket in FIN_WAIT2 takes the orphan's place.",
-        caused_by: "The program: close().",
+        meaning: "Reported, but the state does not change. The program calls close() after \
+                  shutdown() for writing. Usually FIN_WAIT2 -> CLOSE follows, because a mini \
+                  socket in FIN_WAIT2 replaces the orphan.",
+        caused_by: "The program calls close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.10.4",
     },
     TransitionText {
         from: FinWait2,
         to: Close,
-        meaning: "The full socket ends. Mostly a mini socket takes its place: in TIME_WAIT, if the peer's FIN has come; in \
-                  FIN_WAIT2, if the program has closed and the FIN is still awaited. By itself the pair does not tell which, \
-                  nor whether it was a reset: the entries of time-wait sockets do.",
+        meaning: "The full socket ends. In most cases a mini socket replaces it. The mini socket \
+                  is in TIME_WAIT if the peer's FIN has arrived. It is in FIN_WAIT2 if the program \
+                  has closed the socket and the FIN has not arrived yet. This pair alone does not \
+                  distinguish these cases, or a reset, from each other. The events of time-wait \
+                  sockets do.",
         caused_by: aborts!("The peer's FIN; close()."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_fin",
@@ -260,8 +284,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait2,
         to: TimeWait,
-        meaning: "An orphan's peer closes: the mini socket in FIN_WAIT2 stays, and is in TIME_WAIT from now on, for 60 s. A full \
-                  socket, which a program holds, makes this move as FIN_WAIT2 -> CLOSE and a new mini socket.",
+        meaning: "The peer of an orphan closes. The mini socket in FIN_WAIT2 stays and moves to \
+                  TIME_WAIT, where it stays for 60 s. If a program holds the socket, the kernel \
+                  reports FIN_WAIT2 -> CLOSE instead and creates a new mini socket.",
         caused_by: "The peer's FIN.",
         kernel: &[
             "net/ipv4/tcp_minisocks.c: tcp_timewait_state_process",
@@ -272,16 +297,18 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Closing,
         to: Closing,
-        meaning: "Reported, but nothing moves: close() after shutdown() of writing.",
-        caused_by: "The program: close().",
+        meaning: "Reported, but the state does not change. The program calls close() after \
+                  shutdown() for writing.",
+        caused_by: "The program calls close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.10.4",
     },
     TransitionText {
         from: Closing,
         to: Close,
-        meaning: "The full socket ends. If it was the peer's ACK that came, a mini socket in TIME_WAIT takes its place.",
-        caused_by: aborts!("The peer's ACK of our FIN."),
+        meaning: "The full socket ends. If the cause is the peer's ACK, a mini socket in TIME_WAIT \
+                  replaces the full socket.",
+        caused_by: aborts!("The peer's ACK of this side's FIN."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_rcv_state_process",
             "net/ipv4/tcp_minisocks.c: tcp_time_wait",
@@ -292,9 +319,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Closing,
         to: TimeWait,
-        meaning: "The end of a simultaneous close: a mini socket in TIME_WAIT takes the socket's place, and what is reported is \
-                  CLOSING -> CLOSE.",
-        caused_by: "The peer's ACK of our FIN.",
+        meaning: "The end of a simultaneous close. A mini socket in TIME_WAIT replaces the full \
+                  socket, and the kernel reports CLOSING -> CLOSE.",
+        caused_by: "The peer's ACK of this side's FIN.",
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_rcv_state_process",
             "net/ipv4/tcp_minisocks.c: tcp_time_wait",
@@ -304,17 +331,18 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: CloseWait,
         to: LastAck,
-        meaning: "The program closes after the peer has. Many ESTABLISHED -> CLOSE_WAIT without as many of these are a leak.",
-        caused_by: "The program: close() or shutdown() of writing; its exit.",
+        meaning: "The program closes after the peer has closed. If ESTABLISHED -> CLOSE_WAIT is \
+                  much more frequent than this pair, a program leaks connections.",
+        caused_by: "The program calls close(), or shutdown() for writing, or exits.",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.6 (case 2), 3.10.4",
     },
     TransitionText {
         from: CloseWait,
         to: Close,
-        meaning: "Cut off after the peer has closed: often a program that writes to a peer that is gone, or one that closes \
-                  without having read all.",
-        caused_by: aborts!("A listener that closes with connections not accepted."),
+        meaning: "The connection ends with a reset after the peer has closed. Often the program \
+                  writes to a peer that is gone, or closes with unread data.",
+        caused_by: aborts!("A listener that closes while the connection is in its accept queue."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_reset",
             "net/ipv4/tcp.c: __tcp_close",
@@ -326,16 +354,17 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: LastAck,
         to: LastAck,
-        meaning: "Reported, but nothing moves: close() after shutdown() of writing.",
-        caused_by: "The program: close().",
+        meaning: "Reported, but the state does not change. The program calls close() after \
+                  shutdown() for writing.",
+        caused_by: "The program calls close().",
         kernel: &["net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.10.4",
     },
     TransitionText {
         from: LastAck,
         to: Close,
-        meaning: "The usual end on the side that closes last; no TIME_WAIT here.",
-        caused_by: aborts!("The peer's ACK of our FIN."),
+        meaning: "The normal end on the side that closes last. No TIME_WAIT follows on this side.",
+        caused_by: aborts!("The peer's ACK of this side's FIN."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_rcv_state_process",
             "net/ipv4/tcp_input.c: tcp_reset",
@@ -346,8 +375,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: TimeWait,
         to: Close,
-        meaning: "The mini socket ends: its 60 s are over, or it was reused or killed before.",
-        caused_by: "Time; a new SYN, or connect() by tcp_tw_reuse; RST; ss -K; the end of the namespace.",
+        meaning: "The mini socket ends. Its 60 s are over, or it was reused or killed earlier.",
+        caused_by: "A timer; a new SYN; connect() with tcp_tw_reuse; an RST; ss -K; the end of the \
+                    network namespace.",
         kernel: &[
             "net/ipv4/inet_timewait_sock.c: tw_timer_handler",
             "net/ipv4/inet_timewait_sock.c: inet_twsk_kill",
@@ -357,64 +387,75 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     },
 ];
 
-/// Why the kernel never makes this move.
+/// Why the kernel never makes this transition.
 pub(super) const fn why_never(from: State, to: State) -> &'static str {
     match (from, to) {
         (NewSynRecv, _) | (_, NewSynRecv) => {
-            "NEW_SYN_RECV is the state of request sockets, which never change it: an ACK replaces one by a child, reported as \
-             LISTEN -> SYN_RECV; RST or time removes it."
+            "NEW_SYN_RECV is the state of request sockets, and a request socket never changes its \
+             state. An ACK replaces it by a child socket, which is reported as LISTEN -> SYN_RECV. \
+             An RST or a timeout removes it."
         }
         (BoundInactive, _) | (_, BoundInactive) => {
-            "BOUND_INACTIVE is a question to sock_diag, not a state of a socket: such a socket is in CLOSE."
+            "BOUND_INACTIVE is a filter for sock_diag, not a state of a socket. Such a socket is \
+             in CLOSE."
         }
         (TimeWait, SynSent | SynRecv | Established | Listen) => {
-            "A connection that takes over the addresses and ports of one in TIME_WAIT is a new one: the mini socket ends \
-             (TIME_WAIT -> CLOSE, exit \"reused\"), and a new socket or request is born."
+            "A new connection can reuse the addresses and ports of a mini socket in TIME_WAIT. \
+             Then the mini socket ends (TIME_WAIT -> CLOSE, exit \"reused\"), and the kernel \
+             creates a new socket or request socket."
         }
-        (TimeWait, _) => "A time-wait mini socket only ends.",
+        (TimeWait, _) => "The only transition of a mini socket in TIME_WAIT is its end.",
         (LastAck | CloseWait | SynRecv | SynSent | Listen, TimeWait) => {
-            "TIME_WAIT is entered by the side that closes first, or by both: from FIN_WAIT2, or from CLOSING."
+            "Only the side that closes first enters TIME_WAIT, or both sides if they close at the \
+             same time. It comes from FIN_WAIT2 or CLOSING."
         }
         (Established, TimeWait) => {
-            "It takes steps: ESTABLISHED -> FIN_WAIT1 -> FIN_WAIT2 -> CLOSE, where a mini socket in TIME_WAIT takes the \
-             socket's place."
+            "This takes several steps: ESTABLISHED -> FIN_WAIT1 -> FIN_WAIT2 -> CLOSE. Then a mini \
+             socket in TIME_WAIT replaces the full socket."
         }
         (FinWait1, TimeWait) => {
-            "RFC 9293 lets a segment with both ACK and FIN do so; Linux takes it apart: FIN_WAIT1 -> FIN_WAIT2 and FIN_WAIT2 -> \
-             CLOSE at once, and a mini socket in TIME_WAIT."
+            "In RFC 9293 a segment with both ACK and FIN causes this transition. Linux makes two \
+             transitions instead: FIN_WAIT1 -> FIN_WAIT2 and, at once, FIN_WAIT2 -> CLOSE. Then a \
+             mini socket in TIME_WAIT replaces the full socket."
         }
         (_, TimeWait) => {
-            "No full socket is ever in TIME_WAIT, so no transition leads there: a mini socket is born in it, when a socket goes \
-             FIN_WAIT2 -> CLOSE or CLOSING -> CLOSE."
+            "A full socket is never in TIME_WAIT. When a full socket makes FIN_WAIT2 -> CLOSE or \
+             CLOSING -> CLOSE, the kernel creates a mini socket in TIME_WAIT."
         }
         (Listen, SynSent) => {
-            "RFC 9293 lets a listener send; on Linux connect() on a listening socket fails with EISCONN."
+            "In RFC 9293 a listener may send. On Linux connect() on a listening socket fails with \
+             EISCONN."
         }
         (Listen, Established) => {
-            "A listener never becomes a connection: a child is born (LISTEN -> SYN_RECV) and established (SYN_RECV -> \
-             ESTABLISHED). Only the masters of MPTCP do so, which are no TCP sockets and are not counted."
+            "A listener never becomes a connection. The kernel creates a child socket (LISTEN -> \
+             SYN_RECV), which becomes established (SYN_RECV -> ESTABLISHED). Only master sockets \
+             of MPTCP make this transition. They are not TCP sockets and tcpstate does not count \
+             them."
         }
         (SynRecv, Listen) => {
-            "RFC 9293 takes a half-open connection back to LISTEN on RST; on Linux the listener never left, and what ends is the \
-             request socket or the child."
+            "In RFC 9293 an RST moves a half-open connection back to LISTEN. On Linux the listener \
+             never left LISTEN. The RST ends the request socket or the child socket."
         }
         (Listen, Listen) | (SynSent, SynSent) => {
-            "connect() or listen() on such a socket fails, or changes its backlog; the state is not set again."
+            "A second connect() fails, and a second listen() only changes the backlog. Neither \
+             sets the state again."
         }
         (_, Listen) => "Only a socket in CLOSE can start to listen.",
         (SynSent, FinWait1) => {
-            "close() before an answer simply ends the socket (SYN_SENT -> CLOSE): there is no connection to close in order."
+            "There is no connection yet that a FIN could close. So close() ends the socket at once \
+             (SYN_SENT -> CLOSE)."
         }
         (Established, LastAck | Closing | FinWait2) => {
-            "It takes two steps, one for each FIN or ACK: by way of CLOSE_WAIT or FIN_WAIT1."
+            "This takes two steps, one for each FIN or ACK. The state between them is CLOSE_WAIT \
+             or FIN_WAIT1."
         }
         (Close, _) => {
-            "A socket leaves CLOSE by connect() or listen() only, and a child by its birth. TCP_REPAIR restores a connection by \
-             way of SYN_SENT."
+            "A socket leaves CLOSE only by connect() or listen(), or by its creation as a child \
+             socket. TCP_REPAIR restores a connection through SYN_SENT."
         }
         (FinWait1 | FinWait2 | Closing | LastAck, Established | CloseWait) => {
-            "Once this side has sent its FIN there is no way back."
+            "After this side has sent its FIN, it cannot return to an earlier state."
         }
-        _ => "No place in the kernel sets the second state on a socket in the first one.",
+        _ => "The kernel has no code that sets the second state on a socket in the first state.",
     }
 }

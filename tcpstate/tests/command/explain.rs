@@ -37,15 +37,15 @@ fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
     for (words, lines) in [
         (
             &["TIME_WIAT"][..],
-            "tcpstate: nothing to explain is called \"TIME_WIAT\"\nhelp: did you mean TIME_WAIT?\n",
+            "tcpstate: cannot explain \"TIME_WIAT\": no state or rule has this name\nhelp: did you mean TIME_WAIT?\n",
         ),
         (
             &["LISTEN", "\x1b[2J"],
-            "tcpstate: nothing to explain is called \"\\u{1b}[2J\"\nhelp: tcpstate explain lists what can be asked\n",
+            "tcpstate: cannot explain \"\\u{1b}[2J\": no state or rule has this name\nhelp: run tcpstate explain without arguments for a list of all names\n",
         ),
         (
             &["LISTEN -> CLOSE -> CLOSE"],
-            "tcpstate: a transition has two states, and \"CLOSE\" is one more\nhelp: tcpstate explain lists what can be asked\n",
+            "tcpstate: cannot explain more than two states: \"CLOSE\" is the third\nhelp: run tcpstate explain without arguments for a list of all names\n",
         ),
     ] {
         let Finished { status, stdout, stderr } = run(&mut explain(words));
@@ -96,7 +96,7 @@ fn explain_has_bold_headings_on_a_terminal_unless_told_not_to() {
         let lines: Vec<String> = reader.lines().map(|line| line.expect("it is text")).collect();
         assert!(child.wait().expect("it ends").success());
         let text = lines.join("\n");
-        assert_eq!(text.contains("\x1b[1mLasts\x1b[0m"), bold, "{text}");
+        assert_eq!(text.contains("\x1b[1mHow long this state lasts\x1b[0m"), bold, "{text}");
         let widest = lines.iter().map(|line| line.trim_end_matches('\r').len()).max();
         assert!(widest.is_some_and(|widest| (60..=72).contains(&widest)), "{widest:?}: {text}");
     }

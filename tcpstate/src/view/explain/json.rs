@@ -1,4 +1,4 @@
-//! For programs: one object, with the keys that the texts have.
+//! JSON output of `tcpstate explain`: one object per answer.
 
 use std::io::{self, Write};
 
@@ -10,15 +10,15 @@ use crate::{
     explain::{self, Answer, KERNEL, StateText, TransitionText},
 };
 
-/// The version of the object's form; grows when a key changes its meaning.
+/// The version of the format. It grows when a key changes its meaning.
 const VERSION: u32 = 1;
 
-/// Writes one JSON object on a line.
+/// The JSON format.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
 impl Json {
-    /// Writes an answer, whole.
+    /// Writes the answer as one JSON object on one line.
     pub fn show(self, answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         let of = match answer {
             Answer::Overview => "overview",

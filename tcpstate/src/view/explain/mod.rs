@@ -1,4 +1,4 @@
-//! Explanations, for people and for programs.
+//! The output formats of `tcpstate explain`: text and JSON.
 
 mod json;
 #[cfg(test)]

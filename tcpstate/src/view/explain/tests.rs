@@ -1,4 +1,5 @@
-//! Three states, a transition, one that never occurs and the drawing, as they caps; and all of them at every width.
+//! Tests of the pages: some pages are compared with snapshots, and all pages are written at
+//! several widths.
 
 use serde_json::Value;
 use tcpstate_common::State;
@@ -11,15 +12,15 @@ use crate::{
 
 fn shown(text: Text, answer: &Answer) -> String {
     let mut out = Vec::new();
-    text.show(answer, &mut out).expect("memory takes it");
-    String::from_utf8(out).expect("it is text")
+    text.show(answer, &mut out).expect("writing to memory succeeds");
+    String::from_utf8(out).expect("the output is UTF-8")
 }
 
 fn page(words: &[&str]) -> String {
-    shown(Text::new(80, false), &answer(words).expect("it can be asked"))
+    shown(Text::new(80, false), &answer(words).expect("it has a text"))
 }
 
-/// All that can be asked: the drawing, the states, each pair of states, the rules.
+/// All answers: the diagram, the states, each pair of states and the rules.
 fn answers() -> Vec<Answer> {
     let pairs = State::ALL.iter().flat_map(|&from| State::ALL.map(|to| [from.name(), to.name()]));
     let mut answers = vec![Answer::Overview];
@@ -30,24 +31,24 @@ fn answers() -> Vec<Answer> {
 }
 
 #[test]
-fn the_overview_looks_like_this() {
+fn the_overview_is_complete() {
     let page = page(&[]);
     let (states, rules) = page.split_once("Rules of tcpstate doctor").expect("rules come last");
-    insta::assert_snapshot!(states);
+    insta::assert_snapshot!("overview", states);
     for rule in &RULES {
         assert!(rules.contains(&format!("\n  {:<3}  {}\n", rule.id, rule.title)), "{}", rule.id);
     }
 }
 
 #[test]
-fn states_look_like_this() {
+fn pages_of_states_are_complete() {
     insta::assert_snapshot!("time_wait", page(&["TIME_WAIT"]));
     insta::assert_snapshot!("close_wait", page(&["CLOSE_WAIT"]));
     insta::assert_snapshot!("fin_wait2", page(&["FIN_WAIT2"]));
 }
 
 #[test]
-fn transitions_look_like_this() {
+fn pages_of_transitions_are_complete() {
     insta::assert_snapshot!("birth", page(&["LISTEN", "SYN_RECV"]));
     insta::assert_snapshot!("never", page(&["FIN_WAIT1", "TIME_WAIT"]));
 }
@@ -65,7 +66,7 @@ fn no_line_is_wider_than_the_terminal() {
 }
 
 #[test]
-fn only_headings_are_bold_and_only_if_they_may_be() {
+fn only_headings_are_bold_and_only_on_request() {
     for answer in answers() {
         let bold = shown(Text::new(80, true), &answer);
         let plain = shown(Text::new(80, false), &answer);
@@ -80,8 +81,8 @@ fn only_headings_are_bold_and_only_if_they_may_be() {
 fn json_is_one_object_with_the_keys_of_the_texts() {
     let object = |answer: &Answer| -> Value {
         let mut out = Vec::new();
-        Json.show(answer, &mut out).expect("memory takes it");
-        let text = String::from_utf8(out).expect("it is text");
+        Json.show(answer, &mut out).expect("writing to memory succeeds");
+        let text = String::from_utf8(out).expect("the output is UTF-8");
         assert_eq!((text.lines().count(), text.ends_with('\n')), (1, true));
         serde_json::from_str(&text).expect("it is JSON")
     };
@@ -89,7 +90,7 @@ fn json_is_one_object_with_the_keys_of_the_texts() {
         let line = object(&answer);
         assert_eq!((&line["type"], &line["version"]), (&"explain".into(), &1.into()));
     }
-    let of = |words: &[&str]| object(&answer(words).expect("it can be asked"));
+    let of = |words: &[&str]| object(&answer(words).expect("it has a text"));
     let state = of(&["0A"]);
     assert_eq!(state["state"], "listen");
     for key in ["meaning", "moved_on_by", "lasts", "many", "what_to_do", "rfc9293"] {

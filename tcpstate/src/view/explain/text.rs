@@ -1,4 +1,4 @@
-//! For people: paragraphs under headings, as wide as the terminal but no wider than eyes like.
+//! Text output of `tcpstate explain`: paragraphs under headings, at most 100 columns wide.
 
 use std::io::{self, Write};
 
@@ -10,12 +10,12 @@ use crate::{
     explain::{self, Answer, KERNEL, StateText, TransitionText},
 };
 
-/// Lines longer than this tire the eye.
+/// The maximum width of a line, because longer lines are hard to read.
 const WIDEST: usize = 100;
-/// Narrower than this it is no text any more.
+/// The minimum width of a line. On a narrower terminal lines wrap.
 const NARROWEST: usize = 40;
 
-/// Writes plain text, with bold headings if it may.
+/// The text format, with bold headings if the terminal supports them.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
     width: usize,
@@ -23,13 +23,13 @@ pub struct Text {
 }
 
 impl Text {
-    /// For a terminal of this width.
+    /// Creates the format for a terminal of this width.
     #[must_use]
     pub fn new(width: usize, bold: bool) -> Self {
         Self { width: width.clamp(NARROWEST, WIDEST), bold }
     }
 
-    /// Writes an answer, whole.
+    /// Writes the answer.
     pub fn show(self, answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         let mut page = Page { caps: self, out };
         match answer {
@@ -45,14 +45,14 @@ impl Text {
 fn state(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     page.title(text.state.name())?;
     page.paragraph(text.meaning)?;
-    page.section("Moved on by", text.moved_on_by)?;
-    page.section("Lasts", text.lasts)?;
-    page.heading("Governed by")?;
+    page.section("How a socket leaves this state", text.moved_on_by)?;
+    page.section("How long this state lasts", text.lasts)?;
+    page.heading("Settings")?;
     for setting in text.governed_by {
-        page.paragraph(&format!("{} [{}]", setting.name, setting.default))?;
+        page.paragraph(&format!("{} [default: {}]", setting.name, setting.default))?;
         page.indented(4, setting.does)?;
     }
-    page.section("Many of them", text.many)?;
+    page.section("If there are many", text.many)?;
     page.section("What to do", text.what_to_do)?;
     page.heading("Transitions")?;
     for pair in text.entered_by().chain(text.goes_on_by()) {
@@ -62,12 +62,12 @@ fn state(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     sources(text.kernel, text.rfc, page)
 }
 
-/// A row each for those who show it.
+/// Writes a row for each tool, with its name of the state.
 fn spelled(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     let names = &text.names;
     let (metric, node_exporter) = (text.metric(), text.node_exporter_metric());
     let kernel = format!("TCP_{} ({})", text.state, text.state.number());
-    page.heading("Spelled")?;
+    page.heading("Names")?;
     for (place, name) in [
         ("kernel", Some(kernel.as_str())),
         ("ss", names.ss),
@@ -89,23 +89,23 @@ fn transition(text: &TransitionText, page: &mut Page<'_>) -> io::Result<()> {
     page.section("Caused by", text.caused_by)?;
     page.section("Gauges", &text.gauges())?;
     let seen = match text.seen() {
-        Seen::Reported => "By the tracepoint sock:inet_sock_set_state.",
+        Seen::Reported => "The tracepoint sock:inet_sock_set_state.",
         Seen::Unreported => {
-            "By the hook for time-wait sockets (tcpstate trace names the one in use): the kernel does not report it as a \
-             transition, so it is in no list of transitions."
+            "The hook for time-wait sockets, which tcpstate trace names in its header. The kernel \
+             does not report this transition."
         }
     };
-    page.section("Seen", seen)?;
+    page.section("Seen by", seen)?;
     sources(text.kernel, text.rfc, page)
 }
 
 fn never(from: State, to: State, reason: &str, page: &mut Page<'_>) -> io::Result<()> {
     page.title(&format!("{from} -> {to} never occurs"))?;
     page.paragraph(reason)?;
-    page.heading(&format!("From {from}"))?;
+    page.heading(&format!("Transitions from {from}"))?;
     let mut pairs = explain::transitions().filter(|pair| pair.from == from).peekable();
     if pairs.peek().is_none() {
-        page.paragraph("No transition leads from there.")?;
+        page.paragraph("No transition begins in this state.")?;
     }
     pairs.try_for_each(|pair| page.line(&format!("{from} -> {}", name_after(pair))))
 }
@@ -113,7 +113,7 @@ fn never(from: State, to: State, reason: &str, page: &mut Page<'_>) -> io::Resul
 fn rule(rule: &Rule, page: &mut Page<'_>) -> io::Result<()> {
     page.title(&format!("{}: {}", rule.id, rule.title))?;
     page.paragraph(rule.means)?;
-    page.section("How tcpstate doctor knows", rule.knows)?;
+    page.section("How tcpstate doctor detects it", rule.knows)?;
     if !rule.thresholds.is_empty() {
         page.heading("Thresholds")?;
     }
@@ -121,7 +121,7 @@ fn rule(rule: &Rule, page: &mut Page<'_>) -> io::Result<()> {
         page.line(&format!("{name} = {value}"))?;
     }
     page.section("What to do", rule.help)?;
-    page.heading("Goes by")?;
+    page.heading("Source")?;
     rule.reference.split("; ").try_for_each(|place| page.line(place))
 }
 
@@ -137,7 +137,10 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
     page.heading("States: tcpstate explain STATE")?;
     let names: Vec<&str> = explain::states().map(|text| text.state.name()).collect();
     page.paragraph(&names.join(" "))?;
-    page.paragraph("In any spelling: TIME_WAIT, time_wait, TIME-WAIT, 06 (as in /proc/net/tcp), ESTAB, FIN-WAIT-1, ...")?;
+    page.paragraph(
+        "Other spellings work too: time_wait, TIME-WAIT, 06 (as in /proc/net/tcp), \
+                    ESTAB, FIN-WAIT-1, ...",
+    )?;
     page.heading("Transitions: tcpstate explain FROM TO")?;
     for text in explain::states() {
         let from = text.state;
@@ -151,7 +154,7 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
     RULES.iter().try_for_each(|rule| page.line(&format!("{:<3}  {}", rule.id, rule.title)))
 }
 
-/// The state that it leads to, in brackets if that is a mini socket's.
+/// The state after the transition, in brackets if it is the state of a mini socket.
 fn name_after(pair: &TransitionText) -> String {
     match pair.seen() {
         Seen::Unreported if pair.to == State::TimeWait => format!("[{}]", pair.to),
@@ -164,10 +167,10 @@ fn sources(kernel: &[&str], rfc: &str, page: &mut Page<'_>) -> io::Result<()> {
     for place in kernel {
         page.line(place)?;
     }
-    page.section("In RFC 9293, sections", rfc)
+    page.section("Sections of RFC 9293", rfc)
 }
 
-/// Where text goes, laid out.
+/// A page of text: it wraps and indents lines.
 struct Page<'a> {
     caps: Text,
     out: &'a mut dyn Write,
@@ -196,7 +199,7 @@ impl Page<'_> {
         self.indented(2, text)
     }
 
-    /// What should stay on one line, and hangs in if it can't.
+    /// Writes one line. If it is too long, it wraps with a deeper indent.
     fn line(&mut self, text: &str) -> io::Result<()> {
         self.wrapped(2, 6, text)
     }
