@@ -8,7 +8,7 @@ pub(super) const PATHS: &[(&str, &[&str])] = &[
     ("listener-left-on-clone", &["active close"]),
     ("mptcp-counted", &["MPTCP"]),
     ("substate-ignored", &["orphan gets data", "orphan expires"]),
-    ("rearm-is-entry", &["TIME_WAIT gets FIN again"]),
+    ("restart-is-birth", &["TIME_WAIT gets FIN again"]),
     ("requests-ignored", &["half-open"]),
     ("expiry-is-exit", &["orphan expires"]),
 ];

@@ -46,7 +46,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["serving_is_exact"],
     },
     Fault {
-        name: "no-gate",
+        name: "no-scan-flag",
         why: "a socket that moves before the iterator comes to it enters the base in its new state",
         file: "tcpstate-ebpf/src/count.rs",
         find: "} else if control & CONTROL_SCAN != 0 {",
@@ -87,7 +87,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["gauges_equal"],
     },
     Fault {
-        name: "rearm-is-entry",
+        name: "restart-is-birth",
         why: "a time-wait socket that gets a packet counts as another one",
         file: "tcpstate-ebpf/src/timers.rs",
         find: "if last.timer == timer as u64 &&",
@@ -119,7 +119,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["namespaces_rows"],
     },
     Fault {
-        name: "gone-unnoticed",
+        name: "end-not-detected",
         why: "the rows of namespaces that are gone stay for ever",
         file: "tcpstate-ebpf/src/iterators.rs",
         find: "if net.is_gone() || net.identity() != key.read() {",
@@ -127,7 +127,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["namespaces_that_end"],
     },
     Fault {
-        name: "minis-in-no-row",
+        name: "minis-missing-in-rows",
         why: "time-wait and request sockets are missing from the rows of namespaces",
         file: "tcpstate-ebpf/src/minis.rs",
         find: "if !counters.namespace.is_null() {",
@@ -151,7 +151,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["events_without_room"],
     },
     Fault {
-        name: "owner-is-whoever-runs",
+        name: "owner-is-running-process",
         why: "a connection bears the name of the process in whose time a packet came",
         file: "tcpstate-ebpf/src/socket_table.rs",
         find: "if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {",
@@ -167,7 +167,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["events_filter_keeps"],
     },
     Fault {
-        name: "port-given-back",
+        name: "local-port-missing",
         why: "a client that ends has no local port",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "if port != 0 || from == State::Close as usize {",
@@ -175,7 +175,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["events_of_known"],
     },
     Fault {
-        name: "slots-not-given-back",
+        name: "slots-not-returned",
         why: "sockets are remembered until so many have come and gone, and then no more",
         file: "tcpstate-ebpf/src/slots.rs",
         find: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);\n                take_one_atomically(&raw mut (*slot).contenders);",
@@ -199,7 +199,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["hist_that_misses"],
     },
     Fault {
-        name: "hist-bucket-beside",
+        name: "hist-wrong-bucket",
         why: "durations are in the bucket next to theirs, so percentiles are off by an eighth",
         file: "tcpstate-ebpf/src/histograms.rs",
         find: "let index = bucket_of(ns) & (BUCKET_SLOTS - 1);",
