@@ -1,5 +1,6 @@
-//! One program for all targets: libFuzzer, which makes inputs of inputs that led to new code, and a limit on what the
-//! target may allocate for one. `cargo xtask fuzz` builds it, and names the target in the environment.
+//! One program for all fuzz targets. libFuzzer mutates inputs that led to new code. A limit bounds
+//! the memory that a target allocates for one input. `cargo xtask fuzz` builds the program and
+//! names the target in the environment.
 #![no_main]
 
 mod memory;
@@ -9,7 +10,7 @@ use std::{env, panic, sync::OnceLock};
 use libfuzzer_sys::fuzz_target;
 use tcpstate::fuzz::Target;
 
-/// Names the target.
+/// The variable that names the target.
 const VARIABLE: &str = "TCPSTATE_FUZZ_TARGET";
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
@@ -23,7 +24,7 @@ fn choose() {
     let name = env::var(VARIABLE).unwrap_or_default();
     let target = Target::named(&name).unwrap_or_else(|| panic!("{VARIABLE}={name} is no target"));
     TARGET.get_or_init(|| target);
-    // A backtrace takes as much memory as it likes.
+    // A backtrace may take any amount of memory, so it does not count.
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| memory::unlimited(|| report(panic))));
 }

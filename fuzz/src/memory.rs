@@ -1,4 +1,5 @@
-//! What a target holds at one time is bounded by the length of its input: a number in it must not become a size.
+//! An allocator that bounds the memory of a target by the length of its input. So a number in the
+//! input cannot become the size of an allocation.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -6,12 +7,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// What a target may hold whatever its input.
+/// The memory that a target may hold for any input, in bytes.
 const FIXED: usize = 16 << 20;
-/// What it may hold besides, for each byte of its input.
+/// The additional memory for each byte of the input, in bytes.
 const FOR_A_BYTE: usize = 64;
 
-/// Counts, and passes on to the system. Targets have no threads, and libFuzzer allocates elsewhere.
+/// Counts memory and passes all calls on to the system's allocator. Targets have no threads, and
+/// libFuzzer uses another allocator.
 struct Counting {
     held: AtomicUsize,
     most: AtomicUsize,
@@ -21,23 +23,26 @@ struct Counting {
 static COUNTING: Counting =
     Counting { held: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) };
 
-/// Runs a target on an input of that length; if it holds too much, the process ends, which libFuzzer takes for a crash.
+/// Runs a target on an input of this length. If the target holds too much memory, the process ends,
+/// and libFuzzer reports a crash.
 pub(super) fn limited(input: usize, target: impl FnOnce()) {
-    // What was there before stays: libFuzzer's own state of ours, and what is made once.
+    // Memory from before the call does not count: state of libFuzzer, and data that is created
+    // once.
     let before = COUNTING.held.load(Relaxed);
     COUNTING.most.store(before + FIXED + FOR_A_BYTE * input, Relaxed);
     target();
     COUNTING.most.store(usize::MAX, Relaxed);
 }
 
-/// Does something that does not count.
+/// Runs work whose memory does not count.
 pub(super) fn unlimited(work: impl FnOnce()) {
     let most = COUNTING.most.swap(usize::MAX, Relaxed);
     work();
     COUNTING.most.store(most, Relaxed);
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is, and nothing else touches its memory.
+// SAFETY: every call is passed on unchanged to the system's allocator. Nothing else accesses its
+// memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = self.held.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -45,13 +50,14 @@ unsafe impl GlobalAlloc for Counting {
             unlimited(|| eprintln!("holds {held} bytes, {} of them asked for now", layout.size()));
             process::abort();
         }
-        // SAFETY: the caller keeps the promises that the system's allocator asks for.
+        // SAFETY: the caller meets the requirements of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         self.held.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as above; `memory` came from `System.alloc`, as all of ours does.
+        // SAFETY: the caller meets the requirements of the system's allocator. `memory` came from
+        // `System.alloc`, as all memory of this allocator does.
         unsafe { System.dealloc(memory, layout) }
     }
 }

@@ -1,9 +1,10 @@
-//! `cargo xtask bpf`: builds the kernel half and checks it in; `--check` says whether it is what the sources say.
+//! `cargo xtask bpf` builds the kernel half into the object that is checked in. With `--check` it
+//! verifies that the object belongs to the sources.
 //!
 //! ```text
-//! cargo xtask bpf                    install missing tools, build tcpstate/bpf/tcpstate.bpf.o and its lock file
-//! cargo xtask bpf --check            rebuild in another folder; same tools must give the same bytes
-//! cargo xtask bpf --variant no-log   build target/bpf-variants/no-log.o, for the test that compares sizes
+//! cargo xtask bpf                    install tools, build tcpstate.bpf.o and its lock file
+//! cargo xtask bpf --check            rebuild elsewhere; equal tools must give equal bytes
+//! cargo xtask bpf --variant no-log   build target/bpf-variants/no-log.o for the test of sizes
 //! ```
 
 use std::{
@@ -22,29 +23,29 @@ use crate::{
 };
 
 const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
-/// What benchmarks compare with; built and locked like the object.
+/// The empty program for benchmarks. It is built and locked like the object.
 const EMPTY: &str = "tests/bpf/empty.bpf.o";
 const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
 
-/// What to build or check.
+/// Options of `cargo xtask bpf`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Compare the object that is checked in with the sources, and with a rebuilt one.
+    /// Compare the checked-in object with the sources and with a rebuilt object
     #[arg(long, conflicts_with = "variant")]
     check: bool,
-    /// Build a variant for tests, and leave what is checked in alone.
+    /// Build a variant for tests; the checked-in object stays unchanged
     #[arg(long)]
     variant: Option<Variant>,
 }
 
-/// What a check found, if nothing is wrong.
+/// The result of a successful check.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The object belongs to the sources; nothing was rebuilt, for want of tools.
+    /// The object belongs to the sources. The tools for a rebuild are missing.
     SourcesMatch,
-    /// A rebuild gave the same bytes, whether with the same tools or others.
+    /// A rebuild gave equal bytes, with equal or with different tools.
     Identical { differences: Vec<String> },
-    /// Other tools gave another object, which has to pass the kernel tests too.
+    /// Different tools gave a different object, which must pass the kernel tests too.
     OtherTools { differences: Vec<String>, rebuilt: PathBuf },
 }
 
@@ -82,7 +83,7 @@ fn build(root: &Path, tools: &Toolchain) -> Result<()> {
 
     let object = root.join(OBJECT);
     let before = fs::read(&object).ok();
-    // An unchanged object keeps its time, so that the user half is not rebuilt.
+    // An unchanged object keeps its modification time, so that the user half is not rebuilt.
     if before.as_deref() != Some(&bytes) {
         fs::write(&object, &bytes).with_context(|| format!("write {OBJECT}"))?;
     }
@@ -116,8 +117,8 @@ pub(crate) fn build_variant(root: &Path, tools: &Toolchain, variant: Variant) ->
     Ok(file)
 }
 
-/// Compares the object that is checked in with its lock file, the lock file with the sources, and, given tools, the
-/// object with one built from a copy that lies elsewhere.
+/// Compares the checked-in object with its lock file, and the lock file with the sources. If there
+/// are tools, it also compares the object with one that is built from a copy in another directory.
 pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     let stale = |what: String| anyhow!("{what}\nrun: cargo xtask bpf");
     let lock = Lock::read(&root.join(LOCK)).map_err(|error| stale(format!("{error:#}")))?;
@@ -151,8 +152,8 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     Ok(Verdict::OtherTools { differences, rebuilt })
 }
 
-/// A copy of the kernel half's sources, deeper in the tree than the original. Always in the same place, so that
-/// `core` is compiled for it once.
+/// A copy of the kernel half's sources in a deeper directory. The directory is always the same, so
+/// that `core` is compiled for it only once.
 pub(crate) struct Copy {
     pub(crate) sources: PathBuf,
     pub(crate) target: PathBuf,
@@ -163,7 +164,8 @@ impl Copy {
         Self::at(root, "target/bpf-copy")
     }
 
-    /// The second of two copies that are built at the same time. `core` is compiled for it once too.
+    /// The second of two copies that are built at the same time. `core` is compiled for it only
+    /// once too.
     pub(crate) fn second(root: &Path) -> Result<Self> {
         Self::at(root, "target/bpf-copy-2")
     }

@@ -1,4 +1,4 @@
-//! Debian packages: which are missing, and their installation.
+//! Debian packages: missing packages, and their installation.
 
 use std::{fs, path::Path};
 
@@ -12,13 +12,13 @@ pub(crate) fn is_debian() -> bool {
     release.lines().any(|line| line == "ID=debian") && process::find_in_path("apt-get").is_some()
 }
 
-/// What this release is called.
+/// The code name of this release.
 pub(crate) fn codename() -> Option<String> {
     let release = fs::read_to_string("/etc/os-release").ok()?;
     release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).map(str::to_owned)
 }
 
-/// Those of `packages` that are not installed.
+/// The packages that are not installed.
 pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     packages.iter().copied().filter(|package| !is_installed(package)).collect()
 }
@@ -29,7 +29,7 @@ fn is_installed(package: &str) -> bool {
     process::read(&mut query).is_ok_and(|status| status == "installed")
 }
 
-/// Installs those of `packages` that are missing; does nothing, and needs no root, when none is.
+/// Installs the missing packages. If none is missing, it does nothing and needs no root.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing = missing(packages);
     if missing.is_empty() {
@@ -44,7 +44,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     println!("installing Debian packages: {list}");
     apt_get(privilege, &["update"])?;
-    // A package that only fits when another goes is a decision for the machine's owner.
+    // The user must decide whether an installed package may be removed, so this is an error.
     let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     arguments.extend(&missing);
     apt_get(privilege, &arguments).with_context(|| format!("install {list}"))
@@ -53,10 +53,11 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 fn apt_get(privilege: Privilege, arguments: &[&str]) -> Result<()> {
     let variables = [("DEBIAN_FRONTEND".into(), "noninteractive".into())];
     let mut command = privilege.command(Path::new("apt-get"), &variables)?;
-    // Another apt may hold the lock for a while, as unattended upgrades do on a machine that has just booted.
+    // Another apt may hold the lock for a while, for example unattended upgrades on a machine that
+    // has just booted.
     command
         .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
         .args(arguments);
-    // Says thousands of lines about unpacking; `read` shows them only if it fails.
+    // apt prints thousands of lines about unpacking. `read` shows them only if apt fails.
     process::read(&mut command).map(drop)
 }

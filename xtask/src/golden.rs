@@ -1,4 +1,5 @@
-//! `cargo xtask golden`: what the recordings of the tree show, written anew to `tests/golden` when a view was changed on purpose.
+//! `cargo xtask golden`: writes the expected output of the recordings in the tree to
+//! `tests/golden`, after a view was changed on purpose.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use anyhow::Result;
 
 use crate::process;
 
-/// Writes it; the difference is for the review.
+/// Writes the files. The reviewer checks the difference.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--quiet", "--package", "tcpstate", "--test", "command"]);

@@ -1,19 +1,21 @@
-//! How the programs with the kernel tests are built: once, for this machine and for the guests of `cargo xtask vm`.
+//! The build of the programs with the kernel tests. They are built once, for this machine and for
+//! the guests of `cargo xtask vm`.
 
 use std::{path::Path, process::Command};
 
 use crate::process;
 
-/// What guests are. There are no libraries in them.
+/// The target of guests, which have no shared libraries.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The folder of the package whose tests guests run too.
+/// The directory of the package whose tests also run in guests.
 pub(crate) const FOLDER: &str = "tests";
 
-/// The package that has the feature `otlp`, and its tests.
+/// The package that enables the feature `otlp`, and contains its tests.
 pub(crate) const OTLP_PACKAGE: &str = "tcpstate-tests-otlp";
 
-/// Optimised, because the tests make heavy traffic and emulation is slow enough, but in as many codegen units as
-/// there is time for. A profile of its own, so that `target/release` keeps the program that users get.
+/// The programs are optimised, because the tests make heavy traffic and emulation is slow. The
+/// number of codegen units keeps the build short. The profile is separate, so that `target/release`
+/// keeps the program for users.
 const PROFILE: &[&str] = &[
     "--config=profile.kernel-tests.inherits='release'",
     "--config=profile.kernel-tests.opt-level=1",
@@ -22,28 +24,29 @@ const PROFILE: &[&str] = &[
     "--profile=kernel-tests",
 ];
 
-/// For one test after an edit: only the codegen units that the edit changed are built again, and the units are
-/// small. An edit of the library took 5 s of processor time so, and 54 s with 16 units. A build from nothing takes
-/// a third longer, so the gate builds without.
+/// For one test after an edit: only the changed codegen units are built again, and the units are
+/// small. So an edit of the library took 5 s of CPU time, instead of 54 s with 16 units. A first
+/// build takes a third longer, so `cargo xtask test` does not use these options.
 const AFTER_AN_EDIT: &[&str] = &[
     "--config=profile.kernel-tests.incremental=true",
     "--config=profile.kernel-tests.package.tcpstate.codegen-units=256",
 ];
 
-/// The command that builds them all. To it belong the programs that they run.
+/// The command that builds all programs with kernel tests. Their build includes the programs that
+/// they run.
 pub(crate) fn cargo(root: &Path) -> Command {
-    // Integration tests alone: the unit tests of both packages are built and run elsewhere.
+    // Only integration tests. The unit tests of both packages are built and run elsewhere.
     test_command(root, "*")
 }
 
-/// The command that builds one of the programs with tests, soon after an edit.
+/// The command that builds one of the programs with tests quickly after an edit.
 pub(crate) fn cargo_of(root: &Path, test: &str) -> Command {
     let mut cargo = test_command(root, test);
     cargo.args(AFTER_AN_EDIT);
     cargo
 }
 
-/// Both packages are named for each program, so that all are built with the same features, and share their
+/// Each command names both packages, so that all programs have equal features and share their
 /// dependencies.
 fn test_command(root: &Path, test: &str) -> Command {
     let mut cargo = process::cargo(root);
@@ -52,8 +55,8 @@ fn test_command(root: &Path, test: &str) -> Command {
     cargo
 }
 
-/// The command that builds those of the feature `otlp`. Not together with the others: what is built together has the same
-/// features.
+/// The command that builds the tests of the feature `otlp`. They are built separately, because
+/// cargo gives all programs of one build equal features.
 pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", OTLP_PACKAGE, "--test", "*"]);
@@ -61,13 +64,13 @@ pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
     cargo
 }
 
-/// Has cargo build as the kernel tests are built: static where guests are possible. What else is built so shares their
-/// dependencies.
+/// Makes cargo build like the kernel tests: statically, if this machine can run guests. Other
+/// programs that are built this way share the dependencies.
 pub(crate) fn build_alike(cargo: &mut Command) {
     cargo.args(PROFILE);
     if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
-        // With the target named, build scripts and macros are spared the flag, which they would not survive; and of all
-        // the ways to set flags this is the one that no other way overrides.
+        // With an explicit target, the flag does not apply to build scripts and macros, which would
+        // fail with it. This variable has priority over all other ways to set flags.
         cargo
             .args(["--target", STATIC_TARGET])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

@@ -1,4 +1,4 @@
-//! `bpf-linker`, built once a machine against the LLVM of the rustc in use.
+//! `bpf-linker`, built once per machine for the LLVM of the installed rustc.
 
 use std::{env, fs, path::PathBuf};
 
@@ -8,24 +8,25 @@ use crate::{debian, process};
 
 const VERSION: &str = "0.13.0";
 
-/// The folder of the linker for this LLVM, if it was built before.
+/// The directory of the linker for this LLVM, if it was built before.
 pub(crate) fn installed(llvm: u32) -> Option<PathBuf> {
     let folder = root(llvm)?.join("bin");
     folder.join("bpf-linker").is_file().then_some(folder)
 }
 
-/// Builds the linker, after the Debian packages that it needs. About a minute.
+/// Builds the linker, and installs the Debian packages that it needs. This takes about a minute.
 pub(crate) fn install(llvm: u32) -> Result<()> {
     let [dev, polly, tools] =
         [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev"), format!("llvm-{llvm}")];
-    // g++ brings the libstdc++ that LLVM's own configuration asks to link.
+    // g++ brings libstdc++, which LLVM's configuration links.
     debian::install(&[&dev, &polly, &tools, "g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"])?;
     if installed(llvm).is_some() {
         return Ok(());
     }
     let root = root(llvm).context("no home folder: set XDG_CACHE_HOME")?;
     println!("building bpf-linker {VERSION} for LLVM {llvm}, once, into {}", root.display());
-    // Built aside and moved into place, so that a build cut short leaves nothing that looks like a linker.
+    // The linker is built in a scratch directory and then moved. So an interrupted build leaves no
+    // incomplete linker.
     let parent = root.parent().context("the cache has a parent folder")?;
     let scratch = parent.join(format!("build-{}", std::process::id()));
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
@@ -33,7 +34,7 @@ pub(crate) fn install(llvm: u32) -> Result<()> {
         fs::rename(scratch.join("out"), &root).with_context(|| format!("create {}", root.display()))
     });
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
-    // Somebody else may have been first.
+    // Another process may have installed the linker first.
     if installed(llvm).is_some() { Ok(()) } else { built }
 }
 
@@ -55,7 +56,7 @@ fn build(llvm: u32, scratch: &std::path::Path) -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// Outside the checkout, so that a fresh one finds it.
+/// A directory outside the checkout, so that a new checkout finds it.
 fn root(llvm: u32) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! `tcpstate/bpf/tcpstate.bpf.lock`: what the object that is checked in was built from, and with.
+//! `tcpstate/bpf/tcpstate.bpf.lock`: the sources and the tools of the checked-in object.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -13,19 +13,19 @@ pub(crate) struct Lock {
     pub(crate) object: String,
     /// SHA-256 of the empty program that benchmarks compare with.
     pub(crate) empty: String,
-    /// SHA-256 over what the object is built from; see `sources::hash`.
+    /// SHA-256 over the sources of the object. See `sources::hash`.
     pub(crate) sources: String,
     pub(crate) tools: Tools,
 }
 
-/// The tools that shape the object's bytes.
+/// The tools that determine the object's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Tools {
     pub(crate) rustc: String,
     pub(crate) llvm: String,
     pub(crate) bpf_linker: String,
-    /// Cargo chooses the hashes in symbol names.
+    /// Cargo determines the hashes in symbol names.
     pub(crate) cargo: String,
 }
 

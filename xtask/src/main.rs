@@ -1,19 +1,19 @@
-//! The developer commands. A user of tcpstate needs none of them: `cargo build` works without.
+//! The developer commands. Users of tcpstate need only `cargo build`.
 //!
 //! ```text
 //! cargo xtask bpf            build the kernel half, and write its lock file
-//! cargo xtask bpf --check    does the object that is checked in come from the sources?
-//! cargo xtask check          within three minutes: formatting, lints, structure, lock file, tests without root
-//! cargo xtask test           the gate: tests, with all set-up, on this kernel, the oldest and the newest
+//! cargo xtask bpf --check    verify that the checked-in object belongs to the sources
+//! cargo xtask check          formatting, lints, structure, lock file, tests without root
+//! cargo xtask test           all tests on this kernel, most tests on the oldest and newest kernel
 //! cargo xtask test NAME      the tests whose name contains NAME
-//! cargo xtask test --all     every test on every kernel, every fault, and what takes long
-//! cargo xtask test --faults  do the tests notice faults seeded into the kernel half?
-//! cargo xtask fuzz           any bytes at all for what reads text and bytes from outside
-//! cargo xtask vm             the integration tests on other kernels, in virtual machines
-//! cargo xtask dist           man pages and completions, for packages; --package makes one for Debian
-//! cargo xtask golden         what the recordings of the tree show, written anew
-//! cargo xtask bench          what all that costs, beside what people use today; writes docs/BENCHMARKS.md
-//! cargo xtask soak           does tcpstate serve stay as it is, for ten minutes or as many as --minutes says?
+//! cargo xtask test --all     every test on every kernel, every fault, and the long steps
+//! cargo xtask test --faults  verify that the tests detect faults in the kernel half
+//! cargo xtask fuzz           run each reader of external data on arbitrary bytes
+//! cargo xtask vm             the kernel tests on other kernels, in virtual machines
+//! cargo xtask dist           man pages and completions; --package builds a Debian package
+//! cargo xtask golden         write the expected output of the recordings in the tree
+//! cargo xtask bench          compare the cost with other programs; writes docs/BENCHMARKS.md
+//! cargo xtask soak           verify that the memory of tcpstate serve does not grow
 //! ```
 
 mod bench;
@@ -45,7 +45,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// The developer commands of tcpstate.
+/// The developer commands of tcpstate
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 struct Options {
@@ -55,23 +55,23 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the BPF object and its lock file, or check them.
+    /// Build or check the BPF object and its lock file
     Bpf(bpf::Options),
-    /// Check what needs neither root nor the kernel: formatting, lints, structure, unit tests, views.
+    /// Run the checks that need neither root nor the kernel
     Check,
-    /// Run the tests, after any set-up that they need.
+    /// Run the tests, after the set-up that they need
     Test(test::Options),
-    /// Run the integration tests on other kernels, in virtual machines.
+    /// Run the kernel tests on other kernels, in virtual machines
     Vm(vm::Options),
-    /// Try what reads text and bytes from outside with any bytes at all.
+    /// Run each reader of external data on arbitrary bytes
     Fuzz(fuzz::Options),
-    /// Write man pages and completions to target/dist.
+    /// Write man pages and completions to target/dist
     Dist(dist::Options),
-    /// Write anew what the recordings of the tree are expected to show.
+    /// Write the expected output of the recordings in the tree
     Golden,
-    /// Measure what tcpstate costs, on this machine and kernel, beside what people use today.
+    /// Measure the cost of tcpstate, compared with other programs
     Bench(bench::Options),
-    /// Run tcpstate serve for minutes under load, and see that it does not grow.
+    /// Run tcpstate serve under load, and check that it does not grow
     Soak(soak::Options),
 }
 
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Check => Ok(check::run(&root)),
-        // Its last line on stdout is the count of tests, so it prints its own errors before.
+        // The last line on stdout must be the count of tests, so `test` prints its errors itself.
         Command::Test(options) => Ok(test::run(&root, &options)),
         Command::Vm(options) => vm::run(&root, &options).map(|outcome| {
             println!("\n{outcome}");
@@ -103,7 +103,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workspace that cargo runs us in; the one that we were built in may be another that shares its target folder.
+/// The workspace in which cargo runs xtask. xtask may have been built in another workspace that
+/// shares the target directory.
 fn workspace() -> PathBuf {
     let package =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

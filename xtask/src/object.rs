@@ -1,4 +1,4 @@
-//! Builds a BPF object, the same bytes from the same sources and tools wherever they lie.
+//! Builds a BPF object. Equal sources and tools give equal bytes, in any directory.
 
 use std::{
     collections::BTreeSet,
@@ -18,16 +18,16 @@ use crate::{
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// Part of the hash over the sources: another option is another object.
+/// These options are part of the hash over the sources, because other options give another object.
 ///
-/// A profile of its own, because the release profile is shaped for the user half. Only what differs from `release`
-/// and what the workspace's manifest sets there is named.
+/// The profile is separate, because the release profile is for the user half. It names only the
+/// options that differ from `release` and from the workspace's manifest.
 pub(crate) const OPTIONS: [&str; 14] = [
     "--config=profile.bpf.inherits='release'",
     "--config=profile.bpf.opt-level=3",
     "--config=profile.bpf.lto=true",
     "--config=profile.bpf.codegen-units=1",
-    // Nothing unwinds in the kernel.
+    // Programs in the kernel cannot unwind.
     "--config=profile.bpf.panic='abort'",
     // The debug information becomes BTF, which the maps and the verifier's messages need.
     "--config=profile.bpf.debug=2",
@@ -37,22 +37,23 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--profile=bpf",
     "-Zbuild-std=core",
     "-Clink-arg=--btf",
-    // The programs read no registers of the host: one object for every 64-bit little-endian machine, wherever built.
+    // The programs do not read registers of the host. So one object fits every 64-bit little-endian
+    // machine.
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];
-/// Where the options for cargo end and those for rustc begin.
+/// The number of options for cargo. Options for rustc follow.
 const CARGO_OPTIONS: usize = 11;
 
-/// What is built into the object.
+/// The content of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Variant {
-    /// As users get it.
+    /// The object for users.
     #[value(skip)]
     Default,
-    /// Without the log lines, to prove that they cost nothing while they are off.
+    /// Without the log lines, to prove that they cost nothing while they are off
     NoLog,
-    /// Not the kernel half, but a program that does nothing, for benchmarks to subtract.
+    /// An empty program instead of the kernel half. Benchmarks subtract its cost.
     #[value(skip)]
     Empty,
 }
@@ -66,7 +67,7 @@ impl Variant {
         }
     }
 
-    /// The package's binary, which is the object.
+    /// The binary of the package. The binary is the object.
     fn binary(self) -> &'static str {
         match self {
             Self::Default | Self::NoLog => "tcpstate",
@@ -82,7 +83,8 @@ impl Variant {
     }
 }
 
-/// Builds the object from the workspace at `source_root`, and returns the stripped file, which lies in `target_dir`.
+/// Builds the object from the workspace at `source_root`. Returns the stripped file in
+/// `target_dir`.
 pub(crate) fn build_object(
     tools: &Toolchain,
     source_root: &Path,
@@ -119,17 +121,18 @@ pub(crate) fn build_object(
 
     let linked = target_dir.join(TARGET).join("bpf").join(variant.binary());
     let stripped = target_dir.join(variant.file_name());
-    // DWARF goes, .BTF and .BTF.ext stay.
+    // Remove DWARF, but keep .BTF and .BTF.ext.
     process::run(process::command(&tools.strip).arg("-g").arg(&linked).arg("-o").arg(&stripped))?;
     Ok(stripped)
 }
 
-/// Has clippy read the kernel half as it is built, with warnings denied.
+/// Runs clippy on the kernel half with the build's options. Warnings are errors.
 pub(crate) fn lint(root: &Path) -> Result<()> {
     let mut clippy = toolchain::clippy(root)?;
     clippy
         .args(["--quiet", "--package", "tcpstate-ebpf", "--target", TARGET, "-Zbuild-std=core"])
-        // A folder of its own: clippy's compiler is another than the one that builds the user half.
+        // A separate target directory, because this clippy uses another compiler than the user
+        // half.
         .arg("--target-dir")
         .arg(root.join("target/bpf-lints"))
         .args(["--", "-D", "warnings"])
@@ -138,7 +141,7 @@ pub(crate) fn lint(root: &Path) -> Result<()> {
     process::run(&mut clippy)
 }
 
-/// Takes away the variables by which a machine's owner shapes other builds.
+/// Removes environment variables that change builds on this machine.
 fn without_settings_of_others(cargo: &mut Command) {
     for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
     {
@@ -146,16 +149,16 @@ fn without_settings_of_others(cargo: &mut Command) {
     }
 }
 
-/// The options for rustc, with every folder of this machine replaced by a name.
+/// The options for rustc. Every directory of this machine is replaced by a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
-    // Of several that match, rustc takes the last: the wider ones come first.
+    // If several names match, rustc uses the last. So the wider directories come first.
     let mut names: Vec<(PathBuf, &str)> =
         vec![(source_root.to_owned(), "."), (target_dir.to_owned(), "/target")];
     names.extend(
         package_folders(tools, source_root)?.into_iter().map(|folder| (folder, "/registry")),
     );
     names.push((tools.rust_src.clone(), "/rust"));
-    // Debian's is a link, and paths of both forms turn up.
+    // On Debian this is a symbolic link, and rustc uses both forms of the path.
     names.push((fs::canonicalize(&tools.rust_src).context("open the sources of core")?, "/rust"));
 
     let mut flags: Vec<OsString> = OPTIONS[CARGO_OPTIONS..].iter().map(OsString::from).collect();
@@ -169,8 +172,8 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
     Ok(flags.join(&OsString::from("\x1f")))
 }
 
-/// The folders that hold the unpacked dependencies. Their names depend on the user's home and registry, so cargo is
-/// asked; it unpacks what is not there yet.
+/// The directories of the unpacked dependencies. They depend on the user's home and registry, so
+/// cargo reports them. Cargo also unpacks missing packages.
 fn package_folders(tools: &Toolchain, root: &Path) -> Result<BTreeSet<PathBuf>> {
     #[derive(Deserialize)]
     struct Metadata {

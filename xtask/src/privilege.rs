@@ -1,4 +1,4 @@
-//! Who may do what needs root: we are root, `sudo` makes us root, or nobody does.
+//! How to run commands that need root: directly, with `sudo`, or not at all.
 
 use std::{
     ffi::OsString,
@@ -12,19 +12,20 @@ use nix::unistd::geteuid;
 
 use crate::process;
 
-/// How to run something as root.
+/// How to run a command as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
     /// Directly.
     Root,
-    /// By way of `sudo`.
+    /// With `sudo`.
     Sudo,
     /// Not at all.
     None,
 }
 
 impl Privilege {
-    /// What this process has. `sudo` counts if it asks for no password, or has somebody to ask.
+    /// The privilege of this process. `sudo` is usable if it needs no password or can ask for it on
+    /// a terminal.
     pub(crate) fn current() -> Self {
         if geteuid().is_root() {
             return Self::Root;
@@ -38,7 +39,7 @@ impl Privilege {
         Self::None
     }
 
-    /// A command that runs `program` as root with these variables set, which `sudo` would drop.
+    /// A command that runs `program` as root with these variables, which `sudo` would remove.
     pub(crate) fn command(
         self,
         program: &Path,
@@ -68,7 +69,8 @@ impl Privilege {
 
     /// Ends a child that [`Self::command`] started.
     pub(crate) fn kill(self, child: &mut std::process::Child) {
-        // We may not signal sudo, which runs as root; it passes the signal on to its command.
+        // sudo runs as root, so this process cannot signal it directly. sudo passes the signal on
+        // to its command.
         if self == Self::Sudo {
             let id = child.id().to_string();
             let _ = process::read(process::command("sudo").args(["-n", "kill", "-TERM", &id]));

@@ -1,4 +1,4 @@
-//! Child processes: they die with us, and a command that fails is shown whole.
+//! Child processes. They end with this process, and a failed command is shown completely.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::sys::{prctl, signal::Signal};
 
-/// A command whose process ends when this one does, however that happens.
+/// A command whose process ends when this process ends for any reason.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
@@ -21,8 +21,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The cargo that runs us, in the workspace, without what it told us about our own package: build scripts would
-/// take that for a change of their environment, and everything would be rebuilt.
+/// The cargo that runs xtask, in the workspace. It does not inherit the variables about the package
+/// xtask. Build scripts would treat them as a changed environment, and everything would be rebuilt.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     scrub(&mut cargo);
@@ -30,7 +30,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// Takes away the variables that cargo sets for a package that it runs.
+/// Removes the variables that cargo sets for a package that it runs.
 pub(crate) fn scrub(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -43,7 +43,7 @@ pub(crate) fn scrub(command: &mut Command) {
     }
 }
 
-/// Runs a command that writes to our own stdout and stderr.
+/// Runs a command with the stdout and stderr of this process.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("start {}", describe(command)))?;
     if !status.success() {
@@ -52,7 +52,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns what it wrote to stdout; its stderr is shown only if it fails.
+/// Runs a command and returns its stdout. Its stderr is shown only if it fails.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -65,7 +65,7 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of {}", describe(command)))
 }
 
-/// The command as one could type it, with the variables that we set.
+/// The command as typed in a shell, with the variables that were set.
 pub(crate) fn describe(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {
@@ -79,7 +79,8 @@ pub(crate) fn describe(command: &Command) -> String {
 }
 
 fn quoted(word: &OsStr) -> String {
-    // Cargo parts the words of CARGO_ENCODED_RUSTFLAGS by this byte, which no terminal shows.
+    // Cargo separates the words of CARGO_ENCODED_RUSTFLAGS by this byte, which is invisible on a
+    // terminal.
     let word = word.to_string_lossy().replace('\x1f', "\\x1f");
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -91,7 +92,7 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-/// Where `program` lies in `PATH`.
+/// The path of `program` in `PATH`.
 pub(crate) fn find_in_path(program: &str) -> Option<std::path::PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(program))

@@ -1,4 +1,5 @@
-//! Debian's Prometheus for the tests, unpacked into `target/prometheus` and not installed: its package would start a server.
+//! Debian's Prometheus for the tests. It is unpacked into `target/prometheus` and not installed,
+//! because the package would start a server.
 
 use std::{
     fs,
@@ -9,10 +10,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, privilege::Privilege, process};
 
-/// What the tests run.
+/// The programs that the tests run.
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
-/// The folder in which the tests find it; none where it is on the `PATH` already, or can't be had.
+/// The directory in which the tests find Prometheus. `None` if it is in `PATH` already or not
+/// available.
 pub(crate) fn provide(root: &Path) -> Option<PathBuf> {
     if PROGRAMS.iter().all(|program| process::find_in_path(program).is_some()) {
         return None;
@@ -32,7 +34,7 @@ pub(crate) fn provide(root: &Path) -> Option<PathBuf> {
 fn unpack(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     if download(folder).is_err() {
-        // A bare system has no lists of packages yet.
+        // A new system has no package lists yet.
         let mut update = Privilege::current().command(Path::new("apt-get"), &[])?;
         process::read(update.args(["--quiet=2", "update"]))?;
         download(folder)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask soak --minutes N`: a running `tcpstate serve` for a while, with all that goes on around it.
+//! `cargo xtask soak --minutes N`: runs `tcpstate serve` under load and changes around it.
 
 use std::path::Path;
 
@@ -6,20 +6,21 @@ use anyhow::Result;
 
 use crate::{kernel_tests, privilege::Privilege, process, test::binaries};
 
-/// How long.
+/// Options of `cargo xtask soak`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The whole time, a fraction too; memory must not grow from the first fifth of it on.
+    /// Duration in minutes; memory must not grow after its first fifth
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
 }
 
 impl Options {
-    /// Long enough for memory to settle and then not to grow.
+    /// Long enough to see whether memory grows after it has settled.
     pub(crate) const SHORT: Self = Self { minutes: 2.0 };
 }
 
-/// Builds it as the kernel tests are built, with which it shares nearly all, and runs it as root.
+/// Builds the soak test with the options of the kernel tests, so that most dependencies are shared.
+/// Runs it as root.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", "tcpstate", "--bench", "soak"]);

@@ -1,4 +1,4 @@
-//! What the BPF object is built from: its hash, and a copy of it that can be built elsewhere or changed.
+//! The sources of the BPF object: their hash, and a copy that can be built or changed elsewhere.
 
 use std::{
     collections::BTreeSet,
@@ -11,14 +11,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{lock::hexadecimal, object, process};
 
-/// The packages whose sources end up in the object.
+/// The packages from which the object is built.
 const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
 
-/// SHA-256 over the sources and manifests of both packages, the versions and features of what they depend on when
-/// built for BPF, and the options they are built with.
+/// SHA-256 over the sources and manifests of both packages, the versions and features of their
+/// dependencies for BPF, and the build options.
 ///
-/// Dependencies come from cargo rather than from `Cargo.lock`, which does not tell those of the user half's
-/// features apart: an update of theirs would make the object look stale.
+/// Dependencies come from cargo and not from `Cargo.lock`. `Cargo.lock` also contains the
+/// dependencies of the user half. An update of one of them would make the object look outdated.
 pub(crate) fn hash(root: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     let mut add = |name: &str, bytes: &[u8]| {
@@ -59,7 +59,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<
     Ok(())
 }
 
-/// One line for each foreign package in the object: name, version, features.
+/// One line for each external package in the object: name, version, features.
 fn dependencies(root: &Path) -> Result<String> {
     let mut tree = process::cargo(root);
     tree.args(["tree", "--quiet", "--package", "tcpstate-ebpf", "--target", "bpfel-unknown-none"]);
@@ -73,13 +73,13 @@ fn dependencies(root: &Path) -> Result<String> {
         "{p} {f}",
     ]);
     let text = process::read(&mut tree)?;
-    // Our own packages are shown with their folder, and are hashed by content.
+    // Packages of this workspace are listed with their directory. Their content is hashed instead.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
-/// Copies what the object needs into `folder`, as a workspace of its own, without the user half.
+/// Copies the sources of the object into `folder`, as a workspace without the user half.
 pub(crate) fn copy(root: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
@@ -95,7 +95,7 @@ pub(crate) fn copy(root: &Path, folder: &Path) -> Result<()> {
     fs::write(folder.join("Cargo.toml"), reduced(&manifest)?).context("write the copy's Cargo.toml")
 }
 
-/// The workspace's manifest with the members of the object alone.
+/// The workspace's manifest with only the members for the object.
 fn reduced(manifest: &str) -> Result<String> {
     let mut manifest: toml::Table = manifest.parse().context("parse Cargo.toml")?;
     let workspace = manifest

@@ -1,8 +1,9 @@
-//! The BPF toolchain: a rustc with its own sources and the unstable options allowed, `bpf-linker`, and `llvm-strip`.
+//! The BPF toolchain: a rustc with its sources and with unstable options, `bpf-linker` and
+//! `llvm-strip`.
 //!
-//! Two sets are known. Debian 12 builds `rustc-web` and LLVM from one source, so `bpf-linker` links the LLVM whose
-//! bitcode rustc writes; everything missing there is installed. Elsewhere it is rustup's nightly with `rust-src`, and
-//! a `bpf-linker` from `PATH`; what is missing there is named.
+//! There are two kinds. On Debian 12 it is `rustc-web`, which is built for the LLVM that
+//! `bpf-linker` links. Missing packages are installed there. On other systems it is rustup's
+//! nightly with `rust-src`, and a `bpf-linker` from `PATH`. There an error names missing tools.
 
 use std::{
     env,
@@ -19,25 +20,25 @@ use crate::{
     process::{self, find_in_path},
 };
 
-/// Debian's name for a rustc that is younger than the distribution.
+/// Debian's rustc that is newer than the distribution.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// The clippy of that rustc. It finds `clippy-driver` beside itself, and runs the cargo that `CARGO`
-/// names.
+/// The clippy of that rustc. It finds `clippy-driver` in its own directory, and runs the cargo that
+/// `CARGO` names.
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
-/// `bpf-linker` supports no older LLVM.
+/// The oldest LLVM that `bpf-linker` supports.
 const OLDEST_LLVM: u32 = 20;
 
 /// A complete set of tools.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
     compiler: Compiler,
-    /// Where the sources of `core` lie.
+    /// The directory with the sources of `core`.
     pub(crate) rust_src: PathBuf,
-    /// The linker's folder, which comes first in `PATH`: a linker named by flag would become part of the hash in
-    /// symbol names, and with it the home of whoever builds.
+    /// The linker's directory, which comes first in `PATH`. A flag that names the linker would
+    /// change the hash in symbol names. Then the user's home directory would change the object.
     linker_folder: PathBuf,
     pub(crate) strip: PathBuf,
-    /// What the lock file records.
+    /// The versions in the lock file.
     pub(crate) versions: Tools,
 }
 
@@ -47,7 +48,7 @@ enum Compiler {
     Nightly,
 }
 
-/// What `rustc -vV` says.
+/// The output of `rustc -vV`.
 struct Rustc {
     version: String,
     llvm: String,
@@ -56,7 +57,7 @@ struct Rustc {
 }
 
 impl Toolchain {
-    /// The tools that are there, or what is missing.
+    /// The installed tools. If a tool is missing, the error names it.
     pub(crate) fn find() -> Result<Self> {
         Self::debian().or_else(|debian| {
             Self::nightly().map_err(|nightly| {
@@ -65,7 +66,7 @@ impl Toolchain {
         })
     }
 
-    /// The tools, after installing what is missing.
+    /// The tools. Missing tools are installed.
     pub(crate) fn provision() -> Result<Self> {
         let found = Self::find();
         if found.is_ok() || !debian::is_debian() {
@@ -188,8 +189,8 @@ impl Compiler {
     }
 }
 
-/// Clippy of the compiler that builds the object, after installing what is missing. Clippy needs
-/// neither the linker nor LLVM's tools, so a machine without them can lint the kernel half too.
+/// The clippy of the compiler that builds the object. Missing packages are installed. Clippy needs
+/// neither the linker nor LLVM's tools, so it also works on a machine without them.
 pub(crate) fn clippy(root: &Path) -> Result<Command> {
     let mut clippy = debian_clippy(root).or_else(|debian| {
         nightly_clippy(root).map_err(|nightly| {
@@ -224,7 +225,7 @@ fn nightly_clippy(root: &Path) -> Result<Command> {
 
 fn rustup_nightly() -> Command {
     let mut rustup = process::command("rustup");
-    // Asking for a toolchain must not download one.
+    // Querying a toolchain must not download it.
     rustup.args(["run", "nightly"]).env("RUSTUP_AUTO_INSTALL", "0");
     rustup
 }

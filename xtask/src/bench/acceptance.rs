@@ -1,4 +1,4 @@
-//! What was promised, held against what was measured.
+//! Promised limits, compared with the measured figures.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use super::{
     table::{aligned, markdown_line, number, wrapped},
 };
 
-/// A promise: some number is at most this.
+/// A promise: a figure is at most `at_most`.
 struct Promise {
     what: &'static str,
     at_most: f64,
     unit: &'static str,
-    /// The number, if it was measured.
+    /// The figure, if it was measured.
     measured: fn(&Rows) -> Option<f64>,
-    /// Why it is not kept, where that was found out.
+    /// The reason why the promise is not kept, if it is known.
     why_not: &'static str,
 }
 
@@ -117,12 +117,12 @@ const PROMISES: &[Promise] = &[
     },
 ];
 
-/// The largest ratio to the section's base, of all that the section varies.
+/// The largest ratio to the section's base, over all values that the section varies.
 fn ratio(rows: &Rows, path: [&str; 3]) -> Option<f64> {
     rows.all(path).filter_map(|(_, figure)| figure.ratio).max_by(f64::total_cmp)
 }
 
-/// The largest ratio of two rows' figures, of all that the section varies.
+/// The largest ratio of the figures of two rows, over all values that the section varies.
 fn of_other(rows: &Rows, [section, figure]: [&str; 2], what: &str, other: &str) -> Option<f64> {
     let others = rows.all([section, other, figure]);
     let ratios = others.filter_map(|(at, other)| {
@@ -131,12 +131,12 @@ fn of_other(rows: &Rows, [section, figure]: [&str; 2], what: &str, other: &str) 
     ratios.max_by(f64::total_cmp)
 }
 
-/// The table, for people.
+/// The table as text.
 pub(super) fn plain(rows: &Rows) -> String {
     aligned(&lines(rows))
 }
 
-/// The table, for the document; the reasons follow.
+/// The table as Markdown, followed by the reasons.
 pub(super) fn markdown(rows: &Rows) -> String {
     let mut text = String::new();
     for line in lines(rows) {

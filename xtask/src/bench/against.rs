@@ -1,9 +1,9 @@
-//! `cargo xtask bench transitions --against REV`: the same benchmark built from an earlier
-//! revision, measured in the same run.
+//! `cargo xtask bench transitions --against REV`: compares a benchmark with its version in an
+//! earlier revision, in one run.
 //!
-//! Each revision runs with its own user half and its own object, so the two may differ in
-//! everything that they share with the kernel. Turns of both are in random order, and medians are
-//! compared, because the machine's speed drifts.
+//! Each revision runs with its own user half and its own object, so all their interfaces with the
+//! kernel may differ. The turns of both revisions are in random order. The medians are compared,
+//! because the machine's speed drifts.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use anyhow::{Context as _, Result, bail};
 use super::{build, measure, rows::Rows, sections::Benchmark, table};
 use crate::process;
 
-/// Turns of each revision: odd, so that there is a median among them.
+/// Turns of each revision. The number is odd, so the median is one of them.
 const TURNS: usize = 15;
 /// The figure that is compared.
 const FIGURE: &str = "ns";
 
-/// What was measured of one row, turn by turn: before, and now.
+/// The figures of each row in each turn: of the earlier revision, and of the tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
 /// Measures one benchmark of the tree and of an earlier revision, and prints both.
@@ -56,7 +56,7 @@ pub(super) fn run(root: &Path, benchmark: &Benchmark, revision: &str) -> Result<
     Ok(())
 }
 
-/// A work tree of a revision, below `target`.
+/// Creates a work tree of a revision in `target`.
 fn checkout(root: &Path, revision: &str) -> Result<PathBuf> {
     let git = |arguments: &[&str]| {
         let mut git = process::command("git");
@@ -75,7 +75,7 @@ fn checkout(root: &Path, revision: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A line a row: both medians, and the later one as a share of the earlier one.
+/// A line for each row: both medians, and the later median as a share of the earlier one.
 fn lines(samples: &Samples) -> Vec<Vec<String>> {
     let header = ["what", "at", "before ns", "now ns", "ratio"];
     let mut lines = vec![header.map(str::to_owned).to_vec()];

@@ -14,7 +14,7 @@ use super::{
 };
 
 const PATH: &str = "docs/BENCHMARKS.md";
-/// Beside it, with the drawings.
+/// The directory of the drawings, next to the document.
 const FOLDER: &str = "benchmarks";
 const HEAD: &str = "\
 # Benchmarks
@@ -33,7 +33,7 @@ A dash means that a program was not measured. The reason is below the table. Do 
 of different sections or of different machines.
 ";
 
-/// Writes it.
+/// Writes the document and the drawings.
 pub(super) fn write(root: &Path, folder: &Path) -> Result<()> {
     let mut runs = Vec::new();
     for benchmark in &BENCHMARKS {

@@ -1,4 +1,4 @@
-//! Where and when something was measured.
+//! The machine and the time of a measurement.
 
 use std::{fs, path::Path, thread};
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::rows::Rows;
 use crate::process;
 
-/// A benchmark's last run, as `target/bench` keeps it.
+/// The last run of a benchmark, as stored in `target/bench`.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Run {
     pub(super) machine: Machine,
-    /// Date and time, UTC.
+    /// Date and time in UTC.
     pub(super) when: String,
     pub(super) rows: Rows,
 }
 
-/// What figures depend on.
+/// The properties of a machine on which figures depend.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Machine {
     pub(super) kernel: String,
@@ -27,7 +27,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// This machine.
     pub(super) fn here() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("read {path}"));
         let of_file = |text: &str, name: &str| {
@@ -38,7 +38,7 @@ impl Machine {
         let kib: u64 = memory.trim_end_matches(" kB").parse().context("memory of the machine")?;
         Ok(Self {
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            // Not every architecture has names.
+            // Some architectures have no processor name.
             processor: of_file(&read("/proc/cpuinfo")?, "model name")
                 .unwrap_or_else(|| "unknown".to_owned()),
             processors: thread::available_parallelism()?.get(),
@@ -48,13 +48,13 @@ impl Machine {
 }
 
 impl Run {
-    /// Of these rows, now.
+    /// A run with these rows, now.
     pub(super) fn now(rows: Rows) -> Result<Self> {
         let when = process::read(process::command("date").args(["-u", "+%F %R"]))?;
         Ok(Self { machine: Machine::here()?, when: when.trim().to_owned(), rows })
     }
 
-    /// For the document, which is written of all runs.
+    /// Stores the run. The document is written from the stored runs of all benchmarks.
     pub(super) fn keep(&self, folder: &Path, benchmark: &str) -> Result<()> {
         let path = folder.join(benchmark).with_extension("json");
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
@@ -62,7 +62,7 @@ impl Run {
             .with_context(|| format!("write {}", path.display()))
     }
 
-    /// The last one of a benchmark, if there is one.
+    /// The stored run of a benchmark, if there is one.
     pub(super) fn kept(folder: &Path, benchmark: &str) -> Result<Option<Self>> {
         let path = folder.join(benchmark).with_extension("json");
         if !path.exists() {

@@ -1,14 +1,15 @@
-//! `cargo xtask bench`: what tcpstate costs, against something else in the same run.
+//! `cargo xtask bench`: the cost of tcpstate, compared with other programs in one run.
 //!
 //! ```text
-//! cargo xtask bench               everything, beside what people use today; writes docs/BENCHMARKS.md
-//! cargo xtask bench transitions   of that one benchmark alone; the document keeps what the others measured last
-//! cargo xtask bench transitions --against REV   of the tree and of an earlier revision, alternately in one run
-//! cargo xtask bench --quick       in a minute, smaller, without the others' programs: does measuring work?
+//! cargo xtask bench               all benchmarks, with other programs; writes docs/BENCHMARKS.md
+//! cargo xtask bench transitions   one benchmark; the document keeps the last figures of the others
+//! cargo xtask bench transitions --against REV   the tree and an earlier revision, alternately
+//! cargo xtask bench --quick       a minute, smaller, without other programs: does measuring work?
 //! ```
 //!
-//! Benchmarks are programs of their own, with the code that they measure. They print rows, which are printed here as
-//! tables, kept in target/bench, and held against what was promised.
+//! Each benchmark is a separate program that contains the code it measures. It prints rows. This
+//! command prints the rows as tables, stores them in target/bench, and compares them with the
+//! promised limits.
 
 mod acceptance;
 mod against;
@@ -33,29 +34,29 @@ use self::{
 };
 use crate::{debian, privilege::Privilege, process, test::binaries};
 
-/// Packages with the programs to compare with, which measuring ours needs too.
+/// Packages with the programs for the comparison. Some of the programs also measure tcpstate.
 const PEERS: &[&str] = &["bpftrace", "bpfcc-tools", "iproute2", "libbpf-tools", "net-tools"];
 
-/// What to measure.
+/// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this benchmark.
+    /// Only this benchmark
     #[arg(value_parser = BENCHMARKS.map(|benchmark| benchmark.name))]
     benchmark: Option<String>,
-    /// Smaller, and without other people's programs; writes no document.
+    /// Smaller and without other programs; writes no document
     #[arg(long)]
     quick: bool,
-    /// Measure the benchmark of this revision too, alternately, and compare the medians; writes no document.
+    /// Also measure this revision, alternately, and compare the medians; writes no document
     #[arg(long, value_name = "REV", requires = "benchmark", conflicts_with = "quick")]
     against: Option<String>,
 }
 
 impl Options {
-    /// Every benchmark in small.
+    /// All benchmarks in a small version.
     pub(crate) const QUICK: Self = Self { benchmark: None, quick: true, against: None };
 }
 
-/// Builds and runs the benchmarks, as root.
+/// Builds the benchmarks and runs them as root.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let matches = |benchmark: &&Benchmark| {
         options.benchmark.as_ref().is_none_or(|name| name == benchmark.name)
@@ -68,7 +69,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         && debian::is_debian()
         && let Err(error) = debian::install(PEERS)
     {
-        // Their rows say so.
+        // The rows of missing programs say that they are missing.
         eprintln!("xtask: without some of the programs to compare with: {error:#}");
     }
     let executables = build(root, &benchmarks)?;
@@ -90,7 +91,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Built like tests, but they measure; optimised, like what users run.
+/// Builds the benchmarks like tests, but optimised like the program for users.
 fn build(root: &Path, benchmarks: &[&Benchmark]) -> Result<Vec<PathBuf>> {
     let mut executables = Vec::new();
     for benchmark in benchmarks {
@@ -103,7 +104,7 @@ fn build(root: &Path, benchmarks: &[&Benchmark]) -> Result<Vec<PathBuf>> {
     Ok(executables)
 }
 
-/// Runs one to its end, and returns what it printed.
+/// Runs a benchmark and returns its output.
 fn measure(executable: &Path, is_quick: bool) -> Result<String> {
     let mut command = Privilege::current().command(executable, &[])?;
     command.stderr(Stdio::inherit());

@@ -1,4 +1,4 @@
-//! Drawings of figures over what a section varies, as SVG.
+//! SVG drawings of figures over the value that a section varies.
 
 use std::{ops::Range, path::Path};
 
@@ -24,18 +24,18 @@ use super::{
 
 const SIZE: (u32, u32) = (800, 450);
 
-/// A row's points.
+/// The points of a row.
 struct Line {
     what: String,
     points: Vec<(f64, f64)>,
 }
 
-/// The file's name.
+/// The name of the file.
 pub(super) fn name(section: &Section) -> String {
     format!("{}.svg", section.id)
 }
 
-/// Draws what the section wants drawn, if it wants.
+/// Draws the plot of the section, if it has one.
 pub(super) fn draw(folder: &Path, section: &Section, rows: &Rows) -> Result<()> {
     let Some(plot) = &section.plot else { return Ok(()) };
     let lines = lines(section, plot, rows);
@@ -52,7 +52,7 @@ pub(super) fn draw(folder: &Path, section: &Section, rows: &Rows) -> Result<()> 
     area.present().with_context(|| format!("write {}", path.display()))
 }
 
-/// Of rows that have the figure at more than one place.
+/// The rows that have the figure at more than one value.
 fn lines(section: &Section, plot: &Plot, rows: &Rows) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for row in rows.of(section.id) {
@@ -67,7 +67,7 @@ fn lines(section: &Section, plot: &Plot, rows: &Rows) -> Vec<Line> {
     lines
 }
 
-/// From nothing, or from the least, to a little more than the most.
+/// The ranges of both axes. A linear axis begins at zero, and a logarithmic axis begins below the minimum. Both end above the maximum.
 fn ranges(lines: &[Line], is_logarithmic: bool) -> [Range<f64>; 2] {
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = |of: fn(&(f64, f64)) -> f64| {
@@ -78,7 +78,7 @@ fn ranges(lines: &[Line], is_logarithmic: bool) -> [Range<f64>; 2] {
     [range(|point| point.0), range(|point| point.1)]
 }
 
-/// The axes, lines with their points, and which is which.
+/// Draws the axes, the lines with their points, and the legend.
 fn axes<X, Y>(
     area: &DrawingArea<SVGBackend, Shift>,
     section: &Section,
@@ -148,7 +148,7 @@ mod tests {
             let svg = std::fs::read_to_string(folder.join(name(&section))).expect("it was written");
             std::fs::remove_dir_all(&folder).expect("it is ours");
             assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
-            // The legend names the one and not the other.
+            // The legend contains only `a`.
             let names = ["\na\n", "\nb\n"].map(|name| svg.matches(name).count());
             assert_eq!(names, [1, 0], "{svg}");
         }

@@ -1,62 +1,62 @@
-//! Rows that benchmarks print, an object a line (`tests/src/rows.rs`).
+//! The rows that benchmarks print, one JSON object per line (`tests/src/rows.rs`).
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::sections::Section;
 
-/// All that was measured.
+/// All rows of one or several benchmarks.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Rows(Vec<Row>);
 
-/// Of one thing.
+/// The measurement of one thing.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Row {
     pub(super) section: String,
-    /// What the section varies.
+    /// The value that the section varies.
     pub(super) at: Option<u64>,
     pub(super) what: String,
     #[serde(default)]
     pub(super) figures: Vec<Figure>,
-    /// Why there are no figures.
+    /// The reason why there are no figures.
     pub(super) absent: Option<String>,
 }
 
-/// One number of it.
+/// One figure of a row.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Figure {
-    /// With its unit.
+    /// The name with its unit.
     pub(super) name: String,
     pub(super) median: f64,
-    /// How far apart the least and the most are.
+    /// The difference between the largest and the smallest value.
     pub(super) spread: f64,
-    /// How many times the same figure of the section's base.
+    /// The ratio to the figure of the section's base.
     pub(super) ratio: Option<f64>,
 }
 
 impl Rows {
-    /// Of lines of JSON.
+    /// Parses lines of JSON.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let row = |line| serde_json::from_str(line).with_context(|| format!("row {line}"));
         text.lines().map(row).collect::<Result<_>>().map(Self)
     }
 
-    /// With those of another benchmark.
+    /// Adds the rows of another benchmark.
     pub(super) fn add(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// Whether anything of it was measured.
+    /// Whether there is a row of this section.
     pub(super) fn has(&self, section: &Section) -> bool {
         self.of(section.id).next().is_some()
     }
 
-    /// Of a section, in order.
+    /// The rows of a section, in order.
     pub(super) fn of<'a>(&'a self, section: &str) -> impl Iterator<Item = &'a Row> {
         self.0.iter().filter(move |row| row.section == section)
     }
 
-    /// Every `figure` of a thing, with what the section varies.
+    /// Every `figure` of a thing, with the value that the section varies.
     pub(super) fn all<'a>(
         &'a self,
         [section, what, figure]: [&str; 3],
@@ -65,14 +65,14 @@ impl Rows {
         rows.filter_map(move |row| Some((row.at.unwrap_or_default(), row.figure(figure)?)))
     }
 
-    /// The one where the section's number is this.
+    /// The figure at this value.
     pub(super) fn at(&self, at: u64, path: [&str; 3]) -> Option<&Figure> {
         self.all(path).find(|(here, _)| *here == at).map(|(_, figure)| figure)
     }
 }
 
 impl Row {
-    /// One of its figures.
+    /// The figure with this name.
     pub(super) fn figure(&self, name: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name)
     }

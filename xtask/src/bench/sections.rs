@@ -1,36 +1,36 @@
-//! What is measured, by which programs, and what their tables mean.
+//! The benchmarks, their programs, and the explanations of their tables.
 
 /// A program that measures.
 pub(super) struct Benchmark {
     pub(super) package: &'static str,
-    /// Cargo's name of it, and ours.
+    /// The name of the benchmark in cargo and on the command line.
     pub(super) name: &'static str,
     pub(super) sections: &'static [Section],
 }
 
 /// A table.
 pub(super) struct Section {
-    /// What its rows call it.
+    /// The name of the section in its rows.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// What it varies, the heading of a column; nothing if there is none.
+    /// The heading of the column with the varied value. Empty if no value varies.
     pub(super) at: &'static str,
-    /// What its rows are compared with.
+    /// The row with which the other rows are compared.
     pub(super) base: &'static str,
-    /// How it was measured.
+    /// The method of the measurement.
     pub(super) text: &'static str,
-    /// The figure that is drawn over what it varies, if one is.
+    /// The drawing of the section, if it has one.
     pub(super) plot: Option<Plot>,
 }
 
-/// A drawing of a figure of all rows.
+/// A drawing of one figure of all rows.
 pub(super) struct Plot {
     pub(super) figure: &'static str,
-    /// Whether both axes are logarithmic: what grows by powers.
+    /// Whether both axes are logarithmic, for values that grow by powers.
     pub(super) is_logarithmic: bool,
 }
 
-/// In the order of the document.
+/// All benchmarks, in the order of the document.
 pub(super) const BENCHMARKS: [Benchmark; 8] = [
     Benchmark {
         package: "tcpstate-tests",

@@ -1,4 +1,4 @@
-//! Tables of rows, for people and for Markdown.
+//! Tables of rows, as text and as Markdown.
 
 use std::{fmt::Write as _, ops::Range};
 
@@ -7,13 +7,13 @@ use super::{
     sections::Section,
 };
 
-/// Columns of a line of Markdown.
+/// The columns of a line of Markdown.
 const WIDTH: usize = 100;
 
-/// Prefix of a cell that says why a row has no figures.
+/// The prefix of a cell with the reason why a row has no figures.
 const ABSENT: &str = "absent: ";
 
-/// Aligned by blanks.
+/// The table as text, aligned with spaces.
 pub(super) fn plain(section: &Section, rows: &Rows) -> String {
     aligned(&lines(section, rows))
 }
@@ -44,11 +44,12 @@ fn wrapped_line(line: &str) -> String {
     text
 }
 
-/// Lines of cells, the first to the left and the others to the right.
+/// Aligns lines of cells: the first cell to the left, all others to the right.
 pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
-        // Why a row is absent is its last cell, and may take the room of all that it has no figures for.
+        // The last cell of an absent row is the reason. It may extend over the columns without
+        // figures.
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.filter(|cell| !cell.starts_with(ABSENT)).map(|cell| cell.chars().count()).max()
     };
@@ -64,8 +65,8 @@ pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// As Markdown: several tables, if all columns of figures do not fit into [`WIDTH`], and then the
-/// reasons of the rows that have no figures.
+/// The table as Markdown. If its columns do not fit into [`WIDTH`], there are several tables. The
+/// reasons of rows without figures follow.
 pub(super) fn markdown(section: &Section, rows: &Rows) -> String {
     let keys = if section.at.is_empty() { 1 } else { 2 };
     let mut lines = lines(section, rows);
@@ -92,7 +93,8 @@ pub(super) fn markdown(section: &Section, rows: &Rows) -> String {
     text
 }
 
-/// The columns of each table: as many as fit into [`WIDTH`] beside the key columns, and at least one.
+/// The columns of each table: as many as fit into [`WIDTH`] next to the key columns, but at least
+/// one.
 fn fitting(lines: &[Vec<String>], keys: usize) -> Vec<Range<usize>> {
     let columns = lines.first().map_or(0, Vec::len);
     let is_wide = |figures: Range<usize>| {
@@ -129,7 +131,7 @@ pub(super) fn markdown_line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The header, and a line a row; a row that is absent says why in its last cell.
+/// The header, and a line for each row. The last cell of an absent row is the reason.
 fn lines(section: &Section, rows: &Rows) -> Vec<Vec<String>> {
     let mut figures: Vec<&str> = Vec::new();
     for figure in rows.of(section.id).flat_map(|row| &row.figures) {
@@ -155,7 +157,7 @@ fn lines(section: &Section, rows: &Rows) -> Vec<Vec<String>> {
     [vec![header.clone()], lines].concat()
 }
 
-/// `71.2 ± 3.1 (1.16 ×)`
+/// For example `71.2 ± 3.1 (1.16 ×)`.
 fn cell(figure: &Figure) -> String {
     let mut text = number(figure.median);
     if figure.spread > 0.0 {
@@ -167,7 +169,8 @@ fn cell(figure: &Figure) -> String {
     text
 }
 
-/// Two or three digits at least where there are any, with separators: `0.0105`, `71.2`, `46,807`.
+/// A number with at least two or three significant digits, and with separators: `0.0105`, `71.2`,
+/// `46,807`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {

@@ -1,4 +1,4 @@
-//! Circles of files: files that import each other, directly or by way of others.
+//! Import cycles: files that import each other, directly or through other files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,11 +8,11 @@ use std::{
 
 use super::graph::Edges;
 
-/// Two files may lean on each other; a third one makes a knot.
+/// Two files may import each other. A cycle of three files is an error.
 const LARGEST: usize = 2;
 
-/// The circles that are too large, each as a text with its files and the names that tie them.
-/// `folder` stands before the files' names.
+/// The cycles that are too large. Each text lists the files and the imported names. `folder` is put
+/// before the names of files.
 pub(super) fn circles(edges: &Edges, folder: &Path) -> Vec<String> {
     let files: BTreeSet<&PathBuf> = edges.keys().collect();
     let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
@@ -36,7 +36,7 @@ pub(super) fn circles(edges: &Edges, folder: &Path) -> Vec<String> {
     circles
 }
 
-/// Every file that imports lead to; the file itself only if it is part of a circle.
+/// Every file that imports lead to. The file itself is included only if it is part of a cycle.
 fn reachable<'a>(edges: &'a Edges, start: &PathBuf) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();
     let mut waiting: Vec<&PathBuf> =

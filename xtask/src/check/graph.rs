@@ -1,8 +1,8 @@
-//! Resolves the paths that a crate's code mentions to the files that define the names.
+//! Resolves the paths in a crate's code to the files that define the names.
 //!
-//! An import of a module alone leads nowhere: the names taken through it do. Re-exports are followed.
-//! A name that no module is seen to define, since a macro makes it, is held to be of the module that
-//! it is taken from.
+//! An import of a module alone is not an edge. The names that are used through it are edges.
+//! Re-exports are followed. If no module defines a name, a macro made it. Then the name belongs to
+//! the module in its path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +11,10 @@ use std::{
 
 use super::modules::{Kind, Mention, Module, Modules, Segments};
 
-/// Longer chains of re-exports are circles of them.
+/// A longer chain of re-exports must be a cycle.
 const LONGEST_CHAIN: usize = 32;
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Module(Segments),
@@ -26,7 +26,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// The module itself, or the one that has the item.
+    /// The module, or the module that contains the item.
     pub(super) fn module(&self) -> &Segments {
         match self {
             Self::Module(module) | Self::Item { module, .. } => module,
@@ -34,7 +34,7 @@ impl Target {
     }
 }
 
-/// From a file to the files that define what it takes, with the names.
+/// Edges from a file to the files that define the names it uses, with these names.
 pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// The edges between the files of a crate.
@@ -60,14 +60,15 @@ pub(super) fn edges(modules: &Modules) -> Edges {
     edges
 }
 
-/// What a path in the code of a module leads to; nothing if that lies outside the crate.
+/// The target of a path in the code of a module. `None` if it is outside the crate.
 pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Option<Target> {
     Resolver { modules }.path(from, path, false, 0)
 }
 
 impl Module {
-    /// Whether a mention is an import. A re-export is none. Nor is a path that begins with a part of
-    /// the module, after `mod x;`, or with a name that the module hands on from a part.
+    /// Whether a mention is an import. A re-export is not an import. A path is not an import either
+    /// if it begins with a submodule after `mod x;`, or with a name that the module re-exports from
+    /// a submodule.
     fn imports_by(&self, mention: &Mention, is_in_part: bool) -> bool {
         let is_own = |name: &String| {
             self.children.contains(name) || (is_in_part && self.handed_on.contains(name))
@@ -86,7 +87,7 @@ pub(super) fn absolute(from: &[String], path: &[String]) -> Option<Segments> {
     (rest.len() < path.len()).then(|| [&base, rest].concat())
 }
 
-/// The module from which a path leads on, and the names behind `crate`, `self` and `super`.
+/// The module at which a path starts, and the names after `crate`, `self` and `super`.
 fn split<'a>(from: &[String], path: &'a [String]) -> Option<(Segments, &'a [String])> {
     let mut base = from.to_vec();
     let mut rest = path;
@@ -107,8 +108,8 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// `is_prefix` says that more segments follow, so that of a module and a function of the same name
-    /// the module is meant.
+    /// `is_prefix` says that more segments follow. Then a name that is both a module and a function
+    /// means the module.
     fn path(
         &self,
         from: &[String],
@@ -128,7 +129,8 @@ impl Resolver<'_> {
             let found = self.name(module, name, is_prefix, depth);
             target = match found {
                 Some(found) => found,
-                // The first name of a path without `crate` is another crate's, or the language's.
+                // The first name of a path without `crate` belongs to another crate or to the
+                // language.
                 None if is_relative && index == 0 => return None,
                 None => Target::Item { module: module.clone(), name: name.clone() },
             };

@@ -1,5 +1,5 @@
-//! Holds the allowed edges, between the modules of the user half and between the crates, against the
-//! code.
+//! Compares the allowed edges with the code: between the modules of the user half, and between the
+//! crates.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use super::{
 /// The crate whose modules have rows.
 const USER_HALF: &str = "tcpstate/src";
 
-/// What is wrong between the modules at the top of the user half.
+/// Violations between the top-level modules of the user half.
 pub(super) fn modules(root: &Path) -> Result<Vec<String>> {
     let table = Table::read(root, "module")?;
     Ok(of_modules(&modules::read(&root.join(USER_HALF), "lib.rs")?, &table))
@@ -57,8 +57,8 @@ fn of_modules(modules: &Modules, table: &Table) -> Vec<String> {
     findings
 }
 
-/// The modules at the top that a path leads through: the one that it names, and the one that defines
-/// what it names. Paths that begin with a local name are not asked: that name was imported.
+/// The top-level modules of a path: the module that it names, and the module that defines the name.
+/// Paths that begin with a local name are skipped, because that name was imported.
 fn modules_named(modules: &Modules, from: &Segments, path: &Segments) -> BTreeSet<String> {
     let Some(written) = absolute(from, path) else { return BTreeSet::new() };
     let definer = resolve(modules, from, path);
@@ -67,7 +67,7 @@ fn modules_named(modules: &Modules, from: &Segments, path: &Segments) -> BTreeSe
     named.into_iter().chain(definer).cloned().collect()
 }
 
-/// What is wrong between the crates of the workspace. What only tests use is not asked.
+/// Violations between the crates of the workspace. Dependencies for tests only are not checked.
 pub(super) fn crates(root: &Path) -> Result<Vec<String>> {
     let table = Table::read(root, "crate")?;
     let packages = packages(root)?;

@@ -1,9 +1,12 @@
-//! `cargo xtask check`: the quick tier of the gate, at most three minutes after a first build.
+//! `cargo xtask check`: the quick tier of the tests, at most three minutes after a first build.
 //!
-//! It takes what needs neither root nor the kernel: formatting, lints of both halves, the structure of
-//! the sources, the lock file of the BPF object, unit tests, and the golden tests of views and
-//! documents. `cargo xtask test` begins with the same steps. A step that fails does not keep the
-//! others from running.
+//! It runs all checks that need neither root nor the kernel:
+//!
+//! * formatting, lints of both halves, and the structure of the sources
+//! * the lock file of the BPF object
+//! * unit tests, and golden tests of views and documents
+//!
+//! `cargo xtask test` begins with these steps. A failed step does not stop the other steps.
 
 mod circles;
 mod graph;
@@ -28,20 +31,20 @@ use crate::{
     },
 };
 
-/// Tests outside the library that need neither root nor the kernel: the package's test program, and
-/// parts of the tests' names. An empty part stands for all tests of the program.
+/// Tests outside the library that need neither root nor the kernel: the test program, and parts of
+/// the tests' names. An empty part selects all tests of the program.
 const GOLDEN: [(&str, &[&str]); 2] = [
     ("views", &[""]),
     ("command", &["explain_", "recordings_of_the_tree", "errors_have_a_row_and_a_test_each"]),
 ];
 
-/// Runs all steps, prints the counts, and says whether all steps passed.
+/// Runs all steps and prints the counts. Returns whether all steps passed.
 pub(crate) fn run(root: &Path) -> bool {
     let mut report = Report::default();
     report.prepare("components of Rust", || rust_components(root));
     sources(root, &mut report);
     report.check("BPF object", || {
-        // `cargo xtask test` rebuilds the object for a comparison; here the hashes have to do.
+        // `cargo xtask test` also rebuilds the object. Here only the hashes are compared.
         let verdict = bpf::check(root, None)?;
         println!("{verdict}");
         Ok(())
@@ -54,14 +57,14 @@ pub(crate) fn run(root: &Path) -> bool {
     report.is_success()
 }
 
-/// The steps with which the gate begins. It runs golden tests later, among all others of their
-/// programs.
+/// The first steps of `cargo xtask test`. It runs the golden tests later, together with the other
+/// tests of their programs.
 pub(crate) fn steps(root: &Path, report: &mut Report) {
     sources(root, report);
     unit_tests(root, &[], report);
 }
 
-/// How the sources are written.
+/// Checks of the source text.
 fn sources(root: &Path, report: &mut Report) {
     report.check("format", || {
         process::run(process::cargo(root).args(["fmt", "--all", "--", "--check", "--color=never"]))
@@ -71,7 +74,7 @@ fn sources(root: &Path, report: &mut Report) {
     report.check("lints of the kernel half", || object::lint(root));
 }
 
-/// Rustup's minimal profile lacks the components that check sources.
+/// rustup's minimal profile does not contain these components.
 pub(crate) fn rust_components(root: &Path) -> Result<()> {
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if process::read(process::cargo(root).args([subcommand, "--version"])).is_err() {
@@ -83,8 +86,9 @@ pub(crate) fn rust_components(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One run of clippy for the whole user half. Features of all packages are on in it, so the few lines
-/// that only a build without `otlp` has are read by the second run, which shares all dependencies.
+/// One run of clippy for the whole user half. It enables the features of all packages. A few lines
+/// exist only in a build without `otlp`, and the second run checks them. Both runs share all
+/// dependencies.
 fn lints(root: &Path) -> Result<()> {
     let whole = ["--workspace", "--exclude", "tcpstate-ebpf", "--all-targets"];
     for packages in [&whole[..], &["--package", "tcpstate", "--lib"]] {
@@ -98,8 +102,8 @@ fn lints(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the unit tests. Returns the test programs that `programs` asks cargo for besides: built
-/// together, they share their dependencies with the unit tests.
+/// Runs the unit tests. Also builds the test programs that `programs` selects, and returns them.
+/// Built together, they share dependencies with the unit tests.
 fn unit_tests(root: &Path, programs: &[&str], report: &mut Report) -> Option<Vec<Binary>> {
     let targets = ["--workspace", "--lib", "--bins", "--examples"];
     let excluded = ["tcpstate-ebpf", "tcpstate-fuzz", kernel_tests::OTLP_PACKAGE];

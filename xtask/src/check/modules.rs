@@ -1,7 +1,8 @@
-//! Reads the sources of one crate into modules: the names that a module defines and imports, and the
-//! paths that its code mentions. Nothing is resolved here; that is the work of `graph`.
+//! Reads the sources of one crate into modules. A module has the names that it defines and imports,
+//! and the paths in its code. `graph` resolves the paths.
 //!
-//! Reading begins at the crate's root and follows `mod x;`. Code that only tests compile is left out.
+//! Reading begins at the crate's root and follows `mod x;`. Code that only tests compile is
+//! skipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,17 +20,17 @@ use syn::{
 /// The segments of a path, as written or from the crate's root.
 pub(super) type Segments = Vec<String>;
 
-/// A module. A file has one, and one more for each `mod x { .. }` in it.
+/// A module. A file has one module, and one more for each `mod x { .. }` in it.
 #[derive(Debug)]
 pub(super) struct Module {
-    /// Relative to the folder of the crate's root.
+    /// The file, relative to the directory of the crate's root.
     pub(super) file: PathBuf,
     pub(super) children: BTreeSet<String>,
-    /// What the module defines, macros included.
+    /// The names that the module defines, including macros.
     pub(super) items: BTreeSet<String>,
-    /// What `use` binds: the name, and the path as written.
+    /// The names that `use` binds, with their paths as written.
     pub(super) imports: BTreeMap<String, Segments>,
-    /// Those names of `imports` that `pub use` hands on.
+    /// The names in `imports` that `pub use` re-exports.
     pub(super) handed_on: BTreeSet<String>,
     /// The paths of `use path::*`.
     pub(super) globs: Vec<Segments>,
@@ -44,21 +45,21 @@ pub(super) struct Mention {
     pub(super) kind: Kind,
 }
 
-/// Where a path stands.
+/// The kind of place in which a path occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// In a `use` for the module itself.
     Use,
-    /// In a `pub use`, which hands the name on.
+    /// In a `pub use`, which re-exports the name.
     Reexport,
     /// In a type, an expression, a pattern or a macro.
     Path,
 }
 
-/// All modules, by their path from the crate's root, which has the empty path.
+/// All modules, by their path from the crate's root. The root has the empty path.
 pub(super) type Modules = BTreeMap<Segments, Module>;
 
-/// Reads the crate whose root is this file of this folder.
+/// Reads the crate with this root file in this directory.
 pub(super) fn read(folder: &Path, root: &str) -> Result<Modules> {
     let mut reader = Reader { folder, modules: Modules::new() };
     reader.file(Vec::new(), Path::new(root), Path::new(""))?;
@@ -71,7 +72,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file; `below` is the folder of the files of its `mod x;`.
+    /// Reads a file. `below` is the directory of the files of its `mod x;`.
     fn file(&mut self, path: Segments, file: &Path, below: &Path) -> Result<()> {
         let whole = self.folder.join(file);
         let text =
@@ -134,7 +135,7 @@ impl Module {
             let alias =
                 if alias == "self" { path.last().cloned() } else { Some(alias.to_string()) };
             module.mention(path.clone(), name.span().start().line, kind);
-            // `use Trait as _` brings methods, which no path names.
+            // `use Trait as _` only provides methods, which no path names.
             if let Some(alias) = alias.filter(|alias| alias != "_") {
                 if kind == Kind::Reexport {
                     module.handed_on.insert(alias.clone());
@@ -159,14 +160,15 @@ impl Module {
         }
     }
 
-    /// Finds the paths in what a macro is given or made of. Not all of that is Rust, so it is read
-    /// token by token: names with `::` between them are a path.
+    /// Finds the paths in the tokens of a macro call or definition. Some of these tokens are not
+    /// Rust. So the function reads token by token: names with `::` between them form a path.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Segments = Vec::new();
         let mut line = 0;
-        // Colons since the last name; a name after two of them belongs to the same path.
+        // The number of colons since the last name. A name after two colons belongs to the path.
         let mut colons = 0;
-        // Dots since then: a name after one dot is a field or a method; after two it ends a range.
+        // The number of dots since the last name. A name after one dot is a field or a method. A
+        // name after two dots ends a range.
         let mut dots = 0;
         for token in tokens {
             match token {
@@ -204,7 +206,7 @@ impl Module {
 }
 
 impl<'ast> Visit<'ast> for Module {
-    /// `#[derive(..)]` and the like name nothing of ours.
+    /// Attributes such as `#[derive(..)]` name no module of this crate.
     fn visit_attribute(&mut self, _: &'ast Attribute) {}
 
     fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
@@ -225,7 +227,7 @@ impl<'ast> Visit<'ast> for Module {
             let segments = path.segments.iter().map(|segment| segment.ident.to_string());
             self.mention(segments.collect(), first.ident.span().start().line, Kind::Path);
         }
-        // Generic arguments have paths of their own.
+        // Generic arguments contain paths too.
         visit::visit_path(self, path);
     }
 
@@ -235,7 +237,7 @@ impl<'ast> Visit<'ast> for Module {
     }
 }
 
-/// Whether only a build of tests has what bears these attributes.
+/// Whether an item with these attributes exists only in a build of tests.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -244,7 +246,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Whether a condition of `cfg` can't hold without `test`.
+/// Whether a condition of `cfg` needs `test`.
 fn needs_test(condition: &syn::Meta) -> bool {
     match condition {
         syn::Meta::Path(path) => path.is_ident("test"),

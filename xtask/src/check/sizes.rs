@@ -1,4 +1,4 @@
-//! Long files and long functions, which need a reason beside them.
+//! Long files and long functions, which need a reason in a comment.
 
 use std::{
     fs,
@@ -11,14 +11,14 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// Lines of a file that needs no reason.
+/// The maximum number of lines of a file without a reason.
 const FILE: usize = 400;
-/// Lines of a function that needs no reason, from `fn` to its closing brace.
+/// The maximum number of lines of a function without a reason, from `fn` to its closing brace.
 const FUNCTION: usize = 60;
-/// How a reason begins: in the `//!` head of a file, in the doc comment of a function.
+/// The beginning of a reason, in the `//!` head of a file or in the doc comment of a function.
 const REASON: &str = "Long because";
 
-/// What is too long without a reason in the folders of these packages.
+/// The files and functions of these packages that are too long and have no reason.
 pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for package in packages {
@@ -34,7 +34,8 @@ pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>>
     Ok(findings)
 }
 
-/// The `.rs` files below a folder. A folder with a manifest of its own is another package.
+/// The `.rs` files in a directory and below it. A subdirectory with a manifest is another package
+/// and is skipped.
 fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let read = || format!("read {}", root.join(folder).display());
     for entry in fs::read_dir(root.join(folder)).with_context(read)? {
@@ -105,7 +106,7 @@ impl<'ast> Visit<'ast> for Functions<'_> {
     }
 }
 
-/// Whether the doc comment has a reason, which may be broken over lines.
+/// Whether the doc comment has a reason. The reason may span several lines.
 fn has_reason(attributes: &[Attribute]) -> bool {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {

@@ -1,4 +1,5 @@
-//! The rules that the sources keep as a whole: allowed edges, no circles, no length without a reason.
+//! Rules for the whole source tree: allowed edges, no import cycles, no long files or functions
+//! without a reason.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use anyhow::{Result, bail};
 use super::{circles, graph, layers, modules, sizes};
 use crate::test::report::Report;
 
-/// The crates in which circles are looked for: the folder and the file of the root.
+/// The crates that are checked for import cycles: the directory and the file of the root.
 const CRATES: [(&str, &str); 5] = [
     ("tcpstate-common/src", "lib.rs"),
     ("tcpstate-ebpf/src", "main.rs"),
@@ -16,7 +17,7 @@ const CRATES: [(&str, &str); 5] = [
     ("xtask/src", "main.rs"),
 ];
 
-/// Checks the rules, one step each.
+/// Checks the rules, one step per rule.
 pub(super) fn check(root: &Path, report: &mut Report) {
     report.check("allowed edges between modules", || expect_none(&layers::modules(root)?));
     report.check("allowed edges between crates", || expect_none(&layers::crates(root)?));
@@ -28,7 +29,7 @@ pub(super) fn check(root: &Path, report: &mut Report) {
     });
 }
 
-/// The circles of three files or more in these crates.
+/// The cycles of three or more files in these crates.
 fn circles(root: &Path, crates: &[(&str, &str)]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (folder, file) in crates {

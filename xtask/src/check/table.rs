@@ -1,4 +1,4 @@
-//! The tables of `docs/ARCHITECTURE.md` that say which module, and which crate, may use which.
+//! The tables of `docs/ARCHITECTURE.md` with the allowed edges between modules and between crates.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,18 +9,18 @@ pub(super) const DOCUMENT: &str = "docs/ARCHITECTURE.md";
 /// The heading of the section with the tables.
 const SECTION: &str = "## Allowed edges";
 
-/// One table, its rows in order: the bottom of the house first.
+/// One table. Its rows are in order, the lowest layer first.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
 }
 
-/// What one module or crate may use.
+/// The allowed edges of one module or crate.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) may_use: Vec<String>,
-    /// In the document, from 1.
+    /// The line number in the document, from 1.
     pub(super) line: usize,
 }
 
@@ -42,7 +42,7 @@ impl Table {
         let header = format!("| {title} | may use |");
         let rows = section
             .skip_while(|(_, line)| *line != header)
-            // The header, and the line below it.
+            // Skip the header and the line below it.
             .skip(2)
             .take_while(|(_, line)| line.starts_with('|'))
             .map(|(index, line)| Row::parse(line, index + 1))
@@ -57,7 +57,7 @@ impl Table {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// What is wrong with the table itself, given the modules or crates that there are.
+    /// Errors in the table itself, given the existing modules or crates.
     pub(super) fn faults(&self, there: &BTreeSet<String>) -> Vec<String> {
         let mut faults = Vec::new();
         let mut above: BTreeSet<&str> = BTreeSet::new();
@@ -82,7 +82,7 @@ impl Table {
         faults
     }
 
-    /// The entries that nothing uses, given each edge that there is.
+    /// The entries that no edge uses, given all existing edges.
     pub(super) fn unused(&self, used: &BTreeSet<(String, String)>) -> Vec<String> {
         let entries = self.rows.iter().flat_map(|row| row.may_use.iter().map(move |to| (row, to)));
         entries
@@ -111,7 +111,7 @@ impl Row {
     }
 }
 
-/// What stands in backticks.
+/// The texts in backticks.
 fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -1,4 +1,4 @@
-//! The rules on small trees, and on the real tree with one fault planted in it.
+//! Tests of the rules on small trees, and on the real tree with one planted fault.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use super::{
     table::{DOCUMENT, Table},
 };
 
-/// A tree of these files.
+/// A tree with these files.
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     for (path, text) in files {
@@ -33,7 +33,7 @@ fn append(root: &Path, path: &str, text: &str) {
     file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the file is ours");
 }
 
-/// The edges of a crate of these files, one a line: `from -> to: names`.
+/// The edges of a crate with these files, one per line: `from -> to: names`.
 fn edges(files: &[(&str, &str)]) -> Vec<String> {
     let tree = tree(files);
     let modules = modules::read(tree.path(), "lib.rs").expect("the files parse");
@@ -114,7 +114,7 @@ fn edges_of_tests_do_not_count() {
     assert_eq!(found, ["b.rs -> a.rs: A"]);
 }
 
-/// The circles of a crate of these files.
+/// The cycles of a crate with these files.
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let tree = tree(files);
     let modules = modules::read(tree.path(), "lib.rs").expect("the files parse");
@@ -140,7 +140,7 @@ fn circles_of_three_files_are_reported_with_their_imports() {
     );
 }
 
-/// What is wrong in a user half of two modules with these rows.
+/// The violations in a user half of two modules with these rows.
 fn layers_of(rows: &str, low: &str, high: &str) -> Vec<String> {
     let document =
         format!("# A\n\n## Allowed edges\n\n| module | may use |\n|---|---|\n{rows}\n## B\n");
@@ -258,7 +258,7 @@ fn real_tree() -> TempDir {
     folder
 }
 
-/// What a check finds in the real tree only since this was done to it.
+/// The additional findings of a check in the real tree after a fault is planted.
 fn found(check: impl Fn(&Path) -> Vec<String>, plant: impl FnOnce(&Path)) -> Vec<String> {
     let tree = real_tree();
     let before = check(tree.path());

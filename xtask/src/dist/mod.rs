@@ -1,10 +1,12 @@
-//! `cargo xtask dist`: what a package holds besides the program: man pages and completions, in `target/dist`.
+//! `cargo xtask dist` writes the additional files of a package to `target/dist`: man pages and
+//! completions.
 //!
 //! ```text
 //! cargo xtask dist             man/, completions/
-//! cargo xtask dist --package   the program too, static, and a Debian package with it and the service: tcpstate,
-//!                              tcpstate_VERSION_ARCHITECTURE.deb, tcpstate.cdx.json (what it is made of), SHA256SUMS
-//! cargo xtask dist --try       the same, and the package is installed, upgraded and removed in a chroot
+//! cargo xtask dist --package   the static program too, and a Debian package with the program and
+//!                              the service: tcpstate, tcpstate_VERSION_ARCHITECTURE.deb,
+//!                              tcpstate.cdx.json (bill of materials), SHA256SUMS
+//! cargo xtask dist --try       as --package, and the package is tried in a chroot
 //! ```
 
 mod sbom;
@@ -20,32 +22,33 @@ use anyhow::{Context as _, Result};
 
 use crate::{lock::sha256, process};
 
-/// What to write.
+/// Options of `cargo xtask dist`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Build the program and a Debian package too.
+    /// Also build the program and a Debian package
     #[arg(long)]
     package: bool,
-    /// Build them, and install, upgrade and remove the package in a chroot; needs root, and debootstrap, which it installs.
+    /// Also install, upgrade and remove the package in a chroot (needs root)
     #[arg(long = "try")]
     is_tried: bool,
 }
 
 impl Options {
-    /// A package that is built and tried.
+    /// Builds and tries a package.
     pub(crate) const TRY: Self = Self { package: true, is_tried: true };
 }
 
-/// What `dpkg` asks before it overwrites.
+/// The configuration file. `dpkg` asks before it overwrites a changed one.
 const CONFIGURATION: &str = "# Settings of tcpstate.service: see tcpstate-serve(1).\n#TCPSTATE_LISTEN=127.0.0.1:9919\n#TCPSTATE_NETNS=self\n#TCPSTATE_TEXTFILE=\n";
 
-/// Writes them, from scratch.
+/// Writes the files into an empty directory.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let folder = root.join("target/dist");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
-    // Made by the program's own package, which knows its command line; nothing of it is linked in here.
+    // An example of the package `tcpstate` writes these files, because it knows the command line.
+    // xtask does not link the package.
     let arguments = ["run", "--quiet", "--package", "tcpstate", "--example", "dist", "--"];
     process::run(process::cargo(root).args(arguments).arg(&folder))?;
     for part in ["man", "completions"] {
@@ -62,7 +65,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Returns the Debian package.
+/// Builds the Debian package and returns its path.
 fn package(root: &Path, folder: &Path) -> Result<PathBuf> {
     let program = folder.join("tcpstate");
     copy(&build(root)?, &program, 0o755)?;
@@ -114,24 +117,25 @@ fn package(root: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// The program as users get it, with nothing to load at run time.
+/// Builds the program for users, without dynamic libraries.
 fn build(root: &Path) -> Result<PathBuf> {
     let target = target();
     let mut cargo = process::cargo(root);
     cargo
         .args(["build", "--release", "--package", "tcpstate", "--target", &target])
-        // With the target named, build scripts are spared the flag, which they would not survive.
+        // With an explicit target, the flag does not apply to build scripts, which would fail with
+        // it.
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::run(&mut cargo)?;
     Ok(root.join("target").join(target).join("release/tcpstate"))
 }
 
-/// This machine's, as Rust calls it.
+/// This machine's target in Rust's notation.
 fn target() -> String {
     format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 
-/// As Debian calls it.
+/// This machine's architecture in Debian's notation.
 fn architecture() -> &'static str {
     match env::consts::ARCH {
         "x86_64" => "amd64",

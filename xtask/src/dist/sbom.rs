@@ -1,8 +1,9 @@
-//! What a packaged program is made of: a software bill of materials in CycloneDX 1.5, of the crates that cargo builds it from.
+//! A software bill of materials in CycloneDX 1.5: the crates from which cargo builds the packaged
+//! program.
 //!
-//! From `cargo tree`, which knows the features of this one program; what `cargo metadata` says, and tools that rely on it,
-//! has the features of the whole workspace. Nothing in it tells of this machine or of the time: the same sources have the
-//! same one.
+//! It uses `cargo tree`, which knows the features of this one program. `cargo metadata` reports the
+//! features of the whole workspace. The bill contains neither machine nor time, so equal sources
+//! give equal bills.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,14 +17,14 @@ use serde_json::{Value, json};
 
 use crate::process;
 
-/// The program, and the kernel half that lies in it.
+/// The program, and the kernel half that it contains.
 const PROGRAM: &str = "tcpstate";
 const KERNEL_HALF: &str = "tcpstate-ebpf";
 
 /// A crate, by name and version.
 type Id = (String, String);
 
-/// What is known of a crate.
+/// The properties of a crate.
 #[derive(Debug, Default)]
 struct Component {
     license: String,
@@ -73,8 +74,8 @@ pub(crate) fn of(root: &Path, target: &str) -> Result<String> {
     Ok(serde_json::to_string_pretty(&bill)? + "\n")
 }
 
-/// Reads lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`: the depth comes first, and what marked ones need was
-/// listed before.
+/// Reads lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`. The number is the depth. The
+/// dependencies of a line with `(*)` were listed before.
 fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
     let mut above: Vec<Id> = Vec::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {
@@ -93,7 +94,7 @@ fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
             components.entry(parent.clone()).or_default().needs.insert(id.clone());
         }
         let component = components.entry(id.clone()).or_default();
-        // Crates of old have a slash where there is an OR today.
+        // Old crates use a slash instead of OR.
         component.license = license.replace('/', " OR ");
         repository.clone_into(&mut component.repository);
         above.push(id);
@@ -139,7 +140,7 @@ fn bill(components: &Components, program: &Id, checksums: &BTreeMap<Id, String>)
     })
 }
 
-/// A package URL, as scanners look it up.
+/// The package URL, which scanners use for look-ups.
 fn reference((name, version): &Id) -> String {
     format!("pkg:cargo/{name}@{version}")
 }

@@ -1,5 +1,5 @@
-//! Is the Debian package installed, upgraded and removed as it ought to be? In a system of its own, which `debootstrap` makes
-//! once and `target/chroot` keeps.
+//! Tests that the Debian package can be installed, upgraded and removed. The test runs in a
+//! separate Debian system, which `debootstrap` creates once and `target/chroot` keeps.
 
 use std::{
     fs,
@@ -15,16 +15,17 @@ use nix::{
 
 use crate::{debian, privilege::Privilege, process};
 
-/// What an earlier package's version is: older than any.
+/// A version that is older than any release.
 const EARLIER: &str = "0.0.1~earlier";
-/// Users' own settings, below the root folder.
+/// The file with the user's settings, relative to the root directory.
 const SETTINGS: &str = "etc/default/tcpstate";
-/// What a user writes there.
+/// The content of the user's settings.
 const OF_USER: &str = "TCPSTATE_LISTEN=127.0.0.1:1234\n";
 const PROGRAM: &str = "/usr/bin/tcpstate";
 const UNIT: &str = "lib/systemd/system/tcpstate.service";
 
-/// Installs an earlier version, upgrades, removes, purges; the package is `package`, of this version.
+/// Installs an earlier version, upgrades it, removes it and purges it. `package` is the package of
+/// this version.
 pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
     ensure!(debian::is_debian(), "packages are tried on Debian, which has debootstrap");
     ensure!(Privilege::current() == Privilege::Root, "packages are tried as root");
@@ -60,18 +61,18 @@ pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// A Debian that is a folder.
+/// A Debian system in a directory.
 struct System {
     root: PathBuf,
 }
 
 impl System {
-    /// One in which nothing was done yet.
+    /// A system without changes.
     fn fresh(folder: &Path) -> Result<Self> {
         let (base, root) = (folder.join("base"), folder.join("system"));
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         if !base.exists() {
-            // Aside first, so that one cut short is not taken for whole.
+            // A draft directory, so that an interrupted creation is not used as a complete system.
             let draft = folder.join("draft");
             remove(&draft)?;
             println!("making a Debian in {}, once", base.display());
@@ -85,7 +86,7 @@ impl System {
         Ok(Self { root })
     }
 
-    /// A path in it, as seen from here.
+    /// The path on this machine of a path inside the system.
     fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
@@ -94,14 +95,14 @@ impl System {
         self.path(inside).symlink_metadata().is_ok()
     }
 
-    /// Puts a package into it; returns where it is there.
+    /// Copies a package into the system, and returns its path there.
     fn take(&self, package: &Path) -> Result<String> {
         let name = package.file_name().context("a package is a file")?.to_string_lossy();
         fs::copy(package, self.path(&name)).context("copy the package")?;
         Ok(format!("/{name}"))
     }
 
-    /// The same package as if it were of an earlier version.
+    /// Makes a copy of the package with an earlier version number.
     fn earlier(&self, package: &Path) -> Result<String> {
         let tree = self.path("tmp/earlier");
         let mut unpack = process::command("dpkg-deb");
@@ -122,11 +123,11 @@ impl System {
         Ok(format!("/{file}"))
     }
 
-    /// Runs a program in it; returns what it said.
+    /// Runs a program in the system, and returns its output.
     fn inside(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let mut chroot: Command = process::command("chroot");
         chroot.arg(&self.root).arg(program).args(arguments);
-        // Its own, whatever is set out here.
+        // Use the environment of the system, not that of this machine.
         chroot
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("DEBIAN_FRONTEND", "noninteractive");
@@ -140,7 +141,7 @@ impl System {
         Ok(())
     }
 
-    /// The program has to run where nothing but Debian's minimum is.
+    /// The program must run in a minimal Debian system.
     fn expect_program(&self, version: &str) -> Result<()> {
         let said = self.inside(PROGRAM, &["--version"])?;
         if said.trim_end() != format!("tcpstate {version}") {
@@ -152,11 +153,11 @@ impl System {
 
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
-        // A `debootstrap` that was interrupted left these mounted.
+        // An interrupted `debootstrap` leaves these file systems mounted.
         for inside in ["dev/shm", "dev/pts", "sys", "proc"] {
             let path = folder.join(inside);
             match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-                // Nothing is mounted there, or nothing is there.
+                // The path does not exist, or is not a mount point.
                 Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
                 Err(error) => bail!("unmount {}: {error}", path.display()),
             }

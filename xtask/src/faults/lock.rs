@@ -1,13 +1,13 @@
-//! `xtask/faults.lock`: which seeded faults were detected, and in which sources.
+//! `xtask/faults.lock`: the seeded faults that were detected, and a hash of their sources.
 //!
-//! Each line holds the name of a fault and a hash of the fault: of the source file that the fault
+//! Each line has the name of a fault and a hash. The hash covers the source file that the fault
 //! changes, the change, and the tests that must fail. `cargo xtask test` runs the faults whose hash
-//! differs from the file's or is missing there. A run of every fault (`--all`, or `--faults` without a
-//! name) writes the file with the faults that a test detected.
+//! is missing or differs. A run of every fault (`--all`, or `--faults` without a name) writes the
+//! file with the detected faults.
 //!
-//! A fault that cannot be tried on this machine, because its tests are skipped here, keeps the entry
-//! that another machine wrote, as long as its hash is the same. A fault without an entry is run, and
-//! skipped with the cause, each time.
+//! Some faults cannot be tried on this machine, because their tests are skipped here. Such a fault
+//! keeps the entry from another machine while its hash is equal. A fault without an entry is tried
+//! each time, and skipped with the cause.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::Fault;
 use crate::lock::hexadecimal;
 
-/// Where the file lies, relative to the root of the workspace.
+/// The path of the file, relative to the root of the workspace.
 pub(crate) const FILE: &str = "xtask/faults.lock";
 
 /// Names of faults and their hashes.
@@ -28,18 +28,18 @@ pub(crate) struct FaultLock {
     detected: BTreeMap<String, String>,
 }
 
-/// What a complete run found of a fault.
+/// The result of a complete run for one fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Detected,
-    /// The tests that would notice cannot run on this machine.
+    /// The tests that must fail cannot run on this machine.
     Skipped,
-    /// Not detected, or not tried for an error.
+    /// Not detected, or not tried because of an error.
     Not,
 }
 
 impl FaultLock {
-    /// Reads the file below `root`. Without a file, no fault has been detected yet.
+    /// Reads the file below `root`. If there is no file, no fault has been detected yet.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE);
         if !path.exists() {
@@ -59,12 +59,13 @@ impl FaultLock {
         fs::write(root.join(FILE), text).with_context(|| format!("write {FILE}"))
     }
 
-    /// Whether the fault was detected when its sources were as `hash` says.
+    /// Whether the fault was detected with this hash of its sources.
     pub(crate) fn holds(&self, name: &str, hash: &str) -> bool {
         self.detected.get(name).is_some_and(|known| known == hash)
     }
 
-    /// The file after a run of every fault: faults that are no longer in the table have no entry.
+    /// The entries after a run of every fault. Faults that are no longer in the table have no
+    /// entry.
     pub(crate) fn after(&self, run: &[(&str, &str, Found)]) -> Self {
         let is_kept = |name: &str, hash: &str, found: Found| match found {
             Found::Detected => true,
@@ -86,7 +87,7 @@ pub(crate) fn hash(root: &Path, fault: &Fault) -> Result<String> {
 fn hash_of(source: &[u8], fault: &Fault) -> String {
     let mut digest = Sha256::new();
     let mut add = |bytes: &[u8]| {
-        // With its length, so that no part can pass for the end of another.
+        // Add the length too, so that a part cannot be confused with the end of another part.
         digest.update(bytes.len().to_le_bytes());
         digest.update(bytes);
     };

@@ -1,7 +1,8 @@
-//! Faults seeded into the kernel half, each of which some test must notice: `cargo xtask test --faults`.
+//! Faults that are seeded into the kernel half: `cargo xtask test --faults`. A test must detect
+//! each fault.
 //!
-//! A fault is a change of one place of the sources. When the sources change so that a fault no longer applies, a
-//! unit test here says so; then mend the entry of [`table`].
+//! A fault changes one place of the sources. If a fault no longer applies to the sources, a unit
+//! test of this module fails. Then correct the entry in [`table`].
 
 pub(crate) mod lock;
 mod paths;
@@ -13,28 +14,29 @@ use anyhow::{Context as _, Result, bail};
 
 pub(crate) use self::table::FAULTS;
 
-/// One wrong program.
+/// One fault.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
-    /// What users would see.
+    /// The effect that users would see.
     pub(crate) why: &'static str,
-    /// Relative to the root of the workspace.
+    /// The source file, relative to the root of the workspace.
     pub(crate) file: &'static str,
-    /// Occurs exactly once in `file`.
+    /// The replaced text, which must occur exactly once in `file`.
     find: &'static str,
     replace: &'static str,
-    /// Tests of `tcpstate-tests`, by a part of their name; at least one must fail.
+    /// Parts of names of tests in `tcpstate-tests`. At least one of these tests must fail.
     pub(crate) red: &'static [&'static str],
 }
 
 impl Fault {
-    /// The scripted paths that show the fault; none, if its tests follow no paths or all are needed.
+    /// The scripted paths that show the fault. The list is empty if the tests use no paths or need
+    /// all of them.
     pub(crate) fn paths(&self) -> &'static [&'static str] {
         paths::PATHS.iter().find(|(name, _)| *name == self.name).map_or(&[], |(_, paths)| paths)
     }
 
-    /// Puts the fault into the sources below `root`, and returns what the file was before.
+    /// Puts the fault into the sources below `root`. Returns the previous content of the file.
     pub(crate) fn seed(&self, root: &Path) -> Result<String> {
         let path = root.join(self.file);
         let healthy =
@@ -44,7 +46,7 @@ impl Fault {
         Ok(healthy)
     }
 
-    /// Takes the fault out again.
+    /// Restores the file.
     pub(crate) fn heal(&self, root: &Path, healthy: &str) -> Result<()> {
         let path = root.join(self.file);
         fs::write(&path, healthy).with_context(|| format!("write {}", path.display()))

@@ -1,9 +1,10 @@
-//! Which scripted paths of `tests/src/paths` show a fault, for faults whose test follows every path.
+//! The scripted paths of `tests/src/paths` that show a fault, for faults whose test runs every
+//! path.
 //!
-//! Only these paths are followed with the fault, which takes seconds instead of a minute. If none of
-//! them shows the fault, its test is run whole.
+//! With the fault, only these paths run. This takes seconds instead of a minute. If none of them
+//! shows the fault, the whole test runs.
 
-/// Names of faults, and names of paths that each of them must fail on.
+/// Names of faults, and names of paths that must fail with the fault.
 pub(super) const PATHS: &[(&str, &[&str])] = &[
     ("listener-left-on-clone", &["active close"]),
     ("mptcp-counted", &["MPTCP"]),

@@ -1,9 +1,9 @@
-//! The faults: an entry of [`FAULTS`] names a file, a text in it, and the tests that must turn red
-//! when another text stands there instead.
+//! The faults. An entry of [`FAULTS`] has a file, a text in it, the text that replaces it, and the
+//! tests that must fail.
 
 use super::Fault;
 
-/// Every fault; the gate seeds one at a time.
+/// All faults. A run seeds one fault at a time.
 pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "listener-left-on-clone",
@@ -66,7 +66,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         why: "a socket that moved and is then visited counts to the base twice",
         file: "tcpstate-ebpf/src/scan.rs",
         find: "if observe(counters.slots, address, By::Event) == Observation::First",
-        // Looks without leaving an entry.
+        // Checks for an entry without storing one.
         replace: "if TOUCHED.get(0).is_some_and(|touched| touched.get_ptr(address).is_none())",
         red: &["scan_counts"],
     },

@@ -1,4 +1,4 @@
-//! The fuzzer's program, `fuzz/`: how it is built, run, and what it says.
+//! The fuzzer in `fuzz/`: its build, its runs and its output.
 
 use std::{
     fmt, fs,
@@ -11,56 +11,58 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, kernel_tests, process};
 
-/// Longer inputs show nothing that these do not.
+/// The maximum length of an input in bytes. Longer inputs do not reach more code.
 const LONGEST: u32 = 65_536;
-/// An input that takes longer is a fault. The slowest that are known take a hundredth of that on an idle machine.
+/// The maximum time for an input in seconds. A longer time is a fault. On an idle machine, the
+/// slowest known inputs take a hundredth of it.
 const SLOWEST: u32 = 10;
-/// How long a fault's input is made smaller.
+/// The time for making the input of a fault smaller, in seconds.
 const SHRINKING: u32 = 10;
 
-/// The program, and where it lies.
+/// The fuzzer program, and the root of the workspace.
 pub(super) struct Engine {
     root: PathBuf,
     program: PathBuf,
 }
 
-/// How long to look for faults, and from where.
+/// The duration and the start of a search.
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
     pub(super) time: Duration,
-    /// The same seed makes the same inputs of the same corpus; what earlier runs have found is left aside.
+    /// With equal seeds, equal corpora give equal inputs. With a seed, inputs of earlier runs are
+    /// not used.
     pub(super) seed: Option<u32>,
 }
 
-/// What came of a run.
+/// The result of a run.
 pub(super) enum Ending {
     Nothing(Done),
     Fault {
         input: PathBuf,
-        /// What the program said.
+        /// The output of the program.
         log: String,
     },
 }
 
-/// What was done without a fault.
+/// The statistics of a run without a fault.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Done {
     runs: u64,
-    /// Edges of the program that were taken.
+    /// Edges of the program that were reached.
     edges: u64,
-    /// Inputs that led to something new.
+    /// Inputs that led to new code.
     inputs: u64,
 }
 
 impl Engine {
-    /// Builds it: libFuzzer is C++, and the code to be tried says where it goes (`fuzz/instrument`).
+    /// Builds the fuzzer. libFuzzer is C++. `fuzz/instrument` adds coverage to the tested code.
     pub(super) fn build(root: &Path) -> Result<Self> {
         if process::find_in_path("c++").is_none() && debian::is_debian() {
             debian::install(&["g++"])?;
         }
         let mut cargo = process::cargo(root);
         cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
-        // Dependencies are those of the kernel tests, and so are built already.
+        // The build options of the kernel tests, so the dependencies are already built.
         cargo.args(["build", "--quiet", "--package", "tcpstate-fuzz", "--features", "engine"]);
         kernel_tests::build_alike(&mut cargo);
         cargo.arg("--message-format=json-render-diagnostics");
@@ -69,7 +71,7 @@ impl Engine {
         Ok(Self { root: root.to_owned(), program: executable(&messages)? })
     }
 
-    /// Looks for a fault.
+    /// Searches for a fault.
     pub(super) fn run(&self, target: &str, effort: Effort) -> Result<Ending> {
         let folder = self.root.join("target/fuzz").join(target);
         let faults = folder.join("faults");
@@ -85,7 +87,7 @@ impl Engine {
         command.args(effort.seed.map(|seed| format!("-seed={seed}")));
         command.args([format!("-max_len={LONGEST}"), "-reload=0".into()]);
         command.arg(format!("-artifact_prefix={}/", faults.display())).arg(&corpus);
-        // Read, but not written to.
+        // The fuzzer reads these directories and does not write to them.
         let kept =
             ["corpus", "regressions"].map(|kind| self.root.join("fuzz").join(kind).join(target));
         command.args(kept.iter().filter(|folder| folder.exists()));
@@ -107,7 +109,8 @@ impl Engine {
         Ok(Ending::Fault { input, log })
     }
 
-    /// Tells of a fault, and keeps its input, as small as it can be made, where the unit test tries it. Returns where.
+    /// Reports a fault, and stores its input as small as possible in the directory that the unit
+    /// test reads. Returns the path.
     pub(super) fn keep(&self, target: &str, ending: Ending) -> Result<Option<PathBuf>> {
         let Ending::Fault { input, log } = ending else { return Ok(None) };
         let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -119,7 +122,7 @@ impl Engine {
         let mut shrink = self.command(target);
         shrink.args(["-minimize_crash=1".into(), format!("-max_total_time={SHRINKING}")]);
         shrink.arg(format!("-exact_artifact_path={}", small.display())).arg(&input);
-        // A hang takes too long to be tried again and again.
+        // Making an input that hangs smaller would take too long.
         if kind == "crash" {
             let _ = shrink.output();
         }
@@ -133,7 +136,7 @@ impl Engine {
         Ok(Some(kept))
     }
 
-    /// Tries one input, and shows what that says.
+    /// Runs one input and shows the output. Returns whether there was no fault.
     pub(super) fn replay(&self, target: &str, input: &Path) -> Result<bool> {
         fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
         let mut command = self.command(target);
@@ -172,7 +175,8 @@ fn emptied(folder: &Path) -> Result<()> {
 }
 
 impl Done {
-    /// Reads the last lines: `#41  DONE   cov: 13 ft: 16 corp: 6/16b lim: 4096 exec/s: 0 rss: 28Mb`.
+    /// Reads the last line, for example `#41 DONE cov: 13 ft: 16 corp: 6/16b lim: 4096 exec/s: 0
+    /// rss: 28Mb`.
     fn of(log: &str) -> Self {
         let last = log.lines().rfind(|line| line.starts_with('#') && line.contains(" cov: "));
         let mut words = last.unwrap_or_default().split_ascii_whitespace();
@@ -196,7 +200,7 @@ impl fmt::Display for Done {
     }
 }
 
-/// What the target itself said, and the input as text, without the fuzzer's diary.
+/// The output of the target itself and the input as text, without the log lines of the fuzzer.
 fn said(log: &str) -> impl Iterator<Item = &str> {
     const MOST: usize = 12;
     const DIARY: &[&str] = &[

@@ -1,14 +1,15 @@
-//! `cargo xtask fuzz`: any bytes at all for whatever reads text and bytes from outside. None may make it panic, hang, or take memory
-//! out of proportion.
+//! `cargo xtask fuzz`: runs each reader of external data on arbitrary bytes. No input may make it
+//! panic, hang, or use too much memory.
 //!
 //! ```text
-//! cargo xtask fuzz                        every target, a minute in all
-//! cargo xtask fuzz TARGET --seconds 600   one, for longer; what led to new code is kept in target/fuzz for the next time
-//! cargo xtask fuzz TARGET --input FILE    one input, with all that it says
+//! cargo xtask fuzz                        all targets, a minute in total
+//! cargo xtask fuzz TARGET --seconds 600   one target, longer; keeps useful inputs in target/fuzz
+//! cargo xtask fuzz TARGET --input FILE    one input, with the whole output
 //! ```
 //!
-//! The targets are in `tcpstate/src/fuzz.rs`, and what inputs begin with in `fuzz/corpus/TARGET`. An input that shows a
-//! fault is made small and put into `fuzz/regressions/TARGET`, whose files a unit test tries from then on.
+//! The targets are in `tcpstate/src/fuzz.rs`. The first inputs are in `fuzz/corpus/TARGET`. An
+//! input that shows a fault is made smaller and stored in `fuzz/regressions/TARGET`. A unit test
+//! runs the files of that directory from then on.
 
 mod engine;
 
@@ -26,30 +27,30 @@ use anyhow::{Context as _, Result, bail};
 use self::engine::{Effort, Ending, Engine};
 use crate::test::libtest::Outcome;
 
-/// How long all targets together may take, unless asked otherwise.
+/// The default time for all targets together, in seconds.
 const SECONDS: u32 = 60;
-/// How long in the gate, where the fuzzer has to be built, too.
+/// The time in `cargo xtask test`, in seconds. There the fuzzer must be built too.
 const GATE_SECONDS: u32 = 20;
-/// What is known to go wrong; the gate tries whether the fuzzer finds it.
+/// Targets with a planted fault. `cargo xtask test` checks that the fuzzer finds it.
 const PLANTED: &[&str] = &["planted_panic", "planted_hunger"];
 
-/// What to try.
+/// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this target; all are the folders of fuzz/corpus.
+    /// Only this target [default: all directories of fuzz/corpus]
     target: Option<String>,
-    /// How long, in all.
+    /// Total time in seconds
     #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Begin as an earlier run did that said so; without it no two runs are alike.
+    /// Seed of an earlier run, to repeat its inputs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
-    /// Try only what is in this file.
+    /// Run only the input in this file
     #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "seed")]
     input: Option<PathBuf>,
 }
 
-/// Runs the fuzzer; says whether it found nothing.
+/// Runs the fuzzer. Returns whether it found no fault.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let mut targets = targets(root)?;
     if let Some(target) = &options.target {
@@ -68,7 +69,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(outcome.failed.is_empty())
 }
 
-/// What the gate does: every target for a few seconds, the same inputs each time, once it is known that faults are found.
+/// The fuzzing step of `cargo xtask test`. First the fuzzer must find the planted faults. Then each
+/// target runs for a few seconds, with equal inputs in each run.
 pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     let engine = Engine::build(root)?;
     let mut outcome = Outcome::default();
@@ -88,7 +90,7 @@ pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The folders of the corpus, as a test compares them with the targets.
+/// The directories of the corpus. A test compares them with the targets.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let folder = root.join("fuzz/corpus");
     let read = || format!("read {}", folder.display());
@@ -100,7 +102,7 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// The time of each target, when as many run at once as there are processors.
+/// The time of each target, if one target per CPU runs at the same time.
 fn share(seconds: u32, targets: &[String]) -> Duration {
     let at_once = processors().min(targets.len()).max(1);
     let rounds = targets.len().div_ceil(at_once).max(1);
@@ -112,7 +114,7 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Runs targets, as many at once as there are processors.
+/// Runs targets, one per CPU at the same time.
 fn all(engine: &Engine, targets: &[String], effort: Effort) -> Outcome {
     let waiting = Mutex::new(targets.iter());
     let outcome = Mutex::new(Outcome::default());

@@ -1,4 +1,4 @@
-//! Builds test binaries with cargo, and runs them one by one, as root where they need it.
+//! Builds test binaries with cargo, and runs them one by one, as root if they need it.
 
 use std::{
     collections::BTreeMap,
@@ -17,44 +17,45 @@ use serde::Deserialize;
 use super::libtest::{Outcome, Parser};
 use crate::{privilege::Privilege, process};
 
-/// A test that is silent for longer hangs. The longest of ours take a tenth of that.
+/// The maximum time without output. A test that exceeds it hangs. The longest tests take a tenth of
+/// it.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// An executable full of tests.
+/// An executable with tests.
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
-    /// All of the below, for people.
+    /// The name in reports.
     pub(crate) name: String,
-    /// The package's folder in the workspace.
+    /// The package's directory in the workspace.
     pub(crate) package: String,
     pub(crate) executable: PathBuf,
-    /// The package's folder, where cargo too would run it.
+    /// The package's directory, in which cargo also runs tests.
     folder: PathBuf,
 }
 
-/// How to run tests.
+/// Options for running tests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) filters: Vec<String>,
-    /// Tests whose name contains one of these do not run.
+    /// Tests whose name contains one of these texts do not run.
     pub(crate) skips: Vec<String>,
-    /// Filters are whole names.
+    /// Whether filters are complete names.
     pub(crate) is_exact: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
-    /// As root, and one at a time: for what touches the kernel.
+    /// Whether to run as root and one test at a time, for tests that change the kernel's state.
     pub(crate) is_kernel_test: bool,
-    /// Show results only, not what failed tests print.
+    /// Whether to show only results, without the output of failed tests.
     pub(crate) is_terse: bool,
 }
 
-/// Builds the tests that `arguments` choose.
+/// Builds the tests that `arguments` select.
 pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<Vec<Binary>> {
     let mut cargo = process::cargo(root);
     cargo.arg("test").args(arguments);
     build_by(&mut cargo)
 }
 
-/// Builds the tests that a command of cargo's would run.
+/// Builds the tests that a cargo command would run.
 pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     #[derive(Deserialize)]
     struct Message {
@@ -74,7 +75,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     }
 
     let text = messages(cargo)?;
-    // Sorted, so that a run is like the one before.
+    // Sorted, so that each run has the same order.
     let mut binaries = BTreeMap::new();
     for line in text.lines() {
         let message: Message =
@@ -93,7 +94,8 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     Ok(binaries.into_values().collect())
 }
 
-/// Has cargo build the tests and not run them; returns what it says of each program, an object a line.
+/// Makes cargo build the tests without running them. Returns its messages, one JSON object per
+/// line.
 pub(crate) fn messages(cargo: &mut Command) -> Result<String> {
     cargo
         .args(["--no-run", "--quiet", "--message-format=json-render-diagnostics"])
@@ -102,9 +104,9 @@ pub(crate) fn messages(cargo: &mut Command) -> Result<String> {
 }
 
 impl Binary {
-    /// Runs the tests, showing their results as they come.
+    /// Runs the tests, and shows their results while they run.
     pub(crate) fn run(&self, run: &Run) -> Result<Outcome> {
-        // What needs no root runs as we are, as root does.
+        // Tests that need no root run directly, like tests that already run as root.
         let privilege = if run.is_kernel_test { Privilege::current() } else { Privilege::Root };
         if privilege == Privilege::None {
             return self.skip_all(run);
@@ -122,13 +124,13 @@ impl Binary {
         }
         let mut outcome = follow(&mut command, run.is_terse, |child| privilege.kill(child))?;
         if !run.is_kernel_test {
-            // Tests that run side by side have no time of their own.
+            // Tests that run in parallel have no separate times.
             outcome.times.clear();
         }
         Ok(outcome)
     }
 
-    /// The tests whose names contain one of the filters, in the order in which they run.
+    /// The tests whose names contain one of the filters, in the order of the run.
     pub(crate) fn list(&self, filters: &[String]) -> Result<Vec<String>> {
         let mut command = process::command(&self.executable);
         command.current_dir(&self.folder).arg("--list").args(filters);
@@ -136,7 +138,7 @@ impl Binary {
         Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
-    /// Every test counts as skipped, for want of root.
+    /// Counts every test as skipped, because root is not available.
     fn skip_all(&self, run: &Run) -> Result<Outcome> {
         let skip = |name: &String| format!("{name}: needs root, and there is no usable sudo");
         let skipped = self.list(&run.filters)?.iter().map(skip).collect();
@@ -150,7 +152,7 @@ impl Binary {
     }
 }
 
-/// Runs a command that prints as libtest does, and ends it when it falls silent.
+/// Runs a command with the output format of libtest. Ends it if it prints nothing for too long.
 pub(crate) fn follow(
     command: &mut Command,
     is_terse: bool,
@@ -196,7 +198,7 @@ pub(crate) fn follow(
     Ok(outcome)
 }
 
-/// A thread of its own reads, so that the other one can lose patience.
+/// A separate thread reads, so that the caller can wait with a timeout.
 fn read_in_pieces(mut output: ChildStdout) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,23 +1,25 @@
-//! Reads what a test binary prints, as it prints it.
+//! Parses the output of a test binary while it runs.
 //!
-//! Binaries run with `--show-output`, so what tests print comes in sections after the results: that of passed tests
-//! is searched for `skipped: CAUSE` and otherwise dropped, that of failed tests is shown.
+//! Binaries run with `--show-output`. So the output of tests comes in sections after the results.
+//! In the output of passed tests, only `skipped: CAUSE` is used. The output of failed tests is
+//! shown.
 
 use std::{fmt, time::Duration};
 
-/// What came of the tests of one binary, or of several.
+/// The results of the tests of one or several binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) passed: usize,
-    /// Names.
+    /// Names of failed tests.
     pub(crate) failed: Vec<String>,
-    /// Names and causes.
+    /// Names of skipped tests, with causes.
     pub(crate) skipped: Vec<String>,
-    /// Names of tests that failed in an emulated guest and passed in a second one, counted as passed.
+    /// Names of tests that failed in an emulated guest and passed in a second guest. They count as
+    /// passed.
     pub(crate) flaky: Vec<String>,
     /// The first line of the first panic.
     pub(crate) reason: Option<String>,
-    /// How long each test took, where tests run one at a time.
+    /// The duration of each test, if tests run one at a time.
     pub(crate) times: Vec<(String, Duration)>,
 }
 
@@ -44,7 +46,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Where in the output we are.
+/// The current part of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Section {
     #[default]
@@ -54,31 +56,31 @@ enum Section {
     Failed,
 }
 
-/// Takes the output of one binary, in pieces of any size.
+/// Parses the output of one binary, in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     section: Section,
-    /// The line that is being written.
+    /// The incomplete last line.
     partial: String,
-    /// The test that was announced and has no result yet.
+    /// The test that has been announced and has no result yet.
     running: Option<String>,
     /// The test whose output is being read.
     speaker: Option<String>,
-    /// How many passed, once the binary has said so itself.
+    /// The number of passed tests, if the binary has printed it.
     total: Option<usize>,
-    /// How many of them said that they were skipped.
+    /// The number of tests that printed that they were skipped.
     said: usize,
-    /// What results said, in case that the binary does not come to the end.
+    /// The results of single tests, for the case that the binary does not finish.
     seen: Outcome,
-    /// Whether the line before announced a panic's message.
+    /// Whether the previous line announced the message of a panic.
     is_panic: bool,
-    /// Tests that have ended since [`Self::take_ended`] was last called.
+    /// Tests that have ended since the last call of [`Self::take_ended`].
     ended: Vec<String>,
     outcome: Outcome,
 }
 
 impl Parser {
-    /// Takes a piece, and returns the lines to show.
+    /// Takes a piece of output. Returns the lines to show.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
         self.partial.push_str(&String::from_utf8_lossy(piece));
         let mut shown = Vec::new();
@@ -92,13 +94,13 @@ impl Parser {
         shown
     }
 
-    /// Takes one line, and says whether to show it.
+    /// Takes one line. Returns whether to show it.
     fn line(&mut self, line: &str) -> bool {
         if let Some(result) = line.strip_prefix("test result: ") {
             let passed = result
                 .split_once(". ")
                 .and_then(|(_, counts)| counts.split(' ').next()?.parse().ok());
-            // Several packages print one result each.
+            // Each package prints one result.
             self.total = Some(self.total.unwrap_or(0) + passed.unwrap_or(0));
             self.section = Section::Results;
             return false;
@@ -127,7 +129,8 @@ impl Parser {
         false
     }
 
-    /// `test NAME ... ok`; with one test at a time, what children of the test print may come before the `ok`.
+    /// A line such as `test NAME ... ok`. With one test at a time, output of the test's child
+    /// processes may come before the `ok`.
     fn result(&mut self, line: &str) -> bool {
         let announced = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
         let verdict = if let Some((name, verdict)) = announced {
@@ -161,7 +164,7 @@ impl Parser {
         } else if let Some(cause) = line.trim_start().strip_prefix("skipped: ")
             && let Some(name) = self.speaker.take()
         {
-            // Taken, so that a test which gives two causes is skipped once.
+            // The name is removed, so that a test with two causes counts as skipped once.
             self.outcome.skipped.push(format!("{name}: {cause}"));
             self.said += 1;
         }
@@ -179,16 +182,18 @@ impl Parser {
         std::mem::take(&mut self.ended)
     }
 
-    /// What came of the tests; `problem` says how the binary ended, if it did not end well.
+    /// The results of the tests. `problem` says how the binary ended, if it did not end
+    /// successfully.
     pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
         if let Some(passed) = self.total {
-            // What says that it was skipped is among the passed to the binary.
+            // For the binary, skipped tests are passed tests.
             self.outcome.passed = passed.saturating_sub(self.said);
         } else {
             self.outcome.passed = self.seen.passed;
             self.outcome.failed = std::mem::take(&mut self.seen.failed);
         }
-        // Failed tests explain a bad end; without any, the test that was running did not live to tell.
+        // Failed tests explain an unsuccessful end. If no test failed, the running test counts as
+        // failed.
         if self.total.is_none() || (problem.is_some() && self.outcome.failed.is_empty()) {
             let name = self.pending().unwrap_or_else(|| "the tests".to_owned());
             self.outcome

@@ -1,21 +1,24 @@
-//! `cargo xtask test`: the tests, after all set-up, on a bare Debian 12 too.
+//! `cargo xtask test`: the tests, with all set-up, also on a new Debian 12 system.
 //!
 //! ```text
-//! cargo xtask test                 the gate: all of `cargo xtask check`, the kernel tests here, on the oldest and on the
-//!                                  newest kernel in virtual machines, the seeded faults that changed, 20 s of fuzzing
-//! cargo xtask test NAME            only tests whose name contains NAME, within a minute of an edit
-//! cargo xtask test --all           everything: every kernel and test in virtual machines, every fault, OTLP, a short
-//!                                  soak, the benchmarks in small, the Debian package in a chroot
-//! cargo xtask test --faults [NAME] only the faults (whose name contains NAME); without NAME, writes xtask/faults.lock
-//! cargo xtask test --object FILE   the kernel tests on another object
+//! cargo xtask test                 all of `cargo xtask check`; kernel tests on this kernel and, in
+//!                                  virtual machines, on the oldest and the newest kernel; the
+//!                                  changed faults; 20 s of fuzzing
+//! cargo xtask test NAME            tests whose name contains NAME, within a minute after an edit
+//! cargo xtask test --all           all kernels and tests in virtual machines, all faults, OTLP, a
+//!                                  short soak test, short benchmarks, the Debian package
+//! cargo xtask test --faults [NAME] the faults whose name contains NAME; without NAME, all faults, and
+//!                                  write xtask/faults.lock
+//! cargo xtask test --object FILE   the kernel tests with another object
 //! ```
 //!
-//! `CI=true`, `--all` and `--faults` ask for the full set-up: they install the BPF toolchain, without which the
-//! object is not rebuilt and no fault is run.
+//! `CI=true`, `--all` and `--faults` select the full set-up. It installs the BPF toolchain. Without
+//! this toolchain the object is not rebuilt and no fault runs.
 //!
-//! A failing step does not keep the others from running. A test that prints `skipped: CAUSE` counts as skipped.
-//! At the end the seconds of each step are listed, the longest first. The last line is
-//! `N passed, N failed, N skipped`; a step that is no test, like formatting, counts as one.
+//! A failed step does not stop the other steps. A test that prints `skipped: CAUSE` counts as
+//! skipped. At the end, the duration of each step is listed in seconds, longest first. The last
+//! line is `N passed, N failed, N skipped`. A step without tests, for example formatting, counts as
+//! one test.
 
 pub(crate) mod binaries;
 pub(crate) mod libtest;
@@ -32,30 +35,30 @@ use std::{
 use self::{mutation::Selection, report::Report};
 use crate::{check, debian, vm};
 
-/// Names the object for the kernel tests to load instead of the embedded one.
+/// The variable that names the object for the kernel tests, instead of the embedded object.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
-/// Names the object without log lines.
+/// The variable that names the object without log lines.
 const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
-/// Names the folder with Prometheus' programs.
+/// The variable that names the directory with Prometheus's programs.
 const PROMETHEUS_VARIABLE: &str = "TCPSTATE_TEST_PROMETHEUS";
 
-/// Which tests to run.
+/// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only tests whose name contains this.
+    /// Only tests whose name contains this text
     filter: Option<String>,
-    /// Run everything, on every kernel.
+    /// Run everything, on every kernel
     #[arg(long, conflicts_with_all = ["filter", "faults", "object"])]
     all: bool,
-    /// Run only the faults seeded into the kernel half.
+    /// Run only the faults seeded into the kernel half
     #[arg(long)]
     faults: bool,
-    /// Run the kernel tests on this object, not on the embedded one.
+    /// Run the kernel tests with this object instead of the embedded object
     #[arg(long, value_name = "FILE", conflicts_with = "faults")]
     object: Option<PathBuf>,
 }
 
-/// Runs the tests, prints the counts, and says whether nothing failed.
+/// Runs the tests and prints the counts. Returns whether no test failed.
 pub(crate) fn run(root: &Path, options: &Options) -> bool {
     let mut report = Report::default();
     let filter = options.filter.as_deref();
@@ -74,7 +77,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     report.is_success()
 }
 
-/// The gate, or everything.
+/// All steps of `cargo xtask test`, or with `is_all` those of `--all`.
 fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     let tools = steps::set_up(root, report, is_all || is_ci);
@@ -88,8 +91,8 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     steps::fuzz(root, report);
     let selection = if is_all { Selection::All } else { Selection::Changed };
     steps::faults(root, selection, tools, report);
-    // Not at the same time as the faults: with the processors busy some kernels lose more events, and then small
-    // faults do not stand out.
+    // The guests do not run at the same time as the faults. On a busy machine some kernels lose
+    // more events, which would hide small faults.
     if debian::is_debian() {
         report.tests("virtual machines", || vm::gate(root, is_all));
     } else {

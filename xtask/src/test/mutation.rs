@@ -1,12 +1,12 @@
-//! `cargo xtask test --faults`: builds the kernel half with one fault at a time, and expects a test to
-//! fail.
+//! `cargo xtask test --faults`: builds the kernel half with one fault at a time, and expects a test
+//! to fail.
 //!
 //! ```text
-//! table, lock -> chosen faults -> healthy run -> objects (two builds at a time) -> a run per fault -> lock
+//! table, lock -> chosen faults -> run without fault -> objects (2 at a time) -> runs -> lock
 //! ```
 //!
-//! All objects are built before their tests run: a busy machine loses more events, and a small fault would
-//! not stand out. A fault's tests run one by one, until the first that fails.
+//! All objects are built before their tests run. On a busy machine the kernel loses more events,
+//! which would hide small faults. A fault's tests run one by one, until the first test fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,33 +34,34 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// How a test's message begins that could not load the faulty program: it noticed nothing.
+/// The beginning of the message of a test that could not load the faulty program. Such a test has
+/// detected nothing.
 const REFUSED: &str = "load BPF program";
-/// Names the scripted paths that a test follows; see `tests/src/paths`.
+/// The variable that names the scripted paths of a test. See `tests/src/paths`.
 const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";
-/// From this number of faults on, a second copy of the kernel half saves more time than its first build
-/// of `core` takes.
+/// With this number of faults or more, a second copy of the kernel half saves time, although `core`
+/// must be built for it.
 const MANY: usize = 6;
 
-/// Which faults to run.
+/// The faults to run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Selection<'a> {
-    /// Those that the lock file does not hold.
+    /// The faults that the lock file does not contain.
     Changed,
-    /// Every fault; writes the lock file.
+    /// Every fault. Writes the lock file.
     All,
-    /// Those with this in their name.
+    /// The faults with this text in their name.
     Named(&'a str),
 }
 
-/// What runs the faults: the tools that build objects, and the programs with the tests.
+/// Runs the faults, with the tools that build objects and the programs with the tests.
 pub(crate) struct Judge<'a> {
     pub(crate) root: &'a Path,
     pub(crate) tools: &'a Toolchain,
     pub(crate) binaries: &'a [Binary],
 }
 
-/// One fault and what came of it.
+/// One fault and its result.
 struct Row {
     fault: &'static Fault,
     hash: String,
@@ -68,13 +69,13 @@ struct Row {
 }
 
 enum Verdict {
-    /// This test turned red, with this message.
+    /// This test failed, with this message.
     Detected {
         test: String,
         reason: String,
     },
     NotDetected,
-    /// The tests that would notice cannot run here.
+    /// The tests that must fail cannot run on this machine.
     Skipped(String),
     Broken(String),
 }
@@ -152,7 +153,8 @@ fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chose
 }
 
 impl Judge<'_> {
-    /// Builds an object for each of the faults, in one copy of the kernel half or in two at a time.
+    /// Builds an object for each of the faults, in one copy of the kernel half, or in two copies at
+    /// a time.
     fn build(&self, faults: &[&'static Fault]) -> Result<Objects> {
         let mut copies = vec![Copy::of(self.root)?];
         if faults.len() >= MANY {
@@ -188,7 +190,7 @@ impl Judge<'_> {
         keep(&built.context("the faulty sources do not compile")?, self.root, fault.name)
     }
 
-    /// Runs all the tests that are to notice some fault, without any.
+    /// Runs all tests of the faults without a fault.
     fn healthy(&self, faults: &[Chosen]) -> Result<BTreeMap<&'static str, Healthy>> {
         let copy = Copy::of(self.root)?;
         let built = build_object(self.tools, &copy.sources, Variant::Default, &copy.target)?;
@@ -226,7 +228,8 @@ impl Judge<'_> {
         rows
     }
 
-    /// Runs the fault's tests on its paths, and, if none of those shows it, whole.
+    /// Runs the fault's tests on its paths. If none of the paths shows the fault, runs the whole
+    /// tests.
     fn judge(&self, fault: &Fault, object: &Path) -> Result<Verdict> {
         let paths = fault.paths();
         let verdict = self.first_red(fault, &on(object, paths))?;
@@ -237,7 +240,7 @@ impl Judge<'_> {
         Ok(verdict)
     }
 
-    /// Runs the tests one by one, up to the first that fails.
+    /// Runs the tests one by one, until the first test fails.
     fn first_red(&self, fault: &Fault, run: &Run) -> Result<Verdict> {
         let filters: Vec<String> = fault.red.iter().map(ToString::to_string).collect();
         for binary in self.binaries {
@@ -264,12 +267,12 @@ impl Judge<'_> {
     }
 }
 
-/// What a test says without any fault.
+/// The result of a test without a fault.
 enum Healthy {
     Passes,
     /// With the cause.
     Skipped(String),
-    /// Its failing on a faulty object would say nothing, or it is not there at all.
+    /// The test fails without a fault or does not exist, so it cannot detect a fault.
     Useless(String),
 }
 
@@ -287,7 +290,8 @@ impl Healthy {
     }
 }
 
-/// What to say of a fault without running it: some test of it is no judge, or all of them are skipped.
+/// The result of a fault that need not run: one of its tests is useless, or all of them are
+/// skipped.
 fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict> {
     let mut causes = Vec::new();
     for state in fault.red.iter().filter_map(|red| healthy.get(red)) {
@@ -300,7 +304,8 @@ fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict>
     (causes.len() == fault.red.len()).then(|| Verdict::Skipped(causes.join("; ")))
 }
 
-/// How tests run on an object: on these scripted paths, or on all if none is named.
+/// Options for running tests with an object, on these scripted paths, or on all paths if the list
+/// is empty.
 fn on(object: &Path, paths: &[&str]) -> Run {
     let mut variables = vec![(OsString::from(super::OBJECT_VARIABLE), object.into())];
     if !paths.is_empty() {
@@ -309,7 +314,7 @@ fn on(object: &Path, paths: &[&str]) -> Run {
     Run { variables, is_kernel_test: true, ..Run::default() }
 }
 
-/// The next build overwrites the object.
+/// Copies the object, because the next build overwrites it.
 fn keep(built: &Path, root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("target/faults");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;

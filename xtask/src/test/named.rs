@@ -1,11 +1,13 @@
-//! `cargo xtask test NAME`: finds the tests by their sources, and builds only the programs that have them.
+//! `cargo xtask test NAME`: finds the tests in the sources, and builds only the programs that
+//! contain them.
 //!
 //! ```text
-//! NAME -> functions with #[test] below the folders of TARGETS -> programs, extras -> builds -> runs
+//! NAME -> #[test] functions below the folders of TARGETS -> programs, extras -> builds -> runs
 //! ```
 //!
-//! What takes long to fetch or build (the object without log lines, Prometheus, the feature `otlp`) is
-//! provided only for tests that name its variable, or lie in its folder.
+//! Some extras take long to fetch or build: the object without log lines, Prometheus, and the
+//! feature `otlp`. They are provided only for tests that name their variable or lie in their
+//! directory.
 
 use std::{
     collections::BTreeSet,
@@ -23,17 +25,17 @@ use super::{
 };
 use crate::{kernel_tests, toolchain::Toolchain};
 
-/// A program with tests, and the folder of its sources.
+/// A program with tests, and the directory of its sources.
 #[derive(Debug)]
 struct Target {
     folder: &'static str,
     build: Build,
 }
 
-/// How a program with tests is built.
+/// The build of a program with tests.
 #[derive(Clone, Copy, Debug)]
 enum Build {
-    /// As a kernel test, by its name.
+    /// As a kernel test with this name.
     Kernel(&'static str),
     /// With the feature `otlp`.
     Otlp,
@@ -65,13 +67,14 @@ const TARGETS: &[Target] = &[
 /// A test in a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Test {
-    /// Its module and its function: `hist::hist_agrees`.
+    /// Its module and its function, for example `hist::hist_agrees`.
     name: String,
-    /// The source of its function, after the head of its file.
+    /// The head comment of its file, and the source of its function.
     text: String,
 }
 
-/// Builds and runs the tests whose names contain `name`, the kernel tests on `object` if one is given.
+/// Builds and runs the tests whose names contain `name`. Kernel tests use `object`, if there is
+/// one.
 pub(super) fn run(root: &Path, name: &str, object: Option<&Path>, report: &mut Report) {
     let Some(found) = report.prepare("find the tests", || find(root, name)) else { return };
     let is_needed = |variable: &str| {
@@ -108,7 +111,7 @@ fn build(root: &Path, target: &Target) -> Result<Vec<Binary>> {
     }
 }
 
-/// The targets that have such tests, with those.
+/// The targets that contain such tests, with these tests.
 fn find(root: &Path, name: &str) -> Result<Vec<(&'static Target, Vec<Test>)>> {
     let mut found = Vec::new();
     let mut names = BTreeSet::new();
@@ -153,7 +156,8 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// `doctor/rules/mod.rs` is `doctor::rules::`; what is not in a module has no name.
+/// The module path of a file: `doctor/rules/mod.rs` is `doctor::rules::`. A crate's root has an
+/// empty path.
 fn module_of(file: &Path) -> String {
     let path = file.with_extension("");
     let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
@@ -161,7 +165,7 @@ fn module_of(file: &Path) -> String {
     parts.map(|part| part + "::").collect()
 }
 
-/// The functions below `#[test]`. One that is indented is in a module `tests`.
+/// The functions after `#[test]`. An indented function is in a module `tests`.
 fn tests_in(module: &str, text: &str) -> Vec<Test> {
     let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
     let mut tests = Vec::new();

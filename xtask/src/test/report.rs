@@ -1,5 +1,5 @@
-//! What a run of the tests says: a heading and a duration for each step; at the end the steps and the
-//! slowest tests, longest first, and one line of counts.
+//! The report of a run: a heading and a duration for each step. At the end, it lists the steps and
+//! the slowest tests, longest first, and one line of counts.
 
 use std::{
     fmt,
@@ -10,23 +10,23 @@ use anyhow::Result;
 
 use super::libtest::Outcome;
 
-/// How many of the slowest tests are listed.
+/// The number of listed slow tests.
 const SLOWEST: usize = 12;
-/// Tests below this are not worth a line.
+/// Tests that take less time are not listed.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// The counts of a run, and what is to be said about it at the end.
+/// The counts of a run, and the lists that it prints at the end.
 #[derive(Debug)]
 pub(crate) struct Report {
     start: Instant,
-    /// Each step with its time, in the order of the run.
+    /// Each step with its duration, in the order of the run.
     steps: Vec<(String, Duration)>,
-    /// Tests that ran one at a time, with their times.
+    /// Tests that ran one at a time, with their durations.
     times: Vec<(String, Duration)>,
     passed: usize,
-    /// Names, with their step.
+    /// Names of failed tests, with their step.
     failed: Vec<String>,
-    /// Names and causes.
+    /// Names of skipped tests, with causes.
     skipped: Vec<String>,
     /// Names of tests that passed only in a second guest.
     flaky: Vec<String>,
@@ -47,14 +47,15 @@ impl Default for Report {
 }
 
 impl Report {
-    /// Runs something that is one check, like the formatting of the tree. Its errors are shown and counted.
+    /// Runs a step that counts as one check, for example formatting. Its errors are shown and
+    /// counted.
     pub(crate) fn check<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         let done = self.prepare(name, work);
         self.passed += usize::from(done.is_some());
         done
     }
 
-    /// Runs something that is no check, but fails the run if it fails.
+    /// Runs a step that is not a check. If it fails, the run fails.
     pub(crate) fn prepare<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         let start = heading(name);
         match work() {
@@ -71,7 +72,7 @@ impl Report {
         }
     }
 
-    /// Runs tests, and adds what came of each.
+    /// Runs tests and adds their results.
     pub(crate) fn tests(&mut self, name: &str, work: impl FnOnce() -> Result<Outcome>) {
         let start = heading(name);
         match work() {
@@ -97,7 +98,7 @@ impl Report {
         self.skipped.push(format!("{name}: {cause}"));
     }
 
-    /// Adds one check that was shown elsewhere.
+    /// Adds a check whose result was shown elsewhere.
     pub(crate) fn add(&mut self, name: String, is_ok: bool) {
         if is_ok {
             self.passed += 1;
@@ -106,7 +107,7 @@ impl Report {
         }
     }
 
-    /// Prints what came of a step, and keeps its time.
+    /// Prints the result of a step and stores its duration.
     fn end(&mut self, name: &str, verdict: &str, start: Instant) {
         let duration = start.elapsed();
         println!("   {verdict} ({:.1} s)", duration.as_secs_f64());
@@ -118,14 +119,14 @@ impl Report {
     }
 }
 
-/// The longest first.
+/// Sorted by duration, longest first.
 fn sorted(times: &[(String, Duration)]) -> Vec<&(String, Duration)> {
     let mut sorted: Vec<_> = times.iter().collect();
     sorted.sort_by_key(|(_, duration)| std::cmp::Reverse(*duration));
     sorted
 }
 
-/// The summary. Its last line is the run's last line.
+/// The summary. Its last line is the last line of the run.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, (name, time): &(String, Duration)| {

@@ -1,4 +1,4 @@
-//! The steps of a run of the tests, each of which the report lists with its time.
+//! The steps of a run of the tests. The report lists each step with its duration.
 
 use std::{
     ffi::OsString,
@@ -26,27 +26,27 @@ use crate::{
 
 /// Packages with programs that tests run.
 const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
-/// What those programs are called elsewhere.
+/// The names of these programs.
 const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
 
-/// Tests that the gate leaves to `cargo xtask test --all`, by parts of their names, for lack of time.
+/// Parts of names of tests that run only with `cargo xtask test --all`, because they take long.
 const LEFT_OUT: &[&str] = &[
-    // A minute of load, to see that the memory of the process does not grow; `cargo xtask soak` and the shorter tests
-    // of load see most of what it would.
+    // A minute of load, to check that memory does not grow. `cargo xtask soak` and the shorter load
+    // tests detect most of these faults.
     "load_of_ten_million",
-    // Twenty starts with 20,000 sockets, where one start is in most tests.
+    // Twenty starts with 20,000 sockets. Most other tests start a tracer once.
     "load_twenty_starts",
-    // Every path once more, for each family by itself. `families_add_up` and the tests of `serve`
-    // compare families as well.
+    // Every path again, for each family. `families_add_up` and the tests of `serve` also compare
+    // families.
     "families_equal_the_kernel_on_every_path",
 ];
 
-/// The test of the library that waits a minute for TIME_WAIT to expire. It needs no processor
-/// meanwhile, so it runs beside the tests of the command, most of which wait as well.
+/// The test of the library that waits a minute for TIME_WAIT to expire. It needs no CPU meanwhile,
+/// so it runs at the same time as the tests of the command, which mostly wait too.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
-/// Installs what the tests run, and returns the tools for BPF: those that are there, or, if they are `wanted`, after
-/// an installation.
+/// Installs the programs that the tests run. Returns the BPF tools if they are installed. If
+/// `wanted`, missing tools are installed.
 pub(super) fn set_up(root: &Path, report: &mut Report, wanted: bool) -> Option<Toolchain> {
     report
         .prepare("set-up", || {
@@ -57,7 +57,7 @@ pub(super) fn set_up(root: &Path, report: &mut Report, wanted: bool) -> Option<T
         .flatten()
 }
 
-/// Installs the programs that tests run, or says which are missing.
+/// Installs the programs that tests run, or prints which programs are missing.
 pub(super) fn programs() -> Result<()> {
     if debian::is_debian() {
         debian::install(DEBIAN_PACKAGES)?;
@@ -72,14 +72,15 @@ pub(super) fn programs() -> Result<()> {
     Ok(())
 }
 
-/// Compares the object with its sources; returns the rebuilt one if that is another, and needs tests of its own.
+/// Compares the object with its sources. If a rebuild gives a different object, returns that
+/// object, which needs tests too.
 pub(super) fn object(
     root: &Path,
     tools: Option<&Toolchain>,
     report: &mut Report,
 ) -> Option<PathBuf> {
     let verdict = report.check("BPF object", || {
-        // If a full check has no tools, the set-up has failed already.
+        // If the tools are missing in a full check, the set-up has failed already.
         let verdict = bpf::check(root, tools)?;
         println!("{verdict}");
         Ok(verdict)
@@ -90,7 +91,8 @@ pub(super) fn object(
     }
 }
 
-/// The kernel tests on the embedded object, and on the rebuilt one if other tools made another of the same sources.
+/// Runs the kernel tests with the embedded object. If different tools made a different object from
+/// the sources, runs them with that object too.
 pub(super) fn kernel_tests(
     root: &Path,
     tools: Option<&Toolchain>,
@@ -125,7 +127,7 @@ pub(super) fn kernel_tests(
     }
 }
 
-/// The kernel tests on an object that somebody built.
+/// Runs the kernel tests with an existing object.
 pub(super) fn on_object(root: &Path, object: &Path, report: &mut Report) {
     let tools = set_up(root, report, false);
     let Some(variable) = report.prepare("open the object", || given(object)) else { return };
@@ -137,13 +139,13 @@ pub(super) fn on_object(root: &Path, object: &Path, report: &mut Report) {
     run_each(&binaries, &run, " on the object given", report);
 }
 
-/// The variable that has tests load this object.
+/// The variable that makes tests load this object.
 pub(super) fn given(object: &Path) -> Result<(OsString, OsString)> {
     let path = fs::canonicalize(object).with_context(|| format!("open {}", object.display()))?;
     Ok((OBJECT_VARIABLE.into(), path.into()))
 }
 
-/// The variable that names the object without log lines, built if there are tools.
+/// The variable that names the object without log lines. The object is built if there are tools.
 pub(super) fn no_log(
     root: &Path,
     tools: Option<&Toolchain>,
@@ -156,12 +158,13 @@ pub(super) fn no_log(
     object.map(|object| (NO_LOG_VARIABLE.into(), object.into())).into_iter().collect()
 }
 
-/// The variable that names the folder with Prometheus, if it is not on the `PATH` and can be had.
+/// The variable that names the directory with Prometheus, if Prometheus is not in `PATH` and is
+/// available.
 pub(super) fn prometheus(root: &Path) -> Option<(OsString, OsString)> {
     prometheus::provide(root).map(|programs| (PROMETHEUS_VARIABLE.into(), programs.into()))
 }
 
-/// The tests of the feature `otlp`, which are built apart.
+/// The tests of the feature `otlp`, which are built separately.
 pub(super) fn otlp(root: &Path, report: &mut Report) {
     let build = || binaries::build_by(&mut kernel_tests::cargo_with_otlp(root));
     if let Some(binaries) = report.prepare("build with OTLP", build) {
@@ -170,12 +173,13 @@ pub(super) fn otlp(root: &Path, report: &mut Report) {
     }
 }
 
-/// Every reader of bytes from outside, for some seconds.
+/// Fuzzes every reader of external data for some seconds.
 pub(super) fn fuzz(root: &Path, report: &mut Report) {
     report.tests("fuzz", || fuzz::gate(root));
 }
 
-/// The seeded faults. Without tools they are skipped; a set-up that wanted the tools has failed by then.
+/// Runs the seeded faults. Without tools they are skipped. If the set-up wanted the tools, it has
+/// failed before.
 pub(super) fn faults(
     root: &Path,
     selection: Selection<'_>,
@@ -193,7 +197,7 @@ pub(super) fn faults(
     mutation::run(&Judge { root, tools, binaries: &binaries }, selection, report);
 }
 
-/// What takes long and fails rarely.
+/// Steps that take long and rarely fail.
 pub(super) fn long(root: &Path, report: &mut Report) {
     report.check("soak", || soak::run(root, &soak::Options::SHORT));
     report.check("bench --quick", || bench::run(root, &bench::Options::QUICK));
@@ -205,7 +209,7 @@ fn built(root: &Path, report: &mut Report) -> Option<Vec<Binary>> {
     report.prepare("build kernel tests", build)
 }
 
-/// Runs the programs one after the other; `suffix` says what is special about this time.
+/// Runs the programs one after the other. `suffix` describes this run in the report.
 pub(super) fn run_each(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
     for binary in binaries {
         report.tests(&format!("{}{suffix}", binary.name), || binary.run(run));

@@ -1,5 +1,5 @@
-//! An apt of our own, whose sources, lists and cache lie in a folder: the system's configuration is not touched, and
-//! no root is needed.
+//! A separate apt with its sources, lists and cache in a directory. It does not change the system's
+//! configuration and needs no root.
 
 use std::{
     collections::BTreeSet,
@@ -14,18 +14,18 @@ use anyhow::{Context as _, Result};
 use crate::process;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Debian's kernels change every other week.
+/// The maximum age of package lists. Debian's kernels change about every two weeks.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The folder, and what is in it.
+/// The directory, and the paths in it.
 #[derive(Debug)]
 pub(crate) struct Apt {
     folder: PathBuf,
-    /// Of which packages apt believes that they are installed.
+    /// The list of packages that apt treats as installed.
     status: PathBuf,
 }
 
-/// Where the system's own apt gets its packages from.
+/// The mirrors of the system's apt.
 #[derive(Debug, PartialEq, Eq)]
 struct Mirrors {
     main: String,
@@ -33,7 +33,7 @@ struct Mirrors {
 }
 
 impl Apt {
-    /// Knows the packages of these suites, and none that are installed.
+    /// An apt for the packages of these suites. No package is installed for it.
     pub(crate) fn new(folder: &Path, suites: &[&str]) -> Result<Self> {
         for part in ["etc", "state/lists/partial", "cache/archives/partial"] {
             let path = folder.join(part);
@@ -45,7 +45,8 @@ impl Apt {
         Ok(apt)
     }
 
-    /// As [`Self::new`], but packages that it installs go with those of the system.
+    /// Like [`Self::new`], but for packages that are compatible with the installed packages of the
+    /// system.
     pub(crate) fn of_system(folder: &Path, suites: &[&str]) -> Result<Self> {
         Ok(Self { status: "/var/lib/dpkg/status".into(), ..Self::new(folder, suites)? })
     }
@@ -54,7 +55,7 @@ impl Apt {
         self.folder.join("etc/sources.list")
     }
 
-    /// `apt-get` or `apt-cache` with our folder for everything.
+    /// `apt-get` or `apt-cache` with this directory.
     pub(crate) fn command(&self, tool: &str) -> Command {
         let path = |part: &str| self.folder.join(part).display().to_string();
         let mut command = process::command(tool);
@@ -66,12 +67,12 @@ impl Apt {
             ("Dir::State", path("state")),
             ("Dir::State::status", self.status.display().to_string()),
             ("Dir::Cache", path("cache")),
-            // Images of containers often have it turned off; each call then reads all lists anew.
+            // Container images often disable this cache. Then each call reads all lists again.
             ("Dir::Cache::pkgcache", "pkgcache.bin".to_owned()),
             ("Dir::Cache::srcpkgcache", "srcpkgcache.bin".to_owned()),
             ("Acquire::Retries", "2".to_owned()),
             ("Acquire::http::Timeout", "20".to_owned()),
-            // Apt's own user may not enter the folder of somebody's cache.
+            // Apt's own user may not be allowed to enter the user's cache directory.
             ("APT::Sandbox::User", "root".to_owned()),
         ] {
             command.arg("-o").arg(format!("{name}={value}"));
@@ -79,7 +80,7 @@ impl Apt {
         command
     }
 
-    /// Fetches the lists of packages, unless they are of today.
+    /// Fetches the package lists, unless they are less than a day old.
     pub(crate) fn update(&self) -> Result<()> {
         let stamp = self.folder.join("updated");
         if is_fresh(&stamp, &self.sources()) {
@@ -88,19 +89,19 @@ impl Apt {
         self.update_now()
     }
 
-    /// Fetches the lists of packages.
+    /// Fetches the package lists.
     pub(crate) fn update_now(&self) -> Result<()> {
         println!("updating Debian's lists of packages");
         let mut command = self.command("apt-get");
-        // By itself, apt takes old lists for good enough and says nothing.
+        // By default, apt silently uses old lists after an error.
         process::read(command.args(["--quiet=2", "--error-on=any", "update"]))?;
         write(&self.folder.join("updated"), "")
     }
 
-    /// Names of packages that the pattern fits.
+    /// Names of packages that match the pattern.
     pub(crate) fn search(&self, pattern: &str) -> Result<BTreeSet<String>> {
         let mut command = self.command("apt-cache");
-        // Not `show`, which also knows what is but named as a dependency.
+        // `show` is not used, because it also lists packages that are only named as dependencies.
         let text = process::read(command.args(["search", "--names-only", pattern]))?;
         Ok(text
             .lines()
@@ -110,7 +111,7 @@ impl Apt {
             .collect())
     }
 
-    /// Puts packages into a folder, after comparing them with the signed lists.
+    /// Downloads packages into a directory and verifies them with the signed lists.
     pub(crate) fn download(&self, packages: &[String], folder: &Path) -> Result<()> {
         let mut command = self.command("apt-get");
         command.args(["--quiet=2", "download"]).args(packages).current_dir(folder);
@@ -122,7 +123,7 @@ impl Mirrors {
     fn of_system() -> Self {
         let mut command = process::command("apt-get");
         command.args(["indextargets", "--format", "$(SITE)", "Created-By: Packages"]);
-        // A system without sources takes the mirror that every Debian can reach.
+        // If the system has no sources, the main mirror of Debian is used.
         Self::among(&process::read(&mut command).unwrap_or_default())
     }
 
@@ -137,11 +138,11 @@ impl Mirrors {
     }
 }
 
-/// `sources.list` for these suites.
+/// The text of `sources.list` for these suites.
 fn sources(mirrors: &Mirrors, suites: &[&str]) -> String {
     let line = |suite: &&str| {
         let mirror = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.main };
-        // The list of packages only: no translations, no icons, no contents.
+        // Only the list of packages, without translations, icons and contents.
         format!("deb [arch=amd64 signed-by={KEYRING} target=Packages] {mirror} {suite} main\n")
     };
     suites.iter().map(line).collect()
@@ -155,7 +156,8 @@ fn is_fresh(stamp: &Path, sources: &Path) -> bool {
     updated >= configured && updated.elapsed().is_ok_and(|age| age < FRESH)
 }
 
-/// Writes a file if it has another content: its time is that of its last change.
+/// Writes a file if its content differs, so that its modification time is that of the last change.
+/// An empty text is a timestamp and is always written.
 fn write(path: &Path, text: &str) -> Result<()> {
     let is_stamp = text.is_empty();
     if is_stamp || fs::read_to_string(path).ok().as_deref() != Some(text) {

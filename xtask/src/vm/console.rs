@@ -1,28 +1,29 @@
-//! Reads a guest's two serial ports, as they are written.
+//! Reads the two serial ports of a guest while it runs.
 //!
-//! The kernel has the first to itself. The second belongs to the guest's first process, whose lines begin with
-//! `tcpstate-vm: `, and to the test programs that it runs, whose lines are theirs. See `tests/src/bin/vm_init.rs`.
+//! The kernel uses the first port. The second port belongs to the guest's first process and to its
+//! test programs. Lines of the first process begin with `tcpstate-vm: `. See
+//! `tests/src/bin/vm_init.rs`.
 
 use super::verdict::{Signs, is_fatal};
 use crate::test::libtest::{Outcome, Parser};
 
 const MARK: &str = "tcpstate-vm: ";
 
-/// Which port.
+/// The serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
     Kernel,
     Programs,
 }
 
-/// Cuts what arrives into lines.
+/// Splits a stream into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     partial: Vec<u8>,
 }
 
 impl Lines {
-    /// Takes a piece; returns the lines that it completes.
+    /// Takes a piece. Returns the lines that it completes.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
         self.partial.extend_from_slice(piece);
         let Some(end) = self.partial.iter().rposition(|&byte| byte == b'\n') else {
@@ -31,33 +32,33 @@ impl Lines {
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
         let text = String::from_utf8_lossy(&whole);
-        // The terminal in between adds carriage returns.
+        // The guest's terminal adds carriage returns.
         text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
     }
 
-    /// What is left when nothing will follow.
+    /// The incomplete last line at the end of the stream.
     pub(crate) fn finish(self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
         (!text.is_empty()).then_some(text)
     }
 }
 
-/// What a guest has said so far.
+/// The output of a guest so far.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
     pub(crate) signs: Signs,
     outcome: Outcome,
-    /// The program that runs, and what it has printed.
+    /// The running program, and the parser of its output.
     running: Option<(String, Parser)>,
 }
 
 impl Console {
-    /// Takes a line; returns what to show of it.
+    /// Takes a line. Returns the lines to show.
     pub(crate) fn line(&mut self, port: Port, line: &str) -> Vec<String> {
         match port {
             Port::Kernel => {
                 if self.signs.fatal.is_none() && is_fatal(line) {
-                    // Without the time since the start.
+                    // Remove the time since boot.
                     let text = line.split_once("] ").map_or(line, |(_, text)| text);
                     self.signs.fatal = Some(text.to_owned());
                     return vec![line.to_owned()];
@@ -71,7 +72,7 @@ impl Console {
         }
     }
 
-    /// Takes the last line of the programs' port, which has no end.
+    /// Takes the last line of the second port, which has no line end.
     pub(crate) fn partial(&mut self, text: &str) {
         self.printed(text);
     }
@@ -105,7 +106,7 @@ impl Console {
         }
     }
 
-    /// What came of the tests; `problem` says why the guest ended, if it did not end by itself.
+    /// The results of the tests. `problem` says why the guest ended, if it did not end by itself.
     pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
         let was_running = self.running.is_some();
         self.end(problem);

@@ -1,4 +1,4 @@
-//! QEMU, installed if it is missing.
+//! QEMU. It is installed if it is missing.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use crate::{debian, privilege::Privilege, process};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
-/// Where a module of the kernel is packed, this unpacks it.
+/// The package with the program that unpacks modules of the kernel.
 const XZ: &str = "xz-utils";
 
-/// Where QEMU lies, after its installation if need be.
+/// The path of QEMU. It is installed if it is missing.
 pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     if process::find_in_path("xz").is_none() {
         debian::install(&[XZ])?;
@@ -23,7 +23,7 @@ pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     if process::find_in_path(PROGRAM).is_none()
         && let Err(error) = debian::install(&[PACKAGE])
     {
-        // The suite's own QEMU goes with no other package of QEMU's that is from the backports.
+        // The suite's own QEMU conflicts with packages of QEMU from the backports.
         install_backport(cache).map_err(|second| error.context(format!("{second:#}")))?;
     }
     process::find_in_path(PROGRAM).with_context(|| format!("no {PROGRAM} in PATH"))

@@ -1,29 +1,29 @@
-//! Tests that failed in a guest and pass in a second one: which are tried again, and what that changes.
-//! No I/O in here.
+//! Tests that failed in a guest and pass in a second one. Decides which tests run again, and
+//! changes the results. There is no I/O in this module.
 //!
-//! An emulated machine is slow and its clocks jump, so a wait or a kernel thread can come too late there.
-//! A test that fails once and passes alone in a fresh guest is listed as flaky. More than
-//! [`MAX_FLAKY`] in a run fail the run: then something is wrong with the tests or with tcpstate.
+//! An emulated machine is slow and its clocks jump. So a wait or a kernel thread may be too late
+//! there. A test that fails once and passes alone in a fresh guest is listed as flaky. More than
+//! [`MAX_FLAKY`] flaky tests fail the run, because then the tests or tcpstate have a fault.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;
 
-/// How many tests of a run may pass only at the second try, on all kernels together.
+/// The maximum number of flaky tests in a run, on all kernels together.
 pub(super) const MAX_FLAKY: usize = 2;
-/// A guest in which more tests fail has a fault, and none of its tests is tried again.
+/// If more tests fail in a guest, there is a real fault, and no test of this guest runs again.
 const MOST_RETRIES: usize = 6;
 
 /// A test that failed in a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// The program that has it.
+    /// The program that contains the test.
     pub(super) program: String,
-    /// Its name in the program.
+    /// The name of the test in the program.
     pub(super) test: String,
 }
 
-/// The tests to try again. None of a guest that did not come to its end, or whose program died: the tests
-/// that had yet to run would stay unknown.
+/// The tests to run again. There are none if the guest did not finish or if a program of it
+/// crashed, because then the results of the remaining tests are unknown.
 pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     let is_death = |name: &String| name.ends_with(')');
     if *verdict != Verdict::Fail
@@ -39,13 +39,14 @@ pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     outcome.failed.iter().filter_map(failure).collect()
 }
 
-/// Whether the second guest, which ran the one test, clears it. A test that is skipped there does not pass.
+/// Whether the test passed in the second guest, which ran only this test. A skipped test does not
+/// pass.
 pub(super) fn clears(verdict: &Verdict, outcome: &Outcome) -> bool {
     *verdict == Verdict::Pass && outcome.passed == 1
 }
 
-/// Moves a test that passed in the second guest from the failed to the flaky, and counts it as passed.
-/// `output` says where what it printed is kept.
+/// Moves a test that passed in the second guest from the failed to the flaky tests, and counts it
+/// as passed. `output` is the path of its stored output.
 pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
     let name = format!("{}: {}", failure.program, failure.test);
     outcome.failed.retain(|failed| *failed != name);
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
     use crate::vm::console::{Console, Port};
 
-    /// What came of a guest that printed this.
+    /// The results of a guest with this output.
     fn guest(results: &[(&str, &str)], status: &str) -> Outcome {
         let mut console = Console::default();
         let mut print = |line: &str| drop(console.line(Port::Programs, line));
@@ -117,7 +118,7 @@ mod tests {
         let skipped =
             Outcome { skipped: vec!["kernel: c::d: no fentry".into()], ..Outcome::default() };
         assert!(!clears(&Verdict::Pass, &skipped));
-        // The kernel broke after the test had passed.
+        // The kernel crashed after the test had passed.
         let alone = guest(&[("c::d", "ok")], "exit status: 0");
         assert!(!clears(&Verdict::Died("Oops".into()), &alone));
     }

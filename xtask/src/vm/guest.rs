@@ -1,4 +1,4 @@
-//! Boots a kernel in QEMU, and watches it until it ends.
+//! Boots a kernel in QEMU, and monitors it until it ends.
 
 use std::{
     fs::File,
@@ -18,21 +18,22 @@ use super::{
 };
 use crate::{process, test::libtest::Outcome};
 
-/// What a kernel that breaks may still have to say.
+/// The time that a crashing kernel gets for its last messages.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// Hardware that can be trusted is ready long before; hardware under another hypervisor may never be.
+/// The maximum boot time with KVM. Working hardware boots far faster. Hardware below another
+/// hypervisor may never boot.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who runs the guest's instructions.
+/// The accelerator of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Accelerator {
-    /// QEMU itself: slow, and works everywhere.
+    /// Emulation by QEMU: slow, but works everywhere
     Tcg,
-    /// The hardware. Many virtual machines promise it, and cannot.
+    /// The hardware; many virtual machines offer it although it fails
     Kvm,
 }
 
-/// The machine that guests run on.
+/// The machine of a guest.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) qemu: PathBuf,
@@ -40,12 +41,12 @@ pub(crate) struct Machine {
     pub(crate) cpus: u32,
     /// In MiB.
     pub(crate) memory: u32,
-    /// Further words for the kernel's command line.
+    /// Additional words for the kernel's command line.
     pub(crate) append: Vec<String>,
     pub(crate) timeout: Duration,
 }
 
-/// What came of a guest.
+/// The result of a guest.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) verdict: Verdict,
@@ -55,7 +56,8 @@ pub(crate) struct Ending {
 }
 
 impl Machine {
-    /// Runs a guest to its end. What it says goes to the file `log` whole, and in excerpts to `show`.
+    /// Runs a guest until it ends. Its whole output goes to the file `log`, and excerpts go to
+    /// `show`.
     pub(crate) fn boot(
         &self,
         kernel: &Path,
@@ -78,7 +80,8 @@ impl Machine {
             let is_booting = self.accelerator == Accelerator::Kvm && !console.signs.is_ready;
             let until = if is_booting { deadline.min(start + KVM_PATIENCE) } else { deadline };
             let left = until.saturating_duration_since(Instant::now());
-            // A guest that never falls silent always has a message for us.
+            // A guest that prints all the time always has a message, so the time limit is checked
+            // here.
             let message = if left.is_zero() {
                 Err(RecvTimeoutError::Timeout)
             } else {
@@ -115,7 +118,7 @@ impl Machine {
     }
 
     fn command(&self, kernel: &Path, initramfs: &Path) -> Command {
-        // Under another hypervisor, the host may have a register that it does not let us set.
+        // Below another hypervisor, the host may have a register that KVM cannot set.
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Tcg => ("tcg", "max"),
             Accelerator::Kvm => ("kvm", "host,-arch-capabilities"),
@@ -126,14 +129,15 @@ impl Machine {
             .args(["-display", "none", "-monitor", "none"])
             .args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu])
             .args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()])
-            // The kernel's port, where QEMU's own complaints go too; then the programs'.
+            // The first port belongs to the kernel and to QEMU's own messages. The second port
+            // belongs to the programs.
             .args(["-serial", "file:/dev/stderr", "-serial", "stdio"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-kernel")
             .arg(kernel)
             .arg("-initrd")
             .arg(initramfs);
-        // A kernel that panics ends QEMU: it restarts at once, and may not.
+        // A kernel that panics reboots at once, and `-no-reboot` ends QEMU then.
         let mut line = vec!["console=ttyS0", "loglevel=5", "panic=-1"];
         line.extend(self.append.iter().map(String::as_str));
         command.arg("-append").arg(line.join(" ")).stdin(Stdio::null());
@@ -141,18 +145,18 @@ impl Machine {
     }
 }
 
-/// What was seen of a guest up to its end.
+/// The observed output of a guest.
 struct Watched {
     console: Console,
     kernel_lines: Lines,
     program_lines: Lines,
-    /// What the guest said goes here, whole.
+    /// The file for the whole output.
     file: File,
     duration: Duration,
 }
 
 impl Watched {
-    /// Takes the last lines, which have no end, and judges.
+    /// Takes the incomplete last lines, and judges the guest.
     fn end(self, child: &mut Child) -> Result<Ending> {
         let Self { mut console, kernel_lines, program_lines, mut file, duration } = self;
         let status = child.wait().context("wait for QEMU")?;

@@ -1,4 +1,4 @@
-//! Runs guests on this machine, several at a time, and the tests that failed once more.
+//! Runs guests on this machine, several at a time. Then runs failed tests again.
 
 use std::{
     fs,
@@ -21,15 +21,15 @@ use super::{
     verdict::retry_cause,
 };
 
-/// What every test program is told: to print in sections after the results, as the parser of both kinds of runs
-/// expects, and to run one test at a time.
+/// Arguments of every test program. The output must come in sections after the results, because the
+/// parser expects this. Tests run one at a time.
 pub(super) const ARGUMENTS: [&str; 2] = ["--show-output", "--test-threads=1"];
 
-/// Where guests run, and what all of them share.
+/// The place where guests run, and the data that all guests share.
 pub(super) struct Host<'a> {
     machine: &'a Machine,
     programs: &'a Programs,
-    /// What every test program is told.
+    /// Arguments of every test program.
     arguments: Vec<String>,
     writes: &'a [Write],
     consoles: PathBuf,
@@ -65,7 +65,7 @@ impl<'a> Host<'a> {
         let mut rows = thread::scope(|scope| {
             let work = || -> Result<Vec<(usize, Row)>> {
                 let mut rows = Vec::new();
-                // A statement of its own, so that the lock is not held while the guest runs.
+                // A separate closure, so that the lock is not held while the guest runs.
                 let next = || waiting.lock().expect("nothing panics while it waits").next();
                 while let Some((index, kernel)) = next() {
                     let name = kernel.abi.line().to_string();
@@ -73,7 +73,7 @@ impl<'a> Host<'a> {
                 }
                 Ok(rows)
             };
-            // QEMU ends with the thread that started it; these live until it has ended.
+            // QEMU ends with the thread that started it. These threads live until it has ended.
             let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
             let mut rows = Vec::new();
             for worker in workers {
@@ -85,7 +85,7 @@ impl<'a> Host<'a> {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// Tries each test that failed once more, alone in a guest, when all other guests have ended.
+    /// Runs each failed test again, alone in a guest, after all other guests have ended.
     pub(super) fn run_failed_again(&self, kernels: &[Kernel], rows: &mut [Row]) -> Result<()> {
         for (kernel, row) in kernels.iter().zip(rows) {
             for failure in flaky::failures(&row.ending.verdict, &row.ending.outcome) {
@@ -106,7 +106,7 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    /// The plan of all guests, which lacks their modules.
+    /// The plan of all guests, without modules.
     fn plan(&self) -> Plan<'_> {
         Plan {
             modules: &[],
@@ -116,7 +116,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Runs a guest to its end; `name` is that of its files.
+    /// Runs a guest until it ends. `name` is the name of its files.
     fn guest(&self, kernel: &Kernel, plan: Plan<'_>, name: &str) -> Result<Row> {
         let line = kernel.abi.line();
         let modules = modules::load(&kernel.modules())?;
@@ -142,7 +142,8 @@ impl<'a> Host<'a> {
             ending.verdict,
             first.display()
         ));
-        // Hardware that does not get a kernel up will not the next time.
+        // If the hardware cannot boot a kernel once, it cannot boot it a second time. So the second
+        // guest is emulated.
         let machine = Machine { accelerator: Accelerator::Tcg, ..self.machine.clone() };
         let ending = boot(&machine, &log)?;
         Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: true })

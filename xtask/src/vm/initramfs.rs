@@ -1,11 +1,12 @@
-//! The archive that a guest boots from: its first process, modules, tests, and the plan that says what to do.
+//! The archive from which a guest boots: its first process, modules, tests, and the plan.
 //!
-//! There is nothing else in the guest but `ss` and its libraries, no shell. The plan is read by `tests/src/bin/vm_init.rs`, one
-//! step a line, its words parted by tabs:
+//! The guest contains nothing else but `ss` and its libraries. There is no shell.
+//! `tests/src/bin/vm_init.rs` reads the plan. It has one step per line, and tabs separate the
+//! words:
 //!
 //! ```text
-//! module  PATH                 load it
-//! write   PATH TEXT            write to a file of the kernel's
+//! module  PATH                 load a module
+//! write   PATH TEXT            write to a file of the kernel
 //! set     NAME VALUE           set a variable for the programs
 //! run     NAME FOLDER PATH ARGUMENT...
 //! ```
@@ -23,23 +24,23 @@ use cpio::newc::{self, Builder, ModeFileType};
 
 use super::{modules::Module, programs::Programs};
 
-/// Where the plan lies in the guest.
+/// The path of the plan in the guest.
 const PLAN: &str = "plan";
-/// Tells tests that they run in here, where everything is slow.
+/// The variable that tells tests that the machine is emulated and slow.
 const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
 
-/// What the guest does, besides starting.
+/// The work of the guest after its boot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) modules: &'a [Module],
     pub(crate) programs: &'a Programs,
     /// Arguments of every program.
     pub(crate) arguments: &'a [String],
-    /// What to write to files of the kernel's, before any program runs.
+    /// Texts that are written to files of the kernel before any program runs.
     pub(crate) writes: &'a [Write],
 }
 
-/// Text for a file of the kernel's: `PATH=TEXT`.
+/// A text for a file of the kernel: `PATH=TEXT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     path: String,
@@ -56,10 +57,10 @@ impl FromStr for Write {
 }
 
 impl Plan<'_> {
-    /// The archive's bytes.
+    /// The bytes of the archive.
     pub(crate) fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
-        // So that the first process has somewhere to complain before it has mounted /dev.
+        // The first process writes errors to this device before it has mounted /dev.
         archive.console()?;
         archive.folder("tmp")?;
         archive.file("init", 0o755, &read(&self.programs.init)?)?;
@@ -69,7 +70,7 @@ impl Plan<'_> {
             archive.file(&path, 0o644, bytes)?;
             lines.push(format!("module\t/{path}"));
         }
-        // Tests look for these where they were compiled.
+        // Tests expect these files at the paths at which they were compiled.
         for path in &self.programs.files {
             archive.file(&path.to_string_lossy(), 0o644, &read(path)?)?;
         }
@@ -83,7 +84,7 @@ impl Plan<'_> {
         archive.folder(&self.programs.folder.to_string_lossy())?;
         lines.push(format!("set\tCARGO_MANIFEST_DIR\t{folder}"));
         lines.push("set\tRUST_BACKTRACE\t1".to_owned());
-        // For tests that would take hours, and for those that measure.
+        // For tests that would take hours, and for tests that measure.
         lines.push(format!("set\t{EMULATED}\t1"));
         for (name, path) in &self.programs.tests {
             let guest = format!("tests/{name}");
@@ -96,7 +97,7 @@ impl Plan<'_> {
     }
 }
 
-/// An archive that is being written.
+/// An archive while it is written.
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,
@@ -105,7 +106,7 @@ struct Archive {
 }
 
 impl Archive {
-    /// Writes a file, after the folders on the way to it.
+    /// Writes a file, after its parent directories.
     fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         if let Some(folder) = Path::new(path).parent() {
             self.folder(&folder.to_string_lossy())?;
@@ -114,7 +115,7 @@ impl Archive {
         self.write(entry, path, bytes)
     }
 
-    /// Writes the folder and those that it lies in, unless they are there.
+    /// Writes the directory and its parents, unless they exist.
     fn folder(&mut self, path: &str) -> Result<()> {
         let path = Path::new(path.trim_start_matches('/'));
         let ancestors: Vec<&Path> =
@@ -139,7 +140,7 @@ impl Archive {
 
     fn entry(&mut self, path: &str) -> Builder {
         self.entries += 1;
-        // Two names with one number would be hard links to the kernel.
+        // The kernel would treat two names with one inode number as hard links.
         Builder::new(path.trim_start_matches('/')).ino(self.entries).nlink(1)
     }
 

@@ -1,13 +1,13 @@
-//! Debian's cloud kernels, fetched once and kept: `~/.cache/tcpstate/vm/kernels/ABI/`.
+//! Debian's cloud kernels. They are fetched once and stored in `~/.cache/tcpstate/vm/kernels/ABI/`.
 //!
 //! ```text
-//! vmlinuz       what QEMU boots
+//! vmlinuz       the image that QEMU boots
 //! modules/      the modules, as packed
-//! SHA256SUMS    of both, written when apt had verified the packages; checked before each use
+//! SHA256SUMS    sums of both, written after apt has verified the packages; checked before each use
 //! ```
 //!
-//! Debian removes a kernel from its mirror when the next one is out. Where there is no mirror, the newest kernel
-//! that is here has to do.
+//! Debian removes a kernel from its mirror when the next one is released. Without a mirror, the
+//! newest stored kernel is used.
 
 use std::{
     collections::BTreeSet,
@@ -24,12 +24,12 @@ use super::{
 };
 use crate::process as child;
 
-/// From the oldest kernel that tcpstate supports to the newest that Debian builds.
+/// From the oldest kernel that tcpstate supports to the newest kernel of Debian.
 const SUITES: &[&str] =
     &["bullseye-security", "bookworm-security", "trixie", "trixie-security", "trixie-backports"];
 const SUMS: &str = "SHA256SUMS";
 
-/// A kernel that is here.
+/// A stored kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     pub(crate) abi: Abi,
@@ -46,7 +46,7 @@ impl Kernel {
     }
 }
 
-/// Kernels that are here, and kernels that can be had.
+/// Stored kernels, and kernels on the mirror.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     folder: PathBuf,
@@ -56,7 +56,7 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Asks the mirror what there is; without it, what it said last time.
+    /// Reads the package lists of the mirror. Without a mirror, uses the lists of the last time.
     pub(crate) fn open() -> Result<Self> {
         let cache = cache()?;
         let folder = cache.join("kernels");
@@ -69,7 +69,7 @@ impl Kernels {
         Ok(Self { folder, apt, packages })
     }
 
-    /// Lines, oldest first, each with its newest kernel and whether that is here.
+    /// All lines, oldest first, each with its newest kernel and whether it is stored.
     pub(crate) fn lines(&self) -> Vec<(Abi, bool)> {
         let mut lines: Vec<(Abi, bool)> = Vec::new();
         let here = self.here();
@@ -82,7 +82,7 @@ impl Kernels {
         lines
     }
 
-    /// The newest kernel of a line: fetched, if it is not here.
+    /// The newest kernel of a line. It is fetched if it is not stored.
     pub(crate) fn provide(&self, line: Line) -> Result<Kernel> {
         let newest =
             |kernels: &BTreeSet<Abi>| kernels.iter().rfind(|abi| abi.line() == line).cloned();
@@ -128,13 +128,13 @@ impl Kernels {
         Ok(Kernel { abi, folder })
     }
 
-    /// Downloads and unpacks in a folder of another name, so that there is never half a kernel.
+    /// Downloads and unpacks in a temporary directory, so that an incomplete kernel is never used.
     fn fetch(&self, abi: &Abi) -> Result<()> {
         let work = self.folder.join(format!("fetching-{}", process::id()));
         fs::create_dir_all(&work).with_context(|| format!("create {}", work.display()))?;
         let result = self.fetch_into(abi, &work).and_then(|()| {
             let folder = self.folder.join(abi.to_string());
-            // One that did not verify.
+            // Remove a stored kernel that failed its verification.
             let _ = fs::remove_dir_all(&folder);
             fs::rename(work.join("kernel"), &folder)
                 .with_context(|| format!("rename to {}", folder.display()))
@@ -146,7 +146,7 @@ impl Kernels {
     fn fetch_into(&self, abi: &Abi, work: &Path) -> Result<()> {
         println!("fetching kernel {abi}");
         if let Err(error) = self.apt.download(&abi.packages(&self.packages), work) {
-            // Debian may have replaced a kernel since the lists were fetched.
+            // Debian may have replaced a kernel after the lists were fetched.
             if self.apt.update_now().is_ok()
                 && !names::kernels(&self.apt.search(names::PATTERN)?).contains(abi)
             {
@@ -163,7 +163,7 @@ impl Kernels {
     }
 }
 
-/// Unpacks the packages in `work`, and makes `work/kernel` of what a guest needs.
+/// Unpacks the packages in `work`, and copies the files that a guest needs to `work/kernel`.
 fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     let root = work.join("root");
     let mut bytes = 0;
@@ -177,7 +177,7 @@ fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     println!("fetched {abi}: {:.1} MB", bytes as f64 / 1e6);
     let kernel = work.join("kernel");
     fs::create_dir(&kernel).with_context(|| format!("create {}", kernel.display()))?;
-    // Debian 13 has merged /lib into /usr; kernels from 7.0 on lie with their modules.
+    // Debian 13 has merged /lib into /usr. Since 7.0, the image is in the directory of the modules.
     let places =
         ["usr/lib/modules", "lib/modules"].map(|folder| root.join(folder).join(abi.to_string()));
     let modules = existing(&places)?;
@@ -190,7 +190,7 @@ fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What apt complains of first, without the command that it took.
+/// The first error of apt, without its command.
 fn brief(error: &Error) -> String {
     let text = format!("{error:#}");
     let first = text.lines().find_map(|line| line.strip_prefix("E: ")).map(str::to_owned);
@@ -202,7 +202,7 @@ fn existing(places: &[PathBuf]) -> Result<&PathBuf> {
     place.with_context(|| format!("the package has none of {places:?}"))
 }
 
-/// What can be made anew lies in here.
+/// The directory for files that can be fetched or made again.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));

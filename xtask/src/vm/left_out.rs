@@ -1,8 +1,9 @@
-//! Which tests the gate leaves to `cargo xtask test --all` and to `cargo xtask vm`, for lack of time.
+//! Tests that run in guests only with `cargo xtask test --all` and `cargo xtask vm`, because they
+//! take long.
 
-/// Parts of names.
+/// Parts of the names.
 pub(super) const LEFT_OUT: &[&str] = &[
-    // These ask the kernel without BPF.
+    // These tests do not use BPF.
     "count_",
     "doctor_",
     "truths_agree",
@@ -11,26 +12,29 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "idle_connections_are",
     "a_namespace_is",
     "a_sysctl_is",
-    // These are about what the tool does with what the same programs say.
+    // These tests check user space. Other tests check the programs that they use.
     "load_is_verified",
     "load_makes_auto",
     "load_with_uncounted_losses",
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // A condition of the same programs, and the same rows in larger numbers.
+    // These tests use a condition in programs that other tests check, or larger numbers of rows.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each takes as long as all others of its kind, and does little in the kernel that those do not.
+    // Each of these takes as long as all other tests of its kind, and runs little other code in the
+    // kernel.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",
     "hist_by_each_grouping",
     "hist_with_more_groups",
     "hist_agrees_with_the_matrix_and_with_the_events",
-    // The rows are counted beside the gauges; the test of the sockets inside sees that they are.
+    // The programs count rows together with gauges. The test of `namespaces_rows_equal_the_sockets`
+    // checks the rows.
     "namespaces_rows_equal_the_kernel_on_every_path",
-    // On the oldest and on the newest kernel the best hooks are functions, which `gauges_by_functions` follows on every path.
+    // On the oldest and on the newest kernel the first choice of hooks is fentry.
+    // `gauges_by_functions` checks it on every path.
     "gauges_equal_the_kernel_at_every_checkpoint",
 ];

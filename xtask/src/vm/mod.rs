@@ -1,10 +1,10 @@
-//! `cargo xtask vm`: the integration tests on other kernels, each in a virtual machine of its own.
+//! `cargo xtask vm`: the kernel tests on other kernels, each in a virtual machine.
 //!
 //! ```text
-//! cargo xtask vm                             on 5.10, 6.1, 6.12, and the newest that Debian offers
+//! cargo xtask vm                             on 5.10, 6.1, 6.12, and the newest kernel of Debian
 //! cargo xtask vm NAME                        only tests whose name contains NAME
-//! cargo xtask vm --kernel 6.1 --kernel 6.18  on these
-//! cargo xtask vm --list                      which there are
+//! cargo xtask vm --kernel 6.1 --kernel 6.18  on these kernels
+//! cargo xtask vm --list                      list the available kernels
 //! ```
 //!
 //! ```text
@@ -12,14 +12,15 @@
 //!                       programs -----+-> initramfs -> guest -> console -> verdict -> flaky
 //! ```
 //!
-//! Everything is Debian's: the kernels, which are kept in `~/.cache/tcpstate/vm`, and QEMU, which is installed if it
-//! is missing. There is no disk and no network in a guest, nor any program but the tests and their first process,
-//! `tests/src/bin/vm_init.rs`. What a guest printed is in `target/vm/consoles/LINE.log`.
+//! The kernels and QEMU come from Debian. The kernels are stored in `~/.cache/tcpstate/vm`, and
+//! QEMU is installed if it is missing. A guest has no disk, no network, and no programs except the
+//! tests, `ss`, and the first process `tests/src/bin/vm_init.rs`. The output of a guest is in
+//! `target/vm/consoles/LINE.log`.
 //!
-//! A test that fails is tried once more, alone, in a fresh guest. If it passes there, it is listed as flaky, and
-//! counts as passed; what the first guest printed stays in `target/vm/consoles`. More than two flaky tests in a
-//! run fail the run. A guest that was lost before its tests began is started once more too. Tests on the host are
-//! never tried again.
+//! A failed test runs again, alone, in a fresh guest. If it passes there, it is listed as flaky and
+//! counts as passed. The output of the first guest stays in `target/vm/consoles`. More than two
+//! flaky tests fail the run. If a guest ends before its tests begin, it is started again. Tests on
+//! the host are never repeated.
 
 mod apt;
 mod console;
@@ -50,48 +51,48 @@ use self::{
 };
 use crate::{debian, test::libtest::Outcome};
 
-/// Which kernels, besides the newest, if none is named: the oldest that tcpstate supports, and those between whose
-/// BPF differs.
+/// The default kernels in addition to the newest: the oldest that tcpstate supports, and kernels in
+/// between that differ in their BPF.
 const LINES: &[&str] = &["5.10", "6.1", "6.12"];
 
-/// Which tests to run, on what. By default all, on all of the lines.
+/// Options of `cargo xtask vm`. By default all tests run on all default kernels.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only tests whose name contains this.
+    /// Only tests whose name contains this text
     filter: Option<String>,
-    /// Not the tests whose name contains this; may be given several times.
+    /// Skip tests whose name contains this text; repeatable
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
-    /// A line of kernels, like 6.12, of which the newest is taken; may be given several times.
+    /// Newest kernel of this line, for example 6.12; repeatable
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<Line>,
-    /// Only the oldest of the lines and the newest, if none is named.
+    /// Whether to use only the oldest and the newest of the default kernels.
     #[arg(skip)]
     only_ends: bool,
-    /// Show the lines that there are, and do nothing.
+    /// List the available kernels and exit
     #[arg(long)]
     list: bool,
-    /// How many guests run at a time.
-    // On two processors, the gate's guests took 12 minutes two at a time and 10 four at a time, too slow then for some
-    // tests' waits.
+    /// Number of guests that run at the same time
+    // On two CPUs, the guests of `cargo xtask test` took 12 minutes with two at a time. With four
+    // at a time they took 10 minutes, but were too slow for the waits of some tests.
     #[arg(long, default_value_t = Self::DEFAULT.jobs)]
     jobs: NonZeroUsize,
-    /// Processors of a guest.
+    /// CPUs of a guest
     #[arg(long, default_value_t = Self::DEFAULT.cpus)]
     cpus: u32,
-    /// Memory of a guest.
+    /// Memory of a guest
     #[arg(long, value_name = "MIB", default_value_t = Self::DEFAULT.memory)]
     memory: u32,
-    /// Seconds that a guest may take.
+    /// Maximum duration of a guest in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = Self::DEFAULT.timeout)]
     timeout: u64,
-    /// What runs a guest's instructions.
+    /// Accelerator of the guests
     #[arg(long, value_enum, default_value_t = Self::DEFAULT.accel)]
     accel: Accelerator,
-    /// A word for the kernels' command line; may be given several times.
+    /// Word for the kernel's command line; repeatable
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     append: Vec<String>,
-    /// Text for a file of the kernel's, before the tests run; may be given several times.
+    /// Text for a file of the kernel, written before the tests run; repeatable
     #[arg(long, value_name = "PATH=TEXT")]
     write: Vec<Write>,
 }
@@ -113,17 +114,17 @@ impl Options {
     };
 }
 
-/// The tests of everything that is done in the kernel, on the oldest line and the newest; or, if `is_all`, every
-/// test on every line.
+/// The guests of `cargo xtask test`: the tests of code in the kernel, on the oldest and the newest
+/// kernel. With `is_all`, every test on every default kernel.
 pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
     let left_out = if is_all { &[] } else { LEFT_OUT };
     let skip = left_out.iter().map(ToString::to_string).collect();
-    // All tests take three times as long as those of the gate.
+    // All tests take three times as long as those of `cargo xtask test`.
     let timeout = if is_all { 3 * Options::DEFAULT.timeout } else { Options::DEFAULT.timeout };
     run(root, &Options { skip, only_ends: !is_all, timeout, ..Options::DEFAULT })
 }
 
-/// Runs the tests on each kernel, prints a table, and returns what came of them all.
+/// Runs the tests on each kernel and prints a table. Returns all results.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     if !debian::is_debian() {
         bail!("needs Debian, whose kernels it takes");
@@ -160,7 +161,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     Ok(total)
 }
 
-/// Each once: two guests of a line would write to the same files.
+/// Without duplicates, because two guests of a line would write to the same files.
 fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     let mut lines = options.kernels.clone();
     if lines.is_empty() {
@@ -173,7 +174,7 @@ fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// What every test program is told.
+/// Arguments of every test program.
 fn arguments(options: &Options) -> Vec<String> {
     let mut arguments = host::ARGUMENTS.map(str::to_owned).to_vec();
     arguments.extend(options.filter.clone());

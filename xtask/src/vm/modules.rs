@@ -1,7 +1,7 @@
-//! The modules that the tests want, with those that they depend on, in the order to load them in.
+//! The modules for the tests, and their dependencies, in the order of loading.
 //!
-//! The packages hold no `modules.dep`, which is made when they are installed: each module names those that it needs
-//! in its own `.modinfo`.
+//! The packages do not contain `modules.dep`, which their installation creates. But each module
+//! lists its dependencies in its section `.modinfo`.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use object::{Object as _, ObjectSection as _};
 
 use crate::process;
 
-/// Those that the tests may use. A kernel that has one built in, or does not have it, is no error.
+/// Modules that the tests may use. A kernel may have them built in or may lack them.
 const WANTED: &[&str] =
     &["inet_diag", "tcp_diag", "mptcp_diag", "veth", "tun", "dummy", "sch_netem", "tcp_bbr"];
 
@@ -23,17 +23,17 @@ const WANTED: &[&str] =
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     pub(crate) name: String,
-    /// Uncompressed: not every kernel unpacks its modules itself.
+    /// Uncompressed, because some kernels cannot unpack modules.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What a module's file says.
+/// The content of a module's file.
 struct Unpacked {
     bytes: Vec<u8>,
     needs: Vec<String>,
 }
 
-/// The wanted ones of those in `folder`, each after what it depends on.
+/// The wanted modules in `folder`, each after its dependencies.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     let mut paths = BTreeMap::new();
     find(folder, &mut paths)?;
@@ -44,7 +44,8 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     Ok(modules)
 }
 
-/// Adds a module to those to load, unless it is there or `unpack` knows none of that name.
+/// Adds a module and its dependencies, unless it is already in the list or `unpack` finds no such
+/// module.
 fn add(
     name: &str,
     unpack: &impl Fn(&str) -> Result<Option<Unpacked>>,
@@ -75,7 +76,7 @@ fn find(folder: &Path, paths: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The kernel's own name for the module: `tcp_diag` for `tcp-diag.ko.xz`.
+/// The kernel's name for the module: `tcp_diag` for `tcp-diag.ko.xz`.
 fn name_of(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, packing) = file.split_once(".ko")?;
@@ -103,7 +104,7 @@ fn decompress(tool: &str, path: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// What `.modinfo`, a list of `key=value`, says that the module needs.
+/// The dependencies from `.modinfo`, which is a list of `key=value`.
 fn dependencies(module: &[u8]) -> Result<Vec<String>> {
     let file = object::File::parse(module).context("parse as ELF")?;
     let section = file.section_by_name(".modinfo").context("no section .modinfo")?;

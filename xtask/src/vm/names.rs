@@ -1,28 +1,28 @@
-//! The names of Debian's cloud kernels: which line one belongs to, and which of two is newer.
+//! The names of Debian's cloud kernels: their lines and their order.
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt, str::FromStr};
 
 use anyhow::{Context as _, Error, Result};
 
 const FLAVOUR: &str = "-cloud-amd64";
-/// Up to 6.18 the image holds everything; later it depends on the others for its contents.
+/// Up to 6.18, the image package contains everything. Later, it depends on the other packages.
 const PARTS: &[&str] = &["image", "binary", "modules", "base"];
-/// Fits every package that [`packages`] may name.
+/// Matches every package that [`packages`] may return.
 pub(crate) const PATTERN: &str = "^linux-(image|binary|modules|base)-[0-9].*-cloud-amd64$";
 
-/// A line of kernels, `6.12`.
+/// A line of kernels, for example `6.12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Line {
     major: u32,
     minor: u32,
 }
 
-/// One kernel, as `uname -r` names it: `6.12.117+deb13-cloud-amd64`.
+/// One kernel, named as by `uname -r`: `6.12.117+deb13-cloud-amd64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Abi {
     name: String,
     line: Line,
-    /// Every number of the name, in order.
+    /// All numbers in the name, in order.
     numbers: Vec<u64>,
 }
 
@@ -45,7 +45,8 @@ impl fmt::Display for Line {
 }
 
 impl Abi {
-    /// None for what is no cloud kernel, or another build of one, and for names that only mean the newest.
+    /// Parses a name. Returns `None` for other flavours, for other builds of a cloud kernel, and
+    /// for names that always mean the newest kernel.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let version = name.strip_suffix(FLAVOUR)?;
         let numbers: Vec<u64> = version
@@ -53,7 +54,7 @@ impl Abi {
             .filter(|digits| !digits.is_empty())
             .map(|digits| digits.parse().ok())
             .collect::<Option<_>>()?;
-        // `6.12-cloud-amd64` is a name for whatever is newest.
+        // `6.12-cloud-amd64` always means the newest kernel.
         let [major, minor, _, ..] = numbers[..] else { return None };
         let line = Line { major: major.try_into().ok()?, minor: minor.try_into().ok()? };
         let is_release = version.starts_with(&format!("{line}."));
@@ -64,7 +65,7 @@ impl Abi {
         self.line
     }
 
-    /// The packages that it consists of, of those that there are.
+    /// The packages of this kernel that exist in `known`.
     pub(crate) fn packages(&self, known: &BTreeSet<String>) -> Vec<String> {
         let names = PARTS.iter().map(|part| format!("linux-{part}-{}", self.name));
         names.filter(|name| known.contains(name)).collect()

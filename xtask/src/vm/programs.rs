@@ -1,4 +1,4 @@
-//! The programs of a guest: ours, built with nothing to load at run time, and `ss` with its libraries.
+//! The programs of a guest: the static test programs, and `ss` with its libraries.
 
 use std::{
     collections::BTreeMap,
@@ -16,26 +16,27 @@ use crate::{
 };
 
 const INIT: &str = "vm-init";
-/// A second opinion on sockets, and the means to destroy them.
+/// Tests use `ss` as an independent truth and to destroy sockets.
 const SS: &str = "ss";
 const SS_PACKAGE: &str = "iproute2";
 
-/// Where they lie.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The first process.
     pub(crate) init: PathBuf,
-    /// Name and executable of each.
+    /// Name and executable of each test program.
     pub(crate) tests: BTreeMap<String, PathBuf>,
-    /// The folder that they expect to run in.
+    /// The directory in which they expect to run.
     pub(crate) folder: PathBuf,
     /// Files of the tree that they read.
     pub(crate) files: Vec<PathBuf>,
-    /// Programs that they run, and the libraries of those, each at the place where it is to be.
+    /// Programs that they run, and the libraries of these programs. The guest has them at equal
+    /// paths.
     pub(crate) tools: Vec<PathBuf>,
 }
 
-/// Builds them, with what else is built of the kernel tests.
+/// Builds the programs, together with all kernel tests.
 pub(crate) fn build(root: &Path) -> Result<Programs> {
     let mut programs = named(&binaries::messages(&mut kernel_tests::cargo(root))?)?;
     programs.files.push(root.join("tcpstate/bpf/tcpstate.bpf.o"));
@@ -49,14 +50,15 @@ pub(crate) fn build(root: &Path) -> Result<Programs> {
 }
 
 impl Programs {
-    /// With this one of the test programs alone.
+    /// A copy with only this test program.
     pub(crate) fn only(&self, name: &str) -> Self {
         let mut programs = self.clone();
         programs.tests.retain(|test, _| test == name);
         programs
     }
 
-    /// Leaves out those that have no test for these arguments: small machines have no room for them.
+    /// Removes programs that have no test for these arguments, because small machines have no
+    /// memory for them.
     pub(crate) fn retain(&mut self, arguments: &[String]) -> Result<()> {
         let lists: Vec<(String, String)> = self
             .tests
@@ -75,12 +77,12 @@ impl Programs {
     }
 }
 
-/// Takes the files from what `ldd` prints.
+/// The files in the output of `ldd`.
 fn libraries(ldd: &str) -> Vec<PathBuf> {
     ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// Takes the programs from cargo's messages.
+/// The programs in cargo's messages.
 fn named(messages: &str) -> Result<Programs> {
     #[derive(Deserialize)]
     struct Message {
@@ -105,7 +107,8 @@ fn named(messages: &str) -> Result<Programs> {
         };
         let package = message.manifest_path.as_deref().and_then(Path::parent);
         match target.kind.first().map(String::as_str) {
-            // Those of the command itself stay here: they need more programs than there are in a guest.
+            // Tests of the command do not run in guests, because they need programs that a guest
+            // does not have.
             Some("test") if package.is_some_and(|package| package.ends_with(FOLDER)) => {
                 tests.insert(target.name, executable);
                 folder = package.map(Path::to_owned);

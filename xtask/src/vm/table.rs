@@ -1,25 +1,25 @@
-//! What is printed at the end: a line for each kernel, and where to read on.
+//! The table at the end: a line for each kernel, and the paths of the logs.
 
 use std::{fmt, path::PathBuf};
 
 use super::{guest::Ending, names::Abi, verdict::Verdict};
 use crate::test::libtest::Outcome;
 
-/// A kernel, and what came of its guest.
+/// A kernel, and the result of its guest.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) abi: Abi,
     pub(crate) ending: Ending,
     pub(crate) log: PathBuf,
-    /// The first guest was lost.
+    /// Whether this is the second guest, because the first guest ended before its tests began.
     pub(crate) is_second: bool,
 }
 
 impl Row {
-    /// The counts, with names that tell on which kernel.
+    /// The results. Each name begins with the kernel.
     pub(crate) fn into_outcome(self) -> Outcome {
         let Ending { mut outcome, verdict, .. } = self.ending;
-        // Whatever the programs printed: the guest itself is not content, and no test that passed later explains it.
+        // The guest did not pass, and no failed or flaky test explains it.
         if verdict != Verdict::Pass && outcome.failed.is_empty() && outcome.flaky.is_empty() {
             outcome.failed.push(format!("the guest ({verdict})"));
         }
@@ -31,7 +31,7 @@ impl Row {
     }
 }
 
-/// All rows.
+/// The rows of all kernels.
 pub(crate) struct Table<'a>(pub(crate) &'a [Row]);
 
 impl fmt::Display for Table<'_> {
@@ -70,7 +70,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// What `--list` shows.
+/// The output of `--list`.
 pub(crate) fn lines(lines: &[(Abi, bool)]) -> String {
     let row = |(abi, is_here): &(Abi, bool)| {
         let here = if *is_here { "here" } else { "to be fetched" };

@@ -1,24 +1,27 @@
-//! What became of a guest. No I/O in here: signs go in, a verdict comes out.
+//! The verdict on a guest, computed from its signs. There is no I/O in this module.
 //!
-//! Two signs have to agree before a guest has passed or failed: the status that QEMU ended with, which the guest
-//! chooses by writing to the port of `isa-debug-exit`, and the last line that the guest's first process printed.
+//! A guest has passed or failed only if two signs agree. The first sign is the exit status of QEMU,
+//! which the guest selects by a write to the port of `isa-debug-exit`. The second sign is the last
+//! line of the guest's first process.
 //!
-//! Each kind of end was provoked on 5.10, 6.1, 6.12 and 7.3, and looked like this:
+//! Each kind of end was provoked on 5.10, 6.1, 6.12 and 7.3, with these results:
 //!
 //! | in the guest                          | QEMU's status | line           | verdict |
 //! |---------------------------------------|---------------|----------------|---------|
-//! | every program ends well               | 33            | `verdict pass` | PASS    |
+//! | all programs succeed                  | 33            | `verdict pass` | PASS    |
 //! | a test fails, a program is killed     | 35            | `verdict fail` | FAIL    |
 //! | `echo c > /proc/sysrq-trigger`        | 0             | none           | DIED    |
 //! | a test that never ends                | ended by us   | none           | TIMEOUT |
 
 use std::fmt;
 
-/// What the guest writes is `status >> 1`. Not 0 and 1, for QEMU's own errors end it with 1.
+/// The guest writes `status >> 1`. The statuses 0 and 1 are not used, because QEMU exits with 1
+/// after its own errors.
 const PASSED: i32 = 33;
 const FAILED: i32 = 35;
 
-/// The kernel does not come back from these. Nothing but the kernel writes to the console where they are looked for.
+/// Messages after which the kernel does not recover. They are searched only in the kernel's own
+/// output.
 const FATAL: &[&str] = &[
     "Kernel panic",
     "Oops: ",
@@ -29,36 +32,37 @@ const FATAL: &[&str] = &[
     "hard LOCKUP",
 ];
 
-/// QEMU's translator at times runs into a breakpoint that the kernel has just patched in and out again.
+/// QEMU's translator sometimes executes a breakpoint that the kernel has just patched in and out
+/// again.
 const PATCHING_FLAKE: &str = "Oops: int3";
 
-/// What was seen of a guest that has ended.
+/// The signs of a guest that has ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signs {
-    /// Its first process had set everything up, and went on to the tests.
+    /// The first process had finished the set-up and started the tests.
     pub(crate) is_ready: bool,
-    /// The verdict that its first process printed: did everything pass?
+    /// The verdict that the first process printed: whether all tests passed.
     pub(crate) said: Option<bool>,
     /// The first line of the kernel that [`is_fatal`].
     pub(crate) fatal: Option<String>,
-    /// How QEMU ended; none, if by a signal.
+    /// The exit status of QEMU. `None` if a signal ended it.
     pub(crate) status: Option<i32>,
-    /// It had to be ended, after this many seconds.
+    /// The number of seconds after which the guest was ended because of its time limit.
     pub(crate) timeout: Option<u64>,
 }
 
-/// What became of it.
+/// The verdict on a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Pass,
     Fail,
-    /// With what is known of the cause.
+    /// With the known cause.
     Died(String),
     Timeout(String),
 }
 
 impl Verdict {
-    /// For people: the cause, if it is not in the tests' own output.
+    /// The cause, if it is not in the output of the tests.
     pub(crate) fn cause(&self) -> Option<&str> {
         match self {
             Self::Pass | Self::Fail => None,
@@ -78,14 +82,14 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Whether this line of the kernel means that nothing good will follow.
+/// Whether the kernel does not recover after this line.
 pub(crate) fn is_fatal(line: &str) -> bool {
     FATAL.iter().any(|text| line.contains(text))
 }
 
-/// Takes the signs together.
+/// Computes the verdict from the signs.
 pub(crate) fn judge(signs: &Signs) -> Verdict {
-    // Before all else: tests that pass on a broken kernel prove nothing.
+    // A fatal line has priority, because tests that pass on a broken kernel prove nothing.
     if let Some(line) = &signs.fatal {
         return Verdict::Died(line.clone());
     }
@@ -109,7 +113,7 @@ pub(crate) fn judge(signs: &Signs) -> Verdict {
     })
 }
 
-/// Why the guest deserves another try, if it does: never for what a test found.
+/// The reason to start the guest again. `None` if the tests may be the cause of the failure.
 pub(crate) fn retry_cause(signs: &Signs) -> Option<&'static str> {
     let is_lost = matches!(judge(signs), Verdict::Died(_) | Verdict::Timeout(_));
     if is_lost && !signs.is_ready {
@@ -168,7 +172,7 @@ mod tests {
     #[test]
     fn guest_that_was_killed_timed_out() {
         assert!(matches!(judge(&timeout(true)), Verdict::Timeout(_)));
-        // It said its verdict, but did not get out.
+        // The guest printed its verdict but did not end.
         let signs = Signs { said: Some(true), ..timeout(true) };
         assert!(matches!(judge(&signs), Verdict::Timeout(_)));
     }
