@@ -67,7 +67,8 @@ fn lines(section: &Section, plot: &Plot, rows: &Rows) -> Vec<Line> {
     lines
 }
 
-/// The ranges of both axes. A linear axis begins at zero, and a logarithmic axis begins below the minimum. Both end above the maximum.
+/// The ranges of both axes. A linear axis begins at zero, and a logarithmic axis begins below the
+/// minimum. Both end above the maximum.
 fn ranges(lines: &[Line], is_logarithmic: bool) -> [Range<f64>; 2] {
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = |of: fn(&(f64, f64)) -> f64| {

@@ -8,7 +8,7 @@
 //!
 //! `cargo xtask test` begins with these steps. A failed step does not stop the other steps.
 
-mod circles;
+mod cycles;
 mod graph;
 mod layers;
 mod modules;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{circles, graph, layers, modules, sizes};
+use super::{cycles, graph, layers, modules, sizes};
 use crate::test::report::Report;
 
 /// The crates that are checked for import cycles: the directory and the file of the root.
@@ -21,7 +21,7 @@ const CRATES: [(&str, &str); 5] = [
 pub(super) fn check(root: &Path, report: &mut Report) {
     report.check("allowed edges between modules", || expect_none(&layers::modules(root)?));
     report.check("allowed edges between crates", || expect_none(&layers::crates(root)?));
-    report.check("circles of files", || expect_none(&circles(root, &CRATES)?));
+    report.check("cycles of files", || expect_none(&cycles(root, &CRATES)?));
     report.check("long files and functions", || {
         let packages = layers::packages(root)?;
         let folders: Vec<&str> = packages.values().map(|package| package.folder.as_str()).collect();
@@ -30,11 +30,11 @@ pub(super) fn check(root: &Path, report: &mut Report) {
 }
 
 /// The cycles of three or more files in these crates.
-fn circles(root: &Path, crates: &[(&str, &str)]) -> Result<Vec<String>> {
+fn cycles(root: &Path, crates: &[(&str, &str)]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (folder, file) in crates {
         let modules = modules::read(&root.join(folder), file)?;
-        found.extend(circles::circles(&graph::edges(&modules), Path::new(folder)));
+        found.extend(cycles::cycles(&graph::edges(&modules), Path::new(folder)));
     }
     Ok(found)
 }

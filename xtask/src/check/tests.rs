@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    circles, graph, layers, modules, sizes,
+    cycles, graph, layers, modules, sizes,
     table::{DOCUMENT, Table},
 };
 
@@ -115,14 +115,14 @@ fn edges_of_tests_do_not_count() {
 }
 
 /// The cycles of a crate with these files.
-fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+fn cycles_of(files: &[(&str, &str)]) -> Vec<String> {
     let tree = tree(files);
     let modules = modules::read(tree.path(), "lib.rs").expect("the files parse");
-    circles::circles(&graph::edges(&modules), Path::new("src"))
+    cycles::cycles(&graph::edges(&modules), Path::new("src"))
 }
 
 #[test]
-fn circles_of_three_files_are_reported_with_their_imports() {
+fn cycles_of_three_files_are_reported_with_their_imports() {
     let mut files = vec![
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
         ("a.rs", "use crate::b::B; pub struct A;"),
@@ -130,12 +130,12 @@ fn circles_of_three_files_are_reported_with_their_imports() {
         ("c.rs", "pub struct C;"),
         ("d.rs", "use crate::a::A;"),
     ];
-    assert!(circles_of(&files).is_empty(), "two files may lean on each other");
+    assert!(cycles_of(&files).is_empty(), "two files may lean on each other");
     files[3].1 = "use crate::a::A; pub struct C;";
     assert_eq!(
-        circles_of(&files),
+        cycles_of(&files),
         [
-            "src: 3 files import each other in a circle\n  a.rs -> b.rs: B\n  b.rs -> a.rs: A\n  b.rs -> c.rs: C\n  c.rs -> a.rs: A"
+            "src: 3 files import each other in a cycle\n  a.rs -> b.rs: B\n  b.rs -> a.rs: A\n  b.rs -> c.rs: C\n  c.rs -> a.rs: A"
         ]
     );
 }
@@ -283,11 +283,11 @@ fn an_import_against_the_table_is_found_in_the_real_tree() {
 }
 
 #[test]
-fn a_circle_of_three_files_is_found_in_the_real_tree() {
+fn a_cycle_of_three_files_is_found_in_the_real_tree() {
     let check = |root: &Path| {
         let folder = Path::new("tcpstate/src");
         let modules = modules::read(&root.join(folder), "lib.rs").expect("the tree can be read");
-        circles::circles(&graph::edges(&modules), folder)
+        cycles::cycles(&graph::edges(&modules), folder)
     };
     let found = found(check, |root| {
         append(root, REPORT, "\nmod one;\nmod two;\nmod three;\n");
@@ -298,7 +298,7 @@ fn a_circle_of_three_files_is_found_in_the_real_tree() {
     });
     assert_eq!(
         found,
-        ["tcpstate/src: 3 files import each other in a circle\n  \
+        ["tcpstate/src: 3 files import each other in a cycle\n  \
           report/one.rs -> report/two.rs: Planted\n  \
           report/three.rs -> report/one.rs: Planted\n  \
           report/two.rs -> report/three.rs: Planted"]

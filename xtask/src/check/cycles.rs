@@ -13,27 +13,27 @@ const LARGEST: usize = 2;
 
 /// The cycles that are too large. Each text lists the files and the imported names. `folder` is put
 /// before the names of files.
-pub(super) fn circles(edges: &Edges, folder: &Path) -> Vec<String> {
+pub(super) fn cycles(edges: &Edges, folder: &Path) -> Vec<String> {
     let files: BTreeSet<&PathBuf> = edges.keys().collect();
     let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
         files.iter().map(|file| (*file, reachable(edges, file))).collect();
     let mut placed: BTreeSet<&PathBuf> = BTreeSet::new();
-    let mut circles = Vec::new();
+    let mut cycles = Vec::new();
     for file in files {
         if placed.contains(file) {
             continue;
         }
-        let circle: BTreeSet<&PathBuf> = reached[file]
+        let cycle: BTreeSet<&PathBuf> = reached[file]
             .iter()
             .copied()
             .filter(|other| reached.get(other).is_some_and(|reached| reached.contains(file)))
             .collect();
-        placed.extend(&circle);
-        if circle.len() > LARGEST {
-            circles.push(describe(edges, &circle, folder));
+        placed.extend(&cycle);
+        if cycle.len() > LARGEST {
+            cycles.push(describe(edges, &cycle, folder));
         }
     }
-    circles
+    cycles
 }
 
 /// Every file that imports lead to. The file itself is included only if it is part of a cycle.
@@ -49,12 +49,12 @@ fn reachable<'a>(edges: &'a Edges, start: &PathBuf) -> BTreeSet<&'a PathBuf> {
     reached
 }
 
-fn describe(edges: &Edges, circle: &BTreeSet<&PathBuf>, folder: &Path) -> String {
+fn describe(edges: &Edges, cycle: &BTreeSet<&PathBuf>, folder: &Path) -> String {
     let mut text =
-        format!("{}: {} files import each other in a circle", folder.display(), circle.len());
-    for from in circle {
+        format!("{}: {} files import each other in a cycle", folder.display(), cycle.len());
+    for from in cycle {
         for (to, names) in &edges[*from] {
-            if circle.contains(to) {
+            if cycle.contains(to) {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 write!(text, "\n  {} -> {}: {}", from.display(), to.display(), names.join(", "))
                     .expect("a string takes any text");
