@@ -143,8 +143,14 @@ pub(crate) fn lint(root: &Path) -> Result<()> {
 
 /// Removes environment variables that change builds on this machine.
 fn without_settings_of_others(cargo: &mut Command) {
-    for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
-    {
+    for variable in [
+        "RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+        // Incremental compilation changes the object.
+        "CARGO_INCREMENTAL",
+    ] {
         cargo.env_remove(variable);
     }
 }
