@@ -1,4 +1,5 @@
-//! `tcpstate check`: what it says is what `trace` does, to root, to nobody, and to those in between.
+//! `tcpstate check`: its report agrees with what `trace` does for root, for the user nobody, and
+//! for users with some capabilities.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +32,7 @@ fn nobody(capabilities: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
-/// Features by their ids, and the last one.
+/// The features by ID, and the last feature.
 fn features(checked: &Finished) -> (BTreeMap<String, Value>, Value) {
     let lines: Vec<Value> = checked
         .stdout
@@ -62,7 +63,7 @@ fn id(line: &Value) -> String {
     line["id"].as_str().expect("an id is text").to_owned()
 }
 
-/// What nobody needs for exact counts on this kernel.
+/// The capabilities that the user nobody needs for exact counts on this kernel.
 fn least() -> Vec<&'static str> {
     let (features, _) = features(&run(&mut tcpstate(&["check", "-o", "json"])));
     let functions = ["time_wait_fentry", "syn_recv_fentry"];
@@ -108,7 +109,8 @@ fn check_live_proves_hooks_and_gauges() {
     for id in ["live_transitions", "live_time_wait", "live_syn_recv"] {
         assert_eq!(features[id]["status"], "ok", "{}", features[id]);
     }
-    // Some kernels keep single events from BPF: then a scan was needed, and it says so.
+    // Some kernels keep single events from BPF programs. Then a scan was needed, and `check`
+    // reports it.
     let gauges = &features["live_gauges"];
     assert!(gauges["status"] == "ok" || gauges["status"] == "degraded", "{gauges}");
     assert!(
@@ -140,7 +142,7 @@ fn check_without_privilege_says_what_is_needed() {
 }
 
 #[test]
-fn check_keeps_to_80_columns_and_writes_sheets() {
+fn check_fits_80_columns_and_writes_csv() {
     let table = run(&mut nobody(&[], &["check"]));
     assert_eq!(table.status, Some(1), "{table:?}");
     let longest = table.stdout.lines().map(|line| line.chars().count()).max();
@@ -153,16 +155,16 @@ fn check_keeps_to_80_columns_and_writes_sheets() {
 }
 
 #[test]
-fn check_takes_a_closed_pipe_for_the_end() {
+fn check_ends_on_a_closed_pipe() {
     let mut command = Command::new("bash");
-    // The reader is gone before the first byte comes.
+    // The reader exits before it reads the first byte.
     let line = format!("{TCPSTATE} check | true; exit ${{PIPESTATUS[0]}}");
     let closed = run(command.args(["-c", &line]));
     assert_eq!((closed.status, closed.stderr.as_str()), (Some(0), ""), "{closed:?}");
 }
 
 #[test]
-fn check_with_least_privilege_foretells_that_trace_is_exact() {
+fn check_with_least_privilege_predicts_that_trace_is_exact() {
     let _namespace = Namespace::enter();
     let least = least();
     let checked = run(&mut nobody(&least, &["check", "-o", "json"]));
@@ -177,7 +179,8 @@ fn check_with_least_privilege_foretells_that_trace_is_exact() {
         serde_json::from_str(&line.expect("the pipe is open")).expect("a line is a JSON object")
     });
     assert_eq!(lines.next().expect("it starts")["type"], "start");
-    // From here on it counts what it did not find: new connections, others half closed, closed, and gone for orphans.
+    // The events from here on change what the start found: new connections, and connections that
+    // are half-closed, closed, or become orphans.
     let v6 = Listener::open(Family::V6);
     let _more = v6.pairs(13);
     shutdown(&clients[..7]);

@@ -1,4 +1,5 @@
-//! `doctor` as a process: lines and exit status, thresholds, pipes, and what it sees without privilege.
+//! `doctor` as a process: lines and exit status, thresholds, pipes, and what it reports without
+//! privileges.
 
 use std::{
     io::Read as _,
@@ -28,7 +29,7 @@ fn doctor(arguments: &[&str]) -> Command {
     command
 }
 
-/// A range of two ports with both in use, while this lives.
+/// Makes a local port range of two ports that are both in use while the result is alive.
 fn exhausted() -> (Listener, Vec<socket2::Socket>) {
     let listener = Listener::open(Family::V4);
     sysctl("net.ipv4.ip_local_port_range", "40000 40001");
@@ -37,7 +38,7 @@ fn exhausted() -> (Listener, Vec<socket2::Socket>) {
 }
 
 #[test]
-fn doctor_process_prints_findings_and_a_verdict_as_promised() {
+fn doctor_process_prints_findings_and_a_verdict() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
     let Finished { status, stdout, stderr } = run(&mut doctor(&["-o", "json", "-i", "50ms"]));
@@ -67,9 +68,9 @@ fn doctor_process_prints_findings_and_a_verdict_as_promised() {
 }
 
 #[test]
-fn doctor_process_fails_from_the_level_that_was_asked_for_on() {
+fn doctor_process_fails_at_or_above_the_requested_level() {
     let _namespace = Namespace::enter();
-    // One finding of level info: a listener in the range.
+    // One finding of level info: a listener in the port range.
     let _listener = Listener::open(Family::V4);
     let code = |level: &str| {
         let Finished { status, .. } = run(&mut doctor(&["-i", "50ms", "--fail-on", level]));
@@ -104,10 +105,10 @@ fn doctor_process_shows_people_what_to_do() {
 }
 
 #[test]
-fn doctor_process_works_without_privilege_and_says_what_it_can_not_see() {
+fn doctor_process_without_privilege_reports_unknown_owners() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
-    // Nobody can't run what lies below root's home.
+    // The user nobody cannot run programs below root's home directory.
     let public = tempfile::tempdir().expect("there is a place for temporary files");
     let program = public.path().join("tcpstate");
     std::fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &program).expect("it is ours");
@@ -126,7 +127,7 @@ fn doctor_process_works_without_privilege_and_says_what_it_can_not_see() {
 }
 
 #[test]
-fn doctor_process_takes_thresholds_and_names_what_is_wrong_with_them() {
+fn doctor_process_reads_thresholds_and_names_their_errors() {
     let _namespace = Namespace::enter();
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let file = folder.path().join("my.toml");
@@ -159,7 +160,7 @@ fn doctor_process_takes_thresholds_and_names_what_is_wrong_with_them() {
 
     let Finished { status, stdout: printed, .. } = run(&mut doctor(&["--print-thresholds"]));
     assert_eq!(status, Some(0));
-    // What is printed can be given back, and changes nothing.
+    // The printed thresholds can be read back, and the result does not change.
     let Finished { status, stdout, stderr } = with(&printed);
     assert_eq!((status, stderr.as_str()), (Some(1), ""));
     assert!(stdout.starts_with("CRIT     P1"), "{stdout}");
@@ -187,7 +188,7 @@ fn ended(mut child: Child) -> (Option<i32>, String) {
 }
 
 #[test]
-fn doctor_process_takes_a_closed_pipe_for_the_end() {
+fn doctor_process_ends_on_a_closed_pipe() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
     let mut child = doctor(&["-i", "500ms", "-o", "json"]).spawn().expect("it starts");
@@ -200,12 +201,13 @@ fn doctor_process_takes_a_closed_pipe_for_the_end() {
 }
 
 #[test]
-fn doctor_process_makes_the_wait_short_on_either_signal() {
+fn doctor_process_ends_its_wait_on_a_signal() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
     for number in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = doctor(&["-i", "1h", "-o", "json"]).spawn().expect("it starts");
-        // It listens for signals once it has opened its runtime; before, the signal would end it.
+        // `doctor` handles signals only after its runtime has started. An earlier signal would end
+        // it.
         let pid = child.id();
         tcpstate_tests::wait::until("it to catch the signal", || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
@@ -221,9 +223,9 @@ fn doctor_process_makes_the_wait_short_on_either_signal() {
     }
 }
 
-/// What a container without the host's /proc has to go by.
+/// The environment of a container without the host's /proc.
 #[test]
-fn doctor_process_without_proc_says_so_and_does_not_fail() {
+fn doctor_process_without_proc_reports_unknown_and_does_not_fail() {
     let _namespace = Namespace::enter();
     let mut command = Command::new("unshare");
     let hidden =
@@ -238,21 +240,22 @@ fn doctor_process_without_proc_says_so_and_does_not_fail() {
     assert!(t2.contains(r#""level":"unknown""#) && t2.contains("mount /proc here"), "{t2}");
 }
 
-/// `doctor` on a recording.
+/// Runs `doctor` on a recording.
 fn of_recording(file: &str, arguments: &[&str]) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     run(command.args(["doctor", "--replay", file]).args(arguments))
 }
 
-/// The path of a recording of the tree, by a part of its name.
+/// The path of a recording in the tree, by a part of its name.
 fn recording(part: &str) -> String {
     let file = in_tree().into_iter().find(|file| file.to_string_lossy().contains(part));
     file.and_then(|file| file.to_str().map(str::to_owned)).expect("there is one")
 }
 
-/// In a namespace of its own; again, if that fails and the kernel kept events from programs meanwhile.
+/// Runs in a separate namespace. The test is repeated if it fails and the kernel kept events from
+/// programs meanwhile.
 #[test]
-fn doctor_of_a_recording_counts_what_the_kernel_counted_and_lists_the_rest_as_unknown() {
+fn doctor_of_a_recording_agrees_with_the_kernel_and_reports_the_rest_as_unknown() {
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut audit = Traced::start();
@@ -306,7 +309,7 @@ fn check_counts() {
     };
     let r1 = finding("R1");
     if r1["level"] == "unknown" {
-        // Some kernels keep events from programs, and then their counts are too low.
+        // Some kernels keep events from programs, which makes their counts too low.
         println!("skipped: {}", r1["summary"]);
     } else {
         let [active, passive, resets] = [0, 1, 2].map(|at| after[at] - before[at]);
@@ -315,7 +318,8 @@ fn check_counts() {
         let source = r1["source"].as_str().expect("it is text");
         assert!(source.starts_with("run.tcps, in the place of /proc/net/snmp Tcp"), "{source}");
     }
-    // What settings do follows from them; what sockets and files are is not there.
+    // Findings that follow from settings are known. Findings that need sockets or files are
+    // unknown.
     assert_eq!(finding("T5")["level"], "ok", "{}", finding("T5"));
     for id in ["P1", "C1", "S1", "F2", "A1", "A6"] {
         let finding = finding(id);
@@ -326,9 +330,9 @@ fn check_counts() {
 }
 
 #[test]
-fn doctor_of_a_recording_that_is_cut_goes_by_what_is_before_that() {
+fn doctor_of_a_cut_recording_uses_the_part_before_the_cut() {
     let mut bytes = std::fs::read(recording("6.12-connections")).expect("it can be read");
-    // The begin of a frame, whose rest is not there.
+    // The first bytes of a frame, without the rest.
     bytes.extend([1, 0, 0]);
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let cut = folder.path().join("cut.tcps");
@@ -341,7 +345,7 @@ fn doctor_of_a_recording_that_is_cut_goes_by_what_is_before_that() {
 }
 
 #[test]
-fn doctor_of_a_recording_that_was_killed_says_that_it_has_no_end() {
+fn doctor_of_a_killed_recording_says_that_it_has_no_end() {
     let bytes = std::fs::read(recording("6.12-connections")).expect("it can be read");
     let mut records = read(&bytes);
     records.retain(|record| match record {

@@ -1,4 +1,5 @@
-//! Each row of docs/ERRORS.md: its cause is brought about, and what is said is held against the row.
+//! One test for each row of docs/ERRORS.md. Each test causes the error and compares the message
+//! with the row.
 
 use std::{
     collections::BTreeSet,
@@ -22,10 +23,10 @@ use tcpstate_tests::{
 };
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-/// One reading, as soon as may be.
+/// Arguments for one snapshot after the shortest interval.
 const TRACE: [&str; 5] = ["trace", "-n", "1", "-i", "50ms"];
-/// Puts tracefs where a test can be sure of it, over whatever is mounted there: where systemd has mounted
-/// tracefs already, the kernel refuses to mount it on itself.
+/// Mounts a new tracefs over the existing mount. If systemd has mounted tracefs already, the kernel
+/// refuses to mount it at the same place again.
 const TRACEFS: &str = "mount -t tmpfs tmpfs /sys/kernel/tracing
     mount -t tracefs tracefs /sys/kernel/tracing";
 
@@ -35,9 +36,9 @@ fn tcpstate(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `trace` with these arguments in a way that brings the cause about, and `check` in the same way, which must
-/// have said the same in its last line.
-fn assert_foretold(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Command) {
+/// Runs `trace` with these arguments in an environment that causes the error, and `check` in the
+/// same environment. The last line of `check` must predict the error.
+fn assert_predicted(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Command) {
     let row = Row::of(test);
     row.assert(&run(&mut way(&[&TRACE[..], arguments].concat())));
     let trace = features(&mut way(&["check", "-o", "json"])).pop().expect("it says something");
@@ -51,7 +52,7 @@ fn assert_foretold(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Comm
     assert!(matches(&row.help, help), "{row:#?}: {help}");
 }
 
-/// What `check` says; that it is less than exact shows in its status.
+/// The features that `check` reports. Its exit status must say that `trace` is not exact.
 fn features(check: &mut Command) -> Vec<Value> {
     let checked = run(check);
     assert_eq!(checked.status, Some(1), "{checked:?}");
@@ -70,8 +71,8 @@ fn nobody(capabilities: &'static [&'static str]) -> impl Fn(&[&str]) -> Command 
     }
 }
 
-/// Whether this kernel lets programs attach to its functions.
-fn functions_serve() -> bool {
+/// Whether this kernel allows programs to attach to its functions.
+fn functions_can_be_hooked() -> bool {
     let checked = run(&mut tcpstate(&["check", "-o", "json"]));
     checked.stdout.lines().any(|line| {
         line.contains(r#""id":"time_wait_fentry""#) && line.contains(r#""status":"ok""#)
@@ -107,13 +108,13 @@ fn errors_leave_nothing_in_the_kernel() {
 }
 
 #[test]
-fn errors_do_not_include_asking_for_nothing_but_help_comes() {
+fn errors_include_help_for_a_call_without_arguments() {
     let asked = run(&mut tcpstate(&[]));
     assert_eq!((asked.status, asked.stdout.as_str()), (Some(2), ""));
     assert!(asked.stderr.contains("Usage: tcpstate <COMMAND>"), "{asked:?}");
 }
 
-/// Types what the rows of a test show.
+/// Runs the commands that are in the rows of a test.
 fn assert_typed(test: &str) {
     for row in Row::all().into_iter().filter(|row| row.test == test) {
         let typed: Vec<&str> = row.trigger.split(' ').collect();
@@ -154,27 +155,27 @@ fn error_namespaces_not_permitted() {
 
 #[test]
 fn error_no_capabilities() {
-    assert_foretold("error_no_capabilities", &[], nobody(&[]));
+    assert_predicted("error_no_capabilities", &[], nobody(&[]));
 }
 
 #[test]
 fn error_no_cap_bpf() {
-    assert_foretold("error_no_cap_bpf", &[], nobody(&["perfmon", "syslog"]));
+    assert_predicted("error_no_cap_bpf", &[], nobody(&["perfmon", "syslog"]));
 }
 
 #[test]
 fn error_no_cap_perfmon() {
-    assert_foretold("error_no_cap_perfmon", &[], nobody(&["bpf", "syslog"]));
+    assert_predicted("error_no_cap_perfmon", &[], nobody(&["bpf", "syslog"]));
 }
 
 #[test]
 fn error_no_cap_syslog() {
-    if functions_serve() {
+    if functions_can_be_hooked() {
         println!("skipped: this kernel's functions can be hooked, so CAP_SYSLOG is not needed");
         return;
     }
     let _namespace = Namespace::enter();
-    assert_foretold("error_no_cap_syslog", &[], nobody(&["bpf", "perfmon"]));
+    assert_predicted("error_no_cap_syslog", &[], nobody(&["bpf", "perfmon"]));
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn error_no_cap_syslog_for_timers() {
 fn error_addresses_hidden_from_all() {
     let row = Row::of("error_addresses_hidden_from_all");
     let trace = tcpstate(&[&TRACE[..], &["--time-wait-provider", "timer"]].concat());
-    // In a mount namespace of its own: the setting itself is everybody's.
+    // Use a separate mount namespace, because the setting applies to the whole machine.
     let hidden = "mount -t tmpfs tmpfs /mnt && cd /mnt && echo 2 >restrict
         echo 0000000000000000 t tw_timer_handler >kallsyms
         mount --bind restrict /proc/sys/kernel/kptr_restrict && mount --bind kallsyms /proc/kallsyms";
@@ -212,14 +213,14 @@ fn error_no_statistics() {
 
 #[test]
 fn error_user_namespace() {
-    assert_foretold("error_user_namespace", &[], |arguments| {
+    assert_predicted("error_user_namespace", &[], |arguments| {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", TCPSTATE]).args(arguments);
         command
     });
 }
 
-/// Refuses bpf(2) as the filters of container runtimes do.
+/// Refuses bpf(2), like the seccomp filters of container runtimes.
 fn without_bpf(arguments: &[&str]) -> Command {
     let rules = [(libc::SYS_bpf, Vec::new())].into();
     let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
@@ -228,7 +229,8 @@ fn without_bpf(arguments: &[&str]) -> Command {
     let filter: BpfProgram =
         filter.and_then(TryInto::try_into).expect("a list of one system call is a filter");
     let mut command = tcpstate(arguments);
-    // SAFETY: after fork, the closure makes two system calls with memory that is there already.
+    // SAFETY: after fork, the closure makes two system calls and uses only memory that exists
+    // already.
     unsafe {
         command.pre_exec(move || apply_filter(&filter).map_err(std::io::Error::other));
     }
@@ -237,7 +239,7 @@ fn without_bpf(arguments: &[&str]) -> Command {
 
 #[test]
 fn error_seccomp() {
-    assert_foretold("error_seccomp", &[], without_bpf);
+    assert_predicted("error_seccomp", &[], without_bpf);
     let feature = features(&mut without_bpf(&["check", "-o", "json"]));
     let seccomp = feature.iter().find(|feature| feature["id"] == "seccomp");
     assert_eq!(seccomp.map(|feature| &feature["status"]), Some(&"missing".into()));
@@ -246,21 +248,23 @@ fn error_seccomp() {
 #[test]
 fn error_no_btf() {
     let hidden = "mount -t tmpfs tmpfs /sys/kernel/btf";
-    assert_foretold("error_no_btf", &[], |arguments| with_mounts(hidden, &tcpstate(arguments)));
+    assert_predicted("error_no_btf", &[], |arguments| with_mounts(hidden, &tcpstate(arguments)));
 }
 
 #[test]
 fn error_broken_btf() {
     let hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux";
-    assert_foretold("error_broken_btf", &[], |arguments| with_mounts(hidden, &tcpstate(arguments)));
+    assert_predicted("error_broken_btf", &[], |arguments| {
+        with_mounts(hidden, &tcpstate(arguments))
+    });
 }
 
 #[test]
 fn error_unknown_structs() {
-    // A header, and one empty string: types, but none of ours.
+    // A header and one empty string: valid BTF without the structs that tcpstate needs.
     let empty = r"mount -t tmpfs tmpfs /sys/kernel/btf && cd /sys/kernel/btf
         printf '\237\353\1\0\30\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0' >vmlinux";
-    assert_foretold("error_unknown_structs", &[], |arguments| {
+    assert_predicted("error_unknown_structs", &[], |arguments| {
         with_mounts(empty, &tcpstate(arguments))
     });
 }
@@ -276,7 +280,7 @@ fn error_no_tracefs() {
 
 #[test]
 fn error_functions_refused() {
-    if functions_serve() {
+    if functions_can_be_hooked() {
         println!("skipped: this kernel's functions can be hooked");
         return;
     }
@@ -292,11 +296,11 @@ fn error_map_too_large() {
     row.assert(&run(&mut tcpstate(&trace)));
 }
 
-/// A memory cgroup with room for the program and not for much more.
+/// A memory cgroup that is only a little larger than the program needs.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// None where this process may not make one.
+    /// `None` if this process may not create one.
     fn with_limit(mib: u64) -> Option<Self> {
         let name = format!("tcpstate-test-{}", std::process::id());
         let hierarchies =
@@ -312,7 +316,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Nobody is in it any more. Where it could not be made, there is none.
+        // The cgroup has no process any more. If it could not be created, there is none to remove.
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -369,11 +373,10 @@ fn error_map_full() {
 #[test]
 fn error_stdout_full() {
     let row = Row::of("error_stdout_full");
-    // None of them runs for the hour that it was asked to.
+    // Each command fails long before the hour is over.
     let trace = |output| ["trace", "-d", "1h", "-i", "50ms", "-o", output];
     for arguments in [&trace("table")[..], &trace("json"), &trace("csv"), &["check"], &["count"]] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");
-        // The shell of `run` would take the output for its own.
         let child = tcpstate(arguments).stdout(full).stderr(Stdio::piped()).spawn();
         let output = child.and_then(std::process::Child::wait_with_output).expect("it runs");
         row.assert(&tcpstate_tests::command::Finished {

@@ -1,4 +1,5 @@
-//! `trace --events` as a process: its lines in each form, a reader that stalls, and what it refuses.
+//! `trace --events` as a process: the lines in each format, a reader that stalls, and refused
+//! options.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -20,7 +21,7 @@ fn trace(arguments: &[&str]) -> Command {
     command
 }
 
-/// A connection of each family: five events at its begin, three at its end.
+/// One connection of each family: five events until it is established, three until it is closed.
 fn connections() {
     for family in Family::BOTH {
         let listener = Listener::open(family);
@@ -34,7 +35,7 @@ fn connections() {
 
 const EVENTS: usize = 16;
 
-/// The keys of a line, in the order in which they stand.
+/// The keys of a line, in order.
 const KEYS: [&str; 24] = [
     "type",
     "version",
@@ -63,7 +64,7 @@ const KEYS: [&str; 24] = [
 ];
 
 #[test]
-fn events_in_json_stand_between_start_and_end_with_all_keys() {
+fn events_in_json_have_all_keys_between_start_and_end() {
     let namespace = Namespace::enter();
     let mut child = trace(&["-o", "json", "-d", "2s"]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -85,7 +86,8 @@ fn events_in_json_stand_between_start_and_end_with_all_keys() {
     let (lines, minis): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["hook"] == "transitions");
     assert_eq!(counted, lines.len() as u64);
-    // Each connection was half open for a moment; where its birth and its end were seen one by one, it has two lines.
+    // Each connection was half-open for a moment. If the hook observes each request socket, the
+    // connection has two lines: the birth and the end of the request.
     let is_seen = |hook: &str| !["none", "polled"].iter().any(|by| start["hooks"][hook] == *by);
     assert_eq!(minis.len(), if is_seen("syn_recv") { 4 } else { 0 }, "{minis:?}");
     for line in lines.iter().chain(&minis) {
@@ -106,7 +108,7 @@ fn events_in_json_stand_between_start_and_end_with_all_keys() {
 }
 
 #[test]
-fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
+fn events_lost_to_a_stalled_reader_are_counted() {
     let _namespace = Namespace::enter();
     let mut child =
         trace(&["-o", "json", "--max-event-buffer", "4096"]).spawn().expect("it starts");
@@ -114,7 +116,8 @@ fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
     let mut line = String::new();
     reader.read_line(&mut line).expect("the pipe is open");
     let load = Load::start(2, Style::Rst);
-    // Far more than a pipe, what the writer holds and the buffer have room for; nobody reads meanwhile.
+    // This is far more than the pipe, the writer and the buffer hold together, and the test does
+    // not read meanwhile.
     wait::until("connections", || load.completed() >= 5000);
     let _ = load.stop();
     signal(&child, Signal::SIGINT);
@@ -132,14 +135,14 @@ fn events_of_a_reader_that_stalls_are_counted_as_lost_and_nothing_else_is() {
     let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
     let lines = lines.iter().filter(|line| line["hook"] == "transitions").count() as u64;
     let reported = lines + number("lost_events");
-    // What the kernel keeps from one of the two programs it may show to the other.
+    // Events that the kernel kept from one of the two programs and showed to the other.
     let missed = number("missed") + number("lost_events").min(1000);
     assert!(number("lost_events") > 10_000, "{end}");
     assert!(reported.abs_diff(counted) <= missed, "{reported} told of, {counted} counted: {end}");
 }
 
 #[test]
-fn events_as_a_table_stand_below_each_other_and_as_csv_in_columns() {
+fn events_have_aligned_columns_in_the_table_and_in_csv() {
     let _namespace = Namespace::enter();
     let lines = |arguments: &[&str]| -> Vec<String> {
         let mut child = trace(arguments).spawn().expect("it starts");
@@ -179,7 +182,7 @@ fn events_as_a_table_stand_below_each_other_and_as_csv_in_columns() {
 }
 
 #[test]
-fn events_that_are_unavailable_are_refused_with_help() {
+fn events_refuse_unavailable_options_with_help() {
     for (arguments, cause) in [
         (&["-o", "csv", "-i", "1s"][..], "rows of one kind"),
         (&["-n", "1"], "counts snapshots"),
@@ -202,7 +205,7 @@ fn events_that_are_unavailable_are_refused_with_help() {
 }
 
 #[test]
-fn snapshots_alone_can_be_of_a_family_and_of_nothing_else_that_events_are_filtered_by() {
+fn snapshots_can_be_filtered_by_family_only() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     let finished = run(command.args(["trace", "-n", "1", "--family", "4", "--local-port", "443"]));
     assert_eq!(finished.status, Some(2), "{finished:?}");
@@ -211,7 +214,7 @@ fn snapshots_alone_can_be_of_a_family_and_of_nothing_else_that_events_are_filter
 }
 
 #[test]
-fn events_that_are_filtered_are_no_losses() {
+fn events_rejected_by_a_filter_are_not_losses() {
     let _namespace = Namespace::enter();
     let mut child = trace(&["-o", "json", "-d", "2s", "--family", "6", "--state", "listen"])
         .spawn()
@@ -227,7 +230,7 @@ fn events_that_are_filtered_are_no_losses() {
     assert!(child.wait().expect("it ends").success());
     let (end, lines) = lines.split_last().expect("there is an end line");
     assert_eq!(end["lost_events"], 0);
-    // A listener's two, and its child's birth.
+    // Two events of the listener, and the birth of its child.
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines.iter().all(|line| line["family"] == "ipv6"), "{lines:#?}");
 }

@@ -1,4 +1,4 @@
-//! `tcpstate explain` as a process: exit status, what goes where, pipes, the terminal.
+//! `tcpstate explain` as a process: exit status, stdout and stderr, pipes, terminals.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -15,13 +15,13 @@ fn explain(words: &[&str]) -> Command {
 }
 
 #[test]
-fn explain_answers_in_plain_text_in_a_pipe() {
+fn explain_prints_plain_text_to_a_pipe() {
     for (words, beginning) in [
         (&[][..], "TCP on Linux\n"),
         (&["time-wait"], "TIME_WAIT\n"),
         (&["0A"], "LISTEN\n"),
         (&["LISTEN", "SYN_RECV"], "LISTEN -> SYN_RECV\n"),
-        // That a pair never occurs is an answer.
+        // "Never occurs" is an answer, not an error.
         (&["LISTEN", "SYN_SENT"], "LISTEN -> SYN_SENT never occurs\n"),
     ] {
         let Finished { status, stdout, stderr } = run(explain(words).env("TERM", "xterm"));
@@ -33,7 +33,7 @@ fn explain_answers_in_plain_text_in_a_pipe() {
 }
 
 #[test]
-fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
+fn explain_refuses_a_typo_in_two_lines_with_status_2() {
     for (words, lines) in [
         (
             &["TIME_WIAT"][..],
@@ -58,7 +58,7 @@ fn explain_tells_a_typo_in_two_lines_and_with_status_2() {
 }
 
 #[test]
-fn explain_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_a_failure() {
+fn explain_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
     let (reader, writer) = std::io::pipe().expect("there are descriptors");
     drop(reader);
     let Finished { status, stderr, .. } = run(explain(&["-o", "json"]).stdout(writer));
@@ -70,9 +70,9 @@ fn explain_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_a_failure() {
 }
 
 #[test]
-fn explain_has_bold_headings_on_a_terminal_unless_told_not_to() {
+fn explain_has_bold_headings_on_a_terminal_unless_disabled() {
     for (no_colour, bold) in [("", true), ("1", false)] {
-        // `script` gives it a terminal of its own.
+        // `script` runs the command in a new terminal.
         let mut command = Command::new("script");
         command
             .args(["--quiet", "--return", "--command"])

@@ -1,6 +1,6 @@
-//! `hist` as a process: known traffic in each form of output, what it refuses, and its recordings.
+//! `hist` as a process: known traffic in each output format, refused options, and recordings.
 //!
-//! Long because each form of output is held against the same known traffic.
+//! The file is long because it compares every output format with the same known traffic.
 
 use std::{
     collections::BTreeMap,
@@ -29,16 +29,17 @@ use tcpstate_tests::{
 
 /// Connections in each family.
 const CONNECTIONS: u64 = 7;
-/// In both families.
+/// Connections in both families together.
 const ALL: u64 = 2 * CONNECTIONS;
-/// For how long each of them is held.
+/// How long each connection is held.
 const HELD: Duration = Duration::from_millis(20);
 
 fn tcpstate(arguments: &[&str]) -> Command {
     piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
-/// In each family seven connections to one listener, held for a while and reset. The listeners' ports.
+/// Makes seven connections to one listener in each family, holds them for a while, and resets them.
+/// Returns the ports of the listeners.
 fn traffic() -> [u16; 2] {
     Family::BOTH.map(|family| {
         let listener = Listener::open(family);
@@ -50,17 +51,18 @@ fn traffic() -> [u16; 2] {
     })
 }
 
-/// Checks what `hist` says of that traffic until Ctrl-C, which comes after a time if it shows intervals; given the listeners'
-/// ports.
+/// Starts `hist`, makes the traffic, ends `hist` with SIGINT, and checks its output. `after` is a
+/// pause before the signal, for tests with intervals. `check` gets the ports of the listeners.
 ///
-/// In a namespace of its own; again, if that fails and the kernel kept events from programs meanwhile.
+/// The test runs in a separate namespace. It is repeated if it fails and the kernel kept events
+/// from programs meanwhile.
 fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, [u16; 2])) {
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut audit = Traced::start();
         let mut child = tcpstate(&[&["hist"], arguments].concat()).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
-        // Each form begins with what is known at the start.
+        // In each format the first line is printed at the start.
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         let ports = traffic();
@@ -81,7 +83,8 @@ fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, 
     }
 }
 
-/// The same of stdout, where it ends in order and says nothing beside but how exact it is.
+/// Like [`check_traffic`], but `hist` must succeed, and stderr may contain only notes on exactness.
+/// `check` gets stdout.
 fn check_shown(arguments: &[&str], after: Duration, check: impl Fn(&str, [u16; 2])) {
     check_traffic(arguments, after, |Finished { status, stdout, stderr }, ports| {
         let mut said = stderr.lines().filter(|line| !line.contains("less than exact"));
@@ -99,14 +102,15 @@ fn seconds(line: &Value, key: &str) -> f64 {
     line[key].as_f64().unwrap_or_else(|| panic!("{key} of {line}"))
 }
 
-/// What a histogram of JSON is of, in a word.
+/// The subject of a JSON histogram, as one string.
 fn of(line: &Value) -> String {
     let labels = ["of", "from", "to", "state", "sockets", "side"];
     let words = labels.into_iter().filter_map(|label| line[label].as_str());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// How many of each there are of that traffic, whatever sees mini sockets.
+/// The number of durations of each subject in this traffic. The last two need a hook that observes
+/// each request socket.
 const EXPECTED: [(&str, u64); 12] = [
     ("connect_latency client", ALL),
     ("lifetime", 2 * ALL),
@@ -123,7 +127,7 @@ const EXPECTED: [(&str, u64); 12] = [
 ];
 
 #[test]
-fn hist_in_json_has_a_line_for_each_thing_of_known_traffic_that_took_time() {
+fn hist_in_json_has_a_line_for_each_histogram() {
     check_shown(&["-o", "json"], Duration::ZERO, |stdout, _| assert_json(stdout));
 }
 
@@ -141,7 +145,7 @@ fn assert_json(stdout: &str) {
     }
     let counts: BTreeMap<String, u64> =
         lines.iter().map(|line| (of(line), number(line, "count"))).collect();
-    // Nobody sees each request socket if nothing is in place for them.
+    // Without a hook for request sockets, single request sockets are not observed.
     let are_seen = !["none", "polled"].iter().any(|by| start["hooks"]["syn_recv"] == *by);
     let expected = EXPECTED.iter().filter(|(of, _)| {
         are_seen || !["connect_latency server", "state_duration syn_recv mini"].contains(of)
@@ -160,7 +164,7 @@ fn assert_json(stdout: &str) {
         let lasted = of(line).contains("established") && !of(line).contains("syn");
         assert!(!lasted || seconds(line, "min") >= held, "{line}");
     }
-    // The matrix of the same run has as many.
+    // The matrix of this run has equal counts.
     for pair in end["transitions"].as_array().expect("a list") {
         let name = format!(
             "transition_duration {} {}",
@@ -173,7 +177,7 @@ fn assert_json(stdout: &str) {
     }
 }
 
-/// Asserts what holds of each line, whatever it is of.
+/// Asserts the properties that every histogram has.
 fn assert_histogram(line: &Value) {
     assert_eq!((&line["type"], &line["version"]), (&"histogram".into(), &1.into()));
     assert_eq!((&line["window"], &line["unit"]), (&"total".into(), &"seconds".into()));
@@ -194,7 +198,7 @@ fn assert_histogram(line: &Value) {
 }
 
 #[test]
-fn hist_in_csv_has_rows_of_intervals_that_add_up_to_those_of_the_run() {
+fn hist_in_csv_has_interval_rows_that_add_up_to_the_total() {
     let after = Duration::from_millis(300);
     check_shown(&["-o", "csv", "-i", "100ms"], after, |stdout, _| assert_intervals(stdout));
 }
@@ -220,7 +224,7 @@ fn assert_intervals(stdout: &str) {
 }
 
 #[test]
-fn hist_as_a_table_has_bars_that_add_up_within_80_columns() {
+fn hist_as_a_table_has_bars_that_add_up_in_80_columns() {
     check_shown(&[], Duration::ZERO, |stdout, _| assert_table(stdout));
 }
 
@@ -255,7 +259,7 @@ fn assert_table(stdout: &str) {
 }
 
 #[test]
-fn hist_of_a_part_by_port_has_that_part_and_a_row_a_port() {
+fn hist_by_port_has_a_row_for_each_port() {
     let arguments = ["-o", "csv", "--of", "connect,lifetime", "--by", "local-port"];
     check_shown(&arguments, Duration::ZERO, assert_groups);
 }
@@ -273,13 +277,13 @@ fn assert_groups(stdout: &str, ports: [u16; 2]) {
     for port in ports {
         assert_eq!(of("lifetime", &port.to_string()), CONNECTIONS, "{stdout}");
     }
-    // Each client had a port of its own.
+    // Each client had a different port.
     let lifetimes = rows.iter().filter(|row| row["of"] == "lifetime").count();
     assert_eq!(lifetimes as u64, 2 + ALL, "{stdout}");
 }
 
 #[test]
-fn hist_that_is_filtered_says_so_and_has_no_matrix() {
+fn hist_with_a_filter_says_so_and_has_no_matrix() {
     let json = ["-o", "json", "--family", "6", "--transition", "established:close"];
     check_shown(&json, Duration::ZERO, |stdout, _| {
         let lines = stdout.lines().map(|line| serde_json::from_str(line).expect("an object"));
@@ -300,7 +304,7 @@ fn hist_that_is_filtered_says_so_and_has_no_matrix() {
 }
 
 #[test]
-fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
+fn hist_recording_replays_identically_and_in_other_formats() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("it is text").to_owned();
     let replayed = |arguments: &[&str]| {
@@ -332,14 +336,14 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
         assert!(live.len() > 300, "{live}");
         assert_eq!(replayed(&[&["hist", "--replay", &file], form].concat()), live, "{name}");
     }
-    // A pipe, which is read but once.
+    // A pipe can be read only once.
     let piped = Command::new("sh")
         .args(["-c", r#"cat "$1" | "$0" hist --replay /dev/stdin"#])
         .args([env!("CARGO_BIN_EXE_tcpstate"), &path("table")])
         .output()
         .expect("there is a shell");
     assert_eq!(piped.stdout, replayed(&["hist", "--replay", &path("table")]).into_bytes());
-    // As it is refused where it is live.
+    // A replay refuses it like a live run.
     let (filtered, _) = recorded("filtered", &["--uid", "0"]);
     let Finished { status, stdout, stderr } =
         run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));
@@ -347,7 +351,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
     let expected = "tcpstate: the recording's filter is for durations, and the matrix counts the transitions of all \
                     sockets\nhelp: leave matrix out of --of, or leave the filter out\n";
     assert_eq!(stderr, expected);
-    // What was recorded in one form is shown in any: the matrix is a view of trace, too.
+    // A recording can be shown in any format, and `trace` can show its matrix.
     let file = path("table");
     assert!(replayed(&["hist", "--replay", &file, "-o", "csv"]).contains(",connect_latency,"));
     assert!(replayed(&["trace", "--replay", &file, "--matrix"]).contains("% OF ALL"));
@@ -355,7 +359,7 @@ fn hist_that_is_recorded_is_shown_again_to_the_byte_and_as_anything_else() {
 }
 
 #[test]
-fn hist_that_is_unavailable_is_refused_with_help() {
+fn hist_refuses_unavailable_options_with_help() {
     for (arguments, cause) in [
         (&["--of", "connects"][..], "invalid value 'connects' for '--of <WHAT>'"),
         (&["--of", ""], "a value is required for '--of <WHAT>'"),
@@ -400,7 +404,7 @@ fn error_hist_of_a_recording_without_durations() {
     let row = Row::of("error_hist_of_a_recording_without_durations");
     let file = in_tree().into_iter().next().expect("there are recordings");
     row.assert(&run(&mut tcpstate(&["hist", "--replay", text(&file)])));
-    // One that was killed before its first snapshot is shown as far as it goes.
+    // A recording that was killed before its first snapshot is shown up to its end.
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let killed = folder.path().join("killed.tcps");
     let records = read(&fs::read(&file).expect("it can be read"));

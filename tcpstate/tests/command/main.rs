@@ -1,13 +1,14 @@
-//! Command level: `tcpstate` as its users run it, a process with flags, output, an exit status and
-//! signals.
+//! Command-level tests: `tcpstate` as users run it, a process with flags, output, an exit status
+//! and signals.
 //!
-//! The tests start the program, in network namespaces, as other users, in pipes and on terminals. They
-//! run on this machine only, because guests of `cargo xtask vm` lack the programs that the tests need.
-//! Whether the numbers themselves are right is tested at library level, on every kernel, in
-//! `tests/tests/kernel/`. What views print of made-up numbers is in `tcpstate/tests/views/`.
+//! The tests start the program in network namespaces, as other users, in pipes and on terminals.
+//! They run on this machine only, because guests of `cargo xtask vm` lack programs that the tests
+//! need. The numbers themselves are tested at library level, on every kernel, in
+//! `tests/tests/kernel/`. The output of views for made-up numbers is tested in
+//! `tcpstate/tests/views/`.
 //!
-//! One program holds all the tests, and is linked once. `cargo xtask` runs its tests one at a time. A
-//! test that changes something of the whole process, such as a limit, changes it back.
+//! One program holds all the tests, so that only one is linked. `cargo xtask` runs the tests one at
+//! a time. A test that changes a property of the whole process, such as a limit, restores it.
 
 mod check;
 mod count;

@@ -1,4 +1,5 @@
-//! Network namespaces and families on the command line: what is printed, and each error's two lines.
+//! Network namespaces and families on the command line: the output, and the two lines of each
+//! error.
 
 use std::{
     ffi::OsStr,
@@ -18,7 +19,7 @@ fn tcpstate(arguments: &[&str]) -> Command {
     piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
-/// Asserts that it can't be done, and that two lines say why and what helps.
+/// Asserts that the command fails with two lines: the cause and the help.
 fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     let Finished { status, stdout, stderr } = run(command);
     assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
@@ -28,7 +29,8 @@ fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     assert!(second.starts_with("help: ") && second.contains(help), "{second}");
 }
 
-/// In each state, current = current at the start + entered - left + corrected; a row that was not there had none.
+/// Asserts for each state: current = current at the start + entered - left + corrected. A namespace
+/// without a row at the start had no sockets.
 fn assert_adds_up(start: Option<&Value>, now: &Value) {
     for (state, gauge) in now["states"].as_object().expect("states are an object") {
         let Some(current) = gauge["current"].as_i64() else { continue };
@@ -100,7 +102,7 @@ fn process_prints_a_row_for_each_namespace() {
 }
 
 #[test]
-fn process_shows_a_line_for_each_namespace_in_which_no_name_does_harm() {
+fn process_shows_a_line_for_each_namespace_and_escapes_names() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let _name = place.name(OsStr::from_bytes(b"ts\x1b[2J\n\xfe"));
@@ -116,7 +118,7 @@ fn process_shows_a_line_for_each_namespace_in_which_no_name_does_harm() {
 }
 
 #[test]
-fn process_says_which_namespace_it_cannot_count_and_what_helps() {
+fn process_names_the_namespace_that_it_cannot_count() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let _name = place.name(OsStr::new("tcpstate-blue"));
@@ -173,7 +175,7 @@ fn process_that_may_not_enter_a_namespace_names_the_capability() {
 }
 
 #[test]
-fn process_refuses_what_is_no_namespace_and_no_family() {
+fn process_refuses_invalid_namespaces_and_families() {
     for (arguments, reason) in [
         (["--netns", "a/b"], "expected self, all, NAME, name:NAME, path:FILE or pid:NUMBER"),
         (["--netns", ""], "is no name"),

@@ -1,4 +1,5 @@
-//! What needs a real process: lines and exit status, signals, pipes, and what a kill leaves behind.
+//! Properties of the process: lines and exit status, signals, pipes, and what stays in the kernel
+//! after a kill.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -43,7 +44,7 @@ const STATES: [&str; 10] = [
 ];
 
 #[test]
-fn process_prints_start_snapshots_and_end_as_promised() {
+fn process_prints_start_snapshots_and_end() {
     let namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let _before = listener.pairs(3);
@@ -129,20 +130,20 @@ fn assert_snapshot(start: &Value, report: &Value) {
 }
 
 #[test]
-fn process_ends_in_order_on_either_signal() {
+fn process_ends_cleanly_on_sigint_and_sigterm() {
     let _namespace = Namespace::enter();
-    for close_reason in [Signal::SIGINT, Signal::SIGTERM] {
+    for end_signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = tcpstate(&["trace", "-o", "json", "-i", "1h"]).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
         assert_eq!(next_line(&mut reader)["type"], "start");
-        signal(&child, close_reason);
-        assert_eq!(next_line(&mut reader)["type"], "end", "{close_reason}");
-        assert!(child.wait().expect("it ends").success(), "{close_reason}");
+        signal(&child, end_signal);
+        assert_eq!(next_line(&mut reader)["type"], "end", "{end_signal}");
+        assert!(child.wait().expect("it ends").success(), "{end_signal}");
     }
 }
 
 #[test]
-fn process_takes_a_closed_pipe_for_the_end() {
+fn process_ends_on_a_closed_pipe() {
     let _namespace = Namespace::enter();
     let mut child = tcpstate(&["trace", "-o", "json", "-i", "50ms"]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -161,7 +162,7 @@ fn process_keeps_counting_while_its_reader_stalls() {
     let mut child = tcpstate(&["trace", "-o", "json", "-i", "50ms"]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
     assert_eq!(next_line(&mut reader)["type"], "start");
-    // A pipe holds 64 KiB, some forty snapshots: what comes after that finds no room.
+    // A pipe holds 64 KiB, about forty snapshots. Later snapshots find no room.
     let mut waiting = bytes_in(reader.get_ref());
     wait::until_within(Duration::from_secs(60), "the pipe to be full", || {
         std::thread::sleep(Duration::from_millis(500));
@@ -171,7 +172,7 @@ fn process_keeps_counting_while_its_reader_stalls() {
     let _during = listener.pairs(7);
     let before = resident_kib(&child);
     std::thread::sleep(Duration::from_secs(2));
-    // Another forty snapshots are at least 64 KiB, and would grow.
+    // If snapshots were queued, another forty would take at least 64 KiB.
     let grown = resident_kib(&child).saturating_sub(before);
     assert!(grown < 64, "{grown} KiB");
     let after_gap = (0..100)
@@ -190,16 +191,16 @@ fn process_keeps_counting_while_its_reader_stalls() {
     assert!(child.wait().expect("it ends").success());
 }
 
-/// How many bytes wait in a pipe.
+/// The number of unread bytes in a pipe.
 fn bytes_in(pipe: &ChildStdout) -> libc::c_int {
     let mut bytes = 0;
-    // SAFETY: the kernel writes a number to `bytes`, which is one, and the descriptor is open.
+    // SAFETY: the kernel writes one int to `bytes`, and the descriptor is open.
     let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     bytes
 }
 
-/// Memory of the process that is its own.
+/// Private memory of the process in KiB.
 fn resident_kib(child: &Child) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the child runs");
@@ -209,7 +210,7 @@ fn resident_kib(child: &Child) -> u64 {
 }
 
 #[test]
-fn process_writes_rows_that_a_csv_reader_takes() {
+fn process_writes_rows_that_a_csv_reader_accepts() {
     let namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let _before = listener.pairs(3);
@@ -228,17 +229,18 @@ fn process_writes_rows_that_a_csv_reader_takes() {
     assert_eq!(&rows[3][4], "6", "{stdout}");
 }
 
-/// Whether the kernel measures runs for everybody, for as long as an administrator wants it.
+/// The sysctl that makes the kernel measure program runs for all users. `--cost` must not change
+/// it.
 fn statistics_sysctl() -> String {
     std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the kernel has it")
 }
 
 #[test]
-fn process_measures_its_cost_and_nothing_after_it() {
+fn process_measures_its_cost_only_while_it_runs() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let sysctl = statistics_sysctl();
-    // A program of ours shows whether the kernel measures.
+    // The run count of this tracer's program shows whether the kernel measures.
     let tracer = Tracer::start(&traced::options()).unwrap_or_else(|error| panic!("{error}"));
     let measured = || tracer.probe().transitions_info().expect("it is loaded").run_count();
     let mut child =
@@ -259,13 +261,13 @@ fn process_measures_its_cost_and_nothing_after_it() {
             break cost;
         }
     };
-    // connect, accept: CLOSE -> SYN_SENT -> ESTABLISHED, LISTEN -> SYN_RECV -> ESTABLISHED.
+    // connect(): CLOSE -> SYN_SENT -> ESTABLISHED; accept(): LISTEN -> SYN_RECV -> ESTABLISHED.
     assert!(cost["runs"].as_u64() >= Some(4 * 7), "{cost}");
     for key in ["run_seconds", "ns_per_run", "cpu_share"] {
         assert!(cost[key].as_f64() > Some(0.0), "{key}: {cost}");
     }
     assert_eq!(statistics_sysctl(), sysctl);
-    // However it ends.
+    // The statistics must be off even after SIGKILL.
     signal(&child, Signal::SIGKILL);
     child.wait().expect("it is dead");
     let after = measured();
@@ -277,12 +279,13 @@ fn process_measures_its_cost_and_nothing_after_it() {
 #[test]
 fn process_killed_at_any_moment_leaves_nothing_in_the_kernel() {
     let _namespace = Namespace::enter();
-    // What earlier tests left to the kernel to free must not be taken for ours.
+    // Wait until the kernel has freed the objects of earlier tests, so that they are not counted
+    // here.
     let before = KernelObjects::at_rest();
     for round in 0..20_u64 {
         let mut child =
             tcpstate(&["trace", "-i", "50ms"]).stdout(Stdio::null()).spawn().expect("it starts");
-        // From the first system call to well into the run, never the same moment twice.
+        // From the first system call to well into the run, at a different time in each round.
         std::thread::sleep(Duration::from_millis(round * round));
         signal(&child, Signal::SIGKILL);
         child.wait().expect("it is dead");

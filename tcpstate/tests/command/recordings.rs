@@ -1,9 +1,11 @@
-//! `--record` and `--replay` as processes: the same to the byte, whatever ends them, and without privilege.
+//! `--record` and `--replay` as processes: a replay is identical to the run, after every kind of
+//! end, and needs no privileges.
 //!
-//! What recordings of the tree are expected to show lies in `tests/golden/`; `cargo xtask golden` writes it anew, and the
-//! difference is for the review.
+//! The expected output of the recordings in the tree is in `tests/golden/`. `cargo xtask golden`
+//! writes it again, and the difference is reviewed.
 //!
-//! Long because recordings of the tree and of runs share their helpers.
+//! The file is long because tests of the recordings in the tree and of new recordings share
+//! helpers.
 
 use std::{
     env, fs,
@@ -38,14 +40,14 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
 }
 
-/// Runs it to its end, successfully; its stdout.
+/// Runs the command, which must succeed, and returns its stdout.
 fn shown(arguments: &[&str]) -> String {
     let finished = run(&mut tcpstate(arguments));
     assert_eq!((finished.status, finished.stderr.as_str()), (Some(0), ""), "{arguments:?}");
     finished.stdout
 }
 
-/// A folder for recordings that are not there yet.
+/// An empty folder for new recordings.
 struct Folder(TempDir);
 
 impl Folder {
@@ -58,7 +60,7 @@ impl Folder {
     }
 }
 
-/// The program where nobody can run it, and the recordings of the tree, for a machine without `/proc`.
+/// Copies of the program and of the recordings in the tree, which every user can read.
 struct Bare(Folder);
 
 impl Bare {
@@ -78,7 +80,8 @@ impl Bare {
         Self(folder)
     }
 
-    /// What a command shows of a recording, as nobody and without `/proc` if this is root, else as whoever this is.
+    /// Runs a command on a recording. If the test runs as root, the command runs as the user nobody
+    /// and without `/proc`.
     fn replay(&self, subcommand: &str, recording: &str, arguments: &[&str]) -> Finished {
         let recording = self.0.path(recording);
         let program = self.0.path("tcpstate");
@@ -96,7 +99,7 @@ impl Bare {
 }
 
 #[test]
-fn recordings_of_the_tree_show_what_is_expected_without_privilege() {
+fn recordings_in_the_tree_replay_as_expected_without_privilege() {
     let writes = env::var_os("TCPSTATE_WRITE_GOLDEN").is_some();
     let bare = Bare::new();
     for path in in_tree() {
@@ -134,7 +137,7 @@ fn recordings_of_the_tree_show_what_is_expected_without_privilege() {
 }
 
 #[test]
-fn recordings_of_the_tree_are_of_every_version_and_their_kernels_and_workloads_are_told() {
+fn recordings_in_the_tree_cover_every_version_and_are_documented() {
     let reported = fs::read_to_string(folder().join("README.md")).expect("it is there");
     let names: Vec<String> =
         in_tree().iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
@@ -149,7 +152,8 @@ fn recordings_of_the_tree_are_of_every_version_and_their_kernels_and_workloads_a
     assert!(bytes < 200_000, "{bytes}");
 }
 
-/// A connection a millisecond is enough for each frame to have events, and leaves the processors to those that record.
+/// Makes about one connection per millisecond. This gives each frame some events, and leaves the
+/// CPUs to the processes that record.
 fn trickle<T>(while_running: impl FnOnce() -> T) -> T {
     let listener = Listener::open(Family::V4);
     let is_over = AtomicBool::new(false);
@@ -168,7 +172,7 @@ fn trickle<T>(while_running: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn recording_shows_to_the_byte_what_the_run_showed() {
+fn recording_replays_identically_to_the_run() {
     let _namespace = Namespace::enter();
     let folder = Folder::new();
     for (name, form) in [
@@ -186,7 +190,7 @@ fn recording_shows_to_the_byte_what_the_run_showed() {
         let replayed = shown(&[&["trace", "--replay", &file], form].concat());
         assert!(replayed == live, "{name}");
     }
-    // A name that is taken is refused, and the recording stays as it is.
+    // If the file exists, the command is refused, and the recording does not change.
     let file = folder.path("json");
     let before = fs::read(&file).expect("it is there");
     let refused = run(&mut tcpstate(&["trace", "-n", "1", "--record", &file]));
@@ -194,7 +198,7 @@ fn recording_shows_to_the_byte_what_the_run_showed() {
     assert!(refused.stderr.contains("help: give another name"), "{}", refused.stderr);
     assert_eq!(fs::read(&file).expect("it is there"), before);
 
-    // The export has the same lines, after one with what the recording is.
+    // The export has the lines of the run, after one line about the recording.
     let exported = shown(&["replay", &file, "-o", "json"]);
     let (first, lines) = exported.split_once('\n').expect("there are lines");
     assert!(lines == shown(&["trace", "--replay", &file, "--events", "-o", "json"]));
@@ -208,13 +212,14 @@ fn recording_shows_to_the_byte_what_the_run_showed() {
     assert_cut(&file, lines);
 }
 
-/// A part of a recording has its start, and what lies between the two moments.
+/// Asserts that a part of a recording has its start line and the lines between the two times.
 fn assert_cut(file: &str, lines: &str) {
     let time = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("each line is an object");
         line["time"].as_str().expect("each line has a time").to_owned()
     };
-    // In milliseconds, as the lines have it; so whole milliseconds are to be on one side.
+    // The lines have times in milliseconds, so the times that limit the part are whole
+    // milliseconds.
     let times: Vec<String> = lines.lines().map(time).collect();
     let (from, until) = (&times[times.len() / 3], &times[times.len() * 2 / 3]);
     let cut = shown(&["replay", file, "-o", "json", "--from", from, "--until", until]);
@@ -228,14 +233,14 @@ fn assert_cut(file: &str, lines: &str) {
     assert!(cut.lines().skip(1).eq(expected));
 }
 
-/// A recording whose lines are read as they come.
+/// A running recording with a thread that reads its lines.
 struct Recording {
     child: Child,
     lines: std::thread::JoinHandle<Vec<(Instant, String)>>,
 }
 
 impl Recording {
-    /// Returns when it has begun.
+    /// Returns after the first line.
     fn start(file: &str) -> Self {
         let arguments = ["trace", "--events", "-i", "100ms", "-o", "json", "--record", file];
         let mut child = tcpstate(&arguments).spawn().expect("it starts");
@@ -250,7 +255,8 @@ impl Recording {
         Self { child, lines }
     }
 
-    /// Kills it; the lines that it wrote, and when they were read. The last one may be cut.
+    /// Kills the recording. Returns its lines with the times when they were read. The last line may
+    /// be cut.
     fn kill(mut self) -> Vec<(Instant, String)> {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it ends");
@@ -264,7 +270,7 @@ fn recording_killed_at_any_moment_has_all_but_the_last_second() {
     let folder = Folder::new();
     let mut random = std::process::id();
     let mut moment = || {
-        // xorshift; within the first 1.5 s, in which the first frames are written.
+        // xorshift. The times are within the first 1.5 s, in which the first frames are written.
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
@@ -283,21 +289,22 @@ fn recording_killed_at_any_moment_has_all_but_the_last_second() {
     });
 }
 
-/// Kills a recording then, and looks for what it showed a second before.
+/// Kills a recording after this time, and asserts that it has all lines that were shown a second or
+/// more before the kill.
 fn assert_all_but_the_last_second(file: &str, after: Duration) {
     let recording = Recording::start(file);
     std::thread::sleep(after);
     let killed = Instant::now();
     let lines = recording.kill();
     let replayed = run(&mut tcpstate(&["trace", "--replay", file, "--events", "-o", "json"]));
-    // A frame that was being written at that moment is cut, and said to be.
+    // A frame that was being written during the kill is cut, and the replay reports it.
     let is_cut = replayed.stderr.contains("it is cut: the frame at byte");
     assert_eq!(replayed.status, Some(if is_cut { 2 } else { 0 }), "{}", replayed.stderr);
     assert!(is_cut || replayed.stderr.contains("has no end"), "{}", replayed.stderr);
     let found: Vec<&str> = replayed.stdout.lines().collect();
     let is_old = |read: &Instant| killed.duration_since(*read) >= Duration::from_secs(1);
     let old = lines.iter().take_while(|(read, _)| is_old(read)).count();
-    // The start line is there from the begin.
+    // The start line is always in the file.
     assert!(found.len() >= old.max(1), "{after:?}: {} lines of {old}", found.len());
     // The last line that was read may be cut.
     let whole = lines.len().min(found.len()) - 1;
@@ -306,11 +313,11 @@ fn assert_all_but_the_last_second(file: &str, after: Duration) {
 }
 
 #[test]
-fn recording_of_a_run_that_nobody_reads_has_its_end() {
+fn recording_of_a_run_without_a_reader_has_its_end() {
     let _namespace = Namespace::enter();
     let folder = Folder::new();
     let trace = ["trace", "--events", "-o", "json", "-i", "100ms"];
-    // A closed pipe ends the run, in order.
+    // A closed pipe ends the run without an error.
     let file = folder.path("pipe.tcps");
     let mut child =
         tcpstate(&[&trace[..], &["--record", &file]].concat()).spawn().expect("it starts");
@@ -320,7 +327,7 @@ fn recording_of_a_run_that_nobody_reads_has_its_end() {
     drop(reader);
     assert!(child.wait().expect("it ends").success());
     assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
-    // A full disk behind stdout is an error, and not of the recording.
+    // A full disk at stdout is an error, but the recording is complete.
     let file = folder.path("full.tcps");
     let mut command = tcpstate(&[&trace[..], &["--record", &file]].concat());
     let full = fs::File::options().write(true).open("/dev/full").expect("it is there");
@@ -332,12 +339,13 @@ fn recording_of_a_run_that_nobody_reads_has_its_end() {
 }
 
 #[test]
-fn recording_on_a_disk_that_is_full_goes_on_when_there_is_room() {
+fn recording_on_a_full_disk_continues_when_there_is_room() {
     let _namespace = Namespace::enter();
     let folder = Folder::new();
     let disk = folder.path("disk");
     fs::create_dir(&disk).expect("the folder is ours");
-    // A disk of three pages, of which one is taken until the recording has had no room for a while.
+    // The disk has three pages. A file occupies two of them until the recording has failed for lack
+    // of room.
     let mut trace = tcpstate(&["trace", "-i", "50ms", "-o", "json", "--record"]);
     trace.arg(format!("{disk}/run.tcps"));
     let mounts =
@@ -359,7 +367,8 @@ fn recording_on_a_disk_that_is_full_goes_on_when_there_is_room() {
     while !said.contains("the recording goes on, and lacks nothing") {
         assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
     }
-    // While it is alive its files can be reached; it has written all when it has ended.
+    // The mount is reachable only while the process is alive. The file is complete only when the
+    // process has ended.
     let file = fs::File::open(seen.join("run.tcps")).expect("it is there");
     signal(&child, Signal::SIGINT);
     let status = child.wait().expect("it ends");
@@ -375,7 +384,7 @@ fn recording_on_a_disk_that_is_full_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn recording_that_is_damaged_is_shown_up_to_there() {
+fn recording_that_is_damaged_is_shown_up_to_the_damage() {
     let recording = in_tree().into_iter().next().expect("there are recordings");
     let bytes = fs::read(&recording).expect("it can be read");
     let folder = Folder::new();

@@ -1,6 +1,7 @@
-//! `tcpstate serve`: its numbers, its privileges, its file, and how it begins and ends.
+//! `tcpstate serve`: its numbers, its privileges, its file, and its start and end.
 //!
-//! What is counted lies in another network namespace than the endpoint, whose own connections would count too.
+//! The counted sockets are in another network namespace than the endpoint, because connections to
+//! the endpoint would be counted too.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{
@@ -26,7 +27,7 @@ use tcpstate_tests::{
 
 use super::served::{Metrics, PATIENCE, Server, metrics, program, serve};
 
-/// What `ss` shows of a family, as the metrics have it.
+/// The counts of `ss` by family and state, with the names of the metrics.
 fn by_ss(place: &Place) -> Vec<(String, f64)> {
     let families = [("ipv4", "-4"), ("ipv6", "-6")];
     let of_family = |(family, flag): (&str, &'static str)| {
@@ -39,13 +40,14 @@ fn by_ss(place: &Place) -> Vec<(String, f64)> {
     families.into_iter().flat_map(of_family).collect()
 }
 
-/// By how many sockets the gauges are off.
+/// The sum of the differences between the gauges and the truth, in sockets.
 fn difference(metrics: &Metrics, truth: &[(String, f64)]) -> f64 {
     truth.iter().map(|(series, count)| (metrics[series] - count).abs()).sum()
 }
 
-/// Asserts that the gauges are `ss`'s numbers, while nothing moves. Only what the kernel kept from BPF programs without a
-/// word may call for a scan.
+/// Asserts that the gauges are equal to the numbers of `ss` while no socket changes its state. A
+/// difference is allowed only if the kernel silently kept events from BPF programs; a scan must
+/// then correct it.
 fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     let truth = by_ss(place);
     let found = server.exact_metrics();
@@ -66,12 +68,12 @@ fn inside(place: &Place) -> String {
     format!("path:{}", place.path().display())
 }
 
-/// Runs until it is reported to end, and no longer than the test.
+/// A child process that is killed at the end of the test.
 struct Trace(Child);
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -162,7 +164,8 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let before = listener.pairs(7);
-    // The endpoint's own connections are in the same namespace: entering another one takes more than is given here.
+    // The endpoint and the counted sockets are in one namespace, because entering another one needs
+    // more capabilities.
     let mut command = as_nobody(&["bpf", "perfmon", "syslog"], env!("CARGO_BIN_EXE_tcpstate"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--hist"]);
     let server = Server::start(&mut command);
@@ -185,10 +188,10 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     let v6 = "tcpstate_connections{state=\"listen\",family=\"ipv6\"}";
     let during = listener.pairs(5);
     let v6_listener = Listener::open(Family::V6);
-    // With privileges gone a scan still works.
+    // A scan still works after the privileges are dropped.
     server.scan();
     let found = server.exact_metrics();
-    // The connection that asks has two ends.
+    // The connection of the scraper has two ends.
     assert_eq!((found[established], found[v6]), (2.0 * (7.0 + 5.0 + 1.0), 1.0));
     let sum = |state: &str| {
         let of = |family| {
@@ -197,7 +200,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         of("ipv4") + of("ipv6")
     };
     assert_eq!(sum("listen"), 3.0, "the endpoint's too");
-    // What was timed is drained from maps, which takes no privilege either.
+    // Reading the durations from the maps needs no privileges either.
     let timed = &found["tcpstate_connect_latency_seconds_count{side=\"client\"}"];
     assert!(*timed > 0.0, "{found:?}");
     assert!(server.end().success());
@@ -254,7 +257,7 @@ fn serve_negotiates_the_format() {
 fn serve_writes_a_textfile_and_survives_a_full_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("tcpstate.prom");
-    // A disk of 32 KiB, which is full until something is removed.
+    // A disk of 32 KiB that is full until a file is removed.
     let mounts = format!(
         "mount -t tmpfs -o size=32k none {0}; dd if=/dev/zero of={0}/ballast bs=4k 2>/dev/null || :",
         folder.path().display()
@@ -269,7 +272,7 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
     assert_eq!(stderr.matches("write the textfile").count(), 1, "{stderr}");
     let said = Finished { status: Some(0), stdout: String::new(), stderr };
     Row::of("serve_writes_a_textfile_and_survives_a_full_disk").assert(&said);
-    // As the server sees it.
+    // The folder as the server sees it.
     let seen = format!("/proc/{}/root{}", server.pid(), folder.path().display());
     let files = || fs::read_dir(&seen).expect("it is a folder").count();
     assert_eq!(files(), 1, "no half of a text");
@@ -289,7 +292,7 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
 }
 
 #[test]
-fn serve_tells_its_manager_and_leaves_nothing_behind() {
+fn serve_notifies_its_manager_and_leaves_nothing_behind() {
     let before = KernelObjects::at_rest();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let socket = folder.path().join("notify");

@@ -1,4 +1,5 @@
-//! `tcpstate serve` in bad company: whatever one client does, others are served, and it goes on.
+//! `tcpstate serve` with badly behaved clients: whatever one client does, other clients are served,
+//! and the server keeps running.
 
 use std::{
     fs,
@@ -13,8 +14,8 @@ use tcpstate_tests::{emulated::scaled, netns::Namespace, wait};
 
 use super::served::{PATIENCE, Server, serve};
 
-/// A limit on open files, of the whole process and of the programs that it starts, that is at least
-/// this high; dropped, the limit is as before.
+/// Raises the limit on open files of this process and its children to at least a number. Dropping
+/// it restores the limit.
 struct Raised {
     before: (rlim_t, rlim_t),
 }
@@ -41,7 +42,7 @@ fn assert_serves(server: &mut Server, after: &str) {
 }
 
 #[test]
-fn serve_refuses_what_is_no_request_for_metrics() {
+fn serve_refuses_requests_that_are_not_for_metrics() {
     let _namespace = Namespace::enter();
     let mut server = Server::start(&mut serve(&[]));
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -73,7 +74,8 @@ fn serve_refuses_what_is_no_request_for_metrics() {
     ] {
         match server.send(request.as_bytes()) {
             Ok(response) => assert!(statuses.contains(&response.status), "{what}: {response:?}"),
-            // Closed while it was still being sent, which resets the connection.
+            // The server closed the connection before it had read the whole request, which resets
+            // the connection.
             Err(error) => assert!(statuses[0] >= 400, "{what}: {error}"),
         }
         assert_serves(&mut server, what);
@@ -100,7 +102,7 @@ fn serve_answers_pipelined_requests_and_then_refuses_garbage() {
 }
 
 #[test]
-fn serve_serves_others_while_thousands_of_connections_hang() {
+fn serve_answers_while_thousands_of_connections_hang() {
     let wanted = scaled(10_000);
     let needed = wanted + 200;
     let Some(_raised) = Raised::to(needed) else {
@@ -113,7 +115,8 @@ fn serve_serves_others_while_thousands_of_connections_hang() {
         fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count()
     };
     let before = descriptors(&server);
-    // Half of them say nothing, half begin a request; one in a hundred asks, and never reads.
+    // Half of the connections send nothing, half send the beginning of a request. One in a hundred
+    // sends a request and never reads.
     let hang = |number: u64| -> TcpStream {
         let mut stream = server.connect();
         let beginning: &[u8] = match number % 100 {
@@ -121,7 +124,7 @@ fn serve_serves_others_while_thousands_of_connections_hang() {
             odd if odd % 2 == 1 => b"GET /metrics HTTP/1.1\r\nX-Slow: ",
             _ => b"",
         };
-        // It may have been closed already, in favour of others.
+        // The server may have closed the connection already, in favour of newer ones.
         let _ = stream.write_all(beginning);
         stream
     };

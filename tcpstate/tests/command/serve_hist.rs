@@ -1,4 +1,5 @@
-//! `tcpstate serve --hist` and `--by`: what was timed is what the matrix counts, from the first scrape on, whoever's it is.
+//! `tcpstate serve --hist` and `--by`: the durations agree with the transition counts from the
+//! first scrape, in every group.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use tcpstate_common::{State, abi::is_birth};
@@ -11,7 +12,7 @@ use tcpstate_tests::{
 
 use super::served::{Metrics, Server, serve};
 
-/// The sum of all series of a metric whose labels have all of these.
+/// The sum of all series of a metric that have all of these labels.
 fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {
     let has = |series: &str| {
         let of_name =
@@ -23,7 +24,7 @@ fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {
     metrics.iter().filter(|(series, _)| has(series)).map(|(_, count)| count).sum()
 }
 
-/// What a label says, in each series of a metric.
+/// All values of a label in the series of a metric.
 fn said(metrics: &Metrics, name: &str, label: &str) -> Vec<String> {
     let of = |series: &String| {
         let rest = series.strip_prefix(name)?.strip_prefix('{')?;
@@ -36,7 +37,7 @@ fn said(metrics: &Metrics, name: &str, label: &str) -> Vec<String> {
     all
 }
 
-/// What is counted out of a state, births not included, by the matrix.
+/// The number of transitions out of a state, without births, from the transition counts.
 fn counted_out_of(metrics: &Metrics, from: State) -> f64 {
     let ends = State::ALL.into_iter();
     let ends = ends.filter(|to| *to != from && !is_birth(from.number(), to.number()));
@@ -47,7 +48,7 @@ fn counted_out_of(metrics: &Metrics, from: State) -> f64 {
     ends.map(count).sum()
 }
 
-/// What kept events from the programs, as far as they say so themselves.
+/// The number of events that were kept from the programs, as far as the metrics report it.
 fn missed(metrics: &Metrics) -> f64 {
     sum(metrics, "tcpstate_untimed_total", &[("reason", "missed")])
         + sum(metrics, "tcpstate_missed_events_total", &[("hook", "transitions")])
@@ -59,7 +60,7 @@ fn only_grows(series: &str) -> bool {
 }
 
 #[test]
-fn serve_hist_times_what_the_matrix_counts_from_the_first_scrape_on() {
+fn serve_hist_agrees_with_the_matrix_from_the_first_scrape() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let mut idle = Traced::start();
@@ -103,7 +104,7 @@ fn serve_hist_times_what_the_matrix_counts_from_the_first_scrape_on() {
 }
 
 #[test]
-fn serve_by_port_and_cgroup_tells_whose_transitions_they_were_up_to_a_limit() {
+fn serve_by_port_and_cgroup_has_series_up_to_a_limit() {
     const CONNECTIONS: usize = 7;
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
@@ -151,7 +152,7 @@ fn serve_by_port_and_cgroup_tells_whose_transitions_they_were_up_to_a_limit() {
             assert_eq!(of(&[(label, "other")]), 0.0);
         }
         if most == "1" {
-            // The port of the first client came first.
+            // The only group went to the first port that was seen, the port of the first client.
             assert!(equals(lifetimes(&[(label, "other")]), 2 * CONNECTIONS - 1), "{found:?}");
         }
     }

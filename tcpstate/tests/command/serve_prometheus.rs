@@ -1,8 +1,10 @@
-//! A real Prometheus server scrapes `tcpstate serve` while traffic runs: what it then answers to queries are the kernel's
-//! numbers, the alerts load and scan their tests, each query of the dashboard has data.
+//! A real Prometheus server scrapes `tcpstate serve` while traffic runs. Its answers to queries
+//! must be the kernel's numbers, the alerts must load and pass their tests, and each query of the
+//! dashboard must have data.
 //!
-//! The server is Debian's package `prometheus`, on the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic
-//! runs for two seconds, or as many as `TCPSTATE_TEST_SECONDS` says.
+//! The server is the Debian package `prometheus`, on the `PATH` or in the folder that
+//! `TCPSTATE_TEST_PROMETHEUS` names. Traffic runs for two seconds, or for `TCPSTATE_TEST_SECONDS`
+//! seconds.
 
 use std::{
     env, fs,
@@ -26,7 +28,7 @@ use super::served::{PATIENCE, Server, program, serve};
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
 
-/// The server, until it is dropped.
+/// A Prometheus server that is killed when it is dropped.
 struct Prometheus {
     child: Child,
     address: SocketAddr,
@@ -64,7 +66,7 @@ impl Prometheus {
         let length = body.len();
         let form = "Content-Type: application/x-www-form-urlencoded";
         let header = format!("Host: p\r\nConnection: close\r\n{form}\r\nContent-Length: {length}");
-        // Without chunks.
+        // HTTP/1.0, so that the answer is not chunked.
         write!(stream, "{request} HTTP/1.0\r\n{header}\r\n\r\n{body}").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -80,7 +82,7 @@ impl Prometheus {
         value["data"].clone()
     }
 
-    /// The samples that a query has now.
+    /// The current samples of a query.
     fn query(&self, query: &str) -> Vec<Value> {
         let encoded: String =
             query.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02x}"));
@@ -88,7 +90,7 @@ impl Prometheus {
         data["result"].as_array().expect("it is a list").clone()
     }
 
-    /// The number that a query has now.
+    /// The current number of a query.
     fn number(&self, query: &str) -> Option<f64> {
         match &self.query(query)[..] {
             [sample] => sample["value"][1].as_str().and_then(|number| number.parse().ok()),
@@ -121,13 +123,14 @@ fn serve_is_scraped_by_prometheus() {
     thread::sleep(Duration::from_secs(seconds.unwrap_or(2)));
     assert!(load.stop() > 0);
     let mixed = place.inside(|| Mixed::open(1000));
-    // The kernel of some machines keeps events from BPF programs without a word.
+    // Some kernels silently keep events from BPF programs. A scan corrects the gauges.
     server.scan();
     for (family, flag) in [("ipv4", "-4"), ("ipv6", "-6")] {
         for state in State::GAUGES {
             let query =
                 format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}}", state.label());
-            // TIME_WAIT goes on: what is compared is of one moment, or the next.
+            // Sockets in TIME_WAIT still expire, so both numbers are read again until they are
+            // equal.
             let equals = || {
                 let there = place.inside(|| truth::ss_filtered(&[flag]))[state] as f64;
                 prometheus.number(&query) == Some(there)
@@ -155,7 +158,7 @@ fn serve_is_scraped_by_prometheus() {
     drop(mixed);
 }
 
-/// The queries of the dashboard, for all instances and a rate over a minute.
+/// The queries of the dashboard, for all instances and with rates over one minute.
 fn dashboard() -> Vec<String> {
     let text =
         fs::read_to_string(format!("{PACKAGING}/grafana/tcpstate.json")).expect("it is there");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 pub(crate) use tcpstate_tests::served::{Metrics, PATIENCE, Server, metrics, program};
 
-/// A command that serves on a port of the kernel's choice.
+/// A command that serves on a port that the kernel chooses.
 pub(crate) fn serve(arguments: &[&str]) -> Command {
     tcpstate_tests::served::serve(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }

@@ -1,4 +1,5 @@
-//! What needs a real terminal: the screen that repaints, its size, its colours, and how it is left.
+//! `trace` on a terminal: the screen that is redrawn, its size, its colours, and the state of the
+//! terminal afterwards.
 
 use std::{
     fs::File,
@@ -30,9 +31,9 @@ use tcpstate_tests::{
 
 /// A terminal with a process in it.
 struct Terminal {
-    /// The side that a terminal emulator holds.
+    /// The side of the terminal emulator.
     master: File,
-    /// Kept open, so that the terminal outlives its process and can be looked at.
+    /// Kept open, so that the terminal outlives its process and can be examined.
     slave: Option<OwnedFd>,
     child: Child,
     seen: Arc<Mutex<Seen>>,
@@ -40,29 +41,29 @@ struct Terminal {
 }
 
 impl Drop for Terminal {
-    /// A test that fails leaves no process behind.
+    /// Kills the process, so that a failed test leaves none behind.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What the process wrote, and what that looks like.
+/// The bytes that the process wrote, and the screen that they produce.
 struct Seen {
     bytes: Vec<u8>,
     emulator: vt100::Parser,
 }
 
 impl Terminal {
-    /// Starts the command in a new terminal, whose Ctrl-C goes to it.
+    /// Starts the command in a new terminal. Ctrl-C in the terminal goes to the command.
     fn start(columns: u16, rows: u16, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let pair = openpty(&winsize(columns, rows), None).expect("there are terminals to be had");
         for side in [&pair.master, &pair.slave] {
-            // Else the process would hold its own terminal open.
+            // Otherwise the process would hold its own terminal open.
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
-        // setsid(1) makes the terminal its own and becomes the command.
+        // setsid(1) makes the terminal the controlling terminal and then executes the command.
         let child = Command::new("setsid")
             .args(["--ctty", env!("CARGO_BIN_EXE_tcpstate")])
             .args(arguments)
@@ -83,7 +84,7 @@ impl Terminal {
         let written = Arc::clone(&seen);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // ReasonCounts with an error when nobody has the other side open any more.
+            // The read fails when no process has the other side open any more.
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 let mut seen = written.lock().expect("nobody panics with it");
                 seen.bytes.extend_from_slice(&bytes[..length]);
@@ -101,7 +102,7 @@ impl Terminal {
         self.seen().emulator.screen().contents()
     }
 
-    /// The words of the first line that begins with this one.
+    /// The index and the words of the first line that begins with a label.
     fn row(&self, label: &str) -> Option<(usize, Vec<String>)> {
         let contents = self.contents();
         let (index, line) =
@@ -115,7 +116,7 @@ impl Terminal {
         self.row("ESTABLISHED").expect("it is there").0
     }
 
-    /// The lines that are above the screen by now.
+    /// The lines that were scrolled off the screen.
     fn scrolled_away(&self) -> String {
         let mut seen = self.seen();
         let screen = seen.emulator.screen_mut();
@@ -139,7 +140,7 @@ impl Terminal {
         tcgetattr(self.slave.as_ref().expect("it is open till the end")).expect("it is a terminal")
     }
 
-    /// Waits for the end, and gives what was written and how the terminal looks then.
+    /// Waits for the end of the process. Returns its status, its output and the final screen.
     fn end(mut self) -> (ExitStatus, Seen) {
         let status = self.child.wait().expect("it ends");
         self.slave = None;
@@ -157,7 +158,7 @@ fn winsize(columns: u16, rows: u16) -> Winsize {
 }
 
 #[test]
-fn terminal_is_painted_over_in_place() {
+fn terminal_is_redrawn_in_place() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let _before = listener.pairs(7);
@@ -172,14 +173,14 @@ fn terminal_is_painted_over_in_place() {
         "{sparkline:?}"
     );
     assert!(terminal.seen().bytes.windows(5).any(|bytes| bytes == b"\x1b[32m"), "no colour");
-    // What was there made room for the first frame; no frame ever scrolled away.
+    // The first frame scrolled away only empty lines, and no frame was scrolled away.
     assert_eq!(terminal.scrolled_away(), "");
     terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
     assert!(terminal.end().0.success());
 }
 
 #[test]
-fn terminal_that_changes_its_size_is_painted_anew_at_once() {
+fn terminal_is_redrawn_at_once_after_a_resize() {
     let _namespace = Namespace::enter();
     // No interval ends during this test.
     let terminal = Terminal::start(80, 24, &[], &["trace", "-i", "1h"]);
@@ -201,7 +202,7 @@ fn terminal_that_changes_its_size_is_painted_anew_at_once() {
 }
 
 #[test]
-fn terminal_is_left_as_it_was_on_either_signal() {
+fn terminal_is_restored_on_ctrl_c_and_sigterm() {
     let _namespace = Namespace::enter();
     for by_key in [true, false] {
         let mut terminal = Terminal::start(80, 60, &[], &["trace", "-i", "100ms"]);
@@ -233,7 +234,7 @@ fn terminal_is_left_as_it_was_on_either_signal() {
 }
 
 #[test]
-fn terminal_without_colours_or_without_a_screen_gets_neither() {
+fn terminal_without_colours_or_cursor_control_gets_plain_text() {
     let _namespace = Namespace::enter();
     let arguments = ["trace", "-i", "50ms", "-n", "2"];
     let written = |variable| {

@@ -1,4 +1,4 @@
-//! `count --by`: groups that add up, and whose sockets are whose.
+//! `count --by`: the groups add up to the total, and each socket is in the group of its owner.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use tcpstate_tests::{
 use super::{Public, count, counts_of, json, output, stdout};
 
 #[test]
-fn count_in_groups_sums_up_to_the_total_in_every_state() {
+fn count_by_groups_adds_up_to_the_total_in_every_state() {
     let _namespace = Namespace::enter();
     let _mixed = Mixed::open(1000);
     let all = ss();
@@ -26,7 +26,7 @@ fn count_in_groups_sums_up_to_the_total_in_every_state() {
             assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
             let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
             assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
-            // Nobody's and unknown ones' come on top of those asked for.
+            // The groups `none` and unknown are not included in the limit.
             assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
             let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
             let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
@@ -37,12 +37,12 @@ fn count_in_groups_sums_up_to_the_total_in_every_state() {
 }
 
 #[test]
-fn count_by_process_knows_whose_sockets_are_whose() {
+fn count_by_process_knows_the_owner_of_each_socket() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let _ours = listener.pairs(5);
     leave_time_wait(7, &[Family::V6]);
-    // Accepted by nobody yet: no process has it.
+    // No process has accepted this connection yet, so no process owns it.
     let _waiting = listener.connect();
     let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
     let of = |key: &Value| {
@@ -56,7 +56,7 @@ fn count_by_process_knows_whose_sockets_are_whose() {
     assert_eq!(of(&"none".into()), Some(8.into()), "{line}");
     assert_eq!(of(&Value::Null), None, "{line}");
 
-    // To somebody else they are unknown, and stderr says why.
+    // For another user the owners are unknown, and stderr names the reason.
     let program = Public::new("process");
     let mut nobodys = as_nobody(&[], &program.0.display().to_string());
     nobodys.args(["count", "--by", "process"]);
@@ -67,7 +67,7 @@ fn count_by_process_knows_whose_sockets_are_whose() {
 }
 
 #[test]
-fn count_by_user_and_cgroup_does_not_take_the_kernels_sockets_for_roots() {
+fn count_by_user_and_cgroup_separates_kernel_sockets_from_roots() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V6);
     let _ours = listener.pairs(3);

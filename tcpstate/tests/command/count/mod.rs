@@ -1,4 +1,5 @@
-//! `tcpstate count` as a process: as a user without any privilege, in namespaces, in pipes, and with wrong flags.
+//! `tcpstate count` as a process: as an unprivileged user, in namespaces, in pipes, and with wrong
+//! flags.
 
 mod groups;
 mod proc;
@@ -31,7 +32,8 @@ use tcpstate_tests::{
 
 const NOBODY: u32 = 65534;
 
-/// The program where everybody can run it, which is not so below root's home.
+/// A copy of the program that every user can run. Programs below root's home directory are not
+/// accessible to other users.
 struct Public(PathBuf);
 
 impl Public {
@@ -43,7 +45,7 @@ impl Public {
         Self(path)
     }
 
-    /// As user and group 65534, without a capability.
+    /// `count` as user and group 65534, without capabilities.
     fn count(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
         command.uid(NOBODY).gid(NOBODY).arg("count").args(arguments).stdin(Stdio::null());
@@ -63,7 +65,7 @@ fn count(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it prints, and what it has to say; it succeeds.
+/// stdout and stderr of a command that must succeed.
 fn output(command: &mut Command) -> (String, String) {
     let output = command.output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
@@ -72,7 +74,7 @@ fn output(command: &mut Command) -> (String, String) {
     (stdout, stderr)
 }
 
-/// What it prints; it has nothing to say.
+/// stdout of a command that must succeed without a message on stderr.
 fn stdout(command: &mut Command) -> String {
     let (stdout, stderr) = output(command);
     assert_eq!(stderr, "", "{command:?}");
@@ -84,7 +86,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("a line is a JSON object")
 }
 
-/// Rows `STATE<TAB>count`: all ten, in order.
+/// Parses rows `STATE<TAB>count`, which must be all ten states in order.
 fn counts(rows: &str) -> Counts {
     let mut counts = Counts::default();
     let names = rows.lines().map(|row| row.split_once('\t').expect("two columns").0);
@@ -106,7 +108,7 @@ fn counts_of(states: &Value) -> Counts {
 #[test]
 fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
     let program = Public::new("three");
-    // Of other sizes, so that one can't be taken for another.
+    // The namespaces have different numbers of sockets, so that a mix-up is noticed.
     let mixed_in = |sockets: usize| {
         Namespace::fresh(|namespace| {
             let _mixed = Mixed::open(sockets);
@@ -131,7 +133,8 @@ fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
     });
 }
 
-/// Long because it is a table: a filter of ours, and the same filter for `ss`.
+/// The function is long because it is a table: each filter of `count` with the equivalent filter of
+/// `ss`.
 #[test]
 fn count_filters_give_what_ss_gives_with_the_same_filter() {
     let program = Public::new("filters");
@@ -144,7 +147,7 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
     let client = client.port().to_string();
     let (of_port, ports) = (format!(":{port}"), format!("{port},{client},1-99"));
     let of_client = format!(":{client}");
-    // With one state, ss leaves out its column; no socket is closed.
+    // With a single state, ss leaves out the column of the state. No socket is in CLOSE.
     let cases: &[(&[&str], &[&str])] = &[
         (&["--port", &port], &["(", "sport", "=", &of_port, "or", "dport", "=", &of_port, ")"]),
         (&["--local-port", &port], &["sport", "=", &of_port]),
@@ -203,31 +206,32 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
         assert_eq!(counted, ss_filtered(filter), "{flags:?}: {filter:?}");
         assert!(counted.total() > 0, "{flags:?} choose nothing");
     }
-    // And not because everything was chosen.
+    // The equality above is not only because the filter selects all sockets.
     let of_ours = counts(&stdout(&mut program.count(&["--port", &port])));
     assert_eq!(of_ours, Counts::from([(State::Listen, 1), (State::Established, 26)].as_slice()));
 }
 
 #[test]
-fn count_takes_no_more_memory_for_more_sockets() {
+fn count_memory_does_not_grow_with_the_number_of_sockets() {
     let _namespace = Namespace::enter();
     let peak = || {
         let mut child = count(&[]).stdout(Stdio::null()).spawn().expect("it starts");
         let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
         let id = child.id().cast_signed();
-        // SAFETY: the kernel writes one rusage, which has room; all zeroes are a valid one.
+        // SAFETY: the kernel writes one rusage to memory of that size; all zeroes are a valid
+        // rusage.
         let (waited, usage) = unsafe {
             (libc::wait4(id, std::ptr::null_mut(), 0, usage.as_mut_ptr()), usage.assume_init())
         };
         assert_eq!(waited, id, "{}", io::Error::last_os_error());
-        // Waited for already: this only lets the standard library know.
+        // The process was already waited for. This call updates the state of the standard library.
         let _ = child.try_wait();
         usage.ru_maxrss
     };
     let before = peak();
     leave_time_wait(30_000, &Family::BOTH);
     let after = peak();
-    // In KiB; records of 30,000 sockets would be some 3 MiB.
+    // In KiB. If all sockets were kept in memory, 30,000 would take about 3 MiB.
     assert!(after < before + 1024, "{before} KiB with no socket, {after} KiB with 30,000");
 }
 
@@ -247,9 +251,9 @@ fn count_in_a_pipe_is_ten_rows_and_a_table_has_a_total() {
 }
 
 #[test]
-fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
+fn count_watches_until_a_signal_with_empty_lines_between_blocks() {
     let _namespace = Namespace::enter();
-    for close_reason in [Signal::SIGINT, Signal::SIGTERM] {
+    for end_signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = count(&["-i", "50ms"]).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let mut block = || {
@@ -261,9 +265,9 @@ fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
         let there = Counts::from([(State::Listen, 1)].as_slice());
         assert!((0..100).any(|_| counts(&block()) == there), "the listener never shows");
         drop(listener);
-        signal(&child, close_reason);
+        signal(&child, end_signal);
         while !block().is_empty() {}
-        assert!(child.wait().expect("it ends").success(), "{close_reason}");
+        assert!(child.wait().expect("it ends").success(), "{end_signal}");
     }
     let mut lines =
         count(&["-w", "50ms", "-o", "json"]).stdout(Stdio::piped()).spawn().expect("it starts");
@@ -272,12 +276,12 @@ fn count_watches_until_a_signal_and_parts_blocks_by_an_empty_line() {
         let line: Value = serde_json::from_str(&line).expect("a line is a JSON object");
         assert_eq!(line["type"], "count");
     }
-    // The reader is gone.
+    // The reader is closed now.
     assert!(lines.wait().expect("it ends").success());
 }
 
 #[test]
-fn count_ends_on_a_signal_though_its_reader_stalls() {
+fn count_ends_on_a_signal_while_its_reader_stalls() {
     const ROOM: i32 = 4096;
     const BLOCK: i32 = 130;
     let _namespace = Namespace::enter();
@@ -286,7 +290,7 @@ fn count_ends_on_a_signal_though_its_reader_stalls() {
     let mut child = count(&["-w", "50ms"]).stdout(writer).spawn().expect("it starts");
     let is_full = || {
         let mut unread = 0;
-        // SAFETY: FIONREAD writes one int, which is there.
+        // SAFETY: FIONREAD writes one int, and `unread` is an int.
         let result = unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
         result == 0 && unread > ROOM - BLOCK
     };
@@ -296,7 +300,7 @@ fn count_ends_on_a_signal_though_its_reader_stalls() {
 }
 
 #[test]
-fn count_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_an_error() {
+fn count_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
     for arguments in [&[] as &[&str], &["-o", "json"], &["-i", "50ms"]] {
         let (reader, writer) = io::pipe().expect("there are file descriptors");
         drop(reader);
@@ -312,7 +316,7 @@ fn count_takes_a_closed_pipe_for_the_end_and_a_full_disk_for_an_error() {
 }
 
 #[test]
-fn count_refuses_wrong_flags_and_says_where_they_are_wrong() {
+fn count_refuses_wrong_flags_and_names_the_position() {
     for (arguments, reason) in [
         (
             vec!["--port", "80,44x,443"],

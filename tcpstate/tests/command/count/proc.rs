@@ -1,4 +1,4 @@
-//! `count` where no netlink socket can be opened: it reads /proc, and says so.
+//! `count` where no netlink socket can be opened: it reads /proc instead and reports this.
 
 use std::{io, os::unix::process::CommandExt as _, process::Command};
 
@@ -10,12 +10,13 @@ use tcpstate_tests::{
 
 use super::{Public, counts, output};
 
-/// Lets this process open no netlink socket any more, as a container's seccomp profile may.
+/// Makes the process unable to open netlink sockets, as the seccomp profile of a container may do.
 fn without_netlink(command: &mut Command) -> &mut Command {
     const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    // Places in `struct seccomp_data`: number, and the first argument's low half on little-endian machines.
+    // Offsets in `struct seccomp_data`: the system call number, and the low half of the first
+    // argument on little-endian machines.
     let instruction = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("codes are small"),
         jt,
@@ -34,14 +35,14 @@ fn without_netlink(command: &mut Command) -> &mut Command {
     ];
     let confine = move || {
         let filter = libc::sock_fprog { len: 6, filter: program.as_ptr().cast_mut() };
-        // SAFETY: the kernel copies the program, which outlives the calls; nothing else is touched.
+        // SAFETY: the kernel copies the filter, which outlives the calls. No other memory is used.
         let result = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
         };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
     unsafe { command.pre_exec(confine) }
 }
 
