@@ -1,8 +1,9 @@
-//! What the fuzzer runs (`cargo xtask fuzz`): a function for each kind of text and bytes from outside, which must not panic on any of
-//! them, and which looks whether what was read makes sense.
+//! The functions that the fuzzer calls (`cargo xtask fuzz`). There is one function for each kind of
+//! input from outside. A function must not panic on any input, and it checks that the result makes
+//! sense.
 //!
-//! They lie beside what they try. Their inputs lie in `fuzz/corpus/TARGET` and, where one once was a fault,
-//! `fuzz/regressions/TARGET`; a test here runs them all.
+//! Most functions are in the modules that they test. Inputs are in `fuzz/corpus/TARGET`. Inputs
+//! that once caused a fault are in `fuzz/regressions/TARGET`. A test in this file runs all inputs.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -13,16 +14,16 @@ use crate::{
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
-/// Something to be tried with any bytes.
+/// A function that accepts any bytes.
 #[derive(Debug)]
 pub struct Target {
-    /// What its folders of inputs are called.
+    /// The name of the folders with inputs.
     pub name: &'static str,
-    /// Panics if something is wrong.
+    /// The function. It panics if it finds a fault.
     pub run: fn(&[u8]),
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "btf", run: probe::fuzz::btf },
     Target { name: "command_line", run: command::fuzz::command_line },
@@ -39,21 +40,21 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tracepoint", run: probe::fuzz::tracepoint },
 ];
 
-/// Faults on purpose, by which it is known that the fuzzer finds any.
+/// Intentional faults that prove that the fuzzer finds faults.
 const PLANTED: &[Target] = &[
     Target { name: "planted_panic", run: planted_panic },
     Target { name: "planted_hunger", run: planted_hunger },
 ];
 
 impl Target {
-    /// The one of that name.
+    /// Returns the target with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         TARGETS.iter().chain(PLANTED).find(|target| target.name == name)
     }
 }
 
-/// What is shown does nothing to a terminal, and what was plain stays as it is.
+/// Checks that escaped text has no effect on a terminal, and that plain text stays unchanged.
 fn escaping(bytes: &[u8]) {
     let outside = OsStr::from_bytes(bytes);
     let shown = text::escaped(outside);
@@ -67,7 +68,8 @@ fn escaping(bytes: &[u8]) {
     assert_eq!(text::escaped(&*readable), shown, "both escape the same bytes");
 }
 
-/// What a recording holds: whatever can be read can be shown, in lines that do nothing to a terminal.
+/// Checks that all records that can be read can be shown, in lines that have no effect on a
+/// terminal.
 fn records(bytes: &[u8]) {
     let records = recording::fuzz::records(bytes);
     let caps = TerminalCaps { coloured: false, unicode: true };
@@ -104,7 +106,7 @@ fn shown(view: &mut dyn View, records: &[Record]) -> String {
     String::from_utf8(text).expect("views write text")
 }
 
-/// What a user wrote for `doctor`: it is taken, or refused in a line.
+/// Checks that a threshold file for `doctor` is accepted, or refused with an error of one line.
 fn thresholds(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     if let Err(error) = doctor::Thresholds::parse(text) {
@@ -113,20 +115,21 @@ fn thresholds(bytes: &[u8]) {
     }
 }
 
-/// Settings as the kernel writes them, and lines of sysctl files.
+/// Reads sysctls as the kernel writes them, and lines of sysctl files.
 fn settings(bytes: &[u8]) {
     procfs::fuzz::settings(bytes);
     doctor::facts::fuzz::settings(bytes);
 }
 
-/// Small files of /proc and /sys, of which a line or a word is wanted.
+/// Reads small files of /proc and /sys of which tcpstate needs one line or one word.
 fn kernel_files(bytes: &[u8]) {
     probe::fuzz::kernel_files(bytes);
     source::fuzz::kernel_files(bytes);
     doctor::facts::fuzz::limits(bytes);
 }
 
-/// Nobody guesses these bytes; whoever is told which ones led further finds them one by one, and sees what the others are compared with.
+/// Random inputs do not find these bytes. A fuzzer that measures coverage and comparisons finds
+/// them one after the other.
 fn planted_panic(bytes: &[u8]) {
     if let [b't', rest @ ..] = bytes
         && let [b'c', rest @ ..] = rest
@@ -137,7 +140,7 @@ fn planted_panic(bytes: &[u8]) {
     }
 }
 
-/// Takes a number for a size, as a reader must not.
+/// Uses a number from the input as a size, which a reader must never do.
 fn planted_hunger(bytes: &[u8]) {
     if let Some(size) = bytes.first_chunk().map(|&size| u32::from_le_bytes(size)) {
         std::hint::black_box(Vec::<u8>::with_capacity(size as usize));
@@ -154,14 +157,14 @@ mod tests {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(name)
     }
 
-    /// The inputs below a folder, by their path.
+    /// Returns the paths of the inputs in a folder.
     fn inputs(kind: &str, target: &Target) -> Vec<PathBuf> {
         let files = fs::read_dir(folder(kind).join(target.name)).into_iter().flatten();
         files.map(|file| file.expect("the folder can be read").path()).collect()
     }
 
     #[test]
-    fn every_input_that_is_kept_is_read_without_a_fault() {
+    fn stored_inputs_cause_no_fault() {
         for target in TARGETS {
             let seeds = inputs("corpus", target);
             assert!(!seeds.is_empty(), "{} has no inputs to begin with", target.name);
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_folder_of_inputs_is_a_targets() {
+    fn folders_of_inputs_belong_to_targets() {
         let names: BTreeSet<String> = ["corpus", "regressions"]
             .iter()
             .flat_map(|kind| fs::read_dir(folder(kind)).into_iter().flatten())
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn planted_faults_are_faults() {
+    fn planted_faults_panic() {
         let planted = Target::named("planted_panic").expect("it is planted");
         (planted.run)(b"tcpit_stats");
         assert!(panic::catch_unwind(|| (planted.run)(b"tcpit_state")).is_err());

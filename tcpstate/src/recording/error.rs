@@ -1,49 +1,49 @@
-//! Why a recording can't be written or read, and what would help.
+//! The errors of writing and reading recordings, and their help.
 
 use std::{borrow::Cow, io, path::PathBuf};
 
 use super::VERSION;
 use crate::error::Help;
 
-/// What keeps a recording from being written or read.
+/// The reason why a recording cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There can be no file of that name, or there is one already.
+    /// The file cannot be created, or it exists already.
     #[error("create the recording {}: {error}", .file.display())]
     Create {
-        /// Its name.
+        /// The name of the file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// It can't be written on.
+    /// Writing to the file fails.
     #[error("write the recording {}: {error}", .file.display())]
     Write {
-        /// Its name.
+        /// The name of the file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// It can't be opened.
+    /// The file cannot be opened.
     #[error("open the recording {}: {error}", .file.display())]
     Open {
-        /// Its name.
+        /// The name of the file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// It is none, or damaged.
+    /// The file is not a recording, or it is damaged.
     #[error("read the recording {}: {why}", .file.display())]
     Read {
-        /// Its name.
+        /// The name of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: Unreadable,
     },
-    /// It is of a command that times nothing.
+    /// The command that wrote the recording recorded no durations.
     #[error("the recording {} has no durations", .file.display())]
     NoDurations {
-        /// Its name.
+        /// The name of the file.
         file: PathBuf,
     },
 }
@@ -51,35 +51,35 @@ pub enum Error {
 /// What is wrong with the bytes of a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It begins with something else.
+    /// The first bytes are not those of a recording.
     #[error("it is none")]
     NoRecording,
-    /// A version that this program does not know.
+    /// This program cannot read the version of the recording.
     #[error("it is of version {found}, and this program reads version {VERSION}")]
     Version {
-        /// Its version.
+        /// The version of the recording.
         found: u16,
     },
     /// The file ends too early.
     #[error("it is cut: the frame at byte {offset} is not whole")]
     Cut {
-        /// Where the last frame begins.
+        /// The offset of the last frame in bytes.
         offset: u64,
     },
-    /// Bytes are not what was written.
+    /// The bytes differ from the bytes that were written.
     #[error("it is damaged in the frame at byte {offset}: {what}")]
     Corrupt {
-        /// Where the frame begins.
+        /// The offset of the frame in bytes.
         offset: u64,
-        /// What does not fit.
+        /// The part that is wrong.
         what: String,
     },
-    /// The file can't be read on.
+    /// Reading the file fails.
     #[error("at byte {offset}: {error}")]
     Read {
-        /// How far it could be read.
+        /// The offset in bytes up to which the file could be read.
         offset: u64,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
 }
@@ -106,7 +106,7 @@ impl Help for Error {
 }
 
 impl Unreadable {
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     fn help(&self) -> &'static str {
         match self {
             Self::NoRecording => "name a file that --record wrote",

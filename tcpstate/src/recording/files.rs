@@ -1,4 +1,4 @@
-//! The files of a recording, one after the other, as one.
+//! Reads the files of a recording as one sequence of records.
 
 use std::{
     ffi::OsString,
@@ -8,50 +8,51 @@ use std::{
 
 use super::{Error, Part, Reader, Timed};
 
-/// Reads a recording from one of its files on.
+/// Reads a recording, beginning with one of its files.
 pub struct Recording {
     reader: Reader<File>,
     file: PathBuf,
-    /// The first file, after which the others are named, if that can be told.
+    /// The name of the first file, from which the other names are derived, if it is known.
     base: Option<PathBuf>,
     has_ended: bool,
-    /// Of the files before.
+    /// The number of unknown records in the previous files.
     unknown: u64,
 }
 
 impl Recording {
-    /// Opens a recording at this file; those before it are passed over, those after it follow.
+    /// Opens a recording at this file. Earlier files are skipped, and later files follow.
     pub fn open(file: &Path) -> Result<Self, Error> {
         let reader = open(file)?;
         let base = base_of(file, reader.part().number);
         Ok(Self { reader, file: file.to_owned(), base, has_ended: false, unknown: 0 })
     }
 
-    /// What the file that is being read says of itself.
+    /// Returns the description of the current file.
     #[must_use]
     pub fn part(&self) -> &Part {
         self.reader.part()
     }
 
-    /// Whether the end of the run has been read.
+    /// Returns whether the end of the run has been read.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// The file that is being read.
+    /// Returns the name of the current file.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Records that were passed over, because this program does not know their kind.
+    /// Returns the number of records that were skipped because this program does not know their
+    /// kind.
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown + self.reader.unknown()
     }
 
-    /// The next record; `None` at the end. After an error there is nothing more to be had.
+    /// Returns the next record, or `None` at the end. After an error no more records can be read.
     pub fn next_record(&mut self) -> Result<Option<Timed>, Error> {
         loop {
             let next = self.reader.next_record();
@@ -66,7 +67,7 @@ impl Recording {
         }
     }
 
-    /// Goes on with the file that follows, if there is one of this recording.
+    /// Opens the next file. Returns false if there is no further file of this recording.
     fn open_next(&mut self) -> Result<bool, Error> {
         let Part { id, number, .. } = *self.part();
         let Some(file) = self.base.as_ref().map(|base| name_of(base, number + 1)) else {
@@ -79,7 +80,7 @@ impl Recording {
         if (reader.part().id, reader.part().number) != (id, number + 1) {
             return Ok(false);
         }
-        // The start report, which is known already.
+        // Each file repeats the start report, which is already known.
         reader.next_record().map_err(|why| Error::Read { file: file.clone(), why })?;
         self.unknown += self.reader.unknown();
         (self.reader, self.file) = (reader, file);
@@ -93,7 +94,7 @@ fn open(file: &Path) -> Result<Reader<File>, Error> {
     reader.map_err(|why| Error::Read { file: file.to_owned(), why })
 }
 
-/// The name of a recording's file: `run.tcps`, `run.tcps.1`, `run.tcps.2`.
+/// Returns the name of a recording's file: `run.tcps`, `run.tcps.1`, `run.tcps.2`.
 pub(super) fn name_of(base: &Path, number: u32) -> PathBuf {
     let mut name = base.as_os_str().to_owned();
     if number > 0 {
@@ -102,7 +103,7 @@ pub(super) fn name_of(base: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// The first file's name, from that of another.
+/// Derives the name of the first file from the name of another file.
 fn base_of(file: &Path, number: u32) -> Option<PathBuf> {
     if number == 0 {
         return Some(file.to_owned());
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_a_recording_are_numbered_after_the_first() {
+    fn recording_files_are_numbered_after_the_first() {
         let base = Path::new("/tmp/run.tcps");
         for (number, name) in
             [(0, "/tmp/run.tcps"), (1, "/tmp/run.tcps.1"), (12, "/tmp/run.tcps.12")]

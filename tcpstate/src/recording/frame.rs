@@ -1,27 +1,29 @@
-//! Records in frames: each can be read without the others, and shows whether it is whole.
+//! Stores records in frames. Each frame can be read on its own, and a checksum proves that it is
+//! complete.
 //!
-//! | bytes | of a frame |
+//! | bytes | content |
 //! |---|---|
 //! | 4 | length of the data, little-endian |
-//! | 4 | CRC-32 of the four bytes before and of the data, little-endian |
-//! | … | data: records, deflated (RFC 1951) |
+//! | 4 | CRC-32 of the previous 4 bytes and of the data, little-endian |
+//! | … | data: records, compressed by DEFLATE (RFC 1951) |
 
 use std::io::{self, Read, Write as _};
 
 use crc32fast::Hasher;
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 
-/// A frame's records are no larger than that, so that a reader knows what it may come to hold.
+/// The maximum size of a frame's records in bytes. It limits the memory of a reader.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
-/// Before the data.
+/// The size of length and checksum in bytes.
 const HEAD: usize = 8;
 
 /// Appends a frame with these records.
 pub(super) fn append(records: &[u8], file: &mut Vec<u8>) {
     let begin = file.len();
     file.extend_from_slice(&[0; HEAD]);
-    // Records repeat themselves so much that more effort gains a twentieth, and takes three times as long.
+    // Records are so repetitive that a higher compression level saves only 5 % but takes three
+    // times as long.
     let mut encoder = DeflateEncoder::new(&mut *file, Compression::fast());
     encoder.write_all(records).and_then(|()| encoder.finish().map(drop)).expect("memory takes all");
     let length = u32::try_from(file.len() - begin - HEAD).expect("a frame is small");
@@ -40,25 +42,26 @@ fn head(length: u32, data: &[u8]) -> [u8; HEAD] {
     head
 }
 
-/// What keeps a frame from being read.
+/// The reason why a frame cannot be read.
 #[derive(Debug)]
 pub(super) enum Damage {
-    /// It is cut.
+    /// The file ends inside the frame.
     Cut,
-    /// It is not what was written.
+    /// The bytes differ from the bytes that were written.
     Corrupt(&'static str),
-    /// The file can't be read.
+    /// Reading the file fails.
     Io(io::Error),
 }
 
-/// What was read.
+/// A frame that was read.
 pub(super) struct Frame {
     pub(super) records: Vec<u8>,
-    /// Bytes that it takes in the file.
+    /// The size of the frame in the file in bytes.
     pub(super) length: u64,
 }
 
-/// Reads the next frame; `None` at the end. Takes no more memory than the file has bytes, and than [`MAX_BYTES`].
+/// Reads the next frame, or returns `None` at the end. The memory is limited by the size of the
+/// file and by [`MAX_BYTES`].
 pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     let mut head_read = [0; HEAD];
     match fill(file, &mut head_read).map_err(Damage::Io)? {
@@ -87,7 +90,7 @@ pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     Ok(Some(Frame { records, length: (HEAD + data.len()) as u64 }))
 }
 
-/// As many bytes as there are.
+/// Reads until the buffer is full or the file ends. Returns the number of bytes.
 fn fill(file: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < into.len() {

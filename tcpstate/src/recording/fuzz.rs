@@ -1,4 +1,5 @@
-//! Recordings for the fuzzer: whatever a file holds is read, or is damage, and takes memory in proportion.
+//! The functions of this module that the fuzzer calls. Any file is read or reported as damaged,
+//! with memory in proportion to its size.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use minicbor::Decoder;
 
 use super::{Part, Reader, Record, Unreadable, Writer, frame, wire};
 
-/// A file as it is; and its bytes as records in a frame that is whole, which no fuzzer would find.
+/// Reads the bytes as a file. Then reads the bytes as the records of a valid frame, because no
+/// fuzzer finds a valid checksum.
 pub(crate) fn recording(bytes: &[u8]) {
     read(bytes);
     let writer = Writer::begin(Vec::new(), &Part::default());
@@ -38,8 +40,8 @@ fn offset(error: &Unreadable) -> u64 {
     }
 }
 
-/// What frames hold, one record after the other. Returns what was read, which must be the same when it has been written and
-/// read once more.
+/// Reads a sequence of records and returns them. Each record must be equal after it has been
+/// written and read again.
 pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
     let mut decoder = Decoder::new(bytes);
     let mut records = Vec::new();

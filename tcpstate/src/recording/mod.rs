@@ -1,13 +1,17 @@
-//! What was shown to a view, in a file, to be shown again: without root, kernel or `/proc`, and the same to the byte.
+//! Records what views show, and replays it without root, kernel or `/proc`. The replayed output is
+//! identical byte for byte.
 //!
 //! ```text
-//! live source -> Report, Event --+--> view                    what is written is what the view is given, after attribution
+//! live source -> Report, Event --+--> view
 //!                                +--> Recorder -> Writer -> file, file.1, ...
 //! file, file.1, ... -> Recording -> Reader -> Report, Event -> view
 //! ```
 //!
-//! A file begins with a line, [`HEADING`] and the version of what follows: [frames](frame), whose data are
-//! [records](wire). The first says what the file is ([`Part`]), the next holds the start report; so each file can be read without those before it.
+//! A recording contains the reports and events that the view gets, after attribution.
+//!
+//! A file begins with a line of [`HEADING`] and a version. Then follow [frames](frame) that contain
+//! [records](wire). The first record describes the file ([`Part`]), and the second record is the
+//! start report. So each file can be read without the previous files.
 
 mod error;
 mod files;
@@ -31,23 +35,23 @@ pub use self::{
 };
 use crate::report::{Event, Report};
 
-/// What each file begins with; the version and a line's end follow.
+/// The text at the start of each file. A version and a line end follow.
 pub const HEADING: &str = "tcpstate recording ";
 
-/// The version that is written, and the only one there is so far.
+/// The version that is written. No other version exists.
 pub const VERSION: u16 = 1;
 
-/// What a view is shown.
+/// The input of a view.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// The begin, a moment, or the end.
+    /// A start, a snapshot or an end.
     Report(Box<Report>),
-    /// Events, together.
+    /// Events that are shown together.
     Events(Vec<Event>),
 }
 
 impl Record {
-    /// Whether it is the end of the run.
+    /// Returns whether this record is the end of the run.
     fn is_end(&self) -> bool {
         matches!(self, Self::Report(report) if matches!(**report, Report::End(_)))
     }

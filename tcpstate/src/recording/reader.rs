@@ -1,4 +1,4 @@
-//! Reads what was recorded, up to its end or to the first damage.
+//! Reads a recording up to its end or to the first damage.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -13,30 +13,30 @@ use super::{
     wire,
 };
 
-/// A record, and when it came.
+/// A record and its time.
 #[derive(Clone, Debug)]
 pub struct Timed {
-    /// Since the recording began.
+    /// The time since the start of the recording.
     pub at: Duration,
-    /// What came.
+    /// The record.
     pub record: Record,
 }
 
-/// Reads one file of a recording. Needs no more than a frame's memory, whatever the bytes are.
+/// Reads one file of a recording. It needs the memory of one frame, for any content.
 pub struct Reader<R> {
     file: BufReader<R>,
     part: Part,
-    /// Where the frame that is being read begins.
+    /// The offset of the current frame in bytes.
     offset: u64,
     frame_length: u64,
-    /// Its records, and how many bytes of them were read.
+    /// The records of the current frame, and the number of bytes of them that were read.
     records: Vec<u8>,
     position: usize,
     unknown: u64,
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads what the file says of itself.
+    /// Reads the heading and the description of a file.
     pub fn open(file: R) -> Result<Self, Unreadable> {
         let mut file = BufReader::with_capacity(1 << 16, file);
         let offset = read_heading(&mut file)?;
@@ -58,19 +58,20 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// What the file says of itself.
+    /// Returns the description of the file.
     #[must_use]
     pub fn part(&self) -> &Part {
         &self.part
     }
 
-    /// Records that were passed over, because this program does not know their kind.
+    /// Returns the number of records that were skipped because this program does not know their
+    /// kind.
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown
     }
 
-    /// The next record; `None` at the end. After an error there is nothing more to be had.
+    /// Returns the next record, or `None` at the end. After an error no more records can be read.
     pub fn next_record(&mut self) -> Result<Option<Timed>, Unreadable> {
         loop {
             match self.read()? {
@@ -113,7 +114,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Reads the line that says what kind of file this is. Returns its length.
+/// Reads the heading line. Returns its length in bytes.
 fn read_heading(file: &mut impl BufRead) -> Result<u64, Unreadable> {
     let longest = HEADING.len() + "65535\n".len();
     let mut line = Vec::new();

@@ -1,4 +1,5 @@
-//! Records a run: what is shown is in a file half a second later, whatever happens then.
+//! Records a run. Everything that a view shows is in the file half a second later, even if the
+//! process is killed then.
 
 use std::{
     collections::VecDeque,
@@ -13,31 +14,33 @@ use std::{
 use super::{Error, Part, Writer, files::name_of};
 use crate::report::{Event, Report, Start};
 
-/// How long records wait at most until they are written. Kept well below the second that is promised, for busy machines.
+/// The maximum time that records wait before they are written. It is well below the documented
+/// second, as a reserve for busy machines.
 const DELAY: Duration = Duration::from_millis(500);
 
-/// How many bytes of them wait at most, for a file that can't be written at the moment.
+/// The maximum number of bytes that wait while the file cannot be written.
 const MAX_WAITING: usize = 4 << 20;
 
-/// How large recordings may become.
+/// The maximum size of recordings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// A file of so many bytes is followed by the next one.
+    /// After this number of bytes a new file begins.
     pub file_bytes: Option<u64>,
-    /// Only so many of them are kept, the newest.
+    /// The maximum number of files. The oldest file is removed first.
     pub files: Option<u32>,
 }
 
-/// Writes a recording. All that is added is in order, and nothing is left out: if that can't be, it ends.
+/// Writes a recording. Records are written in order, and none is left out. If that is impossible,
+/// the recording ends.
 pub struct Recorder {
     shared: Arc<Shared>,
-    /// Writes what nothing follows.
+    /// The thread that writes records when they are due.
     flusher: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
     files: Mutex<Files>,
-    /// There is something to do for the flusher.
+    /// Wakes the flusher.
     changed: Condvar,
 }
 
@@ -47,19 +50,19 @@ impl Shared {
     }
 }
 
-/// What became of a recording since it was last asked for.
+/// A change of the state of a recording since the last call.
 #[derive(Debug)]
 pub enum News {
-    /// It can't be written at the moment.
+    /// The recording cannot be written now.
     Failing(Error),
-    /// It is written again, and lacks nothing.
+    /// The recording is written again, and it is complete.
     Resumed,
-    /// More waited than there is room for: it has ended.
+    /// Too many bytes waited, so the recording has ended.
     Ended,
 }
 
 impl Recorder {
-    /// Begins a recording in a file that must not be there yet. What `part` says of numbers is not asked for.
+    /// Creates a recording in a file that must not exist yet. The number in `part` is ignored.
     pub fn create(file: &Path, limits: Limits, part: Part) -> Result<Self, Error> {
         let part = Part { number: 0, ..part };
         let files = Files {
@@ -81,19 +84,19 @@ impl Recorder {
         Ok(Self { shared, flusher: Mutex::new(Some(flusher)) })
     }
 
-    /// Adds what a view is shown.
+    /// Adds a report that a view shows.
     pub fn add_report(&self, report: &Report) {
         let mut files = self.shared.lock();
         files.remember(report);
         files.add(|writer, at| writer.add_report(at, report));
-        // Begin and end are worth a frame of their own.
+        // The start and the end get their own frames.
         if !matches!(report, Report::Snapshot(_)) {
             files.flush();
         }
         self.shared.changed.notify_one();
     }
 
-    /// Adds events that a view is shown together.
+    /// Adds events that a view shows together.
     pub fn add_events(&self, events: &[Event]) {
         if !events.is_empty() {
             self.shared.lock().add(|writer, at| writer.add_events(at, events));
@@ -101,13 +104,14 @@ impl Recorder {
         }
     }
 
-    /// What became of it since the last call, if anything did.
+    /// Returns the change of state since the last call, if there is one.
     #[must_use]
     pub fn news(&self) -> Option<News> {
         self.shared.lock().news.take()
     }
 
-    /// Writes what waits, and says whether all is on the disk. Nothing is to be added after that.
+    /// Writes all waiting records and returns whether everything is on the disk. Nothing may be
+    /// added after that.
     pub fn close(&self) -> Result<(), Error> {
         self.shared.lock().is_closing = true;
         self.shared.changed.notify_one();
@@ -120,35 +124,35 @@ impl Recorder {
 }
 
 impl Drop for Recorder {
-    /// A run that fails has recorded what it showed all the same.
+    /// Writes the waiting records, also if the run fails.
     fn drop(&mut self) {
-        // Who wants to know how that went closes it.
+        // A caller that needs the result calls `close` itself.
         let _ = self.close();
     }
 }
 
-/// What can be said of the file.
+/// The state of the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Well,
-    /// What comes waits.
+    /// New records wait.
     Failing,
-    /// What comes is dropped.
+    /// New records are dropped.
     Ended,
 }
 
 struct Files {
     writer: Writer<File>,
-    /// The first file, after which the others are named.
+    /// The name of the first file, from which the other names are derived.
     base: PathBuf,
-    /// Those that are there, the newest last.
+    /// The existing files, newest last.
     kept: VecDeque<PathBuf>,
     limits: Limits,
     part: Part,
     began: Instant,
-    /// How the run began and what serves by now, for the next file.
+    /// The start report with the currently attached hooks, for the next file.
     start: Option<Start>,
-    /// When what waits is to be written.
+    /// The time at which waiting records must be written.
     due: Option<Instant>,
     health: Health,
     news: Option<News>,
@@ -184,7 +188,7 @@ impl Files {
         }
     }
 
-    /// Writes what waits; if that can't be done it waits on.
+    /// Writes the waiting records. If that fails, they continue to wait.
     fn flush(&mut self) {
         let outcome = self.try_flush();
         let is_failing = self.health != Health::Well;
@@ -208,7 +212,8 @@ impl Files {
 
     fn try_flush(&mut self) -> Result<(), Error> {
         if let Err(error) = self.writer.flush() {
-            // What was written of the frame would be damage in the midst of the file.
+            // Removes the written part of the frame, because it would be damage in the middle of
+            // the file.
             let length = self.writer.length();
             let file = self.writer.file_mut();
             let _ = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
@@ -220,7 +225,7 @@ impl Files {
         Ok(())
     }
 
-    /// Goes on in another file.
+    /// Continues in a new file.
     fn begin_next(&mut self) -> Result<(), Error> {
         let part = Part { number: self.part.number + 1, ..self.part.clone() };
         let file = name_of(&self.base, part.number);
@@ -249,8 +254,8 @@ impl Files {
     }
 }
 
-/// Begins a file that is not there yet, and with it the start report, where that is known. If it can't be written, it is not there
-/// afterwards.
+/// Creates a file, and writes the start report if it is known. If the file cannot be written, it is
+/// removed again.
 fn begin(
     file: &Path,
     part: &Part,

@@ -1,6 +1,6 @@
-//! What is written is read again, and what is not whole is said to be so.
+//! Tests that recordings are read as they were written, and that damage is reported.
 //!
-//! Long because a record with every field set is spelled out.
+//! This file is long because it contains a record with every field set.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -58,7 +58,7 @@ fn start() -> Start {
     }
 }
 
-/// One in which nothing is left out.
+/// Returns a snapshot in which every field is set.
 fn snapshot(seconds: u64) -> Snapshot {
     let exits = Exits { expired: Some(1), reused: None, killed: Some(0), other: Some(9) };
     let time_wait = TimeWait {
@@ -120,7 +120,7 @@ fn close_reasons() -> CloseReasons {
     CloseReasons { ports, others: ends(3), failed_connects: ends(4), no_local_port: 5 }
 }
 
-/// Of each kind one, each of another group.
+/// Returns one histogram of each meaning, with different groups.
 fn histograms() -> Histograms {
     let address = |text: &str| Group::Address(text.parse().expect("an address"));
     let kinds = [
@@ -157,7 +157,7 @@ fn events(count: u32) -> Vec<Event> {
         let hook = [Hook::Transitions, Hook::TimeWait, Hook::SynRecv][place % 3];
         let ended_by = CloseReason::ALL.get(place % 9).copied();
         Event {
-            // The wall's clock is set back halfway.
+            // The wall clock is set back in the middle.
             time: time(100 + number - if number > u64::from(count / 2) { 50 } else { 0 }),
             monotonic: Duration::from_nanos(7_000_000_000 + number * 1001),
             from: state(0),
@@ -207,7 +207,7 @@ fn records() -> Vec<Record> {
     ]
 }
 
-/// A file with a record a frame, and where each frame ends.
+/// Returns a file with one record in each frame, and the offset of each frame's end.
 fn file(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
     let mut writer = Writer::begin(Vec::new(), &Part::new("test")).expect("memory takes all");
     let mut ends = vec![writer.file_mut().len()];
@@ -223,7 +223,7 @@ fn file(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
     (std::mem::take(writer.file_mut()), ends)
 }
 
-/// Records as text, all that can be read, and what came then.
+/// Returns all records that can be read, as text, and the error after them.
 fn read(bytes: &[u8]) -> (Vec<String>, Option<Unreadable>) {
     let mut records = Vec::new();
     let mut reader = match Reader::open(bytes) {
@@ -244,7 +244,7 @@ fn text(records: &[Record]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn records_are_read_as_written() {
     let records = records();
     let (bytes, _) = file(&records);
     let (found, error) = read(&bytes);
@@ -257,7 +257,7 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
-fn a_file_that_is_cut_anywhere_is_read_up_to_the_frame_that_is_cut() {
+fn truncated_files_are_read_up_to_the_truncated_frame() {
     let records = records();
     let (bytes, ends) = file(&records);
     for length in 0..bytes.len() {
@@ -265,7 +265,7 @@ fn a_file_that_is_cut_anywhere_is_read_up_to_the_frame_that_is_cut() {
         let whole = ends.iter().filter(|&&end| end <= length).count();
         assert_eq!(found, text(&records[..whole.saturating_sub(1)]), "{length}");
         match error {
-            // As if it had been killed between two frames.
+            // As if the process had been killed between two frames.
             None => assert!(ends.contains(&length), "{length}"),
             Some(Unreadable::Cut { offset }) => {
                 let begin = ends.iter().copied().filter(|&end| end <= length).max();
@@ -277,7 +277,7 @@ fn a_file_that_is_cut_anywhere_is_read_up_to_the_frame_that_is_cut() {
 }
 
 #[test]
-fn a_file_with_a_wrong_bit_anywhere_is_read_up_to_the_frame_that_has_it() {
+fn damaged_files_are_read_up_to_the_damaged_frame() {
     let records = records();
     let (bytes, ends) = file(&records);
     for place in super::HEADING.len() + 2..bytes.len() {
@@ -297,7 +297,7 @@ fn a_file_with_a_wrong_bit_anywhere_is_read_up_to_the_frame_that_has_it() {
 }
 
 #[test]
-fn what_is_no_recording_or_of_another_version_is_said_to_be() {
+fn foreign_files_and_other_versions_are_refused() {
     for bytes in ["{\"type\":\"start\"}\n", "tcpstate recording x\n", "tcpstate recording 123456\n"]
     {
         let error = Reader::open(bytes.as_bytes()).err();
@@ -307,7 +307,7 @@ fn what_is_no_recording_or_of_another_version_is_said_to_be() {
     assert_eq!(error.to_string(), "it is of version 2, and this program reads version 1");
 }
 
-/// A file whose frames are whole, with these bytes as its records.
+/// Returns a file with valid frames, and these bytes as its records.
 fn framed(records: &[u8]) -> Vec<u8> {
     let (mut bytes, _) = file(&[]);
     frame::append(records, &mut bytes);
@@ -315,10 +315,11 @@ fn framed(records: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_newer_program_adds_is_passed_over() {
+fn unknown_records_and_columns_are_skipped() {
     let mut records = Vec::new();
     let mut encoder = Encoder::new(&mut records);
-    // A kind that does not exist yet, and events with no column but those that must be, and with one too many.
+    // An unknown kind of record, and events that have only the required columns and one unknown
+    // column.
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
@@ -343,7 +344,7 @@ fn what_a_newer_program_adds_is_passed_over() {
 }
 
 #[test]
-fn bytes_that_make_no_sense_are_damage_and_no_panic() {
+fn invalid_bytes_are_damage_and_do_not_panic() {
     let (bytes, ends) = file(&records());
     let whole = frame::read(&mut &bytes[ends[2]..]).expect("whole").expect("a frame");
     let mut random = 0x9e37_79b9_u32;
@@ -368,7 +369,7 @@ fn bytes_that_make_no_sense_are_damage_and_no_panic() {
 }
 
 #[test]
-fn a_frame_takes_no_more_memory_than_it_may() {
+fn frames_are_limited_in_size() {
     let bytes = framed(&vec![0; frame::MAX_BYTES + 1]);
     assert!(bytes.len() < frame::MAX_BYTES / 100);
     let (_, error) = read(&bytes);
@@ -376,7 +377,7 @@ fn a_frame_takes_no_more_memory_than_it_may() {
 }
 
 #[test]
-fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
+fn recordings_continue_in_further_files_and_are_read_as_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run.tcps");
     let limits = Limits { file_bytes: Some(1 << 10), files: Some(3) };
@@ -384,7 +385,7 @@ fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
     let error = Recorder::create(&path, limits, Part::new("test")).err().expect("it is there");
     assert!(matches!(&error, Error::Create { .. }) && error.help().contains("never overwritten"));
     recorder.add_report(&Report::Start(start()));
-    // Enough for a frame each, which is written at once.
+    // Each call is enough for one frame, which is written at once.
     for _ in 0..6 {
         recorder.add_events(&events(20_000));
     }
@@ -393,7 +394,7 @@ fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
     assert!(recorder.news().is_none());
     let names = |number: u32| super::files::name_of(&path, number);
     let there: Vec<u32> = (0..20).filter(|&number| names(number).exists()).collect();
-    // The last one has the end.
+    // The last file contains the end.
     assert_eq!(there, [4, 5, 6]);
     let mut recording = Recording::open(&names(4)).expect("it is one");
     let mut kinds = Vec::new();
@@ -410,7 +411,7 @@ fn a_recording_goes_on_in_further_files_and_is_read_as_one() {
 }
 
 #[test]
-fn one_text_can_not_be_that_of_more_events_than_memory_has_room_for() {
+fn shared_texts_are_limited_in_total_size() {
     let read = |length: usize| {
         let mut named = events(300);
         for event in &mut named {

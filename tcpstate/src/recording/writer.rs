@@ -8,21 +8,22 @@ use std::{
 use super::{HEADING, Part, VERSION, frame, wire};
 use crate::report::{Event, Report};
 
-/// Records are put together into frames of so many bytes; larger ones would save nothing.
+/// The size of records in bytes at which a frame is written. Larger frames would not be smaller in
+/// total.
 const FRAME: usize = 256 << 10;
 
-/// Writes one file of a recording. What was added is in the file after the next [`Writer::flush`].
+/// Writes one file of a recording. The next [`Writer::flush`] writes all added records to the file.
 #[derive(Debug)]
 pub struct Writer<W> {
     file: W,
-    /// Bytes in the file, whole frames only.
+    /// The size of all complete frames in the file in bytes.
     length: u64,
-    /// Records that are in no frame yet.
+    /// The records that are in no frame yet.
     waiting: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file.
+    /// Writes the heading and the description of a file.
     pub fn begin(mut file: W, part: &Part) -> io::Result<Self> {
         let mut begin = format!("{HEADING}{VERSION}\n").into_bytes();
         let mut records = Vec::new();
@@ -32,39 +33,39 @@ impl<W: Write> Writer<W> {
         Ok(Self { file, length: begin.len() as u64, waiting: Vec::new() })
     }
 
-    /// Adds what a view is shown.
+    /// Adds a report that a view shows.
     pub fn add_report(&mut self, at: Duration, report: &Report) {
         wire::append_report(at, report, &mut self.waiting);
     }
 
-    /// Adds events that a view is shown together.
+    /// Adds events that a view shows together.
     pub fn add_events(&mut self, at: Duration, events: &[Event]) {
         for events in events.chunks(wire::MAX_EVENTS) {
             wire::append_events(at, events, &mut self.waiting);
         }
     }
 
-    /// Whether there is enough for a frame.
+    /// Returns whether there are enough records for a frame.
     pub fn has_a_frame(&self) -> bool {
         self.waiting.len() >= FRAME
     }
 
-    /// Bytes that are in no frame yet.
+    /// Returns the size in bytes of the records that are in no frame yet.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Bytes in the file, whole frames only.
+    /// Returns the size of all complete frames in the file in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The file; after a failure it may hold a part of a frame behind [`Writer::length`].
+    /// Returns the file. After an error it may contain a part of a frame after [`Writer::length`].
     pub fn file_mut(&mut self) -> &mut W {
         &mut self.file
     }
 
-    /// Writes a frame with all that was added. If that fails it still waits.
+    /// Writes a frame with all added records. If that fails, the records continue to wait.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());

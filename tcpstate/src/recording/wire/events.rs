@@ -1,4 +1,5 @@
-//! Events that were shown together, a column a field: what follows each other is alike, and takes little room.
+//! Encodes events that were shown together, with one column for each field. Values in a column are
+//! similar, so columns compress well.
 
 use std::{
     collections::HashMap,
@@ -18,27 +19,30 @@ use super::{
 };
 use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 
-/// Bytes of text that the events of a record have together. A process's name has at most 15.
+/// The maximum size in bytes of all process names of a record's events together. A process name has
+/// at most 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
-/// A column; one that is shorter, as in recordings that have not got it at all, goes on with what is not known.
+/// A column. In recordings without this column it is empty. Missing values are unknown.
 type Column<T> = Vec<Option<T>>;
 
 #[derive(Default, Encode, Decode)]
 pub(super) struct Events {
-    /// Monotonic time in nanoseconds, each after the one before, the first after the machine's start.
+    /// The monotonic time in nanoseconds. Each value is the difference to the previous value. The
+    /// first value is the time since boot.
     #[n(0)]
     monotonic: Vec<i64>,
-    /// By how many nanoseconds the wall's clock was ahead of that, each after the one before.
+    /// The wall clock minus the monotonic clock in nanoseconds. Each value is the difference to the
+    /// previous value.
     #[n(1)]
     ahead: Vec<i64>,
-    /// The old and the new state, by the kernel's numbers: four bits each.
+    /// The old and the new state by the kernel's numbers, 4 bits each.
     #[cbor(n(2), with = "minicbor::bytes")]
     states: Vec<u8>,
     /// 4 or 6.
     #[cbor(n(3), with = "minicbor::bytes")]
     family: Vec<u8>,
-    /// Addresses, 4 or 16 bytes each, by whose place in this list they are named below.
+    /// Addresses of 4 or 16 bytes. Other columns contain indices into this list.
     #[n(4)]
     addresses: Vec<ByteVec>,
     #[n(5)]
@@ -53,7 +57,7 @@ pub(super) struct Events {
     netns: Vec<u32>,
     #[n(10)]
     cookie: Column<u64>,
-    /// Texts, by whose place in this list they are named below.
+    /// Texts. Other columns contain indices into this list.
     #[n(11)]
     texts: Vec<ByteVec>,
     #[n(12)]
@@ -62,16 +66,16 @@ pub(super) struct Events {
     comm: Column<u32>,
     #[n(14)]
     uid: Column<u32>,
-    /// Nanoseconds in the old state.
+    /// The time in the old state in nanoseconds.
     #[n(15)]
     duration: Column<u64>,
-    /// A text: its path, which tells the rest.
+    /// The index of the cgroup's path. Container and unit are derived from the path.
     #[cbor(n(16), default)]
     cgroup: Column<u32>,
     /// 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
     #[cbor(n(17), default)]
     hook: Column<u8>,
-    /// The place in [`CloseReason::ALL`].
+    /// The index in [`CloseReason::ALL`].
     #[cbor(n(18), default)]
     ended_by: Column<u8>,
 }
@@ -136,7 +140,7 @@ impl From<&[Event]> for Events {
     }
 }
 
-/// Values in the order in which they first came, each with its place.
+/// Values with their indices, in the order of their first occurrence.
 struct Indices<T>(HashMap<T, u32>);
 
 impl<T> Default for Indices<T> {
@@ -159,7 +163,7 @@ impl<T: Eq + Hash> Indices<T> {
 }
 
 impl Events {
-    /// The number of events, if all columns that each event needs have that many rows.
+    /// Returns the number of events. All required columns must have that number of rows.
     fn count(&self) -> Result<usize, Malformed> {
         let count = self.monotonic.len();
         if [self.ahead.len(), self.states.len(), self.family.len(), self.netns.len()] != [count; 4]
@@ -172,8 +176,8 @@ impl Events {
         Ok(count)
     }
 
-    /// Refuses texts that would take much memory: many events may share one text, and each event gets
-    /// a copy of it.
+    /// Refuses texts that would take much memory: many events may share one text, and each event
+    /// gets a copy of it.
     fn limit_copies(&self, count: usize, texts: &[OsString]) -> Result<(), Malformed> {
         let length = |row| Ok(listed(&self.comm, row, texts)?.map_or(0, |text| text.len()));
         let copied =
@@ -184,7 +188,7 @@ impl Events {
         Ok(())
     }
 
-    /// The events again.
+    /// Decodes the events.
     pub(super) fn into_events(mut self) -> Result<Vec<Event>, Malformed> {
         let count = self.count()?;
         let addresses =
@@ -231,7 +235,7 @@ impl Events {
                     Some(2) => Hook::SynRecv,
                     Some(_) => return Err(Malformed::message("no such hook")),
                 },
-                // What a newer recording knows may not be known here.
+                // A newer recording may contain a reason that this program does not know.
                 ended_by: value(&self.ended_by, row)
                     .and_then(|by| CloseReason::ALL.get(usize::from(by)).copied()),
             });
@@ -244,7 +248,7 @@ fn value<T: Copy>(column: &Column<T>, row: usize) -> Option<T> {
     column.get(row).copied().flatten()
 }
 
-/// What a column names of a list.
+/// Returns the element of a list to which a column refers.
 fn listed<'a, T>(
     column: &Column<u32>,
     row: usize,

@@ -1,4 +1,4 @@
-//! What is written of durations: of each histogram the buckets that have any.
+//! Encodes durations. Each histogram contains only its buckets that are not empty.
 
 use std::{
     ffi::OsString,
@@ -38,7 +38,7 @@ wire! {
     }
 }
 
-/// What sockets are told apart by, by the kernel half's number.
+/// The property by which sockets are grouped, by the kernel half's number.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 struct By(#[n(0)] u32);
@@ -108,7 +108,7 @@ impl Wire<report::Of> for Of {
 enum Group {
     #[n(0)]
     Port(#[n(0)] u16),
-    /// 4 or 16 bytes.
+    /// An address of 4 or 16 bytes.
     #[n(1)]
     Address(#[n(0)] ByteVec),
     #[n(2)]
@@ -159,10 +159,10 @@ impl Wire<report::Group> for Group {
 
 #[derive(Encode, Decode)]
 struct Tally {
-    /// Numbers of buckets, each after the one before, and how many durations are in each.
+    /// Pairs of the index of a bucket and the number of its durations.
     #[n(0)]
     buckets: Vec<u64>,
-    /// Seconds, and nanoseconds beyond them.
+    /// Seconds and nanoseconds.
     #[n(1)]
     sum: (u64, u32),
     #[n(2)]

@@ -1,8 +1,10 @@
-//! Records as they lie in a file: structs of their own, so that those of the program may change as they like.
+//! Encodes records. The encoded structs are separate from the structs of the program, so the
+//! program's structs can change freely.
 //!
-//! A record is a CBOR array (RFC 8949) of its kind, when it came, and its fields. A field's number is its place, and
-//! never another field's. What is new is an optional field at the end, or a new kind: who reads an older recording finds it
-//! missing, and who does not know it passes over it. What can't be told that way is a new version of the format.
+//! A record is a CBOR array (RFC 8949) of its kind, its time and its fields. Each field has a
+//! number, which is never reused for another field. New data is an optional field at the end, or a
+//! new kind of record. A new program finds it missing in older recordings, and an old program skips
+//! it. All other changes need a new version of the format.
 
 mod events;
 mod histograms;
@@ -19,13 +21,14 @@ use self::table::{Nanos, Wire as _};
 use super::Record;
 use crate::report::{Event, Report};
 
-/// Why bytes are no record.
+/// The reason why bytes are not a record.
 pub(super) type Malformed = minicbor::decode::Error;
 
-/// Events in one record, so that a reader knows what it may come to hold. A view is never shown so many at once.
+/// The maximum number of events in one record. It limits the memory of a reader. A view never gets
+/// more events at once.
 pub(super) const MAX_EVENTS: usize = 1 << 17;
 
-/// Kinds of records, by number.
+/// The numbers of the kinds of records.
 mod kind {
     pub(super) const PART: u8 = 0;
     pub(super) const START: u8 = 1;
@@ -34,12 +37,12 @@ mod kind {
     pub(super) const EVENTS: u8 = 4;
 }
 
-/// What comes first in each file.
+/// Appends the first record of a file.
 pub(super) fn append_part(part: &Part, records: &mut Vec<u8>) {
     append(kind::PART, Duration::ZERO, part, records);
 }
 
-/// What a view is shown, and when.
+/// Appends a report and its time.
 pub(super) fn append_report(at: Duration, report: &Report, records: &mut Vec<u8>) {
     match report {
         Report::Start(start) => append(kind::START, at, &report::Start::of(start), records),
@@ -50,7 +53,7 @@ pub(super) fn append_report(at: Duration, report: &Report, records: &mut Vec<u8>
     }
 }
 
-/// Events that a view is shown together, and when.
+/// Appends events that a view shows together, and their time.
 pub(super) fn append_events(at: Duration, events: &[Event], records: &mut Vec<u8>) {
     append(kind::EVENTS, at, &events::Events::from(events), records);
 }
@@ -61,15 +64,15 @@ fn append(kind: u8, at: Duration, fields: &impl Encode<()>, records: &mut Vec<u8
     head.and_then(|encoder| encoder.encode(fields).map(drop)).expect("memory takes all");
 }
 
-/// What was read.
+/// A decoded record.
 pub(super) enum Read {
     Part(Part),
     Record(Duration, Record),
-    /// Of a kind that this program does not know.
+    /// A record of a kind that this program does not know.
     Unknown,
 }
 
-/// Reads the record that is next.
+/// Decodes the next record.
 pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<Read, Malformed> {
     if decoder.array()? != Some(3) {
         return Err(Malformed::message("a record has three parts"));

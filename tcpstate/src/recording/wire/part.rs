@@ -1,4 +1,4 @@
-//! What a file of a recording is, and what was so when it was begun.
+//! Describes a file of a recording and the system on which it was written.
 
 use std::{
     collections::BTreeMap,
@@ -11,29 +11,29 @@ use minicbor::{Decode, Encode};
 /// The first record of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Part {
-    /// The recording's: files with another one are of another recording.
+    /// The identifier of the recording. All files of a recording have the same identifier.
     #[n(0)]
     pub id: u64,
-    /// Which of its files this is, from zero on.
+    /// The number of the file in the recording. The first number is 0.
     #[n(1)]
     pub number: u32,
-    /// The program that wrote it.
+    /// The program that wrote the recording.
     #[n(2)]
     pub program: String,
-    /// Whether there are events besides snapshots.
+    /// Whether the recording contains events besides snapshots.
     #[n(3)]
     pub has_events: bool,
-    /// Settings of the kernel, as it writes them, by the names that `sysctl` gives them.
+    /// The sysctls of the kernel by name, with the text that the kernel prints.
     #[n(4)]
     pub sysctls: BTreeMap<String, String>,
 }
 
 impl Part {
-    /// The first file of a new recording.
+    /// Describes the first file of a new recording.
     #[must_use]
     pub fn new(program: &str) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Told apart by when and by whom it was begun; whole seconds and this process.
+        // The start time in seconds and the process id identify a recording.
         let id = since_1970.as_secs() << 32 | u64::from(process::id());
         Self { id, program: program.to_owned(), ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! What is written of reports. Gauges are in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
+//! Encodes reports. Gauges are in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
 
 use tcpstate_common::abi;
 
@@ -162,7 +162,7 @@ wire! {
     }
 }
 
-/// What a comparison showed.
+/// The result of a comparison.
 #[derive(minicbor::Encode, minicbor::Decode)]
 pub(super) enum Verdict {
     #[n(0)]

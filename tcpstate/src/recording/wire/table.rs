@@ -1,5 +1,4 @@
-//! How a struct of the program and what is written of it hang together: a table of fields with
-//! their numbers.
+//! Connects the structs of the program with their encodings, by tables of fields and numbers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,15 +8,15 @@ use tcpstate_common::State;
 use super::Malformed;
 use crate::report::{Counted, Limit, Provider, Transitions};
 
-/// What is written for a `T`, and how it is read again.
+/// The encoding of a `T`.
 pub(super) trait Wire<T>: Sized {
     fn of(value: &T) -> Self;
     fn read(self) -> Result<T, Malformed>;
 }
 
-/// Defines what is written for each of the structs: number, name and type of its fields. One that
-/// is missing here, or there, does not compile. A new one comes last, with the next number, and is
-/// an `Option`.
+/// Defines the encodings of structs by the number, name and type of each field. If a field is
+/// missing on either side, the code does not compile. A new field comes last, has the next number,
+/// and is an `Option`.
 macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident is $($theirs:ident)::+ { $($number:literal $field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*
@@ -41,7 +40,7 @@ macro_rules! wire {
 }
 pub(super) use wire;
 
-/// What is written as it is.
+/// Types that are encoded unchanged.
 macro_rules! plain {
     ($($type:ty)+) => {$(
         impl Wire<$type> for $type {
@@ -89,8 +88,8 @@ impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
     }
 }
 
-/// A count that older recordings have not got: there it is 0; or whether something is so, which it
-/// is not there.
+/// A number that older recordings do not contain, where it is 0. For a flag, a missing value is
+/// false.
 pub(super) struct Newer(u64);
 
 impl<C> Encode<C> for Newer {
@@ -151,7 +150,7 @@ impl Wire<Duration> for Nanos {
     }
 }
 
-/// A time as nanoseconds since 1970.
+/// A time in nanoseconds since 1970.
 impl Wire<SystemTime> for Nanos {
     fn of(time: &SystemTime) -> Self {
         Self::of(&time.duration_since(UNIX_EPOCH).unwrap_or_default())
@@ -162,7 +161,7 @@ impl Wire<SystemTime> for Nanos {
     }
 }
 
-/// A state, by the kernel's number.
+/// A state by the kernel's number.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Number(#[n(0)] pub(super) u8);
@@ -177,8 +176,7 @@ impl Wire<State> for Number {
     }
 }
 
-/// A hook, by its name. A name that is not known here is read as no hook, and no hook is written as
-/// `unknown`.
+/// A hook by its name. An unknown name is decoded as no hook. No hook is encoded as `unknown`.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct HookName(#[n(0)] String);
@@ -209,7 +207,8 @@ impl Wire<Option<Provider>> for HookName {
     }
 }
 
-/// A limit, by its sentence: recordings keep no more of it, so that an older program shows it too.
+/// A limit by its sentence. Recordings contain only the sentence, so older programs can show new
+/// limits.
 impl Wire<Limit> for String {
     fn of(limit: &Limit) -> Self {
         limit.to_string()
@@ -220,7 +219,7 @@ impl Wire<Limit> for String {
     }
 }
 
-/// A network namespace, by its inode; none is all of them.
+/// A network namespace by its inode. `None` means all namespaces.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Scope(#[n(0)] Option<u64>);
