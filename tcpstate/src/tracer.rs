@@ -13,7 +13,7 @@ use crate::{
 
 /// The maximum time between two removals of rows of namespaces that are gone. It also applies if no
 /// snapshots are requested.
-const TIDY: Duration = Duration::from_secs(10);
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts the sockets of one network namespace, or of all network namespaces, until it is dropped.
 ///
@@ -26,7 +26,7 @@ pub struct Tracer {
     /// The limits that were last reported.
     reported: Vec<Limit>,
     /// The time when rows were last removed.
-    tidied: Instant,
+    last_removal: Instant,
 }
 
 impl Tracer {
@@ -43,7 +43,7 @@ impl Tracer {
             aggregator: Aggregator::open(&first, providers),
             started: first.end.at.wall,
             reported: live.limits(),
-            tidied: first.end.at.monotonic,
+            last_removal: first.end.at.monotonic,
             live,
         })
     }
@@ -147,9 +147,9 @@ impl Tracer {
 
     /// Makes a scan if one is due. If no event was missed, it makes no cut.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
-        if self.aggregator.has_rows() && self.tidied.elapsed() >= TIDY {
+        if self.aggregator.has_rows() && self.last_removal.elapsed() >= REMOVAL_INTERVAL {
             let reading = self.live.read()?;
-            self.aggregator.tidy(&reading);
+            self.aggregator.remove_finished(&reading);
             self.forget_finished()?;
         }
         let unreconciled = self.to_reconcile()?;
@@ -173,7 +173,7 @@ impl Tracer {
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
         let (last, _) = self.aggregator.last_scan();
         if last.kernel.covers_whole_scope {
-            let (earlier, reading) = self.look_twice()?;
+            let (earlier, reading) = self.read_twice()?;
             self.aggregator.look_for_drift(&earlier, &reading);
         }
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
@@ -200,7 +200,7 @@ impl Tracer {
     }
 
     fn forget_finished(&mut self) -> Result<(), Error> {
-        self.tidied = Instant::now();
+        self.last_removal = Instant::now();
         self.live.forget(&self.aggregator.take_finished())
     }
 
@@ -216,23 +216,23 @@ impl Tracer {
 
     /// Returns whether no socket changes now, although some changed since the last scan.
     fn is_quiet_again(&mut self) -> Result<bool, Error> {
-        let (first, second) = self.look_twice()?;
+        let (first, second) = self.read_twice()?;
         let (_, since_scan) = self.aggregator.events_since(&second);
         Ok(since_scan > 0 && first.counts == second.counts)
     }
 
-    fn look_twice(&mut self) -> Result<(Reading, Reading), Error> {
+    fn read_twice(&mut self) -> Result<(Reading, Reading), Error> {
         /// Longer than the gap between two packets, so that a pause is recognized.
-        const LOOK: Duration = Duration::from_millis(20);
+        const PAUSE: Duration = Duration::from_millis(20);
         let first = self.live.read()?;
-        std::thread::sleep(LOOK);
+        std::thread::sleep(PAUSE);
         Ok((first, self.live.read()?))
     }
 
     /// Returns the name and the number of entries of maps of the kernel half.
     pub fn map_entries(&self) -> Result<Vec<(&'static str, u64)>, Error> {
         Ok(vec![
-            ("fin_wait2", self.live.probe().orphans_on_record()?),
+            ("fin_wait2", self.live.probe().stored_orphans()?),
             ("namespaces", self.live.rows()? as u64),
         ])
     }

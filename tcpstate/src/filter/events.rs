@@ -87,7 +87,7 @@ impl EventFilter {
             config.conditions |= condition;
             add(&mut filter.ports[set as usize], ports);
         }
-        let is_chosen = |(end, ports): &(End, Ports)| {
+        let may_match_chosen_port = |(end, ports): &(End, Ports)| {
             let meets = |chosen: &RangeInclusive<u16>| {
                 let overlap = |range: &RangeInclusive<u16>| {
                     range.start() <= chosen.end() && chosen.start() <= range.end()
@@ -96,7 +96,7 @@ impl EventFilter {
             };
             *end != End::Remote && chosen.is_none_or(meets)
         };
-        if !self.ports.iter().any(is_chosen) {
+        if !self.ports.iter().any(may_match_chosen_port) {
             config.conditions |= FILTER_NO_CHOSEN_PORT;
         }
         for (end, addresses) in &self.addresses {
@@ -203,9 +203,11 @@ mod tests {
         };
         assert!(!filter.is_all());
         let KernelFilter { config, ports } = filter.for_kernel(None);
-        for (chosen, is_apart) in [(1000..=2000, true), (443..=500, false), (1..=65535, false)] {
+        for (chosen, excludes_chosen_ports) in
+            [(1000..=2000, true), (443..=500, false), (1..=65535, false)]
+        {
             let conditions = filter.for_kernel(Some(&chosen)).config.conditions;
-            assert_eq!(conditions & FILTER_NO_CHOSEN_PORT != 0, is_apart);
+            assert_eq!(conditions & FILTER_NO_CHOSEN_PORT != 0, excludes_chosen_ports);
         }
         assert_eq!(config.conditions, FILTER_LOCAL_PORT | FILTER_PID | FILTER_DURATION);
         assert_eq!((config.pids, &config.pid[..3]), (2, &[7, 8, 0][..]));

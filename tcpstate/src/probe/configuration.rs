@@ -1,4 +1,5 @@
-//! What the programs are told before the load: [`Config`], which they can't change and the verifier knows.
+//! Builds [`Config`], the constants of the programs. The programs cannot change them, and the
+//! verifier knows them.
 
 use tcpstate_common::{
     abi::{
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::report::{Counted, Family};
 
-/// What the programs are told of a kernel, a namespace and what is asked for.
+/// Returns the configuration for a kernel, a network namespace and the options.
 pub(super) fn of(
     options: &Options,
     kernel: &Kernel,
@@ -32,8 +33,8 @@ pub(super) fn of(
         flags |= FLAG_NAMESPACES;
     }
     let by = options.histograms.and_then(|options| options.by);
-    let are_apart = has_rows || by == Some(By::Netns);
-    if are_apart && offsets::namespaces(&types.fields, &mut offsets)? {
+    let needs_identity = has_rows || by == Some(By::Netns);
+    if needs_identity && offsets::namespaces(&types.fields, &mut offsets)? {
         flags |= FLAG_COOKIES;
     }
     let netns = counted.inode();
@@ -57,7 +58,7 @@ pub(super) fn of(
         } else {
             EventOffsets::default()
         },
-        owners: if options.ask_for_owners() {
+        owners: if options.needs_owners() {
             owners::offsets(&types.fields)?
         } else {
             OwnerOffsets::default()

@@ -1,4 +1,5 @@
-//! What may keep BPF from a process that has the capabilities: a user namespace, a seccomp filter, a lockdown.
+//! Finds what can forbid BPF to a process that has the capabilities: a user namespace, a seccomp
+//! filter, or a lockdown.
 
 use std::{fmt, fs, os::unix::fs::MetadataExt as _};
 
@@ -6,46 +7,48 @@ use nix::errno::Errno;
 
 use super::{kernel::Kernel, privileges};
 
-/// `PROC_USER_INIT_INO`: the number of the user namespace that the kernel began with.
+/// `PROC_USER_INIT_INO`: the inode of the initial user namespace.
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-/// How far this process is confined, capabilities apart.
+/// The confinement of this process, apart from capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// It is in a user namespace in which its capabilities are worth nothing to `bpf(2)`.
+    /// The process is in another user namespace than the initial one. `bpf(2)` ignores capabilities
+    /// of other user namespaces.
     pub user_namespace: bool,
-    /// Its system calls pass a filter.
+    /// A seccomp filter checks the system calls.
     pub seccomp: bool,
-    /// The kernel keeps its own memory from everybody.
+    /// The lockdown mode of the kernel.
     pub lockdown: Option<Lockdown>,
-    /// Maps count as locked memory, and there is a limit: so many bytes.
+    /// The limit of locked memory in bytes, if there is one and the kernel counts maps as locked
+    /// memory.
     pub locked_memory: Option<u64>,
 }
 
-/// `/sys/kernel/security/lockdown`.
+/// The modes of `/sys/kernel/security/lockdown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lockdown {
-    /// Nothing is locked.
+    /// No lockdown.
     None,
-    /// The kernel can't be changed.
+    /// The kernel cannot be modified.
     Integrity,
-    /// It can't be read, either: not by BPF programs.
+    /// The kernel also cannot be read, not even by BPF programs.
     Confidentiality,
 }
 
-/// Who may have said no.
+/// The probable cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspect {
     /// A lockdown.
     Lockdown,
     /// A seccomp filter.
     Seccomp,
-    /// The limit on locked memory, in bytes.
+    /// The limit of locked memory in bytes.
     LockedMemory(u64),
 }
 
 impl Confinement {
-    /// Asks the running system.
+    /// Reads the confinement of this process.
     #[must_use]
     pub fn of_process(kernel: &Kernel) -> Self {
         let text = |path| fs::read_to_string(path).ok();
@@ -58,10 +61,11 @@ impl Confinement {
         }
     }
 
-    /// Who is most likely to have refused what the capabilities allow.
+    /// Returns the most probable cause if the kernel refuses something that the capabilities allow.
     #[must_use]
     pub fn suspect(&self, errno: Errno) -> Option<Suspect> {
-        // The helpers that read memory are taken away, so that the verifier finds a program invalid that calls one.
+        // A lockdown removes the helpers that read memory. The verifier then considers a program
+        // that calls such a helper invalid.
         let by_lockdown = matches!(errno, Errno::EPERM | Errno::EINVAL);
         if by_lockdown && self.lockdown == Some(Lockdown::Confidentiality) {
             return Some(Suspect::Lockdown);
@@ -95,7 +99,7 @@ impl fmt::Display for Suspect {
 }
 
 impl Suspect {
-    /// What helps.
+    /// Returns what the user can do about it.
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
@@ -110,12 +114,13 @@ impl Suspect {
     }
 }
 
-/// `Seccomp:\t2`: filtered. 1 would leave read(2) and write(2) alone, so we would not be here.
+/// Returns whether the status has `Seccomp:\t2`, which means a filter. In mode 1 only read(2) and
+/// write(2) are allowed, so this code could not run.
 pub(super) fn has_filter(status: &str) -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }
 
-/// `none [integrity] confidentiality`: the one in brackets holds.
+/// Parses `none [integrity] confidentiality`. The mode in brackets is active.
 pub(super) fn lockdown(text: &str) -> Option<Lockdown> {
     let current =
         text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
@@ -132,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lockdown_in_brackets_holds() {
+    fn lockdown_in_brackets_is_active() {
         assert_eq!(lockdown("[none] integrity confidentiality\n"), Some(Lockdown::None));
         assert_eq!(lockdown("none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
         let locked = lockdown("none integrity [confidentiality]\n");
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_laid_to_what_confines_most() {
+    fn refusals_name_the_strictest_confinement() {
         let free = Confinement { lockdown: Some(Lockdown::Integrity), ..Confinement::default() };
         let suspect = |confinement: Confinement| confinement.suspect(Errno::EPERM);
         assert_eq!(suspect(free), None);
@@ -160,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_program_is_laid_to_lockdown_and_nothing_else() {
+    fn invalid_programs_are_blamed_on_lockdown_only() {
         let filtered = Confinement { seccomp: true, ..Confinement::default() };
         assert_eq!(filtered.suspect(Errno::EINVAL), None);
         let locked = Confinement { lockdown: Some(Lockdown::Confidentiality), ..filtered };

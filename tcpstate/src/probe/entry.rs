@@ -1,4 +1,4 @@
-//! The way of a thread to the network namespace that it is to count.
+//! Moves a thread into the network namespace that it counts.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
@@ -11,8 +11,8 @@ use super::{
 use crate::report::Counted;
 
 impl Netns {
-    /// Takes the calling thread to where it is to count, for good. To count every namespace it
-    /// stays where it is.
+    /// Moves the calling thread into the network namespace to count, permanently. To count all
+    /// namespaces, the thread stays where it is.
     pub(super) fn enter(&self) -> Result<Counted, Error> {
         match self {
             Self::Own => {}

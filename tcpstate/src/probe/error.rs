@@ -1,4 +1,5 @@
-//! Why the kernel half could not be put in place: the cause in one line, the help in another.
+//! The errors of loading and attaching the kernel half: the cause in one line, the help in another
+//! line.
 
 use std::{borrow::Cow, io};
 
@@ -14,23 +15,25 @@ use super::{
 };
 use crate::error::Help;
 
-/// What kept the programs from being loaded and attached. `Display` names the cause; [`Help::help`] what helps.
+/// The reason why the programs cannot be loaded or attached. `Display` names the cause, and
+/// [`Help::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process may not load BPF programs.
     #[error("counting in the kernel needs {}, which this process lacks", names(.0))]
     Capability(Vec<Capability>),
-    /// The process has them in a user namespace of its own, where they do not count.
+    /// The process has the capabilities only in another user namespace than the initial one, where
+    /// they have no effect.
     #[error(
         "counting in the kernel needs CAP_BPF and CAP_PERFMON outside of any user namespace; this process is in one"
     )]
     UserNamespace,
-    /// The kernel is older than any on which exact counts are known to work.
+    /// The kernel is older than the oldest kernel on which exact counts work.
     #[error(
         "kernel {release} is too old: the socket iterator that exact counts need came with 5.9"
     )]
     Kernel {
-        /// As `uname -r` prints it.
+        /// The release as `uname -r` prints it.
         release: String,
     },
     /// The kernel's type information is missing or unusable.
@@ -44,61 +47,61 @@ pub enum Error {
     Program {
         /// `load` or `attach`.
         action: &'static str,
-        /// The program's name.
+        /// The name of the program.
         program: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A function of the kernel is not as any that the programs were written for.
+    /// A kernel function differs from all versions that the programs support.
     #[error("the kernel's function {function} takes {arguments} arguments, which is new")]
     Arguments {
-        /// Its name.
+        /// The name of the function.
         function: &'static str,
-        /// How many it takes here.
+        /// The number of its arguments in this kernel.
         arguments: usize,
     },
-    /// The classic tracepoint does not say where its fields lie.
+    /// The format of the classic tracepoint cannot be read.
     #[error("read the format of the tracepoint sock:inet_sock_set_state: {0}")]
     Format(#[source] io::Error),
-    /// Timers can't be told apart.
+    /// The timers of mini sockets cannot be recognized.
     #[error("{}", hidden(*.0))]
     Kallsyms(Hidden),
-    /// The kernel's own counters would tell something else.
+    /// The scope of the kernel's own counters differs from the counted scope.
     #[error("the kernel's own counters are of one network namespace, and of both families")]
     Counters,
-    /// The network namespace to be counted can't be had.
+    /// The network namespace to count cannot be entered.
     #[error(transparent)]
     Netns(#[from] netns::Error),
-    /// The kernel said no, and something confines this process that may be why.
+    /// The kernel refused an action, and the confinement of this process is a probable cause.
     #[error("{source}; {suspect}")]
     Confined {
-        /// What confines it.
+        /// The probable cause.
         suspect: Suspect,
-        /// What the kernel said no to.
+        /// The error of the kernel.
         source: Box<Error>,
     },
-    /// The object is not the one that this build was made for.
+    /// The object is not the object of this build.
     #[error("the BPF object has no {0}")]
     Absent(&'static str),
-    /// The kernel may not be asked to measure programs.
+    /// The kernel may not measure programs for this process.
     #[error("have the kernel measure what BPF programs cost (BPF_ENABLE_STATS): {0}")]
     Statistics(io::Error),
     /// A map could not be read or written.
     #[error("{action} BPF map {map}: {}", root(.source.as_ref()))]
     Map {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// The map's name.
+        /// The name of the map.
         map: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: Box<aya::maps::MapError>,
     },
     /// Another system call failed.
     #[error("{action}: {source}")]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
 }
@@ -154,13 +157,13 @@ impl Help for Error {
 }
 
 impl Error {
-    /// Whether the kernel said no, rather than that something is wrong.
+    /// Returns whether the kernel refused the action, as opposed to a defect.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM))
     }
 
-    /// Names what confines this process, if that is likely to be why the kernel said no.
+    /// Adds the confinement of this process to the error, if it is the probable cause.
     pub(super) fn suspect(self, confinement: &Confinement) -> Self {
         let suspect = match self {
             Self::Object(_) | Self::Program { .. } | Self::Map { .. } | Self::System { .. } => {
@@ -174,7 +177,7 @@ impl Error {
         }
     }
 
-    /// The program that the kernel refused, if it was one.
+    /// Returns the program that the kernel refused, if it refused a program.
     #[must_use]
     pub fn program(&self) -> Option<&'static str> {
         match self {
@@ -184,7 +187,7 @@ impl Error {
         }
     }
 
-    /// What the system said.
+    /// Returns the error number of the system.
     fn errno(&self) -> Option<Errno> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
@@ -197,7 +200,8 @@ impl Error {
     }
 }
 
-/// How to get these. `setcap` takes away what it does not name, so all that are needed are named.
+/// Returns a text that says how to grant capabilities. `setcap` removes capabilities that it does
+/// not name, so `capabilities` must contain all that are needed.
 #[must_use]
 pub fn grant(capabilities: &[Capability]) -> String {
     let set = capabilities.iter().map(|capability| capability.to_string().to_lowercase());
@@ -221,7 +225,7 @@ fn names(capabilities: &[Capability]) -> String {
     capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-/// What caused an error in the end.
+/// Returns the text of the innermost cause of an error.
 fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -230,7 +234,7 @@ fn root(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// An error with what caused it, on one line.
+/// Returns an error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -241,7 +245,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    // What the verifier has to say begins on this line, and is for developers.
+    // The output of the verifier begins on this line. It is only useful to developers.
     let line = text.lines().next().unwrap_or_default();
     line.split(". Verifier output:").next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Puts the programs in place that write each transition down, where events are asked for.
+//! Attaches the programs that record each transition, if events are enabled.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -24,23 +24,24 @@ use crate::{
     report::{Acceptors, Effect, Limit, Minis, Provider},
 };
 
-/// Bytes of the ring, unless another number is asked for: some 80,000 events, most of a second of a very busy host.
+/// The default size of the ring in bytes. It holds about 80,000 events, which is most of a second
+/// on a very busy host.
 pub const RING_BYTES: u32 = 8 << 20;
-/// Sockets that are remembered between their events, unless another number is asked for: 17 MiB, and 13 for owners that are
-/// found between them.
+/// The default number of sockets whose state is stored between events. The tables take 17 MiB, and
+/// 13 MiB more for owners that are found between events.
 pub const MAX_SOCKETS: u32 = 131_072;
 
-/// The tracepoint of RSTs that are sent, and the program for it.
+/// The tracepoint of sent RSTs. Its program has this name too.
 const RESETS: &str = "tcp_send_reset";
 
-/// How to write events down.
+/// How to record events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventOptions {
-    /// Bytes of the ring: a power of two, a page at least.
+    /// The size of the ring in bytes: a power of two, and at least one page.
     pub ring_bytes: u32,
-    /// Room for so many sockets between their events.
+    /// The maximum number of sockets whose state is stored between events.
     pub max_sockets: u32,
-    /// Accepted connections by this and nothing else.
+    /// Use only this hook for the owners of accepted connections.
     pub acceptors: Option<Acceptors>,
 }
 
@@ -50,22 +51,22 @@ impl Default for EventOptions {
     }
 }
 
-/// The programs in place.
+/// The attached programs.
 pub(crate) struct EventHook {
-    /// The one that is attached.
+    /// The program that records transitions.
     pub(super) program: &'static str,
-    /// Where it writes to, until somebody takes it.
+    /// The ring to which the program writes, until the caller takes it.
     pub(crate) ring: Option<RingBuf<MapData>>,
-    /// As large as it was asked for.
+    /// The size of the ring in bytes.
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
-    /// Why RSTs that are sent are not seen, if so.
-    blindness: Option<Limit>,
+    /// Why sent RSTs are not observed, if they are not.
+    reset_limit: Option<Limit>,
 }
 
 impl EventHook {
-    /// What the lines lack.
+    /// Returns what the events lack.
     pub(super) fn limits(&self, providers: &Providers) -> Vec<Limit> {
         let of_minis = Minis::BOTH.into_iter().filter_map(|minis| {
             let by = providers.of(minis).provider;
@@ -77,19 +78,24 @@ impl EventHook {
             };
             Some(Limit::Events { minis, by, effect })
         });
-        of_minis.chain(self.blindness.clone()).chain(self.owners.limit.clone()).collect()
+        of_minis.chain(self.reset_limit.clone()).chain(self.owners.limit.clone()).collect()
     }
 }
 
-/// Makes the maps as large as is asked for.
-pub(super) fn make_room(loader: &mut EbpfLoader<'_>, options: EventOptions, capacity: Capacity) {
+/// Sets the sizes of the maps.
+pub(super) fn set_map_sizes(
+    loader: &mut EbpfLoader<'_>,
+    options: EventOptions,
+    capacity: Capacity,
+) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     capacity.set_for_sockets(loader);
     loader.map_max_entries("MINI_SINCE", options.max_sockets);
     loader.map_max_entries("OWNER_HINTS", options.max_sockets);
 }
 
-/// Attaches the program that tracks sockets, and the program that reports RSTs, without which lines only say less.
+/// Attaches the program that tracks sockets, and the program that reports sent RSTs. Without the
+/// latter, some close reasons are wrong.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
@@ -99,22 +105,23 @@ pub(super) fn attach(
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
-    // Before the program that tracks sockets, so that no RST is missed.
+    // Attached before the program that tracks sockets, so that no RST is missed.
     let resets = Hook { program: RESETS, target: RESETS };
-    let blindness = hooks::attach(ebpf, resets, &types.ids)
+    let reset_limit = hooks::attach(ebpf, resets, &types.ids)
         .inspect_err(|_| hooks::detach(ebpf, RESETS))
         .err()
         .map(|error| Limit::Resets { reason: error.to_string() });
     let program = tracking::attach(ebpf, types)?;
-    Ok(EventHook { program, ring: Some(ring), ring_bytes, losses, owners, blindness })
+    Ok(EventHook { program, ring: Some(ring), ring_bytes, losses, owners, reset_limit })
 }
 
-/// Ports to filter by. They are no part of the configuration, which is compiled in: they are too many.
+/// Stores the ports of the filter. They are in a map, because they are too many for the
+/// configuration.
 pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Error> {
     if filter.config.conditions & (FILTER_LOCAL_PORT | FILTER_REMOTE_PORT | FILTER_PORT) == 0 {
         return Ok(());
     }
-    // Lent, for nobody else keeps it until the programs are loaded.
+    // The map is borrowed, because before the load only the loader keeps it open.
     let map = ebpf.map_mut("PORTS").ok_or(Error::Absent("PORTS"))?;
     let mut ports: Array<_, PortSet> = Array::try_from(map).map_err(map_error("open", "PORTS"))?;
     for (index, set) in (0..).zip(&filter.ports) {
@@ -123,7 +130,7 @@ pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Er
     Ok(())
 }
 
-/// What an event tells, besides what counting needs.
+/// Returns the offsets of the fields that events need and counting does not.
 pub(super) fn offsets(btf: &btf::Btf) -> Result<EventOffsets, btf::Error> {
     let ipv6 = |field| match btf.offset("sock_common", field, 128) {
         Err(btf::Error::NoField { .. }) => Ok(0),

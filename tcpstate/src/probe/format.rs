@@ -1,20 +1,20 @@
-//! The record of a classic tracepoint: its `format` file says where each field lies.
+//! Reads the `format` file of a classic tracepoint, which contains the offsets of its fields.
 
 use std::{fs, io, path::Path};
 
 use tcpstate_common::abi::RecordOffsets;
 
-/// Where tracefs is mounted, if it is: on its own, or within debugfs.
+/// The mount points of tracefs: on its own, or inside debugfs.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Reads the record of `sock:inet_sock_set_state`.
+/// Reads the format of `sock:inet_sock_set_state`.
 pub(super) fn inet_sock_set_state() -> io::Result<RecordOffsets> {
     let mut hidden = io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted");
     for mount in TRACEFS {
         match fs::read_to_string(Path::new(mount).join("events/sock/inet_sock_set_state/format")) {
             Ok(format) => return parse(&format),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // It is there, for others.
+            // The file exists, but this process may not read it.
             Err(error) => hidden = error,
         }
     }
@@ -29,7 +29,7 @@ pub(super) fn parse(format: &str) -> io::Result<RecordOffsets> {
     })
 }
 
-/// `\tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;`
+/// Finds the line `\tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;`
 fn field(format: &str, name: &str, size: u32) -> io::Result<u32> {
     let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, format!("{what} {name}"));
     let line = format

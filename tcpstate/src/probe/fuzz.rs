@@ -1,10 +1,10 @@
-//! What of this the fuzzer tries.
+//! The functions of this module that the fuzzer calls.
 
 use super::{
     btf::Btf, confinement, events, format, hooks, kallsyms, kernel, misses, namespaces, offsets,
 };
 
-/// Types: all that is looked for in a kernel's.
+/// Parses BTF and looks up all types that the programs need.
 pub(crate) fn btf(bytes: &[u8]) {
     let Ok(btf) = Btf::parse(bytes.to_vec()) else { return };
     if let Ok(mut offsets) = offsets::sockets(&btf) {
@@ -18,13 +18,13 @@ pub(crate) fn btf(bytes: &[u8]) {
     let _ = hooks::verdict(&btf);
 }
 
-/// The description of a tracepoint's record.
+/// Parses the format of a tracepoint.
 pub(crate) fn tracepoint(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = format::parse(text);
 }
 
-/// Small files of which a line or a word is wanted.
+/// Parses small files of which tcpstate needs one line or one word.
 pub(crate) fn kernel_files(bytes: &[u8]) {
     let _ = kallsyms::Handlers::read(bytes);
     namespaces::mounts(bytes).for_each(drop);

@@ -1,4 +1,4 @@
-//! Puts the program in place that times states, where histograms are asked for.
+//! Attaches the program that measures durations, if histograms are enabled.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -19,20 +19,20 @@ use super::{
 };
 use crate::report::{Effect, Limit, Minis, Provider};
 
-/// Sockets that are remembered until their state ends, unless another number is asked for: 17 MiB, and 23 MiB for as many
-/// time-wait sockets and requests.
+/// The default number of sockets whose state is stored until it ends. The tables take 17 MiB, and
+/// 23 MiB more for that number of time-wait sockets and request sockets.
 pub const MAX_TIMED: u32 = 131_072;
-/// Groups that are told apart, unless another number is asked for: 13 MiB.
+/// The default number of groups. They take 13 MiB.
 pub const MAX_GROUPS: u32 = 64;
 
-/// What to time.
+/// The durations to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistogramOptions {
-    /// Histograms for each of these.
+    /// The property by which sockets are grouped.
     pub by: Option<By>,
-    /// Room for so many groups.
+    /// The maximum number of groups.
     pub max_groups: u32,
-    /// Room for so many sockets, and for so many time-wait sockets.
+    /// The maximum number of sockets, and of time-wait sockets.
     pub max_sockets: u32,
 }
 
@@ -42,32 +42,32 @@ impl Default for HistogramOptions {
     }
 }
 
-/// The program in place, and the memory of it and its like.
+/// The attached program and its maps.
 pub(crate) struct HistogramHook {
-    /// The one that is attached.
+    /// The name of the program.
     pub(super) program: &'static str,
     pub(crate) by: Option<By>,
-    /// Only some durations are meant.
+    /// Whether a filter selects the durations.
     pub(crate) is_filtered: bool,
-    /// All sockets together.
+    /// The histograms of all sockets.
     pub(crate) all: PerCpuArray<MapData, Histogram>,
-    /// Those of each group.
+    /// The histograms of each group.
     pub(crate) grouped: Array<MapData, Histogram>,
-    /// The groups' numbers.
+    /// The number of each group.
     pub(crate) groups: HashMap<MapData, GroupKey, u32>,
     pub(crate) slots: PerCpuArray<MapData, HistogramSlots>,
-    /// Gives groups their numbers.
+    /// The numbers that are not used yet.
     _ids: Queue<MapData, u32>,
 }
 
-/// Flags of the configuration that say what is asked for.
+/// Returns the flags of the configuration.
 pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
     let Some(HistogramOptions { by, .. }) = options else { return 0 };
     FLAG_HISTOGRAMS | by.map_or(0, |by| by as u32) << FLAGS_BY_SHIFT
 }
 
-/// Makes the maps as large as is asked for.
-pub(super) fn make_room(
+/// Sets the sizes of the maps.
+pub(super) fn set_map_sizes(
     loader: &mut EbpfLoader<'_>,
     options: HistogramOptions,
     capacity: Capacity,
@@ -77,7 +77,7 @@ pub(super) fn make_room(
     if by.is_none() {
         loader.map_max_entries("HISTOGRAMS", of_group);
     } else {
-        // One more, for the others.
+        // One more element, for the group `other`.
         loader.map_max_entries("GROUPED", (max_groups + 1) * of_group);
         loader.map_max_entries("GROUPS", max_groups);
         loader.map_max_entries("GROUP_IDS", max_groups);
@@ -87,7 +87,7 @@ pub(super) fn make_room(
     capacity.set(loader, "REQUEST_SLOTS", "REQUEST_EXCESS");
 }
 
-/// What can't be timed by what is in place for mini sockets.
+/// Returns the durations of mini sockets that the active providers cannot measure.
 pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
     let effect = |minis| match (minis, providers.of(minis).provider) {
         (_, Provider::Fentry) => None,

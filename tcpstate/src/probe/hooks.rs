@@ -1,4 +1,4 @@
-//! Which programs serve what, by which of the kernel's hooks, best first; attaches them and takes them away.
+//! Lists the programs of each provider and their kernel hooks. Attaches and detaches programs.
 
 use aya::{
     Btf, Ebpf,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::report::{Minis, Provider, Transitions};
 
-/// The counting program of full sockets' transitions.
+/// Returns the program that counts transitions of full sockets.
 pub(super) const fn program(by: Transitions) -> &'static str {
     match by {
         Transitions::TpBtf => "inet_sock_set_state",
@@ -20,7 +20,7 @@ pub(super) const fn program(by: Transitions) -> &'static str {
     }
 }
 
-/// A program and the function or tracepoint that it belongs to.
+/// A program and its function or tracepoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hook {
     pub(super) program: &'static str,
@@ -31,11 +31,11 @@ pub(super) const fn hook(program: &'static str, target: &'static str) -> Hook {
     Hook { program, target }
 }
 
-/// The function whose number of arguments decides which program takes its result.
+/// The function whose number of arguments selects the program for its result.
 const VERDICT: &str = "tcp_timewait_state_process";
 
-/// The programs of a provider. Those that see births come last: else an object might be remembered whose end nobody
-/// sees.
+/// Returns the programs of a provider. The programs that observe births come last. Otherwise a
+/// socket could be stored whose end is not observed.
 pub(super) fn programs(
     minis: Minis,
     provider: Provider,
@@ -107,14 +107,14 @@ pub(super) fn attach(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Error
     }
 }
 
-/// Whether a program is in place already. A program that was detached is unloaded too.
+/// Returns whether a program is attached. A detached program is also unloaded.
 pub(super) fn is_attached(ebpf: &Ebpf, program: &str) -> bool {
     ebpf.program(program).is_some_and(|program| program.fd().is_ok())
 }
 
-/// Takes a program out of the kernel, if it is there.
+/// Detaches and unloads a program, if it is loaded.
 pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
-    // What is not loaded need not be taken out, and that is the only way for this to fail.
+    // The only possible error is that the program is not loaded, which needs no action.
     let _ = match ebpf.program_mut(program) {
         Some(Program::FEntry(program)) => program.unload(),
         Some(Program::FExit(program)) => program.unload(),
@@ -125,7 +125,8 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     };
 }
 
-/// Loads the programs that visit each socket during a scan, settle what timers do not tell, and find namespaces gone.
+/// Loads the three iterators: visit each socket during a scan, find moves that timers do not
+/// report, and mark namespaces that are gone.
 pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
     let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
     for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {

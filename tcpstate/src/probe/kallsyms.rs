@@ -1,4 +1,4 @@
-//! Addresses of the kernel's functions, where it shows them.
+//! Reads the addresses of kernel functions, if the kernel shows them.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,8 @@ use caps::Capability;
 use super::privileges;
 use crate::report::Minis;
 
-/// Addresses of functions by which a timer is known to be a mini socket's; 0 for what is not shown.
+/// The addresses of functions that identify the timers of mini sockets. An address is 0 if it is
+/// not shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handlers {
     pub(super) tw_timer_handler: u64,
@@ -19,24 +20,25 @@ pub(super) struct Handlers {
     shows_addresses: bool,
 }
 
-/// Why the address of a function is not known.
+/// The reason why the address of a function is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
-    /// Only CAP_SYSLOG sees addresses.
+    /// The process lacks CAP_SYSLOG.
     FromThisProcess,
-    /// Nobody sees addresses: `kernel.kptr_restrict` is 2.
+    /// The addresses are hidden from all processes (`kernel.kptr_restrict=2`).
     FromAll,
-    /// There are addresses, and none of that name.
+    /// Other functions have addresses, but this function does not exist.
     Absent,
 }
 
 impl Handlers {
-    /// Reads `/proc/kallsyms`. Without CAP_SYSLOG, or with `kernel.kptr_restrict=2`, every address in it is 0.
+    /// Reads `/proc/kallsyms`. Without CAP_SYSLOG, or with `kernel.kptr_restrict=2`, every address
+    /// in it is 0.
     pub(super) fn of_kernel() -> io::Result<Self> {
         Self::read(BufReader::new(File::open("/proc/kallsyms")?))
     }
 
-    /// The address of the function that the timers of these mini sockets call.
+    /// Returns the address of the function that the timers of these mini sockets call.
     pub(super) fn of(&self, minis: Minis) -> Result<u64, Hidden> {
         let address = match minis {
             Minis::TimeWait => self.tw_timer_handler,
@@ -77,7 +79,7 @@ impl Handlers {
     }
 }
 
-/// `kernel.kptr_restrict`: 2 hides addresses from everybody.
+/// Returns `kernel.kptr_restrict`. The value 2 hides addresses from all processes.
 pub(super) fn kptr_restrict() -> Option<u32> {
     fs::read_to_string("/proc/sys/kernel/kptr_restrict").ok()?.trim().parse().ok()
 }
@@ -96,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_hides_is_0() {
+    fn hidden_addresses_are_zero() {
         let hidden = "0000000000000000 t tw_timer_handler\n";
         assert_eq!(Handlers::read(hidden.as_bytes()).expect("it is text"), Handlers::default());
     }
 
     #[test]
-    fn a_function_that_is_not_there_is_not_hidden() {
+    fn absent_functions_are_not_hidden() {
         let others = "ffffffff81000000 T _stext\n";
         let handlers = Handlers::read(others.as_bytes()).expect("it is text");
         assert_eq!(handlers.of(Minis::TimeWait), Err(Hidden::Absent));

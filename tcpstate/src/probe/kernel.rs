@@ -1,48 +1,50 @@
-//! The running kernel: its version, and what follows from it.
+//! The version of the running kernel, and the features that depend on it.
 
 use nix::sys::utsname;
 
 use crate::procfs::{self, counters::visit_words};
 
-/// A kernel release, as `uname -r` prints it.
+/// A kernel release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// The whole string: `6.1.0-56-cloud-amd64`.
+    /// The whole text that `uname -r` prints, such as `6.1.0-56-cloud-amd64`.
     pub release: String,
     version: (u32, u32),
     patch: u32,
 }
 
-/// The oldest kernel that has all that the counting needs (`iter/tcp` came with 5.9; nothing before 5.10 is tested).
+/// The oldest supported kernel. `iter/tcp` exists since 5.9, but nothing before 5.10 is tested.
 pub const OLDEST: (u32, u32) = (5, 10);
 
-/// `__bpf_trace_run` lets no program interrupt itself since this version.
+/// Since this version `__bpf_trace_run` prevents that a program interrupts itself.
 const RECURSION_GUARD: (u32, u32) = (6, 1);
 
-/// Maps count as locked memory before this version.
+/// Before this version maps count as locked memory.
 const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 
-/// The kernel counts runs of programs on classic tracepoints that it skips since this version (`trace_call_bpf`).
+/// Since this version the kernel counts skipped runs of programs on classic tracepoints
+/// (`trace_call_bpf`).
 const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 
-/// Tracing programs may give a socket its cookie since this version.
+/// Since this version tracing programs may assign a cookie to a socket.
 const COOKIES: (u32, u32) = (5, 12);
 
-/// Since this version whoever holds a map's descriptor may use the map, where others than root may not use BPF
-/// (`__sys_bpf`); before, that took `CAP_BPF` each time.
+/// Since this version a process may use a map whose descriptor it holds, also if unprivileged BPF
+/// is disabled (`__sys_bpf`). Before, each use needed `CAP_BPF`.
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
 
-/// TcpExt's TW and TWKilled count births of time-wait sockets since this version, and expiries before.
+/// Since this version TW and TWKilled of TcpExt count creations of time-wait sockets. Before, they
+/// counted expiries.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
 impl Kernel {
-    /// The running kernel.
+    /// Returns the running kernel.
     pub fn running() -> std::io::Result<Self> {
         let release = utsname::uname()?.release().to_string_lossy().into_owned();
         Ok(Self::from_release(release))
     }
 
-    /// The kernel of that release.
+    /// Returns the kernel of a release.
     #[must_use]
     pub fn from_release(release: String) -> Self {
         let mut numbers =
@@ -52,64 +54,67 @@ impl Kernel {
         Self { release, version, patch }
     }
 
-    /// As in `uname -r`: distributions mend more than it tells.
+    /// Returns the version from `uname -r`. Distributions backport fixes without changing it.
     #[must_use]
     pub fn version(&self) -> (u32, u32, u32) {
         (self.version.0, self.version.1, self.patch)
     }
 
-    /// Whether it is of this version, or newer.
+    /// Returns whether the kernel has this version or a newer version.
     #[must_use]
     pub fn is_at_least(&self, version: (u32, u32)) -> bool {
         self.version >= version
     }
 
-    /// Whether it is too old to count on.
+    /// Returns whether the kernel is too old.
     #[must_use]
     pub fn is_too_old(&self) -> bool {
         self.version < OLDEST
     }
 
-    /// Whether a tracing program may be interrupted by another run of itself, so that its counts need atomic
-    /// additions. A vendor's backport of the guard makes the answer a needless yes, which only costs time.
+    /// Returns whether a tracing program may be interrupted by another run of itself, so that it
+    /// needs atomic additions. If a vendor has backported the guard, the answer is true without
+    /// need. That only costs time.
     #[must_use]
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD
     }
 
-    /// Whether tracing programs may give a socket its cookie (`bpf_get_socket_cookie`).
+    /// Returns whether tracing programs may assign a cookie to a socket (`bpf_get_socket_cookie`).
     #[must_use]
     pub fn gives_cookies(&self) -> bool {
         self.version >= COOKIES
     }
 
-    /// Whether maps need `RLIMIT_MEMLOCK`.
+    /// Returns whether `RLIMIT_MEMLOCK` limits maps.
     #[must_use]
     pub fn locks_memory_for_maps(&self) -> bool {
         self.version < MEMORY_CGROUPS
     }
 
-    /// Whether it asks for `CAP_BPF` each time that a map is read or written.
+    /// Returns whether each read or write of a map needs `CAP_BPF`.
     #[must_use]
     pub fn guards_each_bpf_call(&self) -> bool {
         self.version < MAPS_BY_DESCRIPTOR
     }
 
-    /// Whether what programs on classic tracepoints miss is counted.
+    /// Returns whether the kernel counts skipped runs of programs on classic tracepoints.
     #[must_use]
     pub fn counts_misses_of_tracepoints(&self) -> bool {
         self.version >= MISSES_OF_TRACEPOINTS
     }
 
-    /// Whether the kernel itself counts births of time-wait sockets (`__inet_twsk_schedule`).
+    /// Returns whether the kernel's counters count creations of time-wait sockets
+    /// (`__inet_twsk_schedule`).
     #[must_use]
     pub fn counts_time_wait_births(&self) -> bool {
         self.version >= BIRTHS_COUNTED
     }
 }
 
-/// The TCP sockets of the caller's network namespace, time-wait ones included, by `/proc/net/sockstat{,6}`. A size to
-/// plan for, no count to show.
+/// Returns the number of TCP sockets in the caller's network namespace, including time-wait
+/// sockets, from `/proc/net/sockstat` and `sockstat6`. The number is good enough for the size of a
+/// map, but it is not exact.
 #[must_use]
 pub fn hashed_sockets() -> u64 {
     let files = ["sockstat", "sockstat6"].into_iter().filter_map(|file| procfs::net(file).ok());

@@ -1,4 +1,4 @@
-//! Puts the kernel half in place: the object with its maps, its programs, and the walks over sockets.
+//! Loads the kernel half: the object with its maps, its programs, and its iterators.
 
 use std::{
     borrow::Cow,
@@ -25,14 +25,14 @@ use super::{
 use crate::procfs::sysctl::{self, Range};
 use crate::report::{Counted, Minis};
 
-/// The kernel half, as `build.rs` put it.
+/// The kernel half, as `build.rs` built it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
 
 impl Probe {
     pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
-        // What is missing of these keeps hooks from being chosen, later.
+        // If one of these is missing, the hooks that need it are not chosen later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
@@ -48,7 +48,7 @@ impl Probe {
         let control = open(&mut ebpf, ".bss")?;
         let cpu_slots = open(&mut ebpf, "CPU_SLOTS")?;
         let touched = open(&mut ebpf, "TOUCHED")?;
-        // The kernel's own counters are of one namespace, and of both families.
+        // The kernel's own counters cover one network namespace and both address families.
         let is_pollable = !has_rows && options.family.is_none();
         let mut providers = Providers::new(handlers, options.testing.time_wait_exit, is_pollable);
         let transitions =
@@ -90,7 +90,7 @@ impl Probe {
     }
 }
 
-/// Has the kernel measure every BPF program's runs until the descriptor is closed.
+/// Makes the kernel measure the runs of every BPF program until the descriptor is closed.
 pub(super) fn measure_runs() -> Result<OwnedFd, Error> {
     enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
 }
@@ -111,7 +111,7 @@ fn load_object(
     loader.override_global("FILTER", filter, true);
     loader.map_max_entries("FIN_WAIT2", fin_wait2_entries(&options.netns));
     if options.by_family {
-        // An element for each.
+        // One element for each address family.
         loader.map_max_entries("CPU_SLOTS", 2);
     }
     if options.netns == Netns::All {
@@ -119,12 +119,12 @@ fn load_object(
     }
     let capacity = options.sockets();
     if let Some(options) = options.events {
-        events::make_room(&mut loader, options, capacity);
+        events::set_map_sizes(&mut loader, options, capacity);
     }
     if let Some(options) = options.histograms {
-        histograms::make_room(&mut loader, options, capacity);
+        histograms::set_map_sizes(&mut loader, options, capacity);
     }
-    // The variant without log lines, and a stripped object, have neither.
+    // The variant without log lines and a stripped object do not contain these.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.log {
         loader.map_max_entries("AYA_LOGS", 4096);
@@ -132,7 +132,8 @@ fn load_object(
     loader.load(&object).map_err(|error| Error::Object(Box::new(error)))
 }
 
-/// Time-wait sockets that the namespace may have, up to a bound: few of them are in FIN_WAIT2.
+/// Returns the maximum number of time-wait sockets of the network namespace, up to a bound. Few of
+/// them are in FIN_WAIT2.
 fn fin_wait2_entries(netns: &Netns) -> u32 {
     const BOUND: u32 = 65_536;
     if *netns == Netns::All {
@@ -141,7 +142,8 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     sysctl::value("net.ipv4.tcp_max_tw_buckets").unwrap_or(BOUND).clamp(1, BOUND)
 }
 
-/// The ports that the kernel chooses for sockets that have none, where one namespace is counted, which this thread is in.
+/// Returns the range of ports that the kernel chooses itself. It is known only if one network
+/// namespace is counted, because the thread is in that namespace.
 fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     if *netns == Netns::All {
         return None;
@@ -150,7 +152,7 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     Some(low..=high)
 }
 
-/// What looks after network namespaces, and the row of each.
+/// Returns the iterator over network namespaces and the map with their rows.
 fn open_rows(ebpf: &mut Ebpf) -> Result<(Walk, Rows), Error> {
     let walk = sweep(ebpf, NAMESPACE_SWEEP, "NAMESPACES", "walk the map NAMESPACES")?;
     Ok((walk, open(ebpf, "NAMESPACES")?))

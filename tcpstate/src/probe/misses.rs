@@ -1,5 +1,5 @@
-//! The kernel's own count of program runs that it skipped, which no library reads yet; and the sum of it over programs
-//! that come and go.
+//! Reads the kernel's count of skipped program runs, and sums it over programs that are attached
+//! and detached. The library does not read this count.
 
 use std::{
     collections::BTreeMap,
@@ -11,27 +11,28 @@ use aya::Ebpf;
 
 use super::{Error, programs};
 
-/// The missed runs of the programs that serve one kind of mini sockets, over all programs that ever did.
+/// The skipped runs of all programs of one kind of mini sockets, including detached programs.
 ///
-/// The kernel's count of a program begins at zero when the program is loaded, and ends with the program. The sum goes on,
-/// so it never falls.
+/// The kernel's count of a program starts at zero when the program is loaded, and it disappears
+/// with the program. This sum continues, so it never decreases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
-    /// Of programs that active before.
+    /// The skipped runs of earlier programs.
     earlier: u64,
-    /// The programs that serve now, each with the kernel's count at the time it began to serve.
+    /// The active programs. Each has the kernel's count at the time when the program became active.
     active: BTreeMap<&'static str, u64>,
 }
 
 impl MissedRuns {
     pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
-    /// These programs serve from now on; another kind of mini sockets may have used them before.
+    /// Adds active programs. Another kind of mini sockets may already use them, so their counts
+    /// need not be zero.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
         self.active.extend(programs);
     }
 
-    /// No program serves any more; they can still be asked.
+    /// Ends the current programs. They must still be loaded.
     pub(super) fn end<E>(
         &mut self,
         misses: impl Fn(&'static str) -> Result<u64, E>,
@@ -41,7 +42,7 @@ impl MissedRuns {
         Ok(())
     }
 
-    /// All missed runs up to now, by the kernel's count for each program.
+    /// Returns the number of all skipped runs. `misses` returns the kernel's count of a program.
     pub(super) fn total<E>(
         &self,
         misses: impl Fn(&'static str) -> Result<u64, E>,
@@ -53,20 +54,20 @@ impl MissedRuns {
     }
 }
 
-/// The kernel's count for a program that is loaded.
+/// Returns the kernel's count of a loaded program.
 pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> {
     recursion_misses(programs::fd(ebpf, name)?)
         .map_err(|source| Error::System { action: "read the program's fdinfo", source })
 }
 
-/// How often the kernel skipped this program because it was running on that CPU already
-/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). Kernels that print no such line skip nothing.
+/// Returns how often the kernel skipped this program because it was already running on that CPU
+/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). Kernels that print no such line skip no run.
 fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }
 
-/// Whether this kernel counts them, which those since 5.12 do.
-pub(super) fn are_counted(program: BorrowedFd<'_>) -> io::Result<bool> {
+/// Returns whether this kernel counts skipped runs. Kernels since 5.12 do.
+pub(super) fn counts_skipped_runs(program: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(parse(&fdinfo(program)?).is_some())
 }
 
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!(parse("pos:\t0\nprog_type:\t26\n"), None);
     }
 
-    /// The kernel's count for each program that is loaded.
+    /// The kernel's count of each loaded program.
     type Kernel = BTreeMap<&'static str, u64>;
 
     fn total(missed: &MissedRuns, kernel: &Kernel) -> u64 {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_missed_before_a_program_served_are_not_among_the_missed() {
+    fn runs_missed_before_a_program_was_active_are_not_counted() {
         let mut missed = MissedRuns::default();
         missed.begin([("timer_start", 90)]);
         assert_eq!(total(&missed, &Kernel::from([("timer_start", 90)])), 0);
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_cannot_be_asked_is_an_error() {
+    fn unreadable_programs_are_an_error() {
         let mut missed = MissedRuns::default();
         missed.begin([("timer_start", 0)]);
         assert_eq!(missed.end(Err::<u64, _>), Err("timer_start"));

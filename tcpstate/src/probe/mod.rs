@@ -1,7 +1,7 @@
-//! Loads the kernel half, attaches it, and takes it away again: the begin of a number's path.
+//! Loads, attaches and removes the kernel half. The path of a number begins here.
 //!
-//! Everything that is put into the kernel hangs on file descriptors of this process, nothing is pinned: when the
-//! [`Probe`] is dropped, or the process is killed, nothing stays behind.
+//! All kernel objects depend on file descriptors of this process, and nothing is pinned. When the
+//! [`Probe`] is dropped or the process is killed, nothing remains in the kernel.
 
 pub mod btf;
 mod configuration;
@@ -64,39 +64,40 @@ pub(crate) use self::{
 };
 use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
 
-/// A pass's map: a key for each socket touched, and by whom.
+/// The map of a scan. Each observed socket has an entry, whose value says whether an event or the
+/// iterator observed it.
 pub type Touched = HashMap<MapData, u64, u32>;
 
-/// A row for each network namespace, by its identity.
+/// The row of each network namespace, by its identity.
 pub(crate) type Rows = HashMap<MapData, u64, NamespaceSlots>;
 
-/// The kernel half in place, counting.
+/// The attached kernel half.
 pub struct Probe {
-    /// Keeps programs and links alive.
+    /// Keeps the programs and links alive.
     ebpf: Ebpf,
-    /// Which network namespaces are counted.
+    /// The counted network namespaces.
     pub counted: Counted,
-    /// The family that is counted, if it is one.
+    /// The counted address family, if only one is counted.
     pub family: Option<Family>,
     /// The running kernel.
     pub kernel: Kernel,
-    /// By what full sockets' transitions are seen.
+    /// The hook that observes transitions of full sockets.
     pub transitions: Transitions,
     providers: Providers,
     orphans: Walk,
-    /// What writes events down, where they are asked for.
+    /// The hook that records events, if events are enabled.
     pub(crate) events: Option<EventHook>,
-    /// What times states, where that is asked for.
+    /// The hook that measures durations, if histograms are enabled.
     pub(crate) histograms: Option<HistogramHook>,
-    /// While it is open the kernel measures runs; it ends with the process, however that ends.
+    /// The kernel measures runs while this descriptor is open. The end of the process closes it.
     statistics: Option<OwnedFd>,
-    /// Visits each socket.
+    /// The iterator that visits each socket.
     pub(crate) sockets: Walk,
-    /// Looks which namespaces are gone, where each has a row.
+    /// The iterator that marks namespaces that are gone, if namespaces have rows.
     pub(crate) namespaces: Option<Walk>,
-    /// The rows, until somebody takes them.
+    /// The map with the rows, until the caller takes it.
     pub(crate) rows: Option<Rows>,
-    /// How many of them there may be.
+    /// The maximum number of rows.
     pub(crate) max_namespaces: u32,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
@@ -104,9 +105,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads and attaches the programs. The gate stays closed.
+    /// Loads and attaches the programs. The scan flag stays cleared.
     ///
-    /// If one network namespace is to be counted that is not the calling thread's, the thread enters it for good.
+    /// If another network namespace than the calling thread's is counted, the thread enters that
+    /// namespace permanently.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let kernel = running_kernel()?;
         if kernel.is_too_old() {
@@ -125,88 +127,95 @@ impl Probe {
         }
         let counted = options.netns.enter()?;
         let probe = Self::load(options, kernel, counted);
-        types::give_memory_back();
+        types::trim_memory();
         probe.map_err(|error| error.suspect(&confinement))
     }
 
-    /// By what mini sockets of a kind are seen.
+    /// Returns the active provider of one kind of mini sockets.
     #[must_use]
     pub fn provider(&self, minis: Minis) -> Provider {
         self.providers.of(minis).provider
     }
 
-    /// By what accepted connections are found to be whose, where events are asked for.
+    /// Returns the hook that finds the owners of accepted connections, if events are enabled.
     #[must_use]
     pub fn acceptors(&self) -> Option<Acceptors> {
         Some(self.events.as_ref()?.owners.acceptors)
     }
 
-    /// What the hooks in place cannot see, and why.
+    /// Returns what the attached hooks cannot observe, and why.
     #[must_use]
     pub fn limits(&self) -> &[Limit] {
         &self.providers.limits
     }
 
-    /// What would help where something in place does not see each event; a sentence each.
+    /// Returns help for each active provider that does not observe each event.
     #[must_use]
     pub fn help_lines(&self) -> &[String] {
         &self.providers.help_lines
     }
 
-    /// Whether this kernel counts the runs of programs that it skips.
+    /// Returns whether this kernel counts skipped runs of programs.
     pub fn counts_misses(&self) -> Result<bool, Error> {
-        misses::are_counted(programs::fd(&self.ebpf, hooks::program(self.transitions))?)
+        misses::counts_skipped_runs(programs::fd(&self.ebpf, hooks::program(self.transitions))?)
             .map_err(|source| Error::System { action: "read the program's fdinfo", source })
     }
 
-    /// Replaces a provider that turned out not to work by the next best. A pass must follow.
+    /// Replaces a provider that does not work by the next best provider. The caller must make a
+    /// scan afterwards.
     pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
         let types = Types::of_kernel()?;
         self.providers.replace(&mut self.ebpf, &types, minis, why)
     }
 
-    /// Events that the kernel kept from the counting program because it was running already, since the load.
+    /// Returns the transitions since the load for which the kernel skipped the counting program,
+    /// because it was already running on that CPU.
     pub fn missed(&self) -> Result<u64, Error> {
         self.misses_of(hooks::program(self.transitions))
     }
 
-    /// The same for the programs of a kind of mini sockets, those among them that were replaced.
+    /// Returns the events since the load for which the kernel skipped a program of one kind of mini
+    /// sockets. Replaced programs are included.
     pub fn missed_minis(&self, minis: Minis) -> Result<u64, Error> {
         self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
 
-    /// Events that the kernel kept from the program that writes them down, since the load.
+    /// Returns the events since the load for which the kernel skipped the program that records
+    /// events.
     pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
         self.misses_of(events.program)
     }
 
-    /// Events that the kernel kept from the program that times, since the load.
+    /// Returns the events since the load for which the kernel skipped the program that measures
+    /// durations.
     pub(crate) fn missed_durations(&self, histograms: &HistogramHook) -> Result<u64, Error> {
         self.misses_of(histograms.program)
     }
 
-    /// The counting program, as the kernel describes it: its size, its run time.
+    /// Returns the kernel's description of the counting program, such as its size and run time.
     pub fn transitions_info(&self) -> Result<ProgramInfo, Error> {
         programs::info(&self.ebpf, hooks::program(self.transitions))
     }
 
-    /// The one that writes events down, where they are asked for.
+    /// Returns the kernel's description of the program that records events, if events are enabled.
     pub fn events_info(&self) -> Result<Option<ProgramInfo>, Error> {
         self.events.as_ref().map(|events| programs::info(&self.ebpf, events.program)).transpose()
     }
 
-    /// The one that times states, where histograms are asked for.
+    /// Returns the kernel's description of the program that measures durations, if histograms are
+    /// enabled.
     pub fn histograms_info(&self) -> Result<Option<ProgramInfo>, Error> {
         self.histograms.as_ref().map(|hook| programs::info(&self.ebpf, hook.program)).transpose()
     }
 
-    /// The programs in place for a kind of mini sockets, as the kernel describes them.
+    /// Returns the kernel's descriptions of the active programs of one kind of mini sockets.
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
         hooks.map(|hook| Ok((hook.program, programs::info(&self.ebpf, hook.program)?))).collect()
     }
 
-    /// What the runs of each program cost since the load, if that is measured; of replaced programs, too.
+    /// Returns the cost of each program since the load, if it is measured. Replaced programs are
+    /// included.
     pub(crate) fn measured(&self) -> Result<BTreeMap<&str, Runs>, Error> {
         if self.statistics.is_none() {
             return Ok(BTreeMap::new());
@@ -217,25 +226,26 @@ impl Probe {
         })
     }
 
-    /// What the kernel half logs, if that was asked for.
+    /// Returns the log of the kernel half, if logging is enabled.
     pub fn logger(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
         aya_log::EbpfLogger::init(&mut self.ebpf)
     }
 
-    /// The walk over the time-wait sockets in FIN_WAIT2 that counts those that moved on. Only timers leave that to do.
+    /// Returns the iterator over time-wait sockets in FIN_WAIT2, which counts those that moved to
+    /// TIME_WAIT. Only the provider by timers needs it.
     pub(crate) fn orphans(&self) -> Option<&Walk> {
         (self.provider(Minis::TimeWait) == Provider::Timer).then_some(&self.orphans)
     }
 
-    /// How many time-wait sockets in FIN_WAIT2 the kernel half remembers.
-    pub(crate) fn orphans_on_record(&self) -> Result<u64, Error> {
+    /// Returns the number of time-wait sockets in FIN_WAIT2 that the kernel half stores.
+    pub(crate) fn stored_orphans(&self) -> Result<u64, Error> {
         let map = self.ebpf.map("FIN_WAIT2").ok_or(Error::Absent("FIN_WAIT2"))?;
         let map: HashMap<_, u64, u32> =
             HashMap::try_from(map).map_err(map_error("open", "FIN_WAIT2"))?;
         Ok(map.keys().flatten().count() as u64)
     }
 
-    /// Bits of the control word that say what is in place.
+    /// Returns the bits of the control word that describe the active providers.
     pub(crate) fn control_bits(&self) -> u32 {
         let bits = |minis, exact, timers| match self.provider(minis) {
             Provider::Fentry => exact,

@@ -1,7 +1,8 @@
-//! Every network namespace of the host: where to find them, and what they are called.
+//! Finds every network namespace of the host and its name.
 //!
-//! The kernel has a list of them and shows it to nobody. So they are looked for in each place that keeps one alive and
-//! that a file leads to: tasks, names, mounts, open descriptors. One that nothing but an open socket keeps is not found.
+//! The kernel has a list of network namespaces but does not export it. So this module searches all
+//! places that keep a namespace alive and that a file leads to: tasks, names, mounts and open
+//! descriptors. A namespace that only an open socket keeps alive is not found.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,30 +23,32 @@ use nix::sched::{CloneFlags, setns};
 use super::{Error, netns};
 use crate::text::readable;
 
-/// Folders with a file for each namespace: `ip netns`, and Docker.
+/// Folders with one file for each namespace, of `ip netns` and of Docker.
 const FOLDERS: [&str; 3] = [netns::NAMES[0], netns::NAMES[1], "/run/docker/netns"];
 
-/// A namespace may move from a place not looked at yet to one that was; then the next round finds it.
+/// The maximum number of rounds. During a round, a namespace can move from a place that is not
+/// searched yet to a place that was already searched. The next round finds it.
 const MAX_ROUNDS: u32 = 3;
 
-/// Which network namespaces a tour led to.
+/// The network namespaces that were found.
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
-    /// By inode. None of them can be another namespace's within one tour, unless that one is younger.
+    /// The inodes of the namespaces. During the search, only a new namespace can reuse one of these
+    /// inodes.
     seen: HashSet<u64>,
-    /// Those of them that could not be entered.
+    /// The number of namespaces that could not be entered.
     pub(crate) refused: u64,
 }
 
 impl Visited {
-    /// Whether the namespace with this inode was found, entered or not.
+    /// Returns whether the namespace with this inode was found, even if it could not be entered.
     pub(crate) fn found(&self, inode: u64) -> bool {
         self.seen.contains(&inode)
     }
 }
 
-/// Takes the calling thread into each network namespace of the host once, and does something there. The thread is in
-/// the last one afterwards.
+/// Moves the calling thread into each network namespace of the host once, and calls `visit` there.
+/// Afterwards the thread is in the last of them.
 pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
     let mut tour = Tour { visit, visited: Visited::default() };
     for _ in 0..MAX_ROUNDS {
@@ -83,7 +86,7 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
         Ok(())
     }
 
-    /// A link of procfs says what it leads to.
+    /// Visits the namespace of a procfs link. The text of the link contains the inode.
     fn stop_at_link(&mut self, link: &Path) -> Result<(), Error> {
         let Ok(target) = fs::read_link(link) else { return Ok(()) };
         match inode(target.as_os_str().as_bytes()) {
@@ -99,7 +102,8 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
         }
     }
 
-    /// Whatever is gone by now, or is no network namespace, is none to visit.
+    /// Visits a namespace. A path that no longer exists, or that is not a network namespace, is
+    /// skipped.
     fn stop(&mut self, path: &Path) -> Result<(), Error> {
         let Ok(Some(namespace)) = netns::open(path) else { return Ok(()) };
         let Ok(metadata) = namespace.metadata() else { return Ok(()) };
@@ -122,14 +126,14 @@ fn is_number(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit))
 }
 
-/// `net:[4026531840]`
+/// Parses the text of a link: `net:[4026531840]`
 pub(super) fn inode(link: &[u8]) -> Option<u64> {
     let number = link.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
     str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Where namespaces are mounted, by the lines of `mountinfo`:
-/// `529 26 0:4 net:[4026532177] /run/netns/blue rw shared:5 - nsfs nsfs rw`
+/// Returns the paths at which namespaces are mounted, from lines of `mountinfo` such as `529 26 0:4
+/// net:[4026532177] /run/netns/blue rw shared:5 - nsfs nsfs rw`
 pub(super) fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(3);
@@ -138,7 +142,7 @@ pub(super) fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// `a\040b`: the kernel writes what would end a field as three octal digits.
+/// Decodes a field such as `a\040b`. The kernel writes separators as three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -153,15 +157,15 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What namespaces are called.
+/// The names of network namespaces.
 #[derive(Debug, Default)]
 pub(crate) struct Names(HashMap<u64, String>);
 
 impl Names {
-    /// Reads all names that there are now.
+    /// Reads all existing names.
     pub(crate) fn read() -> Self {
         let mut names = HashMap::new();
-        // What is left of a namespace that is no more is a file of another file system.
+        // The file of a deleted namespace remains, but it is in another file system.
         let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
         for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())
@@ -173,7 +177,7 @@ impl Names {
         Self(names)
     }
 
-    /// The name of the namespace with this inode.
+    /// Returns the name of the namespace with this inode.
     pub(crate) fn of(&self, inode: u64) -> Option<String> {
         self.0.get(&inode).cloned()
     }
@@ -184,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_and_mounts_of_network_namespaces_are_told_from_others() {
+    fn links_and_mounts_of_network_namespaces_are_recognized() {
         assert_eq!(inode(b"net:[4026531840]"), Some(4_026_531_840));
         assert_eq!(inode(b"mnt:[4026531841]"), None);
         assert_eq!(inode(b"socket:[4026531841]"), None);

@@ -1,4 +1,4 @@
-//! Which network namespace to count, and the way into it.
+//! Selects the network namespace to count, and enters it.
 
 use std::{
     borrow::Cow,
@@ -21,65 +21,65 @@ use nix::{
 
 use crate::{error::Help, report::Counted, text::escaped};
 
-/// Where `ip netns` keeps its names; the second is most often a link to the first.
+/// The folders in which `ip netns` keeps names. The second folder is usually a link to the first.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// What a user asks to be counted.
+/// The user's choice of network namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Netns {
-    /// The network namespace that the calling thread is in.
+    /// The network namespace of the calling thread.
     #[default]
     Own,
-    /// Every one of the host, with a row for each.
+    /// All network namespaces of the host, with a row for each.
     All,
-    /// The one of this name, below `/run/netns`.
+    /// The network namespace with this name below `/run/netns`.
     Name(String),
-    /// The one that this file is.
+    /// The network namespace to which this file belongs.
     Path(PathBuf),
-    /// The one that this process is in.
+    /// The network namespace of this process.
     Pid(u32),
 }
 
-/// Why a network namespace can't be counted.
+/// The reason why a network namespace cannot be counted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No file of that name.
+    /// There is no file with this name.
     #[error("there is no network namespace named {}", escaped(.name))]
     NoName {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// Those most like it.
+        /// The most similar names.
         near: Vec<String>,
     },
-    /// No process of that number.
+    /// There is no process with this id.
     #[error("there is no process {0}")]
     NoProcess(u32),
-    /// The file can't be opened.
+    /// The file cannot be opened.
     #[error("open the network namespace {}: {cause}", escaped(.path.as_os_str()))]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// The file is something else.
+    /// The file is not a network namespace.
     #[error("{} is no network namespace", escaped(.0.as_os_str()))]
     Other(PathBuf),
-    /// The kernel lets this process not in.
+    /// The process lacks CAP_SYS_ADMIN.
     #[error("{what} needs CAP_SYS_ADMIN, which this process lacks")]
     Refused {
-        /// What was tried.
+        /// The action that failed.
         what: String,
     },
-    /// The kernel does not let this process look at that one.
+    /// This process may not inspect that process.
     #[error("process {0} may not be looked at by this one")]
     Hidden(u32),
-    /// Entering failed otherwise.
+    /// Entering the namespace failed for another reason.
     #[error("enter the network namespace {netns}: {cause}")]
     NotEntered {
-        /// As it was asked for.
+        /// The requested namespace.
         netns: Netns,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
 }
@@ -113,7 +113,7 @@ impl Help for Error {
 }
 
 impl Netns {
-    /// Takes the calling thread to another network namespace, for good.
+    /// Moves the calling thread to another network namespace, permanently.
     pub(super) fn enter_other(&self) -> Result<(), Error> {
         let file = self.open()?;
         setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
@@ -134,7 +134,7 @@ impl Netns {
         open(&path).map_err(refused)?.ok_or_else(|| Error::Other(path.clone()))
     }
 
-    /// The file that is to be the namespace.
+    /// Returns the path of the namespace's file.
     fn path(&self) -> Result<PathBuf, Error> {
         match self {
             Self::Own | Self::All => Ok("/proc/thread-self/ns/net".into()),
@@ -152,7 +152,7 @@ impl Netns {
 impl FromStr for Netns {
     type Err = String;
 
-    /// `self`, `all`, `name:N`, `path:P`, `pid:N`; a bare word is a name.
+    /// Parses `self`, `all`, `name:N`, `path:P` or `pid:N`. A word without a prefix is a name.
     fn from_str(text: &str) -> Result<Self, String> {
         let name = |name: &str| {
             if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
@@ -191,7 +191,8 @@ impl fmt::Display for Netns {
 }
 
 impl Counted {
-    /// As the programs want it: the inode, or 0 for all. The kernel's own number is 32 bits wide (`struct ns_common`).
+    /// Returns the inode for the programs, or 0 for all namespaces. The kernel's inode has 32 bits
+    /// (`struct ns_common`).
     pub(super) fn inode(self) -> u32 {
         match self {
             Self::One(inode) => u32::try_from(inode).unwrap_or(u32::MAX),
@@ -209,11 +210,12 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Opens a file, if it is a network namespace. Whatever else it is, opening it does nothing to it.
+/// Opens a file if it is a network namespace. Opening any other file has no side effect.
 pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // Asked first: another file's driver may take the request below for something else.
+    // This check comes first, because the driver of another file could misinterpret the ioctl
+    // below.
     if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC {
         return Ok(None);
     }
@@ -222,7 +224,7 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     Ok((kind == libc::CLONE_NEWNET).then_some(file))
 }
 
-/// All names.
+/// Returns all names.
 fn names() -> Vec<OsString> {
     let entries = NAMES.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
     let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
@@ -231,17 +233,17 @@ fn names() -> Vec<OsString> {
     names
 }
 
-/// Those most like a name, best first.
+/// Returns the names that are most similar to a name, most similar first.
 fn near(name: &str, names: Vec<OsString>) -> Vec<String> {
-    const LIKE: f64 = 0.65;
-    const MOST: usize = 3;
+    const MIN_SIMILARITY: f64 = 0.65;
+    const MAX_SUGGESTIONS: usize = 3;
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
     let mut near: Vec<(f64, String)> = names
         .map(|other| (strsim::jaro_winkler(name, &other), other))
-        .filter(|(likeness, _)| *likeness > LIKE)
+        .filter(|(likeness, _)| *likeness > MIN_SIMILARITY)
         .collect();
     near.sort_by(|one, other| other.0.total_cmp(&one.0));
-    near.into_iter().map(|(_, name)| name).take(MOST).collect()
+    near.into_iter().map(|(_, name)| name).take(MAX_SUGGESTIONS).collect()
 }
 
 #[cfg(test)]
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_is_understood_and_shown_as_it_is_written() {
+    fn netns_forms_are_parsed_and_displayed_unchanged() {
         for (text, expected) in [
             ("self", Netns::Own),
             ("all", Netns::All),
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_form_is_refused_with_the_forms_that_there_are() {
+    fn invalid_netns_forms_are_refused_with_the_valid_forms() {
         for text in [
             "",
             "name:",
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn names_most_like_the_one_asked_for_come_first_and_others_not_at_all() {
+    fn similar_names_are_suggested_most_similar_first() {
         let names = ["blue", "green", "bleu2", "blue1"].map(OsString::from).to_vec();
         let near = near("blu", names);
         assert_eq!(near.first().map(String::as_str), Some("blue"));
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_namespace_and_a_namespace_of_another_kind_are_not_opened() {
+    fn other_files_and_other_namespaces_are_not_opened() {
         for path in ["/etc/passwd", "/", "/dev/null", "/proc/self/ns/mnt"] {
             assert!(open(Path::new(path)).expect("it is there").is_none(), "{path}");
         }

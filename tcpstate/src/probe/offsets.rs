@@ -1,10 +1,11 @@
-//! Which fields of the kernel the programs load: found in its BTF, as `struct.field` with the width that they load.
+//! Finds the offsets of the kernel fields that the programs load. Each field is looked up in BTF by
+//! `struct.field` and must have the width that the programs load.
 
 use tcpstate_common::abi::{MiniOffsets, Offsets};
 
 use super::btf::{Btf, Error, Field};
 
-/// What counting full sockets needs.
+/// Returns the offsets for counting full sockets.
 pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
     Ok(Offsets {
         sk_protocol: btf.offset("sock", "sk_protocol", 16)?,
@@ -17,8 +18,9 @@ pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
     })
 }
 
-/// What telling network namespaces apart needs besides. Says whether they have cookies: since 5.12, as plain numbers;
-/// before, as a struct, and only where somebody had asked for one.
+/// Adds the offsets for distinguishing network namespaces. Returns whether each namespace has a
+/// cookie. Cookies are plain numbers since 5.12. Before, a cookie was a struct, and it existed only
+/// after a request.
 pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error> {
     let has_cookies = btf.field("net", "net_cookie.counter").is_err();
     let cookie = btf.offset("net", "net_cookie", 64).ok().filter(|_| has_cookies);
@@ -26,13 +28,13 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
         Some(offset) => offset,
         None => btf.offset("net", "hash_mix", 32)?,
     };
-    // Before 5.11, and since 6.18.
+    // The field is `count` before 5.11 and `ns.__ns_ref` since 6.18.
     let users = btf.offset("net", "ns.count", 32).or_else(|_| btf.offset("net", "count", 32));
     offsets.net_users = users.or_else(|_| btf.offset("net", "ns.__ns_ref", 32))?;
     Ok(cookie.is_some())
 }
 
-/// What counting mini sockets needs.
+/// Returns the offsets for counting mini sockets.
 pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
     let (num_timeout, num_timeout_mask) = bits(btf, "request_sock", "num_timeout")?;
     Ok(MiniOffsets {
@@ -46,13 +48,14 @@ pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
     })
 }
 
-/// What `tcp_timewait_state_process` returns for a socket that is to be killed, and for one that is to be replaced.
+/// Returns the values by which `tcp_timewait_state_process` says that a socket is to be killed or
+/// to be replaced.
 pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }
 
-/// The byte that holds all of a bit field, and the field's bits in it. Bits count from the lowest of a byte, as on every
-/// little-endian machine.
+/// Returns the byte that contains a whole bit field, and the mask of the field. Bits are counted
+/// from the lowest bit of a byte, as on little-endian machines.
 fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
     let field = btf.field(structure, path)?;
     mask(field).ok_or_else(|| Error::Width {
@@ -74,7 +77,8 @@ mod tests {
 
     use super::*;
 
-    /// The types of kernels from 5.10 to 7.2, cut down to the structs that are looked for; the fuzzer begins with them.
+    /// Uses types of kernels from 5.10 to 7.2. They contain only the structs that are needed, and
+    /// they are also inputs of the fuzzer.
     #[test]
     #[cfg(target_endian = "little")]
     fn the_fields_of_all_kernels_are_found() {
@@ -93,7 +97,7 @@ mod tests {
             assert_eq!(verdicts(&btf), Ok((1, 3)), "{kernel}");
         }
         with_cookies.sort();
-        // Not 5.10, where a cookie is made only for who asks.
+        // Not 5.10, where the kernel creates a cookie only on request.
         assert_eq!(with_cookies, ["linux-6.1", "linux-6.12", "linux-6.18", "linux-7.2"]);
     }
 

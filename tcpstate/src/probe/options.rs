@@ -1,4 +1,4 @@
-//! How to load: what a user may choose, and what only tests set.
+//! The options of the load: the choices of users, and settings of tests.
 
 use tcpstate_common::histogram::By;
 
@@ -8,78 +8,80 @@ use crate::{
     report::{Family, Provider, Transitions},
 };
 
-/// Rows for network namespaces, unless another number is asked for: 6 MiB.
+/// The default number of network namespaces with rows. They take 6 MiB.
 pub const MAX_NAMESPACES: u32 = 4096;
 
-/// How to load: what a user may choose, and what only tests set.
+/// The options of the load.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each switches something of its own")]
 pub struct Options {
-    /// Which network namespaces to count.
+    /// The network namespaces to count.
     pub netns: Netns,
-    /// Sockets of this family and no other.
+    /// Count only sockets of this address family.
     pub family: Option<Family>,
-    /// Count each family by itself too.
+    /// Also count each address family separately.
     pub by_family: bool,
-    /// Room for this many rows, where each network namespace has one; [`MAX_NAMESPACES`] by default.
+    /// The maximum number of network namespaces with rows. The default is [`MAX_NAMESPACES`].
     pub max_namespaces: Option<u32>,
-    /// By this hook and no other.
+    /// Use only this hook for transitions of full sockets.
     pub transitions: Option<Transitions>,
-    /// Time-wait sockets by this provider and no other.
+    /// Use only this provider for time-wait sockets.
     pub time_wait: Option<Provider>,
-    /// Request sockets by this provider and no other.
+    /// Use only this provider for request sockets.
     pub syn_recv: Option<Provider>,
-    /// Write each transition down with its connection, and how.
+    /// Record each transition with its connection.
     pub events: Option<EventOptions>,
-    /// Which of them; of durations, those that such an event ends, whoever owns the socket and however long the state lasted.
+    /// The events to record. It also selects durations by the event that ends them. Conditions on
+    /// owners and on the minimum duration do not apply to durations.
     pub event_filter: EventFilter,
-    /// Time states and connections.
+    /// Measure durations of states and connections.
     pub histograms: Option<HistogramOptions>,
-    /// Have the kernel measure what each run of a BPF program costs, for as long as the probe lives.
+    /// Make the kernel measure the cost of each BPF program while the probe exists.
     pub statistics: bool,
-    /// Let the kernel half log each transition (about 1 us each). Debugging only.
+    /// Make the kernel half log each transition, for debugging. A log line costs about 1 µs.
     pub log: bool,
-    /// Room for this many sockets in the map of a scan; by default as many as there are, and a quarter more.
+    /// The maximum number of sockets in the map of a scan. The default is the number of existing
+    /// sockets plus a quarter.
     pub max_scan_sockets: Option<u32>,
-    /// Make the map of scans once and keep it, with room for twice the sockets that there are: to make another one later
-    /// would take a privilege.
+    /// Create the map of scans once and keep it, with room for twice the existing sockets. Creating
+    /// another map later would need a capability.
     pub keep_scan_map: bool,
-    /// What only tests set.
+    /// Settings of tests.
     pub testing: Testing,
 }
 
-/// Faults and replacements for tests. By default nothing is replaced, and nothing goes wrong.
+/// Faults and replacements for tests. By default nothing is replaced and nothing fails.
 #[derive(Clone, Debug, Default)]
 pub struct Testing {
-    /// Another object than the embedded one.
+    /// Use this object instead of the embedded object.
     pub object: Option<Vec<u8>>,
-    /// Count with atomic additions or without, whatever the kernel needs.
+    /// Count with or without atomic additions, independent of the kernel's version.
     pub atomic: Option<bool>,
-    /// Ignore every n-th event of a CPU and count it as missed; 0 ignores none.
+    /// Ignore every n-th event of a CPU and count it as missed. 0 ignores none.
     pub drop_one_in: u32,
-    /// Ignore them without counting them as missed, as no kernel should.
+    /// Do not count the ignored events as missed. No correct kernel behaves like this.
     pub drop_in_silence: bool,
-    /// Keep them from the program that times, in place of the counting program, as a kernel may.
+    /// Ignore events in the program that measures durations, instead of the counting program.
     pub drop_durations: bool,
-    /// Await the ends of time-wait sockets at this function, which may never be called.
+    /// Observe the ends of time-wait sockets at this function, which may never be called.
     pub time_wait_exit: Option<&'static str>,
 }
 
 impl Options {
-    /// Whether whose a socket is, or its cgroup, is of interest.
-    pub(super) fn ask_for_owners(&self) -> bool {
+    /// Returns whether the owner or the cgroup of a socket is needed.
+    pub(super) fn needs_owners(&self) -> bool {
         let by = self.histograms.and_then(|histograms| histograms.by);
         self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
     }
 
-    /// Capacity of the tables of sockets.
+    /// Returns the capacity of the tables of sockets.
     pub(super) fn sockets(&self) -> Capacity {
         let events = self.events.map(|events| events.max_sockets);
         let histograms = self.histograms.map(|histograms| histograms.max_sockets);
         Capacity::new(events.max(histograms).unwrap_or(1))
     }
 
-    /// Room for rows of network namespaces.
+    /// Returns the maximum number of network namespaces with rows.
     pub(super) fn rows(&self) -> u32 {
         self.max_namespaces.unwrap_or(MAX_NAMESPACES)
     }

@@ -1,4 +1,4 @@
-//! Puts in place what finds out whose accepted connections are, where events are asked for.
+//! Attaches the hooks that find the owners of accepted connections, if events are enabled.
 
 use aya::{Ebpf, maps::HashMap, maps::MapData};
 use tcpstate_common::abi::{OwnerHint, OwnerOffsets};
@@ -11,20 +11,20 @@ use super::{
 };
 use crate::report::{Acceptors, Limit};
 
-/// The kernel's function that hands out connections.
+/// The kernel function that returns accepted connections.
 const ACCEPT: &str = "inet_csk_accept";
 
-/// What is in place, and where it leaves what it finds.
+/// The attached hook and the map of its results.
 pub(crate) struct OwnerHook {
-    /// Which one.
+    /// The hook.
     pub(crate) acceptors: Acceptors,
-    /// Where user space leaves what it finds, too.
+    /// The map of hints. User space also stores hints in it.
     pub(crate) hints: HashMap<MapData, u64, OwnerHint>,
-    /// Why it is not the best, if it is not.
+    /// The reason if a better hook is not attached.
     pub(super) limit: Option<Limit>,
 }
 
-/// Attaches the best that the kernel takes, or this one and no other.
+/// Attaches the best hook that the kernel accepts, or only the hook `only`.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
@@ -73,7 +73,7 @@ fn attach_hooks(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<
     Ok(())
 }
 
-/// The program that knows where the function's result is.
+/// Returns the program for the number of arguments of the function.
 fn accepted(btf: &btf::Btf) -> Result<&'static str, Error> {
     match btf.arguments(ACCEPT)? {
         // Since 6.10.
@@ -83,7 +83,7 @@ fn accepted(btf: &btf::Btf) -> Result<&'static str, Error> {
     }
 }
 
-/// What a socket tells of whose it is.
+/// Returns the offsets of the fields that lead from a socket to its owner.
 pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
     let path = |field| btf.field("socket_alloc", field).map(|field| field.offset_bits / 8);
     let to_inode = path("vfs_inode")? - path("socket")?;
@@ -93,11 +93,11 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
         ..OwnerOffsets::default()
     };
-    // A kernel without cgroups has none to tell.
+    // A kernel without cgroups has neither field.
     let pointer = btf.offset("sock", "sk_cgrp_data.cgroup", 64);
     let number = btf.offset("sock", "sk_cgrp_data.val", 64);
     if let Ok(sk_cgroup) = pointer.as_ref().or(number.as_ref()) {
-        // Another name since 6.15.
+        // The field has another name since 6.15.
         let parent = btf.offset("kernfs_node", "parent", 64);
         offsets.sk_cgroup = *sk_cgroup;
         offsets.cgroup_is_number = pointer.is_err().into();

@@ -1,4 +1,4 @@
-//! The kernel half's programs and maps, by name.
+//! Finds the kernel half's programs and maps by name.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -10,22 +10,22 @@ use aya::{
 
 use super::Error;
 
-/// The tracepoint of full sockets' transitions.
+/// The tracepoint of transitions of full sockets.
 pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
 /// The program that visits each socket during a scan.
 pub(crate) const ITERATOR: &str = "tcp_iterator";
-/// The program that looks after time-wait sockets in FIN_WAIT2.
+/// The program that visits time-wait sockets in FIN_WAIT2.
 pub(super) const SWEEP: &str = "fin_wait2_iterator";
-/// The program that looks after network namespaces.
+/// The program that visits network namespaces.
 pub(super) const NAMESPACE_SWEEP: &str = "namespace_iterator";
 
-/// A program that is loaded.
+/// Returns the descriptor of a loaded program.
 pub(super) fn fd<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, Error> {
     let program = ebpf.program(name).ok_or(Error::Absent(name))?;
     program.fd().map(ProgramFd::as_fd).map_err(program_error("find", name))
 }
 
-/// A program that is loaded, as the kernel describes it.
+/// Returns the kernel's description of a loaded program.
 pub(super) fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, Error> {
     let program = ebpf.program(name).ok_or(Error::Absent(name))?;
     program.info().map_err(program_error("describe", name))

@@ -1,4 +1,4 @@
-//! Puts the best hooks in place that the kernel takes, and says what is lost by not having better ones.
+//! Attaches the best hooks that the kernel accepts, and reports what is lost if better hooks fail.
 
 use std::io;
 
@@ -19,30 +19,30 @@ use crate::{
     report::{Effect, Limit, Minis, Provider, Reason, Transitions},
 };
 
-/// What is in place for mini sockets.
+/// The active providers of mini sockets.
 #[derive(Debug)]
 pub(super) struct Providers {
     time_wait: Active,
     syn_recv: Active,
-    /// What cannot be seen by what is in place, and why.
+    /// What the active providers cannot observe, and why.
     pub(super) limits: Vec<Limit>,
-    /// What would help where that costs exactness.
+    /// Help for the failed providers that would be exact.
     pub(super) help_lines: Vec<String>,
-    /// What programs cost that were taken out of the kernel.
+    /// The cost of detached programs.
     pub(super) detached: DetachedRuns,
     handlers: Handlers,
-    /// Whether the kernel's own counters are of what is counted, no more and no less.
+    /// Whether the kernel's own counters cover exactly the counted sockets.
     is_pollable: bool,
-    /// Where a test awaits the ends of time-wait sockets.
+    /// The function at which a test observes the ends of time-wait sockets.
     time_wait_exit: Option<&'static str>,
 }
 
-/// The programs in place for one kind of mini sockets.
+/// The attached programs of one kind of mini sockets.
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
-    /// The runs of these hooks, and of earlier ones, that the kernel skipped.
+    /// The runs of these and earlier programs that the kernel skipped.
     pub(super) missed: MissedRuns,
 }
 
@@ -70,7 +70,7 @@ impl Providers {
         }
     }
 
-    /// What is in place for one kind.
+    /// Returns the active provider of one kind.
     pub(super) fn of(&self, minis: Minis) -> &Active {
         match minis {
             Minis::TimeWait => &self.time_wait,
@@ -78,7 +78,7 @@ impl Providers {
         }
     }
 
-    /// Attaches the program that counts transitions: by the hook asked for, or the best that there is.
+    /// Attaches the program that counts transitions, by the requested hook or the best hook.
     pub(super) fn attach_transitions(
         &mut self,
         ebpf: &mut Ebpf,
@@ -108,11 +108,11 @@ impl Providers {
                 }
             }
         }
-        // The best one's failure names the cause that is worth mending.
+        // The error of the best hook names the cause that is most useful to fix.
         Err(first.unwrap_or(Error::Absent(TRACEPOINT)))
     }
 
-    /// Puts a provider in place: the one asked for, or the best that there is.
+    /// Attaches a provider: the requested provider or the best provider.
     pub(super) fn attach(
         &mut self,
         ebpf: &mut Ebpf,
@@ -126,7 +126,7 @@ impl Providers {
             return Ok(());
         };
         if provider == Provider::Polled && !self.is_pollable {
-            // Unknown, rather than wrong.
+            // The gauges are then unknown instead of wrong.
             self.choose(ebpf, types, minis, std::iter::once(provider), Vec::new());
             return Ok(());
         }
@@ -135,10 +135,11 @@ impl Providers {
         Ok(())
     }
 
-    /// Replaces a provider that turned out not to work by the next best.
+    /// Replaces a provider that does not work by the next best provider.
     ///
-    /// The kernel's count of a program's missed runs goes with the program, so it is read first. What is missed between
-    /// that and the detachment is in no count; the scan that follows makes up for it.
+    /// The kernel's count of skipped runs disappears with the program, so it is read first. Runs
+    /// that are skipped between this and the detachment are not counted. The next scan corrects
+    /// them.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,
@@ -162,7 +163,7 @@ impl Providers {
         Ok(())
     }
 
-    /// Puts the first of the candidates in place that the kernel takes.
+    /// Attaches the first candidate that the kernel accepts.
     fn choose(
         &mut self,
         ebpf: &mut Ebpf,
@@ -171,7 +172,7 @@ impl Providers {
         candidates: impl Iterator<Item = Provider>,
         mut reasons: Vec<Reason<Provider>>,
     ) {
-        // Of the last one: what nearly active is the easiest to mend.
+        // The help of the last failed provider, because its cause is the easiest to fix.
         let mut help = None;
         for provider in candidates {
             match self.install(ebpf, types, minis, provider) {
@@ -188,7 +189,7 @@ impl Providers {
         self.put(minis, Provider::None, Vec::new(), reasons);
     }
 
-    /// Takes note of hooks that are attached now, each with the missed runs that it had before.
+    /// Stores the attached hooks. Each hook has the number of runs that the kernel skipped before.
     fn put(
         &mut self,
         minis: Minis,
@@ -210,7 +211,8 @@ impl Providers {
         }
     }
 
-    /// Attaches a provider's programs: all of them or none. Tells each with the runs that the kernel had skipped of it.
+    /// Attaches all programs of a provider, or none. Returns each program with the number of runs
+    /// that the kernel skipped before.
     fn install(
         &self,
         ebpf: &mut Ebpf,
@@ -228,7 +230,7 @@ impl Providers {
         for hook in hooks.iter_mut().filter(|hook| hook.program == "inet_twsk_kill") {
             hook.target = self.time_wait_exit.unwrap_or(hook.target);
         }
-        // The two kinds of mini sockets share the programs on timers.
+        // Both kinds of mini sockets share the programs on timers.
         let before = |hook: Hook| {
             let is_shared = self.is_in_use(hook);
             Ok((hook, if is_shared { misses::of_program(ebpf, hook.program)? } else { 0 }))
@@ -247,7 +249,7 @@ impl Providers {
     }
 }
 
-/// The limit of a hook that is not the best one.
+/// Returns the limit of a hook that is not the best hook.
 fn limit_of_transitions(by: Transitions, reasons: Vec<Reason<Transitions>>) -> Option<Limit> {
     let effect = match by {
         Transitions::TpBtf => return None,
@@ -257,7 +259,7 @@ fn limit_of_transitions(by: Transitions, reasons: Vec<Reason<Transitions>>) -> O
     Some(Limit::Transitions { by, reasons, effect })
 }
 
-/// The limit of a provider that does not see everything of a kind of mini sockets.
+/// Returns the limit of a provider that does not observe all mini sockets of a kind.
 fn limit(minis: Minis, by: Provider, reasons: Vec<Reason<Provider>>) -> Option<Limit> {
     let effect = match (minis, by) {
         (_, Provider::Fentry) | (Minis::SynRecv, Provider::Timer) => return None,

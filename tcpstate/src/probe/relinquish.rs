@@ -1,4 +1,4 @@
-//! Gives up the capabilities that a run does not need any more, once everything is attached.
+//! Drops the capabilities that a run no longer needs after everything is attached.
 
 use std::io;
 
@@ -7,13 +7,12 @@ use caps::{CapSet, Capability, CapsHashSet};
 use super::{Error, Probe};
 use crate::report::Counted;
 
-/// The capabilities of this thread that scans will need, of those that counting was started with:
-/// none, unless they visit other network namespaces, or the kernel (before 5.19) asks for them each
-/// time a map is read.
+/// Returns the capabilities that later scans need. There are none, with two exceptions: scans visit
+/// other network namespaces, or the kernel (before 5.19) requires CAP_BPF each time a map is read.
 #[must_use]
 pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {
-        // To find namespaces and to enter them; the first of these also lets it make and read maps.
+        // They find and enter namespaces. CAP_SYS_ADMIN also allows creating and reading maps.
         vec![Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH]
     } else if probe.kernel.guards_each_bpf_call() {
         vec![Capability::CAP_BPF]
@@ -22,8 +21,8 @@ pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     }
 }
 
-/// Gives up all capabilities of this thread but these, for good: no program that it would start has
-/// any either.
+/// Drops all other capabilities of this thread permanently. A program that it starts has no
+/// capability either.
 pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     let set = |set, capabilities: &_| {
         caps::set(None, set, capabilities).map_err(|error| Error::System {
@@ -33,7 +32,7 @@ pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     };
     let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
     let kept = held.into_iter().filter(|capability| wanted.contains(capability)).collect();
-    // Takes it out of the ambient ones too.
+    // This also removes them from the ambient set.
     set(CapSet::Inheritable, &CapsHashSet::new())?;
     set(CapSet::Effective, &kept)?;
     set(CapSet::Permitted, &kept)

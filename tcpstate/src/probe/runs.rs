@@ -1,4 +1,4 @@
-//! What the programs' runs cost, by the kernel's statistics: those in place and those that were taken out.
+//! Reads the cost of programs from the kernel's statistics, for attached and detached programs.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +6,7 @@ use aya::{Ebpf, programs::ProgramError};
 
 use super::{Error, programs};
 
-/// The runs of one program since the load, and their time on all CPUs together.
+/// The runs of one program since the load, and their total time on all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     pub(crate) count: u64,
@@ -20,13 +20,13 @@ impl Runs {
     }
 }
 
-/// The runs of programs that were taken out of the kernel. The kernel forgets them with the program; the cost of a run of
-/// tcpstate does not become less by that.
+/// The runs of detached programs. The kernel forgets them with the program, but the cost of a
+/// tcpstate run must not decrease.
 #[derive(Debug, Default)]
 pub(super) struct DetachedRuns(BTreeMap<&'static str, Runs>);
 
 impl DetachedRuns {
-    /// Takes note of a program that is about to be taken out.
+    /// Stores the runs of a program that is about to be detached.
     pub(super) fn add(&mut self, ebpf: &Ebpf, name: &'static str) -> Result<(), Error> {
         let info = programs::info(ebpf, name)?;
         self.add_runs(name, Runs { count: info.run_count(), time: info.run_time() });
@@ -34,13 +34,14 @@ impl DetachedRuns {
     }
 
     fn add_runs(&mut self, name: &'static str, runs: Runs) {
-        // Nothing is counted unless statistics are on.
+        // All numbers are zero if statistics are disabled.
         if runs != Runs::default() {
             self.0.entry(name).or_default().add(runs);
         }
     }
 
-    /// The programs in place, and those that were taken out; one that came back has both.
+    /// Returns the sums of attached and detached programs. A program that was attached again has
+    /// both.
     fn with<'a>(
         &'a self,
         attached: impl IntoIterator<Item = (&'a str, Runs)>,
@@ -53,12 +54,12 @@ impl DetachedRuns {
     }
 }
 
-/// All programs by name, with what their runs cost since the load.
+/// Returns the cost of each program by name, since the load.
 pub(super) fn measured<'a>(
     ebpf: &'a Ebpf,
     detached: &'a DetachedRuns,
 ) -> Result<BTreeMap<&'a str, Runs>, ProgramError> {
-    // What is not loaded has no descriptor, and costs nothing.
+    // A program that is not loaded has no descriptor and no cost.
     let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
     let runs = loaded.map(|(name, program)| {
         let info = program.info()?;
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_a_program_does_not_fall_when_it_is_taken_out_or_comes_back() {
+    fn cost_of_a_program_does_not_decrease_when_it_is_replaced() {
         let mut detached = DetachedRuns::default();
         assert_eq!(detached.with([("timer_start", runs(9))])["timer_start"], runs(9));
         detached.add_runs("timer_start", runs(9));
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_never_ran_is_not_listed_after_it_was_taken_out() {
+    fn detached_programs_that_never_ran_are_not_listed() {
         let mut detached = DetachedRuns::default();
         detached.add_runs("timer_start", runs(0));
         assert!(detached.with([]).is_empty());

@@ -1,5 +1,5 @@
-//! Attaches the program that tracks each full socket from event to event, where events or
-//! histograms are asked for.
+//! Attaches the program that tracks each full socket from event to event, if events or histograms
+//! are enabled.
 
 use aya::Ebpf;
 
@@ -10,12 +10,12 @@ use super::{
     types::Types,
 };
 
-/// The programs, best first: for the typed tracepoint, and for the raw one. The classic tracepoint
-/// has none, because it loses most events under the heaviest load.
+/// The programs, best first: for the typed tracepoint and for the raw tracepoint. There is none for
+/// the classic tracepoint, because it loses most events under heavy load.
 const PROGRAMS: [&str; 2] = ["track", "track_raw"];
 
 /// Attaches the best program that the kernel accepts, and returns its name. Events and histograms
-/// share it: for the second of them it is in place already.
+/// share the program, so it may already be attached.
 pub(super) fn attach(ebpf: &mut Ebpf, types: &Types) -> Result<&'static str, Error> {
     if let Some(program) = PROGRAMS.into_iter().find(|program| hooks::is_attached(ebpf, program)) {
         return Ok(program);

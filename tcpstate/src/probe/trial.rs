@@ -1,5 +1,5 @@
-//! Each part of the kernel half tried for itself, as `trace` would put it in place, and taken away again: what
-//! `check` knows of this system.
+//! Tries each part of the kernel half separately, as `trace` would attach it, and removes it again.
+//! `check` reports the results.
 
 use super::{
     Error, Options, Probe,
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::report::{Minis, Provider, Transitions};
 
-/// What can be tried for itself.
+/// A part that can be tried separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A hook for full sockets' transitions.
+    /// A hook of transitions of full sockets.
     Transitions(Transitions),
-    /// A provider for mini sockets.
+    /// A provider of mini sockets.
     Minis(Minis, Provider),
 }
 
-/// Loads and attaches one part, and no more of the others than it needs.
+/// Loads and attaches one part, with as few other parts as possible.
 pub fn attach(part: Part) -> Result<(), Error> {
     let nothing = Some(Provider::None);
     let mut options = Options { time_wait: nothing, syn_recv: nothing, ..Options::default() };
@@ -32,7 +32,7 @@ pub fn attach(part: Part) -> Result<(), Error> {
     Probe::attach(&options).map(drop)
 }
 
-/// Whether the kernel's types hold all that the programs load.
+/// Checks that the kernel's types contain all fields that the programs load.
 pub fn types() -> Result<(), Error> {
     let types = Btf::from_kernel()?;
     offsets::sockets(&types)?;
@@ -41,7 +41,7 @@ pub fn types() -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the timers of mini sockets can be told from others.
+/// Checks that the timers of mini sockets can be recognized.
 pub fn addresses() -> Result<(), Error> {
     let handlers = Handlers::of_kernel()
         .map_err(|source| Error::System { action: "read /proc/kallsyms", source })?;
@@ -51,18 +51,18 @@ pub fn addresses() -> Result<(), Error> {
         .map_err(Error::Kallsyms)
 }
 
-/// Whether the classic tracepoint says where its fields lie.
+/// Checks that the format of the classic tracepoint can be read.
 pub fn record() -> Result<(), Error> {
     format::inet_sock_set_state().map(drop).map_err(Error::Format)
 }
 
-/// `kernel.kptr_restrict`.
+/// Returns `kernel.kptr_restrict`.
 #[must_use]
 pub fn kptr_restrict() -> Option<u32> {
     kallsyms::kptr_restrict()
 }
 
-/// Whether the kernel would measure programs; it does for as long as it takes to ask.
+/// Checks that the kernel measures programs on request. The measurement ends with this call.
 pub fn statistics() -> Result<(), Error> {
     measure_runs().map(drop)
 }

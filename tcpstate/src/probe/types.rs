@@ -1,10 +1,11 @@
-//! The kernel's types, for as long as programs are loaded by them.
+//! The kernel's types, which are needed while programs are loaded.
 
 use aya::Btf;
 
 use super::{Error, btf};
 
-/// The kernel's types: ours for offsets, aya's to load programs with.
+/// The kernel's types in two forms: tcpstate's own form for offsets, and aya's form for loading
+/// programs.
 pub(super) struct Types {
     pub(super) fields: btf::Btf,
     pub(super) ids: Btf,
@@ -21,9 +22,10 @@ impl Types {
     }
 }
 
-/// The kernel's types take some 40 MiB for a moment, of which the allocator would keep half for as long as we run.
-pub(super) fn give_memory_back() {
-    // SAFETY: it takes a number, and any thread may call it at any time.
+/// Returns unused memory to the system. The kernel's types take about 40 MiB, and the allocator
+/// would keep half of it until the process ends.
+pub(super) fn trim_memory() {
+    // SAFETY: the function takes a plain number, and any thread may call it at any time.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);

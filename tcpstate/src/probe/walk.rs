@@ -1,5 +1,6 @@
-//! Walks over all sockets of a namespace, or over the entries of a map, by the kernel half's iterators. aya can attach
-//! them to sockets only, and not on one thread to walk on another.
+//! Runs the kernel half's iterators over all sockets of a network namespace, or over all entries of
+//! a map. aya supports only iterators over sockets, and it cannot attach on one thread and run on
+//! another thread.
 
 use std::{
     fs::File,
@@ -13,7 +14,7 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// `struct { ... } link_create` of `union bpf_attr`, as far as iterators need it.
+/// `struct { ... } link_create` of `union bpf_attr`, with only the fields that iterators need.
 #[repr(C)]
 struct LinkCreate {
     prog_fd: u32,
@@ -32,27 +33,27 @@ struct IterCreate {
     flags: u32,
 }
 
-/// A program, attached to what it walks over.
+/// An attached iterator program.
 #[derive(Debug)]
 pub(crate) struct Walk {
     link: OwnedFd,
-    /// What it does, for messages.
+    /// The action for error messages.
     action: &'static str,
 }
 
 impl Walk {
-    /// Over the sockets of the network namespace of whoever runs it.
+    /// Attaches an iterator over the sockets of the network namespace of the thread that runs it.
     pub(super) fn over_sockets(program: BorrowedFd<'_>) -> Result<Self, Error> {
         Self::attach(program, &[], "walk the TCP sockets")
     }
 
-    /// Over the entries of a map.
+    /// Attaches an iterator over the entries of a map.
     pub(super) fn over_map(
         program: BorrowedFd<'_>,
         map: BorrowedFd<'_>,
         action: &'static str,
     ) -> Result<Self, Error> {
-        // `union bpf_iter_link_info` begins with the map's descriptor.
+        // `union bpf_iter_link_info` begins with the descriptor of the map.
         Self::attach(program, &[descriptor(map)], action)
     }
 
@@ -62,7 +63,7 @@ impl Walk {
             target_fd: 0,
             attach_type: BPF_TRACE_ITER,
             flags: 0,
-            // The kernel takes an address without a length for a mistake.
+            // The kernel refuses an address without a length.
             iter_info: if info.is_empty() { 0 } else { info.as_ptr() as u64 },
             iter_info_len: u32::try_from(size_of_val(info)).unwrap_or_default(),
             padding: 0,
@@ -71,7 +72,7 @@ impl Walk {
         link.map(|link| Self { link, action }).map_err(|source| Error::System { action, source })
     }
 
-    /// Runs the program on each, once.
+    /// Runs the program once for each socket or entry.
     pub(crate) fn run(&self) -> Result<(), Error> {
         let link_fd = self.link.as_raw_fd().cast_unsigned();
         let walk = bpf(BPF_ITER_CREATE, &IterCreate { link_fd, flags: 0 });
@@ -80,15 +81,15 @@ impl Walk {
     }
 }
 
-/// Reads an iterator to its end, which is what runs its program.
+/// Reads an iterator to its end, which runs its program.
 fn read_to_end(mut walk: File) -> io::Result<()> {
     let mut nothing = [0; 64];
     loop {
         match walk.read(&mut nothing) {
-            // The program writes nothing, so one read walks to the end.
+            // The program writes no output, so one read walks to the end.
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // After a million entries the kernel wants to be asked again (`bpf_seq_read`).
+            // After a million entries, the kernel requires another read (`bpf_seq_read`).
             Err(error)
                 if matches!(
                     error.kind(),
@@ -104,7 +105,7 @@ fn descriptor(fd: BorrowedFd<'_>) -> u32 {
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the kernel reads as many bytes as it is told, of a struct that outlives the call.
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attributes`, which outlives the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
     };
@@ -112,6 +113,6 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor, for us.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

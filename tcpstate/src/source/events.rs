@@ -38,9 +38,9 @@ fn event_of(
     // The fields of a listener may still hold the peer of an earlier connection. Its child starts
     // as a copy, so the child's peer is only known if its next record came in time to complete this
     // record.
-    let is_apart = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
-    let is_child = is_apart && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
-    let has_peer = !is_apart || to == State::SynSent || (to == State::SynRecv && !is_child);
+    let may_lack_peer = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
+    let is_child = may_lack_peer && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
+    let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);
     let local = address(family, record.local);
     let monotonic = Duration::from_nanos(record.time);
     let comm = || {

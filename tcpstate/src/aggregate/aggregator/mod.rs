@@ -219,7 +219,7 @@ impl Aggregator {
     }
 
     /// Removes namespaces that are gone and empty, at a reading that is not shown.
-    pub fn tidy(&mut self, reading: &Reading) {
+    pub fn remove_finished(&mut self, reading: &Reading) {
         self.floor(reading);
         self.drop_finished(reading);
     }

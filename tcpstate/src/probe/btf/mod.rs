@@ -1,72 +1,75 @@
-//! Reads the running kernel's type information (BTF) for the byte offsets of the few fields that the programs load.
+//! Reads the running kernel's type information (BTF), to find the offsets of the few fields that
+//! the programs load.
 //!
-//! Rust objects carry no relocations that a loader could apply to field offsets, and offsets differ from kernel
-//! to kernel; so they are looked up here and handed over as frozen globals. Format: `include/uapi/linux/btf.h`.
+//! Rust objects contain no relocations for field offsets, and offsets differ between kernels. So
+//! the offsets are looked up here and passed to the programs as frozen globals. The format is
+//! described in `include/uapi/linux/btf.h`.
 
 use std::{collections::HashSet, fs, path::Path};
 
-/// Where a kernel with `CONFIG_DEBUG_INFO_BTF` shows its types.
+/// The file in which a kernel with `CONFIG_DEBUG_INFO_BTF` exports its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why an offset is not known.
+/// The reason why an offset is unknown.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error("read {path}: {cause}")]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         cause: String,
     },
-    /// The bytes are no BTF, or end too early.
+    /// The bytes are not BTF, or they end too early.
     #[error("kernel BTF is malformed at byte {at}: expected {what}")]
     Malformed {
-        /// Position in the file.
+        /// The position in the file.
         at: usize,
-        /// What was expected there.
+        /// The expected content.
         what: &'static str,
     },
-    /// This kernel's types hold no such field.
+    /// The kernel's types do not contain this field.
     #[error("kernel BTF has no field {path}")]
     NoField {
-        /// Struct and field names, joined by dots.
+        /// The names of structs and fields, joined by dots.
         path: String,
     },
-    /// This kernel has nothing of that name.
+    /// The kernel's types do not contain this name.
     #[error("kernel BTF has no {kind} {name}")]
     NoName {
-        /// What was looked for.
+        /// The kind of the name.
         kind: &'static str,
-        /// Its name.
+        /// The name.
         name: String,
     },
-    /// The field exists and is not as wide as the programs load it.
+    /// The field exists, but its width differs from the width that the programs load.
     #[error("kernel BTF field {path} is {bits} bits wide, expected {expected}")]
     Width {
-        /// Struct and field names, joined by dots.
+        /// The names of structs and fields, joined by dots.
         path: String,
-        /// Its width in this kernel.
+        /// The width in this kernel in bits.
         bits: u32,
-        /// The width that the programs were written for.
+        /// The width that the programs expect in bits.
         expected: u32,
     },
 }
 
-/// Where a field lies in its outermost struct.
+/// The position of a field in its outermost struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// From the struct's first byte, in bits.
+    /// The offset from the start of the struct in bits.
     pub offset_bits: u32,
-    /// Its width in bits; 0 where the type has no size of its own.
+    /// The width in bits. It is 0 if the type has no size of its own.
     pub bits: u32,
 }
 
-/// A parsed BTF blob: where each type's record begins.
+/// Parsed BTF with the position of each type's record.
 #[derive(Debug)]
 pub struct Btf {
     data: Vec<u8>,
-    /// Byte position of each type's record; type ids begin with 1, so index 0 is `void`, which has none.
+    /// The position of each type's record in bytes. Type ids begin with 1. Index 0 is `void`, which
+    /// has no record.
     records: Vec<usize>,
     strings: std::ops::Range<usize>,
 }
@@ -94,7 +97,8 @@ mod kind {
 const RECORD_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const ENUMERATOR_BYTES: usize = 8;
-/// Types within types; real kernels stay below ten, a crafted cycle does not.
+/// The maximum nesting of types. The types of real kernels stay below ten. Malicious types can
+/// contain cycles.
 const MAX_DEPTH: u32 = 32;
 
 impl Btf {
@@ -112,7 +116,7 @@ impl Btf {
         Self::parse(data)
     }
 
-    /// Parses a BTF blob in this machine's byte order.
+    /// Parses BTF in the byte order of this machine.
     pub fn parse(data: Vec<u8>) -> Result<Self, Error> {
         const MAGIC: u32 = 0xeb9f;
         let word = |at: usize| read_u32(&data, at);
@@ -149,8 +153,9 @@ impl Btf {
         Ok(Self { data, records, strings })
     }
 
-    /// Finds a field by the struct's name and the field's path, such as `sock_common`, `skc_net.net`. Members of
-    /// unnamed structs and unions belong to the struct around them, as in C.
+    /// Finds a field by the name of the struct and the path of the field, such as `sock_common` and
+    /// `skc_net.net`. Members of unnamed structs and unions belong to the struct around them, as in
+    /// C.
     pub fn field(&self, structure: &str, path: &str) -> Result<Field, Error> {
         let missing = || Error::NoField { path: format!("{structure}.{path}") };
         let mut id = self.structure(structure)?.ok_or_else(missing)?;
@@ -170,7 +175,7 @@ impl Btf {
         Ok(field)
     }
 
-    /// A field's offset in bytes, if it is as wide as expected.
+    /// Returns the offset of a field in bytes, if the field has the expected width.
     pub fn offset(&self, structure: &str, path: &str, expected: u32) -> Result<u32, Error> {
         let Field { offset_bits, bits } = self.field(structure, path)?;
         if bits != expected || offset_bits % 8 != 0 {
@@ -179,7 +184,7 @@ impl Btf {
         Ok(offset_bits / 8)
     }
 
-    /// The value of an enumerator, whatever its enum is called.
+    /// Returns the value of an enumerator of any enum.
     pub fn enumerator(&self, name: &str) -> Result<u32, Error> {
         for &at in self.records.iter().skip(1) {
             if self.kind(at)? != kind::ENUM {
@@ -195,7 +200,7 @@ impl Btf {
         Err(Error::NoName { kind: "enumerator", name: name.into() })
     }
 
-    /// How many arguments a function takes.
+    /// Returns the number of arguments of a function.
     pub fn arguments(&self, function: &str) -> Result<usize, Error> {
         for &at in self.records.iter().skip(1) {
             if self.kind(at)? == kind::FUNC && self.is_named(read_u32(&self.data, at)?, function) {
@@ -214,8 +219,11 @@ impl Btf {
         Ok(None)
     }
 
-    /// A member of a struct or union, and its type; `bits` is 0 unless it is a bit field. An unnamed struct is looked into
-    /// once, wherever else it is a member of: crafted types would take time without end.
+    /// Finds a member of a struct or union, and the type of the member. `bits` is 0 unless the
+    /// member is a bit field.
+    ///
+    /// An unnamed struct is searched only once, even if it occurs in several places. Otherwise
+    /// malicious types could take unlimited time.
     fn member(
         &self,
         id: u32,
@@ -259,7 +267,7 @@ impl Btf {
         Ok(None)
     }
 
-    /// Follows names and qualifiers to the type itself.
+    /// Follows typedefs and qualifiers to the type itself.
     fn resolve(&self, mut id: u32) -> Result<u32, Error> {
         for _ in 0..MAX_DEPTH {
             let at = self.record(id)?;
@@ -289,7 +297,7 @@ impl Btf {
         at.ok_or(Error::Malformed { at: 0, what: "an existing type id" })
     }
 
-    /// Members, enumerators or arguments of a record.
+    /// Returns the number of members, enumerators or arguments of a record.
     fn count(&self, at: usize) -> Result<usize, Error> {
         Ok((read_u32(&self.data, at + 4)? & 0xffff) as usize)
     }
@@ -298,7 +306,8 @@ impl Btf {
         Ok((read_u32(&self.data, at + 4)? >> 24) & 0x1f)
     }
 
-    /// Whether the string there is this one. Looks no further than it is long.
+    /// Returns whether the string at this offset equals the name. Reads no further than the name's
+    /// length.
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let strings = &self.data[self.strings.clone()];
         let rest = strings.get(offset as usize..).and_then(|at| at.strip_prefix(name.as_bytes()));

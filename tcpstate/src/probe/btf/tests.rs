@@ -1,4 +1,4 @@
-//! A small BTF blob made by hand, whole and broken.
+//! Tests with a small handmade BTF file, complete and damaged.
 
 use super::*;
 
@@ -48,7 +48,11 @@ impl Blob {
     }
 }
 
-/// `typedef const u16 proto; struct net { u16 inum; }; struct sock { u16 a; struct { proto b; struct net *net; }; }`
+/// ```c
+/// typedef const u16 proto;
+/// struct net { u16 inum; };
+/// struct sock { u16 a; struct { proto b; struct net *net; }; };
+/// ```
 fn sample() -> Blob {
     let mut blob = Blob::new();
     blob.record("u16", kind::INT, 0, 2); // 1
@@ -87,7 +91,7 @@ fn a_missing_or_narrow_field_is_named() {
 }
 
 #[test]
-fn a_blob_cut_off_anywhere_is_an_error_and_no_panic() {
+fn truncated_btf_is_an_error() {
     let whole = sample().finish();
     for length in 0..whole.len() {
         let outcome = Btf::parse(whole[..length].to_vec());
@@ -111,7 +115,7 @@ fn a_flipped_byte_anywhere_does_not_panic() {
 }
 
 #[test]
-fn an_unnamed_struct_within_itself_holds_nothing_else() {
+fn cyclic_unnamed_structs_have_no_other_members() {
     let mut blob = Blob::new();
     blob.record("sock", kind::STRUCT, 1, 8);
     blob.member("", 1, 0);
@@ -119,7 +123,8 @@ fn an_unnamed_struct_within_itself_holds_nothing_else() {
     assert_eq!(btf.field("sock", "a"), Err(Error::NoField { path: "sock.a".into() }));
 }
 
-/// A row of structs, each with the next one as its only members, which have no names.
+/// Returns types with nested structs. Each struct has only unnamed members, and their type is the
+/// next struct.
 fn nested(levels: u32, members: u32) -> Btf {
     let mut blob = Blob::new();
     blob.record("sock", kind::STRUCT, members, 8);
@@ -133,9 +138,9 @@ fn nested(levels: u32, members: u32) -> Btf {
 }
 
 #[test]
-fn crafted_nesting_takes_neither_time_nor_stack() {
+fn malicious_nesting_takes_limited_time_and_stack() {
     let missing = Err(Error::NoField { path: "sock.a".into() });
-    // Each way through them would be 9 times 10^14 ways.
+    // Searching each path separately would take 9 times 10^14 steps.
     assert_eq!(nested(30, 3).field("sock", "a"), missing);
     let deep = nested(100_000, 1).field("sock", "a");
     assert!(matches!(deep, Err(Error::Malformed { .. })), "{deep:?}");

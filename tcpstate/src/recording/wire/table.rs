@@ -126,8 +126,8 @@ impl Wire<u64> for Newer {
 }
 
 impl Wire<bool> for Newer {
-    fn of(is_so: &bool) -> Self {
-        Self(u64::from(*is_so))
+    fn of(flag: &bool) -> Self {
+        Self(u64::from(*flag))
     }
 
     fn read(self) -> Result<bool, Malformed> {
