@@ -125,12 +125,12 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     let bytes =
         fs::read(root.join(OBJECT)).map_err(|error| stale(format!("read {OBJECT}: {error}")))?;
     if sha256(&bytes) != lock.object {
-        return Err(stale(format!("{OBJECT} is not the object that its lock file names")));
+        return Err(stale(format!("{OBJECT} does not match its lock file")));
     }
     let empty =
         fs::read(root.join(EMPTY)).map_err(|error| stale(format!("read {EMPTY}: {error}")))?;
     if sha256(&empty) != lock.empty {
-        return Err(stale(format!("{EMPTY} is not the object that the lock file names")));
+        return Err(stale(format!("{EMPTY} does not match the lock file")));
     }
     if sources::hash(root)? != lock.sources {
         return Err(stale(format!("the kernel half has changed since {OBJECT} was built")));
@@ -146,7 +146,7 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     if differences.is_empty() {
         let rebuilt = rebuilt.display();
         return Err(stale(format!(
-            "same sources, same tools, but {rebuilt} differs from {OBJECT}"
+            "sources and tools are unchanged, but {rebuilt} differs from {OBJECT}"
         )));
     }
     Ok(Verdict::OtherTools { differences, rebuilt })
@@ -184,12 +184,12 @@ impl fmt::Display for Verdict {
         match self {
             Self::SourcesMatch => write!(f, "; not rebuilt for the comparison"),
             Self::Identical { differences } => {
-                write!(f, ", and a rebuild gives the same bytes{}", list(differences))
+                write!(f, ", and a rebuild gives equal bytes{}", list(differences))
             }
             Self::OtherTools { differences, rebuilt } => {
                 let rebuilt = rebuilt.display();
-                write!(f, "; a rebuild gives other bytes{}", list(differences))?;
-                write!(f, "\nthe kernel tests have to pass on it too: {rebuilt}")
+                write!(f, "; a rebuild gives different bytes{}", list(differences))?;
+                write!(f, "\nthe kernel tests must also pass with the rebuilt object: {rebuilt}")
             }
         }
     }
@@ -199,5 +199,5 @@ fn list(differences: &[String]) -> String {
     if differences.is_empty() {
         return String::new();
     }
-    format!(", with other tools:\n  {}", differences.join("\n  "))
+    format!(", with different tools:\n  {}", differences.join("\n  "))
 }

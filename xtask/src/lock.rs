@@ -38,7 +38,7 @@ impl Lock {
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = toml::to_string(self).context("write the lock file as TOML")?;
         let text = format!(
-            "# Written by `cargo xtask bpf`, held against the object by `cargo xtask bpf --check`.\n{text}"
+            "# Written by `cargo xtask bpf`, checked by `cargo xtask bpf --check`.\n{text}"
         );
         fs::write(path, text).with_context(|| format!("write {}", path.display()))
     }

@@ -63,7 +63,7 @@ impl Privilege {
                 command.arg(program);
                 Ok(command)
             }
-            Self::None => bail!("needs root, and there is no usable sudo"),
+            Self::None => bail!("needs root, and sudo is not usable"),
         }
     }
 

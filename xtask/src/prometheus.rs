@@ -26,7 +26,7 @@ pub(crate) fn provide(root: &Path) -> Option<PathBuf> {
         && debian::is_debian()
         && let Err(error) = unpack(&folder)
     {
-        println!("no Prometheus: the tests that need it will say so: {error:#}");
+        println!("no Prometheus; tests that need it will be skipped: {error:#}");
     }
     is_there().then_some(programs)
 }

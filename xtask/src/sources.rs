@@ -86,7 +86,7 @@ pub(crate) fn copy(root: &Path, folder: &Path) -> Result<()> {
     }
     for file in files(root)? {
         let target = folder.join(&file);
-        let parent = target.parent().context("a copied file lies in a folder")?;
+        let parent = target.parent().context("a copied file has a directory")?;
         fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
         fs::copy(root.join(&file), &target).with_context(|| format!("copy {}", file.display()))?;
     }

@@ -98,7 +98,7 @@ impl Toolchain {
             .inspect()
             .context("needs: rustup toolchain install nightly -c rust-src")?;
         let linker = find_in_path("bpf-linker").context("needs: cargo install bpf-linker")?;
-        let linker_folder = linker.parent().context("bpf-linker lies in a folder")?.to_owned();
+        let linker_folder = linker.parent().context("bpf-linker has a directory")?.to_owned();
         let of_rustup = rustc.sysroot.join("lib/rustlib").join(&rustc.host).join("bin/llvm-strip");
         let strip = find_in_path("llvm-strip").or(Some(of_rustup));
         Self::assemble(Compiler::Nightly, rustc, linker_folder, strip)

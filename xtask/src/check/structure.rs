@@ -21,7 +21,7 @@ const CRATES: [(&str, &str); 5] = [
 pub(super) fn check(root: &Path, report: &mut Report) {
     report.check("allowed edges between modules", || expect_none(&layers::modules(root)?));
     report.check("allowed edges between crates", || expect_none(&layers::crates(root)?));
-    report.check("cycles of files", || expect_none(&cycles(root, &CRATES)?));
+    report.check("import cycles", || expect_none(&cycles(root, &CRATES)?));
     report.check("long files and functions", || {
         let packages = layers::packages(root)?;
         let folders: Vec<&str> = packages.values().map(|package| package.folder.as_str()).collect();

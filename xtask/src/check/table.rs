@@ -71,7 +71,7 @@ impl Table {
             }
             for entry in row.may_use.iter().filter(|entry| !above.contains(entry.as_str())) {
                 fault(format!(
-                    "`{}` may use `{entry}`, which has no row above it: arrows lead to rows above only",
+                    "`{}` may use `{entry}`, which has no row above it; a row may use only rows above it",
                     row.name
                 ));
             }

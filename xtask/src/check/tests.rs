@@ -178,7 +178,7 @@ fn allowed_edges_lead_up_the_table_to_existing_modules() {
     assert_eq!(
         layers_of("| `high` | `low` |\n| `gone` | - |\n", "pub struct Low;", part),
         [
-            "docs/ARCHITECTURE.md:7: `high` may use `low`, which has no row above it: arrows lead to rows above only",
+            "docs/ARCHITECTURE.md:7: `high` may use `low`, which has no row above it; a row may use only rows above it",
             "docs/ARCHITECTURE.md:8: a row for `gone`, which does not exist",
             "docs/ARCHITECTURE.md: no row for `low`",
         ]

@@ -173,6 +173,6 @@ fn write(to: &Path, text: &str) -> Result<()> {
 }
 
 fn make_room(file: &Path) -> Result<()> {
-    let folder = file.parent().context("a file lies in a folder")?;
+    let folder = file.parent().context("a file has a directory")?;
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))
 }

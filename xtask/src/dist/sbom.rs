@@ -65,7 +65,7 @@ pub(crate) fn of(root: &Path, target: &str) -> Result<String> {
     }
     let lock = root.join("Cargo.lock");
     let text = fs::read_to_string(&lock).with_context(|| format!("read {}", lock.display()))?;
-    let lock: Lock = toml::from_str(&text).context("Cargo.lock is of a form unknown here")?;
+    let lock: Lock = toml::from_str(&text).context("the format of Cargo.lock is unknown")?;
     let checksums = lock.package.into_iter().filter_map(|locked| {
         let Locked { name, version, checksum } = locked;
         Some(((name, version), checksum?))

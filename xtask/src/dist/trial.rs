@@ -27,8 +27,8 @@ const UNIT: &str = "lib/systemd/system/tcpstate.service";
 /// Installs an earlier version, upgrades it, removes it and purges it. `package` is the package of
 /// this version.
 pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
-    ensure!(debian::is_debian(), "packages are tried on Debian, which has debootstrap");
-    ensure!(Privilege::current() == Privilege::Root, "packages are tried as root");
+    ensure!(debian::is_debian(), "--try needs Debian, which has debootstrap");
+    ensure!(Privilege::current() == Privilege::Root, "--try needs root");
     debian::install(&["debootstrap"])?;
     let system = System::fresh(&root.join("target/chroot"))?;
     let earlier = system.earlier(package)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
     system.expect_program(version)?;
     ensure!(system.has(UNIT), "no unit was installed");
     let enabled = "etc/systemd/system/multi-user.target.wants/tcpstate.service";
-    ensure!(!system.has(enabled), "the service was enabled without being asked");
+    ensure!(!system.has(enabled), "the installation enabled the service");
 
     let settings = system.path(SETTINGS);
     fs::write(&settings, OF_USER).context("change the settings")?;
@@ -51,11 +51,17 @@ pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
 
     let list = system.inside("dpkg", &["--listfiles", "tcpstate"])?;
     system.inside("dpkg", &["--remove", "tcpstate"])?;
-    ensure!(!system.has(PROGRAM) && !system.has(UNIT), "removed, and there still");
-    ensure!(system.has(SETTINGS), "a removal took the settings, which only a purge may");
+    ensure!(
+        !system.has(PROGRAM) && !system.has(UNIT),
+        "dpkg --remove left the program or the unit"
+    );
+    ensure!(
+        system.has(SETTINGS),
+        "dpkg --remove deleted the settings; only --purge may delete them"
+    );
     system.inside("dpkg", &["--purge", "tcpstate"])?;
     let left = list.lines().filter(|file| system.path(file).is_file()).collect::<Vec<_>>();
-    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    ensure!(left.is_empty(), "dpkg --purge left files: {}", left.join(", "));
     let files = list.lines().count();
     println!("{}: installed, upgraded, removed and purged; {files} files", package.display());
     Ok(())
@@ -75,7 +81,7 @@ impl System {
             // A draft directory, so that an interrupted creation is not used as a complete system.
             let draft = folder.join("draft");
             remove(&draft)?;
-            println!("making a Debian in {}, once", base.display());
+            println!("creating a Debian system in {}, once", base.display());
             let suite = debian::codename().context("this Debian has no code name")?;
             let mut make = process::command("debootstrap");
             process::read(make.args(["--variant=minbase", &suite]).arg(&draft))?;
@@ -137,7 +143,10 @@ impl System {
     fn expect_version(&self, version: &str) -> Result<()> {
         let query = ["--show", "--showformat=${Version} ${db:Status-Status}", "tcpstate"];
         let found = self.inside("dpkg-query", &query)?;
-        ensure!(found == format!("{version} installed"), "dpkg has {found}, not {version}");
+        ensure!(
+            found == format!("{version} installed"),
+            "dpkg reports {found} instead of {version}"
+        );
         Ok(())
     }
 
@@ -145,7 +154,7 @@ impl System {
     fn expect_program(&self, version: &str) -> Result<()> {
         let said = self.inside(PROGRAM, &["--version"])?;
         if said.trim_end() != format!("tcpstate {version}") {
-            bail!("{PROGRAM} --version says {said}");
+            bail!("{PROGRAM} --version prints {said}");
         }
         Ok(())
     }

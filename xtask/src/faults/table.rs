@@ -7,7 +7,7 @@ use super::Fault;
 pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "listener-left-on-clone",
-        why: "every accepted connection takes a socket off LISTEN",
+        why: "each accepted connection removes a socket from LISTEN",
         file: "tcpstate-common/src/abi/mod.rs",
         find: "|| (from == State::Listen as usize && to == State::SynRecv as usize)",
         replace: "|| { let _ = to; false }",
@@ -15,7 +15,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "self-transition-counted",
-        why: "an event that moves nothing counts as entering and leaving",
+        why: "an event from a state to itself counts as a move",
         file: "tcpstate-ebpf/src/count.rs",
         find: "if from != to {",
         replace: "if from != to || from == to {",
@@ -23,7 +23,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "mptcp-counted",
-        why: "master sockets of MPTCP, which ss does not list as TCP, are counted",
+        why: "MPTCP master sockets are counted, which ss does not list as TCP",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "protocol == IPPROTO_TCP",
         replace: "(protocol == IPPROTO_TCP || protocol == 262)",
@@ -31,7 +31,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "netns-filter-off",
-        why: "the counts of one network namespace contain the sockets of all",
+        why: "the counts of one network namespace contain the sockets of all namespaces",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "let scope = config!(netns);",
         replace: "let scope = config!(netns) & 0;",
@@ -39,7 +39,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "families-swapped",
-        why: "IPv6's sockets are shown as IPv4's, and the other way round",
+        why: "IPv6 sockets are shown as IPv4 sockets, and IPv4 sockets as IPv6 sockets",
         file: "tcpstate-ebpf/src/families.rs",
         find: "== AF_INET6",
         replace: "!= AF_INET6",
@@ -47,7 +47,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "no-scan-flag",
-        why: "a socket that moves before the iterator comes to it enters the base in its new state",
+        why: "a socket that moves before its visit is added to the base in its new state",
         file: "tcpstate-ebpf/src/count.rs",
         find: "} else if control & CONTROL_SCAN != 0 {",
         replace: "} else if control & CONTROL_SCAN != 0 && false {",
@@ -55,7 +55,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "birth-in-base",
-        why: "sockets born during a scan count as if they had been there before",
+        why: "sockets that are born during a scan are added to the base",
         file: "tcpstate-ebpf/src/scan.rs",
         find: "&& !is_birth(from, to)",
         replace: "&& (!is_birth(from, to) || is_birth(from, to))",
@@ -63,7 +63,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "no-tombstone",
-        why: "a socket that moved and is then visited counts to the base twice",
+        why: "a socket that moves and is then visited is added to the base twice",
         file: "tcpstate-ebpf/src/scan.rs",
         find: "if observe(counters.slots, address, By::Event) == Observation::First",
         // Checks for an entry without storing one.
@@ -72,7 +72,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "plain-add",
-        why: "additions of programs that interrupt each other on one CPU get lost",
+        why: "additions of programs that interrupt each other on one CPU are lost",
         file: "tcpstate-ebpf/src/atomic.rs",
         find: "atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number)",
         replace: "counter.write_volatile(counter.read_volatile().wrapping_add(number))",
@@ -88,7 +88,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "restart-is-birth",
-        why: "a time-wait socket that gets a packet counts as another one",
+        why: "a time-wait socket that receives a packet counts as a new socket",
         file: "tcpstate-ebpf/src/timers.rs",
         find: "if last.timer == timer as u64 &&",
         replace: "if last.timer == timer as u64 && false &&",
@@ -104,7 +104,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "expiry-is-exit",
-        why: "a time-wait socket whose time is over ends twice",
+        why: "the end of an expired time-wait socket is counted twice",
         file: "tcpstate-ebpf/src/timers.rs",
         find: "minis::count_expiry(CounterRefs::of(slots, tw), control);",
         replace: "minis::time_wait_gone(CounterRefs::of(slots, tw), control, tw, UNKNOWN_EXIT, false); minis::count_expiry(CounterRefs::of(slots, tw), control);",
@@ -112,7 +112,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "namespaces-mixed",
-        why: "all network namespaces count to one row",
+        why: "all network namespaces are counted in one row",
         file: "tcpstate-ebpf/src/namespaces.rs",
         find: "let identity = net.identity();",
         replace: "let identity = net.identity() & 0;",
@@ -120,7 +120,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "end-not-detected",
-        why: "the rows of namespaces that are gone stay for ever",
+        why: "the rows of ended namespaces are never removed",
         file: "tcpstate-ebpf/src/iterators.rs",
         find: "if net.is_gone() || net.identity() != key.read() {",
         replace: "if net.is_gone() && net.identity() == 0 {",
@@ -136,7 +136,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "family-ignored",
-        why: "sockets of the other family are counted too",
+        why: "with --family, sockets of the other family are counted too",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "family == 0 || family == u32::from",
         replace: "family == 0 || family != 0 || family == u32::from",
@@ -144,7 +144,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "drop-uncounted",
-        why: "an event for which the ring has no room is lost, and nobody is told",
+        why: "an event that does not fit into the ring is lost without being counted",
         file: "tcpstate-ebpf/src/events.rs",
         find: "ring::count(Loss::Event);",
         replace: "let _ = Loss::Event;",
@@ -152,7 +152,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "owner-is-running-process",
-        why: "a connection bears the name of the process in whose time a packet came",
+        why: "an event names the process that was running when a packet arrived",
         file: "tcpstate-ebpf/src/socket_table.rs",
         find: "if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {",
         replace: "if wants_owner() {",
@@ -160,7 +160,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "filter-mixes-families",
-        why: "a network of IPv6 holds the addresses of IPv4's sockets too",
+        why: "an IPv6 network matches addresses of IPv4 sockets too",
         file: "tcpstate-ebpf/src/event_filter.rs",
         find: "(is_v6 || network.is_v6 == 0)",
         replace: "(is_v6 || network.is_v6 < 2)",
@@ -168,7 +168,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "local-port-missing",
-        why: "a client that ends has no local port",
+        why: "the last line of a client lacks the local port",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "if port != 0 || from == State::Close as usize {",
         replace: "if port != 0 || from <= 16 {",
@@ -176,7 +176,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "slots-not-returned",
-        why: "sockets are remembered until so many have come and gone, and then no more",
+        why: "slots are never returned, so the table fills up",
         file: "tcpstate-ebpf/src/slots.rs",
         find: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);\n                take_one_atomically(&raw mut (*slot).contenders);",
         replace: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);",
@@ -184,7 +184,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "hist-since-birth",
-        why: "each state seems to have lasted since the connection began",
+        why: "each duration of a state is measured from the connection's birth",
         file: "tcpstate-ebpf/src/socket_table.rs",
         find: "duration = now - state.since;",
         replace: "duration = now - if kept.marks == 0 { state.since } else { kept.born };",
@@ -192,7 +192,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "hist-missed-event",
-        why: "a state during which an event was missed seems to have lasted until the next one",
+        why: "a duration with a missed event is measured up to the next event",
         file: "tcpstate-ebpf/src/socket_table.rs",
         find: "if state.fits(from, to, remote_port) {",
         replace: "if state.fits(from, to, remote_port) || to < 64 {",
@@ -200,7 +200,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "hist-wrong-bucket",
-        why: "durations are in the bucket next to theirs, so percentiles are off by an eighth",
+        why: "each duration is in the next bucket, so percentiles are wrong by an eighth",
         file: "tcpstate-ebpf/src/histograms.rs",
         find: "let index = bucket_of(ns) & (BUCKET_SLOTS - 1);",
         replace: "let index = (bucket_of(ns) + 1) & (BUCKET_SLOTS - 1);",

@@ -55,7 +55,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let mut targets = targets(root)?;
     if let Some(target) = &options.target {
         if !targets.contains(target) {
-            bail!("no target {target}; there are {}", targets.join(" "));
+            bail!("there is no target {target}; the targets are {}", targets.join(" "));
         }
         targets = vec![target.clone()];
     }
@@ -79,7 +79,7 @@ pub(crate) fn gate(root: &Path) -> Result<Outcome> {
         match engine.run(target, effort)? {
             Ending::Fault { .. } => outcome.passed += 1,
             Ending::Nothing(done) => {
-                println!("{target}: not found; {done}");
+                println!("{target}: fault not found; {done}");
                 outcome.failed.push(target.into());
             }
         }

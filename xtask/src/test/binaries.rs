@@ -85,7 +85,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
         else {
             continue;
         };
-        let folder = manifest.parent().context("a manifest lies in a folder")?.to_owned();
+        let folder = manifest.parent().context("a manifest has a directory")?.to_owned();
         let package = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let kind = target.kind.into_iter().next().unwrap_or_default();
         let name = format!("{package} {kind} {}", target.name);
@@ -140,7 +140,7 @@ impl Binary {
 
     /// Counts every test as skipped, because root is not available.
     fn skip_all(&self, run: &Run) -> Result<Outcome> {
-        let skip = |name: &String| format!("{name}: needs root, and there is no usable sudo");
+        let skip = |name: &String| format!("{name}: needs root, and sudo is not usable");
         let skipped = self.list(&run.filters)?.iter().map(skip).collect();
         Ok(Outcome { skipped, ..Outcome::default() })
     }
@@ -187,7 +187,7 @@ pub(crate) fn follow(
     let status =
         child.wait().with_context(|| format!("wait for {}", process::describe(command)))?;
     let problem = if is_silent {
-        Some(format!("silent for {} s, killed", SILENCE.as_secs()))
+        Some(format!("no output for {} s, killed", SILENCE.as_secs()))
     } else {
         (!status.success()).then(|| status.to_string())
     };

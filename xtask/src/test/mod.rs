@@ -96,7 +96,7 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     if debian::is_debian() {
         report.tests("virtual machines", || vm::gate(root, is_all));
     } else {
-        report.skip("virtual machines", "the kernels that they run are Debian's");
+        report.skip("virtual machines", "they need Debian's kernels");
     }
     if is_all {
         steps::long(root, report);

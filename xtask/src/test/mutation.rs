@@ -105,7 +105,7 @@ pub(crate) fn run(judge: &Judge<'_>, selection: Selection<'_>, report: &mut Repo
         return;
     }
     let Some(healthy) =
-        report.prepare("tests of faults on the healthy object", || judge.healthy(&faults))
+        report.prepare("tests of faults without a fault", || judge.healthy(&faults))
     else {
         return;
     };
@@ -148,7 +148,7 @@ fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chose
             chosen.push((fault, hash));
         }
     }
-    println!("{} of {} faults are run", chosen.len(), FAULTS.len());
+    println!("running {} of {} faults", chosen.len(), FAULTS.len());
     Ok((known, chosen))
 }
 
@@ -234,7 +234,7 @@ impl Judge<'_> {
         let paths = fault.paths();
         let verdict = self.first_red(fault, &on(object, paths))?;
         if matches!(verdict, Verdict::NotDetected) && !paths.is_empty() {
-            println!("not detected on its paths: {}; now on all", paths.join(", "));
+            println!("not detected on the paths {}; running all paths", paths.join(", "));
             return self.first_red(fault, &on(object, &[]));
         }
         Ok(verdict)
@@ -257,7 +257,7 @@ impl Judge<'_> {
                 }
                 let reason = outcome.reason.unwrap_or_default();
                 return Ok(if reason.starts_with(REFUSED) {
-                    Verdict::Broken(format!("the verifier noticed, not the tests: {reason}"))
+                    Verdict::Broken(format!("the verifier rejected the object: {reason}"))
                 } else {
                     Verdict::Detected { test, reason }
                 });
@@ -324,7 +324,7 @@ fn keep(built: &Path, root: &Path, name: &str) -> Result<PathBuf> {
 }
 
 fn table(rows: &[Row]) {
-    println!("\n{:<26} {:<13} test that turned red", "fault", "verdict");
+    println!("\n{:<26} {:<13} failed test", "fault", "verdict");
     for Row { fault, verdict, .. } in rows {
         let (verdict, detail) = match verdict {
             Verdict::Detected { test, reason } => ("ok", format!("{test}: {reason}")),

@@ -137,7 +137,7 @@ fn tests_below(folder: &Path) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        let module = file.strip_prefix(folder).context("a source lies in its folder")?;
+        let module = file.strip_prefix(folder).context("a source is in its directory")?;
         tests.extend(tests_in(&module_of(module), &text));
     }
     Ok(tests)

@@ -66,7 +66,7 @@ pub(super) fn programs() -> Result<()> {
         if process::find_in_path(program).is_none()
             && !Path::new("/usr/sbin").join(program).exists()
         {
-            println!("no {program}: the tests that need it will say so");
+            println!("no {program}; tests that need it will be skipped");
         }
     }
     Ok(())
@@ -123,7 +123,7 @@ pub(super) fn kernel_tests(
     run.skips.pop();
     if let Some(rebuilt) = rebuilt {
         run.variables.push((OBJECT_VARIABLE.into(), rebuilt.into()));
-        run_each(&binaries, &run, " on the rebuilt object", report);
+        run_each(&binaries, &run, " with the rebuilt object", report);
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn on_object(root: &Path, object: &Path, report: &mut Report) {
     variables.extend(prometheus(root));
     variables.push(variable);
     let run = Run { variables, is_kernel_test: true, ..Run::default() };
-    run_each(&binaries, &run, " on the object given", report);
+    run_each(&binaries, &run, " with the given object", report);
 }
 
 /// The variable that makes tests load this object.
@@ -152,7 +152,7 @@ pub(super) fn no_log(
     report: &mut Report,
 ) -> Vec<(OsString, OsString)> {
     let Some(tools) = tools else { return Vec::new() };
-    let object = report.prepare("build the object without log", || {
+    let object = report.prepare("build the object without log lines", || {
         bpf::build_variant(root, tools, Variant::NoLog)
     });
     object.map(|object| (NO_LOG_VARIABLE.into(), object.into())).into_iter().collect()
@@ -190,7 +190,7 @@ pub(super) fn faults(
         return report.skip("faults", "no BPF toolchain; `cargo xtask bpf` installs one");
     };
     let build = || binaries::build_by(&mut kernel_tests::cargo(root));
-    let Some(mut binaries) = report.prepare("build the tests that notice faults", build) else {
+    let Some(mut binaries) = report.prepare("build the tests for the faults", build) else {
         return;
     };
     binaries.retain(|binary| binary.package == kernel_tests::FOLDER);

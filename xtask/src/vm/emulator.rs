@@ -31,11 +31,11 @@ pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
 
 fn install_backport(cache: &Path) -> Result<()> {
     if Privilege::current() != Privilege::Root {
-        bail!("no root to install {PACKAGE}");
+        bail!("cannot install {PACKAGE} without root");
     }
     let suite = codename().context("no VERSION_CODENAME in /etc/os-release")?;
     let backports = format!("{suite}-backports");
-    println!("the {PACKAGE} of {suite} does not go with what is installed; trying {backports}");
+    println!("{PACKAGE} of {suite} conflicts with installed packages; trying {backports}");
     let apt = Apt::of_system(&cache.join("apt-emulator"), &[&suite, &backports])?;
     apt.update()?;
     let mut command = apt.command("apt-get");

@@ -58,7 +58,7 @@ pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
 pub(super) fn limit(outcome: &mut Outcome) {
     let count = outcome.flaky.len();
     if count > MAX_FLAKY {
-        outcome.failed.push(format!("{count} tests are flaky, {MAX_FLAKY} may be"));
+        outcome.failed.push(format!("{count} tests are flaky, more than {MAX_FLAKY}"));
     }
 }
 

@@ -90,7 +90,7 @@ impl<'a> Host<'a> {
         for (kernel, row) in kernels.iter().zip(rows) {
             for failure in flaky::failures(&row.ending.verdict, &row.ending.outcome) {
                 let Failure { program, test } = &failure;
-                println!("{}: {test} failed, and is tried once more, alone", kernel.abi.line());
+                println!("{}: {test} failed; running it again, alone", kernel.abi.line());
                 let name = format!("{}.again.{}", kernel.abi.line(), test.replace("::", "."));
                 let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
                 arguments.extend(["--exact".to_owned(), test.clone()]);
@@ -138,7 +138,7 @@ impl<'a> Host<'a> {
         fs::rename(&log, &first).with_context(|| format!("rename to {}", first.display()))?;
         let lost = ending.verdict.cause().unwrap_or_default();
         show(&format!(
-            "{} ({lost}), and once more, for {cause}; see {}",
+            "{} ({lost}); starting the guest again, because {cause}; see {}",
             ending.verdict,
             first.display()
         ));

@@ -63,7 +63,10 @@ impl Kernels {
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let apt = Apt::new(&cache.join("apt"), SUITES)?;
         if let Err(error) = apt.update() {
-            println!("notice: no new lists of packages, going on with the old: {}", brief(&error));
+            println!(
+                "notice: cannot update the package lists, using the old lists: {}",
+                brief(&error)
+            );
         }
         let packages = apt.search(names::PATTERN)?;
         Ok(Self { folder, apt, packages })
@@ -89,11 +92,9 @@ impl Kernels {
         let here = newest(&self.here());
         let Some(offered) = newest(&names::kernels(&self.packages)) else {
             let old = here.with_context(|| {
-                format!(
-                    "Debian offers no kernel {line}; `cargo xtask vm --list` shows what it offers"
-                )
+                format!("Debian has no kernel {line}; `cargo xtask vm --list` lists its kernels")
             })?;
-            println!("notice: Debian does not offer {line}; taking {old}, which is here");
+            println!("notice: Debian has no kernel {line}; using the stored {old}");
             return self.verified(old);
         };
         if let Some(here) = here.clone().filter(|here| *here >= offered) {
@@ -106,7 +107,7 @@ impl Kernels {
         match here.filter(|old| *old < offered) {
             Some(old) => {
                 println!(
-                    "notice: taking {old}, which is here, for {offered} cannot be had: {}",
+                    "notice: cannot fetch {offered}, using the stored {old}: {}",
                     brief(&error)
                 );
                 self.verified(old)
@@ -150,7 +151,7 @@ impl Kernels {
             if self.apt.update_now().is_ok()
                 && !names::kernels(&self.apt.search(names::PATTERN)?).contains(abi)
             {
-                bail!("Debian has just replaced it: run this again");
+                bail!("Debian has just replaced it; run this command again");
             }
             return Err(error);
         }

@@ -127,7 +127,7 @@ pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
 /// Runs the tests on each kernel and prints a table. Returns all results.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     if !debian::is_debian() {
-        bail!("needs Debian, whose kernels it takes");
+        bail!("needs Debian, because it uses Debian's kernels");
     }
     let kernels = Kernels::open()?;
     if options.list {
@@ -145,7 +145,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     let wanted = lines(options, &kernels)?;
     let kernels =
         wanted.into_iter().map(|line| kernels.provide(line)).collect::<Result<Vec<_>>>()?;
-    println!("building the tests, static");
+    println!("building the static tests");
     let arguments = arguments(options);
     let mut programs = programs::build(root)?;
     programs.retain(&arguments)?;

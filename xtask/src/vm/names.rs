@@ -34,7 +34,7 @@ impl FromStr for Line {
             let (major, minor) = text.split_once('.')?;
             Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
         };
-        parse().with_context(|| format!("`{text}` is no line of kernels, like 6.12"))
+        parse().with_context(|| format!("`{text}` is not a line of kernels such as 6.12"))
     }
 }
 

@@ -52,11 +52,11 @@ impl fmt::Display for Table<'_> {
                 outcome.failed.len(),
                 outcome.skipped.len(),
                 duration.as_secs_f64(),
-                if *is_second { "  at the second try" } else { "" },
+                if *is_second { "  in the second guest" } else { "" },
             )?;
             let flaky = outcome.flaky.len();
             if flaky > 0 {
-                writeln!(f, "{:<32} {flaky} passed only in a second guest", "")?;
+                writeln!(f, "{:<32} {flaky} tests passed only in a second guest", "")?;
             }
         }
         for Row { abi, ending, log, .. } in self.0 {
@@ -73,7 +73,7 @@ impl fmt::Display for Table<'_> {
 /// The output of `--list`.
 pub(crate) fn lines(lines: &[(Abi, bool)]) -> String {
     let row = |(abi, is_here): &(Abi, bool)| {
-        let here = if *is_here { "here" } else { "to be fetched" };
+        let here = if *is_here { "stored" } else { "not stored" };
         format!("{:<6} {abi:<32} {here}\n", abi.line())
     };
     lines.iter().map(row).collect()

@@ -107,7 +107,7 @@ pub(crate) fn judge(signs: &Signs) -> Verdict {
     Verdict::Died(match signs.said {
         Some(said) => {
             let said = if said { "pass" } else { "fail" };
-            format!("signs disagree: the guest said {said}, QEMU ended with {status}")
+            format!("signs disagree: the guest printed {said}, QEMU ended with {status}")
         }
         None => format!("no verdict, {stage}; QEMU ended with {status}"),
     })
