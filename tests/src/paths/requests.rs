@@ -51,8 +51,8 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
 
 /// Thousands of half-open connections. The listener retransmits its answers until they expire.
 pub(super) fn flood(stage: &mut Stage<'_>) {
-    // Requests expire after 15 s. An emulated machine needs long to make so many, so there they
-    // expire after 31 s. The first request must still exist when the last one is made.
+    // Requests expire after 15 s. An emulated machine needs longer to make all of them, so there
+    // they expire after 31 s. The first request must still exist when the last one is made.
     let (number, retries) = if is_emulated() { (1009, "4") } else { (3001, "3") };
     let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", retries);
     let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");

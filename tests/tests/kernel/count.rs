@@ -42,8 +42,8 @@ fn compare(label: &str) {
 #[test]
 fn count_equals_ss_and_proc_at_every_checkpoint_of_every_path() {
     thread::scope(|scope| {
-        // Most of the time is spent waiting for the kernel's timers. So many paths run at the same
-        // time, each in its own namespace.
+        // Most of the time is spent waiting for the kernel's timers. Therefore several paths run
+        // at the same time, each in its own namespace.
         for group in paths::ALL.chunks(5) {
             scope.spawn(move || {
                 let _namespace = Namespace::enter();

@@ -25,8 +25,8 @@ fn compare(label: &str) {
 
 #[test]
 fn truths_agree_on_every_path() {
-    // Most of the time is spent waiting for the kernel's timers. So many paths run at the same
-    // time, each in its own namespace.
+    // Most of the time is spent waiting for the kernel's timers. Therefore several paths run
+    // at the same time, each in its own namespace.
     thread::scope(|scope| {
         for group in paths::ALL.chunks(5) {
             scope.spawn(|| {

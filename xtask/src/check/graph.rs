@@ -66,9 +66,11 @@ pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Op
 }
 
 impl Module {
-    /// Whether a mention is an import. A re-export is not an import. A path is not an import either
-    /// if it begins with a submodule after `mod x;`, or with a name that the module re-exports from
-    /// a submodule.
+    /// Whether a mention is an import. Three kinds of mentions are not imports:
+    ///
+    /// - a re-export
+    /// - a path that begins with a submodule after `mod x;`
+    /// - a path that begins with a name that the module re-exports from a submodule
     fn imports_by(&self, mention: &Mention, is_in_part: bool) -> bool {
         let is_own = |name: &String| {
             self.children.contains(name) || (is_in_part && self.handed_on.contains(name))

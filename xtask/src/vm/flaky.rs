@@ -22,8 +22,8 @@ pub(super) struct Failure {
     pub(super) test: String,
 }
 
-/// The tests to run again. There are none if the guest did not finish or if a program of it
-/// crashed, because then the results of the remaining tests are unknown.
+/// The tests to run again. The list is empty if the guest did not finish, or if a program
+/// crashed. Then the results of the remaining tests are unknown.
 pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     let is_death = |name: &String| name.ends_with(')');
     if *verdict != Verdict::Fail

@@ -26,7 +26,7 @@ use super::{modules::Module, programs::Programs};
 
 /// The path of the plan in the guest.
 const PLAN: &str = "plan";
-/// The variable that tells tests that the machine is emulated and slow.
+/// The variable that marks the machine as emulated and slow for the tests.
 const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
 
 /// The work of the guest after its boot.

@@ -11,7 +11,7 @@
 //! | all programs succeed                  | 33            | `verdict pass` | PASS    |
 //! | a test fails, a program is killed     | 35            | `verdict fail` | FAIL    |
 //! | `echo c > /proc/sysrq-trigger`        | 0             | none           | DIED    |
-//! | a test that never ends                | ended by us   | none           | TIMEOUT |
+//! | a test that never ends                | none, killed  | none           | TIMEOUT |
 
 use std::fmt;
 

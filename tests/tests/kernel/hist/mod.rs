@@ -1,5 +1,8 @@
-//! Histograms: durations of sockets that are held for known times are in the right buckets, every
-//! ended duration is counted, and durations without an observed start are unknown.
+//! Histograms of durations.
+//!
+//! - Sockets that stay in a state for a known time are in the right buckets.
+//! - Every ended duration is counted.
+//! - Durations without an observed start are unknown.
 
 mod groups;
 mod held;
