@@ -1,8 +1,9 @@
-//! `cargo xtask bench`, sections `connections`, `processors` and `share`: what an application pays. Connections a second, and the processor time of one, untraced and
-//! under each tracer by turns.
+//! `cargo xtask bench`, sections `connections`, `processors` and `share`: the cost for an
+//! application. It measures connections per second and CPU time per connection, untraced and under
+//! each tracer alternately.
 //!
-//! The kernel works for loopback in the name of who sends, so the load's own processor time has all of it; that of
-//! the tracer's process comes on top.
+//! The kernel does the work of a loopback connection on the CPU time of the sender. So the CPU time
+//! of the load includes all kernel work. The CPU time of the tracer's process is added to it.
 
 use std::{process, thread, time::Duration};
 
@@ -26,9 +27,9 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const UNTRACED: &str = "untraced";
 
-/// How much to measure.
+/// The size of a measurement.
 struct Size {
-    /// Odd, so that there is a median among them.
+    /// An odd number, so that the median is one of the measurements.
     turns: usize,
     time: Duration,
     threads: &'static [usize],
@@ -54,7 +55,7 @@ fn main() {
         for &cpu in &available[..processors] {
             some.set(cpu).expect("there is that processor");
         }
-        // What is started later goes by it too.
+        // Processes that are started later inherit the affinity.
         sched_setaffinity(Pid::from_raw(0), &some).expect("they are ours");
         by_turns("processors", processors, &Tracer::OURS[..2], &size);
     }
@@ -62,11 +63,11 @@ fn main() {
     share(&size);
 }
 
-/// As many threads as `at` says, under each tracer in each turn.
+/// Runs the load with a number of threads under each tracer in each turn.
 fn by_turns(section: &'static str, threads: usize, tracers: &[Tracer], size: &Size) {
     let mut rows = Turns::new(section, Some(threads as u64));
     for _ in 0..size.turns {
-        // The time-wait sockets of a turn are gone with it.
+        // The time-wait sockets of a turn end with its namespace.
         let _namespace = Namespace::enter();
         for tracer in tracers {
             let name = tracer.name();
@@ -99,11 +100,12 @@ fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &
     rows.add(name, "CPU us of both", microseconds(of_load + of_tracer));
 }
 
-/// What our programs themselves take of a connection, by the kernel's statistics, and what an untraced connection takes.
+/// Measures the CPU time of tcpstate's BPF programs per connection, from the kernel's statistics,
+/// and the CPU time of an untraced connection.
 fn share(size: &Size) {
     const PROGRAMS: &str = "our programs, net";
     let mut rows = Turns::new("share", None);
-    // Short ones, of which each is the small difference of two large numbers.
+    // Many short turns, because each result is the small difference of two large numbers.
     for _ in 0..3 * size.turns {
         let _namespace = Namespace::enter();
         let load = Load::start(1, Style::Close);
@@ -134,7 +136,7 @@ fn share(size: &Size) {
     rows.print(UNTRACED);
 }
 
-/// What programs take while connections are closed, and how many these are.
+/// The run time of programs while connections are closed, and the number of these connections.
 fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
     const CONNECTIONS: u64 = 5_000;
     let load = Load::start(1, Style::Close);
@@ -143,30 +145,30 @@ fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
     (run_time, CONNECTIONS)
 }
 
-/// Of all programs that the kernel has.
+/// The IDs of all programs in the kernel.
 fn ids() -> impl Iterator<Item = u32> {
     loaded_programs().filter_map(Result::ok).map(|program| program.id())
 }
 
-/// Who looks on.
+/// The tracer that runs during a measurement.
 #[derive(Clone, Copy)]
 enum Tracer {
-    Nobody,
-    /// tcpstate, and how.
+    Untraced,
+    /// tcpstate: the name of the row, and the arguments.
     Own(&'static str, &'static [&'static str]),
     Peer(Peer),
 }
 
-/// One at work; dropped, it ends.
+/// A running tracer, which ends when it is dropped.
 enum Started {
-    Nobody,
+    Untraced,
     Own(Own),
     Peer(Running),
 }
 
 impl Tracer {
     const OURS: [Self; 5] = [
-        Self::Nobody,
+        Self::Untraced,
         Self::Own("tcpstate trace", &["trace", "-o", "json"]),
         Self::Own("tcpstate trace --netns all", &["trace", "--netns", "all", "-o", "json"]),
         Self::Own("tcpstate trace --events", &["trace", "--events", "-o", "json"]),
@@ -175,7 +177,7 @@ impl Tracer {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Nobody => UNTRACED,
+            Self::Untraced => UNTRACED,
             Self::Own(name, _) => name,
             Self::Peer(peer) => peer.name(),
         }
@@ -183,7 +185,7 @@ impl Tracer {
 
     fn start(self) -> Result<Started, String> {
         Ok(match self {
-            Self::Nobody => Started::Nobody,
+            Self::Untraced => Started::Untraced,
             Self::Own(_, arguments) => Started::Own(Own::start(TCPSTATE, arguments)),
             Self::Peer(peer) => Started::Peer(peer.start()?),
         })
@@ -193,7 +195,7 @@ impl Tracer {
 impl Started {
     fn processor_time(&self) -> Duration {
         match self {
-            Self::Nobody => Duration::ZERO,
+            Self::Untraced => Duration::ZERO,
             Self::Own(own) => own.processor_time(),
             Self::Peer(running) => running.processor_time(),
         }

@@ -1,7 +1,9 @@
-//! `cargo xtask bench`, sections `asking-time-wait`, `asking-established` and `minute`: what one answer to "how many sockets in which state?" takes, by what people use and by ours.
+//! `cargo xtask bench`, sections `asking-time-wait`, `asking-established` and `minute`: the cost of
+//! counting sockets by state, with common tools and with tcpstate.
 //!
-//! All run by turns, in one namespace with that many sockets of one state: user and system time of all processes, start and end
-//! included. Each has to print the right number.
+//! All tools run alternately in one namespace with a number of sockets in one state. The cost is
+//! the user and system time of all processes, including their start and end. Each tool has to print
+//! the right number.
 
 use std::{
     process::Command,
@@ -21,21 +23,22 @@ use tcpstate_tests::{
     traffic::{Family, Idle, leave_time_wait},
 };
 
-/// As many as in the note that everybody finds.
+/// The number of TIME_WAIT sockets in a well-known article.
 const SOCKETS: usize = 46_807;
-/// The time in which time-wait sockets have to be made, so that there is time for questions before they end.
+/// The time in which the time-wait sockets must be created, so that the tools can run before the
+/// sockets end.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SNAPSHOT: &str = "a snapshot of trace";
-/// A snapshot takes too little to measure one.
+/// A single snapshot is too short to measure.
 const SNAPSHOTS: u32 = 20;
 
 fn main() {
-    // So many turns that they end before the first time-wait sockets do.
+    // The number of turns is small enough to end before the first time-wait sockets end.
     let sizes: &[(usize, usize)] =
         if is_full() { &[(1_000, 9), (SOCKETS, 7), (250_000, 3)] } else { &[(5_000, 1)] };
     for &(sockets, turns) in sizes {
         let _namespace = Namespace::enter();
-        // By default there are fewer on small machines.
+        // The default limit is lower on small machines.
         let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "300000");
         let began = Instant::now();
         leave_time_wait(sockets, &[Family::V4]);
@@ -67,8 +70,8 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
     let mut rows = Turns::new(section, Some(sockets as u64));
     let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
     for _ in 0..turns {
-        for question in questions(state, sockets) {
-            let Request { what, mut command, line } = question;
+        for query in queries(state, sockets) {
+            let Query { what, mut command, line } = query;
             match Cost::of_command(&mut command, &line) {
                 Ok(cost) => rows.add_cost(what, cost),
                 Err(why) => rows.absent(what, why),
@@ -84,27 +87,27 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
     rows.print(SS);
 }
 
-/// A command that answers, and the line in which it does.
-struct Request {
+/// A command that counts, and the output line with the right number.
+struct Query {
     what: &'static str,
     command: Command,
     line: String,
 }
 
-fn questions(state: State, sockets: usize) -> Vec<Request> {
+fn queries(state: State, sockets: usize) -> Vec<Query> {
     let of_shell = |what, script: &str, line| {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Request { what, command, line }
+        Query { what, command, line }
     };
     let count = {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
         command.arg("count");
-        Request { what: "tcpstate count", command, line: format!("{state}\t{sockets}") }
+        Query { what: "tcpstate count", command, line: format!("{state}\t{sockets}") }
     };
     let is_time_wait = state == State::TimeWait;
     let of_ss = if is_time_wait { "TIME-WAIT" } else { "ESTAB" };
-    // What the kernel sums by itself: no states of full sockets but this one.
+    // The totals that the kernel itself keeps: full sockets, and time-wait sockets.
     let (full, minis) = if is_time_wait { (0, sockets) } else { (sockets, 0) };
     vec![
         of_shell(
@@ -112,10 +115,11 @@ fn questions(state: State, sockets: usize) -> Vec<Request> {
             "netstat -tan | awk '/^tcp/ {++s[$NF]} END {for (state in s) print state, s[state]}'",
             format!("{state} {sockets}"),
         ),
-        Request { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
+        Query { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
         of_shell(
             "ss -s",
-            // What it calls closed is the whole machine's.
+            // The number of closed sockets in this line is that of the whole machine, so it is left
+            // out.
             "ss -s | sed -n 's/^TCP:.*(estab \\([0-9]*\\),.*timewait \\([0-9]*\\)).*/\\1 \\2/p'",
             format!("{full} {minis}"),
         ),
@@ -128,7 +132,7 @@ fn questions(state: State, sockets: usize) -> Vec<Request> {
     ]
 }
 
-/// An answer a second for a minute, by each.
+/// Each tool counts once per second for a minute.
 fn a_minute(sockets: usize) {
     const SECONDS: u32 = 60;
     let mut rows = Turns::new("minute", Some(sockets as u64));
@@ -136,8 +140,8 @@ fn a_minute(sockets: usize) {
     let (began, before) = (Instant::now(), trace.processor_time());
     let mut sums: Vec<(&str, Duration)> = Vec::new();
     for second in 1..=SECONDS {
-        for (number, question) in questions(State::Established, sockets).into_iter().enumerate() {
-            let Request { what, mut command, line } = question;
+        for (number, query) in queries(State::Established, sockets).into_iter().enumerate() {
+            let Query { what, mut command, line } = query;
             match Cost::of_command(&mut command, &line) {
                 Ok(cost) if number < sums.len() => sums[number].1 += cost.processor,
                 Ok(cost) => sums.push((what, cost.processor)),

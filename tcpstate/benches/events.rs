@@ -1,8 +1,10 @@
-//! `cargo xtask bench`, section `truth`: at which rate of connections who begins to lose transitions.
+//! `cargo xtask bench`, section `truth`: the rate of connections at which each tool begins to lose
+//! transitions.
 //!
-//! The load knows how many transitions it made: what is not in the lines was lost, whatever the program says. The load, the kernel's work for it and
-//! the lines have to share the machine's processors, as they do wherever this runs. It begins and ends without sockets, so
-//! gauges can be derived from anybody's transitions.
+//! The number of transitions is known from the load. A transition that is not in the output was
+//! lost, whatever the tool reports. The load, the kernel and the tool share the CPUs, as in
+//! production. The load starts and ends without sockets, so gauges can be computed from the
+//! transitions of any tool.
 
 use std::{
     thread,
@@ -24,17 +26,17 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, gauges";
-/// A column: scans after the first, which were due because something was missed.
+/// A column: the number of scans after the first scan, which were made because events were missed.
 const SCANS: &str = "scans";
-/// How often `trace` looks whether a scan is due.
+/// How often `trace` checks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
-/// Of a connection that is reset; of a listener.
+/// The transitions of a connection that is reset, and of a listener.
 const TRANSITIONS: [u64; 2] = [6, 2];
 
 fn main() {
     let (rates, time): (&[Option<u32>], _) = if is_full() {
-        // The last is as fast as it goes.
+        // The last rate is not limited.
         (
             &[Some(1_000), Some(5_000), Some(10_000), Some(20_000), Some(30_000), None],
             Duration::from_secs(4),
@@ -55,14 +57,14 @@ fn main() {
     }
 }
 
-/// What is seen of a load.
+/// The measurements at one rate.
 struct Truth {
     rate: Option<u32>,
     time: Duration,
     rows: Turns,
 }
 
-/// What a load made, and in what time.
+/// The transitions that a load made, and its duration.
 struct Made {
     transitions: u64,
     time: Duration,
@@ -87,7 +89,8 @@ impl Truth {
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 
-    /// How far off they are at the end: gauges are kept by counters, which lose nothing for want of room.
+    /// The error of the gauges at the end. Counters keep the gauges, and counters never drop an
+    /// event for lack of room.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
         let made = self.load(|time| look_for_scans(&mut tracer, time));
@@ -104,7 +107,7 @@ impl Truth {
             Ok(running) => {
                 let made = self.load(thread::sleep);
                 let truth = truth::sockets().all();
-                // It reads what is left.
+                // The peer reads its remaining events.
                 thread::sleep(Duration::from_secs(1));
                 let pairs = running.stop();
                 self.add(peer.name(), &made, pairs.total());
@@ -115,7 +118,7 @@ impl Truth {
         }
     }
 
-    /// What it made, while this thread did something for that time.
+    /// Runs the load while `meanwhile` runs, and returns the number of transitions.
     fn load(&self, meanwhile: impl FnOnce(Duration)) -> Made {
         let began = Instant::now();
         let load = Load::paced(THREADS, Style::Rst, self.rate);
@@ -123,7 +126,7 @@ impl Truth {
         let time = began.elapsed();
         let [of_connection, of_listener] = TRANSITIONS;
         let transitions = of_connection * load.stop() + of_listener * (THREADS * LISTENERS) as u64;
-        // What came last comes to be seen.
+        // Wait until the last transitions have been observed.
         wait::grace_period();
         Made { transitions, time }
     }
@@ -137,7 +140,7 @@ impl Truth {
     }
 }
 
-/// Makes the scans that are due, at the pace of `trace`.
+/// Makes the scans that are due, with the interval of `trace`.
 fn look_for_scans(tracer: &mut Tracer, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`, sections `footprint`, `maps` and `binary`: what `tcpstate trace` needs before it says the first number, and while it runs.
+//! `cargo xtask bench`, sections `footprint`, `maps` and `binary`: the time and memory that
+//! `tcpstate trace` needs until the first number, and the memory while it runs.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +44,7 @@ fn main() {
     rows.print("");
 }
 
-/// Of everything at once, so that all are as large as they are where they are used.
+/// The memory of each map. All features are enabled, so that each map has its full size.
 fn by_map() {
     let mut rows = Turns::new("maps", None);
     for (name, arguments) in [
@@ -78,7 +79,7 @@ fn measure(rows: &mut Turns, name: &str, arguments: &[&str]) {
     rows.add(name, "maps MiB", maps / f64::from(1 << 20));
 }
 
-/// The kernel's memory for each map that the process has open, by its number, in bytes.
+/// The kernel's memory in bytes for each map that the process has open, by map ID.
 fn maps(process: u32) -> BTreeMap<u32, f64> {
     let folder = fs::read_dir(format!("/proc/{process}/fdinfo")).expect("it runs");
     let texts = folder.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());

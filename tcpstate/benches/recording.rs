@@ -1,7 +1,8 @@
-//! What a recording of many events takes: bytes, time to write, time to read again and to show.
+//! `cargo xtask bench`, section `recording`: the cost of a recording of many events in bytes, in
+//! time to write, and in time to read and display.
 //!
-//! The events are made up, in the manner of a busy host (`tcpstate_tests::synthetic`); they come 1,024 at a time, as they do to
-//! a view. Run by `cargo xtask bench`, section `recording`.
+//! The events are synthetic and resemble those of a busy host (`tcpstate_tests::synthetic`). They
+//! come 1,024 at a time, as in a view.
 
 use std::{
     hint::black_box,
@@ -20,9 +21,10 @@ use tcpstate_tests::{
     synthetic,
 };
 
-/// As many as a view is given at once.
+/// The number of events that a view gets at once.
 const AT_ONCE: usize = 1024;
-/// How many events, how often: odd, so that there is a median among them.
+/// The number of events and of runs. The number of runs is odd, so that the median is one of the
+/// measurements.
 const QUICK: [usize; 2] = [50_000, 1];
 const FULL: [usize; 2] = [1_000_000, 9];
 
@@ -70,7 +72,7 @@ fn record(events: &[Event]) -> Vec<u8> {
     std::mem::take(writer.file_mut())
 }
 
-/// How many events there are.
+/// Reads a recording and returns the number of its events.
 fn replay(file: &[u8], mut show: impl FnMut(&[Event])) -> usize {
     let mut reader = Reader::open(file).expect("it is one");
     let mut count = 0;

@@ -1,10 +1,12 @@
-//! `cargo xtask soak --minutes N`: does `tcpstate serve` stay as it is, whatever goes on around it?
+//! `cargo xtask soak --minutes N`: checks that `tcpstate serve` stays stable under load for a long
+//! time.
 //!
-//! As many transitions as fit, namespaces made and deleted, scrapers that ask without a pause. What it holds in memory
-//! and its descriptors must not grow, no counter may fall, and in the end each gauge must be the kernel's. No part of
-//! the tests, for what it is about shows in minutes.
+//! The load makes as many transitions as possible, creates and deletes namespaces, and scrapes
+//! without a pause. Memory and open descriptors must not grow, no counter may fall, and at the end
+//! each gauge must be equal to the kernel's. It is not one of the tests, because such faults show
+//! only after minutes.
 //!
-//! The whole time is `TCPSTATE_SOAK_MINUTES`.
+//! `TCPSTATE_SOAK_MINUTES` is the duration.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{
@@ -24,12 +26,13 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// From which part of the time on memory must not grow: of ten minutes the second.
+/// The part of the duration after which memory must not grow: 0.2 of ten minutes is after the
+/// second minute.
 const SETTLED: f64 = 0.2;
-/// How much it may, in KiB.
+/// Allowed growth of memory in KiB.
 const MAX_GROWTH: u64 = 1024;
 const SCRAPERS: usize = 4;
-/// What asks for either format.
+/// The request headers of the two formats.
 const ACCEPT: [&str; 2] = ["", "Accept: application/openmetrics-text;version=1.0.0\r\n"];
 
 #[derive(Default)]
@@ -52,7 +55,7 @@ fn main() {
     let program = env!("CARGO_BIN_EXE_tcpstate");
     let arguments = ["--by", "netns", "--max-series", "1000", "--cost"];
     let server = Server::start(&mut serve(program, &arguments));
-    // The first scrape makes what later ones use again.
+    // The first scrape allocates memory that later scrapes reuse.
     let _ = server.metrics();
     let descriptors = descriptors(&server);
     let load = place.inside(|| Load::start(1, Style::Mixed));
@@ -63,7 +66,7 @@ fn main() {
             scope.spawn(move || scrape(server, work, ACCEPT[number % ACCEPT.len()]));
         }
         scope.spawn(|| come_and_go(&work));
-        // The others end with it also when it finds a fault.
+        // Ends the other threads too, even if a check fails.
         let watched = catch_unwind(AssertUnwindSafe(|| watch(&server, &work, &load, whole)));
         work.is_over.store(true, Relaxed);
         watched.unwrap_or_else(|fault| resume_unwind(fault));
@@ -77,7 +80,7 @@ fn main() {
     println!("descriptors: {descriptors} before and after; counters never fell; gauges exact");
 }
 
-/// Asks until it is over; what only grows must not have fallen since the last time.
+/// Scrapes until the end. A counter must not be lower than in the previous scrape.
 fn scrape(server: &Server, work: &Work, accept: &str) {
     let mut earlier = Metrics::new();
     while !work.is_over.load(Relaxed) {
@@ -96,7 +99,7 @@ fn is_counter(series: &str) -> bool {
     series.split('{').next().is_some_and(|name| name.ends_with("_total"))
 }
 
-/// Makes namespaces with some sockets, and deletes them.
+/// Creates namespaces with some sockets, and deletes them.
 fn come_and_go(work: &Work) {
     while !work.is_over.load(Relaxed) {
         let place = Place::new();
@@ -110,7 +113,7 @@ fn come_and_go(work: &Work) {
     }
 }
 
-/// Looks at its memory until the time is over, and asserts that it did not grow.
+/// Watches the memory until the end, and asserts that it did not grow.
 fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
     let begin = Instant::now();
     let mut settled = None;
@@ -145,15 +148,15 @@ fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
     }
 }
 
-/// Memory that is in use, in KiB.
+/// Resident memory in KiB.
 fn resident(server: &Server) -> u64 {
     resident_bytes(server.pid()) / 1024
 }
 
-/// How many are open when nobody asks.
+/// The number of open descriptors without connections.
 fn descriptors(server: &Server) -> usize {
     let count = || fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count();
-    // Connections that ended a moment ago may be open still.
+    // Connections that just ended may still be open, so the lowest of several counts is used.
     let mut least = count();
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(100));
@@ -174,7 +177,7 @@ fn report(last: &Metrics, work: &Work, connections: u64, whole: Duration) {
     let scrapes = work.scrapes.load(Relaxed);
     println!("scrapes: {scrapes}, {:.0}/s", scrapes as f64 / seconds);
     println!("namespaces made and deleted: {}", work.namespaces.load(Relaxed));
-    println!("passes: {}", sum("tcpstate_reconciles_total"));
+    println!("scans: {}", sum("tcpstate_reconciles_total"));
     println!("missed events: {}", sum("tcpstate_missed_events_total"));
     let [in_kernel, runs] =
         ["run_seconds", "runs"].map(|it| sum(&format!("tcpstate_bpf_{it}_total")));
@@ -185,7 +188,8 @@ fn report(last: &Metrics, work: &Work, connections: u64, whole: Duration) {
     println!("processor time of the process: {:.1} s", sum("tcpstate_process_cpu_seconds_total"));
 }
 
-/// Asserts that the gauges of the namespace that was under load are what `ss` shows in it, of sockets that are at rest.
+/// Asserts that the gauges of the loaded namespace are equal to the counts of `ss`, for sockets
+/// that do not change their state.
 fn assert_exact(server: &Server, place: &Place) {
     let mixed = place.inside(|| {
         wait::until_within(Duration::from_secs(180), "TIME_WAIT to end", || {
@@ -205,7 +209,7 @@ fn assert_exact(server: &Server, place: &Place) {
     };
     let first = off();
     if first > 0.0 {
-        // The kernel of some machines keeps events from BPF programs without a word.
+        // Some kernels silently keep events from BPF programs.
         println!("gauges were off by {first} without a word of missed events: a scan");
         server.scan();
     }

@@ -1,5 +1,7 @@
-//! HTTP/1.1 for scrapers, which may be slow, hanging, broken or malicious: connections are bounded in number, their
-//! headers in size, and everything in time. Whoever is in the way of another one is closed, those first that ask nothing.
+//! HTTP/1.1 for scrapers, which may be slow, hanging, broken or malicious. The number of
+//! connections, the size of headers and the time of every step are limited.
+//!
+//! If there are too many connections, the oldest connection without a running request is closed.
 
 use std::{
     collections::BTreeMap,
@@ -30,29 +32,30 @@ use tokio::{
 use super::{TracerHandle, negotiation};
 use crate::view::metrics::Format;
 
-/// For a request's header to come in, and for the next one on the same connection.
+/// Time for the header of a request, including the wait for the next request on a connection.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// For an answer. A reading takes 30 ms, a scan over a million sockets a second.
+/// Time for an answer. A snapshot takes about 30 ms; a scan of a million sockets takes about a
+/// second.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// For all that is done on one connection; who wants more connects again.
+/// Time of a connection. After that a client has to connect again.
 const CONNECTION_TIME: Duration = Duration::from_secs(120);
-/// For what is under way when a connection or the program is to end.
+/// Time for the running request when its connection reaches [`CONNECTION_TIME`].
 const LAST_TIME: Duration = Duration::from_secs(2);
-/// Bytes of a request's header.
+/// Maximum size of the header of a request in bytes.
 const HEADER_BYTES: usize = 16 << 10;
-/// Lines of a request's header.
+/// Maximum number of lines of the header of a request.
 const HEADER_LINES: usize = 64;
 
-/// What `/` says.
+/// The body of `/`.
 const INDEX: &str = "tcpstate\n\n/metrics\n/healthz\n/readyz\n";
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_connections: usize) {
     let connections = Connections::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => connections.admit(stream, &tracer_handle, max_connections),
-            // No descriptors left, or the client was gone already.
+            // There are no free descriptors, or the client has already disconnected.
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
                     sleep(Duration::from_millis(100)).await;
@@ -62,7 +65,7 @@ pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_conne
     }
 }
 
-/// The connections that are open, the oldest first.
+/// The open connections, ordered by age.
 #[derive(Clone, Default)]
 struct Connections(Arc<Mutex<Open>>);
 
@@ -78,7 +81,7 @@ struct Connection {
     task: Option<AbortHandle>,
 }
 
-/// Gives a connection's slot back, however the connection ends.
+/// The slot of a connection. Dropping it frees the slot, however the connection ends.
 struct ConnectionSlot {
     connections: Connections,
     number: u64,
@@ -95,13 +98,14 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves a connection; if there are too many, in the slot of the oldest that waits for nothing of ours.
-    fn admit(&self, stream: TcpStream, tracer_handle: &TracerHandle, most: usize) {
+    /// Serves a connection. If there are too many, it takes the slot of the oldest connection
+    /// without a running request. If there is none, the new connection is closed.
+    fn admit(&self, stream: TcpStream, tracer_handle: &TracerHandle, max: usize) {
         let is_busy = Arc::new(AtomicBool::new(false));
         let mut open = self.open();
-        if open.by_age.len() >= most {
+        if open.by_age.len() >= max {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
-            // One that is close_reason already has given up its task, and still has its slot.
+            // A connection that was aborted before has no task any more, but still has its slot.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();
@@ -123,7 +127,8 @@ impl Connections {
     }
 }
 
-/// Answers what comes over a connection, until one side has enough. What goes wrong concerns the client alone.
+/// Answers the requests of one connection until either side closes it. Errors of the connection
+/// affect this client only and are ignored.
 async fn converse(stream: TcpStream, tracer_handle: &TracerHandle, is_busy: &AtomicBool) {
     let service = service_fn(|request: Request<Incoming>| async move {
         is_busy.store(true, Relaxed);
@@ -151,10 +156,13 @@ async fn respond(
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz") {
-        return text(StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz\n");
+        return text(
+            StatusCode::NOT_FOUND,
+            "not found; the paths are /metrics, /healthz and /readyz\n",
+        );
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -186,7 +194,7 @@ async fn metrics(
             response
         }
         Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "no reading within ten seconds\n"),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "no snapshot within 10 seconds\n"),
     }
 }
 

@@ -1,14 +1,14 @@
-//! An endpoint for those who ask from time to time: what `serve` runs.
+//! The endpoint that `serve` runs, for clients that poll.
 //!
 //! ```text
-//! tracer_handle   a thread with the tracer: readings when somebody asks, scans when one is due
+//! tracer_handle   a thread with the tracer: snapshots on request, scans when they are due
 //!    ^
-//! http      requests become questions to it; connections are bounded in number, size and time
-//! textfile  the same text in a file, for those who would rather read that
-//! otlp      the same numbers pushed to an OpenTelemetry receiver, where that is built in (feature `otlp`)
+//! http      turns requests into calls of it; connections are limited in number, size and time
+//! textfile  writes the metrics to a file, for collectors that read files
+//! otlp      pushes the metrics to an OpenTelemetry receiver (feature `otlp`)
 //! ```
 //!
-//! Nobody asks, nothing is computed: between two scrapes the counts lie in the kernel.
+//! Without requests nothing is computed: between two scrapes the counts stay in the kernel.
 
 pub mod http;
 mod negotiation;

@@ -1,9 +1,10 @@
-//! Which of the formats a client wants, by its `Accept` header (RFC 9110, 12.5.1).
+//! The choice of a format by the `Accept` header of a request (RFC 9110, 12.5.1).
 
 use crate::view::metrics::Format;
 
-/// The format that the header likes best; Prometheus' own where it has no opinion, or likes nothing that there is: a text
-/// that a client may not understand is better than none.
+/// The format with the highest weight in the header. The default is the Prometheus format, also if
+/// the client accepts neither format. An answer in a format that the client may not accept is
+/// better than an error.
 pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
     let ranges: Vec<_> = accept.flat_map(|line| line.split(',')).filter_map(Range::parse).collect();
     let quality = |format| {
@@ -13,7 +14,7 @@ pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
                 (["application/openmetrics-text", "application/*", "*/*"], "1.0.0")
             }
         };
-        // The most specific range that fits decides.
+        // The most specific matching range decides.
         let fitting = |media: &&str| {
             let fits = |range: &&Range<'_>| {
                 range.media.eq_ignore_ascii_case(media)
@@ -34,7 +35,7 @@ pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
 struct Range<'a> {
     media: &'a str,
     version: Option<&'a str>,
-    /// Its weight.
+    /// Its weight (`q`) in thousandths.
     thousandths: u32,
 }
 
@@ -53,7 +54,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// `0.75` is 750.
+/// Parses a weight: `0.75` is 750.
 fn thousandths(weight: &str) -> Option<u32> {
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_liked_best_is_chosen() {
+    fn the_format_with_the_highest_weight_is_chosen() {
         use Format::{OpenMetrics, Prometheus};
         let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";

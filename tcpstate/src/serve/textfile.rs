@@ -1,7 +1,8 @@
-//! The metrics in a file, for node_exporter's textfile collector and its like.
+//! The metrics in a file, for node_exporter's textfile collector and similar collectors.
 //!
-//! Who reads it sees one whole text or the one before, never a part: a new file beside it takes its name. It is not forced
-//! to disk: after a crash of the machine its numbers would be those of a kernel that is no more.
+//! A reader sees either the whole new text or the whole previous text. Each text is written to a
+//! draft, which is then renamed. The file is not synced to disk, because after a crash of the
+//! machine its numbers would be those of an earlier boot.
 
 use std::{
     ffi::OsString,
@@ -11,22 +12,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file that is replaced.
+/// A file that is replaced on each write.
 #[derive(Debug)]
 pub struct Textfile {
     path: PathBuf,
-    /// Beside it, so that it can take its name; hidden, and of another close_reason, so that no collector takes it for its own.
+    /// The draft, in the same folder so that it can be renamed. It is hidden and has another
+    /// extension, so that no collector reads it.
     draft: PathBuf,
-    /// Texts that could not be written.
+    /// The number of texts that could not be written.
     errors: u64,
-    /// Whether the last one could not.
+    /// Whether the last write failed.
     is_failing: bool,
-    /// Whether one could.
+    /// Whether any write succeeded.
     is_written: bool,
 }
 
 impl Textfile {
-    /// Nothing is written yet. Fails where the path can't be that of a file.
+    /// Writes nothing yet. Fails if the path cannot be the path of a file.
     pub fn new(path: &Path) -> io::Result<Self> {
         let name = path.file_name().filter(|_| !path.is_dir());
         let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
@@ -42,26 +44,27 @@ impl Textfile {
         })
     }
 
-    /// Texts that could not be written so far.
+    /// The number of texts that could not be written so far.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors
     }
 
-    /// Replaces the file. What goes wrong is counted, and returned the first time in a row.
+    /// Replaces the file. Every error is counted. The first of several consecutive errors is
+    /// returned.
     pub fn write(&mut self, text: &[u8]) -> Option<io::Error> {
         let written = self.try_to_write(text);
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
         self.is_written |= written.is_ok();
         let error = written.err()?;
         self.errors += 1;
-        // What fits into a full disk is of no use to anybody.
+        // A partial draft on a full disk is of no use.
         let _ = fs::remove_file(&self.draft);
         (!was_failing).then_some(error)
     }
 
     fn try_to_write(&self, text: &[u8]) -> io::Result<()> {
-        // One that a killed run left behind, or a link that somebody put there, is not written through.
+        // Remove a draft of a killed run. A link at this path must not be followed.
         if let Err(error) = fs::remove_file(&self.draft)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -74,7 +77,8 @@ impl Textfile {
         fs::rename(&self.draft, &self.path)
     }
 
-    /// Takes the file away, if it was ever written: numbers that nobody keeps up to date would be taken for those of now.
+    /// Removes the file if it was ever written, because collectors would take its old numbers for
+    /// current ones.
     pub fn remove(self) {
         if self.is_written {
             let _ = fs::remove_file(&self.path);
@@ -87,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_replaces_the_one_before_and_leaves_nothing_else_behind() {
+    fn a_text_replaces_the_previous_text_and_leaves_no_other_file() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("tcpstate.prom");
         let victim = folder.path().join("victim");
@@ -105,16 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_each_time_and_told_once() {
+    fn failed_writes_are_all_counted_and_reported_once() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let missing = folder.path().join("missing");
         let mut textfile = Textfile::new(&missing.join("a.prom")).expect("it is a path of a file");
-        assert!(textfile.write(b"").is_some(), "told");
-        assert!(textfile.write(b"").is_none(), "told already");
+        assert!(textfile.write(b"").is_some(), "reported");
+        assert!(textfile.write(b"").is_none(), "reported already");
         fs::create_dir(&missing).expect("folders can be made");
         assert!(textfile.write(b"").is_none(), "it works");
         fs::remove_dir_all(&missing).expect("folders can be removed");
-        assert!(textfile.write(b"").is_some(), "told again");
+        assert!(textfile.write(b"").is_some(), "reported again");
         assert_eq!(textfile.errors(), 3);
         assert!(Textfile::new(folder.path()).is_err(), "a folder is no file");
     }

@@ -1,8 +1,9 @@
-//! The tracer on a thread of its own, and the questions that are put to it.
+//! The tracer on its own thread, and the requests to it.
 //!
-//! A tracer stays on the thread that started it, and a reading makes that thread wait for the kernel. Who asks while it is
-//! at that shares the next reading with all others who do: it is made after they asked, so it has all that came before, and
-//! a thousand who ask at once cost one reading.
+//! A tracer stays on the thread that started it, and a snapshot makes that thread wait for the
+//! kernel. All requests that arrive during a snapshot share the next snapshot. That snapshot starts
+//! after the requests, so it includes all earlier events. A thousand simultaneous requests cost one
+//! snapshot.
 
 use std::{
     collections::HashMap,
@@ -28,32 +29,33 @@ use crate::{
     },
 };
 
-/// How often misses are looked for: one number is asked of the kernel.
+/// How often the thread checks for missed events. A check reads one number from the kernel.
 const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
-/// How to trace for those who scrape.
+/// Settings of the tracer for scrapers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How to load.
+    /// Options for loading the programs.
     pub options: Options,
-    /// When to scan of the sockets again.
+    /// When to scan the sockets again.
     pub reconcile: Reconcile,
-    /// Give up, once everything is in place, what is not needed any more.
+    /// Drop the privileges that are no longer needed after the start.
     pub drop_privileges: bool,
-    /// Series for so many network namespaces, where they have any.
+    /// Maximum number of network namespaces with their own series; `None` for no such series.
     pub max_series: Option<usize>,
-    /// Show the durations that `options` have counted, and not only how many there are.
+    /// Include the durations that `options` enables, and not only the number of transitions.
     pub durations: bool,
-    /// Who sends numbers elsewhere: the first scrape shows that.
+    /// Errors of the deliveries to a file or a receiver, which are metrics from the first scrape
+    /// on.
     pub delivery_stats: Arc<DeliveryStats>,
 }
 
-/// The tracer can't be asked: it ended, or the kernel refused.
+/// The tracer has ended, or the kernel refused a snapshot.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Broken(Arc<str>);
 
-/// What is asked.
+/// A request to the tracer, with the channel for the answer.
 enum Request {
     Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
     Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),
@@ -61,35 +63,37 @@ enum Request {
     Ping(oneshot::Sender<()>),
 }
 
-/// What became of numbers that were to go elsewhere, by whoever sends them; shown with the others.
+/// Results of the deliveries of metrics to a file and to a receiver. They are metrics too.
 #[derive(Debug, Default)]
 pub struct DeliveryStats {
-    /// There is a textfile.
+    /// Whether a textfile is written.
     pub has_textfile: bool,
-    /// Texts that could not be written to it.
+    /// Texts that could not be written to the textfile.
     pub textfile_errors: AtomicU64,
-    /// They are pushed.
+    /// Whether metrics are pushed.
     pub has_push: bool,
-    /// Pushes that failed, each attempt.
+    /// Failed attempts to push.
     pub push_errors: AtomicU64,
-    /// Collections that were given up.
+    /// Collections that were dropped without being pushed.
     pub push_dropped: AtomicU64,
 }
 
-/// A tracer that can be asked from any thread. It ends when it and all its clones are dropped.
+/// A handle of the tracer for any thread. The tracer ends when all clones of the handle are
+/// dropped.
 #[derive(Clone)]
 pub struct TracerHandle {
-    questions: Sender<Request>,
+    requests: Sender<Request>,
     delivery_stats: Arc<DeliveryStats>,
 }
 
 impl TracerHandle {
-    /// Starts it, and returns at once. `on_start` is run on the thread, with what is in place, before privileges are given up.
+    /// Starts the tracer's thread and returns immediately. The thread calls `on_start` with the
+    /// loaded programs before it drops privileges.
     pub fn start(
         settings: Settings,
         on_start: impl FnOnce(&Probe) + Send + 'static,
     ) -> (Self, Progress) {
-        let (questions, asked) = channel();
+        let (requests, asked) = channel();
         let (end, ended) = oneshot::channel();
         let delivery_stats = Arc::clone(&settings.delivery_stats);
         let (sender, started) = oneshot::channel();
@@ -107,30 +111,30 @@ impl TracerHandle {
         };
         let thread = thread::Builder::new().name("tracer".into()).spawn(run);
         thread.expect("a process may have a second thread");
-        (Self { questions, delivery_stats }, Progress { started, ended })
+        (Self { requests, delivery_stats }, Progress { started, ended })
     }
 
-    /// All metrics as text, as of now.
+    /// All current metrics as text.
     pub async fn scrape(&self, format: Format) -> Result<Bytes, Broken> {
         self.ask(|answer| Request::Scrape(format, answer)).await?
     }
 
-    /// All metrics as of now, for who tells them in other words.
+    /// All current metrics, for another format than text.
     pub async fn metrics(&self) -> Result<Arc<[Metric]>, Broken> {
         self.ask(Request::Metrics).await?
     }
 
-    /// Has a scan be made.
+    /// Makes a scan.
     pub async fn scan(&self) -> Result<(), Broken> {
         self.ask(Request::Scan).await?
     }
 
-    /// Returns when the thread had time for it.
+    /// Returns when the thread has handled this request.
     pub async fn ping(&self) -> Result<(), Broken> {
         self.ask(Request::Ping).await
     }
 
-    /// Where those who send numbers elsewhere say what became of them.
+    /// Results of the deliveries, which the senders update.
     #[must_use]
     pub fn delivery_stats(&self) -> &Arc<DeliveryStats> {
         &self.delivery_stats
@@ -138,24 +142,24 @@ impl TracerHandle {
 
     async fn ask<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Request,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Broken> {
         let (answer, answered) = oneshot::channel();
         let ended = || Broken("the tracer has ended".into());
-        self.questions.send(question(answer)).map_err(|_| ended())?;
+        self.requests.send(request(answer)).map_err(|_| ended())?;
         answered.await.map_err(|_| ended())
     }
 }
 
-/// How far the thread has come.
+/// The progress of the tracer's thread.
 pub struct Progress {
-    /// Whether everything is in place, as soon as that is known.
+    /// Resolves when the start has succeeded or failed.
     pub started: oneshot::Receiver<Result<(), Error>>,
-    /// Resolves, to nothing, when the thread has ended, as it should not while somebody can ask.
+    /// Resolves without a value when the thread has ended. It must not end while a handle exists.
     pub ended: oneshot::Receiver<()>,
 }
 
-/// What runs on the thread.
+/// The state of the tracer's thread.
 struct Worker {
     tracer: Tracer,
     start: Start,
@@ -163,11 +167,11 @@ struct Worker {
     reconcile: Reconcile,
     series: Option<Series>,
     durations: bool,
-    /// The last numbers shown of what may only grow.
+    /// The time-wait counters of the last snapshot, which must not fall.
     shown: TimeWait,
     delivery_stats: Arc<DeliveryStats>,
     looked: Instant,
-    /// What was last said to be wrong.
+    /// The error that was printed last.
     last_error: String,
 }
 
@@ -195,12 +199,12 @@ impl Worker {
         })
     }
 
-    /// Answers until nobody can ask any more.
+    /// Answers requests until all handles are dropped.
     fn answer(&mut self, asked: &Receiver<Request>) {
         loop {
             match asked.recv_timeout(LOOK_FOR_MISSES.saturating_sub(self.looked.elapsed())) {
-                Ok(question) => {
-                    let all = std::iter::once(question).chain(asked.try_iter()).collect();
+                Ok(request) => {
+                    let all = std::iter::once(request).chain(asked.try_iter()).collect();
                     self.answer_all(all);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -212,12 +216,12 @@ impl Worker {
         }
     }
 
-    fn answer_all(&mut self, questions: Vec<Request>) {
+    fn answer_all(&mut self, requests: Vec<Request>) {
         let mut texts = HashMap::new();
         let mut reading = None;
-        // Who asked and went away is last_error in vain.
-        for question in questions {
-            match question {
+        // The client may have disconnected; ignore send errors.
+        for request in requests {
+            match request {
                 Request::Scrape(_, answer) if answer.is_closed() => {}
                 Request::Scrape(format, answer) => {
                     let reading = reading.get_or_insert_with(|| self.read());
@@ -241,7 +245,7 @@ impl Worker {
     }
 
     fn read(&mut self) -> Result<Arc<[Metric]>, Broken> {
-        // What is due now would be due in a moment: gauges are right when they are shown.
+        // Make a scan now if it is due, so that the gauges are correct when they are displayed.
         self.look_for_misses();
         let read = self.tracer.snapshot().and_then(|it| Ok((it, self.tracer.map_entries()?)));
         let (mut snapshot, map_entries) = read.map_err(|error| broken(&error))?;
@@ -277,7 +281,7 @@ impl Worker {
         Ok(metrics(&snapshot, &exporter, self.series.as_ref(), durations.as_ref()).into())
     }
 
-    /// Makes the scan that is due, if one is. What goes wrong leaves gauges less than exact, which they say themselves.
+    /// Makes a scan if it is due. After an error the gauges stay inexact, which the metrics show.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
         let error = match self.tracer.reconcile_if_due(self.reconcile) {

@@ -118,7 +118,7 @@ fn otlp_receiver_gets_queued_collections_after_an_outage() {
     let grown = resident_bytes(server.pid()).saturating_sub(full);
     assert!(grown < 1 << 20, "by {grown} bytes");
     let said = server.said();
-    assert_eq!(said.matches("tcpstate: push to").count(), 1, "{said}");
+    assert_eq!(said.matches("tcpstate: cannot push to").count(), 1, "{said}");
 
     let receiver = Receiver::at(address);
     wait::until_within(PATIENCE, "what waited", || receiver.count() >= 32);

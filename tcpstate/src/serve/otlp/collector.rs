@@ -1,4 +1,5 @@
-//! Metrics turned into what is sent: instruments of OpenTelemetry's crates, under the names of its conventions.
+//! Converts metrics into collections of OpenTelemetry instruments, with names by OpenTelemetry's
+//! conventions.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,25 +23,26 @@ use opentelemetry_sdk::{
 
 use crate::view::metrics::{Kind, Label, Metric, Value};
 
-/// Sets of attributes of one metric, beyond all that `--max-series` allows. By default the rest would be one.
+/// Maximum number of attribute sets of a metric, higher than any value of `--max-series`. With the
+/// default of the crates, the sets above it would be merged.
 const MAX_SERIES: usize = 1 << 20;
 
-/// What is sent.
+/// The metrics that are sent: all except histograms.
 pub(super) fn shown(metrics: &[Metric]) -> impl Iterator<Item = &Metric> {
     metrics.iter().filter(|metric| metric.kind != Kind::Histogram)
 }
 
-/// Turns metrics into what is sent: by instruments whose numbers are what was collected last.
+/// Converts metrics by instruments that report the latest samples.
 pub(super) struct Collector {
     reader: Reader,
-    /// Keeps what the instruments count.
+    /// Owns the instruments' state.
     _provider: SdkMeterProvider,
     meter: Meter,
     latest: Latest,
     instruments: HashSet<&'static str>,
 }
 
-/// The samples of each metric by its name, as attributes and numbers.
+/// The latest samples of each metric by name, as attributes and numbers.
 type Latest = Arc<Mutex<HashMap<&'static str, Vec<(Vec<KeyValue>, Value)>>>>;
 
 impl Collector {
@@ -93,7 +95,8 @@ impl Collector {
         self.reader.collect(&mut collection).map(|()| collection)
     }
 
-    /// Sums that may fall, too, are of the kind of which series that are no more are not sent any longer.
+    /// Adds an instrument for a metric. A gauge becomes an up-down counter, because its series are
+    /// no longer sent when they no longer exist.
     fn add_instrument(&self, metric: &Metric) {
         let (name, unit) = instrument(metric);
         let (latest, key) = (Arc::clone(&self.latest), metric.name);
@@ -130,7 +133,7 @@ impl Collector {
     }
 }
 
-/// A reader that both the provider and the collector have.
+/// A reader that the provider and the collector share.
 #[derive(Clone, Debug, Default)]
 struct Reader(Arc<ManualReader>);
 
@@ -160,7 +163,7 @@ fn count(value: &Value) -> Option<u64> {
     value.whole()?.try_into().ok()
 }
 
-/// What a metric is called there, and its unit. Units are no part of names.
+/// The OpenTelemetry name and unit of a metric. A unit is not part of the name.
 fn instrument(metric: &Metric) -> (String, &'static str) {
     match metric.name {
         "tcpstate_connections" => ("system.network.connection.count".to_owned(), "{connection}"),
@@ -177,7 +180,7 @@ fn instrument(metric: &Metric) -> (String, &'static str) {
     }
 }
 
-/// What labels are called there, and how states are spelled.
+/// The OpenTelemetry attributes of labels. States are spelled by the conventions.
 fn attributes(metric: &str, labels: &[Label]) -> Vec<KeyValue> {
     let attribute = |(label, text): &Label| match *label {
         "state" => KeyValue::new("network.connection.state", state(text)),
@@ -190,7 +193,7 @@ fn attributes(metric: &str, labels: &[Label]) -> Vec<KeyValue> {
     labels.iter().map(attribute).chain(transport).collect()
 }
 
-/// A state as OpenTelemetry's conventions spell it.
+/// The spelling of a state in OpenTelemetry's conventions.
 fn state(label: &str) -> String {
     match label {
         "close" => "closed",

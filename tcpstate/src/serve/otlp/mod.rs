@@ -1,8 +1,13 @@
-//! The metrics pushed to an OpenTelemetry receiver, by OpenTelemetry's own crates, under names that follow its conventions.
+//! Pushes the metrics to an OpenTelemetry receiver, with OpenTelemetry's own crates and names by
+//! its conventions.
 //!
-//! What is to be sent waits in a queue of [`QUEUE`] collections, or fewer large ones: while the receiver is down the oldest
-//! give way, so nothing grows; when it is back they go out in order. Numbers are totals since the start, so that what was given up costs moments
-//! and no counts. Histograms are not sent: the crates take single durations, and the kernel half has sums of them.
+//! Collections wait in a queue of [`QUEUE`] collections, or fewer if they are large. While the
+//! receiver is down, the oldest collections are dropped, so that memory does not grow. When the
+//! receiver is up again, the queue is sent in order.
+//!
+//! Numbers are totals since the start. A dropped collection therefore loses a point in time, but no
+//! counts. Histograms are not sent: the crates accept single durations, and the kernel half has
+//! only sums of them.
 
 mod collector;
 mod queue;
@@ -21,33 +26,33 @@ use self::{
 use super::{DeliveryStats, TracerHandle};
 use crate::text::escaped;
 
-/// For a request, the exporter's own attempts at it included.
+/// Time for a request, including the exporter's own retries.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Before a request is made again; doubled each time, up to the longest.
+/// Pause before the first retry. It is doubled for each further retry, up to the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How to talk to a receiver.
+/// The protocol of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// gRPC, port 4317 by convention.
+    /// gRPC, by convention at port 4317.
     Grpc,
-    /// HTTP with protobuf, port 4318 by convention.
+    /// HTTP with protobuf, by convention at port 4318.
     Http,
 }
 
-/// Where the metrics go.
+/// The receiver of the metrics.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// As `http://127.0.0.1:4317`; with HTTP without the `/v1/metrics` that is added.
+    /// For example `http://127.0.0.1:4317`. With HTTP, `/v1/metrics` is appended.
     pub url: String,
-    /// How.
+    /// The protocol.
     pub protocol: Protocol,
     /// Time between two collections.
     pub interval: Duration,
 }
 
-/// What collects and sends.
+/// Collects metrics and sends them.
 pub struct Push {
     receiver: Receiver,
     exporter: MetricExporter,
@@ -55,7 +60,7 @@ pub struct Push {
 }
 
 impl Push {
-    /// Connects to nothing yet. To be called within a runtime.
+    /// Prepares the connection without connecting. Must be called within a runtime.
     pub fn new(
         receiver: Receiver,
         tracer_handle: &TracerHandle,
@@ -76,7 +81,7 @@ impl Push {
         Ok(Self { receiver, exporter, tracer_handle: tracer_handle.clone() })
     }
 
-    /// Collects and sends until it is dropped.
+    /// Collects and sends until the future is dropped.
     pub async fn run(self) {
         let queue = Queue::default();
         tokio::join!(self.collect(&queue), self.send(&queue));
@@ -119,9 +124,9 @@ impl Push {
                 delivery_stats.push_errors.fetch_add(1, Relaxed);
                 if pause == FIRST_PAUSE {
                     let url = escaped(&self.receiver.url);
-                    eprintln!("tcpstate: push to {url}: {}", escaped(error.to_string()));
+                    eprintln!("tcpstate: cannot push to {url}: {}", escaped(error.to_string()));
                     eprintln!(
-                        "help: see that a receiver listens there, and speaks what --otlp-protocol says; it is tried again"
+                        "help: check that a receiver listens there and uses the --otlp-protocol; the push is retried"
                     );
                 }
                 sleep(pause).await;

@@ -1,4 +1,5 @@
-//! What waits to be sent: bounded in number and size, and the oldest give way.
+//! The collections that wait to be sent. Their number and size are limited, and the oldest are
+//! dropped first.
 
 use std::{
     collections::VecDeque,
@@ -7,13 +8,14 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Collections that wait at most: a quarter of an hour at the usual pace.
+/// Maximum number of collections: about 15 minutes at the default interval.
 pub const QUEUE: usize = 64;
-/// Points that wait at most, which is some 100 MiB: each has attributes, and takes some 400 bytes. A full queue with the usual
-/// `--max-series` has half as many; with 10,000 namespaces it is two collections.
+/// Maximum number of points: about 100 MiB, because a point with its attributes takes about 400
+/// bytes. A full queue has half as many points with the default `--max-series`. With 10,000
+/// namespaces two collections reach the limit.
 const MAX_POINTS: usize = 1 << 18;
 
-/// What waits, the oldest first, and how many points each has.
+/// The waiting collections, oldest first, with their numbers of points.
 pub(super) struct Queue<T> {
     waiting: Mutex<VecDeque<(T, usize)>>,
     pushed: Notify,
@@ -26,7 +28,8 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Returns how many older ones gave way; the new one stays, however large.
+    /// Adds a collection and returns the number of older collections that were dropped. The new
+    /// collection is kept, regardless of its size.
     pub(super) fn push(&self, new: T, points: usize) -> u64 {
         let mut waiting = self.waiting();
         let mut dropped = 0;
@@ -39,7 +42,7 @@ impl<T> Queue<T> {
         dropped
     }
 
-    /// Waits for one, if there is none.
+    /// Removes and returns the oldest collection. Waits if there is none.
     pub(super) async fn pop(&self) -> (T, usize) {
         loop {
             if let Some(oldest) = self.waiting().pop_front() {
@@ -49,7 +52,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether one that was taken out may be kept, too: where nothing waits, however large it is.
+    /// Whether a collection that was removed may be kept in addition. If no other collection waits,
+    /// it may have any size.
     pub(super) fn has_room_beside(&self, points: usize) -> bool {
         let waiting = self.waiting();
         waiting.is_empty() || has_room(&waiting, points)
@@ -60,7 +64,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// Whether one with so many points fits in.
+/// Whether a collection with this number of points fits in the queue.
 fn has_room<T>(waiting: &VecDeque<(T, usize)>, points: usize) -> bool {
     let all = waiting.iter().fold(points, |sum, (_, points)| sum + points);
     waiting.len() < QUEUE && all <= MAX_POINTS
@@ -71,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_oldest_give_way_where_too_many_wait_or_too_large_ones_but_never_the_newest() {
+    async fn a_full_queue_drops_the_oldest_and_never_the_newest() {
         let many = Queue::default();
         let dropped: u64 = (0..QUEUE + 3).map(|number| many.push(number, 1)).sum();
         assert_eq!((dropped, many.pop().await.0), (3, 3));

@@ -1,7 +1,8 @@
-//! How long states, handshakes and connections lasted, as histograms, and whose they were.
+//! Histograms of the durations of states, handshakes and connections, by group if sockets are
+//! grouped.
 //!
-//! The kernel half's buckets are eight to an octave; here there is one to an octave, each of which ends where one of the
-//! kernel half's does, so that no duration is in a wrong one.
+//! The kernel half has eight buckets per octave; the metrics have one per octave. Each of them ends
+//! at the end of a kernel bucket, so that every duration is in the right bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,19 +20,20 @@ use crate::{
     view::hist::{Labels, by_label, group_text},
 };
 
-/// The ends of buckets in nanoseconds, as powers of two: from 4 us to 73 minutes.
+/// The ends of the buckets in nanoseconds, as powers of two: from 4 us to 73 minutes.
 const ENDS: RangeInclusive<u32> = 12..=42;
 
-/// What became of the durations since the start, to be shown.
+/// The durations since the start.
 #[derive(Clone, Debug)]
 pub struct Durations {
-    /// All of them, since the start.
+    /// All histograms since the start.
     pub histograms: Histograms,
-    /// Show the durations; else only how many there were of each transition, which is what groups are asked for, too.
+    /// Show the durations. Otherwise only the number of transitions is shown, which groups need
+    /// too.
     pub with_buckets: bool,
 }
 
-/// Durations of one kind, of all sockets or of a group: those that share a label are one.
+/// The durations of one kind and one group. Groups with equal labels are merged.
 type Tallies = BTreeMap<(Of, Option<String>), Tally>;
 
 impl Durations {
@@ -50,19 +52,19 @@ impl Durations {
                     }
                 }
             };
-            let help = "How long sockets were in a state, by state; sockets tells full sockets from mini sockets (request and time-wait sockets).";
+            let help = "Time that sockets spent in a state. The label sockets is full, or mini for request and time-wait sockets.";
             let states = all.metric(Kind::Histogram, "tcpstate_state_duration_seconds", help);
             show(states, |of| matches!(of, Of::State(..)));
-            let help = "How long connecting took: to somebody (client), or somebody's to here (server), from the SYN on.";
+            let help = "Time from the SYN to ESTABLISHED, for outgoing (client) and incoming (server) connections.";
             let connects = all.metric(Kind::Histogram, "tcpstate_connect_latency_seconds", help);
             show(connects, |of| matches!(of, Of::ConnectClient | Of::ConnectServer));
-            let help = "How long connections that came past their handshake lasted, TIME_WAIT not included.";
+            let help = "Lifetime of established connections, without TIME_WAIT.";
             let lifetimes = all.metric(Kind::Histogram, "tcpstate_lifetime_seconds", help);
             show(lifetimes, |of| of == Of::Lifetime);
-            let help = "How long time-wait sockets lasted, from birth to end.";
+            let help = "Lifetime of time-wait sockets.";
             let holds = all.metric(Kind::Histogram, "tcpstate_time_wait_hold_seconds", help);
             show(holds, |of| of == Of::TimeWaitHold);
-            let help = "Durations that ended and are in no histogram: nobody saw them begin.";
+            let help = "Durations without a known start, which are in no histogram.";
             let unknown = all.metric(Kind::Counter, "tcpstate_unknown_durations", help);
             for ((of, group), tally) in &tallies {
                 if !is_of_transition(*of) && is_timed(*of, hooks) {
@@ -73,7 +75,7 @@ impl Durations {
             }
         }
         let untimed = &self.histograms.untimed;
-        let help = "What kept durations, or their groups, from being known: events missed, sockets that there was no room to remember, maps that failed.";
+        let help = "Reasons for unknown durations or groups: missed events, sockets that did not fit in a map, failures of maps.";
         all.metric(Kind::Counter, "tcpstate_untimed", help)
             .sample(&[("reason", "missed")], untimed.missed)
             .sample(&[("reason", "untracked")], untimed.untracked)
@@ -81,7 +83,7 @@ impl Durations {
             .sample(&[("reason", "group_errors")], untimed.group_errors);
     }
 
-    /// Each kind of each group, those too of which there is nothing yet.
+    /// The tallies of each kind and each group, including empty ones.
     fn tallies(&self) -> Tallies {
         let Histograms { by, all, .. } = &self.histograms;
         let name = |group: &Group| group_text(group).unwrap_or_else(|| "none".to_owned());
@@ -101,7 +103,7 @@ impl Durations {
     }
 }
 
-/// How often each transition that leaves a state occurred, by group.
+/// The number of transitions that leave a state, by group.
 fn transitions(all: &mut Metrics, tallies: &Tallies, by: By) {
     let name = match by {
         By::Netns => "tcpstate_netns_transitions",
@@ -111,7 +113,7 @@ fn transitions(all: &mut Metrics, tallies: &Tallies, by: By) {
         By::Remote => "tcpstate_remote_transitions",
         By::Comm => "tcpstate_comm_transitions",
     };
-    let help = "State changes out of a state, births not included, by whose sockets they are of; other is all those beyond the limit of series.";
+    let help = "State changes by group of the socket, without births. Groups above the limit of series are summed as other.";
     let transitions = all.metric(Kind::Counter, name, help);
     for ((of, group), tally) in tallies.iter().filter(|((of, _), _)| is_of_transition(*of)) {
         let labels = labels(*of, Some(by_label(by)), group.as_deref());
@@ -123,7 +125,7 @@ fn is_of_transition(of: Of) -> bool {
     matches!(of, Of::Transition(..) | Of::OtherTransitions)
 }
 
-/// Whether something in place sees when these begin and end.
+/// Whether the hooks in use observe the start and the end of these durations.
 fn is_timed(of: Of, hooks: Hooks) -> bool {
     let sees_each = |hook: Option<Provider>| hook.is_some_and(Provider::is_exact);
     match of {
@@ -135,7 +137,7 @@ fn is_timed(of: Of, hooks: Hooks) -> bool {
     }
 }
 
-/// The labels that tell one sample of a metric from the next.
+/// The labels that identify a sample of a metric.
 fn labels<'a>(
     of: Of,
     by: Option<&'static str>,
@@ -196,15 +198,16 @@ mod tests {
     }
 
     #[test]
-    fn each_end_is_one_of_the_kernel_half() {
+    fn each_end_is_the_end_of_a_kernel_bucket() {
         for power in ENDS {
             assert!((0..BUCKETS).any(|bucket| bucket_end(bucket) == Some(1 << power)), "{power}");
         }
     }
 
     #[test]
-    fn buckets_are_cumulative_and_the_last_one_has_all() {
-        // On the end of the first, a nanosecond beyond it, and longer than any.
+    fn buckets_are_cumulative_and_the_last_has_all_durations() {
+        // One duration is equal to the end of the first bucket, one is a nanosecond longer, and one
+        // is longer than the last end.
         let lines = lines(vec![lifetimes(None, &[4096, 4097, 1 << 50], 2)], None, HOOKS);
         let life = |rest: &str| lines.contains(&format!("tcpstate_lifetime_seconds_{rest}"));
         assert!(life("bucket{le=\"0.000004096\"} 1"), "{lines:#?}");
@@ -216,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_in_place_sees_has_no_series_and_all_else_has_from_the_start() {
+    fn durations_without_a_hook_have_no_series_and_others_have_one_from_the_start() {
         let blind =
             Hooks { time_wait: Some(Provider::Polled), syn_recv: Some(Provider::None), ..HOOKS };
         let count = |hooks: Hooks, name: &str| {
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_labels_and_those_of_one_name_are_one() {
+    fn groups_have_labels_and_groups_with_equal_names_are_merged() {
         let cgroup = |id| Some(Group::Cgroup(id, Some("/a".to_owned())));
         let all = vec![
             lifetimes(cgroup(1), &[5000], 0),

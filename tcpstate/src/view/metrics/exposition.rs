@@ -1,7 +1,9 @@
-//! Metrics as text, in either of the two formats that Prometheus reads: its own (0.0.4) and OpenMetrics 1.0.
+//! Metrics as text in the two formats that Prometheus reads: the Prometheus text format (0.0.4) and
+//! OpenMetrics 1.0.
 //!
-//! Not by a library: those for Rust write one of the formats, from registers that live as long as the process. Here each
-//! text is made of one snapshot, and the same one in both formats.
+//! No library is used. The Rust libraries write one of the formats, from registers that live as
+//! long as the process. Here each text is made from one snapshot, and the snapshot is written in
+//! either format.
 
 use std::fmt::{Arguments, Display, Write as _};
 
@@ -10,17 +12,17 @@ use super::metric::{Distribution, Kind, Label, Metric, Value};
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Prometheus' own, 0.0.4: what node_exporter's textfiles are in.
+    /// The Prometheus text format 0.0.4, also used for node_exporter's textfiles.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// Both.
+    /// Both formats.
     pub const ALL: [Self; 2] = [Self::Prometheus, Self::OpenMetrics];
 
-    /// The media type of such a text.
+    /// The media type of the format.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -31,7 +33,7 @@ impl Format {
 }
 
 impl Kind {
-    /// What the names of samples end in.
+    /// The suffix of the names of samples.
     fn suffix(self) -> &'static str {
         match self {
             Self::Gauge | Self::Histogram => "",
@@ -40,7 +42,7 @@ impl Kind {
         }
     }
 
-    /// Prometheus' own format knows fewer.
+    /// The name of the type. The Prometheus text format has no type `info`.
     fn name(self, format: Format) -> &'static str {
         match (self, format) {
             (Self::Gauge, _) | (Self::Info, Format::Prometheus) => "gauge",
@@ -51,7 +53,7 @@ impl Kind {
     }
 }
 
-/// All of them as one text.
+/// All metrics as one text.
 #[must_use]
 pub fn text(metrics: &[Metric], format: Format) -> String {
     let mut text = Text { format, text: String::new() };
@@ -64,7 +66,7 @@ pub fn text(metrics: &[Metric], format: Format) -> String {
     text.text
 }
 
-/// A text in the making.
+/// A text that is being written.
 struct Text {
     format: Format,
     text: String,
@@ -73,7 +75,7 @@ struct Text {
 impl Text {
     fn metric(&mut self, metric: &Metric) {
         let Metric { kind, name, help, samples } = metric;
-        // In Prometheus' own format what follows TYPE is the samples' name.
+        // In the Prometheus text format, the name after TYPE is that of the samples.
         let of_all = if self.format == Format::Prometheus { kind.suffix() } else { "" };
         let kind_name = kind.name(self.format);
         let help = Escaped(help, self.format == Format::OpenMetrics);
@@ -102,7 +104,7 @@ impl Text {
         self.sample(name, "_count", labels, None, count);
     }
 
-    /// `end` is that of a bucket.
+    /// Writes one sample. `end` is the end of a bucket, for the label `le`.
     fn sample(
         &mut self,
         name: &str,
@@ -129,7 +131,8 @@ impl Text {
     }
 }
 
-/// Text as both formats want it; in label values, and in all of OpenMetrics, quotes are escaped too.
+/// Text with the escapes of both formats. With `true` quotes are escaped too, as in label values
+/// and in all of OpenMetrics.
 struct Escaped<'a>(&'a str, bool);
 
 impl Display for Escaped<'_> {

@@ -1,62 +1,64 @@
-//! Metrics as such, whatever they are told in.
+//! Metrics, independent of any format.
 
 use std::fmt::Display;
 
-/// What the numbers of a metric are.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
-    /// Only grows; its name is written without the `_total` that its samples have.
+    /// A number that only grows. The name of the metric is written without the suffix `_total` of
+    /// its samples.
     Counter,
-    /// Durations by bucket; all its numbers only grow.
+    /// Durations by bucket. All its numbers only grow.
     Histogram,
-    /// 1, with labels that say something; its name is written without the `_info` that its sample has.
+    /// The number 1 with labels that describe the program. The name of the metric is written
+    /// without the suffix `_info` of its sample.
     Info,
 }
 
-/// A label: its name, and what it says.
+/// A label: its name and its value.
 pub type Label = (&'static str, String);
 
 /// Samples of one kind and one name, which differ by their labels.
 #[derive(Clone, Debug)]
 pub struct Metric {
-    /// What the numbers are.
+    /// The kind of the metric.
     pub kind: Kind,
-    /// What they are called, unit included.
+    /// The name, including the unit.
     pub name: &'static str,
-    /// What they are, for people.
+    /// The description for people.
     pub help: &'static str,
-    /// The numbers. Each set of labels comes once.
+    /// The samples. Each set of labels occurs once.
     pub samples: Vec<(Vec<Label>, Value)>,
 }
 
-/// A sample's number.
+/// The value of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A whole one.
+    /// A non-negative integer.
     Count(u64),
-    /// A whole one that may be negative.
+    /// An integer that may be negative.
     Balance(i64),
-    /// Any other.
+    /// Any other number.
     Float(f64),
-    /// As many as a histogram has.
+    /// The buckets, the count and the sum of a histogram.
     Distribution(Distribution),
 }
 
 /// Durations by bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
-    /// The end of each bucket in seconds, and how many durations there are up to it.
+    /// The end of each bucket in seconds, and the number of durations up to that end.
     pub buckets: Vec<(f64, u64)>,
-    /// How many there are.
+    /// The number of durations.
     pub count: u64,
-    /// All of them together, in seconds.
+    /// The sum of the durations in seconds.
     pub sum: f64,
 }
 
 impl Value {
-    /// The number, if it is a whole one.
+    /// The value, if it is an integer.
     #[must_use]
     pub fn whole(&self) -> Option<i64> {
         match self {
@@ -66,7 +68,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is one.
+    /// The value, if it is a single number.
     #[must_use]
     pub fn float(&self) -> Option<f64> {
         match self {
@@ -118,13 +120,13 @@ impl From<Distribution> for Value {
 }
 
 impl Metric {
-    /// The unit that its name ends in, if it has one.
+    /// The unit in the suffix of the name, if there is one.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
         ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit))
     }
 
-    /// One sample. Each set of labels may come once.
+    /// Adds a sample. Each set of labels may be added once.
     pub(super) fn sample(
         &mut self,
         labels: &[(&'static str, &str)],
@@ -135,7 +137,7 @@ impl Metric {
         self
     }
 
-    /// One sample, or none where the number can't be known here: no number is better than a wrong one.
+    /// Adds a sample if its number is known. A missing sample is better than a wrong number.
     pub(super) fn known(
         &mut self,
         labels: &[(&'static str, &str)],
@@ -148,12 +150,12 @@ impl Metric {
     }
 }
 
-/// Metrics in the making.
+/// Metrics that are being collected.
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Vec<Metric>);
 
 impl Metrics {
-    /// Begins one; its samples follow.
+    /// Starts a metric. Its samples are added next.
     pub(super) fn metric(
         &mut self,
         kind: Kind,
@@ -164,7 +166,7 @@ impl Metrics {
         self.0.last_mut().expect("it was put there")
     }
 
-    /// All of them, in their order.
+    /// All metrics in the order in which they were added.
     pub(super) fn all(self) -> Vec<Metric> {
         self.0
     }

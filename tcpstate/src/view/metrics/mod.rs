@@ -1,6 +1,8 @@
-//! For Prometheus and whoever reads its formats: one snapshot as metrics. Names and labels are kept stable; new ones may
-//! come. Whatever may ever count is there from the first text on, at 0, so that no increase is lost to a series that was
-//! not there before; what can't be known on this system has no sample at all.
+//! One snapshot as metrics, for Prometheus and other readers of its formats. Names and labels are
+//! stable; new ones may be added.
+//!
+//! Every counter exists from the first text on, with the value 0, so that no increase is lost
+//! because its series is new. A number that is unknown on this system has no sample.
 
 mod durations;
 mod exposition;
@@ -24,37 +26,38 @@ use tcpstate_common::{
 use self::metric::Metrics;
 use crate::report::{Family, Hooks, Snapshot};
 
-/// What there is to tell beside the snapshot.
+/// The data of an export that is not in the snapshot.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     /// The kernel's release.
     pub kernel: String,
-    /// Which network namespaces are counted.
+    /// The network namespaces that are counted.
     pub netns: String,
-    /// When counting began, in seconds since 1970.
+    /// The time when counting started, in seconds since 1970.
     pub started: f64,
-    /// What serves now.
+    /// The hooks in use.
     pub hooks: Hooks,
-    /// Whether something is not as good as it could be.
+    /// Whether some feature is limited on this system.
     pub is_degraded: bool,
-    /// How many entries each map holds, by its name.
+    /// The number of entries of each map, by the map's name.
     pub map_entries: Vec<(&'static str, u64)>,
-    /// Texts that could not be written to the file they were meant for, where there is one.
+    /// Texts that could not be written to the textfile, if there is one.
     pub textfile_errors: Option<u64>,
-    /// What became of pushes, where there are any.
+    /// Failed pushes, if metrics are pushed.
     pub pushed: Option<Pushed>,
 }
 
-/// What became of pushes that failed.
+/// Failed pushes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pushed {
-    /// Attempts that failed.
+    /// Failed attempts.
     pub errors: u64,
-    /// Collections that were given up.
+    /// Collections that were dropped.
     pub dropped: u64,
 }
 
-/// All metrics. `series` are the sockets of each part, where parts are asked for; `durations`, where states are timed.
+/// All metrics. `series` are the sockets of each group if sockets are grouped. `durations` are set
+/// if states are timed.
 #[must_use]
 pub fn metrics(
     snapshot: &Snapshot,
@@ -86,7 +89,7 @@ fn label(family: Family) -> &'static str {
 
 fn sockets(all: &mut Metrics, snapshot: &Snapshot) {
     let families = || Family::BOTH.into_iter().zip(snapshot.families.iter().flatten());
-    let help = "TCP sockets in each state, as ss shows them; of the family that the socket is of, whatever its peer's address is.";
+    let help = "TCP sockets by state, as shown by ss, and by address family of the socket.";
     let connections = all.metric(Kind::Gauge, "tcpstate_connections", help);
     for (family, row) in families() {
         for (state, gauge) in State::GAUGES.iter().zip(&row.states) {
@@ -94,7 +97,7 @@ fn sockets(all: &mut Metrics, snapshot: &Snapshot) {
             connections.known(&labels, gauge.current);
         }
     }
-    let help = "State changes that the kernel reported (tracepoint sock:inet_sock_set_state), births and ends included.";
+    let help = "State changes reported by the tracepoint sock:inet_sock_set_state, including births and ends.";
     let transitions = all.metric(Kind::Counter, "tcpstate_transitions", help);
     for (family, row) in families() {
         let mut sample = |from: State, to: State, count: u64| {
@@ -115,87 +118,88 @@ fn sockets(all: &mut Metrics, snapshot: &Snapshot) {
 
 fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
     let time_wait = &snapshot.time_wait;
-    let help = "Time-wait sockets, those that show as FIN_WAIT2 included.";
+    let help = "Time-wait sockets, including those in FIN_WAIT2.";
     all.metric(Kind::Gauge, "tcpstate_time_wait_sockets", help).known(&[], time_wait.sockets);
-    let help = "How many time-wait sockets the kernel allows (net.ipv4.tcp_max_tw_buckets).";
+    let help = "Maximum number of time-wait sockets (net.ipv4.tcp_max_tw_buckets).";
     all.metric(Kind::Gauge, "tcpstate_time_wait_limit", help).known(&[], time_wait.limit);
-    let help = "Time-wait sockets made.";
+    let help = "Time-wait sockets created.";
     all.metric(Kind::Counter, "tcpstate_time_wait_entries", help).known(&[], time_wait.entries);
     let exits = &time_wait.exits;
-    let help = "Time-wait sockets gone, by what ended them; reused and killed are in other where they can't be told apart.";
+    let help = "Time-wait sockets that ended, by reason. If reused and killed cannot be distinguished, they are counted as other.";
     all.metric(Kind::Counter, "tcpstate_time_wait_exits", help)
         .known(&[("reason", "expired")], exits.expired)
         .known(&[("reason", "reused")], exits.reused)
         .known(&[("reason", "killed")], exits.killed)
         .known(&[("reason", "other")], exits.other);
-    let help = "Time-wait sockets refused because there were as many as are allowed.";
+    let help = "Time-wait sockets that were not created because the limit was reached.";
     let overflows = all.metric(Kind::Counter, "tcpstate_time_wait_overflows", help);
     overflows.known(&[], time_wait.overflows);
 }
 
-/// How far the numbers can be trusted.
+/// Metrics about the accuracy of the numbers.
 fn accuracy(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
-    let help = "1 if each gauge equals the kernel's sockets, 0 if it may not.";
+    let help = "1 if every gauge is equal to the number of sockets in the kernel, 0 if a gauge may be wrong.";
     all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
-    let help = "Events that were missed and that no scan of the sockets has made up for, at most; each may put a gauge off by one.";
+    let help = "Upper bound of the missed events that no scan has corrected. Each may make a gauge wrong by one.";
     all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help)
         .sample(&[], snapshot.unreconciled);
     let missed = &snapshot.missed;
-    let help = "Events that the kernel kept from the counting programs.";
+    let help = "Events that the kernel did not deliver to the counting programs.";
     all.metric(Kind::Counter, "tcpstate_missed_events", help)
         .sample(&[("hook", "transitions")], missed.transitions)
         .sample(&[("hook", "time_wait")], missed.time_wait)
         .sample(&[("hook", "syn_recv")], missed.syn_recv);
-    let help = "Scans of all sockets since the first scan.";
+    let help = "Scans of all sockets, without the first scan.";
     all.metric(Kind::Counter, "tcpstate_reconciles", help).sample(&[], snapshot.reconciles);
-    let help = "Entries of the kernel half's maps.";
+    let help = "Entries in the BPF maps.";
     let entries = all.metric(Kind::Gauge, "tcpstate_map_entries", help);
     for &(map, count) in &exporter.map_entries {
         entries.sample(&[("map", map)], count);
     }
     let of_scans = snapshot.map_full.saturating_sub(missed.unrecorded + missed.unlisted);
-    let help = "What found a map of the kernel half full.";
+    let help = "Insertions that failed because a BPF map was full.";
     all.metric(Kind::Counter, "tcpstate_map_full", help)
         .sample(&[("map", "touched")], of_scans)
         .sample(&[("map", "fin_wait2")], missed.unrecorded)
         .sample(&[("map", "namespaces")], missed.unlisted);
-    let help = "1 if something is not as good as it could be here; tcpstate check says what.";
+    let help = "1 if a feature is limited on this system; run tcpstate check for details.";
     all.metric(Kind::Gauge, "tcpstate_degraded", help).sample(&[], exporter.is_degraded);
     if let Some(errors) = exporter.textfile_errors {
-        let help = "Texts that could not be written to the textfile.";
+        let help = "Failed writes of the textfile.";
         all.metric(Kind::Counter, "tcpstate_textfile_errors", help).sample(&[], errors);
     }
     if let Some(Pushed { errors, dropped }) = exporter.pushed {
-        let help = "Attempts to push the metrics that failed.";
+        let help = "Failed attempts to push the metrics.";
         all.metric(Kind::Counter, "tcpstate_push_errors", help).sample(&[], errors);
-        let help = "Collections that were not pushed, for those that came later took their place.";
+        let help =
+            "Collections that were dropped without being pushed, because the queue was full.";
         all.metric(Kind::Counter, "tcpstate_push_dropped", help).sample(&[], dropped);
     }
 }
 
 fn costs(all: &mut Metrics, snapshot: &Snapshot) {
     if !snapshot.cost.is_empty() {
-        let help = "Time that runs of a program in the kernel took, on all CPUs, the kernel's measuring included.";
+        let help =
+            "Run time of a BPF program on all CPUs, including the overhead of the measurement.";
         let seconds = all.metric(Kind::Counter, "tcpstate_bpf_run_seconds", help);
         for cost in &snapshot.cost {
             seconds.sample(&[("program", &cost.program)], cost.total.time.as_secs_f64());
         }
-        let runs =
-            all.metric(Kind::Counter, "tcpstate_bpf_runs", "Runs of a program in the kernel.");
+        let runs = all.metric(Kind::Counter, "tcpstate_bpf_runs", "Runs of a BPF program.");
         for cost in &snapshot.cost {
             runs.sample(&[("program", &cost.program)], cost.total.count);
         }
     }
-    let help = "Processor time that this process took since counting began.";
+    let help = "CPU time of this process since counting started.";
     all.metric(Kind::Counter, "tcpstate_process_cpu_seconds", help)
         .sample(&[], snapshot.process_time.as_secs_f64());
 }
 
 fn about(all: &mut Metrics, exporter: &Exporter) {
-    let help = "Begin of counting: all counters are since then.";
+    let help = "Time when counting started, in seconds since 1970. All counters start then.";
     all.metric(Kind::Gauge, "tcpstate_start_time_seconds", help).sample(&[], exporter.started);
     let [transitions, time_wait, syn_recv] = exporter.hooks.names();
-    let help = "What counts: the program's version, the kernel's, and by which hooks.";
+    let help = "Version of tcpstate, kernel release, counted network namespaces, and hooks in use.";
     all.metric(Kind::Info, "tcpstate_build", help).sample(
         &[
             ("version", env!("CARGO_PKG_VERSION")),

@@ -1,4 +1,4 @@
-//! Sockets by some part of the host, with a bound on how many series there may be.
+//! Sockets by network namespace, with a limit on the number of series.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,35 @@ use tcpstate_common::State;
 use super::metric::{Kind, Metrics};
 use crate::report::NamespaceRow;
 
-/// The sockets of one network namespace: by what people know it, and how many in each state.
+/// The sockets of one network namespace: its name, and the number of sockets in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketsOf {
     name: String,
     states: [Option<i64>; 10],
 }
 
-/// Network namespaces, each with series of its own, up to a limit; the sockets of all others are added up.
+/// Network namespaces with their own series, up to a limit. The sockets of all other namespaces are
+/// summed as `other`.
 ///
-/// Who has series keeps them until it is gone: so no series jumps between a namespace's number and nothing as others grow.
+/// A namespace keeps its series until it is gone. Otherwise a series would come and go as other
+/// namespaces grow.
 #[derive(Clone, Debug)]
 pub struct Series {
-    most: usize,
+    max: usize,
     own: BTreeMap<u64, SocketsOf>,
     other: SocketsOf,
 }
 
 impl Series {
-    /// For so many namespaces at most.
+    /// Series for at most `max` namespaces.
     #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { most, own: BTreeMap::new(), other: SocketsOf::default() }
+    pub fn new(max: usize) -> Self {
+        Self { max, own: BTreeMap::new(), other: SocketsOf::default() }
     }
 
-    /// The state of things by these rows. Of those that are new, the ones with the smallest inodes come first.
+    /// Updates the numbers from these rows. New namespaces get series in the order of their inodes.
     pub fn update(&mut self, rows: &[NamespaceRow]) {
-        // One that is gone may have the same inode as one that is new.
+        // A namespace that is gone and a new namespace may have the same inode.
         let mut now: BTreeMap<u64, SocketsOf> = BTreeMap::new();
         for row in rows {
             let sockets = now.entry(row.netns).or_default();
@@ -45,7 +47,7 @@ impl Series {
         self.own.retain(|inode, _| now.contains_key(inode));
         self.other = SocketsOf { states: [Some(0); 10], ..SocketsOf::default() };
         for (inode, sockets) in now {
-            if self.own.contains_key(&inode) || self.own.len() < self.most {
+            if self.own.contains_key(&inode) || self.own.len() < self.max {
                 self.own.insert(inode, sockets);
             } else {
                 self.other.add(&sockets.states);
@@ -54,7 +56,7 @@ impl Series {
     }
 
     pub(super) fn show(&self, all: &mut Metrics) {
-        let help = "TCP sockets in each state by network namespace; other is all those beyond the limit of series.";
+        let help = "TCP sockets by network namespace and state. Namespaces above the limit of series are summed as other.";
         let metric = all.metric(Kind::Gauge, "tcpstate_netns_connections", help);
         let own = self.own.iter().map(|(inode, sockets)| (inode.to_string(), sockets));
         for (netns, sockets) in own.chain([("other".to_owned(), &self.other)]) {
@@ -68,7 +70,7 @@ impl Series {
 }
 
 impl SocketsOf {
-    /// What can't be known of one can't be known of the sum.
+    /// Adds the sockets of a namespace. If a number is unknown, the sum is unknown too.
     fn add(&mut self, states: &[Option<i64>; 10]) {
         for (sum, &count) in self.states.iter_mut().zip(states) {
             *sum = count.map(|count| sum.unwrap_or(0) + count);
@@ -94,7 +96,7 @@ mod tests {
         }
     }
 
-    /// `netns name sockets` of one state.
+    /// The lines `netns name sockets` of one state.
     fn lines(series: &Series) -> Vec<String> {
         let mut all = Metrics::default();
         series.show(&mut all);
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_beyond_the_limit_is_in_other_and_who_was_first_keeps_its_series() {
+    fn namespaces_above_the_limit_are_in_other_and_earlier_ones_keep_their_series() {
         let mut series = Series::new(2);
         series.update(&[row(7, 1), row(9, 2)]);
         series.update(&[row(3, 10), row(7, 1), row(9, 2), row(11, 20)]);
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_is_gone_and_a_new_one_of_its_number_share_a_series() {
+    fn a_removed_namespace_and_a_new_one_with_its_inode_share_a_series() {
         let mut series = Series::new(2);
         series.update(&[NamespaceRow { is_gone: true, ..row(7, 5) }, row(7, 1)]);
         assert_eq!(
