@@ -157,8 +157,10 @@ impl Show {
         let view: Box<dyn CountView> = match arguments.output {
             Some(Format::Json) => Box::new(Json),
             Some(Format::Csv) => Box::new(Csv::default()),
+            Some(Format::Table) | None if is_terminal => {
+                Box::new(Table::on_terminal(terminal::size))
+            }
             Some(Format::Table) => Box::new(Table::default()),
-            None if is_terminal => Box::new(Table::default()),
             None => Box::new(Rows::default()),
         };
         let is_table = matches!(arguments.output, None | Some(Format::Table));

@@ -1,6 +1,7 @@
 //! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition occurs.
 
 use std::{
+    io::{self, IsTerminal as _},
     num::NonZeroU64,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -235,7 +236,11 @@ async fn hist(arguments: &Arguments) -> Result<()> {
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let sections = || arguments.of.clone().unwrap_or_else(|| Section::ALL.to_vec());
     match arguments.output {
-        Format::Table => Box::new(HistTable::new(arguments.of.clone(), terminal::caps())),
+        Format::Table => {
+            let table = HistTable::new(arguments.of.clone(), terminal::caps());
+            let is_terminal = io::stdout().is_terminal();
+            Box::new(if is_terminal { table.on_terminal(terminal::size) } else { table })
+        }
         Format::Json => Box::new(HistJson::new(sections())),
         Format::Csv => Box::new(HistCsv::new(sections())),
     }

@@ -1,6 +1,7 @@
 //! `tcpstate trace`: counts as they change, an interval at a time.
 
 use std::{
+    io::{self, IsTerminal as _},
     num::{NonZeroU32, NonZeroU64},
     path::PathBuf,
     process::ExitCode,
@@ -289,7 +290,11 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
     match (arguments.output, terminal::caps()) {
         (Format::Table, caps) if arguments.matrix => Box::new(Heat::new(caps, terminal::size)),
-        (Format::Table, _) if has_events => Box::new(EventTable::new(arguments.events.clock())),
+        (Format::Table, _) if has_events => {
+            let table = EventTable::new(arguments.events.clock());
+            let is_terminal = io::stdout().is_terminal();
+            Box::new(if is_terminal { table.on_terminal(terminal::size) } else { table })
+        }
         (Format::Csv, _) if has_events => Box::new(EventCsv),
         (Format::Table, Some(caps)) => Box::new(Screen::new(caps, terminal::size)),
         (Format::Table, None) => Box::new(Table::default()),

@@ -1,4 +1,4 @@
-//! One moment in lines: what the plain table and the screen have in common.
+//! The parts of a snapshot that the plain table, the screen and the summary share.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,16 @@ use super::{
     number::{UNKNOWN, counted, decimal, grouped, or_unknown, percent, rate, signed},
 };
 use crate::{
-    report::{Cost, Counted, Difference, Exits, Hooks, Runs, Snapshot, Start, TimeWait, Verdict},
+    report::{
+        Cost, Counted, Difference, Exits, Hooks, Limit, Runs, Snapshot, Start, TimeWait, Verdict,
+    },
     text::escaped,
 };
 
-/// Gauges of a block: the states, and all time-wait mini sockets.
-pub(super) const ROWS: usize = MINI_SOCKETS + 1;
-/// The last of them.
-pub(super) const MINI_SOCKETS: usize = State::GAUGES.len();
+/// The number of gauges: the states, and all time-wait sockets.
+pub(super) const ROWS: usize = TIME_WAIT_SOCKETS + 1;
+/// The index of the gauge of all time-wait sockets, whether they show as TIME_WAIT or FIN_WAIT2.
+pub(super) const TIME_WAIT_SOCKETS: usize = State::GAUGES.len();
 
 /// A gauge and its flow.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +29,11 @@ pub(super) struct Row {
     left: Option<f64>,
 }
 
-/// The rows of a moment: by [`State::GAUGES`], then the mini sockets.
+/// The rows of a snapshot: by [`State::GAUGES`], then all time-wait sockets.
 pub(super) fn rows(snapshot: &Snapshot) -> [Row; ROWS] {
     let seconds = snapshot.interval.as_secs_f64();
     let time_wait = &snapshot.time_wait;
-    let mut rows = [mini_sockets(time_wait); ROWS];
+    let mut rows = [time_wait_sockets(time_wait); ROWS];
     for (slot, (row, state)) in rows.iter_mut().zip(State::GAUGES).enumerate() {
         let moved = snapshot.moved[slot];
         *row = Row {
@@ -44,9 +46,9 @@ pub(super) fn rows(snapshot: &Snapshot) -> [Row; ROWS] {
     rows
 }
 
-/// The rows before the first interval is over.
+/// The rows before the end of the first interval.
 pub(super) fn opening_rows(start: &Start) -> [Row; ROWS] {
-    let mut rows = [mini_sockets(&TimeWait::default()); ROWS];
+    let mut rows = [time_wait_sockets(&TimeWait::default()); ROWS];
     for (slot, (row, state)) in rows.iter_mut().zip(State::GAUGES).enumerate() {
         *row = Row {
             label: state.name(),
@@ -58,35 +60,35 @@ pub(super) fn opening_rows(start: &Start) -> [Row; ROWS] {
     rows
 }
 
-fn mini_sockets(time_wait: &TimeWait) -> Row {
+fn time_wait_sockets(time_wait: &TimeWait) -> Row {
     Row {
-        label: "mini sockets",
+        label: "time-wait sockets",
         current: time_wait.sockets.map(|sockets| i64::try_from(sockets).unwrap_or(i64::MAX)),
         entered: time_wait.entries_per_second,
         left: time_wait.exits_per_second,
     }
 }
 
-/// Which columns there is room for.
+/// The columns that fit into a width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     entered: bool,
     left: bool,
-    /// Width of the sparklines; none if zero.
+    /// The width of the sparklines; 0 if there are none.
     pub(super) sparkline: usize,
 }
 
 impl Columns {
-    const LABEL: usize = 12;
-    const NUMBER: usize = 12;
-    /// Narrower than that a sparkline says nothing.
+    const LABEL: usize = 17;
+    const NUMBER: usize = 11;
+    /// The narrowest sparkline; a narrower sparkline has too few readings to be useful.
     const SHORTEST: usize = 8;
     const GAP: usize = 2;
 
-    /// Three columns of numbers, and no sparkline.
+    /// Three columns of numbers, without sparklines.
     pub(super) const NUMBERS: Self = Self { entered: true, left: true, sparkline: 0 };
 
-    /// As many as a width has room for.
+    /// The columns that fit into a width.
     pub(super) fn within(width: usize) -> Self {
         let numbers = |count| Self::LABEL + count * Self::NUMBER;
         let rest = width.saturating_sub(numbers(3) + Self::GAP);
@@ -105,12 +107,12 @@ impl Columns {
             }
         }
         if self.sparkline > 0 {
-            text += "  READINGS";
+            text += "  HISTORY";
         }
         Line::of(Tone::Strong, text)
     }
 
-    /// A row, with the sparkline that goes with it.
+    /// A row with its sparkline.
     pub(super) fn row(self, row: &Row, sparkline: &str) -> Line {
         let mut line = Line::of(Tone::Plain, format!("{:<1$}", row.label, Self::LABEL));
         let current = or_unknown(row.current, signed);
@@ -132,7 +134,7 @@ impl Columns {
 
 type Words = Vec<(Tone, String)>;
 
-/// How full the table of time-wait sockets is.
+/// The share of `tcp_max_tw_buckets` in use, and the overflows.
 pub(super) fn fullness(time_wait: &TimeWait) -> Words {
     let mut words = Vec::new();
     if let (Some(sockets), Some(limit)) = (time_wait.sockets, time_wait.limit) {
@@ -142,7 +144,7 @@ pub(super) fn fullness(time_wait: &TimeWait) -> Words {
             ..0.95 => Tone::Warning,
             _ => Tone::Bad,
         };
-        words.push((tone, format!("{} of {} allowed", percent(share), grouped(limit))));
+        words.push((tone, format!("{} of the limit {}", percent(share), grouped(limit))));
     }
     if let Some(overflows) = time_wait.overflows {
         let tone = if overflows > 0 { Tone::Bad } else { Tone::Plain };
@@ -151,7 +153,7 @@ pub(super) fn fullness(time_wait: &TimeWait) -> Words {
     words
 }
 
-/// How fast time-wait sockets end, by cause as far as that is known.
+/// The ends of time-wait sockets per second, by cause as far as causes are known.
 pub(super) fn exits(snapshot: &Snapshot) -> Words {
     let seconds = snapshot.interval.as_secs_f64();
     let words = causes(snapshot.time_wait.exits_in_interval).map(|(cause, count)| {
@@ -161,17 +163,15 @@ pub(super) fn exits(snapshot: &Snapshot) -> Words {
     words.collect()
 }
 
-/// The causes that are known, with their numbers.
+/// The known causes with their numbers. Where a hook cannot distinguish causes, `other` includes
+/// them.
 pub(super) fn causes(exits: Exits) -> impl Iterator<Item = (&'static str, u64)> {
     let Exits { expired, reused, killed, other } = exits;
-    let all_are_known = [expired, reused, killed].iter().all(Option::is_some);
-    // What is left holds all that could not be told apart.
-    let rest = if all_are_known { "other" } else { "otherwise" };
-    let causes = [("expired", expired), ("reused", reused), ("killed", killed), (rest, other)];
+    let causes = [("expired", expired), ("reused", reused), ("killed", killed), ("other", other)];
     causes.into_iter().filter_map(|(cause, count)| Some((cause, count?)))
 }
 
-/// Whether the numbers can be relied on, and what it took.
+/// Whether the gauges are exact, the missed events, and the scans after the first one.
 pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
     let missed = snapshot.missed.events();
     let mut words = vec![
@@ -192,18 +192,20 @@ pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
     words
 }
 
-/// What a comparison with the kernel's list of sockets showed.
+/// The result of the comparison with the kernel's list of sockets (`--verify`).
 fn verified(verdict: &Verdict) -> (Tone, String) {
     match verdict {
-        Verdict::Equal => (Tone::Good, "as sock_diag".to_owned()),
+        Verdict::Equal => (Tone::Good, "equal to sock_diag".to_owned()),
         Verdict::Differs(differences) => {
             let differences = differences.iter().map(|Difference { state, current, listed }| {
-                format!("{state} {current}, sock_diag {listed}")
+                format!("{state} {current}, in sock_diag {listed}")
             });
             (Tone::Bad, format!("DIFFERS: {}", differences.collect::<Vec<_>>().join("; ")))
         }
-        Verdict::Moving => (Tone::Plain, "not compared: traffic".to_owned()),
-        Verdict::Inexact => (Tone::Warning, "not compared: a scan is due".to_owned()),
+        Verdict::Moving => (Tone::Plain, "not compared: sockets moved".to_owned()),
+        Verdict::Inexact => {
+            (Tone::Warning, "not compared: not exact until the next scan".to_owned())
+        }
     }
 }
 
@@ -214,7 +216,7 @@ fn inexact(snapshot: &Snapshot) -> String {
     }
 }
 
-/// What all programs together take, if that is measured.
+/// The processor time of all programs together, if it is measured.
 pub(super) fn cost_of_all(snapshot: &Snapshot) -> Option<(Tone, String)> {
     if snapshot.cost.is_empty() {
         return None;
@@ -224,7 +226,7 @@ pub(super) fn cost_of_all(snapshot: &Snapshot) -> Option<(Tone, String)> {
     Some((Tone::Plain, format!("cost {} of a CPU", or_unknown(share, percent))))
 }
 
-/// What each program takes.
+/// The processor time of each program.
 pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
     let (interval, seconds) = (snapshot.interval, snapshot.interval.as_secs_f64());
     snapshot.cost.iter().map(move |Cost { program, in_interval, .. }| {
@@ -233,31 +235,28 @@ pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
         let share = or_unknown(in_interval.cpu_share(interval), percent);
         Line::of(
             Tone::Plain,
-            format!(
-                "{:<26}{ns:>6} ns a run {runs:>12} runs/s {share:>8} of a CPU",
-                escaped(program)
-            ),
+            format!("{:<26}{ns:>6} ns/run {runs:>12} runs/s {share:>8} of a CPU", escaped(program)),
         )
     })
 }
 
-/// What the times of programs include; `cargo xtask bench --quick` measures it.
+/// The part of the programs' times that measuring takes; `cargo xtask bench --quick` measures it.
 pub(super) const COST_NOTE: &str =
-    "measuring is part of these times: an empty program takes 60 ns (AMD EPYC, 6.18)";
+    "these times include measuring: 60 ns for an empty program (AMD EPYC, Linux 6.18)";
 
-/// What serves, in few words.
+/// The hooks of transitions, time-wait sockets and request sockets, in a few characters.
 pub(super) fn hooks(hooks: Hooks) -> (Tone, String) {
     let [transitions, time_wait, syn_recv] = hooks.names();
     (Tone::Plain, format!("hooks {transitions}/{time_wait}/{syn_recv}"))
 }
 
-/// The same in a sentence.
+/// The hooks in words.
 pub(super) fn hooks_in_words(hooks: Hooks) -> String {
     let [transitions, time_wait, syn_recv] = hooks.names();
     format!("transitions by {transitions}, TIME_WAIT by {time_wait}, SYN_RECV by {syn_recv}")
 }
 
-/// What is counted.
+/// The network namespaces that are counted.
 pub(super) fn scope_in_words(scope: Counted) -> String {
     match scope {
         Counted::One(inode) => format!("network namespace {inode}"),
@@ -265,17 +264,17 @@ pub(super) fn scope_in_words(scope: Counted) -> String {
     }
 }
 
-/// What was missed, and whether it has been made up for; a sentence or two.
+/// The accuracy in words: whether the gauges are exact, the missed events, and the scans.
 pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     let missed = &snapshot.missed;
     let mut clauses = vec![
         match snapshot.unreconciled {
             0 if snapshot.is_exact() => "exact".to_owned(),
-            0 => "not exact: some sockets can't be seen here".to_owned(),
+            0 => "not exact: some sockets cannot be seen here".to_owned(),
             events => format!("not exact: {} unreconciled", counted(events, "event")),
         },
         match missed.events() {
-            0 => "nothing was missed".to_owned(),
+            0 => "no event was missed".to_owned(),
             events => format!(
                 "{} missed (transitions {}, TIME_WAIT {}, SYN_RECV {})",
                 counted(events, "event"),
@@ -286,7 +285,7 @@ pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
         },
     ];
     if snapshot.reconciles > 0 {
-        clauses.push(format!("scans after the first: {}", grouped(snapshot.reconciles)));
+        clauses.push(format!("{} after the first scan", counted(snapshot.reconciles, "scan")));
     }
     clauses.extend(snapshot.verdict.as_ref().map(|verdict| verified(verdict).1));
     for (what, count) in [("map full", snapshot.map_full), ("map errors", snapshot.map_errors)] {
@@ -297,7 +296,13 @@ pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     clauses.join("; ")
 }
 
-/// A number and what it is of, or that it is unknown.
+/// `2 limits, listed at the end`; `None` without limits.
+pub(super) fn limits_in_short(limits: &[Limit]) -> Option<String> {
+    let count = u64::try_from(limits.len()).unwrap_or(u64::MAX);
+    (count > 0).then(|| format!("{}, listed at the end", counted(count, "limit")))
+}
+
+/// A number with commas, or the mark of an unknown number.
 pub(super) fn count_of(count: Option<u64>) -> String {
     count.map_or_else(|| UNKNOWN.to_owned(), grouped)
 }

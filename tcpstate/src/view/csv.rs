@@ -1,4 +1,5 @@
-//! For spreadsheets and scripts: a row per state per snapshot. Totals since the start; an empty field is unknown.
+//! Snapshots for spreadsheets and scripts: a row for each state of each snapshot. Totals are since the
+//! start. An empty field is unknown.
 
 use std::io::{self, Write};
 
@@ -45,14 +46,14 @@ impl View for Csv {
                     write_rows(&mut writer, snapshot, &netns, &namespace.states)?;
                 }
             }
-            // The end is no snapshot: its totals are those of the last rows and what came after.
+            // The end has no rows. Its totals are the last snapshot's plus the events since then.
             Report::End(_) => {}
         }
         writer.flush()
     }
 }
 
-/// The rows of what is counted, or of one network namespace of many.
+/// The rows of the whole scope, or of one network namespace.
 fn write_rows(
     writer: &mut csv::Writer<impl Write>,
     snapshot: &Snapshot,

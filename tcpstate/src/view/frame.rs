@@ -1,27 +1,23 @@
-//! What stays of a frame when there are fewer lines than it has.
+//! Chooses the lines of a frame that fit into the height of the terminal.
 
-use super::line::Line;
+use super::line::{Line, Tone};
 
-/// How much a line matters: the first stay longest.
+/// How important a line is. The ranks are in order: the first rank is left out last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Status,
     Heading,
-    /// A gauge; the smaller the number, the longer it stays.
+    /// A gauge; the smaller the number, the more important it is.
     Gauge(usize),
     TimeWait,
     Title,
     Limit,
+    Namespaces,
     Blank,
+    /// Shown together or not at all.
     Cost,
+    /// Shown together or not at all.
     Transitions,
-}
-
-impl Rank {
-    /// Whether these lines say nothing unless all are there.
-    const fn is_whole(self) -> bool {
-        matches!(self, Self::Cost | Self::Transitions)
-    }
 }
 
 /// Lines in the order in which they are shown.
@@ -36,32 +32,77 @@ impl Frame {
         self.lines.push((rank, line));
     }
 
-    /// So many of the lines, and of those the ones that matter most.
-    pub(super) fn into_lines(self, mut room: usize) -> impl Iterator<Item = Line> {
+    /// The most important lines that fit into a number of lines. If namespaces or transitions are
+    /// left out, a line says so.
+    pub(super) fn into_lines(self, height: usize) -> impl Iterator<Item = Line> {
         let mut ranks: Vec<Rank> = self.lines.iter().map(|&(rank, _)| rank).collect();
         ranks.sort_unstable();
-        let mut kept = Vec::new();
+        let (mut used, mut kept) = (0, Vec::new());
         for group in ranks.chunk_by(PartialEq::eq) {
-            let rank = group[0];
-            let fitting = group.len().min(room);
-            let count = if rank.is_whole() && fitting < group.len() { 0 } else { fitting };
-            kept.push((rank, count));
-            room -= count;
+            let (count, note) = fit(group[0], group.len(), used, height);
+            used += count + usize::from(note.is_some());
+            kept.push((group[0], count, note));
         }
         self.lines.into_iter().filter_map(move |(rank, line)| {
-            let (_, left) = kept.iter_mut().find(|(kept, _)| *kept == rank)?;
-            *left = left.checked_sub(1)?;
-            Some(line)
+            let (_, count, note) = kept.iter_mut().find(|(kept, ..)| *kept == rank)?;
+            match count.checked_sub(1) {
+                Some(rest) => {
+                    *count = rest;
+                    Some(line)
+                }
+                None => note.take(),
+            }
         })
     }
+}
+
+/// How many lines of a rank are shown, and the line that stands for its other lines.
+fn fit(rank: Rank, lines: usize, used: usize, height: usize) -> (usize, Option<Line>) {
+    let room = height - used;
+    if lines <= room {
+        return (lines, None);
+    }
+    let text = match rank {
+        _ if room == 0 => return (0, None),
+        Rank::Namespaces => {
+            // The first line is the heading, which is of no use without a row.
+            let shown = if room > 2 { room - 1 } else { 0 };
+            let hidden = lines - shown.max(1);
+            let (and, more) = if shown > 0 { ("and ", "more ") } else { ("", "") };
+            let plural = if hidden == 1 { "" } else { "s" };
+            let note = format!("{and}{hidden} {more}namespace{plural}");
+            return (shown, Some(Line::of(Tone::Faint, note)));
+        }
+        // The line of the cursor is not part of the frame.
+        Rank::Transitions => {
+            format!("transitions: not shown; they need a terminal of {} lines", used + lines + 1)
+        }
+        Rank::Cost => return (0, None),
+        _ => return (room, None),
+    };
+    (0, Some(Line::of(Tone::Faint, text)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The text of the lines that are shown of these ranks.
+    fn kept(ranks: &[Rank], height: usize) -> Vec<String> {
+        let mut frame = Frame::default();
+        for (at, &rank) in ranks.iter().enumerate() {
+            frame.add(rank, Line::of(Tone::Plain, at.to_string()));
+        }
+        let text = |line: Line| {
+            let mut text = Vec::new();
+            line.write(false, &mut text).expect("a vector accepts every write");
+            String::from_utf8(text).expect("it is UTF-8")
+        };
+        frame.into_lines(height).map(text).collect()
+    }
+
     #[test]
-    fn what_matters_least_goes_first_and_the_order_stays() {
+    fn the_least_important_lines_are_left_out_and_the_order_stays() {
         let ranks = [
             Rank::Title,
             Rank::Heading,
@@ -71,22 +112,31 @@ mod tests {
             Rank::Cost,
             Rank::Cost,
         ];
-        let kept = |room| {
-            let mut frame = Frame::default();
-            for rank in ranks {
-                let columns = ranks.iter().position(|&other| other == rank).unwrap_or(0);
-                frame.add(
-                    rank,
-                    Line::of_words(columns, [(super::super::line::Tone::Plain, String::new())], 80),
-                );
-            }
-            frame.into_lines(room).map(|line| line.width()).collect::<Vec<_>>()
-        };
-        assert_eq!(kept(7), [0, 1, 2, 3, 4, 5, 5]);
-        // One of two costs would say nothing.
-        assert_eq!(kept(6), [0, 1, 2, 3, 4]);
-        assert_eq!(kept(4), [1, 2, 3, 4]);
-        assert_eq!(kept(3), [1, 3, 4]);
-        assert_eq!(kept(1), [4]);
+        assert_eq!(kept(&ranks, 7), ["0", "1", "2", "3", "4", "5", "6"]);
+        // Costs are shown together or not at all.
+        assert_eq!(kept(&ranks, 6), ["0", "1", "2", "3", "4"]);
+        assert_eq!(kept(&ranks, 4), ["1", "2", "3", "4"]);
+        assert_eq!(kept(&ranks, 3), ["1", "3", "4"]);
+        assert_eq!(kept(&ranks, 1), ["4"]);
+    }
+
+    #[test]
+    fn namespaces_that_do_not_fit_are_counted() {
+        let mut ranks = vec![Rank::Status];
+        ranks.extend([Rank::Namespaces; 5]);
+        assert_eq!(kept(&ranks, 6), ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(kept(&ranks, 5), ["0", "1", "2", "3", "and 2 more namespaces"]);
+        assert_eq!(kept(&ranks, 4), ["0", "1", "2", "and 3 more namespaces"]);
+        assert_eq!(kept(&ranks, 3), ["0", "4 namespaces"]);
+        assert_eq!(kept(&ranks, 1), ["0"]);
+    }
+
+    #[test]
+    fn transitions_that_do_not_fit_are_announced() {
+        let ranks = [Rank::Status, Rank::Transitions, Rank::Transitions, Rank::Transitions];
+        assert_eq!(kept(&ranks, 4), ["0", "1", "2", "3"]);
+        let note = "transitions: not shown; they need a terminal of 5 lines";
+        assert_eq!(kept(&ranks, 3), ["0", note]);
+        assert_eq!(kept(&ranks, 1), ["0"]);
     }
 }

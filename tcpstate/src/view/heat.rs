@@ -1,5 +1,5 @@
-//! The transition histogram: how often each pair of states occurred, as a map of shares and as bars; within 80 columns,
-//! readable without colour.
+//! The matrix of transitions: the share of each pair of states as a map, and a bar for each pair.
+//! Readable without colours, and at most 80 columns wide.
 
 use std::io::{self, Write};
 
@@ -8,43 +8,49 @@ use tcpstate_common::State;
 use super::{
     Size, TerminalCaps, View,
     line::{Line, Tone},
-    matrix::{begin, end, sorted},
-    number::{UNKNOWN, clock, decimal, duration, grouped, or_unknown, percent, rate},
+    moves::{Move, begin, end, legend, moves, name, sorted},
+    number::{clock, decimal, duration, grouped, or_unknown, percent, rate},
     repaint::paint,
 };
-use crate::report::{Report, Snapshot, Transition};
+use crate::report::{Report, Snapshot};
 
 /// Columns of a bar.
-const BAR: usize = 20;
+const BAR: usize = 18;
 
-/// From nothing to all, where there is no colour.
+/// Columns of a state that is left.
+const FROM: usize = 12;
+
+/// Columns of a cell, the gap before it included.
+const CELL: usize = 6;
+
+/// The shades from nothing to all, for terminals without colours.
 const SHADES: [char; 5] = [' ', '.', ':', '*', '#'];
 
-/// What a column is called: five characters, so that all states fit.
-const fn short(state: State) -> &'static str {
+/// A state's name in five characters, so that all states fit into 80 columns.
+const fn short(state: Option<State>) -> &'static str {
     match state {
-        State::Listen => "LISTN",
-        State::SynSent => "SYN_S",
-        State::SynRecv => "SYN_R",
-        State::Established => "ESTAB",
-        State::FinWait1 => "FIN_1",
-        State::FinWait2 => "FIN_2",
-        State::CloseWait => "CLS_W",
-        State::Closing => "CLSNG",
-        State::LastAck => "LST_A",
-        State::TimeWait => "TIM_W",
-        State::Close => "CLOSE",
-        State::NewSynRecv => "NEW_S",
-        State::BoundInactive => "BOUND",
+        Some(State::Listen) => "LISTN",
+        Some(State::SynSent) => "SYN_S",
+        Some(State::SynRecv) => "SYN_R",
+        Some(State::Established) => "ESTAB",
+        Some(State::FinWait1) => "FIN_1",
+        Some(State::FinWait2) => "FIN_2",
+        Some(State::CloseWait) => "CLS_W",
+        Some(State::Closing) => "CLSNG",
+        Some(State::LastAck) => "LST_A",
+        Some(State::TimeWait) => "TIM_W",
+        Some(State::Close) => "CLOSE",
+        Some(State::NewSynRecv) => "NEW_S",
+        Some(State::BoundInactive) => "BOUND",
+        None => "unkn.",
     }
 }
 
-/// The matrix of an interval, as lines.
-pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
-    let mut pairs: Vec<Transition> =
-        snapshot.transitions.iter().filter(|pair| pair.in_interval > 0).copied().collect();
-    pairs.sort_by_key(|pair| (begin(pair.from), end(pair.to)));
-    let all: u64 = pairs.iter().map(|pair| pair.in_interval).sum();
+/// The matrix of an interval: a title, a map and bars. Without a size nothing is left out.
+pub(super) fn lines(snapshot: &Snapshot, size: Option<Size>) -> Vec<Line> {
+    let mut pairs = moves(snapshot);
+    pairs.retain(|pair| pair.in_interval > 0);
+    let all = pairs.iter().map(|pair| pair.in_interval.unsigned_abs()).sum();
     let seconds = snapshot.interval.as_secs_f64();
     let per_second = or_unknown(rate(all, seconds), decimal);
     let title =
@@ -53,40 +59,60 @@ pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
     if pairs.is_empty() {
         return lines;
     }
-    lines.push(Line::default());
-    lines.extend(map(&pairs, all));
-    lines.push(Line::default());
-    lines.extend(bars(&pairs, all, seconds));
+    let columns = size.map_or(usize::MAX, |size| size.columns.into());
+    // The time of the snapshot stands above the matrix.
+    let room = size.map_or(usize::MAX, |size| size.frame_rows() - 1);
+    let map = map(&pairs, all, columns);
+    let room_for_bars = room.saturating_sub(lines.len() + map.len() + 2);
+    // Under a map, a heading and one bar are the least that is useful.
+    let has_map = room_for_bars >= 2;
+    if has_map {
+        lines.push(Line::default());
+        lines.extend(map);
+        lines.push(Line::default());
+    }
+    let room = room.saturating_sub(lines.len());
+    lines.extend(bars(&pairs, all, seconds, room, has_map));
     lines
 }
 
-/// A row for each state that was left, a column for each that was entered; the share of all transitions.
-fn map(pairs: &[Transition], all: u64) -> Vec<Line> {
+/// A row for each state that was left and a column for each state that was entered. Each cell is the
+/// pair's share of all transitions.
+fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
     let to = sorted(pairs.iter().map(|pair| pair.to), end);
-    let mut heading = Line::of(Tone::Strong, format!("{:<12}", "% OF ALL"));
-    for &state in &to {
+    let fitting = (columns.saturating_sub(FROM) / CELL).min(to.len());
+    let (to, hidden) = to.split_at(fitting);
+    let mut heading = Line::of(Tone::Strong, format!("{:<FROM$}", "% OF ALL"));
+    for &state in to {
         heading.push(Tone::Strong, format!(" {:>5}", short(state)));
     }
-    let row = |from: State| {
-        let mut line = Line::of(Tone::Plain, format!("{:<12}", from.name()));
-        for &to in &to {
+    let row = |from| {
+        let mut line = Line::of(Tone::Plain, format!("{:<FROM$}", name(from)));
+        for &to in to {
+            let of_pair = pairs.iter().filter(|pair| (pair.from, pair.to) == (from, to));
+            let count: u64 = of_pair.map(|pair| pair.in_interval.unsigned_abs()).sum();
+            let (tone, cell) = cell(count as f64 / all as f64);
             line.push(Tone::Plain, " ");
-            let pair = pairs.iter().find(|pair| (pair.from, pair.to) == (from, to));
-            let (tone, cell) = pair.map_or((Tone::Faint, format!("{UNKNOWN:>5}")), |pair| {
-                cell(pair.in_interval as f64 / all as f64)
-            });
-            line.push(tone, if pair.is_some() { cell } else { "     ".to_owned() });
+            line.push(tone, cell);
         }
         line
     };
     let from = sorted(pairs.iter().map(|pair| pair.from), begin);
-    [heading].into_iter().chain(from.into_iter().map(row)).collect()
+    let mut lines: Vec<Line> = [heading].into_iter().chain(from.into_iter().map(row)).collect();
+    if !hidden.is_empty() {
+        let hidden: Vec<&str> = hidden.iter().map(|&state| name(state)).collect();
+        let text = format!("columns that do not fit: {}", hidden.join(", "));
+        let wrapped = super::line::wrapped(&text, columns.max(20));
+        lines.extend(wrapped.into_iter().map(|line| Line::of(Tone::Faint, line)));
+    }
+    lines
 }
 
-/// A share of all: a shade, and the number.
+/// A share of all: a shade and the number, or blanks for a pair that did not occur.
 fn cell(share: f64) -> (Tone, String) {
-    // A pair has 5 % of all where twenty are as frequent; few are, so the steps are close.
+    // With twenty equally frequent pairs, each has 5 %. So the steps are close together.
     let level = match share {
+        ..=0.0 => return (Tone::Faint, " ".repeat(CELL - 1)),
         ..0.01 => 1_u8,
         ..0.08 => 2,
         ..0.2 => 3,
@@ -101,45 +127,67 @@ fn cell(share: f64) -> (Tone, String) {
     (Tone::Heat(level), format!("{} {number:>3}", SHADES[usize::from(level)]))
 }
 
-/// Each pair with its count, rate and share.
-fn bars(pairs: &[Transition], all: u64, seconds: f64) -> Vec<Line> {
-    let most = pairs.iter().map(|pair| pair.in_interval).max().unwrap_or(1);
+/// Each pair with its count, rate and share; the most frequent pairs if not all fit.
+fn bars(pairs: &[Move], all: u64, seconds: f64, room: usize, has_map: bool) -> Vec<Line> {
+    let legend = legend(pairs);
+    let has_legend = !legend.is_empty();
+    let needed = 1 + pairs.len() + usize::from(has_legend);
+    let mut shown: Vec<&Move> = pairs.iter().collect();
+    let mut last = has_legend.then_some(legend);
+    if needed > room {
+        let fitting = room.saturating_sub(2);
+        let mut by_count = shown.clone();
+        by_count.sort_by_key(|pair| std::cmp::Reverse(pair.in_interval));
+        by_count.truncate(fitting);
+        shown.retain(|pair| by_count.contains(pair));
+        let place = if has_map { "the map has their shares" } else { "no room for the map" };
+        last = Some(match pairs.len() - shown.len() {
+            1 => format!("and 1 more transition ({place})"),
+            hidden => format!("and {hidden} more transitions ({place})"),
+        });
+    }
     let heading =
-        format!("{:<11} {:<12} {:>11} {:>10} {:>8}", "FROM", "TO", "COUNT", "COUNT/s", "SHARE");
-    let bar = |pair: &Transition| {
-        let count = pair.in_interval;
-        let text = format!(
-            "{:<11} {:<12} {:>11} {:>10} {:>8}  ",
-            pair.from.name(),
-            pair.to.name(),
-            grouped(count),
-            or_unknown(rate(count, seconds), decimal),
-            percent(count as f64 / all as f64),
-        );
-        let mut line = Line::of(Tone::Plain, text);
-        line.push(Tone::Good, super::hist::bar(count, most, BAR).trim_end());
-        line
-    };
-    [Line::of(Tone::Strong, heading)].into_iter().chain(pairs.iter().map(bar)).collect()
+        format!("{:<11} {:<13} {:>11} {:>10} {:>8}", "FROM", "TO", "COUNT", "COUNT/s", "SHARE");
+    let most = pairs.iter().map(|pair| pair.in_interval.unsigned_abs()).max().unwrap_or(1);
+    let lines = shown.into_iter().map(|pair| bar(pair, most, all, seconds));
+    let mut lines: Vec<Line> = [Line::of(Tone::Strong, heading)].into_iter().chain(lines).collect();
+    lines.extend(last.map(|text| Line::of(Tone::Faint, text)));
+    lines
 }
 
-/// Writes a map an interval, and one of the whole run at the end; on a terminal each over the one before.
+fn bar(pair: &Move, most: u64, all: u64, seconds: f64) -> Line {
+    let count = pair.in_interval.unsigned_abs();
+    let text = format!(
+        "{:<11} {:<13} {:>11} {:>10} {:>8}  ",
+        name(pair.from),
+        format!("{}{}", name(pair.to), pair.kind.mark()),
+        grouped(count),
+        or_unknown(rate(count, seconds), decimal),
+        percent(count as f64 / all as f64),
+    );
+    let mut line = Line::of(Tone::Plain, text);
+    line.push(Tone::Good, super::hist::bar(count, most, BAR).trim_end());
+    line
+}
+
+/// Writes a matrix at each interval and one of the whole run at the end. On a terminal each matrix is
+/// painted over the previous one.
 pub struct Heat {
-    /// Of the terminal, if it is one.
+    /// The capabilities of the terminal, if stdout is one.
     caps: Option<TerminalCaps>,
-    /// Asked at each frame.
+    /// Called for each frame.
     size: Box<dyn Fn() -> Size + Send>,
 }
 
 impl Heat {
-    /// For a terminal of this caps, whose size can be asked, or for a pipe.
+    /// For a terminal with these capabilities, or for a pipe; `size` returns the size of the terminal.
     pub fn new(caps: Option<TerminalCaps>, size: impl Fn() -> Size + Send + 'static) -> Self {
         Self { caps, size: Box::new(size) }
     }
 
-    fn paint(&self, lines: Vec<Line>, out: &mut dyn Write) -> io::Result<()> {
+    fn paint(&self, lines: Vec<Line>, size: Size, out: &mut dyn Write) -> io::Result<()> {
         let coloured = self.caps.is_some_and(|caps| caps.coloured);
-        paint(lines, (self.size)(), coloured, out)
+        paint(lines, size, coloured, out)
     }
 
     fn write(&self, lines: &[Line], out: &mut dyn Write) -> io::Result<()> {
@@ -154,29 +202,29 @@ impl Heat {
 
 impl View for Heat {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        let is_terminal = self.caps.is_some();
-        match report {
-            // What is there scrolls away instead of being painted over.
-            Report::Start(_) if is_terminal => {
-                write!(out, "{}", "\n".repeat(usize::from((self.size)().rows)))
-            }
-            Report::Start(_) => Ok(()),
-            Report::Snapshot(snapshot) => {
+        let size = self.caps.map(|_| (self.size)());
+        match (report, size) {
+            // Earlier lines of the terminal scroll away, so that they are not painted over.
+            (Report::Start(_), Some(size)) => write!(out, "{}", "\n".repeat(size.rows.into())),
+            (Report::Start(_), None) => Ok(()),
+            (Report::Snapshot(snapshot), size) => {
                 let time = Line::of(Tone::Strong, clock(snapshot.time));
                 let mut block = vec![time];
-                block.extend(lines(snapshot));
-                if is_terminal {
-                    return self.paint(block, out);
+                block.extend(lines(snapshot, size));
+                if let Some(size) = size {
+                    return self.paint(block, size, out);
                 }
                 self.write(&block, out)?;
                 writeln!(out)
             }
-            Report::End(end) => {
-                if is_terminal {
-                    self.paint(Vec::new(), out)?;
+            (Report::End(end), size) => {
+                if let Some(size) = size {
+                    self.paint(Vec::new(), size, out)?;
                 }
-                writeln!(out, "the whole run, up to {}", clock(end.time))?;
-                self.write(&lines(end), out)
+                writeln!(out, "the whole run, until {}", clock(end.time))?;
+                // The end scrolls, so only the width is a limit.
+                let size = size.map(|Size { columns, .. }| Size { columns, rows: u16::MAX });
+                self.write(&lines(end, size), out)
             }
         }
     }
@@ -187,8 +235,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_five_columns_wide_whatever_its_share() {
+    fn a_cell_is_five_columns_wide_for_any_share() {
         for (share, text) in [
+            (0.0, "     "),
             (0.000_01, ". <.1"),
             (0.004, ". 0.4"),
             (0.05, ": 5.0"),
@@ -202,8 +251,9 @@ mod tests {
 
     #[test]
     fn all_states_fit_into_80_columns() {
+        // Every gauge and CLOSE.
         let to = State::GAUGES.len() + 1;
-        assert!(12 + to * 6 <= 80);
-        assert!(State::ALL.iter().all(|&state| short(state).len() == 5));
+        assert!(FROM + to * CELL <= 80);
+        assert!(State::ALL.iter().all(|&state| short(Some(state)).len() == 5));
     }
 }

@@ -1,4 +1,5 @@
-//! For programs: one JSON object a line, each with its type and version. Keys are kept stable; new ones may come.
+//! Reports for programs: one JSON object on each line, with its type and version. Keys stay stable; new
+//! keys may be added.
 
 use std::{
     io::{self, Write},
@@ -22,7 +23,7 @@ use crate::{
     text::is_plain,
 };
 
-/// The version of the lines' form; grows when a key changes its meaning.
+/// The version of the lines. It grows when the meaning of a key changes.
 pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
@@ -49,22 +50,23 @@ impl View for Json {
     }
 }
 
-/// Writes an object on a line of its own.
+/// Writes an object as one line.
 pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut text = Vec::new();
     serialize(line, &mut text)?;
     out.write_all(&text)
 }
 
-/// Adds an object and the end of its line. To memory: an object is many small writes, which are much faster where the type
-/// of what is written to is known.
+/// Appends an object and a line end to a buffer. An object is many small writes, which are much faster
+/// to a buffer of a known type than to a `dyn Write`.
 fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
     line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
     text.push(b'\n');
     Ok(())
 }
 
-/// Compact JSON in which nothing hides: what a terminal might act on is escaped, which changes no value.
+/// Compact JSON that escapes control characters and invisible characters, so that a terminal does not
+/// act on them. The values stay the same.
 struct Visible;
 
 impl Formatter for Visible {
@@ -72,7 +74,7 @@ impl Formatter for Visible {
     where
         W: ?Sized + Write,
     {
-        // All bytes, whatever the first ones are: that takes many at a time.
+        // Without an early exit, the compiler can test many bytes at once.
         if fragment.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
             return out.write_all(fragment.as_bytes());
         }
@@ -170,7 +172,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
     line
 }
 
-/// What events and histograms lack, where there are any.
+/// Adds the losses of events and histograms, if the run has events or histograms.
 fn add_losses(line: &mut Value, snapshot: &Snapshot) {
     if let Some(losses) = &snapshot.losses {
         line["untracked_events"] = json!(losses.untracked);
@@ -216,7 +218,7 @@ fn namespace(row: &NamespaceRow) -> Value {
     })
 }
 
-/// What a comparison showed, and which states differ.
+/// The result of a comparison, and the states that differ.
 fn verify(verdict: &Verdict) -> Value {
     let differences: &[Difference] = match verdict {
         Verdict::Differs(differences) => differences,
@@ -232,7 +234,8 @@ fn verify(verdict: &Verdict) -> Value {
     json!({ "result": verdict.name(), "differences": differences.collect::<Value>() })
 }
 
-/// Runs and their time since the start; what a run takes, and the share of one CPU, in the interval.
+/// Runs and their time since the start, and the time of a run and the share of one CPU in the
+/// interval.
 fn costs(snapshot: &Snapshot) -> Value {
     let costs = snapshot.cost.iter().map(|Cost { program, total, in_interval }| {
         json!({
@@ -283,7 +286,7 @@ fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
     )
 }
 
-/// UTC in RFC 3339 with milliseconds, and the same in seconds since 1970.
+/// A time as text (UTC, RFC 3339 with milliseconds) and in seconds since 1970.
 pub(super) fn times(time: SystemTime) -> (String, f64) {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     (rfc3339(time), since_1970.as_secs_f64())

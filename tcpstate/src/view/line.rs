@@ -1,25 +1,25 @@
-//! A line of text whose parts have a tone, and its way to a terminal or to a file.
+//! A line of text whose parts have a tone, and how it is written to a terminal or a file.
 
 use std::io::{self, Write};
 
 use anstyle::{Ansi256Color, AnsiColor, Color, Style};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// What a part of a line means, which a terminal may show by colour.
+/// The meaning of a part of a line. A terminal may show it by colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
-    /// Headings, and what is counted.
+    /// A heading or a count.
     Strong,
-    /// Of no baseline: a zero.
+    /// An unimportant part, such as a zero.
     Faint,
-    /// All is well.
+    /// A good result.
     Good,
-    /// Worth a caps.
+    /// A warning.
     Warning,
-    /// Wrong.
+    /// An error or a loss.
     Bad,
-    /// How much of something there is, from 0 to 4: for heat maps.
+    /// An amount from 0 to 4, for heat maps.
     Heat(u8),
 }
 
@@ -32,7 +32,7 @@ impl Tone {
             Self::Good => AnsiColor::Green.on_default(),
             Self::Warning => AnsiColor::Yellow.on_default().bold(),
             Self::Bad => AnsiColor::Red.on_default().bold(),
-            // From the 216 colours of most terminals, with text that can be read on each.
+            // Four of the 216 colours of most terminals, each with a readable text colour.
             Self::Heat(1) => heat(17, 15),
             Self::Heat(2) => heat(54, 15),
             Self::Heat(3) => heat(166, 16),
@@ -47,22 +47,22 @@ const fn heat(background: u8, text: u8) -> Style {
         .fg_color(Some(Color::Ansi256(Ansi256Color(text))))
 }
 
-/// A line. Its text has been made safe before it comes here.
+/// A line. The caller has escaped its text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     parts: Vec<(Tone, String)>,
 }
 
-/// Between two words of a line.
+/// The gap between two words of a line.
 const GAP: &str = "  ";
 
 impl Line {
-    /// With one part.
+    /// A line with one part.
     pub(super) fn of(tone: Tone, text: impl Into<String>) -> Self {
         Self { parts: vec![(tone, text.into())] }
     }
 
-    /// Words side by side after an indent, as many as fit.
+    /// An indent, then the words that fit into the width. The first word is always there.
     pub(super) fn of_words(
         indent: usize,
         words: impl IntoIterator<Item = (Tone, String)>,
@@ -88,12 +88,12 @@ impl Line {
         self.parts.push((tone, text.into()));
     }
 
-    /// Columns that it takes.
+    /// The width in columns.
     pub(super) fn width(&self) -> usize {
         self.parts.iter().map(|(_, text)| text.width()).sum()
     }
 
-    /// Cut to so many columns; what is cut off shows by a mark.
+    /// The line cut to a number of columns; `>` marks the cut.
     pub(super) fn cropped(mut self, columns: usize) -> Self {
         if self.width() <= columns {
             return self;
@@ -101,7 +101,7 @@ impl Line {
         let mut taken = 0;
         let mut fits = |c: &char| {
             taken += c.width().unwrap_or(0);
-            // The mark needs a column too.
+            // The mark takes the last column.
             taken < columns
         };
         for (_, text) in &mut self.parts {
@@ -111,7 +111,7 @@ impl Line {
         self
     }
 
-    /// Writes it without a line end: with colours, or its text alone.
+    /// Writes the line without a line end, with or without colours.
     pub(super) fn write(&self, coloured: bool, out: &mut dyn Write) -> io::Result<()> {
         for (tone, text) in &self.parts {
             let style = if coloured { tone.style() } else { Style::new() };
@@ -121,10 +121,37 @@ impl Line {
     }
 }
 
-/// Text in lines of whole words; all but the first are indented.
+/// Text in lines of whole words; all lines but the first are indented.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width).subsequent_indent("  ");
     textwrap::wrap(text, options).into_iter().map(String::from).collect()
+}
+
+/// The beginning of a text, in at most this number of columns; `~` marks the cut.
+pub(super) fn shortened(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    fitting(text.chars(), width).chain(['~']).collect()
+}
+
+/// The end of a text, in at most this number of columns; `~` marks the cut.
+pub(super) fn end_of(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut end: Vec<char> = fitting(text.chars().rev(), width).collect();
+    end.push('~');
+    end.into_iter().rev().collect()
+}
+
+/// The first characters that leave a column free.
+fn fitting(characters: impl Iterator<Item = char>, width: usize) -> impl Iterator<Item = char> {
+    let mut used = 0;
+    characters.take_while(move |c| {
+        used += c.width().unwrap_or(0);
+        used < width
+    })
 }
 
 #[cfg(test)]
@@ -138,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_do_not_fit_are_left_out_whole() {
+    fn words_that_do_not_fit_are_left_out() {
         let words = || ["exact", "missed 0", "scans 0"].map(|word| (Tone::Plain, word.to_owned()));
         assert_eq!(text(&Line::of_words(0, words(), 24)), "exact  missed 0  scans 0");
         assert_eq!(text(&Line::of_words(0, words(), 23)), "exact  missed 0");
@@ -147,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_line_shows_that_it_is_cut_and_never_halves_a_wide_character() {
+    fn a_cut_line_has_a_mark_and_no_half_of_a_wide_character() {
         let mut line = Line::of(Tone::Strong, "ab\u{4f60}");
         line.push(Tone::Plain, "cd");
         assert_eq!(line.width(), 6);
@@ -158,7 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn colour_ends_where_it_began() {
+    fn a_shortened_text_keeps_its_beginning_or_its_end() {
+        assert_eq!((shortened("abcd", 4), end_of("abcd", 4)), ("abcd".into(), "abcd".into()));
+        assert_eq!((shortened("abcde", 4), end_of("abcde", 4)), ("abc~".into(), "~cde".into()));
+        assert_eq!(shortened("a\u{4f60}\u{4f60}b", 4), "a\u{4f60}~");
+    }
+
+    #[test]
+    fn each_colour_is_reset() {
         let mut out = Vec::new();
         Line::of(Tone::Good, "exact").write(true, &mut out).expect("a vector takes all");
         assert_eq!(out, b"\x1b[32mexact\x1b[0m");

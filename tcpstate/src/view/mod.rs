@@ -1,4 +1,5 @@
-//! How reports caps: one view a form of output. A view holds no loop and no clock; it writes where it is told.
+//! Reports as text: one view for each form of output. A view has no loop and reads no clock. It writes
+//! to the writer that the caller passes.
 
 mod block;
 pub mod count;
@@ -12,8 +13,8 @@ mod heat;
 mod hist;
 mod json;
 mod line;
-mod matrix;
 pub mod metrics;
+mod moves;
 mod namespaces;
 mod number;
 mod recording;
@@ -41,17 +42,16 @@ use crate::report::{Event, Report};
 
 /// A form of output.
 pub trait View {
-    /// Writes one report, whole.
+    /// Writes one report.
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()>;
 
-    /// Writes events, a line each. Not every form of output has lines for them.
+    /// Writes events, one line for each. Some forms of output have no lines for events.
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
         let _ = (events, out);
         Ok(())
     }
 
-    /// Shows once more what there is to see, because the place where it is seen has changed. Only a screen has such a
-    /// place.
+    /// Paints again because the size of the terminal has changed. Only a screen does so.
     fn redraw(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let _ = out;
         Ok(())

@@ -1,47 +1,56 @@
-//! For people: a line for each network namespace, within 80 columns.
+//! Lines for people, one for each network namespace, at most 80 columns wide.
 
-use std::io::{self, Write};
+use std::{cmp::Reverse, fmt::Write as _};
 
 use tcpstate_common::State;
 
+use super::{line::shortened, number::UNKNOWN};
 use crate::{
     report::{Gauge, NamespaceRow},
     text::escaped,
 };
 
-/// Columns: the states of which there are most, the others together.
-const SHOWN: [(&str, &[State]); 6] = [
+/// The columns: the most common states have their own column, the other states share one.
+const SHOWN: [(&str, &[State]); 7] = [
+    ("TOTAL", &State::GAUGES),
     ("LISTEN", &[State::Listen]),
-    ("SYN*", &[State::SynSent, State::SynRecv]),
+    ("SYN_*", &[State::SynSent, State::SynRecv]),
     ("ESTAB", &[State::Established]),
-    ("FIN*", &[State::FinWait1, State::FinWait2, State::Closing, State::LastAck]),
+    ("FIN_*", &[State::FinWait1, State::FinWait2, State::Closing, State::LastAck]),
     ("CLOSE_W", &[State::CloseWait]),
     ("TIME_W", &[State::TimeWait]),
 ];
 
-/// Of a name, before it is cut off.
-const NAME_WIDTH: usize = 18;
+/// The width of a namespace's name or number.
+const NAME: usize = 24;
 
-/// Writes the lines, after one with what they are.
-pub(super) fn show(rows: &[NamespaceRow], out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "\n{:<11} {:<NAME_WIDTH$}", "NAMESPACE", "NAME")?;
+/// A heading, then a line for each namespace, largest first. A namespace is shown by its name, or by
+/// its inode number if it has no name.
+pub(super) fn lines(rows: &[NamespaceRow]) -> Vec<String> {
+    let mut heading = format!("{:<NAME$}", "NAMESPACE");
     for (title, _) in SHOWN {
-        write!(out, " {title:>7}")?;
+        write!(heading, "{title:>8}").expect("a string accepts every write");
     }
-    writeln!(out)?;
-    for row in rows {
-        let name = row.name.as_ref().map_or_else(|| "-".to_owned(), |name| cut_off(escaped(name)));
-        write!(out, "{:<11} {name:<NAME_WIDTH$}", row.netns)?;
-        for (_, states) in SHOWN {
-            let shown = sum(&row.states, states);
-            write!(out, " {:>7}", shown.map_or_else(|| "-".to_owned(), |count| count.to_string()))?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
+    let mut rows: Vec<&NamespaceRow> = rows.iter().collect();
+    let known = |row: &NamespaceRow| row.states.iter().filter_map(|gauge| gauge.current).sum();
+    rows.sort_by_key(|row| (Reverse::<i64>(known(row)), row.netns));
+    [heading].into_iter().chain(rows.into_iter().map(line)).collect()
 }
 
-/// Sockets in these states, if all of them can be seen.
+fn line(row: &NamespaceRow) -> String {
+    let gone = if row.is_gone { " (gone)" } else { "" };
+    let name = row.name.as_ref().map_or_else(|| row.netns.to_string(), escaped);
+    let name = format!("{}{gone}", shortened(&name, NAME - gone.len()));
+    let mut line = format!("{name:<NAME$}");
+    for (_, states) in SHOWN {
+        let count = sum(&row.states, states);
+        let count = count.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string());
+        write!(line, "{count:>8}").expect("a string accepts every write");
+    }
+    line
+}
+
+/// The number of sockets in these states; `None` if any of the gauges is unknown.
 fn sum(gauges: &[Gauge; 10], states: &[State]) -> Option<i64> {
     let of = |state: &State| {
         let slot = State::GAUGES.iter().position(|gauge| gauge == state)?;
@@ -50,35 +59,46 @@ fn sum(gauges: &[Gauge; 10], states: &[State]) -> Option<i64> {
     states.iter().map(of).sum()
 }
 
-fn cut_off(name: String) -> String {
-    if name.chars().count() <= NAME_WIDTH {
-        return name;
-    }
-    let begin: String = name.chars().take(NAME_WIDTH - 1).collect();
-    begin + "~"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::TimeWait;
 
-    #[test]
-    fn a_line_has_80_columns_whatever_the_name_is() {
-        let gauge = Gauge { current: Some(123_456), ..Gauge::default() };
-        let row = |name: Option<&str>| NamespaceRow {
-            netns: 4_026_531_840,
+    fn row(netns: u64, name: Option<&str>, current: i64) -> NamespaceRow {
+        let gauge = Gauge { current: Some(current), ..Gauge::default() };
+        NamespaceRow {
+            netns,
             name: name.map(str::to_owned),
             is_gone: false,
             states: [gauge; 10],
             time_wait: TimeWait::default(),
-        };
-        let rows = [row(None), row(Some("a\u{1b}[2Jb\nc and a good deal more of it"))];
-        let mut out = Vec::new();
-        show(&rows, &mut out).expect("memory takes everything");
-        let text = String::from_utf8(out).expect("it is text");
-        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-        assert!(text.contains(" a\\u{1b}[2Jb\\nc an~ "), "{text}");
-        assert!(text.lines().nth(2).is_some_and(|line| line.ends_with(" 123456")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_at_most_80_columns_for_any_name() {
+        let long = "a\u{1b}[2Jb\nc and many more characters than fit";
+        let gone = NamespaceRow { is_gone: true, ..row(2, Some(long), 123_456) };
+        let lines = lines(&[row(4_026_531_840, None, 123_456), row(1, Some(long), 123_456), gone]);
+        assert!(lines.iter().all(|line| line.len() <= 80), "{lines:?}");
+        assert!(lines[1].starts_with("a\\u{1b}[2Jb\\nc and many~ "), "{lines:?}");
+        assert!(lines[2].starts_with("a\\u{1b}[2Jb\\nc a~ (gone) "), "{lines:?}");
+        assert!(lines[3].starts_with("4026531840 "), "{lines:?}");
+        assert!(lines[3].ends_with(" 123456"), "{lines:?}");
+    }
+
+    #[test]
+    fn the_largest_namespace_comes_first() {
+        let lines = lines(&[row(1, Some("small"), 1), row(2, Some("large"), 2)]);
+        assert!(lines[1].starts_with("large") && lines[2].starts_with("small"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_total_with_an_unknown_part_is_unknown() {
+        let mut row = row(1, None, 5);
+        row.states[9].current = None;
+        let line = &lines(&[row])[1];
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["1", "-", "5", "10", "5", "20", "5", "-"]);
     }
 }

@@ -1,10 +1,10 @@
-//! Numbers and times as people read them.
+//! Numbers and times as text for people.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-/// What stands where a number can't be known.
+/// The text of an unknown number.
 pub(super) const UNKNOWN: &str = "-";
 
 /// `46,807`.
@@ -24,14 +24,15 @@ pub(super) fn change(by: i64) -> String {
     format!("{plus}{}", signed(by))
 }
 
-/// `1,482.1`; not below zero.
+/// `1,482.1`, `-0.5`.
 pub(super) fn decimal(number: f64) -> String {
-    let text = format!("{number:.1}");
+    let sign = if number < 0.0 { "-" } else { "" };
+    let text = format!("{:.1}", number.abs());
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
-    format!("{}.{fraction}", group(whole))
+    format!("{sign}{}.{fraction}", group(whole))
 }
 
-/// `17.9 %`; a small share keeps two figures that mean something.
+/// `17.9 %`; a small share keeps two significant figures.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
@@ -44,9 +45,14 @@ pub(super) fn percent(share: f64) -> String {
     format!("{percent:.decimals$} %")
 }
 
-/// A count over some seconds.
+/// A count per second; `None` if no time has passed.
 pub(super) fn rate(count: u64, seconds: f64) -> Option<f64> {
     (seconds > 0.0).then(|| count as f64 / seconds)
+}
+
+/// A change per second; `None` if no time has passed.
+pub(super) fn signed_rate(change: i64, seconds: f64) -> Option<f64> {
+    (seconds > 0.0).then(|| change as f64 / seconds)
 }
 
 /// The number as text, if it is known.
@@ -66,7 +72,7 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
-/// `48 us`, `12.3 ms`, `1.23 s`, `2m 03s`: three figures or so, for columns of seven characters.
+/// `48 us`, `12.3 ms`, `1.23 s`, `2m 03s`: about three figures, in at most seven characters.
 pub(super) fn span(time: Duration) -> String {
     let nanos = time.as_nanos();
     let (divisor, unit) = match nanos {
@@ -112,15 +118,15 @@ pub(super) fn date(time: SystemTime) -> String {
 
 /// UTC in RFC 3339 with milliseconds, for programs.
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    // As jiff writes it by default, which is much faster than by a pattern.
+    // The default format of jiff is much faster than a pattern.
     format!("{:.3}", timestamp(time))
 }
 
-/// The same for times that follow each other, most of them in the second of the one before: only their milliseconds are
-/// written anew.
+/// [`rfc3339`] for times in sequence. Most times are in the second of the time before, so only their
+/// milliseconds are formatted.
 #[derive(Debug, Default)]
 pub(super) struct Rfc3339 {
-    /// Since 1970, of the text.
+    /// The second of `text`, since 1970.
     second: Option<u64>,
     text: String,
 }
@@ -173,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_parted() {
+    fn thousands_are_separated_by_commas() {
         for (count, text) in
             [(0, "0"), (999, "999"), (1000, "1,000"), (46_807, "46,807"), (1_234_567, "1,234,567")]
         {
@@ -184,13 +190,13 @@ mod tests {
             ("-1,234".into(), "+1,234".into(), "0".into())
         );
         assert_eq!(
-            (decimal(1482.13), decimal(0.0), decimal(999.96)),
-            ("1,482.1".into(), "0.0".into(), "1,000.0".into())
+            (decimal(1482.13), decimal(0.0), decimal(999.96), decimal(-123.4)),
+            ("1,482.1".into(), "0.0".into(), "1,000.0".into(), "-123.4".into())
         );
     }
 
     #[test]
-    fn a_small_share_is_not_0() {
+    fn a_small_share_is_not_shown_as_0() {
         for (share, text) in [
             (0.0, "0.0 %"),
             (0.000_012, "0.0012 %"),
@@ -203,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_follow_each_other_are_written_as_each_by_itself() {
+    fn times_in_sequence_are_formatted_like_single_times() {
         let mut times = Rfc3339::default();
         for nanos in [0, 1, 999_999, 1_000_000, 999_999_999, 1_000_000_000, 61_234_567_890] {
             let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_521_600);

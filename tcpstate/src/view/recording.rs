@@ -1,4 +1,4 @@
-//! What a recording says of itself, as a line for programs.
+//! The header of a recording as a JSON line.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,5 @@
-//! A frame on a terminal, painted over the one before: each line is overwritten, not erased first, so that nothing flickers.
+//! Paints a frame over the previous frame. Each line is overwritten without being erased first, so
+//! that the terminal does not flicker.
 
 use std::io::{self, Write};
 
@@ -7,28 +8,29 @@ use super::line::{Line, Tone};
 /// A terminal's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Characters of a line.
+    /// Characters in a line.
     pub columns: u16,
     /// Lines.
     pub rows: u16,
 }
 
 impl Size {
-    /// Lines of a frame: one line is the cursor's.
+    /// Lines of a frame. The last line of the terminal is left to the cursor.
     pub(super) fn frame_rows(self) -> usize {
         usize::from(self.rows).max(2) - 1
     }
 }
 
-/// Terminals that know it show the frame at once ("synchronized output"); others ignore it.
+/// With "synchronized output" a terminal shows the whole frame at once. Terminals without it ignore
+/// these sequences.
 const BEGIN_FRAME: &str = "\x1b[?2026h";
 const END_FRAME: &str = "\x1b[?2026l";
-/// To the top left corner.
+/// Moves the cursor to the top left corner.
 pub(super) const HOME: &str = "\x1b[H";
 pub(super) const ERASE_BELOW: &str = "\x1b[J";
 const ERASE_REST_OF_LINE: &str = "\x1b[K";
 
-/// Paints as many of these lines as there is room for; nothing of what was there stays.
+/// Paints the lines that fit, and erases everything else on the terminal.
 pub(super) fn paint(
     lines: impl IntoIterator<Item = Line>,
     size: Size,
@@ -40,7 +42,7 @@ pub(super) fn paint(
     for line in lines.into_iter().take(size.frame_rows()) {
         let line = line.cropped(columns);
         line.write(coloured, out)?;
-        // Behind the last column it would erase the last character.
+        // In a full line, the sequence would erase the last character.
         let erase = if line.width() < columns { ERASE_REST_OF_LINE } else { "" };
         write!(out, "{erase}\r\n")?;
     }
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_overwrite_and_the_rest_is_cleared() {
+    fn lines_are_overwritten_and_the_rest_is_erased() {
         let mut painted = Vec::new();
         repaint(b"\none\ntwenty\nthree\n", Size { columns: 5, rows: 3 }, &mut painted)
             .expect("memory");

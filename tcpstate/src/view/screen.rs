@@ -1,8 +1,9 @@
-//! For people at a terminal: one frame that is painted over, as large as the terminal lets it be, and the whole run in its
-//! place at the end.
+//! The screen on a terminal: one frame that is painted over at each interval, and the summary at the
+//! end.
 //!
-//! Nothing of the terminal is changed, so nothing has to be put back, however the program ends: no modes, no other
-//! screen, no hidden cursor. What was there before scrolls away; the cursor rests on the line below the frame.
+//! The screen uses the whole terminal. It changes no modes, uses no alternate screen and hides no
+//! cursor, so nothing has to be restored when the program ends. Earlier lines of the terminal scroll
+//! away. The cursor stays on the line below the frame.
 
 use std::{
     collections::VecDeque,
@@ -13,17 +14,18 @@ use tcpstate_common::State;
 
 use super::{
     View,
-    block::{self, COST_NOTE, Columns, MINI_SOCKETS, ROWS},
+    block::{self, COST_NOTE, Columns, ROWS, TIME_WAIT_SOCKETS},
     frame::{Frame, Rank},
-    line::{Line, Tone, wrapped},
-    matrix,
-    number::{clock, decimal, duration, or_unknown, rate},
+    line::{Line, Tone},
+    moves::{legend, list, moves},
+    namespaces,
+    number::{clock, duration},
     repaint::{ERASE_BELOW, HOME, Size, paint},
     sparkline::sparkline,
     summary,
 };
 use crate::{
-    report::{Report, Snapshot, Start, Transition},
+    report::{Report, Snapshot, Start},
     text::escaped,
 };
 
@@ -39,20 +41,20 @@ pub struct TerminalCaps {
 /// Paints frames.
 pub struct Screen {
     caps: TerminalCaps,
-    /// Asked at each frame.
+    /// Called for each frame.
     size: Box<dyn Fn() -> Size + Send>,
-    /// How the run began, and what serves by now.
+    /// The start of the run, with the hooks in place now.
     start: Option<Start>,
     now: Option<Snapshot>,
-    /// The gauges of the last snapshots, the newest last.
+    /// The gauges of the last snapshots, newest last.
     history: VecDeque<[Option<i64>; ROWS]>,
 }
 
-/// As many as a very wide terminal shows.
+/// The number of snapshots in the history: more than a very wide terminal shows.
 const HISTORY: usize = 256;
 
 impl Screen {
-    /// A screen of this caps, whose size can be asked.
+    /// A screen for a terminal with these capabilities; `size` returns the size of the terminal.
     pub fn new(caps: TerminalCaps, size: impl Fn() -> Size + Send + 'static) -> Self {
         Self { caps, size: Box::new(size), start: None, now: None, history: VecDeque::new() }
     }
@@ -64,7 +66,7 @@ impl Screen {
         paint(lines, size, self.caps.coloured, out)
     }
 
-    /// All there is to show at this width, with what may be left out first.
+    /// All lines of a frame at this width, with their ranks.
     fn frame(&self, start: &Start, columns: usize) -> Frame {
         let mut frame = Frame::default();
         frame.add(Rank::Title, self.title(start, columns));
@@ -73,14 +75,14 @@ impl Screen {
         frame.add(Rank::Heading, layout.heading());
         let rows = self.now.as_ref().map_or_else(|| block::opening_rows(start), block::rows);
         for (slot, row) in rows.iter().enumerate() {
-            if slot == MINI_SOCKETS {
+            if slot == TIME_WAIT_SOCKETS {
                 frame.add(Rank::Blank, Line::default());
             }
             frame
                 .add(Rank::Gauge(importance(slot)), layout.row(row, &self.sparkline(slot, layout)));
         }
         let Some(now) = &self.now else {
-            let waiting = (Tone::Plain, "rates follow after the first interval".to_owned());
+            let waiting = (Tone::Plain, "rates come after the first interval".to_owned());
             let words = [waiting, block::hooks(start.attached.hooks)];
             frame.add(Rank::Blank, Line::default());
             frame.add(Rank::Status, Line::of_words(0, words, columns));
@@ -96,10 +98,8 @@ impl Screen {
         let status = block::accuracy(now).into_iter().chain(block::cost_of_all(now));
         let hooks = block::hooks(start.attached.hooks);
         frame.add(Rank::Status, Line::of_words(0, status.chain([hooks]), columns));
-        for limit in &start.attached.limits {
-            for line in wrapped(&format!("limit: {}", escaped(limit.to_string())), columns) {
-                frame.add(Rank::Limit, Line::of(Tone::Warning, line));
-            }
+        if let Some(limits) = block::limits_in_short(&start.attached.limits) {
+            frame.add(Rank::Limit, Line::of(Tone::Warning, limits));
         }
         for line in block::costs(now) {
             frame.add(Rank::Cost, line);
@@ -107,7 +107,8 @@ impl Screen {
         if !now.cost.is_empty() {
             frame.add(Rank::Cost, Line::of(Tone::Faint, COST_NOTE));
         }
-        add_transitions(&mut frame, now, columns);
+        add_namespaces(&mut frame, now);
+        add_transitions(&mut frame, now);
         frame
     }
 
@@ -132,7 +133,7 @@ impl Screen {
     }
 }
 
-/// Where a gauge comes among those that people caps for.
+/// The position of a gauge in the order of importance.
 fn importance(slot: usize) -> usize {
     use State::{
         CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
@@ -151,24 +152,36 @@ fn importance(slot: usize) -> usize {
         Closing,
     ];
     let state = State::GAUGES.get(slot);
-    // The mini sockets come after TIME_WAIT, whose number they complete.
+    // All time-wait sockets come after TIME_WAIT.
     state.map_or(2, |state| {
         let place = ORDER.iter().position(|other| other == state).unwrap_or(ORDER.len());
         if place < 2 { place } else { place + 1 }
     })
 }
 
-/// The transitions of the interval.
-fn add_transitions(frame: &mut Frame, now: &Snapshot, columns: usize) {
-    let seconds = now.interval.as_secs_f64();
-    let cell = |pair: &Transition| or_unknown(rate(pair.in_interval, seconds), decimal);
-    let grid = matrix::grid("PER SECOND", now, cell, columns);
-    let lines = grid.unwrap_or_else(|| matrix::list(now));
+/// A line for each network namespace.
+fn add_namespaces(frame: &mut Frame, now: &Snapshot) {
+    let Some(rows) = &now.namespaces else { return };
+    frame.add(Rank::Blank, Line::default());
+    for (at, line) in namespaces::lines(rows).into_iter().enumerate() {
+        let tone = if at == 0 { Tone::Strong } else { Tone::Plain };
+        frame.add(Rank::Namespaces, Line::of(tone, line));
+    }
+}
+
+/// The list of transitions.
+fn add_transitions(frame: &mut Frame, now: &Snapshot) {
+    let moves = moves(now);
+    let lines = list(&moves, now.interval.as_secs_f64());
     if let Some((heading, lines)) = lines.split_first() {
         frame.add(Rank::Transitions, Line::default());
         frame.add(Rank::Transitions, Line::of(Tone::Strong, heading));
         for line in lines {
             frame.add(Rank::Transitions, Line::of(Tone::Plain, line));
+        }
+        let legend = legend(&moves);
+        if !legend.is_empty() {
+            frame.add(Rank::Transitions, Line::of(Tone::Faint, legend));
         }
     }
 }
@@ -178,7 +191,7 @@ impl View for Screen {
         match report {
             Report::Start(start) => {
                 self.start = Some(start.clone());
-                // What is there scrolls away instead of being painted over.
+                // Earlier lines of the terminal scroll away, so that they are not painted over.
                 write!(out, "{}", "\n".repeat(usize::from((self.size)().rows)))?;
                 self.paint(out)
             }
@@ -196,7 +209,8 @@ impl View for Screen {
             Report::End(end) => {
                 let Some(start) = &self.start else { return Ok(()) };
                 write!(out, "{HOME}{ERASE_BELOW}")?;
-                summary::write(start, end, out)
+                summary::write(start, end, Some((self.size)().frame_rows()), out)?;
+                summary::write_limits(&start.attached.limits, out)
             }
         }
     }

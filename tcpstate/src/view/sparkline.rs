@@ -1,11 +1,12 @@
-//! The last readings of a gauge, a character each.
+//! The last readings of a gauge, one character for each.
 
-/// From zero up: for terminals that take UTF-8, and for others.
+/// The marks from zero upwards, for terminals with UTF-8.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// The marks from zero upwards, for other terminals.
 const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
 
-/// The newest `width` readings, the newest last, in proportion to the largest of them. Zero, and only zero, is the lowest
-/// mark; an unknown reading is a blank.
+/// The newest `width` readings, newest last, in proportion to the largest reading shown. Only zero
+/// has the lowest mark. An unknown reading is a blank.
 pub(super) fn sparkline(
     readings: impl DoubleEndedIterator<Item = Option<i64>>,
     width: usize,
@@ -18,7 +19,7 @@ pub(super) fn sparkline(
         let Some(reading) = reading else { return ' ' };
         let highest = marks.len() - 1;
         let height = reading.max(0) as f64 / largest as f64 * highest as f64;
-        // In no case above the last: nothing is larger than the largest.
+        // The level is at most `highest`, because no reading is larger than the largest.
         let level = (1..=highest).rev().find(|&level| height > level as f64 - 1.0);
         marks[level.unwrap_or(0)]
     };
@@ -34,14 +35,14 @@ mod tests {
     }
 
     #[test]
-    fn readings_are_in_proportion_and_only_zero_is_lowest() {
+    fn readings_are_in_proportion_and_only_zero_has_the_lowest_mark() {
         assert_eq!(of(&[0, 1, 35, 70], 4), "▁▂▅█");
         assert_eq!(of(&[46_807; 3], 3), "███");
         assert_eq!(of(&[0, 0], 2), "▁▁");
     }
 
     #[test]
-    fn the_newest_come_last_and_push_out_the_oldest() {
+    fn the_newest_readings_come_last() {
         assert_eq!(of(&[9, 9, 0], 5), "██▁");
         assert_eq!(of(&[9, 9, 0], 2), "█▁");
         assert_eq!(sparkline([Some(0), None, Some(7)].into_iter(), 3, false), "_ #");

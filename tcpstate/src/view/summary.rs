@@ -1,4 +1,4 @@
-//! The whole run, for a ticket: plain text within 80 columns that needs nothing beside it to be understood.
+//! The summary of a run: plain text of at most 80 columns that can be pasted into a ticket.
 
 use std::io::{self, Write};
 
@@ -7,21 +7,26 @@ use tcpstate_common::State;
 use super::{
     block::{self, COST_NOTE, accuracy_in_words, causes, count_of, hooks_in_words},
     line::wrapped,
-    matrix,
-    number::{
-        UNKNOWN, change, date, decimal, duration, grouped, or_unknown, percent, rate, signed,
-    },
+    moves::{footnotes, list, moves},
+    namespaces,
+    number::{UNKNOWN, change, date, decimal, duration, grouped, or_unknown, percent, signed},
 };
 use crate::{
     report::{Cost, Gauge, Limit, Snapshot, Start},
     text::escaped,
 };
 
-/// What fits into a mail and a terminal.
+/// The width of mails and of most terminals.
 const WIDTH: usize = 80;
 
-/// Writes what a run was, given how it began and how it ended.
-pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the summary of a run without its limits, which come last. On a terminal the list of
+/// namespaces has at most `height` lines.
+pub(super) fn write(
+    start: &Start,
+    end: &Snapshot,
+    height: Option<usize>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let (from, to) = (date(start.time), date(end.time));
     writeln!(out, "tcpstate trace: {}, {from} to {to}", duration(end.elapsed))?;
     writeln!(out, "kernel {}, {}", escaped(&start.kernel), block::scope_in_words(start.netns))?;
@@ -32,9 +37,9 @@ pub(super) fn write(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::R
     writeln!(out)?;
     write_time_wait(end, out)?;
     write_transitions(end, out)?;
+    write_namespaces(end, height, out)?;
     writeln!(out)?;
-    write_cost(end, out)?;
-    write_limits(&start.attached.limits, out)
+    write_cost(end, out)
 }
 
 fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
@@ -60,23 +65,23 @@ fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// All time-wait mini sockets, and how they ended.
+/// All time-wait sockets, and the causes of their ends.
 fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let time_wait = &end.time_wait;
     if time_wait.sockets.is_none() && time_wait.entries.is_none() {
-        return writeln!(out, "mini sockets: not counted");
+        return writeln!(out, "time-wait sockets: not counted");
     }
     let fullness = block::fullness(time_wait).into_iter().map(|(_, word)| word);
-    let sockets = format!("mini sockets {}", count_of(time_wait.sockets));
+    let sockets = format!("time-wait sockets {}", count_of(time_wait.sockets));
     writeln!(out, "{}", [sockets].into_iter().chain(fullness).collect::<Vec<_>>().join(", "))?;
     let per_second = |rate| or_unknown(rate, decimal);
-    let went = causes(time_wait.exits).map(|(_, count)| count).reduce(|sum, count| sum + count);
+    let left = causes(time_wait.exits).map(|(_, count)| count).reduce(|sum, count| sum + count);
     writeln!(
         out,
-        "  came {} ({}/s), went {} ({}/s)",
+        "  entered {} ({}/s), left {} ({}/s)",
         count_of(time_wait.entries),
         per_second(time_wait.entries_per_second),
-        count_of(went),
+        count_of(left),
         per_second(time_wait.exits_per_second),
     )?;
     let causes: Vec<String> = causes(time_wait.exits)
@@ -86,32 +91,42 @@ fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn write_transitions(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
-    let seconds = end.interval.as_secs_f64();
-    let counts = matrix::grid("COUNT", end, |pair| grouped(pair.count), WIDTH);
-    let rates = matrix::grid(
-        "PER SECOND",
-        end,
-        |pair| or_unknown(rate(pair.count, seconds), decimal),
-        WIDTH,
-    );
-    let blocks = match (counts, rates) {
-        (Some(counts), Some(rates)) => vec![counts, rates],
-        _ => vec![matrix::list(end)],
-    };
-    for block in blocks.iter().filter(|block| !block.is_empty()) {
-        writeln!(out, "\n{}", block.join("\n"))?;
+    let moves = moves(end);
+    if moves.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    writeln!(out)?;
+    let lines = list(&moves, end.interval.as_secs_f64());
+    let notes = footnotes(end, &moves, WIDTH);
+    lines.iter().chain(&notes).try_for_each(|line| writeln!(out, "{line}"))
 }
 
-/// What counting took, here and in the kernel.
+/// A line for each network namespace, largest first; on a terminal the lines that fit into its
+/// height.
+fn write_namespaces(end: &Snapshot, height: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(rows) = &end.namespaces else { return Ok(()) };
+    let lines = namespaces::lines(rows);
+    writeln!(out)?;
+    let shown = match height {
+        Some(height) if lines.len() > height => height.saturating_sub(1).max(2),
+        _ => lines.len(),
+    };
+    lines.iter().take(shown).try_for_each(|line| writeln!(out, "{line}"))?;
+    match lines.len().saturating_sub(shown) {
+        0 => Ok(()),
+        1 => writeln!(out, "and 1 more namespace"),
+        hidden => writeln!(out, "and {hidden} more namespaces"),
+    }
+}
+
+/// The processor time of this process and of its programs in the kernel.
 fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let seconds = end.elapsed.as_secs_f64();
     let took = end.process_time.as_secs_f64();
     let share = if seconds > 0.0 { percent(took / seconds) } else { UNKNOWN.to_owned() };
-    writeln!(out, "cost: tcpstate itself took {took:.3} s, {share} of one CPU")?;
+    writeln!(out, "cost: tcpstate itself used {took:.3} s, {share} of one CPU")?;
     if end.cost.is_empty() {
-        return writeln!(out, "  its programs in the kernel: not measured; --cost does");
+        return writeln!(out, "  its programs in the kernel: not measured (--cost measures them)");
     }
     writeln!(
         out,
@@ -128,7 +143,7 @@ fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{COST_NOTE}")
 }
 
-/// What could not be seen, and why.
+/// Writes each limit: what the hooks in place cannot see, and why.
 pub(super) fn write_limits(limits: &[Limit], out: &mut dyn Write) -> io::Result<()> {
     for limit in limits {
         write_wrapped(&format!("limit: {}", escaped(limit.to_string())), out)?;

@@ -1,4 +1,5 @@
-//! For people, in a pipe or a file: a plain block of lines an interval, within 80 columns, and the whole run at the end.
+//! Plain text for people, in a pipe or a file: a block of lines at each interval and a summary at the
+//! end, at most 80 columns wide.
 
 use std::io::{self, Write};
 
@@ -6,6 +7,7 @@ use super::{
     View,
     block::{self, COST_NOTE, Columns},
     line::{Line, Tone},
+    moves::{Move, legend, list, moves},
     namespaces,
     number::clock,
     summary,
@@ -18,7 +20,7 @@ use crate::{
 /// Writes plain text.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// How the run began, and what serves by now.
+    /// The start of the run, with the hooks in place now.
     start: Option<Start>,
 }
 
@@ -27,17 +29,30 @@ const WIDTH: usize = 80;
 impl View for Table {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         match report {
+            Report::Start(_) | Report::Snapshot(_) => self.show_block(report, out),
+            Report::End(end) => {
+                self.show_summary(end, out)?;
+                self.show_limits(out)
+            }
+        }
+    }
+}
+
+impl Table {
+    /// Writes a start or a snapshot; nothing of an end.
+    pub(super) fn show_block(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        match report {
             Report::Start(start) => {
                 let kernel = escaped(&start.kernel);
                 writeln!(out, "{}, kernel {kernel}", block::scope_in_words(start.netns))?;
-                show_in_place(&start.attached, out)?;
+                show_attached(&start.attached, out)?;
                 self.start = Some(start.clone());
                 Ok(())
             }
             Report::Snapshot(snapshot) => {
                 if let (Some(start), Some(attached)) = (&mut self.start, &snapshot.attached) {
                     writeln!(out)?;
-                    show_in_place(attached, out)?;
+                    show_attached(attached, out)?;
                     start.attached = attached.clone();
                 }
                 writeln!(out)?;
@@ -45,21 +60,31 @@ impl View for Table {
                     line.write(false, out)?;
                     writeln!(out)?;
                 }
-                snapshot.namespaces.as_ref().map_or(Ok(()), |rows| namespaces::show(rows, out))
+                Ok(())
             }
-            Report::End(end) => {
-                let Some(start) = &self.start else { return Ok(()) };
-                writeln!(out)?;
-                summary::write(start, end, out)?;
-                end.namespaces.as_ref().map_or(Ok(()), |rows| namespaces::show(rows, out))
-            }
+            Report::End(_) => Ok(()),
         }
+    }
+
+    /// Writes the summary without the limits.
+    pub(super) fn show_summary(&self, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+        let Some(start) = &self.start else { return Ok(()) };
+        writeln!(out)?;
+        summary::write(start, end, None, out)
+    }
+
+    /// Writes the limits, which come last.
+    pub(super) fn show_limits(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(start) = &self.start else { return Ok(()) };
+        summary::write_limits(&start.attached.limits, out)
     }
 }
 
-fn show_in_place(attached: &Attached, out: &mut dyn Write) -> io::Result<()> {
+/// The hooks, and the number of limits.
+fn show_attached(attached: &Attached, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", block::hooks_in_words(attached.hooks))?;
-    summary::write_limits(&attached.limits, out)
+    let limits = block::limits_in_short(&attached.limits);
+    limits.map_or(Ok(()), |limits| writeln!(out, "{limits}"))
 }
 
 fn lines(snapshot: &Snapshot) -> Vec<Line> {
@@ -71,9 +96,26 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
     for words in [block::fullness(&snapshot.time_wait), block::exits(snapshot)] {
         lines.extend((!words.is_empty()).then(|| Line::of_words(2, words, WIDTH)));
     }
+    lines.extend(transitions(snapshot).into_iter().map(|line| Line::of(Tone::Plain, line)));
     lines.extend(block::costs(snapshot));
     if !snapshot.cost.is_empty() {
         lines.push(Line::of(Tone::Faint, COST_NOTE));
+    }
+    if let Some(rows) = &snapshot.namespaces {
+        lines.push(Line::default());
+        lines.extend(namespaces::lines(rows).into_iter().map(|line| Line::of(Tone::Plain, line)));
+    }
+    lines
+}
+
+/// The transitions of the interval; empty if no socket moved.
+fn transitions(snapshot: &Snapshot) -> Vec<String> {
+    let mut moves = moves(snapshot);
+    moves.retain(|Move { in_interval, .. }| *in_interval != 0);
+    let mut lines = list(&moves, snapshot.interval.as_secs_f64());
+    let legend = legend(&moves);
+    if !legend.is_empty() {
+        lines.push(legend);
     }
     lines
 }

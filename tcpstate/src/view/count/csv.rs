@@ -1,4 +1,4 @@
-//! For spreadsheets: a heading, then a row per state, or per group and state.
+//! Counts for spreadsheets: a heading, then a row for each state, or for each group and state.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use csv::WriterBuilder;
 use super::{super::json::times, CountView, by_state, name};
 use crate::report::count::Count;
 
-/// Writes CSV; the heading comes once.
+/// Writes CSV with one heading.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Csv {
     is_later: bool,
@@ -17,7 +17,7 @@ impl CountView for Csv {
     fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()> {
         let mut csv = WriterBuilder::new().from_writer(out);
         let by = count.groups.as_ref().map(|groups| groups.by.label());
-        // Grouped by state, a row has it once.
+        // Groups by state need no second column for the state.
         let by = by.filter(|&by| by != "state");
         if !std::mem::replace(&mut self.is_later, true) {
             csv.write_record(["time", "netns"].into_iter().chain(by).chain(["state", "count"]))?;

@@ -1,4 +1,4 @@
-//! For programs: an object a line.
+//! Counts for programs: one JSON object on each line.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{super::json::times, CountView, by_state};
 use crate::report::count::{Count, Groups, Key, Name, States, total};
 
-/// The version of the lines' form; grows when a key changes its meaning.
+/// The version of the lines. It grows when the meaning of a key changes.
 const VERSION: u32 = 1;
 
 /// Writes JSON lines.
@@ -58,7 +58,8 @@ fn states(counts: &States) -> Value {
     Value::Object(states.collect::<Map<_, _>>())
 }
 
-/// Numbers as numbers; what the kernel alone has is `"none"`, and what can't be known null.
+/// The key of a group: a number, text or an object. Sockets without a process are `"none"`, and
+/// sockets of unknown processes are null.
 fn key(name: &Name) -> Value {
     match name {
         Key::Port(port) => json!(port),

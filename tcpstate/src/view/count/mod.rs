@@ -1,4 +1,4 @@
-//! How a [`Count`] looks: one file a form of output.
+//! A [`Count`] as text, one file for each form of output.
 
 mod csv;
 mod json;
@@ -17,11 +17,11 @@ use crate::{
 
 /// A form of output for counts.
 pub trait CountView {
-    /// Writes one count, whole.
+    /// Writes one count.
     fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// What the sockets of a group have in common, in one word or two.
+/// The key of a group as text.
 fn name(name: &Name) -> String {
     match name {
         Key::Port(port) => port.to_string(),
@@ -68,7 +68,7 @@ mod tests {
         Count { groups: Some(Groups { by, rows, other }), ..plain() }
     }
 
-    /// A process with a hostile name, and the two that are none.
+    /// A process with a hostile name, and the groups `none` and `unknown`.
     pub(super) fn processes() -> Count {
         let process = Process { pid: 7, name: "ev\u{1b}[2J\til".into() };
         let rows = vec![

@@ -1,11 +1,12 @@
-//! For shells, in place of `netstat | awk`: `STATE<TAB>count`, all ten, or a row for each group.
+//! Counts for shell scripts, instead of `netstat | awk`: `STATE<TAB>count` for all ten states, or a row
+//! for each group.
 
 use std::io::{self, Write};
 
 use super::{CountView, by_state, name};
 use crate::report::count::{Count, total};
 
-/// Writes rows of two columns, without a heading; blocks are parted by an empty line.
+/// Writes rows of two columns without a heading, with an empty line between blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rows {
     is_later: bool,

@@ -1,17 +1,35 @@
-//! For people: aligned, with a total.
+//! A count for people: aligned columns and a total.
 
 use std::io::{self, Write};
 
-use super::{CountView, by_state, name};
-use crate::report::count::{Count, Groups, States, total};
+use unicode_width::UnicodeWidthStr;
 
-/// The widest that the first column of groups gets, so that a row of few states stays within 80 columns.
+use super::{CountView, by_state, name};
+use crate::{
+    report::count::{Count, Groups, States, total},
+    view::{Size, line::end_of},
+};
+
+/// The maximum width of the column of groups on a terminal: an IPv6 address fits.
 const WIDEST: usize = 40;
 
-/// Writes an aligned table; tables are parted by an empty line.
+/// The width of the column of totals, with the gaps around it.
+const SOCKETS: usize = 13;
+
+/// Writes aligned tables with an empty line between them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Table {
     is_later: bool,
+    /// The size of the terminal; `None` in a pipe, where lines have any length.
+    size: Option<fn() -> Size>,
+}
+
+impl Table {
+    /// With lines that fit into a terminal.
+    #[must_use]
+    pub fn on_terminal(size: fn() -> Size) -> Self {
+        Self { is_later: false, size: Some(size) }
+    }
 }
 
 impl CountView for Table {
@@ -20,7 +38,10 @@ impl CountView for Table {
             writeln!(out)?;
         }
         match &count.groups {
-            Some(groups) => show_groups(groups, total(&count.states), out),
+            Some(groups) => {
+                let columns = self.size.map(|size| usize::from(size().columns));
+                show_groups(groups, total(&count.states), columns, out)
+            }
             None => show_states(&count.states, out),
         }
     }
@@ -34,7 +55,12 @@ fn show_states(states: &States, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{:<12}  {:>12}", "total", total(states))
 }
 
-fn show_groups(groups: &Groups, all: u64, out: &mut dyn Write) -> io::Result<()> {
+fn show_groups(
+    groups: &Groups,
+    all: u64,
+    columns: Option<usize>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut rows: Vec<(String, States)> =
         groups.rows.iter().map(|group| (name(&group.name), group.states)).collect();
     if total(&groups.other.states) > 0 {
@@ -42,28 +68,42 @@ fn show_groups(groups: &Groups, all: u64, out: &mut dyn Write) -> io::Result<()>
     }
     let heading = groups.by.name().to_uppercase();
     let names = rows.iter().map(|(name, _)| name.as_str()).chain([heading.as_str(), "total"]);
-    let width = names.map(|name| name.chars().count()).max().unwrap_or(0).min(WIDEST);
+    let longest = names.map(UnicodeWidthStr::width).max().unwrap_or(0);
+    let width = longest.min(columns.map_or(WIDEST, |columns| WIDEST.max(columns / 2)));
     writeln!(out, "{heading:<width$}  {:>9}  STATES", "SOCKETS")?;
     for (name, states) in &rows {
-        writeln!(out, "{name:<width$}  {:>9}  {}", total(states), in_words(states))?;
+        // In a pipe a long name is shown in full, and its row is longer.
+        let name = if columns.is_some() { end_of(name, width) } else { name.clone() };
+        let fill = width.saturating_sub(name.width());
+        let room = columns.map(|columns| columns.saturating_sub(width + SOCKETS));
+        let states_in_words = in_words(states, room);
+        writeln!(out, "{name}{:fill$}  {:>9}  {states_in_words}", "", total(states))?;
     }
     writeln!(out, "{:<width$}  {all:>9}", "total")
 }
 
-/// The states that there are, the most frequent first.
-fn in_words(states: &States) -> String {
+/// The states with sockets, most frequent first, as many as fit; then the number of other states.
+fn in_words(states: &States, room: Option<usize>) -> String {
     let mut present: Vec<_> = by_state(states).filter(|(_, sockets)| *sockets > 0).collect();
     present.sort_by_key(|(_, sockets)| std::cmp::Reverse(*sockets));
-    let words = present.iter().map(|(state, sockets)| format!("{state} {sockets}"));
-    words.collect::<Vec<_>>().join(", ")
+    let words: Vec<String> =
+        present.iter().map(|(state, sockets)| format!("{state} {sockets}")).collect();
+    let text = |shown: usize| match words.len() - shown {
+        0 => words.join(", "),
+        hidden if shown == 0 => format!("{hidden} states"),
+        hidden => format!("{}, +{hidden} more", words[..shown].join(", ")),
+    };
+    let fits = |shown: &usize| room.is_none_or(|room| text(*shown).len() <= room);
+    text((0..=words.len()).rev().find(fits).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{plain, processes, shown},
+        super::tests::{grouped, plain, processes, shown},
         *,
     };
+    use crate::report::count::{By, Cgroup, Key};
 
     #[test]
     fn states_are_aligned_and_end_with_a_total() {
@@ -80,7 +120,34 @@ mod tests {
     }
 
     #[test]
-    fn groups_tell_their_states() {
+    fn a_long_name_and_many_states_fit_into_80_columns() {
+        let path = |end: &str| Cgroup {
+            id: 1,
+            path: Some(format!("/kubepods.slice/kubepods-burstable.slice/pod-{end}")),
+        };
+        let rows = vec![
+            (Key::Cgroup(path("first")), [1, 2, 3, 4000, 5, 6, 7, 8, 9, 10]),
+            (Key::Cgroup(path("second")), [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]),
+        ];
+        let count = grouped(By::Cgroup, rows);
+        let size = || Size { columns: 80, rows: 24 };
+        let text = shown(&mut Table::on_terminal(size), &count);
+        let expected = "\
+CGROUP                                      SOCKETS  STATES
+~lice/kubepods-burstable.slice/pod-first       4051  ESTABLISHED 4000, +9 more
+~ice/kubepods-burstable.slice/pod-second          4  ESTABLISHED 4
+other                                             7  ESTABLISHED 5, TIME_WAIT 2
+total                                         47310
+";
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        let piped = shown(&mut Table::default(), &count);
+        assert!(piped.contains("/kubepods.slice/kubepods-burstable.slice/pod-first  "), "{piped}");
+        assert!(piped.contains("FIN_WAIT1 5, SYN_RECV 3, SYN_SENT 2, LISTEN 1\n"), "{piped}");
+    }
+
+    #[test]
+    fn groups_have_their_states() {
         let expected = "\
 PROCESS               SOCKETS  STATES
 ev\\u{1b}[2J\\til[7]        492  ESTABLISHED 490, LISTEN 2

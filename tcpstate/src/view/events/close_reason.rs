@@ -1,4 +1,4 @@
-//! Who ended connections, and why connects failed: at the end of a run.
+//! The close reasons of connections and the causes of failed connects, at the end of a run.
 
 use std::io::{self, Write};
 
@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     report::{CloseReason, CloseReasons, PortReasons, ReasonCounts},
-    view::number::grouped,
+    view::{line::wrapped, number::grouped},
 };
 
-/// What ends a connection that stood.
+/// The close reasons of established connections.
 const COLUMNS: [CloseReason; 6] = [
     CloseReason::LocalFin,
     CloseReason::RemoteFin,
@@ -19,12 +19,15 @@ const COLUMNS: [CloseReason; 6] = [
     CloseReason::Abort,
 ];
 
-/// Why a connect fails.
+/// The width of the text.
+const WIDTH: usize = 80;
+
+/// The causes of failed connects.
 const CAUSES: [CloseReason; 4] =
     [CloseReason::Refused, CloseReason::Timeout, CloseReason::Unreachable, CloseReason::Abort];
 
-/// Ports that a table has rows for.
-const MAX_NAMESPACES: usize = 20;
+/// The maximum number of ports with their own row.
+const MAX_ROWS: usize = 20;
 
 /// Adds the keys of the end line.
 pub(in crate::view) fn add(line: &mut Value, close_reasons: &CloseReasons) {
@@ -51,15 +54,14 @@ fn counts(columns: &[CloseReason], ends: &ReasonCounts) -> impl Iterator<Item = 
     known.into_iter().chain([("unknown".to_owned(), json!(rest(columns, ends)))])
 }
 
-/// Those that no column has.
+/// The ends whose reason has no column.
 fn rest(columns: &[CloseReason], ends: &ReasonCounts) -> u64 {
     ends.total() - columns.iter().map(|&by| ends.by(by)).sum::<u64>()
 }
 
-/// Writes both for people; nothing of what there was none of.
+/// Writes both as text. A part without any count is left out.
 pub(super) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Result<()> {
-    let (rows, beyond) =
-        close_reasons.ports.split_at(close_reasons.ports.len().min(MAX_NAMESPACES));
+    let (rows, beyond) = close_reasons.ports.split_at(close_reasons.ports.len().min(MAX_ROWS));
     let mut others = close_reasons.others;
     for row in beyond {
         others.add(&row.ends);
@@ -95,7 +97,9 @@ pub(super) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Re
     if causes.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nfailed connects: {}", causes.join(", "))
+    writeln!(out)?;
+    let text = format!("failed connects: {}", causes.join(", "));
+    wrapped(&text, WIDTH).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn write_row(port: &str, ends: &ReasonCounts, out: &mut dyn Write) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! For spreadsheets and scripts: a row an event. An empty field is unknown.
+//! Events for spreadsheets and scripts: one row for each event. An empty field is unknown.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::{
     view::View,
 };
 
-/// Writes comma-separated values, of events alone.
+/// Writes comma-separated values: events only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventCsv;
 

@@ -1,4 +1,4 @@
-//! For programs: the keys of one event, in the order in which they stand.
+//! Events for programs: the keys of one event, in the order of the line.
 
 use std::{
     borrow::Cow,
@@ -22,7 +22,7 @@ struct Line<'a> {
     values: Values<'a>,
 }
 
-/// What many events in a row have in common, as text.
+/// Texts that many consecutive events share.
 #[derive(Debug, Default)]
 pub(in crate::view) struct Texts {
     time: Rfc3339,
@@ -39,7 +39,7 @@ impl Texts {
     }
 }
 
-/// What JSON and CSV say of an event.
+/// The values of an event in JSON and CSV.
 #[derive(Serialize)]
 pub(super) struct Values<'a> {
     time: &'a str,
@@ -54,16 +54,16 @@ pub(super) struct Values<'a> {
     remote: Option<String>,
     remote_port: Option<u16>,
     netns: &'a str,
-    /// Text, for it may be larger than what programs keep as a number.
+    /// Text, because many programs keep numbers as floats and a cookie has 64 bits.
     cookie: Option<String>,
     pid: Option<u32>,
     pub(super) comm: Option<Cow<'a, str>>,
     uid: Option<u32>,
     pub(super) cgroup: Option<Cow<'a, str>>,
     pub(super) container: Option<Cow<'a, str>>,
-    /// Who made the container.
+    /// The container runtime.
     runtime: Option<&'static str>,
-    /// Of systemd.
+    /// The systemd unit.
     pub(super) unit: Option<Cow<'a, str>>,
     duration_seconds: Option<f64>,
     ended_by: Option<&'static str>,

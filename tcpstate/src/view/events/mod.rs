@@ -1,4 +1,4 @@
-//! A line an event, in each form of output.
+//! Events, one line for each, in each form of output.
 
 pub(super) mod close_reason;
 mod csv;

@@ -1,4 +1,4 @@
-//! For people: a line an event, its columns below each other whatever the addresses.
+//! Events for people: a line for each event, in aligned columns.
 
 use std::{
     io::{self, Write},
@@ -13,15 +13,15 @@ use super::close_reason;
 use crate::{
     report::{CloseReason, Event, Hook, Report},
     text::escaped,
-    view::{Table, View, number::UNKNOWN},
+    view::{Size, Table, View, line::shortened, number::UNKNOWN},
 };
 
-/// By which clock the times are.
+/// The clock of the times.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The time of day in this zone, where people sit.
+    /// The time of day in this time zone.
     Zone(TimeZone),
-    /// Seconds since the machine started, time asleep not counted.
+    /// Seconds since the machine started, without the time in suspend (CLOCK_MONOTONIC).
     Monotonic,
 }
 
@@ -37,42 +37,117 @@ impl Clock {
     }
 }
 
-/// Writes plain lines, between them the blocks of a [`Table`] if snapshots are asked for.
+/// Writes a line for each event, and the blocks of a [`Table`] between them if snapshots are asked
+/// for. On a terminal that is too narrow, an event takes two lines, or three with long addresses.
 #[derive(Clone, Debug)]
 pub struct EventTable {
     table: Table,
     clock: Clock,
-    /// How wide the columns of times and of addresses have become.
+    /// The size of the terminal; `None` in a pipe, where lines have any length.
+    size: Option<fn() -> Size>,
+    /// The widths of the columns. They only grow, so that later lines stay aligned.
     times: usize,
     locals: usize,
     remotes: usize,
+    /// The form of the last heading.
+    form: Form,
 }
 
+/// How an event is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// On one line.
+    Wide,
+    /// Addresses and notes on lines of their own, each of at most this width.
+    Narrow(usize),
+}
+
+/// The longest note: `remote_rst (mini)`.
+const NOTE: usize = 17;
+/// The longest name of a process (`TASK_COMM_LEN` less its final zero).
+const COMM: usize = 15;
+
 impl EventTable {
-    /// Times by this clock.
+    /// A table whose times are by this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        // What an IPv4 address takes at most.
+        // The longest IPv4 address and port.
         let locals = "255.255.255.255:65535".len();
         let times = "00:00:00.000".len();
-        Self { table: Table::default(), clock, times, locals, remotes: locals }
+        let form = Form::Wide;
+        Self { table: Table::default(), clock, size: None, times, locals, remotes: locals, form }
+    }
+
+    /// With lines that fit into a terminal.
+    #[must_use]
+    pub fn on_terminal(self, size: fn() -> Size) -> Self {
+        Self { size: Some(size), ..self }
+    }
+
+    /// The form for the present width of the terminal.
+    fn form(&self) -> Form {
+        let columns = self.size.map_or(usize::MAX, |size| usize::from(size().columns));
+        let head = self.times + " ESTABLISHED -> ESTABLISHED 1234567 us 1234567 ".len() + COMM;
+        let needed = head + self.locals + self.remotes + NOTE + 3;
+        if needed <= columns { Form::Wide } else { Form::Narrow(columns) }
+    }
+
+    fn write_heading(&self, out: &mut dyn Write) -> io::Result<()> {
+        let cells = Cells {
+            time: "TIME".into(),
+            from: "FROM",
+            to: "TO",
+            duration: "AFTER".into(),
+            pid: "PID".into(),
+            comm: "COMM".into(),
+            local: "LOCAL".into(),
+            remote: "REMOTE".into(),
+            note: "ENDED BY".into(),
+        };
+        self.line(&cells, out)
     }
 
     fn line(&self, cells: &Cells, out: &mut dyn Write) -> io::Result<()> {
         let Cells { time, from, to, duration, pid, comm, local, remote, note } = cells;
-        let (times, locals) = (self.times, self.locals);
-        let remotes = if note.is_empty() { 0 } else { self.remotes };
-        let gap = if note.is_empty() { "" } else { " " };
-        let comm_fill = 15_usize.saturating_sub(comm.width());
-        writeln!(
-            out,
-            "{time:<times$} {from:>11} -> {to:<11} {duration:>10} {pid:>7} {comm}{:comm_fill$} {local:<locals$} {remote:<remotes$}{gap}{note}",
-            ""
-        )
+        let times = self.times;
+        let comm = match self.form {
+            Form::Wide => comm.clone(),
+            Form::Narrow(_) => shortened(comm, COMM),
+        };
+        let head = format!("{time:<times$} {from:>11} -> {to:<11} {duration:>10} {pid:>7} {comm}");
+        let width = match self.form {
+            Form::Wide => {
+                let comm_fill = COMM.saturating_sub(comm.width());
+                let locals = self.locals;
+                let remotes = if note.is_empty() { 0 } else { self.remotes };
+                let gap = if note.is_empty() { "" } else { " " };
+                return writeln!(
+                    out,
+                    "{head}{:comm_fill$} {local:<locals$} {remote:<remotes$}{gap}{note}",
+                    ""
+                );
+            }
+            Form::Narrow(width) => width,
+        };
+        writeln!(out, "{head}")?;
+        // IPv4 columns are aligned; longer addresses take the width that they need.
+        let v4 = "255.255.255.255:65535".len();
+        let addresses = format!("{local:<v4$} {remote:<v4$} {note}");
+        let indent = times + 1;
+        if indent + addresses.trim_end().len() <= width {
+            return writeln!(out, "{:indent$}{}", "", addresses.trim_end());
+        }
+        let addresses = format!("{local} {remote} {note}");
+        let least = 2;
+        if least + addresses.trim_end().len() <= width {
+            return writeln!(out, "{:least$}{}", "", addresses.trim_end());
+        }
+        let rest = format!("{remote} {note}");
+        writeln!(out, "{:least$}{local}\n{:least$}{}", "", "", rest.trim_end())
     }
 }
 
-/// What a line says, as text.
+/// The cells of a line, as text.
 struct Cells {
     time: String,
     from: &'static str,
@@ -87,34 +162,26 @@ struct Cells {
 
 impl View for EventTable {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        self.table.show(report, out)?;
+        self.table.show_block(report, out)?;
         match report {
-            Report::Start(_) => self.line(
-                &Cells {
-                    time: "TIME".into(),
-                    from: "FROM",
-                    to: "TO",
-                    duration: "AFTER".into(),
-                    pid: "PID".into(),
-                    comm: "COMM".into(),
-                    local: "LOCAL".into(),
-                    remote: "REMOTE".into(),
-                    note: "ENDED BY".into(),
-                },
-                out,
-            ),
+            Report::Start(_) => {
+                self.form = self.form();
+                self.write_heading(out)
+            }
             Report::Snapshot(_) => writeln!(out),
             Report::End(end) => {
-                if let Some(close_reasons) = &end.close_reasons {
-                    close_reason::write(close_reasons, out)?;
+                self.table.show_summary(end, out)?;
+                if let Some(reasons) = &end.close_reasons {
+                    close_reason::write(reasons, out)?;
                 }
                 let losses = end.losses.unwrap_or_default();
                 writeln!(
                     out,
-                    "\nevents lost {}, without room to remember their socket {}",
+                    "\nevents lost {}, sockets not tracked for lack of room {}",
                     losses.lines(),
                     losses.untracked
-                )
+                )?;
+                self.table.show_limits(out)
             }
         }
     }
@@ -132,17 +199,22 @@ impl View for EventTable {
             note: note(event),
         };
         let lines: Vec<Cells> = events.iter().map(cells).collect();
-        // Columns only ever grow, so that what comes later stands below what was shown.
         for line in &lines {
             self.times = self.times.max(line.time.len());
             self.locals = self.locals.max(line.local.len());
             self.remotes = self.remotes.max(line.remote.len());
         }
+        let form = self.form();
+        if std::mem::discriminant(&form) != std::mem::discriminant(&self.form) {
+            self.form = form;
+            self.write_heading(out)?;
+        }
+        self.form = form;
         lines.iter().try_for_each(|line| self.line(line, out))
     }
 }
 
-/// `192.0.2.1:443`, `[2001:db8::1]:443`; what is not known of it is a dash.
+/// `192.0.2.1:443`, `[2001:db8::1]:443`; an unknown part is `-`.
 fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
     match (address, port) {
         (Some(address), Some(port)) => SocketAddr::from((address, port)).to_string(),
@@ -153,7 +225,7 @@ fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
     }
 }
 
-/// Who ended the connection, where it ends; and that it is a mini socket's line.
+/// The close reason, at the end of a connection, and the kind of a mini socket.
 fn note(event: &Event) -> String {
     let kind = match event.hook {
         Hook::Transitions => None,
@@ -178,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_says_what_is_known_of_it() {
+    fn an_endpoint_has_a_dash_for_each_unknown_part() {
         let v4 = "192.0.2.1".parse().ok();
         let v6 = "2001:db8::1".parse().ok();
         for (address, port, shown) in [
@@ -194,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_has_the_unit_that_suits_it() {
+    fn a_span_has_a_suitable_unit() {
         for (micros, shown) in
             [(0, "0 us"), (999, "999 us"), (12_345, "12.345 ms"), (4_321_000, "4.321 s")]
         {

@@ -1,4 +1,5 @@
-//! For spreadsheets and scripts: a row a histogram. An empty field is unknown, or does not apply.
+//! Histograms for spreadsheets and scripts: one row for each histogram. An empty field is unknown or
+//! does not apply.
 
 use std::{
     io::{self, Write},
@@ -7,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Labels, Section, by_label, chosen, group_text};
+use super::{Labels, Section, by_label, chosen, group_text, is_mostly_unknown};
 use crate::{
     report::{Histogram, Report},
     text::escaped,
@@ -71,7 +72,7 @@ const HEADER: [&str; 21] = [
 ];
 
 impl HistCsv {
-    /// With these parts.
+    /// With these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }
@@ -95,7 +96,9 @@ impl View for HistCsv {
         for histogram in chosen(&histograms.all, &self.sections) {
             let Histogram { of, group, tally } = histogram;
             let Labels { of, state, from, to, sockets, side } = Labels::of(*of);
-            let percentile = |percent| seconds(histogram.percentile(percent));
+            let percentile = |percent| {
+                seconds(histogram.percentile(percent).filter(|_| !is_mostly_unknown(tally)))
+            };
             writer.serialize(Row {
                 time: &time,
                 elapsed_seconds: snapshot.elapsed.as_secs_f64(),

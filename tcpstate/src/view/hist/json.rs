@@ -1,10 +1,10 @@
-//! For programs: a line a histogram, between the lines that `trace` has.
+//! Histograms for programs: one JSON line for each histogram, before the lines of `trace`.
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Labels, Section, by_label, chosen, group_text};
+use super::{Labels, Section, by_label, chosen, group_text, is_mostly_unknown};
 use crate::{
     report::{Bucket, Group, Histogram, Histograms, Report, Snapshot},
     view::{
@@ -20,7 +20,7 @@ pub struct HistJson {
 }
 
 impl HistJson {
-    /// With these parts.
+    /// With these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }
@@ -37,7 +37,7 @@ impl View for HistJson {
                 write_line(&line(histogram, histograms, window, snapshot), out)?;
             }
         }
-        // They say what was counted in the same stretch of time.
+        // The line of `trace` has the counts of the interval or run.
         Json.show(report, out)
     }
 }
@@ -89,13 +89,14 @@ fn line(
     line["mean"] = json!(seconds(histogram.mean()));
     line["min"] = json!(seconds(tally.shortest));
     for (key, percent) in [("p50", 50), ("p90", 90), ("p99", 99)] {
-        line[key] = json!(seconds(histogram.percentile(percent)));
+        let percentile = histogram.percentile(percent).filter(|_| !is_mostly_unknown(tally));
+        line[key] = json!(seconds(percentile));
     }
     line["max"] = json!(seconds(tally.longest));
     line
 }
 
-/// Cumulative, as far as there are any: a bucket in which nothing is says nothing new.
+/// Cumulative counts. Empty buckets are left out because they add nothing to the sum.
 fn buckets(histogram: &Histogram) -> Value {
     let mut sum = 0;
     let mut buckets: Vec<Value> = Vec::new();

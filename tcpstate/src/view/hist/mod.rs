@@ -1,4 +1,4 @@
-//! How long things took, in each form of output.
+//! Histograms of durations, in each form of output.
 
 mod csv;
 mod json;
@@ -9,24 +9,24 @@ use tcpstate_common::{State, histogram::By};
 pub(super) use self::table::bar;
 pub use self::{csv::HistCsv, json::HistJson, table::HistTable};
 use crate::{
-    report::{Group, Histogram, Of, SocketKind},
+    report::{Group, Histogram, Of, SocketKind, Tally},
     text::readable,
 };
 
-/// A part of what there is to show.
+/// A section of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// How often each transition occurred.
+    /// The counts of transitions.
     Matrix,
-    /// Connecting.
+    /// Connect latency.
     Connect,
-    /// Connections from birth to end.
+    /// The lifetime of connections.
     Lifetime,
-    /// Time-wait sockets.
+    /// The lifetime of time-wait sockets.
     TimeWait,
-    /// States.
+    /// The time in each state.
     State,
-    /// The states that each transition leaves.
+    /// The time in a state, by the transition that ended it.
     Transition,
 }
 
@@ -41,7 +41,7 @@ impl Section {
         Self::Transition,
     ];
 
-    /// As it is called in flags.
+    /// The name in flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Section {
     }
 }
 
-/// Those that are asked for.
+/// The histograms of these sections.
 fn chosen<'a>(
     histograms: &'a [Histogram],
     sections: &'a [Section],
@@ -73,16 +73,22 @@ fn chosen<'a>(
     histograms.iter().filter(|histogram| sections.contains(&Section::of(histogram.of)))
 }
 
-/// What durations are of, as machines read it; what does not apply is `None`.
+/// Whether more durations are unknown than known. Then percentiles of the known durations would
+/// mislead, and no form of output has percentiles.
+fn is_mostly_unknown(tally: &Tally) -> bool {
+    tally.unknown > tally.count()
+}
+
+/// The kind of a duration, for programs; a label that does not apply is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Labels {
     pub(super) of: &'static str,
     pub(super) state: Option<&'static str>,
     pub(super) from: Option<&'static str>,
     pub(super) to: Option<&'static str>,
-    /// Full or mini sockets, where a state has both.
+    /// `full` or `mini` sockets, for states.
     pub(super) sockets: Option<&'static str>,
-    /// Who connected to whom.
+    /// `client` or `server`, for connect latency.
     pub(super) side: Option<&'static str>,
 }
 
@@ -119,7 +125,7 @@ impl Labels {
     }
 }
 
-/// What groups are of, as machines read it.
+/// The key of the groups, for programs.
 pub(super) const fn by_label(by: By) -> &'static str {
     match by {
         By::LocalPort => "local_port",
@@ -131,7 +137,7 @@ pub(super) const fn by_label(by: By) -> &'static str {
     }
 }
 
-/// A group as text, for machines and people; `None` for sockets without.
+/// A group as text; `None` for sockets that have no such key.
 pub(super) fn group_text(group: &Group) -> Option<String> {
     Some(match group {
         Group::Port(port) => port.to_string(),

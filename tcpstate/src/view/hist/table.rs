@@ -1,4 +1,5 @@
-//! For people: the matrix, a line of percentiles for each histogram, and bars, within 80 columns.
+//! Histograms for people: the matrix, a line of percentiles for each histogram, and bars. The text fits
+//! into 80 columns; on a wider terminal and in a pipe, long names of groups have more room.
 
 use std::{
     collections::BTreeMap,
@@ -9,35 +10,41 @@ use std::{
 use tcpstate_common::histogram::bucket_of;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{Section, by_label, chosen, group_text};
+use super::{Section, by_label, chosen, group_text, is_mostly_unknown};
 use crate::{
-    report::{Histogram, Histograms, Of, Report, Snapshot, SocketKind},
+    report::{Histogram, Histograms, Limit, Of, Report, Snapshot, SocketKind, Tally},
     text::escaped,
     view::{
-        TerminalCaps, View, block, heat,
-        line::{Line, Tone},
+        Size, TerminalCaps, View, block, heat,
+        line::{Line, Tone, end_of, wrapped},
         number::{UNKNOWN, clock, duration, grouped, or_unknown, span},
         summary,
     },
 };
 
-/// Columns of a bar, as bcc and bpftrace have them, or nearly.
+/// Columns of a bar, about as many as in bcc and bpftrace.
 const BAR: usize = 40;
-/// Columns of a label.
+/// Columns of a label; a longer name of a group gets more where there is room.
 const LABEL: usize = 22;
+/// Columns of a line with a label of the usual width.
+const WIDTH: usize = 80;
 
-/// Writes plain text; with colours where those are welcome.
+/// Writes plain text, with colours on terminals that show them.
 #[derive(Clone, Debug)]
 pub struct HistTable {
     sections: Vec<Section>,
-    /// Those of which bars are drawn.
+    /// The sections with bars.
     bars: Vec<Section>,
     coloured: bool,
+    /// The size of the terminal; `None` in a pipe.
+    size: Option<fn() -> Size>,
+    /// What the hooks in place cannot see.
+    limits: Vec<Limit>,
 }
 
 impl HistTable {
-    /// With these parts. Of transitions bars are drawn only if they are asked for by name: those of states have the same
-    /// durations.
+    /// With these sections. Transitions have bars only if they are named, because the bars of states
+    /// show the same durations.
     #[must_use]
     pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
@@ -45,7 +52,14 @@ impl HistTable {
             bars.retain(|&section| section != Section::Transition);
         }
         let sections = named.unwrap_or_else(|| Section::ALL.to_vec());
-        Self { sections, bars, coloured: caps.is_some_and(|caps| caps.coloured) }
+        let coloured = caps.is_some_and(|caps| caps.coloured);
+        Self { sections, bars, coloured, size: None, limits: Vec::new() }
+    }
+
+    /// With lines that fit into a terminal.
+    #[must_use]
+    pub fn on_terminal(self, size: fn() -> Size) -> Self {
+        Self { size: Some(size), ..self }
     }
 
     fn write(&self, lines: impl IntoIterator<Item = Line>, out: &mut dyn Write) -> io::Result<()> {
@@ -59,7 +73,7 @@ impl HistTable {
     fn block(&self, snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         let Some(histograms) = &snapshot.histograms else { return Ok(()) };
         if self.sections.contains(&Section::Matrix) && !histograms.is_filtered {
-            self.write(heat::lines(snapshot), out)?;
+            self.write(heat::lines(snapshot, self.size_of_matrix()), out)?;
             writeln!(out)?;
         }
         let chosen: Vec<&Histogram> = chosen(&histograms.all, &self.sections).collect();
@@ -70,10 +84,13 @@ impl HistTable {
         if histograms.by.is_some() {
             return self.groups(histograms, &chosen, out);
         }
-        self.write([heading("DURATION OF")], out)?;
-        self.write(chosen.iter().map(|histogram| row(&title(histogram.of), histogram)), out)?;
+        let rows: Vec<_> =
+            chosen.iter().map(|&histogram| (title(histogram.of), histogram)).collect();
+        self.rows("DURATION OF", &rows, out)?;
         for histogram in chosen {
-            if self.bars.contains(&Section::of(histogram.of)) && histogram.tally.count() > 0 {
+            let tally = &histogram.tally;
+            let has_bars = self.bars.contains(&Section::of(histogram.of));
+            if has_bars && tally.count() > 0 && !is_mostly_unknown(tally) {
                 writeln!(out)?;
                 self.write(bars(histogram), out)?;
             }
@@ -81,7 +98,12 @@ impl HistTable {
         Ok(())
     }
 
-    /// What sockets are told apart by has a line each, under what its durations are of.
+    /// The matrix scrolls, so only the width of a terminal is a limit.
+    fn size_of_matrix(&self) -> Option<Size> {
+        self.size.map(|size| Size { rows: u16::MAX, ..size() })
+    }
+
+    /// For each kind of duration: a title, and a line for each group of sockets.
     fn groups(
         &self,
         histograms: &Histograms,
@@ -94,12 +116,52 @@ impl HistTable {
                 writeln!(out)?;
             }
             let title = format!("{} by {}", long_title(of_one[0].of), by.replace('_', " "));
-            self.write([Line::of(Tone::Strong, title), heading(&by.to_uppercase())], out)?;
+            self.write([Line::of(Tone::Strong, title)], out)?;
             let label = |histogram: &Histogram| {
                 let group = histogram.group.as_ref().and_then(group_text);
                 group.map_or_else(|| UNKNOWN.to_owned(), escaped)
             };
-            self.write(of_one.iter().map(|histogram| row(&label(histogram), histogram)), out)?;
+            let rows: Vec<_> =
+                of_one.iter().map(|&histogram| (label(histogram), histogram)).collect();
+            self.rows(&by.to_uppercase(), &rows, out)?;
+        }
+        Ok(())
+    }
+
+    /// A heading and a line for each histogram; then a sentence for each histogram without
+    /// percentiles.
+    fn rows(
+        &self,
+        title: &str,
+        rows: &[(String, &Histogram)],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let longest = rows.iter().map(|(label, _)| label.width()).max().unwrap_or(0).max(LABEL);
+        let width = self.size.map_or(longest, |size| {
+            longest.min(LABEL + usize::from(size().columns).saturating_sub(WIDTH))
+        });
+        self.write([heading(title, width)], out)?;
+        let lines =
+            rows.iter().map(|(label, histogram)| row(&end_of(label, width), width, histogram));
+        self.write(lines, out)?;
+        let unknown: Vec<String> = rows
+            .iter()
+            .filter(|(_, histogram)| is_mostly_unknown(&histogram.tally))
+            .map(|(label, histogram)| {
+                let group = if histogram.group.is_some() { "group " } else { "" };
+                unknown(&format!("{group}{}", end_of(label, width)), &histogram.tally)
+            })
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let reason = "A duration is unknown if its start was not observed, usually because the \
+                      socket existed before tcpstate started.";
+        for text in unknown.iter().map(String::as_str).chain([reason]) {
+            self.write(
+                wrapped(text, WIDTH).into_iter().map(|line| Line::of(Tone::Plain, line)),
+                out,
+            )?;
         }
         Ok(())
     }
@@ -108,16 +170,16 @@ impl HistTable {
         let untimed = histograms.untimed;
         let words = [
             ("missed", untimed.missed),
-            ("sockets not remembered", untimed.untracked),
-            ("mini sockets not remembered", untimed.untracked_minis),
-            ("not in their group", untimed.group_errors),
+            ("untracked sockets", untimed.untracked),
+            ("untracked mini sockets", untimed.untracked_minis),
+            ("durations without their group", untimed.group_errors),
         ];
         let words = words.into_iter().enumerate().filter(|&(at, (_, count))| at == 0 || count > 0);
         let words = words.map(|(_, (what, count))| {
             let tone = if count > 0 { Tone::Warning } else { Tone::Plain };
             (tone, format!("{what} {}", grouped(count)))
         });
-        self.write([Line::of_words(0, words, 80)], out)
+        self.write([Line::of_words(0, words, WIDTH)], out)
     }
 }
 
@@ -127,10 +189,16 @@ impl View for HistTable {
             Report::Start(start) => {
                 let (scope, kernel) = (block::scope_in_words(start.netns), escaped(&start.kernel));
                 writeln!(out, "{scope}, kernel {kernel}")?;
-                summary::write_limits(&start.attached.limits, out)?;
-                writeln!(out, "timing states; Ctrl-C ends it")
+                self.limits.clone_from(&start.attached.limits);
+                if let Some(limits) = block::limits_in_short(&self.limits) {
+                    writeln!(out, "{limits}")?;
+                }
+                writeln!(out, "timing states; Ctrl-C ends the run")
             }
             Report::Snapshot(snapshot) => {
+                if let Some(attached) = &snapshot.attached {
+                    self.limits.clone_from(&attached.limits);
+                }
                 writeln!(out, "\n{}", clock(snapshot.time))?;
                 self.block(snapshot, out)
             }
@@ -138,26 +206,34 @@ impl View for HistTable {
                 writeln!(out, "\n{}  the whole run, {}", clock(end.time), duration(end.elapsed))?;
                 self.block(end, out)?;
                 writeln!(out)?;
-                end.histograms.as_ref().map_or(Ok(()), |all| self.untimed(all, out))
+                end.histograms.as_ref().map_or(Ok(()), |all| self.untimed(all, out))?;
+                summary::write_limits(&self.limits, out)
             }
         }
     }
 }
 
-fn heading(label: &str) -> Line {
+/// The sentence for a histogram without percentiles.
+fn unknown(label: &str, tally: &Tally) -> String {
+    let all = grouped(tally.unknown.saturating_add(tally.count()));
+    let unknown = grouped(tally.unknown);
+    format!("{label}: {unknown} of {all} durations are unknown; percentiles are not shown")
+}
+
+fn heading(label: &str, width: usize) -> Line {
     Line::of(
         Tone::Strong,
         format!(
-            "{label:<LABEL$}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}",
+            "{label:<width$}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}",
             "COUNT", "UNKNOWN", "MEAN", "P50", "P90", "P99", "MAX"
         ),
     )
 }
 
-/// A histogram on a line. Its shortest stands over its bars.
-fn row(label: &str, histogram: &Histogram) -> Line {
+/// A histogram on a line. The minimum is not in the line but above the bars.
+fn row(label: &str, width: usize, histogram: &Histogram) -> Line {
     let tally = &histogram.tally;
-    let fill = LABEL.saturating_sub(label.width());
+    let fill = width.saturating_sub(label.width());
     let mut line = Line::of(Tone::Plain, format!("{label}{:fill$}", ""));
     line.push(Tone::Strong, format!("{:>9}", tally.count()));
     let tone = if tally.unknown > 0 { Tone::Plain } else { Tone::Faint };
@@ -169,13 +245,13 @@ fn row(label: &str, histogram: &Histogram) -> Line {
         histogram.percentile(99),
         tally.longest,
     ];
-    for time in times {
+    for time in times.map(|time| time.filter(|_| !is_mostly_unknown(tally))) {
         line.push(Tone::Plain, format!("{:>8}", or_unknown(time, span)));
     }
     line
 }
 
-/// A heading, and a bar for each octave between the shortest and the longest.
+/// A heading, and a bar for each octave between the minimum and the maximum.
 fn bars(histogram: &Histogram) -> Vec<Line> {
     let tally = &histogram.tally;
     let title = format!(
@@ -211,7 +287,7 @@ fn bars(histogram: &Histogram) -> Vec<Line> {
     lines
 }
 
-/// Eight buckets are an octave; the first eight are those up to 256 ns.
+/// Buckets in an octave. The first octave ends at 256 ns.
 const OCTAVE: usize = 8;
 
 fn octaves(histogram: &Histogram) -> BTreeMap<usize, u64> {
@@ -222,7 +298,7 @@ fn octaves(histogram: &Histogram) -> BTreeMap<usize, u64> {
     octaves
 }
 
-/// Where an octave begins and ends.
+/// The lower and the upper bound of an octave.
 fn ends(octave: usize) -> (String, String) {
     use tcpstate_common::histogram::{bucket_begin, bucket_end};
     let above = bucket_begin(octave * OCTAVE);
@@ -232,7 +308,8 @@ fn ends(octave: usize) -> (String, String) {
     (text(above), up_to.map_or_else(String::new, text))
 }
 
-/// A bar of so many columns for the most there is; what there is of at all has a mark.
+/// A bar whose length is in proportion to `count`; `most` fills all columns. A count above 0 has at
+/// least one mark.
 pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
     let rounded = (u128::from(count) * columns as u128 * 2 + u128::from(most))
         .checked_div(2 * u128::from(most))
@@ -242,7 +319,7 @@ pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
     format!("{:<columns$}", "@".repeat(filled))
 }
 
-/// What durations are of, in a column.
+/// The kind of a duration, for a column.
 fn title(of: Of) -> String {
     match of {
         Of::State(state, SocketKind::Full) => state.name().to_owned(),
@@ -256,7 +333,7 @@ fn title(of: Of) -> String {
     }
 }
 
-/// The same in words.
+/// The kind of a duration, in words.
 fn long_title(of: Of) -> String {
     match of {
         Of::State(state, SocketKind::Full) => format!("time in {state}"),
@@ -275,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_long_as_its_share_and_never_nothing_for_something() {
+    fn a_bar_is_in_proportion_and_has_a_mark_for_every_count_above_0() {
         assert_eq!(bar(10, 10, 4), "@@@@");
         assert_eq!(bar(5, 10, 4), "@@  ");
         assert_eq!(bar(1, 1_000_000, 4), "@   ");
@@ -284,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn octaves_lie_side_by_side() {
+    fn each_octave_begins_where_the_previous_octave_ends() {
         for octave in 1..45 {
             assert_eq!(ends(octave - 1).1, ends(octave).0);
         }
