@@ -1,10 +1,11 @@
-//! What each of our own errors can say besides its cause. Imports the standard library only, so that every module may
-//! implement it.
+//! The trait of all errors of this crate. It imports only the standard library, so that every module
+//! can implement it.
 
 use std::{borrow::Cow, error::Error};
 
-/// An error of a module of ours. `Display` names the whole cause on one line, whatever its `source` is.
+/// An error of this crate. `Display` prints the whole cause on one line, including the text of
+/// `source`.
 pub trait Help: Error {
-    /// What the user can do about it.
+    /// Returns the help line: an action that helps the user.
     fn help(&self) -> Cow<'static, str>;
 }

@@ -62,7 +62,7 @@ mod tests {
             (b"two\nlines\r\0", r"two\nlines\r\0"),
             (br"C:\x1b", r"C:\x1b"),
             (b"\xff\xfe ok \xe2\x28", r"\xff\xfe ok \xe2("),
-            // The one-byte CSI, and the character that reverses the direction of text.
+            // The CSI of one byte, and the character that reverses the direction of text.
             ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
         ] {
             assert_eq!(escaped(OsStr::from_bytes(text)), shown);

@@ -13,7 +13,7 @@ use crate::{
 
 /// The minimum number of unseen sockets. A smaller number can be a coincidence, because the
 /// kernel's files are read one after the other.
-const ENOUGH: u64 = 10;
+const MIN_UNSEEN: u64 = 10;
 
 /// Returns a reason if the hooks of these sockets are dead.
 ///
@@ -37,9 +37,9 @@ pub(super) fn of(
         }
     };
     let (births, ends) = known(minis, &since.kernel, &before.kernel);
-    if came == 0 && births >= ENOUGH {
+    if came == 0 && births >= MIN_UNSEEN {
         Some("its hooks never fired, but such sockets appeared")
-    } else if went == 0 && ends >= ENOUGH {
+    } else if went == 0 && ends >= MIN_UNSEEN {
         Some("its hooks never fired, but such sockets ended")
     } else {
         None

@@ -45,7 +45,7 @@ struct Sum {
     /// A difference that a scan did not change. Its cause is not an error of the gauges.
     explained: i64,
     /// The last reported difference, and whether a scan was made since then.
-    doubt: Option<(i64, bool)>,
+    last_report: Option<(i64, bool)>,
     /// The smallest difference of the last readings with the same sign, and the number of these
     /// readings.
     streak: (i64, u32),
@@ -55,7 +55,7 @@ impl Sum {
     fn look(&mut self, excess: i64, moved: bool) -> u64 {
         let excess = excess - self.explained;
         if excess == 0 {
-            (self.doubt, self.streak) = (None, (0, 0));
+            (self.last_report, self.streak) = (None, (0, 0));
             return 0;
         }
         if !moved {
@@ -72,23 +72,23 @@ impl Sum {
 
     fn conclude(&mut self, excess: i64) -> u64 {
         self.streak = (0, 0);
-        let said = match self.doubt {
-            Some((said, true)) if said == excess => {
+        let reported = match self.last_report {
+            Some((reported, true)) if reported == excess => {
                 self.explained += excess;
-                self.doubt = None;
+                self.last_report = None;
                 return 0;
             }
             // A scan has corrected the difference that was reported before.
             None | Some((_, true)) => 0,
-            Some((said, false)) => said,
+            Some((reported, false)) => reported,
         };
-        self.doubt = Some((excess, false));
-        excess.abs_diff(said)
+        self.last_report = Some((excess, false));
+        excess.abs_diff(reported)
     }
 
     fn scan(&mut self) {
         self.streak = (0, 0);
-        if let Some((_, has_scanned)) = &mut self.doubt {
+        if let Some((_, has_scanned)) = &mut self.last_report {
             *has_scanned = true;
         }
     }

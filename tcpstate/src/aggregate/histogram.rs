@@ -49,7 +49,7 @@ fn histograms(tallies: &Tallies) -> Vec<Histogram> {
 /// Returns the sort key: first the durations that span several states, then states in the order of
 /// a connection, then transitions.
 fn order(of: Of) -> (u8, usize, usize) {
-    let rank = |state: State| {
+    let position = |state: State| {
         State::GAUGES.iter().position(|&gauge| gauge == state).unwrap_or(State::GAUGES.len())
     };
     match of {
@@ -57,8 +57,8 @@ fn order(of: Of) -> (u8, usize, usize) {
         Of::ConnectServer => (0, 1, 0),
         Of::Lifetime => (1, 0, 0),
         Of::TimeWaitHold => (2, 0, 0),
-        Of::State(state, kind) => (3, rank(state), kind as usize),
-        Of::Transition(from, to) => (4, rank(from), rank(to)),
+        Of::State(state, kind) => (3, position(state), kind as usize),
+        Of::Transition(from, to) => (4, position(from), position(to)),
         Of::OtherTransitions => (5, 0, 0),
     }
 }

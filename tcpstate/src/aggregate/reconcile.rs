@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The minimum time between two scans that are caused by missed events under load.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A scan may use at most this fraction of one CPU: 1 in 100.
 const SHARE_OF_CPU: u32 = 100;
@@ -42,7 +42,7 @@ impl Reconcile {
             Self::Off => false,
             Self::Every(pace) => now.since_last >= pace,
             Self::Auto => {
-                let pause = SHORTEST.max(now.last_cost.saturating_mul(SHARE_OF_CPU));
+                let pause = MIN_PAUSE.max(now.last_cost.saturating_mul(SHARE_OF_CPU));
                 now.unreconciled > 0 && (now.quiet_again || now.since_last >= pause)
             }
         }

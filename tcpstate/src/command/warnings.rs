@@ -10,7 +10,7 @@ pub(super) fn at_start(probe: &Probe) {
         return;
     }
     for minis in Minis::BOTH.into_iter().filter(|&minis| !probe.provider(minis).is_exact()) {
-        let limits = probe.limits().iter().filter(|limit| limit.is_of(minis));
+        let limits = probe.limits().iter().filter(|limit| limit.limits_gauges_of(minis));
         limits.for_each(|limit| eprintln!("tcpstate: less than exact: {limit}"));
     }
     for help in help_lines {

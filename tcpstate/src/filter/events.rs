@@ -52,7 +52,7 @@ pub struct KernelFilter {
 impl EventFilter {
     /// Returns whether the filter matches all events.
     #[must_use]
-    pub fn is_all(&self) -> bool {
+    pub fn matches_all(&self) -> bool {
         let Self { ports, addresses, moves, pids, comms, uids, cgroups, min_duration } = self;
         ports.is_empty()
             && addresses.is_empty()
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn only_given_conditions_are_set() {
-        assert!(EventFilter::default().is_all());
+        assert!(EventFilter::default().matches_all());
         let none = EventFilter::default().for_kernel(None).config;
         assert_eq!(none, FilterConfig { conditions: FILTER_NO_CHOSEN_PORT, ..FilterConfig::NONE });
         let filter = EventFilter {
@@ -201,7 +201,7 @@ mod tests {
             min_duration: Some(Duration::from_millis(3)),
             ..EventFilter::default()
         };
-        assert!(!filter.is_all());
+        assert!(!filter.matches_all());
         let KernelFilter { config, ports } = filter.for_kernel(None);
         for (chosen, excludes_chosen_ports) in
             [(1000..=2000, true), (443..=500, false), (1..=65535, false)]

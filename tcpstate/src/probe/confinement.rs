@@ -99,7 +99,7 @@ impl fmt::Display for Suspect {
 }
 
 impl Suspect {
-    /// Returns what the user can do about it.
+    /// Returns the help line.
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {

@@ -66,7 +66,7 @@ pub(crate) struct EventHook {
 }
 
 impl EventHook {
-    /// Returns what the events lack.
+    /// Returns the limits of the events.
     pub(super) fn limits(&self, providers: &Providers) -> Vec<Limit> {
         let of_minis = Minis::BOTH.into_iter().filter_map(|minis| {
             let by = providers.of(minis).provider;

@@ -58,7 +58,7 @@ impl Probe {
         events::set_ports(&mut ebpf, &filter)?;
         let attach = |wanted| events::attach(&mut ebpf, &types, wanted);
         let events = options.events.map(attach).transpose()?;
-        let is_filtered = !options.event_filter.is_all();
+        let is_filtered = !options.event_filter.matches_all();
         let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
         let histograms = options.histograms.map(attach).transpose()?;
         if histograms.is_some() {

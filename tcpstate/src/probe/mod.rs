@@ -143,7 +143,7 @@ impl Probe {
         Some(self.events.as_ref()?.owners.acceptors)
     }
 
-    /// Returns what the attached hooks cannot observe, and why.
+    /// Returns the limits of the attached hooks, with reasons.
     #[must_use]
     pub fn limits(&self) -> &[Limit] {
         &self.providers.limits

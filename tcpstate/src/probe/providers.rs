@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Providers {
     time_wait: Active,
     syn_recv: Active,
-    /// What the active providers cannot observe, and why.
+    /// The limits of the active providers, with reasons.
     pub(super) limits: Vec<Limit>,
     /// Help for the failed providers that would be exact.
     pub(super) help_lines: Vec<String>,
@@ -156,7 +156,7 @@ impl Providers {
                 hooks::detach(ebpf, hook.program);
             }
         }
-        self.limits.retain(|limit| !limit.is_of(minis));
+        self.limits.retain(|limit| !limit.limits_gauges_of(minis));
         let others = minis.providers().iter().skip_while(|&&better| better != failed.provider);
         let reasons = vec![Reason::Failed(failed.provider, why.to_owned())];
         self.choose(ebpf, types, minis, others.skip(1).copied(), reasons);

@@ -37,7 +37,7 @@ pub enum Error {
     Read {
         /// The name of the file.
         file: PathBuf,
-        /// What is wrong with the file.
+        /// The defect of the file.
         why: Unreadable,
     },
     /// The command that wrote the recording recorded no durations.
@@ -48,10 +48,10 @@ pub enum Error {
     },
 }
 
-/// What is wrong with the bytes of a recording.
+/// A defect of the bytes of a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The first bytes are not those of a recording.
+    /// The file does not begin like a recording.
     #[error("it is none")]
     NoRecording,
     /// This program cannot read the version of the recording.
@@ -106,7 +106,7 @@ impl Help for Error {
 }
 
 impl Unreadable {
-    /// Returns what the user can do about it.
+    /// Returns the help line.
     fn help(&self) -> &'static str {
         match self {
             Self::NoRecording => "name a file that --record wrote",

@@ -5,7 +5,7 @@
 pub struct Container {
     /// The whole id of 64 hexadecimal digits. For containers of systemd-nspawn, the name.
     pub id: String,
-    /// The container runtime, if the cgroup's name tells it.
+    /// The container runtime, if the name of the cgroup contains it.
     pub runtime: Option<&'static str>,
 }
 

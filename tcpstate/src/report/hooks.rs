@@ -128,6 +128,6 @@ const UNKNOWN: &str = "unknown";
 pub struct Attached {
     /// The attached hooks.
     pub hooks: Hooks,
-    /// What these hooks cannot observe, and why.
+    /// The limits of these hooks, with reasons.
     pub limits: Vec<Limit>,
 }

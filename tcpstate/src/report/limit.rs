@@ -1,4 +1,4 @@
-//! The limits of a run: what the attached hooks cannot observe, and why.
+//! The limits of a run: the events that the attached hooks cannot observe, with reasons.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum Limit {
         by: Transitions,
         /// Why no better hook is attached.
         reasons: Vec<Reason<Transitions>>,
-        /// What is lost.
+        /// The effect on the results.
         effect: Effect,
     },
     /// The gauges of one kind of mini sockets are incomplete.
@@ -27,7 +27,7 @@ pub enum Limit {
         by: Provider,
         /// Why no better provider is attached.
         reasons: Vec<Reason<Provider>>,
-        /// What is lost.
+        /// The effect on the results.
         effect: Effect,
     },
     /// The events of one kind of mini sockets are incomplete.
@@ -36,7 +36,7 @@ pub enum Limit {
         minis: Minis,
         /// The attached provider.
         by: Provider,
-        /// What the events lack.
+        /// The effect on the events.
         effect: Effect,
     },
     /// RSTs that this host sends are not observed.
@@ -73,7 +73,7 @@ pub enum Reason<H> {
     Failed(H, String),
 }
 
-/// What is lost.
+/// The effect of a limit on the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Each transition costs more CPU time.
@@ -172,7 +172,7 @@ impl Acceptors {
 /// Why sockets opened before the start have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownOwners {
-    /// tcpstate runs outside the host's PID namespace, so its process ids differ from those of the
+    /// tcpstate runs outside the host's PID namespace, so its process ids differ from the ids of the
     /// kernel half.
     OtherPidNamespace,
     /// The table of owners had no room for this number of sockets.
@@ -184,7 +184,7 @@ pub enum UnknownOwners {
 impl Limit {
     /// Returns whether the gauges of this kind of mini sockets have this limit.
     #[must_use]
-    pub fn is_of(&self, of: Minis) -> bool {
+    pub fn limits_gauges_of(&self, of: Minis) -> bool {
         matches!(self, Self::Minis { minis, .. } if *minis == of)
     }
 }
@@ -275,7 +275,9 @@ mod tests {
             polled.to_string(),
             "time_wait: polled, because fentry: refused; timer: its hooks never fired, but such sockets appeared: mini sockets in FIN_WAIT2 and in TIME_WAIT are counted as one sum, and no exit reason is known"
         );
-        assert!(polled.is_of(Minis::TimeWait) && !polled.is_of(Minis::SynRecv));
+        assert!(
+            polled.limits_gauges_of(Minis::TimeWait) && !polled.limits_gauges_of(Minis::SynRecv)
+        );
         let chosen = Limit::Transitions {
             by: Transitions::RawTp,
             reasons: vec![Reason::Requested],
@@ -301,6 +303,6 @@ mod tests {
         let sentence = "time_wait: polled, because of something that is not known here";
         let limit = Limit::Recorded(sentence.to_owned());
         assert_eq!(limit.to_string(), sentence);
-        assert!(!limit.is_of(Minis::TimeWait));
+        assert!(!limit.limits_gauges_of(Minis::TimeWait));
     }
 }

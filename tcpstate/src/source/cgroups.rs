@@ -93,7 +93,7 @@ pub struct Resolver {
 }
 
 /// The minimum time between two walks.
-const WALKS: Duration = Duration::from_secs(1);
+const WALK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Resolver {
     /// Returns the cgroup with this id, if it exists or existed at its first look-up.
@@ -114,7 +114,7 @@ impl Resolver {
             Ok(folder) => path(&folder, root),
             // The cgroup has been removed.
             Err(error) if error.raw_os_error() == Some(libc::ESTALE) => None,
-            Err(_) if self.walked.is_none_or(|last| last.elapsed() >= WALKS) => {
+            Err(_) if self.walked.is_none_or(|last| last.elapsed() >= WALK_INTERVAL) => {
                 self.walk();
                 return self.known.get(&id).cloned().flatten();
             }

@@ -7,7 +7,7 @@
 //! * The RST that ends a connection is sent after the record of the end.
 //! * A timer that stopped is started again, so the socket did not end.
 //!
-//! No record waits longer than [`PATIENCE`], and the order of records does not change.
+//! No record waits longer than [`MAX_DELAY`], and the order of records does not change.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,11 +18,11 @@ use tcpstate_common::{
 
 /// The maximum time for which a record waits. It is short compared with the interval at which
 /// events are read.
-const PATIENCE: Duration = Duration::from_millis(10);
+const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// The maximum number of earlier records that are searched for the amendable record. Usually it is
 /// one of the last few.
-const REACH: usize = 4096;
+const MAX_DISTANCE: usize = 4096;
 
 /// Records in order, oldest first.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Coalescer {
         if first.flags & EVENT_IS_AMENDABLE != 0 {
             let newest = self.records.back().map_or(0, |last| last.time);
             let now = now.map_or(newest, |now| newest.max(nanos(now)));
-            if now < first.time.saturating_add(nanos(PATIENCE)) {
+            if now < first.time.saturating_add(nanos(MAX_DELAY)) {
                 return None;
             }
         }
@@ -86,7 +86,7 @@ impl Coalescer {
         of: &EventRecord,
         fits: impl Fn(&EventRecord) -> bool,
     ) -> Option<usize> {
-        let near = self.records.len().saturating_sub(REACH);
+        let near = self.records.len().saturating_sub(MAX_DISTANCE);
         let is_other = |record: &EventRecord| {
             record.socket == of.socket && record.flags & EVENT_IS_AMENDABLE != 0 && fits(record)
         };

@@ -29,8 +29,8 @@ impl Owners {
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        // If several processes have a socket open, the process with the lowest id is most likely
-        // the one that created it.
+        // Several processes can have a socket open. The process with the lowest id comes first,
+        // because it most likely created the socket.
         pids.sort_unstable();
         for pid in pids {
             if let Err(error) = owners.look_into(pid)

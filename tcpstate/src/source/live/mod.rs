@@ -137,7 +137,7 @@ impl Live {
         }))
     }
 
-    /// Returns what the attached hooks cannot observe, and why.
+    /// Returns the limits of the attached hooks, with reasons.
     #[must_use]
     pub fn limits(&self) -> Vec<Limit> {
         let mut limits = self.probe.limits().to_vec();

@@ -16,7 +16,7 @@ use crate::filter::{Addresses, End, Filter, Ports};
 
 /// The maximum length of a program in bytes. The kernel interprets the program for each socket.
 /// From some hundred instructions on, filtering in user space is cheaper.
-const LONGEST: usize = 4096;
+const MAX_PROGRAM_BYTES: usize = 4096;
 
 // The numbers of the instructions, from `linux/inet_diag.h`. The instructions for equality are
 // newer than Linux 5.10.
@@ -40,7 +40,7 @@ pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
         .iter()
         .map(|(end, addresses)| both_ends(*end, |end| any_address(end, addresses)));
     let Fragment(program) = ports.chain(addresses).reduce(Fragment::and)?;
-    (!program.is_empty() && program.len() <= LONGEST).then_some(program)
+    (!program.is_empty() && program.len() <= MAX_PROGRAM_BYTES).then_some(program)
 }
 
 /// A part of a program. A socket that matches arrives at its end. A socket that does not match

@@ -1,7 +1,7 @@
 //! Lists the existing sockets by `sock_diag`. This needs no privilege and no BPF.
 //!
 //! ```text
-//! Filter -> bytecode, request -> kernel -> dump: messages -> record: Socket -> filter again -> sums
+//! Filter -> bytecode, request -> kernel -> dump: messages -> record: Socket -> filter again -> sum
 //!                                          proc_net, if sock_diag is not available
 //! ```
 //!
