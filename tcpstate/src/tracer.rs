@@ -145,7 +145,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Makes a scan if one is due. If no event was missed, it makes no cut.
+    /// Makes a scan if one is due. If no event was missed, it makes a cut only to remove rows.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         if self.aggregator.has_rows() && self.last_removal.elapsed() >= REMOVAL_INTERVAL {
             let reading = self.live.read()?;

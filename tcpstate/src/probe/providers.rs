@@ -26,7 +26,7 @@ pub(super) struct Providers {
     syn_recv: Active,
     /// The limits of the active providers, with reasons.
     pub(super) limits: Vec<Limit>,
-    /// Help for the failed providers that would be exact.
+    /// Help for failed providers, if the active provider is not exact.
     pub(super) help_lines: Vec<String>,
     /// The cost of detached programs.
     pub(super) detached: DetachedRuns,

@@ -53,14 +53,13 @@ impl Cgroups {
         Self(paths)
     }
 
-    /// Returns the ids of the cgroups with this absolute path, or of the containers whose id begins
-    /// with this text. Cgroups below them are not included.
+    /// Returns the id of the cgroup with this absolute path, or the ids of all cgroups of containers
+    /// whose container id begins with this text.
     #[must_use]
     pub fn matching(&self, path_or_id: &str) -> Vec<u64> {
         let path = Path::new(path_or_id);
         let matches = |known: &str| match container(known) {
             _ if path.is_absolute() => Path::new(known) == path,
-            // This selects the outermost folder of the container.
             Some(container) => container.id.starts_with(path_or_id) && known.contains(path_or_id),
             None => false,
         };
