@@ -53,8 +53,8 @@ impl Cgroups {
         Self(paths)
     }
 
-    /// Returns the id of the cgroup with this absolute path, or the ids of all cgroups of containers
-    /// whose container id begins with this text.
+    /// Returns the id of the cgroup with this absolute path, or the ids of all cgroups of the
+    /// containers whose id begins with this text.
     #[must_use]
     pub fn matching(&self, path_or_id: &str) -> Vec<u64> {
         let path = Path::new(path_or_id);
