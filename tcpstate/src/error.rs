@@ -1,5 +1,5 @@
-//! The trait of all errors of this crate. It imports only the standard library, so that every module
-//! can implement it.
+//! The trait of all errors of this crate. It imports only the standard library, so that every
+//! module can implement it.
 
 use std::{borrow::Cow, error::Error};
 

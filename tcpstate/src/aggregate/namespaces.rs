@@ -56,8 +56,8 @@ impl Namespaces {
 
     /// Corrects the gauges with another scan, and adds namespaces that had no gauges.
     ///
-    /// Entries are removed only between scans. So if a namespace has an entry at the end of the scan,
-    /// the entry has existed since the first observation in that scan.
+    /// Entries are removed only between scans. So if a namespace has an entry at the end of the
+    /// scan, the entry has existed since the first observation in that scan.
     pub(super) fn correct(&mut self, scan: &Scan) {
         for (&identity, namespace) in cut(&scan.end) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));

@@ -172,8 +172,8 @@ impl Acceptors {
 /// Why sockets opened before the start have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownOwners {
-    /// tcpstate runs outside the host's PID namespace, so its process ids differ from the ids of the
-    /// kernel half.
+    /// tcpstate runs outside the host's PID namespace, so its process ids differ from the process
+    /// ids of the kernel half.
     OtherPidNamespace,
     /// The table of owners had no room for this number of sockets.
     TableFull(u64),
