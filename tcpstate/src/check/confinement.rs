@@ -1,4 +1,4 @@
-//! What confines this process, and what of the kernel is hidden from it.
+//! The confinement of this process: user namespace, seccomp, lockdown, and hidden kernel files.
 
 use super::{Facts, Feature, Status};
 use crate::probe::{
@@ -16,9 +16,13 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
         Feature::of(
             "kallsyms",
             &facts.addresses,
-            "shows the addresses by which timers are told apart",
+            "kernel addresses are visible, so timers can be distinguished",
         ),
-        Feature::of("tracefs", &facts.record, "shows the record of the classic tracepoint"),
+        Feature::of(
+            "tracefs",
+            &facts.record,
+            "the record format of the classic tracepoint is readable",
+        ),
     ]
 }
 
@@ -26,14 +30,14 @@ fn user_namespace(facts: &Facts) -> Feature {
     if facts.confinement.user_namespace {
         return Feature::missing("user_namespace", &Error::UserNamespace.into());
     }
-    Feature::ok("user_namespace", "the first one, where capabilities count")
+    Feature::ok("user_namespace", "the initial user namespace, where capabilities apply")
 }
 
 fn seccomp(facts: &Facts) -> Feature {
     let id = "seccomp";
     match (&facts.confinement.seccomp, &facts.whole) {
         (false, _) => Feature::ok(id, "no filter"),
-        (true, Ok(_)) => Feature::ok(id, "a filter, which lets bpf(2) pass"),
+        (true, Ok(_)) => Feature::ok(id, "a filter that allows bpf(2)"),
         (true, Err(failure)) if facts.parts.is_none() => Feature::untested(id, failure),
         (true, Err(failure)) => suspected(id, Suspect::Seccomp, &failure.cause),
     }
@@ -42,9 +46,11 @@ fn seccomp(facts: &Facts) -> Feature {
 fn lockdown(facts: &Facts) -> Feature {
     let id = "lockdown";
     match facts.confinement.lockdown {
-        None => Feature::ok(id, "none to be seen in /sys/kernel/security/lockdown"),
+        None => Feature::ok(id, "no lockdown visible in /sys/kernel/security/lockdown"),
         Some(Lockdown::None) => Feature::ok(id, "none"),
-        Some(Lockdown::Integrity) => Feature::ok(id, "integrity, which lets programs read"),
+        Some(Lockdown::Integrity) => {
+            Feature::ok(id, "integrity, which lets BPF programs read kernel memory")
+        }
         Some(Lockdown::Confidentiality) => Feature::wanting(
             id,
             Status::Missing,
@@ -54,18 +60,18 @@ fn lockdown(facts: &Facts) -> Feature {
     }
 }
 
-/// What the kernel said no to is laid to this, if it is likely at all.
+/// The feature is missing if `suspect` is the likely cause of the refusal in `cause`.
 fn suspected(id: &'static str, suspect: Suspect, cause: &str) -> Feature {
     if cause.contains(&suspect.to_string()) {
         Feature::wanting(id, Status::Missing, cause, suspect.help())
     } else {
-        Feature::ok(id, "a filter, and nothing that it is known to keep from us")
+        Feature::ok(id, "a filter, without a sign that it refused a system call")
     }
 }
 
 fn unprivileged(facts: &Facts) -> Feature {
     let id = "unprivileged_bpf";
-    let needs = "tracing programs need capabilities whatever it is";
+    let needs = "tracing programs always need capabilities";
     match facts.unprivileged_bpf {
         Some(setting) => {
             Feature::ok(id, format!("kernel.unprivileged_bpf_disabled is {setting}; {needs}"))
@@ -74,7 +80,7 @@ fn unprivileged(facts: &Facts) -> Feature {
     }
 }
 
-/// What is to be said of whatever can't be tried, for want of permission.
+/// The failure of features that cannot be tried without permission.
 pub(super) fn not_permitted(facts: &Facts) -> super::Failure {
     match &facts.whole {
         Err(failure) => failure.clone(),
@@ -93,7 +99,7 @@ mod tests {
     };
 
     #[test]
-    fn a_filter_is_to_blame_only_if_something_was_refused() {
+    fn seccomp_is_missing_only_after_a_refusal() {
         let mut facts = with_parts("6.12.0");
         assert_eq!(seccomp(&facts).status, Status::Ok);
         facts.confinement.seccomp = true;
@@ -108,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_confidentiality_keeps_memory_from_programs() {
+    fn only_lockdown_confidentiality_is_missing() {
         let mut facts = facts("6.12.0");
         for (level, status) in [
             (None, Status::Ok),

@@ -1,4 +1,4 @@
-//! The facts that features follow from, gathered from the running system.
+//! The facts for the features, gathered from the running system.
 
 use std::{fs, io};
 
@@ -19,14 +19,14 @@ use crate::{
     tracer::Tracer,
 };
 
-/// Why something is not there.
+/// The reason why a feature is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What was found.
+    /// The cause.
     pub cause: String,
-    /// What helps.
+    /// The advice.
     pub help: String,
-    /// The program that the kernel refused, if it was one.
+    /// The BPF program that the kernel refused, if it refused one.
     pub program: Option<&'static str>,
 }
 
@@ -37,68 +37,68 @@ impl From<Error> for Failure {
     }
 }
 
-/// What became of a try.
+/// The result of an attempt.
 pub type Attempt = Result<(), Failure>;
 
-/// All that is known of this system.
+/// All facts about this system.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The running kernel.
     pub kernel: Kernel,
-    /// TCP sockets in this network namespace, about.
+    /// The approximate number of TCP sockets in this network namespace.
     pub sockets: u64,
-    /// Whether the kernel's types hold what the programs load.
+    /// Whether the kernel's types contain all fields that the programs read.
     pub types: Attempt,
-    /// What this process may do.
+    /// The capabilities of this process.
     pub capabilities: Vec<Capability>,
-    /// What confines it.
+    /// The confinement of this process.
     pub confinement: Confinement,
     /// `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf: Option<u32>,
-    /// `net.core.bpf_jit_enable`, which only the first network namespace shows.
+    /// `net.core.bpf_jit_enable`, which is visible only in the initial network namespace.
     pub jit: Option<u32>,
-    /// Whether timers can be told apart.
+    /// Whether timers can be distinguished.
     pub addresses: Attempt,
-    /// Whether the classic tracepoint's record can be read.
+    /// Whether the record format of the classic tracepoint can be read.
     pub record: Attempt,
-    /// Whether the kernel lets us time programs.
+    /// Whether this process may make the kernel measure the time of BPF programs.
     pub statistics: Attempt,
-    /// Whether the kernel's own counters can be read.
+    /// The kernel's own counters, if they can be read.
     pub counters: KernelCounters,
-    /// What `trace` itself comes to.
+    /// The hooks that `trace` would use, or the reason why it cannot start.
     pub whole: Result<Whole, Failure>,
-    /// Each hook for itself, unless that is not permitted.
+    /// The result for each hook. `None`: this process may not try hooks.
     pub parts: Option<Parts>,
-    /// What came of traffic in a namespace of its own, if that was asked for.
+    /// The result of the traffic in a private network namespace, with `--live`.
     pub live: Option<Result<Live, Failure>>,
 }
 
-/// What `trace` would put in place.
+/// The hooks that `trace` would use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// By what full sockets' transitions are seen.
+    /// The hook for transitions of full sockets.
     pub transitions: Transitions,
-    /// By what time-wait sockets are.
+    /// The provider for time-wait sockets.
     pub time_wait: Provider,
-    /// By what request sockets are.
+    /// The provider for request sockets.
     pub syn_recv: Provider,
-    /// What would help where one does not see each event.
+    /// The advice for hooks that do not see each event.
     pub help_lines: Vec<String>,
-    /// Whether this kernel counts the runs of programs that it skips.
+    /// Whether this kernel counts skipped runs of programs.
     pub counts_misses: bool,
 }
 
-/// Each hook tried for itself.
+/// The result of an attempt for each hook.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// By hook, best first.
+    /// The hooks for transitions, best first.
     pub transitions: Vec<(Transitions, Attempt)>,
-    /// By kind and provider, best first.
+    /// The providers for mini sockets by kind, best first.
     pub minis: Vec<(Minis, Provider, Attempt)>,
 }
 
 impl Facts {
-    /// Asks the running system, and tries what it permits.
+    /// Reads the running system, and tries all hooks that this process may try.
     pub fn gather(with_live: bool) -> io::Result<Self> {
         let kernel = Kernel::running()?;
         let whole = Tracer::start(&Options::default()).and_then(|tracer| whole(&tracer));
@@ -126,12 +126,12 @@ impl Facts {
         })
     }
 
-    /// Whether this process may use a capability.
+    /// Whether this process has a capability that applies to BPF.
     pub(super) fn has(&self, capability: Capability) -> bool {
         !self.confinement.user_namespace && self.capabilities.contains(&capability)
     }
 
-    /// What came of a provider of mini sockets, if it was tried.
+    /// The result for a provider of mini sockets, if it was tried.
     pub(super) fn provider(&self, minis: Minis, provider: Provider) -> Option<&Attempt> {
         let parts = self.parts.as_ref()?;
         let found = parts.minis.iter().find(|part| (part.0, part.1) == (minis, provider));
@@ -171,7 +171,7 @@ fn sysctl(path: &str) -> Option<u32> {
 pub(super) mod tests {
     use super::*;
 
-    /// Somebody without a privilege on that kernel.
+    /// The facts of a process without privilege on this kernel.
     pub(in super::super) fn facts(release: &str) -> Facts {
         Facts {
             kernel: Kernel::from_release(release.into()),
@@ -191,7 +191,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Somebody for whom everything works.
+    /// The facts of a system where everything works.
     pub(in super::super) fn with_parts(release: &str) -> Facts {
         let transitions = Transitions::ALL.map(|by| (by, Ok(()))).into();
         let minis = Minis::BOTH.into_iter().flat_map(|minis| {

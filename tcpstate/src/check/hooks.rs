@@ -1,4 +1,4 @@
-//! The hooks: tried, not guessed.
+//! The hooks. Each result comes from an attempt to attach the hook.
 
 use super::{Facts, Failure, Feature, Status, confinement::not_permitted};
 use crate::{
@@ -25,13 +25,17 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
     };
     let detail = match by {
         Transitions::TpBtf => "transitions: loaded and attached",
-        Transitions::RawTp => "transitions: loaded and attached; a fallback that costs more",
+        Transitions::RawTp => "transitions: loaded and attached; a fallback with a higher cost",
         Transitions::Tracepoint => {
             let uncounted = !facts.kernel.counts_misses_of_tracepoints();
             let (status, detail) = if uncounted {
-                (Status::Degraded, "before 6.12 it misses events uncounted (by the version alone)")
+                (
+                    Status::Degraded,
+                    "before 6.12 the kernel does not count the events that it misses (judged by \
+                     version)",
+                )
             } else {
-                (Status::Ok, "transitions: loaded and attached; a fallback that misses more")
+                (Status::Ok, "transitions: loaded and attached; a fallback that misses more events")
             };
             return match attempt {
                 Ok(()) => Feature { id, status, detail: detail.into(), help: None },
@@ -42,11 +46,11 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
     Feature::of(id, attempt, detail)
 }
 
-/// It serves every scan, so that nothing starts without it.
+/// The iterator. Every scan needs it, so `trace` does not start without it.
 fn iterator(facts: &Facts) -> Feature {
     let id = "iter_tcp";
     match &facts.whole {
-        Ok(_) => Feature::ok(id, "walked all TCP sockets here once"),
+        Ok(_) => Feature::ok(id, "walked all TCP sockets once"),
         Err(failure) if failure.program == Some(ITERATOR) => Feature::missing(id, failure),
         Err(failure) => Feature::untested(id, failure),
     }
@@ -55,13 +59,13 @@ fn iterator(facts: &Facts) -> Feature {
 fn provider(facts: &Facts, minis: Minis, by: Provider) -> Feature {
     let (id, detail) = match (minis, by) {
         (Minis::TimeWait, Provider::Fentry) => {
-            ("time_wait_fentry", "TIME_WAIT by the kernel's functions, each end by its cause")
+            ("time_wait_fentry", "TIME_WAIT by kernel functions, with the reason of each exit")
         }
         (Minis::TimeWait, _) => {
-            ("time_wait_timer", "TIME_WAIT by timers; of ends, only expiry is told apart")
+            ("time_wait_timer", "TIME_WAIT by timers; the only exit reason is expiry")
         }
         (Minis::SynRecv, Provider::Fentry) => {
-            ("syn_recv_fentry", "half-open connections by the kernel's functions")
+            ("syn_recv_fentry", "half-open connections by kernel functions")
         }
         (Minis::SynRecv, _) => ("syn_recv_timer", "half-open connections by timers"),
     };
@@ -76,27 +80,35 @@ fn polled(facts: &Facts) -> Feature {
     let counters = facts.counters;
     if counters.time_wait_sockets.is_none() || counters.time_wait_turnover.is_none() {
         let failure = Failure {
-            cause: "/proc/net/sockstat or /proc/net/netstat can't be read".into(),
+            cause: "cannot read /proc/net/sockstat or /proc/net/netstat".into(),
             help: "mount proc: mount -t proc proc /proc".into(),
             program: None,
         };
         return Feature::missing(id, &failure);
     }
-    Feature::ok(id, "sockstat and TcpExt: the last resort, less than exact")
+    Feature::ok(id, "sockstat and TcpExt: the last fallback, not exact")
 }
 
 fn misses(facts: &Facts) -> Feature {
     let id = "recursion_misses";
     match &facts.whole {
         Err(failure) => Feature::untested(id, failure),
-        Ok(whole) if whole.counts_misses => Feature::ok(id, "the kernel counts runs that it skips"),
-        // Neither did those kernels skip any, but for classic tracepoints.
-        Ok(_) => Feature::ok(id, "this kernel counts no skipped runs; before 5.12 it skips none"),
+        Ok(whole) if whole.counts_misses => {
+            Feature::ok(id, "the kernel counts the program runs that it skips")
+        }
+        // Before 5.12 the kernel skips no runs, except those of classic tracepoints.
+        Ok(_) => {
+            Feature::ok(id, "this kernel does not count skipped runs; before 5.12 it skips none")
+        }
     }
 }
 
 fn statistics(facts: &Facts) -> Feature {
-    Feature::of("bpf_statistics", &facts.statistics, "the kernel would time programs, if asked to")
+    Feature::of(
+        "bpf_statistics",
+        &facts.statistics,
+        "the kernel can measure the time of BPF programs",
+    )
 }
 
 #[cfg(test)]
@@ -110,7 +122,7 @@ mod tests {
     use crate::probe::Error;
 
     #[test]
-    fn what_may_not_be_tried_is_untested_with_what_is_needed() {
+    fn hooks_are_untested_without_permission_and_name_the_capability() {
         let facts = facts("6.12.0");
         for feature in [
             transitions(&facts, Transitions::TpBtf),
@@ -124,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_iterator_is_missing_only_if_it_was_the_one_refused() {
+    fn the_iterator_is_missing_only_if_the_kernel_refused_it() {
         let mut facts = with_parts("6.12.0");
         assert_eq!(iterator(&facts).status, Status::Ok);
         let source = Box::new(io::Error::from_raw_os_error(libc::EINVAL));
@@ -135,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_classic_tracepoint_is_worse_on_older_kernels() {
+    fn the_classic_tracepoint_is_degraded_on_older_kernels() {
         assert_eq!(
             transitions(&with_parts("6.1.0"), Transitions::Tracepoint).status,
             Status::Degraded

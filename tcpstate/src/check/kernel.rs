@@ -1,4 +1,4 @@
-//! What the kernel is: its version, its types, its compiler for BPF, memory for maps.
+//! The kernel: its version, its types, its compiler for BPF, and the memory for maps.
 
 use caps::Capability;
 
@@ -11,7 +11,7 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
         Feature::of(
             "btf",
             &facts.types,
-            "the kernel's types hold every field that the programs load",
+            "the kernel's types contain every field that the programs read",
         ),
         jit(facts),
         memory(facts),
@@ -23,7 +23,7 @@ fn version(facts: &Facts) -> Feature {
     if facts.kernel.is_too_old() {
         return Feature::missing("kernel", &Error::Kernel { release }.into());
     }
-    Feature::ok("kernel", format!("{release}; {}.{} or newer will do", OLDEST.0, OLDEST.1))
+    Feature::ok("kernel", format!("{release}; tcpstate needs {}.{} or newer", OLDEST.0, OLDEST.1))
 }
 
 fn jit(facts: &Facts) -> Feature {
@@ -32,14 +32,14 @@ fn jit(facts: &Facts) -> Feature {
         Some(0) => Feature::wanting(
             "jit",
             Status::Degraded,
-            "off: programs run slower, and the kernel's functions can't be hooked",
+            "off: programs run slower, and kernel functions cannot be hooked",
             help,
         ),
-        Some(_) => Feature::ok("jit", "programs are compiled"),
+        Some(_) => Feature::ok("jit", "on: the kernel compiles BPF programs"),
         None => Feature {
             id: "jit",
             status: Status::Untested,
-            detail: "net.core.bpf_jit_enable is not shown in this network namespace".into(),
+            detail: "net.core.bpf_jit_enable is not visible in this network namespace".into(),
             help: None,
         },
     }
@@ -50,7 +50,8 @@ fn memory(facts: &Facts) -> Feature {
         let mib = scan_bytes(facts.sockets) >> 20;
         let sockets = facts.sockets;
         let detail = format!(
-            "a scan over the {sockets} sockets here takes some {mib} MiB, of the memory cgroup's"
+            "a scan takes about {mib} MiB of the memory cgroup at the present number of sockets \
+             ({sockets})"
         );
         return Feature::ok("memory", detail);
     }
@@ -59,11 +60,14 @@ fn memory(facts: &Facts) -> Feature {
             let suspect = Suspect::LockedMemory(bytes);
             Feature::wanting("memory", Status::Missing, suspect.to_string(), suspect.help())
         }
-        _ => Feature::ok("memory", "locked memory, without a limit or with one that can be lifted"),
+        _ => {
+            Feature::ok("memory", "locked memory: no limit, or a limit that this process can raise")
+        }
     }
 }
 
-/// The map of a scan: some 80 bytes a socket, with room for a quarter more and 16,384 beyond.
+/// The size of the map of a scan: about 80 bytes per socket. The map has room for a quarter more
+/// sockets plus 16,384.
 fn scan_bytes(sockets: u64) -> u64 {
     (sockets + sockets / 4 + 16_384) * 80
 }
@@ -73,7 +77,7 @@ mod tests {
     use super::{super::facts::tests::facts, *};
 
     #[test]
-    fn an_old_kernel_is_missing_what_trace_says_it_is() {
+    fn an_old_kernel_is_missing_with_the_cause_of_trace() {
         let feature = version(&facts("5.4.0-150-generic"));
         assert_eq!(feature.status, Status::Missing);
         assert!(feature.detail.contains("5.4.0-150-generic is too old"), "{}", feature.detail);

@@ -1,8 +1,8 @@
-//! `--live`: traffic in a network namespace of its own, and what came of it.
+//! `--live`: makes traffic in a private network namespace and checks the result.
 //!
-//! A few connections over loopback lead sockets through every state that `trace` is most often asked about. At each
-//! checkpoint the gauges are held against the kernel's own table, and at the end each program is asked how often it
-//! ran: a hook that attaches and never fires is found out here.
+//! A few connections over loopback move sockets through the most important states. At each
+//! checkpoint the gauges are compared with the kernel's own table. At the end the number of runs of
+//! each program is read. This finds a hook that attaches but never runs.
 
 use std::{
     collections::BTreeMap,
@@ -25,39 +25,39 @@ use crate::{
     tracer::Tracer,
 };
 
-/// What came of the traffic.
+/// The result of the traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
-    /// How often each program ran, by what it serves.
+    /// The number of runs of each program for transitions.
     pub transitions: Vec<(&'static str, u64)>,
-    /// The same for time-wait sockets; empty where nothing runs.
+    /// The number of runs of each program for time-wait sockets. Empty: no program is attached.
     pub time_wait: Vec<(&'static str, u64)>,
-    /// The same for request sockets.
+    /// The number of runs of each program for request sockets. Empty: no program is attached.
     pub syn_recv: Vec<(&'static str, u64)>,
-    /// What the gauges were held against.
+    /// The comparisons of the gauges with the kernel's table.
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// The gauges beside the kernel's table, at a moment when nothing moved.
+/// A comparison of the gauges with the kernel's table, at a time without transitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// What had happened before.
+    /// The traffic before this checkpoint.
     pub label: &'static str,
-    /// State, gauge, sockets in the table: of each state whose gauge differs.
+    /// The states whose gauge differs: state, gauge, sockets in the table.
     pub differ: Vec<(State, i64, i64)>,
-    /// Whether they were equal only after a scan.
+    /// Whether a scan was made because the gauges differed.
     pub after_a_scan: bool,
 }
 
-/// Makes the traffic, if this process may make a namespace.
+/// Makes the traffic, if this process may create a network namespace.
 pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
     if !is_permitted {
         return Err(Error::Capability(COUNTING.to_vec()).into());
     }
-    // Namespaces are a thread's own, and this one's ends with it.
+    // The network namespace belongs to this thread and ends with it.
     thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Failure {
-            cause: format!("making a network namespace needs CAP_SYS_ADMIN: {errno}"),
+            cause: format!("cannot create a network namespace, which needs CAP_SYS_ADMIN: {errno}"),
             help: grant(&[caps::Capability::CAP_SYS_ADMIN]),
             program: None,
         })?;
@@ -70,13 +70,13 @@ pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
 }
 
 fn unknown(error: &anyhow::Error) -> Failure {
-    let help = "see whether other firewalls or limits keep sockets from loopback".into();
+    let help = "check whether a firewall or a limit blocks connections over loopback".into();
     Failure { cause: format!("{error:#}"), help, program: None }
 }
 
 fn run() -> anyhow::Result<Live> {
     loopback_up()?;
-    // So that each program's runs are counted.
+    // With statistics the kernel counts the runs of each program.
     let mut tracer = Tracer::start(&Options { statistics: true, ..Options::default() })?;
     let mut checkpoints = Vec::new();
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -99,7 +99,8 @@ fn run() -> anyhow::Result<Live> {
     })
 }
 
-/// Four connections: one that stays, one that ends in TIME_WAIT, and two whose client goes before its server.
+/// Makes four connections. One stays open and one ends in TIME_WAIT. In the other two the client
+/// closes before its server.
 fn connections(
     tracer: &mut Tracer,
     address: SocketAddr,
@@ -117,7 +118,7 @@ fn connections(
     let to = listener.local_addr()?;
     let pair = || -> io::Result<(Socket, Socket)> {
         let client = stream(address)?;
-        // For the one that comes in its place.
+        // A later connection binds to the address of the first client.
         client.set_reuse_address(true)?;
         client.connect_timeout(&to, PATIENCE)?;
         Ok((client, listener.accept()?.0))
@@ -126,23 +127,27 @@ fn connections(
     let (first, first_server) = pair()?;
     let (orphan, orphan_server) = pair()?;
     let (brief, brief_server) = pair()?;
-    check("four connections", &[(Listen, 1), (Established, 8)])?;
+    check("after opening four connections", &[(Listen, 1), (Established, 8)])?;
 
     let local = first.local_addr()?;
     close_in_turn(first, &first_server)?;
     drop(first_server);
-    check("one closed by both sides", &[(Listen, 1), (Established, 6), (TimeWait, 1)])?;
+    check(
+        "after both sides closed one connection",
+        &[(Listen, 1), (Established, 6), (TimeWait, 1)],
+    )?;
 
     drop(orphan);
     let closed = [(Listen, 1), (Established, 4), (TimeWait, 1), (FinWait2, 1), (CloseWait, 1)];
-    check("one closed by its client", &closed)?;
+    check("after a client closed a second one", &closed)?;
 
-    // A FIN for a mini socket, which goes on to TIME_WAIT.
+    // The FIN reaches a mini socket in FIN_WAIT2, which moves to TIME_WAIT.
     drop(orphan_server);
     let closed = [(Listen, 1), (Established, 4), (TimeWait, 2)];
-    check("the same closed by its server", &closed)?;
+    check("after its server closed it", &closed)?;
 
-    // A connection in place of the first one: whether its mini socket may go is up to the kernel and the time.
+    // A new connection with the addresses and ports of the first one. Whether the kernel lets it
+    // replace the mini socket depends on the settings and the time.
     let again = stream(address)?;
     again.set_reuse_address(true)?;
     again.bind(&local)?;
@@ -150,14 +155,14 @@ fn connections(
         let (server, _) = listener.accept()?;
         close_in_turn(again, &server)?;
     }
-    check("one in its place", &closed)?;
+    check("after reusing the address of the first client", &closed)?;
 
     expire_in_a_second(&brief)?;
     drop(brief);
     let expired = [(Listen, 1), (Established, 2), (TimeWait, 2), (CloseWait, 1)];
-    check("one closed by its client, and expired", &expired)?;
+    check("after a client closed a third one and its mini socket expired", &expired)?;
     drop(brief_server);
-    check("the same closed by its server", &[(Listen, 1), (Established, 2), (TimeWait, 2)])
+    check("after the server closed the third one", &[(Listen, 1), (Established, 2), (TimeWait, 2)])
 }
 
 fn listener(address: SocketAddr) -> io::Result<Socket> {
@@ -168,17 +173,18 @@ fn listener(address: SocketAddr) -> io::Result<Socket> {
     Ok(listener)
 }
 
-/// Closes a client, and waits for its server to hear of it: if both sent their FIN at once, both would end in TIME_WAIT.
+/// Closes a client and waits until its server reads the end. If both sides sent their FIN at the
+/// same time, both would end in TIME_WAIT.
 fn close_in_turn(client: Socket, mut server: &Socket) -> io::Result<()> {
     drop(client);
     server.set_read_timeout(Some(PATIENCE))?;
     server.read(&mut [0]).map(drop)
 }
 
-/// How long to wait for what takes microseconds, or a second.
+/// The maximum time to wait. The expected times are microseconds, or one second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The kernel's table: sockets by state, as `ss` counts them.
+/// The number of sockets by state in the kernel's table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Table(BTreeMap<usize, i64>);
 
@@ -188,7 +194,7 @@ impl Table {
         for name in ["tcp", "tcp6"] {
             match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
                 Ok(text) => table.add(&text),
-                // Without IPv6 there is no such table.
+                // Without IPv6 the file tcp6 does not exist.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -196,7 +202,8 @@ impl Table {
         Ok(table)
     }
 
-    /// The fourth column is the state, in hexadecimal. Half-open connections are in SYN_RECV there.
+    /// Adds the rows of a file. The fourth column is the state in hexadecimal. Half-open
+    /// connections have the state SYN_RECV there.
     fn add(&mut self, text: &str) {
         let states = text.lines().skip(1).filter_map(|row| row.split_ascii_whitespace().nth(3));
         for state in states.filter_map(|state| usize::from_str_radix(state, 16).ok()) {
@@ -216,7 +223,7 @@ impl Table {
         sum
     }
 
-    /// Waits until the kernel has come that far.
+    /// Waits until the table of the kernel equals this table.
     fn await_it(&self, label: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -239,7 +246,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Holds the gauges against the table, and once more after a scan if they differ.
+/// Compares the gauges with the table. If they differ, makes a scan and compares again.
 fn compare(tracer: &mut Tracer, label: &'static str) -> anyhow::Result<Checkpoint> {
     let differ = differences(&tracer.snapshot()?)?;
     if differ.is_empty() {
@@ -262,7 +269,7 @@ fn stream(address: SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
 }
 
-/// Lets the socket wait for a FIN no longer than that once it is closed.
+/// Limits the time of the socket in FIN_WAIT2 to one second after close().
 fn expire_in_a_second(socket: &Socket) -> io::Result<()> {
     let second: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&second)).expect("an int is small");
@@ -279,7 +286,7 @@ fn expire_in_a_second(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A new namespace has a loopback device that is down.
+/// Sets the loopback device up, which is down in a new network namespace.
 fn loopback_up() -> io::Result<()> {
     let mut name = [0; libc::IFNAMSIZ];
     name[..2].copy_from_slice(&b"lo".map(u8::cast_signed));

@@ -1,12 +1,15 @@
-//! What this kernel, these privileges and this container allow: what `trace` will say, before it does.
+//! `tcpstate check`: the features of this kernel, these privileges and this container, and whether
+//! `trace` would be exact.
 //!
 //! ```text
-//! the running system -> facts, live -> kernel, privileges, confinement, hooks, quirks -> features -> view
-//!                                 `---------------------------------------> verdict
+//! the running system -> facts, live -> kernel, privileges, confinement, hooks, quirks, proof
+//!                                   -> verdict
+//!                                   -> features -> view
 //! ```
 //!
-//! [`Facts`] are gathered once; all else is a pure function of them. Causes and help_lines are those of
-//! [`probe::Error`](crate::probe::Error), so that nothing is said in two ways.
+//! [`Facts`] are gathered once. Everything else is a pure function of them. Causes and help lines
+//! are those of [`probe::Error`](crate::probe::Error), so that `check` and `trace` print equal
+//! texts.
 
 mod confinement;
 mod facts;
@@ -23,21 +26,21 @@ pub use self::{
     live::{Checkpoint, Live, prove},
 };
 
-/// How it is with a feature.
+/// The status of a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Nothing to wish for.
+    /// The feature works.
     Ok,
-    /// It is not there.
+    /// The feature does not work.
     Missing,
-    /// It is there, at a price.
+    /// The feature works with a restriction.
     Degraded,
-    /// Nobody knows: trying it is not permitted.
+    /// The feature was not tried, because this process may not try it.
     Untested,
 }
 
 impl Status {
-    /// As it is called in output.
+    /// The name in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -49,16 +52,16 @@ impl Status {
     }
 }
 
-/// One thing that counting rests on, or could.
+/// A feature that counting uses or may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// What it is called in output; stays the same.
+    /// The name in the output, which never changes.
     pub id: &'static str,
-    /// How it is.
+    /// The status.
     pub status: Status,
-    /// What was found.
+    /// The details of the status.
     pub detail: String,
-    /// What helps, if something is to be helped.
+    /// The advice, if there is any.
     pub help: Option<String>,
 }
 
@@ -80,13 +83,14 @@ impl Feature {
         Self::wanting(id, Status::Missing, &failure.cause, &failure.help)
     }
 
-    /// Not tried, because of this. What helps is said where that is missing, and in the last line.
+    /// A feature that was not tried because of this failure. The advice is in the line of the
+    /// missing feature and in the last line.
     fn untested(id: &'static str, failure: &Failure) -> Self {
         let detail = format!("not tried: {}", failure.cause);
         Self { id, status: Status::Untested, detail, help: None }
     }
 
-    /// What became of an attempt.
+    /// The feature for the result of an attempt.
     fn of(id: &'static str, attempt: &Attempt, detail: impl Into<String>) -> Self {
         match attempt {
             Ok(()) => Self::ok(id, detail),
@@ -95,7 +99,7 @@ impl Feature {
     }
 }
 
-/// All features, in the order in which they build on each other; the last one is `trace` itself.
+/// All features in the order of their dependencies. The last one is `trace` itself.
 #[must_use]
 pub fn features(facts: &Facts) -> Vec<Feature> {
     let mut features = kernel::features(facts);

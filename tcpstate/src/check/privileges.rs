@@ -1,4 +1,4 @@
-//! Each capability, and what it is for.
+//! The capabilities and their purposes.
 
 use caps::Capability;
 
@@ -10,35 +10,30 @@ use crate::{
 
 pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     vec![
-        counting(facts, "cap_bpf", Capability::CAP_BPF, "loads programs, makes maps"),
-        counting(
-            facts,
-            "cap_perfmon",
-            Capability::CAP_PERFMON,
-            "lets programs read the kernel's memory",
-        ),
+        counting(facts, "cap_bpf", Capability::CAP_BPF, "loads programs and creates maps"),
+        counting(facts, "cap_perfmon", Capability::CAP_PERFMON, "lets programs read kernel memory"),
         syslog(facts),
         optional(
             facts,
             "cap_sys_admin",
             Capability::CAP_SYS_ADMIN,
-            "other network namespaces, BPF statistics, check --live",
+            "other network namespaces, BPF statistics and check --live",
         ),
         optional(
             facts,
             "cap_dac_read_search",
             Capability::CAP_DAC_READ_SEARCH,
-            "the classic tracepoint, the last resort for transitions",
+            "the classic tracepoint, the last fallback for transitions",
         ),
     ]
 }
 
-/// One of those without which nothing is counted.
+/// A capability that counting always needs.
 fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
     if facts.has(capability) {
         Feature::ok(id, format!("held: {purpose}"))
     } else if facts.has(Capability::CAP_SYS_ADMIN) {
-        Feature::ok(id, format!("held by way of CAP_SYS_ADMIN: {purpose}"))
+        Feature::ok(id, format!("held through CAP_SYS_ADMIN: {purpose}"))
     } else if facts.confinement.user_namespace {
         Feature::missing(id, &Error::UserNamespace.into())
     } else {
@@ -46,27 +41,27 @@ fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &s
     }
 }
 
-/// Needed only where nothing but timers shows mini sockets.
+/// CAP_SYSLOG, which is needed only if timers are the only hook for mini sockets.
 fn syslog(facts: &Facts) -> Feature {
     let id = "cap_syslog";
     let serves = |minis| facts.provider(minis, Provider::Fentry).is_some_and(Result::is_ok);
     if facts.has(Capability::CAP_SYSLOG) {
-        return Feature::ok(id, "held: shows addresses, by which timers are told apart");
+        return Feature::ok(id, "held: shows kernel addresses, which distinguish timers");
     }
     if facts.addresses.is_ok() || Minis::BOTH.into_iter().all(serves) {
-        return Feature::ok(id, "not held, nor needed: mini sockets can be counted without");
+        return Feature::ok(id, "not held and not needed: mini sockets are counted without it");
     }
     Feature::missing(id, &Error::Kallsyms(Hidden::FromThisProcess).into())
 }
 
-/// One that plain counting does without.
+/// A capability that plain counting does not need.
 fn optional(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
     if facts.has(capability) {
         return Feature::ok(id, format!("held: {purpose}"));
     }
     let mut all = COUNTING.to_vec();
     all.push(capability);
-    let detail = format!("not held; only needed for {purpose}");
+    let detail = format!("not held; needed only for {purpose}");
     Feature::wanting(id, Status::Missing, detail, grant(&all))
 }
 
@@ -85,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn each_capability_is_asked_for_by_itself() {
+    fn each_capability_is_checked_separately() {
         let mut facts = facts("6.12.0");
         for (id, capability) in
             [("cap_bpf", Capability::CAP_BPF), ("cap_perfmon", Capability::CAP_PERFMON)]
@@ -103,12 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn syslog_is_needed_where_only_timers_serve() {
+    fn syslog_is_needed_if_only_timers_work() {
         let refused = || Failure { cause: "refused".into(), help: String::new(), program: None };
         let mut facts = with_parts("6.12.0");
         facts.capabilities = COUNTING.to_vec();
         facts.addresses = Err(refused());
-        assert_eq!(status_of(&facts, "cap_syslog"), Status::Ok, "functions serve");
+        assert_eq!(status_of(&facts, "cap_syslog"), Status::Ok, "kernel functions can be hooked");
         for part in &mut facts.parts.as_mut().expect("they were tried").minis {
             if part.1 == Provider::Fentry {
                 part.2 = Err(refused());
@@ -116,6 +111,6 @@ mod tests {
         }
         assert_eq!(status_of(&facts, "cap_syslog"), Status::Missing, "only timers are left");
         facts.addresses = Ok(());
-        assert_eq!(status_of(&facts, "cap_syslog"), Status::Ok, "addresses are shown");
+        assert_eq!(status_of(&facts, "cap_syslog"), Status::Ok, "addresses are visible");
     }
 }

@@ -1,8 +1,8 @@
-//! What traffic in a namespace of its own proves.
+//! The features that `--live` proves by traffic in a private network namespace.
 
 use super::{Checkpoint, Failure, Feature, Live, Status};
 
-/// Programs that the traffic does not make run: nothing here destroys sockets as `ss -K` does.
+/// Programs that the traffic does not run. The traffic does not abort sockets as `ss -K` does.
 const NOT_PROVOKED: [&str; 1] = ["tcp_abort"];
 
 const REMEDY: &str = "report it with `uname -r` and the output of `tcpstate check --live -o json`";
@@ -21,7 +21,7 @@ pub(super) fn features(live: &Result<Live, Failure>) -> Vec<Feature> {
     }
 }
 
-/// What keeps `trace` from being exact here, by this proof.
+/// The reasons why `trace` is not exact, according to this proof.
 pub(super) fn faults(live: &Live) -> Vec<String> {
     let dead = |programs| !dead(programs).is_empty();
     let mut faults = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn faults(live: &Live) -> Vec<String> {
         ("syn_recv", &live.syn_recv),
     ] {
         if dead(programs) {
-            faults.push(format!("a hook of {what} does not fire"));
+            faults.push(format!("a hook of {what} does not run"));
         }
     }
     if live.checkpoints.iter().any(|checkpoint| !checkpoint.differ.is_empty()) {
@@ -47,39 +47,38 @@ fn dead(programs: &[(&'static str, u64)]) -> Vec<&'static str> {
 
 fn fired(id: &'static str, programs: &[(&'static str, u64)]) -> Feature {
     if programs.is_empty() {
-        let detail = "no program serves, so none fired".into();
+        let detail = "no program is attached, so none ran".into();
         return Feature { id, status: Status::Missing, detail, help: None };
     }
     let dead = dead(programs);
     if !dead.is_empty() {
-        let detail = format!("attached, but did not fire: {}", dead.join(", "));
+        let detail = format!("attached, but did not run: {}", dead.join(", "));
         return Feature::wanting(id, Status::Missing, detail, REMEDY);
     }
     let runs = programs.iter().map(|(name, runs)| match runs {
-        0 => format!("{name} not provoked"),
+        0 => format!("{name} not triggered"),
         _ => format!("{name} {runs}"),
     });
-    Feature::ok(id, format!("fired: {}", runs.collect::<Vec<_>>().join(", ")))
+    Feature::ok(id, format!("runs: {}", runs.collect::<Vec<_>>().join(", ")))
 }
 
 fn gauges(id: &'static str, checkpoints: &[Checkpoint]) -> Feature {
     if let Some(wrong) = checkpoints.iter().find(|checkpoint| !checkpoint.differ.is_empty()) {
-        let states = wrong
-            .differ
-            .iter()
-            .map(|(state, gauge, sockets)| format!("{state} is {gauge}, the kernel has {sockets}"));
+        let states = wrong.differ.iter().map(|(state, gauge, sockets)| {
+            format!("{state} is {gauge}, but the kernel has {sockets}")
+        });
         let detail = format!("{}: {}", wrong.label, states.collect::<Vec<_>>().join("; "));
         return Feature::wanting(id, Status::Missing, detail, REMEDY);
     }
     let all = checkpoints.len();
-    let equal =
-        format!("equal to /proc/net/tcp and tcp6 at {all} checkpoints of a few connections");
+    let equal = format!("equal to /proc/net/tcp and tcp6 at all {all} checkpoints");
     let after_a_scan = checkpoints.iter().filter(|checkpoint| checkpoint.after_a_scan).count();
     if after_a_scan == 0 {
         return Feature::ok(id, equal);
     }
-    let detail =
-        format!("{equal}, {after_a_scan} of them after a scan: the kernel keeps events from us");
+    let detail = format!(
+        "{equal}, {after_a_scan} of them only after a scan: the kernel skipped some events"
+    );
     Feature { id, status: Status::Degraded, detail, help: None }
 }
 
@@ -104,25 +103,25 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_never_fired_is_found_out() {
+    fn a_hook_that_never_ran_is_reported() {
         assert_eq!(statuses(live()), [Status::Ok; 4]);
         assert!(faults(&live()).is_empty());
         let mut dead = live();
         dead.time_wait[0].1 = 0;
-        assert_eq!(faults(&dead), ["a hook of time_wait does not fire"]);
+        assert_eq!(faults(&dead), ["a hook of time_wait does not run"]);
         assert_eq!(statuses(dead), [Status::Ok, Status::Missing, Status::Ok, Status::Ok]);
     }
 
     #[test]
     fn a_wrong_gauge_is_named_and_one_that_a_scan_corrects_is_reported() {
-        let mut mended = live();
-        mended.checkpoints[0].after_a_scan = true;
-        assert!(faults(&mended).is_empty());
-        assert_eq!(statuses(mended)[3], Status::Degraded);
+        let mut corrected = live();
+        corrected.checkpoints[0].after_a_scan = true;
+        assert!(faults(&corrected).is_empty());
+        assert_eq!(statuses(corrected)[3], Status::Degraded);
         let mut wrong = live();
         wrong.checkpoints[0].differ = vec![(State::TimeWait, 3, 4)];
         let feature = features(&Ok(wrong.clone())).remove(3);
-        assert_eq!(feature.detail, "closed: TIME_WAIT is 3, the kernel has 4");
+        assert_eq!(feature.detail, "closed: TIME_WAIT is 3, but the kernel has 4");
         assert_eq!(faults(&wrong), ["gauges differ from the kernel's table"]);
     }
 }

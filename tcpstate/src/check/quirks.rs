@@ -1,5 +1,5 @@
-//! Faults and changes of particular kernels, by the version alone: a distribution may have mended one, and its version
-//! does not tell.
+//! Faults and changes of certain kernel versions. They are judged by the version number only. A
+//! distribution may have fixed a fault without a change of that number.
 
 use super::{Facts, Feature, Status};
 
@@ -15,43 +15,47 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     ]
 }
 
-/// Where the kernel makes a walk of the iterator stop, and the reader ask again (`MAX_ITER_OBJECTS`).
+/// The number of sockets after which the kernel interrupts a walk of the iterator, and the reader
+/// continues it (`MAX_ITER_OBJECTS`).
 const WALK: u64 = 1_000_000;
 
-/// A walk that stops within a bucket of the socket table may skip sockets or show them twice when it goes on.
+/// A walk that is interrupted within a bucket of the socket table may skip or repeat sockets.
 fn stopped_walk(facts: &Facts) -> Feature {
-    const MENDED: Version = (6, 17, 0);
+    const FIXED: Version = (6, 17, 0);
     let id = "iter_tcp_resume";
-    if facts.kernel.version() >= MENDED {
-        return Feature::ok(id, by_version("a walk that stops goes on where it stopped"));
+    if facts.kernel.version() >= FIXED {
+        return Feature::ok(id, by_version("an interrupted walk continues at the right socket"));
     }
     if facts.sockets < WALK {
-        let detail = "before 6.17 a walk that stops may skip or repeat sockets; ours stop once a million sockets, and here are fewer";
+        let detail = "before 6.17 an interrupted walk may skip or repeat sockets; walks are \
+                      interrupted after a million sockets, and there are fewer here";
         return Feature::ok(id, by_version(detail));
     }
-    let detail =
-        "before 6.17 a walk that stops may skip or repeat sockets, and here are a million or more";
+    let detail = "before 6.17 an interrupted walk may skip or repeat sockets; walks are \
+                  interrupted here, because there are a million sockets or more";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.17 or newer")
 }
 
-/// The iterator gives up a socket that it holds twice: whoever iterates may bring the kernel down.
+/// The iterator may release a socket twice. Then a walk can crash the kernel.
 fn double_release(facts: &Facts) -> Feature {
     let id = "iter_tcp_release";
     let version = facts.kernel.version();
     let is_faulty = ((6, 17, 0)..=(6, 18, 41)).contains(&version)
         || ((6, 19, 0)..=(7, 1, 5)).contains(&version);
     if !is_faulty {
-        return Feature::ok(id, by_version("no walk gives up a socket twice"));
+        return Feature::ok(id, by_version("no walk releases a socket twice"));
     }
-    let detail = "a walk over the sockets may give up one twice, a fault of 6.17 to 6.18.41 and 6.19 to 7.1.5";
+    let detail = "a walk may release a socket twice and crash the kernel, a fault of 6.17 to \
+                  6.18.41 and 6.19 to 7.1.5";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.18.42, 7.1.6 or newer")
 }
 
 fn nested_runs(facts: &Facts) -> Feature {
     let detail = if facts.kernel.programs_interrupt_themselves() {
-        "before 6.1 a run may be interrupted by another, so counts are made by atomic additions"
+        "before 6.1 a program run may interrupt another run, so counters use atomic additions"
     } else {
-        "since 6.1 no run is interrupted by another: those are skipped, and counted as missed"
+        "since 6.1 the kernel skips a program run that would interrupt another, and counts it as \
+         missed"
     };
     Feature::ok("nested_runs", by_version(detail))
 }
@@ -60,23 +64,27 @@ fn preemptible_programs(facts: &Facts) -> Feature {
     const SINCE: Version = (7, 2, 0);
     let id = "preemptible_runs";
     if facts.kernel.version() < SINCE {
-        return Feature::ok(id, by_version("no task is put off its CPU within a run"));
+        return Feature::ok(id, by_version("no task is preempted during a program run"));
     }
-    let detail = "since 7.2 a task may be put off its CPU within a run, so more events are missed at a time; they are counted, and a scan makes up for them";
+    let detail = "since 7.2 a task may be preempted during a program run, so more events are \
+                  missed at a time; they are counted, and a scan corrects the gauges";
     Feature { id, status: Status::Degraded, detail: by_version(detail), help: None }
 }
 
 fn time_wait_births(facts: &Facts) -> Feature {
     let id = "tcpext_tw";
     if facts.kernel.counts_time_wait_births() {
-        return Feature::ok(id, by_version("since 5.18 TcpExt TW counts births"));
+        return Feature::ok(
+            id,
+            by_version("since 5.18 TcpExt TW counts time-wait sockets when they are created"),
+        );
     }
-    let detail = "before 5.18 TcpExt TW counts expiries: if polled, TIME_WAIT has no rate of entry";
+    let detail = "before 5.18 TcpExt TW counts expiries, so a polled TIME_WAIT has no entry rate";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 5.18 or newer")
 }
 
 fn by_version(detail: &str) -> String {
-    format!("{detail} (by the version alone)")
+    format!("{detail} (judged by version)")
 }
 
 #[cfg(test)]
@@ -101,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_walk_matters_with_a_million_sockets() {
+    fn an_interrupted_walk_matters_with_a_million_sockets() {
         let mut facts = facts("6.12.117+deb13-amd64");
         assert_eq!(stopped_walk(&facts).status, Status::Ok);
         facts.sockets = WALK;
@@ -111,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_from_the_version_says_so() {
+    fn details_say_that_they_are_judged_by_version() {
         for release in ["5.10.0", "6.1.0", "6.18.20", "7.2.1"] {
             for feature in features(&facts(release)) {
-                assert!(feature.detail.ends_with("(by the version alone)"), "{feature:?}");
+                assert!(feature.detail.ends_with("(judged by version)"), "{feature:?}");
             }
         }
         assert_eq!(preemptible_programs(&facts("7.2.0")).status, Status::Degraded);

@@ -1,4 +1,4 @@
-//! What `trace` would be: exact, less than that, or nothing at all.
+//! The verdict on `trace`: exact, not exact, or not possible.
 
 use super::{Facts, Feature, Status, Whole, proof};
 use crate::report::{Minis, Provider, Transitions};
@@ -26,17 +26,17 @@ pub(super) fn trace(facts: &Facts) -> Feature {
     let mut help_lines = whole.help_lines.clone();
     help_lines.dedup();
     let help = (!help_lines.is_empty()).then(|| help_lines.join("; "));
-    let detail = format!("less than exact: {}", shortfalls.join("; "));
+    let detail = format!("not exact: {}", shortfalls.join("; "));
     Feature { id, status: Status::Degraded, detail, help }
 }
 
-/// In what the hooks that would serve fall short of seeing each event, or of saying that they did not.
+/// The reasons why the hooks of `trace` may miss events without counting them.
 fn shortfalls(facts: &Facts, whole: &Whole) -> Vec<String> {
     let mut shortfalls = Vec::new();
     if whole.transitions == Transitions::Tracepoint && !facts.kernel.counts_misses_of_tracepoints()
     {
         shortfalls
-            .push("transitions by the classic tracepoint, which misses some uncounted".into());
+            .push("the classic tracepoint does not count the transitions that it misses".into());
     }
     for (minis, provider) in [(Minis::TimeWait, whole.time_wait), (Minis::SynRecv, whole.syn_recv)]
     {
@@ -44,7 +44,7 @@ fn shortfalls(facts: &Facts, whole: &Whole) -> Vec<String> {
             Provider::Fentry | Provider::Timer => {}
             Provider::Polled => shortfalls.push(format!("{} is only polled", minis.name())),
             Provider::None => {
-                shortfalls.push(format!("nothing sees {} mini sockets", minis.name()));
+                shortfalls.push(format!("no hook sees {} mini sockets", minis.name()));
             }
         }
     }
@@ -62,7 +62,7 @@ mod tests {
     };
 
     #[test]
-    fn whoever_may_not_trace_is_told_what_trace_would_say() {
+    fn without_privilege_the_verdict_is_the_error_of_trace() {
         let facts = facts("6.12.0");
         let feature = trace(&facts);
         let failure = facts.whole.expect_err("it has no capabilities");
@@ -78,15 +78,15 @@ mod tests {
         assert!(is_exact(&[trace(&facts)]), "{:?}", trace(&facts));
         let whole = facts.whole.as_mut().expect("it may trace");
         whole.time_wait = Provider::Polled;
-        whole.help_lines = vec!["mend it".into(), "mend it".into()];
+        whole.help_lines = vec!["fix it".into(), "fix it".into()];
         let feature = trace(&facts);
         assert!(!is_exact(std::slice::from_ref(&feature)), "{feature:?}");
-        assert_eq!(feature.help.as_deref(), Some("mend it"));
+        assert_eq!(feature.help.as_deref(), Some("fix it"));
         assert!(feature.detail.contains("time_wait is only polled"), "{feature:?}");
     }
 
     #[test]
-    fn the_classic_tracepoint_is_exact_since_it_counts_what_it_misses() {
+    fn the_classic_tracepoint_is_exact_on_kernels_that_count_its_misses() {
         for (release, exact) in [("6.11.9", false), ("6.12.0", true)] {
             let mut facts = with_parts(release);
             facts.whole.as_mut().expect("it may trace").transitions = Transitions::Tracepoint;

@@ -1,12 +1,13 @@
-//! What is wrong, how that is known, and what would mend it; nothing is changed.
+//! `tcpstate doctor`: finds problems, shows the numbers that prove them, and gives advice. It
+//! changes nothing.
 //!
 //! ```text
-//! kernel -> facts/: read, twice or once -> rules/: pure functions, by family -> Finding -> view/doctor
-//!                                          thresholds: from where on
+//! kernel -> facts/: counters read twice, sockets once -> rules/: pure functions, thresholds
+//!        -> Finding -> view/doctor
 //! ```
 //!
-//! All of it works without privilege and without BPF, in the network namespace of the calling thread. What can't be seen
-//! is a finding of its own, of level `unknown`.
+//! Everything works without privilege and without BPF, in the network namespace of the calling
+//! thread. If a rule cannot read its data, its finding has the level `unknown`.
 
 pub mod facts;
 pub mod rules;

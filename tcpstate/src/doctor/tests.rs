@@ -1,5 +1,6 @@
-//! Files as kernels wrote them, in a namespace where seven connections had been closed, and what can go wrong with them:
-//! 5.10, 6.1 and 7.2 are Debian's in a guest, 6.18 is a vendor's.
+//! Tests with files of real kernels, whole and damaged. They were captured in a network namespace
+//! where seven connections had been closed. 5.10, 6.1 and 7.2 are kernels of Debian in a guest,
+//! 6.18 is a kernel of a vendor.
 
 use std::{
     fs,
@@ -25,7 +26,7 @@ fn paths(root: &Path) -> Paths {
     Paths { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
 }
 
-/// Those files, and no sockets.
+/// Facts from these files, without sockets.
 fn facts(before: &Paths, after: &Paths) -> Facts {
     let sysctls = Sysctls::read(before).unless_changed(&Sysctls::read(after));
     Facts {
@@ -46,7 +47,7 @@ fn worst(findings: &[Finding]) -> Vec<(&str, Level)> {
     bad.map(|finding| (finding.id, finding.level)).collect()
 }
 
-/// A copy of what was captured, to be spoilt.
+/// A copy of the captured files, which a test may damage.
 fn copy() -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("there is a place for temporary files");
     copy_folder(&captured(), copy.path());
@@ -66,7 +67,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Counters that rules go by, one at least of each file.
+/// Counters that the rules use, at least one from each file.
 fn counted(counters: &Counters) -> Vec<Known<u64>> {
     [
         ("TcpExt", "TCPTimeWaitOverflow"),
@@ -83,18 +84,19 @@ fn counted(counters: &Counters) -> Vec<Known<u64>> {
 }
 
 #[test]
-fn a_healthy_kernel_is_read_whole() {
+fn all_counters_of_a_healthy_kernel_are_read() {
     let paths = paths(&captured());
     let numbers = counted(&Counters::read(&paths));
     assert_eq!(numbers, [0, 7, 0, 7, 0, 7, 101, 0].map(Ok));
     let findings = diagnose(&facts(&paths, &paths), &Thresholds::default());
-    // A namespace does not see the limit of orphans.
+    // The limit of orphans is visible only in the network namespace of the host.
     assert_eq!(worst(&findings), [("F2", Level::Unknown)]);
 }
 
 #[test]
-fn older_and_newer_kernels_are_read_whole() {
-    // The orphans were another test's. Before 5.18 TW counts the ends of time-wait sockets, and there is none yet.
+fn all_counters_of_older_and_newer_kernels_are_read() {
+    // The orphans are those of another test. Before 5.18 TW counts the ends of time-wait sockets,
+    // and none has ended yet.
     for (kernel, ended_or_born) in [("5.10", 0), ("6.1", 7), ("7.2", 7)] {
         let paths = paths(&captured_on(kernel));
         let numbers = counted(&Counters::read(&paths));
@@ -107,7 +109,7 @@ fn older_and_newer_kernels_are_read_whole() {
 }
 
 #[test]
-fn a_file_that_is_cut_is_missing_and_never_half_a_count() {
+fn a_truncated_file_gives_no_wrong_counter() {
     let whole = paths(&captured());
     let expected = counted(&Counters::read(&whole));
     let copy = copy();
@@ -129,7 +131,7 @@ fn a_file_that_is_cut_is_missing_and_never_half_a_count() {
 }
 
 #[test]
-fn a_sysctl_that_is_cut_is_missing() {
+fn a_truncated_sysctl_is_missing() {
     let copy = copy();
     fs::write(copy.path().join("sys/net/ipv4/tcp_max_tw_buckets"), "131").expect("it is ours");
     fs::write(copy.path().join("sys/net/ipv4/ip_local_port_range"), "").expect("it is ours");
@@ -140,7 +142,7 @@ fn a_sysctl_that_is_cut_is_missing() {
 }
 
 #[test]
-fn a_byte_that_is_wrong_is_no_panic() {
+fn a_wrong_byte_causes_no_panic() {
     let whole = paths(&captured());
     let copy = copy();
     let spoilt = paths(copy.path());
@@ -163,12 +165,12 @@ fn a_byte_that_is_wrong_is_no_panic() {
 }
 
 #[test]
-fn a_file_that_is_missing_makes_its_rules_unknown_and_no_others() {
+fn a_missing_file_makes_only_its_rules_unknown() {
     for (file, expected) in [
         ("net/netstat", vec!["T1", "T9", "S1", "S3", "S4", "F2"]),
         ("net/snmp", vec!["T9", "F2", "R1"]),
         ("net/sockstat", vec!["T2", "F2"]),
-        // Drops are a part of what K1 goes by.
+        // K1 works without the counters of drops.
         ("net/stat/nf_conntrack", vec!["F2"]),
     ] {
         let copy = copy();
@@ -183,18 +185,18 @@ fn a_file_that_is_missing_makes_its_rules_unknown_and_no_others() {
 }
 
 #[test]
-fn what_goes_backwards_is_no_growth() {
+fn a_counter_that_decreases_is_missing() {
     let whole = paths(&captured());
     let copy = copy();
     let path = copy.path().join("net/snmp");
     let text = fs::read_to_string(&path).expect("it was captured");
-    // The first number that grew.
+    // Decreases the first counter that is not zero.
     fs::write(&path, text.replace(" 7 7 ", " 6 7 ")).expect("it is ours");
     let findings = diagnose(&facts(&whole, &paths(copy.path())), &Thresholds::default());
     let expected = ["T9", "F2", "R1"].map(|id| (id, Level::Unknown));
     assert_eq!(worst(&findings), expected);
     let t9 = findings.iter().find(|finding| finding.id == "T9").expect("each rule says something");
-    assert!(t9.summary.contains("went backwards, from 7 to 6"), "{}", t9.summary);
+    assert!(t9.summary.contains("decreased from 7 to 6"), "{}", t9.summary);
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! From where on something is worth saying. The defaults are a file of their own, which `--print-thresholds` prints.
+//! The thresholds of the rules. The defaults are in `thresholds.toml`, which `--print-thresholds`
+//! prints.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// The defaults, with what each is for.
+/// The file of the defaults, with comments.
 pub const DEFAULTS: &str = include_str!("thresholds.toml");
 
-/// A part of one.
+/// A share from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Share(pub f64);
 
@@ -17,7 +18,7 @@ impl<'de> Deserialize<'de> for Share {
         if (0.0..=1.0).contains(&share) {
             Ok(Self(share))
         } else {
-            Err(D::Error::custom(format!("{share} is no share: expected a number from 0 to 1")))
+            Err(D::Error::custom(format!("{share} is not a share: expected a number from 0 to 1")))
         }
     }
 }
@@ -32,7 +33,7 @@ impl Share {
 
 macro_rules! sections {
     ($($(#[$note:meta])* $section:ident: $type:ident { $($name:ident: $kind:ty,)* })*) => {
-        /// All of them, as in the file of defaults, which says what each is for.
+        /// All thresholds. The file of the defaults describes them.
         #[derive(Clone, Debug, PartialEq)]
         #[expect(missing_docs, reason = "thresholds.toml documents them, for users too")]
         pub struct Thresholds {
@@ -46,7 +47,7 @@ macro_rules! sections {
             $(pub $name: $kind,)*
         })*
 
-        /// The same with gaps, as users write it.
+        /// The thresholds in the file of a user, which may leave some out.
         #[derive(Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Written {
@@ -64,7 +65,7 @@ macro_rules! sections {
         }
 
         impl Thresholds {
-            /// What is written, and of the rest what is here.
+            /// These thresholds, overridden by those in the file of a user.
             fn overridden_by(self, written: &Written) -> Self {
                 Self {
                     $($section: $type {
@@ -73,7 +74,7 @@ macro_rules! sections {
                 }
             }
 
-            /// What is written, if nothing is left out.
+            /// The thresholds of a file that leaves none out. `None`: one is left out.
             fn whole(written: &Written) -> Option<Self> {
                 Some(Self { $($section: $type { $($name: written.$section.$name?,)* },)* })
             }
@@ -82,9 +83,9 @@ macro_rules! sections {
 }
 
 sections! {
-    /// Of family `ports`.
+    /// The thresholds of the family `ports`.
     ports: Ports { used_warn: Share, used_crit: Share, forecast_warn: Share, }
-    /// Of family `time_wait`.
+    /// The thresholds of the family `time_wait`.
     time_wait: TimeWait {
         buckets_warn: Share,
         top_info: u64,
@@ -93,7 +94,7 @@ sections! {
         short_seconds: f64,
         many_info: u64,
     }
-    /// Of family `close_wait`.
+    /// The thresholds of the family `close_wait`.
     close_wait: CloseWait {
         settled_seconds: u64,
         warn: u64,
@@ -103,9 +104,9 @@ sections! {
         files_crit: Share,
         never_accepted_warn: u64,
     }
-    /// Of family `syn`.
+    /// The thresholds of the family `syn`.
     syn: Syn { accept_queue_warn: Share, unanswered_warn: u64, unanswered_retransmits: u64, }
-    /// Of family `orphans`.
+    /// The thresholds of the family `orphans`.
     orphans: Orphans {
         fin_wait2_seconds: u64,
         fin_wait2_warn: u64,
@@ -113,20 +114,20 @@ sections! {
         last_ack_seconds: u64,
         last_ack_warn: u64,
     }
-    /// Of family `conntrack`.
+    /// The thresholds of the family `conntrack`.
     conntrack: Conntrack { used_warn: Share, used_crit: Share, }
-    /// Of family `resets`.
+    /// The thresholds of the family `resets`.
     resets: Resets { share_info: Share, at_least: u64, }
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        let written = toml::from_str(DEFAULTS).expect("a test reads it");
-        Self::whole(&written).expect("a test compares it with the struct")
+        let written = toml::from_str(DEFAULTS).expect("a test parses the defaults");
+        Self::whole(&written).expect("a test checks that the defaults are complete")
     }
 }
 
-/// What is wrong with a file of thresholds, and where.
+/// An error in a file of thresholds, with its line and column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {what}")]
 pub struct Error {
@@ -136,7 +137,7 @@ pub struct Error {
 }
 
 impl Thresholds {
-    /// Reads what a user wrote; what is left out stays as by default.
+    /// Parses the file of a user. Thresholds that are left out keep their defaults.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let written = toml::from_str(text).map_err(|error| {
             let Range { start, .. } = error.span().unwrap_or_default();
@@ -157,25 +158,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_say_everything_and_can_be_read_back() {
+    fn the_defaults_are_complete_and_can_be_parsed() {
         assert_eq!(Thresholds::parse(DEFAULTS), Ok(Thresholds::default()));
         assert_eq!(Thresholds::parse(""), Ok(Thresholds::default()));
     }
 
     #[test]
-    fn what_is_written_overrides_and_the_rest_stays() {
+    fn a_file_overrides_only_the_thresholds_that_it_names() {
         let thresholds = Thresholds::parse("[close_wait]\nwarn = 7\n").expect("it is right");
         assert_eq!(thresholds.close_wait.warn, 7);
         assert_eq!(thresholds.close_wait.crit, Thresholds::default().close_wait.crit);
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
+    fn errors_name_the_line_and_the_column() {
         for (text, expected) in [
             ("[close_wait]\nwarm = 7\n", "line 2, column 1: unknown field `warm`, expected one of"),
             ("[closewait]\n", "line 1, column 2: unknown field `closewait`"),
-            ("[ports]\nused_warn = 60\n", "line 2, column 13: 60 is no share: expected a number"),
-            ("[ports]\nused_warn = nan\n", "line 2, column 13: NaN is no share"),
+            (
+                "[ports]\nused_warn = 60\n",
+                "line 2, column 13: 60 is not a share: expected a number",
+            ),
+            ("[ports]\nused_warn = nan\n", "line 2, column 13: NaN is not a share"),
             ("[close_wait]\nwarn = -1\n", "line 2, column 8: invalid value: integer `-1`"),
             ("[close_wait]\nwarn = \"7\"\n", "line 2, column 8: invalid type: string"),
             ("[close_wait]\nwarn = 7\nwarn = 8\n", "line 3, column 1: duplicate key"),
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_reached_on_the_spot() {
+    fn a_share_is_reached_at_its_exact_value() {
         assert!(Share(0.8).is_reached(80, 100));
         assert!(!Share(0.8).is_reached(79, 100));
         assert!(!Share(0.0).is_reached(0, 0));

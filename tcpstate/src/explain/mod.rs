@@ -217,7 +217,8 @@ impl Error {
 
 /// Finds the text for the words of the command line.
 ///
-/// The words are none, a rule, a state, or two states. An arrow (`->`) may stand between two states.
+/// The words are none, a rule, a state, or two states. An arrow (`->`) may stand between two
+/// states.
 pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
     let words: Vec<&str> = words
         .iter()

@@ -17,7 +17,7 @@ macro_rules! aborts {
         concat!(
             $also,
             " Or: an RST of the peer; close() with SO_LINGER 0 or with unread data; connect() with \
-            AF_UNSPEC; ss -K; a timeout; too many orphans; too little memory."
+             AF_UNSPEC; ss -K; a timeout; too many orphans; too little memory."
         )
     };
 }

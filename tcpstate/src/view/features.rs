@@ -1,26 +1,26 @@
-//! What `check` found, feature by feature: for people, for programs, and for sheets.
+//! The output of `tcpstate check`: text, JSON and CSV.
 
 use std::io::{self, Write};
 
 use serde_json::json;
-use textwrap::{Options, fill};
+use textwrap::{Options, WordSplitter, fill};
 
 use super::json::VERSION;
 use crate::{check::Feature, text::escaped};
 
-/// Columns of a terminal.
+/// The maximum width of a line.
 const WIDTH: usize = 80;
-/// Of the id, and of the status beside it.
+/// The widths of the columns of ids and statuses.
 const COLUMNS: [usize; 2] = [20, 9];
 
-/// A form of output.
+/// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Text for people, within 80 columns.
+    /// Text, at most 80 columns wide.
     Table,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// A header, then a row a feature.
+    /// A header, then one row per feature.
     Csv,
 }
 
@@ -37,8 +37,11 @@ fn table(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
     let [id, status] = COLUMNS;
     writeln!(out, "{:id$} {:status$} DETAIL", "FEATURE", "STATUS")?;
     let indent = " ".repeat(id + status + 2);
-    // Words without a space, as paths are, stay whole even if the line becomes too long.
-    let wrap = Options::new(WIDTH).break_words(false).subsequent_indent(&indent);
+    // Long words such as paths are not broken, even if the line becomes too long.
+    let wrap = Options::new(WIDTH)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .subsequent_indent(&indent);
     for feature in features {
         let head = format!("{:id$} {:status$} ", feature.id, feature.status.name());
         writeln!(out, "{}", fill(&escaped(&feature.detail), wrap.clone().initial_indent(&head)))?;
@@ -95,12 +98,12 @@ mod tests {
             },
         ];
         let mut out = Vec::new();
-        show_features(form, &features, &mut out).expect("a vector takes everything");
+        show_features(form, &features, &mut out).expect("writing to memory succeeds");
         String::from_utf8(out).expect("it is text")
     }
 
     #[test]
-    fn the_table_keeps_to_80_columns_with_help_under_details() {
+    fn the_table_has_80_columns_with_help_under_details() {
         let expected = "\
 FEATURE              STATUS    DETAIL
 btf                  ok        read
@@ -113,7 +116,7 @@ time_wait_fentry     missing   load BPF program inet_twsk_kill: the
     }
 
     #[test]
-    fn each_feature_is_a_line_of_json() {
+    fn each_feature_is_one_line_of_json() {
         let text = shown(Form::Json);
         let lines: Vec<serde_json::Value> = text
             .lines()
@@ -127,7 +130,7 @@ time_wait_fentry     missing   load BPF program inet_twsk_kill: the
     }
 
     #[test]
-    fn quotes_survive_in_sheets() {
+    fn csv_doubles_quotes() {
         let text = shown(Form::Csv);
         assert!(text.starts_with("id,status,detail,remedy\nbtf,ok,read,\n"), "{text}");
         assert!(text.contains(r#"returned ""no""","#), "{text}");

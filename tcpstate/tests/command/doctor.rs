@@ -142,7 +142,7 @@ fn doctor_process_reads_thresholds_and_names_their_errors() {
 
     for (text, place) in [
         ("[ports]\nused_warm = 0.5\n", ", line 2, column 1: unknown field `used_warm`"),
-        ("[ports]\nused_warn = 50\n", ", line 2, column 13: 50 is no share"),
+        ("[ports]\nused_warn = 50\n", ", line 2, column 13: 50 is not a share"),
         ("[ports\n", ", line 1, column "),
     ] {
         let Finished { status, stdout, stderr } = with(text);
@@ -237,7 +237,7 @@ fn doctor_process_without_proc_reports_unknown_and_does_not_fail() {
         .lines()
         .find(|line| line.contains(r#""id":"T2""#))
         .expect("each rule says something");
-    assert!(t2.contains(r#""level":"unknown""#) && t2.contains("mount /proc here"), "{t2}");
+    assert!(t2.contains(r#""level":"unknown""#) && t2.contains("Mount /proc here"), "{t2}");
 }
 
 /// Runs `doctor` on a recording.
@@ -316,7 +316,7 @@ fn check_counts() {
         assert_eq!((&r1["level"], &r1["numbers"]["resets"]), (&"info".into(), &resets.into()));
         assert_eq!(r1["numbers"]["opened"], active + passive, "{r1}");
         let source = r1["source"].as_str().expect("it is text");
-        assert!(source.starts_with("run.tcps, in the place of /proc/net/snmp Tcp"), "{source}");
+        assert!(source.starts_with("run.tcps, instead of /proc/net/snmp Tcp"), "{source}");
     }
     // Findings that follow from settings are known. Findings that need sockets or files are
     // unknown.
@@ -325,7 +325,7 @@ fn check_counts() {
         let finding = finding(id);
         assert_eq!(finding["level"], "unknown", "{finding}");
         let advice = finding["advice"].as_str().expect("it is text");
-        assert!(advice.starts_with("run tcpstate doctor on that system"), "{finding}");
+        assert!(advice.starts_with("Run tcpstate doctor on that system"), "{finding}");
     }
 }
 

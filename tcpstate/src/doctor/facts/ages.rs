@@ -1,19 +1,19 @@
-//! Sockets in one state, by age.
+//! Sockets in one state, counted by the silence of their peers.
 
 use std::time::Duration;
 
 use super::groups::Sum;
 
-/// Silence beyond an hour makes no difference.
+/// The longest silence that is distinguished, in seconds.
 const LONGEST_SILENCE: u64 = 3600;
 
-/// Sockets by how long their peers have been silent, which is never more than they have been in
-/// their state.
+/// Numbers of sockets by the silence of their peers. The silence is never longer than the time in
+/// the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ages {
-    /// In each of the first seconds.
+    /// The number of sockets per second of silence.
     seconds: Vec<u64>,
-    /// Those of which it is not known.
+    /// The number of sockets whose silence is unknown.
     unknown: u64,
 }
 
@@ -31,20 +31,20 @@ impl Ages {
         self.seconds[second] += 1;
     }
 
-    /// Those silent for at least so long, and those of which it is not known.
+    /// The sockets with at least this silence, and the sockets with an unknown silence.
     #[must_use]
     pub fn at_least(&self, age: Duration) -> u64 {
         let first = usize::try_from(age.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
         self.seconds.iter().skip(first).sum::<u64>() + self.unknown
     }
 
-    /// The longest silence, up to an hour.
+    /// The longest silence, at most one hour.
     #[must_use]
     pub fn oldest(&self) -> Option<Duration> {
         self.seconds.len().checked_sub(1).map(|second| Duration::from_secs(second as u64))
     }
 
-    /// All of them.
+    /// The number of all sockets.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.at_least(Duration::ZERO)
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_count_those_at_least_so_old_and_those_unknown() {
+    fn at_least_includes_sockets_of_unknown_age() {
         let mut ages = Ages::default();
         for millis in [0, 4999, 5000, 60_000, 10_000_000] {
             ages.add(Some(Duration::from_millis(millis)));

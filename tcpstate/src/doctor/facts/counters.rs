@@ -1,6 +1,7 @@
-//! The kernel's counters, by the names that it gives them.
+//! The kernel's counters, by the kernel's names.
 //!
-//! A file whose rows do not fit together is read again, and in the end is missing: half of it is no count.
+//! A file whose rows do not match is read again. If it still does not match, all its counters are
+//! missing, because a part of a file is not a reliable count.
 
 use std::{io, path::Path};
 
@@ -10,31 +11,31 @@ use crate::procfs::{
     counters::{Pairs, pairs_of_rows, pairs_of_words, sums_of_columns},
 };
 
-/// How often a file is read that does not make sense.
+/// The maximum number of attempts to read a file that cannot be parsed.
 const ATTEMPTS: usize = 3;
 
-/// The counters at one moment.
+/// The counters of one reading.
 #[derive(Clone, Debug)]
 pub struct Counters {
     netstat: Known<Pairs>,
     snmp: Known<Pairs>,
     sockstat: Known<Pairs>,
     conntrack: Known<Pairs>,
-    /// The recording that they are from, if they are.
+    /// The name of the recording, if the counters are from a recording.
     recording: Option<String>,
 }
 
-/// A counter that was read twice.
+/// The difference between two readings of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// How far it went.
+    /// The difference.
     pub by: u64,
-    /// Where it is now.
+    /// The value of the second reading.
     pub total: u64,
 }
 
 impl Counters {
-    /// Reads them.
+    /// Reads the counters.
     #[must_use]
     pub fn read(paths: &Paths) -> Self {
         let read = |file: &str, parse: fn(&str) -> Result<Pairs, String>| {
@@ -49,7 +50,7 @@ impl Counters {
         }
     }
 
-    /// Counters of these names, `TcpExt TW`, and no others.
+    /// Creates counters from pairs of a name, such as `TcpExt TW`, and a value.
     #[must_use]
     pub fn of(pairs: &[(&str, u64)]) -> Self {
         let pairs: Pairs = pairs.iter().map(|&(name, number)| (name.to_owned(), number)).collect();
@@ -57,14 +58,14 @@ impl Counters {
         Self { netstat: all(), snmp: all(), sockstat: all(), conntrack: all(), recording: None }
     }
 
-    /// Those that a recording of this name tells.
+    /// Creates the counters of the recording with this name.
     #[must_use]
     pub(super) fn recorded(pairs: &[(&str, u64)], recording: &str) -> Self {
         Self { recording: Some(recording.to_owned()), ..Self::of(pairs) }
     }
 
-    /// The counter of this name: in `netstat` those of `TcpExt`, in `snmp` of `Tcp`, in `sockstat` of `TCP`, and
-    /// those of connection tracking as `conntrack`.
+    /// The counter with this name. The tables are `TcpExt` (file `netstat`), `Tcp` (`snmp`), `TCP`
+    /// (`sockstat`) and `conntrack` (`stat/nf_conntrack`).
     pub fn get(&self, table: &str, name: &str) -> Known<u64> {
         let pairs = match table {
             "TCP" => &self.sockstat,
@@ -75,20 +76,20 @@ impl Counters {
         let number = pairs.as_ref().map_err(Clone::clone)?.get(&format!("{table} {name}"));
         number.copied().ok_or_else(|| match &self.recording {
             Some(recording) => Missing {
-                cause: format!("{recording} does not tell {table} {name}"),
+                cause: format!("{recording} does not contain the counter {table} {name}"),
                 help: LOOK_THERE.into(),
                 source: recording.clone(),
             },
             None => Missing {
                 cause: format!("this kernel has no counter {table} {name}"),
-                help: "use a kernel that counts it".into(),
+                help: "Use a kernel that has this counter.".into(),
                 source: file(table),
             },
         })
     }
 }
 
-/// Where a counter is to be seen, for people.
+/// The file of a counter, for text output.
 pub(super) fn file(table: &str) -> String {
     let file = match table {
         "TCP" => "sockstat",
@@ -100,20 +101,21 @@ pub(super) fn file(table: &str) -> String {
 }
 
 fn read(path: &Path, parse: fn(&str) -> Result<Pairs, String>) -> Known<Pairs> {
-    let parse =
-        |text: &str| if text.ends_with('\n') { parse(text) } else { Err("it is cut".into()) };
+    let parse = |text: &str| {
+        if text.ends_with('\n') { parse(text) } else { Err("the last line is incomplete".into()) }
+    };
     let mut outcome = Err(io::Error::other("not read"));
     for _ in 0..ATTEMPTS {
         outcome = procfs::text(path).and_then(|text| parse(&text).map_err(io::Error::other));
-        // What can't be opened now can't be in a moment either.
+        // A second attempt does not help if the file cannot be opened.
         if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::Other) {
             break;
         }
     }
     outcome.map_err(|error| match error.kind() {
         io::ErrorKind::Other => Missing {
-            cause: format!("{} does not make sense: {error}", path.display()),
-            help: "report it with the file and the output of `uname -r`".into(),
+            cause: format!("cannot parse {}: {error}", path.display()),
+            help: "Report it with the file and the output of `uname -r`.".into(),
             source: path.display().to_string(),
         },
         _ => unreadable(path, &error),

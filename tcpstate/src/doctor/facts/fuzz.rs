@@ -1,10 +1,10 @@
-//! What of this the fuzzer tries.
+//! The entry points of the fuzzer for this folder.
 
 use std::path::Path;
 
 use super::{holders, sysctl_files::SysctlFiles};
 
-/// Lines of sysctl files.
+/// Parses bytes as a sysctl file.
 pub(crate) fn settings(bytes: &[u8]) {
     let text = &*String::from_utf8_lossy(bytes);
     let mut files = SysctlFiles::default();
@@ -16,7 +16,7 @@ pub(crate) fn settings(bytes: &[u8]) {
     }
 }
 
-/// `/proc/PID/limits`.
+/// Parses bytes as `/proc/PID/limits`.
 pub(crate) fn limits(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     holders::limit(text);

@@ -1,19 +1,21 @@
-//! Sums by key, of which a bounded number is kept: the largest ones, with a bound on what they can lack.
+//! Sums by key, with a limit on the number of keys. The largest sums are kept, and
+//! [`lost`](Groups::lost) bounds their error.
 //!
-//! When there is no more room, the smaller half goes (lossy counting). A key that comes again afterwards starts anew, and
-//! knows how much at most it has lost; so does one that is not there.
+//! When the limit is reached, the smaller half of the sums is removed (lossy counting). If a
+//! removed key comes again, its sum starts again at zero. Then `lost` bounds the part that is
+//! missing.
 
 use std::{
     collections::{HashMap, hash_map},
     hash::Hash,
 };
 
-/// How many keys are kept; at most some 20 MiB.
+/// The maximum number of keys, about 20 MiB.
 const MOST: usize = 1 << 16;
 
-/// Something that counts sockets.
+/// A sum of sockets.
 pub trait Sum: Default {
-    /// How many.
+    /// The number of sockets.
     fn sockets(&self) -> u64;
 }
 
@@ -38,7 +40,7 @@ impl<K, S> Default for Groups<K, S> {
 }
 
 impl<K: Eq + Hash, S: Sum> Groups<K, S> {
-    /// The sum to which the next socket with this key is to be added.
+    /// The sum of this key, to which the caller adds the next socket.
     pub fn of(&mut self, key: K) -> &mut S {
         if self.sums.len() >= self.most && !self.sums.contains_key(&key) {
             self.make_room();
@@ -51,17 +53,17 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         let middle = sizes.len() / 2;
         let median = *sizes.select_nth_unstable(middle).1;
         self.sums.retain(|_, sum| sum.sockets() > median);
-        // Whatever went now may have lost as much before.
+        // A removed sum has at most `median` sockets, in addition to earlier losses of its key.
         self.lost += median;
     }
 
-    /// All that are kept, in no order.
+    /// All sums, in no order.
     #[must_use]
     pub fn iter(&self) -> hash_map::Iter<'_, K, S> {
         self.sums.iter()
     }
 
-    /// The `top` largest ones, the largest first.
+    /// The `top` largest sums, largest first.
     #[must_use]
     pub fn largest(&self, top: usize) -> Vec<(&K, &S)>
     where
@@ -73,19 +75,20 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         all
     }
 
-    /// How many keys are kept.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sums.len()
     }
 
-    /// Whether no socket came.
+    /// Whether no socket was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sums.is_empty()
     }
 
-    /// By how many sockets a sum can be too small, at most; one that is not kept, too. Zero: all sums are exact.
+    /// The maximum number of sockets that any sum may lack, including removed sums. Zero: all sums
+    /// are exact.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -116,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn of_many_keys_the_large_ones_stay_and_the_loss_is_bounded() {
+    fn large_sums_stay_and_the_loss_is_bounded() {
         let mut groups: Groups<u32, u64> = Groups { most: 64, ..Groups::default() };
         for round in 0..1000 {
             *groups.of(7) += 1;
-            // Each comes once.
+            // Each of these keys comes once.
             for key in 0..10 {
                 *groups.of(1000 + round * 10 + key) += 1;
             }

@@ -1,4 +1,4 @@
-//! Which programs hold sockets, with how many files they may have open.
+//! The programs that hold sockets, and their limits of open files.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// Of sockets in one state, so many are told apart by their program.
+/// The maximum number of sockets in one state that are grouped by program.
 const MOST: usize = 1 << 16;
 
-/// A socket that a program holds.
+/// A socket that a program holds, without the data that no rule needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     holder: sock_diag::SocketFile,
@@ -32,14 +32,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// What of it matters.
+    /// Takes the needed data from a socket.
     #[must_use]
     pub fn of(holder: sock_diag::SocketFile, socket: &Socket) -> Self {
         Self {
             holder,
             remote: socket.remote,
             silence: socket.detail.silence,
-            // The peer's FIN is counted as if it were a byte.
+            // The kernel counts the peer's FIN as one byte.
             unread: socket
                 .detail
                 .receive_queue
@@ -48,32 +48,32 @@ impl Held {
     }
 }
 
-/// The sockets in one state that programs hold.
+/// The sockets in one state that programs hold, grouped by program.
 #[derive(Clone, Debug, Default)]
 pub struct Holding {
-    /// Told apart, with most sockets first, once their programs were looked for.
+    /// The programs, most sockets first. [`ask`] fills this list.
     pub holders: Vec<Holder>,
-    /// Sockets there was no room to tell apart.
+    /// The number of sockets above the limit, which are not grouped.
     pub beyond: u64,
     held: Vec<Held>,
 }
 
-/// A program, or what of a user's programs may not be seen.
+/// A program, or all programs of a user that this process cannot see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The process, if it may be seen.
+    /// The process, if it is visible.
     pub process: Option<Process>,
-    /// Whose it is.
+    /// The user of the sockets.
     pub uid: u32,
-    /// Its sockets by how long their peers have been silent.
+    /// The sockets by the silence of their peers.
     pub ages: Ages,
-    /// Bytes that wait to be read from them.
+    /// The number of received bytes that the program has not read.
     pub unread: u64,
-    /// The peer that most of them have.
+    /// The most frequent peer.
     pub peer: Option<IpAddr>,
-    /// How many files it has open, if it may be seen.
+    /// The number of open files, if it is visible.
     pub open_files: Option<u64>,
-    /// How many files it may have open (`RLIMIT_NOFILE`), if there is a limit.
+    /// The limit of open files (`RLIMIT_NOFILE`), if there is a limit.
     pub max_files: Option<u64>,
 }
 
@@ -87,7 +87,7 @@ impl Holding {
         }
     }
 
-    /// All sockets.
+    /// The number of all sockets.
     #[must_use]
     pub fn sockets(&self) -> u64 {
         self.held.len() as u64 + self.beyond
@@ -97,7 +97,7 @@ impl Holding {
         let mut groups: BTreeMap<(Option<u32>, u32), Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let pid = owners.pid(held.holder.inode);
-            // A process may hold sockets of several users; its own user is then as good as any.
+            // A process may hold sockets of several users, so its sockets are one group.
             let uid = if pid.is_some() { 0 } else { held.holder.uid };
             groups.entry((pid, uid)).or_default().push(held);
         }
@@ -126,12 +126,12 @@ impl Holder {
         }
     }
 
-    /// Its name, for people.
+    /// The name, for text output.
     #[must_use]
     pub fn name(&self) -> String {
         match &self.process {
             Some(process) => format!("{}[{}]", process.name, process.pid),
-            None => format!("a program of uid {} that this user may not see", self.uid),
+            None => format!("a program of uid {} that this user cannot see", self.uid),
         }
     }
 }
@@ -150,7 +150,9 @@ pub(super) fn limit(limits: &str) -> Option<u64> {
     row.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Looks into all processes, once, for the programs of these sockets; the single ones' are returned.
+/// Searches all processes once for the programs that hold the sockets.
+///
+/// The programs of `many` are stored there. The programs of `single` are returned by inode.
 #[must_use]
 pub fn ask(
     single: Vec<sock_diag::SocketFile>,
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_files_is_the_soft_one() {
+    fn the_file_limit_is_the_soft_limit() {
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
                       Max open files            1024                 524288               files     \n";
         assert_eq!(limit(limits), Some(1024));
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_files_and_a_limit() {
+    fn this_process_has_open_files_and_a_limit() {
         let pid = std::process::id();
         assert!(open_files(pid) > Some(2));
         assert!(max_files(pid) > Some(2));

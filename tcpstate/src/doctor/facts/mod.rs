@@ -1,15 +1,17 @@
-//! What the rules go by, read from the kernel: nothing in here judges.
+//! The data for the rules, read from the kernel. This module makes no decisions.
 //!
 //! ```text
 //! /proc/net/{netstat,snmp,sockstat,stat/nf_conntrack}  counters, twice   -> Counters
 //! /proc/sys/net                                        sysctls, twice    -> Sysctls
 //! /etc/sysctl.conf, sysctl.d/*.conf                    sysctl files      -> SysctlFiles
-//! sock_diag                                            each socket once  -> SocketTable -> Holders: /proc/PID
+//! sock_diag                                            sockets, once     -> SocketTable
+//! /proc/PID                                            owners of sockets -> Holders
 //!
-//! a recording, in the place of all that                -> Facts::recorded
+//! a recording, instead of all these sources            -> Facts::recorded
 //! ```
 //!
-//! What can't be read is no zero: it is [`Missing`], with the cause and the help, and a rule that needs it says so.
+//! Data that cannot be read are never zero. They are [`Missing`], with a cause and a help text, and
+//! a rule that needs them reports that.
 
 mod ages;
 pub mod counters;
@@ -40,35 +42,36 @@ pub use self::{
 };
 use crate::probe::kernel::Kernel;
 
-/// Something that was seen, or why not.
+/// A value that was read, or the reason why it could not be read.
 pub type Known<T> = Result<T, Missing>;
 
-/// What could not be seen, and what would help.
+/// Data that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// What, and why.
+    /// The data and the cause.
     pub cause: String,
-    /// What the user can do.
+    /// The advice for the user.
     pub help: String,
-    /// Where it was looked for.
+    /// The place where the data should be.
     pub source: String,
 }
 
-/// Where to look.
+/// The paths of the files.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// The network files of the caller's namespace.
+    /// The folder `net` of /proc for the network namespace of the caller.
     pub net: PathBuf,
-    /// The sysctls.
+    /// The folder of the sysctls.
     pub sys: PathBuf,
-    /// What sysctl files are looked for under: `/`, or where a container has its host's files.
+    /// The root folder of the sysctl files: `/`, or the folder where a container has the files of
+    /// its host.
     pub root: PathBuf,
 }
 
 impl Default for Paths {
     fn default() -> Self {
         Self {
-            // A thread may be in another namespace than its process.
+            // A thread may be in another network namespace than its process.
             net: "/proc/thread-self/net".into(),
             sys: "/proc/sys".into(),
             root: "/".into(),
@@ -76,30 +79,31 @@ impl Default for Paths {
     }
 }
 
-/// All that the rules go by.
+/// All data for the rules.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The running kernel.
     pub kernel: Kernel,
-    /// How far apart the two readings are.
+    /// The time between the two readings.
     pub interval: Duration,
-    /// The counters at first.
+    /// The counters of the first reading.
     pub before: Counters,
-    /// The counters in the end.
+    /// The counters of the second reading.
     pub after: Counters,
-    /// The settings in force.
+    /// The sysctls in force.
     pub sysctls: Sysctls,
-    /// What files say that settings should be.
+    /// The settings in sysctl files.
     pub files: Known<SysctlFiles>,
     /// The sockets.
     pub sockets: Known<SocketTable>,
-    /// Whether TcpExt's TW and TWKilled count time-wait sockets at their birth; else at their end.
+    /// Whether TcpExt TW and TWKilled count time-wait sockets when they are created. Otherwise they
+    /// count them when they end.
     pub counts_births: bool,
-    /// The recording that all of this is from, if it is.
+    /// The name of the recording, if the data are from a recording.
     pub recording: Option<String>,
 }
 
-/// The first reading, which waits for the second.
+/// The first reading.
 #[derive(Debug)]
 pub struct Opening {
     paths: Paths,
@@ -109,14 +113,14 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Reads counters and sysctls for the first time.
+    /// Reads the counters and sysctls for the first time.
     #[must_use]
     pub fn read(paths: Paths) -> Self {
         let (counters, sysctls) = (Counters::read(&paths), Sysctls::read(&paths));
         Self { at: Instant::now(), counters, sysctls, paths }
     }
 
-    /// Reads them again, and everything else.
+    /// Reads the counters and sysctls again, and everything else once.
     pub fn close(self) -> io::Result<Facts> {
         let after = Counters::read(&self.paths);
         let interval = self.at.elapsed();
@@ -137,18 +141,18 @@ impl Opening {
 }
 
 impl Facts {
-    /// How far a counter went between the two readings.
+    /// The growth of a counter between the two readings.
     pub fn growth(&self, table: &str, name: &str) -> Known<Growth> {
         let (before, total) = (self.before.get(table, name)?, self.after.get(table, name)?);
         let by = total.checked_sub(before).ok_or_else(|| Missing {
-            cause: format!("{table} {name} went backwards, from {before} to {total}"),
-            help: "run it again: it was reset meanwhile".into(),
+            cause: format!("{table} {name} decreased from {before} to {total}"),
+            help: "Run doctor again: the counter was reset during this check.".into(),
             source: counters::file(table),
         })?;
         Ok(Growth { by, total })
     }
 
-    /// A rate, from a number of events between the two readings.
+    /// The rate per second for a number of events between the two readings.
     #[must_use]
     pub fn per_second(&self, events: u64) -> f64 {
         events as f64 / self.interval.as_secs_f64().max(0.001)
@@ -159,23 +163,24 @@ impl Facts {
         self.sockets.as_ref().map_err(Clone::clone)
     }
 
-    /// What files say.
+    /// The settings in sysctl files.
     pub fn files(&self) -> Known<&SysctlFiles> {
         self.files.as_ref().map_err(Clone::clone)
     }
 }
 
-/// What to say of a file of the kernel's that can't be read.
+/// The cause and the advice for a kernel file that cannot be read.
 fn unreadable(path: &Path, error: &io::Error) -> Missing {
     let help = match error.kind() {
-        io::ErrorKind::PermissionDenied => "let this user read it, or run it as root",
+        io::ErrorKind::PermissionDenied => "Let this user read the file, or run doctor as root.",
         io::ErrorKind::NotFound => {
-            "mount /proc here; where the namespace does not have the file, look from the host: nsenter -t 1 -n tcpstate doctor"
+            "Mount /proc here. If the network namespace does not have the file, run doctor on the \
+             host: nsenter -t 1 -n tcpstate doctor"
         }
-        _ => "try again",
+        _ => "Run doctor again.",
     };
     Missing {
-        cause: format!("read {}: {error}", path.display()),
+        cause: format!("cannot read {}: {error}", path.display()),
         help: help.into(),
         source: path.display().to_string(),
     }

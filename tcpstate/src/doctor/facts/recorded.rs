@@ -1,7 +1,7 @@
-//! Facts of a recording: what it counted between two moments, and the settings of its system when it began.
+//! Facts of a recording: its counts between two times, and the settings of its system at the start.
 //!
-//! Of the kernel's own counters it has those that are sums of transitions and of time-wait sockets, as the kernel counts them
-//! (`tcp_set_state` in `net/ipv4/tcp.c`). What else a live look tells is missing.
+//! A recording gives those kernel counters that are sums of transitions or of time-wait sockets
+//! (`tcp_set_state` in `net/ipv4/tcp.c`). All other facts are missing.
 
 use std::time::Duration;
 
@@ -14,33 +14,33 @@ use crate::{
     report::{Snapshot, Start},
 };
 
-/// What helps where a recording does not tell.
-pub(super) const LOOK_THERE: &str = "run tcpstate doctor on that system, while it is so";
+/// The advice if a recording does not contain the data.
+pub(super) const LOOK_THERE: &str = "Run tcpstate doctor on that system while the problem exists.";
 
-/// What was read of a recording.
+/// The part of a recording that doctor checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
-    /// Its name.
+    /// The name of the recording.
     pub name: &'a str,
-    /// What it says of itself.
+    /// The description of the recording in its file.
     pub part: &'a Part,
-    /// When it began.
+    /// The start of the recording.
     pub start: &'a Start,
-    /// What was counted before the time of interest; nothing, if that is from the begin on.
+    /// The counts before the selected time. `None`: the time begins with the recording.
     pub before: Option<&'a Snapshot>,
-    /// What was counted up to its end.
+    /// The counts up to the end of the selected time.
     pub after: &'a Snapshot,
 }
 
 impl Facts {
-    /// What a recording tells.
+    /// The facts of a recording.
     #[must_use]
     pub fn recorded(recorded: &Recorded<'_>) -> Self {
         let Recorded { name, part, start, before, after } = *recorded;
-        // The wall clock may have been set meanwhile.
+        // The time since the start is used, because the wall clock may have been changed.
         let began = before.map_or(Duration::ZERO, |before| before.elapsed);
         let missing = |what: &str| Missing {
-            cause: format!("{name} does not tell {what}"),
+            cause: format!("{name} does not contain {what}"),
             help: LOOK_THERE.into(),
             source: name.into(),
         };
@@ -55,16 +55,16 @@ impl Facts {
             before: Counters::recorded(&then, name),
             after: Counters::recorded(&now, name),
             sysctls: Sysctls::recorded(&part.sysctls, &missing("settings")),
-            files: Err(missing("what sysctl files say")),
-            sockets: Err(missing("sockets one by one, only how many are in each state")),
+            files: Err(missing("sysctl files")),
+            sockets: Err(missing("single sockets, only their number in each state")),
             counts_births: true,
             recording: Some(name.into()),
         }
     }
 }
 
-/// Counters by the kernel's names, since the begin of the recording. Those that something was missed of are left out: they
-/// would be too low.
+/// The counters since the start of the recording, by the kernel's names. If the recording missed
+/// events, the affected counters are left out, because they would be too low.
 fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let count = |matches: fn(&(_, _)) -> bool| {
         let pairs = snapshot.transitions.iter().filter(|pair| matches(&(pair.from, pair.to)));
@@ -78,7 +78,8 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let counted = |number: u64| sees_all.then_some(number);
     let entries = snapshot.time_wait.entries.filter(|_| snapshot.missed.time_wait == 0);
     let known = [
-        // With connects that found no free port, which the kernel enters SYN_SENT for, and does not count (`tcp_v4_connect`).
+        // This includes calls of connect() that found no free port. The kernel moves them to
+        // SYN_SENT but does not count them (`tcp_v4_connect`).
         ("Tcp ActiveOpens", counted(count(|pair| *pair == (Close, SynSent)))),
         ("Tcp PassiveOpens", counted(count(|pair| *pair == (Listen, SynRecv)))),
         (
@@ -87,7 +88,7 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
         ),
         ("Tcp CurrEstab", gauge(Established).zip(gauge(CloseWait)).map(|(one, other)| one + other)),
         ("TCP tw", snapshot.time_wait.sockets),
-        // Births alone, whatever the kernel's own count.
+        // This counts creations on every kernel. The kernel's own counter does so since 5.18.
         ("TcpExt TW", entries),
         ("TcpExt TWKilled", entries.map(|_| 0)),
         ("TcpExt TCPTimeWaitOverflow", snapshot.time_wait.overflows),

@@ -1,7 +1,9 @@
-//! What files say that settings should be: as `sysctl --system` and systemd read them, but for wildcards in keys.
+//! Settings in sysctl files, read in the order of `sysctl --system` and systemd. Wildcards in keys
+//! are not supported.
 //!
-//! Of files with the same name only the one in the first of these folders counts; then the files are read in the order
-//! of their names, and the last line for a key wins. `/etc/sysctl.conf` comes last (sysctl.d(5), sysctl(8)).
+//! If several folders have a file with one name, only the file in the first folder counts. The
+//! files are read in the order of their names, and the last line for a key takes effect.
+//! `/etc/sysctl.conf` is read last (sysctl.d(5), sysctl(8)).
 
 use std::{
     collections::BTreeMap,
@@ -12,20 +14,20 @@ use std::{
 
 use crate::procfs;
 
-/// Folders, the one that overrides the others first.
+/// The folders. A folder overrides the folders after it.
 const FOLDERS: &[&str] =
     &["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"];
 
-/// A line that sets something.
+/// A line that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The file.
+    /// The file of the line.
     pub file: PathBuf,
-    /// Which line of it, from 1.
+    /// The number of the line, from 1.
     pub number: usize,
-    /// What it sets, with dots: `net.ipv4.tcp_tw_reuse`.
+    /// The key with dots: `net.ipv4.tcp_tw_reuse`.
     pub key: String,
-    /// To what.
+    /// The value.
     pub value: String,
 }
 
@@ -35,14 +37,14 @@ impl fmt::Display for Line {
     }
 }
 
-/// All lines, in the order in which they are applied.
+/// All lines of all files.
 #[derive(Clone, Debug, Default)]
 pub struct SysctlFiles {
-    /// The lines.
+    /// The lines in the order in which `sysctl` applies them.
     pub lines: Vec<Line>,
-    /// The files they are from, and those that set nothing.
+    /// The number of files, including files that set nothing.
     pub files: usize,
-    /// What could not be read, with the cause.
+    /// The files and lines that could not be read, with the cause.
     pub problems: Vec<String>,
 }
 
@@ -54,7 +56,7 @@ impl SysctlFiles {
         if let Err(error) = fs::read_dir(root) {
             read.problems.push(format!("{}: {error}", root.display()));
         }
-        // Without the last folder being another name of the one before, which it is nearly everywhere.
+        // On most systems /lib is a link to /usr/lib. A name is used once, so this does no harm.
         let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for folder in FOLDERS {
             let folder = root.join(folder);
@@ -73,7 +75,7 @@ impl SysctlFiles {
             }
         }
         let last = root.join("etc/sysctl.conf");
-        // Debian had a link to it in sysctl.d; once is enough.
+        // Old Debian versions have a link to it in sysctl.d. The file must be read only once.
         let real_last = fs::canonicalize(&last).ok();
         let files = by_name.into_values().filter(|file| fs::canonicalize(file).ok() != real_last);
         let files: Vec<PathBuf> = files.chain(real_last.is_some().then_some(last)).collect();
@@ -106,21 +108,22 @@ impl SysctlFiles {
                     key: dotted(key.trim()),
                     value: value.trim().to_owned(),
                 }),
-                // It takes a key out of wildcards.
+                // The line excludes a key from wildcards.
                 None if may_fail => {}
-                _ => self.problems.push(format!("{}:{number}: sets nothing", file.display())),
+                _ => self.problems.push(format!("{}:{number}: not an assignment", file.display())),
             }
         }
     }
 
-    /// The line that wins for this key.
+    /// The line that takes effect for this key.
     #[must_use]
     pub fn effective(&self, key: &str) -> Option<&Line> {
         self.lines.iter().rev().find(|line| line.key == key)
     }
 }
 
-/// A key that begins with a slash as separator has dots and slashes the other way round.
+/// The key with dots as separators. If the first separator of a key is a slash, its slashes are
+/// separators and its dots are part of a name.
 fn dotted(key: &str) -> String {
     match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
         Some(b'/') => {
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_of_the_last_file_wins_and_names_override() {
+    fn the_last_line_takes_effect_and_file_names_override() {
         let (_root, files) = files(&[
             ("usr/lib/sysctl.d/50-default.conf", b"a.b = 1\na.c = 1\na.d = 1\n"),
             ("etc/sysctl.d/50-default.conf", b"a.b = 2\na.b=3\n"),
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn all_forms_of_lines_are_read() {
+    fn all_forms_of_lines_are_parsed() {
         let (_root, files) = files(&[(
             "etc/sysctl.conf",
             b"# comment\n; another\n\n net/ipv4/tcp_a=1\n-net.ipv4.tcp_b =  2  \n\
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said_and_the_rest_is_read() {
+    fn malformed_lines_are_reported_and_the_other_lines_are_read() {
         let (root, files) = files(&[
             ("etc/sysctl.d/a.conf", b"\xff\xfe\x00garbage\nnet.ipv4.tcp_a = 1\n= 5\n"),
             ("etc/sysctl.d/b.conf/c", b""),
@@ -201,13 +204,13 @@ mod tests {
         assert_eq!(value(&files, "net.ipv4.tcp_a").as_deref(), Some("1"));
         let folder = root.path().join("etc/sysctl.d");
         let problems = files.problems.join("\n");
-        for expected in ["a.conf:1: sets nothing", "a.conf:3: sets nothing", "b.conf: "] {
+        for expected in ["a.conf:1: not an assignment", "a.conf:3: not an assignment", "b.conf: "] {
             assert!(problems.contains(&format!("{}/{expected}", folder.display())), "{problems}");
         }
     }
 
     #[test]
-    fn a_file_that_is_masked_sets_nothing() {
+    fn a_masked_file_sets_nothing() {
         let (root, _) = files(&[
             ("usr/lib/sysctl.d/50-default.conf", b"a.b = 1\n"),
             ("etc/sysctl.d/empty.conf", b""),

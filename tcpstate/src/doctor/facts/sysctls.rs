@@ -1,4 +1,4 @@
-//! Settings in force, by the names that `sysctl` gives them.
+//! The sysctls in force, by the names of `sysctl`.
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
@@ -6,15 +6,15 @@ use super::{Known, Missing, Paths, unreadable};
 use crate::procfs::sysctl::{self, KEYS};
 pub use crate::procfs::sysctl::{PortSet, Range};
 
-/// Those that are no settings, and change by themselves.
+/// Files in /proc/sys that are not settings. The kernel changes their values.
 const GAUGES: &[&str] = &["net.netfilter.nf_conntrack_count"];
 
-/// Settings, as the kernel writes them.
+/// The values of sysctls as text.
 #[derive(Clone, Debug, Default)]
 pub struct Sysctls(BTreeMap<&'static str, Known<Option<String>>>);
 
 impl Sysctls {
-    /// Reads them.
+    /// Reads the sysctls.
     #[must_use]
     pub fn read(paths: &Paths) -> Self {
         let read = |&key: &&'static str| {
@@ -31,7 +31,7 @@ impl Sysctls {
         sysctls
     }
 
-    /// As a recording has them; all are missing if it has none.
+    /// The sysctls of a recording. If it has none, all are missing.
     #[must_use]
     pub(super) fn recorded(known: &BTreeMap<String, String>, missing: &Missing) -> Self {
         let value = |&key: &&'static str| {
@@ -41,31 +41,32 @@ impl Sysctls {
         Self(KEYS.iter().map(value).collect())
     }
 
-    /// Without a single one it is /proc that is not there.
+    /// The result if no sysctl exists. Then /proc is not mounted.
     fn all_missing(self, paths: &Paths) -> Self {
         let missing = Missing {
-            cause: format!("there are no sysctls in {}", paths.sys.display()),
-            help: "mount /proc here".into(),
+            cause: format!("{} contains no sysctls", paths.sys.display()),
+            help: "Mount /proc here.".into(),
             source: paths.sys.display().to_string(),
         };
         Self(self.0.into_keys().map(|key| (key, Err(missing.clone()))).collect())
     }
 
-    /// These ones, but for those that were others a while ago: what holds for one value may not for the other.
+    /// The sysctls of the second reading (`now`). A sysctl that changed between the readings is
+    /// missing, because the counters then belong to two values.
     #[must_use]
     pub fn unless_changed(self, now: &Self) -> Self {
         let compare = |(key, before)| {
             let after = now.0.get(key).cloned().unwrap_or(Ok(None));
             let value = match (before, after) {
                 (Ok(before), Ok(after)) if before != after && !GAUGES.contains(&key) => {
-                    let text = |value: Option<String>| value.unwrap_or_else(|| "nothing".into());
+                    let text = |value: Option<String>| value.unwrap_or_else(|| "no value".into());
                     Err(Missing {
                         cause: format!(
-                            "{key} was changed meanwhile, from {} to {}",
+                            "{key} changed during this check from {} to {}",
                             text(before),
                             text(after)
                         ),
-                        help: "run it again".into(),
+                        help: "Run doctor again.".into(),
                         source: path(key),
                     })
                 }
@@ -76,7 +77,7 @@ impl Sysctls {
         Self(self.0.into_iter().map(compare).collect())
     }
 
-    /// The setting as it is written, if this kernel and namespace have it.
+    /// The value as text, if this kernel and namespace have the sysctl.
     pub fn text(&self, key: &str) -> Known<Option<&str>> {
         match self.0.get(key) {
             Some(Ok(value)) => Ok(value.as_deref()),
@@ -85,27 +86,27 @@ impl Sysctls {
         }
     }
 
-    /// The setting, if this kernel and namespace have it.
+    /// The parsed value, if this kernel and namespace have the sysctl.
     pub fn find<T: FromStr<Err: Display>>(&self, key: &str) -> Known<Option<T>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let value = text.parse().map_err(|error| Missing {
             cause: format!("{key} is {text:?}: {error}"),
-            help: "report it with the output of `uname -r`".into(),
+            help: "Report it with the output of `uname -r`.".into(),
             source: path(key),
         })?;
         Ok(Some(value))
     }
 
-    /// The setting, which is missing if this kernel or namespace does not have it.
+    /// The parsed value. It is missing if this kernel or namespace does not have the sysctl.
     pub fn get<T: FromStr<Err: Display>>(&self, key: &str) -> Known<T> {
         self.find(key)?.ok_or_else(|| Missing {
-            cause: format!("this kernel, or this network namespace, does not show {key}"),
-            help: "look from the host: nsenter -t 1 -n tcpstate doctor".into(),
+            cause: format!("this kernel or this network namespace does not have {key}"),
+            help: "Run doctor on the host: nsenter -t 1 -n tcpstate doctor".into(),
             source: path(key),
         })
     }
 
-    /// With another value; for tests and for asking what would be.
+    /// Sets or removes a value.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
         self.0.insert(key, Ok(value.map(str::to_owned)));
@@ -116,12 +117,12 @@ impl Sysctls {
 fn cut(key: &str, text: &str) -> Missing {
     Missing {
         cause: format!("{key} is {text:?} without an end of line"),
-        help: "report it with the output of `uname -r`".into(),
+        help: "Report it with the output of `uname -r`.".into(),
         source: path(key),
     }
 }
 
-/// Where a setting is to be seen.
+/// The path of a sysctl.
 #[must_use]
 pub fn path(key: &str) -> String {
     format!("/proc/sys/{}", key.replace('.', "/"))
@@ -132,20 +133,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_there_or_not_or_no_number() {
+    fn a_sysctl_is_a_number_or_missing() {
         let sysctls = Sysctls::default()
             .with("net.ipv4.tcp_tw_reuse", Some("2"))
             .with("net.ipv4.tcp_fin_timeout", Some("sixty"));
         assert_eq!(sysctls.get("net.ipv4.tcp_tw_reuse"), Ok(2_u64));
         assert_eq!(sysctls.find::<u64>("net.ipv4.tcp_tw_recycle"), Ok(None));
-        let missing = sysctls.get::<u64>("net.ipv4.tcp_tw_recycle").expect_err("it is not there");
+        let missing =
+            sysctls.get::<u64>("net.ipv4.tcp_tw_recycle").expect_err("the sysctl does not exist");
         assert!(missing.help.contains("nsenter"), "{missing:?}");
-        let wrong = sysctls.get::<u64>("net.ipv4.tcp_fin_timeout").expect_err("it is no number");
+        let wrong =
+            sysctls.get::<u64>("net.ipv4.tcp_fin_timeout").expect_err("the value is not a number");
         assert!(wrong.cause.starts_with("net.ipv4.tcp_fin_timeout is \"sixty\""), "{wrong:?}");
     }
 
     #[test]
-    fn a_setting_that_changes_is_not_relied_on() {
+    fn a_sysctl_that_changes_is_missing() {
         let before = Sysctls::default()
             .with("net.ipv4.tcp_tw_reuse", Some("2"))
             .with("net.netfilter.nf_conntrack_count", Some("5"));
@@ -159,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn without_proc_all_are_missing() {
+    fn without_proc_all_sysctls_are_missing() {
         let paths = Paths { sys: "/nonexistent".into(), ..Paths::default() };
         let missing = Sysctls::read(&paths).text("net.ipv4.tcp_tw_recycle").expect_err("no /proc");
-        assert_eq!(missing.help, "mount /proc here");
+        assert_eq!(missing.help, "Mount /proc here.");
     }
 }

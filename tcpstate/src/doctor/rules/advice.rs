@@ -1,6 +1,6 @@
-//! What sysctl files were told to do, and what becomes of it on this kernel: much of it is advice from another time.
+//! The effect of lines in sysctl files on this kernel. Many such lines follow outdated advice.
 //!
-//! Long because each rule stands with its text, and with tests of both sides of its decision.
+//! The file is long because it has the text of each rule, and tests of both sides of each decision.
 
 use tcpstate_common::State;
 
@@ -16,8 +16,10 @@ pub(super) const T4: Rule = Rule {
     id: "T4",
     family: "advice",
     title: "tcp_tw_recycle in a sysctl file",
-    means: "Since 4.12 there is no such setting: the line does nothing but make sysctl complain. Before, it dropped clients behind NAT.",
-    knows: "The line of the sysctl files that wins, and whether /proc/sys has the setting.",
+    means: "The setting was removed in 4.12, so the line only makes sysctl print an error. Before \
+            4.12 it dropped clients behind NAT.",
+    knows: "It reads the effective line of the sysctl files, and checks whether /proc/sys has the \
+            setting.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); sysctl.d(5)",
     help: "Delete the line.",
@@ -28,11 +30,13 @@ pub(super) const A1: Rule = Rule {
     id: "A1",
     family: "advice",
     title: "tcp_syncookies in a sysctl file",
-    means: "1 is the default: the line changes nothing. 0 lets a full SYN queue drop SYNs, 2 is for tests.",
-    knows: "The line of the sysctl files that wins, and the value in force.",
+    means: "1 is the default, so a line with 1 changes nothing. With 0, a full SYN queue drops \
+            SYNs. 2 is for tests.",
+    knows: "It reads the effective line of the sysctl files and the value in force.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    help: "A line with 1 can go. Cookies have nothing to do with TIME_WAIT.",
+    reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); \
+                Documentation/networking/ip-sysctl.rst: tcp_syncookies",
+    help: "Delete the line: the default is 1. SYN cookies have nothing to do with TIME_WAIT.",
     check: a1,
 };
 
@@ -40,11 +44,14 @@ pub(super) const A2: Rule = Rule {
     id: "A2",
     family: "advice",
     title: "tcp_tw_reuse in a sysctl file",
-    means: "It lets connect() take ports in TIME_WAIT, and nothing else: a server's connections that come in are not helped, and no fewer sockets are in TIME_WAIT.",
-    knows: "The line of the sysctl files that wins, the value in force, and what this kernel does with it (T5).",
+    means: "The setting only lets connect() reuse ports in TIME_WAIT. It does not affect incoming \
+            connections of a server. It does not reduce the number of sockets in TIME_WAIT.",
+    knows: "It reads the effective line of the sysctl files and the value in force. It states the \
+            effect on this kernel (T5).",
     thresholds: &[],
-    reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: tcp_tw_reuse",
-    help: "Keep it only on a machine that opens many connections to few destinations (P1, P2).",
+    reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: \
+                tcp_tw_reuse",
+    help: "Keep the line only on a host that opens many connections to few destinations (P1, P2).",
     check: a2,
 };
 
@@ -52,11 +59,13 @@ pub(super) const A3: Rule = Rule {
     id: "A3",
     family: "advice",
     title: "tcp_fin_timeout in a sysctl file",
-    means: "It is not for TIME_WAIT, which takes 60 s whatever it says. It ends orphans in FIN_WAIT2: sockets that a program has closed and whose peer does not.",
-    knows: "The line of the sysctl files that wins, and the value in force.",
+    means: "The setting does not apply to TIME_WAIT, which always takes 60 s. It ends orphans in \
+            FIN_WAIT2: sockets that a program has closed and whose peer does not close.",
+    knows: "It reads the effective line of the sysctl files and the value in force.",
     thresholds: &[],
-    reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
-    help: "Delete the line, unless orphans in FIN_WAIT2 are what it is for.",
+    reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
+                Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
+    help: "Delete the line, unless it is meant for orphans in FIN_WAIT2.",
     check: a3,
 };
 
@@ -64,11 +73,15 @@ pub(super) const A4: Rule = Rule {
     id: "A4",
     family: "advice",
     title: "tcp_max_tw_buckets in a sysctl file",
-    means: "A limit below the kernel's own makes connections close without TIME_WAIT (T1). It was meant against simple attacks, and the kernel's documentation says that it must not be lowered.",
-    knows: "The line of the sysctl files that wins, in proportion to half of tcp_ehash_entries, which is the kernel's own limit.",
+    means: "If the limit is below the kernel's default, connections close without TIME_WAIT sooner \
+            (T1). The limit is a protection against simple attacks. The kernel's documentation \
+            says that it must not be lowered.",
+    knows: "It compares the effective line of the sysctl files with the kernel's default, which is \
+            half of tcp_ehash_entries.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    help: "Delete the line, or raise the number.",
+    reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); \
+                Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
+    help: "Delete the line, or raise the value.",
     check: a4,
 };
 
@@ -76,23 +89,28 @@ pub(super) const A5: Rule = Rule {
     id: "A5",
     family: "advice",
     title: "tcp_max_syn_backlog in a sysctl file",
-    means: "While SYN cookies are on nobody reads it: the SYN queue is as long as the listener's backlog, which net.core.somaxconn caps.",
-    knows: "The line of the sysctl files that wins, and tcp_syncookies.",
+    means: "The kernel does not read this setting while SYN cookies are on. The length of a SYN \
+            queue is the backlog of its listener, which net.core.somaxconn limits.",
+    knows: "It reads the effective line of the sysctl files, and tcp_syncookies.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only reader); include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
-    help: "Raise net.core.somaxconn and the backlog that the program gives to listen() instead.",
+    reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only user); \
+                include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
+    help: "Raise net.core.somaxconn and the backlog that the program passes to listen() instead.",
     check: a5,
 };
 
 pub(super) const A6: Rule = Rule {
     id: "A6",
     family: "advice",
-    title: "lines of sysctl files without effect",
-    means: "Files hold lines that set nothing, settings that the kernel keeps for old scripts only, or that could not be read.",
-    knows: "Lines that are no assignments, files that can't be read, and keys that the kernel's documentation calls legacy without effect: tcp_fack, tcp_low_latency.",
+    title: "lines without effect in sysctl files",
+    means: "The sysctl files contain lines that set nothing, or settings that the kernel keeps \
+            only for old scripts. Or a file could not be read.",
+    knows: "It looks for lines that are not assignments, for files that cannot be read, and for \
+            settings without effect. The kernel's documentation calls tcp_fack and tcp_low_latency \
+            legacy settings without effect.",
     thresholds: &[],
     reference: "sysctl.d(5); Documentation/networking/ip-sysctl.rst: tcp_fack, tcp_low_latency",
-    help: "Delete or mend the lines; let this user read the files.",
+    help: "Delete or fix the lines. Let this user read the files.",
     check: a6,
 };
 
@@ -100,15 +118,18 @@ pub(super) const A7: Rule = Rule {
     id: "A7",
     family: "advice",
     title: "tcp_timestamps in a sysctl file",
-    means: "0 takes away what tells late segments from new ones (PAWS) and how round trips are measured; tcp_tw_reuse has no effect then, and SYN cookies lose window scaling.",
-    knows: "The line of the sysctl files that wins.",
+    means: "0 removes the protection against late segments (PAWS) and the measurement of round \
+            trips by timestamps. tcp_tw_reuse then has no effect, and SYN cookies lose window \
+            scaling.",
+    knows: "It reads the effective line of the sysctl files.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",
-    help: "Delete the line: 1 is the default, with a random offset for each connection since 4.10.",
+    reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: \
+                cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",
+    help: "Delete the line. The default is 1, with a random offset for each connection since 4.10.",
     check: a7,
 };
 
-/// The command that takes the setting out of its file.
+/// The command that deletes the lines of the setting from its file.
 fn deletion(line: &Line) -> String {
     let name = line.key.rsplit('.').next().unwrap_or_default();
     format!(
@@ -118,7 +139,7 @@ fn deletion(line: &Line) -> String {
     )
 }
 
-/// The rule's finding about the line that wins for this key, if there is one.
+/// The finding about the effective line for this key, if a file sets the key.
 fn about_line(
     facts: &Facts,
     key: &'static str,
@@ -141,16 +162,16 @@ fn about_line(
     Ok(vec![finding])
 }
 
-/// `FILE:7: tcp_tw_reuse = 1`, and what is in force if that is another value.
+/// `FILE:7: tcp_tw_reuse = 1`, followed by the value in force if it differs.
 fn quote(line: &Line, facts: &Facts) -> String {
     let name = line.key.rsplit('.').next().unwrap_or_default();
     let in_force = facts.sysctls.text(&line.key).ok().flatten();
     let differs = in_force.filter(|value| !same(value, &line.value));
-    let differs = differs.map(|value| format!(" (in force here is {value})")).unwrap_or_default();
+    let differs = differs.map(|value| format!(" (value in force: {value})")).unwrap_or_default();
     format!("{line}: {name} = {}{differs}", line.value)
 }
 
-/// Whether two values mean the same: the kernel separates numbers by tabs.
+/// Whether two values are equal, apart from white space. The kernel separates numbers by tabs.
 fn same(one: &str, other: &str) -> bool {
     one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
 }
@@ -164,16 +185,21 @@ fn t4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         Ok(if exists && line.value != "0" {
             Finding::new(
                 Level::Warn,
-                format!("{text}: drops clients behind NAT at random, and is gone from 4.12 on"),
+                format!("{text}: drops clients behind NAT at random; removed in 4.12"),
             )
-            .advice("delete the line, and turn it off")
+            .advice("Delete the line and turn the setting off.")
             .command(format!("{} && sysctl -w net.ipv4.tcp_tw_recycle=0", deletion(line)))
         } else if exists {
             ok(format!("{text}: off"))
         } else {
-            Finding::new(Level::Info, format!("{text}: gone since 4.12, so it does nothing on {release} but make sysctl complain"))
-                .advice("delete the line; nothing takes its place")
-                .command(deletion(line))
+            Finding::new(
+                Level::Info,
+                format!(
+                    "{text}: removed in 4.12, so on {release} it only makes sysctl print an error"
+                ),
+            )
+            .advice("Delete the line. No other setting replaces it.")
+            .command(deletion(line))
         })
     })
 }
@@ -183,16 +209,25 @@ fn a1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         let text = quote(line, facts);
         Ok(match line.value.as_str() {
             "0" => Finding::new(Level::Warn, format!("{text}: a full SYN queue drops SYNs"))
-                .advice("delete the line: 1 is the default")
+                .advice("Delete the line. The default is 1.")
                 .command(format!("{} && sysctl -w net.ipv4.tcp_syncookies=1", deletion(line))),
-            "1" => Finding::new(Level::Info, format!("{text}: 1 is the default, so the line changes nothing; it has nothing to do with TIME_WAIT"))
-                .advice("the line can go: cookies are sent only when a SYN queue is full")
-                .command(deletion(line)),
-            "2" => Finding::new(Level::Warn, format!("{text}: every connection by cookie, a setting for tests"))
-                .advice("delete the line: 1 is the default")
-                .command(format!("{} && sysctl -w net.ipv4.tcp_syncookies=1", deletion(line))),
-            _ => Finding::new(Level::Info, format!("{text}: the kernel knows 0, 1 and 2"))
-                .advice("delete the line: 1 is the default")
+            "1" => Finding::new(
+                Level::Info,
+                format!(
+                    "{text}: 1 is the default, so the line changes nothing; SYN cookies have \
+                     nothing to do with TIME_WAIT"
+                ),
+            )
+            .advice("Delete the line. The kernel sends cookies only when a SYN queue is full.")
+            .command(deletion(line)),
+            "2" => Finding::new(
+                Level::Warn,
+                format!("{text}: every connection uses a SYN cookie, a setting for tests"),
+            )
+            .advice("Delete the line. The default is 1.")
+            .command(format!("{} && sysctl -w net.ipv4.tcp_syncookies=1", deletion(line))),
+            _ => Finding::new(Level::Info, format!("{text}: the kernel knows only 0, 1 and 2"))
+                .advice("Delete the line. The default is 1.")
                 .command(deletion(line)),
         })
     })
@@ -204,8 +239,8 @@ fn a2(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     about_line(facts, "net.ipv4.tcp_tw_reuse", |line| {
         let text = quote(line, facts);
         let Ok(value) = line.value.parse::<u64>() else {
-            return Ok(Finding::new(Level::Info, format!("{text}: is no number"))
-                .advice(format!("delete the line: {default} is the default"))
+            return Ok(Finding::new(Level::Info, format!("{text}: not a number"))
+                .advice(format!("Delete the line. The default is {default}."))
                 .command(deletion(line)));
         };
         let does = time_wait::reuse(facts, value)?;
@@ -213,20 +248,29 @@ fn a2(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         Ok(if value == default {
             Finding::new(
                 Level::Info,
-                format!("{text}; that is the default, so the line changes nothing"),
+                format!("{text}; this is the default, so the line changes nothing"),
             )
-            .advice("the line can go")
+            .advice("Delete the line.")
             .command(deletion(line))
         } else {
-            Finding::new(Level::Info, format!("{text}; a server's connections that come in are not helped, and no fewer sockets are in TIME_WAIT"))
-                .advice(format!("keep it only where many connections are opened to few destinations (P1, P2); the default here is {default}"))
-                .command(deletion(line))
+            Finding::new(
+                Level::Info,
+                format!(
+                    "{text}; it does not affect incoming connections, and it does not reduce the \
+                     sockets in TIME_WAIT"
+                ),
+            )
+            .advice(format!(
+                "Delete the line, unless this host opens many connections to few destinations (P1, \
+                 P2). The default of this kernel is {default}."
+            ))
+            .command(deletion(line))
         })
     })
 }
 
 fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // Whatever the sockets say, the answer is the same.
+    // The numbers of sockets are only information. The finding does not depend on them.
     let sockets = facts
         .sockets()
         .ok()
@@ -236,7 +280,8 @@ fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             format!(" (now {fin_wait2} in FIN_WAIT2, {time_wait} in TIME_WAIT)")
         });
         let text = format!(
-            "{}: for orphans in FIN_WAIT2 only; it does not shorten TIME_WAIT, which takes 60 s{}",
+            "{}: applies only to orphans in FIN_WAIT2; it does not shorten TIME_WAIT, which takes \
+             60 s{}",
             quote(line, facts),
             now.unwrap_or_default()
         );
@@ -244,31 +289,48 @@ fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             .number("fin_wait2", sockets.map(|(fin_wait2, _)| fin_wait2))
             .number("time_wait", sockets.map(|(_, time_wait)| time_wait));
         Ok(finding
-            .advice("delete the line, unless orphans in FIN_WAIT2 are what it is for; 60 is the default")
+            .advice(
+                "Delete the line, unless it is meant for orphans in FIN_WAIT2. The default is 60.",
+            )
             .command(deletion(line)))
     })
 }
 
 fn a4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // A namespace without a table of its own has the host's, and shows its size as a negative number.
+    // A namespace without its own table uses the host's table, and shows its size as a negative
+    // number.
     let own: Option<i64> = facts.sysctls.find("net.ipv4.tcp_ehash_entries")?;
     let own = own.map(|entries| entries.unsigned_abs() / 2);
     about_line(facts, "net.ipv4.tcp_max_tw_buckets", |line| {
         let text = quote(line, facts);
         let finding = match (line.value.parse::<u64>(), own) {
-            (Err(_), _) => Finding::new(Level::Info, format!("{text}: is no number")).command(deletion(line)),
+            (Err(_), _) => {
+                Finding::new(Level::Info, format!("{text}: not a number")).command(deletion(line))
+            }
             (Ok(limit), Some(own)) if limit < own => Finding::new(
                 Level::Info,
-                format!("{text}: less than the kernel's own limit of {own}, so connections close without TIME_WAIT sooner (T1)"),
+                format!(
+                    "{text}: below the kernel's default of {own}, so connections close without \
+                     TIME_WAIT sooner (T1)"
+                ),
             )
-            .advice("delete the line: this limit must not be lowered, says the kernel's documentation")
+            .advice(
+                "Delete the line. The kernel's documentation says that this limit must not be \
+                 lowered.",
+            )
             .command(deletion(line)),
-            (Ok(_), Some(own)) => ok(format!("{text}: not below the kernel's own limit of {own}")),
+            (Ok(_), Some(own)) => ok(format!("{text}: not below the kernel's default of {own}")),
             (Ok(_), None) => {
-                // The size of the table is to be seen since 6.1.
-                Finding::new(Level::Info, format!("{text}: must not be lower than the kernel's own limit, which this kernel does not show"))
-                    .advice("delete the line, if T1 or T2 speak up")
-                    .command(deletion(line))
+                // The kernel shows the size of the table since 6.1.
+                Finding::new(
+                    Level::Info,
+                    format!(
+                        "{text}: must not be below the kernel's default, which this kernel does \
+                         not show"
+                    ),
+                )
+                .advice("Delete the line if T1 or T2 reports a problem.")
+                .command(deletion(line))
             }
         };
         Ok(finding.number("own_limit", own))
@@ -280,11 +342,20 @@ fn a5(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     about_line(facts, "net.ipv4.tcp_max_syn_backlog", |line| {
         let text = quote(line, facts);
         Ok(if cookies == 0 {
-            ok(format!("{text}: a limit of half-open connections, since SYN cookies are off"))
+            ok(format!("{text}: limits half-open connections, because SYN cookies are off"))
         } else {
-            Finding::new(Level::Info, format!("{text}: without effect while SYN cookies are on; a SYN queue is as long as its listener's backlog"))
-                .advice("raise net.core.somaxconn and the backlog that the program gives to listen() instead, if S1 or S3 speak up")
-                .command(deletion(line))
+            Finding::new(
+                Level::Info,
+                format!(
+                    "{text}: no effect while SYN cookies are on; the length of a SYN queue is the \
+                     backlog of its listener"
+                ),
+            )
+            .advice(
+                "Delete the line. If S1 or S3 reports a problem, raise net.core.somaxconn and the \
+                 backlog that the program passes to listen().",
+            )
+            .command(deletion(line))
         }
         .number("tcp_syncookies", cookies))
     })
@@ -299,22 +370,22 @@ fn a6(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         Finding::new(
             Level::Info,
             format!(
-                "{}: the kernel keeps this setting for old scripts, and ignores it",
+                "{}: the kernel keeps this setting for old scripts and ignores it",
                 quote(line, facts)
             ),
         )
-        .advice("delete the line")
+        .advice("Delete the line.")
         .command(deletion(line))
         .source(line.to_string())
     });
     let unread = files.problems.iter().take(MAX_FINDINGS).map(|problem| {
-        Finding::new(Level::Unknown, format!("not understood: {problem}"))
+        Finding::new(Level::Unknown, format!("sysctl file problem: {problem}"))
             .number("problems", files.problems.len())
-            .advice("mend the line; or let this user read the file, or run it as root")
+            .advice("Fix the line, let this user read the file, or run doctor as root.")
             .source(FILES)
     });
     Ok(or_ok(legacy.chain(unread).collect(), || {
-        ok(format!("{} sysctl files with {} settings can be read", files.files, files.lines.len()))
+        ok(format!("{} sysctl files with {} settings were read", files.files, files.lines.len()))
             .number("files", files.files)
             .number("settings", files.lines.len())
             .source(FILES)
@@ -331,7 +402,7 @@ fn a7(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
                     "{text}: no protection against late segments, and tcp_tw_reuse has no effect"
                 ),
             )
-            .advice("delete the line: 1 is the default")
+            .advice("Delete the line. The default is 1.")
             .command(format!("{} && sysctl -w net.ipv4.tcp_timestamps=1", deletion(line))),
             _ => ok(format!("{text}: timestamps are on")),
         })
@@ -343,7 +414,7 @@ mod tests {
     use super::*;
     use crate::doctor::rules::testing::{Scene, levels, nothing, only};
 
-    /// What people find when they search: the lines of a note on TIME_WAIT, which is copied to this day.
+    /// The lines of an old note on TIME_WAIT that many guides still repeat.
     const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\n\
                         net.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
 
@@ -355,9 +426,9 @@ mod tests {
             (
                 &A2,
                 Level::Info,
-                "on 6.18.0 connect() takes ports in TIME_WAIT, to any destination, once they are 1000 ms old",
+                "on 6.18.0 connect() reuses ports in TIME_WAIT to any destination, after 1000 ms",
             ),
-            (&T4, Level::Info, "gone since 4.12, so it does nothing on 6.18.0"),
+            (&T4, Level::Info, "removed in 4.12, so on 6.18.0"),
             (&A3, Level::Info, "it does not shorten TIME_WAIT, which takes 60 s"),
         ] {
             let finding = only(rule, &scene);
@@ -368,20 +439,20 @@ mod tests {
         assert_eq!(command.as_deref(), Some("sed -i.bak '/tcp_tw_recycle *=/d' /etc/sysctl.conf"));
     }
 
-    /// A fixture: no such kernel runs here.
+    /// A fixture, because this kernel is older than all tested kernels.
     #[test]
-    fn on_an_old_kernel_the_answers_are_others() {
+    fn answers_differ_on_an_old_kernel() {
         let scene = Scene::default().file(NOTE).kernel("3.10.0");
         let scene = scene
             .with("net.ipv4.tcp_tw_recycle", "1")
             .with("net.ipv4.tcp_tw_reuse", "1")
             .without("net.ipv4.tcp_tw_reuse_delay");
         assert_eq!(levels(&T4, &scene), [Level::Warn]);
-        assert!(only(&A2, &scene).advice.ends_with("the default here is 0"));
+        assert!(only(&A2, &scene).advice.ends_with("The default of this kernel is 0."));
     }
 
     #[test]
-    fn without_lines_there_is_nothing_to_say() {
+    fn rules_are_ok_without_lines() {
         for rule in [&T4, &A1, &A2, &A3, &A4, &A5, &A6, &A7] {
             assert_eq!(levels(rule, &Scene::default()), [Level::Ok], "{}", rule.id);
         }
@@ -417,12 +488,12 @@ mod tests {
     }
 
     #[test]
-    fn the_line_that_wins_is_the_one_that_is_judged_and_a_difference_is_said() {
+    fn the_effective_line_is_checked_and_compared_with_the_value_in_force() {
         let scene = Scene::default().file("net.ipv4.tcp_tw_reuse = 0\nnet.ipv4.tcp_tw_reuse = 1\n");
         let finding = only(&A2, &scene);
         assert!(
             finding.summary.starts_with(
-                "/etc/sysctl.conf:2: tcp_tw_reuse = 1 (in force here is 2): on 6.18.0 connect()"
+                "/etc/sysctl.conf:2: tcp_tw_reuse = 1 (value in force: 2): on 6.18.0 connect()"
             ),
             "{}",
             finding.summary
@@ -431,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_copes_with_nothing_to_go_by() {
+    fn every_rule_works_without_facts() {
         for finding in crate::doctor::diagnose(&nothing(), &Thresholds::default()) {
             let may_be_ok = finding.id.starts_with('A') && !finding.summary.is_empty();
             assert!(finding.level == Level::Unknown || may_be_ok, "{finding:?}");

@@ -1,4 +1,4 @@
-//! CLOSE_WAIT: the peer has closed, and the program here has not.
+//! CLOSE_WAIT: the peer has closed, and the program on this side has not.
 
 use std::time::Duration;
 
@@ -15,8 +15,13 @@ pub(super) const C1: Rule = Rule {
     id: "C1",
     family: "close_wait",
     title: "connections that a program does not close",
-    means: "The peer has closed and the program here has not: it leaks connections, until it runs out of file descriptors. The kernel has no timeout for CLOSE_WAIT, and no sysctl helps.",
-    knows: "Sockets in CLOSE_WAIT by process, with how long the peer has been silent (the time since its last ACK, never more than the time in CLOSE_WAIT): many that are not brand-new, fewer that are old, or a good part of the files that the process may open.",
+    means: "The peer has closed and the program has not. The program leaks connections until it \
+            runs out of file descriptors. The kernel has no timeout for CLOSE_WAIT, and no sysctl \
+            helps.",
+    knows: "It counts sockets in CLOSE_WAIT by process and by the time since the peer's last ACK. \
+            That time is never longer than the time in CLOSE_WAIT. It reports many sockets that \
+            are not brand-new, fewer sockets that are old, or a large share of the files that the \
+            process may open.",
     thresholds: &[
         "close_wait.settled_seconds",
         "close_wait.warn",
@@ -25,24 +30,32 @@ pub(super) const C1: Rule = Rule {
         "close_wait.old_warn",
         "close_wait.files_crit",
     ],
-    reference: "net/ipv4/tcp_input.c: tcp_fin; RFC 9293 3.6; net/ipv4/tcp.c: tcp_get_info (tcpi_last_ack_recv)",
-    help: "The program has to close its sockets when it reads their end, or an error. Restarting it helps until the next time.",
+    reference: "net/ipv4/tcp_input.c: tcp_fin; RFC 9293 3.6; net/ipv4/tcp.c: tcp_get_info \
+                (tcpi_last_ack_recv)",
+    help: "Fix the program: it has to close a socket when it reads the end of the stream or an \
+           error. A restart helps only for a while.",
     check: c1,
 };
 
 pub(super) const C2: Rule = Rule {
     id: "C2",
     family: "close_wait",
-    title: "connections whose client left before they were accepted",
-    means: "Sockets in CLOSE_WAIT that no program has: they wait in a listener's accept queue, and their clients gave up. The program is stuck, or far too slow.",
-    knows: "Sockets in CLOSE_WAIT without an inode (accept() gives them one), by the listener's address, whose peer has been silent for a while.",
+    title: "connections that the client closed before accept()",
+    means: "Sockets in CLOSE_WAIT that no program holds. They wait in the accept queue of a \
+            listener, and their clients have closed. The program is blocked or far too slow.",
+    knows: "It counts sockets in CLOSE_WAIT without an inode, which accept() would assign. It \
+            groups them by the address of the listener. It counts only sockets whose peer has been \
+            silent for a while.",
     thresholds: &["close_wait.settled_seconds", "close_wait.never_accepted_warn"],
-    reference: "net/ipv4/inet_connection_sock.c: inet_csk_accept, inet_csk_reqsk_queue_add; net/ipv4/inet_diag.c: inet_diag_msg_common_fill (sock_i_ino)",
-    help: "Look at what the listener's program does instead of accept(): the command prints the program.",
+    reference: "net/ipv4/inet_connection_sock.c: inet_csk_accept, inet_csk_reqsk_queue_add; \
+                net/ipv4/inet_diag.c: inet_diag_msg_common_fill (sock_i_ino)",
+    help: "Find out why the program of the listener does not call accept(). The command shows the \
+           program.",
     check: c2,
 };
 
-/// How bad it is for one program, and how many sockets that is about.
+/// The level for one program, the number of its sockets that are not brand-new, and the number of
+/// its old sockets.
 fn leak(holder: &Holder, limits: &CloseWait) -> (Level, u64, u64) {
     let settled = holder.ages.at_least(Duration::from_secs(limits.settled_seconds));
     let old = holder.ages.at_least(Duration::from_secs(limits.old_seconds));
@@ -73,21 +86,24 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let seconds = thresholds.close_wait.old_seconds;
         let peer = holder.peer.map(|peer| format!(", most from {peer}")).unwrap_or_default();
         let of_files =
-            holder.max_files.map(|most| format!(" of the {most} files it may open")).unwrap_or_default();
+            holder.max_files.map(|most| format!(" (file limit {most})")).unwrap_or_default();
+        let old_ones = if old == 0 { "none".to_owned() } else { old.to_string() };
         let (advice, command) = match &holder.process {
             Some(process) => (
-                "the program has to close them; it can be restarted until it does",
+                "Fix the program: it has to close these connections. A restart helps for a while.",
                 format!("ss -tanp state close-wait | grep pid={},", process.pid),
             ),
             None => (
-                "run it as root to see the program, which has to close them",
+                "Run doctor as root to see the program. The program has to close these \
+                 connections.",
                 "sudo tcpstate count --state close-wait --by process".to_owned(),
             ),
         };
         Finding::new(
             level,
             format!(
-                "{} has not closed {settled} connections{of_files} whose peer has; {old} for {seconds} s or longer{peer}",
+                "{} holds {settled} connections in CLOSE_WAIT{of_files}, {old_ones} of them for \
+                 {seconds} s or more{peer}",
                 holder.name()
             ),
         )
@@ -110,9 +126,12 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     });
     Ok(or_ok(findings.collect(), || {
         let all = holding.sockets();
-        ok(format!("{all} socket{} in CLOSE_WAIT, and no program leaks them", plural(all)))
-            .number("close_wait", all)
-            .source(SOURCE)
+        ok(format!(
+            "{all} socket{} in CLOSE_WAIT, below the thresholds for each program",
+            plural(all)
+        ))
+        .number("close_wait", all)
+        .source(SOURCE)
     }))
 }
 
@@ -132,11 +151,11 @@ fn c2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let listener =
             sockets.listeners.iter().find(|listener| listener.local.port() == local.port());
         let owner = listener.and_then(|listener| sockets.owner(listener.holder));
-        let whose = owner.as_ref().map(|owner| format!(", of {owner}")).unwrap_or_default();
+        let whose = owner.as_ref().map(|owner| format!(" ({owner})")).unwrap_or_default();
         Finding::new(
             Level::Warn,
             format!(
-                "{settled} client{} of {local}{whose} left before anyone accepted the connection",
+                "{settled} client{} of {local}{whose} closed the connection before accept()",
                 plural(settled)
             ),
         )
@@ -145,12 +164,12 @@ fn c2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("waiting", listener.map(|listener| listener.waiting))
         .number("backlog", listener.and_then(|listener| listener.backlog))
         .number("owner", owner)
-        .advice("the program does not call accept(): the command shows it")
+        .advice("The program does not call accept(). The command shows the program.")
         .command(format!("ss -tlnp 'sport = :{}'", local.port()))
         .source("sock_diag")
     });
     Ok(or_ok(findings.collect(), || {
-        ok("no client left before its connection was accepted")
+        ok("no client closed a connection before accept()")
             .number("never_accepted", 0)
             .source("sock_diag")
     }))
@@ -190,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn c1_speaks_up_from_its_thresholds_on() {
+    fn c1_reports_from_its_thresholds_on() {
         for (of, max_files, level) in [
             (vec![], None, Level::Ok),
             (vec![(99, 5)], None, Level::Ok),
             (vec![(100, 5)], None, Level::Warn),
-            // Brand-new ones are being closed, for all that is known.
+            // The program may be about to close brand-new sockets.
             (vec![(5000, 4)], None, Level::Ok),
             (vec![(9, 60)], None, Level::Ok),
             (vec![(10, 60)], None, Level::Warn),
@@ -218,10 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn c1_names_the_program_or_says_how_to_see_it() {
+    fn c1_names_the_program_or_advises_root() {
         let mut scene = leaking(&[(100, 5)], None);
         let named = only(&C1, &scene);
-        assert!(named.summary.starts_with("leaky[77] has not closed 100"), "{}", named.summary);
+        assert!(named.summary.starts_with("leaky[77] holds 100"), "{}", named.summary);
         assert_eq!(named.numbers["pid"], 77);
         scene.sockets.close_wait.holders[0].process = None;
         let hidden = only(&C1, &scene);
@@ -230,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn c2_is_about_those_that_nobody_has_for_a_while() {
+    fn c2_counts_only_sockets_with_a_silent_peer() {
         let local = "10.0.0.1:443".parse().expect("an address with a port");
         for (of, level) in [(vec![(1, 4)], Level::Ok), (vec![(1, 5)], Level::Warn)] {
             let mut scene = Scene::default();

@@ -1,4 +1,4 @@
-//! Connection tracking: a table beside the sockets, with a limit of its own.
+//! Connection tracking: its table is separate from the sockets and has its own limit.
 
 use super::{Finding, Level, Rule, ok, percent};
 use crate::doctor::{
@@ -9,24 +9,32 @@ use crate::doctor::{
 pub(super) const K1: Rule = Rule {
     id: "K1",
     family: "conntrack",
-    title: "room for connection tracking",
-    means: "When the table of tracked connections is full, packets of new connections are dropped. An entry outlives its socket: TIME_WAIT by default 120 s there and 60 s here, and CLOSE_WAIT 3600 s where kube-proxy set it.",
-    knows: "nf_conntrack_count in proportion to nf_conntrack_max, and the growth of drop and early_drop. Without nf_conntrack there is nothing to fill.",
+    title: "limit of connection tracking",
+    means: "When the table of tracked connections is full, the kernel drops packets of new \
+            connections. An entry lives longer than its socket. For TIME_WAIT the default is 120 s \
+            in the table and 60 s for the socket. For CLOSE_WAIT kube-proxy sets 3600 s in the \
+            table.",
+    knows: "It compares nf_conntrack_count with nf_conntrack_max, and reads the growth of drop and \
+            early_drop. Without nf_conntrack there is no limit.",
     thresholds: &["conntrack.used_warn", "conntrack.used_crit"],
-    reference: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc, nf_conntrack_in; Documentation/networking/nf_conntrack-sysctl.rst",
-    help: "Raise nf_conntrack_max, shorten nf_conntrack_tcp_timeout_time_wait, or do not track the traffic (notrack).",
+    reference: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc, nf_conntrack_in; \
+                Documentation/networking/nf_conntrack-sysctl.rst",
+    help: "Raise nf_conntrack_max, shorten nf_conntrack_tcp_timeout_time_wait, or exempt the \
+           traffic from tracking (notrack).",
     check: k1,
 };
 
-const SOURCE: &str = "/proc/sys/net/netfilter/nf_conntrack_count, nf_conntrack_max; /proc/net/stat/nf_conntrack drop, early_drop";
+const SOURCE: &str = "/proc/sys/net/netfilter/nf_conntrack_count, nf_conntrack_max; \
+                      /proc/net/stat/nf_conntrack drop, early_drop";
 
 fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let Some(max) = facts.sysctls.find::<u64>("net.netfilter.nf_conntrack_max")? else {
-        return Ok(vec![ok("connections are not tracked here").source(SOURCE)]);
+        return Ok(vec![ok("this network namespace does not track connections").source(SOURCE)]);
     };
     let count: u64 = facts.sysctls.get("net.netfilter.nf_conntrack_count")?;
     let limits = &thresholds.conntrack;
-    // The file is an option of the kernel's; without it the table is to be seen still.
+    // A kernel option decides whether the file of the counters exists. The sysctls exist without
+    // it.
     let growth = |name| facts.growth("conntrack", name).ok().map(|growth| growth.by);
     let (dropped, early) = (growth("drop"), growth("early_drop"));
     let lost = dropped.unwrap_or(0) + early.unwrap_or(0);
@@ -38,7 +46,7 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
             .ok()
             .flatten()
     };
-    // A limit of 0 is none.
+    // A limit of 0 means no limit.
     let level = if lost > 0 || limits.used_crit.is_reached(count, max) {
         Level::Crit
     } else if limits.used_warn.is_reached(count, max) {
@@ -47,12 +55,22 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         Level::Ok
     };
     let mut finding = if level == Level::Ok {
-        ok(format!("{count} tracked connections, {share} of the {max} there may be"))
+        ok(format!("{count} tracked connections, {share} of the limit of {max}"))
     } else {
-        let what = if lost > 0 { format!(", and {lost} dropped just now") } else { String::new() };
-        Finding::new(level, format!("{count} tracked connections, {share} of the {max} there may be{what}"))
-            .advice("raise the limit (on the host, it is for all), or shorten nf_conntrack_tcp_timeout_time_wait")
-            .command(format!("sysctl -w net.netfilter.nf_conntrack_max={}", max.saturating_mul(2)))
+        let what = if lost > 0 {
+            format!(", and {lost} dropped during this check")
+        } else {
+            String::new()
+        };
+        Finding::new(
+            level,
+            format!("{count} tracked connections, {share} of the limit of {max}{what}"),
+        )
+        .advice(
+            "Raise the limit on the host, where it applies to all network namespaces. Or shorten \
+             nf_conntrack_tcp_timeout_time_wait.",
+        )
+        .command(format!("sysctl -w net.netfilter.nf_conntrack_max={}", max.saturating_mul(2)))
     };
     finding = finding
         .number("count", count)
@@ -79,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn k1_speaks_up_from_its_thresholds_on() {
+    fn k1_reports_from_its_thresholds_on() {
         for (count, drop, early_drop, level) in [
             ("0", 0, 0, Level::Ok),
             ("749", 0, 0, Level::Ok),
@@ -94,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn k1_has_nothing_to_say_without_tracking_and_does_without_its_counters() {
+    fn k1_is_ok_without_tracking_and_works_without_the_counters() {
         assert_eq!(levels(&K1, &Scene::default()), [Level::Ok]);
         let scene = Scene::default()
             .with("net.netfilter.nf_conntrack_max", "1000")

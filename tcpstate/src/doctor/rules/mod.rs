@@ -1,6 +1,6 @@
-//! The rules: what each one means and how it knows, and the function that decides.
+//! The rules: the texts of each rule, and the function that decides.
 //!
-//! [`RULES`] lists the rules in the order in which they are shown. `explain` prints the list, and
+//! [`RULES`] is the list of all rules in the order of the output. `explain` prints the texts, and
 //! docs/DOCTOR.md has a section for each rule.
 
 mod advice;
@@ -21,26 +21,26 @@ use super::{
     facts::{Facts, Known},
 };
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Looked at, and nothing to say.
+    /// The rule found no problem.
     Ok,
-    /// It can't be seen; there is a help.
+    /// The rule could not read its data. The finding has a help text.
     Unknown,
-    /// Good to know; it harms nobody.
+    /// Information that does no harm.
     Info,
-    /// It will do harm, or does some.
+    /// A problem that will do harm, or does little harm now.
     Warn,
-    /// It does harm now.
+    /// A problem that does harm now.
     Crit,
 }
 
 impl Level {
-    /// All of them, as the verdict counts them.
+    /// All levels, in the order of the verdict.
     pub const ALL: [Self; 5] = [Self::Ok, Self::Info, Self::Warn, Self::Crit, Self::Unknown];
 
-    /// As machines read it.
+    /// The name in JSON and CSV.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -53,29 +53,29 @@ impl Level {
     }
 }
 
-/// What a rule has to say.
+/// The result of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The rule's id.
+    /// The id of the rule.
     pub id: &'static str,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What is found, on one line.
+    /// The result in one line.
     pub summary: String,
-    /// The numbers that it was found by.
+    /// The measured numbers.
     pub numbers: Map<String, Value>,
-    /// What to do about it; empty if nothing.
+    /// The advice. Empty: there is nothing to do.
     pub advice: String,
-    /// The command that mends it, if one does.
+    /// A command that fixes the problem or shows more, if there is one.
     pub command: Option<String>,
-    /// Where the numbers come from.
+    /// The source of the numbers.
     pub source: String,
 }
 
 impl Finding {
     fn new(level: Level, summary: impl Into<String>) -> Self {
         Self {
-            // `diagnose` knows whose it is.
+            // `Rule::check` sets the id.
             id: "",
             level,
             summary: summary.into(),
@@ -107,32 +107,32 @@ impl Finding {
     }
 }
 
-/// A rule: everything about it that can be said without looking.
+/// A rule: its texts and its function.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Its name, short: `P1`.
+    /// The id, for example `P1`.
     pub id: &'static str,
-    /// The family, which is also the section of its thresholds.
+    /// The family, which is also the section of its thresholds in the TOML file.
     pub family: &'static str,
-    /// What it is about, in a few words.
+    /// The subject in a few words: a noun phrase.
     pub title: &'static str,
-    /// What it means when it speaks up.
+    /// The meaning of a finding.
     pub means: &'static str,
-    /// What it looks at, and from where on it speaks up.
+    /// The data that the rule reads, and the condition of a finding.
     pub knows: &'static str,
     /// The names of its thresholds, `section.key`.
     pub thresholds: &'static [&'static str],
-    /// Where the kernel does, or documents, what the rule goes by.
+    /// The kernel source or documentation for the rule.
     pub reference: &'static str,
-    /// What to do.
+    /// The advice.
     pub help: &'static str,
     check: Check,
 }
 
-/// Decides. It reads nothing but its arguments.
+/// The function of a rule. It reads only its arguments.
 type Check = fn(&Facts, &Thresholds) -> Known<Vec<Finding>>;
 
-/// All rules, in the order in which they are shown.
+/// All rules, in the order of the output.
 pub static RULES: [Rule; 33] = [
     ports::P1,
     ports::P2,
@@ -170,43 +170,47 @@ pub static RULES: [Rule; 33] = [
 ];
 
 impl Rule {
-    /// The rule of this id, however it is capitalised.
+    /// The rule with this id, in upper or lower case.
     #[must_use]
     pub fn by_id(id: &str) -> Option<&'static Self> {
         RULES.iter().find(|rule| rule.id.eq_ignore_ascii_case(id))
     }
 
-    /// What it finds: one finding at least, `ok` if there is nothing to say, `unknown` if it can't be seen.
+    /// The findings of the rule, at least one.
+    ///
+    /// The level is `ok` if there is no problem, and `unknown` if the rule could not read its data.
     #[must_use]
     pub fn check(&self, facts: &Facts, thresholds: &Thresholds) -> Vec<Finding> {
         let mut findings = (self.check)(facts, thresholds).unwrap_or_else(|missing| {
-            let finding =
-                Finding::new(Level::Unknown, format!("{}: {}", self.title, missing.cause));
+            let finding = Finding::new(
+                Level::Unknown,
+                format!("cannot check {}: {}", self.title, missing.cause),
+            );
             vec![finding.advice(missing.help).source(missing.source)]
         });
         for finding in &mut findings {
             finding.id = self.id;
-            // Its own say is what the recording lacks.
+            // If the source is the recording, the finding reports what the recording lacks.
             if let Some(recording) =
                 facts.recording.as_ref().filter(|&name| *name != finding.source)
             {
-                finding.source = format!("{recording}, in the place of {}", finding.source);
+                finding.source = format!("{recording}, instead of {}", finding.source);
             }
         }
         findings
     }
 }
 
-/// What all rules find.
+/// The findings of all rules.
 #[must_use]
 pub fn diagnose(facts: &Facts, thresholds: &Thresholds) -> Vec<Finding> {
     RULES.iter().flat_map(|rule| rule.check(facts, thresholds)).collect()
 }
 
-/// So many findings of one rule are told one by one.
+/// The maximum number of findings of one rule.
 const MAX_FINDINGS: usize = 10;
 
-/// The finding of a rule that looked and found nothing, unless there are findings.
+/// The findings, or the finding `ok` if there are none.
 fn or_ok(findings: Vec<Finding>, ok: impl FnOnce() -> Finding) -> Vec<Finding> {
     if findings.is_empty() { vec![ok()] } else { findings }
 }
@@ -215,17 +219,17 @@ fn ok(summary: impl Into<String>) -> Finding {
     Finding::new(Level::Ok, summary)
 }
 
-/// A part of a whole in percent, for people.
+/// A share in percent, for text output.
 fn percent(part: u64, whole: u64) -> String {
     format!("{:.0} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// A number that was computed, to three digits behind the point: more is noise.
+/// A computed number with three decimal places. More places have no meaning.
 fn rounded(number: f64) -> Value {
     ((number * 1000.0).round() / 1000.0).into()
 }
 
-/// A word for a shell.
+/// A word, quoted for a shell if necessary.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -235,7 +239,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The end of a word, for a number of things.
+/// The plural ending for a number of things.
 fn plural(number: u64) -> &'static str {
     if number == 1 { "" } else { "s" }
 }
@@ -247,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_says_everything_about_itself() {
+    fn every_rule_has_all_texts() {
         let defaults = super::super::thresholds::DEFAULTS;
         let mut ids = HashSet::new();
         for rule in &RULES {
@@ -280,7 +284,7 @@ mod tests {
             } else if let Some((key, _)) = row.split_once(" = ") {
                 let name = format!("{section}.{key}");
                 let belongs = RULES.iter().any(|rule| rule.thresholds.contains(&name.as_str()));
-                assert!(belongs, "{name} is no rule's");
+                assert!(belongs, "no rule uses {name}");
             }
         }
     }
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn words_for_a_shell_are_one_word() {
+    fn quoted_words_are_one_word_for_a_shell() {
         assert_eq!(quoted("/etc/sysctl.conf"), "/etc/sysctl.conf");
         assert_eq!(quoted("/etc/a b'; rm"), r"'/etc/a b'\''; rm'");
     }

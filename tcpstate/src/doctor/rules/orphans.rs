@@ -1,4 +1,4 @@
-//! Closing that does not come to its end: half-closed connections, orphans, FINs that nobody acknowledges.
+//! Connections that do not finish closing: half-closed connections, orphans, FINs without an ACK.
 
 use std::time::Duration;
 
@@ -13,36 +13,52 @@ use crate::doctor::{
 pub(super) const F1: Rule = Rule {
     id: "F1",
     family: "orphans",
-    title: "FIN_WAIT2 that a program holds",
-    means: "The program has said that it sends no more (shutdown), the peer has acknowledged and not closed. As long as the program keeps the file open the kernel waits, without a timeout: tcp_fin_timeout is for sockets that no program has.",
-    knows: "Sockets in FIN_WAIT2 with an inode, by process, whose peer has been silent for long. A peer that still sends is a half-closed connection in use.",
+    title: "FIN_WAIT2 sockets held by a program",
+    means: "The program has called shutdown() for writing. The peer has acknowledged the FIN but \
+            has not closed. While the program keeps the socket open, the kernel waits without a \
+            timeout. tcp_fin_timeout applies only to sockets that no program holds.",
+    knows: "It counts sockets in FIN_WAIT2 with an inode by process, if their peer has been silent \
+            for long. If the peer still sends, the half-closed connection is in use and does not \
+            count.",
     thresholds: &["orphans.fin_wait2_seconds", "orphans.fin_wait2_warn"],
-    reference: "net/ipv4/tcp_input.c: tcp_rcv_state_process (TCP_FIN_WAIT1, SOCK_DEAD); net/ipv4/tcp.c: __tcp_close",
-    help: "The program should close, or give up reading after a while (SO_RCVTIMEO, keepalive).",
+    reference: "net/ipv4/tcp_input.c: tcp_rcv_state_process (TCP_FIN_WAIT1, SOCK_DEAD); \
+                net/ipv4/tcp.c: __tcp_close",
+    help: "The program should close the socket, or stop reading after a while (SO_RCVTIMEO, \
+           keepalive).",
     check: f1,
 };
 
 pub(super) const F2: Rule = Rule {
     id: "F2",
     family: "orphans",
-    title: "room for orphans",
-    means: "Connections that programs have closed and that are not done yet. Beyond tcp_max_orphans, and earlier for those that get nowhere, they are reset and what was unsent is lost. Each can take up to 64 KiB that can't be swapped.",
-    knows: "sockstat's orphan (of the whole host) in proportion to tcp_max_orphans (to be seen in the host's namespace only), and the growth of TcpExt TCPAbortOnMemory.",
+    title: "limit of orphans",
+    means: "Orphans are connections that programs have closed and that have not ended yet. Above \
+            tcp_max_orphans the kernel resets orphans, and unsent data are lost. It resets orphans \
+            that make no progress at a lower number. Each orphan may use up to 64 KiB of memory \
+            that cannot be swapped.",
+    knows: "It compares sockstat's orphan, which counts the whole host, with tcp_max_orphans. That \
+            sysctl is visible only in the host's network namespace. The rule also reads the growth \
+            of TcpExt TCPAbortOnMemory.",
     thresholds: &["orphans.used_warn"],
-    reference: "net/ipv4/tcp.c: tcp_check_oom; net/ipv4/tcp_timer.c: tcp_out_of_resources; Documentation/networking/ip-sysctl.rst: tcp_max_orphans",
-    help: "See in which state they are: FIN_WAIT1 with unsent data means slow or dead peers (tcp_orphan_retries). Raise tcp_max_orphans if there is memory.",
+    reference: "net/ipv4/tcp.c: tcp_check_oom; net/ipv4/tcp_timer.c: tcp_out_of_resources; \
+                Documentation/networking/ip-sysctl.rst: tcp_max_orphans",
+    help: "Check the states of the orphans. FIN_WAIT1 with unsent data means slow or dead peers \
+           (tcp_orphan_retries). Raise tcp_max_orphans if there is enough memory.",
     check: f2,
 };
 
 pub(super) const F3: Rule = Rule {
     id: "F3",
     family: "orphans",
-    title: "FINs that nobody acknowledges",
-    means: "Sockets in LAST_ACK or CLOSING wait for the ACK of their FIN. Peers are gone, or packets to them are lost.",
-    knows: "Sockets in these two states whose peer has been silent for a while.",
+    title: "FINs without an ACK",
+    means: "Sockets in LAST_ACK or CLOSING wait for the ACK of their FIN. The peers are gone, or \
+            packets to them are lost.",
+    knows: "It counts sockets in LAST_ACK and CLOSING whose peer has been silent for a while.",
     thresholds: &["orphans.last_ack_seconds", "orphans.last_ack_warn"],
-    reference: "net/ipv4/tcp_timer.c: tcp_orphan_retries (0 stands for 8), tcp_write_timeout; Documentation/networking/ip-sysctl.rst: tcp_orphan_retries",
-    help: "They end by themselves after tcp_orphan_retries, of which the default, 0, means 8. Look at the way to the peers.",
+    reference: "net/ipv4/tcp_timer.c: tcp_orphan_retries (0 means 8), tcp_write_timeout; \
+                Documentation/networking/ip-sysctl.rst: tcp_orphan_retries",
+    help: "The sockets end by themselves after tcp_orphan_retries retransmissions. Its default 0 \
+           means 8. Check the network path to the peers.",
     check: f3,
 };
 
@@ -73,7 +89,8 @@ fn f1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("max_files", holder.max_files)
         .number("not_told_apart", holding.beyond)
         .advice(
-            "the program should close them; tcp_fin_timeout does not, as long as it has them open",
+            "The program should close them. tcp_fin_timeout does not apply while a program holds \
+             them.",
         )
         .command(match pid {
             Some(pid) => format!("ss -tanp state fin-wait-2 | grep pid={pid},"),
@@ -89,7 +106,8 @@ fn f1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     }))
 }
 
-const ORPHANS: &str = "/proc/net/sockstat TCP orphan; /proc/net/netstat TcpExt TCPAbortOnMemory; /proc/sys/net/ipv4/tcp_max_orphans";
+const ORPHANS: &str = "/proc/net/sockstat TCP orphan; /proc/net/netstat TcpExt TCPAbortOnMemory; \
+                       /proc/sys/net/ipv4/tcp_max_orphans";
 
 fn f2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let orphans = facts.after.get("TCP", "orphan")?;
@@ -98,14 +116,13 @@ fn f2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let share = limit.as_ref().map(|limit| percent(orphans, *limit)).ok();
     let is_near =
         limit.as_ref().is_ok_and(|limit| thresholds.orphans.used_warn.is_reached(orphans, *limit));
-    let of_limit =
-        share.map(|share| format!(", {share} of the most there may be")).unwrap_or_default();
+    let of_limit = share.map(|share| format!(", {share} of the limit")).unwrap_or_default();
     let what = format!("{orphans} orphan{}{of_limit}", plural(orphans));
     let finding = match (aborts.by, is_near, &limit) {
         (1.., ..) => Finding::new(
             Level::Crit,
             format!(
-                "{} connection{} reset for want of memory or room for orphans; {what}",
+                "{} connection{} reset because of too little memory or too many orphans; {what}",
                 aborts.by,
                 plural(aborts.by)
             ),
@@ -115,7 +132,7 @@ fn f2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         (0, false, Err(missing)) => Finding::new(
             Level::Unknown,
             format!(
-                "{orphans} orphan{}, and the limit can't be seen: {}",
+                "{orphans} orphan{}, but the limit is not visible: {}",
                 plural(orphans),
                 missing.cause
             ),
@@ -124,10 +141,13 @@ fn f2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     };
     let finding = match (finding.level, &limit) {
         (Level::Warn | Level::Crit, Ok(limit)) => finding
-            .advice("see which peers they wait for; raise the limit if there is memory, up to 64 KiB for each")
+            .advice(
+                "Check which peers the orphans wait for. Raise the limit if there is enough \
+                 memory, up to 64 KiB per orphan.",
+            )
             .command(format!("sysctl -w net.ipv4.tcp_max_orphans={}", limit.saturating_mul(2))),
         (Level::Crit, Err(_)) => finding
-            .advice("on the host: raise tcp_max_orphans, or the last number of tcp_mem")
+            .advice("On the host, raise tcp_max_orphans or the last number of tcp_mem.")
             .command("nsenter -t 1 -n sysctl net.ipv4.tcp_max_orphans net.ipv4.tcp_mem".to_owned()),
         _ => finding,
     };
@@ -149,9 +169,16 @@ fn f3(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let finding = if old >= limits.last_ack_warn.max(1) {
         Finding::new(
             Level::Warn,
-            format!("{old} sockets in LAST_ACK and CLOSING have waited {} s or longer for the ACK of their FIN", limits.last_ack_seconds),
+            format!(
+                "{old} sockets in LAST_ACK and CLOSING have waited {} s or more for the ACK of \
+                 their FIN",
+                limits.last_ack_seconds
+            ),
         )
-        .advice("the peers are gone, or packets to them are lost; they end by themselves, after tcp_orphan_retries")
+        .advice(
+            "The peers are gone, or packets to them are lost. The sockets end by themselves after \
+             tcp_orphan_retries retransmissions.",
+        )
         .command("tcpstate count --state last-ack,closing --by remote".to_owned())
     } else {
         ok(format!("{last_ack} socket{} in LAST_ACK, {closing} in CLOSING", plural(last_ack)))
@@ -185,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn f1_needs_many_that_are_old() {
+    fn f1_counts_only_sockets_with_a_silent_peer() {
         for (sockets, seconds, level) in
             [(99, 60, Level::Ok), (100, 60, Level::Warn), (5000, 59, Level::Ok)]
         {
@@ -205,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn f2_is_about_the_limit_and_about_what_was_reset() {
+    fn f2_reports_the_limit_and_resets() {
         for (orphans, limit, aborts, level) in [
             (499, Some("1000"), 0, Level::Ok),
             (500, Some("1000"), 0, Level::Warn),
@@ -228,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn f3_needs_many_that_are_old() {
+    fn f3_counts_only_sockets_with_a_silent_peer() {
         for (sockets, seconds, level) in
             [(99, 10, Level::Ok), (100, 10, Level::Warn), (5000, 9, Level::Ok)]
         {

@@ -1,4 +1,4 @@
-//! Connections that end by a reset.
+//! Connections that end with a reset.
 
 use super::{Finding, Level, Rule, ok, percent, rounded};
 use crate::doctor::{
@@ -9,12 +9,19 @@ use crate::doctor::{
 pub(super) const R1: Rule = Rule {
     id: "R1",
     family: "resets",
-    title: "connections that end by a reset",
-    means: "A good part of connections does not close in order but is cut off, by one side or the other: data may be lost. Some programs do so on purpose (SO_LINGER of 0), which also avoids TIME_WAIT.",
-    knows: "The growth of Tcp EstabResets (straight from ESTABLISHED or CLOSE_WAIT to CLOSE) in proportion to that of ActiveOpens and PassiveOpens, and the reasons as far as TcpExt counts them.",
+    title: "connections ended by a reset",
+    means: "A large share of the connections ends with a reset from one of the two sides. Data may \
+            be lost. Some programs reset on purpose (SO_LINGER with 0), which also avoids \
+            TIME_WAIT.",
+    knows: "It compares the growth of Tcp EstabResets with the growth of ActiveOpens and \
+            PassiveOpens. EstabResets counts transitions from ESTABLISHED or CLOSE_WAIT to CLOSE. \
+            The counters TcpExt TCPAbortOn* give some of the reasons.",
     thresholds: &["resets.share_info", "resets.at_least"],
-    reference: "net/ipv4/tcp.c: tcp_set_state (TCP_MIB_ESTABRESETS), __tcp_close; RFC 4022 (tcpEstabResets)",
-    help: "See who resets: OutRsts grows if it is this side. TCPAbortOnClose: a program closed with data unread; TCPAbortOnData: it closed, and the peer went on sending; TCPAbortOnTimeout: the peer was gone.",
+    reference: "net/ipv4/tcp.c: tcp_set_state (TCP_MIB_ESTABRESETS), __tcp_close; RFC 4022 \
+                (tcpEstabResets)",
+    help: "Find out which side resets: OutRsts grows if it is this side. TCPAbortOnClose: a \
+           program closed with unread data. TCPAbortOnData: a program closed and the peer sent \
+           more data. TCPAbortOnTimeout: the peer was gone.",
     check: r1,
 };
 
@@ -23,7 +30,7 @@ fn r1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let resets = facts.growth("Tcp", "EstabResets")?.by;
     let opens = facts.growth("Tcp", "ActiveOpens")?.by + facts.growth("Tcp", "PassiveOpens")?.by;
     let other = |table, name| facts.growth(table, name).ok().map(|growth| growth.by);
-    // Those that were reset may have been opened before.
+    // Connections that were reset may have been opened before the first reading.
     let whole = opens.max(resets);
     let is_much = resets >= limits.at_least && limits.share_info.is_reached(resets, whole);
     let text = format!(
@@ -32,7 +39,10 @@ fn r1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     );
     let finding = if is_much {
         Finding::new(Level::Info, format!("{text}: {}", percent(resets, whole)))
-            .advice("the numbers say who resets and why: out_rsts are sent by this side")
+            .advice(
+                "The numbers show which side resets, and why. out_rsts counts the resets that this \
+                 side sent.",
+            )
             .command("nstat -az TcpEstabResets TcpOutRsts 'TcpExtTCPAbort*'".to_owned())
     } else {
         ok(text)
@@ -46,7 +56,10 @@ fn r1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
             .number("abort_on_close", other("TcpExt", "TCPAbortOnClose"))
             .number("abort_on_data", other("TcpExt", "TCPAbortOnData"))
             .number("abort_on_timeout", other("TcpExt", "TCPAbortOnTimeout"))
-            .source("/proc/net/snmp Tcp EstabResets, ActiveOpens, PassiveOpens, OutRsts; /proc/net/netstat TcpExt TCPAbortOn*"),
+            .source(
+                "/proc/net/snmp Tcp EstabResets, ActiveOpens, PassiveOpens, OutRsts; \
+                 /proc/net/netstat TcpExt TCPAbortOn*",
+            ),
     ])
 }
 
@@ -56,7 +69,7 @@ mod tests {
     use crate::doctor::rules::testing::{Scene, levels};
 
     #[test]
-    fn r1_needs_a_share_and_a_number() {
+    fn r1_needs_a_share_and_a_minimum() {
         for (resets, opens, level) in [
             (0, 0, Level::Ok),
             (9, 9, Level::Ok),

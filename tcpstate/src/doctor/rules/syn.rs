@@ -1,6 +1,7 @@
-//! The two queues of a listener, and SYNs that nobody answers.
+//! The two queues of a listener, and SYNs without an answer.
 //!
-//! Long because each rule stands with its text, and with tests of both sides of its thresholds.
+//! The file is long because it has the text of each rule, and tests of both sides of each
+//! threshold.
 
 use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, percent, plural};
 use crate::doctor::{
@@ -11,48 +12,66 @@ use crate::doctor::{
 pub(super) const S1: Rule = Rule {
     id: "S1",
     family: "syn",
-    title: "accept queues that are full",
-    means: "A program accepts connections slower than they come. Its queue is full: the handshake's last ACK, and new SYNs, are dropped, and clients wait for seconds or give up.",
-    knows: "TcpExt ListenOverflows grew between the two readings, or a listener has more connections waiting (Recv-Q) than its backlog (Send-Q): the queue holds one more than the backlog.",
+    title: "full accept queues",
+    means: "A program accepts connections more slowly than they arrive, so its accept queue is \
+            full. The kernel drops new SYNs and the last ACKs of handshakes. Clients wait for \
+            seconds or give up.",
+    knows: "TcpExt ListenOverflows grew between the two readings. Or more connections wait for a \
+            listener (Recv-Q) than its backlog (Send-Q). An accept queue holds one connection more \
+            than the backlog.",
     thresholds: &[],
-    reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_input.c: tcp_conn_request; net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock",
-    help: "Make the program accept faster (more workers). A longer queue only helps against bursts: it is the smaller one of what the program gives to listen() and of net.core.somaxconn (4096 since 5.4, 128 before), and takes a new listen().",
+    reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_input.c: tcp_conn_request; \
+                net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock",
+    help: "Make the program accept faster, for example with more workers. A longer queue helps \
+           only with bursts. Its length is the smaller of net.core.somaxconn and the backlog that \
+           the program passes to listen(). net.core.somaxconn is 4096 since 5.4 and was 128 \
+           before. After a change the program has to call listen() again.",
     check: s1,
 };
 
 pub(super) const S2: Rule = Rule {
     id: "S2",
     family: "syn",
-    title: "accept queues that fill",
-    means: "Nearly as many connections wait to be accepted as there is room for; soon they will be dropped (S1).",
-    knows: "Recv-Q of a listener in proportion to Send-Q plus one.",
+    title: "nearly full accept queues",
+    means: "Nearly as many connections wait for accept() as the accept queue can hold. Above that \
+            number the kernel drops connections (S1).",
+    knows: "It compares Recv-Q of a listener with Send-Q plus one.",
     thresholds: &["syn.accept_queue_warn"],
     reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_diag.c: tcp_diag_get_info",
-    help: "Make the program accept faster, or raise the smaller one of net.core.somaxconn and what the program gives to listen(), for which it has to be restarted.",
+    help: "Make the program accept faster. Or raise the smaller of net.core.somaxconn and the \
+           backlog that the program passes to listen(), then restart the program.",
     check: s2,
 };
 
 pub(super) const S3: Rule = Rule {
     id: "S3",
     family: "syn",
-    title: "SYN queues that are full",
-    means: "More half-open connections came than a listener's backlog, so it answers with SYN cookies: a flood, or a burst on a short backlog. Connections by cookie lose options such as window scaling if the client has no timestamps.",
-    knows: "TcpExt TCPReqQFullDoCookies grew while tcp_syncookies is 1 (with 2 it grows with every SYN) and no accept queue overflowed.",
+    title: "full SYN queues",
+    means: "A listener got more half-open connections than its backlog, so the kernel answered \
+            with SYN cookies. This is a SYN flood, or a burst on a short backlog. A connection by \
+            cookie loses options such as window scaling if the client has no timestamps.",
+    knows: "TcpExt TCPReqQFullDoCookies grew, tcp_syncookies is 1, and no accept queue overflowed. \
+            If tcp_syncookies is 2, the counter grows with every SYN.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action; include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
-    help: "If the clients are genuine, a larger backlog (listen(), net.core.somaxconn). tcp_max_syn_backlog does not matter while cookies are on.",
+    reference: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action; \
+                include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
+    help: "If the clients are genuine, raise the backlog: the argument of listen() and \
+           net.core.somaxconn. tcp_max_syn_backlog has no effect while SYN cookies are on.",
     check: s3,
 };
 
 pub(super) const S4: Rule = Rule {
     id: "S4",
     family: "syn",
-    title: "SYNs that are dropped",
-    means: "With SYN cookies off, a full SYN queue drops SYNs, genuine ones among them.",
-    knows: "TcpExt TCPReqQFullDrop grew, or tcp_syncookies is 0, with which it would.",
+    title: "SYNs dropped by full SYN queues",
+    means: "SYN cookies are off, so a full SYN queue drops SYNs, including those of genuine \
+            clients.",
+    knows: "TcpExt TCPReqQFullDrop grew. Or tcp_syncookies is 0, so that a full SYN queue would \
+            drop SYNs.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_input.c: tcp_syn_flood_action; Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    help: "Turn cookies on, which is the default: they cost nothing until a queue is full.",
+    reference: "net/ipv4/tcp_input.c: tcp_syn_flood_action; \
+                Documentation/networking/ip-sysctl.rst: tcp_syncookies",
+    help: "Turn SYN cookies on, which is the default. They cost nothing until a SYN queue is full.",
     check: s4,
 };
 
@@ -60,34 +79,41 @@ pub(super) const S5: Rule = Rule {
     id: "S5",
     family: "syn",
     title: "SYN cookies for every connection",
-    means: "Every connection is made by cookie, as if the queue were full: a setting for tests, which loses options of clients without timestamps.",
+    means: "The kernel makes every connection by SYN cookie, as if the SYN queue were full. This \
+            setting is for tests. Connections of clients without timestamps lose options.",
     knows: "tcp_syncookies is 2.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_input.c: tcp_conn_request; Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    help: "Set it to 1, the default.",
+    reference: "net/ipv4/tcp_input.c: tcp_conn_request; Documentation/networking/ip-sysctl.rst: \
+                tcp_syncookies",
+    help: "Set tcp_syncookies to 1, the default.",
     check: s5,
 };
 
 pub(super) const S6: Rule = Rule {
     id: "S6",
     family: "syn",
-    title: "connections that nobody answers",
-    means: "SYNs to a destination are sent again and again: it is down, or a firewall drops them. Each holds a local port, for two minutes by default.",
-    knows: "Sockets in SYN_SENT by destination whose SYN was retransmitted. TcpExt TCPSynRetrans would not tell: it counts listeners' SYN-ACKs too.",
+    title: "destinations that do not answer",
+    means: "SYNs to a destination are sent again and again. The destination is down, or a firewall \
+            drops the SYNs. Each such socket holds a local port, for about two minutes by default.",
+    knows: "It counts sockets in SYN_SENT whose SYN was retransmitted, by destination. It does not \
+            use TcpExt TCPSynRetrans, because this counter includes the SYN+ACKs of listeners.",
     thresholds: &["syn.unanswered_warn", "syn.unanswered_retransmits"],
-    reference: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; net/ipv4/tcp_output.c: __tcp_retransmit_skb, tcp_rtx_synack; Documentation/networking/ip-sysctl.rst: tcp_syn_retries",
-    help: "Look at the route and the firewall to there. tcp_syn_retries says how long connect() tries; a timeout in the program is better.",
+    reference: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; net/ipv4/tcp_output.c: \
+                __tcp_retransmit_skb, tcp_rtx_synack; Documentation/networking/ip-sysctl.rst: \
+                tcp_syn_retries",
+    help: "Check the route to the destination and the firewalls. tcp_syn_retries limits how long \
+           connect() tries. A timeout in the program is better.",
     check: s6,
 };
 
-/// Whether one more would be dropped.
+/// Whether the kernel would drop the next connection.
 fn is_full(listener: &Listener) -> bool {
     listener.backlog.is_some_and(|backlog| listener.waiting > backlog)
 }
 
 fn name(listener: &Listener, sockets: &SocketTable) -> String {
     match sockets.owner(listener.holder) {
-        Some(owner) => format!("{} of {owner}", listener.local),
+        Some(owner) => format!("{} ({owner})", listener.local),
         None => listener.local.to_string(),
     }
 }
@@ -96,9 +122,11 @@ fn about(finding: Finding, listener: &Listener, sockets: &SocketTable, facts: &F
     let somaxconn: Option<u64> = facts.sysctls.find("net.core.somaxconn").ok().flatten();
     let is_capped = somaxconn == listener.backlog.map(u64::from);
     let advice = if is_capped {
-        "make the program accept faster; its backlog is capped by somaxconn, which takes a new listen() after it is raised"
+        "Make the program accept faster. net.core.somaxconn limits its backlog. After you raise \
+         it, the program has to call listen() again."
     } else {
-        "make the program accept faster; its backlog is what it gave to listen(), which can be raised there only"
+        "Make the program accept faster. Its backlog is the argument of listen(), so only the \
+         program can raise it."
     };
     let command = somaxconn
         .filter(|_| is_capped)
@@ -128,7 +156,8 @@ fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             let finding = Finding::new(
                 Level::Crit,
                 format!(
-                    "{}: the accept queue is full, {} wait with a backlog of {backlog}",
+                    "{}: the accept queue is full, {} connections wait and the backlog is \
+                     {backlog}",
                     name(listener, sockets),
                     listener.waiting
                 ),
@@ -141,7 +170,9 @@ fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     if findings.is_empty() && overflows.by > 0 {
         let fullest = sockets.listeners.first();
         let now = fullest
-            .map(|listener| format!("; the fullest now is {}", name(listener, sockets)))
+            .map(|listener| {
+                format!("; the fullest queue now is that of {}", name(listener, sockets))
+            })
             .unwrap_or_default();
         let finding = Finding::new(
             Level::Crit,
@@ -156,7 +187,8 @@ fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             Some(listener) => about(finding, listener, sockets, facts),
             None => finding
                 .advice(
-                    "the queue is empty now: look for the listener whose program is busy in bursts",
+                    "All accept queues are empty now. Look for a listener whose program is busy in \
+                     bursts.",
                 )
                 .command("ss -tln".to_owned()),
         };
@@ -168,10 +200,13 @@ fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         );
     }
     Ok(or_ok(findings, || {
-        ok(format!("no accept queue overflowed ({} since this namespace began)", overflows.total))
-            .number("overflows", 0)
-            .number("overflows_total", overflows.total)
-            .source(QUEUES)
+        ok(format!(
+            "no accept queue overflowed during this check ({} times since this namespace began)",
+            overflows.total
+        ))
+        .number("overflows", 0)
+        .number("overflows_total", overflows.total)
+        .source(QUEUES)
     }))
 }
 
@@ -188,7 +223,7 @@ fn s2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let finding = Finding::new(
             Level::Warn,
             format!(
-                "{}: {} connections wait to be accepted, {} of the room for {room}",
+                "{}: {} connections wait for accept(), {} of the limit of {room}",
                 name(listener, sockets),
                 listener.waiting,
                 percent(listener.waiting.into(), room)
@@ -200,17 +235,29 @@ fn s2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     if findings.is_empty() && sockets.listeners.iter().any(|listener| listener.backlog.is_none()) {
         let why = sockets.instead_of.as_deref().unwrap_or("no reason given");
         return Ok(vec![
-            Finding::new(Level::Unknown, format!("connections wait to be accepted, and the room for them can't be seen: {why}"))
-                .advice("as root: modprobe -a inet_diag tcp_diag; in a container, let it open netlink sockets")
-                .source("/proc/net/tcp, tcp6"),
+            Finding::new(
+                Level::Unknown,
+                format!(
+                    "connections wait for accept(), but the limits of the queues are not visible: \
+                     {why}"
+                ),
+            )
+            .advice(
+                "Run as root: modprobe -a inet_diag tcp_diag. In a container, allow netlink \
+                 sockets.",
+            )
+            .source("/proc/net/tcp, tcp6"),
         ]);
     }
     Ok(or_ok(findings, || {
         let waiting: u64 =
             sockets.listeners.iter().map(|listener| u64::from(listener.waiting)).sum();
-        ok(format!("no accept queue fills; {waiting} connection{} wait in all", plural(waiting)))
-            .number("waiting", waiting)
-            .source("sock_diag")
+        ok(format!(
+            "no accept queue is nearly full; {waiting} connection{} in all queues",
+            plural(waiting)
+        ))
+        .number("waiting", waiting)
+        .source("sock_diag")
     }))
 }
 
@@ -221,12 +268,20 @@ fn s3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let finding = match (cookies.by, mode, overflows) {
         (1.., 1, 0) => Finding::new(
             Level::Warn,
-            format!("{} SYN{} found a SYN queue full and were answered with cookies: a flood, or a backlog that is too short", cookies.by, plural(cookies.by)),
+            format!(
+                "{} SYN{} found a full SYN queue and got a cookie: a SYN flood, or a backlog that \
+                 is too short",
+                cookies.by,
+                plural(cookies.by)
+            ),
         )
-        .advice("see where they come from; for genuine clients, a larger backlog. tcp_max_syn_backlog does not matter while cookies are on")
+        .advice(
+            "Find the sources of the SYNs. If the clients are genuine, raise the backlog. \
+             tcp_max_syn_backlog has no effect while SYN cookies are on.",
+        )
         .command("tcpstate count --state syn-recv --by remote".to_owned()),
-        (1.., 1, _) => ok("SYN queues are full behind accept queues that are: see S1"),
-        _ => ok("no SYN found a SYN queue full"),
+        (1.., 1, _) => ok("SYN queues were full because accept queues were full: see S1"),
+        _ => ok("no SYN found a full SYN queue"),
     };
     Ok(vec![
         finding
@@ -234,30 +289,35 @@ fn s3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             .number("cookies_total", cookies.total)
             .number("accept_queue_overflows", overflows)
             .number("tcp_syncookies", mode)
-            .source("/proc/net/netstat TcpExt TCPReqQFullDoCookies, ListenOverflows; /proc/sys/net/ipv4/tcp_syncookies"),
+            .source(
+                "/proc/net/netstat TcpExt TCPReqQFullDoCookies, ListenOverflows; \
+                 /proc/sys/net/ipv4/tcp_syncookies",
+            ),
     ])
 }
 
 fn s4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let drops = facts.growth("TcpExt", "TCPReqQFullDrop")?;
-    // Without CONFIG_SYN_COOKIES there is no such setting, and no cookie.
+    // Without CONFIG_SYN_COOKIES the kernel has neither the setting nor cookies.
     let mode: u64 = facts.sysctls.find("net.ipv4.tcp_syncookies")?.unwrap_or(0);
     let finding = match (drops.by, mode) {
         (1.., _) => Finding::new(
             Level::Crit,
             format!(
-                "{} SYN{} dropped: a SYN queue is full and SYN cookies are off",
+                "{} SYN{} dropped: a SYN queue was full and SYN cookies are off",
                 drops.by,
                 plural(drops.by)
             ),
         ),
-        (0, 0) => Finding::new(Level::Warn, "SYN cookies are off: a full SYN queue drops SYNs"),
-        (0, _) => ok("no SYN was dropped for a full SYN queue"),
+        (0, 0) => {
+            Finding::new(Level::Warn, "SYN cookies are off: a full SYN queue would drop SYNs")
+        }
+        (0, _) => ok("no full SYN queue dropped a SYN"),
     };
     let finding = match finding.level {
         Level::Ok => finding,
         _ => finding
-            .advice("turn cookies on, as they are by default")
+            .advice("Turn SYN cookies on, which is the default.")
             .command("sysctl -w net.ipv4.tcp_syncookies=1".to_owned()),
     };
     Ok(vec![
@@ -274,12 +334,12 @@ fn s5(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let finding = if mode == 2 {
         Finding::new(
             Level::Warn,
-            "tcp_syncookies is 2: every connection is made by cookie, a setting for tests",
+            "tcp_syncookies is 2: every connection uses a SYN cookie, a setting for tests",
         )
-        .advice("set it to 1, the default")
+        .advice("Set it to 1, the default.")
         .command("sysctl -w net.ipv4.tcp_syncookies=1".to_owned())
     } else {
-        ok(format!("tcp_syncookies is {mode}: no cookie without need"))
+        ok(format!("tcp_syncookies is {mode}, so not every connection uses a SYN cookie"))
     };
     Ok(vec![finding.number("tcp_syncookies", mode).source("/proc/sys/net/ipv4/tcp_syncookies")])
 }
@@ -302,11 +362,13 @@ fn s6(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let dead = all.iter().filter(|(number, ..)| *number >= limits.unanswered_warn.max(1));
     let findings = dead.take(MAX_FINDINGS).map(|(number, remote, attempts)| {
         let owner = sockets.owner(attempts.holder);
-        let by = owner.as_ref().map(|owner| format!(", by {owner} among others")).unwrap_or_default();
+        let by =
+            owner.as_ref().map(|owner| format!("; {owner} holds some of them")).unwrap_or_default();
         Finding::new(
             Level::Warn,
             format!(
-                "{remote} does not answer: {number} connections have sent their SYN again {} times or more{by}",
+                "{remote} does not answer: {number} connections have retransmitted their SYN at \
+                 least {} times{by}",
                 limits.unanswered_retransmits
             ),
         )
@@ -314,12 +376,12 @@ fn s6(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("destination", remote.to_string())
         .number("unanswered_in_all", all.iter().map(|(number, ..)| number).sum::<u64>())
         .number("owner", owner)
-        .advice("it is down, or a firewall drops the SYNs: look at the way to there")
+        .advice("The destination is down, or a firewall drops the SYNs. Check the network path.")
         .command(format!("ip route get {}", remote.ip()))
         .source("sock_diag")
     });
     Ok(or_ok(findings.collect(), || {
-        ok(format!("{number} connection{} sent SYNs that nobody answers", plural(number)))
+        ok(format!("{number} connection{} with a SYN that was not answered", plural(number)))
             .number("unanswered", number)
             .source("sock_diag")
     }))
@@ -343,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn s1_is_about_queues_that_are_full_or_were() {
+    fn s1_reports_queues_that_are_or_were_full() {
         for (waiting, backlog, level) in
             [(1, 1, Level::Ok), (2, 1, Level::Crit), (4097, 4096, Level::Crit)]
         {
@@ -355,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn s1_says_whose_limit_it_is() {
+    fn s1_names_the_limit_that_applies() {
         let capped = only(&S1, &listening(4097, Some(4096)));
         assert_eq!(capped.command.as_deref(), Some("sysctl -w net.core.somaxconn=8192"));
         let own = only(&S1, &listening(6, Some(5)));
@@ -363,13 +425,13 @@ mod tests {
     }
 
     #[test]
-    fn s2_counts_the_place_beyond_the_backlog() {
+    fn s2_compares_with_the_backlog_plus_one() {
         for (waiting, backlog, level) in [
             (1, Some(1), Level::Ok),
             (7, Some(9), Level::Ok),
             (8, Some(9), Level::Warn),
             (9, Some(9), Level::Warn),
-            // That one is full, and S1's.
+            // S1 reports a full queue.
             (10, Some(9), Level::Ok),
             (1, None, Level::Unknown),
         ] {
@@ -378,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_needs_cookies_that_were_needed() {
+    fn s3_reports_only_cookies_of_full_queues() {
         for (cookies, mode, overflows, level) in [
             (0, "1", 0, Level::Ok),
             (1, "1", 0, Level::Warn),
@@ -394,27 +456,27 @@ mod tests {
     }
 
     #[test]
-    fn s4_is_about_syns_that_are_dropped_or_would_be() {
+    fn s4_reports_dropped_syns_and_disabled_cookies() {
         for (drops, mode, level) in
             [(0, "1", Level::Ok), (0, "0", Level::Warn), (1, "0", Level::Crit)]
         {
             let scene = Scene::default().with(MODE, mode).counter(DROPS, 3, 3 + drops);
             assert_eq!(levels(&S4, &scene), [level], "{drops} {mode}");
         }
-        // A fixture: a kernel without cookies is not at hand.
+        // A fixture, because no tested kernel is built without SYN cookies.
         let without = Scene::default().without(MODE).counter(DROPS, 0, 0);
         assert_eq!(levels(&S4, &without), [Level::Warn]);
     }
 
     #[test]
-    fn s5_is_about_cookies_for_everybody() {
+    fn s5_reports_cookies_for_every_connection() {
         for (mode, level) in [("0", Level::Ok), ("1", Level::Ok), ("2", Level::Warn)] {
             assert_eq!(levels(&S5, &Scene::default().with(MODE, mode)), [level], "{mode}");
         }
     }
 
     #[test]
-    fn s6_counts_what_was_sent_again_by_destination() {
+    fn s6_counts_retransmitted_syns_by_destination() {
         for (once, twice, thrice, level) in
             [(1000, 49, 0, Level::Ok), (0, 50, 0, Level::Warn), (0, 25, 25, Level::Warn)]
         {

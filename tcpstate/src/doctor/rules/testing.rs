@@ -1,4 +1,4 @@
-//! A healthy machine on which one thing after the other is made wrong.
+//! Facts for tests: a healthy system in which a test changes single values.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     probe::kernel::Kernel,
 };
 
-/// The facts that rules get to see, and what they may be made of.
+/// The facts for a rule, with methods that change them.
 pub(super) struct Scene {
     pub(super) sockets: SocketTable,
     kernel: &'static str,
@@ -50,32 +50,32 @@ impl Default for Scene {
 }
 
 impl Scene {
-    /// On another kernel.
+    /// Sets the kernel release.
     pub(super) fn kernel(mut self, release: &'static str) -> Self {
         self.kernel = release;
         self
     }
 
-    /// With another value of a sysctl.
+    /// Sets a sysctl.
     pub(super) fn with(mut self, key: &'static str, value: &str) -> Self {
         self.sysctls = self.sysctls.with(key, Some(value));
         self
     }
 
-    /// Without a sysctl.
+    /// Removes a sysctl.
     pub(super) fn without(mut self, key: &'static str) -> Self {
         self.sysctls = self.sysctls.with(key, None);
         self
     }
 
-    /// With a counter, `TcpExt TW`, before and after.
+    /// Adds a counter such as `TcpExt TW` with its values of the first and the second reading.
     pub(super) fn counter(mut self, name: &'static str, before: u64, after: u64) -> Self {
         self.counters[0].push((name, before));
         self.counters[1].push((name, after));
         self
     }
 
-    /// With a sysctl file.
+    /// Adds a sysctl file with this text.
     pub(super) fn file(mut self, text: &str) -> Self {
         self.files.parse("/etc/sysctl.conf".as_ref(), text);
         self
@@ -106,14 +106,14 @@ pub(super) fn levels(rule: &Rule, scene: &Scene) -> Vec<Level> {
     scene.check(rule).into_iter().map(|finding| finding.level).collect()
 }
 
-/// The one finding there is.
+/// The only finding of the rule.
 pub(super) fn only(rule: &Rule, scene: &Scene) -> Finding {
     let mut findings = scene.check(rule);
     assert_eq!(findings.len(), 1, "{findings:?}");
     findings.remove(0)
 }
 
-/// Facts of which nothing could be read.
+/// Facts of a system where nothing could be read.
 pub(super) fn nothing() -> Facts {
     let paths = Paths {
         net: "/nonexistent/net".into(),

@@ -1,4 +1,4 @@
-//! For spreadsheets: a heading, then a row a finding.
+//! CSV output of `tcpstate doctor`: a header, then one row per finding.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use csv::WriterBuilder;
 use super::{DoctorView, in_words};
 use crate::{doctor::Finding, text::escaped};
 
-/// Writes CSV.
+/// The CSV format.
 #[derive(Clone, Copy, Debug)]
 pub struct Csv;
 
@@ -35,14 +35,14 @@ mod tests {
     use super::{super::tests::shown, *};
 
     #[test]
-    fn findings_are_rows_and_quoted_where_they_must() {
+    fn findings_are_rows_and_quoted_if_necessary() {
         let text = shown(&Csv);
         assert_eq!(text.lines().count(), 4);
-        let row = text.lines().nth(3).expect("three findings");
+        let row = text.lines().nth(3).expect("there are three findings");
         assert_eq!(
             row,
-            "C1,warn,\"ev\\u{1b}[2Jil has not closed 165, \"\"at all\"\"\",\
-             \"close_wait 165, comm ev\\u{1b}[2Jil\",the program has to close them,\
+            "C1,warn,\"ev\\u{1b}[2Jil holds 165, \"\"at all\"\"\",\
+             \"close_wait 165, comm ev\\u{1b}[2Jil\",Fix the program.,\
              ss -tanp state close-wait,/proc/net/netstat"
         );
     }

@@ -1,4 +1,4 @@
-//! For programs: an object a finding, then the verdict.
+//! JSON output of `tcpstate doctor`: one object per finding, then the verdict.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use serde_json::json;
 use super::{DoctorView, count};
 use crate::doctor::{Finding, Level};
 
-/// The version of the lines' form.
+/// The version of the format.
 const VERSION: u32 = 1;
 
-/// Writes JSON, an object a line.
+/// The JSON format: one object per line.
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 
@@ -45,7 +45,7 @@ mod tests {
     use super::{super::tests::shown, *};
 
     #[test]
-    fn findings_are_lines_and_the_verdict_is_the_last_one() {
+    fn findings_are_lines_and_the_verdict_is_the_last_line() {
         let text = shown(&Json);
         let lines: Vec<Value> = text
             .lines()

@@ -1,4 +1,4 @@
-//! How findings caps: one file a form of output.
+//! The output formats of `tcpstate doctor`: one file per format.
 
 mod csv;
 mod json;
@@ -12,18 +12,18 @@ pub use self::{csv::Csv, json::Json, table::Table};
 use crate::doctor::{Finding, Level};
 use crate::text::escaped;
 
-/// A form of output for findings.
+/// An output format for findings.
 pub trait DoctorView {
-    /// Writes all findings, and how many there are of each level.
+    /// Writes all findings, and the number of findings of each level.
     fn show(&self, findings: &[Finding], out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// How many findings there are of this level.
+/// The number of findings of this level.
 fn count(findings: &[Finding], level: Level) -> usize {
     findings.iter().filter(|finding| finding.level == level).count()
 }
 
-/// Numbers in one line, for people.
+/// The numbers in one line, for text output.
 fn in_words(numbers: &Map<String, Value>) -> String {
     let known = numbers.iter().filter(|(_, number)| !number.is_null());
     let words = known.map(|(name, number)| match number {
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each level, one with a hostile name in it.
+    /// Findings of three levels. One has a process name with an escape sequence.
     pub(super) fn findings() -> Vec<Finding> {
         let numbers = |value: Value| value.as_object().cloned().expect("it is one");
         let finding = |id, level, summary: &str| Finding {
@@ -54,26 +54,26 @@ mod tests {
         vec![
             Finding {
                 numbers: numbers(json!({ "drops": 0 })),
-                ..finding("S4", Level::Ok, "no SYN was dropped")
+                ..finding("S4", Level::Ok, "no full SYN queue dropped a SYN")
             },
             Finding {
-                advice: "look from the host".into(),
-                ..finding("F2", Level::Unknown, "the limit can't be seen")
+                advice: "Run doctor on the host.".into(),
+                ..finding("F2", Level::Unknown, "the limit is not visible")
             },
             Finding {
                 numbers: numbers(
                     json!({ "close_wait": 165, "comm": "ev\u{1b}[2Jil", "pid": null }),
                 ),
-                advice: "the program has to close them".into(),
+                advice: "Fix the program.".into(),
                 command: Some("ss -tanp state close-wait".into()),
-                ..finding("C1", Level::Warn, "ev\u{1b}[2Jil has not closed 165, \"at all\"")
+                ..finding("C1", Level::Warn, "ev\u{1b}[2Jil holds 165, \"at all\"")
             },
         ]
     }
 
     pub(super) fn shown(view: &dyn DoctorView) -> String {
         let mut text = Vec::new();
-        view.show(&findings(), &mut text).expect("memory takes all");
+        view.show(&findings(), &mut text).expect("writing to memory succeeds");
         String::from_utf8(text).expect("views write UTF-8")
     }
 }

@@ -1,8 +1,9 @@
-//! For people: the worst first, each with how it is known, what to do, and the command that does it.
+//! Text output of `tcpstate doctor`: the most severe finding first. A finding has the measured
+//! numbers, their source, the advice and a command.
 
 use std::io::{self, Write};
 
-use textwrap::Options;
+use textwrap::{Options, WordSplitter};
 
 use super::{DoctorView, count, in_words};
 use crate::{
@@ -10,15 +11,15 @@ use crate::{
     text::escaped,
 };
 
-/// Where the text of a finding begins.
+/// The column where the text of a finding begins.
 const INDENT: usize = 13;
 
-/// Writes text of a width.
+/// The text format.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// How wide lines may be; commands are never broken.
+    /// The maximum width of a line. Commands are never wrapped.
     pub width: usize,
-    /// Whether rules that found nothing are shown too.
+    /// Whether findings of level `ok` are shown too.
     pub all: bool,
 }
 
@@ -44,14 +45,15 @@ impl Table {
         if finding.level == Level::Ok {
             return Ok(());
         }
-        let mut how = in_words(&finding.numbers);
-        if !finding.source.is_empty() {
-            let parted = if how.is_empty() { "" } else { "  " };
-            how = format!("{how}{parted}[{}]", escaped(&finding.source));
-        }
-        self.paragraph(&label("seen"), &how, out)?;
-        if !finding.advice.is_empty() {
-            self.paragraph(&label("do"), &escaped(&finding.advice), out)?;
+        let measured = in_words(&finding.numbers);
+        for (name, text) in [
+            ("measured", measured),
+            ("source", escaped(&finding.source)),
+            ("do", escaped(&finding.advice)),
+        ] {
+            if !text.is_empty() {
+                self.paragraph(&label(name), &text, out)?;
+            }
         }
         if let Some(command) = &finding.command {
             writeln!(out, "{}$ {}", " ".repeat(INDENT), escaped(command))?;
@@ -63,6 +65,7 @@ impl Table {
         let rest = " ".repeat(INDENT);
         let options = Options::new(self.width.max(40))
             .break_words(false)
+            .word_splitter(WordSplitter::NoHyphenation)
             .initial_indent(heading)
             .subsequent_indent(&rest);
         writeln!(out, "{}", textwrap::fill(text, options))
@@ -78,20 +81,20 @@ mod tests {
     use super::{super::tests::shown, *};
 
     #[test]
-    fn the_worst_comes_first_with_all_that_is_known() {
+    fn the_most_severe_finding_comes_first_with_all_parts() {
         let text = shown(&Table { width: 60, all: false });
         assert_eq!(
             text,
             "\
-WARN     C1  ev\\u{1b}[2Jil has not closed 165, \"at all\"
-        seen close_wait 165, comm ev\\u{1b}[2Jil
-             [/proc/net/netstat]
-          do the program has to close them
+WARN     C1  ev\\u{1b}[2Jil holds 165, \"at all\"
+    measured close_wait 165, comm ev\\u{1b}[2Jil
+      source /proc/net/netstat
+          do Fix the program.
              $ ss -tanp state close-wait
 
-UNKNOWN  F2  the limit can't be seen
-        seen [/proc/net/netstat]
-          do look from the host
+UNKNOWN  F2  the limit is not visible
+      source /proc/net/netstat
+          do Run doctor on the host.
 
 0 crit, 1 warn, 0 info, 1 unknown, 1 ok
 "
@@ -99,8 +102,8 @@ UNKNOWN  F2  the limit can't be seen
     }
 
     #[test]
-    fn what_is_in_order_is_shown_if_asked_for() {
+    fn ok_findings_are_shown_on_request() {
         let text = shown(&Table { width: 60, all: true });
-        assert!(text.contains("OK       S4  no SYN was dropped\n0 crit"), "{text}");
+        assert!(text.contains("OK       S4  no full SYN queue dropped a SYN\n0 crit"), "{text}");
     }
 }

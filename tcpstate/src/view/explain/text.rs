@@ -138,8 +138,8 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
     let names: Vec<&str> = explain::states().map(|text| text.state.name()).collect();
     page.paragraph(&names.join(" "))?;
     page.paragraph(
-        "Other spellings work too: time_wait, TIME-WAIT, 06 (as in /proc/net/tcp), \
-                    ESTAB, FIN-WAIT-1, ...",
+        "Other spellings work too: time_wait, TIME-WAIT, 06 (as in /proc/net/tcp), ESTAB, \
+         FIN-WAIT-1, ...",
     )?;
     page.heading("Transitions: tcpstate explain FROM TO")?;
     for text in explain::states() {

@@ -1,7 +1,8 @@
-//! The sockets, each looked at once and forgotten: what is kept is sums, of bounded number.
+//! The sockets. Each socket is read once and added to sums. The number of sums has a limit.
 //!
-//! Listeners come first, because whose port is whose depends on them. Then those that may have been left alone, with how
-//! long their peers have been silent, which the kernel takes a longer look for; then all others.
+//! Listeners are read first, because their ports decide how the other sockets are counted. Next
+//! come the states that may last long, with the silence of the peers. The kernel needs more time
+//! for the silence. The other states come last.
 
 mod sums;
 
@@ -27,29 +28,29 @@ use crate::{
     source::sock_diag::{self, Query, Socket},
 };
 
-/// Of listeners with connections that wait, so many are kept, the fullest ones.
+/// The maximum number of listeners with waiting connections. The fullest ones are kept.
 const MAX_LISTENERS: usize = 1000;
-/// Of the largest groups, so many get to know an owner.
+/// The number of the largest groups whose owner is looked up.
 const NAMED: usize = 20;
 
-/// Those whose peers may have been silent for long.
+/// The states whose peers may be silent for long.
 const LEFT_ALONE: [State; 4] = [State::CloseWait, State::FinWait2, State::LastAck, State::Closing];
 
-/// All sockets, in sums.
+/// The sums of all sockets.
 #[derive(Clone, Debug, Default)]
 pub struct SocketTable {
     states: HashMap<State, u64>,
-    /// Ports on which there is a listener.
+    /// The ports with a listener.
     pub listening: HashSet<u16>,
-    /// Listeners with connections that wait, the fullest first.
+    /// The listeners with waiting connections, fullest first.
     pub listeners: Vec<Listener>,
-    /// Sockets by destination, of those with a port that connect() may choose.
+    /// Sockets whose local port connect() may choose, by destination.
     pub destinations: Groups<Destination, PortUse>,
-    /// Sockets in TIME_WAIT on a port with a listener, which take no port from anyone.
+    /// Sockets in TIME_WAIT on a port with a listener. They use no additional port.
     pub time_wait_of_servers: u64,
     /// Sockets in CLOSE_WAIT that programs hold.
     pub close_wait: Holding,
-    /// Sockets in CLOSE_WAIT that no program has, by their listener's address.
+    /// Sockets in CLOSE_WAIT that no program holds, by the address of their listener.
     pub never_accepted: Groups<SocketAddr, Ages>,
     /// Sockets in SYN_SENT by destination.
     pub syn_sent: Groups<SocketAddr, Attempts>,
@@ -57,24 +58,25 @@ pub struct SocketTable {
     pub fin_wait2: Holding,
     /// Sockets in LAST_ACK and CLOSING.
     pub last_ack: Ages,
-    /// Names of programs, by the inodes of their sockets.
+    /// The programs, by the inodes of their sockets.
     pub owners: HashMap<std::num::NonZeroU32, Process>,
-    /// Why it was read from /proc/net/tcp, if it was: then the length of accept queues and ages are unknown.
+    /// The reason why /proc/net/tcp was read instead of sock_diag, if it was. Then the limits of
+    /// accept queues and the ages are unknown.
     pub instead_of: Option<String>,
 }
 
-/// What is known before the first socket comes.
+/// The settings that decide how sockets are counted.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// Ports that connect() chooses from.
+    /// The range of ports that connect() chooses from.
     pub range: RangeInclusive<u16>,
-    /// After so long can a socket in TIME_WAIT be used again, where it can.
+    /// The time in TIME_WAIT before connect() may reuse a port.
     pub reuse_delay: Duration,
 }
 
 impl Setting {
-    /// As the sysctls say; what can't be known is assumed as kernels have it by themselves, and the rules that depend
-    /// on it say that it is missing.
+    /// The settings of the sysctls. A missing sysctl has the kernel's default here, and the rules
+    /// that need it report that it is missing.
     #[must_use]
     pub fn of(sysctls: &Sysctls) -> Self {
         let range = sysctls.get("net.ipv4.ip_local_port_range");
@@ -85,7 +87,7 @@ impl Setting {
 }
 
 impl SocketTable {
-    /// Looks at all sockets of the thread's namespace, and at who has some of them.
+    /// Reads all sockets in the network namespace of the thread, and looks up the owners of some.
     pub fn read(sysctls: &Sysctls) -> Known<Self> {
         let setting = Setting::of(sysctls);
         let (alone, others): (Vec<State>, Vec<State>) = State::GAUGES
@@ -113,7 +115,7 @@ impl SocketTable {
         Ok(table)
     }
 
-    /// Adds a socket. Listeners have to come first.
+    /// Adds a socket. All listeners must be added before other sockets.
     pub fn add(&mut self, socket: &Socket, setting: &Setting) {
         *self.states.entry(socket.state).or_default() += 1;
         match socket.state {
@@ -156,7 +158,7 @@ impl SocketTable {
     }
 
     fn keep_fullest(&mut self) {
-        // Waiting connections in relation to those there is room for, without a division.
+        // Compares the shares waiting / limit by multiplication, so without a division.
         let room = |listener: &Listener| u64::from(listener.backlog.unwrap_or(u32::MAX)) + 1;
         self.listeners.sort_by(|a, b| {
             let (a_full, b_full) = (u64::from(a.waiting) * room(b), u64::from(b.waiting) * room(a));
@@ -188,7 +190,7 @@ impl SocketTable {
         }
     }
 
-    /// How many sockets are in this state.
+    /// The number of sockets in this state.
     #[must_use]
     pub fn in_state(&self, state: State) -> u64 {
         self.states.get(&state).copied().unwrap_or(0)
@@ -204,7 +206,7 @@ impl SocketTable {
         self.owners = holders::ask(single, [&mut self.close_wait, &mut self.fin_wait2]);
     }
 
-    /// The program that has a socket, as far as it may be seen: `nginx[77]`.
+    /// The program that holds a socket, if it is visible: `nginx[77]`.
     #[must_use]
     pub fn owner(&self, holder: Option<sock_diag::SocketFile>) -> Option<String> {
         let process = self.owners.get(&holder?.inode)?;
@@ -212,7 +214,7 @@ impl SocketTable {
     }
 }
 
-/// An IPv4 address that is mapped into IPv6 is that IPv4 address.
+/// The address, with an IPv4-mapped IPv6 address converted to IPv4.
 fn plain(end: SocketAddr) -> SocketAddr {
     SocketAddr::new(end.ip().to_canonical(), end.port())
 }
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_with_a_listener_or_outside_the_range_is_nobodys_to_choose() {
+    fn ports_with_a_listener_or_outside_the_range_are_not_counted() {
         let established =
             |local, remote| socket(State::Established, local, remote, Detail::default());
         let sockets = table(&[
@@ -255,11 +257,11 @@ mod tests {
             (to.local.to_string(), to.remote.to_string()),
             ("10.0.0.1".into(), "10.0.0.9:443".into())
         );
-        assert_eq!(ports.sockets, 2, "a mapped address is the same address");
+        assert_eq!(ports.sockets, 2, "a mapped address equals the IPv4 address");
     }
 
     #[test]
-    fn time_wait_is_sorted_by_what_is_left_of_it() {
+    fn time_wait_sockets_are_sorted_by_their_age() {
         let left =
             |millis| Detail { timer: Some(Duration::from_millis(millis)), ..Detail::default() };
         let sockets =
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fullest_listeners_come_first_and_are_bounded() {
+    fn the_fullest_listeners_are_kept_and_come_first() {
         let mut sockets = SocketTable::default();
         for port in 1..=5000_u16 {
             let detail = Detail {

@@ -1,4 +1,4 @@
-//! What sockets are summed in, and by what.
+//! The sums of sockets, and their keys.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,45 +7,45 @@ use std::{
 
 use crate::{doctor::facts::groups::Sum, source::sock_diag::SocketFile};
 
-/// How long a time-wait socket lives (`TCP_TIMEWAIT_LEN`).
+/// The lifetime of a time-wait socket (`TCP_TIMEWAIT_LEN`).
 pub const TIME_WAIT: Duration = Duration::from_secs(60);
-/// In so many parts is that life divided.
+/// The number of age groups into which the lifetime is divided.
 pub const AGES: usize = 6;
-/// How long each part is.
+/// The duration of an age group.
 pub const AGE: Duration = Duration::from_secs(TIME_WAIT.as_secs() / AGES as u64);
 
 /// A socket that accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where.
+    /// The local address.
     pub local: SocketAddr,
-    /// Connections that wait to be accepted.
+    /// The number of connections that wait for accept().
     pub waiting: u32,
-    /// The limit that listen() set; one more fits in.
+    /// The limit of listen(). The queue holds one connection more.
     pub backlog: Option<u32>,
-    /// Who has it.
+    /// The program that holds the listener.
     pub holder: Option<SocketFile>,
 }
 
-/// From where to where: connections that can't share a port.
+/// A source address and a destination. Connections with equal values cannot share a local port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
-    /// This end's address.
+    /// The local address.
     pub local: IpAddr,
-    /// The other end.
+    /// The remote address and port.
     pub remote: SocketAddr,
 }
 
-/// The sockets to one destination: as many ports.
+/// The sockets to one destination. Each uses one local port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortUse {
-    /// All of them.
+    /// The number of all sockets.
     pub sockets: u64,
-    /// In TIME_WAIT, those in the first tenth of a minute at first.
+    /// The sockets in TIME_WAIT by age group, youngest first.
     pub time_wait: [u64; AGES],
-    /// In TIME_WAIT, but not long enough to be used again.
+    /// The sockets in TIME_WAIT that are too young for a reuse of their port.
     pub young: u64,
-    /// Who has one of them.
+    /// The program that holds one of the sockets.
     pub holder: Option<SocketFile>,
 }
 
@@ -56,24 +56,24 @@ impl Sum for PortUse {
 }
 
 impl PortUse {
-    /// All in TIME_WAIT.
+    /// The number of sockets in TIME_WAIT.
     #[must_use]
     pub fn in_time_wait(&self) -> u64 {
         self.time_wait.iter().sum()
     }
 }
 
-/// Connections that are being opened, by how often the SYN was sent again.
+/// Connections in SYN_SENT by the number of SYN retransmissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// So many times, the last one for all beyond.
+    /// The number of connections for 0, 1, 2, ... retransmissions. The last entry counts 7 or more.
     pub by_retransmits: [u64; 8],
-    /// Who makes one of them.
+    /// The program that opens one of the connections.
     pub holder: Option<SocketFile>,
 }
 
 impl Attempts {
-    /// Those that were sent again at least so often.
+    /// The number of connections with at least this number of retransmissions.
     #[must_use]
     pub fn at_least(&self, retransmits: u64) -> u64 {
         let first = usize::try_from(retransmits).unwrap_or(usize::MAX).min(7);

@@ -1,4 +1,4 @@
-//! P2: those in use soon, if connections close as fast as they did in the last ten seconds.
+//! P2: local ports in use soon, if connections close as fast as in the last ten seconds.
 
 use std::time::Duration;
 
@@ -15,22 +15,31 @@ use crate::doctor::{
 pub(in crate::doctor::rules) const P2: Rule = Rule {
     id: "P2",
     family: "ports",
-    title: "local ports to one destination, soon",
-    means: "Connections to one destination are opened and closed here so fast that its local ports will run out, or nearly, within a minute, since each stays in TIME_WAIT for a minute.",
-    knows: "How many sockets to a destination entered TIME_WAIT in the last ten seconds, by what is left of their minute, and when those now in TIME_WAIT will be gone: the last port is taken within a minute, or a good part is in the end.",
+    title: "forecast of local ports per destination",
+    means: "This host opens and closes connections to one destination very fast. Each closed \
+            connection stays in TIME_WAIT for 60 s and keeps its local port. Within a minute all \
+            or nearly all local ports will be in use.",
+    knows: "It counts the sockets per destination that entered TIME_WAIT in the last 10 s. The \
+            remaining time of a socket shows when it entered. The rule then computes the use of \
+            ports, as old sockets leave TIME_WAIT and new ones enter at the same rate. It reports \
+            a destination if the last port will be taken within a minute, or if a large share of \
+            the ports will stay in use.",
     thresholds: &["ports.forecast_warn"],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; include/net/tcp.h: TCP_TIMEWAIT_LEN",
-    help: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 lets connect() take ports in TIME_WAIT if both ends use timestamps.",
+    help: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 \
+           lets connect() reuse ports in TIME_WAIT if both ends use timestamps.",
     check: p2,
 };
 
-/// When the last port will be taken, if connections close as fast as they did in the last ten seconds.
+/// The seconds until the last port is taken, if connections close as fast as in the last ten
+/// seconds.
 ///
-/// None: before that happens, as many sockets leave TIME_WAIT as enter it.
+/// `None`: sockets leave TIME_WAIT as fast as they enter it before the last port is taken.
 fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
     let entering = ports.time_wait[0] as f64;
     let others = ports.sockets.saturating_sub(ports.in_time_wait()) as f64;
-    // After each tenth of a minute the oldest part is gone, and as many have come as came in the last one.
+    // After each period of ten seconds the oldest part has left TIME_WAIT, and as many sockets have
+    // entered as in the last ten seconds.
     let taken_after = |parts: usize| {
         let left: u64 = ports.time_wait[..AGES - parts].iter().sum();
         others + left as f64 + entering * parts as f64
@@ -45,17 +54,17 @@ fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
     Some(((tenths - 1) as f64 + part) * AGE.as_secs_f64())
 }
 
-/// What becomes of the ports to a destination.
+/// The future use of the local ports to one destination.
 struct Forecast<'a> {
     to: &'a Destination,
     ports: &'a PortUse,
-    /// Sockets that enter TIME_WAIT in a second.
+    /// Sockets that enter TIME_WAIT per second.
     rate: f64,
-    /// How long each of them keeps its port, in seconds.
+    /// The seconds for which each socket keeps its port.
     hold: f64,
-    /// Ports that are taken in the end.
+    /// The number of ports in use once the rate has been constant for `hold` seconds.
     steady: f64,
-    /// In so many seconds the last port is taken; none if it never is.
+    /// The seconds until the last port is taken. `None`: this does not happen.
     left: Option<f64>,
 }
 
@@ -74,16 +83,16 @@ impl<'a> Forecast<'a> {
 
     fn finding(&self, choice: &Choice, sockets: &SocketTable) -> Finding {
         let Self { to, ports, rate, hold, steady, left } = *self;
-        let of = format!("of {} local ports", choice.ports);
+        let of = format!("{} local ports", choice.ports);
         let what = match left {
-            Some(0.0) => format!("none {of} is left now"),
-            Some(seconds) => format!("none {of} will be left in {seconds:.0} s"),
-            None => format!("that will hold {steady:.0} {of}"),
+            Some(0.0) => format!("all {of} are in use now"),
+            Some(seconds) => format!("all {of} will be in use in {seconds:.0} s"),
+            None => format!("{steady:.0} of {of} will be in use"),
         };
         let advice = advice(choice);
         Finding::new(
             Level::Warn,
-            format!("{}: {rate:.1} connections/s are closed here first: {what}", arrow(to)),
+            format!("{}: this side closes {rate:.1} connections/s first, so {what}", arrow(to)),
         )
         .number("ports", choice.ports)
         .number("sockets", ports.sockets)
@@ -96,7 +105,10 @@ impl<'a> Forecast<'a> {
         .advice(if choice.may_reuse(to) {
             advice
         } else {
-            format!("{advice}; or let connect() use ports in TIME_WAIT again, which needs timestamps at both ends")
+            format!(
+                "{advice} Or let connect() reuse ports in TIME_WAIT. This needs timestamps at both \
+                 ends."
+            )
         })
         .command(if choice.reuse == 1 || !choice.timestamps {
             widen(choice)
@@ -127,7 +139,7 @@ fn p2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let findings = findings.map(|forecast| forecast.finding(&choice, sockets)).collect();
     Ok(or_ok(findings, || {
         ok(format!(
-            "at this pace no destination will hold more than {most:.0} of {} local ports",
+            "at the present rate no destination will use more than {most:.0} of {} local ports",
             choice.ports
         ))
         .number("ports", choice.ports)
@@ -143,16 +155,16 @@ mod tests {
     use crate::doctor::rules::testing::{levels, only};
 
     #[test]
-    fn p2_foresees_when_the_last_port_is_taken() {
+    fn p2_computes_when_the_last_port_is_taken() {
         for (ports, capacity, expected) in [
             // Nothing closes.
             (open(5), 10, None),
-            // One a second, and none leaves for a minute: five are free.
+            // One socket per second enters, none leaves for a minute, and five ports are free.
             (closed([10, 0, 0, 0, 0, 0], 1), 15, Some(5.0)),
-            // As many leave as enter.
+            // As many sockets leave as enter.
             (closed([10, 10, 10, 10, 10, 10], 1), 61, None),
             (closed([10, 10, 10, 10, 10, 10], 1), 60, Some(0.0)),
-            // The old ones go first, then it fills.
+            // Old sockets leave first, then the number grows.
             (closed([10, 0, 0, 0, 0, 10], 1), 40, Some(30.0)),
             (PortUse { sockets: 30, ..closed([10, 0, 0, 0, 0, 0], 1) }, 45, Some(15.0)),
         ] {
@@ -161,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn p2_speaks_up_from_its_threshold_on() {
+    fn p2_reports_from_its_threshold_on() {
         for (entered, others, level) in
             [(1, 0, Level::Ok), (1, 1, Level::Warn), (2, 0, Level::Warn), (0, 9, Level::Ok)]
         {
@@ -169,7 +181,7 @@ mod tests {
             ports.sockets += others;
             assert_eq!(levels(&P2, &ten_ports(ports)), [level], "{entered} {others}");
         }
-        // What was closed faster before holds its ports still.
+        // Sockets that were closed at a higher rate earlier still hold their ports.
         let burst = closed([1, 0, 0, 0, 0, 8], 0);
         assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Ok]);
         let burst = closed([1, 0, 0, 8, 0, 0], 0);
@@ -177,7 +189,7 @@ mod tests {
         let finding = only(&P2, &ten_ports(closed([2, 0, 0, 0, 0, 0], 0)));
         assert_eq!(finding.numbers["seconds_left"], 40.0);
         assert_eq!(finding.command.as_deref(), Some("sysctl -w net.ipv4.tcp_tw_reuse=1"));
-        // Where they can be used again after a second, two in ten seconds are nothing.
+        // If ports can be reused after a second, two sockets in ten seconds need few ports.
         let reuse = ten_ports(closed([2, 0, 0, 0, 0, 0], 0)).with("net.ipv4.tcp_tw_reuse", "1");
         assert_eq!(levels(&P2, &reuse), [Level::Ok]);
     }

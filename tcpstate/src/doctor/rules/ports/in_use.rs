@@ -1,4 +1,4 @@
-//! P1: those in use now, by destination.
+//! P1: local ports in use now, per destination.
 
 use super::{Choice, SOURCE, advice, arrow, refuse_loss, widen};
 use crate::doctor::{
@@ -13,12 +13,21 @@ use crate::doctor::{
 pub(in crate::doctor::rules) const P1: Rule = Rule {
     id: "P1",
     family: "ports",
-    title: "local ports to one destination",
-    means: "Connections from one address to one address and port need a local port each. When none is left, connect() fails with EADDRNOTAVAIL, and it takes ever longer the fewer are left.",
-    knows: "Sockets in any state with a port of ip_local_port_range, by source, destination and destination port, in proportion to the ports that connect() tries: those of the range, an even number of them, without reserved ports and without those that somebody listens on. Sockets in TIME_WAIT that may be used again (T5) do not count.",
+    title: "local ports in use per destination",
+    means: "Each connection from one address to one address and port needs its own local port. If \
+            no port is left, connect() fails with EADDRNOTAVAIL. The fewer ports are left, the \
+            longer connect() takes.",
+    knows: "It counts sockets in any state whose local port is in ip_local_port_range. It groups \
+            them by source address, destination address and destination port. It compares each \
+            count with the number of ports that connect() tries. These are an even number of ports \
+            of the range, without reserved ports and without ports that have a listener. Sockets \
+            in TIME_WAIT that connect() may reuse (T5) do not count.",
     thresholds: &["ports.used_warn", "ports.used_crit"],
-    reference: "net/ipv4/inet_hashtables.c: __inet_hash_connect, __inet_check_established; net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
-    help: "Keep connections open and share them (a pool, HTTP keep-alive). If that can't be, more addresses at either end, then a wider ip_local_port_range. A program that calls bind() before connect() should set IP_BIND_ADDRESS_NO_PORT.",
+    reference: "net/ipv4/inet_hashtables.c: __inet_hash_connect, __inet_check_established; \
+                net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
+    help: "Keep connections open and share them, with a pool or HTTP keep-alive. If that is not \
+           possible, use more addresses at either end. Then widen ip_local_port_range. A program \
+           that calls bind() before connect() should set IP_BIND_ADDRESS_NO_PORT.",
     check: p1,
 };
 
@@ -40,7 +49,7 @@ fn p1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let level = if is_crit { Level::Crit } else { Level::Warn };
         let owner = sockets.owner(ports.holder);
         let by =
-            owner.as_ref().map(|owner| format!(", by {owner} among others")).unwrap_or_default();
+            owner.as_ref().map(|owner| format!("; {owner} holds some of them")).unwrap_or_default();
         Finding::new(
             level,
             format!(
@@ -62,7 +71,7 @@ fn p1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .source(SOURCE)
     });
     Ok(or_ok(findings.collect(), || {
-        ok(format!("no destination has more than {most} of {} local ports", choice.ports))
+        ok(format!("no destination uses more than {most} of {} local ports", choice.ports))
             .number("ports", choice.ports)
             .number("taken", most)
             .number("destinations", sockets.destinations.len())
@@ -77,7 +86,7 @@ mod tests {
     use crate::doctor::rules::testing::{levels, only};
 
     #[test]
-    fn p1_speaks_up_from_its_thresholds_on() {
+    fn p1_reports_from_its_thresholds_on() {
         for (sockets, level) in [
             (0, Level::Ok),
             (5, Level::Ok),
@@ -91,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn p1_counts_the_ports_that_there_really_are() {
+    fn p1_counts_only_ports_that_connect_tries() {
         for (key, value, expected) in [
             ("net.ipv4.ip_local_port_range", "40000 40009", 10),
             ("net.ipv4.ip_local_port_range", "40000 40010", 10),
@@ -107,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn p1_leaves_out_what_connect_may_use_again() {
+    fn p1_does_not_count_ports_that_connect_may_reuse() {
         let nine = closed([2, 1, 1, 2, 1, 2], 1);
         for (reuse, timestamps, remote, taken) in [
             ("0", "1", "10.0.0.9:443", 9),
@@ -127,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn p1_tells_the_worst_ten_and_how_many_there_are() {
+    fn p1_reports_the_ten_fullest_destinations_and_their_number() {
         let mut scene = ten_ports(open(10));
         for port in 1..=20 {
             *scene.sockets.destinations.of(to(&format!("10.0.0.9:{port}"))) = open(7);

@@ -1,4 +1,5 @@
-//! Local ports: how many of those that `connect()` may choose from are in use, for one source and destination.
+//! Local ports: the number of ports that `connect()` may choose from, and how many of them are in
+//! use for one source and destination.
 
 mod forecast;
 mod in_use;
@@ -13,9 +14,10 @@ use crate::doctor::facts::{
     sysctls::{PortSet, Range},
 };
 
-const SOURCE: &str = "sock_diag; /proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports, tcp_tw_reuse, tcp_timestamps";
+const SOURCE: &str = "sock_diag; /proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports, \
+                      tcp_tw_reuse, tcp_timestamps";
 
-/// What connect() may choose from.
+/// The ports that connect() may choose from, and its settings.
 struct Choice {
     range: Range,
     ports: u64,
@@ -28,7 +30,7 @@ impl Choice {
         let range: Range = facts.sysctls.get("net.ipv4.ip_local_port_range")?;
         let reserved: PortSet =
             facts.sysctls.find("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
-        // Of an odd number, connect() leaves out one, each time.
+        // connect() tries an even number of ports: from an odd number it skips one, each time.
         let mut last = range.high;
         if last > range.low && (last - range.low).is_multiple_of(2) {
             last -= 1;
@@ -42,13 +44,14 @@ impl Choice {
         })
     }
 
-    /// Whether connect() may take a socket in TIME_WAIT to there, if the peer has timestamps.
+    /// Whether connect() may reuse the port of a socket in TIME_WAIT to this destination, if the
+    /// peer uses timestamps.
     fn may_reuse(&self, to: &Destination) -> bool {
         let is_local = to.local.is_loopback() || to.remote.ip().is_loopback();
         self.timestamps && (self.reuse == 1 || self.reuse == 2 && is_local)
     }
 
-    /// Ports to there that can't be had now.
+    /// The number of ports that connect() cannot use for this destination now.
     fn taken(&self, to: &Destination, ports: &PortUse) -> u64 {
         if self.may_reuse(to) {
             ports.sockets - ports.in_time_wait() + ports.young
@@ -58,7 +61,7 @@ impl Choice {
     }
 }
 
-/// Sums that may be too small by a good part of what matters are none.
+/// Fails if a count of `destinations` may be too low by more than a tenth of the ports.
 fn refuse_loss(sockets: &SocketTable, choice: &Choice) -> Known<()> {
     let lost = sockets.destinations.lost();
     if lost.saturating_mul(10) <= choice.ports {
@@ -66,10 +69,10 @@ fn refuse_loss(sockets: &SocketTable, choice: &Choice) -> Known<()> {
     }
     Err(Missing {
         cause: format!(
-            "too many destinations to tell apart: a sum can be too small by {lost} of {} ports",
+            "there are too many destinations, so a count may be too low by {lost} of {} ports",
             choice.ports
         ),
-        help: "count those you suspect: tcpstate count --by remote --remote-port PORT".into(),
+        help: "Count one destination port: tcpstate count --by remote --remote-port PORT".into(),
         source: "sock_diag".into(),
     })
 }
@@ -80,21 +83,20 @@ fn arrow(to: &Destination) -> String {
 
 fn advice(choice: &Choice) -> String {
     let Range { low, high } = choice.range;
-    let more = match widen(choice) {
-        Some(_) => {
-            "; or widen the range for all destinations, with the ports of servers in it reserved"
-        }
-        None => "",
+    let range = match widen(choice) {
+        Some(_) => format!(
+            "Or widen the range of local ports, now {low} to {high}. First reserve the ports of \
+             servers in the new range."
+        ),
+        None => format!("The range of local ports cannot be wider than {low} to {high}."),
     };
-    format!(
-        "keep connections open and share them, or use more addresses at either end (ports now {low} to {high}){more}"
-    )
+    format!("Keep connections open and share them, or use more addresses at either end. {range}")
 }
 
-/// More ports, if there are more.
+/// The command that widens the range, if the range can be wider.
 fn widen(choice: &Choice) -> Option<String> {
     let Range { low, high } = choice.range;
-    // An even one, since the last one is odd.
+    // The first port is even, because the last port is odd.
     let lowest = low.min(1024) & !1;
     let is_all = low == lowest && high == u16::MAX;
     (!is_all).then(|| format!("sysctl -w net.ipv4.ip_local_port_range='{lowest} {}'", u16::MAX))
@@ -109,7 +111,7 @@ mod tests {
     use crate::doctor::rules::{Level, testing::levels};
 
     #[test]
-    fn without_the_range_there_is_no_share() {
+    fn rules_are_unknown_without_the_range() {
         let scene = ten_ports(open(10)).without("net.ipv4.ip_local_port_range");
         for rule in [&P1, &P2, &P3] {
             assert_eq!(levels(rule, &scene), [Level::Unknown]);

@@ -1,4 +1,4 @@
-//! P3: the range of them, and servers whose port lies in it.
+//! P3: the range of local ports, and listeners whose port is in the range.
 
 use crate::doctor::{
     Thresholds,
@@ -12,12 +12,17 @@ use crate::doctor::{
 pub(in crate::doctor::rules) const P3: Rule = Rule {
     id: "P3",
     family: "ports",
-    title: "the range of local ports",
-    means: "connect() prefers ports of the same parity as the first one of the range, bind() the others; with as many of one as of the other both work best, and the kernel warns otherwise. A server whose port lies in the range may find it taken by a connection when it starts.",
-    knows: "ip_local_port_range, and ports in it that somebody listens on and that are not in ip_local_reserved_ports.",
+    title: "range of local ports",
+    means: "connect() prefers ports with the parity of the first port of the range, and bind() \
+            prefers the other ports. Both work best with as many odd as even ports. Otherwise the \
+            kernel prints a warning. A server whose port is in the range may fail to start, \
+            because a connection may use the port.",
+    knows: "It reads ip_local_port_range. It looks for ports in the range that have a listener and \
+            are not in ip_local_reserved_ports.",
     thresholds: &[],
-    reference: "net/ipv4/sysctl_net_ipv4.c: set_local_port_range; Documentation/networking/ip-sysctl.rst: ip_local_reserved_ports",
-    help: "Choose a range whose ends differ in parity; reserve the ports of servers.",
+    reference: "net/ipv4/sysctl_net_ipv4.c: set_local_port_range; \
+                Documentation/networking/ip-sysctl.rst: ip_local_reserved_ports",
+    help: "Choose a range with one even end and one odd end. Reserve the ports of servers.",
     check: p3,
 };
 
@@ -29,12 +34,19 @@ fn p3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     if low % 2 == high % 2 {
         let high = if high < u16::MAX { high + 1 } else { high - 1 };
         findings.push(
-            Finding::new(Level::Info, format!("the local port range {low} to {} has ends of equal parity: each connect() leaves out one port", range.high))
-                .number("low", low)
-                .number("high", range.high)
-                .advice("make one end even and the other odd")
-                .command(format!("sysctl -w net.ipv4.ip_local_port_range='{low} {high}'"))
-                .source(source),
+            Finding::new(
+                Level::Info,
+                format!(
+                    "the ends of the local port range ({low} and {}) have equal parity: each \
+                     connect() skips one port",
+                    range.high
+                ),
+            )
+            .number("low", low)
+            .number("high", range.high)
+            .advice("Make one end even and the other end odd.")
+            .command(format!("sysctl -w net.ipv4.ip_local_port_range='{low} {high}'"))
+            .source(source),
         );
     }
     let reserved: PortSet =
@@ -54,16 +66,23 @@ fn p3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         let before = facts.sysctls.text("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
         let all = if before.is_empty() { ports.clone() } else { format!("{before},{ports}") };
         findings.push(
-            Finding::new(Level::Info, format!("{number} port{} with a listener in the range of local ports, {first} among them: a connection may have it when the server starts", plural(number)))
-                .number("listening_in_range", number)
-                .number("ports", ports)
-                .advice("reserve them, if they are always the same")
-                .command(format!("sysctl -w net.ipv4.ip_local_reserved_ports='{all}'"))
-                .source(source),
+            Finding::new(
+                Level::Info,
+                format!(
+                    "{number} listening port{} in the range of local ports, for example {first}: a \
+                     connection may use such a port when the server starts",
+                    plural(number)
+                ),
+            )
+            .number("listening_in_range", number)
+            .number("ports", ports)
+            .advice("Reserve the ports if the servers always use them.")
+            .command(format!("sysctl -w net.ipv4.ip_local_reserved_ports='{all}'"))
+            .source(source),
         );
     }
     Ok(or_ok(findings, || {
-        ok(format!("local ports {low} to {high}, and nobody listens on one that is not reserved"))
+        ok(format!("local ports {low} to {high}, without a listener on an unreserved port"))
             .number("low", low)
             .number("high", high)
             .source(source)
@@ -76,7 +95,7 @@ mod tests {
     use crate::doctor::rules::testing::{Scene, levels, only};
 
     #[test]
-    fn p3_is_about_parity_and_servers_in_the_range() {
+    fn p3_checks_parity_and_listeners_in_the_range() {
         for (range, listening, reserved, expected) in [
             ("32768 60999", None, "", vec![Level::Ok]),
             ("32768 61000", None, "", vec![Level::Info]),

@@ -1,4 +1,4 @@
-//! Ten local ports, and how they are used.
+//! Facts for tests: a range of ten local ports, and the use of these ports.
 
 use crate::doctor::{
     facts::sockets::{AGES, Destination, PortUse},
@@ -12,7 +12,7 @@ pub(super) fn to(remote: &str) -> Destination {
     }
 }
 
-/// Ten ports, and so many sockets to one destination.
+/// A system with ten local ports and one destination.
 pub(super) fn ten_ports(ports: PortUse) -> Scene {
     let mut scene = Scene::default().with("net.ipv4.ip_local_port_range", "40000 40009");
     *scene.sockets.destinations.of(to("10.0.0.9:443")) = ports;

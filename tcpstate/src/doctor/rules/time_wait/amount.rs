@@ -1,4 +1,4 @@
-//! T8, T9 and T10: how many sockets are in TIME_WAIT, and how fast more come.
+//! T8, T9 and T10: the number of sockets in TIME_WAIT, and the rate at which more enter.
 
 use tcpstate_common::State;
 
@@ -12,22 +12,31 @@ pub(in crate::doctor::rules) const T8: Rule = Rule {
     id: "T8",
     family: "time_wait",
     title: "tcp_fin_timeout and TIME_WAIT",
-    means: "Somebody changed tcp_fin_timeout, most likely against TIME_WAIT. It is for orphans in FIN_WAIT2; TIME_WAIT takes 60 s, and nothing changes that.",
-    knows: "tcp_fin_timeout is not 60 while TIME_WAIT is the most frequent state.",
+    means: "tcp_fin_timeout is not at its default, most likely to shorten TIME_WAIT. It applies \
+            only to orphans in FIN_WAIT2. TIME_WAIT takes 60 s, and no setting changes that.",
+    knows: "tcp_fin_timeout is not 60, and TIME_WAIT is the most frequent state.",
     thresholds: &["time_wait.top_info"],
-    reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
-    help: "Take the line out, or keep it for what it does: it ends orphans whose peer does not close.",
+    reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
+                Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
+    help: "Remove the setting. Or keep it for its real effect: it ends orphans whose peer does not \
+           close.",
     check: t8,
 };
 
 pub(in crate::doctor::rules) const T9: Rule = Rule {
     id: "T9",
     family: "time_wait",
-    title: "short connections, closed here",
-    means: "Most connections end in TIME_WAIT here soon after they were opened: this side closes first, again and again. That costs a handshake each time, and ports if this side connects.",
-    knows: "The growth of TcpExt TW and TWKilled in proportion to that of Tcp ActiveOpens and PassiveOpens, and how long connections last on average: CurrEstab by how many are opened a second. Before 5.18 the two count ends, and sockstat's tw is added.",
+    title: "short connections closed by this side",
+    means: "This side closes most connections first, soon after they were opened. So most of them \
+            end in TIME_WAIT here. Each connection costs a handshake. If this side also connects, \
+            each one holds a local port for 60 s.",
+    knows: "It compares the growth of TcpExt TW and TWKilled with the growth of Tcp ActiveOpens \
+            and PassiveOpens. It computes the average duration of a connection: CurrEstab divided \
+            by the connections opened per second. Before 5.18, TW and TWKilled count ends, so the \
+            rule adds the growth of sockstat's tw.",
     thresholds: &["time_wait.short_share", "time_wait.short_per_second", "time_wait.short_seconds"],
-    reference: "net/ipv4/inet_timewait_sock.c: __inet_twsk_schedule (TW at birth since 5.18, at expiry before); RFC 4022 (CurrEstab)",
+    reference: "net/ipv4/inet_timewait_sock.c: __inet_twsk_schedule (TW counts creations since \
+                5.18, expiries before); RFC 4022 (CurrEstab)",
     help: "Keep connections open (HTTP keep-alive, a pool), or let the client close first.",
     check: t9,
 };
@@ -35,12 +44,16 @@ pub(in crate::doctor::rules) const T9: Rule = Rule {
 pub(in crate::doctor::rules) const T10: Rule = Rule {
     id: "T10",
     family: "time_wait",
-    title: "many sockets in TIME_WAIT",
-    means: "A large number, which by itself harms nobody: on a server's own port a socket in TIME_WAIT takes no port from anyone and no more than some 250 bytes. What can harm are P1, P2, T1 and K1.",
-    knows: "Sockets in TIME_WAIT, and how many of them have a port that somebody listens on.",
+    title: "number of sockets in TIME_WAIT",
+    means: "The number is large, but it does no harm by itself. On a server's own port, a socket \
+            in TIME_WAIT uses no additional port and at most about 250 bytes. P1, P2, T1 and K1 \
+            report cases that do harm.",
+    knows: "It counts the sockets in TIME_WAIT, and how many of them have a local port with a \
+            listener.",
     thresholds: &["time_wait.many_info"],
-    reference: "net/ipv4/inet_timewait_sock.c; vincent.bernat.ch, Coping with the TCP TIME-WAIT state",
-    help: "Nothing, unless one of those four speaks up.",
+    reference: "net/ipv4/inet_timewait_sock.c; vincent.bernat.ch, Coping with the TCP TIME-WAIT \
+                state",
+    help: "Do nothing, unless P1, P2, T1 or K1 reports a problem.",
     check: t10,
 };
 
@@ -52,11 +65,16 @@ fn t8(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let finding = if timeout != 60 && is_top && time_wait >= thresholds.time_wait.top_info {
         Finding::new(
             Level::Info,
-            format!("tcp_fin_timeout is {timeout}, which ends orphans in FIN_WAIT2; the {time_wait} sockets in TIME_WAIT stay 60 s"),
+            format!(
+                "tcp_fin_timeout is {timeout}, but it applies only to orphans in FIN_WAIT2: the \
+                 {time_wait} sockets in TIME_WAIT stay 60 s"
+            ),
         )
-        .advice("nothing shortens TIME_WAIT; P1, P2 and T1 say whether it needs to be")
+        .advice(
+            "No setting shortens TIME_WAIT. P1, P2 and T1 report whether the number is a problem.",
+        )
     } else {
-        ok(format!("tcp_fin_timeout is {timeout}, for orphans in FIN_WAIT2"))
+        ok(format!("tcp_fin_timeout is {timeout}; it applies only to orphans in FIN_WAIT2"))
     };
     Ok(vec![
         finding
@@ -66,13 +84,13 @@ fn t8(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     ])
 }
 
-/// How many sockets entered TIME_WAIT between the two readings.
+/// The number of sockets that entered TIME_WAIT between the two readings.
 fn entries(facts: &Facts) -> Known<u64> {
     let counted = facts.growth("TcpExt", "TW")?.by + facts.growth("TcpExt", "TWKilled")?.by;
     if facts.counts_births {
         return Ok(counted);
     }
-    // They count ends there: as many came as went, and those that there are more than before.
+    // Before 5.18 the counters count ends. Entries are the ends plus the growth of the number.
     let (before, after) = (facts.before.get("TCP", "tw")?, facts.after.get("TCP", "tw")?);
     Ok((counted + after).saturating_sub(before))
 }
@@ -91,14 +109,18 @@ fn t9(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         Finding::new(
             Level::Info,
             format!(
-                "{per_second:.0} connections/s are closed here first, {} of those opened, after {lasts:.2} s on average",
+                "this side closes {per_second:.0} connections/s first, {} of the opened ones, \
+                 after {lasts:.2} s on average",
                 percent(entries, opens)
             ),
         )
-        .advice("keep connections open and share them, or let the other side close first; the command shows to and from where")
+        .advice(
+            "Keep connections open and share them, or let the other side close first. The command \
+             shows the remote ports.",
+        )
         .command("tcpstate count --state time-wait --by remote-port".to_owned())
     } else {
-        ok(format!("{per_second:.1} connections/s are closed here first"))
+        ok(format!("this side closes {per_second:.1} connections/s first"))
     };
     Ok(vec![
         finding
@@ -107,7 +129,10 @@ fn t9(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
             .number("opened", opens)
             .number("established", open_now)
             .number("average_seconds", (opens > 0).then(|| rounded(lasts)))
-            .source("/proc/net/netstat TcpExt TW, TWKilled; /proc/net/snmp Tcp ActiveOpens, PassiveOpens, CurrEstab"),
+            .source(
+                "/proc/net/netstat TcpExt TW, TWKilled; /proc/net/snmp Tcp ActiveOpens, \
+                 PassiveOpens, CurrEstab",
+            ),
     ])
 }
 
@@ -116,10 +141,12 @@ fn t10(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let time_wait = sockets.in_state(State::TimeWait);
     let of_servers = sockets.time_wait_of_servers;
     let text =
-        format!("{time_wait} sockets in TIME_WAIT, {of_servers} of them on ports of servers here");
+        format!("{time_wait} sockets in TIME_WAIT, {of_servers} of them on ports with a listener");
     let found = (time_wait >= thresholds.time_wait.many_info).then(|| {
-        Finding::new(Level::Info, format!("{text}: by itself harmless"))
-            .advice("on a server's own port they take no local port from anyone; elsewhere P1 and P2 watch them")
+        Finding::new(Level::Info, format!("{text}: harmless by itself")).advice(
+            "On a port with a listener they use no additional local port. On other ports P1 and P2 \
+             check them.",
+        )
     });
     let findings = or_ok(found.into_iter().collect(), || ok(text));
     let with_numbers = |finding: Finding| {
@@ -191,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn t9_adds_what_there_is_more_where_the_kernel_counts_ends() {
+    fn t9_adds_the_growth_of_tw_on_kernels_that_count_ends() {
         for (kernel, level) in [("5.10.0", Level::Info), ("5.18.0", Level::Ok)] {
             let scene = Scene::default()
                 .kernel(kernel)
@@ -206,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn t10_says_of_a_large_number_that_it_harms_nobody() {
+    fn t10_calls_a_large_number_harmless() {
         let mut scene = Scene::default();
         scene.sockets.listening.insert(443);
         let scene = time_wait(scene, 9999, 443);

@@ -1,4 +1,4 @@
-//! T1 and T2: room for time-wait sockets, and what comes of there being none.
+//! T1 and T2: the limit of time-wait sockets, and connections that closed above the limit.
 
 use crate::doctor::{
     Thresholds,
@@ -9,28 +9,35 @@ use crate::doctor::{
 pub(in crate::doctor::rules) const T1: Rule = Rule {
     id: "T1",
     family: "time_wait",
-    title: "sockets that skip TIME_WAIT",
-    means: "There were tcp_max_tw_buckets time-wait sockets, or no memory for another, so connections closed without one: a late segment of theirs may meet a new connection with the same addresses and ports.",
+    title: "connections closed without TIME_WAIT",
+    means: "The number of time-wait sockets reached tcp_max_tw_buckets, or there was no memory for \
+            another one. So connections closed without TIME_WAIT. A late segment of such a \
+            connection may reach a new connection with the same addresses and ports.",
     knows: "The counter TcpExt TCPTimeWaitOverflow grew between the two readings.",
     thresholds: &[],
-    reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    help: "Raise tcp_max_tw_buckets; the kernel's documentation says that it must not be lowered. A time-wait socket takes some 250 bytes.",
+    reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; net/ipv4/inet_timewait_sock.c: \
+                inet_twsk_alloc; Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
+    help: "Raise tcp_max_tw_buckets. The kernel's documentation says that it must not be lowered. \
+           A time-wait socket takes about 250 bytes.",
     check: t1,
 };
 
 pub(in crate::doctor::rules) const T2: Rule = Rule {
     id: "T2",
     family: "time_wait",
-    title: "room for TIME_WAIT",
-    means: "Soon there will be no room for more time-wait sockets, and connections will close without one (T1).",
-    knows: "sockstat's tw, which includes orphans in FIN_WAIT2, in proportion to tcp_max_tw_buckets. Both are the namespace's.",
+    title: "limit of time-wait sockets",
+    means: "The number of time-wait sockets is near its limit. Above the limit, connections close \
+            without TIME_WAIT (T1).",
+    knows: "It compares sockstat's tw with tcp_max_tw_buckets. tw includes orphans in FIN_WAIT2. \
+            Both values are those of the network namespace.",
     thresholds: &["time_wait.buckets_warn"],
-    reference: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    help: "Raise tcp_max_tw_buckets, do not lower it.",
+    reference: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; \
+                Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
+    help: "Raise tcp_max_tw_buckets. Do not lower it.",
     check: t2,
 };
 
-/// `TcpExt TCPTimeWaitOverflow` of `/proc/net/netstat`, and what it is of.
+/// The file of the counter `TcpExt TCPTimeWaitOverflow`.
 const NETSTAT: &str = "/proc/net/netstat";
 
 fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
@@ -38,16 +45,25 @@ fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let limit: Known<u64> = facts.sysctls.get("net.ipv4.tcp_max_tw_buckets");
     let counted = if facts.recording.is_some() { "the recording" } else { "this namespace" };
     let finding = match (overflows.by, overflows.total) {
-        (0, 0) => ok("no connection closed without its TIME_WAIT"),
+        (0, 0) => ok("no connection closed without TIME_WAIT"),
         (0, total) => Finding::new(
             Level::Info,
-            format!("{total} connection{} closed without TIME_WAIT since {counted} began, none just now", plural(total)),
+            format!(
+                "{total} connection{} closed without TIME_WAIT since {counted} began, none during \
+                 this check",
+                plural(total)
+            ),
         ),
         (by, _) => Finding::new(
             Level::Crit,
-            format!("{by} connection{} closed without TIME_WAIT in {:.1} s: no room for more time-wait sockets", plural(by), facts.interval.as_secs_f64()),
+            format!(
+                "{by} connection{} closed without TIME_WAIT in {:.1} s: the kernel could not \
+                 create more time-wait sockets",
+                plural(by),
+                facts.interval.as_secs_f64()
+            ),
         )
-        .advice("raise the limit, do not lower it")
+        .advice("Raise the limit. Do not lower it.")
         .command(limit.as_ref().ok().copied().map(raised)),
     };
     Ok(vec![
@@ -61,7 +77,7 @@ fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     ])
 }
 
-/// The command for twice as many.
+/// The command that doubles the limit.
 fn raised(limit: u64) -> String {
     format!("sysctl -w net.ipv4.tcp_max_tw_buckets={}", limit.saturating_mul(2).min(1 << 30))
 }
@@ -73,12 +89,12 @@ fn t2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let finding = if thresholds.time_wait.buckets_warn.is_reached(sockets, limit) {
         Finding::new(
             Level::Warn,
-            format!("{sockets} time-wait sockets, {share} of the {limit} there may be"),
+            format!("{sockets} time-wait sockets, {share} of the limit of {limit}"),
         )
-        .advice("raise the limit, do not lower it")
+        .advice("Raise the limit. Do not lower it.")
         .command(raised(limit))
     } else {
-        ok(format!("{sockets} time-wait sockets, {share} of the {limit} there may be"))
+        ok(format!("{sockets} time-wait sockets, {share} of the limit of {limit}"))
     };
     Ok(vec![
         finding
@@ -109,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn t1_says_since_when_connections_closed_so() {
+    fn t1_names_the_start_of_its_count() {
         let mut facts = Scene::default().counter(OVERFLOW, 7, 7).facts();
         for (recording, since) in [(None, "this namespace"), (Some("run.tcps"), "the recording")] {
             facts.recording = recording.map(str::to_owned);
@@ -120,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn t2_speaks_up_from_its_threshold_on() {
+    fn t2_reports_from_its_threshold_on() {
         for (sockets, level) in
             [(0, Level::Ok), (79, Level::Ok), (80, Level::Warn), (100, Level::Warn)]
         {

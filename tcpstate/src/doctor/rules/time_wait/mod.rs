@@ -1,4 +1,4 @@
-//! TIME_WAIT: its limit, its reuse, and what does not shorten it.
+//! TIME_WAIT: its limit, the reuse of ports, and settings that do not shorten it.
 
 mod amount;
 mod limit;
