@@ -31,7 +31,7 @@ use tcpstate_tests::{
 
 /// The amount of work in a measurement.
 struct Size {
-    /// The number of turns. It is odd, so the median is one of them.
+    /// The number of turns, which is odd, so that the median is the value of one turn.
     turns: usize,
     /// Connections per turn, with six transitions each.
     connections: u64,
@@ -102,7 +102,8 @@ type Figures = Vec<([&'static str; 2], f64)>;
 /// The cost of all transitions of a connection: three transitions of the client and three of the
 /// server.
 fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) -> Figures {
-    /// Connections per round. They need two descriptors each, and their data fit into the caches.
+    /// Connections per round. Each connection needs two descriptors, and the caches can hold the
+    /// data of all connections.
     const CONNECTIONS: usize = 250;
     let (mut of_clients, mut of_servers) = (Duration::ZERO, Duration::ZERO);
     for round in 0..=rounds {
@@ -199,8 +200,8 @@ impl Program {
         }
     }
 
-    /// Attaches the program. It has room for twice this number of sockets, or for the default
-    /// number. The returned closure holds the program and returns its run time.
+    /// Attaches the program. The program has room for twice the number `sockets`, or for the
+    /// default number of sockets. The returned closure holds the program and returns its run time.
     fn start(self, sockets: usize) -> Result<Box<dyn FnMut() -> RunTime>, String> {
         // Listeners and the benchmark's own sockets need room too.
         let room = u32::try_from(2 * sockets).expect("so many fit into memory");

@@ -2,8 +2,8 @@
 //!
 //! Some kernels withhold events from BPF programs without counting them. One vendor's kernel does
 //! so while process 1 runs, and in interrupts during that time. On such a kernel a gauge may be
-//! wrong until the next scan, although tcpstate has no fault. The audit lets a test distinguish
-//! this case from a fault.
+//! wrong until the next scan, and the cause is the kernel, not tcpstate. The audit lets a test
+//! distinguish this case from a fault.
 
 use std::{
     ffi::CString,
@@ -36,8 +36,8 @@ pub const ATTEMPTS: u32 = 10;
 /// Whether the kernel created two children for one handshake on two CPUs and removed one of them
 /// (`inet_csk_complete_hashdance`).
 ///
-/// These lines are correct, but no script expects them. They occur on a slow machine, where the
-/// last segment of a handshake and the first data arrive at the same time.
+/// The lines of these children are correct, but no script expects them. Two children occur on a
+/// slow machine, where the last segment of a handshake and the first data arrive at the same time.
 #[must_use]
 pub fn has_twin(lines: &[Event]) -> bool {
     let is_undone = |event: &Event| {
@@ -87,8 +87,8 @@ impl Audit {
     }
 }
 
-/// Timer events of mini sockets. The programs also run for other timers, so runs cannot be compared
-/// with events of mini sockets. On a kernel that loses events, the events during process 1 count as
+/// Timer events of mini sockets. The programs also run for other timers, so the number of runs says
+/// nothing about mini sockets. On a kernel that loses events, the events during process 1 count as
 /// lost.
 struct Timers {
     /// Starts and cancellations of all timers. A kernel may lose only one kind, for example when a

@@ -18,8 +18,8 @@ pub struct KernelObjects {
 }
 
 impl KernelObjects {
-    /// The objects after their set has not changed for half a second. The kernel frees objects some
-    /// time after their last use.
+    /// Waits until no object has been created or freed for half a second. Returns all objects. The
+    /// kernel frees objects some time after their last use.
     ///
     /// # Panics
     /// If the set keeps changing.

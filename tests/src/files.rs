@@ -1,8 +1,8 @@
 //! A separate file table for a thread, and the limit on open files.
 //!
 //! The threads of a process share one file table with one limit. A starting process also has a copy
-//! of the table until it executes its program. This copy keeps every socket open that is closed in
-//! the meantime.
+//! of the table until it executes its program. If a thread closes a socket in the meantime, the
+//! copy keeps the socket open.
 
 use std::io::Error;
 

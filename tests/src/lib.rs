@@ -25,7 +25,7 @@
 //! - [`files`]: separate file tables for threads
 //! - [`wait`]: waiting for conditions with a deadline, without fixed sleeps
 //!
-//! These modules do not depend on how tcpstate counts. All of them need root.
+//! The modules of this crate do not depend on how tcpstate counts. All modules need root.
 
 pub mod actor;
 pub mod audit;

@@ -72,8 +72,8 @@ impl Namespace {
         self.here.metadata().expect("an open file can be looked at").ino()
     }
 
-    /// A path by which every process of root can open the namespace. It is valid while this guard
-    /// exists.
+    /// A path by which every process of root can open the namespace. The path is valid while this
+    /// guard exists.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.here.as_raw_fd()).into()
@@ -103,8 +103,8 @@ impl Place {
         self.0.metadata().expect("an open file can be looked at").ino()
     }
 
-    /// A path by which every process of root can open the namespace. It is valid while this value
-    /// exists.
+    /// A path by which every process of root can open the namespace. The path is valid while this
+    /// value exists.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()

@@ -15,8 +15,8 @@ use crate::{
     wait,
 };
 
-/// A running tcpstate process. It is killed when the value is dropped or when the thread that
-/// started it ends.
+/// A running tcpstate process. The process is killed when this value is dropped, or when the thread
+/// that started the process ends.
 #[derive(Debug)]
 pub struct Own {
     child: Child,

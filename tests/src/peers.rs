@@ -38,7 +38,7 @@ const ONE_LINER: &str =
 /// The name of the shell command in tables.
 pub const SS: &str = "ss -tan | awk";
 
-/// The shell command. It prints lines such as `ESTAB 4711`.
+/// The shell command, which prints lines such as `ESTAB 4711`.
 #[must_use]
 pub fn ss() -> Command {
     let mut command = Command::new("sh");
@@ -53,8 +53,8 @@ pub enum Peer {
     Bpftrace,
     /// `tcpstates` of bcc's libbpf-tools, which prints each transition.
     Tcpstates,
-    /// `tcpstates` of bcc's tools in Python, which prints each transition. It compiles its BPF
-    /// program at its start.
+    /// `tcpstates` of bcc's tools in Python, which prints each transition. This tool compiles its
+    /// BPF program at its start.
     TcpstatesBcc,
 }
 
@@ -84,7 +84,8 @@ impl Peer {
         }
     }
 
-    /// Starts the peer, and waits until it reports transitions. Its output goes to a file.
+    /// Starts the peer, and waits until it reports transitions. The output of the peer goes to a
+    /// file.
     ///
     /// # Errors
     /// The reason why the peer is not available: it is not installed, or its own error message.
@@ -204,7 +205,8 @@ fn transition(line: &str) -> Option<[State; 2]> {
     (port != REFUSED).then_some([from.parse().ok()?, to.parse().ok()?])
 }
 
-/// A running peer. It is killed when the value is dropped or when the thread that started it ends.
+/// A running peer. The process is killed when this value is dropped, or when the thread that
+/// started the process ends.
 #[derive(Debug)]
 pub struct Running {
     peer: Peer,

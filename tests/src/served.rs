@@ -18,8 +18,7 @@ use nix::sys::signal::Signal;
 
 use crate::{command, wait};
 
-/// Maximum wait for a server. It is far longer than any operation takes, even on an emulated
-/// machine.
+/// Maximum wait for a server, far longer than any operation takes, even on an emulated machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command that runs `serve` of this program on a port that the kernel chooses.
@@ -30,7 +29,7 @@ pub fn serve(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     command
 }
 
-/// A running server. It is killed when the value is dropped.
+/// A running server. The process is killed when this value is dropped.
 pub struct Server {
     child: Child,
     /// The address on which it listens.
@@ -196,9 +195,9 @@ pub fn metrics(text: &str) -> Metrics {
     samples.map(sample).collect()
 }
 
-/// The path of a program from Debian's package `prometheus`. It is searched in `PATH` and in the
-/// directory `TCPSTATE_TEST_PROMETHEUS`. If it is missing, this function prints why the test is
-/// skipped.
+/// The path of a program from Debian's package `prometheus`. The program is searched in `PATH` and
+/// in the directory `TCPSTATE_TEST_PROMETHEUS`. If it is missing, this function prints why the test
+/// is skipped.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
     let lists = ["TCPSTATE_TEST_PROMETHEUS", "PATH"].into_iter().filter_map(env::var_os);

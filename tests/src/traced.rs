@@ -13,8 +13,8 @@ use tcpstate_common::State;
 
 use crate::{audit::Audit, traffic, truth, wait};
 
-/// The variable that names an object to test instead of the embedded object. It is used to seed
-/// faults.
+/// The variable that names an object to test instead of the embedded object. The variable is used
+/// to seed faults.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 
 /// A tracer of the thread's namespace, with an audit. The audit distinguishes a fault of tcpstate
@@ -22,7 +22,7 @@ const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 pub struct Traced {
     /// The tracer.
     pub tracer: Tracer,
-    /// The audit. Its result means nothing while other programs make traffic.
+    /// The audit. While other programs make traffic, the result of the audit means nothing.
     audit: Option<Audit>,
     /// The number of missed events at the last comparison.
     missed: u64,
@@ -31,8 +31,8 @@ pub struct Traced {
     /// The number of sockets by which gauges were wrong, minus the errors that missed events
     /// explain.
     unexplained: u64,
-    /// The minimum and the maximum of births of time-wait sockets before the start. They differ
-    /// only if there was traffic.
+    /// The minimum and the maximum of births of time-wait sockets before the start. The two numbers
+    /// differ only if there was traffic.
     births_before: [u64; 2],
 }
 
@@ -98,7 +98,8 @@ impl Traced {
         let at_least = time_wait_births();
         let tracer = Tracer::start(options)?;
         let at_most = time_wait_births();
-        // In a namespace other than the thread's, no socket moves while a tracer starts.
+        // In a namespace other than the thread's, no socket changes its state while a tracer
+        // starts.
         let has_moved = !matches!(options.netns, Netns::Own | Netns::All);
         let births_before = [if has_moved { at_most } else { at_least }, at_most];
         Ok(Self { tracer, audit: None, missed: 0, excused: 0, unexplained: 0, births_before })
@@ -146,7 +147,7 @@ impl Traced {
     }
 
     /// Asserts that each gauge equals the number of sockets in its state, and that the two ways of
-    /// counting agree. No socket may move during this call.
+    /// counting agree. No socket may change its state during this call.
     ///
     /// A difference is accepted if missed events since the last comparison explain it, and if one
     /// scan removes it. Any other difference is a fault.
@@ -159,8 +160,8 @@ impl Traced {
         assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
-        // `unreconciled` cannot be used here. It contains losses that were found by differences,
-        // and a fault makes differences too.
+        // `unreconciled` cannot be used here, because it contains losses that were found by
+        // differences. A fault makes differences too.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;
@@ -193,8 +194,8 @@ impl Traced {
         self.inspect().compared
     }
 
-    /// Takes a snapshot and the truth. Repeats this while sockets move between the two, because on
-    /// a slow machine a timer may expire or a packet may arrive in between.
+    /// Takes a snapshot and the truth. If a socket changes its state between the two, both are
+    /// taken again. On a slow machine a timer may expire or a packet may arrive in between.
     fn inspect(&mut self) -> Inspection {
         /// If two counts of the kernel differ every time, the caller must see it.
         const ATTEMPTS: u32 = 100;
@@ -244,7 +245,8 @@ impl Traced {
             println!("{difference}; {kept} events were lost");
         }
         self.unexplained += lost;
-        // No socket moves now, so the number of births before the start is known exactly.
+        // No socket changes its state now, so the number of births before the start is known
+        // exactly.
         self.births_before = [inspect.births.wrapping_sub(entries); 2];
     }
 }
@@ -263,7 +265,7 @@ struct Inspection {
     births: u64,
 }
 
-/// The kernel's counters. They count births since Linux 5.18, and expiries before.
+/// The kernel's counters, which count births since Linux 5.18, and expiries before.
 fn time_wait_births() -> u64 {
     truth::tcp_ext("TW") + truth::tcp_ext("TWKilled")
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::emulated::is_emulated;
 
-/// The usual deadline. It is far longer than any operation in the tests takes.
+/// The usual deadline, far longer than any operation in the tests takes.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The factor for deadlines on an emulated machine, whose host may be busy.
 const EMULATED: u32 = 5;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
-/// The empty program for benchmarks. It is built and locked like the object.
+/// The empty program for benchmarks. The empty program is built and locked like the object.
 const EMPTY: &str = "tests/bpf/empty.bpf.o";
 const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
 

@@ -1,5 +1,5 @@
-//! The build of the programs with the kernel tests. They are built once, for this machine and for
-//! the guests of `cargo xtask vm`.
+//! The build of the programs with the kernel tests. The programs are built once, for this machine
+//! and for the guests of `cargo xtask vm`.
 
 use std::{path::Path, process::Command};
 
@@ -32,8 +32,8 @@ const AFTER_AN_EDIT: &[&str] = &[
     "--config=profile.kernel-tests.package.tcpstate.codegen-units=256",
 ];
 
-/// The command that builds all programs with kernel tests. Their build includes the programs that
-/// they run.
+/// The command that builds all programs with kernel tests. The build also includes the programs
+/// that the tests start.
 pub(crate) fn cargo(root: &Path) -> Command {
     // Only integration tests. The unit tests of both packages are built and run elsewhere.
     test_command(root, "*")
@@ -55,8 +55,8 @@ fn test_command(root: &Path, test: &str) -> Command {
     cargo
 }
 
-/// The command that builds the tests of the feature `otlp`. They are built separately, because
-/// cargo gives all programs of one build equal features.
+/// The command that builds the tests of the feature `otlp`. These tests are built separately,
+/// because cargo gives all programs of one build equal features.
 pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", OTLP_PACKAGE, "--test", "*"]);
@@ -70,7 +70,7 @@ pub(crate) fn build_alike(cargo: &mut Command) {
     cargo.args(PROFILE);
     if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         // With an explicit target, the flag does not apply to build scripts and macros, which would
-        // fail with it. This variable has priority over all other ways to set flags.
+        // fail with it. `CARGO_ENCODED_RUSTFLAGS` has priority over all other ways to set flags.
         cargo
             .args(["--target", STATIC_TARGET])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

@@ -14,7 +14,8 @@ pub(crate) fn installed(llvm: u32) -> Option<PathBuf> {
     folder.join("bpf-linker").is_file().then_some(folder)
 }
 
-/// Builds the linker, and installs the Debian packages that it needs. This takes about a minute.
+/// Builds the linker, and installs the Debian packages that it needs. The build takes about a
+/// minute.
 pub(crate) fn install(llvm: u32) -> Result<()> {
     let [dev, polly, tools] =
         [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev"), format!("llvm-{llvm}")];

@@ -20,8 +20,8 @@ const TARGET: &str = "bpfel-unknown-none";
 
 /// These options are part of the hash over the sources, because other options give another object.
 ///
-/// The profile is separate, because the release profile is for the user half. It names only the
-/// options that differ from `release` and from the workspace's manifest.
+/// The profile is separate, because the release profile is for the user half. The profile names
+/// only the options that differ from `release` and from the workspace's manifest.
 pub(crate) const OPTIONS: [&str; 14] = [
     "--config=profile.bpf.inherits='release'",
     "--config=profile.bpf.opt-level=3",
@@ -178,8 +178,8 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
     Ok(flags.join(&OsString::from("\x1f")))
 }
 
-/// The directories of the unpacked dependencies. They depend on the user's home and registry, so
-/// cargo reports them. Cargo also unpacks missing packages.
+/// The directories of the unpacked dependencies. The paths depend on the user's home and registry,
+/// so cargo reports them. Cargo also unpacks missing packages.
 fn package_folders(tools: &Toolchain, root: &Path) -> Result<BTreeSet<PathBuf>> {
     #[derive(Deserialize)]
     struct Metadata {

@@ -1,4 +1,4 @@
-//! Child processes. They end with this process, and a failed command is shown completely.
+//! Child processes, which end with this process. A failed command is shown completely.
 
 use std::{
     env,
@@ -21,8 +21,9 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The cargo that runs xtask, in the workspace. It does not inherit the variables about the package
-/// xtask. Build scripts would treat them as a changed environment, and everything would be rebuilt.
+/// The cargo that runs xtask, in the workspace. This cargo does not inherit the variables about the
+/// package xtask. Build scripts would treat them as a changed environment, and everything would be
+/// rebuilt.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     scrub(&mut cargo);
@@ -52,7 +53,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns its stdout. Its stderr is shown only if it fails.
+/// Runs a command and returns its stdout. The stderr of the command is shown only if the command
+/// fails.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

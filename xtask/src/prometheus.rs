@@ -1,5 +1,5 @@
-//! Debian's Prometheus for the tests. It is unpacked into `target/prometheus` and not installed,
-//! because the package would start a server.
+//! Debian's Prometheus for the tests. The package is unpacked into `target/prometheus` and not
+//! installed, because its installation would start a server.
 
 use std::{
     fs,

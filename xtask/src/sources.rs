@@ -73,7 +73,8 @@ fn dependencies(root: &Path) -> Result<String> {
         "{p} {f}",
     ]);
     let text = process::read(&mut tree)?;
-    // Packages of this workspace are listed with their directory. Their content is hashed instead.
+    // Packages of this workspace are listed with their directory. The content of these packages is
+    // hashed instead.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))

@@ -22,8 +22,8 @@ use crate::{
 
 /// Debian's rustc that is newer than the distribution.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// The clippy of that rustc. It finds `clippy-driver` in its own directory, and runs the cargo that
-/// `CARGO` names.
+/// The clippy of that rustc. `cargo-clippy` finds `clippy-driver` in its own directory, and runs
+/// the cargo that `CARGO` names.
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 /// The oldest LLVM that `bpf-linker` supports.
 const OLDEST_LLVM: u32 = 20;

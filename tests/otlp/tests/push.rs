@@ -1,6 +1,6 @@
-//! `tcpstate serve --otlp`. A receiver made of OpenTelemetry's protocol crates gets the numbers of
-//! a scrape, with both protocols. While the receiver is down, memory does not grow. When it is up
-//! again, it gets the queued collections.
+//! `tcpstate serve --otlp`. The test receiver uses OpenTelemetry's protocol crates. It must receive
+//! the values that a scrape returns, over gRPC and over HTTP. While the receiver is down, memory
+//! does not grow. When it is up again, it gets the queued collections.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 mod receiver;

@@ -1,10 +1,10 @@
 //! The first process of a guest. `cargo xtask vm` boots it on other kernels to run the integration
 //! tests there.
 //!
-//! At its start nothing is mounted. It loads the modules of the plan and runs the plan's programs
-//! one after another. Then it ends the emulator with a status that says whether all programs
-//! succeeded. Its messages and the output of the programs go to the second serial port. The first
-//! port belongs to the kernel, so no line is cut in two.
+//! When this process starts, no file system is mounted. This process loads the modules of the plan
+//! and runs the plan's programs one after another. Then it ends the emulator with a status that
+//! says whether all programs succeeded. The output of this process and of the programs goes to the
+//! second serial port. The first port belongs to the kernel, so no line is cut in two.
 //!
 //! `xtask/src/vm/` writes the plan and reads these lines:
 //!
@@ -68,7 +68,8 @@ fn main() {
     for (kind, path) in MOUNTS {
         note(&format!("mount {path}"), mount_at(kind, path));
     }
-    // This must come first: the plan may lock the kernel down, and then no process may use ports.
+    // The port must be opened before the plan runs. The plan may lock the kernel down, and then no
+    // process may use ports.
     let way_out = open_exit();
     // IFF_LOOPBACK and IFF_UP. The kernel keeps the flags that user space cannot set.
     note("set lo up", fs::write("/sys/class/net/lo/flags", "0x9"));
@@ -173,7 +174,7 @@ fn say(text: &str) {
 fn end(has_passed: bool, way_out: io::Result<()>) -> ! {
     say(if has_passed { "verdict pass" } else { "verdict fail" });
     let _ = io::stdout().flush();
-    // SAFETY: `tcdrain` waits until the port has sent everything. It does not access memory.
+    // SAFETY: `tcdrain` waits until the port has sent everything, and does not access memory.
     unsafe { libc::tcdrain(libc::STDOUT_FILENO) };
     let status = if has_passed { PASSED } else { FAILED };
     note("end the emulator", way_out.and_then(|()| exit(status)));
@@ -186,11 +187,11 @@ fn end(has_passed: bool, way_out: io::Result<()>) -> ! {
     }
 }
 
-/// Requests the right to end the emulator with a status. It does not use `/dev/port`, because
-/// kernels for the cloud do not have it.
+/// Requests the right to end the emulator with a status. `/dev/port` is not used, because kernels
+/// for the cloud do not have it.
 #[cfg(target_arch = "x86_64")]
 fn open_exit() -> io::Result<()> {
-    // SAFETY: the call requests the right to use four ports. It does not access memory.
+    // SAFETY: the call requests the right to use four ports, and does not access memory.
     let result = unsafe { libc::ioperm(EXIT_PORT.into(), 4, 1) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -101,8 +101,8 @@ pub(super) fn socket_reused(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// A socket that connects to its own port. It makes a simultaneous open and a simultaneous close
-/// with itself.
+/// A socket connects to its own port. The connection begins with a simultaneous open and ends with
+/// a simultaneous close.
 pub(super) fn to_itself(stage: &mut Stage<'_>) {
     let sockets: Vec<Socket> = (0..3)
         .map(|_| {

@@ -37,8 +37,8 @@ pub(super) fn fast_open(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// A connection that is restored from a checkpoint becomes ESTABLISHED without a packet. It can
-/// also end without a packet.
+/// A connection that is restored from a checkpoint becomes ESTABLISHED without a packet. The
+/// connection can also end without a packet.
 pub(super) fn repair(stage: &mut Stage<'_>) {
     if let Err(cause) = setsockopt(&socket(stage.family), sockopt::TcpRepair, &1) {
         return stage.skip(&format!("TCP_REPAIR: {cause}"));

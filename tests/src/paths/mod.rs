@@ -23,7 +23,8 @@ use crate::traffic::Family;
 
 /// The caller's action at a checkpoint: it compares its numbers with the truth.
 pub trait Checkpoints {
-    /// A path calls this function when no socket moves. `label` names the path and the checkpoint.
+    /// A path calls this function when no socket changes its state. `label` names the path and the
+    /// checkpoint.
     fn check(&mut self, label: &str);
 }
 

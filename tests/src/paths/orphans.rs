@@ -1,5 +1,5 @@
-//! Orphans: sockets in `FIN_WAIT2` that their programs have closed. They are mini sockets, except
-//! with long timeouts.
+//! Orphans: sockets in `FIN_WAIT2` that their programs have closed. Orphans are mini sockets,
+//! unless `tcp_fin_timeout` is longer than a minute.
 
 use std::{io::Write, thread, time::Duration};
 

@@ -27,7 +27,7 @@ pub(super) fn half_open(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// The listener does not answer a second time. Its requests expire after 1 s.
+/// The listener does not answer a second time. The requests expire after 1 s.
 pub(super) fn half_open_expires(stage: &mut Stage<'_>) {
     let _once = Sysctl::held("net.ipv4.tcp_synack_retries", "0");
     let listener = stage.listener();
@@ -65,7 +65,8 @@ pub(super) fn flood(stage: &mut Stage<'_>) {
     stage.check_within(long, "forgotten", &[(Listen, 1)]);
 }
 
-/// The listener has room for a few requests. It stores nothing about further SYNs.
+/// The listener has room for a few requests. When the room is used up, the listener stores nothing
+/// about further SYNs.
 pub(super) fn backlog_full(stage: &mut Stage<'_>) {
     for (cookies, refusals) in [("0", "TCPReqQFullDrop"), ("1", "TCPReqQFullDoCookies")] {
         let _cookies = Sysctl::held("net.ipv4.tcp_syncookies", cookies);
@@ -114,7 +115,8 @@ pub(super) fn deferred(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// Requests exist longer than their listener. They end when their timers find the listener closed.
+/// Requests exist longer than their listener. A request ends when its timer finds that the listener
+/// is closed.
 pub(super) fn listener_closed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients = deaf_clients(&listener, stage.family, 5);

@@ -33,7 +33,8 @@ impl<'a> Stage<'a> {
     /// A listener on a port without time-wait sockets. Earlier paths may have left such sockets,
     /// and Linux 5.10 often chooses their ports again.
     pub(crate) fn listener(&self) -> Listener {
-        // These listeners stay open during the search, so the kernel does not choose a port twice.
+        // Rejected listeners stay open during the search, so the kernel does not choose their ports
+        // again.
         let mut taken = Vec::new();
         loop {
             let listener = Listener::open(self.family);

@@ -15,7 +15,8 @@ use socket2::Socket;
 use super::{Family, Listener};
 use crate::files;
 
-/// Connections per thread. They need twice as many files, which is below every limit of root.
+/// Connections per thread. Each connection needs two files, and the sum is below every limit of
+/// root.
 const GROUP: usize = 2000;
 
 /// Established sockets, both ends of each connection. Dropping the value resets them, so no

@@ -24,7 +24,8 @@ pub const LISTENERS: usize = 16;
 pub enum Style {
     /// The client sends a RST, so there is no `TIME_WAIT`. IPv4.
     Rst,
-    /// The client closes, then the server closes. This leaves a time-wait mini socket. IPv4.
+    /// The client closes, then the server closes. The connection leaves a time-wait mini socket.
+    /// IPv4.
     Close,
     /// Both styles alternately, and both families.
     Mixed,

@@ -24,14 +24,15 @@ pub struct Mixed {
 
 impl Mixed {
     /// Opens about this number of sockets. Half of them are ESTABLISHED, a third are in TIME_WAIT,
-    /// and the other states have some each. When the function returns, no socket moves.
+    /// and the other states have some each. When the function returns, all sockets have reached
+    /// their final states.
     ///
     /// # Panics
     /// If the number is below 1000, or if loopback does not work.
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize) -> Self {
         assert!(sockets >= 1000, "{sockets} are no mixture");
-        // TIME_WAIT sockets come first. They stay for a minute without a program.
+        // TIME_WAIT sockets are made first, because they stay for a minute without a program.
         leave_time_wait(sockets / 3, &Family::BOTH);
         let (mut listeners, mut held) = (Vec::new(), Vec::new());
         for (number, family) in Family::BOTH.into_iter().enumerate() {

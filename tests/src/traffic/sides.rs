@@ -1,5 +1,5 @@
-//! Connections in which one side moves first and then the other side. So a test can distinguish the
-//! events of the two sides.
+//! Connections in which the client changes its state first, and then the server. So a test can
+//! distinguish the events of the two sides.
 
 use std::{
     io::{self, Write as _},
@@ -45,7 +45,8 @@ impl Sides {
         (0..connections).map(|_| self.0.connect()).collect()
     }
 
-    /// Creates and accepts their servers: LISTEN, SYN_RECV, ESTABLISHED. No client moves.
+    /// Creates and accepts their servers: LISTEN, SYN_RECV, ESTABLISHED. No client changes its
+    /// state.
     ///
     /// # Panics
     /// If a client is no longer connected.

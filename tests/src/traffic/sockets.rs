@@ -10,10 +10,10 @@ use crate::wait::patience;
 
 /// The kernel's default of `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// Maximum wait of accept() for a connection. It is longer on an emulated machine.
+/// Maximum wait of accept() for a connection. On an emulated machine the wait is longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A new TCP socket. It is in CLOSE, and no gauge counts it.
+/// A new TCP socket, in CLOSE. No gauge counts the socket.
 ///
 /// # Panics
 /// If no file descriptor is left.
@@ -74,7 +74,7 @@ pub fn reset(socket: Socket) {
     drop(socket);
 }
 
-/// Sends a FIN on each of these sockets. They can still receive.
+/// Sends a FIN on each of these sockets. The sockets can still receive.
 ///
 /// # Panics
 /// If a socket is not connected.
@@ -84,7 +84,8 @@ pub fn shutdown<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     }
 }
 
-/// Returns the socket to CLOSE by a connect() to AF_UNSPEC. It can then connect or listen again.
+/// Returns the socket to CLOSE by a connect() to AF_UNSPEC. The socket can then connect or listen
+/// again.
 pub fn disconnect(socket: &Socket) -> io::Result<()> {
     let nowhere = SockAddrStorage::zeroed();
     let length = nowhere.size_of();

@@ -8,9 +8,9 @@ use std::{
 use super::{Family, Listener, load::close};
 use crate::netns::Sysctl;
 
-/// Connections per listener. It is a small part of the 28,000 client ports, so a client finds a
-/// free port at once. The kernel tries ports of one half first, one after the other. When half of
-/// that half was taken, most of the time went into this search.
+/// Connections per listener. This number is small, compared with the 28,000 client ports, so a
+/// client finds a free port at once. The kernel tries ports of one half first, one after the other.
+/// When half of that half was taken, most of the time went into this search.
 const GROUP: usize = 4_000;
 
 /// Leaves this number of sockets in TIME_WAIT, spread over the families. The listeners are closed

@@ -1,7 +1,7 @@
 //! The number of sockets, read from the kernel without BPF.
 //!
-//! All functions report the calling thread's namespace. They are exact only while no socket moves,
-//! because sockets change while the kernel walks its tables.
+//! All functions report the calling thread's namespace. The numbers are exact only while no socket
+//! changes its state, because the kernel's tables may change while the kernel walks them.
 
 mod counters;
 mod counts;

@@ -90,8 +90,8 @@ pub fn time_wait_of(port: u16) -> u64 {
     count_minis(&["tcp", "tcp6"], matches)
 }
 
-/// Whether there is a time-wait mini socket with these ports, the local port first. Its state is
-/// `TIME_WAIT` or `FIN_WAIT2`.
+/// Whether there is a time-wait mini socket with these ports, the local port first. The state of
+/// the mini socket is `TIME_WAIT` or `FIN_WAIT2`.
 ///
 /// # Panics
 /// If the text cannot be parsed.

@@ -1,4 +1,5 @@
-//! Sockets by state from the program `ss`, which uses netlink. It is a second independent truth.
+//! Sockets by state from the program `ss`, which uses netlink. The program `ss` is a second
+//! independent truth.
 
 use std::{
     process::{Command, Output},

@@ -1,4 +1,4 @@
-//! `check --live` on this kernel. It is most useful in guests, whose kernels allow fentry.
+//! `check --live` on this kernel. The test is most useful in guests, whose kernels allow fentry.
 
 use tcpstate::check::{self, Facts, Status};
 use tcpstate_tests::netns::Namespace;

@@ -27,8 +27,8 @@ fn counted() -> Counts {
     Counts::from(states.as_slice())
 }
 
-/// No socket moves at a checkpoint, but TIME_WAIT sockets of an earlier path may end between two
-/// readings. Then all readings are repeated.
+/// No socket changes its state at a checkpoint, but TIME_WAIT sockets of an earlier path may end
+/// between two readings. Then all readings are repeated.
 fn compare(label: &str) {
     loop {
         let (before, counted, ss) = (sockets().all(), counted(), ss());

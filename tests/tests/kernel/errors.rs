@@ -1,5 +1,5 @@
-//! Rows of docs/ERRORS.md whose causes exist only on some kernels. They run in guests, with `cargo
-//! xtask vm error_`.
+//! Rows of docs/ERRORS.md whose causes exist only on some kernels. The tests run in guests, with
+//! `cargo xtask vm error_`.
 
 use std::fs;
 

@@ -198,7 +198,8 @@ fn assert_lines(
             } else {
                 assert_eq!(event.remote, Some(loopback), "{label}");
                 // A client's port is chosen after its first event, and a child has its peer after
-                // its first event. The second event contains them. They stay until the last event.
+                // its first event. The second event contains them. The port and the peer stay until
+                // the last event.
                 let other = if expected_socket.name == "client" {
                     event.local_port
                 } else {
@@ -296,7 +297,7 @@ fn events_without_room_are_counted_and_gauges_stay_exact() {
 fn events_of_unaccepted_connections_have_no_owner() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
-    // These connections exist before the tracer starts, so it knows nothing about them.
+    // The connections exist before the tracer starts, so the tracer knows nothing about them.
     let clients: Vec<_> = (0..8).map(|_| listener.connect()).collect();
     let (traced, mut events) = with_events(EventOptions::default());
     let idle = Listener::open(Family::V4);

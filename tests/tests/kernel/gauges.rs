@@ -1,5 +1,5 @@
-//! Compares the gauges at each checkpoint of every scripted path. It uses the hooks that tcpstate
-//! chooses, and each of the other hooks.
+//! Compares the gauges at each checkpoint of every scripted path. The tests use the hooks that
+//! tcpstate chooses, and each of the other hooks.
 
 use std::thread;
 

@@ -55,7 +55,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
         wait::until("the load", || load.completed() >= 101);
         let mut traced = Traced::start();
         let at_once = traced.snapshot();
-        // Sockets that do not move: the idle sockets, and the listeners of the load.
+        // Sockets that stay in their state: the idle sockets, and the listeners of the load.
         let listeners =
             at_once.gauge(State::Listen).and_then(|gauge| gauge.current).expect("LISTEN is seen");
         let held = sockets.cast_signed() + listeners;

@@ -55,8 +55,8 @@ fn load_leaves_the_sockets_of_its_style() {
     let _namespace = Namespace::enter();
     // The default limit of a small machine is lower.
     let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "262144");
-    // Over loopback, the kernel may reuse the port of a time-wait socket after one second. That
-    // would end the socket.
+    // Over loopback, the kernel may reuse the port of a time-wait socket after one second, which
+    // would end this socket.
     let _hold = Sysctl::held("net.ipv4.tcp_tw_reuse", "0");
     let counts_births = Kernel::running().expect("it runs").counts_time_wait_births();
     for style in [Style::Rst, Style::Close, Style::Mixed] {

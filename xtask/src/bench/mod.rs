@@ -7,8 +7,8 @@
 //! cargo xtask bench --quick       a minute, smaller, without other programs: does measuring work?
 //! ```
 //!
-//! Each benchmark is a separate program that contains the code it measures. It prints rows. This
-//! command prints the rows as tables, stores them in target/bench, and compares them with the
+//! Each benchmark is a separate program that contains the code it measures, and prints rows. `cargo
+//! xtask bench` prints the rows as tables, stores them in target/bench, and compares them with the
 //! promised limits.
 
 mod acceptance;

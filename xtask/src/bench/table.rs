@@ -48,8 +48,8 @@ fn wrapped_line(line: &str) -> String {
 pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
-        // The last cell of an absent row is the reason. It may extend over the columns without
-        // figures.
+        // The last cell of an absent row is the reason. The reason may extend over the columns
+        // without figures.
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.filter(|cell| !cell.starts_with(ABSENT)).map(|cell| cell.chars().count()).max()
     };

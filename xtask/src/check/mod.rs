@@ -1,6 +1,6 @@
 //! `cargo xtask check`: the quick tier of the tests, at most three minutes after a first build.
 //!
-//! It runs all checks that need neither root nor the kernel:
+//! `cargo xtask check` runs all checks that need neither root nor the kernel:
 //!
 //! * formatting, lints of both halves, and the structure of the sources
 //! * the lock file of the BPF object
@@ -57,8 +57,8 @@ pub(crate) fn run(root: &Path) -> bool {
     report.is_success()
 }
 
-/// The first steps of `cargo xtask test`. It runs the golden tests later, together with the other
-/// tests of their programs.
+/// The first steps of `cargo xtask test`. The golden tests run later, together with the other tests
+/// of their programs.
 pub(crate) fn steps(root: &Path, report: &mut Report) {
     sources(root, report);
     unit_tests(root, &[], report);
@@ -86,9 +86,9 @@ pub(crate) fn rust_components(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One run of clippy for the whole user half. It enables the features of all packages. A few lines
-/// exist only in a build without `otlp`, and the second run checks them. Both runs share all
-/// dependencies.
+/// One run of clippy for the whole user half. The first run enables the features of all packages. A
+/// few lines exist only in a build without `otlp`, and the second run checks these lines. Both runs
+/// share all dependencies.
 fn lints(root: &Path) -> Result<()> {
     let whole = ["--workspace", "--exclude", "tcpstate-ebpf", "--all-targets"];
     for packages in [&whole[..], &["--package", "tcpstate", "--lib"]] {

@@ -9,7 +9,7 @@ pub(super) const DOCUMENT: &str = "docs/ARCHITECTURE.md";
 /// The heading of the section with the tables.
 const SECTION: &str = "## Allowed edges";
 
-/// One table. Its rows are in order, the lowest layer first.
+/// One table. The rows are in order, the lowest layer first.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,

@@ -1,9 +1,9 @@
 //! A software bill of materials in CycloneDX 1.5: the crates from which cargo builds the packaged
 //! program.
 //!
-//! It uses `cargo tree`, which knows the features of this one program. `cargo metadata` reports the
-//! features of the whole workspace. The bill contains neither machine nor time, so equal sources
-//! give equal bills.
+//! The crates come from `cargo tree`, which knows the features of this one program. `cargo
+//! metadata` reports the features of the whole workspace. The bill contains neither machine nor
+//! time, so equal sources give equal bills.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

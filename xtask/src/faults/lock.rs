@@ -5,9 +5,9 @@
 //! is missing or differs. A run of every fault (`--all`, or `--faults` without a name) writes the
 //! file with the detected faults.
 //!
-//! Some faults cannot be tried on this machine, because their tests are skipped here. Such a fault
-//! keeps the entry from another machine while its hash is equal. A fault without an entry is tried
-//! each time, and skipped with the cause.
+//! Some faults cannot be tried on this machine, because their tests are skipped here. A skipped
+//! fault keeps the entry from another machine while the hash of the fault is unchanged. A fault
+//! without an entry is tried each time, and skipped with the cause.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,7 +1,7 @@
 //! The scripted paths of `tests/src/paths` that show a fault, for faults whose test runs every
 //! path.
 //!
-//! With the fault, only these paths run. This takes seconds instead of a minute. If none of them
+//! With the fault, only these paths run. The run takes seconds instead of a minute. If none of them
 //! shows the fault, the whole test runs.
 
 /// Names of faults, and names of paths that must fail with the fault.

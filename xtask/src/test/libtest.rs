@@ -14,8 +14,8 @@ pub(crate) struct Outcome {
     pub(crate) failed: Vec<String>,
     /// Names of skipped tests, with causes.
     pub(crate) skipped: Vec<String>,
-    /// Names of tests that failed in an emulated guest and passed in a second guest. They count as
-    /// passed.
+    /// Names of tests that failed in an emulated guest and passed in a second guest. These tests
+    /// count as passed.
     pub(crate) flaky: Vec<String>,
     /// The first line of the first panic.
     pub(crate) reason: Option<String>,

@@ -12,8 +12,8 @@
 //! cargo xtask test --object FILE   the kernel tests with another object
 //! ```
 //!
-//! `CI=true`, `--all` and `--faults` select the full set-up. It installs the BPF toolchain. Without
-//! this toolchain the object is not rebuilt and no fault runs.
+//! `CI=true`, `--all` and `--faults` select the full set-up. The full set-up installs the BPF
+//! toolchain. Without this toolchain the object is not rebuilt and no fault runs.
 //!
 //! A failed step does not stop the other steps. A test that prints `skipped: CAUSE` counts as
 //! skipped. At the end, the duration of each step is listed in seconds, longest first. The last

@@ -34,8 +34,8 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// The beginning of the message of a test that could not load the faulty program. Such a test has
-/// detected nothing.
+/// The beginning of the message of a test that could not load the faulty program. A test with this
+/// message has detected nothing.
 const REFUSED: &str = "load BPF program";
 /// The variable that names the scripted paths of a test. See `tests/src/paths`.
 const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";

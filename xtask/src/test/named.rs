@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Some extras take long to fetch or build: the object without log lines, Prometheus, and the
-//! feature `otlp`. They are provided only for tests that name their variable or lie in their
+//! feature `otlp`. An extra is provided only for tests that name its variable or lie in its
 //! directory.
 
 use std::{

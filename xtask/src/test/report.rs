@@ -47,8 +47,8 @@ impl Default for Report {
 }
 
 impl Report {
-    /// Runs a step that counts as one check, for example formatting. Its errors are shown and
-    /// counted.
+    /// Runs a step that counts as one check, for example formatting. The errors of the step are
+    /// shown and counted.
     pub(crate) fn check<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         let done = self.prepare(name, work);
         self.passed += usize::from(done.is_some());

@@ -41,8 +41,8 @@ const LEFT_OUT: &[&str] = &[
     "families_equal_the_kernel_on_every_path",
 ];
 
-/// The test of the library that waits a minute for TIME_WAIT to expire. It needs no CPU meanwhile,
-/// so it runs at the same time as the tests of the command, which mostly wait too.
+/// The test of the library that waits a minute for TIME_WAIT to expire. The waiting test needs no
+/// CPU, so it runs at the same time as the tests of the command, which mostly wait too.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
 /// Installs the programs that the tests run. Returns the BPF tools if they are installed. If

@@ -1,5 +1,5 @@
-//! A separate apt with its sources, lists and cache in a directory. It does not change the system's
-//! configuration and needs no root.
+//! A separate apt with its sources, lists and cache in a directory. This apt does not change the
+//! system's configuration and needs no root.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! QEMU. It is installed if it is missing.
+//! QEMU, which is installed if it is missing.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ const PACKAGE: &str = "qemu-system-x86";
 /// The package with the program that unpacks modules of the kernel.
 const XZ: &str = "xz-utils";
 
-/// The path of QEMU. It is installed if it is missing.
+/// The path of QEMU. If QEMU is missing, it is installed.
 pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     if process::find_in_path("xz").is_none() {
         debian::install(&[XZ])?;

@@ -56,8 +56,8 @@ pub(crate) struct Ending {
 }
 
 impl Machine {
-    /// Runs a guest until it ends. Its whole output goes to the file `log`, and excerpts go to
-    /// `show`.
+    /// Runs a guest until it ends. The whole output of the guest goes to the file `log`, and
+    /// excerpts go to `show`.
     pub(crate) fn boot(
         &self,
         kernel: &Path,

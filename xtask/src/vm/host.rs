@@ -73,7 +73,8 @@ impl<'a> Host<'a> {
                 }
                 Ok(rows)
             };
-            // QEMU ends with the thread that started it. These threads live until it has ended.
+            // QEMU is killed when the thread that started it ends. The worker threads live until
+            // QEMU has ended.
             let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
             let mut rows = Vec::new();
             for worker in workers {

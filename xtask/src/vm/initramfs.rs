@@ -1,7 +1,7 @@
 //! The archive from which a guest boots: its first process, modules, tests, and the plan.
 //!
 //! The guest contains nothing else but `ss` and its libraries. There is no shell.
-//! `tests/src/bin/vm_init.rs` reads the plan. It has one step per line, and tabs separate the
+//! `tests/src/bin/vm_init.rs` reads the plan. The plan has one step per line, and tabs separate the
 //! words:
 //!
 //! ```text

@@ -1,4 +1,5 @@
-//! Debian's cloud kernels. They are fetched once and stored in `~/.cache/tcpstate/vm/kernels/ABI/`.
+//! Debian's cloud kernels. Each kernel is fetched once and stored in
+//! `~/.cache/tcpstate/vm/kernels/ABI/`.
 //!
 //! ```text
 //! vmlinuz       the image that QEMU boots
@@ -85,7 +86,7 @@ impl Kernels {
         lines
     }
 
-    /// The newest kernel of a line. It is fetched if it is not stored.
+    /// The newest kernel of a line, which is fetched if it is not stored.
     pub(crate) fn provide(&self, line: Line) -> Result<Kernel> {
         let newest =
             |kernels: &BTreeSet<Abi>| kernels.iter().rfind(|abi| abi.line() == line).cloned();

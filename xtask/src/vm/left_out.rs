@@ -12,14 +12,14 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "idle_connections_are",
     "a_namespace_is",
     "a_sysctl_is",
-    // These tests check user space. Other tests check the programs that they use.
+    // Tests of user space. Other tests check the BPF programs.
     "load_is_verified",
     "load_makes_auto",
     "load_with_uncounted_losses",
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // These tests use a condition in programs that other tests check, or larger numbers of rows.
+    // Tests that add one condition to BPF programs that other tests check, or that use more rows.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",

@@ -20,8 +20,8 @@ use std::fmt;
 const PASSED: i32 = 33;
 const FAILED: i32 = 35;
 
-/// Messages after which the kernel does not recover. They are searched only in the kernel's own
-/// output.
+/// Messages after which the kernel does not recover. The messages are searched only in the kernel's
+/// own output.
 const FATAL: &[&str] = &[
     "Kernel panic",
     "Oops: ",

@@ -143,7 +143,7 @@ impl MetricsService for Store {
     }
 }
 
-/// One request. Its keys are sorted and have the form `name{attribute="value",…}`.
+/// One request. Metrics are sorted by keys of the form `name{attribute="value",…}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Collection {
     pub(crate) numbers: BTreeMap<String, f64>,

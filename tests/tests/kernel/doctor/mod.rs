@@ -21,7 +21,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Without the sysctl files of the machine on which the tests run.
+/// Paths for `doctor`. `root` contains no sysctl files, so the files of this machine are not read.
 fn paths() -> Paths {
     Paths { root: "/sys".into(), ..Paths::default() }
 }
@@ -47,7 +47,7 @@ fn of<'a>(findings: &'a [Finding], id: &str) -> Vec<&'a Finding> {
     findings.iter().filter(|finding| finding.id == id).collect()
 }
 
-/// The only finding of this rule. It must have this level.
+/// Asserts that this rule has exactly one finding, with this level. Returns the finding.
 #[track_caller]
 fn only<'a>(findings: &'a [Finding], id: &str, level: Level) -> &'a Finding {
     let [finding] = of(findings, id)[..] else { panic!("{id}: {findings:#?}") };
@@ -87,7 +87,8 @@ fn doctor_reports_nothing_in_a_healthy_namespace() {
     assert_all_seen(&findings);
 }
 
-/// A program that opens connections and never closes them. It is killed when the value is dropped.
+/// A program that opens connections and never closes them. The program is killed when this value is
+/// dropped.
 struct Leaky(Child);
 
 impl Leaky {

@@ -1,5 +1,4 @@
-//! Sockets that a script holds in each state for a known time. Their durations must be in the
-//! histograms.
+//! A script holds sockets in each state for a known time. The durations must be in the histograms.
 
 use std::{
     collections::BTreeMap,
@@ -150,7 +149,8 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A client that closes first. Its mini socket stays in FIN_WAIT2 until the server sends data.
+/// The client closes first, and the mini socket of the client stays in FIN_WAIT2 until the server
+/// sends data.
 fn hold_orphan(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, mut server, made } = connect(family, &mut held);
@@ -226,7 +226,7 @@ fn hold_closing(family: Family, time: Duration) -> Held {
     let over = await_state(&client, Close, began);
     let server_over = await_state(&server, Close, began);
     held.full(Closing, closing, over);
-    // The client's packet moves the server through several states at once.
+    // One packet of the client makes the server pass through several states.
     held.full(FinWait1, shut, server_over);
     held.add(Of::Lifetime, made, over);
     held.add(Of::Lifetime, made, server_over);
@@ -263,8 +263,8 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     held
 }
 
-/// Checks that each span has its own duration in the buckets, and each duration its own span. It
-/// goes through the buckets in order. Each bucket takes the spans that end first.
+/// Checks that each span has its own duration in the buckets, and each duration its own span. The
+/// function goes through the buckets in order. Each bucket takes the spans that end first.
 fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), String> {
     let mut open: Vec<Span> = spans.to_vec();
     open.sort_by_key(|span| span[1]);

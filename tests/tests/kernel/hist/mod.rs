@@ -108,8 +108,8 @@ fn hist_agrees_with_the_matrix_and_with_the_events() {
             let rank = (durations.len() * usize::from(percent)).div_ceil(100).max(1);
             let shown = histogram.percentile(percent).expect("some are known");
             // The two programs read the clock one after the other, and may be interrupted in
-            // between. This happens for some events in a thousand, and on an emulated machine for
-            // some events in a hundred.
+            // between. An interruption affects some events in a thousand, and on an emulated
+            // machine some events in a hundred.
             let halted = durations.len().div_ceil(if is_emulated() { 10 } else { 500 });
             let least = durations[(rank - 1).saturating_sub(halted)];
             let most = durations.get(rank - 1 + halted);
@@ -155,7 +155,7 @@ fn hist_of_older_sockets_is_unknown() {
     }
 }
 
-/// An event that the program misses makes durations unknown. It makes no duration longer. The
+/// An event that the program misses makes durations unknown, but makes no duration longer. The
 /// connections are short, and the pauses between them are long.
 #[test]
 fn hist_that_misses_events_never_overstates_a_duration() {

@@ -18,8 +18,8 @@ use tcpstate_tests::{
 
 use super::{Mixture, all, assert_rows_equal, assert_sum, current, is_hidden, is_lossless, row};
 
-/// The number of namespaces in a test. It is lower on an emulated machine. An environment variable
-/// can set it.
+/// The number of namespaces in a test. The number is lower on an emulated machine. An environment
+/// variable can set it.
 fn many(variable: &str, here: usize, emulated: usize) -> usize {
     let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
     asked_for.unwrap_or(if is_lossless() { emulated } else { here })

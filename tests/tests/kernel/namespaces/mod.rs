@@ -42,7 +42,8 @@ fn by_each_provider(options: &Options) -> Vec<Options> {
     vec![options.clone(), timers, record]
 }
 
-/// Whether no event can be lost without being counted (see `audit`). This is the case in a guest.
+/// Whether no event can be lost without being counted (see `audit`). In a guest, every lost event
+/// is counted.
 fn is_lossless() -> bool {
     std::env::var_os("TCPSTATE_TEST_EMULATED").is_some()
 }
@@ -85,8 +86,8 @@ fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     assert!(found.is_empty(), "after a scan too: {found:?}");
 }
 
-/// The rows that differ from the sockets in their namespace, while these sockets do not move.
-/// Half-open connections may end at any time, so the readings are repeated.
+/// The rows that differ from the sockets in their namespace, while these sockets do not change
+/// their states. Half-open connections may end at any time, so the readings are repeated.
 fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<String> {
     let sockets = || places.iter().map(|place| place.inside(truth::sockets)).collect::<Vec<_>>();
     let mut found = None;
@@ -107,8 +108,8 @@ fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<Strin
     found.expect("awaited")
 }
 
-/// Asserts that the host is the sum of its namespaces. This holds in every reading, because both
-/// come from one cut.
+/// Asserts that the host is the sum of its namespaces. Host and rows come from one cut, so they
+/// agree in every reading.
 fn assert_sum(snapshot: &Snapshot, label: &str) {
     let rows = snapshot.namespaces.as_ref().expect("each namespace has a row");
     for (slot, state) in State::GAUGES.into_iter().enumerate() {
@@ -180,8 +181,8 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
     follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
 }
 
-/// Runs every path, spread over this number of tracers that run at the same time, and compares at
-/// each checkpoint.
+/// Runs every path and compares rows with sockets at each checkpoint. The paths are spread over
+/// `tracers` threads, each with its own tracer.
 fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
