@@ -11,6 +11,7 @@
 mod cycles;
 mod graph;
 mod layers;
+mod links;
 mod modules;
 mod sizes;
 mod structure;
