@@ -12,11 +12,13 @@
 
 mod check;
 mod count;
+mod desk;
 mod doctor;
 mod errors;
 mod events;
 mod examples;
 mod explain;
+mod guide;
 mod help;
 mod hist;
 mod namespaces;

@@ -1,0 +1,208 @@
+//! Commands as a reader types them: in a shell, at a terminal of 80 columns, one after the other.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::Read as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::{Child, Command},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    pty::{Winsize, openpty},
+    sys::{
+        signal::{Signal, kill},
+        termios::{LocalFlags, SetArg, tcgetattr, tcsetattr},
+    },
+    unistd::{Pid, getsid},
+};
+use tcpstate_tests::wait::patience;
+use tempfile::TempDir;
+
+const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+
+/// How long a command may take that ends by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a command may go on once its output is complete. Then it is interrupted.
+const ENOUGH: Duration = Duration::from_secs(3);
+/// A command that needs more time than that, and ends by itself.
+const SLOW: &str = "tcpstate check";
+/// Commands whose exit status 1 is a finding.
+const FINDERS: [&str; 2] = ["tcpstate check", "tcpstate doctor"];
+
+/// Begins each frame of a screen.
+const HOME: &[u8] = b"\x1b[H";
+
+/// A folder in which commands find `tcpstate`, and files of earlier commands.
+#[derive(Debug)]
+pub(crate) struct Desk(TempDir);
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Typed {
+    /// What it printed, without colours and other control sequences.
+    pub(crate) output: String,
+    /// Whether it painted a screen, whose frames follow each other in `output`.
+    pub(crate) is_screen: bool,
+    /// Whether it ended by itself.
+    pub(crate) is_whole: bool,
+    /// The exit status of the shell.
+    pub(crate) status: Option<i32>,
+}
+
+impl Desk {
+    /// Makes the folder. The tests are root already, and the program is built, so `sudo` runs its
+    /// arguments and `cargo` does nothing.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let inside = |path: &str| folder.path().join(path);
+        for path in ["bin", "target/release", "installed"] {
+            fs::create_dir_all(inside(path)).expect("the folder is ours");
+        }
+        for path in ["bin/tcpstate", "target/release/tcpstate"] {
+            symlink(TCPSTATE, inside(path)).expect("the folder is ours");
+        }
+        for (path, script) in
+            [("bin/sudo", "#!/bin/sh\nexec \"$@\"\n"), ("bin/cargo", "#!/bin/sh\n")]
+        {
+            fs::write(inside(path), script).expect("the folder is ours");
+            fs::set_permissions(inside(path), Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        Self(folder)
+    }
+
+    /// Writes a file that commands find.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
+        fs::write(self.0.path().join(name), content).expect("the folder is ours");
+    }
+
+    /// Runs commands until they end by themselves. If they go on, ends them after their output
+    /// satisfies `is_enough`.
+    pub(crate) fn run(&self, commands: &str, is_enough: impl Fn(&str) -> bool) -> Typed {
+        let mut terminal = Terminal::start(self, commands);
+        let began = Instant::now();
+        let mut enough_since = None;
+        let is_whole = loop {
+            if terminal.child.try_wait().expect("it is our child").is_some() {
+                break true;
+            }
+            if enough_since.is_none() && is_enough(&terminal.output()) {
+                enough_since = Some(Instant::now());
+            }
+            let is_slow = commands.contains(SLOW);
+            let has_had_enough =
+                !is_slow && enough_since.is_some_and(|since: Instant| since.elapsed() > ENOUGH);
+            if has_had_enough || began.elapsed() > patience(PATIENCE) {
+                terminal.interrupt();
+                break false;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        terminal.end(is_whole)
+    }
+}
+
+impl Typed {
+    /// Whether the commands ended without an error.
+    pub(crate) fn is_good(&self, commands: &str) -> bool {
+        let may_find = FINDERS.iter().any(|finder| commands.contains(finder));
+        let is_done = self.status == Some(0) || may_find && self.status == Some(1);
+        let words = ["error:", "panicked", "not found"];
+        is_done && !words.iter().any(|word| self.output.contains(word))
+    }
+}
+
+/// A terminal with a shell in it.
+struct Terminal {
+    child: Child,
+    seen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Terminal {
+    fn start(desk: &Desk, commands: &str) -> Self {
+        let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&size, None).expect("there are terminals to be had");
+        for side in [&pair.master, &pair.slave] {
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
+        }
+        let mut modes = tcgetattr(&pair.slave).expect("it is a terminal");
+        modes.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(&pair.slave, SetArg::TCSANOW, &modes).expect("it is ours");
+        let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
+        let folder = desk.0.path();
+        let path = std::env::var("PATH").expect("there is a path");
+        let installed = folder.join("installed").display().to_string();
+        let commands = commands.replace("/usr/local/bin", &installed);
+        // setsid(1) makes the terminal the shell's own.
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait", "sh", "-c", &commands])
+            .current_dir(folder)
+            .env_remove("LC_ALL")
+            .env("PATH", format!("{}:{path}", folder.join("bin").display()))
+            .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("NO_COLOR", "1")])
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
+            .spawn()
+            .expect("setsid is there, and it starts");
+        // The side that a terminal emulator holds.
+        let mut output = File::from(pair.master);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&seen);
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Ends with an error when no process has the other side open any more.
+            while let Ok(length @ 1..) = output.read(&mut bytes) {
+                written.lock().expect("no thread panics with it").extend(&bytes[..length]);
+            }
+        });
+        Self { child, seen, reader }
+    }
+
+    /// Interrupts tcpstate, as Ctrl-C does, but no program that reads its output.
+    fn interrupt(&self) {
+        let session = Some(Pid::from_raw(self.child.id().cast_signed()));
+        let entries = fs::read_dir("/proc").expect("there is procfs").flatten();
+        for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            let is_ours = getsid(Some(Pid::from_raw(pid))).ok() == session;
+            let program = fs::read_link(format!("/proc/{pid}/exe"));
+            if is_ours && program.is_ok_and(|program| program == Path::new(TCPSTATE)) {
+                // It may have ended meanwhile.
+                _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+            }
+        }
+    }
+
+    fn output(&self) -> String {
+        text(&self.seen.lock().expect("no thread panics with it"))
+    }
+
+    fn end(mut self, is_whole: bool) -> Typed {
+        let status = self.child.wait().expect("it ends");
+        self.reader.join().expect("the reader does not panic");
+        let seen = self.seen.lock().expect("no thread panics with it");
+        let is_screen = seen.windows(HOME.len()).any(|bytes| bytes == HOME);
+        Typed { output: text(&seen), is_screen, is_whole, status: status.code() }
+    }
+}
+
+/// The text without control sequences, such as `ESC [ 2 K`. Of a line that is painted over, the last
+/// text counts.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let written = String::from_utf8_lossy(bytes);
+    let mut parts = written.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let plain = parts.fold(first, |text, part| {
+        text + part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).get(1..).unwrap_or("")
+    });
+    let lines = plain.split('\n').map(|line| {
+        let line = line.trim_end_matches('\r');
+        line.rsplit_once('\r').map_or(line, |(_, last)| last)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

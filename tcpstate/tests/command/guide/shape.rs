@@ -1,0 +1,172 @@
+//! The shape of output: its words and its columns, without the values that differ from run to run.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// A line of a document that stands for any number of lines.
+const OMITTED: &str = "...";
+/// Stands for a number, a time, an address, or the dash of an unknown value.
+const VALUE: &str = "N";
+/// Units that depend on the size of the number before them.
+const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
+/// Hooks, of which each kernel offers others.
+const HOOKS: [&str; 7] = ["tp_btf", "raw_tp", "tracepoint", "fentry", "timer", "polled", "none"];
+
+/// Whether output has the shown lines, in their order. If `is_whole`, it has no others, except where
+/// the document has a line `...`.
+///
+/// # Errors
+/// The first shown lines that the output lacks.
+pub(super) fn compare(shown: &str, output: &str, is_whole: bool) -> Result<(), String> {
+    let output: Vec<String> = shapes(output);
+    let shown: Vec<String> = shapes(shown);
+    let mut position = 0;
+    let mut may_skip = !is_whole;
+    let mut groups = shown.split(|line| line == OMITTED).peekable();
+    while let Some(group) = groups.next() {
+        let is_last = groups.peek().is_none();
+        if group.is_empty() {
+            // The document begins or ends with `...`.
+            may_skip = true;
+            continue;
+        }
+        let rest = &output[position..];
+        let found = if is_last && is_whole {
+            let start = rest.len().checked_sub(group.len());
+            start.filter(|start| rest[*start..] == *group)
+        } else {
+            rest.windows(group.len()).position(|lines| lines == group)
+        };
+        match found {
+            Some(skipped) if skipped == 0 || may_skip => position += skipped + group.len(),
+            _ => return Err(missing(group, rest)),
+        }
+        may_skip = true;
+    }
+    Ok(())
+}
+
+/// Names the first line of a group that is nowhere in the rest of the output, or else the group.
+fn missing(group: &[String], rest: &[String]) -> String {
+    group.iter().find(|line| !rest.contains(line)).map_or_else(
+        || format!("these lines do not follow each other:\n{}", group.join("\n")),
+        |line| format!("no such line: {line}"),
+    )
+}
+
+/// The shapes of all lines that are not blank.
+fn shapes(text: &str) -> Vec<String> {
+    text.lines().map(shape).filter(|shape| !shape.is_empty()).collect()
+}
+
+fn shape(line: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in without_bars(line).split_whitespace() {
+        let last = words.last().map(String::as_str);
+        let is_unit = last == Some(VALUE) && UNITS.contains(&word);
+        if is_unit || word.chars().all(|c| c == '@') {
+            continue;
+        }
+        words.push(if last == Some("kernel") { VALUE.to_owned() } else { shape_of_word(word) });
+    }
+    words.join(" ")
+}
+
+/// A bar between two `|` differs in length, and a row of blocks in height.
+fn without_bars(line: &str) -> String {
+    let is_block = |c| ('\u{2580}'..='\u{259f}').contains(&c);
+    let parts: Vec<&str> = line.split('|').collect();
+    let bar = |part: &&str| part.len() > 8 && part.chars().all(|c| matches!(c, '@' | '#' | ' '));
+    let parts: Vec<&str> = parts.iter().map(|part| if bar(part) { "" } else { part }).collect();
+    parts.join("|").split(is_block).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn shape_of_word(word: &str) -> String {
+    let bare = word.trim_end_matches([',', ';', ':']);
+    let is_address = bare.parse::<IpAddr>().is_ok() || bare.parse::<SocketAddr>().is_ok();
+    if is_address || word == "-" {
+        return VALUE.to_owned() + &word[bare.len().min(word.len())..];
+    }
+    if !bare.is_empty() && bare.split('/').all(|part| HOOKS.contains(&part)) {
+        return format!("HOOK{}", &word[bare.len()..]);
+    }
+    without_numbers(word)
+}
+
+/// Each run of digits, with the dots, commas and colons between them, becomes one value. A name that
+/// begins with a letter keeps its digits, such as FIN_WAIT1.
+fn without_numbers(word: &str) -> String {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut shape = String::new();
+    let mut rest = word;
+    while let Some(first) = rest.chars().next() {
+        let has_sign = shape.is_empty() && matches!(first, '+' | '-');
+        let number = length_of_number(&rest[usize::from(has_sign)..]);
+        let length = if number > 0 {
+            shape += VALUE;
+            usize::from(has_sign) + number
+        } else {
+            // The T of a time follows a number, and begins no name.
+            let begins_name = is_name(first) && !shape.ends_with(VALUE);
+            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            let length = if begins_name { end } else { first.len_utf8() };
+            shape += &rest[..length];
+            length
+        };
+        rest = &rest[length..];
+    }
+    // A client's port is unknown until it is chosen.
+    shape.replace(":-", ":N").replace("N:N", VALUE)
+}
+
+/// The bytes of the number that a text begins with, none if it begins with no digit.
+fn length_of_number(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut length = 0;
+    while let Some(byte) = bytes.get(length) {
+        let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+        let joins = length > 0 && b".,:-".contains(byte) && is_digit(bytes.get(length + 1));
+        if !byte.is_ascii_digit() && !joins {
+            break;
+        }
+        length += 1;
+    }
+    length
+}
+
+#[test]
+fn guide_shapes_keep_words_and_drop_values() {
+    for (line, shape_of_line) in [
+        ("TIME_WAIT        46,807     458.4      81.1  ▃▄▅▆▆▇██", "TIME_WAIT N N N"),
+        ("FIN_WAIT2    -> CLOSE     3,273    +381", "FIN_WAIT2 -> CLOSE N N"),
+        ("lifetime    40  0 35.3 ms 20.2 us", "lifetime N N N N"),
+        ("LISTEN  SYN_RECV  20  10.0 %  @@@@@", "LISTEN SYN_RECV N N %"),
+        ("(16.4 us, 32.8 us]   19 |@@@@@@@@@@@   |", "(N us, N us] N ||"),
+        ("18:01:37.507 127.0.0.1:- [::1]:443", "N N N"),
+        ("kernel 6.18.44-fc-v657, hooks tp_btf/timer/timer", "kernel N hooks HOOK"),
+        ("api[15910] holds 165 connections", "api[N] holds N connections"),
+        ("2026-11-24T14:09:23.808Z,1.02,4026", "NTNZ,N"),
+    ] {
+        assert_eq!(shape(line), shape_of_line, "{line}");
+    }
+}
+
+#[test]
+fn guide_output_is_compared_line_by_line() {
+    let output = "STATE NOW\nLISTEN 1\nCLOSE_WAIT 165\nTIME_WAIT 7\n";
+    for (shown, is_whole, is_good) in [
+        ("STATE NOW\nLISTEN 2\nCLOSE_WAIT 1\nTIME_WAIT 9", true, true),
+        ("STATE NOW\n...\nTIME_WAIT 9", true, true),
+        ("STATE NOW\nLISTEN 1\n...", true, true),
+        ("...\nTIME_WAIT 9", true, true),
+        ("LISTEN 1", false, true),
+        // Lines that are not there, are in another order, or are left out without a word.
+        ("STATE NOW\n...\nTIME-WAIT 9", true, false),
+        ("...\nTIME_WAIT 9\n...\nLISTEN 1\n...", true, false),
+        ("STATE NOW\nTIME_WAIT 9", true, false),
+        ("STATE NOW\nTIME_WAIT 9", false, false),
+        ("STATE NOW\nLISTEN 1", true, false),
+        ("LISTEN 1\n...", true, false),
+    ] {
+        assert_eq!(compare(shown, output, is_whole).is_ok(), is_good, "{shown}, {is_whole}");
+    }
+}
