@@ -2,8 +2,8 @@
 //! the state of sockets from which durations are computed.
 //!
 //! Buckets are log-linear. Up to 256 ns a bucket is 32 ns wide. Above 256 ns each octave has eight
-//! buckets of equal width, so that a bucket is at most an eighth as wide as its lower end. The
-//! middle of a bucket differs from any duration in it by at most a sixteenth: [`RELATIVE_ERROR`].
+//! buckets of equal width. A bucket is then at most an eighth as wide as its lower end. The middle
+//! of a bucket differs from any duration in it by at most a sixteenth: [`RELATIVE_ERROR`].
 
 #![allow(
     clippy::cast_possible_truncation,

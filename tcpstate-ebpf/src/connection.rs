@@ -16,7 +16,7 @@ pub(crate) trait Connection {
     fn local(&self) -> [u64; 2];
     /// The remote address; an IPv4 address is in IPv4-mapped IPv6 form.
     fn remote(&self) -> [u64; 2];
-    /// Whether the addresses are IPv6 addresses, including IPv4-mapped ones.
+    /// Whether the addresses are IPv6 addresses, including IPv4-mapped addresses.
     fn is_v6(&self) -> bool;
     /// The user ID.
     fn uid(&self) -> u32;

@@ -1,9 +1,10 @@
 //! Writes each transition of a full socket, with its connection, to the [ring](crate::ring) for
 //! `trace --events`.
 //!
-//! [`crate::tracking`] calls this module if events are enabled. Two fields may be unknown: the
-//! owner of a socket that neither connected nor listened, and the duration of a state whose start
-//! was not observed.
+//! [`crate::tracking`] calls this module if events are enabled. Two fields may be unknown:
+//!
+//! * the owner of a socket that neither connected nor listened
+//! * the duration of a state whose start was not observed
 
 use tcpstate_common::{
     State,

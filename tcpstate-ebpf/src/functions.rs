@@ -84,8 +84,8 @@ pub(crate) fn time_wait_packet(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Stores the label for the result of the function. The result tells its caller (`tcp_v4_rcv`,
-/// `tcp_v6_rcv`) what to do with the socket.
+/// Stores the label for the result of the function. The result decides whether its caller
+/// (`tcp_v4_rcv`, `tcp_v6_rcv`) kills or replaces the socket.
 #[inline(always)]
 fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
     let verdict: u32 = ctx.arg::<u64>(arguments) as u32;

@@ -1,8 +1,8 @@
 //! Adds durations to buckets: in [`HISTOGRAMS`](crate::maps::HISTOGRAMS), or in
 //! [`GROUPED`](crate::maps::GROUPED) if sockets are grouped.
 //!
-//! Both maps have two buffers. The control word selects the active buffer, as it does for the
-//! counts. So histograms and transition counts cover the same period.
+//! Both maps have two buffers. The control word selects the active buffer of the maps and of the
+//! counts together. So histograms and transition counts cover equal periods.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{

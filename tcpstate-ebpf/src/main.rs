@@ -1,5 +1,9 @@
 //! The kernel half of tcpstate. A program is named after its attach point, if only one program
-//! attaches there. The modules with programs:
+//! attaches there.
+//!
+//! A *full socket* is the kernel's `struct sock`. A *mini socket* is a smaller struct that takes
+//! its place: a *request socket* while a connection is half-open, and a *time-wait socket* after a
+//! connection has closed. The modules with programs:
 //!
 //! | module | attaches to | leads to |
 //! |---|---|---|
@@ -11,7 +15,8 @@
 //! | [`timers`] | `timer_start`, `timer_cancel`, `timer_expire_entry` | mini sockets instead |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once per scan, to [`scan`] |
 //!
-//! The modules without programs:
+//! [`timers`] is used where no program can be attached to kernel functions. The modules without
+//! programs:
 //!
 //! | module | holds |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The table of full sockets. An event reads from it what is known about the socket, and stores the
-//! socket's state for the next event.
+//! The table of full sockets. For each event, the program reads the socket's entry and stores the
+//! new state for the next event.
 //!
 //! Events and histograms share one entry of fixed layout per socket, [`SocketState`]. Any
 //! combination of them therefore makes one look-up. Frozen flags switch each part on. The key is
@@ -33,8 +33,8 @@ const SYN_SENT: usize = State::SynSent as usize;
 const SYN_RECV: usize = State::SynRecv as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// What the table knows of a socket at an event. It has plain values instead of an `Option`,
-/// because the verifier requires every register to be set.
+/// The knowledge about a socket at an event. It has plain values instead of an `Option`, because
+/// the verifier requires every register to be set.
 #[derive(Clone, Copy)]
 pub(crate) struct Observed {
     /// Whether the previous event of the socket is known.
@@ -60,7 +60,7 @@ struct Kept {
     is_owner_new: bool,
 }
 
-/// Updates the table with an event, and returns what is known of the socket.
+/// Updates the table with an event, and returns the knowledge about the socket.
 #[inline(always)]
 pub(crate) fn observe<A: Access>(
     sock: Sock<A>,
@@ -121,9 +121,9 @@ pub(crate) fn observe<A: Access>(
 
 /// The owner of a newborn socket, if owners are needed.
 ///
-/// connect() and listen() are called by the owner, so only these two transitions prove an owner. A
-/// close proves nothing, because any process may hold a socket last. Packets and timers are handled
-/// while any process runs.
+/// The owner itself calls connect() or listen(), so these two transitions prove an owner. A close
+/// proves nothing, because any process may hold a socket last. Packets and timers are handled while
+/// any process runs.
 #[inline(always)]
 fn owner_at_birth(from: usize, to: usize) -> Process {
     if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {

@@ -18,7 +18,7 @@ pub const CONTROL_SYN_RECV: u32 = 1 << 4;
 /// Bit of [`Control::word`]: the timer hooks report request sockets.
 pub const CONTROL_SYN_RECV_TIMERS: u32 = 1 << 5;
 /// Bit of [`Control::word`]: events are written to the ring. The bit lies in the byte of
-/// [`CONTROL_BUFFER`], so that events start and stop at a cut.
+/// [`CONTROL_BUFFER`], so that events start and stop at a cut, which is a switch of the buffers.
 pub const CONTROL_EVENTS: u32 = 1 << 6;
 
 /// The number of bits of [`Control::word`] in use.

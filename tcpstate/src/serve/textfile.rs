@@ -77,8 +77,8 @@ impl Textfile {
         fs::rename(&self.draft, &self.path)
     }
 
-    /// Removes the file if it was ever written, because collectors would take its old numbers for
-    /// current ones.
+    /// Removes the file if it was ever written, because a collector would not notice that its
+    /// numbers are old.
     pub fn remove(self) {
         if self.is_written {
             let _ = fs::remove_file(&self.path);

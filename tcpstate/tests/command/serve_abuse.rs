@@ -124,7 +124,7 @@ fn serve_answers_while_thousands_of_connections_hang() {
             odd if odd % 2 == 1 => b"GET /metrics HTTP/1.1\r\nX-Slow: ",
             _ => b"",
         };
-        // The server may have closed the connection already, in favour of newer ones.
+        // The server may have closed the connection already, in favour of newer connections.
         let _ = stream.write_all(beginning);
         stream
     };
