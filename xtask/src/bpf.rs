@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo xtask bpf                    install tools, build tcpstate.bpf.o and its lock file
-//! cargo xtask bpf --check            rebuild elsewhere; equal tools must give equal bytes
+//! cargo xtask bpf --check            rebuild elsewhere; identical tools must give identical bytes
 //! cargo xtask bpf --variant no-log   build target/bpf-variants/no-log.o for the test of sizes
 //! ```
 
@@ -43,7 +43,7 @@ pub(crate) struct Options {
 pub(crate) enum Verdict {
     /// The object belongs to the sources. The tools for a rebuild are missing.
     SourcesMatch,
-    /// A rebuild gave equal bytes, with equal or with different tools.
+    /// A rebuild gave identical bytes, with identical or different tools.
     Identical { differences: Vec<String> },
     /// Different tools gave a different object, which must pass the kernel tests too.
     OtherTools { differences: Vec<String>, rebuilt: PathBuf },
@@ -184,7 +184,7 @@ impl fmt::Display for Verdict {
         match self {
             Self::SourcesMatch => write!(f, "; not rebuilt for the comparison"),
             Self::Identical { differences } => {
-                write!(f, ", and a rebuild gives equal bytes{}", list(differences))
+                write!(f, ", and a rebuild gives identical bytes{}", list(differences))
             }
             Self::OtherTools { differences, rebuilt } => {
                 let rebuilt = rebuilt.display();

@@ -46,8 +46,8 @@ pub(crate) fn cargo_of(root: &Path, test: &str) -> Command {
     cargo
 }
 
-/// Each command names both packages, so that all programs have equal features and share their
-/// dependencies.
+/// Each command names both packages, so that cargo builds all programs with the same features, and
+/// they share their dependencies.
 fn test_command(root: &Path, test: &str) -> Command {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", "tcpstate-tests", "--package", "tcpstate", "--test", test]);
@@ -56,7 +56,7 @@ fn test_command(root: &Path, test: &str) -> Command {
 }
 
 /// The command that builds the tests of the feature `otlp`. These tests are built separately,
-/// because cargo gives all programs of one build equal features.
+/// because cargo builds all programs of one command with the same features.
 pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", OTLP_PACKAGE, "--test", "*"]);

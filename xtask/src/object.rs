@@ -1,4 +1,4 @@
-//! Builds a BPF object. Equal sources and tools give equal bytes, in any directory.
+//! Builds a BPF object. Identical sources and tools give identical bytes, in any directory.
 
 use std::{
     collections::BTreeSet,

@@ -347,8 +347,8 @@ fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     durations
 }
 
-/// Asserts that a filtered run has exactly as many of these durations. Returns whether they are
-/// equally long.
+/// Asserts that a filtered run has exactly as many of these durations. Returns whether their
+/// lengths agree.
 fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> bool {
     /// Two programs read the clock one after the other, and may be interrupted in between.
     const TOLERANCE: Duration = Duration::from_millis(20);

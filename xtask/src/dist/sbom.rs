@@ -3,7 +3,7 @@
 //!
 //! The crates come from `cargo tree`, which knows the features of this one program. `cargo
 //! metadata` reports the features of the whole workspace. The bill contains neither machine nor
-//! time, so equal sources give equal bills.
+//! time, so identical sources give identical bills.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

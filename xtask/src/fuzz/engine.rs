@@ -29,8 +29,8 @@ pub(super) struct Engine {
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
     pub(super) time: Duration,
-    /// With equal seeds, equal corpora give equal inputs. With a seed, inputs of earlier runs are
-    /// not used.
+    /// A seed makes runs with one corpus generate identical inputs. With a seed, inputs of earlier
+    /// runs are not used.
     pub(super) seed: Option<u32>,
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
 }
 
 /// The fuzzing step of `cargo xtask test`. First the fuzzer must find the planted faults. Then each
-/// target runs for a few seconds, with equal inputs in each run.
+/// target runs for a few seconds, with identical inputs in each run.
 pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     let engine = Engine::build(root)?;
     let mut outcome = Outcome::default();
