@@ -25,8 +25,8 @@ const PROFILE: &[&str] = &[
 ];
 
 /// For one test after an edit: only the changed codegen units are built again, and the units are
-/// small. So an edit of the library took 5 s of CPU time, instead of 54 s with 16 units. A first
-/// build takes a third longer, so `cargo xtask test` does not use these options.
+/// small. After an edit of the library, the build took 5 s of CPU time, instead of 54 s with 16
+/// units. A first build takes a third longer, so `cargo xtask test` does not use these options.
 const AFTER_AN_EDIT: &[&str] = &[
     "--config=profile.kernel-tests.incremental=true",
     "--config=profile.kernel-tests.package.tcpstate.codegen-units=256",

@@ -3,7 +3,8 @@
 //!
 //! There are two kinds. On Debian 12 it is `rustc-web`, which is built for the LLVM that
 //! `bpf-linker` links. Missing packages are installed there. On other systems it is rustup's
-//! nightly with `rust-src`, and a `bpf-linker` from `PATH`. There an error names missing tools.
+//! nightly with `rust-src`, and a `bpf-linker` from `PATH`. If a tool is missing on such a system,
+//! the error names it.
 
 use std::{
     env,

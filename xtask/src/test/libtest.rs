@@ -186,7 +186,7 @@ impl Parser {
     /// successfully.
     pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
         if let Some(passed) = self.total {
-            // For the binary, skipped tests are passed tests.
+            // The binary counts skipped tests as passed.
             self.outcome.passed = passed.saturating_sub(self.said);
         } else {
             self.outcome.passed = self.seen.passed;

@@ -190,7 +190,7 @@ impl Judge<'_> {
         keep(&built.context("the faulty sources do not compile")?, self.root, fault.name)
     }
 
-    /// Runs all tests of the faults without a fault.
+    /// Runs all tests that the faults name, with an object without a fault.
     fn healthy(&self, faults: &[Chosen]) -> Result<BTreeMap<&'static str, Healthy>> {
         let copy = Copy::of(self.root)?;
         let built = build_object(self.tools, &copy.sources, Variant::Default, &copy.target)?;

@@ -20,8 +20,8 @@ use crate::{process, test::libtest::Outcome};
 
 /// The time that a crashing kernel gets for its last messages.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// The maximum boot time with KVM. Working hardware boots far faster. Hardware below another
-/// hypervisor may never boot.
+/// The maximum boot time with KVM. A working KVM boots a guest far faster. If this machine is
+/// itself a virtual machine, KVM may never boot a guest.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The accelerator of the guest.
@@ -118,7 +118,8 @@ impl Machine {
     }
 
     fn command(&self, kernel: &Path, initramfs: &Path) -> Command {
-        // Below another hypervisor, the host may have a register that KVM cannot set.
+        // If this machine is itself a virtual machine, the host may have a register that KVM cannot
+        // set.
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Tcg => ("tcg", "max"),
             Accelerator::Kvm => ("kvm", "host,-arch-capabilities"),

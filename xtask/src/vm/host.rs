@@ -117,7 +117,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Runs a guest until it ends. `name` is the name of its files.
+    /// Runs a guest until it ends. The archive and the log of the guest are called `name`.
     fn guest(&self, kernel: &Kernel, plan: Plan<'_>, name: &str) -> Result<Row> {
         let line = kernel.abi.line();
         let modules = modules::load(&kernel.modules())?;

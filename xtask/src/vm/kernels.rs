@@ -57,7 +57,7 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Reads the package lists of the mirror. Without a mirror, uses the lists of the last time.
+    /// Reads the package lists of the mirror. Without a mirror, uses the stored package lists.
     pub(crate) fn open() -> Result<Self> {
         let cache = cache()?;
         let folder = cache.join("kernels");
