@@ -46,7 +46,10 @@ fn syslog(facts: &Facts) -> Feature {
     let id = "cap_syslog";
     let serves = |minis| facts.provider(minis, Provider::Fentry).is_some_and(Result::is_ok);
     if facts.has(Capability::CAP_SYSLOG) {
-        return Feature::ok(id, "held: shows kernel addresses, which distinguish timers");
+        return Feature::ok(
+            id,
+            "held: shows kernel addresses, which are needed to distinguish timers",
+        );
     }
     if facts.addresses.is_ok() || Minis::BOTH.into_iter().all(serves) {
         return Feature::ok(id, "not held and not needed: mini sockets are counted without it");

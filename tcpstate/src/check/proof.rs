@@ -2,7 +2,7 @@
 
 use super::{Checkpoint, Failure, Feature, Live, Status};
 
-/// Programs that the traffic does not run. The traffic does not abort sockets as `ss -K` does.
+/// Programs that this traffic does not trigger, because it does not abort sockets as `ss -K` does.
 const NOT_PROVOKED: [&str; 1] = ["tcp_abort"];
 
 const REMEDY: &str = "report it with `uname -r` and the output of `tcpstate check --live -o json`";

@@ -27,12 +27,12 @@ fn stopped_walk(facts: &Facts) -> Feature {
         return Feature::ok(id, by_version("an interrupted walk continues at the right socket"));
     }
     if facts.sockets < WALK {
-        let detail = "before 6.17 an interrupted walk may skip or repeat sockets; walks are \
-                      interrupted after a million sockets, and there are fewer here";
+        let detail = "before 6.17 an interrupted walk may skip or repeat sockets; a walk is \
+                      interrupted after a million sockets, and this system has fewer";
         return Feature::ok(id, by_version(detail));
     }
     let detail = "before 6.17 an interrupted walk may skip or repeat sockets; walks are \
-                  interrupted here, because there are a million sockets or more";
+                  interrupted here, because this system has a million sockets or more";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.17 or newer")
 }
 
@@ -67,7 +67,7 @@ fn preemptible_programs(facts: &Facts) -> Feature {
         return Feature::ok(id, by_version("no task is preempted during a program run"));
     }
     let detail = "since 7.2 a task may be preempted during a program run, so more events are \
-                  missed at a time; they are counted, and a scan corrects the gauges";
+                  missed at once; a scan corrects the gauges";
     Feature { id, status: Status::Degraded, detail: by_version(detail), help: None }
 }
 

@@ -33,7 +33,8 @@ const MAX_ORPHANS: Setting = Setting {
 const USER_TIMEOUT: Setting = Setting {
     name: "TCP_USER_TIMEOUT",
     default: "off",
-    does: "Timeout of one socket, in milliseconds. It replaces the number of retransmissions.",
+    does: "Timeout of one socket, in milliseconds. It is used instead of the number of \
+           retransmissions.",
 };
 
 const KEEPALIVE_TIME: Setting = Setting {
@@ -230,8 +231,8 @@ pub(super) const STATES: [StateText; 13] = [
                       for writing. The peer's FIN moves it to CLOSE_WAIT. The peer's RST ends it. \
                       A timeout ends it if the peer does not acknowledge data.",
         lasts: "Without limit while neither side sends. Data without an ACK end the connection \
-                after about 15 min with default settings, and after at least 924.6 s. Only then, \
-                or with keepalive, does the kernel detect that the peer is gone.",
+                after about 15 min with default settings, and after at least 924.6 s. The kernel \
+                detects only then, or by keepalive, that the peer is gone.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_retries2",
@@ -273,9 +274,9 @@ pub(super) const STATES: [StateText; 13] = [
                   soon as the FIN is queued, even if data before the FIN are still unsent.",
         moved_on_by: "The peer's ACK of the FIN moves the socket to FIN_WAIT2. The peer's FIN \
                       without that ACK moves it to CLOSING. The peer's RST or a timeout ends it.",
-        lasts: "One round trip, plus the time to send queued data. If the peer is silent, it takes \
-                about 100 s if the program has closed the socket. It takes at least 924.6 s if the \
-                program still holds it.",
+        lasts: "One round trip, plus the time to send queued data. If the peer is silent, the \
+                socket ends about 100 s after the program has closed it. It ends after at least \
+                924.6 s if the program still holds it.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp.c: tcp_close_state",
@@ -301,9 +302,10 @@ pub(super) const STATES: [StateText; 13] = [
             node_exporter: Some("fin_wait2"),
         },
         meaning: "This side has closed the connection and the peer has acknowledged the FIN. The \
-                  peer has not closed yet. There are two kinds. After shutdown() for writing, a \
-                  program still holds the socket. After close(), the socket is an orphan. Linux \
-                  replaces an orphan by a time-wait mini socket, which sockstat counts in tw.",
+                  peer has not closed yet. There are two kinds of such sockets. After shutdown() \
+                  for writing, a program still holds the socket. After close(), the socket is an \
+                  orphan. Linux replaces an orphan by a time-wait mini socket, which sockstat \
+                  counts in tw.",
         moved_on_by: "The peer's FIN moves the socket to TIME_WAIT. The peer's RST ends it. Data \
                       that arrive for an orphan end it too: no program can read them, so the \
                       kernel answers with RST.",
@@ -382,8 +384,8 @@ pub(super) const STATES: [StateText; 13] = [
                in the accept queue.",
         what_to_do: "Find the program with tcpstate count --state close-wait --by process, or with \
                      ss -tanp state close-wait. Fix the program: it has to close the connection on \
-                     every code path, also after an error. A restart frees the sockets. A sysctl \
-                     does not. If there is no process, find out why accept() is slow.",
+                     every code path, also after an error. A restart frees the sockets. No sysctl \
+                     does. If there is no process, find out why accept() is slow.",
     },
     StateText {
         state: State::Closing,
@@ -399,8 +401,9 @@ pub(super) const STATES: [StateText; 13] = [
         moved_on_by: "The peer's ACK of the FIN moves the connection to TIME_WAIT. A mini socket \
                       then replaces the full socket, so the kernel reports CLOSING -> CLOSE. The \
                       peer's RST or a timeout ends the socket.",
-        lasts: "One round trip. If the peer is silent, it takes about 100 s if the program has \
-                closed the socket. It takes at least 924.6 s if the program still holds it.",
+        lasts: "One round trip. If the peer is silent, the socket ends about 100 s after the \
+                program has closed it. It ends after at least 924.6 s if the program still holds \
+                it.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_fin",
@@ -426,9 +429,9 @@ pub(super) const STATES: [StateText; 13] = [
                   has not arrived yet.",
         moved_on_by: "The peer's ACK or RST ends the socket. So does a timeout. No TIME_WAIT \
                       follows on this side. It is on the side that closed first.",
-        lasts: "One round trip, plus the time to send queued data. If the peer is silent, it takes \
-                about 100 s if the program has closed the socket. It takes at least 924.6 s if the \
-                program still holds it.",
+        lasts: "One round trip, plus the time to send queued data. If the peer is silent, the \
+                socket ends about 100 s after the program has closed it. It ends after at least \
+                924.6 s if the program still holds it.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp.c: tcp_close_state",
@@ -541,8 +544,8 @@ pub(super) const STATES: [StateText; 13] = [
         ],
         rfc: "3.3.2, 3.10.7.1",
         many: "A program opened sockets and did not use them, or did not close them after their \
-               connections were over. A sign of this is in /proc/net/sockstat: in the TCP line, \
-               alloc is well above inuse. alloc counts the sockets of the host in any state.",
+               connections were over. A sign of this: in the TCP line of /proc/net/sockstat, alloc \
+               is well above inuse. The number alloc counts the sockets of the host in any state.",
         what_to_do: "List the file descriptors of the program: ls -l /proc/PID/fd shows sockets \
                      that ss does not list.",
     },

@@ -11,7 +11,7 @@ use tcpstate_common::State::{
 
 use super::TransitionText;
 
-/// Causes of X -> CLOSE that apply in every state with a peer, after the causes of one state.
+/// Appends the causes of X -> CLOSE that all states with a peer have in common.
 macro_rules! aborts {
     ($also:literal) => {
         concat!(
@@ -269,9 +269,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
         to: Close,
         meaning: "The full socket ends. In most cases a mini socket replaces it. The mini socket \
                   is in TIME_WAIT if the peer's FIN has arrived. It is in FIN_WAIT2 if the program \
-                  has closed the socket and the FIN has not arrived yet. This pair alone does not \
-                  distinguish these cases, or a reset, from each other. The events of time-wait \
-                  sockets do.",
+                  has closed the socket and the FIN has not arrived yet. A reset is possible too. \
+                  This pair alone does not show which case it is. The events of time-wait sockets \
+                  show it.",
         caused_by: aborts!("The peer's FIN; close()."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_fin",

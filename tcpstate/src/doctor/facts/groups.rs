@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The maximum number of keys, about 20 MiB.
-const MOST: usize = 1 << 16;
+const MAX_KEYS: usize = 1 << 16;
 
 /// A sum of sockets.
 pub trait Sum: Default {
@@ -29,20 +29,20 @@ impl Sum for u64 {
 #[derive(Clone, Debug)]
 pub struct Groups<K, S> {
     sums: HashMap<K, S>,
-    most: usize,
+    max_keys: usize,
     lost: u64,
 }
 
 impl<K, S> Default for Groups<K, S> {
     fn default() -> Self {
-        Self { sums: HashMap::new(), most: MOST, lost: 0 }
+        Self { sums: HashMap::new(), max_keys: MAX_KEYS, lost: 0 }
     }
 }
 
 impl<K: Eq + Hash, S: Sum> Groups<K, S> {
     /// The sum of this key, to which the caller adds the next socket.
     pub fn of(&mut self, key: K) -> &mut S {
-        if self.sums.len() >= self.most && !self.sums.contains_key(&key) {
+        if self.sums.len() >= self.max_keys && !self.sums.contains_key(&key) {
             self.make_room();
         }
         self.sums.entry(key).or_default()
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn large_sums_stay_and_the_loss_is_bounded() {
-        let mut groups: Groups<u32, u64> = Groups { most: 64, ..Groups::default() };
+        let mut groups: Groups<u32, u64> = Groups { max_keys: 64, ..Groups::default() };
         for round in 0..1000 {
             *groups.of(7) += 1;
             // Each of these keys comes once.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The maximum number of sockets in one state that are grouped by program.
-const MOST: usize = 1 << 16;
+const MAX_SOCKETS: usize = 1 << 16;
 
 /// A socket that a program holds, without the data that no rule needs.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ pub struct Holder {
 impl Holding {
     /// Adds a socket.
     pub fn add(&mut self, held: Held) {
-        if self.held.len() < MOST {
+        if self.held.len() < MAX_SOCKETS {
             self.held.push(held);
         } else {
             self.beyond += 1;

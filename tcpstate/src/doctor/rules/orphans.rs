@@ -33,9 +33,9 @@ pub(super) const F2: Rule = Rule {
     family: "orphans",
     title: "limit of orphans",
     means: "Orphans are connections that programs have closed and that have not ended yet. Above \
-            tcp_max_orphans the kernel resets orphans, and unsent data are lost. It resets orphans \
-            that make no progress at a lower number. Each orphan may use up to 64 KiB of memory \
-            that cannot be swapped.",
+            tcp_max_orphans the kernel resets orphans, and unsent data are lost. If an orphan \
+            makes no progress, the kernel resets it at a lower number of orphans. Each orphan may \
+            use up to 64 KiB of memory that cannot be swapped.",
     knows: "It compares sockstat's orphan, which counts the whole host, with tcp_max_orphans. That \
             sysctl is visible only in the host's network namespace. The rule also reads the growth \
             of TcpExt TCPAbortOnMemory.",

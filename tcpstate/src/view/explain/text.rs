@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// The maximum width of a line, because longer lines are hard to read.
-const WIDEST: usize = 100;
+const MAX_WIDTH: usize = 100;
 /// The minimum width of a line. On a narrower terminal lines wrap.
-const NARROWEST: usize = 40;
+const MIN_WIDTH: usize = 40;
 
 /// The text format, with bold headings if the terminal supports them.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ impl Text {
     /// Creates the format for a terminal of this width.
     #[must_use]
     pub fn new(width: usize, bold: bool) -> Self {
-        Self { width: width.clamp(NARROWEST, WIDEST), bold }
+        Self { width: width.clamp(MIN_WIDTH, MAX_WIDTH), bold }
     }
 
     /// Writes the answer.

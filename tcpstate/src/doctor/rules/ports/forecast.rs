@@ -22,8 +22,8 @@ pub(in crate::doctor::rules) const P2: Rule = Rule {
     knows: "It counts the sockets per destination that entered TIME_WAIT in the last 10 s. The \
             remaining time of a socket shows when it entered. The rule then computes the use of \
             ports, as old sockets leave TIME_WAIT and new ones enter at the same rate. It reports \
-            a destination if the last port will be taken within a minute, or if a large share of \
-            the ports will stay in use.",
+            a destination if the last port will be taken within a minute. It also reports a \
+            destination if a large share of its ports will stay in use.",
     thresholds: &["ports.forecast_warn"],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; include/net/tcp.h: TCP_TIMEWAIT_LEN",
     help: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 \

@@ -25,9 +25,9 @@ pub(in crate::doctor::rules) const T5: Rule = Rule {
     family: "time_wait",
     title: "effect of tcp_tw_reuse",
     means: "connect() may reuse the port of a socket in TIME_WAIT if the old connection had \
-            timestamps. 0: never. 1: to any destination. 2, the default since 4.19: only if one of \
-            the addresses is a loopback address. The setting does not affect incoming connections, \
-            nor sockets in FIN_WAIT2.",
+            timestamps. 0: never. 1: to any destination. 2: only if one of the addresses is a \
+            loopback address; this is the default since 4.19. The setting does not affect incoming \
+            connections, nor sockets in FIN_WAIT2.",
     knows: "It reads tcp_tw_reuse and tcp_tw_reuse_delay.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit 79e9fed46038 (2: loopback only, 4.19)",
