@@ -384,8 +384,8 @@ pub(super) const STATES: [StateText; 13] = [
                in the accept queue.",
         what_to_do: "Find the program with tcpstate count --state close-wait --by process, or with \
                      ss -tanp state close-wait. Fix the program: it has to close the connection on \
-                     every code path, also after an error. A restart frees the sockets. No sysctl \
-                     does. If there is no process, find out why accept() is slow.",
+                     every code path, also after an error. A restart frees the sockets. A sysctl \
+                     cannot free them. If there is no process, find out why accept() is slow.",
     },
     StateText {
         state: State::Closing,

@@ -101,12 +101,3 @@ fn explain_has_bold_headings_on_a_terminal_unless_disabled() {
         assert!(widest.is_some_and(|widest| (60..=72).contains(&widest)), "{widest:?}: {text}");
     }
 }
-
-#[test]
-fn explain_prints_what_the_readme_shows() {
-    let readme = include_str!("../../../README.md");
-    let (_, shown) =
-        readme.split_once("$ tcpstate explain LISTEN SYN_RECV\n").expect("it is there");
-    let (shown, _) = shown.split_once("```").expect("the block ends");
-    assert_eq!(run(&mut explain(&["LISTEN", "SYN_RECV"])).stdout, shown);
-}
