@@ -237,7 +237,7 @@ mod tests {
             (folders, needs)
         };
         let kernel = vec!["tests/tests/kernel"];
-        assert_eq!(find("program_with_its_log_lines_off"), (kernel.clone(), [true, false]));
+        assert_eq!(find("program_with_log_lines_off"), (kernel.clone(), [true, false]));
         assert_eq!(find("program_holds_an_atomic"), (kernel, [false, false]));
         let command = vec!["tcpstate/tests/command"];
         assert_eq!(find("serve_prometheus::"), (command, [false, true]));
