@@ -28,14 +28,16 @@ const PROMISES: &[Promise] = &[
         at_most: 1.15,
         unit: "×",
         measured: |rows| ratio(rows, ["transitions", "counters", "ns"]),
-        why_not: "an empty run contains only the time for measuring. 15 % of that is very little \
-                  time. The program has 73 instructions (`bpftool prog dump xlated`) and calls no \
-                  function. It reads the socket's namespace and protocol. It finds this CPU's counters \
-                  by a look-up that the verifier has inlined. Then it adds to two or three counters. It \
-                  mainly waits for memory that the kernel's own work has displaced from the nearest \
-                  cache. Without the state counters, which are separate from the matrix, the ratio would \
-                  be 1.10 ×. [TUNING.md](TUNING.md) lists what was tried. The next promise compares the \
-                  program with bpftrace, which only counts the matrix.",
+        why_not: "the counting program may take only 15 % longer than an empty program. The run \
+                  time of an empty program is only the time for measuring. The counting program \
+                  has 73 instructions (`bpftool prog dump xlated`) and calls no function. The \
+                  counting program reads the socket's namespace and protocol. It finds this CPU's \
+                  counters by a look-up that the verifier has inlined, and adds to two or three \
+                  counters. The counting program mainly waits for memory that the kernel's own \
+                  work has displaced from the nearest cache. Without the state counters, which are \
+                  separate from the matrix, the ratio would be 1.10 ×. [TUNING.md](TUNING.md) \
+                  lists attempts to make the counting program faster. The next promise in the \
+                  table compares the counting program with bpftrace, which counts only the matrix.",
     },
     Promise {
         what: "counters: net time / bpftrace",
@@ -49,19 +51,20 @@ const PROMISES: &[Promise] = &[
         at_most: 1.0 / 25.0,
         unit: "×",
         measured: |rows| of_other(rows, ["transitions", "net ns"], "events", TCPSTATES),
-        why_not: "the time for a line is nearly constant. The time of tcpstates differs by half \
-                  between runs.",
+        why_not: "the time of tcpstate for a line is nearly constant, but the time of tcpstates \
+                  differs by half between runs.",
     },
     Promise {
         what: "our programs: net CPU / untraced connection",
         at_most: 0.01,
         unit: "×",
         measured: |rows| ratio(rows, ["share", "our programs, net", "ns a connection"]),
-        why_not: "if a kernel refuses fentry, tcpstate uses timers. A connection over loopback causes \
-                  many timer events. Each event runs a program, and most of these timers are unrelated. \
-                  The figure depends strongly on the empty program. If its run takes one nanosecond \
-                  more, the figure for a connection is 22 ns lower. The section below has the runs and \
-                  their spread.",
+        why_not: "on a kernel that refuses fentry, tcpstate uses timers. A connection over \
+                  loopback causes many timer events, and each timer event runs a program. Most of \
+                  these timer events are unrelated to mini sockets. The figure depends strongly on \
+                  the run time of the empty program. If a run of the empty program takes one \
+                  nanosecond more, the figure for a connection is 22 ns lower. The section \"Share \
+                  of our programs in a connection\" has the figures and their spread.",
     },
     Promise {
         what: "snapshot at 250,000 ESTABLISHED: CPU / `ss -tan | awk`",

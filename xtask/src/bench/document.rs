@@ -19,17 +19,17 @@ const FOLDER: &str = "benchmarks";
 const HEAD: &str = "\
 # Benchmarks
 
-This page shows what tcpstate costs, compared with other programs. `cargo xtask bench` writes this
-page.
+This page compares the cost of tcpstate with the cost of other programs. `cargo xtask bench` writes
+this page.
 
 A run of a benchmark consists of turns. Each turn measures all compared programs one after the
 other, on one machine. A cell such as `64.0 ± 7.90 (1.16 ×)` has three parts:
 
-* the median of the turns
-* after ±, the difference between the largest and the smallest turn
-* in parentheses, the ratio to the figure that the section compares with
+* The first number is the median of the turns.
+* The number after ± is the difference between the largest and the smallest turn.
+* The number in parentheses is the ratio of the median to the reference figure of the section.
 
-A dash means that a program was not measured. The reason is below the table. Do not compare figures
+A dash means that a program was not measured, for the reason below the table. Do not compare figures
 of different sections or of different machines.
 ";
 
@@ -65,12 +65,13 @@ fn text(runs: &[(&Benchmark, Run)], all: &Rows) -> String {
             let machine = &run.machine;
             _ = write!(
                 text,
-                "\nMachine: Linux {}, {} processors ({}), {} GiB.\n",
+                "\nThese runs used a machine with Linux {}, {} processors ({}) and {} GiB of memory:\n",
                 machine.kernel, machine.processors, machine.processor, machine.memory_gib
             );
         }
         let newline = if number == 0 { "\n" } else { "" };
-        _ = writeln!(text, "{newline}* {} (UTC): `cargo xtask bench {}`", run.when, benchmark.name);
+        let name = benchmark.name;
+        _ = writeln!(text, "{newline}* `cargo xtask bench {name}`, {} (UTC)", run.when);
     }
     let mut tables = String::new();
     for (benchmark, run) in runs {

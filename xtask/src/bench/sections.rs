@@ -41,11 +41,12 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Cost of a transition",
                 at: "idle sockets",
                 base: "the empty program",
-                text: "Nanoseconds per run of a program, while connections are opened and \
-                       reset. The kernel's BPF statistics measure the time.\n\nMeasuring itself \
-                       takes most of that time. So each turn also measures an empty program on \
-                       this tracepoint. \"Net\" is the time minus the time of the empty \
-                       program. The work of user space is not included.",
+                text: "The figures are nanoseconds per run of a program, while connections are \
+                       opened and reset. The kernel's BPF statistics measure the run time.\n\nMost \
+                       of the measured time is the time for measuring. So each turn also measures \
+                       an empty program on the same tracepoint. \"Net\" is the time of a program \
+                       minus the time of the empty program. The figures do not include the work of \
+                       user space.",
                 plot: None,
             },
             Section {
@@ -53,14 +54,16 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Cost of one side of a connection",
                 at: "",
                 base: "the empty program",
-                text: "Nanoseconds for all transitions of one side of a connection, measured as \
-                       in the section before. The sides have three transitions each:\n\n* \
-                       client: CLOSE to SYN_SENT, to ESTABLISHED, to CLOSE\n* server: LISTEN to \
-                       SYN_RECV, to ESTABLISHED, to CLOSE\n\n250 connections are opened at a \
-                       time. The transitions of the two sides happen at different times. The \
-                       listener waits for data before its children are born \
-                       (`TCP_DEFER_ACCEPT`). Each side closes without a packet to the other \
-                       side (`TCP_REPAIR`).",
+                text: "The figures are nanoseconds for all transitions of one side of a \
+                       connection. The kernel's BPF statistics measure the run time. Each side of \
+                       a connection has three transitions:\n\n* The client's transitions are CLOSE \
+                       to SYN_SENT, SYN_SENT to ESTABLISHED, and ESTABLISHED to CLOSE.\n* The \
+                       server's transitions are LISTEN to SYN_RECV, SYN_RECV to ESTABLISHED, and \
+                       ESTABLISHED to CLOSE.\n\nThe benchmark opens 250 connections at a time. To \
+                       measure the two sides separately, the benchmark lets their transitions \
+                       happen at different times. The listener creates child sockets only when \
+                       data arrives (`TCP_DEFER_ACCEPT`). Each side closes without sending a \
+                       packet to the other side (`TCP_REPAIR`).",
                 plot: None,
             },
             Section {
@@ -68,10 +71,12 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Cost of a transition of uncached sockets",
                 at: "sockets",
                 base: "the empty program",
-                text: "Nanoseconds per run of a program, measured as in the first section. All \
-                       sockets are opened, and then all are closed. So the memory that an event \
-                       reads was last used that many sockets ago, and no CPU cache holds it. \
-                       The rows `hist` and `events` have room for twice as many sockets.",
+                text: "The figures are nanoseconds per run of a program. The kernel's BPF \
+                       statistics measure the run time. The benchmark opens all sockets, and \
+                       closes all of them afterwards. Between two events of a socket, all other \
+                       sockets have events, so no CPU cache holds the data of the socket. With \
+                       `hist` and `events`, the socket table has capacity for twice as many \
+                       sockets.",
                 plot: None,
             },
         ],
@@ -85,11 +90,11 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             at: "idle sockets",
             base: "an empty program on timer_start",
             text: "A mini socket is a small kernel struct that stands for a connection in \
-                   TIME_WAIT or for a half-open connection. A provider is the set of hooks that \
-                   sees mini sockets.\n\nThe figures are nanoseconds per TIME_WAIT entry, and \
-                   per request socket in SYN_RECV. They are the difference between connections \
-                   that make such a socket and connections that make none. With timers, every \
-                   unrelated timer event of the machine has a cost too.",
+                   TIME_WAIT or for a half-open connection. A provider is a set of hooks that see \
+                   mini sockets.\n\nThe figures are nanoseconds per TIME_WAIT entry, and per \
+                   request socket in SYN_RECV. Each figure is the difference between connections \
+                   that create such a mini socket and connections that create none. With the \
+                   provider `timer`, every unrelated timer event of the machine has a cost too.",
             plot: None,
         }],
     },
@@ -102,13 +107,12 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Effect on an application",
                 at: "threads",
                 base: "the untraced run",
-                text: "Threads open and close connections over loopback as fast as they can, \
-                       for both families. Half of the connections end with a RST. Each turn has \
-                       one run without a tracer and one run with each tracer.\n\n\"CPU of \
-                       load\" is the CPU time of both ends of a connection, with the kernel's \
-                       work for them. \"CPU of tracer\" is the CPU time of the tracer's \
-                       process. With few processors, the tracer also takes CPU time from the \
-                       load.",
+                text: "Threads open and close connections over loopback as fast as they can, for \
+                       both families. Half of the connections end with a RST. Each turn has one \
+                       run without a tracer and one run with each tracer.\n\n\"CPU of load\" is \
+                       the CPU time of both sides of a connection, the kernel's work included. \
+                       \"CPU of tracer\" is the CPU time of the tracer's process. On a machine \
+                       with few processors, the load and the tracer compete for CPU time.",
                 plot: None,
             },
             Section {
@@ -116,10 +120,11 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Share of our programs in a connection",
                 at: "",
                 base: "an untraced connection",
-                text: "`trace` runs with its defaults, providers of mini sockets included. The \
-                       figure is the run time of all programs for a connection that ends in \
-                       TIME_WAIT, both sides together. The time of as many runs of an empty \
-                       program is subtracted, because it is the cost of measuring.",
+                text: "`trace` runs with its default options, which include the providers of mini \
+                       sockets. The figure is the run time of all BPF programs of `trace` for both \
+                       sides of a connection that ends in TIME_WAIT. The time of equally many runs \
+                       of an empty program is subtracted, because that time is the cost of \
+                       measuring.",
                 plot: None,
             },
             Section {
@@ -127,8 +132,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Effect by number of processors",
                 at: "processors",
                 base: "the untraced run",
-                text: "There are as many threads as processors. Load and tracer are bound to \
-                       these processors.",
+                text: "The load has as many threads as processors. Load and tracer are bound to \
+                       the given number of processors.",
                 plot: Some(Plot { figure: "connections/s", is_logarithmic: false }),
             },
         ],
@@ -142,9 +147,10 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Counting sockets by state: TIME_WAIT",
                 at: "sockets",
                 base: "`ss -tan | awk`",
-                text: "Each command answers once how many sockets are in which state. The start \
-                       and the end of all processes are included. `trace` is already running, \
-                       and takes one snapshot. All answers were correct.",
+                text: "Each command prints once how many sockets are in each state. The figures \
+                       include the start and the exit of all processes of the command. For \
+                       `trace`, the figures are those of one snapshot of a running process. All \
+                       printed numbers were correct.",
                 plot: None,
             },
             Section {
@@ -152,7 +158,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Counting sockets by state: ESTABLISHED",
                 at: "sockets",
                 base: "`ss -tan | awk`",
-                text: "This is the measurement of the section before, with ESTABLISHED sockets.",
+                text: "This section counts ESTABLISHED sockets. The method is described in the \
+                       section \"Counting sockets by state: TIME_WAIT\".",
                 plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
             },
             Section {
@@ -160,8 +167,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Counting once per second for a minute",
                 at: "ESTABLISHED",
                 base: "`ss -tan | awk`",
-                text: "The figure is the sum of 60 answers. For `trace` it is the CPU time of \
-                       the whole minute.",
+                text: "The figure is the CPU time of 60 counts. For `trace`, the figure is the CPU \
+                       time of the whole minute.",
                 plot: None,
             },
         ],
@@ -174,19 +181,20 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             title: "Lost events under load",
             at: "connections/s",
             base: "",
-            text: "Two threads open the given number of connections per second. In the last \
-                   rows they open as many as they can. The threads know how many transitions \
-                   they cause. A transition that is missing from a program's lines or counts is \
-                   lost. The load, the kernel's work for it and the output share the processors \
-                   of the machine.\n\n* Scans are those after the first scan. They were made \
-                   because an event was missed.\n* Gauges are compared with the kernel's \
-                   sockets at the end, before a last scan.\n* Programs without gauges get \
-                   derived gauges: transitions into a state minus transitions out of it. A \
-                   listener stays in LISTEN when its child is born. There are no sockets at the \
-                   start.\n* These other programs see all network namespaces. So the machine \
-                   should have no other traffic.\n* A vendor's kernel, release 6.18.44-fc, \
-                   skips all BPF programs while process 1 runs. On that kernel a few lost \
-                   events are normal, for any tool.",
+            text: "Two threads open the given number of connections per second. In the last rows \
+                   of the table, the threads open as many connections as they can. The threads \
+                   know how many transitions they cause. A transition counts as lost if it is \
+                   missing from the lines or counts of a program. The load, the kernel's work and \
+                   the output share the processors of the machine.\n\n* The table counts only \
+                   scans after the first scan. Each of these scans ran because an event was \
+                   missed.\n* The benchmark compares gauges with the kernel's sockets at the end, \
+                   before a last scan.\n* For a program without gauges, the benchmark computes \
+                   gauges: transitions into a state minus transitions out of the state. In these \
+                   gauges, a listener stays in LISTEN when its child is born. No sockets exist at \
+                   the start.\n* bpftrace and tcpstates see all network namespaces. So the machine \
+                   should have no other traffic during the benchmark.\n* A vendor's kernel, \
+                   release 6.18.44-fc, skips all BPF programs while process 1 runs. On this \
+                   kernel, any tool loses a few events.",
             plot: Some(Plot { figure: "lost, %", is_logarithmic: false }),
         }],
     },
@@ -198,9 +206,10 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             title: "Cost of a scan",
             at: "sockets",
             base: "`ss -tan | awk`",
-            text: "A scan is made at the start. A later scan is made only if the kernel reports \
-                   a missed event, or if the kernel's own sums differ from the gauges. Its wall \
-                   time includes pauses of 100 ms. All other readings are snapshots.",
+            text: "tcpstate makes one scan at its start. tcpstate makes a later scan only if the \
+                   kernel reports a missed event, or if the kernel's own sums differ from the \
+                   gauges. The wall time of a scan includes pauses of 100 ms. A snapshot is a \
+                   reading without a scan.",
             plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
         }],
     },
@@ -213,10 +222,10 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Start time and memory",
                 at: "sockets",
                 base: "`trace`",
-                text: "The time is from the start of the process to its first line, which is \
-                       exact. The memory of the process is read one second later. The memory of \
-                       maps is the sum over all maps that the process has open, as the kernel \
-                       reports it (`memlock`).",
+                text: "The start time is measured from the start of the process to its first line \
+                       of output, whose numbers are exact. The memory of the process is read one \
+                       second after the first line. The memory of maps is the sum over all maps \
+                       that the process has open, as the kernel reports it (`memlock`).",
                 plot: None,
             },
             Section {
@@ -224,7 +233,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Kernel memory by map",
                 at: "",
                 base: "",
-                text: "All maps have their default sizes. Some maps have room for each \
+                text: "All maps have their default sizes. Some maps have separate memory for each \
                        processor.",
                 plot: None,
             },
@@ -233,7 +242,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Size of the program",
                 at: "",
                 base: "",
-                text: "The program is built by `cargo build --release`.",
+                text: "The measured program was built by `cargo build --release`.",
                 plot: None,
             },
         ],
@@ -246,9 +255,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             title: "Recordings",
             at: "events",
             base: "",
-            text: "The events are those of an invented busy host. They are written and read in \
-                   batches of 1,024, as views receive them. The speed is in million events per \
-                   second.",
+            text: "The benchmark writes and reads generated events of a busy host, in batches of \
+                   1,024. The speed is in million events per second.",
             plot: None,
         }],
     },
