@@ -1,5 +1,5 @@
-//! `cargo xtask bpf` builds the kernel half into the object that is checked in. With `--check` it
-//! verifies that the object belongs to the sources.
+//! `cargo xtask bpf` builds the kernel half into the checked-in BPF object. With `--check`, the
+//! command verifies that the object was built from the current sources.
 //!
 //! ```text
 //! cargo xtask bpf                    install tools, build tcpstate.bpf.o and its lock file
@@ -23,7 +23,8 @@ use crate::{
 };
 
 const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
-/// The empty program for benchmarks. The empty program is built and locked like the object.
+/// The object with an empty BPF program for benchmarks. It is built like the real object, and the
+/// lock file contains its hash.
 const EMPTY: &str = "tests/bpf/empty.bpf.o";
 const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
 
@@ -41,11 +42,12 @@ pub(crate) struct Options {
 /// The result of a successful check.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The object belongs to the sources. The tools for a rebuild are missing.
+    /// The lock file shows that the object was built from the current sources. The tools for a
+    /// rebuild are missing.
     SourcesMatch,
-    /// A rebuild gave identical bytes, with identical or different tools.
+    /// A rebuild gave identical bytes. `differences` lists tools whose versions differ.
     Identical { differences: Vec<String> },
-    /// Different tools gave a different object, which must pass the kernel tests too.
+    /// Different tools built a different object. This object must pass the kernel tests too.
     OtherTools { differences: Vec<String>, rebuilt: PathBuf },
 }
 
@@ -106,7 +108,7 @@ fn build(root: &Path, tools: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Builds a variant, and returns its file.
+/// Builds a variant of the object, and returns the path of the file.
 pub(crate) fn build_variant(root: &Path, tools: &Toolchain, variant: Variant) -> Result<PathBuf> {
     let built = build_object(tools, root, variant, &root.join("target/bpf"))?;
     let folder = root.join("target/bpf-variants");
@@ -117,8 +119,9 @@ pub(crate) fn build_variant(root: &Path, tools: &Toolchain, variant: Variant) ->
     Ok(file)
 }
 
-/// Compares the checked-in object with its lock file, and the lock file with the sources. If there
-/// are tools, it also compares the object with one that is built from a copy in another directory.
+/// Compares the checked-in object with its lock file, and the lock file with the sources. If
+/// `tools` is given, the function also rebuilds the object from a copy of the sources in another
+/// directory. Then it compares the rebuilt object with the checked-in object.
 pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     let stale = |what: String| anyhow!("{what}\nrun: cargo xtask bpf");
     let lock = Lock::read(&root.join(LOCK)).map_err(|error| stale(format!("{error:#}")))?;
@@ -152,8 +155,8 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     Ok(Verdict::OtherTools { differences, rebuilt })
 }
 
-/// A copy of the kernel half's sources in a deeper directory. The directory is always the same, so
-/// that `core` is compiled for it only once.
+/// A copy of the kernel half's sources in a deeper directory. The path of the directory never
+/// changes, so `core` is compiled only once for this copy.
 pub(crate) struct Copy {
     pub(crate) sources: PathBuf,
     pub(crate) target: PathBuf,
@@ -164,8 +167,8 @@ impl Copy {
         Self::at(root, "target/bpf-copy")
     }
 
-    /// The second of two copies that are built at the same time. `core` is compiled for it only
-    /// once too.
+    /// Creates the second of two copies that are built at the same time. The path of this copy
+    /// never changes either, so `core` is compiled only once for it.
     pub(crate) fn second(root: &Path) -> Result<Self> {
         Self::at(root, "target/bpf-copy-2")
     }

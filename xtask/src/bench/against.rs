@@ -1,9 +1,9 @@
-//! `cargo xtask bench transitions --against REV`: compares a benchmark with its version in an
-//! earlier revision, in one run.
+//! `cargo xtask bench transitions --against REV` runs a benchmark of the work tree and of an
+//! earlier revision, and compares the results.
 //!
-//! Each revision runs with its own user half and its own object, so all their interfaces with the
-//! kernel may differ. The turns of both revisions are in random order. The medians are compared,
-//! because the machine's speed drifts.
+//! Each revision runs with its own user half and its own BPF object, so the revisions may use
+//! different kernel interfaces. The two revisions take turns in random order, because the speed of
+//! the machine drifts. The medians of the turns are compared.
 
 use std::{
     collections::BTreeMap,
@@ -16,15 +16,16 @@ use anyhow::{Context as _, Result, bail};
 use super::{build, measure, rows::Rows, sections::Benchmark, table};
 use crate::process;
 
-/// Turns of each revision. The number is odd, so the median is one of them.
+/// The number of runs of each revision. The number is odd, so the median is the result of one run.
 const TURNS: usize = 15;
-/// The figure that is compared.
+/// The name of the figure that is compared.
 const FIGURE: &str = "ns";
 
-/// The figures of each row in each turn: of the earlier revision, and of the tree.
+/// The figures that the runs measured, by row. The first list is of the earlier revision, the
+/// second list is of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
-/// Measures one benchmark of the tree and of an earlier revision, and prints both.
+/// Measures one benchmark of the work tree and of an earlier revision, and prints both medians.
 pub(super) fn run(root: &Path, benchmark: &Benchmark, revision: &str) -> Result<()> {
     let before = checkout(root, revision)?;
     let mut executables = Vec::new();
@@ -56,7 +57,7 @@ pub(super) fn run(root: &Path, benchmark: &Benchmark, revision: &str) -> Result<
     Ok(())
 }
 
-/// Creates a work tree of a revision in `target`.
+/// Creates a git work tree of a revision in `target` and returns its directory.
 fn checkout(root: &Path, revision: &str) -> Result<PathBuf> {
     let git = |arguments: &[&str]| {
         let mut git = process::command("git");
@@ -75,7 +76,7 @@ fn checkout(root: &Path, revision: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A line for each row: both medians, and the later median as a share of the earlier one.
+/// Returns a line for each row: both medians, and the new median divided by the old median.
 fn lines(samples: &Samples) -> Vec<Vec<String>> {
     let header = ["what", "at", "before ns", "now ns", "ratio"];
     let mut lines = vec![header.map(str::to_owned).to_vec()];

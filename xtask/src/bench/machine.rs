@@ -1,4 +1,4 @@
-//! The machine and the time of a measurement.
+//! Describes the machine and the time of a measurement.
 
 use std::{fs, path::Path, thread};
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::rows::Rows;
 use crate::process;
 
-/// The last run of a benchmark, as stored in `target/bench`.
+/// The last run of a benchmark, which is stored in `target/bench`.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Run {
     pub(super) machine: Machine,
-    /// Date and time in UTC.
+    /// The date and time of the run in UTC.
     pub(super) when: String,
     pub(super) rows: Rows,
 }
 
-/// The properties of a machine on which figures depend.
+/// The properties of a machine that affect measured figures.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Machine {
     pub(super) kernel: String,
@@ -27,7 +27,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// This machine.
+    /// Reads the properties of this machine.
     pub(super) fn here() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("read {path}"));
         let of_file = |text: &str, name: &str| {
@@ -48,13 +48,13 @@ impl Machine {
 }
 
 impl Run {
-    /// A run with these rows, now.
+    /// Creates a run with these rows and the current time.
     pub(super) fn now(rows: Rows) -> Result<Self> {
         let when = process::read(process::command("date").args(["-u", "+%F %R"]))?;
         Ok(Self { machine: Machine::here()?, when: when.trim().to_owned(), rows })
     }
 
-    /// Stores the run. The document is written from the stored runs of all benchmarks.
+    /// Stores the run. `docs/BENCHMARKS.md` is written from the stored runs of all benchmarks.
     pub(super) fn keep(&self, folder: &Path, benchmark: &str) -> Result<()> {
         let path = folder.join(benchmark).with_extension("json");
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
@@ -62,7 +62,7 @@ impl Run {
             .with_context(|| format!("write {}", path.display()))
     }
 
-    /// The stored run of a benchmark, if there is one.
+    /// Reads the stored run of a benchmark. Returns `None` if no run is stored.
     pub(super) fn kept(folder: &Path, benchmark: &str) -> Result<Option<Self>> {
         let path = folder.join(benchmark).with_extension("json");
         if !path.exists() {

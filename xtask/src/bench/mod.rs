@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the cost of tcpstate, compared with other programs in one run.
+//! `cargo xtask bench` measures the cost of tcpstate and of other programs in one run.
 //!
 //! ```text
 //! cargo xtask bench               all benchmarks, with other programs; writes docs/BENCHMARKS.md
@@ -7,9 +7,9 @@
 //! cargo xtask bench --quick       a minute, smaller, without other programs: does measuring work?
 //! ```
 //!
-//! Each benchmark is a separate program that contains the code it measures, and prints rows. `cargo
-//! xtask bench` prints the rows as tables, stores them in target/bench, and compares them with the
-//! promised limits.
+//! Each benchmark is a separate program. A benchmark contains the code that it measures, and prints
+//! rows. `cargo xtask bench` prints the rows as tables, stores the rows in target/bench, and
+//! compares the figures with the promised limits.
 
 mod acceptance;
 mod against;
@@ -34,25 +34,26 @@ use self::{
 };
 use crate::{debian, privilege::Privilege, process, test::binaries};
 
-/// Packages with the programs for the comparison. Some of the programs also measure tcpstate.
+/// Debian packages with the programs that tcpstate is compared with. Some of these programs also
+/// measure tcpstate.
 const PEERS: &[&str] = &["bpftrace", "bpfcc-tools", "iproute2", "libbpf-tools", "net-tools"];
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this benchmark
+    /// Run only this benchmark
     #[arg(value_parser = BENCHMARKS.map(|benchmark| benchmark.name))]
     benchmark: Option<String>,
-    /// Smaller and without other programs; writes no document
+    /// Run smaller benchmarks without other programs, and do not write the document
     #[arg(long)]
     quick: bool,
-    /// Also measure this revision, alternately, and compare the medians; writes no document
+    /// Compare with this revision; do not write the document
     #[arg(long, value_name = "REV", requires = "benchmark", conflicts_with = "quick")]
     against: Option<String>,
 }
 
 impl Options {
-    /// All benchmarks in a small version.
+    /// The options that run a small version of every benchmark.
     pub(crate) const QUICK: Self = Self { benchmark: None, quick: true, against: None };
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         && debian::is_debian()
         && let Err(error) = debian::install(PEERS)
     {
-        // The rows of missing programs say that they are missing.
+        // If a program is missing, its row in the table reports that.
         eprintln!("xtask: without some of the programs to compare with: {error:#}");
     }
     let executables = build(root, &benchmarks)?;
@@ -91,7 +92,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the benchmarks like tests, but optimised like the program for users.
+/// Builds the benchmarks with the release profile, like the program for users.
 fn build(root: &Path, benchmarks: &[&Benchmark]) -> Result<Vec<PathBuf>> {
     let mut executables = Vec::new();
     for benchmark in benchmarks {

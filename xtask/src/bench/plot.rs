@@ -1,4 +1,5 @@
-//! SVG drawings of figures over the value that a section varies.
+//! Draws SVG plots of the figures of a section. The horizontal axis is the value that the section
+//! varies.
 
 use std::{ops::Range, path::Path};
 
@@ -24,13 +25,13 @@ use super::{
 
 const SIZE: (u32, u32) = (800, 450);
 
-/// The points of a row.
+/// A line of a plot, which connects the points of one row.
 struct Line {
     what: String,
     points: Vec<(f64, f64)>,
 }
 
-/// The name of the file.
+/// Returns the file name of the section's plot.
 pub(super) fn name(section: &Section) -> String {
     format!("{}.svg", section.id)
 }
@@ -52,7 +53,7 @@ pub(super) fn draw(folder: &Path, section: &Section, rows: &Rows) -> Result<()> 
     area.present().with_context(|| format!("write {}", path.display()))
 }
 
-/// The rows that have the figure at more than one value.
+/// Returns a line for each row that has the figure at two or more values.
 fn lines(section: &Section, plot: &Plot, rows: &Rows) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for row in rows.of(section.id) {
@@ -67,8 +68,8 @@ fn lines(section: &Section, plot: &Plot, rows: &Rows) -> Vec<Line> {
     lines
 }
 
-/// The ranges of both axes. A linear axis begins at zero, and a logarithmic axis begins below the
-/// minimum. Both end above the maximum.
+/// Returns the ranges of the two axes. A linear axis begins at zero, and a logarithmic axis begins
+/// below the minimum. Both axes end above the maximum.
 fn ranges(lines: &[Line], is_logarithmic: bool) -> [Range<f64>; 2] {
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = |of: fn(&(f64, f64)) -> f64| {

@@ -1,15 +1,16 @@
-//! The rows that benchmarks print, one JSON object per line (`tests/src/rows.rs`).
+//! Parses the rows that benchmarks print: one JSON object per line. `tests/src/rows.rs` prints the
+//! rows.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::sections::Section;
 
-/// All rows of one or several benchmarks.
+/// All rows that one or several benchmarks printed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Rows(Vec<Row>);
 
-/// The measurement of one thing.
+/// A row: the measured figures of one tool or one operation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Row {
     pub(super) section: String,
@@ -18,24 +19,24 @@ pub(super) struct Row {
     pub(super) what: String,
     #[serde(default)]
     pub(super) figures: Vec<Figure>,
-    /// The reason why there are no figures.
+    /// The reason why the row has no figures.
     pub(super) absent: Option<String>,
 }
 
 /// One figure of a row.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Figure {
-    /// The name with its unit.
+    /// The name of the figure, including its unit.
     pub(super) name: String,
     pub(super) median: f64,
-    /// The difference between the largest and the smallest value.
+    /// The largest measured value minus the smallest.
     pub(super) spread: f64,
-    /// The ratio to the figure of the section's base.
+    /// The median divided by the median of the row that the section compares with.
     pub(super) ratio: Option<f64>,
 }
 
 impl Rows {
-    /// Parses lines of JSON.
+    /// Parses lines that each contain one row as JSON.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let row = |line| serde_json::from_str(line).with_context(|| format!("row {line}"));
         text.lines().map(row).collect::<Result<_>>().map(Self)
@@ -46,7 +47,7 @@ impl Rows {
         self.0.extend(others.0);
     }
 
-    /// Whether there is a row of this section.
+    /// Whether any row belongs to this section.
     pub(super) fn has(&self, section: &Section) -> bool {
         self.of(section.id).next().is_some()
     }
@@ -56,7 +57,7 @@ impl Rows {
         self.0.iter().filter(move |row| row.section == section)
     }
 
-    /// Every `figure` of a thing, with the value that the section varies.
+    /// Returns the named figure of each matching row, with the value that the section varies.
     pub(super) fn all<'a>(
         &'a self,
         [section, what, figure]: [&str; 3],
@@ -65,14 +66,14 @@ impl Rows {
         rows.filter_map(move |row| Some((row.at.unwrap_or_default(), row.figure(figure)?)))
     }
 
-    /// The figure at this value.
+    /// Returns the figure that was measured when the varied value was `at`.
     pub(super) fn at(&self, at: u64, path: [&str; 3]) -> Option<&Figure> {
         self.all(path).find(|(here, _)| *here == at).map(|(_, figure)| figure)
     }
 }
 
 impl Row {
-    /// The figure with this name.
+    /// Returns the row's figure with this name.
     pub(super) fn figure(&self, name: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name)
     }

@@ -1,4 +1,4 @@
-//! Import cycles: files that import each other, directly or through other files.
+//! Finds import cycles: files that import each other, directly or through other files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,11 +8,11 @@ use std::{
 
 use super::graph::Edges;
 
-/// Two files may import each other. A cycle of three files is an error.
+/// The largest allowed cycle. Two files may import each other. A cycle of three files is an error.
 const LARGEST: usize = 2;
 
-/// The cycles that are too large. Each text lists the files and the imported names. `folder` is put
-/// before the names of files.
+/// Returns the cycles that have too many files. Each returned text lists the files and the imported
+/// names. File names in the text begin with `folder`.
 pub(super) fn cycles(edges: &Edges, folder: &Path) -> Vec<String> {
     let files: BTreeSet<&PathBuf> = edges.keys().collect();
     let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
@@ -36,7 +36,8 @@ pub(super) fn cycles(edges: &Edges, folder: &Path) -> Vec<String> {
     cycles
 }
 
-/// Every file that imports lead to. The file itself is included only if it is part of a cycle.
+/// Returns every file that `start` imports, directly or through other files. `start` itself is
+/// included only if it is part of a cycle.
 fn reachable<'a>(edges: &'a Edges, start: &PathBuf) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();
     let mut waiting: Vec<&PathBuf> =

@@ -1,8 +1,8 @@
 //! Resolves the paths in a crate's code to the files that define the names.
 //!
-//! An import of a module alone is not an edge. The names that are used through it are edges.
-//! Re-exports are followed. If no module defines a name, a macro made it. Then the name belongs to
-//! the module in its path.
+//! An import of a module alone is not an edge. A name that the code uses through the imported
+//! module is an edge. Re-exports are followed to the defining file. If no module defines a name, a
+//! macro created the name. Such a name belongs to the module in its path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use std::{
 
 use super::modules::{Kind, Mention, Module, Modules, Segments};
 
-/// A longer chain of re-exports must be a cycle.
+/// The longest chain of re-exports that is followed. A longer chain must be a cycle.
 const LONGEST_CHAIN: usize = 32;
 
-/// The target of a path.
+/// The module or the item that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Module(Segments),
-    /// An item, and the module that defines it.
+    /// The path names an item. `module` is the module that defines the item.
     Item {
         module: Segments,
         name: String,
@@ -26,7 +26,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// The module, or the module that contains the item.
+    /// Returns the named module, or the module that defines the named item.
     pub(super) fn module(&self) -> &Segments {
         match self {
             Self::Module(module) | Self::Item { module, .. } => module,
@@ -34,10 +34,10 @@ impl Target {
     }
 }
 
-/// Edges from a file to the files that define the names it uses, with these names.
+/// For each file: the files that define names which this file uses, with the used names.
 pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
-/// The edges between the files of a crate.
+/// Returns the edges between the files of a crate.
 pub(super) fn edges(modules: &Modules) -> Edges {
     let mut edges = Edges::new();
     for (path, module) in modules {
@@ -60,7 +60,8 @@ pub(super) fn edges(modules: &Modules) -> Edges {
     edges
 }
 
-/// The target of a path in the code of a module. `None` if it is outside the crate.
+/// Resolves a path in the code of the module `from`. Returns `None` if the target is outside the
+/// crate.
 pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Option<Target> {
     Resolver { modules }.path(from, path, false, 0)
 }
@@ -83,13 +84,14 @@ impl Module {
     }
 }
 
-/// The path from the crate's root, if it begins with `crate`, `self` or `super`.
+/// Returns the path relative to the crate's root, if `path` begins with `crate`, `self` or `super`.
 pub(super) fn absolute(from: &[String], path: &[String]) -> Option<Segments> {
     let (base, rest) = split(from, path)?;
     (rest.len() < path.len()).then(|| [&base, rest].concat())
 }
 
-/// The module at which a path starts, and the names after `crate`, `self` and `super`.
+/// Splits a path into the module at which it starts, and the names after `crate`, `self` and
+/// `super`.
 fn split<'a>(from: &[String], path: &'a [String]) -> Option<(Segments, &'a [String])> {
     let mut base = from.to_vec();
     let mut rest = path;
@@ -110,8 +112,8 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// `is_prefix` says that more segments follow. Then a name that is both a module and a function
-    /// means the module.
+    /// Resolves a path. `is_prefix` says that more segments follow the path. Before another
+    /// segment, a name that is both a module and a function means the module.
     fn path(
         &self,
         from: &[String],
@@ -131,8 +133,8 @@ impl Resolver<'_> {
             let found = self.name(module, name, is_prefix, depth);
             target = match found {
                 Some(found) => found,
-                // The first name of a path without `crate` belongs to another crate or to the
-                // language.
+                // If the first name of a path without `crate` is unknown, the name belongs to
+                // another crate or to the language.
                 None if is_relative && index == 0 => return None,
                 None => Target::Item { module: module.clone(), name: name.clone() },
             };

@@ -1,4 +1,4 @@
-//! Compares the allowed edges with the code: between the modules of the user half, and between the
+//! Compares the code with the allowed edges between the modules of the user half, and between the
 //! crates.
 
 use std::{
@@ -15,10 +15,11 @@ use super::{
     table::{DOCUMENT, Table},
 };
 
-/// The crate whose modules have rows.
+/// The directory of the crate whose modules are listed in the table of allowed edges.
 const USER_HALF: &str = "tcpstate/src";
 
-/// Violations between the top-level modules of the user half.
+/// Compares the edges between the top-level modules of the user half with the table. Returns the
+/// differences.
 pub(super) fn modules(root: &Path) -> Result<Vec<String>> {
     let table = Table::read(root, "module")?;
     Ok(of_modules(&modules::read(&root.join(USER_HALF), "lib.rs")?, &table))
@@ -30,7 +31,7 @@ fn of_modules(modules: &Modules, table: &Table) -> Vec<String> {
     let mut findings = table.faults(&there);
     let mut used = BTreeSet::new();
     for (path, module) in modules {
-        // The root only declares modules.
+        // The root file only declares modules, so the root needs no allowed edges.
         let Some(from) = path.first() else { continue };
         let mut seen = BTreeSet::new();
         for mention in &module.mentions {
@@ -57,8 +58,9 @@ fn of_modules(modules: &Modules, table: &Table) -> Vec<String> {
     findings
 }
 
-/// The top-level modules of a path: the module that it names, and the module that defines the name.
-/// Paths that begin with a local name are skipped, because that name was imported.
+/// Returns the top-level modules that a path depends on: the module in the path, and the module
+/// that defines the name. A path that begins with a local name is skipped, because the import of
+/// this name is checked.
 fn modules_named(modules: &Modules, from: &Segments, path: &Segments) -> BTreeSet<String> {
     let Some(written) = absolute(from, path) else { return BTreeSet::new() };
     let definer = resolve(modules, from, path);
@@ -67,7 +69,8 @@ fn modules_named(modules: &Modules, from: &Segments, path: &Segments) -> BTreeSe
     named.into_iter().chain(definer).cloned().collect()
 }
 
-/// Violations between the crates of the workspace. Dependencies for tests only are not checked.
+/// Compares the dependencies between the crates of the workspace with the table. Returns the
+/// differences. Dependencies that only tests use are not checked.
 pub(super) fn crates(root: &Path) -> Result<Vec<String>> {
     let table = Table::read(root, "crate")?;
     let packages = packages(root)?;
@@ -91,13 +94,13 @@ pub(super) fn crates(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// A member of the workspace.
+/// A package of the workspace.
 pub(super) struct Package {
     pub(super) folder: String,
     manifest: toml::Table,
 }
 
-/// The members of the workspace by name.
+/// Returns the packages of the workspace by name.
 pub(super) fn packages(root: &Path) -> Result<BTreeMap<String, Package>> {
     let manifest = manifest(&root.join("Cargo.toml"))?;
     let members = manifest.get("workspace").and_then(|workspace| workspace.get("members"));

@@ -1,4 +1,4 @@
-//! Links between documents, and paths of files that documents name.
+//! Checks the links between documents, and the file paths that documents name.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +8,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// The documents whose paths are checked: developers follow them file by file.
+/// The documents whose file paths are checked. Developers follow these paths.
 const WITH_PATHS: [&str; 4] =
     ["CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/PRINCIPLES.md"];
-/// Folders of the tree with files that are not the project's own.
+/// Folders whose files do not belong to the project.
 const FOREIGN: [&str; 2] = ["target", ".git"];
-/// Ends of file names by which a word without a slash is a path too.
+/// File name extensions. A word without a slash is a path if it ends with one of these extensions.
 const EXTENSIONS: [&str; 3] = [".rs", ".toml", ".md"];
 
-/// The links of all documents to a file or to a heading that does not exist.
+/// Returns the links of all documents whose target file or heading does not exist.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
     let mut documents = BTreeMap::new();
     collect(root, Path::new(""), &mut documents)?;
@@ -43,7 +43,7 @@ pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The paths named in documents for developers that do not exist.
+/// Returns the paths that documents for developers name and that do not exist.
 pub(super) fn missing(root: &Path) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for document in WITH_PATHS {
@@ -77,7 +77,7 @@ fn collect(root: &Path, folder: &Path, documents: &mut BTreeMap<PathBuf, String>
     Ok(())
 }
 
-/// The lines of a text that are not in a block of code, with their numbers from 1.
+/// Returns the lines of a text that are not in a code block, with line numbers from 1.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
     (1..).zip(text.lines()).filter(move |(_, line)| {
@@ -87,7 +87,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The targets of links that lead to other files of the tree, or to headings.
+/// Returns the link targets that are files of the tree or headings, with line numbers.
 fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
     prose(text).flat_map(|(number, line)| {
         let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
@@ -96,7 +96,8 @@ fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The paths in backticks, from the root of the tree.
+/// Returns the paths in backticks, with line numbers. The paths are relative to the root of the
+/// tree.
 fn paths(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_path = |word: &&str| {
         let is_file = EXTENSIONS.iter().any(|end| word.ends_with(end));
@@ -108,7 +109,8 @@ fn paths(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The part of a path before a word in capitals, which stands for a name that readers choose.
+/// Returns the part of a path before a placeholder. A placeholder is a word in capitals, which
+/// readers replace with a name.
 fn without_placeholder(path: &str) -> PathBuf {
     let is_placeholder = |part: &&str| {
         let stem = part.split('.').next().unwrap_or(part);
@@ -119,7 +121,7 @@ fn without_placeholder(path: &str) -> PathBuf {
     path.split('/').take_while(|part| !is_placeholder(part)).collect()
 }
 
-/// The anchors of the headings, as GitHub makes them.
+/// Returns the anchors that GitHub creates for the headings.
 fn anchors(text: &str) -> impl Iterator<Item = String> {
     let headings = prose(text).filter_map(|(_, line)| {
         let heading = line.trim_start_matches('#');
@@ -131,7 +133,7 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The path without `..`.
+/// Returns the path with each `..` resolved.
 fn normal(path: &Path) -> PathBuf {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.iter().filter_map(|part| part.to_str()) {
@@ -148,7 +150,7 @@ fn normal(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    /// A tree with these files.
+    /// Creates a temporary directory with these files.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         for (path, text) in files {

@@ -1,6 +1,6 @@
-//! `cargo xtask check`: the quick tier of the tests, at most three minutes after a first build.
+//! `cargo xtask check` runs the quick checks. After a first build, they take at most three minutes.
 //!
-//! `cargo xtask check` runs all checks that need neither root nor the kernel:
+//! The command runs all checks that need neither root nor BPF:
 //!
 //! * formatting, lints of both halves, and the structure of the sources
 //! * the lock file of the BPF object
@@ -32,20 +32,20 @@ use crate::{
     },
 };
 
-/// Tests outside the library that need neither root nor the kernel: the test program, and parts of
-/// the tests' names. An empty part selects all tests of the program.
+/// Tests outside the library that need neither root nor BPF: the test program, and parts of test
+/// names. An empty part selects all tests of the program.
 const GOLDEN: [(&str, &[&str]); 2] = [
     ("views", &[""]),
     ("command", &["explain_", "recordings_of_the_tree", "errors_have_a_row_and_a_test_each"]),
 ];
 
-/// Runs all steps and prints the counts. Returns whether all steps passed.
+/// Runs all steps of the check and prints the counts. Returns whether all steps passed.
 pub(crate) fn run(root: &Path) -> bool {
     let mut report = Report::default();
     report.prepare("components of Rust", || rust_components(root));
     sources(root, &mut report);
     report.check("BPF object", || {
-        // `cargo xtask test` also rebuilds the object. Here only the hashes are compared.
+        // Only compare the hashes in the lock file. `cargo xtask test` also rebuilds the object.
         let verdict = bpf::check(root, None)?;
         println!("{verdict}");
         Ok(())
@@ -58,14 +58,14 @@ pub(crate) fn run(root: &Path) -> bool {
     report.is_success()
 }
 
-/// The first steps of `cargo xtask test`. The golden tests run later, together with the other tests
-/// of their programs.
+/// Runs the first steps of `cargo xtask test`. The golden tests run later, together with the other
+/// tests of their programs.
 pub(crate) fn steps(root: &Path, report: &mut Report) {
     sources(root, report);
     unit_tests(root, &[], report);
 }
 
-/// Checks of the source text.
+/// Runs the checks of the source text.
 fn sources(root: &Path, report: &mut Report) {
     report.check("format", || {
         process::run(process::cargo(root).args(["fmt", "--all", "--", "--check", "--color=never"]))
@@ -75,7 +75,7 @@ fn sources(root: &Path, report: &mut Report) {
     report.check("lints of the kernel half", || object::lint(root));
 }
 
-/// rustup's minimal profile does not contain these components.
+/// Installs rustfmt and clippy, which are missing in rustup's minimal profile.
 pub(crate) fn rust_components(root: &Path) -> Result<()> {
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if process::read(process::cargo(root).args([subcommand, "--version"])).is_err() {
@@ -87,9 +87,9 @@ pub(crate) fn rust_components(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One run of clippy for the whole user half. The first run enables the features of all packages. A
-/// few lines exist only in a build without `otlp`, and the second run checks these lines. Both runs
-/// share all dependencies.
+/// Runs clippy twice on the user half. The first run enables the features of all packages. The
+/// second run checks the few lines that exist only without the feature `otlp`. The two runs share
+/// all compiled dependencies.
 fn lints(root: &Path) -> Result<()> {
     let whole = ["--workspace", "--exclude", "tcpstate-ebpf", "--all-targets"];
     for packages in [&whole[..], &["--package", "tcpstate", "--lib"]] {
@@ -103,8 +103,8 @@ fn lints(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the unit tests. Also builds the test programs that `programs` selects, and returns them.
-/// Built together, they share dependencies with the unit tests.
+/// Runs the unit tests. Also builds and returns the test programs that `programs` selects. One
+/// cargo command builds all of them, so they share their dependencies.
 fn unit_tests(root: &Path, programs: &[&str], report: &mut Report) -> Option<Vec<Binary>> {
     let targets = ["--workspace", "--lib", "--bins", "--examples"];
     let excluded = ["tcpstate-ebpf", "tcpstate-fuzz", kernel_tests::OTLP_PACKAGE];

@@ -1,8 +1,8 @@
-//! Reads the sources of one crate into modules. A module has the names that it defines and imports,
-//! and the paths in its code. `graph` resolves the paths.
+//! Reads the source files of one crate into [`Module`] values. A module value contains the names
+//! that the module defines, the imports, and the paths in the code. `graph` resolves the paths.
 //!
-//! Reading begins at the crate's root and follows `mod x;`. Code that only tests compile is
-//! skipped.
+//! Reading begins at the crate's root and follows each `mod x;`. Code that is compiled only for
+//! tests is skipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,18 +17,18 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The segments of a path, as written or from the crate's root.
+/// The segments of a path. The path is relative to the crate's root or as written in the source.
 pub(super) type Segments = Vec<String>;
 
-/// A module. A file has one module, and one more for each `mod x { .. }` in it.
+/// A module of the crate: a file, or a `mod x { .. }` inside a file.
 #[derive(Debug)]
 pub(super) struct Module {
-    /// The file, relative to the directory of the crate's root.
+    /// The path of the module's file, relative to the directory of the crate's root.
     pub(super) file: PathBuf,
     pub(super) children: BTreeSet<String>,
     /// The names that the module defines, including macros.
     pub(super) items: BTreeSet<String>,
-    /// The names that `use` binds, with their paths as written.
+    /// The names that `use` imports, with their paths as written.
     pub(super) imports: BTreeMap<String, Segments>,
     /// The names in `imports` that `pub use` re-exports.
     pub(super) handed_on: BTreeSet<String>,
@@ -45,21 +45,21 @@ pub(super) struct Mention {
     pub(super) kind: Kind,
 }
 
-/// The kind of place in which a path occurs.
+/// The syntax in which a path occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// In a `use` for the module itself.
+    /// The path is in a private `use`.
     Use,
-    /// In a `pub use`, which re-exports the name.
+    /// The path is in a `pub use`, which re-exports the name.
     Reexport,
-    /// In a type, an expression, a pattern or a macro.
+    /// The path is in a type, an expression, a pattern or a macro.
     Path,
 }
 
-/// All modules, by their path from the crate's root. The root has the empty path.
+/// All modules of a crate, by their path from the crate's root. The root module has the empty path.
 pub(super) type Modules = BTreeMap<Segments, Module>;
 
-/// Reads the crate with this root file in this directory.
+/// Reads a crate. `root` is the name of the root file in the directory `folder`.
 pub(super) fn read(folder: &Path, root: &str) -> Result<Modules> {
     let mut reader = Reader { folder, modules: Modules::new() };
     reader.file(Vec::new(), Path::new(root), Path::new(""))?;
@@ -72,7 +72,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file. `below` is the directory of the files of its `mod x;`.
+    /// Reads a file. `below` is the directory that contains the files of its submodules.
     fn file(&mut self, path: Segments, file: &Path, below: &Path) -> Result<()> {
         let whole = self.folder.join(file);
         let text =
@@ -135,7 +135,7 @@ impl Module {
             let alias =
                 if alias == "self" { path.last().cloned() } else { Some(alias.to_string()) };
             module.mention(path.clone(), name.span().start().line, kind);
-            // `use Trait as _` only provides methods, which no path names.
+            // `use Trait as _` binds no name, so no path can use it.
             if let Some(alias) = alias.filter(|alias| alias != "_") {
                 if kind == Kind::Reexport {
                     module.handed_on.insert(alias.clone());
@@ -160,8 +160,8 @@ impl Module {
         }
     }
 
-    /// Finds the paths in the tokens of a macro call or definition. Some of these tokens are not
-    /// Rust. So the function reads token by token: names with `::` between them form a path.
+    /// Finds the paths in the tokens of a macro call or definition. These tokens may not be valid
+    /// Rust, so the function looks for names that are joined by `::`.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Segments = Vec::new();
         let mut line = 0;
@@ -206,7 +206,7 @@ impl Module {
 }
 
 impl<'ast> Visit<'ast> for Module {
-    /// Attributes such as `#[derive(..)]` name no module of this crate.
+    /// Skips attributes. Attributes such as `#[derive(..)]` name no module of this crate.
     fn visit_attribute(&mut self, _: &'ast Attribute) {}
 
     fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
@@ -227,7 +227,7 @@ impl<'ast> Visit<'ast> for Module {
             let segments = path.segments.iter().map(|segment| segment.ident.to_string());
             self.mention(segments.collect(), first.ident.span().start().line, Kind::Path);
         }
-        // Generic arguments contain paths too.
+        // Visit the generic arguments of the path, because they contain paths too.
         visit::visit_path(self, path);
     }
 
@@ -237,7 +237,7 @@ impl<'ast> Visit<'ast> for Module {
     }
 }
 
-/// Whether an item with these attributes exists only in a build of tests.
+/// Whether an item with these attributes is compiled only for tests.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -246,7 +246,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Whether a condition of `cfg` needs `test`.
+/// Whether a `cfg` condition is true only for tests.
 fn needs_test(condition: &syn::Meta) -> bool {
     match condition {
         syn::Meta::Path(path) => path.is_ident("test"),
@@ -259,7 +259,7 @@ fn needs_test(condition: &syn::Meta) -> bool {
     }
 }
 
-/// The name that an item defines.
+/// Returns the name that an item defines.
 fn name(item: &Item) -> Option<String> {
     let ident = match item {
         Item::Const(item) => &item.ident,

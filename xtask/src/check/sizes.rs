@@ -1,4 +1,4 @@
-//! Long files and long functions, which need a reason in a comment.
+//! Finds long files and long functions. A comment must give a reason for their length.
 
 use std::{
     fs,
@@ -15,10 +15,11 @@ use syn::{
 const FILE: usize = 400;
 /// The maximum number of lines of a function without a reason, from `fn` to its closing brace.
 const FUNCTION: usize = 60;
-/// The beginning of a reason, in the `//!` head of a file or in the doc comment of a function.
+/// The words that begin a reason. A file gives its reason in its `//!` comment, and a function
+/// gives its reason in its doc comment.
 const REASON: &str = "Long because";
 
-/// The files and functions of these packages that are too long and have no reason.
+/// Returns the files and functions of these packages that are too long and give no reason.
 pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for package in packages {
@@ -34,8 +35,8 @@ pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>>
     Ok(findings)
 }
 
-/// The `.rs` files in a directory and below it. A subdirectory with a manifest is another package
-/// and is skipped.
+/// Collects the `.rs` files in a directory and its subdirectories. A subdirectory with a
+/// `Cargo.toml` is another package and is skipped.
 fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let read = || format!("read {}", root.join(folder).display());
     for entry in fs::read_dir(root.join(folder)).with_context(read)? {
@@ -106,7 +107,8 @@ impl<'ast> Visit<'ast> for Functions<'_> {
     }
 }
 
-/// Whether the doc comment has a reason. The reason may span several lines.
+/// Whether the doc comment gives a reason for the length. The words of [`REASON`] may span two
+/// lines.
 fn has_reason(attributes: &[Attribute]) -> bool {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {

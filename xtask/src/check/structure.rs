@@ -1,5 +1,5 @@
-//! Rules for the whole source tree: allowed edges, no import cycles, no long files or functions
-//! without a reason.
+//! Checks the rules for the whole source tree: allowed edges, import cycles, and the length of
+//! files and functions.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use super::{cycles, graph, layers, links, modules, sizes};
 use crate::test::report::Report;
 
-/// The crates that are checked for import cycles: the directory and the file of the root.
+/// The crates that are checked for import cycles: the source directory and the name of the root
+/// file.
 const CRATES: [(&str, &str); 5] = [
     ("tcpstate-common/src", "lib.rs"),
     ("tcpstate-ebpf/src", "main.rs"),
@@ -17,7 +18,7 @@ const CRATES: [(&str, &str); 5] = [
     ("xtask/src", "main.rs"),
 ];
 
-/// Checks the rules, one step per rule.
+/// Runs one step of the report for each rule.
 pub(super) fn check(root: &Path, report: &mut Report) {
     report.check("allowed edges between modules", || expect_none(&layers::modules(root)?));
     report.check("allowed edges between crates", || expect_none(&layers::crates(root)?));
@@ -31,7 +32,7 @@ pub(super) fn check(root: &Path, report: &mut Report) {
     report.check("paths that documents name", || expect_none(&links::missing(root)?));
 }
 
-/// The cycles of three or more files in these crates.
+/// Returns the import cycles of three or more files in these crates.
 fn cycles(root: &Path, crates: &[(&str, &str)]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (folder, file) in crates {

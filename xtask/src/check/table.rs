@@ -1,31 +1,31 @@
-//! The tables of `docs/ARCHITECTURE.md` with the allowed edges between modules and between crates.
+//! Reads the tables of allowed edges between modules and between crates in `docs/ARCHITECTURE.md`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The document with the tables.
+/// The document with the tables of allowed edges.
 pub(super) const DOCUMENT: &str = "docs/ARCHITECTURE.md";
-/// The heading of the section with the tables.
+/// The heading of the section that contains the tables.
 const SECTION: &str = "## Allowed edges";
 
-/// One table. The rows are in order, the lowest layer first.
+/// One table of allowed edges. The lowest layer is the first row.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
 }
 
-/// The allowed edges of one module or crate.
+/// One row: the allowed edges of one module or crate.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) may_use: Vec<String>,
-    /// The line number in the document, from 1.
+    /// The line number of the row in the document. The first line has number 1.
     pub(super) line: usize,
 }
 
 impl Table {
-    /// The table of the section whose first column has this title.
+    /// Reads the table whose first column has this title.
     pub(super) fn read(root: &Path, title: &str) -> Result<Self> {
         let text =
             fs::read_to_string(root.join(DOCUMENT)).with_context(|| format!("read {DOCUMENT}"))?;
@@ -42,7 +42,7 @@ impl Table {
         let header = format!("| {title} | may use |");
         let rows = section
             .skip_while(|(_, line)| *line != header)
-            // Skip the header and the line below it.
+            // Skip the table's header and the separator line.
             .skip(2)
             .take_while(|(_, line)| line.starts_with('|'))
             .map(|(index, line)| Row::parse(line, index + 1))
@@ -57,7 +57,7 @@ impl Table {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// Errors in the table itself, given the existing modules or crates.
+    /// Returns errors in the table itself. `there` lists the existing modules or crates.
     pub(super) fn faults(&self, there: &BTreeSet<String>) -> Vec<String> {
         let mut faults = Vec::new();
         let mut above: BTreeSet<&str> = BTreeSet::new();
@@ -82,7 +82,7 @@ impl Table {
         faults
     }
 
-    /// The entries that no edge uses, given all existing edges.
+    /// Returns the allowed edges that do not occur in the code. `used` lists the edges that occur.
     pub(super) fn unused(&self, used: &BTreeSet<(String, String)>) -> Vec<String> {
         let entries = self.rows.iter().flat_map(|row| row.may_use.iter().map(move |to| (row, to)));
         entries
@@ -111,7 +111,7 @@ impl Row {
     }
 }
 
-/// The texts in backticks.
+/// Returns the texts in backticks in a table cell.
 fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

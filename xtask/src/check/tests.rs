@@ -1,4 +1,4 @@
-//! Tests of the rules on small trees, and on the real tree with one planted fault.
+//! Tests the rules on small source trees, and on the real source tree with one planted fault.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use super::{
     table::{DOCUMENT, Table},
 };
 
-/// A tree with these files.
+/// Creates a source tree with these files.
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     for (path, text) in files {
@@ -33,7 +33,7 @@ fn append(root: &Path, path: &str, text: &str) {
     file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the file is ours");
 }
 
-/// The edges of a crate with these files, one per line: `from -> to: names`.
+/// Returns the edges of a crate with these files, as texts `from -> to: names`.
 fn edges(files: &[(&str, &str)]) -> Vec<String> {
     let tree = tree(files);
     let modules = modules::read(tree.path(), "lib.rs").expect("the files parse");
@@ -114,7 +114,7 @@ fn edges_of_tests_do_not_count() {
     assert_eq!(found, ["b.rs -> a.rs: A"]);
 }
 
-/// The cycles of a crate with these files.
+/// Returns the import cycles of a crate with these files.
 fn cycles_of(files: &[(&str, &str)]) -> Vec<String> {
     let tree = tree(files);
     let modules = modules::read(tree.path(), "lib.rs").expect("the files parse");
@@ -140,7 +140,7 @@ fn cycles_of_three_files_are_reported_with_their_imports() {
     );
 }
 
-/// The violations in a user half of two modules with these rows.
+/// Returns the differences between the table `rows` and the edges in a user half of two modules.
 fn layers_of(rows: &str, low: &str, high: &str) -> Vec<String> {
     let document =
         format!("# A\n\n## Allowed edges\n\n| module | may use |\n|---|---|\n{rows}\n## B\n");
@@ -235,7 +235,7 @@ fn long_files_and_functions_need_a_reason() {
     );
 }
 
-/// A copy of the user half and of the document with the tables.
+/// Creates a copy of the user half and of the document with the allowed edges.
 fn real_tree() -> TempDir {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).expect("the folder is ours");
@@ -258,7 +258,7 @@ fn real_tree() -> TempDir {
     folder
 }
 
-/// The additional findings of a check in the real tree after a fault is planted.
+/// Plants a fault in a copy of the real tree, and returns the findings that the fault adds.
 fn found(check: impl Fn(&Path) -> Vec<String>, plant: impl FnOnce(&Path)) -> Vec<String> {
     let tree = real_tree();
     let before = check(tree.path());
