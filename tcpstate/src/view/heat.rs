@@ -221,7 +221,7 @@ impl View for Heat {
                 if let Some(size) = size {
                     self.paint(Vec::new(), size, out)?;
                 }
-                writeln!(out, "the whole run, until {}", clock(end.time))?;
+                writeln!(out, "whole run, until {}", clock(end.time))?;
                 // The end scrolls, so only the width is a limit.
                 let size = size.map(|Size { columns, .. }| Size { columns, rows: u16::MAX });
                 self.write(&lines(end, size), out)

@@ -18,7 +18,7 @@ const MICROSECOND: u64 = 1000;
 const MILLISECOND: u64 = 1000 * MICROSECOND;
 const SECOND: u64 = 1000 * MILLISECOND;
 
-/// So many durations of each of these lengths, and so many that are unknown.
+/// Durations as pairs of a length in ns and a count, and the number of unknown durations.
 fn tally(durations: &[(u64, u64)], unknown: u64) -> Tally {
     let nanos = |ns: Option<u64>| ns.map(Duration::from_nanos);
     let lengths = || durations.iter().map(|&(ns, _)| ns);
@@ -35,7 +35,7 @@ fn histogram(of: Of, durations: &[(u64, u64)], unknown: u64) -> Histogram {
     Histogram { of, group: None, tally: tally(durations, unknown) }
 }
 
-/// From the shortest to the longest that there can be; and one of which nothing is known.
+/// Durations from the shortest to the longest possible, and unknown durations.
 fn durations() -> Histograms {
     const DAY: u64 = 86_400 * SECOND;
     let handshakes = [(45 * MICROSECOND, 800), (70 * MICROSECOND, 290), (210 * MILLISECOND, 28)];
@@ -60,7 +60,7 @@ fn with(mut snapshot: Snapshot, histograms: Histograms) -> Snapshot {
     snapshot
 }
 
-/// An interval, in which little ended, and the run.
+/// An interval in which few states ended, and the run.
 fn reports() -> [Report; 3] {
     let mut recent = durations();
     recent.all.truncate(2);
@@ -73,7 +73,7 @@ fn reports() -> [Report; 3] {
     ]
 }
 
-/// By what a process may be called: one name is meant to do harm.
+/// Durations by the name of the process. One name has escape sequences.
 fn grouped() -> [Report; 2] {
     let groups = [
         (Group::Comm("nginx".into()), 45 * MICROSECOND, 0),
@@ -91,6 +91,19 @@ fn grouped() -> [Report; 2] {
     let all = [Of::ConnectClient, Of::Lifetime].into_iter().flat_map(of).collect();
     let untimed = Untimed { group_errors: 2, ..Untimed::default() };
     let histograms = Histograms { by: Some(By::Comm), all, untimed, is_filtered: false };
+    [Report::Start(start()), Report::End(with(at(10, 0), histograms))]
+}
+
+/// Lifetimes of connections by these groups.
+pub(super) fn grouped_by(by: By, groups: &[Group]) -> [Report; 2] {
+    let histogram = |group: &Group| Histogram {
+        of: Of::Lifetime,
+        group: Some(group.clone()),
+        tally: tally(&[(MILLISECOND, 10)], 20),
+    };
+    let all = groups.iter().map(histogram).collect();
+    let histograms =
+        Histograms { by: Some(by), all, untimed: Untimed::default(), is_filtered: false };
     [Report::Start(start()), Report::End(with(at(10, 0), histograms))]
 }
 
@@ -112,7 +125,7 @@ fn hist_in_json_has_buckets_that_add_up() {
     let json = |reports: &[Report], sections| -> Vec<Value> {
         let text = shown(&mut HistJson::new(sections), reports.iter().cloned());
         let lines = text.lines().map(|line| serde_json::from_str(line).expect("an object a line"));
-        // The others are those of trace.
+        // The other lines are the lines of `trace`.
         lines.filter(|line: &Value| line["type"] == "histogram").collect()
     };
     let mut lines = json(&reports(), Section::ALL.to_vec());

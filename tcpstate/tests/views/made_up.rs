@@ -1,4 +1,4 @@
-//! Made-up reports of a run whose numbers are all known, for the tests of views.
+//! Made-up reports of a run with known numbers, for the tests of views.
 
 use std::time::{Duration, SystemTime};
 
@@ -69,7 +69,7 @@ pub(crate) fn start() -> Start {
     }
 }
 
-/// After so many seconds, the interval beginning at another one.
+/// The snapshot at `seconds` after the start; its interval begins at `interval_start`.
 pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
     let interval = seconds - interval_start;
     let times = |per_second: u64, seconds: u64| per_second * seconds;
@@ -119,7 +119,7 @@ pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
     }
 }
 
-/// After so many seconds, the last interval of this length.
+/// The time-wait sockets at `seconds` after the start, with an interval of this length.
 fn time_wait(seconds: u64, interval: u64) -> TimeWait {
     let exits = |seconds| Exits {
         expired: Some(590 * seconds),
@@ -155,7 +155,7 @@ pub(crate) fn with_cost(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// A kernel that lets little be seen, under a name that is meant to do harm.
+/// A kernel without hooks for mini sockets, whose release has escape sequences.
 pub(crate) fn hostile_start() -> Start {
     let hooks = Hooks {
         transitions: Some(Transitions::RawTp),
@@ -201,9 +201,9 @@ fn snapshots(seconds: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = Sna
 pub(crate) fn shown(view: &mut dyn View, reports: impl IntoIterator<Item = Report>) -> String {
     let mut out = Vec::new();
     for report in reports {
-        view.show(&report, &mut out).expect("a vector takes all");
+        view.show(&report, &mut out).expect("a vector accepts every write");
     }
-    String::from_utf8(out).expect("what is shown is UTF-8")
+    String::from_utf8(out).expect("the text is UTF-8")
 }
 
 pub(crate) fn run(seconds: u64) -> Vec<Report> {

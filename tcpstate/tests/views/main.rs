@@ -1,10 +1,11 @@
-//! Each view over made-up reports: what is shown of numbers that are known, at every size.
+//! Each view over made-up reports, at several sizes of the terminal.
 //!
-//! What is expected lies in `snapshots/`; `INSTA_UPDATE=always cargo test --test views` writes it anew, and the difference
-//! is for the review.
+//! The expected texts are in `snapshots/`. `INSTA_UPDATE=always cargo test --test views` writes them
+//! again; review the differences.
 
 mod hist;
 mod made_up;
+mod narrow;
 
 use std::sync::{
     Arc,
@@ -23,7 +24,7 @@ use self::made_up::{at, hostile_start, run, shown, start, unsure, with_cost};
 const COLOURED: TerminalCaps = TerminalCaps { coloured: true, unicode: true };
 const PLAIN: TerminalCaps = TerminalCaps { coloured: false, unicode: true };
 
-/// A screen, and a terminal that understands what it paints.
+/// A screen on an emulated terminal.
 struct Terminal {
     screen: Screen,
     emulator: vt100::Parser,
@@ -43,7 +44,7 @@ impl Terminal {
 
     fn show(&mut self, reports: impl IntoIterator<Item = Report>) {
         let bytes = shown(&mut self.screen, reports);
-        // As the kernel's terminal driver has it.
+        // The kernel's terminal driver adds the carriage return.
         self.emulator.process(bytes.replace('\n', "\r\n").as_bytes());
     }
 
@@ -53,7 +54,7 @@ impl Terminal {
         }
         self.emulator.screen_mut().set_size(rows, columns);
         let mut bytes = Vec::new();
-        self.screen.redraw(&mut bytes).expect("a vector takes all");
+        self.screen.redraw(&mut bytes).expect("a vector accepts every write");
         self.emulator.process(&bytes);
     }
 

@@ -137,19 +137,25 @@ impl HistTable {
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let longest = rows.iter().map(|(label, _)| label.width()).max().unwrap_or(0).max(LABEL);
-        let width = self.size.map_or(longest, |size| {
-            longest.min(LABEL + usize::from(size().columns).saturating_sub(WIDTH))
-        });
+        let columns = self.size.map(|size| usize::from(size().columns));
+        let width =
+            columns.map_or(longest, |columns| longest.min(LABEL + columns.saturating_sub(WIDTH)));
         self.write([heading(title, width)], out)?;
-        let lines =
-            rows.iter().map(|(label, histogram)| row(&end_of(label, width), width, histogram));
-        self.write(lines, out)?;
+        for (label, histogram) in rows {
+            // A label that is too long has a line of its own.
+            let label = end_of(label, columns.unwrap_or(usize::MAX));
+            if label.width() <= width {
+                self.write([row(&label, width, histogram)], out)?;
+            } else {
+                self.write([Line::of(Tone::Plain, label), row("", width, histogram)], out)?;
+            }
+        }
         let unknown: Vec<String> = rows
             .iter()
             .filter(|(_, histogram)| is_mostly_unknown(&histogram.tally))
             .map(|(label, histogram)| {
                 let group = if histogram.group.is_some() { "group " } else { "" };
-                unknown(&format!("{group}{}", end_of(label, width)), &histogram.tally)
+                unknown(&format!("{group}{label}"), &histogram.tally)
             })
             .collect();
         if unknown.is_empty() {
@@ -203,7 +209,7 @@ impl View for HistTable {
                 self.block(snapshot, out)
             }
             Report::End(end) => {
-                writeln!(out, "\n{}  the whole run, {}", clock(end.time), duration(end.elapsed))?;
+                writeln!(out, "\n{}  whole run, {}", clock(end.time), duration(end.elapsed))?;
                 self.block(end, out)?;
                 writeln!(out)?;
                 end.histograms.as_ref().map_or(Ok(()), |all| self.untimed(all, out))?;
