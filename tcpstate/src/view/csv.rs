@@ -1,5 +1,5 @@
-//! Snapshots for spreadsheets and scripts: a row for each state of each snapshot. Totals are since the
-//! start. An empty field is unknown.
+//! Snapshots for spreadsheets and scripts: a row for each state of each snapshot. Totals are since
+//! the start. An empty field is unknown.
 
 use std::io::{self, Write};
 

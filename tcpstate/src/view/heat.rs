@@ -76,8 +76,8 @@ pub(super) fn lines(snapshot: &Snapshot, size: Option<Size>) -> Vec<Line> {
     lines
 }
 
-/// A row for each state that was left and a column for each state that was entered. Each cell is the
-/// pair's share of all transitions.
+/// A row for each state that was left and a column for each state that was entered. Each cell is
+/// the pair's share of all transitions.
 fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
     let to = sorted(pairs.iter().map(|pair| pair.to), end);
     let fitting = (columns.saturating_sub(FROM) / CELL).min(to.len());
@@ -170,8 +170,8 @@ fn bar(pair: &Move, most: u64, all: u64, seconds: f64) -> Line {
     line
 }
 
-/// Writes a matrix at each interval and one of the whole run at the end. On a terminal each matrix is
-/// painted over the previous one.
+/// Writes a matrix at each interval and one of the whole run at the end. On a terminal each matrix
+/// is painted over the previous one.
 pub struct Heat {
     /// The capabilities of the terminal, if stdout is one.
     caps: Option<TerminalCaps>,
@@ -180,7 +180,8 @@ pub struct Heat {
 }
 
 impl Heat {
-    /// For a terminal with these capabilities, or for a pipe; `size` returns the size of the terminal.
+    /// For a terminal with these capabilities, or for a pipe; `size` returns the size of the
+    /// terminal.
     pub fn new(caps: Option<TerminalCaps>, size: impl Fn() -> Size + Send + 'static) -> Self {
         Self { caps, size: Box::new(size) }
     }

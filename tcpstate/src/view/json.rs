@@ -1,5 +1,5 @@
-//! Reports for programs: one JSON object on each line, with its type and version. Keys stay stable; new
-//! keys may be added.
+//! Reports for programs: one JSON object on each line, with its type and version. Keys stay stable;
+//! new keys may be added.
 
 use std::{
     io::{self, Write},
@@ -57,16 +57,16 @@ pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Resu
     out.write_all(&text)
 }
 
-/// Appends an object and a line end to a buffer. An object is many small writes, which are much faster
-/// to a buffer of a known type than to a `dyn Write`.
+/// Appends an object and a line end to a buffer. An object is many small writes, which are much
+/// faster to a buffer of a known type than to a `dyn Write`.
 fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
     line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
     text.push(b'\n');
     Ok(())
 }
 
-/// Compact JSON that escapes control characters and invisible characters, so that a terminal does not
-/// act on them. The values stay the same.
+/// Compact JSON that escapes control characters and invisible characters, so that a terminal does
+/// not act on them. The values stay the same.
 struct Visible;
 
 impl Formatter for Visible {

@@ -1,5 +1,5 @@
-//! Reports as text: one view for each form of output. A view has no loop and reads no clock. It writes
-//! to the writer that the caller passes.
+//! Reports as text: one view for each form of output. A view has no loop and reads no clock. It
+//! writes to the writer that the caller passes.
 
 mod block;
 pub mod count;

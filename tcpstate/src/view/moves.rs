@@ -2,7 +2,8 @@
 //! gauges.
 //!
 //! The tracepoint reports the transitions of full sockets only. A time-wait socket or a request
-//! socket is another object in the kernel (a mini socket), so its moves are derived from the gauges:
+//! socket is another object in the kernel (a mini socket), so its moves are derived from the
+//! gauges:
 //!
 //! * A request socket begins as `CLOSE -> SYN_RECV` and ends as `SYN_RECV -> CLOSE`.
 //! * The tracepoint reports `FIN_WAIT2 -> CLOSE` or `CLOSING -> CLOSE` when a time-wait socket
@@ -122,22 +123,22 @@ impl Rows {
             rows.add_time_wait(fin_wait2, time_wait, exits);
         }
         if let Some(syn_recv) = flow(SynRecv) {
-            let born = syn_recv.entered.cast_signed() - rows.into_state(SynRecv);
-            let gone = syn_recv.left.cast_signed() - rows.out_of_state(SynRecv);
+            let born = syn_recv.entered.cast_signed() - rows.entering(SynRecv);
+            let gone = syn_recv.left.cast_signed() - rows.leaving(SynRecv);
             rows.add(Some(Close), Some(SynRecv), Kind::Mini, born);
             rows.add(Some(SynRecv), Some(Close), Kind::Mini, gone);
         }
         // A full socket that went on as a time-wait socket in FIN_WAIT2 has not left FIN_WAIT2; a
         // time-wait socket that ended in FIN_WAIT2 has.
         if let Some(fin_wait2) = flow(FinWait2) {
-            let closed = fin_wait2.left.cast_signed() - rows.out_of_state(FinWait2);
+            let closed = fin_wait2.left.cast_signed() - rows.leaving(FinWait2);
             rows.add(Some(FinWait2), Some(Close), Kind::Full, closed);
         }
         for state in State::GAUGES {
             let Some(Flow { entered, left }) = flow(state) else { continue };
             let (entered, left) = (
-                entered.cast_signed() - rows.into_state(state),
-                left.cast_signed() - rows.out_of_state(state),
+                entered.cast_signed() - rows.entering(state),
+                left.cast_signed() - rows.leaving(state),
             );
             rows.add(None, Some(state), Kind::Mini, entered);
             rows.add(Some(state), None, Kind::Mini, left);
@@ -147,12 +148,12 @@ impl Rows {
 
     /// The moves into TIME_WAIT, as far as the counts prove the state before, and out of it.
     ///
-    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING, so each of the two counts bounds
-    /// the part of the other.
+    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING, so each of the two counts
+    /// bounds the part of the other.
     fn add_time_wait(&mut self, fin_wait2: Flow, time_wait: Flow, exits: Exits) {
         let [arrived, gone, fin_wait2_left] =
             [time_wait.entered, time_wait.left, fin_wait2.left].map(u64::cast_signed);
-        let closing = self.out_of_state(Closing).max(0);
+        let closing = self.leaving(Closing).max(0);
         let exits = [exits.expired, exits.reused, exits.killed, exits.other];
         let ended: i64 = exits.into_iter().flatten().map(u64::cast_signed).sum();
         let ended_in_fin_wait2 = (ended - gone).max(0);
@@ -179,12 +180,12 @@ impl Rows {
     }
 
     /// The sum of the rows into a state.
-    fn into_state(&self, state: State) -> i64 {
+    fn entering(&self, state: State) -> i64 {
         self.sum(|to, kind| to.1 == Some(state) && kind != Kind::Stayed)
     }
 
     /// The sum of the rows out of a state.
-    fn out_of_state(&self, state: State) -> i64 {
+    fn leaving(&self, state: State) -> i64 {
         let moves = |kind| !matches!(kind, Kind::Stayed | Kind::Born);
         self.sum(|from, kind| from.0 == Some(state) && moves(kind))
     }

@@ -24,8 +24,8 @@ const SHOWN: [(&str, &[State]); 7] = [
 /// The width of a namespace's name or number.
 const NAME: usize = 24;
 
-/// A heading, then a line for each namespace, largest first. A namespace is shown by its name, or by
-/// its inode number if it has no name.
+/// A heading, then a line for each namespace, largest first. A namespace is shown by its name, or
+/// by its inode number if it has no name.
 pub(super) fn lines(rows: &[NamespaceRow]) -> Vec<String> {
     let mut heading = format!("{:<NAME$}", "NAMESPACE");
     for (title, _) in SHOWN {

@@ -122,8 +122,8 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", timestamp(time))
 }
 
-/// [`rfc3339`] for times in sequence. Most times are in the second of the time before, so only their
-/// milliseconds are formatted.
+/// [`rfc3339`] for times in sequence. Most times are in the second of the time before, so only
+/// their milliseconds are formatted.
 #[derive(Debug, Default)]
 pub(super) struct Rfc3339 {
     /// The second of `text`, since 1970.

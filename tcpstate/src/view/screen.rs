@@ -1,9 +1,9 @@
-//! The screen on a terminal: one frame that is painted over at each interval, and the summary at the
-//! end.
+//! The screen on a terminal: one frame that is painted over at each interval, and the summary at
+//! the end.
 //!
 //! The screen uses the whole terminal. It changes no modes, uses no alternate screen and hides no
-//! cursor, so nothing has to be restored when the program ends. Earlier lines of the terminal scroll
-//! away. The cursor stays on the line below the frame.
+//! cursor, so nothing has to be restored when the program ends. Earlier lines of the terminal
+//! scroll away. The cursor stays on the line below the frame.
 
 use std::{
     collections::VecDeque,
@@ -29,12 +29,12 @@ use crate::{
     text::escaped,
 };
 
-/// What a terminal can show.
+/// The capabilities of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalCaps {
-    /// Colours are welcome.
+    /// The terminal shows colours, and the user has not disabled them.
     pub coloured: bool,
-    /// It takes UTF-8.
+    /// The terminal shows UTF-8.
     pub unicode: bool,
 }
 

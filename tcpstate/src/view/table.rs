@@ -1,5 +1,5 @@
-//! Plain text for people, in a pipe or a file: a block of lines at each interval and a summary at the
-//! end, at most 80 columns wide.
+//! Plain text for people, in a pipe or a file: a block of lines at each interval and a summary at
+//! the end, at most 80 columns wide.
 
 use std::io::{self, Write};
 

@@ -138,7 +138,7 @@ fn matrix_of_a_pipe_is_whole() {
 fn namespaces(count: u32) -> Vec<NamespaceRow> {
     let row = |number: u32| NamespaceRow {
         netns: 4_026_532_000 + u64::from(number),
-        name: (number % 2 == 0).then(|| format!("blue-{number}")),
+        name: number.is_multiple_of(2).then(|| format!("blue-{number}")),
         is_gone: false,
         states: start().states.map(|mut gauge| {
             gauge.current = Some(i64::from(number));

@@ -1,5 +1,5 @@
-//! Counts for shell scripts, instead of `netstat | awk`: `STATE<TAB>count` for all ten states, or a row
-//! for each group.
+//! Counts for shell scripts, instead of `netstat | awk`: `STATE<TAB>count` for all ten states, or a
+//! row for each group.
 
 use std::io::{self, Write};
 

@@ -25,7 +25,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// With lines that fit into a terminal.
+    /// Makes the lines fit into a terminal; `size` returns the size of the terminal.
     #[must_use]
     pub fn on_terminal(size: fn() -> Size) -> Self {
         Self { is_later: false, size: Some(size) }

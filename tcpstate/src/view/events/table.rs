@@ -78,7 +78,7 @@ impl EventTable {
         Self { table: Table::default(), clock, size: None, times, locals, remotes: locals, form }
     }
 
-    /// With lines that fit into a terminal.
+    /// Makes the lines fit into a terminal; `size` returns the size of the terminal.
     #[must_use]
     pub fn on_terminal(self, size: fn() -> Size) -> Self {
         Self { size: Some(size), ..self }

@@ -20,7 +20,7 @@ pub struct HistJson {
 }
 
 impl HistJson {
-    /// With these sections.
+    /// A view of these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }

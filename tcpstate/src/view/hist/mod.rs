@@ -31,7 +31,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// In the order in which they are shown.
+    /// All sections, in the order of the output.
     pub const ALL: [Self; 6] = [
         Self::Matrix,
         Self::Connect,

@@ -1,5 +1,5 @@
-//! Histograms for people: the matrix, a line of percentiles for each histogram, and bars. The text fits
-//! into 80 columns; on a wider terminal and in a pipe, long names of groups have more room.
+//! Histograms for people: the matrix, a line of percentiles for each histogram, and bars. The text
+//! fits into 80 columns; on a wider terminal and in a pipe, long names of groups have more room.
 
 use std::{
     collections::BTreeMap,
@@ -43,8 +43,8 @@ pub struct HistTable {
 }
 
 impl HistTable {
-    /// With these sections. Transitions have bars only if they are named, because the bars of states
-    /// show the same durations.
+    /// A view of these sections. Transitions have bars only if they are named, because the bars of
+    /// states show the same durations.
     #[must_use]
     pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
@@ -56,7 +56,7 @@ impl HistTable {
         Self { sections, bars, coloured, size: None, limits: Vec::new() }
     }
 
-    /// With lines that fit into a terminal.
+    /// Makes the lines fit into a terminal; `size` returns the size of the terminal.
     #[must_use]
     pub fn on_terminal(self, size: fn() -> Size) -> Self {
         Self { size: Some(size), ..self }

@@ -176,12 +176,12 @@ fn rows_of_simulated_sockets_add_up_and_claim_no_more_than_is_true() {
         let rows = kernel.rows();
         for state in State::GAUGES {
             let flow = kernel.flows.get(&state).copied().unwrap_or_default();
-            let sums = (rows.into_state(state), rows.out_of_state(state));
+            let sums = (rows.entering(state), rows.leaving(state));
             assert_eq!(sums, signed(flow), "round {round}, {state}: {:#?}", rows.rows);
         }
         assert!(rows.rows.values().all(|&count| count >= 0), "{:#?}", rows.rows);
         let arrived = |from| rows.count((from, Some(TimeWait), Kind::Mini));
-        let of_fin_wait2 = rows.into_state(TimeWait) - kernel.of_closing;
+        let of_fin_wait2 = rows.entering(TimeWait) - kernel.of_closing;
         assert!(arrived(Some(Closing)) <= kernel.of_closing, "round {round}");
         assert!(arrived(Some(FinWait2)) <= of_fin_wait2, "round {round}");
         if arrived(None) == 0 {
