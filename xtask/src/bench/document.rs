@@ -65,7 +65,7 @@ fn text(runs: &[(&Benchmark, Run)], all: &Rows) -> String {
             let machine = &run.machine;
             _ = write!(
                 text,
-                "\nThese runs used a machine with Linux {}, {} processors ({}) and {} GiB of memory:\n",
+                "\nThe runs in this list used Linux {}, {} processors ({}) and {} GiB of memory:\n",
                 machine.kernel, machine.processors, machine.processor, machine.memory_gib
             );
         }
