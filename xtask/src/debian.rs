@@ -1,4 +1,4 @@
-//! Debian packages: missing packages, and their installation.
+//! Finds missing Debian packages and installs them.
 
 use std::{fs, path::Path};
 
@@ -6,19 +6,19 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{privilege::Privilege, process};
 
-/// Whether this is a Debian system, where [`install`] works.
+/// Whether this machine is a Debian system, so that [`install`] works.
 pub(crate) fn is_debian() -> bool {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     release.lines().any(|line| line == "ID=debian") && process::find_in_path("apt-get").is_some()
 }
 
-/// The code name of this release.
+/// Returns the code name of this machine's Debian release.
 pub(crate) fn codename() -> Option<String> {
     let release = fs::read_to_string("/etc/os-release").ok()?;
     release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).map(str::to_owned)
 }
 
-/// The packages that are not installed.
+/// Returns the packages of the list that are not installed.
 pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     packages.iter().copied().filter(|package| !is_installed(package)).collect()
 }
@@ -29,7 +29,8 @@ fn is_installed(package: &str) -> bool {
     process::read(&mut query).is_ok_and(|status| status == "installed")
 }
 
-/// Installs the missing packages. If none is missing, it does nothing and needs no root.
+/// Installs the packages of the list that are missing. If no package is missing, the function needs
+/// no root.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing = missing(packages);
     if missing.is_empty() {
@@ -44,7 +45,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     println!("installing Debian packages: {list}");
     apt_get(privilege, &["update"])?;
-    // The user must decide whether an installed package may be removed, so this is an error.
+    // apt fails if it would have to remove an installed package. The user must decide about
+    // removals.
     let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     arguments.extend(&missing);
     apt_get(privilege, &arguments).with_context(|| format!("install {list}"))
@@ -53,8 +55,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 fn apt_get(privilege: Privilege, arguments: &[&str]) -> Result<()> {
     let variables = [("DEBIAN_FRONTEND".into(), "noninteractive".into())];
     let mut command = privilege.command(Path::new("apt-get"), &variables)?;
-    // Another apt may hold the lock for a while, for example unattended upgrades on a machine that
-    // has just booted.
+    // Wait for apt's lock. Another apt may hold it, for example unattended upgrades after a boot.
     command
         .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
         .args(arguments);

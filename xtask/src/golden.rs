@@ -1,5 +1,5 @@
-//! `cargo xtask golden`: writes the expected output of the recordings in the tree to
-//! `tests/golden`, after a view was changed on purpose.
+//! `cargo xtask golden` replays the checked-in recordings and writes the expected output to
+//! `tests/golden`. Run it after an intended change of a view.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::process;
 
-/// Writes the files. The reviewer checks the difference.
+/// Writes the expected output. A reviewer must check the changes of the files.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--quiet", "--package", "tcpstate", "--test", "command"]);

@@ -1,4 +1,4 @@
-//! `bpf-linker`, built once per machine for the LLVM of the installed rustc.
+//! Builds `bpf-linker` once per machine, for the LLVM version of the installed rustc.
 
 use std::{env, fs, path::PathBuf};
 
@@ -8,26 +8,26 @@ use crate::{debian, process};
 
 const VERSION: &str = "0.13.0";
 
-/// The directory of the linker for this LLVM, if it was built before.
+/// Returns the directory of the `bpf-linker` for this LLVM version, if it was built before.
 pub(crate) fn installed(llvm: u32) -> Option<PathBuf> {
     let folder = root(llvm)?.join("bin");
     folder.join("bpf-linker").is_file().then_some(folder)
 }
 
-/// Builds the linker, and installs the Debian packages that it needs. The build takes about a
-/// minute.
+/// Builds `bpf-linker`, and installs the Debian packages that the build needs. The build takes
+/// about a minute.
 pub(crate) fn install(llvm: u32) -> Result<()> {
     let [dev, polly, tools] =
         [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev"), format!("llvm-{llvm}")];
-    // g++ brings libstdc++, which LLVM's configuration links.
+    // The package g++ contains libstdc++, which LLVM links.
     debian::install(&[&dev, &polly, &tools, "g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"])?;
     if installed(llvm).is_some() {
         return Ok(());
     }
     let root = root(llvm).context("no home folder: set XDG_CACHE_HOME")?;
     println!("building bpf-linker {VERSION} for LLVM {llvm}, once, into {}", root.display());
-    // The linker is built in a scratch directory and then moved. So an interrupted build leaves no
-    // incomplete linker.
+    // Build `bpf-linker` in a temporary directory and then move it, so that an interrupted build
+    // leaves no incomplete linker.
     let parent = root.parent().context("the cache has a parent folder")?;
     let scratch = parent.join(format!("build-{}", std::process::id()));
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
@@ -35,7 +35,7 @@ pub(crate) fn install(llvm: u32) -> Result<()> {
         fs::rename(scratch.join("out"), &root).with_context(|| format!("create {}", root.display()))
     });
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
-    // Another process may have installed the linker first.
+    // If another process has installed `bpf-linker` meanwhile, ignore the error.
     if installed(llvm).is_some() { Ok(()) } else { built }
 }
 
@@ -57,7 +57,8 @@ fn build(llvm: u32, scratch: &std::path::Path) -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// A directory outside the checkout, so that a new checkout finds it.
+/// Returns the directory of the linker. It is outside the checkout, so that every checkout can use
+/// the linker.
 fn root(llvm: u32) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -1,4 +1,5 @@
-//! `tcpstate/bpf/tcpstate.bpf.lock`: the sources and the tools of the checked-in object.
+//! Reads and writes `tcpstate/bpf/tcpstate.bpf.lock`, which describes the sources and the tools of
+//! the checked-in BPF object.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -6,26 +7,26 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The lock file.
+/// The content of the lock file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Lock {
-    /// SHA-256 of the object.
+    /// The SHA-256 of the checked-in BPF object.
     pub(crate) object: String,
-    /// SHA-256 of the empty program that benchmarks compare with.
+    /// The SHA-256 of the empty program that benchmarks compare with.
     pub(crate) empty: String,
-    /// SHA-256 over the sources of the object. See `sources::hash`.
+    /// The SHA-256 over the sources of the object, which `sources::hash` computes.
     pub(crate) sources: String,
     pub(crate) tools: Tools,
 }
 
-/// The tools that determine the object's bytes.
+/// The versions of the tools that determine the object's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Tools {
     pub(crate) rustc: String,
     pub(crate) llvm: String,
     pub(crate) bpf_linker: String,
-    /// Cargo determines the hashes in symbol names.
+    /// The version of cargo, which determines the hashes in symbol names.
     pub(crate) cargo: String,
 }
 
@@ -45,7 +46,7 @@ impl Lock {
 }
 
 impl Tools {
-    /// One line for each tool that differs.
+    /// Returns one text for each tool whose version differs.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let pairs = [
             ("rustc", &self.rustc, &other.rustc),
@@ -60,7 +61,7 @@ impl Tools {
     }
 }
 
-/// SHA-256 in hexadecimal.
+/// Returns the SHA-256 of the bytes in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(Sha256::new().chain_update(bytes))
 }

@@ -1,4 +1,4 @@
-//! The developer commands. Users of tcpstate need only `cargo build`.
+//! The developer commands of tcpstate. To build the program, `cargo build` is enough.
 //!
 //! ```text
 //! cargo xtask bpf            build the kernel half, and write its lock file
@@ -8,7 +8,7 @@
 //! cargo xtask test NAME      the tests whose name contains NAME
 //! cargo xtask test --all     every test on every kernel, every fault, and the long steps
 //! cargo xtask test --faults  verify that the tests detect faults in the kernel half
-//! cargo xtask fuzz           run each reader of external data on arbitrary bytes
+//! cargo xtask fuzz           run each parser of external data on arbitrary bytes
 //! cargo xtask vm             the kernel tests on other kernels, in virtual machines
 //! cargo xtask dist           man pages and completions; --package builds a Debian package
 //! cargo xtask golden         write the expected output of the recordings in the tree
@@ -63,7 +63,7 @@ enum Command {
     Test(test::Options),
     /// Run the kernel tests on other kernels, in virtual machines
     Vm(vm::Options),
-    /// Run each reader of external data on arbitrary bytes
+    /// Run each parser of external data on arbitrary bytes
     Fuzz(fuzz::Options),
     /// Write man pages and completions to target/dist
     Dist(dist::Options),
@@ -86,7 +86,8 @@ fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Check => Ok(check::run(&root)),
-        // The last line on stdout must be the count of tests, so `test` prints its errors itself.
+        // The last line on stdout must be the counts of tests, so `test::run` prints its errors
+        // itself.
         Command::Test(options) => Ok(test::run(&root, &options)),
         Command::Vm(options) => vm::run(&root, &options).map(|outcome| {
             println!("\n{outcome}");
@@ -103,8 +104,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workspace in which cargo runs xtask. xtask may have been built in another workspace that
-/// shares the target directory.
+/// Returns the root of the workspace in which cargo runs xtask. Another workspace that shares the
+/// target directory may have built this xtask.
 fn workspace() -> PathBuf {
     let package =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

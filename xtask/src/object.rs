@@ -1,4 +1,5 @@
-//! Builds a BPF object. Identical sources and tools give identical bytes, in any directory.
+//! Builds a BPF object. Identical sources and tools give identical bytes, whatever the build
+//! directory is.
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +19,11 @@ use crate::{
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// These options are part of the hash over the sources, because other options give another object.
+/// The build options of the BPF object. The hash over the sources includes these options, because
+/// other options produce another object.
 ///
-/// The profile is separate, because the release profile is for the user half. The profile names
-/// only the options that differ from `release` and from the workspace's manifest.
+/// The object has its own build profile, because the release profile is for the user half. The
+/// profile names only the options that differ from `release` and from the workspace's manifest.
 pub(crate) const OPTIONS: [&str; 14] = [
     "--config=profile.bpf.inherits='release'",
     "--config=profile.bpf.opt-level=3",
@@ -29,7 +31,8 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--config=profile.bpf.codegen-units=1",
     // Programs in the kernel cannot unwind.
     "--config=profile.bpf.panic='abort'",
-    // The debug information becomes BTF, which the maps and the verifier's messages need.
+    // The linker converts the debug information to BTF, which the maps and the verifier's messages
+    // need.
     "--config=profile.bpf.debug=2",
     "--config=profile.bpf.strip=false",
     "--config=profile.bpf.debug-assertions=false",
@@ -37,23 +40,23 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--profile=bpf",
     "-Zbuild-std=core",
     "-Clink-arg=--btf",
-    // The programs do not read registers of the host. So one object fits every 64-bit little-endian
-    // machine.
+    // aya needs a target architecture. The BPF programs read no CPU registers, so the object works
+    // on every 64-bit little-endian machine.
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];
-/// The number of options for cargo. Options for rustc follow.
+/// The number of options in [`OPTIONS`] for cargo. The remaining options are for rustc.
 const CARGO_OPTIONS: usize = 11;
 
-/// The content of the object.
+/// A variant of the BPF object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Variant {
     /// The object for users.
     #[value(skip)]
     Default,
-    /// Without the log lines, to prove that they cost nothing while they are off
+    /// An object without log lines, to prove that log lines cost nothing while they are off
     NoLog,
-    /// An empty program instead of the kernel half. Benchmarks subtract its cost.
+    /// An object with an empty program. Benchmarks subtract the cost of the empty program.
     #[value(skip)]
     Empty,
 }
@@ -67,7 +70,7 @@ impl Variant {
         }
     }
 
-    /// The binary of the package. The binary is the object.
+    /// Returns the name of the binary target that cargo builds. The built binary is the BPF object.
     fn binary(self) -> &'static str {
         match self {
             Self::Default | Self::NoLog => "tcpstate",
@@ -83,7 +86,7 @@ impl Variant {
     }
 }
 
-/// Builds the object from the workspace at `source_root`. Returns the stripped file in
+/// Builds the object from the workspace at `source_root`. Returns the path of the stripped file in
 /// `target_dir`.
 pub(crate) fn build_object(
     tools: &Toolchain,
@@ -121,18 +124,18 @@ pub(crate) fn build_object(
 
     let linked = target_dir.join(TARGET).join("bpf").join(variant.binary());
     let stripped = target_dir.join(variant.file_name());
-    // Remove DWARF, but keep .BTF and .BTF.ext.
+    // Remove the DWARF sections, but keep the sections .BTF and .BTF.ext.
     process::run(process::command(&tools.strip).arg("-g").arg(&linked).arg("-o").arg(&stripped))?;
     Ok(stripped)
 }
 
-/// Runs clippy on the kernel half with the build's options. Warnings are errors.
+/// Runs clippy on the kernel half with the build options of the object. Warnings are errors.
 pub(crate) fn lint(root: &Path) -> Result<()> {
     let mut clippy = toolchain::clippy(root)?;
     clippy
         .args(["--quiet", "--package", "tcpstate-ebpf", "--target", TARGET, "-Zbuild-std=core"])
-        // A separate target directory, because this clippy uses another compiler than the user
-        // half.
+        // Use a separate target directory, because clippy of the kernel half uses another compiler
+        // than the user half.
         .arg("--target-dir")
         .arg(root.join("target/bpf-lints"))
         .args(["--", "-D", "warnings"])
@@ -141,30 +144,33 @@ pub(crate) fn lint(root: &Path) -> Result<()> {
     process::run(&mut clippy)
 }
 
-/// Removes environment variables that change builds on this machine.
+/// Removes environment variables that would change the bytes of the object.
 fn without_settings_of_others(cargo: &mut Command) {
     for variable in [
         "RUSTFLAGS",
         "RUSTC_WRAPPER",
         "RUSTC_WORKSPACE_WRAPPER",
         "CARGO_BUILD_TARGET",
-        // Incremental compilation changes the object.
+        // Incremental compilation changes the bytes of the object.
         "CARGO_INCREMENTAL",
     ] {
         cargo.env_remove(variable);
     }
 }
 
-/// The options for rustc. Every directory of this machine is replaced by a fixed name.
+/// Returns the options for rustc. The options replace every directory of this machine in the object
+/// with a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
-    // If several names match, rustc uses the last. So the wider directories come first.
+    // If several directories contain a file, rustc uses the last entry of this list. So a parent
+    // directory precedes its subdirectories.
     let mut names: Vec<(PathBuf, &str)> =
         vec![(source_root.to_owned(), "."), (target_dir.to_owned(), "/target")];
     names.extend(
         package_folders(tools, source_root)?.into_iter().map(|folder| (folder, "/registry")),
     );
     names.push((tools.rust_src.clone(), "/rust"));
-    // On Debian this is a symbolic link, and rustc uses both forms of the path.
+    // On Debian the directory of `core` is a symbolic link. rustc uses both the path of the link
+    // and the path of its target.
     names.push((fs::canonicalize(&tools.rust_src).context("open the sources of core")?, "/rust"));
 
     let mut flags: Vec<OsString> = OPTIONS[CARGO_OPTIONS..].iter().map(OsString::from).collect();
@@ -178,8 +184,8 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
     Ok(flags.join(&OsString::from("\x1f")))
 }
 
-/// The directories of the unpacked dependencies. The paths depend on the user's home and registry,
-/// so cargo reports them. Cargo also unpacks missing packages.
+/// Returns the directories of the unpacked dependencies. The paths depend on the user's home
+/// directory and registry, so `cargo metadata` reports them. Cargo also downloads missing packages.
 fn package_folders(tools: &Toolchain, root: &Path) -> Result<BTreeSet<PathBuf>> {
     #[derive(Deserialize)]
     struct Metadata {

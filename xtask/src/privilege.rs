@@ -1,4 +1,4 @@
-//! How to run commands that need root: directly, with `sudo`, or not at all.
+//! Decides how xtask runs commands that need root: directly, with `sudo`, or not at all.
 
 use std::{
     ffi::OsString,
@@ -12,20 +12,20 @@ use nix::unistd::geteuid;
 
 use crate::process;
 
-/// How to run a command as root.
+/// The way in which xtask can run a command as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
-    /// Directly.
+    /// This process is root.
     Root,
-    /// With `sudo`.
+    /// This process can use `sudo`.
     Sudo,
-    /// Not at all.
+    /// This process cannot run commands as root.
     None,
 }
 
 impl Privilege {
-    /// The privilege of this process. `sudo` is usable if it needs no password or can ask for it on
-    /// a terminal.
+    /// Determines the privilege of this process. `sudo` is usable if it needs no password or can
+    /// ask for the password on a terminal.
     pub(crate) fn current() -> Self {
         if geteuid().is_root() {
             return Self::Root;
@@ -39,7 +39,8 @@ impl Privilege {
         Self::None
     }
 
-    /// A command that runs `program` as root with these variables, which `sudo` would remove.
+    /// Returns a command that runs `program` as root with these environment variables. The
+    /// variables are arguments of env(1), because `sudo` removes environment variables.
     pub(crate) fn command(
         self,
         program: &Path,
@@ -67,10 +68,10 @@ impl Privilege {
         }
     }
 
-    /// Ends a child that [`Self::command`] started.
+    /// Kills a child process that [`Self::command`] started.
     pub(crate) fn kill(self, child: &mut std::process::Child) {
-        // sudo runs as root, so this process cannot signal it directly. sudo passes the signal on
-        // to its command.
+        // sudo runs as root, so this process cannot send it a signal directly. sudo forwards a
+        // signal to its command.
         if self == Self::Sudo {
             let id = child.id().to_string();
             let _ = process::read(process::command("sudo").args(["-n", "kill", "-TERM", &id]));

@@ -1,4 +1,5 @@
-//! Child processes, which end with this process. A failed command is shown completely.
+//! Runs child processes that end when this process ends. The error of a failed command shows the
+//! complete command line.
 
 use std::{
     env,
@@ -11,19 +12,20 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::sys::{prctl, signal::Signal};
 
-/// A command whose process ends when this process ends for any reason.
+/// Returns a command. The kernel kills its process when this process ends for any reason.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
+    // SAFETY: between fork and exec, the closure makes one system call and allocates no memory, so
+    // it is async-signal-safe.
     unsafe {
         command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?));
     }
     command
 }
 
-/// The cargo that runs xtask, in the workspace. This cargo does not inherit the variables about the
-/// package xtask. Build scripts would treat them as a changed environment, and everything would be
-/// rebuilt.
+/// Returns a command that runs cargo in the workspace. The command does not inherit the environment
+/// variables that describe the package xtask. With these variables, build scripts would see a
+/// changed environment, and cargo would rebuild every package.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     scrub(&mut cargo);
@@ -31,7 +33,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// Removes the variables that cargo sets for a package that it runs.
+/// Removes the environment variables that cargo sets when it runs a package.
 pub(crate) fn scrub(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -44,7 +46,7 @@ pub(crate) fn scrub(command: &mut Command) {
     }
 }
 
-/// Runs a command with the stdout and stderr of this process.
+/// Runs a command that writes to the stdout and stderr of this process.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("start {}", describe(command)))?;
     if !status.success() {
@@ -53,8 +55,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns its stdout. The stderr of the command is shown only if the command
-/// fails.
+/// Runs a command and returns its stdout. If the command fails, the error contains its stderr.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -67,7 +68,8 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of {}", describe(command)))
 }
 
-/// The command as typed in a shell, with the variables that were set.
+/// Returns the command line as a user would type it in a shell, including the environment variables
+/// that were set.
 pub(crate) fn describe(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {
@@ -81,8 +83,8 @@ pub(crate) fn describe(command: &Command) -> String {
 }
 
 fn quoted(word: &OsStr) -> String {
-    // Cargo separates the words of CARGO_ENCODED_RUSTFLAGS by this byte, which is invisible on a
-    // terminal.
+    // Show the byte 0x1f as text, because terminals do not show it. Cargo uses this byte to
+    // separate the words of CARGO_ENCODED_RUSTFLAGS.
     let word = word.to_string_lossy().replace('\x1f', "\\x1f");
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -94,7 +96,7 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-/// The path of `program` in `PATH`.
+/// Searches the directories of `PATH` for `program`, and returns its path.
 pub(crate) fn find_in_path(program: &str) -> Option<std::path::PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(program))

@@ -1,5 +1,5 @@
-//! Debian's Prometheus for the tests. The package is unpacked into `target/prometheus` and not
-//! installed, because its installation would start a server.
+//! Provides Debian's Prometheus for the tests. The package is unpacked into `target/prometheus`. It
+//! is not installed, because an installation would start a Prometheus server.
 
 use std::{
     fs,
@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, privilege::Privilege, process};
 
-/// The programs that the tests run.
+/// The programs of Prometheus that the tests run.
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
-/// The directory in which the tests find Prometheus. `None` if it is in `PATH` already or not
-/// available.
+/// Returns the directory in which the tests find Prometheus. Returns `None` if Prometheus is
+/// already in `PATH` or not available.
 pub(crate) fn provide(root: &Path) -> Option<PathBuf> {
     if PROGRAMS.iter().all(|program| process::find_in_path(program).is_some()) {
         return None;
@@ -34,7 +34,7 @@ pub(crate) fn provide(root: &Path) -> Option<PathBuf> {
 fn unpack(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     if download(folder).is_err() {
-        // A new system has no package lists yet.
+        // A newly installed system has no package lists yet.
         let mut update = Privilege::current().command(Path::new("apt-get"), &[])?;
         process::read(update.args(["--quiet=2", "update"]))?;
         download(folder)?;

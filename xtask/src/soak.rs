@@ -1,4 +1,5 @@
-//! `cargo xtask soak --minutes N`: runs `tcpstate serve` under load and changes around it.
+//! `cargo xtask soak --minutes N` runs `tcpstate serve` under load while network namespaces are
+//! created and deleted.
 
 use std::path::Path;
 
@@ -9,18 +10,19 @@ use crate::{kernel_tests, privilege::Privilege, process, test::binaries};
 /// Options of `cargo xtask soak`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Duration in minutes; memory must not grow after its first fifth
+    /// Duration in minutes; memory must not grow after the first fifth
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
 }
 
 impl Options {
-    /// Long enough to see whether memory grows after it has settled.
+    /// The options of a short soak test. The test is long enough to detect memory growth after the
+    /// start.
     pub(crate) const SHORT: Self = Self { minutes: 2.0 };
 }
 
-/// Builds the soak test with the options of the kernel tests, so that most dependencies are shared.
-/// Runs it as root.
+/// Builds the soak test and runs it as root. The soak test has the build options of the kernel
+/// tests, so they share most dependencies.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", "tcpstate", "--bench", "soak"]);

@@ -1,4 +1,4 @@
-//! The sources of the BPF object: their hash, and a copy that can be built or changed elsewhere.
+//! Hashes the sources of the BPF object, and copies them so that a copy can be changed and built.
 
 use std::{
     collections::BTreeSet,
@@ -11,14 +11,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{lock::hexadecimal, object, process};
 
-/// The packages from which the object is built.
+/// The packages from which the BPF object is built.
 const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
 
-/// SHA-256 over the sources and manifests of both packages, the versions and features of their
-/// dependencies for BPF, and the build options.
+/// Returns the SHA-256 over the sources and manifests of both packages, the versions and features
+/// of their BPF dependencies, and the build options.
 ///
-/// Dependencies come from cargo and not from `Cargo.lock`. `Cargo.lock` also contains the
-/// dependencies of the user half. An update of one of them would make the object look outdated.
+/// The dependencies are read from `cargo tree` and not from `Cargo.lock`. `Cargo.lock` also
+/// contains the dependencies of the user half. An update of a user-half dependency would wrongly
+/// mark the object as outdated.
 pub(crate) fn hash(root: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     let mut add = |name: &str, bytes: &[u8]| {
@@ -35,7 +36,7 @@ pub(crate) fn hash(root: &Path) -> Result<String> {
     Ok(hexadecimal(digest))
 }
 
-/// The files of both packages below `root`, sorted.
+/// Returns the sorted files of both packages below `root`.
 fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     for package in PACKAGES {
@@ -59,7 +60,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<
     Ok(())
 }
 
-/// One line for each external package in the object: name, version, features.
+/// Returns one line for each external package in the object: name, version, features.
 fn dependencies(root: &Path) -> Result<String> {
     let mut tree = process::cargo(root);
     tree.args(["tree", "--quiet", "--package", "tcpstate-ebpf", "--target", "bpfel-unknown-none"]);
@@ -73,14 +74,14 @@ fn dependencies(root: &Path) -> Result<String> {
         "{p} {f}",
     ]);
     let text = process::read(&mut tree)?;
-    // Packages of this workspace are listed with their directory. The content of these packages is
-    // hashed instead.
+    // Omit the packages of this workspace, because the hash covers their files. Cargo lists these
+    // packages with a directory.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
-/// Copies the sources of the object into `folder`, as a workspace without the user half.
+/// Copies the sources of the object into `folder`. The copy is a workspace without the user half.
 pub(crate) fn copy(root: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
@@ -96,7 +97,7 @@ pub(crate) fn copy(root: &Path, folder: &Path) -> Result<()> {
     fs::write(folder.join("Cargo.toml"), reduced(&manifest)?).context("write the copy's Cargo.toml")
 }
 
-/// The workspace's manifest with only the members for the object.
+/// Returns the workspace's manifest, reduced to the members that the object needs.
 fn reduced(manifest: &str) -> Result<String> {
     let mut manifest: toml::Table = manifest.parse().context("parse Cargo.toml")?;
     let workspace = manifest

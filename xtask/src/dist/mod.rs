@@ -6,7 +6,7 @@
 //! cargo xtask dist --package   the static program too, and a Debian package with the program and
 //!                              the service: tcpstate, tcpstate_VERSION_ARCHITECTURE.deb,
 //!                              tcpstate.cdx.json (bill of materials), SHA256SUMS
-//! cargo xtask dist --try       as --package, and the package is tried in a chroot
+//! cargo xtask dist --try       like --package; also install the package in a chroot
 //! ```
 
 mod sbom;
@@ -34,21 +34,22 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Builds and tries a package.
+    /// The options that build a package and install it in a chroot.
     pub(crate) const TRY: Self = Self { package: true, is_tried: true };
 }
 
-/// The configuration file. `dpkg` asks before it overwrites a changed one.
+/// The configuration file of the service. `dpkg` asks before it overwrites a file that the user has
+/// changed.
 const CONFIGURATION: &str = "# Settings of tcpstate.service: see tcpstate-serve(1).\n#TCPSTATE_LISTEN=127.0.0.1:9919\n#TCPSTATE_NETNS=self\n#TCPSTATE_TEXTFILE=\n";
 
-/// Writes the files into an empty directory.
+/// Empties the directory `target/dist` and writes the files into it.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let folder = root.join("target/dist");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
-    // An example of the package `tcpstate` writes these files, because it knows the command line.
-    // xtask does not link the package.
+    // The example program `dist` of the package `tcpstate` writes these files, because the package
+    // defines the command line. xtask does not depend on that package.
     let arguments = ["run", "--quiet", "--package", "tcpstate", "--example", "dist", "--"];
     process::run(process::cargo(root).args(arguments).arg(&folder))?;
     for part in ["man", "completions"] {
@@ -117,25 +118,25 @@ fn package(root: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Builds the program for users, without dynamic libraries.
+/// Builds the release program for users, linked statically.
 fn build(root: &Path) -> Result<PathBuf> {
     let target = target();
     let mut cargo = process::cargo(root);
     cargo
         .args(["build", "--release", "--package", "tcpstate", "--target", &target])
-        // With an explicit target, the flag does not apply to build scripts, which would fail with
-        // it.
+        // Static linking breaks build scripts. With an explicit target, cargo does not apply the
+        // flag to build scripts.
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::run(&mut cargo)?;
     Ok(root.join("target").join(target).join("release/tcpstate"))
 }
 
-/// This machine's target in Rust's notation.
+/// Returns the target triple of this machine.
 fn target() -> String {
     format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 
-/// This machine's architecture in Debian's notation.
+/// Returns Debian's name of this machine's architecture.
 fn architecture() -> &'static str {
     match env::consts::ARCH {
         "x86_64" => "amd64",

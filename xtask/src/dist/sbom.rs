@@ -1,9 +1,9 @@
-//! A software bill of materials in CycloneDX 1.5: the crates from which cargo builds the packaged
-//! program.
+//! Writes a software bill of materials in CycloneDX 1.5. It lists the crates from which cargo
+//! builds the packaged program.
 //!
-//! The crates come from `cargo tree`, which knows the features of this one program. `cargo
-//! metadata` reports the features of the whole workspace. The bill contains neither machine nor
-//! time, so identical sources give identical bills.
+//! `cargo tree` lists the crates, because it uses the features of the packaged program only. `cargo
+//! metadata` would use the features of the whole workspace. The bill contains no machine name and
+//! no time, so identical sources give identical bills.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 
 use crate::process;
 
-/// The program, and the kernel half that it contains.
+/// The package of the program.
 const PROGRAM: &str = "tcpstate";
 const KERNEL_HALF: &str = "tcpstate-ebpf";
 
-/// A crate, by name and version.
+/// Identifies a crate by its name and version.
 type Id = (String, String);
 
-/// The properties of a crate.
+/// The properties of a crate in the bill.
 #[derive(Debug, Default)]
 struct Component {
     license: String,
@@ -46,7 +46,7 @@ struct Locked {
     checksum: Option<String>,
 }
 
-/// The bill for this target, as JSON.
+/// Returns the bill of materials of the program for this target, as JSON.
 pub(crate) fn of(root: &Path, target: &str) -> Result<String> {
     let mut components = Components::new();
     for package in [PROGRAM, KERNEL_HALF] {
@@ -74,8 +74,8 @@ pub(crate) fn of(root: &Path, target: &str) -> Result<String> {
     Ok(serde_json::to_string_pretty(&bill)? + "\n")
 }
 
-/// Reads lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`. The number is the depth. The
-/// dependencies of a line with `(*)` were listed before.
+/// Parses lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`. The number is the depth of
+/// the crate in the tree. `(*)` means that an earlier line listed the dependencies of this crate.
 fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
     let mut above: Vec<Id> = Vec::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {
@@ -94,7 +94,7 @@ fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
             components.entry(parent.clone()).or_default().needs.insert(id.clone());
         }
         let component = components.entry(id.clone()).or_default();
-        // Old crates use a slash instead of OR.
+        // Old crates separate alternative licenses by a slash instead of OR.
         component.license = license.replace('/', " OR ");
         repository.clone_into(&mut component.repository);
         above.push(id);
@@ -140,7 +140,7 @@ fn bill(components: &Components, program: &Id, checksums: &BTreeMap<Id, String>)
     })
 }
 
-/// The package URL, which scanners use for look-ups.
+/// Returns the package URL of a crate. Vulnerability scanners search for this URL.
 fn reference((name, version): &Id) -> String {
     format!("pkg:cargo/{name}@{version}")
 }

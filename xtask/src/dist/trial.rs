@@ -15,7 +15,7 @@ use nix::{
 
 use crate::{debian, privilege::Privilege, process};
 
-/// A version that is older than any release.
+/// The version number of a package that is older than every release.
 const EARLIER: &str = "0.0.1~earlier";
 /// The file with the user's settings, relative to the root directory.
 const SETTINGS: &str = "etc/default/tcpstate";
@@ -24,8 +24,7 @@ const OF_USER: &str = "TCPSTATE_LISTEN=127.0.0.1:1234\n";
 const PROGRAM: &str = "/usr/bin/tcpstate";
 const UNIT: &str = "lib/systemd/system/tcpstate.service";
 
-/// Installs an earlier version, upgrades it, removes it and purges it. `package` is the package of
-/// this version.
+/// Installs an earlier version, upgrades it to `package`, removes the package and purges it.
 pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
     ensure!(debian::is_debian(), "--try needs Debian, which has debootstrap");
     ensure!(Privilege::current() == Privilege::Root, "--try needs root");
@@ -67,18 +66,18 @@ pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// A Debian system in a directory.
+/// A minimal Debian system in a directory.
 struct System {
     root: PathBuf,
 }
 
 impl System {
-    /// A system without changes.
+    /// Creates a system from an unchanged copy.
     fn fresh(folder: &Path) -> Result<Self> {
         let (base, root) = (folder.join("base"), folder.join("system"));
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         if !base.exists() {
-            // A draft directory, so that an interrupted creation is not used as a complete system.
+            // Create the system in a draft directory, so that an incomplete system is never used.
             let draft = folder.join("draft");
             remove(&draft)?;
             println!("creating a Debian system in {}, once", base.display());
@@ -92,7 +91,7 @@ impl System {
         Ok(Self { root })
     }
 
-    /// The path on this machine of a path inside the system.
+    /// Returns the path on this machine for a path inside the system.
     fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
@@ -101,14 +100,14 @@ impl System {
         self.path(inside).symlink_metadata().is_ok()
     }
 
-    /// Copies a package into the system, and returns its path there.
+    /// Copies a package into the system, and returns its path inside the system.
     fn take(&self, package: &Path) -> Result<String> {
         let name = package.file_name().context("a package is a file")?.to_string_lossy();
         fs::copy(package, self.path(&name)).context("copy the package")?;
         Ok(format!("/{name}"))
     }
 
-    /// Makes a copy of the package with an earlier version number.
+    /// Creates a copy of the package with an earlier version number.
     fn earlier(&self, package: &Path) -> Result<String> {
         let tree = self.path("tmp/earlier");
         let mut unpack = process::command("dpkg-deb");
@@ -129,11 +128,11 @@ impl System {
         Ok(format!("/{file}"))
     }
 
-    /// Runs a program in the system, and returns its output.
+    /// Runs a program inside the system, and returns its output.
     fn inside(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let mut chroot: Command = process::command("chroot");
         chroot.arg(&self.root).arg(program).args(arguments);
-        // Use the environment of the system, not that of this machine.
+        // Use the `PATH` of a Debian system instead of the `PATH` of this machine.
         chroot
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("DEBIAN_FRONTEND", "noninteractive");
@@ -150,7 +149,7 @@ impl System {
         Ok(())
     }
 
-    /// The program must run in a minimal Debian system.
+    /// Asserts that the installed program runs in the minimal Debian system.
     fn expect_program(&self, version: &str) -> Result<()> {
         let said = self.inside(PROGRAM, &["--version"])?;
         if said.trim_end() != format!("tcpstate {version}") {

@@ -1,13 +1,14 @@
-//! `xtask/faults.lock`: the seeded faults that were detected, and a hash of their sources.
+//! Reads and writes `xtask/faults.lock`, which lists the detected seeded faults with a hash of
+//! their sources.
 //!
 //! Each line has the name of a fault and a hash. The hash covers the source file that the fault
-//! changes, the change, and the tests that must fail. `cargo xtask test` runs the faults whose hash
-//! is missing or differs. A run of every fault (`--all`, or `--faults` without a name) writes the
-//! file with the detected faults.
+//! changes, the change, and the names of the tests that must fail. `cargo xtask test` runs the
+//! faults whose hash is missing or differs. A run of every fault (`--all`, or `--faults` without a
+//! name) writes the lock file.
 //!
-//! Some faults cannot be tried on this machine, because their tests are skipped here. A skipped
-//! fault keeps the entry from another machine while the hash of the fault is unchanged. A fault
-//! without an entry is tried each time, and skipped with the cause.
+//! This machine may skip the tests of a fault. A skipped fault keeps its entry in the lock file if
+//! the hash of the fault is unchanged. A skipped fault without an entry is tried again in each run,
+//! and the report names the cause of the skip.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -21,10 +22,11 @@ use crate::lock::hexadecimal;
 /// The path of the file, relative to the root of the workspace.
 pub(crate) const FILE: &str = "xtask/faults.lock";
 
-/// Names of faults and their hashes.
+/// The content of the lock file: names of faults and their hashes.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FaultLock {
-    /// Sorted by name, so that a changed hash changes one line.
+    /// The hash of each detected fault. The faults are sorted by name, so a changed hash changes
+    /// one line of the file.
     detected: BTreeMap<String, String>,
 }
 
@@ -34,12 +36,13 @@ pub(crate) enum Found {
     Detected,
     /// The tests that must fail cannot run on this machine.
     Skipped,
-    /// Not detected, or not tried because of an error.
+    /// The fault was not detected, or an error prevented its run.
     Not,
 }
 
 impl FaultLock {
-    /// Reads the file below `root`. If there is no file, no fault has been detected yet.
+    /// Reads the lock file of the workspace at `root`. If the file does not exist, the result has
+    /// no entries.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE);
         if !path.exists() {
@@ -49,7 +52,7 @@ impl FaultLock {
         toml::from_str(&text).with_context(|| format!("parse {FILE}"))
     }
 
-    /// Writes the file below `root`.
+    /// Writes the lock file of the workspace at `root`.
     pub(crate) fn write(&self, root: &Path) -> Result<()> {
         let text = toml::to_string(self).context("write the faults as TOML")?;
         let text = format!(
@@ -59,13 +62,13 @@ impl FaultLock {
         fs::write(root.join(FILE), text).with_context(|| format!("write {FILE}"))
     }
 
-    /// Whether the fault was detected with this hash of its sources.
+    /// Whether the lock file has an entry for this fault with this hash.
     pub(crate) fn holds(&self, name: &str, hash: &str) -> bool {
         self.detected.get(name).is_some_and(|known| known == hash)
     }
 
-    /// The entries after a run of every fault. Faults that are no longer in the table have no
-    /// entry.
+    /// Returns the entries after a run of every fault. A fault that was removed from the table has
+    /// no entry.
     pub(crate) fn after(&self, run: &[(&str, &str, Found)]) -> Self {
         let is_kept = |name: &str, hash: &str, found: Found| match found {
             Found::Detected => true,
@@ -78,7 +81,8 @@ impl FaultLock {
     }
 }
 
-/// SHA-256 over the fault's source file below `root`, its change, and the names of its tests.
+/// Returns the SHA-256 over the fault's source file, the change, and the names of the fault's
+/// tests.
 pub(crate) fn hash(root: &Path, fault: &Fault) -> Result<String> {
     let source = fs::read(root.join(fault.file)).with_context(|| format!("read {}", fault.file))?;
     Ok(hash_of(&source, fault))
@@ -87,7 +91,8 @@ pub(crate) fn hash(root: &Path, fault: &Fault) -> Result<String> {
 fn hash_of(source: &[u8], fault: &Fault) -> String {
     let mut digest = Sha256::new();
     let mut add = |bytes: &[u8]| {
-        // Add the length too, so that a part cannot be confused with the end of another part.
+        // Hash the length of each part too. Otherwise bytes that move from one part to the next
+        // would not change the hash.
         digest.update(bytes.len().to_le_bytes());
         digest.update(bytes);
     };

@@ -1,8 +1,9 @@
-//! Faults that are seeded into the kernel half: `cargo xtask test --faults`. A test must detect
-//! each fault.
+//! The faults that `cargo xtask test --faults` seeds into the kernel half. A test must detect each
+//! fault.
 //!
-//! A fault changes one place of the sources. If a fault no longer applies to the sources, a unit
-//! test of this module fails. Then correct the entry in [`table`].
+//! A fault replaces one text in the source files. A unit test of this module fails if a fault no
+//! longer matches the source files. Correct the fault's entry in [`table`] when this unit test
+//! fails.
 
 pub(crate) mod lock;
 mod paths;
@@ -18,25 +19,27 @@ pub(crate) use self::table::FAULTS;
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
-    /// The effect that users would see.
+    /// The effect of the fault that users would see.
     pub(crate) why: &'static str,
-    /// The source file, relative to the root of the workspace.
+    /// The source file that the fault changes, relative to the root of the workspace.
     pub(crate) file: &'static str,
-    /// The replaced text, which must occur exactly once in `file`.
+    /// The text that the fault replaces. The text must occur exactly once in `file`.
     find: &'static str,
     replace: &'static str,
-    /// Parts of names of tests in `tcpstate-tests`. At least one of these tests must fail.
+    /// Parts of names of tests in `tcpstate-tests`. At least one of these tests must fail with the
+    /// fault.
     pub(crate) red: &'static [&'static str],
 }
 
 impl Fault {
-    /// The scripted paths that show the fault. The list is empty if the tests use no paths or need
-    /// all of them.
+    /// Returns the names of scripted paths that show the fault. The list is empty if the fault's
+    /// tests use no paths or need all paths.
     pub(crate) fn paths(&self) -> &'static [&'static str] {
         paths::PATHS.iter().find(|(name, _)| *name == self.name).map_or(&[], |(_, paths)| paths)
     }
 
-    /// Puts the fault into the sources below `root`. Returns the previous content of the file.
+    /// Seeds the fault into the source files below `root`. Returns the previous content of the
+    /// changed file.
     pub(crate) fn seed(&self, root: &Path) -> Result<String> {
         let path = root.join(self.file);
         let healthy =
@@ -46,7 +49,7 @@ impl Fault {
         Ok(healthy)
     }
 
-    /// Restores the file.
+    /// Restores the source file that the fault changed.
     pub(crate) fn heal(&self, root: &Path, healthy: &str) -> Result<()> {
         let path = root.join(self.file);
         fs::write(&path, healthy).with_context(|| format!("write {}", path.display()))

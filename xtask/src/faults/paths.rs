@@ -1,10 +1,10 @@
-//! The scripted paths of `tests/src/paths` that show a fault, for faults whose test runs every
-//! path.
+//! For faults whose test runs every scripted path: the paths of `tests/src/paths` that show the
+//! fault.
 //!
-//! With the fault, only these paths run. The run takes seconds instead of a minute. If none of them
-//! shows the fault, the whole test runs.
+//! A run with the fault uses only the listed paths, which takes seconds instead of a minute. If no
+//! listed path shows the fault, the test runs again with every path.
 
-/// Names of faults, and names of paths that must fail with the fault.
+/// The name of each fault, and the names of the scripted paths that fail with it.
 pub(super) const PATHS: &[(&str, &[&str])] = &[
     ("listener-left-on-clone", &["active close"]),
     ("mptcp-counted", &["MPTCP"]),

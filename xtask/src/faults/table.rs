@@ -1,9 +1,9 @@
-//! The faults. An entry of [`FAULTS`] has a file, a text in it, the text that replaces it, and the
-//! tests that must fail.
+//! The table of seeded faults. An entry names the source file, the replaced text, the new text, and
+//! the tests that must fail.
 
 use super::Fault;
 
-/// All faults. A run seeds one fault at a time.
+/// All seeded faults. A run seeds one fault at a time.
 pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "listener-left-on-clone",
@@ -66,7 +66,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         why: "a socket that moves and is then visited is added to the base twice",
         file: "tcpstate-ebpf/src/scan.rs",
         find: "if observe(counters.slots, address, By::Event) == Observation::First",
-        // Checks for an entry without storing one.
+        // The faulty code checks for an entry but stores no entry.
         replace: "if TOUCHED.get(0).is_some_and(|touched| touched.get_ptr(address).is_none())",
         red: &["scan_counts"],
     },

@@ -1,4 +1,4 @@
-//! The fuzzer in `fuzz/`: its build, its runs and its output.
+//! Builds and runs the fuzzer in `fuzz/`, and parses its output.
 
 use std::{
     fmt, fs,
@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, kernel_tests, process};
 
-/// The maximum length of an input in bytes. Longer inputs do not reach more code.
+/// The maximum length of a fuzzing input in bytes. Longer inputs do not reach more code.
 const LONGEST: u32 = 65_536;
-/// The maximum time for an input in seconds. A longer time is a fault. On an idle machine, the
-/// slowest known inputs take a hundredth of it.
+/// The maximum time for one input in seconds. An input that takes longer is a fault. On an idle
+/// machine, the slowest known input takes 0.1 s.
 const SLOWEST: u32 = 10;
-/// The time for making the input of a fault smaller, in seconds.
+/// The maximum time in seconds to shorten an input that shows a fault.
 const SHRINKING: u32 = 10;
 
 /// The fuzzer program, and the root of the workspace.
@@ -25,32 +25,32 @@ pub(super) struct Engine {
     program: PathBuf,
 }
 
-/// The duration and the start of a search.
+/// The duration and the seed of a search for faults.
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
     pub(super) time: Duration,
-    /// A seed makes runs with one corpus generate identical inputs. With a seed, inputs of earlier
-    /// runs are not used.
+    /// The seed of the random inputs. Two runs with the same seed and the same corpus generate
+    /// identical inputs. With a seed, the fuzzer does not use the inputs that earlier runs stored.
     pub(super) seed: Option<u32>,
 }
 
-/// The result of a run.
+/// The result of a run of the fuzzer.
 pub(super) enum Ending {
     Nothing(Done),
     Fault {
         input: PathBuf,
-        /// The output of the program.
+        /// The output of the fuzzer.
         log: String,
     },
 }
 
-/// The statistics of a run without a fault.
+/// The statistics of a run that found no fault.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Done {
     runs: u64,
-    /// Edges of the program that were reached.
+    /// The number of control-flow edges that the inputs reached.
     edges: u64,
-    /// Inputs that led to new code.
+    /// The number of inputs that reached new code.
     inputs: u64,
 }
 
@@ -62,7 +62,7 @@ impl Engine {
         }
         let mut cargo = process::cargo(root);
         cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
-        // The build options of the kernel tests, so the dependencies are already built.
+        // Use the build options of the kernel tests, because their dependencies are already built.
         cargo.args(["build", "--quiet", "--package", "tcpstate-fuzz", "--features", "engine"]);
         kernel_tests::build_alike(&mut cargo);
         cargo.arg("--message-format=json-render-diagnostics");
@@ -71,7 +71,7 @@ impl Engine {
         Ok(Self { root: root.to_owned(), program: executable(&messages)? })
     }
 
-    /// Searches for a fault.
+    /// Runs the fuzzer on a target until it finds a fault or the time ends.
     pub(super) fn run(&self, target: &str, effort: Effort) -> Result<Ending> {
         let folder = self.root.join("target/fuzz").join(target);
         let faults = folder.join("faults");
@@ -87,7 +87,7 @@ impl Engine {
         command.args(effort.seed.map(|seed| format!("-seed={seed}")));
         command.args([format!("-max_len={LONGEST}"), "-reload=0".into()]);
         command.arg(format!("-artifact_prefix={}/", faults.display())).arg(&corpus);
-        // The fuzzer reads these directories and does not write to them.
+        // The fuzzer reads inputs from these directories, but writes no inputs to them.
         let kept =
             ["corpus", "regressions"].map(|kind| self.root.join("fuzz").join(kind).join(target));
         command.args(kept.iter().filter(|folder| folder.exists()));
@@ -109,8 +109,8 @@ impl Engine {
         Ok(Ending::Fault { input, log })
     }
 
-    /// Reports a fault, and stores its input as small as possible in the directory that the unit
-    /// test reads. Returns the path.
+    /// Reports a fault, shortens the input, and stores it in the directory whose inputs the unit
+    /// test runs. Returns the path of the stored input.
     pub(super) fn keep(&self, target: &str, ending: Ending) -> Result<Option<PathBuf>> {
         let Ending::Fault { input, log } = ending else { return Ok(None) };
         let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -122,7 +122,8 @@ impl Engine {
         let mut shrink = self.command(target);
         shrink.args(["-minimize_crash=1".into(), format!("-max_total_time={SHRINKING}")]);
         shrink.arg(format!("-exact_artifact_path={}", small.display())).arg(&input);
-        // Making an input that hangs smaller would take too long.
+        // Shorten only inputs that crash. Each attempt with an input that hangs would take too
+        // long.
         if kind == "crash" {
             let _ = shrink.output();
         }
@@ -136,7 +137,7 @@ impl Engine {
         Ok(Some(kept))
     }
 
-    /// Runs one input and shows the output. Returns whether there was no fault.
+    /// Runs one input and shows the output. Returns whether the run had no fault.
     pub(super) fn replay(&self, target: &str, input: &Path) -> Result<bool> {
         fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
         let mut command = self.command(target);
@@ -175,8 +176,8 @@ fn emptied(folder: &Path) -> Result<()> {
 }
 
 impl Done {
-    /// Reads the last line, for example `#41 DONE cov: 13 ft: 16 corp: 6/16b lim: 4096 exec/s: 0
-    /// rss: 28Mb`.
+    /// Parses the last line of the fuzzer's output, for example `#41 DONE cov: 13 ft: 16 corp:
+    /// 6/16b lim: 4096 exec/s: 0 rss: 28Mb`.
     fn of(log: &str) -> Self {
         let last = log.lines().rfind(|line| line.starts_with('#') && line.contains(" cov: "));
         let mut words = last.unwrap_or_default().split_ascii_whitespace();
@@ -200,7 +201,7 @@ impl fmt::Display for Done {
     }
 }
 
-/// The output of the target itself and the input as text, without the log lines of the fuzzer.
+/// Returns the output of the target and the input as text, without the log lines of the fuzzer.
 fn said(log: &str) -> impl Iterator<Item = &str> {
     const MOST: usize = 12;
     const DIARY: &[&str] = &[

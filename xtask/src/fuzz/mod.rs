@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: runs each reader of external data on arbitrary bytes. No input may make it
-//! panic, hang, or use too much memory.
+//! `cargo xtask fuzz` runs each parser of external data on arbitrary bytes. No input may make a
+//! parser panic, hang, or use too much memory.
 //!
 //! ```text
 //! cargo xtask fuzz                        all targets, a minute in total
@@ -7,9 +7,9 @@
 //! cargo xtask fuzz TARGET --input FILE    one input, with the whole output
 //! ```
 //!
-//! The targets are in `tcpstate/src/fuzz.rs`. The first inputs are in `fuzz/corpus/TARGET`. An
-//! input that shows a fault is made smaller and stored in `fuzz/regressions/TARGET`. A unit test
-//! runs the files of that directory from then on.
+//! The fuzz targets are in `tcpstate/src/fuzz.rs`. The initial inputs are in `fuzz/corpus/TARGET`.
+//! An input that shows a fault is shortened and stored in `fuzz/regressions/TARGET`. A unit test
+//! runs every stored input of `fuzz/regressions`.
 
 mod engine;
 
@@ -27,17 +27,19 @@ use anyhow::{Context as _, Result, bail};
 use self::engine::{Effort, Ending, Engine};
 use crate::test::libtest::Outcome;
 
-/// The default time for all targets together, in seconds.
+/// The default time in seconds for all fuzz targets together.
 const SECONDS: u32 = 60;
-/// The time in `cargo xtask test`, in seconds. There the fuzzer must be built too.
+/// The time in seconds for all fuzz targets in `cargo xtask test`, which must also build the
+/// fuzzer.
 const GATE_SECONDS: u32 = 20;
-/// Targets with a planted fault. `cargo xtask test` checks that the fuzzer finds it.
+/// Fuzz targets with a planted fault. `cargo xtask test` checks that the fuzzer finds the planted
+/// fault.
 const PLANTED: &[&str] = &["planted_panic", "planted_hunger"];
 
 /// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this target [default: all directories of fuzz/corpus]
+    /// Run only this target [default: all directories of fuzz/corpus]
     target: Option<String>,
     /// Total time in seconds
     #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u32).range(1..))]
@@ -69,8 +71,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(outcome.failed.is_empty())
 }
 
-/// The fuzzing step of `cargo xtask test`. First the fuzzer must find the planted faults. Then each
-/// target runs for a few seconds, with identical inputs in each run.
+/// Runs the fuzzing step of `cargo xtask test`. The fuzzer must find the planted faults. Then the
+/// fuzzer runs each target for a few seconds. A fixed seed makes the inputs identical in each run.
 pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     let engine = Engine::build(root)?;
     let mut outcome = Outcome::default();
@@ -90,7 +92,8 @@ pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The directories of the corpus. A test compares them with the targets.
+/// Returns the names of the fuzz targets, which are the directories of the corpus. A test compares
+/// these names with the targets in `tcpstate/src/fuzz.rs`.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let folder = root.join("fuzz/corpus");
     let read = || format!("read {}", folder.display());
@@ -102,7 +105,7 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// The time of each target, if one target per CPU runs at the same time.
+/// Returns the time for each target. Each CPU runs one target at a time.
 fn share(seconds: u32, targets: &[String]) -> Duration {
     let at_once = processors().min(targets.len()).max(1);
     let rounds = targets.len().div_ceil(at_once).max(1);
@@ -114,7 +117,7 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Runs targets, one per CPU at the same time.
+/// Runs the fuzz targets in parallel, one target per CPU.
 fn all(engine: &Engine, targets: &[String], effort: Effort) -> Outcome {
     let waiting = Mutex::new(targets.iter());
     let outcome = Mutex::new(Outcome::default());
