@@ -95,9 +95,9 @@ pub(super) const STATES: [StateText; 13] = [
                   has two queues. One queue holds half-open connections, which show as SYN_RECV. \
                   The accept queue holds complete connections that accept() has not returned yet. \
                   They show as ESTABLISHED.",
-        moved_on_by: "The program closes it with close(), or with shutdown() for reading. ss -K \
-                      closes it too. A SYN does not change the state of a listener. It creates a \
-                      half-open connection, which later becomes a child socket.",
+        moved_on_by: "The program closes the socket with close(), or with shutdown() for reading. \
+                      ss -K closes it too. A SYN does not change the state of a listener. It \
+                      creates a half-open connection, which later becomes a child socket.",
         lasts: "As long as the program keeps the socket open.",
         governed_by: &[
             SOMAXCONN,
@@ -230,9 +230,9 @@ pub(super) const STATES: [StateText; 13] = [
         moved_on_by: "The program moves the socket to FIN_WAIT1 with close(), or with shutdown() \
                       for writing. The peer's FIN moves it to CLOSE_WAIT. The peer's RST ends it. \
                       A timeout ends it if the peer does not acknowledge data.",
-        lasts: "Without limit while neither side sends. Data without an ACK end the connection \
-                after about 15 min with default settings, and after at least 924.6 s. The kernel \
-                detects only then, or by keepalive, that the peer is gone.",
+        lasts: "Without limit while neither side sends. If data stay without an ACK, the \
+                connection ends after about 15 min with default settings (at least 924.6 s). The \
+                kernel detects only then, or by keepalive, that the peer is gone.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_retries2",
@@ -304,7 +304,7 @@ pub(super) const STATES: [StateText; 13] = [
         meaning: "This side has closed the connection and the peer has acknowledged the FIN. The \
                   peer has not closed yet. There are two kinds of such sockets. After shutdown() \
                   for writing, a program still holds the socket. After close(), the socket is an \
-                  orphan. Linux replaces an orphan by a time-wait mini socket, which sockstat \
+                  orphan. Linux replaces an orphan with a time-wait mini socket, which sockstat \
                   counts in tw.",
         moved_on_by: "The peer's FIN moves the socket to TIME_WAIT. The peer's RST ends it. Data \
                       that arrive for an orphan end it too: no program can read them, so the \
@@ -316,8 +316,8 @@ pub(super) const STATES: [StateText; 13] = [
                 name: "net.ipv4.tcp_fin_timeout",
                 default: "60 s",
                 does: "Lifetime of orphans in FIN_WAIT2. It does not shorten TIME_WAIT. The kernel \
-                       uses at least 3.5 retransmission timeouts. A value T above 60 gives 2 x (T \
-                       - 60) s, so 65 gives 10 s (tcp_keepalive_timer; measured on 6.18).",
+                       uses at least 3.5 retransmission timeouts. A value T above 60 gives 2 x \
+                       (T-60) s, so 65 gives 10 s (tcp_keepalive_timer; measured on 6.18).",
             },
             Setting {
                 name: "TCP_LINGER2",
@@ -428,7 +428,7 @@ pub(super) const STATES: [StateText; 13] = [
         meaning: "The peer closed first, and then this side closed too. The ACK of this side's FIN \
                   has not arrived yet.",
         moved_on_by: "The peer's ACK or RST ends the socket. So does a timeout. No TIME_WAIT \
-                      follows on this side. It is on the side that closed first.",
+                      follows on this side. The TIME_WAIT is on the side that closed first.",
         lasts: "One round trip, plus the time to send queued data. If the peer is silent, the \
                 socket ends about 100 s after the program has closed it. It ends after at least \
                 924.6 s if the program still holds it.",
@@ -561,7 +561,7 @@ pub(super) const STATES: [StateText; 13] = [
         meaning: "The kernel's own state for request sockets, which are the mini sockets of \
                   half-open connections. Every interface shows it as SYN_RECV, and tcpstate counts \
                   it as SYN_RECV.",
-        moved_on_by: "A request socket never changes its state. The peer's ACK replaces it by a \
+        moved_on_by: "A request socket never changes its state. The peer's ACK replaces it with a \
                       child socket (LISTEN -> SYN_RECV). An RST or a timeout removes it.",
         lasts: "As long as SYN_RECV: 63 s without an ACK, with default settings.",
         governed_by: &[
@@ -599,8 +599,8 @@ pub(super) const STATES: [StateText; 13] = [
         governed_by: &[Setting {
             name: "net.ipv4.ip_local_port_range",
             default: "32768 60999",
-            does: "Range in which bind() to port 0 looks for a port. Such a socket takes the port \
-                   from others.",
+            does: "Range in which bind() to port 0 looks for a port. Other programs cannot use the \
+                   port of such a socket.",
         }],
         kernel: &[
             "include/net/tcp_states.h: TCP_BOUND_INACTIVE",

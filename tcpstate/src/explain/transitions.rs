@@ -284,9 +284,9 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: FinWait2,
         to: TimeWait,
-        meaning: "The peer of an orphan closes. The mini socket in FIN_WAIT2 stays and moves to \
-                  TIME_WAIT, where it stays for 60 s. If a program holds the socket, the kernel \
-                  reports FIN_WAIT2 -> CLOSE instead and creates a new mini socket.",
+        meaning: "The peer of an orphan closes. The mini socket moves from FIN_WAIT2 to TIME_WAIT, \
+                  where it stays for 60 s. If a program holds the socket, the kernel reports \
+                  FIN_WAIT2 -> CLOSE instead and creates a new mini socket.",
         caused_by: "The peer's FIN.",
         kernel: &[
             "net/ipv4/tcp_minisocks.c: tcp_timewait_state_process",
@@ -340,8 +340,8 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: CloseWait,
         to: Close,
-        meaning: "The connection ends with a reset after the peer has closed. Often the program \
-                  writes to a peer that is gone, or closes with unread data.",
+        meaning: "The peer has closed, and the connection ends without a FIN of this side. Often \
+                  the program writes to a peer that is gone, or closes with unread data.",
         caused_by: aborts!("A listener that closes while the connection is in its accept queue."),
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_reset",
@@ -392,8 +392,8 @@ pub(super) const fn why_never(from: State, to: State) -> &'static str {
     match (from, to) {
         (NewSynRecv, _) | (_, NewSynRecv) => {
             "NEW_SYN_RECV is the state of request sockets, and a request socket never changes its \
-             state. An ACK replaces it by a child socket, which is reported as LISTEN -> SYN_RECV. \
-             An RST or a timeout removes it."
+             state. An ACK replaces it with a child socket, which is reported as LISTEN -> \
+             SYN_RECV. An RST or a timeout removes it."
         }
         (BoundInactive, _) | (_, BoundInactive) => {
             "BOUND_INACTIVE is a filter for sock_diag, not a state of a socket. Such a socket is \

@@ -18,8 +18,8 @@ pub(super) const T4: Rule = Rule {
     title: "tcp_tw_recycle in a sysctl file",
     means: "The setting was removed in 4.12, so the line only makes sysctl print an error. Before \
             4.12 it dropped clients behind NAT.",
-    knows: "It reads the effective line of the sysctl files, and checks whether /proc/sys has the \
-            setting.",
+    knows: "The rule reads the effective line of the sysctl files, and checks whether /proc/sys \
+            has the setting.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); sysctl.d(5)",
     help: "Delete the line.",
@@ -32,7 +32,7 @@ pub(super) const A1: Rule = Rule {
     title: "tcp_syncookies in a sysctl file",
     means: "1 is the default, so a line with 1 changes nothing. With 0, a full SYN queue drops \
             SYNs. 2 is for tests.",
-    knows: "It reads the effective line of the sysctl files and the value in force.",
+    knows: "The rule reads the effective line of the sysctl files and the value in force.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); \
                 Documentation/networking/ip-sysctl.rst: tcp_syncookies",
@@ -46,8 +46,8 @@ pub(super) const A2: Rule = Rule {
     title: "tcp_tw_reuse in a sysctl file",
     means: "The setting only lets connect() reuse ports in TIME_WAIT. It does not affect incoming \
             connections of a server. It does not reduce the number of sockets in TIME_WAIT.",
-    knows: "It reads the effective line of the sysctl files and the value in force. It states the \
-            effect on this kernel (T5).",
+    knows: "The rule reads the effective line of the sysctl files and the value in force. It \
+            states the effect on this kernel (T5).",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: \
                 tcp_tw_reuse",
@@ -61,7 +61,7 @@ pub(super) const A3: Rule = Rule {
     title: "tcp_fin_timeout in a sysctl file",
     means: "The setting does not apply to TIME_WAIT, which always takes 60 s. It ends orphans in \
             FIN_WAIT2: sockets that a program has closed and whose peer does not close.",
-    knows: "It reads the effective line of the sysctl files and the value in force.",
+    knows: "The rule reads the effective line of the sysctl files and the value in force.",
     thresholds: &[],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
                 Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
@@ -76,8 +76,8 @@ pub(super) const A4: Rule = Rule {
     means: "If the limit is below the kernel's default, connections close without TIME_WAIT sooner \
             (T1). The limit is a protection against simple attacks. The kernel's documentation \
             says that it must not be lowered.",
-    knows: "It compares the effective line of the sysctl files with the kernel's default, which is \
-            half of tcp_ehash_entries.",
+    knows: "The rule compares the effective line of the sysctl files with the kernel's default, \
+            which is half of tcp_ehash_entries.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); \
                 Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
@@ -91,7 +91,7 @@ pub(super) const A5: Rule = Rule {
     title: "tcp_max_syn_backlog in a sysctl file",
     means: "The kernel does not read this setting while SYN cookies are on. The length of a SYN \
             queue is the backlog of its listener, which net.core.somaxconn limits.",
-    knows: "It reads the effective line of the sysctl files, and tcp_syncookies.",
+    knows: "The rule reads the effective line of the sysctl files, and tcp_syncookies.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only user); \
                 include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
@@ -105,9 +105,9 @@ pub(super) const A6: Rule = Rule {
     title: "lines without effect in sysctl files",
     means: "The sysctl files contain lines that set nothing, or settings that the kernel keeps \
             only for old scripts. Or a file could not be read.",
-    knows: "It looks for lines that are not assignments, for files that cannot be read, and for \
-            settings without effect. The kernel's documentation calls tcp_fack and tcp_low_latency \
-            legacy settings without effect.",
+    knows: "The rule looks for lines that are not assignments, for files that cannot be read, and \
+            for settings without effect. The kernel's documentation calls tcp_fack and \
+            tcp_low_latency legacy settings without effect.",
     thresholds: &[],
     reference: "sysctl.d(5); Documentation/networking/ip-sysctl.rst: tcp_fack, tcp_low_latency",
     help: "Delete or fix the lines. Let this user read the files.",
@@ -121,7 +121,7 @@ pub(super) const A7: Rule = Rule {
     means: "0 removes the protection against late segments (PAWS) and the measurement of round \
             trips by timestamps. tcp_tw_reuse then has no effect, and SYN cookies lose window \
             scaling.",
-    knows: "It reads the effective line of the sysctl files.",
+    knows: "The rule reads the effective line of the sysctl files.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: \
                 cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",

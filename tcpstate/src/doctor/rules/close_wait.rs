@@ -18,10 +18,10 @@ pub(super) const C1: Rule = Rule {
     means: "The peer has closed and the program has not. The program leaks connections until it \
             runs out of file descriptors. The kernel has no timeout for CLOSE_WAIT, and no sysctl \
             helps.",
-    knows: "It counts sockets in CLOSE_WAIT by process and by the time since the peer's last ACK. \
-            That time is never longer than the time in CLOSE_WAIT. It reports many sockets that \
-            are not brand-new, fewer sockets that are old, or a large share of the files that the \
-            process may open.",
+    knows: "The rule counts sockets in CLOSE_WAIT by process and by the time since the peer's last \
+            ACK. That time is never longer than the time in CLOSE_WAIT. It reports many sockets \
+            that are not brand-new, fewer sockets that are old, or a large share of the files that \
+            the process may open.",
     thresholds: &[
         "close_wait.settled_seconds",
         "close_wait.warn",
@@ -41,11 +41,11 @@ pub(super) const C2: Rule = Rule {
     id: "C2",
     family: "close_wait",
     title: "connections that the client closed before accept()",
-    means: "Sockets in CLOSE_WAIT that no program holds. They wait in the accept queue of a \
+    means: "No program holds these sockets in CLOSE_WAIT. They wait in the accept queue of a \
             listener, and their clients have closed. The program is blocked or far too slow.",
-    knows: "It counts sockets in CLOSE_WAIT without an inode, which accept() would assign. It \
-            groups them by the address of the listener. It counts only sockets whose peer has been \
-            silent for a while.",
+    knows: "The rule counts sockets in CLOSE_WAIT without an inode, which accept() would assign. \
+            It groups them by the address of the listener. It counts only sockets whose peer has \
+            been silent for a while.",
     thresholds: &["close_wait.settled_seconds", "close_wait.never_accepted_warn"],
     reference: "net/ipv4/inet_connection_sock.c: inet_csk_accept, inet_csk_reqsk_queue_add; \
                 net/ipv4/inet_diag.c: inet_diag_msg_common_fill (sock_i_ino)",

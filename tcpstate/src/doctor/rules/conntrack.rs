@@ -14,8 +14,8 @@ pub(super) const K1: Rule = Rule {
             connections. An entry lives longer than its socket. For TIME_WAIT the default is 120 s \
             in the table and 60 s for the socket. For CLOSE_WAIT kube-proxy sets 3600 s in the \
             table.",
-    knows: "It compares nf_conntrack_count with nf_conntrack_max, and reads the growth of drop and \
-            early_drop. Without nf_conntrack there is no limit.",
+    knows: "The rule compares nf_conntrack_count with nf_conntrack_max, and reads the growth of \
+            drop and early_drop. Without nf_conntrack there is no limit.",
     thresholds: &["conntrack.used_warn", "conntrack.used_crit"],
     reference: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc, nf_conntrack_in; \
                 Documentation/networking/nf_conntrack-sysctl.rst",

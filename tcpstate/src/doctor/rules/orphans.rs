@@ -17,9 +17,9 @@ pub(super) const F1: Rule = Rule {
     means: "The program has called shutdown() for writing. The peer has acknowledged the FIN but \
             has not closed. While the program keeps the socket open, the kernel waits without a \
             timeout. tcp_fin_timeout applies only to sockets that no program holds.",
-    knows: "It counts sockets in FIN_WAIT2 with an inode by process, if their peer has been silent \
-            for long. If the peer still sends, the half-closed connection is in use and does not \
-            count.",
+    knows: "The rule counts sockets in FIN_WAIT2 with an inode by process, if their peer has been \
+            silent for long. If the peer still sends, the half-closed connection is in use and \
+            does not count.",
     thresholds: &["orphans.fin_wait2_seconds", "orphans.fin_wait2_warn"],
     reference: "net/ipv4/tcp_input.c: tcp_rcv_state_process (TCP_FIN_WAIT1, SOCK_DEAD); \
                 net/ipv4/tcp.c: __tcp_close",
@@ -36,9 +36,9 @@ pub(super) const F2: Rule = Rule {
             tcp_max_orphans the kernel resets orphans, and unsent data are lost. If an orphan \
             makes no progress, the kernel resets it at a lower number of orphans. Each orphan may \
             use up to 64 KiB of memory that cannot be swapped.",
-    knows: "It compares sockstat's orphan, which counts the whole host, with tcp_max_orphans. That \
-            sysctl is visible only in the host's network namespace. The rule also reads the growth \
-            of TcpExt TCPAbortOnMemory.",
+    knows: "The rule compares sockstat's orphan, which counts the whole host, with \
+            tcp_max_orphans. tcp_max_orphans is visible only in the host's network namespace. The \
+            rule also reads the growth of TcpExt TCPAbortOnMemory.",
     thresholds: &["orphans.used_warn"],
     reference: "net/ipv4/tcp.c: tcp_check_oom; net/ipv4/tcp_timer.c: tcp_out_of_resources; \
                 Documentation/networking/ip-sysctl.rst: tcp_max_orphans",
@@ -53,7 +53,8 @@ pub(super) const F3: Rule = Rule {
     title: "FINs without an ACK",
     means: "Sockets in LAST_ACK or CLOSING wait for the ACK of their FIN. The peers are gone, or \
             packets to them are lost.",
-    knows: "It counts sockets in LAST_ACK and CLOSING whose peer has been silent for a while.",
+    knows: "The rule counts sockets in LAST_ACK and CLOSING whose peer has been silent for a \
+            while.",
     thresholds: &["orphans.last_ack_seconds", "orphans.last_ack_warn"],
     reference: "net/ipv4/tcp_timer.c: tcp_orphan_retries (0 means 8), tcp_write_timeout; \
                 Documentation/networking/ip-sysctl.rst: tcp_orphan_retries",

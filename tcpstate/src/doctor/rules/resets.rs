@@ -13,7 +13,7 @@ pub(super) const R1: Rule = Rule {
     means: "A large share of the connections ends with a reset from one of the two sides. Data may \
             be lost. Some programs reset on purpose (SO_LINGER with 0), which also avoids \
             TIME_WAIT.",
-    knows: "It compares the growth of Tcp EstabResets with the growth of ActiveOpens and \
+    knows: "The rule compares the growth of Tcp EstabResets with the growth of ActiveOpens and \
             PassiveOpens. EstabResets counts transitions from ESTABLISHED or CLOSE_WAIT to CLOSE. \
             The counters TcpExt TCPAbortOn* give some of the reasons.",
     thresholds: &["resets.share_info", "resets.at_least"],

@@ -35,7 +35,7 @@ pub(super) const S2: Rule = Rule {
     title: "nearly full accept queues",
     means: "Nearly as many connections wait for accept() as the accept queue can hold. Above that \
             number the kernel drops connections (S1).",
-    knows: "It compares Recv-Q of a listener with Send-Q plus one.",
+    knows: "The rule compares Recv-Q of a listener with Send-Q plus one.",
     thresholds: &["syn.accept_queue_warn"],
     reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_diag.c: tcp_diag_get_info",
     help: "Make the program accept faster. Or raise the smaller of net.core.somaxconn and the \
@@ -95,8 +95,9 @@ pub(super) const S6: Rule = Rule {
     title: "destinations that do not answer",
     means: "SYNs to a destination are sent again and again. The destination is down, or a firewall \
             drops the SYNs. Each such socket holds a local port, for about two minutes by default.",
-    knows: "It counts sockets in SYN_SENT whose SYN was retransmitted, by destination. It does not \
-            use TcpExt TCPSynRetrans, because this counter includes the SYN+ACKs of listeners.",
+    knows: "The rule counts sockets in SYN_SENT whose SYN was retransmitted, by destination. It \
+            does not use TcpExt TCPSynRetrans, because this counter includes the SYN+ACKs of \
+            listeners.",
     thresholds: &["syn.unanswered_warn", "syn.unanswered_retransmits"],
     reference: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; net/ipv4/tcp_output.c: \
                 __tcp_retransmit_skb, tcp_rtx_synack; Documentation/networking/ip-sysctl.rst: \

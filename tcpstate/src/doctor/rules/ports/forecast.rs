@@ -19,8 +19,8 @@ pub(in crate::doctor::rules) const P2: Rule = Rule {
     means: "This host opens and closes connections to one destination very fast. Each closed \
             connection stays in TIME_WAIT for 60 s and keeps its local port. Within a minute all \
             or nearly all local ports will be in use.",
-    knows: "It counts the sockets per destination that entered TIME_WAIT in the last 10 s. The \
-            remaining time of a socket shows when it entered. The rule then computes the use of \
+    knows: "The rule counts the sockets per destination that entered TIME_WAIT in the last 10 s. \
+            The remaining time of a socket shows when it entered. It then computes the use of \
             ports, as old sockets leave TIME_WAIT and new ones enter at the same rate. It reports \
             a destination if the last port will be taken within a minute. It also reports a \
             destination if a large share of its ports will stay in use.",

@@ -17,11 +17,11 @@ pub(in crate::doctor::rules) const P1: Rule = Rule {
     means: "Each connection from one address to one address and port needs its own local port. If \
             no port is left, connect() fails with EADDRNOTAVAIL. The fewer ports are left, the \
             longer connect() takes.",
-    knows: "It counts sockets in any state whose local port is in ip_local_port_range. It groups \
-            them by source address, destination address and destination port. It compares each \
-            count with the number of ports that connect() tries. These are an even number of ports \
-            of the range, without reserved ports and without ports that have a listener. Sockets \
-            in TIME_WAIT that connect() may reuse (T5) do not count.",
+    knows: "The rule counts sockets in any state whose local port is in ip_local_port_range. It \
+            groups them by source address, destination address and destination port. It compares \
+            each count with the number of ports that connect() tries. connect() tries an even \
+            number of ports of the range. It skips reserved ports and ports with a listener. \
+            Sockets in TIME_WAIT that connect() may reuse (T5) do not count.",
     thresholds: &["ports.used_warn", "ports.used_crit"],
     reference: "net/ipv4/inet_hashtables.c: __inet_hash_connect, __inet_check_established; \
                 net/ipv4/tcp_ipv4.c: tcp_twsk_unique",

@@ -17,8 +17,8 @@ pub(in crate::doctor::rules) const P3: Rule = Rule {
             prefers the other ports. Both work best with as many odd as even ports. Otherwise the \
             kernel prints a warning. A server whose port is in the range may fail to start, \
             because a connection may use the port.",
-    knows: "It reads ip_local_port_range. It looks for ports in the range that have a listener and \
-            are not in ip_local_reserved_ports.",
+    knows: "The rule reads ip_local_port_range. It looks for ports in the range that have a \
+            listener and are not in ip_local_reserved_ports.",
     thresholds: &[],
     reference: "net/ipv4/sysctl_net_ipv4.c: set_local_port_range; \
                 Documentation/networking/ip-sysctl.rst: ip_local_reserved_ports",

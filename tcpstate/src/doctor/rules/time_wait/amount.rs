@@ -12,8 +12,8 @@ pub(in crate::doctor::rules) const T8: Rule = Rule {
     id: "T8",
     family: "time_wait",
     title: "tcp_fin_timeout and TIME_WAIT",
-    means: "tcp_fin_timeout is not at its default, most likely to shorten TIME_WAIT. It applies \
-            only to orphans in FIN_WAIT2. TIME_WAIT takes 60 s, and no setting changes that.",
+    means: "tcp_fin_timeout was changed, most likely to shorten TIME_WAIT. It applies only to \
+            orphans in FIN_WAIT2. TIME_WAIT takes 60 s, and no setting changes that.",
     knows: "tcp_fin_timeout is not 60, and TIME_WAIT is the most frequent state.",
     thresholds: &["time_wait.top_info"],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
@@ -28,12 +28,12 @@ pub(in crate::doctor::rules) const T9: Rule = Rule {
     family: "time_wait",
     title: "short connections closed by this side",
     means: "This side closes most connections first, soon after they were opened. So most of them \
-            end in TIME_WAIT here. Each connection costs a handshake. If this side also connects, \
-            each one holds a local port for 60 s.",
-    knows: "It compares the growth of TcpExt TW and TWKilled with the growth of Tcp ActiveOpens \
-            and PassiveOpens. It computes the average duration of a connection: CurrEstab divided \
-            by the connections opened per second. Before 5.18, TW and TWKilled count ends, so the \
-            rule adds the growth of sockstat's tw.",
+            end in TIME_WAIT here. Each connection costs a handshake. If this side also opens the \
+            connections, each of them holds a local port for 60 s.",
+    knows: "The rule compares the growth of TcpExt TW and TWKilled with the growth of Tcp \
+            ActiveOpens and PassiveOpens. It computes the average duration of a connection: \
+            CurrEstab divided by the connections opened per second. Before 5.18, TW and TWKilled \
+            count ends, so the rule adds the growth of sockstat's tw.",
     thresholds: &["time_wait.short_share", "time_wait.short_per_second", "time_wait.short_seconds"],
     reference: "net/ipv4/inet_timewait_sock.c: __inet_twsk_schedule (TW counts creations since \
                 5.18, expiries before); RFC 4022 (CurrEstab)",
@@ -48,8 +48,8 @@ pub(in crate::doctor::rules) const T10: Rule = Rule {
     means: "The number is large, but it does no harm by itself. On a server's own port, a socket \
             in TIME_WAIT uses no additional port and at most about 250 bytes. P1, P2, T1 and K1 \
             report cases that do harm.",
-    knows: "It counts the sockets in TIME_WAIT, and how many of them have a local port with a \
-            listener.",
+    knows: "The rule counts the sockets in TIME_WAIT, and how many of them have a local port with \
+            a listener.",
     thresholds: &["time_wait.many_info"],
     reference: "net/ipv4/inet_timewait_sock.c; vincent.bernat.ch, Coping with the TCP TIME-WAIT \
                 state",

@@ -28,8 +28,8 @@ pub(in crate::doctor::rules) const T2: Rule = Rule {
     title: "limit of time-wait sockets",
     means: "The number of time-wait sockets is near its limit. Above the limit, connections close \
             without TIME_WAIT (T1).",
-    knows: "It compares sockstat's tw with tcp_max_tw_buckets. tw includes orphans in FIN_WAIT2. \
-            Both values are those of the network namespace.",
+    knows: "The rule compares sockstat's tw with tcp_max_tw_buckets. tw includes orphans in \
+            FIN_WAIT2. Both values are those of the network namespace.",
     thresholds: &["time_wait.buckets_warn"],
     reference: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; \
                 Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",

@@ -27,8 +27,8 @@ pub(in crate::doctor::rules) const T5: Rule = Rule {
     means: "connect() may reuse the port of a socket in TIME_WAIT if the old connection had \
             timestamps. 0: never. 1: to any destination. 2: only if one of the addresses is a \
             loopback address; this is the default since 4.19. The setting does not affect incoming \
-            connections, nor sockets in FIN_WAIT2.",
-    knows: "It reads tcp_tw_reuse and tcp_tw_reuse_delay.",
+            connections. It does not apply to sockets in FIN_WAIT2.",
+    knows: "The rule reads tcp_tw_reuse and tcp_tw_reuse_delay.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit 79e9fed46038 (2: loopback only, 4.19)",
     help: "Leave it at 2. If P1 or P2 reports connections to other hosts, 1 is safe with \
@@ -57,8 +57,8 @@ pub(in crate::doctor::rules) const T7: Rule = Rule {
     means: "A socket must be in TIME_WAIT for this time before connect() may reuse its port. The \
             time must not be shorter than one tick of the peer's timestamp clock. Otherwise the \
             protection against late segments (PAWS) does not work for the new connection.",
-    knows: "It reads tcp_tw_reuse_delay, which exists since 6.14. Before, the delay was always one \
-            second. One second is also the default.",
+    knows: "The rule reads tcp_tw_reuse_delay, which exists since 6.14. Before, the delay was \
+            always one second. One second is also the default.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit ca6a6f93867a (6.14); \
                 Documentation/networking/ip-sysctl.rst: tcp_tw_reuse_delay",
