@@ -25,7 +25,7 @@ this page.
 A run of a benchmark consists of turns. Each turn measures all compared programs one after the
 other, on one machine. A cell such as `64.0 ± 7.90 (1.16 ×)` has three parts:
 
-* The first number is the median of the turns.
+* The first number in a cell is the median of the turns.
 * The number after ± is the difference between the largest and the smallest turn.
 * The number in parentheses is the ratio of the median to the reference figure of the section.
 
@@ -71,7 +71,7 @@ fn text(runs: &[(&Benchmark, Run)], all: &Rows) -> String {
         }
         let newline = if number == 0 { "\n" } else { "" };
         let name = benchmark.name;
-        _ = writeln!(text, "{newline}* `cargo xtask bench {name}`, {} (UTC)", run.when);
+        _ = writeln!(text, "{newline}* `cargo xtask bench {name}` ran on {} (UTC)", run.when);
     }
     let mut tables = String::new();
     for (benchmark, run) in runs {
