@@ -1,10 +1,10 @@
-//! The BPF toolchain: a rustc with its sources and with unstable options, `bpf-linker` and
-//! `llvm-strip`.
+//! Finds and installs the BPF toolchain: `bpf-linker`, `llvm-strip`, and a rustc with unstable
+//! options and with the sources of `core`.
 //!
-//! There are two kinds. On Debian 12 it is `rustc-web`, which is built for the LLVM that
-//! `bpf-linker` links. Missing packages are installed there. On other systems it is rustup's
-//! nightly with `rust-src`, and a `bpf-linker` from `PATH`. If a tool is missing on such a system,
-//! the error names it.
+//! There are two kinds of toolchains. On Debian 12, the compiler is `rustc-web`, and missing
+//! packages are installed. `rustc-web` and `bpf-linker` use the same LLVM version. On other
+//! systems, the compiler is rustup's nightly with `rust-src`, and `bpf-linker` must be in `PATH`.
+//! If a tool is missing on such a system, the error names the missing tool.
 
 use std::{
     env,
@@ -21,25 +21,26 @@ use crate::{
     process::{self, find_in_path},
 };
 
-/// Debian's rustc that is newer than the distribution.
+/// The rustc of Debian's package `rustc-web`, which is newer than the rustc of the distribution.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// The clippy of that rustc. `cargo-clippy` finds `clippy-driver` in its own directory, and runs
-/// the cargo that `CARGO` names.
+/// The clippy of Debian's rustc. `cargo-clippy` finds `clippy-driver` in its own directory, and
+/// runs the cargo that the variable `CARGO` names.
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
-/// The oldest LLVM that `bpf-linker` supports.
+/// The oldest LLVM version that `bpf-linker` supports.
 const OLDEST_LLVM: u32 = 20;
 
-/// A complete set of tools.
+/// A complete set of BPF tools.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
     compiler: Compiler,
-    /// The directory with the sources of `core`.
+    /// The directory with the source files of `core`.
     pub(crate) rust_src: PathBuf,
-    /// The linker's directory, which comes first in `PATH`. A flag that names the linker would
-    /// change the hash in symbol names. Then the user's home directory would change the object.
+    /// The directory of `bpf-linker`, which is the first directory in `PATH`. A compiler flag that
+    /// names the path of `bpf-linker` would change the hashes in symbol names. Then the object
+    /// would depend on the user's home directory.
     linker_folder: PathBuf,
     pub(crate) strip: PathBuf,
-    /// The versions in the lock file.
+    /// The versions of the tools, which are written to the lock file.
     pub(crate) versions: Tools,
 }
 
@@ -58,7 +59,7 @@ struct Rustc {
 }
 
 impl Toolchain {
-    /// The installed tools. If a tool is missing, the error names it.
+    /// Finds the installed BPF tools. If a tool is missing, the error names the tool.
     pub(crate) fn find() -> Result<Self> {
         Self::debian().or_else(|debian| {
             Self::nightly().map_err(|nightly| {
@@ -67,7 +68,7 @@ impl Toolchain {
         })
     }
 
-    /// The tools. Missing tools are installed.
+    /// Finds the BPF tools, and installs missing tools on Debian.
     pub(crate) fn provision() -> Result<Self> {
         let found = Self::find();
         if found.is_ok() || !debian::is_debian() {
@@ -130,7 +131,7 @@ impl Toolchain {
         Ok(Self { compiler, rust_src, linker_folder, strip, versions })
     }
 
-    /// A cargo that uses these tools.
+    /// Returns a cargo command that uses these tools.
     pub(crate) fn cargo(&self, root: &Path, arguments: &[&str]) -> Result<Command> {
         let mut path: Vec<PathBuf> = vec![self.linker_folder.clone()];
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
@@ -190,8 +191,8 @@ impl Compiler {
     }
 }
 
-/// The clippy of the compiler that builds the object. Missing packages are installed. Clippy needs
-/// neither the linker nor LLVM's tools, so it also works on a machine without them.
+/// Returns the clippy command of the compiler that builds the object, and installs missing
+/// packages. Clippy needs neither `bpf-linker` nor LLVM's tools.
 pub(crate) fn clippy(root: &Path) -> Result<Command> {
     let mut clippy = debian_clippy(root).or_else(|debian| {
         nightly_clippy(root).map_err(|nightly| {
@@ -226,7 +227,7 @@ fn nightly_clippy(root: &Path) -> Result<Command> {
 
 fn rustup_nightly() -> Command {
     let mut rustup = process::command("rustup");
-    // Querying a toolchain must not download it.
+    // A query for a toolchain must not download the toolchain.
     rustup.args(["run", "nightly"]).env("RUSTUP_AUTO_INSTALL", "0");
     rustup
 }

@@ -1,4 +1,4 @@
-//! Builds test binaries with cargo, and runs them one by one, as root if they need it.
+//! Builds test binaries with cargo and runs them one by one. Binaries that need root run as root.
 
 use std::{
     collections::BTreeMap,
@@ -17,45 +17,45 @@ use serde::Deserialize;
 use super::libtest::{Outcome, Parser};
 use crate::{privilege::Privilege, process};
 
-/// The maximum time without output. A test that exceeds it hangs. The longest tests take a tenth of
-/// it.
+/// The maximum time for which a test binary may print nothing. A test that takes longer counts as
+/// hanging. The longest tests take a minute.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// An executable with tests.
+/// An executable that contains tests.
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
-    /// The name in reports.
+    /// The name of the binary in reports.
     pub(crate) name: String,
-    /// The package's directory in the workspace.
+    /// The package's directory, relative to the workspace.
     pub(crate) package: String,
     pub(crate) executable: PathBuf,
-    /// The package's directory, in which cargo also runs tests.
+    /// The absolute path of the package's directory. Cargo runs tests in this directory too.
     folder: PathBuf,
 }
 
-/// Options for running tests.
+/// Options for a run of test binaries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) filters: Vec<String>,
     /// Tests whose name contains one of these texts do not run.
     pub(crate) skips: Vec<String>,
-    /// Whether filters are complete names.
+    /// Whether each filter must be equal to the complete name of a test.
     pub(crate) is_exact: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
-    /// Whether to run as root and one test at a time, for tests that change the kernel's state.
+    /// Whether the tests change the kernel's state. Such tests run as root and one at a time.
     pub(crate) is_kernel_test: bool,
-    /// Whether to show only results, without the output of failed tests.
+    /// Whether to show only the results of tests, and not the output of failed tests.
     pub(crate) is_terse: bool,
 }
 
-/// Builds the tests that `arguments` select.
+/// Builds the tests that `arguments` of `cargo test` select.
 pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<Vec<Binary>> {
     let mut cargo = process::cargo(root);
     cargo.arg("test").args(arguments);
     build_by(&mut cargo)
 }
 
-/// Builds the tests that a cargo command would run.
+/// Builds the tests that a `cargo test` command would run.
 pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     #[derive(Deserialize)]
     struct Message {
@@ -75,7 +75,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     }
 
     let text = messages(cargo)?;
-    // Sorted, so that each run has the same order.
+    // The map sorts the binaries, so that every run has one order.
     let mut binaries = BTreeMap::new();
     for line in text.lines() {
         let message: Message =
@@ -94,7 +94,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     Ok(binaries.into_values().collect())
 }
 
-/// Makes cargo build the tests without running them. Returns its messages, one JSON object per
+/// Makes cargo build the tests without running them. Returns cargo's messages: one JSON object per
 /// line.
 pub(crate) fn messages(cargo: &mut Command) -> Result<String> {
     cargo
@@ -104,9 +104,9 @@ pub(crate) fn messages(cargo: &mut Command) -> Result<String> {
 }
 
 impl Binary {
-    /// Runs the tests, and shows their results while they run.
+    /// Runs the tests of this binary, and shows each result when the test ends.
     pub(crate) fn run(&self, run: &Run) -> Result<Outcome> {
-        // Tests that need no root run directly, like tests that already run as root.
+        // Tests that need no root run without `sudo`, as if this process were root.
         let privilege = if run.is_kernel_test { Privilege::current() } else { Privilege::Root };
         if privilege == Privilege::None {
             return self.skip_all(run);
@@ -124,13 +124,14 @@ impl Binary {
         }
         let mut outcome = follow(&mut command, run.is_terse, |child| privilege.kill(child))?;
         if !run.is_kernel_test {
-            // Tests that run in parallel have no separate times.
+            // Remove the times. The output of parallel tests does not show how long a single test
+            // took.
             outcome.times.clear();
         }
         Ok(outcome)
     }
 
-    /// The tests whose names contain one of the filters, in the order of the run.
+    /// Returns the tests whose names contain one of the filters, in the order of the run.
     pub(crate) fn list(&self, filters: &[String]) -> Result<Vec<String>> {
         let mut command = process::command(&self.executable);
         command.current_dir(&self.folder).arg("--list").args(filters);
@@ -152,7 +153,8 @@ impl Binary {
     }
 }
 
-/// Runs a command with the output format of libtest. Ends it if it prints nothing for too long.
+/// Runs a command that prints results in the format of libtest. Kills the command if it prints
+/// nothing for too long.
 pub(crate) fn follow(
     command: &mut Command,
     is_terse: bool,
@@ -198,7 +200,7 @@ pub(crate) fn follow(
     Ok(outcome)
 }
 
-/// A separate thread reads, so that the caller can wait with a timeout.
+/// Reads the output in a separate thread, so that the caller can wait with a timeout.
 fn read_in_pieces(mut output: ChildStdout) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,12 +1,12 @@
 //! Parses the output of a test binary while it runs.
 //!
-//! Binaries run with `--show-output`. So the output of tests comes in sections after the results.
-//! In the output of passed tests, only `skipped: CAUSE` is used. The output of failed tests is
-//! shown.
+//! Test binaries run with `--show-output`, which prints the output of each test in a section after
+//! all results. The parser searches the output of passed tests for `skipped: CAUSE`. The parser
+//! shows the output of failed tests.
 
 use std::{fmt, time::Duration};
 
-/// The results of the tests of one or several binaries.
+/// The results of the tests in one or several binaries.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) passed: usize,
@@ -14,12 +14,12 @@ pub(crate) struct Outcome {
     pub(crate) failed: Vec<String>,
     /// Names of skipped tests, with causes.
     pub(crate) skipped: Vec<String>,
-    /// Names of tests that failed in an emulated guest and passed in a second guest. These tests
-    /// count as passed.
+    /// Names of tests that failed in a guest and passed in a second guest. These tests count as
+    /// passed.
     pub(crate) flaky: Vec<String>,
-    /// The first line of the first panic.
+    /// The first line of the first panic message.
     pub(crate) reason: Option<String>,
-    /// The duration of each test, if tests run one at a time.
+    /// The duration of each test. The list is empty if tests ran in parallel.
     pub(crate) times: Vec<(String, Duration)>,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The current part of the output.
+/// The part of the output that the parser currently reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Section {
     #[default]
@@ -56,31 +56,33 @@ enum Section {
     Failed,
 }
 
-/// Parses the output of one binary, in pieces of any size.
+/// Parses the output of one test binary, which arrives in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     section: Section,
-    /// The incomplete last line.
+    /// The incomplete last line of the output so far.
     partial: String,
-    /// The test that has been announced and has no result yet.
+    /// The test that the binary has announced and that has no result yet.
     running: Option<String>,
     /// The test whose output is being read.
     speaker: Option<String>,
-    /// The number of passed tests, if the binary has printed it.
+    /// The number of passed tests that the binary printed in its last line. `None` before that
+    /// line.
     total: Option<usize>,
-    /// The number of tests that printed that they were skipped.
+    /// The number of tests that printed `skipped: CAUSE`.
     said: usize,
-    /// The results of single tests, for the case that the binary does not finish.
+    /// The results of single tests, which are used if the binary crashes before it prints its
+    /// counts.
     seen: Outcome,
-    /// Whether the previous line announced the message of a panic.
+    /// Whether the previous line announced a panic, so that this line is the panic message.
     is_panic: bool,
-    /// Tests that have ended since the last call of [`Self::take_ended`].
+    /// The names of tests that have ended since the last call of [`Self::take_ended`].
     ended: Vec<String>,
     outcome: Outcome,
 }
 
 impl Parser {
-    /// Takes a piece of output. Returns the lines to show.
+    /// Parses a piece of the output. Returns the lines to show.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
         self.partial.push_str(&String::from_utf8_lossy(piece));
         let mut shown = Vec::new();
@@ -94,13 +96,13 @@ impl Parser {
         shown
     }
 
-    /// Takes one line. Returns whether to show it.
+    /// Parses one line of the output. Returns whether to show the line.
     fn line(&mut self, line: &str) -> bool {
         if let Some(result) = line.strip_prefix("test result: ") {
             let passed = result
                 .split_once(". ")
                 .and_then(|(_, counts)| counts.split(' ').next()?.parse().ok());
-            // Each package prints one result.
+            // The output may contain a result line for each package, so add the counts.
             self.total = Some(self.total.unwrap_or(0) + passed.unwrap_or(0));
             self.section = Section::Results;
             return false;
@@ -129,8 +131,8 @@ impl Parser {
         false
     }
 
-    /// A line such as `test NAME ... ok`. With one test at a time, output of the test's child
-    /// processes may come before the `ok`.
+    /// Parses a line such as `test NAME ... ok`. If tests run one at a time, the output of a test's
+    /// child processes may be in front of the `ok`.
     fn result(&mut self, line: &str) -> bool {
         let announced = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
         let verdict = if let Some((name, verdict)) = announced {
@@ -164,36 +166,36 @@ impl Parser {
         } else if let Some(cause) = line.trim_start().strip_prefix("skipped: ")
             && let Some(name) = self.speaker.take()
         {
-            // The name is removed, so that a test with two causes counts as skipped once.
+            // Remove the test's name, so that a test that prints two causes counts as skipped once.
             self.outcome.skipped.push(format!("{name}: {cause}"));
             self.said += 1;
         }
     }
 
-    /// The test that has been announced and has no result yet.
+    /// Returns the name of the test that the binary has announced and that has no result yet.
     fn pending(&self) -> Option<String> {
         let announced =
             self.partial.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
         announced.map(|(name, _)| name.to_owned()).or_else(|| self.running.clone())
     }
 
-    /// The tests that have ended since the last call.
+    /// Returns the tests that have ended since the last call of this function.
     pub(crate) fn take_ended(&mut self) -> Vec<String> {
         std::mem::take(&mut self.ended)
     }
 
-    /// The results of the tests. `problem` says how the binary ended, if it did not end
-    /// successfully.
+    /// Returns the results of the tests. `problem` describes the exit of the binary, if the exit
+    /// status was not 0.
     pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
         if let Some(passed) = self.total {
-            // The binary counts skipped tests as passed.
+            // The binary's number of passed tests includes the skipped tests.
             self.outcome.passed = passed.saturating_sub(self.said);
         } else {
             self.outcome.passed = self.seen.passed;
             self.outcome.failed = std::mem::take(&mut self.seen.failed);
         }
-        // Failed tests explain an unsuccessful end. If no test failed, the running test counts as
-        // failed.
+        // Failed tests explain an exit status that is not 0. If no test failed, the binary crashed,
+        // and the running test counts as failed.
         if self.total.is_none() || (problem.is_some() && self.outcome.failed.is_empty()) {
             let name = self.pending().unwrap_or_else(|| "the tests".to_owned());
             self.outcome

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: the tests, with all set-up, also on a new Debian 12 system.
+//! `cargo xtask test` runs the tests and installs everything that they need. It also works on a
+//! newly installed Debian 12 system.
 //!
 //! ```text
 //! cargo xtask test                 all of `cargo xtask check`; kernel tests on this kernel and, in
@@ -13,12 +14,12 @@
 //! ```
 //!
 //! `CI=true`, `--all` and `--faults` select the full set-up. The full set-up installs the BPF
-//! toolchain. Without this toolchain the object is not rebuilt and no fault runs.
+//! toolchain. Without the BPF toolchain, the object is not rebuilt and no seeded fault runs.
 //!
 //! A failed step does not stop the other steps. A test that prints `skipped: CAUSE` counts as
-//! skipped. At the end, the duration of each step is listed in seconds, longest first. The last
-//! line is `N passed, N failed, N skipped`. A step without tests, for example formatting, counts as
-//! one test.
+//! skipped. At the end, the report lists the duration of each step in seconds, longest first. The
+//! last line of the output is `N passed, N failed, N skipped`. A step without tests, for example
+//! formatting, counts as one test.
 
 pub(crate) mod binaries;
 pub(crate) mod libtest;
@@ -35,17 +36,18 @@ use std::{
 use self::{mutation::Selection, report::Report};
 use crate::{check, debian, vm};
 
-/// The variable that names the object for the kernel tests, instead of the embedded object.
+/// The environment variable that names the BPF object for the kernel tests. Without the variable,
+/// the tests use the embedded object.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
-/// The variable that names the object without log lines.
+/// The environment variable that names the BPF object without log lines.
 const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";
-/// The variable that names the directory with Prometheus's programs.
+/// The environment variable that names the directory with Prometheus's programs.
 const PROMETHEUS_VARIABLE: &str = "TCPSTATE_TEST_PROMETHEUS";
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only tests whose name contains this text
+    /// Run only the tests whose name contains this text
     filter: Option<String>,
     /// Run everything, on every kernel
     #[arg(long, conflicts_with_all = ["filter", "faults", "object"])]
@@ -58,7 +60,7 @@ pub(crate) struct Options {
     object: Option<PathBuf>,
 }
 
-/// Runs the tests and prints the counts. Returns whether no test failed.
+/// Runs the tests and prints the counts. Returns `true` if no test failed.
 pub(crate) fn run(root: &Path, options: &Options) -> bool {
     let mut report = Report::default();
     let filter = options.filter.as_deref();
@@ -77,7 +79,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> bool {
     report.is_success()
 }
 
-/// All steps of `cargo xtask test`, or with `is_all` those of `--all`.
+/// Runs all steps of `cargo xtask test`, or all steps of `cargo xtask test --all` if `is_all` is
+/// set.
 fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     let tools = steps::set_up(root, report, is_all || is_ci);
@@ -91,8 +94,8 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     steps::fuzz(root, report);
     let selection = if is_all { Selection::All } else { Selection::Changed };
     steps::faults(root, selection, tools, report);
-    // The guests do not run at the same time as the faults. On a busy machine some kernels lose
-    // more events, which would hide small faults.
+    // Start the guests only after the faults have run. On a busy machine some kernels lose more
+    // events, which would hide small faults.
     if debian::is_debian() {
         report.tests("virtual machines", || vm::gate(root, is_all));
     } else {

@@ -1,12 +1,13 @@
-//! `cargo xtask test --faults`: builds the kernel half with one fault at a time, and expects a test
-//! to fail.
+//! `cargo xtask test --faults` builds the kernel half with one fault at a time, and verifies that a
+//! test fails.
 //!
 //! ```text
 //! table, lock -> chosen faults -> run without fault -> objects (2 at a time) -> runs -> lock
 //! ```
 //!
-//! All objects are built before their tests run. On a busy machine the kernel loses more events,
-//! which would hide small faults. A fault's tests run one by one, until the first test fails.
+//! All faulty objects are built before any test runs. On a busy machine the kernel loses more
+//! events, which would hide small faults. The tests of a fault run one by one until the first test
+//! fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,34 +35,35 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// The beginning of the message of a test that could not load the faulty program. A test with this
-/// message has detected nothing.
+/// The beginning of the error message when the kernel refuses the faulty program. A test that fails
+/// with this message has not detected the fault.
 const REFUSED: &str = "load BPF program";
-/// The variable that names the scripted paths of a test. See `tests/src/paths`.
+/// The environment variable that names the scripted paths that a test runs. `tests/src/paths` reads
+/// the variable.
 const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";
-/// With this number of faults or more, a second copy of the kernel half saves time, although `core`
-/// must be built for it.
+/// The number of faults from which a second copy of the kernel half saves time. Each copy must
+/// build `core`, so two copies are slower for few faults.
 const MANY: usize = 6;
 
-/// The faults to run.
+/// Selects the faults to run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Selection<'a> {
-    /// The faults that the lock file does not contain.
+    /// Runs the faults whose current hash is not in the lock file.
     Changed,
-    /// Every fault. Writes the lock file.
+    /// Runs every fault and writes the lock file.
     All,
-    /// The faults with this text in their name.
+    /// Runs the faults whose name contains this text.
     Named(&'a str),
 }
 
-/// Runs the faults, with the tools that build objects and the programs with the tests.
+/// Runs the faults. It has the tools that build objects, and the programs with the tests.
 pub(crate) struct Judge<'a> {
     pub(crate) root: &'a Path,
     pub(crate) tools: &'a Toolchain,
     pub(crate) binaries: &'a [Binary],
 }
 
-/// One fault and its result.
+/// One fault and its verdict.
 struct Row {
     fault: &'static Fault,
     hash: String,
@@ -69,7 +71,7 @@ struct Row {
 }
 
 enum Verdict {
-    /// This test failed, with this message.
+    /// A test detected the fault.
     Detected {
         test: String,
         reason: String,
@@ -90,12 +92,12 @@ impl Verdict {
     }
 }
 
-/// A fault with its hash.
+/// A fault to run, and its hash.
 type Chosen = (&'static Fault, String);
-/// The object of each fault, by its name.
+/// The object of each fault, by the name of the fault.
 type Objects = BTreeMap<&'static str, Result<PathBuf>>;
 
-/// Runs the selected faults, and reports each as a check.
+/// Runs the selected faults, and reports each fault as a check.
 pub(crate) fn run(judge: &Judge<'_>, selection: Selection<'_>, report: &mut Report) {
     let Some((known, faults)) = report.prepare("choose faults", || choose(judge.root, selection))
     else {
@@ -133,7 +135,7 @@ pub(crate) fn run(judge: &Judge<'_>, selection: Selection<'_>, report: &mut Repo
     }
 }
 
-/// The lock file, and the faults to run with their hashes.
+/// Returns the content of the lock file, and the faults to run.
 fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chosen>)> {
     let known = FaultLock::read(root)?;
     let mut chosen = Vec::new();
@@ -153,8 +155,8 @@ fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chose
 }
 
 impl Judge<'_> {
-    /// Builds an object for each of the faults, in one copy of the kernel half, or in two copies at
-    /// a time.
+    /// Builds an object for each fault. The faults are seeded into one copy of the kernel half, or
+    /// into two copies in parallel.
     fn build(&self, faults: &[&'static Fault]) -> Result<Objects> {
         let mut copies = vec![Copy::of(self.root)?];
         if faults.len() >= MANY {
@@ -190,7 +192,7 @@ impl Judge<'_> {
         keep(&built.context("the faulty sources do not compile")?, self.root, fault.name)
     }
 
-    /// Runs all tests that the faults name, with an object without a fault.
+    /// Runs all tests that the faults name, with an object that has no fault.
     fn healthy(&self, faults: &[Chosen]) -> Result<BTreeMap<&'static str, Healthy>> {
         let copy = Copy::of(self.root)?;
         let built = build_object(self.tools, &copy.sources, Variant::Default, &copy.target)?;
@@ -228,8 +230,8 @@ impl Judge<'_> {
         rows
     }
 
-    /// Runs the fault's tests on its paths. If none of the paths shows the fault, runs the whole
-    /// tests.
+    /// Runs the fault's tests on the fault's scripted paths. If these paths do not show the fault,
+    /// runs the tests on all paths.
     fn judge(&self, fault: &Fault, object: &Path) -> Result<Verdict> {
         let paths = fault.paths();
         let verdict = self.first_red(fault, &on(object, paths))?;
@@ -240,7 +242,7 @@ impl Judge<'_> {
         Ok(verdict)
     }
 
-    /// Runs the tests one by one, until the first test fails.
+    /// Runs the fault's tests one by one, until the first test fails.
     fn first_red(&self, fault: &Fault, run: &Run) -> Result<Verdict> {
         let filters: Vec<String> = fault.red.iter().map(ToString::to_string).collect();
         for binary in self.binaries {
@@ -267,12 +269,12 @@ impl Judge<'_> {
     }
 }
 
-/// The result of a test without a fault.
+/// The result of a test with an object that has no fault.
 enum Healthy {
     Passes,
-    /// With the cause.
+    /// The test was skipped. The text is the cause.
     Skipped(String),
-    /// The test fails without a fault or does not exist, so it cannot detect a fault.
+    /// The test cannot detect a fault, because it fails without a fault or does not exist.
     Useless(String),
 }
 
@@ -290,8 +292,8 @@ impl Healthy {
     }
 }
 
-/// The result of a fault that need not run: one of its tests is useless, or all of them are
-/// skipped.
+/// Returns the verdict of a fault that need not run, because one of its tests is useless or all of
+/// its tests are skipped.
 fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict> {
     let mut causes = Vec::new();
     for state in fault.red.iter().filter_map(|red| healthy.get(red)) {
@@ -304,8 +306,8 @@ fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict>
     (causes.len() == fault.red.len()).then(|| Verdict::Skipped(causes.join("; ")))
 }
 
-/// Options for running tests with an object, on these scripted paths, or on all paths if the list
-/// is empty.
+/// Returns the options for a run of tests with an object. The tests use the scripted paths `paths`,
+/// or all paths if the list is empty.
 fn on(object: &Path, paths: &[&str]) -> Run {
     let mut variables = vec![(OsString::from(super::OBJECT_VARIABLE), object.into())];
     if !paths.is_empty() {
@@ -314,7 +316,7 @@ fn on(object: &Path, paths: &[&str]) -> Run {
     Run { variables, is_kernel_test: true, ..Run::default() }
 }
 
-/// Copies the object, because the next build overwrites it.
+/// Copies the built object, because the next build overwrites the file.
 fn keep(built: &Path, root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("target/faults");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;

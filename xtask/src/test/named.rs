@@ -1,13 +1,13 @@
-//! `cargo xtask test NAME`: finds the tests in the sources, and builds only the programs that
-//! contain them.
+//! `cargo xtask test NAME` searches the source files for matching tests, and builds only the
+//! programs that contain these tests.
 //!
 //! ```text
 //! NAME -> #[test] functions below the folders of TARGETS -> programs, extras -> builds -> runs
 //! ```
 //!
-//! Some extras take long to fetch or build: the object without log lines, Prometheus, and the
-//! feature `otlp`. An extra is provided only for tests that name its variable or lie in its
-//! directory.
+//! Three extras take long to fetch or build: the object without log lines, Prometheus, and the
+//! feature `otlp`. An extra is provided only if a selected test names the extra's environment
+//! variable or is in the extra's directory.
 
 use std::{
     collections::BTreeSet,
@@ -25,21 +25,21 @@ use super::{
 };
 use crate::{kernel_tests, toolchain::Toolchain};
 
-/// A program with tests, and the directory of its sources.
+/// A program with tests, and the directory of its source files.
 #[derive(Debug)]
 struct Target {
     folder: &'static str,
     build: Build,
 }
 
-/// The build of a program with tests.
+/// The way in which a program with tests is built.
 #[derive(Clone, Copy, Debug)]
 enum Build {
-    /// As a kernel test with this name.
+    /// Built as the kernel test with this name.
     Kernel(&'static str),
-    /// With the feature `otlp`.
+    /// Built with the feature `otlp`.
     Otlp,
-    /// With these arguments of `cargo test`.
+    /// Built with these arguments of `cargo test`.
     Unit(&'static [&'static str]),
 }
 
@@ -64,17 +64,17 @@ const TARGETS: &[Target] = &[
     Target { folder: "xtask/src", build: Build::Unit(&["--package", "xtask"]) },
 ];
 
-/// A test in a source file.
+/// A test that was found in a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Test {
-    /// Its module and its function, for example `hist::hist_agrees`.
+    /// The module and the function of the test, for example `hist::hist_agrees`.
     name: String,
-    /// The head comment of its file, and the source of its function.
+    /// The `//!` comment of the test's file, and the source text of the test's function.
     text: String,
 }
 
-/// Builds and runs the tests whose names contain `name`. Kernel tests use `object`, if there is
-/// one.
+/// Builds and runs the tests whose names contain `name`. Kernel tests use the BPF object `object`,
+/// or the embedded object if it is `None`.
 pub(super) fn run(root: &Path, name: &str, object: Option<&Path>, report: &mut Report) {
     let Some(found) = report.prepare("find the tests", || find(root, name)) else { return };
     let is_needed = |variable: &str| {
@@ -111,7 +111,7 @@ fn build(root: &Path, target: &Target) -> Result<Vec<Binary>> {
     }
 }
 
-/// The targets that contain such tests, with these tests.
+/// Returns the programs that contain tests with `name` in their names, and these tests.
 fn find(root: &Path, name: &str) -> Result<Vec<(&'static Target, Vec<Test>)>> {
     let mut found = Vec::new();
     let mut names = BTreeSet::new();
@@ -156,8 +156,8 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The module path of a file: `doctor/rules/mod.rs` is `doctor::rules::`. A crate's root has an
-/// empty path.
+/// Returns the module path of a file: `doctor::rules::` for `doctor/rules/mod.rs`. The root file of
+/// a crate has an empty path.
 fn module_of(file: &Path) -> String {
     let path = file.with_extension("");
     let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
@@ -165,7 +165,7 @@ fn module_of(file: &Path) -> String {
     parts.map(|part| part + "::").collect()
 }
 
-/// The functions after `#[test]`. An indented function is in a module `tests`.
+/// Returns the functions after `#[test]`. An indented test function is in a module `tests`.
 fn tests_in(module: &str, text: &str) -> Vec<Test> {
     let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
     let mut tests = Vec::new();

@@ -1,5 +1,5 @@
-//! The report of a run: a heading and a duration for each step. At the end, it lists the steps and
-//! the slowest tests, longest first, and one line of counts.
+//! Prints the report of a run. Each step has a heading and a duration. The end of the report lists
+//! the steps and the slowest tests, longest first, and one line of counts.
 
 use std::{
     fmt,
@@ -10,25 +10,25 @@ use anyhow::Result;
 
 use super::libtest::Outcome;
 
-/// The number of listed slow tests.
+/// The maximum number of slow tests in the report.
 const SLOWEST: usize = 12;
-/// Tests that take less time are not listed.
+/// The minimum duration of a test that the report lists as slow.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// The counts of a run, and the lists that it prints at the end.
+/// The counts of a run, and the lists that the report prints at the end.
 #[derive(Debug)]
 pub(crate) struct Report {
     start: Instant,
-    /// Each step with its duration, in the order of the run.
+    /// The name and the duration of each step, in the order of the run.
     steps: Vec<(String, Duration)>,
-    /// Tests that ran one at a time, with their durations.
+    /// Names and durations of the tests that ran one at a time.
     times: Vec<(String, Duration)>,
     passed: usize,
-    /// Names of failed tests, with their step.
+    /// Names of failed tests and of their steps.
     failed: Vec<String>,
-    /// Names of skipped tests, with causes.
+    /// Names of skipped tests, and the causes.
     skipped: Vec<String>,
-    /// Names of tests that passed only in a second guest.
+    /// Names of tests that failed in one guest and passed in a second guest.
     flaky: Vec<String>,
 }
 
@@ -47,15 +47,15 @@ impl Default for Report {
 }
 
 impl Report {
-    /// Runs a step that counts as one check, for example formatting. The errors of the step are
-    /// shown and counted.
+    /// Runs a step that counts as one check, for example formatting. An error of the step is shown
+    /// and counted as a failed check.
     pub(crate) fn check<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         let done = self.prepare(name, work);
         self.passed += usize::from(done.is_some());
         done
     }
 
-    /// Runs a step that is not a check. If it fails, the run fails.
+    /// Runs a step that is not a check, for example a build. If the step fails, the run fails.
     pub(crate) fn prepare<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         let start = heading(name);
         match work() {
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// Runs tests and adds their results.
+    /// Runs tests and adds their results to the report.
     pub(crate) fn tests(&mut self, name: &str, work: impl FnOnce() -> Result<Outcome>) {
         let start = heading(name);
         match work() {
@@ -98,7 +98,7 @@ impl Report {
         self.skipped.push(format!("{name}: {cause}"));
     }
 
-    /// Adds a check whose result was shown elsewhere.
+    /// Adds a check whose result has already been shown.
     pub(crate) fn add(&mut self, name: String, is_ok: bool) {
         if is_ok {
             self.passed += 1;
@@ -119,14 +119,14 @@ impl Report {
     }
 }
 
-/// Sorted by duration, longest first.
+/// Returns the entries sorted by duration, longest first.
 fn sorted(times: &[(String, Duration)]) -> Vec<&(String, Duration)> {
     let mut sorted: Vec<_> = times.iter().collect();
     sorted.sort_by_key(|(_, duration)| std::cmp::Reverse(*duration));
     sorted
 }
 
-/// The summary. Its last line is the last line of the run.
+/// Prints the summary at the end of a run. The line of counts is the last line of the output.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, (name, time): &(String, Duration)| {

@@ -1,4 +1,4 @@
-//! The steps of a run of the tests. The report lists each step with its duration.
+//! Defines the steps of `cargo xtask test`. The report lists each step with its duration.
 
 use std::{
     ffi::OsString,
@@ -24,29 +24,30 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// Packages with programs that tests run.
+/// Debian packages that contain programs which the tests run.
 const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
-/// The names of these programs.
+/// The names of the programs that the tests run.
 const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
 
-/// Parts of names of tests that run only with `cargo xtask test --all`, because they take long.
+/// Parts of the names of slow tests, which run only with `cargo xtask test --all`.
 const LEFT_OUT: &[&str] = &[
-    // A minute of load, to check that memory does not grow. `cargo xtask soak` and the shorter load
-    // tests detect most of these faults.
+    // This test runs a minute of load to check that memory does not grow. `cargo xtask soak` and
+    // the shorter load tests also detect most memory growth.
     "load_of_ten_million",
-    // Twenty starts with 20,000 sockets. Most other tests start a tracer once.
+    // This test starts a tracer twenty times with 20,000 sockets. Most other tests also test the
+    // start of a tracer.
     "load_twenty_starts",
-    // Every path again, for each family. `families_add_up` and the tests of `serve` also compare
-    // families.
+    // This test runs every scripted path once for each address family. `families_add_up` and the
+    // tests of `serve` also compare the families.
     "families_equal_the_kernel_on_every_path",
 ];
 
-/// The test of the library that waits a minute for TIME_WAIT to expire. The waiting test needs no
-/// CPU, so it runs at the same time as the tests of the command, which mostly wait too.
+/// The library test that waits a minute for TIME_WAIT to expire. The waiting test uses almost no
+/// CPU. So it runs in parallel with the command tests, which also mostly wait.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
-/// Installs the programs that the tests run. Returns the BPF tools if they are installed. If
-/// `wanted`, missing tools are installed.
+/// Installs the programs that the tests run. Returns the BPF tools, or `None` if they are missing.
+/// If `wanted` is true, missing BPF tools are installed.
 pub(super) fn set_up(root: &Path, report: &mut Report, wanted: bool) -> Option<Toolchain> {
     report
         .prepare("set-up", || {
@@ -57,7 +58,7 @@ pub(super) fn set_up(root: &Path, report: &mut Report, wanted: bool) -> Option<T
         .flatten()
 }
 
-/// Installs the programs that tests run, or prints which programs are missing.
+/// Installs the programs that tests run, or reports which programs are missing.
 pub(super) fn programs() -> Result<()> {
     if debian::is_debian() {
         debian::install(DEBIAN_PACKAGES)?;
@@ -72,15 +73,16 @@ pub(super) fn programs() -> Result<()> {
     Ok(())
 }
 
-/// Compares the object with its sources. If a rebuild gives a different object, returns that
-/// object, which needs tests too.
+/// Verifies that the checked-in object belongs to its sources. If a rebuild gives a different
+/// object, returns the rebuilt object, which must be tested too.
 pub(super) fn object(
     root: &Path,
     tools: Option<&Toolchain>,
     report: &mut Report,
 ) -> Option<PathBuf> {
     let verdict = report.check("BPF object", || {
-        // If the tools are missing in a full check, the set-up has failed already.
+        // Missing tools are no new error here. If the run needs the tools, the set-up step has
+        // already failed.
         let verdict = bpf::check(root, tools)?;
         println!("{verdict}");
         Ok(verdict)
@@ -91,8 +93,8 @@ pub(super) fn object(
     }
 }
 
-/// Runs the kernel tests with the embedded object. If different tools made a different object from
-/// the sources, runs them with that object too.
+/// Runs the kernel tests with the embedded object. If different tools built a different object from
+/// the sources, runs the kernel tests with the different object too.
 pub(super) fn kernel_tests(
     root: &Path,
     tools: Option<&Toolchain>,
@@ -127,7 +129,7 @@ pub(super) fn kernel_tests(
     }
 }
 
-/// Runs the kernel tests with an existing object.
+/// Runs the kernel tests with an object that was built earlier.
 pub(super) fn on_object(root: &Path, object: &Path, report: &mut Report) {
     let tools = set_up(root, report, false);
     let Some(variable) = report.prepare("open the object", || given(object)) else { return };
@@ -139,13 +141,14 @@ pub(super) fn on_object(root: &Path, object: &Path, report: &mut Report) {
     run_each(&binaries, &run, " with the given object", report);
 }
 
-/// The variable that makes tests load this object.
+/// Returns the environment variable that makes tests load this object.
 pub(super) fn given(object: &Path) -> Result<(OsString, OsString)> {
     let path = fs::canonicalize(object).with_context(|| format!("open {}", object.display()))?;
     Ok((OBJECT_VARIABLE.into(), path.into()))
 }
 
-/// The variable that names the object without log lines. The object is built if there are tools.
+/// Builds the object without log lines if the tools are installed. Returns the environment variable
+/// that names the object.
 pub(super) fn no_log(
     root: &Path,
     tools: Option<&Toolchain>,
@@ -158,13 +161,13 @@ pub(super) fn no_log(
     object.map(|object| (NO_LOG_VARIABLE.into(), object.into())).into_iter().collect()
 }
 
-/// The variable that names the directory with Prometheus, if Prometheus is not in `PATH` and is
-/// available.
+/// Returns the environment variable that names the directory with Prometheus. Returns `None` if
+/// Prometheus is in `PATH` or not available.
 pub(super) fn prometheus(root: &Path) -> Option<(OsString, OsString)> {
     prometheus::provide(root).map(|programs| (PROMETHEUS_VARIABLE.into(), programs.into()))
 }
 
-/// The tests of the feature `otlp`, which are built separately.
+/// Builds and runs the tests of the feature `otlp`.
 pub(super) fn otlp(root: &Path, report: &mut Report) {
     let build = || binaries::build_by(&mut kernel_tests::cargo_with_otlp(root));
     if let Some(binaries) = report.prepare("build with OTLP", build) {
@@ -173,13 +176,13 @@ pub(super) fn otlp(root: &Path, report: &mut Report) {
     }
 }
 
-/// Fuzzes every reader of external data for some seconds.
+/// Fuzzes every parser of external data for some seconds.
 pub(super) fn fuzz(root: &Path, report: &mut Report) {
     report.tests("fuzz", || fuzz::gate(root));
 }
 
-/// Runs the seeded faults. Without tools they are skipped. If the set-up wanted the tools, it has
-/// failed before.
+/// Runs the seeded faults. Skips the seeded faults if the BPF tools are missing. If the run needs
+/// the tools, the set-up step has already failed.
 pub(super) fn faults(
     root: &Path,
     selection: Selection<'_>,
@@ -197,7 +200,7 @@ pub(super) fn faults(
     mutation::run(&Judge { root, tools, binaries: &binaries }, selection, report);
 }
 
-/// Steps that take long and rarely fail.
+/// Runs the steps that take long and rarely fail.
 pub(super) fn long(root: &Path, report: &mut Report) {
     report.check("soak", || soak::run(root, &soak::Options::SHORT));
     report.check("bench --quick", || bench::run(root, &bench::Options::QUICK));
@@ -209,7 +212,8 @@ fn built(root: &Path, report: &mut Report) -> Option<Vec<Binary>> {
     report.prepare("build kernel tests", build)
 }
 
-/// Runs the programs one after the other. `suffix` describes this run in the report.
+/// Runs the test programs one after the other. The report appends `suffix` to the name of each
+/// program.
 pub(super) fn run_each(binaries: &[Binary], run: &Run, suffix: &str, report: &mut Report) {
     for binary in binaries {
         report.tests(&format!("{}{suffix}", binary.name), || binary.run(run));
