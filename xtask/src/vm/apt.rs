@@ -1,5 +1,5 @@
-//! A separate apt with its sources, lists and cache in a directory. This apt does not change the
-//! system's configuration and needs no root.
+//! Runs apt with its own sources, package lists and cache in a directory. This apt does not change
+//! the system's configuration and needs no root.
 
 use std::{
     collections::BTreeSet,
@@ -14,18 +14,18 @@ use anyhow::{Context as _, Result};
 use crate::process;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The maximum age of package lists. Debian's kernels change about every two weeks.
+/// The maximum age of stored package lists. Debian's kernels change about every two weeks.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The directory, and the paths in it.
+/// An apt with its own directory.
 #[derive(Debug)]
 pub(crate) struct Apt {
     folder: PathBuf,
-    /// The list of packages that apt treats as installed.
+    /// The file that lists the packages which apt treats as installed.
     status: PathBuf,
 }
 
-/// The mirrors of the system's apt.
+/// The URLs of the Debian mirrors that the system's apt uses.
 #[derive(Debug, PartialEq, Eq)]
 struct Mirrors {
     main: String,
@@ -33,7 +33,7 @@ struct Mirrors {
 }
 
 impl Apt {
-    /// An apt for the packages of these suites. No package is installed for it.
+    /// Creates an apt for the packages of these suites. This apt treats no package as installed.
     pub(crate) fn new(folder: &Path, suites: &[&str]) -> Result<Self> {
         for part in ["etc", "state/lists/partial", "cache/archives/partial"] {
             let path = folder.join(part);
@@ -45,8 +45,8 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Like [`Self::new`], but for packages that are compatible with the installed packages of the
-    /// system.
+    /// Creates an apt for the packages of these suites. This apt selects packages that are
+    /// compatible with the installed packages of the system.
     pub(crate) fn of_system(folder: &Path, suites: &[&str]) -> Result<Self> {
         Ok(Self { status: "/var/lib/dpkg/status".into(), ..Self::new(folder, suites)? })
     }
@@ -55,7 +55,7 @@ impl Apt {
         self.folder.join("etc/sources.list")
     }
 
-    /// `apt-get` or `apt-cache` with this directory.
+    /// Returns a command that runs `apt-get` or `apt-cache` with this apt's directory.
     pub(crate) fn command(&self, tool: &str) -> Command {
         let path = |part: &str| self.folder.join(part).display().to_string();
         let mut command = process::command(tool);
@@ -67,12 +67,14 @@ impl Apt {
             ("Dir::State", path("state")),
             ("Dir::State::status", self.status.display().to_string()),
             ("Dir::Cache", path("cache")),
-            // Container images often disable this cache. Then each call reads all lists again.
+            // Enable apt's package cache, which container images often disable. Without the cache,
+            // each call reads all package lists again.
             ("Dir::Cache::pkgcache", "pkgcache.bin".to_owned()),
             ("Dir::Cache::srcpkgcache", "srcpkgcache.bin".to_owned()),
             ("Acquire::Retries", "2".to_owned()),
             ("Acquire::http::Timeout", "20".to_owned()),
-            // Apt's own user may not be allowed to enter the user's cache directory.
+            // Do not switch to apt's user `_apt`, which may not be allowed to enter the user's
+            // cache directory.
             ("APT::Sandbox::User", "root".to_owned()),
         ] {
             command.arg("-o").arg(format!("{name}={value}"));
@@ -80,7 +82,7 @@ impl Apt {
         command
     }
 
-    /// Fetches the package lists, unless they are less than a day old.
+    /// Fetches the package lists if they are a day old or older.
     pub(crate) fn update(&self) -> Result<()> {
         let stamp = self.folder.join("updated");
         if is_fresh(&stamp, &self.sources()) {
@@ -89,19 +91,21 @@ impl Apt {
         self.update_now()
     }
 
-    /// Fetches the package lists.
+    /// Fetches the package lists, regardless of their age.
     pub(crate) fn update_now(&self) -> Result<()> {
         println!("updating Debian's lists of packages");
         let mut command = self.command("apt-get");
-        // By default, apt silently uses old lists after an error.
+        // Fail on any error. By default, apt silently uses old package lists after a download
+        // error.
         process::read(command.args(["--quiet=2", "--error-on=any", "update"]))?;
         write(&self.folder.join("updated"), "")
     }
 
-    /// Names of packages that match the pattern.
+    /// Returns the names of packages that match the pattern.
     pub(crate) fn search(&self, pattern: &str) -> Result<BTreeSet<String>> {
         let mut command = self.command("apt-cache");
-        // `show` is not used, because it also lists packages that are only named as dependencies.
+        // Do not use `apt-cache show`, which also lists packages that do not exist but are named as
+        // dependencies.
         let text = process::read(command.args(["search", "--names-only", pattern]))?;
         Ok(text
             .lines()
@@ -111,7 +115,8 @@ impl Apt {
             .collect())
     }
 
-    /// Downloads packages into a directory and verifies them with the signed lists.
+    /// Downloads packages into a directory. apt verifies the packages with the signed package
+    /// lists.
     pub(crate) fn download(&self, packages: &[String], folder: &Path) -> Result<()> {
         let mut command = self.command("apt-get");
         command.args(["--quiet=2", "download"]).args(packages).current_dir(folder);
@@ -123,7 +128,7 @@ impl Mirrors {
     fn of_system() -> Self {
         let mut command = process::command("apt-get");
         command.args(["indextargets", "--format", "$(SITE)", "Created-By: Packages"]);
-        // If the system has no sources, the main mirror of Debian is used.
+        // If the system has no package sources, use Debian's main mirror.
         Self::among(&process::read(&mut command).unwrap_or_default())
     }
 
@@ -138,11 +143,12 @@ impl Mirrors {
     }
 }
 
-/// The text of `sources.list` for these suites.
+/// Returns the text of `sources.list` for these suites.
 fn sources(mirrors: &Mirrors, suites: &[&str]) -> String {
     let line = |suite: &&str| {
         let mirror = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.main };
-        // Only the list of packages, without translations, icons and contents.
+        // `target=Packages` fetches only the list of packages, and no translations, icons or
+        // contents.
         format!("deb [arch=amd64 signed-by={KEYRING} target=Packages] {mirror} {suite} main\n")
     };
     suites.iter().map(line).collect()
@@ -156,8 +162,8 @@ fn is_fresh(stamp: &Path, sources: &Path) -> bool {
     updated >= configured && updated.elapsed().is_ok_and(|age| age < FRESH)
 }
 
-/// Writes a file if its content differs, so that its modification time is that of the last change.
-/// An empty text is a timestamp and is always written.
+/// Writes a file if the new content differs, so that an unchanged file keeps its modification time.
+/// A file with empty text is only a timestamp and is always written.
 fn write(path: &Path, text: &str) -> Result<()> {
     let is_stamp = text.is_empty();
     if is_stamp || fs::read_to_string(path).ok().as_deref() != Some(text) {

@@ -1,29 +1,29 @@
-//! Reads the two serial ports of a guest while it runs.
+//! Parses the output of a guest's two serial ports while the guest runs.
 //!
-//! The kernel uses the first port. The second port belongs to the guest's first process and to its
-//! test programs. Lines of the first process begin with `tcpstate-vm: `. See
-//! `tests/src/bin/vm_init.rs`.
+//! The guest's kernel uses the first serial port. The guest's first process and the test programs
+//! use the second serial port. Lines of the first process begin with `tcpstate-vm: `. The source of
+//! the first process is `tests/src/bin/vm_init.rs`.
 
 use super::verdict::{Signs, is_fatal};
 use crate::test::libtest::{Outcome, Parser};
 
 const MARK: &str = "tcpstate-vm: ";
 
-/// The serial port.
+/// A serial port of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
     Kernel,
     Programs,
 }
 
-/// Splits a stream into lines.
+/// Splits a stream of bytes into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     partial: Vec<u8>,
 }
 
 impl Lines {
-    /// Takes a piece. Returns the lines that it completes.
+    /// Takes a piece of the stream. Returns the lines that are now complete.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
         self.partial.extend_from_slice(piece);
         let Some(end) = self.partial.iter().rposition(|&byte| byte == b'\n') else {
@@ -32,11 +32,11 @@ impl Lines {
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
         let text = String::from_utf8_lossy(&whole);
-        // The guest's terminal adds carriage returns.
+        // Remove the carriage returns that the guest's terminal adds.
         text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
     }
 
-    /// The incomplete last line at the end of the stream.
+    /// Returns the last line of the stream if the line has no line end.
     pub(crate) fn finish(self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
         (!text.is_empty()).then_some(text)
@@ -48,17 +48,17 @@ impl Lines {
 pub(crate) struct Console {
     pub(crate) signs: Signs,
     outcome: Outcome,
-    /// The running program, and the parser of its output.
+    /// The name of the running test program, and the parser of its output.
     running: Option<(String, Parser)>,
 }
 
 impl Console {
-    /// Takes a line. Returns the lines to show.
+    /// Parses a line of a serial port. Returns the lines to show.
     pub(crate) fn line(&mut self, port: Port, line: &str) -> Vec<String> {
         match port {
             Port::Kernel => {
                 if self.signs.fatal.is_none() && is_fatal(line) {
-                    // Remove the time since boot.
+                    // Remove the kernel's timestamp from the line.
                     let text = line.split_once("] ").map_or(line, |(_, text)| text);
                     self.signs.fatal = Some(text.to_owned());
                     return vec![line.to_owned()];
@@ -72,7 +72,7 @@ impl Console {
         }
     }
 
-    /// Takes the last line of the second port, which has no line end.
+    /// Parses the last line of the second serial port, which has no line end.
     pub(crate) fn partial(&mut self, text: &str) {
         self.printed(text);
     }
@@ -106,7 +106,7 @@ impl Console {
         }
     }
 
-    /// The results of the tests. `problem` says why the guest ended, if it did not end by itself.
+    /// Returns the results of the tests. `problem` is the cause if the guest crashed or was killed.
     pub(crate) fn finish(mut self, problem: Option<&str>) -> Outcome {
         let was_running = self.running.is_some();
         self.end(problem);

@@ -1,4 +1,4 @@
-//! QEMU, which is installed if it is missing.
+//! Finds QEMU, and installs it if it is missing.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use crate::{debian, privilege::Privilege, process};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
-/// The package with the program that unpacks modules of the kernel.
+/// The package of the program that unpacks kernel modules.
 const XZ: &str = "xz-utils";
 
-/// The path of QEMU. If QEMU is missing, it is installed.
+/// Returns the path of QEMU. If QEMU is missing, the function installs it.
 pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     if process::find_in_path("xz").is_none() {
         debian::install(&[XZ])?;
@@ -23,7 +23,8 @@ pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     if process::find_in_path(PROGRAM).is_none()
         && let Err(error) = debian::install(&[PACKAGE])
     {
-        // The suite's own QEMU conflicts with packages of QEMU from the backports.
+        // If packages of QEMU from the backports are installed, the QEMU of the suite cannot be
+        // installed.
         install_backport(cache).map_err(|second| error.context(format!("{second:#}")))?;
     }
     process::find_in_path(PROGRAM).with_context(|| format!("no {PROGRAM} in PATH"))

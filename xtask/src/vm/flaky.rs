@@ -1,29 +1,31 @@
-//! Tests that failed in a guest and pass in a second one. Decides which tests run again, and
-//! changes the results. There is no I/O in this module.
+//! Handles tests that fail in one guest and pass in a second guest. The module decides which tests
+//! run again, and corrects the results. The functions of this module do no I/O.
 //!
-//! An emulated machine is slow and its clocks jump. So a wait or a kernel thread may be too late
-//! there. A test that fails once and passes alone in a fresh guest is listed as flaky. More than
-//! [`MAX_FLAKY`] flaky tests fail the run, because then the tests or tcpstate have a fault.
+//! An emulated machine is slow and its clocks jump. So a timeout may expire too early in an
+//! emulated machine, or a kernel thread may run too late. A test is listed as flaky if it fails
+//! once and then passes alone in a new guest. The run fails if there are more than [`MAX_FLAKY`]
+//! flaky tests. So many flaky tests show a fault in the tests or in tcpstate.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;
 
-/// The maximum number of flaky tests in a run, on all kernels together.
+/// The maximum number of flaky tests on all kernels together before the run fails.
 pub(super) const MAX_FLAKY: usize = 2;
-/// If more tests fail in a guest, there is a real fault, and no test of this guest runs again.
+/// The maximum number of failed tests of a guest that run again. If more tests fail, the fault is
+/// real, and no test of this guest runs again.
 const MOST_RETRIES: usize = 6;
 
 /// A test that failed in a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// The program that contains the test.
+    /// The name of the program that contains the test.
     pub(super) program: String,
     /// The name of the test in the program.
     pub(super) test: String,
 }
 
-/// The tests to run again. The list is empty if the guest did not finish, or if a program
-/// crashed. Then the results of the remaining tests are unknown.
+/// Returns the tests to run again. The list is empty if the guest did not finish or a program
+/// crashed, because some results are unknown.
 pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     let is_death = |name: &String| name.ends_with(')');
     if *verdict != Verdict::Fail
@@ -39,14 +41,14 @@ pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     outcome.failed.iter().filter_map(failure).collect()
 }
 
-/// Whether the test passed in the second guest, which ran only this test. A skipped test does not
-/// pass.
+/// Whether the test passed in the second guest, which ran only this test. A skipped test has not
+/// passed.
 pub(super) fn clears(verdict: &Verdict, outcome: &Outcome) -> bool {
     *verdict == Verdict::Pass && outcome.passed == 1
 }
 
-/// Moves a test that passed in the second guest from the failed to the flaky tests, and counts it
-/// as passed. `output` is the path of its stored output.
+/// Moves a test that passed in the second guest from the failed tests to the flaky tests, and
+/// counts it as passed. `output` is the path of the log of the first guest.
 pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
     let name = format!("{}: {}", failure.program, failure.test);
     outcome.failed.retain(|failed| *failed != name);
@@ -54,7 +56,7 @@ pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
     outcome.flaky.push(format!("{name}: {output}"));
 }
 
-/// Fails a run with too many flaky tests.
+/// Adds a failure if the run has too many flaky tests.
 pub(super) fn limit(outcome: &mut Outcome) {
     let count = outcome.flaky.len();
     if count > MAX_FLAKY {
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
     use crate::vm::console::{Console, Port};
 
-    /// The results of a guest with this output.
+    /// Returns the parsed results of a guest whose tests have these results.
     fn guest(results: &[(&str, &str)], status: &str) -> Outcome {
         let mut console = Console::default();
         let mut print = |line: &str| drop(console.line(Port::Programs, line));
@@ -118,7 +120,7 @@ mod tests {
         let skipped =
             Outcome { skipped: vec!["kernel: c::d: no fentry".into()], ..Outcome::default() };
         assert!(!clears(&Verdict::Pass, &skipped));
-        // The kernel crashed after the test had passed.
+        // In the second guest, the kernel crashed after the test had passed.
         let alone = guest(&[("c::d", "ok")], "exit status: 0");
         assert!(!clears(&Verdict::Died("Oops".into()), &alone));
     }

@@ -1,4 +1,4 @@
-//! Boots a kernel in QEMU, and monitors it until it ends.
+//! Boots a kernel in QEMU, and monitors the guest until QEMU exits.
 
 use std::{
     fs::File,
@@ -18,35 +18,35 @@ use super::{
 };
 use crate::{process, test::libtest::Outcome};
 
-/// The time that a crashing kernel gets for its last messages.
+/// The time for which a crashed kernel may still print messages before QEMU is killed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// The maximum boot time with KVM. A working KVM boots a guest far faster. If this machine is
+/// The maximum boot time with KVM. If KVM works, a guest boots far faster. If this machine is
 /// itself a virtual machine, KVM may never boot a guest.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The accelerator of the guest.
+/// The accelerator that QEMU uses for a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Accelerator {
-    /// Emulation by QEMU: slow, but works everywhere
+    /// Emulation by QEMU: slow, but works on every machine
     Tcg,
-    /// The hardware; many virtual machines offer it although it fails
+    /// Hardware virtualization; many virtual machines offer KVM although it fails
     Kvm,
 }
 
-/// The machine of a guest.
+/// The virtual machine in which a guest runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) qemu: PathBuf,
     pub(crate) accelerator: Accelerator,
     pub(crate) cpus: u32,
-    /// In MiB.
+    /// The memory of the guest in MiB.
     pub(crate) memory: u32,
-    /// Additional words for the kernel's command line.
+    /// Additional words for the command line of the guest's kernel.
     pub(crate) append: Vec<String>,
     pub(crate) timeout: Duration,
 }
 
-/// The result of a guest.
+/// The result of a guest that has ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) verdict: Verdict,
@@ -56,8 +56,8 @@ pub(crate) struct Ending {
 }
 
 impl Machine {
-    /// Runs a guest until it ends. The whole output of the guest goes to the file `log`, and
-    /// excerpts go to `show`.
+    /// Runs a guest until QEMU exits. Writes the whole output of the guest to the file `log`, and
+    /// passes the lines to show to `show`.
     pub(crate) fn boot(
         &self,
         kernel: &Path,
@@ -80,8 +80,8 @@ impl Machine {
             let is_booting = self.accelerator == Accelerator::Kvm && !console.signs.is_ready;
             let until = if is_booting { deadline.min(start + KVM_PATIENCE) } else { deadline };
             let left = until.saturating_duration_since(Instant::now());
-            // A guest that prints all the time always has a message, so the time limit is checked
-            // here.
+            // Check the time limit before each message, because a guest that never stops printing
+            // always has a message.
             let message = if left.is_zero() {
                 Err(RecvTimeoutError::Timeout)
             } else {
@@ -118,8 +118,8 @@ impl Machine {
     }
 
     fn command(&self, kernel: &Path, initramfs: &Path) -> Command {
-        // If this machine is itself a virtual machine, the host may have a register that KVM cannot
-        // set.
+        // Disable the CPU feature `arch-capabilities`. If this machine is itself a virtual machine,
+        // KVM may be unable to set the feature's register.
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Tcg => ("tcg", "max"),
             Accelerator::Kvm => ("kvm", "host,-arch-capabilities"),
@@ -130,15 +130,16 @@ impl Machine {
             .args(["-display", "none", "-monitor", "none"])
             .args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu])
             .args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()])
-            // The first port belongs to the kernel and to QEMU's own messages. The second port
-            // belongs to the programs.
+            // The guest's kernel prints to the first serial port, which shares stderr with QEMU's
+            // messages. The test programs print to the second serial port.
             .args(["-serial", "file:/dev/stderr", "-serial", "stdio"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-kernel")
             .arg(kernel)
             .arg("-initrd")
             .arg(initramfs);
-        // A kernel that panics reboots at once, and `-no-reboot` ends QEMU then.
+        // With `panic=-1` the kernel reboots immediately after a panic. With `-no-reboot` QEMU
+        // exits when the kernel reboots.
         let mut line = vec!["console=ttyS0", "loglevel=5", "panic=-1"];
         line.extend(self.append.iter().map(String::as_str));
         command.arg("-append").arg(line.join(" ")).stdin(Stdio::null());
@@ -146,18 +147,18 @@ impl Machine {
     }
 }
 
-/// The observed output of a guest.
+/// The output of a guest, which is parsed while the guest runs.
 struct Watched {
     console: Console,
     kernel_lines: Lines,
     program_lines: Lines,
-    /// The file for the whole output.
+    /// The file to which the whole output of the guest is written.
     file: File,
     duration: Duration,
 }
 
 impl Watched {
-    /// Takes the incomplete last lines, and judges the guest.
+    /// Parses the incomplete last lines of the two ports, and computes the verdict on the guest.
     fn end(self, child: &mut Child) -> Result<Ending> {
         let Self { mut console, kernel_lines, program_lines, mut file, duration } = self;
         let status = child.wait().context("wait for QEMU")?;

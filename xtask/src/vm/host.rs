@@ -1,4 +1,4 @@
-//! Runs guests on this machine, several at a time. Then runs failed tests again.
+//! Runs several guests in parallel on this machine, and then runs failed tests again.
 
 use std::{
     fs,
@@ -21,15 +21,15 @@ use super::{
     verdict::retry_cause,
 };
 
-/// Arguments of every test program. The output must come in sections after the results, because the
-/// parser expects this. Tests run one at a time.
+/// Arguments of every test program in a guest. The parser needs `--show-output`, which prints the
+/// output of each test after all results. Tests run one at a time.
 pub(super) const ARGUMENTS: [&str; 2] = ["--show-output", "--test-threads=1"];
 
-/// The place where guests run, and the data that all guests share.
+/// The data that all guests share.
 pub(super) struct Host<'a> {
     machine: &'a Machine,
     programs: &'a Programs,
-    /// Arguments of every test program.
+    /// The arguments of every test program in a guest.
     arguments: Vec<String>,
     writes: &'a [Write],
     consoles: PathBuf,
@@ -59,13 +59,14 @@ impl<'a> Host<'a> {
         })
     }
 
-    /// Runs a guest for each kernel, in order, `jobs` at a time.
+    /// Runs a guest for each kernel. `jobs` guests run in parallel.
     pub(super) fn run(&self, kernels: &[Kernel], jobs: NonZeroUsize) -> Result<Vec<Row>> {
         let waiting = Mutex::new(kernels.iter().enumerate());
         let mut rows = thread::scope(|scope| {
             let work = || -> Result<Vec<(usize, Row)>> {
                 let mut rows = Vec::new();
-                // A separate closure, so that the lock is not held while the guest runs.
+                // Lock the iterator in a separate closure, so that the lock is released before the
+                // guest runs.
                 let next = || waiting.lock().expect("nothing panics while it waits").next();
                 while let Some((index, kernel)) = next() {
                     let name = kernel.abi.line().to_string();
@@ -73,8 +74,8 @@ impl<'a> Host<'a> {
                 }
                 Ok(rows)
             };
-            // QEMU is killed when the thread that started it ends. The worker threads live until
-            // QEMU has ended.
+            // The kernel kills QEMU when the thread that started it ends. So each worker thread
+            // waits until its QEMU has ended.
             let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
             let mut rows = Vec::new();
             for worker in workers {
@@ -86,7 +87,7 @@ impl<'a> Host<'a> {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// Runs each failed test again, alone in a guest, after all other guests have ended.
+    /// Runs each failed test again, alone in a new guest. All other guests must have ended.
     pub(super) fn run_failed_again(&self, kernels: &[Kernel], rows: &mut [Row]) -> Result<()> {
         for (kernel, row) in kernels.iter().zip(rows) {
             for failure in flaky::failures(&row.ending.verdict, &row.ending.outcome) {
@@ -107,7 +108,8 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    /// The plan of all guests, without modules.
+    /// Returns the plan that all guests share. The modules are missing, because they depend on the
+    /// kernel.
     fn plan(&self) -> Plan<'_> {
         Plan {
             modules: &[],
@@ -117,7 +119,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Runs a guest until it ends. The archive and the log of the guest are called `name`.
+    /// Runs a guest until QEMU exits. `name` is the file name of the guest's archive and log.
     fn guest(&self, kernel: &Kernel, plan: Plan<'_>, name: &str) -> Result<Row> {
         let line = kernel.abi.line();
         let modules = modules::load(&kernel.modules())?;
@@ -143,8 +145,8 @@ impl<'a> Host<'a> {
             ending.verdict,
             first.display()
         ));
-        // If the hardware cannot boot a kernel once, it cannot boot it a second time. So the second
-        // guest is emulated.
+        // Emulate the second guest. If KVM could not boot a kernel once, a second attempt with KVM
+        // would fail too.
         let machine = Machine { accelerator: Accelerator::Tcg, ..self.machine.clone() };
         let ending = boot(&machine, &log)?;
         Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: true })

@@ -1,8 +1,9 @@
-//! The archive from which a guest boots: its first process, modules, tests, and the plan.
+//! Writes the archive from which a guest boots. It contains the first process, kernel modules, test
+//! programs and a plan.
 //!
-//! The guest contains nothing else but `ss` and its libraries. There is no shell.
-//! `tests/src/bin/vm_init.rs` reads the plan. The plan has one step per line, and tabs separate the
-//! words:
+//! The only other files in the guest are `ss`, its libraries, and files that tests read. The guest
+//! has no shell. `tests/src/bin/vm_init.rs` reads the plan. The plan has one step per line, and
+//! tabs separate the words of a step:
 //!
 //! ```text
 //! module  PATH                 load a module
@@ -24,23 +25,23 @@ use cpio::newc::{self, Builder, ModeFileType};
 
 use super::{modules::Module, programs::Programs};
 
-/// The path of the plan in the guest.
+/// The path of the plan's file in the guest.
 const PLAN: &str = "plan";
-/// The variable that marks the machine as emulated and slow for the tests.
+/// The environment variable that tells the tests that the machine is emulated and slow.
 const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
 
-/// The work of the guest after its boot.
+/// The steps that a guest executes after it has booted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) modules: &'a [Module],
     pub(crate) programs: &'a Programs,
-    /// Arguments of every program.
+    /// The arguments of every test program.
     pub(crate) arguments: &'a [String],
-    /// Texts that are written to files of the kernel before any program runs.
+    /// Texts that the guest writes to files of the kernel before it runs the first program.
     pub(crate) writes: &'a [Write],
 }
 
-/// A text for a file of the kernel: `PATH=TEXT`.
+/// A text that the guest writes to a file of the kernel. On the command line it is `PATH=TEXT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     path: String,
@@ -57,10 +58,10 @@ impl FromStr for Write {
 }
 
 impl Plan<'_> {
-    /// The bytes of the archive.
+    /// Returns the bytes of the archive.
     pub(crate) fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
-        // The first process writes errors to this device before it has mounted /dev.
+        // Add the console device. The first process writes errors to it before it has mounted /dev.
         archive.console()?;
         archive.folder("tmp")?;
         archive.file("init", 0o755, &read(&self.programs.init)?)?;
@@ -70,7 +71,8 @@ impl Plan<'_> {
             archive.file(&path, 0o644, bytes)?;
             lines.push(format!("module\t/{path}"));
         }
-        // Tests expect these files at the paths at which they were compiled.
+        // Store these files under their paths on this machine, because the tests were compiled with
+        // these paths.
         for path in &self.programs.files {
             archive.file(&path.to_string_lossy(), 0o644, &read(path)?)?;
         }
@@ -84,7 +86,8 @@ impl Plan<'_> {
         archive.folder(&self.programs.folder.to_string_lossy())?;
         lines.push(format!("set\tCARGO_MANIFEST_DIR\t{folder}"));
         lines.push("set\tRUST_BACKTRACE\t1".to_owned());
-        // For tests that would take hours, and for tests that measure.
+        // Tests read this variable. In an emulated guest, some tests would take hours, and
+        // measurements are useless.
         lines.push(format!("set\t{EMULATED}\t1"));
         for (name, path) in &self.programs.tests {
             let guest = format!("tests/{name}");
@@ -97,7 +100,7 @@ impl Plan<'_> {
     }
 }
 
-/// An archive while it is written.
+/// An archive that is being written.
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,
@@ -106,7 +109,7 @@ struct Archive {
 }
 
 impl Archive {
-    /// Writes a file, after its parent directories.
+    /// Writes the missing parent directories of a file, and then the file.
     fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         if let Some(folder) = Path::new(path).parent() {
             self.folder(&folder.to_string_lossy())?;
@@ -115,7 +118,7 @@ impl Archive {
         self.write(entry, path, bytes)
     }
 
-    /// Writes the directory and its parents, unless they exist.
+    /// Writes a directory and its parents, unless they are already in the archive.
     fn folder(&mut self, path: &str) -> Result<()> {
         let path = Path::new(path.trim_start_matches('/'));
         let ancestors: Vec<&Path> =
@@ -140,7 +143,8 @@ impl Archive {
 
     fn entry(&mut self, path: &str) -> Builder {
         self.entries += 1;
-        // The kernel would treat two names with one inode number as hard links.
+        // Give each entry its own inode number, because the kernel treats two names with one inode
+        // number as hard links.
         Builder::new(path.trim_start_matches('/')).ino(self.entries).nlink(1)
     }
 
@@ -166,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// Path, mode and content of each entry.
+    /// Returns the path, the mode and the content of each entry.
     fn entries(archive: Vec<u8>) -> Vec<(String, u32, Vec<u8>)> {
         let mut entries = Vec::new();
         let mut rest = Cursor::new(archive);

@@ -1,4 +1,4 @@
-//! Debian's cloud kernels. Each kernel is fetched once and stored in
+//! Fetches Debian's cloud kernels. Each kernel is fetched once and stored in
 //! `~/.cache/tcpstate/vm/kernels/ABI/`.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //! SHA256SUMS    sums of both, written after apt has verified the packages; checked before each use
 //! ```
 //!
-//! Debian removes a kernel from its mirror when the next one is released. Without a mirror, the
-//! newest stored kernel is used.
+//! Debian removes a kernel from its mirror when it releases a newer kernel. If no mirror is
+//! reachable, the newest stored kernel is used.
 
 use std::{
     collections::BTreeSet,
@@ -25,12 +25,13 @@ use super::{
 };
 use crate::process as child;
 
-/// From the oldest kernel that tcpstate supports to the newest kernel of Debian.
+/// The Debian suites that contain the kernels, from the oldest kernel that tcpstate supports to
+/// Debian's newest kernel.
 const SUITES: &[&str] =
     &["bullseye-security", "bookworm-security", "trixie", "trixie-security", "trixie-backports"];
 const SUMS: &str = "SHA256SUMS";
 
-/// A stored kernel.
+/// A kernel that is stored on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     pub(crate) abi: Abi,
@@ -47,17 +48,18 @@ impl Kernel {
     }
 }
 
-/// Stored kernels, and kernels on the mirror.
+/// The stored kernels, and the kernels on the mirror.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     folder: PathBuf,
     apt: Apt,
-    /// Packages on the mirror.
+    /// The names of the kernel packages on the mirror.
     packages: BTreeSet<String>,
 }
 
 impl Kernels {
-    /// Reads the package lists of the mirror. Without a mirror, uses the stored package lists.
+    /// Reads the package lists of the mirror. If no mirror is reachable, uses the stored package
+    /// lists.
     pub(crate) fn open() -> Result<Self> {
         let cache = cache()?;
         let folder = cache.join("kernels");
@@ -73,7 +75,7 @@ impl Kernels {
         Ok(Self { folder, apt, packages })
     }
 
-    /// All lines, oldest first, each with its newest kernel and whether it is stored.
+    /// Returns the newest kernel of each line, oldest first, and whether this kernel is stored.
     pub(crate) fn lines(&self) -> Vec<(Abi, bool)> {
         let mut lines: Vec<(Abi, bool)> = Vec::new();
         let here = self.here();
@@ -86,7 +88,7 @@ impl Kernels {
         lines
     }
 
-    /// The newest kernel of a line, which is fetched if it is not stored.
+    /// Returns the newest kernel of a line, and fetches the kernel if it is not stored.
     pub(crate) fn provide(&self, line: Line) -> Result<Kernel> {
         let newest =
             |kernels: &BTreeSet<Abi>| kernels.iter().rfind(|abi| abi.line() == line).cloned();
@@ -130,7 +132,8 @@ impl Kernels {
         Ok(Kernel { abi, folder })
     }
 
-    /// Downloads and unpacks in a temporary directory, so that an incomplete kernel is never used.
+    /// Downloads and unpacks a kernel in a temporary directory, so that an incomplete kernel is
+    /// never used.
     fn fetch(&self, abi: &Abi) -> Result<()> {
         let work = self.folder.join(format!("fetching-{}", process::id()));
         fs::create_dir_all(&work).with_context(|| format!("create {}", work.display()))?;
@@ -148,7 +151,8 @@ impl Kernels {
     fn fetch_into(&self, abi: &Abi, work: &Path) -> Result<()> {
         println!("fetching kernel {abi}");
         if let Err(error) = self.apt.download(&abi.packages(&self.packages), work) {
-            // Debian may have replaced a kernel after the lists were fetched.
+            // Fetch the package lists again, because Debian may have replaced the kernel after the
+            // lists were fetched.
             if self.apt.update_now().is_ok()
                 && !names::kernels(&self.apt.search(names::PATTERN)?).contains(abi)
             {
@@ -165,7 +169,7 @@ impl Kernels {
     }
 }
 
-/// Unpacks the packages in `work`, and copies the files that a guest needs to `work/kernel`.
+/// Unpacks the packages in `work`, and moves the files that a guest needs to `work/kernel`.
 fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     let root = work.join("root");
     let mut bytes = 0;
@@ -179,7 +183,8 @@ fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     println!("fetched {abi}: {:.1} MB", bytes as f64 / 1e6);
     let kernel = work.join("kernel");
     fs::create_dir(&kernel).with_context(|| format!("create {}", kernel.display()))?;
-    // Debian 13 has merged /lib into /usr. Since 7.0, the image is in the directory of the modules.
+    // Debian 13 has merged /lib into /usr. Since kernel 7.0, the image is in the directory of the
+    // modules.
     let places =
         ["usr/lib/modules", "lib/modules"].map(|folder| root.join(folder).join(abi.to_string()));
     let modules = existing(&places)?;
@@ -192,7 +197,7 @@ fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first error of apt, without its command.
+/// Returns the first error message of apt, without the command line.
 fn brief(error: &Error) -> String {
     let text = format!("{error:#}");
     let first = text.lines().find_map(|line| line.strip_prefix("E: ")).map(str::to_owned);
@@ -204,7 +209,7 @@ fn existing(places: &[PathBuf]) -> Result<&PathBuf> {
     place.with_context(|| format!("the package has none of {places:?}"))
 }
 
-/// The directory for files that can be fetched or made again.
+/// Returns the cache directory. All files in it can be fetched or built again.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));

@@ -1,7 +1,7 @@
-//! Tests that run in guests only with `cargo xtask test --all` and `cargo xtask vm`, because they
-//! take long.
+//! Lists slow tests, which `cargo xtask test` does not run in guests. `cargo xtask test --all` and
+//! `cargo xtask vm` run them.
 
-/// Parts of the names.
+/// Parts of the names of the slow tests.
 pub(super) const LEFT_OUT: &[&str] = &[
     // These tests do not use BPF.
     "count_",
@@ -12,29 +12,30 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "idle_connections_are",
     "a_namespace_is",
     "a_sysctl_is",
-    // Tests of user space. Other tests check the BPF programs.
+    // These tests check user space. Other tests check the BPF programs.
     "load_is_verified",
     "load_makes_auto",
     "load_with_uncounted_losses",
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // Tests that add one condition to BPF programs that other tests check, or that use more rows.
+    // These tests check one more condition of BPF programs that other tests check, or use more
+    // namespaces.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each of these takes as long as all other tests of its kind, and runs little other code in the
-    // kernel.
+    // Each of these tests takes as long as all other tests of its group. They run almost the same
+    // BPF code as other tests.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",
     "hist_by_each_grouping",
     "hist_with_more_groups",
     "hist_agrees_with_the_matrix_and_with_the_events",
-    // The programs count rows together with gauges. The test of `namespaces_rows_equal_the_sockets`
-    // checks the rows.
+    // The BPF programs count the namespaces together with the gauges.
+    // `namespaces_rows_equal_the_sockets` checks the counts of namespaces.
     "namespaces_rows_equal_the_kernel_on_every_path",
-    // On the oldest and on the newest kernel the first choice of hooks is fentry.
-    // `gauges_by_functions` checks it on every path.
+    // On the oldest and on the newest kernel, tcpstate uses fentry hooks. `gauges_by_functions`
+    // checks the fentry hooks on every path.
     "gauges_equal_the_kernel_at_every_checkpoint",
 ];

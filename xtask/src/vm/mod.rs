@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: the kernel tests on other kernels, each in a virtual machine.
+//! `cargo xtask vm` runs the kernel tests on other kernels, each in a virtual machine.
 //!
 //! ```text
 //! cargo xtask vm                             on 5.10, 6.1, 6.12, and the newest kernel of Debian
@@ -12,15 +12,15 @@
 //!                       programs -----+-> initramfs -> guest -> console -> verdict -> flaky
 //! ```
 //!
-//! The kernels and QEMU come from Debian. The kernels are stored in `~/.cache/tcpstate/vm`, and
-//! QEMU is installed if it is missing. A guest has no disk, no network, and no programs except the
-//! tests, `ss`, and the first process `tests/src/bin/vm_init.rs`. The output of a guest is in
-//! `target/vm/consoles/LINE.log`.
+//! The kernels and QEMU are Debian packages. The kernels are stored in `~/.cache/tcpstate/vm`, and
+//! QEMU is installed if it is missing. A guest has no disk and no network. The only programs in a
+//! guest are the tests, `ss`, and the first process `tests/src/bin/vm_init.rs`. The output of a
+//! guest is stored in `target/vm/consoles/LINE.log`.
 //!
-//! A failed test runs again, alone, in a fresh guest. If it passes there, it is listed as flaky and
-//! counts as passed. The output of the first guest stays in `target/vm/consoles`. More than two
-//! flaky tests fail the run. If a guest ends before its tests begin, it is started again. Tests on
-//! the host are never repeated.
+//! A failed test runs again, alone, in a new guest. If the test passes in the new guest, it is
+//! listed as flaky and counts as passed. The output of the first guest stays in
+//! `target/vm/consoles`. The run fails if more than two tests are flaky. If a guest ends before its
+//! tests begin, the guest is started again. Tests on the host are never repeated.
 
 mod apt;
 mod console;
@@ -51,19 +51,19 @@ use self::{
 };
 use crate::{debian, test::libtest::Outcome};
 
-/// The default kernels in addition to the newest: the oldest that tcpstate supports, and kernels in
-/// between that differ in their BPF.
+/// The default kernels, in addition to the newest kernel. 5.10 is the oldest kernel that tcpstate
+/// supports. 6.1 and 6.12 have other BPF features than the oldest and the newest kernel.
 const LINES: &[&str] = &["5.10", "6.1", "6.12"];
 
 /// Options of `cargo xtask vm`. By default all tests run on all default kernels.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only tests whose name contains this text
+    /// Run only the tests whose name contains this text
     filter: Option<String>,
     /// Skip tests whose name contains this text; repeatable
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
-    /// Newest kernel of this line, for example 6.12; repeatable
+    /// Use the newest kernel of this line, for example 6.12; repeatable
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<Line>,
     /// Whether to use only the oldest and the newest of the default kernels.
@@ -73,8 +73,9 @@ pub(crate) struct Options {
     #[arg(long)]
     list: bool,
     /// Number of guests that run at the same time
-    // On two CPUs, the guests of `cargo xtask test` took 12 minutes with two at a time. With four
-    // at a time they took 10 minutes, but were too slow for the waits of some tests.
+    // On a machine with two CPUs, the guests of `cargo xtask test` took 12 minutes if two guests
+    // ran in parallel. Four guests in parallel took 10 minutes, but were so slow that waits of some
+    // tests timed out.
     #[arg(long, default_value_t = Self::DEFAULT.jobs)]
     jobs: NonZeroUsize,
     /// CPUs of a guest
@@ -86,13 +87,13 @@ pub(crate) struct Options {
     /// Maximum duration of a guest in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = Self::DEFAULT.timeout)]
     timeout: u64,
-    /// Accelerator of the guests
+    /// Accelerator that QEMU uses
     #[arg(long, value_enum, default_value_t = Self::DEFAULT.accel)]
     accel: Accelerator,
-    /// Word for the kernel's command line; repeatable
+    /// Word to add to the kernel's command line; repeatable
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     append: Vec<String>,
-    /// Text for a file of the kernel, written before the tests run; repeatable
+    /// Text to write to a file of the kernel before the tests run; repeatable
     #[arg(long, value_name = "PATH=TEXT")]
     write: Vec<Write>,
 }
@@ -114,17 +115,18 @@ impl Options {
     };
 }
 
-/// The guests of `cargo xtask test`: the tests of code in the kernel, on the oldest and the newest
-/// kernel. With `is_all`, every test on every default kernel.
+/// Runs the guests of `cargo xtask test`. The guests test the BPF programs on the oldest and the
+/// newest kernel. If `is_all` is set, every test runs on every default kernel.
 pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
     let left_out = if is_all { &[] } else { LEFT_OUT };
     let skip = left_out.iter().map(ToString::to_string).collect();
-    // All tests take three times as long as those of `cargo xtask test`.
+    // The tests of `cargo xtask test --all` take three times as long as the tests of `cargo xtask
+    // test`.
     let timeout = if is_all { 3 * Options::DEFAULT.timeout } else { Options::DEFAULT.timeout };
     run(root, &Options { skip, only_ends: !is_all, timeout, ..Options::DEFAULT })
 }
 
-/// Runs the tests on each kernel and prints a table. Returns all results.
+/// Runs the tests on each kernel and prints a table. Returns the results of all kernels.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     if !debian::is_debian() {
         bail!("needs Debian, because it uses Debian's kernels");
@@ -161,7 +163,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     Ok(total)
 }
 
-/// Without duplicates, because two guests of a line would write to the same files.
+/// Returns the lines of the selected kernels without duplicates. Two guests of one line would write
+/// to the same files.
 fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     let mut lines = options.kernels.clone();
     if lines.is_empty() {
@@ -174,7 +177,7 @@ fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Arguments of every test program.
+/// Returns the arguments of every test program.
 fn arguments(options: &Options) -> Vec<String> {
     let mut arguments = host::ARGUMENTS.map(str::to_owned).to_vec();
     arguments.extend(options.filter.clone());

@@ -1,7 +1,7 @@
-//! The modules for the tests, and their dependencies, in the order of loading.
+//! Finds the kernel modules that the tests need and their dependencies, in the order of loading.
 //!
-//! The packages do not contain `modules.dep`, which their installation creates. But each module
-//! lists its dependencies in its section `.modinfo`.
+//! The unpacked packages have no `modules.dep`, because only the installation of a kernel creates
+//! this file. So the dependencies are read from the section `.modinfo` of each module.
 
 use std::{
     collections::BTreeMap,
@@ -15,25 +15,25 @@ use object::{Object as _, ObjectSection as _};
 
 use crate::process;
 
-/// Modules that the tests may use. A kernel may have them built in or may lack them.
+/// Kernel modules that the tests may use. In some kernels, these modules are built in or missing.
 const WANTED: &[&str] =
     &["inet_diag", "tcp_diag", "mptcp_diag", "veth", "tun", "dummy", "sch_netem", "tcp_bbr"];
 
-/// A module to load.
+/// A kernel module to load in the guest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     pub(crate) name: String,
-    /// Uncompressed, because some kernels cannot unpack modules.
+    /// The bytes of the uncompressed module. Some kernels cannot decompress modules.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The content of a module's file.
+/// The uncompressed content of a module's file.
 struct Unpacked {
     bytes: Vec<u8>,
     needs: Vec<String>,
 }
 
-/// The wanted modules in `folder`, each after its dependencies.
+/// Returns the wanted modules in `folder`, each after its dependencies.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     let mut paths = BTreeMap::new();
     find(folder, &mut paths)?;
@@ -44,8 +44,8 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     Ok(modules)
 }
 
-/// Adds a module and its dependencies, unless it is already in the list or `unpack` finds no such
-/// module.
+/// Adds the dependencies of a module and then the module. Does nothing if the module is already in
+/// the list or `unpack` cannot find it.
 fn add(
     name: &str,
     unpack: &impl Fn(&str) -> Result<Option<Unpacked>>,
@@ -76,7 +76,7 @@ fn find(folder: &Path, paths: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The kernel's name for the module: `tcp_diag` for `tcp-diag.ko.xz`.
+/// Returns the kernel's name of the module in a file: `tcp_diag` for `tcp-diag.ko.xz`.
 fn name_of(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, packing) = file.split_once(".ko")?;
@@ -104,7 +104,8 @@ fn decompress(tool: &str, path: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The dependencies from `.modinfo`, which is a list of `key=value`.
+/// Returns the dependencies of a module. The entry `depends=` in the section `.modinfo` lists the
+/// dependencies.
 fn dependencies(module: &[u8]) -> Result<Vec<String>> {
     let file = object::File::parse(module).context("parse as ELF")?;
     let section = file.section_by_name(".modinfo").context("no section .modinfo")?;

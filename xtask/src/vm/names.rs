@@ -1,28 +1,29 @@
-//! The names of Debian's cloud kernels: their lines and their order.
+//! Parses the names of Debian's cloud kernels, and orders the kernels by version.
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt, str::FromStr};
 
 use anyhow::{Context as _, Error, Result};
 
 const FLAVOUR: &str = "-cloud-amd64";
-/// Up to 6.18, the image package contains everything. Later, it depends on the other packages.
+/// The parts of package names. Up to kernel 6.18, the image package contains all files of a kernel.
+/// In later kernels, the image package depends on the other packages.
 const PARTS: &[&str] = &["image", "binary", "modules", "base"];
-/// Matches every package that [`packages`] may return.
+/// A pattern that matches every package that [`packages`] may return.
 pub(crate) const PATTERN: &str = "^linux-(image|binary|modules|base)-[0-9].*-cloud-amd64$";
 
-/// A line of kernels, for example `6.12`.
+/// A kernel line: the major and minor version, for example `6.12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Line {
     major: u32,
     minor: u32,
 }
 
-/// One kernel, named as by `uname -r`: `6.12.117+deb13-cloud-amd64`.
+/// One kernel, with the name that `uname -r` prints: `6.12.117+deb13-cloud-amd64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Abi {
     name: String,
     line: Line,
-    /// All numbers in the name, in order.
+    /// All numbers in the kernel's name, in order.
     numbers: Vec<u64>,
 }
 
@@ -45,8 +46,8 @@ impl fmt::Display for Line {
 }
 
 impl Abi {
-    /// Parses a name. Returns `None` for other flavours, for other builds of a cloud kernel, and
-    /// for names that always mean the newest kernel.
+    /// Parses the name of a cloud kernel. Returns `None` for other flavours, for other builds of a
+    /// cloud kernel, and for names that always mean the newest kernel.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let version = name.strip_suffix(FLAVOUR)?;
         let numbers: Vec<u64> = version
@@ -54,7 +55,8 @@ impl Abi {
             .filter(|digits| !digits.is_empty())
             .map(|digits| digits.parse().ok())
             .collect::<Option<_>>()?;
-        // `6.12-cloud-amd64` always means the newest kernel.
+        // A name without a patch version, such as `6.12-cloud-amd64`, always means the newest
+        // kernel.
         let [major, minor, _, ..] = numbers[..] else { return None };
         let line = Line { major: major.try_into().ok()?, minor: minor.try_into().ok()? };
         let is_release = version.starts_with(&format!("{line}."));
@@ -65,7 +67,7 @@ impl Abi {
         self.line
     }
 
-    /// The packages of this kernel that exist in `known`.
+    /// Returns the packages of this kernel that `known` contains.
     pub(crate) fn packages(&self, known: &BTreeSet<String>) -> Vec<String> {
         let names = PARTS.iter().map(|part| format!("linux-{part}-{}", self.name));
         names.filter(|name| known.contains(name)).collect()
@@ -90,7 +92,7 @@ impl PartialOrd for Abi {
     }
 }
 
-/// The kernels among packages, oldest first.
+/// Returns the kernels whose image package is in `packages`, oldest first.
 pub(crate) fn kernels(packages: &BTreeSet<String>) -> BTreeSet<Abi> {
     packages.iter().filter_map(|name| Abi::parse(name.strip_prefix("linux-image-")?)).collect()
 }

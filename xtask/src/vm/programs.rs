@@ -1,4 +1,4 @@
-//! The programs of a guest: the static test programs, and `ss` with its libraries.
+//! Builds or finds the programs of a guest: the static test programs, and `ss` with its libraries.
 
 use std::{
     collections::BTreeMap,
@@ -16,27 +16,27 @@ use crate::{
 };
 
 const INIT: &str = "vm-init";
-/// Tests use `ss` as an independent truth and to destroy sockets.
+/// Tests compare the counts of `ss` with tcpstate's counts, and use `ss` to destroy sockets.
 const SS: &str = "ss";
 const SS_PACKAGE: &str = "iproute2";
 
-/// The paths of the programs.
+/// The paths of the guest's programs on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
-    /// The first process.
+    /// The program that the guest runs as its first process.
     pub(crate) init: PathBuf,
-    /// Name and executable of each test program.
+    /// The name and the executable of each test program.
     pub(crate) tests: BTreeMap<String, PathBuf>,
-    /// The directory in which they expect to run.
+    /// The directory in which the test programs expect to run.
     pub(crate) folder: PathBuf,
-    /// Files of the tree that they read.
+    /// Files of the source tree that the test programs read.
     pub(crate) files: Vec<PathBuf>,
-    /// Programs that they run, and the libraries of these programs. The guest has them at equal
-    /// paths.
+    /// Programs that the test programs run, and the libraries of these programs. The guest has
+    /// these files under the paths of this machine.
     pub(crate) tools: Vec<PathBuf>,
 }
 
-/// Builds the programs, together with all kernel tests.
+/// Builds the guest's programs with the cargo command that builds all kernel tests.
 pub(crate) fn build(root: &Path) -> Result<Programs> {
     let mut programs = named(&binaries::messages(&mut kernel_tests::cargo(root))?)?;
     programs.files.push(root.join("tcpstate/bpf/tcpstate.bpf.o"));
@@ -50,15 +50,15 @@ pub(crate) fn build(root: &Path) -> Result<Programs> {
 }
 
 impl Programs {
-    /// A copy with only this test program.
+    /// Returns a copy that contains only this test program.
     pub(crate) fn only(&self, name: &str) -> Self {
         let mut programs = self.clone();
         programs.tests.retain(|test, _| test == name);
         programs
     }
 
-    /// Removes programs that have no test for these arguments, because small machines have no
-    /// memory for them.
+    /// Removes test programs in which these arguments select no test. The archive must fit into the
+    /// memory of a small machine.
     pub(crate) fn retain(&mut self, arguments: &[String]) -> Result<()> {
         let lists: Vec<(String, String)> = self
             .tests
@@ -77,12 +77,12 @@ impl Programs {
     }
 }
 
-/// The files in the output of `ldd`.
+/// Returns the paths of the libraries in the output of `ldd`.
 fn libraries(ldd: &str) -> Vec<PathBuf> {
     ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// The programs in cargo's messages.
+/// Returns the programs that are named in cargo's messages.
 fn named(messages: &str) -> Result<Programs> {
     #[derive(Deserialize)]
     struct Message {
@@ -107,7 +107,7 @@ fn named(messages: &str) -> Result<Programs> {
         };
         let package = message.manifest_path.as_deref().and_then(Path::parent);
         match target.kind.first().map(String::as_str) {
-            // Tests of the command do not run in guests, because they need programs that a guest
+            // Skip the tests of the package `tcpstate`, because they need programs that a guest
             // does not have.
             Some("test") if package.is_some_and(|package| package.ends_with(FOLDER)) => {
                 tests.insert(target.name, executable);

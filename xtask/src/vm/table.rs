@@ -1,25 +1,26 @@
-//! The table at the end: a line for each kernel, and the paths of the logs.
+//! Prints the table at the end of a run: a line for each kernel, and the paths of the logs.
 
 use std::{fmt, path::PathBuf};
 
 use super::{guest::Ending, names::Abi, verdict::Verdict};
 use crate::test::libtest::Outcome;
 
-/// A kernel, and the result of its guest.
+/// A row of the table: a kernel and the result of its guest.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) abi: Abi,
     pub(crate) ending: Ending,
     pub(crate) log: PathBuf,
-    /// Whether this is the second guest, because the first guest ended before its tests began.
+    /// Whether this guest is a second attempt. A second guest is started if the first guest ended
+    /// before its tests began.
     pub(crate) is_second: bool,
 }
 
 impl Row {
-    /// The results. Each name begins with the kernel.
+    /// Returns the results of the tests. The name of each test begins with the kernel's line.
     pub(crate) fn into_outcome(self) -> Outcome {
         let Ending { mut outcome, verdict, .. } = self.ending;
-        // The guest did not pass, and no failed or flaky test explains it.
+        // If the guest did not pass and no test failed or was flaky, report the guest as failed.
         if verdict != Verdict::Pass && outcome.failed.is_empty() && outcome.flaky.is_empty() {
             outcome.failed.push(format!("the guest ({verdict})"));
         }
@@ -31,7 +32,7 @@ impl Row {
     }
 }
 
-/// The rows of all kernels.
+/// The table with the rows of all kernels.
 pub(crate) struct Table<'a>(pub(crate) &'a [Row]);
 
 impl fmt::Display for Table<'_> {
@@ -70,7 +71,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// The output of `--list`.
+/// Returns the output of `cargo xtask vm --list`.
 pub(crate) fn lines(lines: &[(Abi, bool)]) -> String {
     let row = |(abi, is_here): &(Abi, bool)| {
         let here = if *is_here { "stored" } else { "not stored" };

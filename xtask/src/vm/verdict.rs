@@ -1,10 +1,10 @@
-//! The verdict on a guest, computed from its signs. There is no I/O in this module.
+//! Computes the verdict on a guest from the observed signs. The functions of this module do no I/O.
 //!
-//! A guest has passed or failed only if two signs agree. The first sign is the exit status of QEMU,
-//! which the guest selects by a write to the port of `isa-debug-exit`. The second sign is the last
-//! line of the guest's first process.
+//! The verdict is PASS or FAIL only if two signs agree. The first sign is the exit status of QEMU,
+//! which the guest selects by a write to the I/O port of the device `isa-debug-exit`. The second
+//! sign is the last line that the guest's first process prints.
 //!
-//! Each kind of end was provoked on 5.10, 6.1, 6.12 and 7.3, with these results:
+//! Each of these cases was provoked on the kernels 5.10, 6.1, 6.12 and 7.3, with these results:
 //!
 //! | in the guest                          | QEMU's status | line           | verdict |
 //! |---------------------------------------|---------------|----------------|---------|
@@ -15,13 +15,13 @@
 
 use std::fmt;
 
-/// The guest writes `status >> 1`. The statuses 0 and 1 are not used, because QEMU exits with 1
-/// after its own errors.
+/// The exit status of QEMU after all tests passed. The guest writes `status >> 1` to the port. The
+/// statuses 0 and 1 are not used, because QEMU exits with 1 after its own errors.
 const PASSED: i32 = 33;
 const FAILED: i32 = 35;
 
-/// Messages after which the kernel does not recover. The messages are searched only in the kernel's
-/// own output.
+/// Messages after which the kernel does not recover. Only the output of the kernel is searched for
+/// these messages.
 const FATAL: &[&str] = &[
     "Kernel panic",
     "Oops: ",
@@ -32,22 +32,22 @@ const FATAL: &[&str] = &[
     "hard LOCKUP",
 ];
 
-/// QEMU's translator sometimes executes a breakpoint that the kernel has just patched in and out
-/// again.
+/// The message of a QEMU fault. QEMU's translator sometimes executes a breakpoint instruction that
+/// the kernel has already removed.
 const PATCHING_FLAKE: &str = "Oops: int3";
 
 /// The signs of a guest that has ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signs {
-    /// The first process had finished the set-up and started the tests.
+    /// Whether the first process had finished the set-up and started the tests.
     pub(crate) is_ready: bool,
-    /// The verdict that the first process printed: whether all tests passed.
+    /// The verdict that the first process printed. `true` means that all tests passed.
     pub(crate) said: Option<bool>,
-    /// The first line of the kernel that [`is_fatal`].
+    /// The first line of the kernel for which [`is_fatal`] is true.
     pub(crate) fatal: Option<String>,
-    /// The exit status of QEMU. `None` if a signal ended it.
+    /// The exit status of QEMU. `None` if a signal killed QEMU.
     pub(crate) status: Option<i32>,
-    /// The number of seconds after which the guest was ended because of its time limit.
+    /// The number of seconds after which the guest was killed because it exceeded its time limit.
     pub(crate) timeout: Option<u64>,
 }
 
@@ -56,13 +56,13 @@ pub(crate) struct Signs {
 pub(crate) enum Verdict {
     Pass,
     Fail,
-    /// With the known cause.
+    /// The guest crashed or ended early. The text is the cause.
     Died(String),
     Timeout(String),
 }
 
 impl Verdict {
-    /// The cause, if it is not in the output of the tests.
+    /// Returns the cause of the guest's failure. `None` if the results of the tests show the cause.
     pub(crate) fn cause(&self) -> Option<&str> {
         match self {
             Self::Pass | Self::Fail => None,
@@ -82,14 +82,15 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Whether the kernel does not recover after this line.
+/// Whether this line of the kernel reports a fault from which the kernel does not recover.
 pub(crate) fn is_fatal(line: &str) -> bool {
     FATAL.iter().any(|text| line.contains(text))
 }
 
-/// Computes the verdict from the signs.
+/// Computes the verdict on a guest from the signs.
 pub(crate) fn judge(signs: &Signs) -> Verdict {
-    // A fatal line has priority, because tests that pass on a broken kernel prove nothing.
+    // A fatal kernel message has priority, because tests that pass on a broken kernel prove
+    // nothing.
     if let Some(line) = &signs.fatal {
         return Verdict::Died(line.clone());
     }
@@ -113,7 +114,8 @@ pub(crate) fn judge(signs: &Signs) -> Verdict {
     })
 }
 
-/// The reason to start the guest again. `None` if the tests may be the cause of the failure.
+/// Returns the reason to start the guest again. Returns `None` if the tests may have caused the
+/// failure.
 pub(crate) fn retry_cause(signs: &Signs) -> Option<&'static str> {
     let is_lost = matches!(judge(signs), Verdict::Died(_) | Verdict::Timeout(_));
     if is_lost && !signs.is_ready {
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn guest_that_was_killed_timed_out() {
         assert!(matches!(judge(&timeout(true)), Verdict::Timeout(_)));
-        // The guest printed its verdict but did not end.
+        // The guest printed a verdict but did not end.
         let signs = Signs { said: Some(true), ..timeout(true) };
         assert!(matches!(judge(&signs), Verdict::Timeout(_)));
     }
