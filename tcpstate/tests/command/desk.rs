@@ -127,13 +127,13 @@ impl Terminal {
     fn start(desk: &Desk, commands: &str) -> Self {
         let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).expect("there are terminals to be had");
-        for side in [&pair.master, &pair.slave] {
-            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
+        for descriptor in [&pair.master, &pair.slave] {
+            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let mut modes = tcgetattr(&pair.slave).expect("it is a terminal");
         modes.local_flags.remove(LocalFlags::ECHO);
         tcsetattr(&pair.slave, SetArg::TCSANOW, &modes).expect("it is ours");
-        let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
+        let descriptor = || pair.slave.try_clone().expect("a descriptor can be doubled");
         let folder = desk.0.path();
         let path = std::env::var("PATH").expect("there is a path");
         let installed = folder.join("installed").display().to_string();
@@ -145,9 +145,9 @@ impl Terminal {
             .env_remove("LC_ALL")
             .env("PATH", format!("{}:{path}", folder.join("bin").display()))
             .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("NO_COLOR", "1")])
-            .stdin(side())
-            .stdout(side())
-            .stderr(side())
+            .stdin(descriptor())
+            .stdout(descriptor())
+            .stderr(descriptor())
             .spawn()
             .expect("setsid is there, and it starts");
         // The side that a terminal emulator holds.
