@@ -25,9 +25,10 @@ use crate::{
 };
 
 /// Debian packages that contain programs which the tests run.
-const DEBIAN_PACKAGES: &[&str] = &["bpftool", "ca-certificates", "iproute2", "jq", "procps"];
+const DEBIAN_PACKAGES: &[&str] =
+    &["bpftool", "ca-certificates", "curl", "iproute2", "jq", "procps"];
 /// The names of the programs that the tests run.
-const PROGRAMS: &[&str] = &["bpftool", "ip", "jq", "ss"];
+const PROGRAMS: &[&str] = &["bpftool", "curl", "ip", "jq", "ss"];
 
 /// Parts of the names of slow tests, which run only with `cargo xtask test --all`.
 const LEFT_OUT: &[&str] = &[
