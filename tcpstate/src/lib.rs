@@ -31,6 +31,7 @@ pub mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod nearest;
 pub mod probe;
 pub mod procfs;
 pub mod recording;

@@ -1,10 +1,10 @@
-//! The rows of `docs/ERRORS.md`. Tests compare the printed errors with these rows.
+//! The entries of `docs/ERRORS.md`. Tests compare the printed errors with these entries.
 
 use tcpstate::error::Help as _;
 
 use crate::command::Finished;
 
-const TABLE: &str = include_str!("../../docs/ERRORS.md");
+const ENTRIES: &str = include_str!("../../docs/ERRORS.md");
 
 /// One error with its cause and its help.
 #[derive(Clone, Debug)]
@@ -22,10 +22,15 @@ pub struct Row {
 }
 
 impl Row {
-    /// All rows of all tables.
+    /// All entries of all sections.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        TABLE.lines().filter_map(Self::parse).collect()
+        let blocks = ENTRIES.split("```text\n").skip(1).filter_map(|part| part.split("```").next());
+        let entries = blocks.flat_map(|block| block.split("\n\n")).map(str::trim);
+        let parsed = entries.map(|entry| {
+            Self::parse(entry).unwrap_or_else(|| panic!("not an entry of docs/ERRORS.md: {entry}"))
+        });
+        parsed.collect()
     }
 
     /// The row of a test.
@@ -40,14 +45,17 @@ impl Row {
         rows.remove(0)
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
-        let mut cells = cells.map(|cell| cell.trim_matches('`').trim().to_owned());
-        let mut next = || cells.next();
-        let (trigger, cause, help) = (next()?, next()?, next()?);
-        // The heading has no number in this column.
-        let (status, test) = (next()?.parse().ok()?, next()?);
-        Some(Self { trigger, cause, help, status, test })
+    fn parse(entry: &str) -> Option<Self> {
+        // A line that begins with two spaces continues the line above.
+        let joined = entry.replace("\n  ", " ");
+        let mut lines = joined.lines();
+        let trigger = lines.next()?;
+        let trigger = trigger.strip_prefix("$ ").or_else(|| trigger.strip_prefix("# "))?;
+        let cause = lines.next()?.strip_prefix("tcpstate: ")?;
+        let help = lines.next()?.strip_prefix("help: ")?;
+        let (status, test) = lines.next()?.strip_prefix("status ")?.split_once(", ")?;
+        let [trigger, cause, help, test] = [trigger, cause, help, test].map(str::to_owned);
+        Some(Self { trigger, cause, help, status: status.parse().ok()?, test })
     }
 
     /// Asserts that a run printed this error and exited with this status.
@@ -108,12 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn cell_may_contain_nested_code() {
-        let row =
-            Row::parse("| no field | `no … field` | ``report `uname -r` `` | 2 | `error_x` |");
-        let row = row.expect("it is a row");
-        assert_eq!((row.cause.as_str(), row.help.as_str()), ("no … field", "report `uname -r`"));
+    fn entry_has_four_lines_some_of_which_continue() {
+        let entry = "$ tcpstate trace --x 1\ntcpstate: cannot use --x:\n  it is new\nhelp: leave it out\nstatus 2, error_x";
+        let row = Row::parse(entry).expect("it is an entry");
+        assert_eq!(row.trigger, "tcpstate trace --x 1");
+        assert_eq!(
+            (row.cause.as_str(), row.help.as_str()),
+            ("cannot use --x: it is new", "leave it out")
+        );
         assert_eq!((row.status, row.test.as_str()), (2, "error_x"));
-        assert!(Row::parse("|---|---|---|---|---|").is_none());
+        assert!(Row::parse("tcpstate: cannot use --x: it is new").is_none());
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn forward(probe: &mut Probe) -> Result<()> {
     // A logger that is set already serves as well.
     let _ = log::set_logger(&Stderr);
     log::set_max_level(LevelFilter::Trace);
-    let mut logger = probe.logger().context("read the log of the BPF programs")?;
+    let mut logger = probe.logger().context("cannot read the log of the BPF programs")?;
     tokio::spawn(async move {
         loop {
             sleep(PACE).await;

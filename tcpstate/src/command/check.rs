@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let facts = Facts::gather(arguments.live).context("ask for the kernel's release")?;
+    let facts = Facts::gather(arguments.live).context("cannot read the release of the kernel")?;
     let features = check::features(&facts);
     let form = match arguments.output {
         Format::Table => FeatureForm::Table,
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Format::Csv => FeatureForm::Csv,
     };
     let mut text = Vec::new();
-    show_features(form, &features, &mut text).context("show the features")?;
+    show_features(form, &features, &mut text).context("cannot show the features")?;
     let reader = stdout::write(&text)?;
     let is_fine = reader == Reader::Gone || check::is_exact(&features);
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })

@@ -133,7 +133,7 @@ async fn watch(counter: &Counter, mut show: Show, repetition: Repetition) -> Res
         let text = show.text(&counter.count()?)?;
         tokio::select! {
             written = tokio::task::spawn_blocking(move || stdout::write(&text)) => {
-                if written.context("write a count")?? == Reader::Gone {
+                if written.context("cannot write a count")?? == Reader::Gone {
                     return Ok(());
                 }
             }
@@ -173,19 +173,19 @@ impl Show {
             say_limits(counted);
         }
         let mut text = Vec::new();
-        self.view.show(&counted.count, &mut text).context("show a count")?;
+        self.view.show(&counted.count, &mut text).context("cannot show a count")?;
         if !self.repaints {
             return Ok(text);
         }
         let mut frame = Vec::new();
-        repaint(&text, terminal::size(), &mut frame).context("show a count")?;
+        repaint(&text, terminal::size(), &mut frame).context("cannot show a count")?;
         Ok(frame)
     }
 }
 
 fn say_limits(counted: &Counted) {
     if let Some(error) = &counted.instead_of {
-        eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which takes longer");
+        eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which is slower");
         eprintln!("help: {}", error.help());
     }
     let Some(groups) = &counted.count.groups else { return };
@@ -194,23 +194,23 @@ fn say_limits(counted: &Counted) {
         let sockets = total(&unknown.states);
         let (why, help) = if counted.owners_are_hidden {
             (
-                "this user may not see what others' processes have open",
+                "this user may not read the open files of other users",
                 "run it as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
             )
         } else {
             (
-                "no process that is visible here has them open",
+                "no visible process has them open",
                 "run it in the PID namespace of the host (docker run --pid=host ...)",
             )
         };
-        eprintln!("tcpstate: the process of {sockets} sockets is unknown: {why}");
+        eprintln!("tcpstate: {sockets} sockets have an unknown process: {why}");
         eprintln!("help: {help}");
     }
     let beyond = groups.other.beyond;
     if beyond > 0 {
         eprintln!(
-            "tcpstate: more than {MAX_GROUPS} groups: {beyond} sockets of later ones are in `other`, whatever their groups' size"
+            "tcpstate: more than {MAX_GROUPS} groups: {beyond} sockets of later groups are in `other`"
         );
-        eprintln!("help: choose fewer sockets by a filter such as --local-port or --remote");
+        eprintln!("help: select fewer sockets with a filter such as --local-port or --remote");
     }
 }

@@ -137,25 +137,29 @@ impl FailOn {
 /// Why thresholds could not be had, and what helps.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("read {}: {why}", .file.display())]
+    #[error("cannot read {}: {why}", .file.display())]
     Read { file: PathBuf, why: io::Error },
-    #[error("{}, {why}", .file.display())]
+    #[error("cannot parse {}: {why}", .file.display())]
     Parse { file: PathBuf, why: thresholds::Error },
-    #[error("the recording {} has no snapshot in that time", .file.display())]
+    #[error("cannot diagnose the recording {}: it has no snapshot in that time", .file.display())]
     NoSnapshot { file: PathBuf },
-    #[error("the recording {} counts all network namespaces together, and doctor looks at one", .file.display())]
+    #[error("cannot diagnose the recording {}: it counts all network namespaces together", .file.display())]
     ManyNamespaces { file: PathBuf },
 }
 
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
-            Self::Read { .. } => "name a file that this user may read",
-            Self::Parse { .. } => "compare it with: tcpstate doctor --print-thresholds",
-            Self::NoSnapshot { .. } => {
-                "leave --from and --until out, or record until the end, or with a shorter --interval"
+            Self::Read { .. } => "choose a file that this user may read",
+            Self::Parse { .. } => {
+                "compare the file with the output of tcpstate doctor --print-thresholds"
             }
-            Self::ManyNamespaces { .. } => "record one of them, with --netns NAME or --netns pid:N",
+            Self::NoSnapshot { .. } => {
+                "leave out --from and --until, or record again with a shorter --interval"
+            }
+            Self::ManyNamespaces { .. } => {
+                "record one namespace with --netns NAME or --netns pid:N"
+            }
         };
         help.into()
     }
@@ -176,7 +180,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let findings = diagnose(&facts, &thresholds);
     let mut text = Vec::new();
-    view(arguments).show(&findings, &mut text).context("show the findings")?;
+    view(arguments).show(&findings, &mut text).context("cannot show the findings")?;
     let status = status(&findings, arguments.fail_on.level());
     let written = write(&text, status)?;
     let damaged = read
@@ -188,7 +192,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn seen(arguments: &Arguments) -> Result<Facts> {
     let opening = Opening::read(Paths { root: arguments.sysctl_root.clone(), ..Paths::default() });
     runtime()?.block_on(wait(arguments.interval))?;
-    opening.close().context("ask the kernel for its version")
+    opening.close().context("cannot read the version of the kernel")
 }
 
 /// A recording that was read as far as it goes.
@@ -280,7 +284,7 @@ async fn wait(time: Duration) -> Result<()> {
             _ = ticks.tick() => {
                 if shows {
                     let left = end.duration_since(Instant::now()).as_secs_f64();
-                    eprint!("\rcounters are read twice: {left:.0} s to go \x1b[K");
+                    eprint!("\rcounters are read twice: {left:.0} s left \x1b[K");
                 }
             }
         }

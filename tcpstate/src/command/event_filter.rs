@@ -71,24 +71,24 @@ pub(super) struct UnavailableConditions {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// Gauges are of all sockets.
-    #[error("{0} is for events, and snapshots count all sockets")]
+    #[error("cannot use {0} with snapshots: they count all sockets")]
     Gauges(&'static str),
     /// So is the matrix.
-    #[error("{0} is for durations, and the matrix counts the transitions of all sockets")]
+    #[error("cannot use {0} with the matrix: it counts the transitions of all sockets")]
     Matrix(&'static str),
     /// Durations can't be told apart by whose the socket is.
     #[error(
-        "{0} can't be had of durations: whose an accepted connection is shows after it was timed, if at all"
+        "cannot use {0} with hist: the owner of an accepted connection is not known when its durations are recorded"
     )]
     Owner(&'static str),
     /// A histogram has all durations.
-    #[error("--min-duration would cut each histogram off at its short end")]
+    #[error("cannot use --min-duration with hist: it would remove the short end of each histogram")]
     Shortest,
     /// There is no such cgroup.
-    #[error("there is no cgroup {0}")]
+    #[error("cannot find the cgroup {0}: it does not exist")]
     NoCgroup(String),
     /// More than the kernel half has room for.
-    #[error("--cgroup has {0} items: at most {FILTER_ITEMS} can be looked for at a time")]
+    #[error("cannot use --cgroup: it matches {0} cgroups, and the limit is {FILTER_ITEMS}")]
     ManyCgroups(usize),
     /// More than the kernel half has room for.
     #[error(transparent)]
@@ -99,20 +99,18 @@ impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
             Self::Gauges(_) => {
-                "give --events and no --interval; or ask tcpstate count, which takes conditions on sockets"
+                "use --events without --interval, or tcpstate count, which filters sockets"
             }
-            Self::Matrix(_) => "leave matrix out of --of, or leave the filter out",
+            Self::Matrix(_) => "leave out the filter, or the kind matrix of --of",
             Self::Owner(_) => {
-                "ask tcpstate trace --events, whose lines have durations; or tell those apart who connect and listen, with --by comm"
+                "use tcpstate trace --events, or group by the process that connects or listens with --by comm"
             }
-            Self::Shortest => {
-                "read the buckets (-o json); or ask tcpstate trace --events, which takes it"
-            }
+            Self::Shortest => "use the buckets of -o json, or tcpstate trace --events",
             Self::NoCgroup(_) => {
-                "find /sys/fs/cgroup -type d shows them; a container has to run when its events are asked for"
+                "list cgroups with find /sys/fs/cgroup -type d; a container must be running"
             }
-            Self::ManyCgroups(_) => "name one that is around several of them",
-            Self::Networks(_) => "use shorter prefixes, or filter what is printed",
+            Self::ManyCgroups(_) => "choose a parent cgroup",
+            Self::Networks(_) => "use shorter prefixes, or filter the output",
         };
         help.into()
     }
@@ -233,7 +231,7 @@ fn place(word: &str) -> Result<String, String> {
         return Ok(if path.is_empty() { "/" } else { path }.to_owned());
     }
     Err(format!(
-        "is no cgroup: expected a path that begins with a slash, or {DIGITS} digits or more of a container's id"
+        "is not a cgroup: expected a path that begins with a slash, or at least {DIGITS} digits of a container id"
     ))
 }
 
@@ -246,8 +244,8 @@ mod tests {
         let places: CgroupPaths = "/system.slice/, 0123456789AB,/".parse().expect("cgroups");
         assert_eq!(places.0, ["/system.slice", "0123456789ab", "/"]);
         for (text, reason) in [
-            ("/a,nginx", "at character 4: 'nginx' is no cgroup"),
-            ("0123456789", "at character 1: '0123456789' is no cgroup"),
+            ("/a,nginx", "at character 4: 'nginx' is not a cgroup"),
+            ("0123456789", "at character 1: '0123456789' is not a cgroup"),
         ] {
             let error = text.parse::<CgroupPaths>().expect_err(text);
             assert!(error.starts_with(reason), "{text}: {error}");

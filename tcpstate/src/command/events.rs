@@ -51,17 +51,19 @@ pub(super) struct Flags {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Conflict {
     /// Nothing to count.
-    #[error("--count counts snapshots, and with --events there are none without --interval")]
+    #[error("cannot use --count with --events: it counts snapshots, which need --interval")]
     Count,
     /// Two kinds of rows.
-    #[error("-o csv has rows of one kind, and --events with --interval asks for two")]
+    #[error(
+        "cannot use -o csv: it cannot mix event rows (--events) and snapshot rows (--interval)"
+    )]
     Csv,
 }
 
 impl Help for Conflict {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
-            Self::Count => "give --interval too, or --duration instead of --count",
+            Self::Count => "add --interval, or use --duration instead of --count",
             Self::Csv => "leave out --interval, or use -o json",
         };
         help.into()
@@ -117,9 +119,9 @@ impl LossWarner {
             return;
         }
         self.reported += lost;
-        eprintln!("tcpstate: {lost} events lost; counts are not affected");
+        eprintln!("tcpstate: {lost} events were lost; the counts are not affected");
         if !std::mem::replace(&mut self.has_helped, true) {
-            eprintln!("help: let stdout be read faster, or give a larger --max-event-buffer");
+            eprintln!("help: read stdout faster, or increase --max-event-buffer");
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         Format::Table => page().show(&answer, &mut text),
         Format::Json => Json.show(&answer, &mut text),
     }
-    .context("lay out the text")?;
+    .context("cannot print the text")?;
     stdout::write(&text).map(|_| ())
 }
 

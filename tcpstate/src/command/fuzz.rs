@@ -13,8 +13,9 @@ use crate::{error::Help as _, explain, text::is_plain};
 pub(crate) fn command_line(bytes: &[u8]) {
     let words = bytes.split(|&byte| byte == 0).map(OsStr::from_bytes);
     let line = [OsStr::new("tcpstate")].into_iter().chain(words.clone()).map(OsString::from);
-    if let Err(error) = parse(line)
-        && let Some(lines) = usage::lines(&error)
+    let line: Vec<OsString> = line.collect();
+    if let Err(error) = parse(line.iter().cloned())
+        && let Some(lines) = usage::lines(&error, &line)
     {
         for line in lines {
             assert!(line.chars().all(is_plain), "{line:?} can act");

@@ -264,8 +264,10 @@ impl Paced for Run {
 fn warn(untimed: Untimed, most: u32) {
     let untracked = untimed.untracked + untimed.untracked_minis;
     if untracked > 0 {
-        eprintln!("tcpstate: no room to remember {untracked} sockets: their durations are unknown");
-        eprintln!("help: a larger --max-sockets than {most}");
+        eprintln!(
+            "tcpstate: {untracked} sockets did not fit into the table: their durations are unknown"
+        );
+        eprintln!("help: increase --max-sockets, which is {most}");
     }
 }
 

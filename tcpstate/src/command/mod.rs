@@ -97,9 +97,10 @@ fn parse(words: impl Iterator<Item = OsString> + Clone) -> Result<Arguments, cla
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match parse(env::args_os().collect::<Vec<_>>().into_iter()) {
+    let words: Vec<OsString> = env::args_os().collect();
+    let arguments = match parse(words.iter().cloned()) {
         Ok(arguments) => arguments,
-        Err(error) => match usage::lines(&error) {
+        Err(error) => match usage::lines(&error, &words) {
             None => error.exit(),
             Some(lines) => {
                 eprintln!("{}", lines.join("\n"));
@@ -119,16 +120,14 @@ pub fn run() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tcpstate: {}", escaped(cause(&error)));
-        if let Some(help) = help(&error) {
-            eprintln!("help: {help}");
-        }
+        eprintln!("help: {}", help(&error));
         ExitCode::from(FAILED)
     })
 }
 
 /// For what waits: an interval, a signal, a client.
 fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("start the runtime")
+    Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
 /// What went wrong, on one line. Our own errors name their causes themselves.
@@ -137,12 +136,15 @@ fn cause(error: &anyhow::Error) -> String {
 }
 
 /// What the user can do about it.
-fn help(error: &anyhow::Error) -> Option<Cow<'static, str>> {
+fn help(error: &anyhow::Error) -> Cow<'static, str> {
     if let Some(ours) = error.chain().find_map(ours) {
-        return Some(ours.help());
+        return ours.help();
     }
-    let is_full = error.downcast_ref::<io::Error>()?.kind() == io::ErrorKind::StorageFull;
-    is_full.then(|| "make room where stdout goes, or send it elsewhere".into())
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::StorageFull) => "free space on the disk of stdout, or redirect it",
+        _ => "report this with the output of `tcpstate check`",
+    }
+    .into()
 }
 
 /// Any error, as a chain of causes has it.

@@ -62,8 +62,8 @@ impl Flags {
             Speaks::Http => Protocol::Http,
         };
         let receiver = Receiver { url, protocol, interval: self.otlp_interval };
-        let push =
-            Push::new(receiver, tracer_handle).context("push to an OpenTelemetry receiver")?;
+        let push = Push::new(receiver, tracer_handle)
+            .context("cannot push to an OpenTelemetry receiver")?;
         tokio::spawn(push.run());
         Ok(())
     }

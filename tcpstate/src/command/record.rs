@@ -68,7 +68,7 @@ pub(super) async fn finish(
     // Nothing but the reader is waited for now, so a second signal need not be polite.
     tokio::select! {
         written = tokio::task::spawn_blocking(|| output.finish(last)) => {
-            written.context("write the last line")?.context("write to stdout")?;
+            written.context("cannot write the last line")?.context("cannot write to stdout")?;
         }
         () = signals.next() => {
             let closed = recorder.map(|recorder| recorder.close());
@@ -106,12 +106,16 @@ fn warn(recorder: &Recorder) {
     match recorder.news() {
         None => {}
         Some(News::Failing(error)) => {
-            eprintln!("tcpstate: {error}; what comes is kept in memory for a while");
+            eprintln!("tcpstate: {error}; new data is kept in memory, up to 4 MiB");
             eprintln!("help: {}", error.help());
         }
-        Some(News::Resumed) => eprintln!("tcpstate: the recording goes on, and lacks nothing"),
+        Some(News::Resumed) => {
+            eprintln!("tcpstate: the recording is written again, and it is complete")
+        }
         Some(News::Ended) => {
-            eprintln!("tcpstate: the recording has ended: it could not be written for too long");
+            eprintln!(
+                "tcpstate: the recording has ended, because it could not be written for too long"
+            );
         }
     }
 }

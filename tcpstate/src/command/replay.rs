@@ -226,7 +226,7 @@ pub(super) fn report_end(
 ) -> Option<ExitCode> {
     if recording.unknown() > 0 {
         eprintln!(
-            "tcpstate: {} records of kinds that this version does not know were passed over",
+            "tcpstate: skipped {} records of kinds that this version does not know",
             recording.unknown()
         );
     }
@@ -236,7 +236,9 @@ pub(super) fn report_end(
     }
     if !recording.has_ended() {
         let file = recording.file().display();
-        eprintln!("tcpstate: the recording {file} has no end: it was killed, or goes on");
+        eprintln!(
+            "tcpstate: the recording {file} has no end: its tcpstate was killed, or still writes it"
+        );
     }
     None
 }
@@ -308,7 +310,7 @@ impl Player {
         match self.out.write_all(text) {
             Ok(()) => Ok(Seen::On),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Seen::Over),
-            Err(error) => Err(error).context("write to stdout"),
+            Err(error) => Err(error).context("cannot write to stdout"),
         }
     }
 }

@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Listens for a signal from now on.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).context("listen for signals")
+    signal(kind).context("cannot listen for signals")
 }
 
 /// The signals that end a run in order.

@@ -30,6 +30,6 @@ pub(super) fn write(text: &[u8]) -> Result<Reader> {
     match out.write_all(text).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::Reads),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(error).context("write to stdout"),
+        Err(error) => Err(error).context("cannot write to stdout"),
     }
 }

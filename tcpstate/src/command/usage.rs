@@ -1,12 +1,22 @@
-//! Bad usage, told as all else is: what is wrong and where in one line, what helps in a second.
+//! Bad usage: one line with the cause, one line with help, as for all errors.
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
 
-use crate::text::escaped;
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use tcpstate_common::State;
 
-/// What to print, if it is an error at all: help and versions are not, nor is the help that comes when nothing was
-/// asked for.
-pub(super) fn lines(error: &clap::Error) -> Option<[String; 2]> {
+use super::command_line;
+use crate::{
+    explain,
+    nearest::{did_you_mean, nearest},
+    text::escaped,
+};
+
+/// The lines to print, unless the error is a request for help or for the version, which clap prints.
+pub(super) fn lines(error: &clap::Error, words: &[OsString]) -> Option<[String; 2]> {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp
@@ -15,42 +25,214 @@ pub(super) fn lines(error: &clap::Error) -> Option<[String; 2]> {
     ) {
         return None;
     }
-    let mut text = error.to_string();
-    // What was typed is repeated, line ends and all.
-    for (_, typed) in error.context() {
-        if let ContextValue::String(typed) = typed
-            && !typed.is_empty()
-        {
-            text = text.replace(typed.as_str(), &escaped(typed));
-        }
-    }
-    // The first paragraph, without what the second line is to say.
-    let cause = text.lines().take_while(|line| !line.is_empty());
-    let cause = cause.map(str::trim).filter(|line| !line.starts_with('[')).collect::<Vec<_>>();
-    let cause = cause.join(" ");
-    let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
-    // Not all of that is in the context; nor need the library know what acts on a terminal.
-    Some([format!("tcpstate: {cause}"), format!("help: {}", help(error))].map(escaped))
+    let line = command_line();
+    let typed = words.get(1).and_then(|word| word.to_str());
+    let refused = Refused { error, subcommand: typed.and_then(|name| line.find_subcommand(name)) };
+    let (cause, help) = refused.cause_and_help(&line);
+    let lines = [format!("tcpstate: cannot {cause}"), format!("help: {help}")];
+    // A message of clap has several lines, and what was typed may act on a terminal.
+    Some(lines.map(|line| escaped(line.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
-fn help(error: &clap::Error) -> String {
-    let others = [
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedArg,
-        ContextKind::ValidValue,
-        ContextKind::ValidSubcommand,
-    ];
-    others
-        .into_iter()
-        .find_map(|kind| match error.get(kind)? {
-            ContextValue::String(name) => Some(format!("did you mean {name}?")),
-            ContextValue::Strings(names) if names.len() == 1 => {
-                Some(format!("did you mean {}?", names[0]))
+/// What clap refused.
+struct Refused<'a> {
+    error: &'a clap::Error,
+    /// The subcommand that was typed, if it exists.
+    subcommand: Option<&'a Command>,
+}
+
+impl Refused<'_> {
+    /// The cause after `cannot`, and what to do.
+    fn cause_and_help(&self, line: &Command) -> (String, String) {
+        let flag = self.strings(ContextKind::InvalidArg).into_iter().next().unwrap_or_default();
+        let flag = name(&flag);
+        let value = self.strings(ContextKind::InvalidValue).into_iter().next().unwrap_or_default();
+        match self.error.kind() {
+            ErrorKind::ValueValidation => {
+                let why = std::error::Error::source(self.error).map(ToString::to_string);
+                let why = why.unwrap_or_else(|| "the value is wrong".to_owned());
+                let help = did_you_mean(&similar_words(flag, &value));
+                (
+                    format!("use {}: {why}", with_value(flag, &value)),
+                    help.unwrap_or_else(|| self.see()),
+                )
             }
-            ContextValue::Strings(names) if !names.is_empty() => {
-                Some(format!("one of {}", names.join(", ")))
+            ErrorKind::InvalidValue if value.is_empty() => {
+                (format!("use {flag}: the value is missing"), self.see())
             }
-            _ => None,
-        })
-        .unwrap_or_else(|| "--help says what it takes".into())
+            ErrorKind::InvalidValue => {
+                let values = self.strings(ContextKind::ValidValue);
+                let near = nearest(&value, values.iter().map(String::as_str));
+                let help = did_you_mean(&near);
+                let help = help.unwrap_or_else(|| format!("use one of {}", values.join(", ")));
+                (format!("use {}: unknown value", with_value(flag, &value)), help)
+            }
+            ErrorKind::UnknownArgument if flag.starts_with('-') => {
+                let help = did_you_mean(&self.similar_flags(flag));
+                (format!("use {flag}: unknown flag"), help.unwrap_or_else(|| self.see()))
+            }
+            ErrorKind::UnknownArgument => (format!("use {flag}: unexpected argument"), self.see()),
+            ErrorKind::TooManyValues => (format!("use {value}: unexpected argument"), self.see()),
+            ErrorKind::InvalidSubcommand => {
+                let typed = self.strings(ContextKind::InvalidSubcommand).join(" ");
+                let help =
+                    did_you_mean(&nearest(&typed, line.get_subcommands().map(Command::get_name)));
+                (format!("run {typed}: unknown command"), help.unwrap_or_else(|| self.see()))
+            }
+            ErrorKind::MissingRequiredArgument => {
+                let missing = self.strings(ContextKind::InvalidArg).join(" and ");
+                (format!("run {}: {missing} is missing", self.command()), format!("add {missing}"))
+            }
+            ErrorKind::ArgumentConflict => {
+                let prior = self.strings(ContextKind::PriorArg);
+                let prior = prior.iter().map(|prior| name(prior)).collect::<Vec<_>>().join(" and ");
+                if prior == flag {
+                    (format!("use {flag} twice: it has one value"), format!("leave out one {flag}"))
+                } else {
+                    (
+                        format!("use {flag} with {prior}: they exclude each other"),
+                        format!("leave out {flag} or {prior}"),
+                    )
+                }
+            }
+            ErrorKind::InvalidUtf8 => {
+                ("read the command line: an argument is not UTF-8".to_owned(), self.see())
+            }
+            _ => {
+                let text = self.error.to_string();
+                let text = text.lines().take_while(|line| !line.is_empty());
+                let text = text.collect::<Vec<_>>().join(" ");
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                (format!("read the command line: {text}"), self.see())
+            }
+        }
+    }
+
+    fn strings(&self, kind: ContextKind) -> Vec<String> {
+        match self.error.get(kind) {
+            Some(ContextValue::String(text)) => vec![text.clone()],
+            Some(ContextValue::Strings(texts)) => texts.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The flags of the subcommand that are most like a flag.
+    fn similar_flags(&self, flag: &str) -> Vec<String> {
+        // A short flag is too short for a guess.
+        if !flag.starts_with("--") {
+            return Vec::new();
+        }
+        let Some(subcommand) = self.subcommand else { return Vec::new() };
+        let shown = subcommand.get_arguments().filter(|argument| !argument.is_hide_set());
+        let names = shown.filter_map(clap::Arg::get_long);
+        nearest(flag, names).into_iter().map(|name| format!("--{name}")).collect()
+    }
+
+    fn command(&self) -> String {
+        match self.subcommand {
+            Some(subcommand) => format!("tcpstate {}", subcommand.get_name()),
+            None => "tcpstate".to_owned(),
+        }
+    }
+
+    fn see(&self) -> String {
+        format!("see {} --help", self.command())
+    }
+}
+
+/// The name of a flag without its value: `--interval` of `--interval <TIME>`.
+fn name(argument: &str) -> &str {
+    argument.split_whitespace().next().unwrap_or_default()
+}
+
+/// A flag with the value that was typed, or the value alone if it belongs to no flag.
+fn with_value(flag: &str, value: &str) -> String {
+    let value = if value.is_empty() { "''" } else { value };
+    if flag.starts_with('-') { format!("{flag} {value}") } else { value.to_owned() }
+}
+
+/// The words that a flag with a parser of its own takes, if one is like a word that was typed.
+fn similar_words(flag: &str, typed: &str) -> Vec<String> {
+    let words: &[&str] = match flag {
+        "--state" | "--transition" => {
+            let unknown = typed.split([',', ':']).find(|word| word.parse::<State>().is_err());
+            let states = unknown.map(explain::similar_states).unwrap_or_default();
+            // As help texts spell them.
+            return states.iter().map(|name| name.to_lowercase().replace('_', "-")).collect();
+        }
+        "--reconcile" => &["auto", "off"],
+        "--listen" => &["off"],
+        "--speed" => &["full"],
+        "--family" => &["all"],
+        _ => &[],
+    };
+    nearest(typed, words.iter().copied()).into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The two lines for a command line.
+    fn refused(line: &str) -> [String; 2] {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let error = super::super::parse(words.clone().into_iter()).expect_err(line);
+        lines(&error, &words).unwrap_or_else(|| panic!("{line} is help"))
+    }
+
+    #[test]
+    fn suggestions_are_close_to_the_typed_word() {
+        for (line, expected) in [
+            ("tcpstate track", Some("trace")),
+            ("tcpstate tarce", Some("trace")),
+            ("tcpstate docter", Some("doctor")),
+            ("tcpstate bananas", None),
+            ("tcpstate trace --intervall 2", Some("--interval")),
+            ("tcpstate trace --colour never", Some("--color")),
+            ("tcpstate trace --event", Some("--events")),
+            ("tcpstate trace --local-prot 443", Some("--local-port")),
+            ("tcpstate trace --verbose", None),
+            ("tcpstate trace --watch", None),
+            ("tcpstate trace --max 3", None),
+            ("tcpstate trace -x", None),
+            ("tcpstate count --events", None),
+            ("tcpstate trace --color nevr", Some("never")),
+            ("tcpstate trace --output jsn", Some("json")),
+            ("tcpstate trace --reconcile atuo", Some("auto")),
+            ("tcpstate trace --family al", Some("all")),
+            ("tcpstate count --state time-wai", Some("time-wait")),
+            ("tcpstate count --state estab,time_wiat", Some("time-wait")),
+            ("tcpstate count --state FIN-WAIT-3", Some("fin-wait1 or fin-wait2")),
+            ("tcpstate count --state open", None),
+            ("tcpstate trace --transition listen:syn_rcv", Some("syn-recv")),
+            ("tcpstate hist --of conect", Some("connect")),
+            ("tcpstate hist --by localport", Some("local-port")),
+            ("tcpstate doctor --fail-on crti", Some("crit")),
+            ("tcpstate doctor --fail-on ok", None),
+            ("tcpstate serve --listen of", Some("off")),
+        ] {
+            let [_, help] = refused(line);
+            let suggested =
+                help.strip_prefix("help: did you mean ").map(|it| it.trim_end_matches('?'));
+            assert_eq!(suggested, expected, "{line}: {help}");
+        }
+    }
+
+    #[test]
+    fn bad_usage_names_what_was_typed() {
+        for (line, cause) in [
+            ("tcpstate trace --interval 0", "use --interval 0: "),
+            ("tcpstate trace -i", "use --interval: the value is missing"),
+            ("tcpstate trace -o xml", "use --output xml: unknown value"),
+            ("tcpstate trace 10", "use 10: unexpected argument"),
+            ("tcpstate trace -i 1 -i 2", "use --interval twice: it has one value"),
+            ("tcpstate hist -n 2", "run tcpstate hist: --interval <TIME> is missing"),
+            ("tcpstate replay a", "run tcpstate replay: --output <FORMAT> is missing"),
+            ("tcpstate trace --utc --events --monotonic", "use --utc with --monotonic: "),
+            ("tcpstate explain a b c", "use c: unexpected argument"),
+        ] {
+            let [said, _] = refused(line);
+            assert!(said.starts_with(&format!("tcpstate: cannot {cause}")), "{line}: {said}");
+        }
+    }
 }

@@ -15,12 +15,12 @@ use crate::{
 
 /// Why there is nothing to compare with.
 #[derive(Debug, thiserror::Error)]
-#[error("--verify compares with the list of one network namespace, and --netns all counts many")]
+#[error("cannot use --verify with --netns all: sock_diag lists one network namespace")]
 pub(super) struct ManyLists;
 
 impl Help for ManyLists {
     fn help(&self) -> Cow<'static, str> {
-        "choose one of them with --netns NAME or --netns pid:N".into()
+        "choose one namespace with --netns NAME or --netns pid:N".into()
     }
 }
 
@@ -64,10 +64,10 @@ impl Verifier {
             eprintln!(
                 "tcpstate: gauges differed from sock_diag in {differed} of {compared} comparisons"
             );
-            eprintln!("help: run tcpstate check --live, and report what both say");
+            eprintln!("help: run tcpstate check --live, and report the output of both commands");
         } else if *compared == 0 {
             eprintln!(
-                "tcpstate: nothing was compared with sock_diag: there was no moment without traffic"
+                "tcpstate: no comparison with sock_diag was made, because sockets moved all the time"
             );
         }
         *differed == 0

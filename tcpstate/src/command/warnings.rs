@@ -11,7 +11,7 @@ pub(super) fn at_start(probe: &Probe) {
     }
     for minis in Minis::BOTH.into_iter().filter(|&minis| !probe.provider(minis).is_exact()) {
         let limits = probe.limits().iter().filter(|limit| limit.limits_gauges_of(minis));
-        limits.for_each(|limit| eprintln!("tcpstate: less than exact: {limit}"));
+        limits.for_each(|limit| eprintln!("tcpstate: limit: {limit}"));
     }
     for help in help_lines {
         eprintln!("help: {help}");
@@ -23,13 +23,13 @@ pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32
     if map_full == 0 {
         return;
     }
-    let since = if is_exact { ", and a later scan made up for it" } else { "" };
-    eprintln!("tcpstate: a map was full for {map_full} sockets{since}");
+    let since = if is_exact { ", and a later scan corrected the gauges" } else { "" };
+    eprintln!("tcpstate: {map_full} sockets did not fit into a map{since}");
     match max_scan_sockets {
         Some(entries) => eprintln!(
-            "help: --max-scan-sockets {} or more, or without it: {entries} were too few",
+            "help: increase --max-scan-sockets from {entries} to {} or more, or leave it out",
             u64::from(entries) + map_full
         ),
-        None => eprintln!("help: none needed: each scan makes twice the room after such a one"),
+        None => eprintln!("help: nothing to do: the next scan has a map of twice the size"),
     }
 }

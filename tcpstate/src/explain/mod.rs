@@ -5,7 +5,6 @@
 //! This module reads nothing from the system. `view::explain` formats the texts.
 
 mod diagram;
-mod nearest;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -22,6 +21,7 @@ use tcpstate_common::{
 use crate::{
     doctor::{RULES, Rule, thresholds::DEFAULTS},
     error::Help,
+    nearest::{did_you_mean, nearest},
 };
 
 /// The kernel version of the functions and the defaults in the texts.
@@ -191,12 +191,12 @@ pub enum Error {
 
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
-        match self {
-            Self::Unknown { nearest, .. } if !nearest.is_empty() => {
-                format!("did you mean {}?", nearest.join(" or ")).into()
-            }
-            _ => "run tcpstate explain without arguments for a list of all names".into(),
-        }
+        let question = match self {
+            Self::Unknown { nearest, .. } => did_you_mean(nearest),
+            Self::TooMany(_) => None,
+        };
+        let list = "run tcpstate explain without arguments for a list of all names";
+        question.map_or(list.into(), Into::into)
     }
 }
 
@@ -204,15 +204,30 @@ impl Error {
     fn unknown(word: &str) -> Self {
         let of_states =
             || states().flat_map(|text| spellings(text).map(|name| (name, text.state.name())));
-        let names = || of_states().chain(RULES.iter().map(|rule| (rule.id, rule.id)));
-        let mut nearest: Vec<&str> = nearest::nearest(word, names().map(|(name, _)| name))
-            .into_iter()
-            .filter_map(|near| names().find(|&(name, _)| name == near))
-            .map(|(_, shown)| shown)
-            .collect();
-        nearest.dedup();
-        Self::Unknown { word: word.to_owned(), nearest }
+        let names: Vec<(&str, &'static str)> =
+            of_states().chain(RULES.iter().map(|rule| (rule.id, rule.id))).collect();
+        Self::Unknown { word: word.to_owned(), nearest: shown_nearest(word, &names) }
     }
+}
+
+/// Returns the names to show for the spellings that are most like a word.
+fn shown_nearest(word: &str, names: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let mut shown: Vec<&'static str> = nearest(word, names.iter().map(|&(name, _)| name))
+        .into_iter()
+        .filter_map(|near| names.iter().find(|&&(name, _)| name == near))
+        .map(|&(_, shown)| shown)
+        .collect();
+    shown.dedup();
+    shown
+}
+
+/// Returns the names of the states with gauges that are most like a word.
+#[must_use]
+pub fn similar_states(word: &str) -> Vec<&'static str> {
+    let gauges = states().filter(|text| State::GAUGES.contains(&text.state));
+    let names: Vec<(&str, &'static str)> =
+        gauges.flat_map(|text| spellings(text).map(|name| (name, text.state.name()))).collect();
+    shown_nearest(word, &names)
 }
 
 /// Finds the text for the words of the command line.

@@ -63,7 +63,7 @@ fn no_address(word: &str) -> String {
         _ if word.contains('%') => ": leave out the interface after the %",
         _ => ": expected one such as 192.0.2.1 or 2001:db8::1, or a network such as 10.0.0.0/8",
     };
-    format!("is no IP address{hint}")
+    format!("is not an IP address{hint}")
 }
 
 #[cfg(test)]
@@ -99,14 +99,17 @@ mod tests {
     #[test]
     fn invalid_networks_are_refused_with_their_position() {
         for (text, reason) in [
-            ("10.0.0.0/8,10.0.0", "at character 12: '10.0.0' is no IP address: expected"),
+            ("10.0.0.0/8,10.0.0", "at character 12: '10.0.0' is not an IP address: expected"),
             ("10.0.0.0/33", "at character 1: '10.0.0.0/33' has too long a prefix"),
             ("::1/129", "at character 1: '::1/129' has too long a prefix"),
             ("10.0.0.0/", "at character 1: '10.0.0.0/' has no prefix length"),
             ("10.0.0.0/255.0.0.0", "at character 1: '10.0.0.0/255.0.0.0' has no prefix length"),
-            ("[::1]:80", "at character 1: '[::1]:80' is no IP address: leave out the brackets"),
-            ("fe80::1%eth0", "at character 1: 'fe80::1%eth0' is no IP address: leave out the int"),
-            ("localhost", "at character 1: 'localhost' is no IP address"),
+            ("[::1]:80", "at character 1: '[::1]:80' is not an IP address: leave out the brackets"),
+            (
+                "fe80::1%eth0",
+                "at character 1: 'fe80::1%eth0' is not an IP address: leave out the int",
+            ),
+            ("localhost", "at character 1: 'localhost' is not an IP address"),
         ] {
             let error = text.parse::<Addresses>().expect_err(text);
             assert!(error.starts_with(reason), "{text}: {error}");

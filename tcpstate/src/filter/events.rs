@@ -38,7 +38,7 @@ pub struct EventFilter {
 /// The filter has more networks than the kernel half can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "--address, --local and --remote have {0} items together: at most {FILTER_NETWORKS} can be looked for at a time"
+    "cannot use --address, --local and --remote: they have {0} items, and the limit is {FILTER_NETWORKS}"
 )]
 pub struct TooManyNetworks(pub usize);
 

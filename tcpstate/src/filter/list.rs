@@ -27,16 +27,16 @@ mod tests {
 
     #[test]
     fn errors_name_an_item_and_its_position() {
-        let number = |word: &str| word.parse::<u8>().map_err(|_| "is no number".to_owned());
+        let number = |word: &str| word.parse::<u8>().map_err(|_| "is not a number".to_owned());
         assert_eq!(parse("1, 2,3", number), Ok(vec![1, 2, 3]));
         for (text, expected) in [
             ("", "at character 1: an item is missing"),
             ("1,,3", "at character 3: an item is missing"),
             ("1,2,", "at character 5: an item is missing"),
-            ("1,2x", "at character 3: '2x' is no number"),
-            ("1,  é,2", "at character 5: 'é' is no number"),
-            ("é,2", "at character 1: 'é' is no number"),
-            ("1,\u{1b}[2J", "at character 3: '\\u{1b}[2J' is no number"),
+            ("1,2x", "at character 3: '2x' is not a number"),
+            ("1,  é,2", "at character 5: 'é' is not a number"),
+            ("é,2", "at character 1: 'é' is not a number"),
+            ("1,\u{1b}[2J", "at character 3: '\\u{1b}[2J' is not a number"),
         ] {
             assert_eq!(parse(text, number), Err(expected.to_owned()), "{text:?}");
         }

@@ -74,7 +74,9 @@ impl FromStr for Moves {
 
 fn ends(word: &str) -> Result<(Option<State>, Option<State>), String> {
     let Some((from, to)) = word.split_once("->").or_else(|| word.split_once(':')) else {
-        return Err("is no transition: expected FROM:TO, of which one may be left out, such as listen:syn_recv or :close".into());
+        return Err(
+            "is not a transition: expected FROM:TO, such as listen:syn_recv or :close".into()
+        );
     };
     match (end(from)?, end(to)?) {
         (None, None) => {
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn invalid_transitions_are_refused_with_their_position() {
         for (text, reason) in [
-            ("listen:,estab", "at character 9: 'estab' is no transition"),
+            ("listen:,estab", "at character 9: 'estab' is not a transition"),
             (":", "at character 1: ':' names no state"),
             ("close:open", "at character 1: 'close:open' has no state 'open'"),
         ] {

@@ -47,7 +47,7 @@ fn range(word: &str) -> Result<RangeInclusive<u16>, String> {
         match text.parse::<u16>() {
             Ok(port) if is_number => Ok(port),
             Err(_) if is_number => Err("is above 65535, the highest port".to_owned()),
-            _ => Err("is no port: expected a number, or a range such as 8000-8100".to_owned()),
+            _ => Err("is not a port: expected a number, or a range such as 8000-8100".to_owned()),
         }
     };
     let (first, last) = word.split_once('-').unwrap_or((word, word));
@@ -78,13 +78,13 @@ mod tests {
     #[test]
     fn invalid_ports_are_refused_with_their_position() {
         for (text, reason) in [
-            ("80,http", "at character 4: 'http' is no port"),
-            ("80,+443", "at character 4: '+443' is no port"),
-            ("-5", "at character 1: '-5' is no port"),
-            ("80-", "at character 1: '80-' is no port"),
+            ("80,http", "at character 4: 'http' is not a port"),
+            ("80,+443", "at character 4: '+443' is not a port"),
+            ("-5", "at character 1: '-5' is not a port"),
+            ("80-", "at character 1: '80-' is not a port"),
             ("1,65536", "at character 3: '65536' is above 65535"),
             ("1,20-10", "at character 3: '20-10' ends before it begins"),
-            ("1-2-3", "at character 1: '1-2-3' is no port"),
+            ("1-2-3", "at character 1: '1-2-3' is not a port"),
         ] {
             let error = text.parse::<Ports>().expect_err(text);
             assert!(error.starts_with(reason), "{text}: {error}");

@@ -20,8 +20,9 @@ impl FromStr for Numbers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number =
-            |word: &str| word.parse().map_err(|_| "is no number from 0 to 4294967295".to_owned());
+        let number = |word: &str| {
+            word.parse().map_err(|_| "is not a number from 0 to 4294967295".to_owned())
+        };
         few(list::parse(text, number)?).map(Self)
     }
 }
@@ -88,8 +89,8 @@ mod tests {
             assert!(error.starts_with(reason), "{text}: {error}");
         }
         for (text, reason) in [
-            ("1,nginx", "at character 3: 'nginx' is no number"),
-            ("-1", "at character 1: '-1' is no number"),
+            ("1,nginx", "at character 3: 'nginx' is not a number"),
+            ("-1", "at character 1: '-1' is not a number"),
         ] {
             let error = text.parse::<Numbers>().expect_err(text);
             assert!(error.starts_with(reason), "{text}: {error}");

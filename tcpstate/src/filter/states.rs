@@ -49,12 +49,12 @@ fn state(word: &str) -> Result<State, String> {
         // Half-open connections are shown as SYN_RECV everywhere.
         Ok(State::NewSynRecv) => Ok(State::SynRecv),
         Ok(State::Close | State::BoundInactive) => {
-            Err("is no state that sockets are counted in: it is before the first and after the last one".into())
+            Err("is not counted: a socket has this state only before its first and after its last state".into())
         }
         Ok(state) => Ok(state),
         Err(_) => {
             let names = State::GAUGES.map(State::label).join(" ");
-            Err(format!("is no state: expected one of {names}, in the spelling of the kernel, ss or RFC 9293"))
+            Err(format!("is not a state: expected one of {names}, in the spelling of the kernel, ss or RFC 9293"))
         }
     }
 }
@@ -82,8 +82,11 @@ mod tests {
     #[test]
     fn invalid_states_are_refused_with_their_position() {
         for (text, reason) in [
-            ("estab,open", "at character 7: 'open' is no state: expected one of listen syn_sent"),
-            ("CLOSED", "at character 1: 'CLOSED' is no state that sockets are counted in"),
+            (
+                "estab,open",
+                "at character 7: 'open' is not a state: expected one of listen syn_sent",
+            ),
+            ("CLOSED", "at character 1: 'CLOSED' is not counted"),
             ("estab,", "at character 7: an item is missing"),
         ] {
             let error = text.parse::<States>().expect_err(text);

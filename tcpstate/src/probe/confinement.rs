@@ -84,14 +84,14 @@ impl fmt::Display for Suspect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lockdown => f.write_str(
-                "the kernel is locked down (confidentiality), which keeps its memory from BPF",
+                "the kernel is locked down (confidentiality), so BPF programs may not read its memory",
             ),
-            Self::Seccomp => f.write_str("this process's system calls pass a seccomp filter"),
+            Self::Seccomp => f.write_str("a seccomp filter restricts this process"),
             Self::LockedMemory(bytes) => {
                 let kib = bytes / 1024;
                 write!(
                     f,
-                    "before Linux 5.11 maps are locked memory, of which it may have {kib} KiB"
+                    "before Linux 5.11 maps are locked memory, and the limit is {kib} KiB"
                 )
             }
         }
@@ -103,12 +103,12 @@ impl Suspect {
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
-            Self::Lockdown => "boot with lockdown=integrity, or without",
+            Self::Lockdown => "boot with lockdown=integrity, or without lockdown",
             Self::Seccomp => {
-                "allow bpf(2) and perf_event_open(2) in the container's seccomp profile, or run it outside"
+                "allow bpf(2) and perf_event_open(2) in the seccomp profile, or run it outside the container"
             }
             Self::LockedMemory(_) => {
-                "ulimit -l unlimited, or LimitMEMLOCK=infinity, or run it as root"
+                "raise the limit (ulimit -l unlimited, or LimitMEMLOCK=infinity), or run it as root"
             }
         }
     }

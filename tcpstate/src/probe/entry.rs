@@ -17,7 +17,7 @@ impl Netns {
         match self {
             Self::Own => {}
             Self::All => {
-                let what = || "counting every network namespace".to_owned();
+                let what = || "count all network namespaces".to_owned();
                 let may = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
                 let may = may.unwrap_or(false);
                 return if may {

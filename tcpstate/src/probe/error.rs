@@ -20,17 +20,17 @@ use crate::error::Help;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process may not load BPF programs.
-    #[error("counting in the kernel needs {}, which this process lacks", names(.0))]
+    #[error("cannot trace TCP sockets: this process lacks {}", names(.0))]
     Capability(Vec<Capability>),
     /// The process has the capabilities only in another user namespace than the initial one, where
     /// they have no effect.
     #[error(
-        "counting in the kernel needs CAP_BPF and CAP_PERFMON outside of any user namespace; this process is in one"
+        "cannot trace TCP sockets: CAP_BPF and CAP_PERFMON have no effect in a user namespace"
     )]
     UserNamespace,
     /// The kernel is older than the oldest kernel on which exact counts work.
     #[error(
-        "kernel {release} is too old: the socket iterator that exact counts need came with 5.9"
+        "cannot trace TCP sockets: kernel {release} is too old, because it has no socket iterator"
     )]
     Kernel {
         /// The release as `uname -r` prints it.
@@ -40,10 +40,10 @@ pub enum Error {
     #[error(transparent)]
     Btf(#[from] btf::Error),
     /// The loader could not use the object or create its maps.
-    #[error("create the maps of the BPF object: {}", chain(.0))]
+    #[error("cannot create the maps of the BPF object: {}", chain(.0))]
     Object(#[source] Box<aya::EbpfError>),
     /// The kernel refused a program.
-    #[error("{action} BPF program {program}: {}", chain(.source.as_ref()))]
+    #[error("cannot {action} BPF program {program}: {}", chain(.source.as_ref()))]
     Program {
         /// `load` or `attach`.
         action: &'static str,
@@ -53,7 +53,9 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A kernel function differs from all versions that the programs support.
-    #[error("the kernel's function {function} takes {arguments} arguments, which is new")]
+    #[error(
+        "cannot attach to the kernel function {function}: it has {arguments} arguments, which is unknown"
+    )]
     Arguments {
         /// The name of the function.
         function: &'static str,
@@ -61,13 +63,15 @@ pub enum Error {
         arguments: usize,
     },
     /// The format of the classic tracepoint cannot be read.
-    #[error("read the format of the tracepoint sock:inet_sock_set_state: {0}")]
+    #[error("cannot read the format of the tracepoint sock:inet_sock_set_state: {0}")]
     Format(#[source] io::Error),
     /// The timers of mini sockets cannot be recognized.
     #[error("{}", hidden(*.0))]
     Kallsyms(Hidden),
     /// The scope of the kernel's own counters differs from the counted scope.
-    #[error("the kernel's own counters are of one network namespace, and of both families")]
+    #[error(
+        "cannot poll the counters of the kernel: they cover one network namespace and both IP versions"
+    )]
     Counters,
     /// The network namespace to count cannot be entered.
     #[error(transparent)]
@@ -81,13 +85,13 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The object is not the object of this build.
-    #[error("the BPF object has no {0}")]
+    #[error("cannot use the BPF object: it has no {0}")]
     Absent(&'static str),
     /// The kernel may not measure programs for this process.
-    #[error("have the kernel measure what BPF programs cost (BPF_ENABLE_STATS): {0}")]
+    #[error("cannot measure the CPU time of BPF programs (BPF_ENABLE_STATS): {0}")]
     Statistics(io::Error),
     /// A map could not be read or written.
-    #[error("{action} BPF map {map}: {}", root(.source.as_ref()))]
+    #[error("cannot {action} BPF map {map}: {}", root(.source.as_ref()))]
     Map {
         /// The action that failed.
         action: &'static str,
@@ -97,7 +101,7 @@ pub enum Error {
         source: Box<aya::maps::MapError>,
     },
     /// Another system call failed.
-    #[error("{action}: {source}")]
+    #[error("cannot {action}: {source}")]
     System {
         /// The action that failed.
         action: &'static str,
@@ -111,19 +115,19 @@ impl Help for Error {
         match self {
             Self::Capability(_) => grant(&privileges::COUNTING).into(),
             Self::UserNamespace => {
-                "run it outside of the container, or in one without a user namespace of its own".into()
+                "run it outside the container, or in a container without a user namespace".into()
             }
             Self::Netns(error) => error.help(),
             Self::Kernel { .. } => format!("use kernel {}.{} or newer", OLDEST.0, OLDEST.1).into(),
             Self::Btf(btf::Error::Unreadable { .. }) => {
-                "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, let it see the host's /sys".into()
+                "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount the host's /sys".into()
             }
             Self::Btf(btf::Error::Malformed { .. }) => {
-                "see that nothing lies over /sys/kernel/btf: mount -t sysfs sysfs /sys".into()
+                "check that no mount covers /sys/kernel/btf: mount -t sysfs sysfs /sys".into()
             }
-            Self::Btf(_) => "this kernel's socket structs are unknown to this build: report it with `uname -r`".into(),
+            Self::Btf(_) => "report the unknown socket structs of this kernel with the output of `uname -r`".into(),
             Self::Format(error) if error.kind() == io::ErrorKind::NotFound => {
-                "mount it: mount -t tracefs tracefs /sys/kernel/tracing".into()
+                "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing".into()
             }
             Self::Format(_) => grant(&[
                 Capability::CAP_BPF,
@@ -135,21 +139,20 @@ impl Help for Error {
                 Capability::CAP_PERFMON,
                 Capability::CAP_SYSLOG,
             ]).into(),
-            Self::Kallsyms(Hidden::FromAll) => "sysctl kernel.kptr_restrict=1".into(),
+            Self::Kallsyms(Hidden::FromAll) => "allow addresses: sysctl kernel.kptr_restrict=1".into(),
             Self::Statistics(_) => {
-                "run it as root, or grant it CAP_SYS_ADMIN; or leave out --cost: counting needs neither".into()
+                "run it as root, or grant it CAP_SYS_ADMIN, or leave out --cost".into()
             }
             Self::Confined { suspect, .. } => suspect.help().into(),
             _ if self.errno() == Some(Errno::ENOMEM) => {
-                "give it more memory (the limit is the cgroup's or the container's), or scan of the sockets in \
-                 less of it: --max-scan-sockets"
+                "raise the memory limit of the cgroup or the container, or decrease --max-scan-sockets"
                     .into()
             }
             Self::Map { .. } if self.errno() == Some(Errno::E2BIG) => {
-                "the kernel makes no map as large as that: --max-scan-sockets with less".into()
+                "decrease --max-scan-sockets: the kernel creates no map of this size".into()
             }
             _ if self.is_refusal() => {
-                "see whether a security module, as in `dmesg`, forbids bpf(2)".into()
+                "check in `dmesg` whether a security module forbids bpf(2)".into()
             }
             _ => "report it with the output of `uname -r`".into(),
         }
@@ -212,12 +215,12 @@ pub fn grant(capabilities: &[Capability]) -> String {
 fn hidden(hidden: Hidden) -> &'static str {
     match hidden {
         Hidden::FromThisProcess => {
-            "telling timers apart needs CAP_SYSLOG, which this process lacks: /proc/kallsyms shows it no addresses"
+            "cannot distinguish timers: this process lacks CAP_SYSLOG, so /proc/kallsyms shows no addresses"
         }
         Hidden::FromAll => {
-            "telling timers apart needs addresses, which /proc/kallsyms hides from all (kernel.kptr_restrict=2)"
+            "cannot distinguish timers: /proc/kallsyms shows no addresses (kernel.kptr_restrict=2)"
         }
-        Hidden::Absent => "the function that such timers call is not in /proc/kallsyms",
+        Hidden::Absent => "cannot distinguish timers: the function of such timers is not in /proc/kallsyms",
     }
 }
 

@@ -19,7 +19,12 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-use crate::{error::Help, report::Counted, text::escaped};
+use crate::{
+    error::Help,
+    nearest::{did_you_mean, nearest},
+    report::Counted,
+    text::escaped,
+};
 
 /// The folders in which `ip netns` keeps names. The second folder is usually a link to the first.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -44,7 +49,7 @@ pub enum Netns {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no file with this name.
-    #[error("there is no network namespace named {}", escaped(.name))]
+    #[error("cannot find the network namespace {}: it is not in /run/netns", escaped(.name))]
     NoName {
         /// The requested name.
         name: String,
@@ -52,10 +57,10 @@ pub enum Error {
         near: Vec<String>,
     },
     /// There is no process with this id.
-    #[error("there is no process {0}")]
+    #[error("cannot find the network namespace of process {0}: the process does not exist")]
     NoProcess(u32),
     /// The file cannot be opened.
-    #[error("open the network namespace {}: {cause}", escaped(.path.as_os_str()))]
+    #[error("cannot open the network namespace {}: {cause}", escaped(.path.as_os_str()))]
     Unreadable {
         /// The path of the file.
         path: PathBuf,
@@ -63,19 +68,22 @@ pub enum Error {
         cause: io::Error,
     },
     /// The file is not a network namespace.
-    #[error("{} is no network namespace", escaped(.0.as_os_str()))]
+    #[error(
+        "cannot open the network namespace {}: the file is not a network namespace",
+        escaped(.0.as_os_str())
+    )]
     Other(PathBuf),
     /// The process lacks CAP_SYS_ADMIN.
-    #[error("{what} needs CAP_SYS_ADMIN, which this process lacks")]
+    #[error("cannot {what}: this process lacks CAP_SYS_ADMIN")]
     Refused {
         /// The action that failed.
         what: String,
     },
     /// This process may not inspect that process.
-    #[error("process {0} may not be looked at by this one")]
+    #[error("cannot open the network namespace of process {0}: permission denied")]
     Hidden(u32),
     /// Entering the namespace failed for another reason.
-    #[error("enter the network namespace {netns}: {cause}")]
+    #[error("cannot enter the network namespace {netns}: {cause}")]
     NotEntered {
         /// The requested namespace.
         netns: Netns,
@@ -87,25 +95,25 @@ pub enum Error {
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         match self {
-            Self::NoName { near, .. } if !near.is_empty() => {
+            Self::NoName { near, .. } => {
                 let near: Vec<_> = near.iter().map(escaped).collect();
-                format!("did you mean {}? `ip netns list` shows all names", near.join(" or ")).into()
+                match did_you_mean(&near) {
+                    Some(question) => format!("{question} `ip netns list` shows all names").into(),
+                    None => "list all names with `ip netns list`; for a container, use --netns pid:N with one of its processes".into(),
+                }
             }
-            Self::NoName { .. } => {
-                "`ip netns list` shows all names; for a container, --netns pid:N takes the number of one of its processes".into()
-            }
-            Self::NoProcess(_) => "give a process that is running; `lsns -t net` shows one for each network namespace".into(),
+            Self::NoProcess(_) => "choose a running process; `lsns -t net` lists one for each network namespace".into(),
             Self::Other(path) if NAMES.iter().any(|folder| path.starts_with(folder)) => {
-                "it is what is left of one, or not made yet: `ip netns delete` and `ip netns add` make it anew".into()
+                "delete the file with `ip netns delete`, and create the namespace with `ip netns add`".into()
             }
             Self::Other(_) | Self::Unreadable { .. } => {
-                "give a file such as /run/netns/NAME or /proc/PID/ns/net, which this process may read".into()
+                "choose a file such as /run/netns/NAME or /proc/PID/ns/net, which this process may read".into()
             }
             Self::Refused { .. } => {
-                "run it as root (sudo tcpstate ...), or within the network namespace, without --netns".into()
+                "run it as root (sudo tcpstate ...), or in the network namespace without --netns".into()
             }
             Self::Hidden(_) => {
-                "run it as root, or grant it CAP_SYS_PTRACE besides CAP_SYS_ADMIN; or give another process of the same namespace".into()
+                "run it as root, or grant it CAP_SYS_ADMIN and CAP_SYS_PTRACE, or choose another process of that namespace".into()
             }
             Self::NotEntered { .. } => "report it with the output of `uname -r`".into(),
         }
@@ -118,7 +126,7 @@ impl Netns {
         let file = self.open()?;
         setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
             nix::Error::EPERM => {
-                Error::Refused { what: format!("entering the network namespace {self}") }
+                Error::Refused { what: format!("enter the network namespace {self}") }
             }
             errno => Error::NotEntered { netns: self.clone(), cause: errno.into() },
         })
@@ -158,7 +166,7 @@ impl FromStr for Netns {
             if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
                 let name = escaped(name);
                 return Err(format!(
-                    "{name:?} is no name; expected self, all, NAME, name:NAME, path:FILE or pid:NUMBER"
+                    "{name:?} is not a name; expected self, all, NAME, name:NAME, path:FILE or pid:N"
                 ));
             }
             Ok(Self::Name(name.to_owned()))
@@ -171,7 +179,7 @@ impl FromStr for Netns {
             (_, Some(("path", path))) => Ok(Self::Path(path.into())),
             (_, Some(("pid", number))) => match number.parse() {
                 Ok(number) if number > 0 => Ok(Self::Pid(number)),
-                _ => Err(format!("{:?} is no process's number", escaped(number))),
+                _ => Err(format!("{:?} is not a process id", escaped(number))),
             },
             _ => name(text),
         }
@@ -233,17 +241,10 @@ fn names() -> Vec<OsString> {
     names
 }
 
-/// Returns the names that are most similar to a name, most similar first.
+/// Returns the names that are most like a name.
 fn near(name: &str, names: Vec<OsString>) -> Vec<String> {
-    const MIN_SIMILARITY: f64 = 0.65;
-    const MAX_SUGGESTIONS: usize = 3;
-    let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    let mut near: Vec<(f64, String)> = names
-        .map(|other| (strsim::jaro_winkler(name, &other), other))
-        .filter(|(likeness, _)| *likeness > MIN_SIMILARITY)
-        .collect();
-    near.sort_by(|one, other| other.0.total_cmp(&one.0));
-    near.into_iter().map(|(_, name)| name).take(MAX_SUGGESTIONS).collect()
+    let names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    nearest(name, names.iter().map(String::as_str)).into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -282,7 +283,7 @@ mod tests {
             "pid:x",
         ] {
             let error = text.parse::<Netns>().expect_err(text);
-            assert!(error.contains("is no ") || error.contains("path:/proc/1/ns/net"), "{error}");
+            assert!(error.contains("is not a ") || error.contains("path:/proc/1/ns/net"), "{error}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::error::Help;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be created, or it exists already.
-    #[error("create the recording {}: {error}", .file.display())]
+    #[error("cannot create the recording {}: {error}", .file.display())]
     Create {
         /// The name of the file.
         file: PathBuf,
@@ -17,7 +17,7 @@ pub enum Error {
         error: io::Error,
     },
     /// Writing to the file fails.
-    #[error("write the recording {}: {error}", .file.display())]
+    #[error("cannot write the recording {}: {error}", .file.display())]
     Write {
         /// The name of the file.
         file: PathBuf,
@@ -25,7 +25,7 @@ pub enum Error {
         error: io::Error,
     },
     /// The file cannot be opened.
-    #[error("open the recording {}: {error}", .file.display())]
+    #[error("cannot open the recording {}: {error}", .file.display())]
     Open {
         /// The name of the file.
         file: PathBuf,
@@ -33,7 +33,7 @@ pub enum Error {
         error: io::Error,
     },
     /// The file is not a recording, or it is damaged.
-    #[error("read the recording {}: {why}", .file.display())]
+    #[error("cannot read the recording {}: {why}", .file.display())]
     Read {
         /// The name of the file.
         file: PathBuf,
@@ -41,7 +41,7 @@ pub enum Error {
         why: Unreadable,
     },
     /// The command that wrote the recording recorded no durations.
-    #[error("the recording {} has no durations", .file.display())]
+    #[error("cannot show histograms of the recording {}: it has no durations", .file.display())]
     NoDurations {
         /// The name of the file.
         file: PathBuf,
@@ -52,22 +52,22 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// The file does not begin like a recording.
-    #[error("it is none")]
+    #[error("it is not a recording")]
     NoRecording,
     /// This program cannot read the version of the recording.
-    #[error("it is of version {found}, and this program reads version {VERSION}")]
+    #[error("it has version {found}, and this program reads version {VERSION}")]
     Version {
         /// The version of the recording.
         found: u16,
     },
     /// The file ends too early.
-    #[error("it is cut: the frame at byte {offset} is not whole")]
+    #[error("it ends within the frame at byte {offset}")]
     Cut {
         /// The offset of the last frame in bytes.
         offset: u64,
     },
     /// The bytes differ from the bytes that were written.
-    #[error("it is damaged in the frame at byte {offset}: {what}")]
+    #[error("the frame at byte {offset} is damaged: {what}")]
     Corrupt {
         /// The offset of the frame in bytes.
         offset: u64,
@@ -88,17 +88,17 @@ impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
             Self::Create { error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
-                "give another name: recordings are never overwritten"
+                "choose another name: recordings are never overwritten"
             }
-            Self::Create { .. } => "name a file in a folder that this user may write to",
+            Self::Create { .. } => "choose a folder that this user may write to",
             Self::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
-                "make room on its disk; or keep less: --max-record-size with --max-record-files"
+                "free space on its disk, or keep less with --max-record-size and --max-record-files"
             }
-            Self::Write { .. } => "see that its disk can be written to",
-            Self::Open { .. } => "name a file that this user may read",
+            Self::Write { .. } => "check that its disk can be written",
+            Self::Open { .. } => "choose a file that this user may read",
             Self::Read { why, .. } => why.help(),
             Self::NoDurations { .. } => {
-                "show it with tcpstate trace --replay; tcpstate hist --record records durations"
+                "use tcpstate trace --replay; only tcpstate hist --record records durations"
             }
         };
         help.into()
@@ -109,12 +109,12 @@ impl Unreadable {
     /// Returns the help line.
     fn help(&self) -> &'static str {
         match self {
-            Self::NoRecording => "name a file that --record wrote",
-            Self::Version { .. } => "read it with the tcpstate that wrote it, or a newer one",
+            Self::NoRecording => "choose a file that --record wrote",
+            Self::Version { .. } => "use the tcpstate that wrote it, or a newer one",
             Self::Cut { .. } | Self::Corrupt { .. } => {
-                "none for what is behind it; what was before it has been shown"
+                "use the output, which is complete up to the damage"
             }
-            Self::Read { .. } => "see that its disk can be read",
+            Self::Read { .. } => "check that its disk can be read",
         }
     }
 }

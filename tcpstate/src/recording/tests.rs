@@ -304,7 +304,7 @@ fn foreign_files_and_other_versions_are_refused() {
         assert!(matches!(error, Some(Unreadable::NoRecording)), "{bytes:?}: {error:?}");
     }
     let error = Reader::open(&b"tcpstate recording 2\n"[..]).err().expect("it is newer");
-    assert_eq!(error.to_string(), "it is of version 2, and this program reads version 1");
+    assert_eq!(error.to_string(), "it has version 2, and this program reads version 1");
 }
 
 /// Returns a file with valid frames, and these bytes as its records.

@@ -141,22 +141,27 @@ fn doctor_process_reads_thresholds_and_names_their_errors() {
     assert_eq!((status, stdout.contains("CRIT")), (Some(1), true));
 
     for (text, place) in [
-        ("[ports]\nused_warm = 0.5\n", ", line 2, column 1: unknown field `used_warm`"),
-        ("[ports]\nused_warn = 50\n", ", line 2, column 13: 50 is not a share"),
-        ("[ports\n", ", line 1, column "),
+        ("[ports]\nused_warm = 0.5\n", ": line 2, column 1: unknown field `used_warm`"),
+        ("[ports]\nused_warn = 50\n", ": line 2, column 13: 50 is not a share"),
+        ("[ports\n", ": line 1, column "),
     ] {
         let Finished { status, stdout, stderr } = with(text);
         assert_eq!((status, stdout.as_str()), (Some(2), ""), "{text}");
-        assert!(stderr.starts_with(&format!("tcpstate: {name}{place}")), "{stderr}");
+        assert!(stderr.starts_with(&format!("tcpstate: cannot parse {name}{place}")), "{stderr}");
         assert!(
-            stderr.ends_with("\nhelp: compare it with: tcpstate doctor --print-thresholds\n"),
+            stderr.ends_with(
+                "\nhelp: compare the file with the output of tcpstate doctor --print-thresholds\n"
+            ),
             "{stderr}"
         );
         assert_eq!(stderr.lines().count(), 2, "{stderr}");
     }
     let Finished { status, stderr, .. } = run(&mut doctor(&["--thresholds", "/nonexistent.toml"]));
     assert_eq!(status, Some(2));
-    assert!(stderr.starts_with("tcpstate: read /nonexistent.toml: No such file"), "{stderr}");
+    assert!(
+        stderr.starts_with("tcpstate: cannot read /nonexistent.toml: No such file"),
+        "{stderr}"
+    );
 
     let Finished { status, stdout: printed, .. } = run(&mut doctor(&["--print-thresholds"]));
     assert_eq!(status, Some(0));
@@ -197,7 +202,10 @@ fn doctor_process_ends_on_a_closed_pipe() {
     let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
     let Finished { status, stderr, .. } = run(doctor(&["-i", "50ms"]).stdout(full));
     assert_eq!(status, Some(2));
-    assert!(stderr.starts_with("tcpstate: write to stdout: No space left on device"), "{stderr}");
+    assert!(
+        stderr.starts_with("tcpstate: cannot write to stdout: No space left on device"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -341,7 +349,7 @@ fn doctor_of_a_cut_recording_uses_the_part_before_the_cut() {
         of_recording(cut.to_str().expect("it is text"), &["--all"]);
     assert_eq!(status, Some(2), "{stderr}");
     assert!(stdout.contains("\nOK       T1  no connection closed"), "{stdout}");
-    assert!(stderr.contains("it is cut: the frame at byte "), "{stderr}");
+    assert!(stderr.contains("it ends within the frame at byte "), "{stderr}");
 }
 
 #[test]
@@ -357,7 +365,9 @@ fn doctor_of_a_killed_recording_says_that_it_has_no_end() {
     std::fs::write(&killed, written(&records)).expect("the folder is ours");
     let killed = killed.to_str().expect("it is text");
     let Finished { status, stderr, .. } = of_recording(killed, &[]);
-    let said = format!("tcpstate: the recording {killed} has no end: it was killed, or goes on\n");
+    let said = format!(
+        "tcpstate: the recording {killed} has no end: its tcpstate was killed, or still writes it\n"
+    );
     assert_eq!((status, stderr), (Some(0), said));
 }
 

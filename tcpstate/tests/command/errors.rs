@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -97,6 +97,66 @@ fn errors_have_a_row_and_a_test_each() {
     assert_eq!(rows.difference(&functions).next(), None, "a row whose test is not there");
     let mut tests = functions.iter().filter(|name| name.starts_with("error_"));
     assert_eq!(tests.find(|name| !rows.contains(*name)), None, "a test without a row");
+}
+
+/// Whether a text is `cannot <verb> <object>: <cause>`. `…` may stand for the object.
+fn has_form(cause: &str) -> bool {
+    let Some(rest) = cause.strip_prefix("cannot ") else { return false };
+    let verb = rest.split(' ').next().unwrap_or_default();
+    let is_verb = verb.chars().all(|letter| letter.is_ascii_lowercase());
+    (is_verb || verb.starts_with('…')) && (rest.contains(": ") || rest.starts_with('…'))
+}
+
+#[test]
+fn errors_have_one_form() {
+    for row in Row::all() {
+        // A limit or a loss does not end the run, and is a sentence.
+        let is_right = has_form(&row.cause) || row.status == 0;
+        assert!(is_right && !row.cause.ends_with('.'), "{row:#?}");
+        let begins = row.help.chars().next().is_some_and(|first| first.is_ascii_lowercase());
+        assert!(begins && !row.help.ends_with('.'), "{row:#?}");
+    }
+}
+
+/// The texts of all errors in the source, with the file of each.
+fn source_texts(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(folder).expect("the sources are there") {
+        let path = entry.expect("the sources can be listed").path();
+        if path.is_dir() {
+            texts.extend(source_texts(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).expect("the sources are text");
+            let attributes = source.split("#[error(").skip(1);
+            let literals = attributes.filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            texts.extend(
+                literals.map(|text| {
+                    (path.clone(), text.split('"').next().unwrap_or_default().to_owned())
+                }),
+            );
+        }
+    }
+    texts
+}
+
+#[test]
+fn errors_in_the_source_have_one_form() {
+    // The part of an error after its colon, and texts that another error makes.
+    const PARTS: [(&str, &str); 4] = [
+        ("recording/error.rs", ""),
+        ("doctor/thresholds.rs", "line {line}, column {column}: "),
+        ("probe/error.rs", "{source}; {suspect}"),
+        ("", "{}"),
+    ];
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let texts = source_texts(&source);
+    assert!(texts.len() >= 40, "{}", texts.len());
+    for (path, text) in texts {
+        let is_part = PARTS
+            .iter()
+            .any(|(file, start)| path.ends_with(file) && text.starts_with(start) || text == "{0}");
+        assert!(text.starts_with("cannot ") || is_part, "{}: {text}", path.display());
+    }
 }
 
 #[test]

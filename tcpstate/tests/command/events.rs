@@ -128,7 +128,7 @@ fn events_lost_to_a_stalled_reader_are_counted() {
     assert!(child.wait().expect("it ends").success());
     let mut stderr = String::new();
     child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
-    assert!(stderr.contains("events lost; counts are not affected\nhelp: "), "{stderr}");
+    assert!(stderr.contains("events were lost; the counts are not affected\nhelp: "), "{stderr}");
     let (end, lines) = lines.split_last().expect("there is an end line");
     let number = |key: &str| end[key].as_u64().expect("a count");
     let counts = end["transitions"].as_array().expect("a list").iter();
@@ -184,17 +184,17 @@ fn events_have_aligned_columns_in_the_table_and_in_csv() {
 #[test]
 fn events_refuse_unavailable_options_with_help() {
     for (arguments, cause) in [
-        (&["-o", "csv", "-i", "1s"][..], "rows of one kind"),
+        (&["-o", "csv", "-i", "1s"][..], "cannot mix event rows"),
         (&["-n", "1"], "counts snapshots"),
         (&["--max-event-buffer", "5000"], "power of two"),
         (&["--max-event-sockets", "0"], "--max-event-sockets"),
-        (&["--utc", "--monotonic"], "cannot be used with"),
-        (&["--local-port", "80,http"], "at character 4: 'http' is no port"),
+        (&["--utc", "--monotonic"], "they exclude each other"),
+        (&["--local-port", "80,http"], "at character 4: 'http' is not a port"),
         (&["--transition", "listen:,open:"], "at character 9: 'open:' has no state"),
         (&["--comm", "curl,"], "at character 6: an item is missing"),
-        (&["--cgroup", "nginx"], "at character 1: 'nginx' is no cgroup"),
-        (&["--cgroup", "/no/such"], "there is no cgroup /no/such"),
-        (&["-i", "1s", "--uid", "0"], "--uid is for events, and snapshots count all sockets"),
+        (&["--cgroup", "nginx"], "at character 1: 'nginx' is not a cgroup"),
+        (&["--cgroup", "/no/such"], "cannot find the cgroup /no/such"),
+        (&["-i", "1s", "--uid", "0"], "cannot use --uid with snapshots"),
     ] {
         let finished = run(&mut trace(arguments));
         assert_eq!(finished.status, Some(2), "{arguments:?}: {finished:?}");
@@ -209,8 +209,12 @@ fn snapshots_can_be_filtered_by_family_only() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     let finished = run(command.args(["trace", "-n", "1", "--family", "4", "--local-port", "443"]));
     assert_eq!(finished.status, Some(2), "{finished:?}");
-    assert!(finished.stderr.contains("--local-port is for events"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("\nhelp: give --events"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("cannot use --local-port with snapshots"),
+        "{}",
+        finished.stderr
+    );
+    assert!(finished.stderr.contains("\nhelp: use --events"), "{}", finished.stderr);
 }
 
 #[test]

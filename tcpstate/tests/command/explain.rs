@@ -66,7 +66,7 @@ fn explain_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
     let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full exists");
     let Finished { status, stderr, .. } = run(explain(&["LISTEN"]).stdout(full));
     assert_eq!(status, Some(2));
-    assert!(stderr.starts_with("tcpstate: write to stdout: No space left"), "{stderr}");
+    assert!(stderr.starts_with("tcpstate: cannot write to stdout: No space left"), "{stderr}");
 }
 
 #[test]

@@ -124,31 +124,34 @@ fn process_names_the_namespace_that_it_cannot_count() {
     let _name = place.name(OsStr::new("tcpstate-blue"));
     let trace = |netns: &str| tcpstate(&["trace", "-n", "1", "--netns", netns]);
     for form in ["tcpstate-bleu", "name:tcpstate-bleu"] {
-        let cause = "there is no network namespace named tcpstate-bleu";
+        let cause = "cannot find the network namespace tcpstate-bleu: it is not in /run/netns";
         assert_refused(&mut trace(form), cause, "did you mean tcpstate-blue?");
     }
     assert_refused(
         &mut trace("path:/nowhere/net"),
-        "open the network namespace /nowhere/net: No such file or directory (os error 2)",
+        "cannot open the network namespace /nowhere/net: No such file or directory (os error 2)",
         "/proc/PID/ns/net",
     );
     for other in ["/etc/passwd", "/proc/self/ns/mnt", "/dev/null", "/"] {
-        let cause = format!("{other} is no network namespace");
+        let cause = format!(
+            "cannot open the network namespace {other}: the file is not a network namespace"
+        );
         assert_refused(
             &mut trace(&format!("path:{other}")),
             &cause,
-            "give a file such as /run/netns/NAME",
+            "choose a file such as /run/netns/NAME",
         );
     }
     let mut dead = Command::new("true").spawn().expect("it starts");
     dead.wait().expect("it ends");
     let dead = dead.id();
-    let cause = format!("there is no process {dead}");
+    let cause =
+        format!("cannot find the network namespace of process {dead}: the process does not exist");
     assert_refused(&mut trace(&format!("pid:{dead}")), &cause, "lsns -t net");
     assert_refused(
         &mut trace("path:/no\u{1b}[31m"),
-        "open the network namespace /no\\u{1b}[31m: No such file or directory (os error 2)",
-        "give a file",
+        "cannot open the network namespace /no\\u{1b}[31m: No such file or directory (os error 2)",
+        "choose a file",
     );
 }
 
@@ -164,12 +167,12 @@ fn process_that_may_not_enter_a_namespace_names_the_capability() {
     };
     assert_refused(
         &mut trace("tcpstate-red"),
-        "entering the network namespace name:tcpstate-red needs CAP_SYS_ADMIN, which this process lacks",
+        "cannot enter the network namespace name:tcpstate-red: this process lacks CAP_SYS_ADMIN",
         "run it as root",
     );
     assert_refused(
         &mut trace("all"),
-        "counting every network namespace needs CAP_SYS_ADMIN, which this process lacks",
+        "cannot count all network namespaces: this process lacks CAP_SYS_ADMIN",
         "run it as root",
     );
 }
@@ -177,9 +180,9 @@ fn process_that_may_not_enter_a_namespace_names_the_capability() {
 #[test]
 fn process_refuses_invalid_namespaces_and_families() {
     for (arguments, reason) in [
-        (["--netns", "a/b"], "expected self, all, NAME, name:NAME, path:FILE or pid:NUMBER"),
-        (["--netns", ""], "is no name"),
-        (["--netns", "pid:0"], "is no process's number"),
+        (["--netns", "a/b"], "expected self, all, NAME, name:NAME, path:FILE or pid:N"),
+        (["--netns", ""], "is not a name"),
+        (["--netns", "pid:0"], "is not a process id"),
         (["--netns", "path:"], "needs a file"),
         (["--family", "5"], "expected 4, 6 or all"),
         (["--max-namespaces", "0"], "0 is not in 1..="),

@@ -195,7 +195,7 @@ fn recording_replays_identically_to_the_run() {
     let before = fs::read(&file).expect("it is there");
     let refused = run(&mut tcpstate(&["trace", "-n", "1", "--record", &file]));
     assert_eq!((refused.status, refused.stdout.as_str()), (Some(2), ""));
-    assert!(refused.stderr.contains("help: give another name"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("help: choose another name"), "{}", refused.stderr);
     assert_eq!(fs::read(&file).expect("it is there"), before);
 
     // The export has the lines of the run, after one line about the recording.
@@ -298,7 +298,7 @@ fn assert_all_but_the_last_second(file: &str, after: Duration) {
     let lines = recording.kill();
     let replayed = run(&mut tcpstate(&["trace", "--replay", file, "--events", "-o", "json"]));
     // A frame that was being written during the kill is cut, and the replay reports it.
-    let is_cut = replayed.stderr.contains("it is cut: the frame at byte");
+    let is_cut = replayed.stderr.contains("it ends within the frame at byte");
     assert_eq!(replayed.status, Some(if is_cut { 2 } else { 0 }), "{}", replayed.stderr);
     assert!(is_cut || replayed.stderr.contains("has no end"), "{}", replayed.stderr);
     let found: Vec<&str> = replayed.stdout.lines().collect();
@@ -364,7 +364,7 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     }
     let seen = PathBuf::from(format!("/proc/{}/root{disk}", child.id()));
     fs::remove_file(seen.join("fill")).expect("root may look into other mount namespaces");
-    while !said.contains("the recording goes on, and lacks nothing") {
+    while !said.contains("the recording is written again, and it is complete") {
         assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
     }
     // The mount is reachable only while the process is alive. The file is complete only when the
@@ -374,7 +374,7 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     let status = child.wait().expect("it ends");
     errors.read_to_string(&mut said).expect("it is text");
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("help: make room on its disk"), "{said}");
+    assert!(said.contains("help: free space on its disk"), "{said}");
     let live = lines.join().expect("the reader does not panic");
     let copy = folder.path("copy.tcps");
     std::io::copy(&mut &file, &mut fs::File::create(&copy).expect("the folder is ours"))
@@ -397,17 +397,20 @@ fn recording_that_is_damaged_is_shown_up_to_the_damage() {
     let cut = replay(&bytes[..bytes.len() - 1]);
     assert_eq!(cut.status, Some(2), "{cut:?}");
     assert!(whole.starts_with(&cut.stdout), "{cut:?}");
-    assert!(cut.stderr.contains("it is cut: the frame at byte "), "{cut:?}");
+    assert!(cut.stderr.contains("it ends within the frame at byte "), "{cut:?}");
     let mut wrong = bytes.clone();
     *wrong.last_mut().expect("it is not empty") ^= 1;
     let wrong = replay(&wrong);
     assert_eq!((wrong.status, &wrong.stdout), (Some(2), &cut.stdout), "{wrong:?}");
-    assert!(wrong.stderr.contains("it is damaged in the frame at byte "), "{wrong:?}");
-    assert!(wrong.stderr.contains("a checksum that is wrong\nhelp: "), "{wrong:?}");
+    assert!(wrong.stderr.contains("the frame at byte "), "{wrong:?}");
+    assert!(wrong.stderr.contains("is damaged: a checksum that is wrong\nhelp: "), "{wrong:?}");
     let newer = replay(b"tcpstate recording 999\n");
-    assert!(newer.stderr.contains("of version 999"), "{newer:?}");
+    assert!(newer.stderr.contains("has version 999"), "{newer:?}");
     let none = replay(b"hello\n");
-    assert!(none.stderr.contains("it is none\nhelp: name a file that --record wrote"), "{none:?}");
+    assert!(
+        none.stderr.contains("it is not a recording\nhelp: choose a file that --record wrote"),
+        "{none:?}"
+    );
 }
 
 #[test]

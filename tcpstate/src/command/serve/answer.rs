@@ -46,13 +46,13 @@ pub(super) async fn answer(
 ) -> Result<()> {
     let Progress { started, mut ended } = progress;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
-    let address = address.context("ask where it listens")?;
+    let address = address.context("cannot read the listening address")?;
     if let Some(listener) = listener {
         // Who asks before the first scan is done is answered after it.
         let most = arguments.max_connections as usize;
         tokio::spawn(http::serve(listener, tracer_handle.clone(), most));
     }
-    started.await.context("start the tracer")??;
+    started.await.context("cannot start the tracer")??;
     if let Some(address) = address {
         eprintln!("tcpstate: serving http://{address}/metrics");
     }
@@ -66,7 +66,7 @@ pub(super) async fn answer(
     let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
     loop {
         tokio::select! {
-            _ = &mut ended => bail!("the thread that counts has ended"),
+            _ = &mut ended => bail!("cannot count: the thread that counts has ended"),
             _ = hang_up.recv() => report(tracer_handle.scan().await.err()),
             _ = writes.tick(), if textfile.is_some() => {
                 if let Some(textfile) = textfile {
@@ -86,8 +86,8 @@ pub(super) async fn answer(
 async fn write(tracer_handle: &TracerHandle, textfile: &mut Textfile) -> Result<()> {
     let text = tracer_handle.scrape(Format::Prometheus).await?;
     if let Some(error) = textfile.write(&text) {
-        eprintln!("tcpstate: write the textfile: {error}");
-        eprintln!("help: see that there is room where it goes, and that this user may write there");
+        eprintln!("tcpstate: cannot write the textfile: {error}");
+        eprintln!("help: free space on its disk, and check that this user may write there");
     }
     tracer_handle.delivery_stats().textfile_errors.store(textfile.errors(), Relaxed);
     Ok(())

@@ -20,18 +20,18 @@ pub(in crate::command) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NothingToDo if cfg!(feature = "otlp") => {
-                f.write_str("--listen off without --textfile or --otlp leaves nothing to do")
-            }
-            Self::NothingToDo => {
-                f.write_str("--listen off without --textfile leaves nothing to do")
-            }
+            Self::NothingToDo if cfg!(feature = "otlp") => f.write_str(
+                "cannot serve metrics: --listen off without --textfile or --otlp leaves no output",
+            ),
+            Self::NothingToDo => f.write_str(
+                "cannot serve metrics: --listen off without --textfile leaves no output",
+            ),
             Self::OneNamespace => {
-                f.write_str("--by netns counts all network namespaces, and --netns asks for one")
+                f.write_str("cannot use --by netns with --netns: it counts all network namespaces")
             }
-            Self::Listen(address, error) => write!(f, "listen on {address}: {error}"),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Textfile(path, error) => {
-                write!(f, "write to {}: {error}", escaped(path.as_os_str()))
+                write!(f, "cannot write to {}: {error}", escaped(path.as_os_str()))
             }
         }
     }
@@ -43,18 +43,18 @@ impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
             Self::NothingToDo if cfg!(feature = "otlp") => {
-                "give it an address, name a file, or push with --otlp"
+                "choose an address with --listen, a file with --textfile, or a receiver with --otlp"
             }
-            Self::NothingToDo => "give it an address, or name a file",
-            Self::OneNamespace => "leave out one of them",
+            Self::NothingToDo => "choose an address with --listen, or a file with --textfile",
+            Self::OneNamespace => "leave out --by netns or --netns",
             Self::Listen(_, error) => match error.kind() {
                 io::ErrorKind::AddrInUse => {
-                    "end what listens there (ss -ltnp shows it), or choose another port"
+                    "choose another port, or stop the program that listens there (ss -ltnp)"
                 }
-                io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
+                io::ErrorKind::PermissionDenied => "choose a port from 1024 to 65535",
                 _ => "choose an address of this host",
             },
-            Self::Textfile(..) => "name a file in a folder that this user may write to",
+            Self::Textfile(..) => "choose a folder that this user may write to",
         };
         help.into()
     }

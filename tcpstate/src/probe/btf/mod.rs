@@ -14,7 +14,7 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("read {path}: {cause}")]
+    #[error("cannot read {path}: {cause}")]
     Unreadable {
         /// The path of the file.
         path: String,
@@ -22,7 +22,7 @@ pub enum Error {
         cause: String,
     },
     /// The bytes are not BTF, or they end too early.
-    #[error("kernel BTF is malformed at byte {at}: expected {what}")]
+    #[error("cannot parse the kernel BTF: {what} is missing at byte {at}")]
     Malformed {
         /// The position in the file.
         at: usize,
@@ -30,13 +30,13 @@ pub enum Error {
         what: &'static str,
     },
     /// The kernel's types do not contain this field.
-    #[error("kernel BTF has no field {path}")]
+    #[error("cannot use the kernel BTF: it has no field {path}")]
     NoField {
         /// The names of structs and fields, joined by dots.
         path: String,
     },
     /// The kernel's types do not contain this name.
-    #[error("kernel BTF has no {kind} {name}")]
+    #[error("cannot use the kernel BTF: it has no {kind} {name}")]
     NoName {
         /// The kind of the name.
         kind: &'static str,
@@ -44,7 +44,7 @@ pub enum Error {
         name: String,
     },
     /// The field exists, but its width differs from the width that the programs load.
-    #[error("kernel BTF field {path} is {bits} bits wide, expected {expected}")]
+    #[error("cannot use the kernel BTF: field {path} has {bits} bits instead of {expected}")]
     Width {
         /// The names of structs and fields, joined by dots.
         path: String,
@@ -237,7 +237,7 @@ impl Btf {
             return Ok(None);
         }
         if depth > MAX_DEPTH {
-            return Err(Error::Malformed { at, what: "types of a sane depth" });
+            return Err(Error::Malformed { at, what: "an end of nested types" });
         }
         let info = read_u32(&self.data, at + 4)?;
         if !matches!((info >> 24) & 0x1f, kind::STRUCT | kind::UNION) {
@@ -318,7 +318,7 @@ impl Btf {
 fn read_u32(data: &[u8], at: usize) -> Result<u32, Error> {
     let bytes =
         at.checked_add(4).and_then(|end| data.get(at..end)).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(u32::from_ne_bytes).ok_or(Error::Malformed { at, what: "four more bytes" })
+    bytes.map(u32::from_ne_bytes).ok_or(Error::Malformed { at, what: "a number of four bytes" })
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::{borrow::Cow, io};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel has no `sock_diag`, or the confinement of this process forbids it.
-    #[error("ask the kernel for its sockets (netlink, sock_diag): {0}")]
+    #[error("cannot ask the kernel for its sockets (netlink, sock_diag): {0}")]
     Unavailable(#[source] io::Error),
     /// A system call failed.
-    #[error("{action}: {source}")]
+    #[error("cannot {action}: {source}")]
     System {
         /// The action that failed.
         action: &'static str,
@@ -20,11 +20,11 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel refused the request, or it stopped in the middle of the list.
-    #[error("the kernel broke off its list of sockets: {0}")]
+    #[error("cannot list the sockets of the kernel: {0}")]
     Refused(#[source] io::Error),
     /// A message did not fit in the buffer.
     #[error(
-        "the kernel's list of sockets is truncated: a message of {sent} bytes, room for {room}"
+        "cannot list the sockets of the kernel: a message has {sent} bytes, and the buffer has {room}"
     )]
     Truncated {
         /// The length of the message in bytes.
@@ -33,13 +33,13 @@ pub enum Error {
         room: usize,
     },
     /// A message has an invalid format.
-    #[error("the kernel's list of sockets can't be read: {0}")]
+    #[error("cannot parse the list of sockets: {0}")]
     Malformed(String),
     /// The tables changed during every attempt, so no list was consistent.
-    #[error("the kernel's list of sockets was interrupted by changes, {0} times in a row")]
+    #[error("cannot list the sockets of the kernel: changes interrupted {0} attempts")]
     Interrupted(u32),
     /// The table that replaces `sock_diag` cannot be read.
-    #[error("read {file}: {source}")]
+    #[error("cannot read {file}: {source}")]
     Table {
         /// The path of the table.
         file: String,
@@ -52,18 +52,18 @@ impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         match self {
             Self::Unavailable(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-                "as root: modprobe -a inet_diag tcp_diag (CONFIG_INET_DIAG, CONFIG_INET_TCP_DIAG)".into()
+                "load the modules as root: modprobe -a inet_diag tcp_diag (CONFIG_INET_DIAG, CONFIG_INET_TCP_DIAG)".into()
             }
             Self::Unavailable(_) => {
-                "let this process open netlink sockets (systemd: RestrictAddressFamilies=AF_NETLINK; containers: the seccomp profile)".into()
+                "allow netlink sockets for this process (systemd: RestrictAddressFamilies=AF_NETLINK; containers: the seccomp profile)".into()
             }
             Self::System { source, .. } | Self::Refused(source)
                 if matches!(source.raw_os_error(), Some(NO_BUFFERS | NO_MEMORY)) =>
             {
-                "try again; the kernel had no memory for it".into()
+                "try again: the kernel had no free memory".into()
             }
             Self::Interrupted(_) => "try again when sockets come and go less often".into(),
-            Self::Table { .. } => "mount /proc, with the network files of this process visible".into(),
+            Self::Table { .. } => "mount /proc with the network files of this process".into(),
             _ => "report it with the output of `uname -r`".into(),
         }
     }

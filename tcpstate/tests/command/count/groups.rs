@@ -62,7 +62,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
     nobodys.args(["count", "--by", "process"]);
     let (rows, stderr) = output(&mut with_mounts(ALL_PROCESSES, &nobodys));
     assert_eq!(rows, "none\t8\nunknown\t12\n");
-    let why = "tcpstate: the process of 12 sockets is unknown: this user may not see what others'";
+    let why = "tcpstate: 12 sockets have an unknown process: this user may not read";
     assert!(stderr.starts_with(why) && stderr.contains("\nhelp: run it as root"), "{stderr}");
 }
 

@@ -312,7 +312,10 @@ fn count_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
     let output = count(&[]).stdout(full).stderr(Stdio::piped()).output().expect("it starts");
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.starts_with("tcpstate: write to stdout: No space left on device"), "{stderr}");
+    assert!(
+        stderr.starts_with("tcpstate: cannot write to stdout: No space left on device"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -320,16 +323,16 @@ fn count_refuses_wrong_flags_and_names_the_position() {
     for (arguments, reason) in [
         (
             vec!["--port", "80,44x,443"],
-            "'80,44x,443' for '--port <PORTS>': at character 4: '44x' is",
+            "cannot use --port 80,44x,443: at character 4: '44x' is",
         ),
         (vec!["--local-port", "80,"], "at character 4: an item is missing"),
         (vec!["--remote-port", "9-8"], "at character 1: '9-8' ends before it begins"),
         (vec!["--port", "65536"], "at character 1: '65536' is above 65535"),
-        (vec!["--local", "10.0.0.0/8,10.0.0"], "at character 12: '10.0.0' is no IP address"),
+        (vec!["--local", "10.0.0.0/8,10.0.0"], "at character 12: '10.0.0' is not an IP address"),
         (vec!["--remote", "::1/129"], "has too long a prefix: expected a number from 0 to 128"),
-        (vec!["--address", "example.com"], "at character 1: 'example.com' is no IP address"),
-        (vec!["--state", "estab,opened"], "at character 7: 'opened' is no state"),
-        (vec!["--state", "closed"], "is no state that sockets are counted in"),
+        (vec!["--address", "example.com"], "at character 1: 'example.com' is not an IP address"),
+        (vec!["--state", "estab,opened"], "at character 7: 'opened' is not a state"),
+        (vec!["--state", "closed"], "is not counted"),
         (vec!["--family", "5"], "expected 4, 6 or all"),
         (vec!["--by", "port"], "local-port"),
         (vec!["--top", "3"], "--by"),

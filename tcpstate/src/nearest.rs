@@ -1,18 +1,24 @@
 //! Suggestions for a mistyped name.
 
-/// The names that are nearest to the word.
+/// More suggestions do not help.
+const MAX_SUGGESTIONS: usize = 3;
+
+/// Returns the names that are nearest to the word.
 ///
 /// A name is near if it begins with the word, or if it has at most one typing error per three
 /// letters of the word. Among equally near names, names with the same first letter are nearer:
-/// people rarely mistype the first letter.
-pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+/// people rarely mistype the first letter. No name is near to a word of fewer than two letters.
+pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let word = letters(word);
+    if word.len() < 2 {
+        return Vec::new();
+    }
     // A third of the letters. At most 3, so that short words do not match everything.
     let reach = (word.len() / 3).clamp(1, 3);
     let mut found: Vec<((usize, bool), &str)> = names
         .map(|name| {
             let letters = letters(name);
-            let is_begun = word.len() >= 2 && letters.starts_with(&word);
+            let is_begun = letters.starts_with(&word);
             let slips = if is_begun { 0 } else { strsim::damerau_levenshtein(&word, &letters) };
             let begins_otherwise = letters.chars().next() != word.chars().next();
             ((slips, begins_otherwise), name)
@@ -22,6 +28,13 @@ pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> V
     let least = found.iter().map(|&(distance, _)| distance).min();
     found.retain(|&(distance, _)| Some(distance) == least);
     found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Returns the question for the user, if few names are near.
+pub(crate) fn did_you_mean(names: &[impl AsRef<str>]) -> Option<String> {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let is_few = (1..=MAX_SUGGESTIONS).contains(&names.len());
+    is_few.then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
 /// The letters and digits of a name in lower case. Case and separators are not compared.
