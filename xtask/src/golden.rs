@@ -11,6 +11,6 @@ use crate::process;
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--quiet", "--package", "tcpstate", "--test", "command"]);
-    cargo.args(["--", "recordings_of_the_tree"]).env("TCPSTATE_WRITE_GOLDEN", "1");
+    cargo.args(["--", "recordings_in_the_tree"]).env("TCPSTATE_WRITE_GOLDEN", "1");
     process::run(&mut cargo)
 }

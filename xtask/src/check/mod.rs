@@ -36,7 +36,7 @@ use crate::{
 /// names. An empty part selects all tests of the program.
 const GOLDEN: [(&str, &[&str]); 2] = [
     ("views", &[""]),
-    ("command", &["explain_", "recordings_of_the_tree", "errors_have_a_row_and_a_test_each"]),
+    ("command", &["explain_", "recordings_in_the_tree", "errors_have_a_row_and_a_test_each"]),
 ];
 
 /// Runs all steps of the check and prints the counts. Returns whether all steps passed.
