@@ -22,6 +22,7 @@ mod check;
 mod debian;
 mod dist;
 mod faults;
+mod files;
 mod fuzz;
 mod golden;
 mod kernel_tests;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::{lock::hexadecimal, object, process};
+use crate::{files, lock::hexadecimal, object, process};
 
 /// The packages from which the BPF object is built.
 const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
@@ -38,26 +38,12 @@ pub(crate) fn hash(root: &Path) -> Result<String> {
 
 /// Returns the sorted files of both packages below `root`.
 fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
-    let mut files = BTreeSet::new();
+    let mut sources = BTreeSet::new();
     for package in PACKAGES {
-        files.insert(Path::new(package).join("Cargo.toml"));
-        collect(root, &Path::new(package).join("src"), &mut files)?;
+        sources.insert(Path::new(package).join("Cargo.toml"));
+        sources.extend(files::below(root, &Path::new(package).join("src"), &["rs"], &|_| false)?);
     }
-    Ok(files)
-}
-
-fn collect(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
-    let read = || format!("read {}", root.join(folder).display());
-    for entry in fs::read_dir(root.join(folder)).with_context(read)? {
-        let entry = entry.with_context(read)?;
-        let path = folder.join(entry.file_name());
-        if entry.file_type().with_context(read)?.is_dir() {
-            collect(root, &path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.insert(path);
-        }
-    }
-    Ok(())
+    Ok(sources)
 }
 
 /// Returns one line for each external package in the object: name, version, features.

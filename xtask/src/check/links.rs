@@ -8,18 +8,22 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use crate::files;
+
 /// The documents whose file paths are checked. Developers follow these paths.
 const WITH_PATHS: [&str; 4] =
     ["CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/PRINCIPLES.md"];
-/// Folders whose files do not belong to the project.
-const FOREIGN: [&str; 2] = ["target", ".git"];
 /// File name extensions. A word without a slash is a path if it ends with one of these extensions.
 const EXTENSIONS: [&str; 3] = [".rs", ".toml", ".md"];
 
 /// Returns the links of all documents whose target file or heading does not exist.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
     let mut documents = BTreeMap::new();
-    collect(root, Path::new(""), &mut documents)?;
+    for path in files::below(root, Path::new(""), &["md"], &|_| false)? {
+        let text = fs::read_to_string(root.join(&path))
+            .with_context(|| format!("read {}", path.display()))?;
+        documents.insert(path, text);
+    }
     let mut findings = Vec::new();
     for (document, text) in &documents {
         for (line, target) in links(text) {
@@ -58,26 +62,7 @@ pub(super) fn missing(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Reads the Markdown files below a folder.
-fn collect(root: &Path, folder: &Path, documents: &mut BTreeMap<PathBuf, String>) -> Result<()> {
-    let read = || format!("read {}", root.join(folder).display());
-    for entry in fs::read_dir(root.join(folder)).with_context(read)? {
-        let entry = entry.with_context(read)?;
-        let path = folder.join(entry.file_name());
-        if entry.file_type().with_context(read)?.is_dir() {
-            if !FOREIGN.iter().any(|name| path.ends_with(name)) {
-                collect(root, &path, documents)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            let text = fs::read_to_string(root.join(&path))
-                .with_context(|| format!("read {}", path.display()))?;
-            documents.insert(path, text);
-        }
-    }
-    Ok(())
-}
-
-/// Returns the lines of a text that are not in a code block, with line numbers from 1.
+/// Returns the lines that are not in a code block, with their line numbers from 1.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
     (1..).zip(text.lines()).filter(move |(_, line)| {

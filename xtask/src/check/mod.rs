@@ -13,6 +13,8 @@ mod graph;
 mod layers;
 mod links;
 mod modules;
+#[cfg(test)]
+mod prose;
 mod sizes;
 mod structure;
 mod table;

@@ -1,15 +1,14 @@
 //! Finds long files and long functions. A comment must give a reason for their length.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use syn::{
     Attribute, Block, Expr, ImplItemFn, ItemFn, Lit, Meta, Signature, TraitItemFn,
     visit::{self, Visit},
 };
+
+use crate::files;
 
 /// The maximum number of lines of a file without a reason.
 const FILE: usize = 400;
@@ -21,11 +20,12 @@ const REASON: &str = "Long because";
 
 /// Returns the files and functions of these packages that are too long and give no reason.
 pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
-    let mut files = Vec::new();
+    // A folder with a manifest of its own is another package.
+    let is_package = |path: &Path| root.join(path).join("Cargo.toml").exists();
+    let mut files = BTreeSet::new();
     for package in packages {
-        collect(root, Path::new(package), &mut files)?;
+        files.extend(files::below(root, Path::new(package), &["rs"], &is_package)?);
     }
-    files.sort();
     let mut findings = Vec::new();
     for file in files {
         let text = fs::read_to_string(root.join(&file))
@@ -33,25 +33,6 @@ pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>>
         findings.extend(of_file(&file, &text)?);
     }
     Ok(findings)
-}
-
-/// Collects the `.rs` files in a directory and its subdirectories. A subdirectory with a
-/// `Cargo.toml` is another package and is skipped.
-fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let read = || format!("read {}", root.join(folder).display());
-    for entry in fs::read_dir(root.join(folder)).with_context(read)? {
-        let entry = entry.with_context(read)?;
-        let path = folder.join(entry.file_name());
-        if entry.file_type().with_context(read)?.is_dir() {
-            let is_built = path.ends_with("target");
-            if !is_built && !root.join(&path).join("Cargo.toml").exists() {
-                collect(root, &path, files)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 fn of_file(file: &Path, text: &str) -> Result<Vec<String>> {

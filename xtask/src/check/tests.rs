@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    cycles, graph, layers, modules, sizes,
+    cycles, graph, layers, modules, prose, sizes,
     table::{DOCUMENT, Table},
 };
 
@@ -235,6 +235,11 @@ fn long_files_and_functions_need_a_reason() {
     );
 }
 
+/// The root of the tree that this was built from.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder")
+}
+
 /// Creates a copy of the user half and of the document with the allowed edges.
 fn real_tree() -> TempDir {
     fn copy(from: &Path, to: &Path) {
@@ -249,11 +254,9 @@ fn real_tree() -> TempDir {
             }
         }
     }
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder");
     let folder = tempfile::tempdir().expect("there is room for a folder");
-    copy(&root.join("tcpstate/src"), &folder.path().join("tcpstate/src"));
-    let document = fs::read_to_string(root.join(DOCUMENT)).expect("the tree can be read");
+    copy(&root().join("tcpstate/src"), &folder.path().join("tcpstate/src"));
+    let document = fs::read_to_string(root().join(DOCUMENT)).expect("the tree can be read");
     write(folder.path(), DOCUMENT, &document);
     folder
 }
@@ -317,4 +320,65 @@ fn a_file_of_401_lines_is_found_in_the_real_tree() {
             "tcpstate/src/report/planted.rs: 401 lines, more than 400, and no `Long because` in its //! head"
         ]
     );
+}
+
+/// What the rules for texts find in these files.
+fn prose_of(rules: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let tree = tree(files);
+    write(tree.path(), prose::RULES, rules);
+    prose::check(tree.path()).expect("the tree can be read")
+}
+
+/// The rules of the tree, with these exceptions instead of its own.
+fn rules_with(exceptions: &str) -> String {
+    let rules = fs::read_to_string(root().join(prose::RULES)).expect("the tree can be read");
+    let own = rules.find("[[exceptions]]").unwrap_or(rules.len());
+    format!("{}{exceptions}", &rules[..own])
+}
+
+#[test]
+fn planted_faults_of_prose_are_found() {
+    let wide = format!("{} end.\n", "wide ".repeat(28));
+    let sentence = format!("A {}end.\n", "word ".repeat(38));
+    let files = [
+        ("tcpstate/src/a.rs", "// Help follows.\nfn f() {\n    eprintln!(\"remedy: {}\", 1);\n}\n"),
+        ("docs/EVENTS.md", &*wide),
+        ("README.md", &*sentence.replace("word word word word ", "word word word word\n")),
+        ("docs/GUIDE.md", "A short sentence. Another one.\n"),
+        ("tcpstate/src/books.rs", "struct Books;\n"),
+    ];
+    let found = prose_of(&rules_with(""), &files);
+    let expected = [
+        "README.md:1: a sentence of 40 words, more than 25: A word",
+        "docs/EVENTS.md:1: 145 columns, more than 100",
+        "tcpstate/src/a.rs:3: \"remedy:\": use help:",
+        "tcpstate/src/books.rs:1: the name `books.rs`: use Aggregator, Gauges",
+        "tcpstate/src/books.rs:1: the name `Books`: use Aggregator, Gauges",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn exceptions_of_prose_have_a_use_and_a_reason() {
+    let exception = |line: &str, reason: &str| {
+        format!(
+            "[[exceptions]]\nrule = \"phrase\"\npath = \"a.md\"\nline = \"{line}\"\nreason = \"{reason}\"\n"
+        )
+    };
+    let files = [("a.md", "The remedy: sleep.\n")];
+    assert!(prose_of(&rules_with(&exception("remedy: sleep", "a quotation")), &files).is_empty());
+    let found = prose_of(&rules_with(&exception("something else", "a quotation")), &files);
+    assert_eq!(
+        found,
+        [
+            "xtask/prose.toml: the exception for `something else` in a.md has no use",
+            "a.md:1: \"remedy:\": use help:",
+        ]
+    );
+    let tree = tree(&files);
+    write(tree.path(), prose::RULES, &rules_with(&exception("remedy: sleep", " ")));
+    assert!(prose::check(tree.path()).is_err(), "a reason is asked for");
 }
