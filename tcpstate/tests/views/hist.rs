@@ -113,7 +113,7 @@ fn hist_as_a_table_has_the_matrix_percentiles_and_bars() {
 }
 
 #[test]
-fn hist_by_process_as_a_table_has_a_line_for_each() {
+fn hist_by_process_has_a_line_per_process() {
     let sections = Some(vec![Section::Connect, Section::Lifetime]);
     let text = shown(&mut HistTable::new(sections, None), grouped());
     assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
@@ -134,12 +134,12 @@ fn hist_in_json_has_buckets_that_add_up() {
 }
 
 #[test]
-fn hist_in_csv_has_a_row_for_each() {
+fn hist_in_csv_has_a_row_per_histogram() {
     insta::assert_snapshot!(shown(&mut HistCsv::new(Section::ALL.to_vec()), reports()));
 }
 
 #[test]
-fn hist_as_a_table_keeps_within_80_columns_for_what_is_longest() {
+fn hist_as_a_table_has_80_columns_for_the_longest_durations() {
     let mut all = durations();
     for histogram in &mut all.all {
         let bucket = (BUCKETS - 1, 99_999_999);
@@ -157,7 +157,7 @@ fn hist_as_a_table_keeps_within_80_columns_for_what_is_longest() {
 }
 
 #[test]
-fn hist_that_is_filtered_has_no_matrix_for_that_is_of_all_sockets() {
+fn hist_with_a_filter_has_no_matrix() {
     let filtered = Histograms { is_filtered: true, ..durations() };
     let reports = [Report::Start(start()), Report::End(with(at(10, 0), filtered))];
     let text = shown(&mut HistTable::new(None, None), reports.clone());
@@ -167,7 +167,7 @@ fn hist_that_is_filtered_has_no_matrix_for_that_is_of_all_sockets() {
 }
 
 #[test]
-fn hist_of_nothing_says_so() {
+fn hist_without_ended_states_says_nothing_ended() {
     let nothing = Histograms { all: Vec::new(), ..durations() };
     let sections = Some(vec![Section::Connect]);
     let end = Report::End(with(at(10, 0), nothing));

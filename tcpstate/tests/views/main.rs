@@ -80,21 +80,21 @@ fn screen_before_the_first_interval_has_gauges_and_no_rates() {
 }
 
 #[test]
-fn screen_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
+fn screen_shows_unknown_and_inexact_numbers_and_escapes_text() {
     let mut terminal = Terminal::new(80, 24, COLOURED);
     terminal.show([Report::Start(hostile_start()), Report::Snapshot(unsure(at(5, 4)))]);
     insta::assert_snapshot!(terminal.contents());
 }
 
 #[test]
-fn screen_without_utf_8_has_none() {
+fn screen_without_utf_8_is_ascii() {
     let mut terminal = Terminal::new(80, 24, TerminalCaps { coloured: false, unicode: false });
     terminal.show(run(30));
     assert!(terminal.contents().is_ascii(), "{}", terminal.contents());
 }
 
 #[test]
-fn screen_never_wraps_a_line_and_keeps_one_for_the_cursor() {
+fn screen_wraps_no_line_and_keeps_a_line_for_the_cursor() {
     for columns in (1..=210).step_by(3) {
         for rows in [2, 9, 24, 60] {
             let mut terminal = Terminal::new(columns, rows, COLOURED);
@@ -110,7 +110,7 @@ fn screen_never_wraps_a_line_and_keeps_one_for_the_cursor() {
 }
 
 #[test]
-fn screen_painted_over_another_one_is_as_if_it_were_the_first() {
+fn screen_leaves_nothing_of_an_earlier_screen() {
     let sizes = [(80, 24), (40, 10), (200, 50), (60, 15), (80, 24)];
     let mut resized = Terminal::new(200, 50, COLOURED);
     resized.show(run(30));
@@ -123,7 +123,7 @@ fn screen_painted_over_another_one_is_as_if_it_were_the_first() {
 }
 
 #[test]
-fn screen_gives_way_to_the_summary_and_leaves_the_terminal_as_it_was() {
+fn screen_is_replaced_by_the_summary_and_keeps_the_terminal_modes() {
     let mut terminal = Terminal::new(80, 60, COLOURED);
     terminal.show(run(3));
     terminal.show([Report::End(at(3, 0))]);
@@ -163,7 +163,7 @@ fn a_full_table_of_time_wait_sockets_is_flagged() {
 }
 
 #[test]
-fn table_is_a_block_an_interval_and_a_summary() {
+fn table_has_a_block_per_interval_and_a_summary() {
     let mut reports = run(2);
     reports.push(Report::End(at(2, 0)));
     insta::assert_snapshot!(shown(&mut Table::default(), reports));
@@ -177,7 +177,7 @@ fn table_with_costs() {
 }
 
 #[test]
-fn table_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
+fn table_shows_unknown_and_inexact_numbers_and_escapes_text() {
     let mut changed = unsure(at(2, 1));
     changed.attached = Some(hostile_start().attached);
     let reports =
@@ -189,7 +189,7 @@ fn table_shows_what_is_unknown_unsure_and_hostile_for_what_it_is() {
 }
 
 #[test]
-fn text_for_people_keeps_within_80_columns_for_a_week_on_a_large_host() {
+fn table_has_80_columns_after_a_week_on_a_large_host() {
     let mut reports = vec![Report::Start(hostile_start())];
     let mut snapshot = with_cost(at(604_800, 604_799));
     snapshot.attached = Some(hostile_start().attached);
@@ -200,7 +200,7 @@ fn text_for_people_keeps_within_80_columns_for_a_week_on_a_large_host() {
 }
 
 #[test]
-fn csv_is_a_header_and_a_row_per_state_and_snapshot() {
+fn csv_has_a_header_and_a_row_per_state_and_snapshot() {
     let mut reports = run(2);
     reports.push(Report::Snapshot(unsure(at(3, 2))));
     reports.push(Report::End(at(3, 0)));
@@ -236,7 +236,7 @@ fn json_has_totals_since_the_start_and_rates_over_the_interval() {
 }
 
 #[test]
-fn json_escapes_what_a_terminal_might_act_on_and_keeps_the_value() {
+fn json_escapes_control_characters_and_keeps_the_value() {
     let mut start = start();
     start.kernel = "café \u{1b}[2J \u{9b}31m \u{7f} \u{202e} \u{e0001} \"quoted\" \\".into();
     let kernel = start.kernel.clone();

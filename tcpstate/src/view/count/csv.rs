@@ -59,7 +59,7 @@ mod tests {
     };
 
     #[test]
-    fn the_heading_comes_once_and_zeros_are_rows() {
+    fn csv_has_one_heading_and_rows_for_zeros() {
         let mut csv = Csv::default();
         let first = shown(&mut csv, &plain());
         assert!(
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_a_column_and_quoted_where_they_must() {
+    fn groups_are_a_column_with_quotes_where_needed() {
         let process = Process { pid: 7, name: "a,\"b".into() };
         let count =
             grouped(By::Process, vec![(Key::Process(process), [0, 0, 0, 490, 0, 0, 0, 0, 0, 0])]);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_in_the_same_line() {
+    fn groups_are_in_the_line_of_the_count() {
         let text = shown(&mut Json, &processes());
         assert_eq!(text.lines().count(), 1);
         assert!(!text.trim_end().contains(|c: char| c.is_control()), "{text:?}");

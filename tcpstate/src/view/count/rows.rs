@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_a_row_each_that_no_name_can_forge() {
+    fn names_of_groups_are_escaped_in_rows() {
         assert_eq!(
             shown(&mut Rows::default(), &processes()),
             "ev\\u{1b}[2J\\til[7]\t492\nnone\t46809\nunknown\t2\nother\t7\n"

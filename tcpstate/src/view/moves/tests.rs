@@ -158,7 +158,7 @@ impl Kernel {
 }
 
 #[test]
-fn rows_of_simulated_sockets_add_up_and_claim_no_more_than_is_true() {
+fn rows_of_simulated_sockets_add_up_and_are_true() {
     // Numerical Recipes' generator.
     let mut seed = 1_u32;
     let mut below = |limit: u32| {
@@ -195,7 +195,7 @@ fn rows_of_simulated_sockets_add_up_and_claim_no_more_than_is_true() {
 }
 
 #[test]
-fn a_time_wait_socket_that_is_counted_before_its_full_socket_closes_comes_from_an_unknown_state() {
+fn a_time_wait_socket_without_a_closed_full_socket_has_an_unknown_old_state() {
     let mut kernel = Kernel::default();
     kernel.enter(TimeWait);
     let rows = kernel.rows();
