@@ -1,6 +1,6 @@
-//! One program for all fuzz targets. libFuzzer mutates inputs that led to new code. A limit bounds
-//! the memory that a target allocates for one input. `cargo xtask fuzz` builds the program and
-//! names the target in the environment.
+//! This program contains all fuzz targets. libFuzzer mutates inputs that reached new code. A target
+//! may allocate only a limited amount of memory for one input. `cargo xtask fuzz` builds the
+//! program and sets the environment variable that names the target.
 #![no_main]
 
 mod memory;
@@ -10,7 +10,7 @@ use std::{env, panic, sync::OnceLock};
 use libfuzzer_sys::fuzz_target;
 use tcpstate::fuzz::Target;
 
-/// The variable that names the target.
+/// The environment variable that names the fuzz target.
 const VARIABLE: &str = "TCPSTATE_FUZZ_TARGET";
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
@@ -24,7 +24,7 @@ fn choose() {
     let name = env::var(VARIABLE).unwrap_or_default();
     let target = Target::named(&name).unwrap_or_else(|| panic!("{VARIABLE}={name} is no target"));
     TARGET.get_or_init(|| target);
-    // A backtrace may take any amount of memory, so it does not count.
+    // Do not count the memory of the panic report, because a backtrace may need any amount.
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| memory::unlimited(|| report(panic))));
 }

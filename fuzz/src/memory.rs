@@ -1,5 +1,5 @@
-//! An allocator that bounds the memory of a target by the length of its input. So a number in the
-//! input cannot become the size of an allocation.
+//! Defines an allocator that limits the memory of a fuzz target by the length of the input. The
+//! limit detects a parser that allocates as many bytes as a number in the input says.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -7,13 +7,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// The memory that a target may hold for any input, in bytes.
+/// The memory in bytes that a fuzz target may hold for any input.
 const FIXED: usize = 16 << 20;
-/// The additional memory for each byte of the input, in bytes.
+/// The additional memory in bytes that a fuzz target may hold for each byte of the input.
 const FOR_A_BYTE: usize = 64;
 
-/// Counts memory and passes all calls on to the system's allocator. Targets have no threads, and
-/// libFuzzer uses another allocator.
+/// An allocator that counts the held memory and passes all calls on to the system's allocator. The
+/// count is exact, because fuzz targets have no threads, and libFuzzer uses another allocator.
 struct Counting {
     held: AtomicUsize,
     most: AtomicUsize,
@@ -23,26 +23,26 @@ struct Counting {
 static COUNTING: Counting =
     Counting { held: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) };
 
-/// Runs a target on an input of this length. If the target holds too much memory, the process ends,
-/// and libFuzzer reports a crash.
+/// Runs a fuzz target on an input of `input` bytes. If the target holds too much memory, the
+/// process aborts, and libFuzzer reports a crash.
 pub(super) fn limited(input: usize, target: impl FnOnce()) {
-    // Memory from before the call does not count: state of libFuzzer, and data that is created
-    // once.
+    // Do not count the memory that was allocated before the call, for example data that is created
+    // only once.
     let before = COUNTING.held.load(Relaxed);
     COUNTING.most.store(before + FIXED + FOR_A_BYTE * input, Relaxed);
     target();
     COUNTING.most.store(usize::MAX, Relaxed);
 }
 
-/// Runs work whose memory does not count.
+/// Runs a function without a limit on its memory.
 pub(super) fn unlimited(work: impl FnOnce()) {
     let most = COUNTING.most.swap(usize::MAX, Relaxed);
     work();
     COUNTING.most.store(most, Relaxed);
 }
 
-// SAFETY: every call is passed on unchanged to the system's allocator. Nothing else accesses its
-// memory.
+// SAFETY: every call is passed on unchanged to the system's allocator, which meets the requirements
+// of `GlobalAlloc`. The counting does not access the allocated memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = self.held.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -50,14 +50,15 @@ unsafe impl GlobalAlloc for Counting {
             unlimited(|| eprintln!("holds {held} bytes, {} of them asked for now", layout.size()));
             process::abort();
         }
-        // SAFETY: the caller meets the requirements of the system's allocator.
+        // SAFETY: the caller meets the requirements of `GlobalAlloc::alloc`, which are those of
+        // `System.alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         self.held.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller meets the requirements of the system's allocator. `memory` came from
-        // `System.alloc`, as all memory of this allocator does.
+        // SAFETY: the caller meets the requirements of `System.dealloc`. This allocator gets all
+        // memory from `System.alloc`, so `memory` is from `System.alloc` too.
         unsafe { System.dealloc(memory, layout) }
     }
 }

@@ -1,9 +1,10 @@
-//! `cargo xtask bench`, sections `connections`, `processors` and `share`: the cost for an
-//! application. It measures connections per second and CPU time per connection, untraced and under
-//! each tracer alternately.
+//! The sections `connections`, `processors` and `share` of `cargo xtask bench` measure how much a
+//! tracer slows an application. The benchmark measures connections per second and CPU time per
+//! connection. The load runs without a tracer and with each tracer alternately.
 //!
-//! The kernel does the work of a loopback connection on the CPU time of the sender. So the CPU time
-//! of the load includes all kernel work. The CPU time of the tracer's process is added to it.
+//! For a loopback connection, all kernel work counts as CPU time of the sending process. So the CPU
+//! time of the load includes the BPF programs. The CPU time of the tracer's process is added to the
+//! CPU time of the load.
 
 use std::{process, thread, time::Duration};
 
@@ -29,7 +30,7 @@ const UNTRACED: &str = "untraced";
 
 /// The size of a measurement.
 struct Size {
-    /// An odd number, so that the median is one of the measurements.
+    /// The number of turns. The number is odd, so that the median is one of the measurements.
     turns: usize,
     time: Duration,
     threads: &'static [usize],
@@ -55,7 +56,8 @@ fn main() {
         for &cpu in &available[..processors] {
             some.set(cpu).expect("there is that processor");
         }
-        // Processes that are started later inherit the affinity.
+        // Set the affinity of this process, because processes that it starts later inherit the
+        // affinity.
         sched_setaffinity(Pid::from_raw(0), &some).expect("they are ours");
         by_turns("processors", processors, &Tracer::OURS[..2], &size);
     }
@@ -63,11 +65,12 @@ fn main() {
     share(&size);
 }
 
-/// Runs the load with a number of threads under each tracer in each turn.
+/// In each turn, runs the load with a number of threads, once with each tracer.
 fn by_turns(section: &'static str, threads: usize, tracers: &[Tracer], size: &Size) {
     let mut rows = Turns::new(section, Some(threads as u64));
     for _ in 0..size.turns {
-        // The time-wait sockets of a turn end with its namespace.
+        // Use a new namespace for each turn. The kernel frees the turn's time-wait sockets together
+        // with the namespace.
         let _namespace = Namespace::enter();
         for tracer in tracers {
             let name = tracer.name();
@@ -105,7 +108,8 @@ fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &
 fn share(size: &Size) {
     const PROGRAMS: &str = "our programs, net";
     let mut rows = Turns::new("share", None);
-    // Many short turns, because each result is the small difference of two large numbers.
+    // Measure many short turns. Each result is a small difference of two large numbers, so a single
+    // result is inexact.
     for _ in 0..3 * size.turns {
         let _namespace = Namespace::enter();
         let load = Load::start(1, Style::Close);
@@ -136,7 +140,8 @@ fn share(size: &Size) {
     rows.print(UNTRACED);
 }
 
-/// The run time of programs while connections are closed, and the number of these connections.
+/// Returns the run time of BPF programs while connections are made and closed, and the number of
+/// connections.
 fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
     const CONNECTIONS: u64 = 5_000;
     let load = Load::start(1, Style::Close);
@@ -145,7 +150,7 @@ fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
     (run_time, CONNECTIONS)
 }
 
-/// The IDs of all programs in the kernel.
+/// Returns the IDs of all BPF programs in the kernel.
 fn ids() -> impl Iterator<Item = u32> {
     loaded_programs().filter_map(Result::ok).map(|program| program.id())
 }
@@ -154,12 +159,12 @@ fn ids() -> impl Iterator<Item = u32> {
 #[derive(Clone, Copy)]
 enum Tracer {
     Untraced,
-    /// tcpstate: the name of the row, and the arguments.
+    /// tcpstate. The fields are the name of the row and the arguments of the command.
     Own(&'static str, &'static [&'static str]),
     Peer(Peer),
 }
 
-/// A running tracer, which ends when it is dropped.
+/// A running tracer. Dropping the value ends the tracer.
 enum Started {
     Untraced,
     Own(Own),

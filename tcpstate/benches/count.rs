@@ -1,9 +1,9 @@
-//! `cargo xtask bench`, sections `asking-time-wait`, `asking-established` and `minute`: the cost of
-//! counting sockets by state, with common tools and with tcpstate.
+//! The sections `asking-time-wait`, `asking-established` and `minute` of `cargo xtask bench`
+//! measure the cost of counting sockets by state. They compare tcpstate with common tools.
 //!
-//! All tools run alternately in one namespace with a number of sockets in one state. The cost is
-//! the user and system time of all processes, including their start and end. Each tool has to print
-//! the right number.
+//! All tools run alternately in one network namespace, in which a known number of sockets is in one
+//! state. The cost is the user and system time of all processes of a tool, including their start
+//! and exit. The benchmark checks that each tool prints the right number.
 
 use std::{
     process::Command,
@@ -23,22 +23,22 @@ use tcpstate_tests::{
     traffic::{Family, Idle, leave_time_wait},
 };
 
-/// The number of TIME_WAIT sockets in a well-known article.
+/// The number of TIME_WAIT sockets on a host that a well-known article describes.
 const SOCKETS: usize = 46_807;
-/// The time in which the time-wait sockets must be created, so that the tools can run before the
-/// sockets end.
+/// The maximum time for creating the time-wait sockets. If creating them takes longer, the first
+/// sockets expire before all tools have run.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SNAPSHOT: &str = "a snapshot of trace";
-/// A single snapshot is too short to measure.
+/// The number of snapshots in one measurement. A single snapshot is too short to measure.
 const SNAPSHOTS: u32 = 20;
 
 fn main() {
-    // The number of turns is small enough to end before the first time-wait sockets end.
+    // The number of turns is so small that all turns end before the first time-wait socket expires.
     let sizes: &[(usize, usize)] =
         if is_full() { &[(1_000, 9), (SOCKETS, 7), (250_000, 3)] } else { &[(5_000, 1)] };
     for &(sockets, turns) in sizes {
         let _namespace = Namespace::enter();
-        // The default limit is lower on small machines.
+        // Raise the limit of time-wait sockets, because its default is too low on small machines.
         let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "300000");
         let began = Instant::now();
         leave_time_wait(sockets, &[Family::V4]);
@@ -55,7 +55,7 @@ fn main() {
         return;
     }
     for &(sockets, turns) in sizes {
-        // A connection has two ends.
+        // The number of sockets must be even, because each connection has two sockets.
         let sockets = sockets.next_multiple_of(2);
         let _namespace = Namespace::enter();
         let _idle = Idle::open(sockets, &[Family::V4]);
@@ -87,7 +87,7 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
     rows.print(SS);
 }
 
-/// A command that counts, and the output line with the right number.
+/// A command that counts sockets, and the output line that contains the right number.
 struct Query {
     what: &'static str,
     command: Command,
@@ -107,7 +107,7 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
     };
     let is_time_wait = state == State::TimeWait;
     let of_ss = if is_time_wait { "TIME-WAIT" } else { "ESTAB" };
-    // The totals that the kernel itself keeps: full sockets, and time-wait sockets.
+    // The kernel's own totals of full sockets and of time-wait sockets.
     let (full, minis) = if is_time_wait { (0, sockets) } else { (sockets, 0) };
     vec![
         of_shell(
@@ -118,8 +118,8 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
         Query { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
         of_shell(
             "ss -s",
-            // The number of closed sockets in this line is that of the whole machine, so it is left
-            // out.
+            // Leave out the number of closed sockets, because it counts all network namespaces of
+            // the machine.
             "ss -s | sed -n 's/^TCP:.*(estab \\([0-9]*\\),.*timewait \\([0-9]*\\)).*/\\1 \\2/p'",
             format!("{full} {minis}"),
         ),
@@ -132,7 +132,7 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
     ]
 }
 
-/// Each tool counts once per second for a minute.
+/// Measures the CPU time of each tool that counts once per second for a minute.
 fn a_minute(sockets: usize) {
     const SECONDS: u32 = 60;
     let mut rows = Turns::new("minute", Some(sockets as u64));

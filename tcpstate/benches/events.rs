@@ -1,10 +1,10 @@
-//! `cargo xtask bench`, section `truth`: the rate of connections at which each tool begins to lose
-//! transitions.
+//! The section `truth` of `cargo xtask bench` measures the rate of connections at which each tool
+//! begins to lose transitions.
 //!
-//! The number of transitions is known from the load. A transition that is not in the output was
-//! lost, whatever the tool reports. The load, the kernel and the tool share the CPUs, as in
-//! production. The load starts and ends without sockets, so gauges can be computed from the
-//! transitions of any tool.
+//! The number of transitions is known from the load. A transition that is not in a tool's output
+//! counts as lost, even if the tool reports no loss. The load, the kernel and the tool share the
+//! CPUs, as in production. No socket exists before and after the load. So the benchmark can compute
+//! gauges from the transitions that a tool prints.
 
 use std::{
     thread,
@@ -26,17 +26,18 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, gauges";
-/// A column: the number of scans after the first scan, which were made because events were missed.
+/// The column with the number of scans that were made because events were missed. The first scan
+/// does not count.
 const SCANS: &str = "scans";
 /// How often `trace` checks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
-/// The transitions of a connection that is reset, and of a listener.
+/// The number of transitions of a connection that is reset, and of a listener.
 const TRANSITIONS: [u64; 2] = [6, 2];
 
 fn main() {
     let (rates, time): (&[Option<u32>], _) = if is_full() {
-        // The last rate is not limited.
+        // `None` means that the rate of connections is not limited.
         (
             &[Some(1_000), Some(5_000), Some(10_000), Some(20_000), Some(30_000), None],
             Duration::from_secs(4),
@@ -57,14 +58,14 @@ fn main() {
     }
 }
 
-/// The measurements at one rate.
+/// The measurements at one rate of connections.
 struct Truth {
     rate: Option<u32>,
     time: Duration,
     rows: Turns,
 }
 
-/// The transitions that a load made, and its duration.
+/// The number of transitions that a load made, and the duration of the load.
 struct Made {
     transitions: u64,
     time: Duration,
@@ -89,8 +90,8 @@ impl Truth {
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 
-    /// The error of the gauges at the end. Counters keep the gauges, and counters never drop an
-    /// event for lack of room.
+    /// Measures the error of the gauges after the load. Gauges are computed from counters in the
+    /// kernel. A full event buffer does not affect these counters.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
         let made = self.load(|time| look_for_scans(&mut tracer, time));
@@ -107,7 +108,7 @@ impl Truth {
             Ok(running) => {
                 let made = self.load(thread::sleep);
                 let truth = truth::sockets().all();
-                // The peer reads its remaining events.
+                // Wait until the other tool has read its remaining events.
                 thread::sleep(Duration::from_secs(1));
                 let pairs = running.stop();
                 self.add(peer.name(), &made, pairs.total());
@@ -118,7 +119,7 @@ impl Truth {
         }
     }
 
-    /// Runs the load while `meanwhile` runs, and returns the number of transitions.
+    /// Runs the load until `meanwhile` returns. Returns the number of transitions and the duration.
     fn load(&self, meanwhile: impl FnOnce(Duration)) -> Made {
         let began = Instant::now();
         let load = Load::paced(THREADS, Style::Rst, self.rate);
@@ -126,7 +127,7 @@ impl Truth {
         let time = began.elapsed();
         let [of_connection, of_listener] = TRANSITIONS;
         let transitions = of_connection * load.stop() + of_listener * (THREADS * LISTENERS) as u64;
-        // Wait until the last transitions have been observed.
+        // Wait until the BPF programs of the last transitions have run.
         wait::grace_period();
         Made { transitions, time }
     }
@@ -140,7 +141,8 @@ impl Truth {
     }
 }
 
-/// Makes the scans that are due, with the interval of `trace`.
+/// Checks repeatedly whether a scan is due and makes it. The interval of the checks is that of
+/// `trace`.
 fn look_for_scans(tracer: &mut Tracer, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {

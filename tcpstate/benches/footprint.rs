@@ -1,5 +1,6 @@
-//! `cargo xtask bench`, sections `footprint`, `maps` and `binary`: the time and memory that
-//! `tcpstate trace` needs until the first number, and the memory while it runs.
+//! The sections `footprint`, `maps` and `binary` of `cargo xtask bench` measure the start and the
+//! size of `tcpstate trace`. They measure the time until the first output, and the memory during
+//! the start and the run.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +45,7 @@ fn main() {
     rows.print("");
 }
 
-/// The memory of each map. All features are enabled, so that each map has its full size.
+/// Prints the memory of each BPF map. All features are enabled, so that each map has its full size.
 fn by_map() {
     let mut rows = Turns::new("maps", None);
     for (name, arguments) in [
@@ -79,7 +80,7 @@ fn measure(rows: &mut Turns, name: &str, arguments: &[&str]) {
     rows.add(name, "maps MiB", maps / f64::from(1 << 20));
 }
 
-/// The kernel's memory in bytes for each map that the process has open, by map ID.
+/// Returns the kernel memory in bytes of each BPF map that the process has open, by map ID.
 fn maps(process: u32) -> BTreeMap<u32, f64> {
     let folder = fs::read_dir(format!("/proc/{process}/fdinfo")).expect("it runs");
     let texts = folder.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());

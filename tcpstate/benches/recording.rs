@@ -1,8 +1,8 @@
-//! `cargo xtask bench`, section `recording`: the cost of a recording of many events in bytes, in
-//! time to write, and in time to read and display.
+//! The section `recording` of `cargo xtask bench` measures a recording of many events. It measures
+//! the size in bytes, the time to write the recording, and the time to read and display it.
 //!
-//! The events are synthetic and resemble those of a busy host (`tcpstate_tests::synthetic`). They
-//! come 1,024 at a time, as in a view.
+//! `tcpstate_tests::synthetic` generates events like those of a busy host. The benchmark writes
+//! 1,024 events at a time, as `trace` does.
 
 use std::{
     hint::black_box,
@@ -21,10 +21,10 @@ use tcpstate_tests::{
     synthetic,
 };
 
-/// The number of events that a view gets at once.
+/// The number of events that a view receives in one call.
 const AT_ONCE: usize = 1024;
-/// The number of events and of runs. The number of runs is odd, so that the median is one of the
-/// measurements.
+/// The number of events and the number of runs. The number of runs is odd, so that the median is
+/// one of the measurements.
 const QUICK: [usize; 2] = [50_000, 1];
 const FULL: [usize; 2] = [1_000_000, 9];
 
@@ -72,7 +72,7 @@ fn record(events: &[Event]) -> Vec<u8> {
     std::mem::take(writer.file_mut())
 }
 
-/// Reads a recording and returns the number of its events.
+/// Reads a recording and passes its events to `show`. Returns the number of events.
 fn replay(file: &[u8], mut show: impl FnMut(&[Event])) -> usize {
     let mut reader = Reader::open(file).expect("it is one");
     let mut count = 0;

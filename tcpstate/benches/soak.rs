@@ -1,12 +1,12 @@
-//! `cargo xtask soak --minutes N`: checks that `tcpstate serve` stays stable under load for a long
+//! `cargo xtask soak --minutes N` checks that `tcpstate serve` stays stable under load for a long
 //! time.
 //!
-//! The load makes as many transitions as possible, creates and deletes namespaces, and scrapes
-//! without a pause. Memory and open descriptors must not grow, no counter may fall, and at the end
-//! each gauge must be equal to the kernel's. It is not one of the tests, because such faults show
-//! only after minutes.
+//! The load makes as many transitions as possible, creates and deletes network namespaces, and
+//! scrapes without a pause. Memory and open descriptors must not grow, and no counter may fall. At
+//! the end, each gauge must be equal to the kernel's number. Leaks show only after minutes, so this
+//! check is not part of the tests.
 //!
-//! `TCPSTATE_SOAK_MINUTES` is the duration.
+//! The environment variable `TCPSTATE_SOAK_MINUTES` sets the duration in minutes.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{
@@ -26,13 +26,13 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// The part of the duration after which memory must not grow: 0.2 of ten minutes is after the
-/// second minute.
+/// The fraction of the duration after which memory must not grow. In a run of ten minutes, 0.2
+/// means after the second minute.
 const SETTLED: f64 = 0.2;
-/// Allowed growth of memory in KiB.
+/// The allowed growth of memory in KiB.
 const MAX_GROWTH: u64 = 1024;
 const SCRAPERS: usize = 4;
-/// The request headers of the two formats.
+/// The `Accept` headers that request the two formats.
 const ACCEPT: [&str; 2] = ["", "Accept: application/openmetrics-text;version=1.0.0\r\n"];
 
 #[derive(Default)]
@@ -55,7 +55,8 @@ fn main() {
     let program = env!("CARGO_BIN_EXE_tcpstate");
     let arguments = ["--by", "netns", "--max-series", "1000", "--cost"];
     let server = Server::start(&mut serve(program, &arguments));
-    // The first scrape allocates memory that later scrapes reuse.
+    // Scrape once before the measurement, because the first scrape allocates memory that later
+    // scrapes reuse.
     let _ = server.metrics();
     let descriptors = descriptors(&server);
     let load = place.inside(|| Load::start(1, Style::Mixed));
@@ -66,7 +67,7 @@ fn main() {
             scope.spawn(move || scrape(server, work, ACCEPT[number % ACCEPT.len()]));
         }
         scope.spawn(|| come_and_go(&work));
-        // Ends the other threads too, even if a check fails.
+        // Catch a panic of a failed check, so that the other threads are ended first.
         let watched = catch_unwind(AssertUnwindSafe(|| watch(&server, &work, &load, whole)));
         work.is_over.store(true, Relaxed);
         watched.unwrap_or_else(|fault| resume_unwind(fault));
@@ -80,7 +81,7 @@ fn main() {
     println!("descriptors: {descriptors} before and after; counters never fell; gauges exact");
 }
 
-/// Scrapes until the end. A counter must not be lower than in the previous scrape.
+/// Scrapes until the soak test ends. Asserts that no counter is lower than in the previous scrape.
 fn scrape(server: &Server, work: &Work, accept: &str) {
     let mut earlier = Metrics::new();
     while !work.is_over.load(Relaxed) {
@@ -99,7 +100,7 @@ fn is_counter(series: &str) -> bool {
     series.split('{').next().is_some_and(|name| name.ends_with("_total"))
 }
 
-/// Creates namespaces with some sockets, and deletes them.
+/// Repeatedly creates a network namespace with some sockets, and deletes it.
 fn come_and_go(work: &Work) {
     while !work.is_over.load(Relaxed) {
         let place = Place::new();
@@ -113,7 +114,7 @@ fn come_and_go(work: &Work) {
     }
 }
 
-/// Watches the memory until the end, and asserts that it did not grow.
+/// Measures the memory until the soak test ends, and asserts that the memory did not grow.
 fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
     let begin = Instant::now();
     let mut settled = None;
@@ -148,15 +149,16 @@ fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
     }
 }
 
-/// Resident memory in KiB.
+/// Returns the resident memory of the server in KiB.
 fn resident(server: &Server) -> u64 {
     resident_bytes(server.pid()) / 1024
 }
 
-/// The number of open descriptors without connections.
+/// Returns the number of open file descriptors of the server while no client is connected.
 fn descriptors(server: &Server) -> usize {
     let count = || fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count();
-    // Connections that just ended may still be open, so the lowest of several counts is used.
+    // Use the lowest of several counts, because the server may not have closed the last connections
+    // yet.
     let mut least = count();
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(100));
@@ -188,8 +190,8 @@ fn report(last: &Metrics, work: &Work, connections: u64, whole: Duration) {
     println!("processor time of the process: {:.1} s", sum("tcpstate_process_cpu_seconds_total"));
 }
 
-/// Asserts that the gauges of the loaded namespace are equal to the counts of `ss`, for sockets
-/// that do not change their state.
+/// Opens sockets that do not change their state in the loaded namespace. Asserts that the gauges of
+/// the namespace are equal to the counts of `ss`.
 fn assert_exact(server: &Server, place: &Place) {
     let mixed = place.inside(|| {
         wait::until_within(Duration::from_secs(180), "TIME_WAIT to end", || {
@@ -209,7 +211,7 @@ fn assert_exact(server: &Server, place: &Place) {
     };
     let first = off();
     if first > 0.0 {
-        // Some kernels silently keep events from BPF programs.
+        // On some kernels, BPF programs silently miss events.
         println!("gauges were off by {first} without a word of missed events: a scan");
         server.scan();
     }

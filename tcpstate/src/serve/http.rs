@@ -1,7 +1,8 @@
-//! HTTP/1.1 for scrapers, which may be slow, hanging, broken or malicious. The number of
-//! connections, the size of headers and the time of every step are limited.
+//! Serves metrics over HTTP/1.1. A client may be slow, hanging, broken or malicious. So the number
+//! of connections, the size of headers and the duration of every step are limited.
 //!
-//! If there are too many connections, the oldest connection without a running request is closed.
+//! If there are too many connections, the server closes the oldest connection that has no running
+//! request.
 
 use std::{
     collections::BTreeMap,
@@ -32,30 +33,31 @@ use tokio::{
 use super::{TracerHandle, negotiation};
 use crate::view::metrics::Format;
 
-/// Time for the header of a request, including the wait for the next request on a connection.
+/// Maximum time until the header of a request is complete, including the wait for the request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// Time for an answer. A snapshot takes about 30 ms; a scan of a million sockets takes about a
-/// second.
+/// Maximum time for the response to a request. A snapshot takes about 30 ms. A scan of a million
+/// sockets takes about a second.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// Time of a connection. After that a client has to connect again.
+/// Maximum duration of a connection. A client that needs longer must connect again.
 const CONNECTION_TIME: Duration = Duration::from_secs(120);
-/// Time for the running request when its connection reaches [`CONNECTION_TIME`].
+/// Time to finish the running request after its connection has reached [`CONNECTION_TIME`].
 const LAST_TIME: Duration = Duration::from_secs(2);
-/// Maximum size of the header of a request in bytes.
+/// Maximum size of a request header in bytes.
 const HEADER_BYTES: usize = 16 << 10;
-/// Maximum number of lines of the header of a request.
+/// Maximum number of lines in a request header.
 const HEADER_LINES: usize = 64;
 
-/// The body of `/`.
+/// The response body for the path `/`.
 const INDEX: &str = "tcpstate\n\n/metrics\n/healthz\n/readyz\n";
 
-/// Serves until the future is dropped.
+/// Accepts and serves connections until the future is dropped.
 pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_connections: usize) {
     let connections = Connections::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => connections.admit(stream, &tracer_handle, max_connections),
-            // There are no free descriptors, or the client has already disconnected.
+            // Accepting failed. Either no file descriptor is free, or the client has already
+            // disconnected.
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
                     sleep(Duration::from_millis(100)).await;
@@ -65,7 +67,7 @@ pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_conne
     }
 }
 
-/// The open connections, ordered by age.
+/// The open connections of the server, ordered by age.
 #[derive(Clone, Default)]
 struct Connections(Arc<Mutex<Open>>);
 
@@ -76,12 +78,13 @@ struct Open {
 }
 
 struct Connection {
-    /// Whether a request is being answered.
+    /// Whether the server is answering a request of this connection.
     is_busy: Arc<AtomicBool>,
     task: Option<AbortHandle>,
 }
 
-/// The slot of a connection. Dropping it frees the slot, however the connection ends.
+/// The slot of a connection. Dropping the value frees the slot, whatever the reason for which the
+/// connection closes.
 struct ConnectionSlot {
     connections: Connections,
     number: u64,
@@ -98,14 +101,16 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves a connection. If there are too many, it takes the slot of the oldest connection
-    /// without a running request. If there is none, the new connection is closed.
+    /// Serves a new connection. If there are `max` connections, the oldest connection without a
+    /// running request is closed. If every connection has a running request, the new connection is
+    /// closed.
     fn admit(&self, stream: TcpStream, tracer_handle: &TracerHandle, max: usize) {
         let is_busy = Arc::new(AtomicBool::new(false));
         let mut open = self.open();
         if open.by_age.len() >= max {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
-            // A connection that was aborted before has no task any more, but still has its slot.
+            // Skip connections without a task. Such a connection was already aborted, but has not
+            // freed its slot yet.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();
@@ -127,8 +132,8 @@ impl Connections {
     }
 }
 
-/// Answers the requests of one connection until either side closes it. Errors of the connection
-/// affect this client only and are ignored.
+/// Answers the requests of one connection until either side closes the connection. Connection
+/// errors are ignored, because they affect only this client.
 async fn converse(stream: TcpStream, tracer_handle: &TracerHandle, is_busy: &AtomicBool) {
     let service = service_fn(|request: Request<Incoming>| async move {
         is_busy.store(true, Relaxed);

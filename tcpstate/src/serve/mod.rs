@@ -1,4 +1,5 @@
-//! The endpoint that `serve` runs, for clients that poll.
+//! Implements the command `serve`: an HTTP endpoint for scrapers, a text file and a push of
+//! metrics.
 //!
 //! ```text
 //! tracer_handle   a thread with the tracer: snapshots on request, scans when they are due
@@ -8,7 +9,8 @@
 //! otlp      pushes the metrics to an OpenTelemetry receiver (feature `otlp`)
 //! ```
 //!
-//! Without requests nothing is computed: between two scrapes the counts stay in the kernel.
+//! The server computes no metrics between two requests. Between requests, only the kernel half
+//! counts.
 
 pub mod http;
 mod negotiation;

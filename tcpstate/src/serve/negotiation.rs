@@ -1,10 +1,10 @@
-//! The choice of a format by the `Accept` header of a request (RFC 9110, 12.5.1).
+//! Chooses the format of a response by the `Accept` header of the request (RFC 9110, 12.5.1).
 
 use crate::view::metrics::Format;
 
-/// The format with the highest weight in the header. The default is the Prometheus format, also if
-/// the client accepts neither format. An answer in a format that the client may not accept is
-/// better than an error.
+/// Returns the format with the highest weight in the `Accept` header. The Prometheus format is the
+/// default, even if the client accepts neither format. A response in a wrong format is better than
+/// an error.
 pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
     let ranges: Vec<_> = accept.flat_map(|line| line.split(',')).filter_map(Range::parse).collect();
     let quality = |format| {
@@ -14,7 +14,7 @@ pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
                 (["application/openmetrics-text", "application/*", "*/*"], "1.0.0")
             }
         };
-        // The most specific matching range decides.
+        // The most specific media range that matches a format determines the weight of the format.
         let fitting = |media: &&str| {
             let fits = |range: &&Range<'_>| {
                 range.media.eq_ignore_ascii_case(media)
@@ -31,11 +31,11 @@ pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
     }
 }
 
-/// An element of the header.
+/// A media range: one element of the `Accept` header.
 struct Range<'a> {
     media: &'a str,
     version: Option<&'a str>,
-    /// Its weight (`q`) in thousandths.
+    /// The weight (`q`) of the media range in thousandths.
     thousandths: u32,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// Parses a weight: `0.75` is 750.
+/// Parses a weight and returns thousandths: 750 for `0.75`.
 fn thousandths(weight: &str) -> Option<u32> {
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());

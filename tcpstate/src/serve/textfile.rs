@@ -1,8 +1,8 @@
-//! The metrics in a file, for node_exporter's textfile collector and similar collectors.
+//! Writes the metrics to a file, for node_exporter's textfile collector and similar collectors.
 //!
-//! A reader sees either the whole new text or the whole previous text. Each text is written to a
-//! draft, which is then renamed. The file is not synced to disk, because after a crash of the
-//! machine its numbers would be those of an earlier boot.
+//! A reader sees either the whole new text or the whole previous text, because each text is written
+//! to a draft file that is then renamed. The file is not synced to disk. After a crash of the
+//! machine, numbers of the earlier boot would be useless.
 
 use std::{
     ffi::OsString,
@@ -12,23 +12,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file that is replaced on each write.
+/// A text file that each write replaces.
 #[derive(Debug)]
 pub struct Textfile {
     path: PathBuf,
-    /// The draft, in the same folder so that it can be renamed. It is hidden and has another
-    /// extension, so that no collector reads it.
+    /// The path of the draft file. The draft is in the folder of the text file, so that it can be
+    /// renamed. Its name begins with a dot and has another extension, so that no collector reads
+    /// the draft.
     draft: PathBuf,
     /// The number of texts that could not be written.
     errors: u64,
-    /// Whether the last write failed.
+    /// Whether the last write of the file failed.
     is_failing: bool,
-    /// Whether any write succeeded.
+    /// Whether any write of the file has succeeded.
     is_written: bool,
 }
 
 impl Textfile {
-    /// Writes nothing yet. Fails if the path cannot be the path of a file.
+    /// Checks the path and writes nothing yet. Fails if the path cannot be the path of a file.
     pub fn new(path: &Path) -> io::Result<Self> {
         let name = path.file_name().filter(|_| !path.is_dir());
         let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
@@ -44,27 +45,28 @@ impl Textfile {
         })
     }
 
-    /// The number of texts that could not be written so far.
+    /// Returns the number of texts that could not be written so far.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors
     }
 
-    /// Replaces the file. Every error is counted. The first of several consecutive errors is
-    /// returned.
+    /// Replaces the text file. Every error is counted. Returns the first of several consecutive
+    /// errors.
     pub fn write(&mut self, text: &[u8]) -> Option<io::Error> {
         let written = self.try_to_write(text);
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
         self.is_written |= written.is_ok();
         let error = written.err()?;
         self.errors += 1;
-        // A partial draft on a full disk is of no use.
+        // Remove the incomplete draft, which would occupy space on a full disk.
         let _ = fs::remove_file(&self.draft);
         (!was_failing).then_some(error)
     }
 
     fn try_to_write(&self, text: &[u8]) -> io::Result<()> {
-        // Remove a draft of a killed run. A link at this path must not be followed.
+        // Remove the draft that a killed run left. Opening it instead could follow a symbolic link
+        // at this path.
         if let Err(error) = fs::remove_file(&self.draft)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -77,8 +79,8 @@ impl Textfile {
         fs::rename(&self.draft, &self.path)
     }
 
-    /// Removes the file if it was ever written, because a collector would not notice that its
-    /// numbers are old.
+    /// Removes the text file if it was ever written. A collector would not notice that the numbers
+    /// in the file are old.
     pub fn remove(self) {
         if self.is_written {
             let _ = fs::remove_file(&self.path);

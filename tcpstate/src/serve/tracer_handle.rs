@@ -1,9 +1,9 @@
-//! The tracer on its own thread, and the requests to it.
+//! Runs the tracer on its own thread, and sends requests to this thread.
 //!
-//! A tracer stays on the thread that started it, and a snapshot makes that thread wait for the
-//! kernel. All requests that arrive during a snapshot share the next snapshot. That snapshot starts
-//! after the requests, so it includes all earlier events. A thousand simultaneous requests cost one
-//! snapshot.
+//! A tracer stays on the thread that started it, and this thread waits for the kernel during a
+//! snapshot. All requests that arrive during a snapshot share the next snapshot. The next snapshot
+//! starts after these requests, so it includes all events before the requests. A thousand
+//! simultaneous requests need only one snapshot.
 
 use std::{
     collections::HashMap,
@@ -29,33 +29,36 @@ use crate::{
     },
 };
 
-/// How often the thread checks for missed events. A check reads one number from the kernel.
+/// The interval at which the tracer's thread checks for missed events. A check reads one number
+/// from the kernel.
 const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
-/// Settings of the tracer for scrapers.
+/// Settings of the tracer that answers scrapes.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Options for loading the programs.
     pub options: Options,
-    /// When to scan the sockets again.
+    /// The condition for another scan of all sockets.
     pub reconcile: Reconcile,
-    /// Drop the privileges that are no longer needed after the start.
+    /// Whether to drop the privileges that are not needed after the start.
     pub drop_privileges: bool,
-    /// Maximum number of network namespaces with their own series; `None` for no such series.
+    /// Maximum number of network namespaces with their own series. `None` disables the series of
+    /// namespaces.
     pub max_series: Option<usize>,
-    /// Include the durations that `options` enables, and not only the number of transitions.
+    /// Whether to export the durations that `options` enables. Otherwise only the number of
+    /// transitions is exported.
     pub durations: bool,
-    /// Errors of the deliveries to a file or a receiver, which are metrics from the first scrape
-    /// on.
+    /// Counts of failed deliveries to a file or a receiver. They are exported as metrics from the
+    /// first scrape.
     pub delivery_stats: Arc<DeliveryStats>,
 }
 
-/// The tracer has ended, or the kernel refused a snapshot.
+/// The error of a request: the tracer has ended, or the kernel refused a snapshot.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Broken(Arc<str>);
 
-/// A request to the tracer, with the channel for the answer.
+/// A request to the tracer's thread, with the channel for the answer.
 enum Request {
     Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
     Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),
@@ -63,23 +66,24 @@ enum Request {
     Ping(oneshot::Sender<()>),
 }
 
-/// Results of the deliveries of metrics to a file and to a receiver. They are metrics too.
+/// Counts of the deliveries of metrics to a file and to a receiver. These counts are exported as
+/// metrics too.
 #[derive(Debug, Default)]
 pub struct DeliveryStats {
-    /// Whether a textfile is written.
+    /// Whether the metrics are also written to a text file.
     pub has_textfile: bool,
-    /// Texts that could not be written to the textfile.
+    /// Number of texts that could not be written to the text file.
     pub textfile_errors: AtomicU64,
-    /// Whether metrics are pushed.
+    /// Whether the metrics are also pushed to a receiver.
     pub has_push: bool,
-    /// Failed attempts to push.
+    /// Number of failed attempts to push a collection.
     pub push_errors: AtomicU64,
-    /// Collections that were dropped without being pushed.
+    /// Number of collections that were dropped without being pushed.
     pub push_dropped: AtomicU64,
 }
 
-/// A handle of the tracer for any thread. The tracer ends when all clones of the handle are
-/// dropped.
+/// A handle of the tracer that any thread may use. The tracer ends when all clones of the handle
+/// are dropped.
 #[derive(Clone)]
 pub struct TracerHandle {
     requests: Sender<Request>,
@@ -114,27 +118,27 @@ impl TracerHandle {
         (Self { requests, delivery_stats }, Progress { started, ended })
     }
 
-    /// All current metrics as text.
+    /// Returns all current metrics as text.
     pub async fn scrape(&self, format: Format) -> Result<Bytes, Broken> {
         self.ask(|answer| Request::Scrape(format, answer)).await?
     }
 
-    /// All current metrics, for another format than text.
+    /// Returns all current metrics, for exports that do not use a text format.
     pub async fn metrics(&self) -> Result<Arc<[Metric]>, Broken> {
         self.ask(Request::Metrics).await?
     }
 
-    /// Makes a scan.
+    /// Makes the tracer scan all sockets.
     pub async fn scan(&self) -> Result<(), Broken> {
         self.ask(Request::Scan).await?
     }
 
-    /// Returns when the thread has handled this request.
+    /// Returns when the tracer's thread has handled this request.
     pub async fn ping(&self) -> Result<(), Broken> {
         self.ask(Request::Ping).await
     }
 
-    /// Results of the deliveries, which the senders update.
+    /// Returns the counts of deliveries, which the file writer and the pusher update.
     #[must_use]
     pub fn delivery_stats(&self) -> &Arc<DeliveryStats> {
         &self.delivery_stats
@@ -153,9 +157,10 @@ impl TracerHandle {
 
 /// The progress of the tracer's thread.
 pub struct Progress {
-    /// Resolves when the start has succeeded or failed.
+    /// Resolves when the start of the tracer has succeeded or failed.
     pub started: oneshot::Receiver<Result<(), Error>>,
-    /// Resolves without a value when the thread has ended. It must not end while a handle exists.
+    /// Resolves to an error when the tracer's thread has ended. The thread ends early only after a
+    /// fault, because it runs while a handle exists.
     pub ended: oneshot::Receiver<()>,
 }
 
@@ -167,11 +172,11 @@ struct Worker {
     reconcile: Reconcile,
     series: Option<Series>,
     durations: bool,
-    /// The time-wait counters of the last snapshot, which must not fall.
+    /// The highest exported time-wait counters. An exported counter must not fall.
     shown: TimeWait,
     delivery_stats: Arc<DeliveryStats>,
     looked: Instant,
-    /// The error that was printed last.
+    /// The error message that was printed last.
     last_error: String,
 }
 
@@ -199,7 +204,7 @@ impl Worker {
         })
     }
 
-    /// Answers requests until all handles are dropped.
+    /// Answers requests until all handles of the tracer are dropped.
     fn answer(&mut self, asked: &Receiver<Request>) {
         loop {
             match asked.recv_timeout(LOOK_FOR_MISSES.saturating_sub(self.looked.elapsed())) {
@@ -245,7 +250,7 @@ impl Worker {
     }
 
     fn read(&mut self) -> Result<Arc<[Metric]>, Broken> {
-        // Make a scan now if it is due, so that the gauges are correct when they are displayed.
+        // Make a due scan before the snapshot, so that the exported gauges are correct.
         self.look_for_misses();
         let read = self.tracer.snapshot().and_then(|it| Ok((it, self.tracer.map_entries()?)));
         let (mut snapshot, map_entries) = read.map_err(|error| broken(&error))?;
@@ -281,7 +286,8 @@ impl Worker {
         Ok(metrics(&snapshot, &exporter, self.series.as_ref(), durations.as_ref()).into())
     }
 
-    /// Makes a scan if it is due. After an error the gauges stay inexact, which the metrics show.
+    /// Makes a scan if it is due. If the scan fails, the gauges stay inexact, and a metric reports
+    /// this.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
         let error = match self.tracer.reconcile_if_due(self.reconcile) {

@@ -1,4 +1,4 @@
-//! Converts metrics into collections of OpenTelemetry instruments, with names by OpenTelemetry's
+//! Converts metrics into collections of OpenTelemetry instruments. The names follow OpenTelemetry's
 //! conventions.
 
 use std::{
@@ -23,26 +23,26 @@ use opentelemetry_sdk::{
 
 use crate::view::metrics::{Kind, Label, Metric, Value};
 
-/// Maximum number of attribute sets of a metric, higher than any value of `--max-series`. With the
-/// default of the crates, the sets above it would be merged.
+/// Maximum number of attribute sets of a metric, which is higher than any value of `--max-series`.
+/// The OpenTelemetry crates merge the attribute sets above this limit, and their default is lower.
 const MAX_SERIES: usize = 1 << 20;
 
-/// The metrics that are sent: all except histograms.
+/// Returns the metrics that are sent: all metrics except histograms.
 pub(super) fn shown(metrics: &[Metric]) -> impl Iterator<Item = &Metric> {
     metrics.iter().filter(|metric| metric.kind != Kind::Histogram)
 }
 
-/// Converts metrics by instruments that report the latest samples.
+/// Converts metrics into collections. Its instruments report the latest samples.
 pub(super) struct Collector {
     reader: Reader,
-    /// Owns the instruments' state.
+    /// The provider is kept because it owns the state of the instruments.
     _provider: SdkMeterProvider,
     meter: Meter,
     latest: Latest,
     instruments: HashSet<&'static str>,
 }
 
-/// The latest samples of each metric by name, as attributes and numbers.
+/// The latest samples of each metric: attributes and numbers by the name of the metric.
 type Latest = Arc<Mutex<HashMap<&'static str, Vec<(Vec<KeyValue>, Value)>>>>;
 
 impl Collector {
@@ -95,8 +95,8 @@ impl Collector {
         self.reader.collect(&mut collection).map(|()| collection)
     }
 
-    /// Adds an instrument for a metric. A gauge becomes an up-down counter, because its series are
-    /// no longer sent when they no longer exist.
+    /// Adds an instrument for a metric. A gauge becomes an up-down counter. The crates stop sending
+    /// a series of an up-down counter when the series no longer exists.
     fn add_instrument(&self, metric: &Metric) {
         let (name, unit) = instrument(metric);
         let (latest, key) = (Arc::clone(&self.latest), metric.name);
@@ -133,7 +133,7 @@ impl Collector {
     }
 }
 
-/// A reader that the provider and the collector share.
+/// A metric reader that the provider and the collector share.
 #[derive(Clone, Debug, Default)]
 struct Reader(Arc<ManualReader>);
 
@@ -163,7 +163,8 @@ fn count(value: &Value) -> Option<u64> {
     value.whole()?.try_into().ok()
 }
 
-/// The OpenTelemetry name and unit of a metric. A unit is not part of the name.
+/// Returns the OpenTelemetry name and the unit of a metric. In OpenTelemetry, the unit is not part
+/// of the name.
 fn instrument(metric: &Metric) -> (String, &'static str) {
     match metric.name {
         "tcpstate_connections" => ("system.network.connection.count".to_owned(), "{connection}"),
@@ -180,7 +181,8 @@ fn instrument(metric: &Metric) -> (String, &'static str) {
     }
 }
 
-/// The OpenTelemetry attributes of labels. States are spelled by the conventions.
+/// Converts labels to OpenTelemetry attributes. The spelling of states follows OpenTelemetry's
+/// conventions.
 fn attributes(metric: &str, labels: &[Label]) -> Vec<KeyValue> {
     let attribute = |(label, text): &Label| match *label {
         "state" => KeyValue::new("network.connection.state", state(text)),
@@ -193,7 +195,7 @@ fn attributes(metric: &str, labels: &[Label]) -> Vec<KeyValue> {
     labels.iter().map(attribute).chain(transport).collect()
 }
 
-/// The spelling of a state in OpenTelemetry's conventions.
+/// Returns the spelling of a state in OpenTelemetry's conventions.
 fn state(label: &str) -> String {
     match label {
         "close" => "closed",

@@ -1,13 +1,13 @@
-//! Pushes the metrics to an OpenTelemetry receiver, with OpenTelemetry's own crates and names by
-//! its conventions.
+//! Pushes the metrics to an OpenTelemetry receiver, with OpenTelemetry's own crates. The names of
+//! the metrics follow OpenTelemetry's conventions.
 //!
-//! Collections wait in a queue of [`QUEUE`] collections, or fewer if they are large. While the
-//! receiver is down, the oldest collections are dropped, so that memory does not grow. When the
-//! receiver is up again, the queue is sent in order.
+//! Collections wait in a queue of at most [`QUEUE`] collections, or fewer if they are large. While
+//! the receiver is down, the oldest collections in the queue are dropped, so that memory does not
+//! grow. When the receiver is up again, the queued collections are sent in order.
 //!
-//! Numbers are totals since the start. A dropped collection therefore loses a point in time, but no
-//! counts. Histograms are not sent: the crates accept single durations, and the kernel half has
-//! only sums of them.
+//! Counters are totals since the start, so a dropped collection loses a point in time, but no
+//! counts. Histograms are not sent, because the OpenTelemetry crates accept only single durations.
+//! The kernel half counts durations by bucket and does not keep single durations.
 
 mod collector;
 mod queue;
@@ -26,33 +26,34 @@ use self::{
 use super::{DeliveryStats, TracerHandle};
 use crate::text::escaped;
 
-/// Time for a request, including the exporter's own retries.
+/// Maximum time for a request to the receiver, including the exporter's own retries.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Pause before the first retry. It is doubled for each further retry, up to the longest pause.
+/// Pause before the first retry. Each further retry doubles the pause, up to the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The protocol of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// gRPC, by convention at port 4317.
+    /// gRPC. Receivers usually listen on port 4317.
     Grpc,
-    /// HTTP with protobuf, by convention at port 4318.
+    /// HTTP with protobuf. Receivers usually listen on port 4318.
     Http,
 }
 
-/// The receiver of the metrics.
+/// The receiver to which the metrics are pushed.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// For example `http://127.0.0.1:4317`. With HTTP, `/v1/metrics` is appended.
+    /// The URL of the receiver, for example `http://127.0.0.1:4317`. For HTTP, the exporter appends
+    /// `/v1/metrics`.
     pub url: String,
-    /// The protocol.
+    /// The protocol that the receiver expects.
     pub protocol: Protocol,
-    /// Time between two collections.
+    /// The time between two collections.
     pub interval: Duration,
 }
 
-/// Collects metrics and sends them.
+/// Collects metrics and sends the collections to a receiver.
 pub struct Push {
     receiver: Receiver,
     exporter: MetricExporter,
@@ -60,7 +61,8 @@ pub struct Push {
 }
 
 impl Push {
-    /// Prepares the connection without connecting. Must be called within a runtime.
+    /// Prepares the connection to the receiver without connecting. The caller must be inside a
+    /// tokio runtime.
     pub fn new(
         receiver: Receiver,
         tracer_handle: &TracerHandle,
@@ -81,7 +83,7 @@ impl Push {
         Ok(Self { receiver, exporter, tracer_handle: tracer_handle.clone() })
     }
 
-    /// Collects and sends until the future is dropped.
+    /// Collects and sends metrics until the future is dropped.
     pub async fn run(self) {
         let queue = Queue::default();
         tokio::join!(self.collect(&queue), self.send(&queue));

@@ -1,5 +1,5 @@
-//! The collections that wait to be sent. Their number and size are limited, and the oldest are
-//! dropped first.
+//! A queue of collections that wait to be sent. The number and the size of the collections are
+//! limited. A full queue drops its oldest collections.
 
 use std::{
     collections::VecDeque,
@@ -8,14 +8,14 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Maximum number of collections: about 15 minutes at the default interval.
+/// Maximum number of collections in the queue, which are about 15 minutes at the default interval.
 pub const QUEUE: usize = 64;
-/// Maximum number of points: about 100 MiB, because a point with its attributes takes about 400
-/// bytes. A full queue has half as many points with the default `--max-series`. With 10,000
-/// namespaces two collections reach the limit.
+/// Maximum number of points in the queue. A point with its attributes uses about 400 bytes, so the
+/// queue uses at most about 100 MiB. With the default `--max-series`, a full queue has half as many
+/// points. With 10,000 namespaces, two collections reach the limit.
 const MAX_POINTS: usize = 1 << 18;
 
-/// The waiting collections, oldest first, with their numbers of points.
+/// The waiting collections, oldest first, each with its number of points.
 pub(super) struct Queue<T> {
     waiting: Mutex<VecDeque<(T, usize)>>,
     pushed: Notify,
@@ -29,7 +29,7 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Adds a collection and returns the number of older collections that were dropped. The new
-    /// collection is kept, regardless of its size.
+    /// collection is never dropped, regardless of its size.
     pub(super) fn push(&self, new: T, points: usize) -> u64 {
         let mut waiting = self.waiting();
         let mut dropped = 0;
@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         dropped
     }
 
-    /// Removes and returns the oldest collection. Waits if there is none.
+    /// Removes and returns the oldest collection. Waits while the queue is empty.
     pub(super) async fn pop(&self) -> (T, usize) {
         loop {
             if let Some(oldest) = self.waiting().pop_front() {
@@ -52,8 +52,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether a collection that was removed may be kept in addition. If no other collection waits,
-    /// it may have any size.
+    /// Whether a collection that was removed may be kept in addition to the waiting collections. If
+    /// the queue is empty, a collection of any size may be kept.
     pub(super) fn has_room_beside(&self, points: usize) -> bool {
         let waiting = self.waiting();
         waiting.is_empty() || has_room(&waiting, points)

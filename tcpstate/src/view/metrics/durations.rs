@@ -1,8 +1,9 @@
-//! Histograms of the durations of states, handshakes and connections, by group if sockets are
-//! grouped.
+//! Exports histograms of the durations of states, handshakes and connections. If sockets are
+//! grouped, each group has its own histograms.
 //!
-//! The kernel half has eight buckets per octave; the metrics have one per octave. Each of them ends
-//! at the end of a kernel bucket, so that every duration is in the right bucket.
+//! The kernel half has eight buckets per octave, and the metrics have one bucket per octave. The
+//! upper bound of each metric bucket is the upper bound of a kernel bucket, so every duration is in
+//! the right metric bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,20 +21,21 @@ use crate::{
     view::hist::{Labels, by_label, group_text},
 };
 
-/// The ends of the buckets in nanoseconds, as powers of two: from 4 us to 73 minutes.
+/// The upper bounds of the buckets in nanoseconds, as exponents of two: from 4 us to 73 minutes.
 const ENDS: RangeInclusive<u32> = 12..=42;
 
-/// The durations since the start.
+/// The durations that were counted since the start.
 #[derive(Clone, Debug)]
 pub struct Durations {
-    /// All histograms since the start.
+    /// All histograms of the kernel half since the start.
     pub histograms: Histograms,
-    /// Show the durations. Otherwise only the number of transitions is shown, which groups need
-    /// too.
+    /// Whether to export the durations. Otherwise only the number of transitions of each group is
+    /// exported.
     pub with_buckets: bool,
 }
 
-/// The durations of one kind and one group. Groups with equal labels are merged.
+/// The tallies of durations, by kind and by the label of the group. Groups with equal labels are
+/// merged.
 type Tallies = BTreeMap<(Of, Option<String>), Tally>;
 
 impl Durations {
@@ -83,7 +85,7 @@ impl Durations {
             .sample(&[("reason", "group_errors")], untimed.group_errors);
     }
 
-    /// The tallies of each kind and each group, including empty ones.
+    /// Returns the tally of each kind and group. Kinds without durations have empty tallies.
     fn tallies(&self) -> Tallies {
         let Histograms { by, all, .. } = &self.histograms;
         let name = |group: &Group| group_text(group).unwrap_or_else(|| "none".to_owned());
@@ -103,7 +105,7 @@ impl Durations {
     }
 }
 
-/// The number of transitions that leave a state, by group.
+/// Exports the number of transitions of each group.
 fn transitions(all: &mut Metrics, tallies: &Tallies, by: By) {
     let name = match by {
         By::Netns => "tcpstate_netns_transitions",
@@ -125,7 +127,7 @@ fn is_of_transition(of: Of) -> bool {
     matches!(of, Of::Transition(..) | Of::OtherTransitions)
 }
 
-/// Whether the hooks in use observe the start and the end of these durations.
+/// Whether the hooks in use observe both the start and the end of every duration of this kind.
 fn is_timed(of: Of, hooks: Hooks) -> bool {
     let sees_each = |hook: Option<Provider>| hook.is_some_and(Provider::is_exact);
     match of {
@@ -137,7 +139,7 @@ fn is_timed(of: Of, hooks: Hooks) -> bool {
     }
 }
 
-/// The labels that identify a sample of a metric.
+/// Returns the labels that identify a sample of a metric.
 fn labels<'a>(
     of: Of,
     by: Option<&'static str>,
@@ -206,8 +208,8 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative_and_the_last_has_all_durations() {
-        // One duration is equal to the end of the first bucket, one is a nanosecond longer, and one
-        // is longer than the last end.
+        // The first duration is equal to the upper bound of the first bucket. The second duration
+        // is 1 ns longer. The third duration is above the last bound.
         let lines = lines(vec![lifetimes(None, &[4096, 4097, 1 << 50], 2)], None, HOOKS);
         let life = |rest: &str| lines.contains(&format!("tcpstate_lifetime_seconds_{rest}"));
         assert!(life("bucket{le=\"0.000004096\"} 1"), "{lines:#?}");

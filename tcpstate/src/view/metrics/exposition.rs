@@ -1,18 +1,17 @@
-//! Metrics as text in the two formats that Prometheus reads: the Prometheus text format (0.0.4) and
-//! OpenMetrics 1.0.
+//! Writes metrics in the two text formats that Prometheus reads: the Prometheus text format (0.0.4)
+//! and OpenMetrics 1.0.
 //!
-//! No library is used. The Rust libraries write one of the formats, from registers that live as
-//! long as the process. Here each text is made from one snapshot, and the snapshot is written in
-//! either format.
+//! No Rust library fits. Each library writes only one of the formats, and keeps metrics in
+//! registers for the life of the process. This module writes one snapshot in either format.
 
 use std::fmt::{Arguments, Display, Write as _};
 
 use super::metric::{Distribution, Kind, Label, Metric, Value};
 
-/// A text format.
+/// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// The Prometheus text format 0.0.4, also used for node_exporter's textfiles.
+    /// The Prometheus text format 0.0.4. Text files for node_exporter use this format too.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
@@ -22,7 +21,7 @@ impl Format {
     /// Both formats.
     pub const ALL: [Self; 2] = [Self::Prometheus, Self::OpenMetrics];
 
-    /// The media type of the format.
+    /// Returns the media type of the format.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -33,7 +32,7 @@ impl Format {
 }
 
 impl Kind {
-    /// The suffix of the names of samples.
+    /// Returns the suffix of the sample names of this kind.
     fn suffix(self) -> &'static str {
         match self {
             Self::Gauge | Self::Histogram => "",
@@ -42,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// The name of the type. The Prometheus text format has no type `info`.
+    /// Returns the name of the type in a format. The Prometheus text format has no type `info`.
     fn name(self, format: Format) -> &'static str {
         match (self, format) {
             (Self::Gauge, _) | (Self::Info, Format::Prometheus) => "gauge",
@@ -53,7 +52,7 @@ impl Kind {
     }
 }
 
-/// All metrics as one text.
+/// Returns all metrics as one text.
 #[must_use]
 pub fn text(metrics: &[Metric], format: Format) -> String {
     let mut text = Text { format, text: String::new() };
@@ -66,7 +65,7 @@ pub fn text(metrics: &[Metric], format: Format) -> String {
     text.text
 }
 
-/// A text that is being written.
+/// The text of all metrics while it is being written.
 struct Text {
     format: Format,
     text: String,
@@ -75,7 +74,8 @@ struct Text {
 impl Text {
     fn metric(&mut self, metric: &Metric) {
         let Metric { kind, name, help, samples } = metric;
-        // In the Prometheus text format, the name after TYPE is that of the samples.
+        // In the Prometheus text format, the name after `# TYPE` includes the suffix of the
+        // samples.
         let of_all = if self.format == Format::Prometheus { kind.suffix() } else { "" };
         let kind_name = kind.name(self.format);
         let help = Escaped(help, self.format == Format::OpenMetrics);
@@ -104,7 +104,8 @@ impl Text {
         self.sample(name, "_count", labels, None, count);
     }
 
-    /// Writes one sample. `end` is the end of a bucket, for the label `le`.
+    /// Writes one sample. `end` is the upper bound of a bucket, which is the value of the label
+    /// `le`.
     fn sample(
         &mut self,
         name: &str,
@@ -131,8 +132,8 @@ impl Text {
     }
 }
 
-/// Text with the escapes of both formats. With `true` quotes are escaped too, as in label values
-/// and in all of OpenMetrics.
+/// Displays a text with the escapes of both formats. The flag says whether quotes are escaped too.
+/// Quotes are escaped in label values, and in every text of OpenMetrics.
 struct Escaped<'a>(&'a str, bool);
 
 impl Display for Escaped<'_> {

@@ -1,35 +1,35 @@
-//! Metrics, independent of any format.
+//! Defines metrics, independent of any format.
 
 use std::fmt::Display;
 
 /// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A number that goes up and down.
+    /// A number that may increase and decrease.
     Gauge,
-    /// A number that only grows. The name of the metric is written without the suffix `_total` of
-    /// its samples.
+    /// A number that only increases. The name in [`Metric`] does not contain the suffix `_total`,
+    /// which the samples have.
     Counter,
-    /// Durations by bucket. All its numbers only grow.
+    /// A histogram of durations. The numbers of a histogram only increase.
     Histogram,
-    /// The number 1 with labels that describe the program. The name of the metric is written
-    /// without the suffix `_info` of its sample.
+    /// The number 1 with labels that describe the program. The name in [`Metric`] does not contain
+    /// the suffix `_info`, which the sample has.
     Info,
 }
 
-/// A label: its name and its value.
+/// The name and the value of a label.
 pub type Label = (&'static str, String);
 
-/// Samples of one kind and one name, which differ by their labels.
+/// A metric: samples with one kind and one name, which differ in their labels.
 #[derive(Clone, Debug)]
 pub struct Metric {
     /// The kind of the metric.
     pub kind: Kind,
-    /// The name, including the unit.
+    /// The name of the metric, including the unit.
     pub name: &'static str,
-    /// The description for people.
+    /// The description of the metric for readers.
     pub help: &'static str,
-    /// The samples. Each set of labels occurs once.
+    /// The samples of the metric. Each set of labels occurs once.
     pub samples: Vec<(Vec<Label>, Value)>,
 }
 
@@ -40,25 +40,25 @@ pub enum Value {
     Count(u64),
     /// An integer that may be negative.
     Balance(i64),
-    /// Any other number.
+    /// A number that may be negative or have a fraction.
     Float(f64),
     /// The buckets, the count and the sum of a histogram.
     Distribution(Distribution),
 }
 
-/// Durations by bucket.
+/// The number of durations in each bucket of a histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
-    /// The end of each bucket in seconds, and the number of durations up to that end.
+    /// The upper bound of each bucket in seconds, and the number of durations up to this bound.
     pub buckets: Vec<(f64, u64)>,
-    /// The number of durations.
+    /// The number of durations in all buckets.
     pub count: u64,
-    /// The sum of the durations in seconds.
+    /// The sum of all durations in seconds.
     pub sum: f64,
 }
 
 impl Value {
-    /// The value, if it is an integer.
+    /// Returns the value, if the value is an integer.
     #[must_use]
     pub fn whole(&self) -> Option<i64> {
         match self {
@@ -68,7 +68,7 @@ impl Value {
         }
     }
 
-    /// The value, if it is a single number.
+    /// Returns the value, if the value is a single number.
     #[must_use]
     pub fn float(&self) -> Option<f64> {
         match self {
@@ -120,13 +120,13 @@ impl From<Distribution> for Value {
 }
 
 impl Metric {
-    /// The unit in the suffix of the name, if there is one.
+    /// Returns the unit in the suffix of the metric's name. Returns `None` if the name has no unit.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
         ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit))
     }
 
-    /// Adds a sample. Each set of labels may be added once.
+    /// Adds a sample to the metric. Each set of labels may be added only once.
     pub(super) fn sample(
         &mut self,
         labels: &[(&'static str, &str)],
@@ -137,7 +137,8 @@ impl Metric {
         self
     }
 
-    /// Adds a sample if its number is known. A missing sample is better than a wrong number.
+    /// Adds a sample if its number is known, because a missing sample is better than a wrong
+    /// number.
     pub(super) fn known(
         &mut self,
         labels: &[(&'static str, &str)],
@@ -150,12 +151,12 @@ impl Metric {
     }
 }
 
-/// Metrics that are being collected.
+/// The metrics of an export while they are being collected.
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Vec<Metric>);
 
 impl Metrics {
-    /// Starts a metric. Its samples are added next.
+    /// Adds a metric without samples. The caller adds the samples to the returned metric.
     pub(super) fn metric(
         &mut self,
         kind: Kind,
@@ -166,7 +167,7 @@ impl Metrics {
         self.0.last_mut().expect("it was put there")
     }
 
-    /// All metrics in the order in which they were added.
+    /// Returns all metrics in the order in which they were added.
     pub(super) fn all(self) -> Vec<Metric> {
         self.0
     }

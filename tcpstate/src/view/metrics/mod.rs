@@ -1,8 +1,8 @@
-//! One snapshot as metrics, for Prometheus and other readers of its formats. Names and labels are
-//! stable; new ones may be added.
+//! Converts one snapshot to metrics for Prometheus and for other programs that read its formats.
+//! The names and labels of metrics are stable. New metrics and labels may be added.
 //!
-//! Every counter exists from the first text on, with the value 0, so that no increase is lost
-//! because its series is new. A number that is unknown on this system has no sample.
+//! Every counter is in the first text, with the value 0. Otherwise Prometheus would not see the
+//! first increase of a counter. A number that is unknown on this system has no sample.
 
 mod durations;
 mod exposition;
@@ -26,38 +26,39 @@ use tcpstate_common::{
 use self::metric::Metrics;
 use crate::report::{Family, Hooks, Snapshot};
 
-/// The data of an export that is not in the snapshot.
+/// The data of an export that the snapshot does not contain.
 #[derive(Clone, Debug)]
 pub struct Exporter {
-    /// The kernel's release.
+    /// The release of the running kernel.
     pub kernel: String,
     /// The network namespaces that are counted.
     pub netns: String,
     /// The time when counting started, in seconds since 1970.
     pub started: f64,
-    /// The hooks in use.
+    /// The hooks that are in use.
     pub hooks: Hooks,
-    /// Whether some feature is limited on this system.
+    /// Whether any feature is limited on this system.
     pub is_degraded: bool,
-    /// The number of entries of each map, by the map's name.
+    /// The number of entries of each BPF map, by the map's name.
     pub map_entries: Vec<(&'static str, u64)>,
-    /// Texts that could not be written to the textfile, if there is one.
+    /// The number of texts that could not be written to the text file. `None` if no text file is
+    /// written.
     pub textfile_errors: Option<u64>,
-    /// Failed pushes, if metrics are pushed.
+    /// The counts of failed pushes. `None` if metrics are not pushed.
     pub pushed: Option<Pushed>,
 }
 
-/// Failed pushes.
+/// Counts of failed pushes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pushed {
-    /// Failed attempts.
+    /// The number of failed attempts to push a collection.
     pub errors: u64,
-    /// Collections that were dropped.
+    /// The number of collections that were dropped without being pushed.
     pub dropped: u64,
 }
 
-/// All metrics. `series` are the sockets of each group if sockets are grouped. `durations` are set
-/// if states are timed.
+/// Returns all metrics of an export. `series` contains the sockets of each namespace, if namespaces
+/// have series. `durations` contains the histograms, if durations are measured.
 #[must_use]
 pub fn metrics(
     snapshot: &Snapshot,
@@ -136,7 +137,7 @@ fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
     overflows.known(&[], time_wait.overflows);
 }
 
-/// Metrics about the accuracy of the numbers.
+/// Adds the metrics that describe the accuracy of the numbers.
 fn accuracy(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
     let help = "1 if every gauge is equal to the number of sockets in the kernel, 0 if a gauge may be wrong.";
     all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
@@ -213,7 +214,7 @@ fn about(all: &mut Metrics, exporter: &Exporter) {
     );
 }
 
-/// Seconds since 1970, for [`Exporter::started`].
+/// Returns the seconds since 1970 of a time, for [`Exporter::started`].
 #[must_use]
 pub fn unix_seconds(time: std::time::SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()

@@ -1,4 +1,4 @@
-//! Sockets by network namespace, with a limit on the number of series.
+//! Exports the number of sockets by network namespace, with a limit on the number of series.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use tcpstate_common::State;
 use super::metric::{Kind, Metrics};
 use crate::report::NamespaceRow;
 
-/// The sockets of one network namespace: its name, and the number of sockets in each state.
+/// The name of one network namespace, and the number of its sockets in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketsOf {
     name: String,
     states: [Option<i64>; 10],
 }
 
-/// Network namespaces with their own series, up to a limit. The sockets of all other namespaces are
-/// summed as `other`.
+/// The network namespaces that have their own series, up to a limit. The sockets of all other
+/// namespaces are summed in the series `other`.
 ///
-/// A namespace keeps its series until it is gone. Otherwise a series would come and go as other
-/// namespaces grow.
+/// A namespace keeps its series until the namespace is deleted. Otherwise a namespace could lose
+/// its series because another namespace has more sockets.
 #[derive(Clone, Debug)]
 pub struct Series {
     max: usize,
@@ -27,15 +27,17 @@ pub struct Series {
 }
 
 impl Series {
-    /// Series for at most `max` namespaces.
+    /// Creates series for at most `max` namespaces.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self { max, own: BTreeMap::new(), other: SocketsOf::default() }
     }
 
-    /// Updates the numbers from these rows. New namespaces get series in the order of their inodes.
+    /// Updates the numbers of sockets from these rows. New namespaces get series in the order of
+    /// their inodes.
     pub fn update(&mut self, rows: &[NamespaceRow]) {
-        // A namespace that is gone and a new namespace may have the same inode.
+        // Add the rows with equal inodes. A deleted namespace and a new namespace may have equal
+        // inodes.
         let mut now: BTreeMap<u64, SocketsOf> = BTreeMap::new();
         for row in rows {
             let sockets = now.entry(row.netns).or_default();
@@ -70,7 +72,7 @@ impl Series {
 }
 
 impl SocketsOf {
-    /// Adds the sockets of a namespace. If a number is unknown, the sum is unknown too.
+    /// Adds the sockets of a namespace to the sums. If a number is unknown, the sum is unknown too.
     fn add(&mut self, states: &[Option<i64>; 10]) {
         for (sum, &count) in self.states.iter_mut().zip(states) {
             *sum = count.map(|count| sum.unwrap_or(0) + count);
@@ -96,7 +98,7 @@ mod tests {
         }
     }
 
-    /// The lines `netns name sockets` of one state.
+    /// Returns the lines `netns name sockets` of one state.
     fn lines(series: &Series) -> Vec<String> {
         let mut all = Metrics::default();
         series.show(&mut all);
