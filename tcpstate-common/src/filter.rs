@@ -1,9 +1,9 @@
-//! The filter of the kernel half: the conditions that an event can be checked for, and the lists of
-//! their values.
+//! The event filter of the BPF programs: the conditions on an event, and the lists of accepted
+//! values.
 //!
-//! An event matches if it meets all conditions. A condition with a list is met by one item of the
-//! list. A condition that the user did not set has no bit in [`FilterConfig::conditions`], and the
-//! verifier removes its code from the program.
+//! An event matches the filter if it meets all conditions. A condition with a list is met if at
+//! least one item of the list matches. [`FilterConfig::conditions`] has a bit only for a condition
+//! that the user set. The verifier removes the code of conditions that the user did not set.
 
 use crate::abi::{COMM_BYTES, STATE_SLOTS};
 
@@ -35,48 +35,50 @@ pub const FILTER_COMM: u32 = 1024;
 /// [`FilterConfig::min_duration`].
 pub const FILTER_DURATION: u32 = 2048;
 
-/// Bit of [`FilterConfig::conditions`], which is not a condition: the port filter includes no port
+/// Bit of [`FilterConfig::conditions`] that describes the port filter: the filter includes no port
 /// that the kernel chooses automatically.
 ///
-/// A socket that connects or listens without a port therefore cannot match, and its state is not
-/// stored. If it does match later, its event has no duration and no owner.
+/// A socket that calls connect() or listen() before it has a port then cannot match, because the
+/// kernel chooses its port. The state of a socket that cannot match is not stored. If such a socket
+/// does match later, its event has no duration and no owner.
 pub const FILTER_NO_CHOSEN_PORT: u32 = 4096;
 
-/// Maximum number of items in a list, except for ports.
+/// Maximum number of items in each list of the filter, except the lists of ports.
 pub const FILTER_ITEMS: usize = 16;
-/// Maximum number of networks, of both ends together.
+/// Maximum number of networks in the filter, local and remote networks together.
 pub const FILTER_NETWORKS: usize = 32;
 
-/// Index of the set of local ports.
+/// Index of the set of local ports in the map `PORTS`.
 pub const PORTS_LOCAL: u32 = 0;
-/// Index of the set of remote ports.
+/// Index of the set of remote ports in the map `PORTS`.
 pub const PORTS_REMOTE: u32 = 1;
-/// Index of the set of ports that may be at either end.
+/// Index of the set of ports that may match the local or the remote port, in the map `PORTS`.
 pub const PORTS_EITHER: u32 = 2;
-/// The number of port sets.
+/// The number of port sets in the filter.
 pub const PORT_SETS: usize = 3;
 
-/// A set of ports: one bit for each port.
+/// A set of ports, with one bit for each port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PortSet(pub [u64; PortSet::WORDS]);
 
 impl PortSet {
-    /// Words of 64 ports each.
+    /// Number of 64-bit words in the set; each word has one bit for each of 64 ports.
     pub const WORDS: usize = 65_536 / 64;
-    /// The empty set.
+    /// The set that contains no port.
     pub const EMPTY: Self = Self([0; Self::WORDS]);
 }
 
-/// [`Network::end`]: the local address.
+/// Value of [`Network::end`]: the filter compares the network with the local address.
 pub const END_LOCAL: u32 = 1;
-/// [`Network::end`]: the remote address.
+/// Value of [`Network::end`]: the filter compares the network with the remote address.
 pub const END_REMOTE: u32 = 2;
-/// [`Network::end`]: either of the two addresses.
+/// Value of [`Network::end`]: the filter compares the network with both addresses, and one of them
+/// must match.
 pub const END_EITHER: u32 = 3;
 
-/// A network in which an address must lie: two 64-bit halves in memory order. An IPv4 network is
-/// stored as an IPv4-mapped IPv6 network.
+/// A network that the filter compares with an address. Its address and mask are each stored as two
+/// 64-bit halves in memory order. An IPv4 network is stored as an IPv4-mapped IPv6 network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Network {
@@ -84,19 +86,20 @@ pub struct Network {
     pub first: [u64; 2],
     /// The network mask.
     pub mask: [u64; 2],
-    /// The end of the connection to which the network applies.
+    /// The address that the filter compares with the network: [`END_LOCAL`], [`END_REMOTE`] or
+    /// [`END_EITHER`].
     pub end: u32,
-    /// Not 0 for an IPv6 network, which contains no IPv4 socket.
+    /// Not 0 for an IPv6 network. An IPv6 network matches no IPv4 socket.
     pub is_v6: u32,
 }
 
-/// The filter that user space sets before the load. Frozen.
+/// The event filter, which user space sets and freezes before it loads the programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FilterConfig {
-    /// Minimum duration in nanoseconds.
+    /// Minimum duration of the old state in nanoseconds.
     pub min_duration: u64,
-    /// The conditions, such as [`FILTER_MOVES`].
+    /// The conditions that the user set, as bits such as [`FILTER_MOVES`].
     pub conditions: u32,
     /// Number of items in [`network`](Self::network).
     pub networks: u32,
@@ -108,7 +111,8 @@ pub struct FilterConfig {
     pub comms: u32,
     /// Number of items in [`cgroup`](Self::cgroup).
     pub cgroups: u32,
-    /// Indexed by the old state's kernel number: one bit for each new state.
+    /// The transitions that match, indexed by the old state's kernel number. Each element has one
+    /// bit for each new state.
     pub moves: [u16; STATE_SLOTS],
     /// Networks.
     pub network: [Network; FILTER_NETWORKS],
@@ -123,7 +127,7 @@ pub struct FilterConfig {
 }
 
 impl FilterConfig {
-    /// The filter that every event matches.
+    /// The filter that every event matches, because it has no condition.
     pub const NONE: Self = Self {
         min_duration: 0,
         conditions: 0,
@@ -141,9 +145,11 @@ impl FilterConfig {
     };
 }
 
-// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+// SAFETY: `FilterConfig` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for FilterConfig {}
-// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+// SAFETY: `PortSet` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for PortSet {}

@@ -1,9 +1,10 @@
-//! Histograms of durations, as both halves know them: the list of histograms, their buckets, and
-//! the state of sockets from which durations are computed.
+//! Histograms of durations: the list of histograms, their buckets, and the stored state of sockets
+//! from which the BPF programs compute durations.
 //!
-//! Buckets are log-linear. Up to 256 ns a bucket is 32 ns wide. Above 256 ns each octave has eight
-//! buckets of equal width. A bucket is then at most an eighth as wide as its lower end. The middle
-//! of a bucket differs from any duration in it by at most a sixteenth: [`RELATIVE_ERROR`].
+//! The widths of the buckets are log-linear. For durations of up to 256 ns, each bucket is 32 ns
+//! wide. For longer durations, each octave has eight buckets of equal width. The width of a bucket
+//! above 256 ns is at most an eighth of the bucket's lower bound. The middle of a bucket differs
+//! from any duration in the bucket by at most a sixteenth of that duration: see [`RELATIVE_ERROR`].
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -16,29 +17,32 @@ use crate::State::{
 };
 use crate::abi::{STATE_SLOTS, TRANSITION_SLOTS, transition_slot};
 
-/// Width of the narrowest buckets in nanoseconds, as a power of two.
+/// Width of the narrowest buckets in nanoseconds, as an exponent of two.
 const UNIT_BITS: u32 = 5;
-/// Number of buckets of an octave, as a power of two.
+/// Number of buckets of an octave, as an exponent of two.
 const SUB_BITS: u32 = 3;
 const SUB_BUCKETS: u32 = 1 << SUB_BITS;
-/// Octaves above the linear part: up to 2^52 ns, which is 52 days.
+/// Number of octaves above the linear buckets. The highest octave ends at 2^52 ns (52 days).
 const OCTAVES: u32 = 44;
 
-/// The number of buckets. The last bucket takes every duration longer than [`LONGEST_NS`].
+/// The number of buckets in a histogram. The last bucket counts every duration longer than
+/// [`LONGEST_NS`].
 pub const BUCKETS: usize = (SUB_BUCKETS * (OCTAVES + 1) + 1) as usize;
 
-/// The number of buckets rounded up to a power of two. A masked index satisfies every verifier; a
-/// compared index does not (5.10).
+/// The number of buckets of a histogram, rounded up to a power of two. The verifier of every kernel
+/// accepts a masked array index. The verifier of 5.10 refuses an index that is only compared with
+/// the array's length.
 pub const BUCKET_SLOTS: usize = BUCKETS.next_power_of_two();
 
-/// The longest duration in a bucket that has an upper end.
+/// The longest duration in nanoseconds that lies in a bucket with an upper bound.
 pub const LONGEST_NS: u64 = 1 << (UNIT_BITS + SUB_BITS + OCTAVES);
 
 /// Maximum difference between the middle of a bucket and a duration in the bucket, as a fraction of
-/// that duration. It holds from 256 ns to [`LONGEST_NS`].
+/// that duration. The maximum is valid for durations from 256 ns to [`LONGEST_NS`].
 pub const RELATIVE_ERROR: f64 = 1.0 / (2 * SUB_BUCKETS) as f64;
 
-/// The bucket of a duration. A bucket excludes its lower end and includes its upper end.
+/// Returns the bucket of a duration in nanoseconds. A bucket excludes its lower bound and includes
+/// its upper bound.
 #[must_use]
 #[inline]
 pub const fn bucket_of(ns: u64) -> usize {
@@ -49,8 +53,9 @@ pub const fn bucket_of(ns: u64) -> usize {
     if units < SUB_BUCKETS as u64 {
         return units as usize;
     }
-    // The shift that leaves the first bit of the octave and the bits of the bucket. It is found by
-    // bisection, because BPF has no instruction for the highest set bit.
+    // The loop finds the shift that leaves the highest bit of the octave and the bits of the
+    // bucket. The loop uses bisection, because BPF has no instruction that finds the highest set
+    // bit.
     let (mut rest, mut shift) = (units >> SUB_BITS, 0_u32);
     let mut half = 32;
     while half > 0 {
@@ -63,7 +68,7 @@ pub const fn bucket_of(ns: u64) -> usize {
     ((shift as u64 * SUB_BUCKETS as u64) + (units >> shift)) as usize
 }
 
-/// The upper end of a bucket in nanoseconds; `None` for the last bucket.
+/// Returns the upper bound of a bucket in nanoseconds, or `None` for the last bucket.
 #[must_use]
 pub const fn bucket_end(bucket: usize) -> Option<u64> {
     if bucket >= BUCKETS - 1 {
@@ -77,7 +82,7 @@ pub const fn bucket_end(bucket: usize) -> Option<u64> {
     Some(units << UNIT_BITS)
 }
 
-/// The lower end of a bucket in nanoseconds.
+/// Returns the lower bound of a bucket in nanoseconds.
 #[must_use]
 pub const fn bucket_begin(bucket: usize) -> u64 {
     match bucket.checked_sub(1) {
@@ -89,7 +94,7 @@ pub const fn bucket_begin(bucket: usize) -> u64 {
     }
 }
 
-/// One histogram, as the kernel half keeps it. An empty histogram is all zeroes.
+/// One histogram, in the layout of the BPF map. All fields of an empty histogram are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Histogram {
@@ -97,23 +102,24 @@ pub struct Histogram {
     pub buckets: [u64; BUCKET_SLOTS],
     /// The sum of the lower [`SUM_BITS`] bits of each duration, in nanoseconds.
     pub sum: u64,
-    /// The sum of the remaining upper bits of each duration, in units of 2^[`SUM_BITS`] ns. Two
-    /// sums are kept so that neither overflows.
+    /// The sum of the upper bits of each duration, above the lowest [`SUM_BITS`] bits, in units of
+    /// 2^[`SUM_BITS`] ns. The histogram keeps two sums so that neither sum overflows.
     pub sum_high: u64,
-    /// The longest duration in nanoseconds.
+    /// The longest duration that was added, in nanoseconds.
     pub longest: u64,
-    /// The bitwise complement of the shortest duration, so that 0 means no duration.
+    /// The bitwise complement of the shortest duration that was added; 0 if no duration was added.
     pub shortest_inverted: u64,
-    /// The number of unknown durations.
+    /// The number of unknown durations: their end was observed, but their start or an event between
+    /// was missed.
     pub unknown: u64,
 }
 
-/// The number of bits of a duration that are added to [`Histogram::sum`]. The other bits are added
-/// to [`Histogram::sum_high`].
+/// The number of low bits of a duration that are added to [`Histogram::sum`]. The upper bits of the
+/// duration are added to [`Histogram::sum_high`].
 pub const SUM_BITS: u32 = 30;
 
 impl Histogram {
-    /// The histogram without durations.
+    /// A histogram that contains no durations.
     pub const EMPTY: Self = Self {
         buckets: [0; BUCKET_SLOTS],
         sum: 0,
@@ -124,8 +130,9 @@ impl Histogram {
     };
 }
 
-/// The transitions that leave a state. Each has a histogram of the durations of that state. The
-/// kernel makes no other such transitions; those of a future kernel share [`SLOT_OTHER_PAIR`].
+/// The transitions that have a separate histogram. The histogram of a transition contains how long
+/// sockets stayed in the old state. The kernel makes no other transition that leaves a counted
+/// state. The transitions that a future kernel may add share the histogram [`SLOT_OTHER_PAIR`].
 pub const PAIRS: [(State, State); 19] = [
     (Listen, Close),
     (SynSent, Established),
@@ -148,25 +155,26 @@ pub const PAIRS: [(State, State); 19] = [
     (LastAck, Close),
 ];
 
-/// The histogram of all transitions that are not in [`PAIRS`].
+/// Index of the histogram of all transitions that are not in [`PAIRS`].
 pub const SLOT_OTHER_PAIR: u32 = PAIRS.len() as u32;
-/// From a connection's birth to `CLOSE`, if its handshake completed.
+/// Index of the histogram of lifetimes, from a connection's birth to `CLOSE`, of connections whose
+/// handshake completed.
 pub const SLOT_LIFETIME: u32 = SLOT_OTHER_PAIR + 1;
-/// From an incoming SYN to `ESTABLISHED`: the durations of the request socket and of its child
-/// together.
+/// Index of the histogram of incoming handshakes, from the SYN to `ESTABLISHED`: the durations of
+/// the request socket and of its child together.
 pub const SLOT_SERVER_CONNECT: u32 = SLOT_OTHER_PAIR + 2;
-/// From the birth of a request socket to its end.
+/// Index of the histogram of the lifetimes of request sockets.
 pub const SLOT_REQUEST: u32 = SLOT_OTHER_PAIR + 3;
-/// The time of a time-wait socket in TIME_WAIT.
+/// Index of the histogram of how long time-wait sockets stay in TIME_WAIT.
 pub const SLOT_TIME_WAIT: u32 = SLOT_OTHER_PAIR + 4;
-/// The time of a time-wait socket in FIN_WAIT2.
+/// Index of the histogram of how long time-wait sockets stay in FIN_WAIT2.
 pub const SLOT_ORPHAN: u32 = SLOT_OTHER_PAIR + 5;
-/// From the birth of a time-wait socket to its end, in all substates.
+/// Index of the histogram of the lifetimes of time-wait sockets, in all substates together.
 pub const SLOT_HOLD: u32 = SLOT_OTHER_PAIR + 6;
-/// The number of histograms of one group.
+/// The number of histograms of each group.
 pub const SLOTS: u32 = SLOT_OTHER_PAIR + 7;
 
-/// The histogram of each transition, indexed by [`transition_slot`].
+/// The index of each transition's histogram, indexed by [`transition_slot`].
 static SLOT_OF_PAIR: [u8; TRANSITION_SLOTS] = {
     let mut slots = [SLOT_OTHER_PAIR as u8; TRANSITION_SLOTS];
     let mut index = 0;
@@ -178,7 +186,7 @@ static SLOT_OF_PAIR: [u8; TRANSITION_SLOTS] = {
     slots
 };
 
-/// The histogram of a transition that leaves a state.
+/// Returns the index of the histogram of a transition that leaves a state.
 #[must_use]
 #[inline]
 pub fn slot_of_pair(from: usize, to: usize) -> u32 {
@@ -186,15 +194,16 @@ pub fn slot_of_pair(from: usize, to: usize) -> u32 {
     SLOT_OF_PAIR[transition_slot(from, to)].into()
 }
 
-/// The key by which sockets are grouped, as 16 bytes. Zeroes if a socket has no key.
+/// The key by which sockets are grouped, in 16 bytes. All bytes are 0 if a socket has no key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct GroupKey {
-    /// A number in the first word, or an IPv6 address in network byte order, or a name.
+    /// The key: a number in the first word, an IPv6 address in network byte order, or a process
+    /// name.
     pub words: [u64; 2],
 }
 
-/// The group of all sockets that have no separate group because there was no room for one.
+/// The group that counts every socket whose key has no separate group.
 pub const GROUP_OTHER: u32 = 0;
 
 /// The kind of key by which histograms are grouped.
@@ -221,77 +230,86 @@ impl By {
         [Self::LocalPort, Self::RemotePort, Self::Remote, Self::Netns, Self::Cgroup, Self::Comm];
 }
 
-/// The remembered state of a time-wait socket.
+/// The stored state of a time-wait socket, from which its durations are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TimedMini {
-    /// Time of its birth (monotonic clock, nanoseconds).
+    /// Time of the socket's birth (monotonic clock, nanoseconds).
     pub born: u64,
-    /// Time when it entered its substate (monotonic clock, nanoseconds).
+    /// Time when the socket entered its substate (monotonic clock, nanoseconds).
     pub since: u64,
-    /// The kernel number of the substate; 0 if nothing is known.
+    /// The kernel number of the socket's substate; 0 if the socket's state is unknown.
     pub substate: u64,
 }
 
-/// The memory of one CPU: the mini sockets that it observed last, and its losses.
+/// The memory of one CPU for histograms: the mini sockets that the CPU observed last, and counts of
+/// losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct HistogramSlots {
-    /// The request socket that was removed last.
+    /// The request socket that was last removed on this CPU.
     pub request: LastRequest,
-    /// The time-wait socket that ended last.
+    /// The time-wait socket whose end was last observed on this CPU.
     pub time_wait: LastTimeWait,
-    /// Full sockets that did not fit in the table of sockets.
+    /// Number of full sockets that did not fit in the table of sockets.
     pub untracked: u64,
-    /// Mini sockets that did not fit in their table.
+    /// Number of mini sockets that did not fit in their tables.
     pub untracked_minis: u64,
-    /// Events since the load, if tests make the program drop events: see
+    /// Number of events since the load, counted only if a test makes the program drop events: see
     /// [`FLAG_DROP_TRACKED`](crate::abi::FLAG_DROP_TRACKED).
     pub events: u64,
-    /// Events that were dropped on purpose.
+    /// Number of events that the program dropped for a test.
     pub dropped: u64,
-    /// Durations that were added to [`GROUP_OTHER`] because the map of groups failed for another
-    /// reason than a lack of room.
+    /// Number of durations that were added to [`GROUP_OTHER`] because the map of groups failed
+    /// although it had space.
     pub group_errors: u64,
 }
 
-/// A request socket that was removed. The child that replaces it is established next.
+/// A request socket that was removed from the kernel's table. The child that replaces the request
+/// socket enters ESTABLISHED next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastRequest {
     /// Address of the request socket.
     pub request: u64,
-    /// Time of its insertion (monotonic clock, nanoseconds); 0 if unknown.
+    /// Time when the request socket was inserted (monotonic clock, nanoseconds); 0 if unknown.
     pub since: u64,
-    /// Time of its removal (monotonic clock, nanoseconds).
+    /// Time when the request socket was removed (monotonic clock, nanoseconds).
     pub until: u64,
-    /// The remote port (network byte order) above the local port (host byte order).
+    /// The ports of the request socket: the remote port (network byte order) in the bits above the
+    /// local port (host byte order).
     pub ports: u64,
 }
 
-/// A time-wait socket that seemed to end. Its timer may be started again immediately.
+/// A time-wait socket that seemed to end, because its timer was stopped. The kernel may start the
+/// socket's timer again immediately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastTimeWait {
     /// The state that was stored for the socket.
     pub timed: TimedMini,
-    /// Time when it seemed to end (monotonic clock, nanoseconds).
+    /// Time when the socket seemed to end (monotonic clock, nanoseconds).
     pub until: u64,
-    /// The earlier [`Histogram::longest`] and [`Histogram::shortest_inverted`] of two histograms:
-    /// that of the substate, and [`SLOT_HOLD`].
+    /// The values of [`Histogram::longest`] and [`Histogram::shortest_inverted`] before this
+    /// socket's durations were added. The first pair belongs to the substate's histogram, the
+    /// second pair belongs to [`SLOT_HOLD`].
     pub extremes: [[u64; 2]; 2],
 }
 
-// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+// SAFETY: `Histogram` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Histogram {}
-// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+// SAFETY: `GroupKey` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for GroupKey {}
-// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+// SAFETY: `TimedMini` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for TimedMini {}
-// SAFETY: `repr(C)` structs of integers without padding: every bit pattern is a value.
+// SAFETY: `HistogramSlots` is a `repr(C)` struct of integers without padding, so every bit pattern
+// is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for HistogramSlots {}
 
@@ -299,7 +317,8 @@ unsafe impl aya::Pod for HistogramSlots {}
 mod tests {
     use super::*;
 
-    /// The ends of all buckets, and the numbers next to them.
+    /// Returns the upper bounds of all buckets, the numbers next to those bounds, 0, 1 and the
+    /// largest number.
     fn interesting() -> impl Iterator<Item = u64> {
         let ends = (0..BUCKETS).filter_map(bucket_end);
         ends.flat_map(|end| [end - 1, end, end + 1]).chain([0, 1, u64::MAX])

@@ -1,8 +1,8 @@
-//! The types that both halves of tcpstate share.
+//! The types that the BPF programs and the user-space program share.
 //!
-//! The kernel half counts. The user half sums and displays the counts. This crate holds the TCP
-//! [`State`]s, the [`transitions`] between them, and the layout of the shared memory ([`abi`],
-//! [`filter`], [`histogram`]). It depends on `core` only.
+//! The BPF programs count transitions. The user-space program sums and displays the counts. This
+//! crate holds the TCP [`State`]s, the [`transitions`] between them, and the layout of the shared
+//! memory ([`abi`], [`filter`], [`histogram`]). This crate depends on `core` only.
 #![no_std]
 
 pub mod abi;

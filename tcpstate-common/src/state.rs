@@ -1,4 +1,4 @@
-//! The TCP states: their kernel numbers and all their spellings.
+//! The TCP states, with their kernel numbers and all their spellings.
 
 use core::{fmt, str::FromStr};
 
@@ -6,33 +6,38 @@ use core::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum State {
-    /// Data can flow (RFC 9293: ESTABLISHED).
+    /// The connection is open and data can be transferred (RFC 9293: ESTABLISHED).
     Established = 1,
-    /// SYN sent, waiting for the answer (SYN-SENT).
+    /// The socket sent a SYN and waits for the SYN-ACK (SYN-SENT).
     SynSent = 2,
-    /// SYN received, waiting for the last ACK of the handshake (SYN-RECEIVED).
+    /// The socket received a SYN and waits for the last ACK of the handshake (SYN-RECEIVED).
     SynRecv = 3,
-    /// Closed locally; our FIN is not acknowledged yet (FIN-WAIT-1).
+    /// The local side has closed, and the peer has not acknowledged the local FIN yet (FIN-WAIT-1).
     FinWait1 = 4,
-    /// Closed locally; waiting for the peer's FIN (FIN-WAIT-2).
+    /// The local side has closed, and the socket waits for the peer's FIN (FIN-WAIT-2).
     FinWait2 = 5,
-    /// Closed by both sides; kept so that late segments cannot reach a new connection (TIME-WAIT).
-    /// A full socket is never in this state: a time-wait mini socket replaces it.
+    /// Both sides have closed, and the kernel keeps the socket so that late segments cannot reach a
+    /// new connection (TIME-WAIT). A full socket is never in TIME_WAIT, because a time-wait mini
+    /// socket replaces it.
     TimeWait = 6,
-    /// No connection (CLOSED). Transitions start and end in it, but it is never a gauge: a new
-    /// socket is in it without any event.
+    /// The socket has no connection (CLOSED). Transitions start and end in CLOSE, but CLOSE is
+    /// never a gauge, because a new socket is in CLOSE without any event.
     Close = 7,
-    /// Closed by the peer, but not yet by the local program (CLOSE-WAIT).
+    /// The peer has closed, but the local program has not (CLOSE-WAIT).
     CloseWait = 8,
-    /// Closed by the peer, then locally; waiting for the ACK of our FIN (LAST-ACK).
+    /// The peer and then the local side have closed, and the socket waits for the ACK of the local
+    /// FIN (LAST-ACK).
     LastAck = 9,
-    /// Accepts connections (LISTEN).
+    /// The socket accepts connections (LISTEN).
     Listen = 10,
-    /// Closed by both sides at the same time; waiting for the ACK of our FIN (CLOSING).
+    /// Both sides have closed at the same time, and the socket waits for the ACK of the local FIN
+    /// (CLOSING).
     Closing = 11,
-    /// A request mini socket: half-open, shown as SYN-RECV by every tool. It has no RFC name.
+    /// A half-open request mini socket, which every tool shows as SYN-RECV. The state NEW_SYN_RECV
+    /// has no RFC name.
     NewSynRecv = 12,
-    /// Bound but idle; reported by `sock_diag` only, since 6.8. It has no RFC name.
+    /// The socket is bound but idle; only `sock_diag` reports this state, since 6.8. The state
+    /// BOUND_INACTIVE has no RFC name.
     BoundInactive = 13,
 }
 
@@ -68,19 +73,20 @@ impl State {
         Self::TimeWait,
     ];
 
-    /// The state with a kernel number; `None` if there is no such state.
+    /// Returns the state with a kernel number, or `None` if the number belongs to no state.
     #[must_use]
     pub fn from_number(number: usize) -> Option<Self> {
         Self::ALL.get(number.checked_sub(1)?).copied()
     }
 
-    /// The state's kernel number, as an index.
+    /// Returns the state's kernel number, for use as an index.
     #[must_use]
     pub const fn number(self) -> usize {
         self as usize
     }
 
-    /// The name for people, as netstat and the kernel spell it: `SYN_RECV`.
+    /// Returns the state's name for people, as netstat and the kernel spell it, for example
+    /// `SYN_RECV`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -100,7 +106,8 @@ impl State {
         }
     }
 
-    /// The name for machines, in JSON, CSV and metric labels: `syn_recv`.
+    /// Returns the state's name for machines, in JSON, CSV and metric labels, for example
+    /// `syn_recv`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -120,7 +127,8 @@ impl State {
         }
     }
 
-    /// The names in `ss` and RFC 9293 that differ from the kernel's name by more than hyphens.
+    /// Returns the names in `ss` and RFC 9293 that differ from the kernel's name by more than
+    /// hyphens.
     const fn other_names(self) -> &'static [&'static str] {
         match self {
             Self::Established => &["ESTAB"],
@@ -132,18 +140,18 @@ impl State {
     }
 }
 
-/// The error for a name that is not the name of a state.
+/// The error for a text that is not the name of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownState;
 
 impl FromStr for State {
     type Err = UnknownState;
 
-    /// Reads every common spelling, in any case:
-    /// * of the kernel: `TIME_WAIT`, `TCP_TIME_WAIT`
-    /// * for machines: `time_wait`
-    /// * of `ss`: `TIME-WAIT`, `ESTAB`
-    /// * of RFC 9293: `FIN-WAIT-1`, `SYN-RECEIVED`
+    /// Reads every common spelling of a state, in upper or lower case:
+    /// * the kernel's names: `TIME_WAIT`, `TCP_TIME_WAIT`
+    /// * the names for machines: `time_wait`
+    /// * the names in `ss`: `TIME-WAIT`, `ESTAB`
+    /// * the names in RFC 9293: `FIN-WAIT-1`, `SYN-RECEIVED`
     fn from_str(text: &str) -> Result<Self, UnknownState> {
         let is = |name| letters(text).eq(letters(name)) || letters(text).eq(prefixed(name));
         Self::ALL
@@ -153,8 +161,8 @@ impl FromStr for State {
     }
 }
 
-/// The letters and digits of a name in lower case. Names are compared without regard to case,
-/// hyphens and underscores.
+/// Returns the letters and digits of a name in lower case. Names are compared without regard to
+/// case, hyphens and underscores.
 fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().filter(|letter| !matches!(letter, '-' | '_')).map(|c| c.to_ascii_lowercase())
 }

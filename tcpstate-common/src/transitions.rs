@@ -8,26 +8,26 @@ use crate::State::{
 /// A pair of states between which the kernel moves sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelTransition {
-    /// The state before.
+    /// The state before the transition.
     pub from: State,
-    /// The state after.
+    /// The state after the transition.
     pub to: State,
-    /// The hook that can observe it.
+    /// The hook that can observe this transition.
     pub seen: Seen,
 }
 
 /// The hook that can observe a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// The tracepoint `sock:inet_sock_set_state` reports it.
+    /// The tracepoint `sock:inet_sock_set_state` reports this transition.
     Reported,
-    /// The hook of time-wait mini sockets observes it. The tracepoint does not report these
-    /// sockets.
+    /// The hook for time-wait mini sockets observes this transition. The tracepoint
+    /// `sock:inet_sock_set_state` does not report time-wait sockets.
     Unreported,
 }
 
 impl Seen {
-    /// The name of the hook in output.
+    /// Returns the hook's name in tcpstate's output.
     #[must_use]
     pub const fn hook(self) -> &'static str {
         match self {
@@ -45,7 +45,8 @@ const fn unreported(from: State, to: State) -> KernelTransition {
     KernelTransition { from, to, seen: Seen::Unreported }
 }
 
-/// Every transition from birth to end, as of Linux 6.12.
+/// Every transition that the kernel makes between a socket's birth and its removal, as of Linux
+/// 6.12.
 pub const TRANSITIONS: [KernelTransition; 31] = [
     reported(Close, Listen),
     reported(Close, SynSent),
@@ -80,8 +81,8 @@ pub const TRANSITIONS: [KernelTransition; 31] = [
     unreported(TimeWait, Close),
 ];
 
-/// The hook that can observe the transition between two states; `None` if the kernel does not make
-/// it.
+/// Returns the hook that can observe the transition between two states, or `None` if the kernel
+/// does not make that transition.
 #[must_use]
 pub fn seen(from: State, to: State) -> Option<Seen> {
     TRANSITIONS.iter().find(|pair| (pair.from, pair.to) == (from, to)).map(|pair| pair.seen)

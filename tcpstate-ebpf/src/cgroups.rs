@@ -5,36 +5,38 @@ use crate::{
     sock::{Access, Probed, Sock},
 };
 
-/// Number of the cgroup in which the socket, or its listener, was created; 0 if unknown.
+/// Returns the number of the cgroup in which the socket, or its listener, was created; 0 if
+/// unknown.
 #[inline(always)]
 pub(crate) fn cgroup<A: Access>(sock: Sock<A>) -> u64 {
     if config!(owners.sk_cgroup) == 0 {
         return 0;
     }
     if config!(owners.cgroup_is_number) != 0 {
-        // SAFETY: read by a helper that takes any address.
+        // SAFETY: `Probed` reads by a helper that takes any address.
         return unsafe { Probed::load(node_by_number(sock), config!(owners.kn_id)) };
     }
-    // SAFETY: offsets from BTF, each for the type to which the previous field points. A load
+    // SAFETY: each offset is from BTF, for the type to which the previous field points. A load
     // through a null pointer gives 0.
     unsafe { A::load(node(sock), config!(owners.kn_id)) }
 }
 
-/// Whether the socket's cgroup, or one of its ancestors, is wanted.
+/// Returns whether `is_wanted` is true for the socket's cgroup or for one of its ancestors.
 #[inline(always)]
 pub(crate) fn is_within<A: Access>(sock: Sock<A>, is_wanted: impl Fn(u64) -> bool) -> bool {
-    /// Maximum nesting of cgroups. Container platforms nest about ten levels.
+    /// Maximum number of nested cgroups that the function checks. Container platforms nest about
+    /// ten levels.
     const MAX_LEVELS: usize = 32;
     let mut node =
         if config!(owners.cgroup_is_number) != 0 { node_by_number(sock) } else { node(sock) }
             as u64;
     for _ in 0..MAX_LEVELS {
-        // SAFETY: read by a helper that takes any address.
+        // SAFETY: `Probed` reads by a helper that takes any address.
         let id = unsafe { Probed::load(node as *const u8, config!(owners.kn_id)) };
         if is_wanted(id) {
             return true;
         }
-        // SAFETY: read by a helper that takes any address.
+        // SAFETY: `Probed` reads by a helper that takes any address.
         node = unsafe { Probed::load(node as *const u8, config!(owners.kn_parent)) };
         if node == 0 {
             return false;
@@ -43,17 +45,17 @@ pub(crate) fn is_within<A: Access>(sock: Sock<A>, is_wanted: impl Fn(u64) -> boo
     false
 }
 
-/// The `struct kernfs_node` of the socket's cgroup.
+/// Returns the `struct kernfs_node` of the socket's cgroup.
 #[inline(always)]
 fn node<A: Access>(sock: Sock<A>) -> *const u8 {
     let cgroup: *const u8 = sock.load(config!(owners.sk_cgroup));
-    // SAFETY: an offset from BTF. A load through a null pointer gives 0.
+    // SAFETY: the offset is from BTF. A load through a null pointer gives 0.
     unsafe { A::load(cgroup, config!(owners.cgroup_kn)) }
 }
 
-/// The `struct kernfs_node` of the socket's cgroup, for kernels that store the cgroup as a number.
-/// If either of the two lowest bits is set, the number holds the priority and class of cgroup
-/// version 1.
+/// Returns the `struct kernfs_node` of the socket's cgroup, on kernels that store the cgroup as a
+/// number. If either of the two lowest bits is set, the number holds the priority and class of
+/// cgroup version 1.
 #[inline(always)]
 fn node_by_number<A: Access>(sock: Sock<A>) -> *const u8 {
     const NO_POINTER: u64 = 3;
@@ -61,6 +63,6 @@ fn node_by_number<A: Access>(sock: Sock<A>) -> *const u8 {
     if cgroup & NO_POINTER != 0 {
         return core::ptr::null();
     }
-    // SAFETY: read by a helper that takes any address.
+    // SAFETY: `Probed` reads by a helper that takes any address.
     unsafe { Probed::load(cgroup as *const u8, config!(owners.cgroup_kn)) }
 }

@@ -8,21 +8,22 @@ use crate::{
 /// The fields of a connection that a filter can check. A filter reads only the fields for which it
 /// has a condition.
 pub(crate) trait Connection {
-    /// The local port in host byte order; 0 if there is none yet.
+    /// The local port in host byte order; 0 if the socket has no port yet.
     fn local_port(&self) -> u16;
     /// The remote port in host byte order.
     fn remote_port(&self) -> u16;
-    /// The local address; an IPv4 address is in IPv4-mapped IPv6 form. All zeroes mean any address.
+    /// The local address; an IPv4 address is in IPv4-mapped IPv6 form. The unspecified address
+    /// means that the socket is not bound to an address.
     fn local(&self) -> [u64; 2];
     /// The remote address; an IPv4 address is in IPv4-mapped IPv6 form.
     fn remote(&self) -> [u64; 2];
-    /// Whether the addresses are IPv6 addresses, including IPv4-mapped addresses.
+    /// Whether the addresses are IPv6 addresses; IPv4-mapped addresses are IPv6 addresses.
     fn is_v6(&self) -> bool;
-    /// The user ID.
+    /// ID of the user that created the socket.
     fn uid(&self) -> u32;
-    /// The cgroup's number; 0 if unknown.
+    /// The number of the socket's cgroup; 0 if unknown.
     fn cgroup(&self) -> u64;
-    /// Whether the cgroup, or one of its ancestors, is wanted.
+    /// Whether `is_wanted` is true for the socket's cgroup or for one of its ancestors.
     fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool;
 }
 
@@ -75,7 +76,7 @@ impl<A: Access> Connection for Full<A> {
     }
 }
 
-/// A mini socket, which has no owner. For a request socket, the fields are those that its child
+/// A mini socket, which has no owner. The fields of a request socket are the fields that its child
 /// will also have.
 pub(crate) struct Mini<A>(pub(crate) Sock<A>);
 

@@ -1,5 +1,5 @@
-//! Counts a transition: [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This is the hot
-//! path.
+//! Counts a transition in [`CpuSlots::buffers`](tcpstate_common::abi::CpuSlots). This module is the
+//! hot path.
 
 use core::ptr;
 
@@ -20,24 +20,25 @@ use crate::{
 
 /// Counts one event of a socket in scope, and reports the event to the scan if a scan is running.
 ///
-/// The verifier knows the value of the flags and removes code that is switched off. It does not
-/// remove the arithmetic with the flags. A caller that passes the constant 0 lets the compiler
-/// remove both.
+/// The verifier knows the value of the flags and removes the code of disabled features. The
+/// verifier does not remove the arithmetic with the flags. If the caller passes the constant 0, the
+/// compiler removes both the code and the arithmetic.
 #[inline(always)]
 pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags: u32) {
     if flags & (FLAG_LOG | FLAG_DROP) != 0 && is_dropped(flags, from, to) {
         return;
     }
     let Some(slots) = families::slots(sock, flags) else { return };
-    // One read decides both the buffer and the scan flag: see `CONTROL_SCAN`.
+    // One read of the control word gives both the buffer and the scan flag: see `CONTROL_SCAN`.
     let control = config::control();
-    // SAFETY: `slots` is this CPU's element, and each index is masked to the array's length.
+    // SAFETY: `slots` points to this CPU's map element, and each index is masked to the array's
+    // length.
     unsafe {
         let buffer = (&raw mut (*slots).buffers).cast::<Counters>();
         let buffer = buffer.add((control & CONTROL_BUFFER) as usize);
         let transitions = (&raw mut (*buffer).transitions).cast::<u64>();
         add_one(transitions.add(transition_slot(from, to)), flags);
-        // `X -> X` is reported, but no socket changes its state.
+        // The tracepoint also reports `X -> X`, but the socket then stays in its state.
         if from != to {
             let states = (&raw mut (*buffer).states).cast::<Flow>();
             if !is_birth(from, to) {
@@ -48,7 +49,7 @@ pub(crate) fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize, flags
             }
         }
     }
-    // No value is used after either call, so no register has to be saved for it.
+    // No value is used after either call below, so the compiler saves no register for the calls.
     if flags & FLAG_NAMESPACES != 0 {
         of_namespace(slots, sock, control, from, to);
     } else if control & CONTROL_SCAN != 0 {
@@ -68,7 +69,8 @@ fn of_namespace<A: Access>(
 ) {
     let namespace = namespaces::of_namespace(slots, sock);
     if !namespace.is_null() && from != to {
-        // SAFETY: an entry of the map, and each index is masked to the array's length.
+        // SAFETY: `namespace` points to an entry of its map, and each index is masked to the
+        // array's length.
         unsafe {
             let buffer = namespaces::buffer(namespace, control);
             let states = (&raw mut (*buffer).states).cast::<Flow>();
@@ -85,10 +87,10 @@ fn of_namespace<A: Access>(
     }
 }
 
-/// For tests and debugging only: logs the event, and returns whether to drop it.
+/// Logs the event, and returns whether to drop it; the function is for tests and debugging only.
 ///
-/// The function is out of line behind one test of the flags, so that the verifier removes the call
-/// completely.
+/// The function is not inlined and is called after one test of the flags, so that the verifier
+/// removes the call completely.
 #[inline(never)]
 fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
     if flags & FLAG_LOG != 0 {
@@ -96,7 +98,7 @@ fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
     }
     let Some(slots) = maps::cpu_slots() else { return false };
     let one_in = u64::from(config!(drop_one_in));
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe {
         let events = (&raw const (*slots).events).read_volatile() + 1;
         (&raw mut (*slots).events).write_volatile(events);
@@ -108,11 +110,11 @@ fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
     }
 }
 
-/// Logs the transition.
+/// Logs a transition for debugging.
 #[inline(always)]
 #[cfg(feature = "log")]
 fn log_transition(from: usize, to: usize) {
-    /// The macros require the program's context and do not use it.
+    /// A context for the log macros, which require a context but do not use it.
     struct NoContext;
     impl aya_ebpf::EbpfContext for NoContext {
         fn as_ptr(&self) -> *mut core::ffi::c_void {

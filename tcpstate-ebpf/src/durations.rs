@@ -1,9 +1,9 @@
 //! The durations of the states of full sockets, for `hist`. [`crate::tracking`] calls this module
 //! if histograms are enabled.
 //!
-//! A duration is counted as unknown at its end if its start was not observed, or if an event in
-//! between was missed. The filter checks the event that ends a duration, as it does for event
-//! lines.
+//! A duration is counted as unknown if its start was not observed, or if an event between its start
+//! and its end was missed. The filter checks the event that ends a duration, as the filter does for
+//! event lines.
 
 use tcpstate_common::{
     State,
@@ -28,8 +28,8 @@ const SYN_RECV: usize = State::SynRecv as usize;
 const ESTABLISHED: usize = State::Established as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// Adds the durations that end with an event that leaves a state. `matches` is the filter's result
-/// for the event.
+/// Adds the durations that end with an event in which a socket leaves a state. `matches` tells
+/// whether the event matches the filter.
 #[inline(always)]
 pub(crate) fn add<A: Access>(
     transition: Transition<A>,
@@ -41,7 +41,7 @@ pub(crate) fn add<A: Access>(
     let &Observed { is_known, duration, born, is_child, .. } = observed;
     let is_accepted = from == SYN_RECV && to == ESTABLISHED && (is_child || !is_known);
     let does_request_match = is_accepted && mini_durations::does_match(sock, SYN_RECV, CLOSE);
-    // Only matching durations look up a group, because the number of groups is limited.
+    // A group is looked up only for matching durations, because the number of groups is limited.
     if !matches && !does_request_match {
         return;
     }
@@ -58,16 +58,17 @@ pub(crate) fn add<A: Access>(
     }
 }
 
-/// Adds the durations of a handshake when a child is established. `born` is the time of the child's
-/// birth; it is far in the future if unknown.
+/// Adds the durations of a handshake when a child enters ESTABLISHED. `born` is the time of the
+/// child's birth, or `u64::MAX` if the time is unknown.
 ///
-/// The child's request socket may be the last one that was removed from the kernel's table on this
-/// CPU since that birth. The handshake then began when the request was inserted into the table.
-/// There is no request after a SYN cookie or with Fast Open, and none is known if the programs
-/// missed it. The start of the handshake is then unknown.
+/// The function uses the request socket that was last removed from the kernel's table on this CPU.
+/// It is the child's request socket if it has the child's ports and was removed after the child's
+/// birth. The handshake began when the child's request socket was inserted into the table. A child
+/// has no request socket after a SYN cookie or with Fast Open. The programs may also have missed
+/// the request socket. Without a known request socket, the start of the handshake is unknown.
 ///
-/// The first filter result is for the time of the request, whose end another hook reports. The
-/// second is for the time of the child.
+/// The first filter result is for the duration of the request socket, whose end another hook
+/// reports. The second filter result is for the duration of the child.
 #[inline(always)]
 fn established<A: Access>(
     sock: Sock<A>,
@@ -77,7 +78,7 @@ fn established<A: Access>(
     born: u64,
 ) {
     let Some(slots) = maps::histogram_slots() else { return };
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     let request: LastRequest = unsafe { (*slots).request };
     let is_its_own =
         request.ports == mini_durations::ports(sock) && request.until >= born && request.since != 0;
@@ -93,7 +94,7 @@ fn established<A: Access>(
     }
 }
 
-/// The owner's name as the key of a group, if sockets are grouped by owner.
+/// Returns the owner's name as the key of a group, if sockets are grouped by owner.
 #[inline(always)]
 fn owner_key(owner: &Process) -> GroupKey {
     if !histograms::is_by_owner() {

@@ -1,4 +1,4 @@
-//! Checks whether an event matches the filter: it has to meet all conditions of
+//! Checks whether an event matches the filter. A matching event meets all conditions of
 //! [`FilterConfig`](tcpstate_common::filter::FilterConfig).
 //!
 //! ```text
@@ -7,10 +7,11 @@
 //!                                 -> Now     the event matches if of_state(owner, duration) does
 //! ```
 //!
-//! Every program that writes or counts filtered events calls these two functions. Neither function
-//! uses the ring or the table of sockets. The configuration is frozen, so the verifier removes
-//! conditions that are switched off. Conditions come first if they are cheap and reject a socket
-//! for its whole life. An unknown field does not match.
+//! Every program that writes or counts filtered events calls `of_socket` and `of_state`. Neither
+//! `of_socket` nor `of_state` uses the ring or the table of sockets. The configuration is frozen,
+//! so the verifier removes the code of conditions that the user did not set. The functions first
+//! check the conditions that are cheap and that reject a socket for its whole life. An unknown
+//! field does not match a condition.
 
 use tcpstate_common::{
     State,
@@ -31,8 +32,8 @@ use crate::{
     sock::ANY_V4,
 };
 
-/// Reads one field of the filter's configuration. It reads only that field, so that the verifier
-/// knows its value.
+/// Reads one field of the filter's configuration. The macro reads only that field, so that the
+/// verifier knows the field's value.
 macro_rules! filter {
     ($($field:tt)+) => {{
         let filter = config::filter_ptr();
@@ -41,9 +42,9 @@ macro_rules! filter {
     }};
 }
 
-/// Whether `$holds` is true for an item of a list of the filter's configuration. It is a loop over
-/// the items in use, which the verifier follows. A loop unrolled to the maximum length would be
-/// most of the object.
+/// Returns whether `$holds` is true for at least one item of a list in the filter's configuration.
+/// The macro is a loop over the items in use, which the verifier can follow. A loop that is
+/// unrolled to the maximum length would make up most of the object file.
 macro_rules! any {
     ($list:ident, $count:ident, $holds:expr) => {{
         let filter = config::filter_ptr();
@@ -51,8 +52,8 @@ macro_rules! any {
         let mut index = 0;
         let mut holds = false;
         while index < count && !holds {
-            // SAFETY: `FILTER` is initialised and frozen, and user space sets the count to the
-            // number of items at most.
+            // SAFETY: `FILTER` is initialised and frozen, and user space sets the count to at most
+            // the number of items.
             let item = unsafe {
                 let items = (&raw const (*filter).$list).cast_item();
                 items.add(index).read_volatile()
@@ -64,8 +65,8 @@ macro_rules! any {
     }};
 }
 
-/// Casts a list to its first item by the raw pointer. An index would be checked, and the check
-/// could panic.
+/// Casts the raw pointer to a list into a raw pointer to the list's first item. The compiler would
+/// check the bounds of an index expression, and the check could panic.
 trait CastItem {
     type Item;
     fn cast_item(self) -> *const Self::Item;
@@ -80,7 +81,7 @@ impl<T, const N: usize> CastItem for *const [T; N] {
     }
 }
 
-/// The result of the filter before the look-up of the socket's state.
+/// The filter's result before the look-up of the socket's state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The event matches if its owner and duration match.
@@ -91,13 +92,13 @@ pub(crate) enum Verdict {
     Never,
 }
 
-/// The parts of a connection that are known at this event.
+/// The parts of a connection that are known at the time of an event.
 #[derive(Clone, Copy)]
 struct Known {
-    /// The birth of a child. Its remote address is not known yet. Its local address is known only
-    /// if the listener is bound to an address.
+    /// The event is the birth of a child. The remote address of a newborn child is not known yet.
+    /// The local address of a newborn child is known only if the listener is bound to an address.
     is_child: bool,
-    /// A listener, which never has a remote address.
+    /// The socket is a listener, which never has a remote address.
     is_listener: bool,
     /// The remote address and port are known.
     has_peer: bool,
@@ -120,13 +121,14 @@ impl Known {
 
 /// Checks an event by the fields of its connection.
 ///
-/// The function is long because it is a list of conditions, ordered by how cheaply they reject.
+/// The function is long because it contains all conditions; it checks cheap conditions first.
 #[inline(always)]
 pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) -> Verdict {
     let conditions = filter!(conditions);
     let known = Known::at(from, to);
     let mut verdict = Verdict::Now;
-    /// A condition on a field that does not change once it is known.
+    /// Checks one condition. If the condition is false and the field can no longer change
+    /// (`known`), no later event matches.
     macro_rules! require {
         ($holds:expr, known: $is_known:expr) => {
             if !$holds {
@@ -181,27 +183,29 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
     }
     if conditions & FILTER_MOVES != 0 {
         let row = from & (STATE_SLOTS - 1);
-        // SAFETY: the index is masked to the array's length.
+        // SAFETY: `filter_ptr` points to the static `FILTER`, and the index is masked to the
+        // array's length.
         let moves = unsafe {
             (&raw const (*config::filter_ptr()).moves).cast_item().add(row).read_volatile()
         };
         require!(moves >> (to & (STATE_SLOTS - 1)) & 1 != 0, known: false);
     }
     if conditions & FILTER_UID != 0 {
-        // accept() gives the connection to the user of the accepting process.
+        // The user may still change, because accept() gives the connection to the user of the
+        // accepting process.
         require!(is_user(connection.uid()), known: false);
     }
     verdict
 }
 
-/// Whether there is a condition that [`of_socket`] checks.
+/// Returns whether the filter has a condition that [`of_socket`] checks.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     filter!(conditions) & !FILTER_NO_CHOSEN_PORT != 0
 }
 
-/// Whether the state of a socket may have been stored although the socket never matches. At its
-/// birth this was not known.
+/// Returns whether the table may hold the state of a socket although the socket never matches. The
+/// filter could not decide at the birth of such a socket.
 #[inline(always)]
 pub(crate) fn was_undecided(from: usize) -> bool {
     const OF_CHILDREN: u32 =
@@ -215,7 +219,8 @@ pub(crate) fn was_undecided(from: usize) -> bool {
     }
 }
 
-/// Whether an event matches by the owner of the socket and by the duration of the old state.
+/// Returns whether an event matches by the owner of the socket and by the duration of the old
+/// state.
 #[inline(always)]
 pub(crate) fn of_state(owner: &Process, duration: u64) -> bool {
     let conditions = filter!(conditions);
@@ -235,18 +240,19 @@ pub(crate) fn of_state(owner: &Process, duration: u64) -> bool {
     true
 }
 
-/// Whether a port is in a set.
+/// Returns whether a port is in a set of ports.
 #[inline(always)]
 fn is_among(set: u32, port: u16) -> bool {
     let Some(set) = PORTS.get_ptr(set) else { return false };
-    // SAFETY: the index is below the number of words.
+    // SAFETY: `set` points to an element of the map, and the index is below the number of words.
     let word = unsafe {
         set.cast::<u64>().add(usize::from(port >> 6) & (PortSet::WORDS - 1)).read_volatile()
     };
     word >> (port & 63) & 1 != 0
 }
 
-/// Whether an address is in a network of this end. Out of line, because it has six callers.
+/// Returns whether an address is in a network that the filter compares with this address (local or
+/// remote). The function is not inlined, because it has six callers.
 #[inline(never)]
 fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
     any!(network, networks, |network: Network| network.end == end
@@ -255,10 +261,11 @@ fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
         && low & network.mask[1] == network.first[1])
 }
 
-/// Whether an address is the unspecified address.
+/// Returns whether an address is the unspecified address.
 #[inline(always)]
 fn is_unspecified([high, low]: [u64; 2], is_v6: bool) -> bool {
-    // In IPv4-mapped form, the unspecified IPv4 address starts like every other mapped address.
+    // In IPv4-mapped form, the unspecified IPv4 address is `::ffff:0.0.0.0`, which is not all
+    // zeroes.
     if is_v6 { high | low == 0 } else { low == ANY_V4 }
 }
 
@@ -267,14 +274,14 @@ fn is_user(uid: u32) -> bool {
     any!(uid, uids, |item| item == uid)
 }
 
-/// Whether the cgroup of the connection, or one of its ancestors, is wanted. The result is cached
-/// per cgroup.
+/// Returns whether the filter contains the connection's cgroup or one of its ancestors. The result
+/// is cached for each cgroup.
 #[inline(always)]
 fn is_in_cgroup(connection: &impl Connection) -> bool {
     let id = connection.cgroup();
     let seen = CGROUPS_SEEN.get_ptr_mut(id as u32 & (CGROUPS_REMEMBERED as u32 - 1));
     if let Some(seen) = seen {
-        // SAFETY: an element of the map, which programs write with single stores.
+        // SAFETY: the pointer is to an element of the map, which programs write with single stores.
         let seen = unsafe { seen.read_volatile() };
         if seen >> 1 == id {
             return seen & 1 != 0;
@@ -283,7 +290,7 @@ fn is_in_cgroup(connection: &impl Connection) -> bool {
     let is_in = connection
         .is_within_cgroup(|id| id != 0 && any!(cgroup, cgroups, |wanted: u64| wanted == id));
     if let Some(seen) = seen {
-        // SAFETY: an element of the map, which programs write with single stores.
+        // SAFETY: the pointer is to an element of the map, which programs write with single stores.
         unsafe { seen.write_volatile(id << 1 | u64::from(is_in)) };
     }
     is_in

@@ -1,10 +1,9 @@
 //! Writes each transition of a full socket, with its connection, to the [ring](crate::ring) for
 //! `trace --events`.
 //!
-//! [`crate::tracking`] calls this module if events are enabled. Two fields may be unknown:
-//!
-//! * the owner of a socket that neither connected nor listened
-//! * the duration of a state whose start was not observed
+//! [`crate::tracking`] calls this module if events are enabled. Two fields may be unknown: the
+//! owner of a socket that called neither connect() nor listen(), and the duration of a state whose
+//! start was not observed.
 
 use tcpstate_common::{
     State,
@@ -29,7 +28,7 @@ pub(crate) struct Transition<A> {
     pub(crate) remote_port: u16,
 }
 
-/// Writes the line of an event that matches the filter. `error` and `flags` are the result of
+/// Writes the event line of an event that matches the filter. `error` and `flags` are the result of
 /// [`crate::close_reason::facts`].
 #[inline(always)]
 pub(crate) fn write<A: Access>(
@@ -44,7 +43,7 @@ pub(crate) fn write<A: Access>(
         let (local, remote) = sock.addresses(family);
         let is_birth = is_birth(from, to);
         let mut flags = flags;
-        // The next event completes this line, and usually follows immediately.
+        // The next event of a newborn socket completes this line, and usually follows immediately.
         if is_birth && to != State::Listen as usize {
             flags |= EVENT_IS_AMENDABLE;
         }

@@ -1,6 +1,6 @@
 //! Selects the element of [`CPU_SLOTS`] that counts a socket. With [`FLAG_FAMILIES`] each family
-//! has an element, otherwise all sockets share the first. Without the flag only the index of the
-//! first element remains of this module.
+//! has its own element; otherwise all sockets share the first element. Without [`FLAG_FAMILIES`],
+//! the verifier removes all code of this module except the index of the first element.
 
 use tcpstate_common::abi::{CpuSlots, FLAG_FAMILIES};
 
@@ -10,7 +10,7 @@ use crate::{
     sock::{Access, Sock},
 };
 
-/// The counts of this CPU for the family of a socket.
+/// Returns the counts of this CPU for the family of a socket.
 #[inline(always)]
 pub(crate) fn slots<A: Access>(sock: Sock<A>, flags: u32) -> Option<*mut CpuSlots> {
     CPU_SLOTS.get_ptr_mut(element(sock, flags))

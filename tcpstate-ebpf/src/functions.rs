@@ -1,7 +1,8 @@
-//! Mini sockets by kernel functions: the first choice, if programs can be attached to functions.
+//! Observes mini sockets by hooks on kernel functions. These hooks are the first choice, if
+//! programs can be attached to functions.
 //!
-//! All of these functions run with softirqs off, so no program here can interrupt another one or
-//! miss a call.
+//! The kernel calls all these functions with softirqs disabled, so no program of this module can
+//! interrupt another one or miss a call.
 
 use aya_ebpf::{
     macros::{fentry, fexit},
@@ -20,15 +21,17 @@ use crate::{
     sock::{Sock, Typed},
 };
 
-/// Arguments and results of type `bool` are one byte; the rest of the 8 bytes is undefined (5.10).
+/// An argument or result of type `bool` is one byte; the remaining bytes of its 8 bytes are
+/// undefined (5.10).
 const BOOL: u64 = 0xff;
 
 /// `void __inet_twsk_schedule(struct inet_timewait_sock *tw, int timeo, bool rearm)`: starts the
-/// first timer of a time-wait socket, or a later one. Every change of the substate ends with a
-/// later timer (`tcp_timewait_state_process`).
+/// timer of a time-wait socket for the first time, or starts it again. After every change of the
+/// substate, the kernel starts the timer again (`tcp_timewait_state_process`).
 #[fentry(function = "__inet_twsk_schedule")]
 pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
-    // SAFETY: the function's first argument, alive while it runs.
+    // SAFETY: the pointer is the function's first argument, a socket that exists while the function
+    // runs.
     let tw = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
     let is_rearm = ctx.arg::<u64>(2) & BOOL != 0;
     if let Some(slots) = maps::cpu_slots()
@@ -46,22 +49,25 @@ pub(crate) fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `void inet_twsk_kill(struct inet_timewait_sock *tw)`: called once for each time-wait socket.
+/// `void inet_twsk_kill(struct inet_timewait_sock *tw)`: the kernel calls this function once for
+/// each time-wait socket.
 #[fentry(function = "inet_twsk_kill")]
 pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
-    // SAFETY: the function's first argument, alive while it runs.
+    // SAFETY: the pointer is the function's first argument, a socket that exists while the function
+    // runs.
     let tw = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
     if let Some(slots) = maps::cpu_slots()
         && tw.is_in_scope()
     {
         let (counters, control) = (CounterRefs::of(slots, tw), config::control());
-        // SAFETY: `slots` is this CPU's element.
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
         let label = unsafe { (&raw const (*slots).exit_label).read_volatile() };
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
         minis::time_wait_gone(counters, control, tw, cause >> 8, false);
         mini_durations::time_wait_gone(tw, control);
         minis::count_exit(counters, control, cause);
-        // A new socket may get this address.
+        // The label is cleared, because a new socket may get this address.
         set_label(0, Cause::Unknown, Exit::Unknown);
     }
     0
@@ -76,16 +82,16 @@ pub(crate) fn tw_timer_handler(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, ...)`: kills the
-/// socket itself if the packet is a RST.
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, ...)`: handles a
+/// packet for a time-wait socket, and kills the socket if the packet is a RST.
 #[fentry(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_packet(ctx: FEntryContext) -> i32 {
     set_label(ctx.arg(0), Cause::Killed, Exit::Reset);
     0
 }
 
-/// Stores the label for the result of the function. The result decides whether its caller
-/// (`tcp_v4_rcv`, `tcp_v6_rcv`) kills or replaces the socket.
+/// Stores the label for the result of `tcp_timewait_state_process`. The result tells the callers of
+/// the kernel function (`tcp_v4_rcv`, `tcp_v6_rcv`) how to handle the socket.
 #[inline(always)]
 fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
     let verdict: u32 = ctx.arg::<u64>(arguments) as u32;
@@ -100,22 +106,22 @@ fn time_wait_verdict(ctx: &FExitContext, arguments: usize) -> i32 {
     0
 }
 
-/// The result of a function with 3 arguments (before 6.12).
+/// Handles the result of `tcp_timewait_state_process` with 3 arguments (before 6.12).
 ///
-/// The position of the result depends on the number of arguments, which the verifier must know. So
-/// each number of arguments has its own program.
+/// The position of the result depends on the number of arguments, which the verifier must know.
+/// Each possible number of arguments of the kernel function therefore has its own BPF program.
 #[fexit(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_verdict_3(ctx: FExitContext) -> i32 {
     time_wait_verdict(&ctx, 3)
 }
 
-/// The result of a function with 4 arguments.
+/// Handles the result of `tcp_timewait_state_process` with 4 arguments.
 #[fexit(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_verdict_4(ctx: FExitContext) -> i32 {
     time_wait_verdict(&ctx, 4)
 }
 
-/// The result of a function with 5 arguments (since 6.18).
+/// Handles the result of `tcp_timewait_state_process` with 5 arguments (since 6.18).
 #[fexit(function = "tcp_timewait_state_process")]
 pub(crate) fn time_wait_verdict_5(ctx: FExitContext) -> i32 {
     time_wait_verdict(&ctx, 5)
@@ -131,7 +137,7 @@ pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `int tcp_abort(struct sock *sk, int err)`: `ss -K`.
+/// `int tcp_abort(struct sock *sk, int err)`: aborts a socket, for example on behalf of `ss -K`.
 #[fentry(function = "tcp_abort")]
 pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
     set_label(ctx.arg(0), Cause::Killed, Exit::Aborted);
@@ -141,10 +147,10 @@ pub(crate) fn tcp_abort(ctx: FEntryContext) -> i32 {
 /// `bool inet_ehash_insert(struct sock *sk, struct sock *osk, bool *found_dup_sk)`: inserts `sk`
 /// into the kernel's table and removes `osk` if it is not null.
 ///
-/// A request socket that is inserted has no reference yet, so it cannot be removed before this
-/// program ends. The exception is the copy that `reqsk_timer_handler` makes for another listener
-/// when the listener was closed. A request socket that is removed was completed, or moved to
-/// another listener.
+/// A newly inserted request socket has no reference yet, so the kernel cannot remove it before this
+/// program returns. The exception is a copy of a request socket: when a listener was closed,
+/// `reqsk_timer_handler` makes the copy for another listener. A request socket that this function
+/// removes was completed, or was moved to another listener.
 #[fexit(function = "inet_ehash_insert")]
 pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
     const REQUEST: usize = State::NewSynRecv as usize;
@@ -152,13 +158,15 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
         return 0;
     }
     let replaced: *const u8 = ctx.arg(1);
-    // SAFETY: the function's first argument, alive while it runs.
+    // SAFETY: the pointer is the function's first argument, a socket that exists while the function
+    // runs.
     let sk = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
     let is_request = sk.state() == REQUEST;
     if !is_request && replaced.is_null() {
         return 0;
     }
-    // SAFETY: the function's second argument; its caller holds a reference.
+    // SAFETY: the pointer is the function's second argument, to which the function's caller holds a
+    // reference.
     let osk = unsafe { Sock::<Typed>::from_ptr(replaced) };
     let Some(slots) = maps::cpu_slots() else { return 0 };
     if sk.is_in_scope() {
@@ -179,7 +187,8 @@ pub(crate) fn inet_ehash_insert(ctx: FExitContext) -> i32 {
 /// returns whether this call removed the request from the kernel's table.
 #[fexit(function = "__inet_csk_reqsk_queue_drop")]
 pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
-    // SAFETY: the function's second argument; its caller holds a reference.
+    // SAFETY: the pointer is the function's second argument, to which the function's caller holds a
+    // reference.
     let req = unsafe { Sock::<Typed>::from_ptr(ctx.arg(1)) };
     if ctx.arg::<u64>(3) & BOOL != 0
         && let Some(slots) = maps::cpu_slots()
@@ -192,12 +201,14 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
     0
 }
 
-/// Stores, on this CPU, why a time-wait socket will end if it is the next to end.
+/// Stores on this CPU why a time-wait socket ends, for the case that this socket is the next to
+/// end.
 #[inline(always)]
 fn set_label(tw: u64, cause: Cause, exit: Exit) {
     if let Some(slots) = maps::cpu_slots() {
         let label = ExitLabel::new(tw, cause, exit);
-        // SAFETY: `slots` is this CPU's element.
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe { (&raw mut (*slots).exit_label).write_volatile(label) };
     }
 }

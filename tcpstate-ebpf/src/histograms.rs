@@ -1,8 +1,8 @@
 //! Adds durations to buckets: in [`HISTOGRAMS`](crate::maps::HISTOGRAMS), or in
 //! [`GROUPED`](crate::maps::GROUPED) if sockets are grouped.
 //!
-//! Both maps have two buffers. The control word selects the active buffer of the maps and of the
-//! counts together. So histograms and transition counts cover equal periods.
+//! Both maps hold two buffers. The control word selects the active buffer of the histograms, as it
+//! does for the counts. Histograms and transition counts therefore cover the same period.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
@@ -20,41 +20,45 @@ use crate::{
     sock::{Access, Sock},
 };
 
-/// The part of a duration that goes to [`Histogram::sum`].
+/// Mask of the bits of a duration that are added to [`Histogram::sum`].
 const LOW: u64 = (1 << SUM_BITS) - 1;
 
-/// The histograms of a socket's group in the active buffer: the index of the first one.
+/// A reference to the histograms of a socket's group in the active buffer: the index of the first
+/// histogram.
 #[derive(Clone, Copy)]
 pub(crate) struct HistogramRef(u32);
 
 impl HistogramRef {
-    /// The histograms of a socket that leaves a state.
+    /// Returns the histograms for a socket that leaves the state `from`.
     #[inline(always)]
     pub(crate) fn of<A: Access>(sock: Sock<A>, control: u32, from: usize, owner: GroupKey) -> Self {
         let group = if by() == 0 { GROUP_OTHER } else { group(key(sock, from, owner)) };
         Self((group * 2 + (control & CONTROL_BUFFER)) * SLOTS)
     }
 
-    /// Adds a duration. [`UNKNOWN_DURATION`] adds one to [`Histogram::unknown`].
+    /// Adds a duration to a histogram. The duration [`UNKNOWN_DURATION`] adds one to
+    /// [`Histogram::unknown`].
     #[inline(always)]
     pub(crate) fn add(self, slot: u32, ns: u64) {
         add(self.0 + slot, ns);
     }
 
-    /// [`Histogram::longest`] and [`Histogram::shortest_inverted`].
+    /// Returns [`Histogram::longest`] and [`Histogram::shortest_inverted`] of a histogram.
     #[inline(always)]
     pub(crate) fn extremes(self, slot: u32) -> [u64; 2] {
         let Some(histogram) = histogram(self.0 + slot) else { return [0; 2] };
-        // SAFETY: `histogram` is an element of its map.
+        // SAFETY: `histogram` points to an element of its map, which stays valid while the program
+        // runs.
         unsafe { [(*histogram).longest, (*histogram).shortest_inverted] }
     }
 
-    /// Takes back a duration that [`Self::add`] just added to this buffer. `extremes` are the
-    /// extremes before that addition.
+    /// Subtracts a duration that [`Self::add`] just added to this buffer. `extremes` is the result
+    /// of [`Self::extremes`] before the addition.
     #[inline(never)]
     pub(crate) fn take_back(self, slot: u32, ns: u64, extremes: [u64; 2]) {
         let Some(histogram) = histogram(self.0 + slot) else { return };
-        // SAFETY: `histogram` is an element of its map.
+        // SAFETY: `histogram` points to an element of its map, which stays valid while the program
+        // runs.
         unsafe {
             if ns == UNKNOWN_DURATION {
                 take_atomically(&raw mut (*histogram).unknown, 1);
@@ -74,13 +78,14 @@ fn histogram(index: u32) -> Option<*mut Histogram> {
     if by() == 0 { HISTOGRAMS.get_ptr_mut(index) } else { GROUPED.get_ptr_mut(index) }
 }
 
-/// Out of line, because it has many callers.
+/// The function is not inlined, because it has many callers.
 #[inline(never)]
 fn add(index: u32, ns: u64) {
     let Some(histogram) = histogram(index) else { return };
-    // SAFETY: `histogram` is an element of its map. Additions are atomic, because other CPUs may
-    // add to a group at the same time. If two CPUs store an extreme at the same time, the less
-    // extreme value may remain. This happens in groups only.
+    // SAFETY: `histogram` points to an element of its map, which stays valid while the program
+    // runs. The additions are atomic, because other CPUs may add to the histogram of a group at the
+    // same time. If two CPUs store a longest or shortest duration at the same time, the less
+    // extreme value may remain. Two CPUs share a histogram only if sockets are grouped.
     unsafe {
         if ns == UNKNOWN_DURATION {
             add_one_atomically(&raw mut (*histogram).unknown);
@@ -102,31 +107,33 @@ fn add(index: u32, ns: u64) {
     }
 }
 
-/// The counter of the bucket of a duration.
+/// Returns the counter of the bucket of a duration.
 ///
 /// # Safety
-/// `histogram` is an element of a map.
+/// `histogram` must point to an element of a map.
 #[inline(always)]
 unsafe fn bucket(histogram: *mut Histogram, ns: u64) -> *mut u64 {
-    // The verifier does not know the range of a number after these shifts.
+    // The index is masked, because the verifier does not know the range of the number after the
+    // shifts.
     let index = bucket_of(ns) & (BUCKET_SLOTS - 1);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `histogram` points to an element of a map, and the index
+    // is masked to the array's length.
     unsafe { (&raw mut (*histogram).buckets).cast::<u64>().add(index) }
 }
 
-/// The key by which sockets are grouped; the verifier knows its value.
+/// Returns the key by which sockets are grouped; the verifier knows the value.
 #[inline(always)]
 fn by() -> u32 {
     config!(flags) >> FLAGS_BY_SHIFT
 }
 
-/// Whether sockets are grouped by their owner.
+/// Returns whether sockets are grouped by their owner.
 #[inline(always)]
 pub(crate) fn is_by_owner() -> bool {
     by() == By::Comm as u32
 }
 
-/// The key of a socket's group.
+/// Returns the key of a socket's group.
 #[inline(always)]
 fn key<A: Access>(sock: Sock<A>, from: usize, owner: GroupKey) -> GroupKey {
     let by = by();
@@ -147,18 +154,18 @@ fn key<A: Access>(sock: Sock<A>, from: usize, owner: GroupKey) -> GroupKey {
     GroupKey { words }
 }
 
-/// A socket's cgroup; a mini socket has none.
+/// Returns the number of a socket's cgroup; 0 for a mini socket, which has no cgroup.
 #[inline(always)]
 fn cgroup<A: Access>(sock: Sock<A>, from: usize) -> u64 {
     if from == State::TimeWait as usize { 0 } else { cgroups::cgroup(sock) }
 }
 
-/// The ID of a group. A new group gets the next free ID. If no ID is free, the group is counted in
-/// [`GROUP_OTHER`] for the rest of the run.
+/// Returns the ID of a group. A new group gets the next free ID. If no ID is free, the durations of
+/// the group are added to [`GROUP_OTHER`] for the rest of the run.
 #[inline(never)]
 fn group(key: GroupKey) -> u32 {
-    // SAFETY: an entry's memory stays an entry's while the program runs, and entries are never
-    // removed.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs, and no
+    // program removes an entry of this map.
     if let Some(&id) = unsafe { GROUPS.get(key) } {
         return id;
     }
@@ -170,12 +177,13 @@ fn group(key: GroupKey) -> u32 {
     match GROUPS.insert(key, id, u64::from(BPF_NOEXIST)) {
         Ok(()) => id,
         Err(errno) => {
-            // The ID becomes free again. If the queue fails too, there is one group less.
+            // The unused ID becomes free again. If the queue refuses the ID, one group fewer is
+            // available.
             let _ = GROUP_IDS.push(id, 0);
             if errno == -EEXIST {
-                // Another CPU inserted the group first.
-                // SAFETY: an entry's memory stays an entry's while the program runs, and entries
-                // are never removed.
+                // Another CPU inserted the group first. SAFETY: the kernel does not free the memory
+                // of a map entry while the program runs, and no program removes an entry of this
+                // map.
                 return unsafe { GROUPS.get(key) }.copied().unwrap_or(GROUP_OTHER);
             }
             failed()
@@ -183,12 +191,13 @@ fn group(key: GroupKey) -> u32 {
     }
 }
 
-/// The map failed for another reason than a lack of room. The group may get an ID later, and then
-/// lacks this duration.
+/// Counts a failure of the map of groups that is not a lack of space. The group may get an ID
+/// later, and its histograms then lack this duration.
 #[inline(always)]
 fn failed() -> u32 {
     if let Some(slots) = histogram_slots() {
-        // SAFETY: `slots` is this CPU's element.
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe { add_one_atomically(&raw mut (*slots).group_errors) };
     }
     GROUP_OTHER

@@ -1,4 +1,5 @@
-//! Programs that user space runs for each socket, or for each entry of a map.
+//! Programs that the kernel runs for each socket, or for each entry of a map, when user space
+//! requests it.
 
 use tcpstate_common::{
     State,
@@ -21,12 +22,12 @@ pub(crate) struct IterTcp {
     sk_common: *const u8,
 }
 
-/// The kernel walks its socket tables and calls this program for each socket, and without a socket
-/// after the last one.
+/// Handles one socket: the kernel walks its socket tables, calls this program for each socket, and
+/// finally calls it without a socket.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub(crate) extern "C" fn tcp_iterator(ctx: *const IterTcp) -> i32 {
-    // SAFETY: the kernel calls with a valid context, and the field is checked for null before use.
+    // SAFETY: the kernel passes a valid context, and the field is checked for null before use.
     let sk_common = unsafe { (*ctx).sk_common };
     if !sk_common.is_null() {
         // SAFETY: the iterator holds a reference to the socket while the program runs.
@@ -35,8 +36,8 @@ pub(crate) extern "C" fn tcp_iterator(ctx: *const IterTcp) -> i32 {
     0
 }
 
-/// Visits one socket. Since 5.15 the kernel holds the lock of a full socket, so no event can come
-/// between the read of the state and the observation.
+/// Visits one socket for the running scan. Since 5.15 the kernel holds the lock of a full socket,
+/// so no event can happen between the read of the state and the observation.
 #[inline(always)]
 fn visit(sock: Sock<Typed>) {
     let control = config::control();
@@ -45,13 +46,13 @@ fn visit(sock: Sock<Typed>) {
     }
     let Some(slots) = maps::cpu_slots() else { return };
     let counters = CounterRefs::of(slots, sock);
-    // Read the state before the observation. If an event comes between the two, the event is the
-    // first observation and adds the old state.
+    // The state must be read before the observation. If an event happens between the read and the
+    // observation, the event is the first observation and adds the old state to the base counts.
     let state = sock.state();
     if state == State::TimeWait as usize {
         if control & CONTROL_TIME_WAIT != 0 {
-            // SAFETY: the state says that it is a time-wait socket, and the iterator holds a
-            // reference to it.
+            // SAFETY: the state shows that the socket is a time-wait socket, and the iterator holds
+            // a reference to it.
             minis::visit_time_wait(counters, control, unsafe {
                 Sock::<Probed>::from_ptr(sock.address() as *const u8)
             });
@@ -61,11 +62,11 @@ fn visit(sock: Sock<Typed>) {
             minis::visit_request(counters, sock.address());
         }
     } else if scan::observe(slots, sock.address(), By::Visit) != Observation::Again {
-        // If the observation failed, it was most likely the first, so the socket is added. The
-        // failure itself is counted by `observe`.
+        // If the scan's map failed, this visit was most likely the first observation, so the socket
+        // is added to the base counts. `observe` counts the failure of the scan's map.
         scan::add_to_base(counters, state);
     }
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe { add_one_atomically(&raw mut (*slots).visited) };
 }
 
@@ -79,39 +80,39 @@ pub(crate) struct IterMapElem<V> {
     value: *mut V,
 }
 
-/// The kernel walks [`maps::FIN_WAIT2`]. This program counts the moves to TIME_WAIT that no timer
-/// reported.
+/// Handles one entry of [`maps::FIN_WAIT2`]; the kernel calls this program for each entry. The
+/// program counts moves to TIME_WAIT that no timer reported.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub(crate) extern "C" fn fin_wait2_iterator(ctx: *const IterMapElem<u32>) -> i32 {
-    // SAFETY: the kernel calls with a valid context, and the field is checked for null before use.
+    // SAFETY: the kernel passes a valid context, and the field is checked for null before use.
     let key = unsafe { (*ctx).key };
     if key.is_null() {
         return 0;
     }
     if let Some(slots) = maps::cpu_slots() {
-        // SAFETY: the key is the address of a time-wait socket. Its entry is removed before the
-        // socket is freed.
+        // SAFETY: the key is the address of a time-wait socket. A program removes the entry of a
+        // time-wait socket before the kernel frees the socket.
         let tw = unsafe { Sock::<Probed>::from_ptr(key.read() as *const u8) };
         minis::settle(CounterRefs::of(slots, tw), config::control(), tw, Seen::Late);
     }
     0
 }
 
-/// The kernel walks [`maps::NAMESPACES`]. This program marks the namespaces that are gone.
+/// Handles one entry of [`maps::NAMESPACES`]; the kernel calls this program for each entry. The
+/// program marks a namespace that no longer exists.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub(crate) extern "C" fn namespace_iterator(ctx: *const IterMapElem<NamespaceSlots>) -> i32 {
-    // SAFETY: the kernel calls with a valid context, and the fields are checked for null before
-    // use.
+    // SAFETY: the kernel passes a valid context, and the fields are checked for null before use.
     let (key, namespace) = unsafe { ((*ctx).key, (*ctx).value) };
     if key.is_null() || namespace.is_null() {
         return 0;
     }
-    // SAFETY: both point into the entry.
+    // SAFETY: both pointers point into the entry of the map.
     unsafe {
         let net = (&raw const (*namespace).net).read_volatile();
-        // The entry was just inserted; `net` is not stored yet.
+        // The entry was just inserted, and the program that inserted it has not stored `net` yet.
         if net == 0 {
             return 0;
         }

@@ -1,9 +1,11 @@
-//! The kernel half of tcpstate. A program is named after its attach point, if only one program
-//! attaches there.
+//! The BPF programs of tcpstate, which run in the kernel. A program has the name of its attach
+//! point if no other program attaches there.
 //!
-//! A *full socket* is the kernel's `struct sock`. A *mini socket* is a smaller struct that takes
-//! its place: a *request socket* while a connection is half-open, and a *time-wait socket* after a
-//! connection has closed. The modules with programs:
+//! A *full socket* is the kernel's `struct sock`. A *mini socket* is a smaller struct that replaces
+//! a full socket. A *request socket* is the mini socket of a half-open connection, and a
+//! *time-wait socket* is the mini socket of a connection that has closed.
+//!
+//! The following modules contain programs:
 //!
 //! | module | attaches to | leads to |
 //! |---|---|---|
@@ -15,8 +17,8 @@
 //! | [`timers`] | `timer_start`, `timer_cancel`, `timer_expire_entry` | mini sockets instead |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once per scan, to [`scan`] |
 //!
-//! [`timers`] is used where no program can be attached to kernel functions. The modules without
-//! programs:
+//! The module [`timers`] is used where no program can be attached to kernel functions. The
+//! following modules contain no programs:
 //!
 //! | module | holds |
 //! |---|---|
@@ -30,14 +32,15 @@
 //! | [`sock`], [`process`], [`cgroups`] | reads of kernel structs |
 //! | [`slots`], [`maps`], [`ring`], [`config`], [`atomic`], [`kernel`] | memory and configuration |
 //!
-//! The kernel half prints nothing and has no timers of its own. User space sets the configuration
-//! before the load, changes the control word while the programs run, and reads the maps.
+//! The BPF programs print nothing and have no timers of their own. User space sets the
+//! configuration before the load, changes the control word while the programs run, and reads the
+//! maps.
 #![no_std]
 #![no_main]
 // `atomic_xadd` without a result is the only atomic operation that every kernel since 3.18 accepts.
 // Rust's stable atomics fetch a result, and kernels before 5.12 refuse a program that contains one.
 #![feature(core_intrinsics)]
-// BPF assembly: one instruction in `slots`.
+// BPF assembly is needed for one instruction in `slots`.
 #![feature(asm_experimental_arch)]
 #![allow(internal_features, reason = "see above")]
 #![allow(
@@ -86,7 +89,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The helpers in use are available to GPL-compatible programs only.
+/// The kernel allows only GPL-compatible programs to call the helpers in use.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

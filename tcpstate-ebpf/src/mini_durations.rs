@@ -1,9 +1,10 @@
-//! Durations of mini sockets, for `hist`. The hooks in [`crate::functions`] and [`crate::timers`]
-//! call this module. A frozen flag removes its code from programs that only count.
+//! Computes durations of mini sockets, for `hist`. The hooks in [`crate::functions`] and
+//! [`crate::timers`] call this module. The flag for histograms is frozen, so the verifier removes
+//! the code of this module from programs that only count.
 //!
 //! Timers do not report every move of a time-wait socket from FIN_WAIT2 to TIME_WAIT. If a move is
-//! only noticed at the end of the socket, the time of the move is unknown. Then only the lifetime
-//! of the whole socket is known.
+//! noticed only at the end of the socket, the time of the move is unknown. If the time of the move
+//! is unknown, only the lifetime of the whole socket is known.
 
 use tcpstate_common::{
     State,
@@ -29,13 +30,13 @@ const FIN_WAIT2: usize = State::FinWait2 as usize;
 const TIME_WAIT: usize = State::TimeWait as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// Whether histograms are enabled; the verifier knows the value.
+/// Returns whether histograms are enabled; the verifier knows the value.
 #[inline(always)]
 fn is_asked_for() -> bool {
     config!(flags) & FLAG_HISTOGRAMS != 0
 }
 
-/// A time-wait socket's timer is about to start for the first time.
+/// Called when the timer of a time-wait socket is about to start for the first time.
 #[inline(always)]
 pub(crate) fn time_wait_born<A: Access>(tw: Sock<A>) {
     if is_asked_for() {
@@ -45,25 +46,25 @@ pub(crate) fn time_wait_born<A: Access>(tw: Sock<A>) {
     }
 }
 
-/// A packet starts the timer of a time-wait socket again. The packet may have just moved the socket
-/// to TIME_WAIT.
+/// Called when a packet starts the timer of a time-wait socket again. The packet may have just
+/// moved the socket to TIME_WAIT.
 #[inline(always)]
 pub(crate) fn time_wait_rearmed<A: Access>(tw: Sock<A>, control: u32) {
     if !is_asked_for() {
         return;
     }
     let Some(entry) = TIMED_MINIS.get(tw.address()) else { return };
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let timed = unsafe { *entry };
-    // Write only after a move, which is rare. If the socket ends on another CPU, its entry may
-    // already belong to another socket.
+    // The entry is written only after a move, which is rare. If the socket ends on another CPU, its
+    // entry may already belong to another socket, which a write would corrupt.
     if has_moved(tw, timed) {
-        // SAFETY: an entry's memory stays an entry's while the program runs.
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe { *entry = moved(tw, control, timed, now()) };
     }
 }
 
-/// A time-wait socket ends.
+/// Called when a time-wait socket ends.
 #[inline(always)]
 pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     if !is_asked_for() {
@@ -71,14 +72,14 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     }
     let address = tw.address();
     let entry = TIMED_MINIS.get(address);
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let timed = entry.map_or_else(TimedMini::default, |entry| unsafe { *entry });
     let now = now();
     let End { slot, substate, lifetime } = End::of(tw, timed, now);
     let mut extremes = [[0; 2]; 2];
     let does_orphan_match = has_moved(tw, timed) && does_match(tw, FIN_WAIT2, TIME_WAIT);
     let does_end_match = does_match(tw, tw.substate(), CLOSE);
-    // Only matching durations look up a group, because the number of groups is limited.
+    // A group is looked up only for matching durations, because the number of groups is limited.
     if does_orphan_match || does_end_match {
         let histogram = of_mini(tw, control);
         extremes = [slot, SLOT_HOLD].map(|slot| histogram.extremes(slot));
@@ -95,14 +96,15 @@ pub(crate) fn time_wait_gone<A: Access>(tw: Sock<A>, control: u32) {
     }
     if let Some(slots) = histogram_slots() {
         let last = LastTimeWait { timed, until: now, extremes };
-        // SAFETY: `slots` is this CPU's element.
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe { (&raw mut (*slots).time_wait).write_volatile(last) };
     }
 }
 
-/// The time-wait socket that seemed to end last did not end. Its timer was only stopped and started
-/// again, within one section without interrupts. `control` is the control word at the start of the
-/// section.
+/// Called when the time-wait socket that seemed to end last did not end. The kernel only stopped
+/// the socket's timer and started it again, within one section without interrupts. `control` is the
+/// control word at the start of the section.
 #[inline(always)]
 pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
     if is_asked_for() {
@@ -110,11 +112,12 @@ pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
     }
 }
 
-/// Corrects the durations. Out of line, because it is rare.
+/// Corrects the durations of a time-wait socket that did not end. The function is not inlined,
+/// because such a correction is rare.
 #[inline(never)]
 fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     let Some(slots) = histogram_slots() else { return };
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     let last = unsafe { (&raw const (*slots).time_wait).read_volatile() };
     let LastTimeWait { timed, until, .. } = last;
     let End { slot, substate, lifetime } = End::of(tw, timed, until);
@@ -135,13 +138,14 @@ fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     }
 }
 
-/// Whether the filter matches the end of a mini socket's state, as it would for the event line.
+/// Returns whether the filter matches when a mini socket leaves the state `from`, as for the event
+/// line.
 #[inline(always)]
 pub(crate) fn does_match<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
     !event_filter::is_on() || passes_filter(mini, from, to)
 }
 
-/// Out of line, for it has many callers.
+/// The function is not inlined, because it has many callers.
 #[inline(never)]
 fn passes_filter<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
     event_filter::of_socket(&Mini(mini), from, to) == Verdict::Now
@@ -151,9 +155,9 @@ fn passes_filter<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
 /// substate.
 struct End {
     slot: u32,
-    /// Nanoseconds in the last substate, or [`UNKNOWN_DURATION`].
+    /// How long the socket was in its last substate (nanoseconds), or [`UNKNOWN_DURATION`].
     substate: u64,
-    /// Nanoseconds from the socket's birth to its end, or [`UNKNOWN_DURATION`].
+    /// How long the socket existed (nanoseconds), or [`UNKNOWN_DURATION`].
     lifetime: u64,
 }
 
@@ -168,13 +172,14 @@ impl End {
     }
 }
 
-/// Whether a time-wait socket moved to TIME_WAIT since its last observation.
+/// Returns whether a time-wait socket moved to TIME_WAIT since its last observation.
 #[inline(always)]
 fn has_moved<A: Access>(tw: Sock<A>, timed: TimedMini) -> bool {
     timed.substate == FIN_WAIT2 as u64 && tw.substate() == TIME_WAIT
 }
 
-/// The new stored state of a time-wait socket that a packet may have moved at this time.
+/// Returns the new stored state of a time-wait socket that a packet may have moved at the time
+/// `now`.
 #[inline(always)]
 fn moved<A: Access>(tw: Sock<A>, control: u32, timed: TimedMini, now: u64) -> TimedMini {
     if !has_moved(tw, timed) {
@@ -186,7 +191,8 @@ fn moved<A: Access>(tw: Sock<A>, control: u32, timed: TimedMini, now: u64) -> Ti
     TimedMini { since: now, substate: TIME_WAIT as u64, ..timed }
 }
 
-/// A request socket was inserted into the kernel's table, or its timer starts for the first time.
+/// Called when a request socket was inserted into the kernel's table, or when its timer starts for
+/// the first time.
 #[inline(always)]
 pub(crate) fn request_born(address: u64) {
     if is_asked_for() && TIMED_REQUESTS.insert(address, now()).is_err() {
@@ -194,7 +200,8 @@ pub(crate) fn request_born(address: u64) {
     }
 }
 
-/// A request socket was replaced by its child, or its timer has stopped.
+/// Called when a child replaced a request socket, or when the timer of a request socket has
+/// stopped.
 #[inline(always)]
 pub(crate) fn request_stopped<A: Access>(req: Sock<A>) {
     if !is_asked_for() {
@@ -204,18 +211,18 @@ pub(crate) fn request_stopped<A: Access>(req: Sock<A>) {
     let request = req.address();
     let since = forget_request(request);
     let last = LastRequest { request, since, until: now(), ports: ports(req) };
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe { (&raw mut (*slots).request).write_volatile(last) };
 }
 
-/// The timer of a request socket expired, and starts again.
+/// Called when the expired timer of a request socket starts again.
 #[inline(always)]
 pub(crate) fn request_restarted(request: u64) {
     if !is_asked_for() {
         return;
     }
     let Some(slots) = histogram_slots() else { return };
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     let last = unsafe { (&raw const (*slots).request).read_volatile() };
     if last.request == request
         && last.since != 0
@@ -225,7 +232,7 @@ pub(crate) fn request_restarted(request: u64) {
     }
 }
 
-/// A request socket was dropped.
+/// Called when the kernel dropped a request socket.
 #[inline(always)]
 pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
     if is_asked_for() {
@@ -237,17 +244,17 @@ pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
     }
 }
 
-/// Removes a request socket, and returns the start time of the request; 0 if unknown.
+/// Removes the stored start time of a request socket and returns it; 0 if unknown.
 #[inline(always)]
 fn forget_request(request: u64) -> u64 {
     let Some(entry) = TIMED_REQUESTS.get(request) else { return 0 };
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let since = unsafe { *entry };
     TIMED_REQUESTS.remove(request);
     since
 }
 
-/// Both ports of a socket that has a remote port, full or mini.
+/// Returns both ports of a full or mini socket that has a remote port.
 #[inline(always)]
 pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
     let remote: u16 = sock.load(config!(events.skc_dport));
@@ -255,10 +262,12 @@ pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
     u64::from(remote) << 16 | u64::from(local)
 }
 
-/// The histograms of a mini socket, which has no owner. Out of line, because it has many callers.
+/// Returns the histograms of a mini socket, which has no owner. The function is not inlined,
+/// because it has many callers.
 #[inline(never)]
 fn of_mini<A: Access>(mini: Sock<A>, control: u32) -> HistogramRef {
-    // TIME_WAIT stands for any mini socket: it has a local port and no cgroup.
+    // TIME_WAIT stands for the state of any mini socket: a mini socket has a local port and no
+    // cgroup.
     HistogramRef::of(mini, control, State::TimeWait as usize, GroupKey::default())
 }
 
@@ -272,7 +281,8 @@ fn remember(address: u64, timed: TimedMini) {
 #[inline(always)]
 fn count_untracked() {
     if let Some(slots) = histogram_slots() {
-        // SAFETY: `slots` is this CPU's element.
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe { add_one_atomically(&raw mut (*slots).untracked_minis) };
     }
 }

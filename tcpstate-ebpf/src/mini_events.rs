@@ -1,6 +1,6 @@
-//! The event lines of mini sockets: births, moves and ends, each with its connection.
-//! [`crate::minis`] calls this module. A frozen flag removes its code from programs that only
-//! count.
+//! Writes the event lines of mini sockets: births, moves and ends, each with its connection.
+//! [`crate::minis`] calls this module. The flag for events is frozen, so the verifier removes the
+//! code of this module from programs that only count.
 
 use aya_ebpf::bindings::BPF_ANY;
 use tcpstate_common::{
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Request,
 }
 
-/// A mini socket enters its first state.
+/// Called when a mini socket enters its first state.
 #[inline(always)]
 pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: usize) {
     if is_off() {
@@ -46,8 +46,8 @@ pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: us
     );
 }
 
-/// A time-wait socket moved from one state to another: now if `is_now`, otherwise at an unknown
-/// earlier time.
+/// Called when a time-wait socket has moved from one state to another. The move happened now if
+/// `is_now` is true, otherwise at an unknown earlier time.
 #[inline(always)]
 pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2], is_now: bool) {
     if is_off() {
@@ -63,7 +63,8 @@ pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2]
     );
 }
 
-/// A mini socket ends. With `may_resume`, a call of [`resumed`] may take back the end.
+/// Called when a mini socket ends. If `may_resume` is true, a later call of [`resumed`] may cancel
+/// the end.
 #[inline(always)]
 pub(crate) fn gone<A: Access>(
     kind: Kind,
@@ -82,7 +83,8 @@ pub(crate) fn gone<A: Access>(
     let mut flags = 0;
     if may_resume && let Some(memory) = maps::event_memory() {
         flags = EVENT_IS_AMENDABLE;
-        // SAFETY: `memory` is this CPU's element.
+        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe {
             (&raw mut (*memory).stopped).write_volatile(address);
             (&raw mut (*memory).since).write_volatile(since);
@@ -92,7 +94,8 @@ pub(crate) fn gone<A: Access>(
     write_line(&line, control, mini);
 }
 
-/// A mini socket that was reported as gone is not gone. Its timer starts again on the same CPU.
+/// Called when a mini socket that was reported as ended still exists. The timer of a resumed socket
+/// starts again on the CPU that stopped the timer.
 #[inline(always)]
 pub(crate) fn resumed(control: u32, address: u64) {
     if is_off() {
@@ -100,7 +103,8 @@ pub(crate) fn resumed(control: u32, address: u64) {
     }
     let mut since = 0;
     if let Some(memory) = maps::event_memory() {
-        // SAFETY: `memory` is this CPU's element.
+        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe {
             if (&raw const (*memory).stopped).read_volatile() == address {
                 since = (&raw const (*memory).since).read_volatile();
@@ -118,20 +122,21 @@ pub(crate) fn resumed(control: u32, address: u64) {
     });
 }
 
-/// The fields of a line that are not read from the socket.
+/// The fields of an event line that are not read from the socket.
 struct Line {
     kind: Kind,
     from: usize,
     to: usize,
-    /// Start time of the old state; 0 if unknown.
+    /// Time when the socket entered the old state; 0 if unknown.
     since: u64,
     time: u64,
     flags: u8,
-    /// An [`Exit`].
+    /// The [`Exit`] of a time-wait socket.
     exit: u16,
 }
 
-/// Out of line, because it has many callers and is the larger part of their programs.
+/// The function is not inlined, because it has many callers and is the larger part of their
+/// programs.
 #[inline(never)]
 fn write_line<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
     if control & CONTROL_EVENTS == 0 {
@@ -179,7 +184,7 @@ fn write_line<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
     }
 }
 
-/// The [`Exit`] of a time-wait socket if the hook does not observe it.
+/// The [`Exit`] for hooks that do not observe how a time-wait socket ended.
 pub(crate) const UNKNOWN_EXIT: u64 = Exit::Unknown as u64;
 
 #[inline(always)]
@@ -187,7 +192,8 @@ fn is_off() -> bool {
     config!(flags) & FLAG_EVENTS == 0
 }
 
-/// Without room in the map, the durations of the socket are unknown.
+/// Stores when a mini socket entered its state. If the map has no space, the durations of the
+/// socket are unknown.
 #[inline(always)]
 fn remember(address: u64, since: u64) {
     let _ = MINI_SINCE.insert(address, since, u64::from(BPF_ANY));
@@ -195,6 +201,6 @@ fn remember(address: u64, since: u64) {
 
 #[inline(always)]
 fn since(address: u64) -> u64 {
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     MINI_SINCE.get_ptr(address).map_or(0, |since| unsafe { *since })
 }

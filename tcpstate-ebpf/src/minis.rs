@@ -1,10 +1,10 @@
-//! Counts the births, moves and ends of mini sockets: [`MiniCounters`]. The hooks are in
-//! [`crate::functions`] and [`crate::timers`].
+//! Counts the births, moves and ends of mini sockets in [`MiniCounters`]. The hooks that call this
+//! module are in [`crate::functions`] and [`crate::timers`].
 //!
-//! Time-wait sockets are born in FIN_WAIT2 or in TIME_WAIT, and may move from FIN_WAIT2 to
-//! TIME_WAIT. No timer reports this move. So the map [`FIN_WAIT2`] holds the time-wait sockets in
-//! FIN_WAIT2. Each observation of such a socket [settles](settle) the move if it has happened since
-//! the last observation.
+//! A time-wait socket is born in FIN_WAIT2 or in TIME_WAIT, and may move from FIN_WAIT2 to
+//! TIME_WAIT. No timer reports the move from FIN_WAIT2 to TIME_WAIT. The map [`FIN_WAIT2`]
+//! therefore holds the time-wait sockets in FIN_WAIT2. Each observation of a time-wait socket
+//! counts the move if it has happened since the last observation: see [`settle`].
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::{
@@ -26,8 +26,8 @@ const IN_FIN_WAIT2: usize = State::FinWait2 as usize;
 const IN_TIME_WAIT: usize = State::TimeWait as usize;
 const IN_SYN_RECV: usize = State::SynRecv as usize;
 
-/// A time-wait socket's timer is about to start for the first time. No other CPU can have found the
-/// socket yet, except packets on other CPUs (6.12).
+/// Called when the timer of a time-wait socket is about to start for the first time. Only a packet
+/// that another CPU handles can already have found the socket (6.12).
 #[inline(always)]
 pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw: Sock<A>) {
     let state = tw.substate();
@@ -40,20 +40,21 @@ pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw:
         scan::observe(counters.slots, tw.address(), By::Event);
     }
     if state == IN_FIN_WAIT2 {
-        // A packet may have moved the socket before its entry was made.
+        // A packet may have moved the socket to TIME_WAIT before the socket's entry was inserted.
         settle(counters, control, tw, Seen::Now);
     }
 }
 
-/// Whether a time-wait socket is observed at the time of its possible move, or later.
+/// The time of an observation of a time-wait socket: at the socket's possible move (`Now`), or
+/// later (`Late`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     Now,
     Late,
 }
 
-/// Counts the move of a time-wait socket to TIME_WAIT if it has moved, and counts it only once.
-/// Returns the current state of the socket.
+/// Counts the move of a time-wait socket to TIME_WAIT if the socket has moved, and counts it only
+/// once. The function returns the current state of the socket.
 #[inline(always)]
 pub(crate) fn settle<A: Access>(
     counters: CounterRefs,
@@ -64,8 +65,8 @@ pub(crate) fn settle<A: Access>(
     let state = tw.substate();
     let address = tw.address();
     let is_on_record = FIN_WAIT2.get_ptr(address).is_some();
-    // Observe before the entry is removed. A program that no longer finds the entry then finds the
-    // observation.
+    // The socket is observed before its entry is removed. Another program that no longer finds the
+    // entry therefore finds the observation.
     if control & CONTROL_SCAN != 0
         && scan::observe(counters.slots, address, By::Event) == Observation::First
     {
@@ -75,7 +76,7 @@ pub(crate) fn settle<A: Access>(
     if state == IN_TIME_WAIT && is_on_record && FIN_WAIT2.remove(address).is_ok() {
         add(counters, control, IN_FIN_WAIT2, Side::Left);
         add(counters, control, IN_TIME_WAIT, Side::Entered);
-        // SAFETY: both buffers are in entries of their maps.
+        // SAFETY: each buffer is in an entry of its map, which stays valid while the program runs.
         each_buffer(counters, control, |minis| unsafe {
             add_one_atomically(&raw mut (*minis).moved);
         });
@@ -84,8 +85,8 @@ pub(crate) fn settle<A: Access>(
     state
 }
 
-/// A time-wait socket ends. `exit` is an [`Exit`](tcpstate_common::abi::Exit) as far as known. With
-/// `may_resume`, its timer was stopped and may start again.
+/// Called when a time-wait socket ends. `exit` is the [`Exit`](tcpstate_common::abi::Exit) of the
+/// socket, or unknown. If `may_resume` is true, the socket's timer was stopped and may start again.
 #[inline(always)]
 pub(crate) fn time_wait_gone<A: Access>(
     counters: CounterRefs,
@@ -96,14 +97,14 @@ pub(crate) fn time_wait_gone<A: Access>(
 ) {
     let state = settle(counters, control, tw, Seen::Late);
     if state == IN_FIN_WAIT2 {
-        // There may be no entry, because the map may have been full.
+        // The map may have no entry for the socket, because the map may have been full.
         let _ = FIN_WAIT2.remove(tw.address());
     }
     add(counters, control, state, Side::Left);
     mini_events::gone(Kind::TimeWait, control, tw, state, exit, may_resume);
 }
 
-/// A time-wait socket did not end: its timer was only stopped and started again.
+/// Called when a time-wait socket did not end: its timer was only stopped and started again.
 #[inline(always)]
 pub(crate) fn time_wait_rearmed<A: Access>(counters: CounterRefs, control: u32, tw: Sock<A>) {
     let state = tw.substate();
@@ -117,27 +118,28 @@ pub(crate) fn time_wait_rearmed<A: Access>(counters: CounterRefs, control: u32, 
 /// Counts the cause of the end of a time-wait socket.
 #[inline(always)]
 pub(crate) fn count_exit(counters: CounterRefs, control: u32, cause: u64) {
-    // SAFETY: both buffers are in entries of their maps, and the index is masked to the array's
-    // length.
+    // SAFETY: both pointers point into entries of their maps, and the index is masked to the
+    // array's length.
     each_buffer(counters, control, |minis| unsafe {
         let exits = (&raw mut (*minis).exits).cast::<u64>();
         add_one_atomically(exits.add(cause as usize & (EXIT_SLOTS - 1)));
     });
 }
 
-/// Counts the expiry of a time-wait socket, if the hook itself is called for expiries.
+/// Counts the expiry of a time-wait socket, for a hook that the kernel calls only for expiries.
 #[inline(always)]
 pub(crate) fn count_expiry(counters: CounterRefs, control: u32) {
     count_exit(counters, control, Cause::Expired as u64);
 }
 
-/// A request socket was just inserted into the kernel's table, or its timer starts for the first
-/// time soon after the insertion.
+/// Called when a request socket was just inserted into the kernel's table, or when its timer starts
+/// for the first time, soon after the insertion.
 #[inline(always)]
 pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: Sock<A>) {
     let address = req.address();
     mini_events::born(Kind::Request, control, req, IN_SYN_RECV);
-    // If the iterator visited the request before this hook ran, the request is already in the base.
+    // If the iterator visited the request socket before this hook ran, the request socket is
+    // already in the base counts.
     if control & CONTROL_SCAN != 0
         && scan::observe(counters.slots, address, By::Event) == Observation::Again
         && scan::was_visited(address)
@@ -147,8 +149,8 @@ pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: 
     add(counters, control, IN_SYN_RECV, Side::Entered);
 }
 
-/// A request socket was removed from the kernel's table, or its timer has stopped and may start
-/// again.
+/// Called when a request socket was removed from the kernel's table, or when its timer has stopped
+/// and may start again.
 #[inline(always)]
 pub(crate) fn request_gone<A: Access>(
     counters: CounterRefs,
@@ -162,20 +164,22 @@ pub(crate) fn request_gone<A: Access>(
         if scan::observe(counters.slots, address, By::Event) == Observation::First {
             scan::add_mini_to_base(counters, IN_SYN_RECV);
         } else {
-            // Clear the iterator's mark: the next request at this address was not visited.
+            // The call clears the iterator's mark, because the iterator has not visited the next
+            // request socket at this address.
             scan::was_visited(address);
         }
     }
     add(counters, control, IN_SYN_RECV, Side::Left);
 }
 
-/// A request socket did not end: its timer expired, and starts again for the next SYN-ACK.
+/// Called when a request socket did not end: its timer expired, and starts again for the next
+/// SYN-ACK.
 #[inline(always)]
 pub(crate) fn request_restarted(counters: CounterRefs, control: u32, address: u64) {
     mini_events::resumed(control, address);
     if control & CONTROL_SCAN != 0 {
-        // If the timer stopped before t0, no end was counted after t0, so there is none to take
-        // back.
+        // If the timer stopped before t0, no end was counted after t0, so no end must be
+        // subtracted.
         match scan::observe(counters.slots, address, By::Event) {
             Observation::First => {
                 scan::add_mini_to_base(counters, IN_SYN_RECV);
@@ -188,17 +192,18 @@ pub(crate) fn request_restarted(counters: CounterRefs, control: u32, address: u6
     take_back(counters, control, IN_SYN_RECV);
 }
 
-/// The iterator visits a time-wait socket.
+/// Called when the iterator visits a time-wait socket.
 #[inline(always)]
 pub(crate) fn visit_time_wait(counters: CounterRefs, control: u32, tw: Sock<Probed>) {
     let address = tw.address();
     let was_new = tw.substate() == IN_FIN_WAIT2 && record(counters, address, BPF_NOEXIST);
-    // A socket in the map still counts as FIN_WAIT2, whatever its substate is now, because its move
-    // has not been counted.
+    // A socket with an entry in the map still counts as FIN_WAIT2, whatever its substate is now,
+    // because its move has not been counted.
     let state = if FIN_WAIT2.get_ptr(address).is_some() { IN_FIN_WAIT2 } else { tw.substate() };
     if scan::observe(counters.slots, address, By::Visit) == Observation::Again {
         // An event observed the socket earlier in this scan, and the socket may have ended since.
-        // Remove the entry made above, because it would then stay.
+        // The entry that this function inserted must be removed, because no later event would
+        // remove it.
         if was_new {
             let _ = FIN_WAIT2.remove(address);
         }
@@ -210,7 +215,7 @@ pub(crate) fn visit_time_wait(counters: CounterRefs, control: u32, tw: Sock<Prob
     }
 }
 
-/// The iterator visits a request socket.
+/// Called when the iterator visits a request socket.
 #[inline(always)]
 pub(crate) fn visit_request(counters: CounterRefs, address: u64) {
     if scan::observe(counters.slots, address, By::Visit) != Observation::Again {
@@ -218,21 +223,23 @@ pub(crate) fn visit_request(counters: CounterRefs, address: u64) {
     }
 }
 
-/// Stores that a time-wait socket is in FIN_WAIT2. Returns whether its entry is new.
+/// Stores in the map [`FIN_WAIT2`] that a time-wait socket is in FIN_WAIT2. The function returns
+/// whether the socket's entry is new.
 #[inline(always)]
 fn record(counters: CounterRefs, address: u64, flags: u32) -> bool {
     match FIN_WAIT2.insert(address, 0, u64::from(flags)) {
         Ok(()) => true,
         Err(errno) if errno == -EEXIST => false,
         Err(_) => {
-            // SAFETY: `slots` is this CPU's element.
+            // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+            // runs.
             unsafe { add_one_atomically(&raw mut (*counters.slots).unrecorded) };
             false
         }
     }
 }
 
-/// The counter of a [`Flow`].
+/// Selects one of the two counters of a [`Flow`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Entered,
@@ -241,8 +248,8 @@ enum Side {
 
 #[inline(always)]
 fn add(counters: CounterRefs, control: u32, state: usize, side: Side) {
-    // SAFETY: both buffers are in entries of their maps. The additions are atomic, because other
-    // programs can interrupt the iterator's programs.
+    // SAFETY: each buffer is in an entry of its map, which stays valid while the program runs. The
+    // additions are atomic, because other programs can interrupt the iterator's programs.
     each_buffer(counters, control, |minis| unsafe {
         let flow = flow(minis, state);
         add_one_atomically(match side {
@@ -252,35 +259,37 @@ fn add(counters: CounterRefs, control: u32, state: usize, side: Side) {
     });
 }
 
-/// Takes back the end of a mini socket that did not end.
+/// Subtracts the counted end of a mini socket that did not end.
 #[inline(always)]
 fn take_back(counters: CounterRefs, control: u32, state: usize) {
-    // SAFETY: both buffers are in entries of their maps.
+    // SAFETY: each buffer is in an entry of its map, which stays valid while the program runs.
     each_buffer(counters, control, |minis| unsafe {
         take_one_atomically(&raw mut (*flow(minis, state)).left);
     });
 }
 
-/// The flow of a state.
+/// Returns the two counters of a state.
 ///
 /// # Safety
-/// `minis` is in an entry of a map.
+/// `minis` must point into an entry of a map.
 #[inline(always)]
 unsafe fn flow(minis: *mut MiniCounters, state: usize) -> *mut Flow {
-    // SAFETY: the caller's promise, and the index is masked to the array's length.
+    // SAFETY: the caller guarantees that `minis` points into an entry of a map, and the index is
+    // masked to the array's length.
     unsafe { (&raw mut (*minis).states).cast::<Flow>().add(state & (STATE_SLOTS - 1)) }
 }
 
-/// Changes the active buffer of this CPU, and the active buffer of the namespace if there is one.
+/// Changes the active buffer of this CPU and, if the namespace is counted separately, the active
+/// buffer of the namespace.
 #[inline(always)]
 fn each_buffer(counters: CounterRefs, control: u32, change: impl Fn(*mut MiniCounters)) {
-    // SAFETY: `slots` is this CPU's element, and there are two buffers.
+    // SAFETY: `slots` points to this CPU's map element, which has two buffers.
     change(unsafe {
         let minis = (&raw mut (*counters.slots).minis).cast::<MiniCounters>();
         minis.add((control & CONTROL_BUFFER) as usize)
     });
     if !counters.namespace.is_null() {
-        // SAFETY: an entry of the map of namespaces.
+        // SAFETY: `namespace` points to an entry of the map of namespaces.
         change(unsafe { &raw mut (*namespaces::buffer(counters.namespace, control)).minis });
     }
 }

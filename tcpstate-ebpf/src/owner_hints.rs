@@ -1,15 +1,18 @@
-//! Owners of sockets that are found between two events of a socket, or before its first event:
+//! Finds the owner of a socket between two events of the socket, or before its first event: see
 //! [`OWNER_HINTS`].
 //!
-//! connect() and listen() are events of the socket, and their caller is the owner. Two other
-//! sources give an owner. Neither uses the process that happens to run when a packet arrives:
+//! connect() and listen() cause events of the socket, and the process that calls them is the owner.
+//! Two other sources give the owner of a socket. Neither source uses the process that happens to
+//! run when a packet arrives:
 //!
 //! * The owner of an accepted connection is the process that calls accept(). If no program can be
-//!   attached to accept(), it is the process that first sends or receives. These calls are not
-//!   events of the socket, and they do not hold its lock. So the program leaves an [`OwnerHint`]
+//!   attached to accept(), the owner is the process that first sends or receives on the connection.
+//!   accept(), sends and receives cause no events of the socket, and they do not hold the socket's
+//!   lock. The programs that observe accept(), sends or receives therefore leave an [`OwnerHint`]
 //!   for the socket's next event.
-//! * The owner of a socket from before the start is the process that has it open, from
-//!   `/proc/PID/fd`. User space leaves these hints by the inode of the socket's file.
+//! * If a socket existed before tcpstate started, its owner is the process that has it open,
+//!   according to `/proc/PID/fd`. User space stores the hint for a socket from before the start by
+//!   the inode of the socket's file.
 
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -27,25 +30,28 @@ use crate::{
     sock::{Access, Probed, Sock, Typed},
 };
 
-/// Removes and returns the hint of the socket that was born at this time, if there is one.
+/// Removes the hint at a socket's address, and returns it if it belongs to the socket that was born
+/// at the time `born`.
 #[inline(always)]
 pub(crate) fn take(address: u64, born: u64) -> Process {
     let Some(hint) = OWNER_HINTS.get_ptr(address) else { return Process::UNKNOWN };
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let hint = unsafe { *hint };
     let _ = OWNER_HINTS.remove(address);
-    // If the times differ, the hint belongs to an earlier socket at this address.
+    // If the two times differ, the hint belongs to an earlier socket at this address.
     if hint.born == born { hint.into() } else { Process::UNKNOWN }
 }
 
-/// Removes and returns the hint that user space left for a socket from before the start.
+/// Removes and returns the hint that user space stored for a socket that existed before tcpstate
+/// started.
 #[inline(always)]
 pub(crate) fn take_from_before<A: Access>(sock: Sock<A>) -> Process {
     let socket = sock.load::<u64>(config!(owners.sk_socket)) as *const u8;
-    // SAFETY: read by a helper that takes any address; at a null pointer it reads 0.
+    // SAFETY: `Probed` reads by a helper that takes any address; the helper reads 0 at a null
+    // pointer.
     let inode = unsafe { Probed::load::<u64>(socket, config!(owners.socket_inode)) };
     let Some(hint) = OWNER_HINTS.get_ptr(inode) else { return Process::UNKNOWN };
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let hint = unsafe { *hint };
     let _ = OWNER_HINTS.remove(inode);
     hint.into()
@@ -60,8 +66,8 @@ impl From<OwnerHint> for Process {
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`, since 6.10.
 ///
-/// The position of the result depends on the number of arguments, which the verifier must know. So
-/// each number of arguments has its own program.
+/// The position of the result depends on the number of arguments, which the verifier must know.
+/// Each possible number of arguments of the kernel function therefore has its own BPF program.
 #[fexit(function = "inet_csk_accept")]
 pub(crate) fn accepted_2(ctx: FExitContext) -> i32 {
     leave(ctx.arg(2), false);
@@ -75,13 +81,15 @@ pub(crate) fn accepted_4(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `sock_recv_length(struct sock *sk, int ret, int flags)`, since 6.3: called after each receive.
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`, since 6.3: the kernel calls this
+/// tracepoint after each receive.
 #[btf_tracepoint]
 pub(crate) fn received(ctx: BtfTracePointContext) -> i32 {
     used(&ctx)
 }
 
-/// `sock_send_length(struct sock *sk, int ret, int flags)`, since 6.3: called after each send.
+/// `sock_send_length(struct sock *sk, int ret, int flags)`, since 6.3: the kernel calls this
+/// tracepoint after each send.
 #[btf_tracepoint]
 pub(crate) fn sent(ctx: BtfTracePointContext) -> i32 {
     used(&ctx)
@@ -93,10 +101,11 @@ pub(crate) fn took(ctx: BtfTracePointContext) -> i32 {
     used(&ctx)
 }
 
-/// A process uses a socket, which may have a protocol other than TCP.
+/// Called when a process uses a socket, which may have a protocol other than TCP.
 #[inline(always)]
 fn used(ctx: &BtfTracePointContext) -> i32 {
-    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    // SAFETY: the pointer is the tracepoint's first argument, a socket that exists while the
+    // program runs.
     let sock = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
     let family: u16 = sock.load(config!(offsets.skc_family));
     let is_tcp = (family == AF_INET || family == AF_INET6)
@@ -107,19 +116,19 @@ fn used(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// Leaves a hint of a socket's owner, unless the owner is known. The address is 0 if accept() had
-/// no connection to return.
+/// Leaves a hint that the current process owns the socket, unless the owner is known. The address
+/// is 0 if accept() had no connection to return.
 ///
-/// The caller holds a reference, so the address still belongs to this socket. But the socket may
-/// end meanwhile, and its entry may then belong to another socket. [`OwnerHint::born`] tells these
-/// apart.
+/// The caller holds a reference to the socket, so the address still belongs to this socket. The
+/// socket may close meanwhile, and its entry may then belong to another socket. [`OwnerHint::born`]
+/// distinguishes the two sockets.
 #[inline(always)]
 fn leave(address: u64, is_use: bool) {
     if address == 0 {
         return;
     }
     let Some(state) = SOCKETS.get(address) else { return };
-    // SAFETY: an entry's memory stays an entry's while the program runs.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let (born, pid, is_hinted) =
         unsafe { ((*state).born, (*state).pid, (&raw const (*state).is_hinted).read_volatile()) };
     if pid != 0 || is_hinted != 0 || (is_use && !has_file(address)) {
@@ -131,19 +140,19 @@ fn leave(address: u64, is_use: bool) {
     }
     let hint = OwnerHint { born, pid, reserved: 0, comm };
     if OWNER_HINTS.insert(address, hint, u64::from(BPF_ANY)).is_ok() {
-        // Lets later uses return early. If the entry belongs to another socket by now, that socket
-        // may stay without an owner.
+        // The mark lets later calls of this function return early. If the entry belongs to another
+        // socket by now, the other socket may stay without an owner.
         unsafe { (&raw mut (*state).is_hinted).write_volatile(1) };
     } else {
         ring::count(Loss::Untracked);
     }
 }
 
-/// Whether a process has the socket open. The kernel's own sockets have no file. The kernel may use
-/// them while any process runs.
+/// Returns whether a process has the socket open. The kernel's own sockets have no file. The kernel
+/// may use its own sockets while any process runs.
 #[inline(always)]
 fn has_file(address: u64) -> bool {
-    // SAFETY: read by a helper that takes any address.
+    // SAFETY: `Probed` reads by a helper that takes any address.
     unsafe {
         let socket = Probed::load::<u64>(address as *const u8, config!(owners.sk_socket));
         Probed::load::<u64>(socket as *const u8, config!(owners.socket_file)) != 0

@@ -8,28 +8,30 @@ use tcpstate_common::abi::{CONTROL_EVENTS, EventLosses, EventRecord};
 
 use crate::{atomic::add_one_atomically, config};
 
-/// Submit a record without a wakeup.
+/// Flag that submits a record to the ring without waking the reader.
 const BPF_RB_NO_WAKEUP: u64 = 1;
 
-/// Events for user space, oldest first. No record wakes the reader, which polls by a timer. A
-/// wakeup would cost ten times as much as the record, and would interrupt the programs that write
-/// records.
+/// The event records for user space, oldest first. No record wakes the reader, because user space
+/// polls the ring by a timer. A wakeup would cost ten times as much as the record, and would
+/// interrupt the programs that write records.
 ///
-/// If events are enabled, user space makes the ring as large as the user asks.
+/// If events are enabled, user space sets the ring's size to the size that the user chose.
 #[btf_map]
 static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 
-/// Events that did not fit in the ring, and sockets that did not fit in the table of sockets.
+/// Counts of events that did not fit in the ring, and of sockets that did not fit in the table of
+/// sockets.
 #[btf_map]
 static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
 
-/// Whether events are written to the ring now.
+/// Returns whether events are written to the ring now.
 #[inline(always)]
 pub(crate) fn is_open() -> bool {
     config::control() & CONTROL_EVENTS != 0
 }
 
-/// Writes a record. If the ring has no room, it returns false and does not call `record`.
+/// Writes a record to the ring. If the ring has no space, the function returns false and does not
+/// call `record`.
 #[inline(always)]
 pub(crate) fn write(record: impl FnOnce() -> EventRecord) -> bool {
     let Some(mut entry) = EVENTS.reserve(0) else { return false };
@@ -38,7 +40,7 @@ pub(crate) fn write(record: impl FnOnce() -> EventRecord) -> bool {
     true
 }
 
-/// The kinds of losses of a CPU.
+/// The kinds of losses that a CPU counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// An event of a full socket that did not fit in the ring.
@@ -52,11 +54,11 @@ pub(crate) enum Loss {
     Untracked,
 }
 
-/// Counts a loss.
+/// Counts a loss on this CPU.
 #[inline(always)]
 pub(crate) fn count(loss: Loss) {
     let Some(losses) = EVENT_LOSSES.get_ptr_mut(0) else { return };
-    // SAFETY: `losses` is this CPU's element.
+    // SAFETY: `losses` points to this CPU's map element, which stays valid while the program runs.
     unsafe {
         add_one_atomically(match loss {
             Loss::Event => &raw mut (*losses).dropped,

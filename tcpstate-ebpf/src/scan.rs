@@ -1,12 +1,12 @@
-//! A scan finds how many sockets were in each state at its t0: [`CpuSlots::base`].
+//! A scan finds how many sockets were in each state at the scan's t0: [`CpuSlots::base`].
 //!
-//! t0 is the store that sets the scan flag. From t0 until the flag is cleared, each socket counts
-//! at its *first observation*. The first observation is either an event, whose old state is the
-//! state at t0, or the iterator's visit if no event came before. A birth adds nothing to the base,
-//! because the socket did not exist at t0.
+//! t0 is the time of the store that sets the scan flag. From t0 until the flag is cleared, each
+//! socket is counted at its *first observation*. The first observation is either an event, whose
+//! old state is the state at t0, or the iterator's visit if no event happened earlier. A birth adds
+//! nothing to the base counts, because the socket did not exist at t0.
 //!
-//! The entry of an observation stays in the map when the socket closes. A new socket may get the
-//! address immediately, and its birth was counted.
+//! When a socket closes, its entry stays in the scan's map. If a new socket gets the address, the
+//! kept entry is right for the new socket, because its birth was counted.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::abi::{CpuSlots, NamespaceSlots, STATE_SLOTS, is_birth};
@@ -25,34 +25,34 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum By {
-    /// An event.
+    /// An event of the socket.
     Event = 0,
-    /// The iterator, without any event since.
+    /// The iterator visited the socket, and no event of the socket was observed since.
     Visit = 1,
 }
 
-/// The result of an observation.
+/// The result of an observation of a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// The first observation of this socket since t0.
+    /// No earlier observation of this socket was made since t0.
     First,
-    /// The map is full or failed, so it is unknown whether the socket was observed before. This
-    /// case is counted.
+    /// The socket was already observed since t0.
     Again,
-    /// The map is full, or failed, so the answer is not known. Counted.
+    /// The map is full or failed, so it is unknown whether the socket was observed before.
+    /// [`observe`] counts the full map or the error.
     Unknown,
 }
 
-/// Two states as one number.
+/// Packs two states into one number.
 #[inline(always)]
 pub(crate) fn pair(from: usize, to: usize) -> u64 {
     (from as u64) << 32 | to as u64
 }
 
-/// Reports an event to the running scan.
+/// Reports an event of a full socket to the running scan.
 ///
-/// The function is out of line to keep the code of the hot path short. It looks up the counters
-/// again, so that the hot path does not have to keep them.
+/// The function is not inlined, to keep the code of the hot path short. The function looks up the
+/// counters again, so that the hot path does not have to keep them.
 #[inline(never)]
 pub(crate) fn show<A: Access>(sock: Sock<A>, namespace: *mut NamespaceSlots, states: u64) {
     let Some(slots) = families::slots(sock, config!(flags)) else { return };
@@ -76,7 +76,8 @@ pub(crate) fn observe(slots: *mut CpuSlots, address: u64, by: By) -> Observation
         Ok(()) => Observation::First,
         Err(errno) if errno == -EEXIST => Observation::Again,
         Err(errno) => {
-            // SAFETY: `slots` is this CPU's element.
+            // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+            // runs.
             unsafe {
                 let counter = if errno == -E2BIG {
                     &raw mut (*slots).map_full
@@ -90,24 +91,25 @@ pub(crate) fn observe(slots: *mut CpuSlots, address: u64, by: By) -> Observation
     }
 }
 
-/// Changes a mark of the iterator to a mark of an event. Returns whether the mark was the
-/// iterator's.
+/// Changes the iterator's mark of a socket to the mark of an event. The function returns whether
+/// the socket had the iterator's mark.
 #[inline(always)]
 pub(crate) fn was_visited(address: u64) -> bool {
     let Some(touched) = TOUCHED.get(0) else { return false };
-    // SAFETY: an entry's memory stays an entry's while the program runs, and all values are valid.
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs, and every
+    // value is valid.
     let is_visit = unsafe { touched.get(address) }.is_some_and(|&by| by == By::Visit as u32);
     if is_visit {
-        // The entry exists, so the update needs no room.
+        // The entry exists, so the update needs no space.
         let _ = touched.insert(address, By::Event as u32, u64::from(BPF_ANY));
     }
     is_visit
 }
 
-/// Adds a full socket to the base.
+/// Adds a full socket to the base counts.
 #[inline(always)]
 pub(crate) fn add_to_base(counters: CounterRefs, state: usize) {
-    // SAFETY: both are entries of their maps.
+    // SAFETY: both pointers point to entries of their maps, which stay valid.
     unsafe {
         add_to(&raw mut (*counters.slots).base, state);
         if !counters.namespace.is_null() {
@@ -116,10 +118,10 @@ pub(crate) fn add_to_base(counters: CounterRefs, state: usize) {
     }
 }
 
-/// Adds a mini socket to the base.
+/// Adds a mini socket to the base counts.
 #[inline(always)]
 pub(crate) fn add_mini_to_base(counters: CounterRefs, state: usize) {
-    // SAFETY: both are entries of their maps.
+    // SAFETY: both pointers point to entries of their maps, which stay valid.
     unsafe {
         add_to(&raw mut (*counters.slots).base_minis, state);
         if !counters.namespace.is_null() {
@@ -128,13 +130,14 @@ pub(crate) fn add_mini_to_base(counters: CounterRefs, state: usize) {
     }
 }
 
-/// Adds one to the base. The addition is always atomic, because the program of an event can
-/// interrupt the iterator's program on this CPU.
+/// Adds one to the base count of a state. The addition is always atomic, because the program of an
+/// event can interrupt the iterator's program on this CPU.
 ///
 /// # Safety
-/// `base` is in an entry of a map.
+/// `base` must point into an entry of a map.
 #[inline(always)]
 unsafe fn add_to(base: *mut [u64; STATE_SLOTS], state: usize) {
-    // SAFETY: the caller's promise, and the index is masked to the array's length.
+    // SAFETY: the caller guarantees that `base` points into an entry of a map, and the index is
+    // masked to the array's length.
     unsafe { add_one_atomically(base.cast::<u64>().add(state & (STATE_SLOTS - 1))) };
 }

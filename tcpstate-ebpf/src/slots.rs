@@ -1,17 +1,17 @@
 //! A table of sockets by address that is faster than a hash map.
 //!
-//! A hash map finds an entry fast, but it takes a lock to insert or remove an entry, and most
-//! sockets have few events. So each address also selects one slot of an array. A socket takes its
-//! slot if the slot is free; otherwise it goes to the hash map. In a full table a third to a half
-//! of the sockets are in the hash map. User space sets the number of slots
-//! ([`Config::slot_shift`]).
+//! A hash map finds an entry quickly, but takes a lock to insert or remove an entry. Insertions and
+//! removals are frequent, because most sockets have few events. Each address therefore also selects
+//! one slot of an array. A socket takes its slot if the slot is free; otherwise the socket goes to
+//! the hash map. In a full table, a third to a half of the sockets are in the hash map. User space
+//! sets the number of slots ([`Config::slot_shift`]).
 //!
-//! Kernels before 5.12 have no atomic exchange, so a socket takes a slot by an addition. It adds
-//! one to the slot's [contenders](Slot::contenders) and holds the slot if the sum is then 1. At
-//! most one socket sees the sum 1.
+//! Kernels before 5.12 have no atomic exchange, so a socket takes a slot by an addition. The socket
+//! adds one to the slot's [contenders](Slot::contenders) and holds the slot if the sum is then 1.
+//! At most one socket sees the sum 1.
 //!
-//! When a holder frees its slot, its last store must become visible before the subtraction from the
-//! contenders. On CPUs that may reorder stores there are no slots, and the hash map holds all
+//! When a socket frees its slot, its last store must become visible before the subtraction from the
+//! contenders. On CPUs that may reorder stores, a table has no slots, and the hash map holds all
 //! sockets.
 //!
 //! [`Config::slot_shift`]: tcpstate_common::abi::Config::slot_shift
@@ -31,11 +31,11 @@ use crate::{
     config::config,
 };
 
-/// 2^64 divided by the golden ratio (Knuth, TAOCP 6.4). Multiplication by it spreads addresses,
-/// which lie at regular distances, over all slots.
+/// 2^64 divided by the golden ratio (Knuth, TAOCP 6.4). A multiplication by this number spreads
+/// addresses, which lie at regular distances, over all slots.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The slot of one socket: a cache line if the state has 40 bytes.
+/// The slot of one socket. The slot is as large as a cache line if the state has 40 bytes.
 #[repr(C)]
 pub(crate) struct Slot<V> {
     /// Unused: the kernel places the value of a map 8 bytes before the end of a cache line (`struct
@@ -48,7 +48,7 @@ pub(crate) struct Slot<V> {
     state: V,
 }
 
-/// The slots, and the hash map for sockets whose slot is taken.
+/// A table of sockets: the slots, and the hash map for sockets whose slot is taken.
 #[derive(Clone, Copy)]
 pub(crate) struct Table<V: 'static> {
     pub(crate) slots: &'static Array<Slot<V>, 1>,
@@ -56,14 +56,16 @@ pub(crate) struct Table<V: 'static> {
 }
 
 impl<V: Copy> Table<V> {
-    /// The state of the socket at an address. The address is not 0, which marks a free slot.
+    /// Returns the state of the socket at an address. The address must not be 0, because 0 marks a
+    /// free slot.
     ///
-    /// Like an entry of a hash map, the state stays readable while the program runs. It belongs to
-    /// this socket until it is removed.
+    /// The state stays readable while the program runs, like an entry of a hash map. The state
+    /// belongs to this socket until a program removes it.
     #[inline(always)]
     pub(crate) fn get(self, address: u64) -> Option<*mut V> {
         if let Some(slot) = self.slot_held_by(address) {
-            // SAFETY: an element of the map.
+            // SAFETY: the pointer is to an element of the map, which stays valid while the program
+            // runs.
             return Some(unsafe { &raw mut (*slot).state });
         }
         self.overflow.get_ptr_mut(address)
@@ -71,16 +73,18 @@ impl<V: Copy> Table<V> {
 
     /// Stores the state of a socket and replaces the state of an earlier socket at its address.
     ///
-    /// An entry of an earlier socket in the hash map stays there while the new socket holds the
-    /// slot. After the new socket is removed, a look-up finds that entry, unless it was
-    /// overwritten. This is equivalent to missing the events of the new socket.
+    /// If the hash map has an entry of an earlier socket at the address, the entry stays there
+    /// while the new socket holds the slot. After the new socket is removed, a look-up finds the
+    /// entry of the earlier socket, unless the entry was overwritten. The effect is as if the
+    /// events of the new socket had been missed.
     ///
     /// # Errors
-    /// The error number of the hash map if there is no room.
+    /// Returns the error number of the hash map if the hash map has no space.
     #[inline(always)]
     pub(crate) fn insert(self, address: u64, state: V) -> Result<(), i32> {
         if let Some(slot) = self.slot(address) {
-            // SAFETY: an element of the map, to which only its holder writes.
+            // SAFETY: the pointer is to an element of the map, to which only the socket that holds
+            // the slot writes.
             unsafe {
                 if is_held_by(slot, address) || take(slot) {
                     (&raw mut (*slot).state).write(state);
@@ -97,8 +101,8 @@ impl<V: Copy> Table<V> {
     #[inline(always)]
     pub(crate) fn remove(self, address: u64) {
         if let Some(slot) = self.slot_held_by(address) {
-            // SAFETY: an element of the map. This socket holds the slot until the last of these
-            // stores.
+            // SAFETY: the pointer is to an element of the map, which stays valid while the program
+            // runs. This socket holds the slot until the last of the stores below.
             unsafe {
                 (&raw mut (*slot).address).write_volatile(0);
                 compiler_fence(Ordering::Release);
@@ -109,17 +113,18 @@ impl<V: Copy> Table<V> {
         }
     }
 
-    /// The slot that an address selects, if the socket at that address holds it.
+    /// Returns the slot that an address selects, if the socket at that address holds the slot.
     #[inline(always)]
     fn slot_held_by(self, address: u64) -> Option<*mut Slot<V>> {
-        // SAFETY: an element of the map.
+        // SAFETY: the pointer is to an element of the map, which stays valid while the program
+        // runs.
         self.slot(address).filter(|&slot| unsafe { is_held_by(slot, address) })
     }
 
-    /// The slot that an address selects; `None` if the table has no slots.
+    /// Returns the slot that an address selects, or `None` if the table has no slots.
     #[inline(always)]
     fn slot(self, address: u64) -> Option<*mut Slot<V>> {
-        // The verifier knows this value, and removes this code if there are no slots.
+        // The verifier knows this value, and removes the code below if the table has no slots.
         let shift = config!(slot_shift);
         if shift == 0 {
             return None;
@@ -128,8 +133,8 @@ impl<V: Copy> Table<V> {
     }
 }
 
-/// An address as a number for arithmetic. The verifier allows no multiplication of a pointer, but
-/// treats a negated pointer as a number.
+/// Converts an address to a number for arithmetic. The verifier allows no multiplication of a
+/// pointer, but treats a negated pointer as a number.
 #[inline(always)]
 fn number(address: u64) -> u64 {
     let mut number = address;
@@ -138,24 +143,24 @@ fn number(address: u64) -> u64 {
     number
 }
 
-/// Whether the socket at an address holds a slot.
+/// Returns whether the socket at an address holds a slot.
 ///
 /// # Safety
-/// `slot` is an element of its map.
+/// `slot` must point to an element of its map.
 #[inline(always)]
 unsafe fn is_held_by<V>(slot: *mut Slot<V>, address: u64) -> bool {
-    // SAFETY: the caller's promise. Only the socket at that address stores and clears its own
-    // address.
+    // SAFETY: the caller guarantees that `slot` points to an element of its map. Only the socket at
+    // that address stores and clears its own address.
     unsafe { (&raw const (*slot).address).read_volatile() == address }
 }
 
-/// Tries to take a free slot. Returns whether the caller holds the slot now.
+/// Tries to take a free slot. The function returns whether the caller holds the slot now.
 ///
 /// # Safety
-/// `slot` is an element of its map.
+/// `slot` must point to an element of its map.
 #[inline(always)]
 unsafe fn take<V>(slot: *mut Slot<V>) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `slot` points to an element of its map.
     unsafe {
         let contenders = &raw mut (*slot).contenders;
         if contenders.read_volatile() != 0 {

@@ -1,5 +1,4 @@
-//! Reads of the kernel's socket structs, by the offsets that user space reads from the kernel's
-//! BTF.
+//! Reads the kernel's socket structs, at the offsets that user space reads from the kernel's BTF.
 //!
 //! Full sockets and both kinds of mini sockets begin with a `struct sock_common`, so one type
 //! serves all of them.
@@ -19,44 +18,47 @@ use crate::{
 
 /// How a program reads a field from kernel memory.
 pub(crate) trait Access: Copy {
-    /// Loads a field.
+    /// Loads a field of a kernel object.
     ///
     /// # Safety
-    /// `object` points to a kernel object with a `T` at `offset`.
+    /// `object` must point to a kernel object with a `T` at `offset`.
     unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T;
 
-    /// The cookie of a socket; 0 if the socket has no cookie and the program cannot create one.
+    /// Returns the cookie of a socket; 0 if the socket has no cookie and the program cannot create
+    /// one.
     ///
     /// # Safety
-    /// `sock` points to a socket.
+    /// `sock` must point to a socket.
     unsafe fn cookie(sock: *const u8) -> u64 {
-        // SAFETY: the caller's promise, and an offset from BTF.
+        // SAFETY: the caller guarantees that `sock` points to a socket, and the offset is from BTF.
         unsafe { Self::load(sock, config!(events.skc_cookie)) }
     }
 }
 
-/// Reads by a direct load, from a pointer whose type the verifier knows. The verifier checks each
-/// load against the kernel's types and refuses a wrong offset.
+/// Reads a field by a direct load, from a pointer whose type the verifier knows. The verifier
+/// checks each load against the kernel's types and refuses a wrong offset.
 #[derive(Clone, Copy)]
 pub(crate) struct Typed;
 
-/// Reads by a helper that takes any address, for pointers that a program computed or that a hook
-/// passes as plain numbers.
+/// Reads a field by a helper that takes any address. This access is for pointers that a program
+/// computed or that a hook passes as plain numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Probed;
 
 impl Access for Typed {
-    /// One instruction. It is volatile, so that the compiler neither widens nor splits it.
+    /// The load is one instruction. The load is volatile, so that the compiler neither widens nor
+    /// splits it.
     #[inline(always)]
     unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that `object` points to a kernel object with a `T` at
+        // `offset`.
         unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
     }
 
     #[inline(always)]
     unsafe fn cookie(sock: *const u8) -> u64 {
-        // SAFETY: the caller's promise; the verifier checks the pointer against the helper's
-        // argument type.
+        // SAFETY: the caller guarantees that `sock` points to a socket, and the verifier checks the
+        // pointer against the helper's argument type.
         unsafe {
             if config!(flags) & FLAG_MAKE_COOKIES != 0 {
                 return bpf_get_socket_cookie(sock.cast_mut().cast());
@@ -75,8 +77,8 @@ impl Access for Probed {
     }
 }
 
-/// A `struct sock *`, `struct inet_timewait_sock *` or `struct request_sock *`: a socket of any
-/// kind, by its address.
+/// A socket of any kind, by its address: a `struct sock *`, `struct inet_timewait_sock *` or
+/// `struct request_sock *`.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<A> {
     address: *const u8,
@@ -84,41 +86,42 @@ pub(crate) struct Sock<A> {
 }
 
 impl<A: Access> Sock<A> {
-    /// A socket by its address.
+    /// Creates a socket from its address.
     ///
     /// # Safety
-    /// `address` is the address of a socket that stays alive while the value is in use.
+    /// `address` must be the address of a socket that exists while the value is in use.
     #[inline(always)]
     pub(crate) unsafe fn from_ptr(address: *const u8) -> Self {
         Self { address, access: PhantomData }
     }
 
-    /// The address, which identifies the socket while it lives.
+    /// Returns the address, which identifies the socket while the socket exists.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.address as u64
     }
 
-    /// Whether a full socket is a TCP socket of a counted namespace and family.
+    /// Returns whether a full socket is a TCP socket of a counted namespace and family.
     #[inline(always)]
     pub(crate) fn is_counted(self) -> bool {
         self.is_counted_in(config!(netns) != 0, config!(family))
     }
 
-    /// Whether a full socket is a TCP socket of a counted namespace and family. The caller knows
-    /// whether only one namespace is counted, and the only family (0 for all).
+    /// Returns whether a full socket is a TCP socket of a counted namespace and family. The caller
+    /// passes whether only one namespace is counted, and the only counted family (0 for all
+    /// families).
     #[inline(always)]
     pub(crate) fn is_counted_in(self, one_namespace: bool, family: u32) -> bool {
-        // 0 instead of an `Option`, because the verifier requires every register of an argument to
-        // be set.
+        // `net` is 0 instead of `None`, because the verifier requires every register of an argument
+        // to be set.
         let net = if one_namespace { self.net() as u64 } else { 0 };
         let proto = self.proto();
         (config::is_known(net, proto) || self.is_counted_by_its_fields(net, proto))
             && self.is_of_family(family)
     }
 
-    /// Decides by the fields of the socket, and remembers the result. Out of line, to keep the code
-    /// of the hot path short.
+    /// Decides by the fields of the socket whether it is counted, and remembers a positive result.
+    /// The function is not inlined, to keep the code of the hot path short.
     #[inline(never)]
     fn is_counted_by_its_fields(self, net: u64, proto: u64) -> bool {
         let protocol: u16 = self.load(config!(offsets.sk_protocol));
@@ -129,21 +132,22 @@ impl<A: Access> Sock<A> {
         is_counted
     }
 
-    /// Whether the socket is of a counted network namespace and family.
+    /// Returns whether the socket is of a counted network namespace and family.
     #[inline(always)]
     pub(crate) fn is_in_scope(self) -> bool {
         self.is_of_family(config!(family)) && self.is_in_namespace()
     }
 
-    /// Whether the socket is of the counted family, or all families are counted (0). The family is
-    /// the socket's own: an IPv6 socket with an IPv4 peer is an IPv6 socket, although IPv4
-    /// functions handle it.
+    /// Returns whether the socket is of the given family; the family 0 means all families. The
+    /// family is the socket's own family: an IPv6 socket with an IPv4 peer is an IPv6 socket,
+    /// although IPv4 functions handle it.
     #[inline(always)]
     fn is_of_family(self, family: u32) -> bool {
         family == 0 || family == u32::from(self.load::<u16>(config!(offsets.skc_family)))
     }
 
-    /// Whether the socket is in the counted network namespace, or all namespaces are counted.
+    /// Returns whether the socket is in the counted network namespace, or all namespaces are
+    /// counted.
     #[inline(always)]
     fn is_in_namespace(self) -> bool {
         let scope = config!(netns);
@@ -157,32 +161,33 @@ impl<A: Access> Sock<A> {
         scope == self.namespace().inode()
     }
 
-    /// `skc_state`: a kernel number. Only mini sockets have `TIME_WAIT` and `NEW_SYN_RECV`.
+    /// Returns `skc_state`, the kernel number of the socket's state. Only mini sockets have the
+    /// states `TIME_WAIT` and `NEW_SYN_RECV`.
     #[inline(always)]
     pub(crate) fn state(self) -> usize {
         usize::from(self.load::<u8>(config!(offsets.skc_state)))
     }
 
-    /// `tw_substate` of a time-wait socket: the state that `ss` shows for it.
+    /// Returns `tw_substate` of a time-wait socket: the state that `ss` shows for the socket.
     #[inline(always)]
     pub(crate) fn substate(self) -> usize {
         usize::from(self.load::<u8>(config!(minis.tw_substate)))
     }
 
-    /// `skc_refcnt`.
+    /// Returns the reference count `skc_refcnt` of the socket.
     #[inline(always)]
     pub(crate) fn refcount(self) -> u32 {
         self.load(config!(minis.skc_refcnt))
     }
 
-    /// `num_timeout` of a request socket; 0 until its timer has expired once. The bits are not
-    /// shifted, because only the comparison with 0 matters.
+    /// Returns `num_timeout` of a request socket; 0 until the socket's timer has expired once. The
+    /// bits are not shifted, because only the comparison with 0 matters.
     #[inline(always)]
     pub(crate) fn num_timeout(self) -> u32 {
         u32::from(self.load::<u8>(config!(minis.num_timeout))) & config!(minis.num_timeout_mask)
     }
 
-    /// The socket's network namespace.
+    /// Returns the socket's network namespace.
     #[inline(always)]
     pub(crate) fn namespace(self) -> Net<A> {
         Net { address: self.net(), access: PhantomData }
@@ -190,46 +195,50 @@ impl<A: Access> Sock<A> {
 
     #[inline(always)]
     fn net(self) -> *const u8 {
-        // SAFETY: the constructor's promise, and an offset from BTF.
+        // SAFETY: the constructor's caller guarantees that the socket exists, and the offset is
+        // from BTF.
         unsafe { A::load(self.address, config!(offsets.skc_net)) }
     }
 
-    /// Address of the socket's `struct proto`.
+    /// Returns the address of the socket's `struct proto`.
     #[inline(always)]
     fn proto(self) -> u64 {
-        // SAFETY: the constructor's promise, and an offset from BTF.
+        // SAFETY: the constructor's caller guarantees that the socket exists, and the offset is
+        // from BTF.
         unsafe { A::load::<*const u8>(self.address, config!(offsets.skc_prot)) as u64 }
     }
 
-    /// The socket's cookie, which its mini socket has too. If the socket has none, it is created
-    /// where the program may do so, as `ss -e` does.
+    /// Returns the socket's cookie; a full socket and its mini socket have the same cookie. If the
+    /// socket has no cookie, the program creates a cookie where it is allowed to, as `ss -e` does.
     #[inline(always)]
     pub(crate) fn cookie(self) -> u64 {
-        // SAFETY: the constructor's promise.
+        // SAFETY: the constructor's caller guarantees that the socket exists.
         unsafe { A::cookie(self.address) }
     }
 
-    /// `skc_family`.
+    /// Returns the socket's `skc_family`.
     #[inline(always)]
     pub(crate) fn family(self) -> u16 {
         self.load(config!(offsets.skc_family))
     }
 
-    /// Whether the kernel stores the addresses of a socket of this family as IPv6 addresses.
+    /// Returns whether the kernel stores the addresses of a socket of this family as IPv6
+    /// addresses.
     #[inline(always)]
     pub(crate) fn has_v6_addresses(family: u16) -> bool {
         family == AF_INET6 && config!(events.skc_v6_daddr) != 0
     }
 
-    /// The local port while the socket is bound; otherwise 0.
+    /// Returns the local port while the socket is bound; otherwise 0.
     #[inline(always)]
     pub(crate) fn held_port(self) -> u16 {
         self.load(config!(events.skc_num))
     }
 
-    /// The local port of a full socket that leaves the state `from`; 0 if it has none yet.
+    /// Returns the local port of a full socket that leaves the state `from`; 0 if the socket has no
+    /// port yet.
     ///
-    /// A socket that ends has already released its port, but `inet_sport` still holds the number.
+    /// A socket that closes has already released its port, but `inet_sport` still holds the number.
     /// At the birth of a socket, `inet_sport` may hold the number of an earlier connection of the
     /// socket.
     #[inline(always)]
@@ -238,27 +247,27 @@ impl<A: Access> Sock<A> {
         if port != 0 || from == State::Close as usize {
             return port;
         }
-        // Use the helper with any access: the field lies beyond `struct sock`, which is the type
-        // that the verifier knows.
-        // SAFETY: a full TCP socket is a `struct inet_sock`.
+        // The field is read by the helper for any access, because it lies beyond `struct sock`,
+        // which is the type that the verifier knows. SAFETY: a full TCP socket is a `struct
+        // inet_sock`.
         let port: u16 = unsafe { Probed::load(self.address, config!(events.inet_sport)) };
         u16::from_be(port)
     }
 
-    /// The user that created the socket.
+    /// Returns the ID of the user that created the socket.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
         self.load(config!(events.sk_uid))
     }
 
-    /// The remote port in host byte order.
+    /// Returns the remote port in host byte order.
     #[inline(always)]
     pub(crate) fn remote_port(self) -> u16 {
         u16::from_be(self.load(config!(events.skc_dport)))
     }
 
-    /// The local and the remote address, according to the socket's family, in network byte order.
-    /// An IPv4 address is in the first word. The IPv4 addresses of an IPv6 socket are in
+    /// Returns the local and the remote address, according to the socket's family, in network byte
+    /// order. An IPv4 address is in the first word. The IPv4 addresses of an IPv6 socket are in
     /// IPv4-mapped form.
     #[inline(always)]
     pub(crate) fn addresses(self, family: u16) -> ([u32; 4], [u32; 4]) {
@@ -271,8 +280,8 @@ impl<A: Access> Sock<A> {
         ([local, 0, 0, 0], [remote, 0, 0, 0])
     }
 
-    /// The local address in IPv6 form. All zeroes, or [`ANY_V4`] in the lower half, mean any
-    /// address.
+    /// Returns the local address in IPv6 form. A result of all zeroes, or with [`ANY_V4`] in the
+    /// lower half, is the unspecified address.
     #[inline(always)]
     pub(crate) fn local(self) -> [u64; 2] {
         if Self::has_v6_addresses(self.family()) {
@@ -282,7 +291,7 @@ impl<A: Access> Sock<A> {
         }
     }
 
-    /// The remote address in IPv6 form.
+    /// Returns the remote address in IPv6 form.
     #[inline(always)]
     pub(crate) fn remote(self) -> [u64; 2] {
         if Self::has_v6_addresses(self.family()) {
@@ -292,31 +301,32 @@ impl<A: Access> Sock<A> {
         }
     }
 
-    /// An IPv6 address, loaded word by word, because the verifier allows no larger load here.
+    /// Loads an IPv6 address word by word, because the verifier allows no larger load here.
     #[inline(always)]
     fn words(self, offset: u32) -> [u32; 4] {
         [self.load(offset), self.load(offset + 4), self.load(offset + 8), self.load(offset + 12)]
     }
 
-    /// Loads a field by its offset, which is an offset from BTF.
+    /// Loads a field of the socket at an offset from BTF.
     #[inline(always)]
     pub(crate) fn load<T: Copy + Default>(self, offset: u32) -> T {
-        // SAFETY: the constructor's promise, and an offset from BTF.
+        // SAFETY: the constructor's caller guarantees that the socket exists, and the offset is
+        // from BTF.
         unsafe { A::load(self.address, offset) }
     }
 }
 
-/// The lower half of `::ffff:0.0.0.0`.
+/// The lower half of the address `::ffff:0.0.0.0`.
 pub(crate) const ANY_V4: u64 = 0xffff_u32.to_be() as u64;
 
-/// An IPv6 address from its words in memory order.
+/// Returns the two halves of an IPv6 address from its words in memory order.
 #[inline(always)]
 fn halves(words: [u32; 4]) -> [u64; 2] {
     let half = |first: u32, second: u32| u64::from(second) << 32 | u64::from(first);
     [half(words[0], words[1]), half(words[2], words[3])]
 }
 
-/// An IPv4 address in IPv4-mapped IPv6 form.
+/// Returns an IPv4 address in IPv4-mapped IPv6 form.
 #[inline(always)]
 fn mapped(address: u32) -> [u64; 2] {
     [0, u64::from(address) << 32 | ANY_V4]
@@ -330,20 +340,20 @@ pub(crate) struct Net<A> {
 }
 
 impl<A: Access> Net<A> {
-    /// The address, which identifies the namespace while it lives.
+    /// Returns the address, which identifies the namespace while the namespace exists.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.address as u64
     }
 
-    /// `ns.inum`: the number of the namespace in user space. The kernel reuses it as soon as it is
-    /// free.
+    /// Returns `ns.inum`, the number by which user space identifies the namespace. The kernel
+    /// reuses a namespace's number as soon as the number is free.
     #[inline(always)]
     pub(crate) fn inode(self) -> u32 {
         self.load(config!(offsets.net_inum))
     }
 
-    /// A number that is unique to this namespace, also over time.
+    /// Returns a number that no other namespace has, not even an earlier or a later namespace.
     #[inline(always)]
     pub(crate) fn identity(self) -> u64 {
         let offset = config!(offsets.net_identity);
@@ -356,20 +366,21 @@ impl<A: Access> Net<A> {
 
     #[inline(always)]
     fn load<T: Copy + Default>(self, offset: u32) -> T {
-        // SAFETY: an offset from BTF. The constructor of this value has a socket of the namespace,
-        // or the helper reads it.
+        // SAFETY: the offset is from BTF. A socket of the namespace keeps the namespace alive, or
+        // the load uses the helper that takes any address.
         unsafe { A::load(self.address, offset) }
     }
 }
 
 impl Net<Probed> {
-    /// A namespace that may be gone, by its former address.
+    /// Creates a reference to a namespace that may no longer exist, from its former address.
     #[inline(always)]
     pub(crate) fn once_at(address: u64) -> Self {
         Self { address: address as *const u8, access: PhantomData }
     }
 
-    /// Whether the namespace has no users: it is being removed, or its memory is free.
+    /// Returns whether the namespace has no users, because it is being removed or its memory is
+    /// free.
     #[inline(always)]
     pub(crate) fn is_gone(self) -> bool {
         self.load::<u32>(config!(offsets.net_users)) == 0

@@ -1,13 +1,13 @@
-//! The table of full sockets. For each event, the program reads the socket's entry and stores the
-//! new state for the next event.
+//! The table of full sockets. Each event reads the stored state of its socket from the table, and
+//! stores the socket's state for the next event.
 //!
-//! Events and histograms share one entry of fixed layout per socket, [`SocketState`]. Any
-//! combination of them therefore makes one look-up. Frozen flags switch each part on. The key is
-//! the socket's address.
+//! Events and histograms share one entry of fixed layout per socket, [`SocketState`]. An event
+//! therefore needs only one look-up, even if both events and histograms are enabled. Frozen flags
+//! enable events and histograms. The key of an entry is the socket's address.
 //!
-//! If an entry does not [fit](SocketState::fits) an event, an earlier event was missed. The
-//! duration and the owner are then unknown, and the entry is replaced. Events of one socket never
-//! race, because the socket is locked.
+//! If an entry does not [fit](SocketState::fits) an event, an earlier event was missed. After a
+//! missed event, the duration and the owner are unknown, and the entry is replaced. Events of one
+//! socket never race, because the kernel holds the socket's lock.
 
 use tcpstate_common::{
     State,
@@ -33,19 +33,19 @@ const SYN_SENT: usize = State::SynSent as usize;
 const SYN_RECV: usize = State::SynRecv as usize;
 const CLOSE: usize = State::Close as usize;
 
-/// The knowledge about a socket at an event. It has plain values instead of an `Option`, because
-/// the verifier requires every register to be set.
+/// The facts that the table provides about a socket at an event. The fields have plain values
+/// instead of an `Option`, because the verifier requires every register to be set.
 #[derive(Clone, Copy)]
 pub(crate) struct Observed {
-    /// Whether the previous event of the socket is known.
+    /// Whether the table has the state after the previous event of the socket.
     pub(crate) is_known: bool,
-    /// Nanoseconds in the old state, or [`UNKNOWN_DURATION`].
+    /// How long the socket was in the old state (nanoseconds), or [`UNKNOWN_DURATION`].
     pub(crate) duration: u64,
     /// Time of the socket's birth (monotonic clock, nanoseconds); 0 if the birth was not observed.
     pub(crate) born: u64,
     /// Whether the socket is known to be the child of a listener.
     pub(crate) is_child: bool,
-    /// The owner, if owners are needed.
+    /// The owner of the socket, set only if owners are needed.
     pub(crate) owner: Process,
 }
 
@@ -54,13 +54,13 @@ pub(crate) struct Observed {
 struct Kept {
     since: u64,
     born: u64,
-    /// [`SOCKET_BIRTH_SEEN`] and [`SOCKET_IS_CHILD`], without the state.
+    /// The marks [`SOCKET_BIRTH_SEEN`] and [`SOCKET_IS_CHILD`], without the state's number.
     marks: u8,
-    /// Whether the owner differs from the owner in the entry.
+    /// Whether the owner differs from the owner that the entry stores.
     is_owner_new: bool,
 }
 
-/// Updates the table with an event, and returns the knowledge about the socket.
+/// Updates the table with an event, and returns the known facts about the socket.
 #[inline(always)]
 pub(crate) fn observe<A: Access>(
     sock: Sock<A>,
@@ -75,7 +75,7 @@ pub(crate) fn observe<A: Access>(
     let (mut is_known, mut duration, mut owner) = (false, UNKNOWN_DURATION, Process::UNKNOWN);
     let mut kept = Kept { since: now, born: now, marks: 0, is_owner_new: false };
     if let Some(entry) = entry {
-        // SAFETY: an entry's memory stays an entry's while the program runs.
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         let state = unsafe { &*entry };
         if state.fits(from, to, remote_port) {
             is_known = true;
@@ -91,7 +91,7 @@ pub(crate) fn observe<A: Access>(
                 kept.is_owner_new = true;
             }
             if from == to {
-                // The socket stays in its state, so the time in the state continues.
+                // The socket stays in its state, so its duration in the state continues.
                 kept.since = state.since;
             } else {
                 duration = now - state.since;
@@ -119,11 +119,12 @@ pub(crate) fn observe<A: Access>(
     }
 }
 
-/// The owner of a newborn socket, if owners are needed.
+/// Returns the owner of a newborn socket, if owners are needed.
 ///
-/// The owner itself calls connect() or listen(), so these two transitions prove an owner. A close
-/// proves nothing, because any process may hold a socket last. Packets and timers are handled while
-/// any process runs.
+/// Only the transitions of connect() and listen() prove an owner, because the owner calls these
+/// functions. A close does not prove an owner, because any process may be the last to hold a
+/// socket. Packets and timers do not prove an owner, because the kernel handles them while any
+/// process runs.
 #[inline(always)]
 fn owner_at_birth(from: usize, to: usize) -> Process {
     if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {
@@ -133,8 +134,8 @@ fn owner_at_birth(from: usize, to: usize) -> Process {
     }
 }
 
-/// Stores the state of a socket for its next event. In the entry of a known socket only the changed
-/// fields are written.
+/// Stores the state of a socket for its next event. In the entry of a known socket, only the
+/// changed fields are written.
 #[inline(always)]
 fn keep(
     address: u64,
@@ -150,7 +151,7 @@ fn keep(
     if let Some(entry) = entry
         && is_known
     {
-        // SAFETY: an entry's memory stays an entry's while the program runs.
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe {
             (*entry).since = since;
             (*entry).remote_port = remote_port;
@@ -166,7 +167,7 @@ fn keep(
     let Process { pid, comm } = owner;
     let state = SocketState { since, born, pid, remote_port, marks, is_hinted: 0, comm };
     if let Some(entry) = entry {
-        // SAFETY: an entry's memory stays an entry's while the program runs.
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe { *entry = state };
     } else if SOCKETS.insert(address, state).is_err() {
         count_untracked();
@@ -179,13 +180,13 @@ pub(crate) fn forget<A: Access>(sock: Sock<A>) {
     SOCKETS.remove(sock.address());
 }
 
-/// Whether owner hints are in use; the verifier knows the value.
+/// Returns whether owner hints are in use; the verifier knows the value.
 #[inline(always)]
 fn has_hints() -> bool {
     config!(flags) & FLAG_EVENTS != 0
 }
 
-/// Whether owners are needed; the verifier knows the value.
+/// Returns whether owners are needed; the verifier knows the value.
 #[inline(always)]
 fn wants_owner() -> bool {
     config!(flags) & FLAG_EVENTS != 0 || histograms::is_by_owner()
@@ -200,7 +201,8 @@ fn count_untracked() {
     if config!(flags) & FLAG_HISTOGRAMS != 0
         && let Some(slots) = maps::histogram_slots()
     {
-        // SAFETY: `slots` is this CPU's element.
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
         unsafe { add_one_atomically(&raw mut (*slots).untracked) };
     }
 }

@@ -1,9 +1,10 @@
-//! Mini sockets by their timers: the second choice, for kernels on which no program can be attached
-//! to functions.
+//! Observes mini sockets by their timers. These hooks are the second choice, for kernels on which
+//! no program can be attached to functions.
 //!
-//! A mini socket lives while its timer runs. `timer_start` and `timer_cancel` are called by
-//! `enqueue_timer` and `detach_timer` (`kernel/time/timer.c`). So each is called once whenever a
-//! timer is queued or removed from a queue, on every code path. Interrupts are off in both.
+//! A mini socket exists while its timer runs. The kernel functions `enqueue_timer` and
+//! `detach_timer` (`kernel/time/timer.c`) call the tracepoints `timer_start` and `timer_cancel`.
+//! Each tracepoint is therefore called once whenever a timer is queued or removed from a queue, on
+//! every code path. Interrupts are disabled when the kernel calls either tracepoint.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::abi::{
@@ -19,20 +20,21 @@ use crate::{
     sock::{Access as _, Probed, Sock, Typed},
 };
 
-/// Number of references to a time-wait socket whose timer is started by a packet. Three belong to
-/// the kernel's tables and the timer, and one to the packet. A newborn time-wait socket has no
-/// references (before 6.12), or the first three.
+/// Number of references to a time-wait socket when a packet starts its timer again. The kernel's
+/// tables and the timer hold three of the references, and the packet holds one. A newborn time-wait
+/// socket has no references (before 6.12), or only the three references of the tables and the
+/// timer.
 const REFERENCES_AT_REARM: u32 = 4;
 
-/// The socket that a timer belongs to.
+/// The socket to which a timer belongs.
 enum Owner {
     TimeWait(Sock<Probed>),
     Request(Sock<Probed>),
-    /// An unrelated timer.
+    /// The timer belongs to no mini socket.
     Other,
 }
 
-/// A timer is queued.
+/// Called when a timer is queued.
 #[btf_tracepoint(function = "timer_start")]
 pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
@@ -42,11 +44,12 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
         Owner::TimeWait(tw) => {
             let last = last_cancel(slots);
             // A packet makes the kernel stop and start the socket's timer in one section without
-            // interrupts. If no other timer event came between, this is the stopped socket, and not
-            // another socket at its address.
+            // interrupts. If no other timer event happened between the stop and the start, this
+            // socket is the stopped socket, and not another socket at its address.
             if last.timer == timer as u64 && tw.refcount() >= REFERENCES_AT_REARM {
-                // Use the buffer of the stop. User space does not read it yet: it waits for the end
-                // of this section.
+                // The correction must use the buffer in which the stop was counted. User space does
+                // not read the buffer of the stop yet, because it waits for the end of the section
+                // without interrupts.
                 minis::time_wait_rearmed(CounterRefs::of(slots, tw), last.control as u32, tw);
                 mini_durations::time_wait_restarted(tw, last.control as u32);
             } else if tw.is_in_scope() {
@@ -72,12 +75,12 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A timer is removed from its queue. Most timers are unrelated to mini sockets, and this program
-/// then does nothing, not even clear the last cancel.
+/// Called when a timer is removed from its queue. Most timers are unrelated to mini sockets. For an
+/// unrelated timer this program does nothing, and does not clear the last cancel.
 ///
-/// A later start is still not mistaken for a re-arm. Either the number of references is too small,
-/// or an event in between has cleared the last cancel. Such an event is any start of a timer, or
-/// any stop of a mini socket's timer.
+/// A later start of a timer is still not mistaken for a restart. Either the socket has too few
+/// references, or an event between the cancel and the start has cleared the last cancel. Any start
+/// of a timer, and any stop of a mini socket's timer, clears or replaces the last cancel.
 #[btf_tracepoint(function = "timer_cancel")]
 pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
@@ -98,16 +101,18 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
                 may_resume,
             );
             mini_durations::time_wait_gone(tw, control);
-            // If this stop comes before the scan's t0, a start in this section also belongs to the
-            // time before t0.
+            // If this stop happens before the scan's t0, a start of the timer in the same section
+            // also counts as before t0.
             let last =
                 LastCancel { timer: timer as u64, control: u64::from(control & !CONTROL_SCAN) };
-            // SAFETY: `slots` is this CPU's element.
+            // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+            // runs.
             unsafe { (&raw mut (*slots).last_cancel).write_volatile(last) };
             return 0;
         }
         Owner::Request(req) if req.is_in_scope() => {
-            // The timer may have expired. It then starts again for the next SYN-ACK.
+            // The timer may have stopped because it expired. An expired timer of a request socket
+            // starts again for the next SYN-ACK.
             minis::request_gone(CounterRefs::of(slots, req), control, req, true);
             mini_durations::request_stopped(req);
         }
@@ -117,8 +122,8 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The kernel is about to call the function of a timer. Only expiries of time-wait sockets are
-/// counted here: the end of the socket was counted by its cancel.
+/// Called when the kernel is about to call the function of a timer. The program counts only that a
+/// time-wait socket expired, because the cancel of the timer already counted the end of the socket.
 #[btf_tracepoint(function = "timer_expire_entry")]
 pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
     let control = config::control();
@@ -133,7 +138,7 @@ pub(crate) fn timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn owner(timer: *const u8, control: u32) -> Owner {
-    // SAFETY: the tracepoint's `struct timer_list`, and an offset from BTF.
+    // SAFETY: `timer` is the tracepoint's `struct timer_list`, and the offset is from BTF.
     let function: u64 = unsafe { Typed::load(timer, config!(minis.timer_function)) };
     let (time_wait, request) = (config!(tw_timer_handler), config!(reqsk_timer_handler));
     if time_wait != 0 && function == time_wait {
@@ -151,21 +156,21 @@ fn owner(timer: *const u8, control: u32) -> Owner {
     }
 }
 
-/// The socket that contains the timer (`container_of`).
+/// Returns the socket that contains the timer (`container_of`).
 #[inline(always)]
 fn container(timer: *const u8, offset: u32) -> Sock<Probed> {
-    // SAFETY: a timer with this function is always a field of such a socket.
+    // SAFETY: a timer with this function is always a field of a socket of this kind.
     unsafe { Sock::from_ptr(timer.wrapping_sub(offset as usize)) }
 }
 
 #[inline(always)]
 fn last_cancel(slots: *mut CpuSlots) -> LastCancel {
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe { (&raw const (*slots).last_cancel).read_volatile() }
 }
 
 #[inline(always)]
 fn forget_cancel(slots: *mut CpuSlots) {
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe { (&raw mut (*slots).last_cancel.timer).write_volatile(0) };
 }

@@ -1,13 +1,13 @@
-//! Full sockets by `sock:inet_sock_set_state`: the features that need the earlier events of a
-//! socket.
+//! Tracks full sockets by `sock:inet_sock_set_state`, for the features that need the earlier events
+//! of a socket.
 //!
-//! The programs are attached only if events or histograms are enabled, in addition to the [counting
-//! program](crate::transitions). The counting program therefore stays short, and stays exact while
-//! events are dropped.
+//! User space attaches these programs only if events or histograms are enabled, in addition to the
+//! [counting program](crate::transitions). The counting program therefore stays short, and it stays
+//! exact while the tracking program drops events.
 //!
-//! One program serves every combination of features, so that an event makes one look-up in the
-//! [table of sockets](crate::socket_table). Frozen flags switch the features on:
-//! [lines](crate::events), [durations](crate::durations).
+//! One program handles every combination of features, so that an event needs one look-up in the
+//! [table of sockets](crate::socket_table). Frozen flags enable the two features,
+//! [lines](crate::events) and [durations](crate::durations).
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
@@ -31,20 +31,22 @@ use crate::{
     socket_table,
 };
 
-/// The first choice: the verifier knows the types of the arguments. User space sets the tracepoint,
-/// `inet_sock_set_state`.
+/// The tracking program of first choice: the verifier knows the types of the arguments. User space
+/// sets the tracepoint of this program to `inet_sock_set_state`.
 #[btf_tracepoint]
 pub(crate) fn track(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    // SAFETY: the pointer is the tracepoint's first argument, a socket that exists while the
+    // program runs.
     let sock = unsafe { Sock::<Typed>::from_ptr(ctx.arg(0)) };
     transition(sock, ctx.arg(1), ctx.arg(2));
     0
 }
 
-/// The second choice: the arguments are plain numbers.
+/// The tracking program of second choice: the arguments are plain numbers.
 #[raw_tracepoint]
 pub(crate) fn track_raw(ctx: RawTracePointContext) -> i32 {
-    // SAFETY: the tracepoint's first argument, alive while the program runs.
+    // SAFETY: the pointer is the tracepoint's first argument, a socket that exists while the
+    // program runs.
     let sock = unsafe { Sock::<Probed>::from_ptr(ctx.arg(0)) };
     transition(sock, ctx.arg(1), ctx.arg(2));
     0
@@ -57,8 +59,9 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if !sock.is_counted() || (flags & FLAG_DROP_TRACKED != 0 && is_dropped()) {
         return;
     }
-    // Called at the end of every socket, even if the socket does not match the filter. Otherwise
-    // the next socket at this address could be taken for this socket.
+    // The function `facts` must see the close of every socket, even if the socket does not match
+    // the filter. If `facts` missed a close, the next socket at the address could be mistaken for
+    // the closed socket.
     let (error, record_flags) =
         if has_events { close_reason::facts(sock, from, to) } else { (0, 0) };
     let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
@@ -75,7 +78,8 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if has_histograms && from != to && !is_birth(from, to) {
         durations::add(transition, &observed, verdict == Verdict::Now, control);
     }
-    // The last condition is `ring::is_open()`, without another read of the control word.
+    // The last condition is the value of `ring::is_open()`, without another read of the control
+    // word.
     if has_events
         && verdict == Verdict::Now
         && event_filter::of_state(&observed.owner, observed.duration)
@@ -85,11 +89,12 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
 }
 
-/// Whether a test drops this event. The verifier removes this code otherwise.
+/// Returns whether a test makes the program drop this event. If no test drops events, the verifier
+/// removes this function.
 #[inline(never)]
 fn is_dropped() -> bool {
     let Some(slots) = maps::histogram_slots() else { return false };
-    // SAFETY: `slots` is this CPU's element.
+    // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe {
         add_one_atomically(&raw mut (*slots).events);
         let is_dropped = (*slots).events.is_multiple_of(u64::from(config!(drop_one_in)));

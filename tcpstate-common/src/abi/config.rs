@@ -1,20 +1,20 @@
-//! The configuration that user space sets before it loads the programs: flags, and the byte offsets
-//! of kernel fields.
+//! The configuration that user space sets before it loads the BPF programs: flags, and the byte
+//! offsets of kernel fields.
 
-/// The configuration. User space freezes it before the load, so that the verifier knows every
-/// value. The verifier then removes the code of features that are switched off.
+/// The configuration of the BPF programs. User space freezes the configuration before the load, so
+/// that the verifier knows every value. The verifier then removes the code of disabled features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
-    /// Address of `tw_timer_handler`; 0 if unknown.
+    /// Address of the kernel function `tw_timer_handler`; 0 if unknown.
     pub tw_timer_handler: u64,
-    /// Address of `reqsk_timer_handler`; 0 if unknown.
+    /// Address of the kernel function `reqsk_timer_handler`; 0 if unknown.
     pub reqsk_timer_handler: u64,
-    /// With [`FLAG_DROP`] or [`FLAG_DROP_TRACKED`]: each CPU ignores every n-th event and counts it
-    /// as dropped.
+    /// With [`FLAG_DROP`] or [`FLAG_DROP_TRACKED`], each CPU ignores every n-th event, where n is
+    /// this number. The CPU counts the event as dropped.
     pub drop_one_in: u32,
-    /// The flags, such as [`FLAG_ATOMIC`]. All flags share one word, so that the hot path reads one
-    /// word.
+    /// The flags of the configuration, such as [`FLAG_ATOMIC`]. All flags share one word, so that
+    /// the hot path reads only one word.
     pub flags: u32,
     /// Inode of the only network namespace to count; 0 counts all namespaces.
     pub netns: u32,
@@ -29,7 +29,7 @@ pub struct Config {
     /// 64 minus the base-2 logarithm of the number of slots of a socket table; 0 if tables have no
     /// slots.
     pub slot_shift: u32,
-    /// The result of [`is_plain`]: 1 for true, 0 for false.
+    /// The result of [`is_plain`] for this configuration: 1 for true, 0 for false.
     pub is_plain: u32,
     /// Offsets of the fields that the counting programs read.
     pub offsets: Offsets,
@@ -37,51 +37,51 @@ pub struct Config {
     pub minis: MiniOffsets,
     /// Offsets of the fields in the record of the classic tracepoint.
     pub record: RecordOffsets,
-    /// Offsets of the fields that events contain; all 0 unless events are enabled.
+    /// Offsets of the kernel fields whose values events contain; all 0 unless events are enabled.
     pub events: EventOffsets,
     /// Offsets of the fields that identify the owner of a socket; all 0 unless events are enabled.
     pub owners: OwnerOffsets,
 }
 
-/// Whether this is the default configuration: one network namespace, all families, and no flag that
-/// changes how transitions are counted.
-/// The default configuration has its own copy of the hot path, without the code of any other
-/// configuration.
+/// Returns whether a configuration is the default configuration: one network namespace, all
+/// families, and no flag that changes how transitions are counted. The default configuration has a
+/// separate copy of the hot path, which contains no code for other configurations.
 #[must_use]
 pub const fn is_plain(flags: u32, netns: u32, family: u32) -> bool {
     const DETOURS: u32 = FLAG_ATOMIC | FLAG_LOG | FLAG_DROP | FLAG_NAMESPACES | FLAG_FAMILIES;
     flags & DETOURS == 0 && netns != 0 && family == 0
 }
 
-/// Flag of [`Config::flags`]: count with atomic additions. Kernels before 6.1 need it, because
-/// there a program can interrupt itself.
+/// Flag of [`Config::flags`]: the programs count with atomic additions. Kernels before 6.1 need
+/// atomic additions, because on these kernels a program can interrupt itself.
 pub const FLAG_ATOMIC: u32 = 1 << 0;
-/// Flag of [`Config::flags`]: log each transition.
+/// Flag of [`Config::flags`]: the counting program logs each transition.
 pub const FLAG_LOG: u32 = 1 << 1;
 /// Flag of [`Config::flags`], for tests: the counting program drops events as
 /// [`Config::drop_one_in`] says.
 pub const FLAG_DROP: u32 = 1 << 2;
-/// Flag of [`Config::flags`]: also count each network namespace separately.
+/// Flag of [`Config::flags`]: the programs also count each network namespace separately.
 pub const FLAG_NAMESPACES: u32 = 1 << 3;
-/// Flag of [`Config::flags`]: count each address family separately. Each CPU then has two elements
-/// of [`CpuSlots`](super::CpuSlots): the first for IPv4 sockets, the second for IPv6 sockets.
+/// Flag of [`Config::flags`]: the programs count each address family separately. With this flag,
+/// each CPU has two elements of [`CpuSlots`](super::CpuSlots): the first for IPv4 sockets, the
+/// second for IPv6 sockets.
 pub const FLAG_FAMILIES: u32 = 1 << 4;
-/// Flag of [`Config::flags`]: [`Offsets::net_identity`] is the offset of the namespace's cookie (64
-/// bits), which is unique. Without the flag it is the offset of a random number (32 bits), which
-/// identifies a namespace together with the inode.
+/// Flag of [`Config::flags`]: the field at [`Offsets::net_identity`] is the namespace's cookie (64
+/// bits), which is unique. Without this flag, the field at [`Offsets::net_identity`] is a random
+/// number (32 bits), which identifies a namespace together with its inode.
 pub const FLAG_COOKIES: u32 = 1 << 5;
-/// Flag of [`Config::flags`]: write events to the ring. Mini sockets have events only where a hook
-/// observes each of them.
+/// Flag of [`Config::flags`]: the programs write events to the ring. Mini sockets have events only
+/// if a hook observes every birth and end of mini sockets.
 pub const FLAG_EVENTS: u32 = 1 << 6;
-/// Flag of [`Config::flags`]: give a socket a cookie if it has none yet. The helper for this is
-/// available to tracing programs since 5.12.
+/// Flag of [`Config::flags`]: a program creates a cookie for a socket that has no cookie yet.
+/// Tracing programs can call the helper that creates a cookie since 5.12.
 pub const FLAG_MAKE_COOKIES: u32 = 1 << 7;
-/// Flag of [`Config::flags`]: add durations to [`histogram`](crate::histogram)s.
+/// Flag of [`Config::flags`]: the programs add durations to [`histogram`](crate::histogram)s.
 pub const FLAG_HISTOGRAMS: u32 = 1 << 8;
 /// Flag of [`Config::flags`], for tests: the program that tracks sockets drops events as
-/// [`Config::drop_one_in`] says. The counting program drops none.
+/// [`Config::drop_one_in`] says. The counting program drops no event because of this flag.
 pub const FLAG_DROP_TRACKED: u32 = 1 << 9;
-/// The number of flags in use.
+/// The number of flags in [`Config::flags`] that are in use.
 const FLAG_BITS: u32 = 10;
 /// Position of the lowest bit of the grouping key in [`Config::flags`]. The grouping key of
 /// histograms is a [`By`](crate::histogram::By), or 0 for none.
@@ -111,8 +111,8 @@ pub struct Offsets {
     pub net_users: u32,
 }
 
-/// Byte offsets of the fields of mini sockets, from the running kernel's BTF. A hook for which a
-/// field is missing is not loaded.
+/// Byte offsets of the fields of mini sockets, taken from the running kernel's BTF. User space does
+/// not load a hook whose fields are missing in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MiniOffsets {
@@ -126,13 +126,13 @@ pub struct MiniOffsets {
     pub timer_function: u32,
     /// `struct request_sock`, `rsk_timer`.
     pub rsk_timer: u32,
-    /// `struct request_sock`, the byte with `num_timeout`.
+    /// `struct request_sock`, the byte that contains `num_timeout`.
     pub num_timeout: u32,
-    /// The bits of that byte that hold `num_timeout`.
+    /// Mask that selects the bits of `num_timeout` in its byte.
     pub num_timeout_mask: u32,
 }
 
-/// Byte offsets in the record of the classic tracepoint, from its `format` file.
+/// Byte offsets in the record of the classic tracepoint, taken from the tracepoint's `format` file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RecordOffsets {
@@ -144,8 +144,8 @@ pub struct RecordOffsets {
     pub newstate: u32,
 }
 
-/// Byte offsets of the fields of a socket and of a task that events contain, from the running
-/// kernel's BTF.
+/// Byte offsets of the fields of a socket and of a task whose values events contain, taken from the
+/// running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventOffsets {
@@ -166,12 +166,13 @@ pub struct EventOffsets {
     pub skc_cookie: u32,
     /// `struct sock`, `sk_uid` (32 bits).
     pub sk_uid: u32,
-    /// `struct sock`, `sk_err` (32 bits): the error that ended the connection, or an earlier error.
+    /// `struct sock`, `sk_err` (32 bits): the error that closed the connection, or an earlier
+    /// error.
     pub sk_err: u32,
     /// `struct sock`, `sk_shutdown` (8 bits); [`SHUTDOWN_BOTH`] after a close.
     pub sk_shutdown: u32,
-    /// `struct inet_sock`, `inet_sport` (16 bits, network byte order): the local port. It stays set
-    /// after the socket has released the port.
+    /// `struct inet_sock`, `inet_sport` (16 bits, network byte order): the local port. `inet_sport`
+    /// keeps the port after the socket has released it.
     pub inet_sport: u32,
     /// `struct task_struct`, `flags` (32 bits).
     pub task_flags: u32,
@@ -181,20 +182,21 @@ pub struct EventOffsets {
     pub comm: u32,
 }
 
-/// Byte offsets of the fields that identify the owner of a socket, from the running kernel's BTF.
+/// Byte offsets of the fields that identify the owner of a socket, taken from the running kernel's
+/// BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OwnerOffsets {
     /// `struct sock`, the pointer to the cgroup in `sk_cgrp_data`; 0 in a kernel without cgroups.
     pub sk_cgroup: u32,
-    /// Not 0 if the kernel stores the cgroup as a number (before 5.15). The number is not a pointer
-    /// if either of its two lowest bits is set.
+    /// Not 0 if the kernel stores the cgroup of a socket as a number (before 5.15). A stored number
+    /// is not a pointer if either of its two lowest bits is set.
     pub cgroup_is_number: u32,
     /// `struct cgroup`, `kn` (pointer to `struct kernfs_node`).
     pub cgroup_kn: u32,
     /// `struct kernfs_node`, `id` (64 bits): the cgroup's number in user space.
     pub kn_id: u32,
-    /// `struct kernfs_node`, its parent (pointer).
+    /// `struct kernfs_node`, the pointer to its parent.
     pub kn_parent: u32,
     /// `struct sock`, `sk_socket` (pointer to `struct socket`); null before accept() and after
     /// close().
@@ -205,7 +207,8 @@ pub struct OwnerOffsets {
     pub socket_inode: u32,
 }
 
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `Config` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Config {}
 

@@ -1,10 +1,10 @@
-//! State that changes while the programs run. User space writes the control word; the programs read
-//! the word once per event.
+//! The control word, and other state that changes while the programs run. User space writes the
+//! control word, and the BPF programs read the word once per event.
 
-/// Bit of [`Control::word`]: the index of the buffer that takes the counts.
+/// Bit of [`Control::word`]: the index of the active buffer, in which the programs count.
 pub const CONTROL_BUFFER: u32 = 1 << 0;
-/// Bit of [`Control::word`], the scan flag: a scan is running, and the first observation of each
-/// socket adds to its base.
+/// Bit of [`Control::word`], called the scan flag: a scan is running. While the scan flag is set,
+/// the first observation of a socket adds the socket to the scan's base counts.
 ///
 /// The scan flag and [`CONTROL_BUFFER`] lie in one byte, so that one store changes both. An event
 /// therefore sees both bits from before the store, or both from after it.
@@ -17,40 +17,43 @@ pub const CONTROL_TIME_WAIT: u32 = 1 << 3;
 pub const CONTROL_SYN_RECV: u32 = 1 << 4;
 /// Bit of [`Control::word`]: the timer hooks report request sockets.
 pub const CONTROL_SYN_RECV_TIMERS: u32 = 1 << 5;
-/// Bit of [`Control::word`]: events are written to the ring. The bit lies in the byte of
-/// [`CONTROL_BUFFER`], so that events start and stop at a cut, which is a switch of the buffers.
+/// Bit of [`Control::word`]: events are written to the ring. This bit and [`CONTROL_BUFFER`] lie in
+/// one byte, so that events start and stop exactly when the active buffer changes.
 pub const CONTROL_EVENTS: u32 = 1 << 6;
 
-/// The number of bits of [`Control::word`] in use.
+/// The number of bits of [`Control::word`] that are in use.
 #[cfg(test)]
 const CONTROL_BITS: u32 = 7;
 
-/// State that changes while the programs run, in one cache line.
+/// The state that changes while the programs run, in one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Control {
     /// Unused: the kernel places the value of a map 8 bytes before the end of a cache line (`struct
     /// bpf_array`).
     pub unused: u64,
-    /// The control bits, such as [`CONTROL_BUFFER`] and [`CONTROL_SCAN`]; written by user space.
+    /// The control bits, such as [`CONTROL_BUFFER`] and [`CONTROL_SCAN`], which user space writes.
     pub word: u32,
     /// Explicit padding.
     pub reserved: u32,
     /// Address of the `struct net` with the inode [`Config::netns`]; 0 until a program first finds
     /// it and stores it here.
     ///
-    /// The address lets most events skip a read of the namespace's inode. The inode lies next to a
+    /// The programs compare a socket's `struct net` with this address, so that most events do not
+    /// read the namespace's inode. A read of the inode is slow, because the inode lies next to a
     /// reference count that all CPUs write.
     pub own_net: u64,
-    /// Addresses of two `struct proto` of TCP sockets, usually those of IPv4 and IPv6; written like
-    /// `own_net`.
+    /// Addresses of two `struct proto` of TCP sockets, usually the IPv4 and the IPv6 protocol. A
+    /// program stores the address of a `struct proto` when it first counts a socket with that
+    /// `struct proto`.
     ///
-    /// The addresses let most events skip a read of `sk_protocol`, which lies in a cache line that
-    /// events need for no other field.
+    /// The programs compare a socket's `skc_prot` with these addresses, so that most events do not
+    /// read `sk_protocol`. Events need no other field in the cache line of `sk_protocol`.
     pub tcp_protos: [u64; 2],
 }
 
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `Control` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Control {}
 

@@ -1,92 +1,97 @@
-//! The counters that the programs keep: per CPU, and per network namespace.
+//! The counters that the BPF programs keep per CPU and per network namespace.
 
 use super::{STATE_SLOTS, TRANSITION_SLOTS};
 
-/// The traffic through one state. The two counters are adjacent, and the states are in the kernel's
-/// order. Most transitions therefore find the four counters of their two states in one or two cache
-/// lines.
+/// The numbers of sockets that entered and left one state. The two counters of a state are
+/// adjacent, and the states are in the kernel's order. Most transitions therefore find the four
+/// counters of their two states in one or two cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
-    /// Sockets that entered the state.
+    /// Number of sockets that entered the state.
     pub entered: u64,
-    /// Sockets that left the state.
+    /// Number of sockets that left the state.
     pub left: u64,
 }
 
-/// Counts of one CPU from the times when their buffer was the active one. Counts only grow.
+/// The counts of one CPU, from the periods in which this buffer was the active buffer. The counts
+/// never decrease.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Counters {
-    /// Indexed by the state's kernel number.
+    /// The sockets that entered and left each state, indexed by the state's kernel number.
     pub states: [Flow; STATE_SLOTS],
-    /// Events as the tracepoint reported them, indexed by
+    /// Number of events that the tracepoint reported, indexed by
     /// [`transition_slot`](super::transition_slot).
     pub transitions: [u64; TRANSITION_SLOTS],
 }
 
-/// Counts of mini sockets of one CPU from the times when their buffer was the active one. Time-wait
-/// sockets are counted by substate, request sockets in `SYN_RECV`.
-/// They are separate from the [`Counters`] of full sockets. A program adds to [`Counters`] without
-/// atomic additions, and programs that count mini sockets can interrupt it.
+/// The counts of mini sockets of one CPU, from the periods in which this buffer was the active
+/// buffer. A time-wait socket is counted in its substate, a request socket in `SYN_RECV`. Mini
+/// sockets have their own counters, separate from the [`Counters`] of full sockets. The program
+/// that adds to [`Counters`] uses plain additions, and the programs that count mini sockets can
+/// interrupt it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MiniCounters {
-    /// Indexed by the state's kernel number.
+    /// The mini sockets that entered and left each state, indexed by the state's kernel number.
     pub states: [Flow; STATE_SLOTS],
-    /// Time-wait sockets that moved from FIN_WAIT2 to TIME_WAIT. They are included in `left` of
-    /// FIN_WAIT2 and in `entered` of TIME_WAIT.
+    /// Number of time-wait sockets that moved from FIN_WAIT2 to TIME_WAIT. These sockets are
+    /// included in `left` of FIN_WAIT2 and in `entered` of TIME_WAIT.
     pub moved: u64,
-    /// Time-wait sockets that ended, indexed by [`Cause`]. Ends with a cause that no hook observed
-    /// are not included.
+    /// Number of time-wait sockets that ended, indexed by [`Cause`]. The timer hooks count only the
+    /// cause [`Cause::Expired`].
     pub exits: [u64; EXIT_SLOTS],
 }
 
-/// Slots of [`MiniCounters::exits`].
+/// Number of slots of [`MiniCounters::exits`].
 pub const EXIT_SLOTS: usize = 4;
 
-/// Why a time-wait socket ended.
+/// The cause of the end of a time-wait socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Cause {
-    /// No hook observed the cause; or `inet_twsk_purge`, when the namespace is removed.
+    /// No hook observed the cause, or the kernel removed the socket with its namespace
+    /// (`inet_twsk_purge`).
     Unknown = 0,
-    /// `tw_timer_handler`: the timer expired.
+    /// The socket's timer expired (`tw_timer_handler`).
     Expired = 1,
-    /// `tcp_twsk_unique`, or a SYN: a new connection replaced the socket.
+    /// A new connection replaced the socket (`tcp_twsk_unique`, or a SYN).
     Reused = 2,
-    /// A RST, data after the close, or `tcp_abort`.
+    /// The kernel removed the socket because of a RST, data after the close, or `tcp_abort`.
     Killed = 3,
 }
 
-/// How a time-wait socket ended, as far as a hook observed it. It is more precise than a [`Cause`].
+/// The way in which a time-wait socket ended, if a hook observed it. An [`Exit`] is more precise
+/// than a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Exit {
-    /// No hook observed it.
+    /// No hook observed how the socket ended.
     Unknown = 0,
-    /// The timer expired.
+    /// The socket's timer expired.
     Expired = 1,
     /// The peer sent a RST.
     Reset = 2,
-    /// The peer sent data, and the kernel answered with a RST.
+    /// The peer sent data, and the kernel responded with a RST.
     Data = 3,
-    /// `tcp_abort`.
+    /// The kernel called `tcp_abort` for the socket.
     Aborted = 4,
 }
 
-/// The time-wait socket for which a hook on this CPU last observed a cause, and that cause.
+/// The last cause that a hook on this CPU observed, and the time-wait socket to which the cause
+/// applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ExitLabel {
-    /// Address.
+    /// Address of the time-wait socket.
     pub tw: u64,
-    /// A [`Cause`] in the lowest byte, and an [`Exit`] above it.
+    /// A [`Cause`] in the lowest byte, and an [`Exit`] in the bytes above.
     pub cause: u64,
 }
 
 impl ExitLabel {
-    /// The label of a time-wait socket.
+    /// Creates the label of a time-wait socket.
     #[must_use]
     #[inline]
     pub const fn new(tw: u64, cause: Cause, exit: Exit) -> Self {
@@ -94,88 +99,95 @@ impl ExitLabel {
     }
 }
 
-/// The last timer event of this CPU, if it canceled the timer of a time-wait socket; otherwise
-/// zeroes.
+/// The last timer event of this CPU, if the event canceled the timer of a time-wait socket;
+/// otherwise all fields are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LastCancel {
     /// Address of the `struct timer_list`.
     pub timer: u64,
-    /// The control word at the time of that event.
+    /// The control word at the time of the cancel.
     pub control: u64,
 }
 
-/// The memory of one CPU: both buffers, and the results of scans.
+/// The counters of one CPU: both buffers, and the results of scans.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CpuSlots {
-    /// Counts of full sockets. The control word names the active buffer; the other buffer does not
-    /// change.
+    /// Counts of full sockets. The control word selects the active buffer, and the programs do not
+    /// change the other buffer.
     pub buffers: [Counters; 2],
-    /// Counts of mini sockets, in two buffers like those of full sockets.
+    /// Counts of mini sockets, in two buffers that become active together with `buffers`.
     pub minis: [MiniCounters; 2],
-    /// With the timer hooks: distinguishes the birth of a time-wait socket from a re-arm of its
-    /// timer.
+    /// The record by which the timer hooks distinguish the birth of a time-wait socket from a
+    /// restart of its timer.
     pub last_cancel: LastCancel,
-    /// With the function hooks: the cause of the next end of a time-wait socket.
+    /// The label from which the function hooks take the cause when a time-wait socket ends.
     pub exit_label: ExitLabel,
-    /// Full sockets first observed during a scan, by their state at the scan's t0.
+    /// Number of full sockets that were first observed during a scan, by their state at the scan's
+    /// t0.
     pub base: [u64; STATE_SLOTS],
-    /// Mini sockets first observed during a scan, by their state at the scan's t0.
+    /// Number of mini sockets that were first observed during a scan, by their state at the scan's
+    /// t0.
     pub base_minis: [u64; STATE_SLOTS],
-    /// Time-wait sockets in FIN_WAIT2 that did not fit in the map of such sockets. Their move to
-    /// TIME_WAIT will not be counted.
+    /// Number of time-wait sockets in FIN_WAIT2 that did not fit in their map. The move of a
+    /// time-wait socket to TIME_WAIT is not counted if the socket did not fit in the map.
     pub unrecorded: u64,
-    /// Sockets that the iterator visited, including sockets that were observed before.
+    /// Number of sockets that the iterator visited, including sockets that the scan had already
+    /// observed.
     pub visited: u64,
-    /// First observations that were not stored because the scan map was full.
+    /// Number of first observations that were not stored because the scan map was full.
     pub map_full: u64,
-    /// Observations that the scan map refused for another reason than an existing entry or a lack
-    /// of room.
+    /// Number of errors of the scan map and of the namespace map that have another cause than a
+    /// full map or an existing entry.
     pub map_errors: u64,
-    /// Events since the load; counted only if [`Config::drop_one_in`](super::Config::drop_one_in)
-    /// is set.
+    /// Number of events since the load; counted only if
+    /// [`Config::drop_one_in`](super::Config::drop_one_in) is set.
     pub events: u64,
-    /// Events ignored on purpose; see [`Config::drop_one_in`](super::Config::drop_one_in).
+    /// Number of events that the program ignored on purpose; see
+    /// [`Config::drop_one_in`](super::Config::drop_one_in).
     pub dropped: u64,
-    /// Events and visits of namespaces that did not fit in the map of namespaces. These events and
-    /// visits are counted on the CPU, but in no namespace.
+    /// Number of events and visits whose namespace did not fit in the map of namespaces. An event
+    /// or visit without a namespace entry is counted for the CPU, but for no namespace.
     pub unlisted: u64,
 }
 
-/// Counts of one network namespace by all CPUs, from the times when their buffer was the active
-/// one.
+/// The counts of one network namespace by all CPUs, from the periods in which this buffer was the
+/// active buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NamespaceCounters {
-    /// Full sockets, indexed by the state's kernel number.
+    /// The full sockets that entered and left each state, indexed by the state's kernel number.
     pub states: [Flow; STATE_SLOTS],
-    /// Mini sockets.
+    /// The counts of mini sockets.
     pub minis: MiniCounters,
 }
 
-/// The memory of one network namespace, if namespaces are counted separately
-/// ([`FLAG_NAMESPACES`](super::FLAG_NAMESPACES)). All CPUs share it, so every addition to it is
-/// atomic.
+/// The counters of one network namespace, used if namespaces are counted separately
+/// ([`FLAG_NAMESPACES`](super::FLAG_NAMESPACES)). All CPUs share the counters of a namespace, so
+/// every addition to them is atomic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NamespaceSlots {
-    /// Inode of the namespace; 0 between the insertion of the entry and the store of this field.
+    /// Inode of the namespace; 0 from the insertion of the entry until a program stores the inode.
     pub inode: u64,
-    /// Address of the `struct net`, while it is alive.
+    /// Address of the namespace's `struct net`, which is valid while the namespace exists.
     pub net: u64,
     /// Not 0 once the iterator has found that the namespace is gone.
     pub gone: u64,
-    /// Like [`CpuSlots::buffers`] and [`CpuSlots::minis`], for this namespace.
+    /// The namespace's counts in both buffers, like [`CpuSlots::buffers`] and [`CpuSlots::minis`]
+    /// for a CPU.
     pub buffers: [NamespaceCounters; 2],
-    /// Like [`CpuSlots::base`], for this namespace.
+    /// The namespace's full sockets that were first observed during a scan, by their state at the
+    /// scan's t0.
     pub base: [u64; STATE_SLOTS],
-    /// Like [`CpuSlots::base_minis`], for this namespace.
+    /// The namespace's mini sockets that were first observed during a scan, by their state at the
+    /// scan's t0.
     pub base_minis: [u64; STATE_SLOTS],
 }
 
 impl NamespaceSlots {
-    /// The initial value: no counts.
+    /// The initial value of a namespace's counters: all counts are 0.
     pub const BLANK: Self = {
         const NOTHING: Flow = Flow { entered: 0, left: 0 };
         const MINIS: MiniCounters =
@@ -193,10 +205,12 @@ impl NamespaceSlots {
     };
 }
 
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `CpuSlots` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for CpuSlots {}
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `NamespaceSlots` is a `repr(C)` struct of integers without padding, so every bit pattern
+// is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for NamespaceSlots {}
 

@@ -1,12 +1,12 @@
-//! The records of `trace --events`, and counts of events that were not written and sockets that
-//! were not remembered.
+//! The event records of `trace --events`, and the counts of lost events and of sockets whose state
+//! was not stored.
 
 use super::COMM_BYTES;
 
-/// [`EventRecord::duration`] if no program observed the socket entering the state.
+/// Value of [`EventRecord::duration`] if no program observed when the socket entered the old state.
 pub const UNKNOWN_DURATION: u64 = u64::MAX;
 
-/// The kind of a record: a line, or an amendment of an earlier line.
+/// The kind of a record: an output line, or an amendment of an earlier line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecordKind {
@@ -16,19 +16,20 @@ pub enum RecordKind {
     TimeWait = 1,
     /// A request socket was born or ended.
     SynRecv = 2,
-    /// Not a line: the socket that was just closed answered with a RST.
+    /// An amendment, not a line: the kernel sent a RST for the socket that was just closed.
     ResetSent = 3,
-    /// Not a line: the mini socket that seemed to end did not end. Its timer was only stopped and
-    /// started again.
+    /// An amendment, not a line: the mini socket that was reported as ended still exists. The
+    /// kernel only stopped the mini socket's timer and started it again.
     Resumed = 4,
 }
 
-/// Bit of [`EventRecord::flags`]: the next record may amend this line.
+/// Bit of [`EventRecord::flags`]: the next record may amend the line of this record.
 pub const EVENT_IS_AMENDABLE: u8 = 1;
-/// Bit of [`EventRecord::flags`], for the end of a socket: the kernel sent a RST for the socket.
+/// Bit of [`EventRecord::flags`] in the record of a socket's last transition: the kernel sent a RST
+/// for the socket.
 pub const EVENT_SENT_RESET: u8 = 2;
-/// Bit of [`EventRecord::flags`], for the end of a socket: the process had closed the socket or
-/// shut down both directions.
+/// Bit of [`EventRecord::flags`] in the record of a socket's last transition: the process had
+/// closed the socket or shut down both directions.
 pub const EVENT_IS_SHUT: u8 = 4;
 /// The kernel's `SHUTDOWN_MASK`.
 pub const SHUTDOWN_BOTH: u8 = 3;
@@ -37,15 +38,16 @@ pub const SHUTDOWN_BOTH: u8 = 3;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventRecord {
-    /// The monotonic clock, in nanoseconds.
+    /// Time of the event (monotonic clock, nanoseconds).
     pub time: u64,
-    /// Nanoseconds spent in the old state, or [`UNKNOWN_DURATION`].
+    /// How long the socket was in the old state (nanoseconds), or [`UNKNOWN_DURATION`].
     pub duration: u64,
-    /// The socket's cookie; 0 if it has none yet.
+    /// The socket's cookie; 0 if the socket has no cookie yet.
     pub cookie: u64,
-    /// The socket's address. It connects consecutive records of one socket.
+    /// The socket's address in kernel memory. The address connects consecutive records of one
+    /// socket.
     pub socket: u64,
-    /// Number of the cgroup in which the socket was made; 0 if unknown.
+    /// Number of the cgroup in which the socket was created; 0 if unknown.
     pub cgroup: u64,
     /// The local address in network byte order; an IPv4 address is in the first word.
     pub local: [u32; 4],
@@ -53,11 +55,11 @@ pub struct EventRecord {
     pub remote: [u32; 4],
     /// Inode of the network namespace.
     pub netns: u32,
-    /// The process that owns the socket; 0 if unknown.
+    /// ID of the process that owns the socket; 0 if unknown.
     pub pid: u32,
-    /// The user that created the socket.
+    /// ID of the user that created the socket.
     pub uid: u32,
-    /// `sk_family`.
+    /// The socket's `sk_family`.
     pub family: u16,
     /// The old state's kernel number.
     pub from: u8,
@@ -71,15 +73,15 @@ pub struct EventRecord {
     pub kind: u8,
     /// The flags, such as [`EVENT_IS_AMENDABLE`].
     pub flags: u8,
-    /// `sk_err` at the end of a full socket; an [`Exit`](super::Exit) at the end of a time-wait
-    /// socket.
+    /// `sk_err` in the record of a full socket's last transition; an [`Exit`](super::Exit) in the
+    /// record of a time-wait socket's end.
     pub error: u16,
-    /// Name of the process `pid`, padded with zeroes.
+    /// Name of the process that owns the socket, padded with zeroes.
     pub comm: [u8; COMM_BYTES],
 }
 
 impl EventRecord {
-    /// A record without any known field.
+    /// A record whose fields are all unknown.
     pub const BLANK: Self = Self {
         time: 0,
         duration: UNKNOWN_DURATION,
@@ -103,38 +105,43 @@ impl EventRecord {
     };
 }
 
-/// The memory of one CPU from one event to the next. Sockets are stored by address; 0 is none.
+/// The data that the event programs of one CPU keep from one event to the next. Sockets are stored
+/// by address; the address 0 means no socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventMemory {
-    /// The full socket that ended last, if a RST that follows would amend its line.
+    /// The full socket that closed last, if a later RST record would amend its line.
     pub closing: u64,
     /// The full socket for which the kernel last sent a RST.
     pub reset: u64,
-    /// The mini socket that ended last, if its timer may be started again.
+    /// The mini socket whose timer was stopped last, if the kernel may start that timer again.
     pub stopped: u64,
-    /// Time when that mini socket entered its state (monotonic clock, nanoseconds); 0 if unknown.
+    /// Time when the mini socket in `stopped` entered its state (monotonic clock, nanoseconds); 0
+    /// if unknown.
     pub since: u64,
 }
 
-/// Events that one CPU did not write, and sockets that it did not remember.
+/// Counts of events that one CPU did not write, and of sockets whose state it did not store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventLosses {
-    /// Events of full sockets that did not fit in the ring.
+    /// Number of events of full sockets that did not fit in the ring.
     pub dropped: u64,
-    /// Events of full sockets, or owners of sockets, that did not fit in the table of sockets. The
-    /// next event of such a socket has no duration or no owner.
+    /// Number of sockets that did not fit in the table of sockets, and of owners that did not fit
+    /// in the map of owner hints. The next event of a socket without a stored state or owner has no
+    /// duration or no owner.
     pub untracked: u64,
-    /// Births, moves and ends of time-wait sockets that did not fit in the ring.
+    /// Number of births, moves and ends of time-wait sockets that did not fit in the ring.
     pub time_wait: u64,
-    /// Births and ends of request sockets that did not fit in the ring.
+    /// Number of births and ends of request sockets that did not fit in the ring.
     pub syn_recv: u64,
 }
 
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `EventRecord` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for EventRecord {}
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `EventLosses` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for EventLosses {}

@@ -1,8 +1,8 @@
-//! The memory that the two halves share: the configuration that user space sets before the load,
-//! and the counters that the programs keep.
+//! The memory that user space and the BPF programs share: the configuration that user space sets
+//! before the load, and the counters that the programs keep.
 //!
-//! All types are `repr(C)` without padding. The length of every array is a power of two, so that a
-//! masked index satisfies the verifier.
+//! All types of this module are `repr(C)` without padding. The length of every array is a power of
+//! two, so that a masked index satisfies the verifier.
 //!
 //! | module | holds |
 //! |---|---|
@@ -21,24 +21,25 @@ pub mod sockets;
 pub use self::{config::*, control::*, counters::*, events::*, sockets::*};
 use crate::State;
 
-/// Slots of an array that is indexed by a state's kernel number: the number of states, rounded up
-/// to a power of two.
+/// Number of slots of an array that is indexed by a state's kernel number: the number of states,
+/// rounded up to a power of two.
 pub const STATE_SLOTS: usize = 16;
 
-/// Slots of a transition matrix: one for each pair of states.
+/// Number of slots of a transition matrix: one slot for each pair of states.
 pub const TRANSITION_SLOTS: usize = STATE_SLOTS * STATE_SLOTS;
 
-/// The slot of a transition in [`Counters::transitions`]. State numbers beyond the slots wrap.
+/// Returns the slot of a transition in [`Counters::transitions`]. State numbers of [`STATE_SLOTS`]
+/// or more wrap around.
 #[must_use]
 pub const fn transition_slot(from: usize, to: usize) -> usize {
     ((from & (STATE_SLOTS - 1)) * STATE_SLOTS) | (to & (STATE_SLOTS - 1))
 }
 
-/// Whether this event is the birth of a socket. A newborn socket enters a state without leaving
-/// one.
+/// Returns whether an event is the birth of a socket. A newborn socket enters a counted state
+/// without leaving a counted state.
 ///
 /// `inet_csk_clone_lock` reports a child as `LISTEN -> SYN_RECV`, or as `CLOSE -> SYN_RECV` if the
-/// listener was closed meanwhile. The state of the listener itself does not change.
+/// listener was closed meanwhile. The birth of a child does not change the state of the listener.
 /// CLOSE is not a gauge, so every transition from CLOSE is a birth.
 #[must_use]
 #[inline]

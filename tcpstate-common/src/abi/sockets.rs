@@ -1,4 +1,5 @@
-//! The state of one full socket between two of its events, and the hint of its owner.
+//! The stored state of one full socket between two of its events, and the hint that names the
+//! socket's owner.
 
 use super::is_birth;
 
@@ -8,52 +9,55 @@ pub const COMM_BYTES: usize = 16;
 /// Bit of [`SocketState::marks`]: the first observed event of the socket was its birth, so
 /// [`SocketState::born`] is the time of the birth.
 pub const SOCKET_BIRTH_SEEN: u8 = 1 << 4;
-/// Bit of [`SocketState::marks`]: the socket is the child of a listener. Its handshake began with
-/// an incoming SYN.
+/// Bit of [`SocketState::marks`]: the socket is the child of a listener. The handshake of a child
+/// began with an incoming SYN.
 pub const SOCKET_IS_CHILD: u8 = 1 << 5;
 /// The bits of [`SocketState::marks`] that hold the state's kernel number.
 const STATE_MASK: u8 = (1 << 4) - 1;
 
-/// The state of one full socket between two of its events. Events and histograms share it. If one
-/// of them is switched off by [`Config::flags`](super::Config::flags), its fields stay 0.
+/// The stored state of one full socket between two of its events. Events and histograms share one
+/// stored state per socket. If events or histograms are disabled in
+/// [`Config::flags`](super::Config::flags), the fields that only the disabled feature needs stay 0.
 ///
-/// A slot of the socket table has two words before this struct. Another 8 bytes lie before them in
-/// the cache line. Together they fill one slot of [`SLOT_BYTES`].
+/// A slot of the socket table consists of three 8-byte words and this struct. A slot is as large as
+/// one cache line ([`SLOT_BYTES`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketState {
     /// Time when the socket entered its state (monotonic clock, nanoseconds).
     pub since: u64,
-    /// Time of the first observed event of the socket (monotonic clock, nanoseconds). No later
-    /// socket at the address has this time. With [`SOCKET_BIRTH_SEEN`] it is the time of the birth.
+    /// Time of the first observed event of the socket (monotonic clock, nanoseconds). The time
+    /// distinguishes the socket from later sockets at the address. If [`SOCKET_BIRTH_SEEN`] is set,
+    /// the time is the time of the socket's birth.
     pub born: u64,
-    /// The process that owns the socket; 0 if unknown.
+    /// ID of the process that owns the socket; 0 if unknown.
     pub pid: u32,
     /// The peer's port; 0 while the socket has no peer.
     pub remote_port: u16,
     /// The state's kernel number in the low four bits, and above them [`SOCKET_BIRTH_SEEN`] and
     /// [`SOCKET_IS_CHILD`].
     pub marks: u8,
-    /// Not 0 if an [`OwnerHint`] waits for the next event. It is a separate byte, because the
-    /// program that sets it does not hold the socket's lock.
+    /// Not 0 if the map of owner hints holds an [`OwnerHint`] for the socket's next event. The mark
+    /// is a separate byte, because the program that sets the mark does not hold the socket's lock.
     pub is_hinted: u8,
-    /// The name of the process, padded with zeroes.
+    /// The name of the process that owns the socket, padded with zeroes.
     pub comm: [u8; COMM_BYTES],
 }
 
-/// The bytes of one slot of the socket table: a cache line.
+/// The size of one slot of the socket table in bytes: one cache line.
 pub const SLOT_BYTES: usize = 64;
 
 impl SocketState {
-    /// The state's kernel number.
+    /// Returns the state's kernel number.
     #[must_use]
     #[inline]
     pub const fn state(&self) -> usize {
         (self.marks & STATE_MASK) as usize
     }
 
-    /// Whether an event can belong to this socket. If it cannot, an earlier event was missed:
-    /// either of this socket, or the end of an earlier socket at the address.
+    /// Returns whether an event can belong to the stored socket. If the event cannot belong to the
+    /// socket, an earlier event was missed: an event of the socket, or the close of an earlier
+    /// socket at the address.
     #[must_use]
     #[inline]
     pub const fn fits(&self, from: usize, to: usize, remote_port: u16) -> bool {
@@ -63,24 +67,26 @@ impl SocketState {
     }
 }
 
-/// The owner of a socket, found between two of its events or before its first event.
+/// The owner of a socket, found between two events of the socket or before its first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OwnerHint {
-    /// [`SocketState::born`] of the socket; 0 if the socket is from before the start of tcpstate.
+    /// [`SocketState::born`] of the socket; 0 if the socket existed before tcpstate started.
     pub born: u64,
-    /// The process ID.
+    /// ID of the process that owns the socket.
     pub pid: u32,
     /// Explicit padding.
     pub reserved: u32,
-    /// The name of the process.
+    /// The name of the process that owns the socket.
     pub comm: [u8; COMM_BYTES],
 }
 
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `SocketState` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for SocketState {}
-// SAFETY: a `repr(C)` struct of integers without padding: every bit pattern is a value.
+// SAFETY: `OwnerHint` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for OwnerHint {}
 

@@ -1,5 +1,5 @@
-//! An empty program on the tracepoint that the counting program uses. Benchmarks measure its cost
-//! and subtract it.
+//! An empty program at the tracepoint that the counting program uses. Benchmarks measure the cost
+//! of the empty program and subtract it.
 #![no_std]
 #![no_main]
 
