@@ -1,8 +1,8 @@
-//! Counts the existing sockets by state and, if requested, by one more property. `count` shows the
-//! result.
+//! Counts the existing sockets by state and, if requested, by one more property. The command
+//! `count` shows the result.
 //!
-//! Sockets are added one by one and not stored. The memory is one number for each state and group,
-//! and the number of groups is limited.
+//! The census counts sockets one by one and does not store them. The census stores one number for
+//! each state and group, and the number of groups is limited.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,17 @@ use crate::{
     source::sock_diag::Socket,
 };
 
-/// The maximum number of groups. It is enough for all ports and usually for all other properties,
-/// except the remote addresses of a busy server. Later groups are summed as `other`. The groups
-/// take at most about 10 MiB.
+/// The maximum number of groups. The maximum is enough for all ports and usually for all other
+/// properties, except the remote addresses of a busy server. Groups beyond the maximum are summed
+/// as `other`. All groups together use at most about 10 MiB.
 pub const MAX_GROUPS: usize = 1 << 16;
 
-/// The sums so far.
+/// The numbers of sockets that were counted so far.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     states: States,
     groups: HashMap<Key, States>,
-    /// Sockets whose group did not fit.
+    /// The sockets whose group did not fit in the table.
     beyond: States,
 }
 

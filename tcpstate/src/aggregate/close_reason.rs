@@ -7,11 +7,12 @@ use tcpstate_common::State;
 
 use crate::report::{CloseReason, CloseReasons, Event, Hook, PortReasons, ReasonCounts};
 
-/// The maximum number of ports with their own rows. Further ports are summed in the row of all
-/// other connections.
+/// The maximum number of ports that have their own row in the report. The connections of all other
+/// ports are summed in one common row.
 const MAX_PORT_ROWS: usize = 1000;
 
-/// Counts over the events of a run. The number of ports limits its memory.
+/// Counts the close reasons in the events of a run. The number of possible ports limits the memory
+/// of the counter.
 #[derive(Debug, Default)]
 pub struct CloseReasonCounter {
     by_port: BTreeMap<u16, ReasonCounts>,
@@ -45,7 +46,7 @@ impl CloseReasonCounter {
         }
     }
 
-    /// Returns the sums.
+    /// Returns the sums of all close reasons.
     #[must_use]
     pub fn sums(&self) -> CloseReasons {
         let rows = self.by_port.iter().map(|(&port, &ends)| PortReasons { port, ends });

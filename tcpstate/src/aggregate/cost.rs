@@ -15,10 +15,11 @@ pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) 
     costs.collect()
 }
 
-/// Returns the difference to an earlier reading. A program that was attached later started at zero.
+/// Returns the runs of a program since an earlier reading. The runs of a program that was attached
+/// after the earlier reading started at 0.
 fn since(now: &ProgramRuns, earlier: &Reading) -> Runs {
     let then = earlier.runs.iter().find(|then| then.program == now.program);
     let (count, time) = then.map_or_else(Default::default, |then| (then.runs, then.time));
-    // A program that was detached and attached again started at zero again.
+    // The runs of a program that was detached and attached again started at 0 again.
     Runs { count: now.runs.saturating_sub(count), time: now.time.saturating_sub(time) }
 }

@@ -1,8 +1,9 @@
 //! Finds hooks that are attached but never fire.
 //!
 //! Some compilers inline a function into its callers and leave an unused copy that can be hooked.
-//! The kernel's own counters reveal such a hook. They are enough even if they cover only one of the
-//! counted namespaces: the hook saw nothing anywhere, and in that namespace there were events.
+//! The kernel's own counters reveal a hook that never fires. The kernel's counters are enough even
+//! if they cover only one of the counted namespaces. That namespace had events, and the hook
+//! observed no event in any namespace.
 
 use tcpstate_common::State;
 
@@ -11,14 +12,14 @@ use crate::{
     source::{KernelCounters, Reading},
 };
 
-/// The minimum number of unseen sockets. A smaller number can be a coincidence, because the
-/// kernel's files are read one after the other.
+/// The minimum number of sockets that the kernel counted and the hook did not observe. A smaller
+/// number can be a coincidence, because the kernel's counter files are read one after the other.
 const MIN_UNSEEN: u64 = 10;
 
-/// Returns a reason if the hooks of these sockets are dead.
+/// Returns a reason if the hooks of one kind of mini sockets are dead.
 ///
 /// `since` is the reading at which the hooks were attached. `before` is an earlier reading than
-/// `now`, so its kernel counters were read before the cut of `now`.
+/// `now`, and its kernel counters were read before the cut of `now`.
 pub(super) fn of(
     minis: Minis,
     since: &Reading,
@@ -46,7 +47,8 @@ pub(super) fn of(
     }
 }
 
-/// Returns the numbers of created and of ended sockets that the kernel's counters prove.
+/// Returns how many mini sockets were created and how many ended, according to the kernel's
+/// counters.
 fn known(minis: Minis, then: &KernelCounters, now: &KernelCounters) -> (u64, u64) {
     let growth = |of: fn(&KernelCounters) -> Option<u64>| {
         of(now).zip(of(then)).map_or(0, |(now, then)| now.saturating_sub(then))

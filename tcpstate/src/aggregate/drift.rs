@@ -1,16 +1,16 @@
-//! Compares sums of gauges with the kernel's own sums (`sockstat`). A difference proves that events
-//! were missed that the kernel did not count as missed.
+//! Compares sums of gauges with the kernel's own sums (`sockstat`). A difference proves that
+//! tracing missed events, and that the kernel did not count the misses.
 //!
-//! Sockets that change between the two readings also cause differences, in either direction. So a
-//! difference counts only in two cases: no socket changed, or many readings in a row have a
-//! difference with the same sign.
+//! Sockets that change between the reading of the gauges and the reading of the kernel's sums also
+//! cause differences, in either direction. A difference therefore counts only in two cases: no
+//! socket changed, or many readings in a row have a difference with the same sign.
 
-/// The number of readings in a row with the same sign. By chance, this happens once in 256 times,
-/// and it then costs one unnecessary scan.
+/// The number of consecutive readings whose differences must have the same sign. By chance, such a
+/// series happens once in 256 times, and costs one unnecessary scan.
 const STREAK: u32 = 9;
 
-/// The gauges' sums minus the kernel's sums at one reading. `None` if the kernel's sum does not
-/// cover all counted sockets.
+/// The gauges' sums minus the kernel's sums at one reading. The value is `None` if the kernel's sum
+/// does not cover all counted sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Excess {
     pub(super) full: Option<i64>,
@@ -25,8 +25,9 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    /// Adds the excess of a reading. `moved` says whether sockets changed. Returns the number of
-    /// sockets by which gauges must be wrong, without the number that earlier calls returned.
+    /// Adds the excess of a reading. `moved` tells whether sockets changed since the earlier
+    /// reading. Returns the number of sockets by which the gauges must be wrong, minus the number
+    /// that earlier calls returned.
     pub(super) fn look(&mut self, excess: Excess, moved: bool) -> u64 {
         let full = excess.full.map_or(0, |excess| self.full.look(excess, moved));
         full + excess.time_wait.map_or(0, |excess| self.time_wait.look(excess, moved))
@@ -39,10 +40,11 @@ impl Drift {
     }
 }
 
-/// The differences of one sum.
+/// The differences of one sum, either of full sockets or of time-wait sockets.
 #[derive(Clone, Debug, Default)]
 struct Sum {
-    /// A difference that a scan did not change. Its cause is not an error of the gauges.
+    /// A difference that a scan did not change. A difference that a scan did not change is not an
+    /// error of the gauges.
     explained: i64,
     /// The last reported difference, and whether a scan was made since then.
     last_report: Option<(i64, bool)>,

@@ -1,5 +1,5 @@
-//! The gauges of each address family, if families are counted separately. They are parts of the sum
-//! and come from the same cuts.
+//! The gauges of each address family, if families are counted separately. The gauges of the
+//! families are parts of the gauges of all sockets, from the same cuts.
 
 use tcpstate_common::State;
 
@@ -9,13 +9,13 @@ use crate::{
     source::{Counts, Flows, Population, Reading, Scan},
 };
 
-/// The gauges, in the order of [`Family::BOTH`].
+/// The gauges of both families, in the order of [`Family::BOTH`].
 #[derive(Clone, Debug)]
 pub(super) struct Families([Gauges; 2]);
 
 impl Families {
-    /// Initializes the gauges with the first scan. Returns `None` if the scan does not separate
-    /// families.
+    /// Initializes the gauges with the first scan. The function returns `None` if the scan does not
+    /// count families separately.
     pub(super) fn open(first: &Scan) -> Option<Self> {
         let [v4, v6] = parts(first)?;
         Some(Self([v4, v6].map(|(base, in_scan)| Gauges::open(base, &in_scan))))
@@ -29,13 +29,14 @@ impl Families {
         }
     }
 
-    /// Raises negative gauges to zero. Returns the sum of the changes.
+    /// Raises negative gauges to zero. Returns the sum by which gauges were raised.
     pub(super) fn floor(&mut self, reading: &Reading, origin: &Reading) -> u64 {
         let Some(since) = since(reading, origin) else { return 0 };
         self.0.iter_mut().zip(since).map(|(gauges, since)| gauges.floor(&since.flows)).sum()
     }
 
-    /// Returns the rows at a reading. `is_seen` returns whether sockets in a state are observed.
+    /// Returns the counts of each family at a reading. `is_seen` returns whether sockets in a state
+    /// are observed.
     pub(super) fn show(
         &self,
         reading: &Reading,
@@ -54,7 +55,7 @@ impl Families {
     }
 }
 
-/// Returns the pairs that occurred, in the order of the kernel's numbers.
+/// Returns the transitions that occurred, in the order of the kernel's numbers.
 pub(super) fn transitions(since_start: &Counts, in_interval: &Counts) -> Vec<Transition> {
     let pairs = State::ALL.into_iter().flat_map(|from| State::ALL.map(|to| (from, to)));
     let transition = |(from, to)| Transition {
@@ -66,7 +67,8 @@ pub(super) fn transitions(since_start: &Counts, in_interval: &Counts) -> Vec<Tra
     pairs.map(transition).filter(|transition| transition.count > 0).collect()
 }
 
-/// Returns the sockets of each family that the scan found, and the flows during the scan.
+/// Returns the sockets of each family that the scan found, and how many sockets entered and left
+/// each state during the scan.
 fn parts(scan: &Scan) -> Option<[(&Population, Flows); 2]> {
     let bases = scan.family_bases.as_ref()?;
     let in_scan = since(&scan.end, &scan.zero)?;

@@ -10,8 +10,8 @@ use crate::{
     source::{Flows, Population},
 };
 
-/// The gauges of full sockets and of mini sockets. For each, `current = start + entered - left +
-/// corrected`.
+/// The gauges of full sockets and of mini sockets. For both kinds of sockets, `current = start +
+/// entered - left + corrected`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauges {
     full: Baseline,
@@ -19,7 +19,8 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    /// Initializes the gauges with the sockets that a scan found and the flows during the scan.
+    /// Initializes the gauges with the sockets that a scan found and the sockets that changed their
+    /// state during the scan.
     pub(super) fn open(base: &Population, in_scan: &Flows) -> Self {
         Self {
             full: Baseline::open(&base.full, |state| in_scan.full(state)),
@@ -37,21 +38,21 @@ impl Gauges {
         );
     }
 
-    /// Raises negative gauges to zero. Returns the sum of the changes. In a consistent cut no gauge
-    /// is negative, unless an event was missed.
+    /// Raises negative gauges to zero. Returns the sum by which gauges were raised. In a consistent
+    /// cut, a gauge is negative only if an event was missed.
     pub(super) fn floor(&mut self, since_start: &Flows) -> u64 {
         self.full.floor(|state| since_start.full(state))
             + self.minis.floor(|state| since_start.minis(state))
     }
 
-    /// Returns the gauge at the start.
+    /// Returns the gauge of a state at the start.
     pub(super) fn opening(&self, state: State) -> Gauge {
         let slot = state.number();
         let start = self.full.start[slot] + self.minis.start[slot];
         Gauge { current: Some(start), entered: Some(0), left: Some(0), corrected: Some(0) }
     }
 
-    /// Returns the current gauge.
+    /// Returns the current gauge of a state.
     pub(super) fn gauge(&self, state: State, since_start: &Flows) -> Gauge {
         let slot = state.number();
         let flow = since_start.flow(state);
@@ -63,7 +64,7 @@ impl Gauges {
         }
     }
 
-    /// Returns the number of time-wait sockets in both of their states.
+    /// Returns the number of time-wait sockets in both substates.
     pub(super) fn time_wait_sockets(&self, since_start: &Flows) -> i64 {
         [State::FinWait2, State::TimeWait]
             .into_iter()
@@ -88,7 +89,7 @@ impl Gauges {
     }
 }
 
-/// The sockets of one kind by state: the start and the corrections.
+/// The sockets of one kind (full or mini) by state: the start and the corrections.
 #[derive(Clone, Debug, Default)]
 struct Baseline {
     start: [i64; STATE_SLOTS],
@@ -134,8 +135,9 @@ impl Baseline {
     }
 }
 
-/// Returns the number of sockets at the end of a scan: the sockets at t0 and the flow since t0. It
-/// is negative only if events were missed during the scan.
+/// Returns the number of sockets at the end of a scan: the sockets at t0, plus the sockets that
+/// entered the state since t0, minus the sockets that left it. The number is negative only if
+/// events were missed during the scan.
 fn at_end(base: &[u64; STATE_SLOTS], state: State, in_scan: Flow) -> i64 {
     base[state.number()].cast_signed() + net(in_scan)
 }

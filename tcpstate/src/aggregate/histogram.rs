@@ -1,4 +1,4 @@
-//! Converts durations by slot to histograms by meaning. It has no I/O.
+//! Converts durations by slot of the BPF map to histograms by meaning. The module performs no I/O.
 
 use std::collections::BTreeMap;
 

@@ -21,14 +21,14 @@ pub(super) struct Namespaces {
     live: BTreeMap<Identity, NamespaceGauges>,
     /// The namespaces at the start, in the order of inodes.
     opening: Vec<NamespaceStart>,
-    /// The namespaces that are gone and empty. Nothing is counted in them any more.
+    /// The namespaces that are gone and empty. Nothing is counted in a finished namespace any more.
     finished: Vec<Identity>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct NamespaceGauges {
     gauges: Gauges,
-    /// The start of the totals.
+    /// The counts at which the totals of the namespace start.
     origin: Flows,
 }
 
@@ -56,8 +56,8 @@ impl Namespaces {
 
     /// Corrects the gauges with another scan, and adds namespaces that had no gauges.
     ///
-    /// Entries are removed only between scans. So if a namespace has an entry at the end of the
-    /// scan, the entry has existed since the first observation in that scan.
+    /// The entries of namespaces are removed only between scans. A namespace that has an entry at
+    /// the end of a scan has therefore had this entry since its first observation in that scan.
     pub(super) fn correct(&mut self, scan: &Scan) {
         for (&identity, namespace) in cut(&scan.end) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
@@ -90,7 +90,7 @@ impl Namespaces {
         lifted
     }
 
-    /// Returns the rows at a reading, in the order of inodes.
+    /// Returns the counts of each namespace at a reading, in the order of inodes.
     pub(super) fn show(
         &self,
         provider: Provider,
@@ -110,8 +110,8 @@ impl Namespaces {
         shown
     }
 
-    /// Removes namespaces that are gone and empty, and returns their identities. Their last numbers
-    /// are in the rows of this reading.
+    /// Removes namespaces that are gone and empty, and returns their identities. The snapshot of
+    /// this reading contains the last numbers of the removed namespaces.
     pub(super) fn drop_finished(&mut self, reading: &Reading) -> Vec<Identity> {
         let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {
@@ -170,7 +170,7 @@ fn base(scan: &Scan, identity: Identity) -> Population {
     scan.bases.get(&identity).copied().unwrap_or_default()
 }
 
-/// Returns the flows in a namespace during the scan.
+/// Returns how many sockets of a namespace entered and left each state during the scan.
 fn in_scan(scan: &Scan, identity: Identity, namespace: &Namespace) -> Flows {
     let zero = scan.zero.namespaces.as_ref().and_then(|cut| cut.get(&identity));
     namespace.flows.since(&zero.map(|namespace| namespace.flows).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The active providers. They decide which gauges are exact.
+//! The active providers of mini sockets. The active providers decide which gauges are exact.
 
 use crate::report::{Minis, Provider};
 
@@ -12,7 +12,7 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Returns the provider of one kind.
+    /// Returns the provider of one kind of mini sockets.
     #[must_use]
     pub fn of(self, minis: Minis) -> Provider {
         match minis {

@@ -5,13 +5,13 @@ use std::time::Duration;
 /// The minimum time between two scans that are caused by missed events under load.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// A scan may use at most this fraction of one CPU: 1 in 100.
+/// The maximum share of one CPU that scans may use: 1 in 100.
 const SHARE_OF_CPU: u32 = 100;
 
-/// The user's choice.
+/// The user's choice of when tcpstate scans again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reconcile {
-    /// Scan if an event was missed, at a limited cost.
+    /// Scan if an event was missed, but limit the CPU time of scans.
     #[default]
     Auto,
     /// Never scan again after the start.
@@ -20,7 +20,7 @@ pub enum Reconcile {
     Every(Duration),
 }
 
-/// The inputs of the decision.
+/// The inputs of the decision whether to scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
     /// Missed events that no scan has corrected.
@@ -29,8 +29,8 @@ pub struct Situation {
     pub since_last: Duration,
     /// The CPU time of the last scan.
     pub last_cost: Duration,
-    /// No socket changes now, but sockets changed since the last scan. A scan is now cheap and its
-    /// result is final.
+    /// No socket changes now, but sockets changed since the last scan. In such a quiet period, a
+    /// scan is cheap and its result is final.
     pub quiet_again: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::{
     source::{Flows, KernelCounters, Reading},
 };
 
-/// Returns the counts of the programs, since the start and in an interval.
+/// Returns the time-wait counts of the BPF programs, since the start and in an interval.
 pub(super) fn counted(
     provider: Provider,
     sockets: i64,
@@ -28,7 +28,8 @@ pub(super) fn counted(
     }
 }
 
-/// Returns the exits by cause. Timers report only expiries.
+/// Returns the numbers of ended time-wait sockets by cause. The provider by timers reports only
+/// expiries.
 fn exits(provider: Provider, flows: &Flows) -> Exits {
     let [expired, reused, killed] =
         [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| flows.exits(cause));
@@ -50,7 +51,7 @@ pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Readi
     }
 }
 
-/// Returns the counts of the kernel's own counters, if there is a provider.
+/// Returns the time-wait counts of the kernel's own counters, if the provider is `polled`.
 pub(super) fn polled(
     provider: Provider,
     reading: &Reading,
@@ -83,8 +84,8 @@ pub(super) fn polled(
     }
 }
 
-/// Returns the creations and the ends between two readings. Kernels that count expiries report no
-/// creations and no other ends.
+/// Returns how many time-wait sockets were created and how many ended between two readings. Kernels
+/// whose counters count expiries report no creations and no other ends.
 fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) {
     let counted = growth(reading, earlier, |kernel| kernel.time_wait_turnover);
     if !reading.kernel.counts_births {

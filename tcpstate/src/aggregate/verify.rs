@@ -1,11 +1,11 @@
-//! Compares gauges with the kernel's list of sockets. No socket may change during the comparison.
+//! Compares gauges with the kernel's list of sockets. No socket may change while the list is read.
 
 use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::providers::Providers;
 use crate::report::{Difference, Gauge, Verdict};
 
-/// Compares the gauges that the attached hooks observe completely. The index of `listed` is the
+/// Compares the gauges that the attached hooks observe completely. `listed` is indexed by the
 /// kernel's number of a state.
 pub(super) fn compare(
     gauges: &[Gauge; 10],

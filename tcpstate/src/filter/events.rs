@@ -1,5 +1,5 @@
-//! Filters events. Durations are filtered by the events that end them. The kernel half evaluates
-//! the filter.
+//! Filters events and durations. A duration is filtered by the event that ends the duration. The
+//! BPF programs evaluate the filter.
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
@@ -17,9 +17,9 @@ use super::{Addresses, End, Moves, Names, Numbers, Ports};
 /// condition.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// Conditions on ports, at most one for each end of the connection.
+    /// Conditions on ports, at most one for each side of the connection.
     pub ports: Vec<(End, Ports)>,
-    /// Conditions on addresses, at most one for each end of the connection.
+    /// Conditions on addresses, at most one for each side of the connection.
     pub addresses: Vec<(End, Addresses)>,
     /// The transitions that match.
     pub moves: Option<Moves>,
@@ -29,20 +29,20 @@ pub struct EventFilter {
     pub comms: Option<Names>,
     /// The user ids of the sockets.
     pub uids: Option<Numbers>,
-    /// The ids of the sockets' cgroups, including the ids of cgroups below them.
+    /// The ids of the cgroups that match; sockets in descendant cgroups also match.
     pub cgroups: Option<Vec<u64>>,
-    /// The minimum time in the old state.
+    /// The minimum time that a socket must have been in the old state.
     pub min_duration: Option<Duration>,
 }
 
-/// The filter has more networks than the kernel half can hold.
+/// The error if a filter has more networks than the BPF programs can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "cannot use --address, --local and --remote: they have {0} items, and the limit is {FILTER_NETWORKS}"
 )]
 pub struct TooManyNetworks(pub usize);
 
-/// An event filter in the form of the kernel half.
+/// An event filter in the layout that the BPF programs read.
 #[derive(Clone, Debug)]
 pub struct KernelFilter {
     pub(crate) config: FilterConfig,
@@ -64,16 +64,17 @@ impl EventFilter {
             && min_duration.is_none()
     }
 
-    /// Returns an error if the filter does not fit in the kernel half.
+    /// Returns an error if the filter has more networks than the BPF programs can check.
     pub fn check(&self) -> Result<(), TooManyNetworks> {
         let networks = self.addresses.iter().map(|(_, addresses)| addresses.networks().len()).sum();
         if networks <= FILTER_NETWORKS { Ok(()) } else { Err(TooManyNetworks(networks)) }
     }
 
-    /// Converts the filter for the kernel half. Items that do not fit are left out, and
-    /// [`check`](Self::check) reports them.
+    /// Converts the filter to the layout that the BPF programs read. Items that do not fit are
+    /// omitted, and [`check`](Self::check) reports them.
     ///
-    /// `chosen` is the range of ports that the kernel chooses itself, if it is known.
+    /// `chosen` is the range of ports from which the kernel chooses automatically, if the range is
+    /// known.
     pub(crate) fn for_kernel(&self, chosen: Option<&RangeInclusive<u16>>) -> KernelFilter {
         let mut filter =
             KernelFilter { config: FilterConfig::NONE, ports: vec![PortSet::EMPTY; PORT_SETS] };
@@ -134,7 +135,7 @@ impl EventFilter {
     }
 }
 
-/// Copies items into the slots and returns the number of items.
+/// Copies items into an array of fixed length and returns the number of items.
 fn fill<T: Copy>(places: &mut [T; FILTER_ITEMS], items: &[T]) -> u32 {
     let pairs = places.iter_mut().zip(items);
     let count = pairs.map(|(place, item)| *place = *item).count();
@@ -154,7 +155,7 @@ fn network(network: IpNet, end: u32) -> Network {
     };
     let mut mask = mapped(network.netmask());
     if network.addr().is_ipv4() {
-        // These bytes are equal in all mapped addresses.
+        // The first 12 bytes are equal in all IPv4-mapped addresses.
         mask[..12].fill(0xff);
     }
     Network {
@@ -165,7 +166,7 @@ fn network(network: IpNet, end: u32) -> Network {
     }
 }
 
-/// Returns both halves in memory order.
+/// Returns both halves of an address in memory order.
 fn halves(bytes: [u8; 16]) -> [u64; 2] {
     let half = |at: usize| u64::from_ne_bytes(std::array::from_fn(|index| bytes[at + index]));
     [half(0), half(8)]

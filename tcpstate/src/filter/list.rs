@@ -1,4 +1,5 @@
-//! Parses lists such as `80,443,8000-8100`. An error names the position of the wrong item.
+//! Parses lists such as `80,443,8000-8100`. The error of a list names the position of the wrong
+//! item.
 
 /// Parses each item of a list. The error of an item contains the item and the number of its first
 /// character.

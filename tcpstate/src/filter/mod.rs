@@ -1,18 +1,19 @@
-//! Filters of sockets. A filter is a conjunction of conditions. Each condition is a list, and one
-//! item of the list must match.
+//! Filters of sockets. A filter matches if all of its conditions hold. A condition is a list, and
+//! at least one item of the list must match.
 //!
 //! ```text
 //! flags -> Filter -> matches()                      here, for each socket
 //!                 -> source/sock_diag/bytecode.rs   in the kernel, as far as possible
 //! ```
 //!
-//! For events there is an [`EventFilter`], which the kernel half evaluates:
+//! Events have a separate filter, [`EventFilter`], which the BPF programs evaluate:
 //!
 //! ```text
 //! flags -> EventFilter -> KernelFilter -> tcpstate-ebpf/src/event_filter.rs
 //! ```
 //!
-//! This module also parses the text of lists. The error of an invalid item contains its position.
+//! This module also parses the text of lists. The error of an invalid item contains the item's
+//! position.
 
 mod addresses;
 mod events;
@@ -38,14 +39,14 @@ pub use self::{
     states::States,
 };
 
-/// The end of a connection to which a condition applies.
+/// The side (local or remote) of a connection that a condition checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The local end.
+    /// The condition checks the local side.
     Local,
-    /// The peer's end.
+    /// The condition checks the remote side.
     Remote,
-    /// Either end.
+    /// The condition checks both sides, and one of them must match.
     Either,
 }
 
@@ -62,18 +63,18 @@ impl End {
 /// A filter of sockets. The default filter matches all counted sockets.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The address family, if only one matches.
+    /// The only address family that matches; `None` if both families match.
     pub family: Option<Family>,
     /// The states that match.
     pub states: States,
-    /// Conditions on ports. All of them must hold.
+    /// Conditions on ports, all of which must hold.
     pub ports: Vec<(End, Ports)>,
-    /// Conditions on addresses. All of them must hold.
+    /// Conditions on addresses, all of which must hold.
     pub addresses: Vec<(End, Addresses)>,
 }
 
 impl Filter {
-    /// Returns the address families to request, one after the other.
+    /// Returns the address families to request from the kernel, one after the other.
     pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
         Family::BOTH.into_iter().filter(|&family| self.family.is_none_or(|wanted| wanted == family))
     }
@@ -84,8 +85,8 @@ impl Filter {
         self.states.contain(state) && self.matches_ends(local, remote)
     }
 
-    /// Returns whether a socket with these addresses matches, in any state. The address of an IPv6
-    /// socket with an IPv4 connection is given as a mapped address.
+    /// Returns whether a socket with these addresses matches, in any state. An IPv6 socket with an
+    /// IPv4 connection must be given with mapped addresses.
     #[must_use]
     pub fn matches_ends(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
         let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };

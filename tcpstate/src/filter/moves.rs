@@ -1,4 +1,4 @@
-//! Sets of transitions: `listen:syn_recv,established:,:close`.
+//! Sets of transitions, such as `listen:syn_recv,established:,:close`.
 
 use std::str::FromStr;
 
@@ -38,13 +38,13 @@ impl Moves {
         self.0[from.number()] & 1 << to.number() != 0
     }
 
-    /// Returns one word for each old state, by the kernel's number. Each word has one bit for each
-    /// new state.
+    /// Returns the set as one word for each old state, by the kernel's number. Each word of the
+    /// result has one bit for each new state.
     pub(super) fn bits(self) -> [u16; STATE_SLOTS] {
         self.0
     }
 
-    /// Adds the transitions between two states. `None` means any state.
+    /// Adds the transitions between two states. The argument `None` means any state.
     fn add(&mut self, from: Option<State>, to: Option<State>) {
         let bits = to.map_or(u16::MAX, |to| 1 << to.number());
         match from {

@@ -1,4 +1,4 @@
-//! Sets of ports: `80,443,8000-8100`.
+//! Sets of ports, such as `80,443,8000-8100`.
 
 use std::{ops::RangeInclusive, str::FromStr};
 
@@ -16,7 +16,7 @@ impl Ports {
         after > 0 && self.0[after - 1].contains(&port)
     }
 
-    /// Returns the ranges, lowest first.
+    /// Returns the port ranges, lowest range first.
     pub(crate) fn ranges(&self) -> &[RangeInclusive<u16>] {
         &self.0
     }

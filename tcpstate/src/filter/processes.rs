@@ -6,7 +6,7 @@ use tcpstate_common::{abi::COMM_BYTES, filter::FILTER_ITEMS};
 
 use super::list;
 
-/// Some numbers, at most as many as the kernel half can hold.
+/// A list of numbers, with at most as many items as the BPF programs can check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(Vec<u32>);
 
@@ -27,7 +27,7 @@ impl FromStr for Numbers {
     }
 }
 
-/// Some process names, at most as many as the kernel half can hold.
+/// A list of process names, with at most as many items as the BPF programs can check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(Vec<[u8; COMM_BYTES]>);
 
@@ -46,7 +46,7 @@ impl FromStr for Names {
 }
 
 fn name(word: &str) -> Result<[u8; COMM_BYTES], String> {
-    // The kernel's names end with a zero byte.
+    // The kernel ends a process name with a zero byte.
     const LONGEST: usize = COMM_BYTES - 1;
     let mut name = [0; COMM_BYTES];
     match name.get_mut(..word.len()) {

@@ -17,7 +17,7 @@ impl States {
         self.0 & 1 << state.number() != 0
     }
 
-    /// Returns one bit for each state, by the kernel's number.
+    /// Returns the set as one bit for each state, by the kernel's number.
     pub(crate) fn bits(self) -> u32 {
         self.0.into()
     }
@@ -46,7 +46,7 @@ impl FromStr for States {
 
 fn state(word: &str) -> Result<State, String> {
     match word.parse() {
-        // Half-open connections are shown as SYN_RECV everywhere.
+        // tcpstate shows half-open connections as SYN_RECV everywhere.
         Ok(State::NewSynRecv) => Ok(State::SynRecv),
         Ok(State::Close | State::BoundInactive) => {
             Err("is not counted: a socket has this state only before its first and after its last state".into())

@@ -1,5 +1,5 @@
-//! Builds [`Config`], the constants of the programs. The programs cannot change them, and the
-//! verifier knows them.
+//! Builds [`Config`], the constants of the BPF programs. The programs cannot change the constants,
+//! and the verifier knows them.
 
 use tcpstate_common::{
     abi::{

@@ -1,5 +1,5 @@
-//! Finds what can forbid BPF to a process that has the capabilities: a user namespace, a seccomp
-//! filter, or a lockdown.
+//! Finds the confinements that can forbid BPF to a process that has the capabilities: a user
+//! namespace, a seccomp filter, or a lockdown.
 
 use std::{fmt, fs, os::unix::fs::MetadataExt as _};
 
@@ -13,37 +13,37 @@ const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 /// The confinement of this process, apart from capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// The process is in another user namespace than the initial one. `bpf(2)` ignores capabilities
-    /// of other user namespaces.
+    /// The process is in a user namespace other than the initial user namespace. `bpf(2)` ignores
+    /// capabilities of other user namespaces.
     pub user_namespace: bool,
     /// A seccomp filter checks the system calls.
     pub seccomp: bool,
     /// The lockdown mode of the kernel.
     pub lockdown: Option<Lockdown>,
-    /// The limit of locked memory in bytes, if there is one and the kernel counts maps as locked
-    /// memory.
+    /// The limit of locked memory in bytes; `None` if there is no limit, or if the kernel does not
+    /// count maps as locked memory.
     pub locked_memory: Option<u64>,
 }
 
 /// The modes of `/sys/kernel/security/lockdown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lockdown {
-    /// No lockdown.
+    /// The kernel is not locked down.
     None,
-    /// The kernel cannot be modified.
+    /// The lockdown forbids changes of the kernel.
     Integrity,
-    /// The kernel also cannot be read, not even by BPF programs.
+    /// The lockdown also forbids reading the kernel, even by BPF programs.
     Confidentiality,
 }
 
-/// The probable cause of a refusal.
+/// The probable cause of the kernel's refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspect {
-    /// A lockdown.
+    /// The cause is a lockdown.
     Lockdown,
-    /// A seccomp filter.
+    /// The cause is a seccomp filter.
     Seccomp,
-    /// The limit of locked memory in bytes.
+    /// The cause is the limit of locked memory in bytes.
     LockedMemory(u64),
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Suspect {
 }
 
 impl Suspect {
-    /// Returns the help line.
+    /// Returns the help line for the cause.
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
@@ -114,13 +114,14 @@ impl Suspect {
     }
 }
 
-/// Returns whether the status has `Seccomp:\t2`, which means a filter. In mode 1 only read(2) and
-/// write(2) are allowed, so this code could not run.
+/// Returns whether the status has `Seccomp:\t2`, which means that a seccomp filter is active. In
+/// seccomp mode 1 only read(2) and write(2) are allowed, so this code could not run.
 pub(super) fn has_filter(status: &str) -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }
 
-/// Parses `none [integrity] confidentiality`. The mode in brackets is active.
+/// Parses the kernel's lockdown modes, such as `none [integrity] confidentiality`. The mode in
+/// brackets is active.
 pub(super) fn lockdown(text: &str) -> Option<Lockdown> {
     let current =
         text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));

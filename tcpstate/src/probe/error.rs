@@ -1,4 +1,4 @@
-//! The errors of loading and attaching the kernel half: the cause in one line, the help in another
+//! The errors of loading and attaching the BPF programs: the cause in one line, the help in another
 //! line.
 
 use std::{borrow::Cow, io};
@@ -19,10 +19,10 @@ use crate::error::Help;
 /// [`Help::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The process may not load BPF programs.
+    /// The process lacks capabilities that loading BPF programs needs.
     #[error("cannot trace TCP sockets: this process lacks {}", names(.0))]
     Capability(Vec<Capability>),
-    /// The process has the capabilities only in another user namespace than the initial one, where
+    /// The process has the capabilities only in a user namespace other than the initial one, where
     /// they have no effect.
     #[error(
         "cannot trace TCP sockets: CAP_BPF and CAP_PERFMON have no effect in a user namespace"
@@ -45,14 +45,14 @@ pub enum Error {
     /// The kernel refused a program.
     #[error("cannot {action} BPF program {program}: {}", chain(.source.as_ref()))]
     Program {
-        /// `load` or `attach`.
+        /// The action that failed: `load` or `attach`.
         action: &'static str,
         /// The name of the program.
         program: &'static str,
         /// The error of the kernel.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A kernel function differs from all versions that the programs support.
+    /// A kernel function has a number of arguments that no BPF program supports.
     #[error(
         "cannot attach to the kernel function {function}: it has {arguments} arguments, which is unknown"
     )]
@@ -65,10 +65,10 @@ pub enum Error {
     /// The format of the classic tracepoint cannot be read.
     #[error("cannot read the format of the tracepoint sock:inet_sock_set_state: {0}")]
     Format(#[source] io::Error),
-    /// The timers of mini sockets cannot be recognized.
+    /// The BPF programs cannot recognize the timers of mini sockets.
     #[error("{}", hidden(*.0))]
     Kallsyms(Hidden),
-    /// The scope of the kernel's own counters differs from the counted scope.
+    /// The kernel's own counters do not cover exactly the counted sockets.
     #[error(
         "cannot poll the counters of the kernel: they cover one network namespace and both IP versions"
     )]
@@ -84,10 +84,10 @@ pub enum Error {
         /// The error of the kernel.
         source: Box<Error>,
     },
-    /// The object is not the object of this build.
+    /// The object lacks a program or a map, so it is not the object of this build.
     #[error("cannot use the BPF object: it has no {0}")]
     Absent(&'static str),
-    /// The kernel may not measure programs for this process.
+    /// The kernel does not measure BPF programs for this process.
     #[error("cannot measure the CPU time of BPF programs (BPF_ENABLE_STATS): {0}")]
     Statistics(io::Error),
     /// A map could not be read or written.
@@ -160,13 +160,13 @@ impl Help for Error {
 }
 
 impl Error {
-    /// Returns whether the kernel refused the action, as opposed to a defect.
+    /// Returns whether the kernel refused the action, as opposed to a defect of tcpstate.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM))
     }
 
-    /// Adds the confinement of this process to the error, if it is the probable cause.
+    /// Adds the confinement of this process to the error, if the confinement is the probable cause.
     pub(super) fn suspect(self, confinement: &Confinement) -> Self {
         let suspect = match self {
             Self::Object(_) | Self::Program { .. } | Self::Map { .. } | Self::System { .. } => {
@@ -190,7 +190,7 @@ impl Error {
         }
     }
 
-    /// Returns the error number of the system.
+    /// Returns the error number of the failed system call.
     fn errno(&self) -> Option<Errno> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
@@ -203,8 +203,8 @@ impl Error {
     }
 }
 
-/// Returns a text that says how to grant capabilities. `setcap` removes capabilities that it does
-/// not name, so `capabilities` must contain all that are needed.
+/// Returns a text that says how to grant capabilities. The command `setcap` removes capabilities
+/// that it does not name, so `capabilities` must contain all that are needed.
 #[must_use]
 pub fn grant(capabilities: &[Capability]) -> String {
     let set = capabilities.iter().map(|capability| capability.to_string().to_lowercase());
@@ -248,7 +248,8 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    // The output of the verifier begins on this line. It is only useful to developers.
+    // The output of the verifier begins on the line of the error. The output of the verifier is
+    // useful only to developers.
     let line = text.lines().next().unwrap_or_default();
     line.split(". Verifier output:").next().unwrap_or_default().to_owned()
 }

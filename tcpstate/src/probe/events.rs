@@ -24,24 +24,24 @@ use crate::{
     report::{Acceptors, Effect, Limit, Minis, Provider},
 };
 
-/// The default size of the ring in bytes. It holds about 80,000 events, which is most of a second
-/// on a very busy host.
+/// The default size of the ring in bytes. A ring of this size holds about 80,000 events, which a
+/// very busy host produces in most of a second.
 pub const RING_BYTES: u32 = 8 << 20;
-/// The default number of sockets whose state is stored between events. The tables take 17 MiB, and
-/// 13 MiB more for owners that are found between events.
+/// The default number of sockets whose state is stored between events. Tables of this size use 17
+/// MiB, and another 13 MiB for owners that are found between events.
 pub const MAX_SOCKETS: u32 = 131_072;
 
-/// The tracepoint of sent RSTs. Its program has this name too.
+/// The tracepoint of sent RSTs. The program at this tracepoint has the same name.
 const RESETS: &str = "tcp_send_reset";
 
-/// How to record events.
+/// The options of recording events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventOptions {
     /// The size of the ring in bytes: a power of two, and at least one page.
     pub ring_bytes: u32,
     /// The maximum number of sockets whose state is stored between events.
     pub max_sockets: u32,
-    /// Use only this hook for the owners of accepted connections.
+    /// The only hook to use for the owners of accepted connections; `None` selects the best hook.
     pub acceptors: Option<Acceptors>,
 }
 
@@ -51,22 +51,22 @@ impl Default for EventOptions {
     }
 }
 
-/// The attached programs.
+/// The attached programs that record events.
 pub(crate) struct EventHook {
     /// The program that records transitions.
     pub(super) program: &'static str,
-    /// The ring to which the program writes, until the caller takes it.
+    /// The ring to which the programs write, until the caller takes the ring.
     pub(crate) ring: Option<RingBuf<MapData>>,
     /// The size of the ring in bytes.
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
-    /// Why sent RSTs are not observed, if they are not.
+    /// The reason why sent RSTs are not observed; `None` if they are observed.
     reset_limit: Option<Limit>,
 }
 
 impl EventHook {
-    /// Returns the limits of the events.
+    /// Returns the limits of the recorded events.
     pub(super) fn limits(&self, providers: &Providers) -> Vec<Limit> {
         let of_minis = Minis::BOTH.into_iter().filter_map(|minis| {
             let by = providers.of(minis).provider;
@@ -82,7 +82,7 @@ impl EventHook {
     }
 }
 
-/// Sets the sizes of the maps.
+/// Sets the sizes of the maps that events need.
 pub(super) fn set_map_sizes(
     loader: &mut EbpfLoader<'_>,
     options: EventOptions,
@@ -94,8 +94,8 @@ pub(super) fn set_map_sizes(
     loader.map_max_entries("OWNER_HINTS", options.max_sockets);
 }
 
-/// Attaches the program that tracks sockets, and the program that reports sent RSTs. Without the
-/// latter, some close reasons are wrong.
+/// Attaches the program that tracks sockets, and the program that reports sent RSTs. If the program
+/// for sent RSTs is missing, some close reasons are wrong.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
@@ -105,7 +105,8 @@ pub(super) fn attach(
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
-    // Attached before the program that tracks sockets, so that no RST is missed.
+    // The program for sent RSTs is attached before the program that tracks sockets, so that no RST
+    // is missed.
     let resets = Hook { program: RESETS, target: RESETS };
     let reset_limit = hooks::attach(ebpf, resets, &types.ids)
         .inspect_err(|_| hooks::detach(ebpf, RESETS))
@@ -115,8 +116,8 @@ pub(super) fn attach(
     Ok(EventHook { program, ring: Some(ring), ring_bytes, losses, owners, reset_limit })
 }
 
-/// Stores the ports of the filter. They are in a map, because they are too many for the
-/// configuration.
+/// Stores the port sets of the filter in a map. The port sets are in a map, because they do not fit
+/// in the configuration.
 pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Error> {
     if filter.config.conditions & (FILTER_LOCAL_PORT | FILTER_REMOTE_PORT | FILTER_PORT) == 0 {
         return Ok(());
@@ -130,7 +131,7 @@ pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Er
     Ok(())
 }
 
-/// Returns the offsets of the fields that events need and counting does not.
+/// Returns the offsets of the fields that recording events needs and counting does not need.
 pub(super) fn offsets(btf: &btf::Btf) -> Result<EventOffsets, btf::Error> {
     let ipv6 = |field| match btf.offset("sock_common", field, 128) {
         Err(btf::Error::NoField { .. }) => Ok(0),

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use tcpstate_common::abi::RecordOffsets;
 
-/// The mount points of tracefs: on its own, or inside debugfs.
+/// The mount points of tracefs: as a separate file system, or inside debugfs.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Reads the format of `sock:inet_sock_set_state`.
@@ -29,7 +29,7 @@ pub(super) fn parse(format: &str) -> io::Result<RecordOffsets> {
     })
 }
 
-/// Finds the line `\tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;`
+/// Finds the line of a field, such as `\tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;`
 fn field(format: &str, name: &str, size: u32) -> io::Result<u32> {
     let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, format!("{what} {name}"));
     let line = format

@@ -19,20 +19,20 @@ use super::{
 };
 use crate::report::{Effect, Limit, Minis, Provider};
 
-/// The default number of sockets whose state is stored until it ends. The tables take 17 MiB, and
-/// 23 MiB more for that number of time-wait sockets and request sockets.
+/// The default number of sockets whose state is stored until they close. Tables of this size use 17
+/// MiB, and another 23 MiB for that number of time-wait sockets and request sockets.
 pub const MAX_TIMED: u32 = 131_072;
-/// The default number of groups. They take 13 MiB.
+/// The default number of groups. The default number of groups uses 13 MiB.
 pub const MAX_GROUPS: u32 = 64;
 
-/// The durations to measure.
+/// The options of measuring durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistogramOptions {
     /// The property by which sockets are grouped.
     pub by: Option<By>,
     /// The maximum number of groups.
     pub max_groups: u32,
-    /// The maximum number of sockets, and of time-wait sockets.
+    /// The maximum number of full sockets, and also the maximum number of time-wait sockets.
     pub max_sockets: u32,
 }
 
@@ -42,7 +42,7 @@ impl Default for HistogramOptions {
     }
 }
 
-/// The attached program and its maps.
+/// The attached program that measures durations, and its maps.
 pub(crate) struct HistogramHook {
     /// The name of the program.
     pub(super) program: &'static str,
@@ -56,17 +56,17 @@ pub(crate) struct HistogramHook {
     /// The number of each group.
     pub(crate) groups: HashMap<MapData, GroupKey, u32>,
     pub(crate) slots: PerCpuArray<MapData, HistogramSlots>,
-    /// The numbers that are not used yet.
+    /// The group numbers that no group uses yet.
     _ids: Queue<MapData, u32>,
 }
 
-/// Returns the flags of the configuration.
+/// Returns the configuration flags for measuring durations.
 pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
     let Some(HistogramOptions { by, .. }) = options else { return 0 };
     FLAG_HISTOGRAMS | by.map_or(0, |by| by as u32) << FLAGS_BY_SHIFT
 }
 
-/// Sets the sizes of the maps.
+/// Sets the sizes of the maps that durations need.
 pub(super) fn set_map_sizes(
     loader: &mut EbpfLoader<'_>,
     options: HistogramOptions,
@@ -77,7 +77,7 @@ pub(super) fn set_map_sizes(
     if by.is_none() {
         loader.map_max_entries("HISTOGRAMS", of_group);
     } else {
-        // One more element, for the group `other`.
+        // The map has one more element, for the group `other`.
         loader.map_max_entries("GROUPED", (max_groups + 1) * of_group);
         loader.map_max_entries("GROUPS", max_groups);
         loader.map_max_entries("GROUP_IDS", max_groups);
@@ -87,7 +87,7 @@ pub(super) fn set_map_sizes(
     capacity.set(loader, "REQUEST_SLOTS", "REQUEST_EXCESS");
 }
 
-/// Returns the durations of mini sockets that the active providers cannot measure.
+/// Returns the limits for durations of mini sockets that the active providers cannot measure.
 pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
     let effect = |minis| match (minis, providers.of(minis).provider) {
         (_, Provider::Fentry) => None,
@@ -99,7 +99,7 @@ pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
     Minis::BOTH.into_iter().filter_map(effect).map(Limit::Durations).collect()
 }
 
-/// Attaches the program that tracks sockets.
+/// Attaches the program that tracks sockets, and opens the maps of durations.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,

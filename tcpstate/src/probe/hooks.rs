@@ -1,4 +1,5 @@
-//! Lists the programs of each provider and their kernel hooks. Attaches and detaches programs.
+//! Lists the programs of each provider and their kernel hooks. The module also attaches and
+//! detaches programs.
 
 use aya::{
     Btf, Ebpf,
@@ -20,7 +21,7 @@ pub(super) const fn program(by: Transitions) -> &'static str {
     }
 }
 
-/// A program and its function or tracepoint.
+/// A program, and the function or tracepoint to which it attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hook {
     pub(super) program: &'static str,
@@ -31,11 +32,11 @@ pub(super) const fn hook(program: &'static str, target: &'static str) -> Hook {
     Hook { program, target }
 }
 
-/// The function whose number of arguments selects the program for its result.
+/// The kernel function whose number of arguments selects the program that reads its result.
 const VERDICT: &str = "tcp_timewait_state_process";
 
-/// Returns the programs of a provider. The programs that observe births come last. Otherwise a
-/// socket could be stored whose end is not observed.
+/// Returns the programs of a provider. The programs that observe births are attached last. A
+/// program for births that is attached first could store a socket whose end no program observes.
 pub(super) fn programs(
     minis: Minis,
     provider: Provider,
@@ -125,8 +126,8 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     };
 }
 
-/// Loads the three iterators: visit each socket during a scan, find moves that timers do not
-/// report, and mark namespaces that are gone.
+/// Loads the three iterators: one visits each socket during a scan, one finds moves that timers do
+/// not report, and one marks namespaces that no longer exist.
 pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
     let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
     for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {

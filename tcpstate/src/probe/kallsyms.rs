@@ -10,13 +10,13 @@ use caps::Capability;
 use super::privileges;
 use crate::report::Minis;
 
-/// The addresses of functions that identify the timers of mini sockets. An address is 0 if it is
-/// not shown.
+/// The addresses of the kernel functions that identify the timers of mini sockets. An address is 0
+/// if the kernel does not show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handlers {
     pub(super) tw_timer_handler: u64,
     pub(super) reqsk_timer_handler: u64,
-    /// Whether any function has an address.
+    /// Whether the kernel shows the address of any function.
     shows_addresses: bool,
 }
 
@@ -27,18 +27,18 @@ pub enum Hidden {
     FromThisProcess,
     /// The addresses are hidden from all processes (`kernel.kptr_restrict=2`).
     FromAll,
-    /// Other functions have addresses, but this function does not exist.
+    /// The kernel shows addresses of other functions, but this function does not exist.
     Absent,
 }
 
 impl Handlers {
     /// Reads `/proc/kallsyms`. Without CAP_SYSLOG, or with `kernel.kptr_restrict=2`, every address
-    /// in it is 0.
+    /// in the file is 0.
     pub(super) fn of_kernel() -> io::Result<Self> {
         Self::read(BufReader::new(File::open("/proc/kallsyms")?))
     }
 
-    /// Returns the address of the function that the timers of these mini sockets call.
+    /// Returns the address of the kernel function that the timers of these mini sockets call.
     pub(super) fn of(&self, minis: Minis) -> Result<u64, Hidden> {
         let address = match minis {
             Minis::TimeWait => self.tw_timer_handler,

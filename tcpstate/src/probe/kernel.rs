@@ -13,13 +13,14 @@ pub struct Kernel {
     patch: u32,
 }
 
-/// The oldest supported kernel. `iter/tcp` exists since 5.9, but nothing before 5.10 is tested.
+/// The oldest supported kernel. The iterator `iter/tcp` exists since 5.9, but tcpstate is not
+/// tested on kernels before 5.10.
 pub const OLDEST: (u32, u32) = (5, 10);
 
-/// Since this version `__bpf_trace_run` prevents that a program interrupts itself.
+/// Since this version, `__bpf_trace_run` prevents a program from interrupting itself.
 const RECURSION_GUARD: (u32, u32) = (6, 1);
 
-/// Before this version maps count as locked memory.
+/// Before this version, the kernel counts maps as locked memory.
 const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 
 /// Since this version the kernel counts skipped runs of programs on classic tracepoints
@@ -29,12 +30,12 @@ const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 /// Since this version tracing programs may assign a cookie to a socket.
 const COOKIES: (u32, u32) = (5, 12);
 
-/// Since this version a process may use a map whose descriptor it holds, also if unprivileged BPF
-/// is disabled (`__sys_bpf`). Before, each use needed `CAP_BPF`.
+/// Since this version, a process may use a map whose descriptor it holds, even if unprivileged BPF
+/// is disabled (`__sys_bpf`). Before this version, each use of a map needed `CAP_BPF`.
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
 
-/// Since this version TW and TWKilled of TcpExt count creations of time-wait sockets. Before, they
-/// counted expiries.
+/// Since this version TW and TWKilled of TcpExt count creations of time-wait sockets. Before this
+/// version, TW and TWKilled counted expiries.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
 impl Kernel {
@@ -44,7 +45,7 @@ impl Kernel {
         Ok(Self::from_release(release))
     }
 
-    /// Returns the kernel of a release.
+    /// Returns the kernel with this release.
     #[must_use]
     pub fn from_release(release: String) -> Self {
         let mut numbers =
@@ -54,7 +55,8 @@ impl Kernel {
         Self { release, version, patch }
     }
 
-    /// Returns the version from `uname -r`. Distributions backport fixes without changing it.
+    /// Returns the version from `uname -r`. Distributions backport fixes without changing the
+    /// version.
     #[must_use]
     pub fn version(&self) -> (u32, u32, u32) {
         (self.version.0, self.version.1, self.patch)
@@ -72,9 +74,10 @@ impl Kernel {
         self.version < OLDEST
     }
 
-    /// Returns whether a tracing program may be interrupted by another run of itself, so that it
-    /// needs atomic additions. If a vendor has backported the guard, the answer is true without
-    /// need. That only costs time.
+    /// Returns whether another run of a tracing program may interrupt the program, so that the
+    /// program needs atomic additions. If a vendor has backported the guard, the function returns
+    /// true although the program does not need atomic additions. Unneeded atomic additions only
+    /// cost time.
     #[must_use]
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD

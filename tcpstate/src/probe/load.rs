@@ -1,4 +1,4 @@
-//! Loads the kernel half: the object with its maps, its programs, and its iterators.
+//! Loads the BPF object with its maps, its programs, and its iterators.
 
 use std::{
     borrow::Cow,
@@ -25,14 +25,14 @@ use super::{
 use crate::procfs::sysctl::{self, Range};
 use crate::report::{Counted, Minis};
 
-/// The kernel half, as `build.rs` built it.
+/// The BPF object that `build.rs` provides.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
 
 impl Probe {
     pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
-        // If one of these is missing, the hooks that need it are not chosen later.
+        // If the handlers or the format are missing, the hooks that need them are not chosen later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
@@ -111,7 +111,7 @@ fn load_object(
     loader.override_global("FILTER", filter, true);
     loader.map_max_entries("FIN_WAIT2", fin_wait2_entries(&options.netns));
     if options.by_family {
-        // One element for each address family.
+        // The map has one element for each address family.
         loader.map_max_entries("CPU_SLOTS", 2);
     }
     if options.netns == Netns::All {
@@ -124,7 +124,8 @@ fn load_object(
     if let Some(options) = options.histograms {
         histograms::set_map_sizes(&mut loader, options, capacity);
     }
-    // The variant without log lines and a stripped object do not contain these.
+    // A variant without log lines and a stripped object do not contain the globals and maps for
+    // logging.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.log {
         loader.map_max_entries("AYA_LOGS", 4096);
@@ -133,7 +134,7 @@ fn load_object(
 }
 
 /// Returns the maximum number of time-wait sockets of the network namespace, up to a bound. Few of
-/// them are in FIN_WAIT2.
+/// these time-wait sockets are in FIN_WAIT2.
 fn fin_wait2_entries(netns: &Netns) -> u32 {
     const BOUND: u32 = 65_536;
     if *netns == Netns::All {
@@ -142,8 +143,8 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     sysctl::value("net.ipv4.tcp_max_tw_buckets").unwrap_or(BOUND).clamp(1, BOUND)
 }
 
-/// Returns the range of ports that the kernel chooses itself. It is known only if one network
-/// namespace is counted, because the thread is in that namespace.
+/// Returns the range of ports from which the kernel chooses automatically. The range is known only
+/// if one network namespace is counted, because the thread is in that namespace.
 fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     if *netns == Netns::All {
         return None;
@@ -152,7 +153,7 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     Some(low..=high)
 }
 
-/// Returns the iterator over network namespaces and the map with their rows.
+/// Returns the iterator over network namespaces and the map with the counters of each namespace.
 fn open_rows(ebpf: &mut Ebpf) -> Result<(Walk, Rows), Error> {
     let walk = sweep(ebpf, NAMESPACE_SWEEP, "NAMESPACES", "walk the map NAMESPACES")?;
     Ok((walk, open(ebpf, "NAMESPACES")?))

@@ -1,5 +1,5 @@
 //! Reads the kernel's count of skipped program runs, and sums it over programs that are attached
-//! and detached. The library does not read this count.
+//! and detached. The aya library does not read this count.
 
 use std::{
     collections::BTreeMap,
@@ -14,25 +14,27 @@ use super::{Error, programs};
 /// The skipped runs of all programs of one kind of mini sockets, including detached programs.
 ///
 /// The kernel's count of a program starts at zero when the program is loaded, and it disappears
-/// with the program. This sum continues, so it never decreases.
+/// with the program. The sum continues when a program is replaced, so it never decreases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
-    /// The skipped runs of earlier programs.
+    /// The skipped runs of programs that are no longer active.
     earlier: u64,
-    /// The active programs. Each has the kernel's count at the time when the program became active.
+    /// The active programs. The value of each program is the kernel's count at the time when the
+    /// program became active.
     active: BTreeMap<&'static str, u64>,
 }
 
 impl MissedRuns {
     pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
-    /// Adds active programs. Another kind of mini sockets may already use them, so their counts
-    /// need not be zero.
+    /// Adds programs that become active. Another kind of mini sockets may already use a program, so
+    /// its count need not be 0.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
         self.active.extend(programs);
     }
 
-    /// Ends the current programs. They must still be loaded.
+    /// Ends the activity of the current programs and keeps their counts. The current programs must
+    /// still be loaded.
     pub(super) fn end<E>(
         &mut self,
         misses: impl Fn(&'static str) -> Result<u64, E>,
@@ -61,12 +63,13 @@ pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> 
 }
 
 /// Returns how often the kernel skipped this program because it was already running on that CPU
-/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). Kernels that print no such line skip no run.
+/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). A kernel that prints no such line skips no
+/// run.
 fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }
 
-/// Returns whether this kernel counts skipped runs. Kernels since 5.12 do.
+/// Returns whether this kernel counts skipped runs. Kernels since 5.12 count skipped runs.
 pub(super) fn counts_skipped_runs(program: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(parse(&fdinfo(program)?).is_some())
 }

@@ -1,4 +1,5 @@
-//! Loads, attaches and removes the kernel half. The path of a number begins here.
+//! Loads, attaches and removes the BPF programs. Every number that tcpstate shows starts at these
+//! programs.
 //!
 //! All kernel objects depend on file descriptors of this process, and nothing is pinned. When the
 //! [`Probe`] is dropped or the process is killed, nothing remains in the kernel.
@@ -64,16 +65,16 @@ pub(crate) use self::{
 };
 use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
 
-/// The map of a scan. Each observed socket has an entry, whose value says whether an event or the
-/// iterator observed it.
+/// The map of a scan. The value of an entry says whether an event or the iterator observed the
+/// socket.
 pub type Touched = HashMap<MapData, u64, u32>;
 
-/// The row of each network namespace, by its identity.
+/// The map with the counters of each network namespace, by the namespace's identity.
 pub(crate) type Rows = HashMap<MapData, u64, NamespaceSlots>;
 
-/// The attached kernel half.
+/// The attached BPF programs and their maps.
 pub struct Probe {
-    /// Keeps the programs and links alive.
+    /// The loaded object, which keeps the programs and links alive.
     ebpf: Ebpf,
     /// The counted network namespaces.
     pub counted: Counted,
@@ -89,15 +90,17 @@ pub struct Probe {
     pub(crate) events: Option<EventHook>,
     /// The hook that measures durations, if histograms are enabled.
     pub(crate) histograms: Option<HistogramHook>,
-    /// The kernel measures runs while this descriptor is open. The end of the process closes it.
+    /// The kernel measures runs while this descriptor is open. The kernel closes the descriptor
+    /// when the process exits.
     statistics: Option<OwnedFd>,
     /// The iterator that visits each socket.
     pub(crate) sockets: Walk,
-    /// The iterator that marks namespaces that are gone, if namespaces have rows.
+    /// The iterator that marks namespaces that no longer exist, if namespaces are counted
+    /// separately.
     pub(crate) namespaces: Option<Walk>,
-    /// The map with the rows, until the caller takes it.
+    /// The map with the counters of network namespaces, until the caller takes the map.
     pub(crate) rows: Option<Rows>,
-    /// The maximum number of rows.
+    /// The maximum number of network namespaces that are counted separately.
     pub(crate) max_namespaces: u32,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
@@ -105,10 +108,11 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads and attaches the programs. The scan flag stays cleared.
+    /// Loads and attaches the programs. The scan flag stays cleared after the programs are
+    /// attached.
     ///
-    /// If another network namespace than the calling thread's is counted, the thread enters that
-    /// namespace permanently.
+    /// If the counted network namespace is not the namespace of the calling thread, the thread
+    /// enters the counted namespace permanently.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let kernel = running_kernel()?;
         if kernel.is_too_old() {
@@ -149,7 +153,7 @@ impl Probe {
         &self.providers.limits
     }
 
-    /// Returns help for each active provider that does not observe each event.
+    /// Returns the help line of each active provider that does not observe every event.
     #[must_use]
     pub fn help_lines(&self) -> &[String] {
         &self.providers.help_lines
@@ -168,26 +172,26 @@ impl Probe {
         self.providers.replace(&mut self.ebpf, &types, minis, why)
     }
 
-    /// Returns the transitions since the load for which the kernel skipped the counting program,
-    /// because it was already running on that CPU.
+    /// Returns the number of transitions since the load for which the kernel skipped the counting
+    /// program, because the program was already running on that CPU.
     pub fn missed(&self) -> Result<u64, Error> {
         self.misses_of(hooks::program(self.transitions))
     }
 
-    /// Returns the events since the load for which the kernel skipped a program of one kind of mini
-    /// sockets. Replaced programs are included.
+    /// Returns the number of events since the load for which the kernel skipped a program of one
+    /// kind of mini sockets. Skipped runs of replaced programs are included.
     pub fn missed_minis(&self, minis: Minis) -> Result<u64, Error> {
         self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
 
-    /// Returns the events since the load for which the kernel skipped the program that records
-    /// events.
+    /// Returns the number of events since the load for which the kernel skipped the program that
+    /// records events.
     pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
         self.misses_of(events.program)
     }
 
-    /// Returns the events since the load for which the kernel skipped the program that measures
-    /// durations.
+    /// Returns the number of events since the load for which the kernel skipped the program that
+    /// measures durations.
     pub(crate) fn missed_durations(&self, histograms: &HistogramHook) -> Result<u64, Error> {
         self.misses_of(histograms.program)
     }
@@ -214,8 +218,8 @@ impl Probe {
         hooks.map(|hook| Ok((hook.program, programs::info(&self.ebpf, hook.program)?))).collect()
     }
 
-    /// Returns the cost of each program since the load, if it is measured. Replaced programs are
-    /// included.
+    /// Returns the cost of each program since the load, if it is measured. The cost of replaced
+    /// programs is included.
     pub(crate) fn measured(&self) -> Result<BTreeMap<&str, Runs>, Error> {
         if self.statistics.is_none() {
             return Ok(BTreeMap::new());
@@ -226,18 +230,18 @@ impl Probe {
         })
     }
 
-    /// Returns the log of the kernel half, if logging is enabled.
+    /// Returns the log of the BPF programs, if logging is enabled.
     pub fn logger(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
         aya_log::EbpfLogger::init(&mut self.ebpf)
     }
 
-    /// Returns the iterator over time-wait sockets in FIN_WAIT2, which counts those that moved to
-    /// TIME_WAIT. Only the provider by timers needs it.
+    /// Returns the iterator over time-wait sockets in FIN_WAIT2, which counts the sockets that
+    /// moved to TIME_WAIT. Only the provider by timers needs this iterator.
     pub(crate) fn orphans(&self) -> Option<&Walk> {
         (self.provider(Minis::TimeWait) == Provider::Timer).then_some(&self.orphans)
     }
 
-    /// Returns the number of time-wait sockets in FIN_WAIT2 that the kernel half stores.
+    /// Returns the number of time-wait sockets in FIN_WAIT2 that the BPF programs store.
     pub(crate) fn stored_orphans(&self) -> Result<u64, Error> {
         let map = self.ebpf.map("FIN_WAIT2").ok_or(Error::Absent("FIN_WAIT2"))?;
         let map: HashMap<_, u64, u32> =

@@ -1,8 +1,9 @@
 //! Finds every network namespace of the host and its name.
 //!
-//! The kernel has a list of network namespaces but does not export it. So this module searches all
-//! places that keep a namespace alive and that a file leads to: tasks, names, mounts and open
-//! descriptors. A namespace that only an open socket keeps alive is not found.
+//! The kernel has a list of all network namespaces but does not export the list. This module
+//! therefore searches all places that keep a namespace alive and that a file leads to: tasks,
+//! names, mounts and open descriptors. A namespace that only an open socket keeps alive is not
+//! found.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,11 +24,12 @@ use nix::sched::{CloneFlags, setns};
 use super::{Error, netns};
 use crate::text::readable;
 
-/// Folders with one file for each namespace, of `ip netns` and of Docker.
+/// The folders in which `ip netns` and Docker keep one file for each namespace.
 const FOLDERS: [&str; 3] = [netns::NAMES[0], netns::NAMES[1], "/run/docker/netns"];
 
-/// The maximum number of rounds. During a round, a namespace can move from a place that is not
-/// searched yet to a place that was already searched. The next round finds it.
+/// The maximum number of search rounds. During a round, a namespace can move from a place that is
+/// not searched yet to a place that was already searched. The next round finds a namespace that
+/// moved in this way.
 const MAX_ROUNDS: u32 = 3;
 
 /// The network namespaces that were found.
@@ -48,7 +50,7 @@ impl Visited {
 }
 
 /// Moves the calling thread into each network namespace of the host once, and calls `visit` there.
-/// Afterwards the thread is in the last of them.
+/// Afterwards the thread is in the namespace that it visited last.
 pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
     let mut tour = Tour { visit, visited: Visited::default() };
     for _ in 0..MAX_ROUNDS {
@@ -86,7 +88,8 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
         Ok(())
     }
 
-    /// Visits the namespace of a procfs link. The text of the link contains the inode.
+    /// Visits the namespace of a procfs link. The text of a procfs link contains the inode of the
+    /// namespace.
     fn stop_at_link(&mut self, link: &Path) -> Result<(), Error> {
         let Ok(target) = fs::read_link(link) else { return Ok(()) };
         match inode(target.as_os_str().as_bytes()) {
@@ -102,8 +105,8 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
         }
     }
 
-    /// Visits a namespace. A path that no longer exists, or that is not a network namespace, is
-    /// skipped.
+    /// Visits a namespace. The function skips a path that no longer exists, or that is not a
+    /// network namespace.
     fn stop(&mut self, path: &Path) -> Result<(), Error> {
         let Ok(Some(namespace)) = netns::open(path) else { return Ok(()) };
         let Ok(metadata) = namespace.metadata() else { return Ok(()) };
@@ -126,7 +129,7 @@ fn is_number(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit))
 }
 
-/// Parses the text of a link: `net:[4026531840]`
+/// Parses the text of a namespace link, such as `net:[4026531840]`.
 pub(super) fn inode(link: &[u8]) -> Option<u64> {
     let number = link.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
     str::from_utf8(number).ok()?.parse().ok()
@@ -142,7 +145,8 @@ pub(super) fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Decodes a field such as `a\040b`. The kernel writes separators as three octal digits.
+/// Decodes a field such as `a\040b`. The kernel writes a separator inside a field as a backslash
+/// and three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -165,7 +169,7 @@ impl Names {
     /// Reads all existing names.
     pub(crate) fn read() -> Self {
         let mut names = HashMap::new();
-        // The file of a deleted namespace remains, but it is in another file system.
+        // The file of a deleted namespace remains, but the file is in another file system.
         let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
         for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())

@@ -1,4 +1,4 @@
-//! Selects the network namespace to count, and enters it.
+//! Selects the network namespace to count, and enters the namespace.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,8 @@ use crate::{
     text::escaped,
 };
 
-/// The folders in which `ip netns` keeps names. The second folder is usually a link to the first.
+/// The folders in which `ip netns` keeps names. The second folder is usually a link to the first
+/// folder.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
 /// The user's choice of network namespaces.
@@ -35,13 +36,13 @@ pub enum Netns {
     /// The network namespace of the calling thread.
     #[default]
     Own,
-    /// All network namespaces of the host, with a row for each.
+    /// All network namespaces of the host, which are counted separately.
     All,
     /// The network namespace with this name below `/run/netns`.
     Name(String),
     /// The network namespace to which this file belongs.
     Path(PathBuf),
-    /// The network namespace of this process.
+    /// The network namespace of the process with this id.
     Pid(u32),
 }
 
@@ -79,7 +80,7 @@ pub enum Error {
         /// The action that failed.
         what: String,
     },
-    /// This process may not inspect that process.
+    /// This process may not inspect the process with this id.
     #[error("cannot open the network namespace of process {0}: permission denied")]
     Hidden(u32),
     /// Entering the namespace failed for another reason.
@@ -160,7 +161,8 @@ impl Netns {
 impl FromStr for Netns {
     type Err = String;
 
-    /// Parses `self`, `all`, `name:N`, `path:P` or `pid:N`. A word without a prefix is a name.
+    /// Parses `self`, `all`, `name:N`, `path:P` or `pid:N`. A word without a prefix is the name of
+    /// a network namespace.
     fn from_str(text: &str) -> Result<Self, String> {
         let name = |name: &str| {
             if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
@@ -218,12 +220,13 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Opens a file if it is a network namespace. Opening any other file has no side effect.
+/// Opens a file if the file is a network namespace. Opening a file that is not a network namespace
+/// has no side effect.
 pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // This check comes first, because the driver of another file could misinterpret the ioctl
-    // below.
+    // The check of the file system comes first, because the driver of another file could
+    // misinterpret the ioctl below.
     if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC {
         return Ok(None);
     }
@@ -232,7 +235,7 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     Ok((kind == libc::CLONE_NEWNET).then_some(file))
 }
 
-/// Returns all names.
+/// Returns the names of all named network namespaces.
 fn names() -> Vec<OsString> {
     let entries = NAMES.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
     let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();

@@ -1,5 +1,5 @@
-//! Finds the offsets of the kernel fields that the programs load. Each field is looked up in BTF by
-//! `struct.field` and must have the width that the programs load.
+//! Finds the offsets of the kernel fields that the BPF programs load. Each field is looked up in
+//! BTF by `struct.field` and must have the width that the programs load.
 
 use tcpstate_common::abi::{MiniOffsets, Offsets};
 
@@ -18,9 +18,9 @@ pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
     })
 }
 
-/// Adds the offsets for distinguishing network namespaces. Returns whether each namespace has a
-/// cookie. Cookies are plain numbers since 5.12. Before, a cookie was a struct, and it existed only
-/// after a request.
+/// Adds the offsets for distinguishing network namespaces. Returns whether the kernel gives each
+/// namespace a cookie. The cookie of a namespace is a plain number since 5.12. Before 5.12, the
+/// cookie was a struct, and the kernel created it only on request.
 pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error> {
     let has_cookies = btf.field("net", "net_cookie.counter").is_err();
     let cookie = btf.offset("net", "net_cookie", 64).ok().filter(|_| has_cookies);
@@ -28,7 +28,7 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
         Some(offset) => offset,
         None => btf.offset("net", "hash_mix", 32)?,
     };
-    // The field is `count` before 5.11 and `ns.__ns_ref` since 6.18.
+    // The field with the user count is `count` before 5.11 and `ns.__ns_ref` since 6.18.
     let users = btf.offset("net", "ns.count", 32).or_else(|_| btf.offset("net", "count", 32));
     offsets.net_users = users.or_else(|_| btf.offset("net", "ns.__ns_ref", 32))?;
     Ok(cookie.is_some())
@@ -48,8 +48,8 @@ pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
     })
 }
 
-/// Returns the values by which `tcp_timewait_state_process` says that a socket is to be killed or
-/// to be replaced.
+/// Returns the values with which `tcp_timewait_state_process` tells its caller to kill or to
+/// replace a socket.
 pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }
@@ -77,8 +77,8 @@ mod tests {
 
     use super::*;
 
-    /// Uses types of kernels from 5.10 to 7.2. They contain only the structs that are needed, and
-    /// they are also inputs of the fuzzer.
+    /// The test uses types of kernels from 5.10 to 7.2. The test files contain only the structs
+    /// that are needed, and they are also inputs of the fuzzer.
     #[test]
     #[cfg(target_endian = "little")]
     fn the_fields_of_all_kernels_are_found() {
@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(verdicts(&btf), Ok((1, 3)), "{kernel}");
         }
         with_cookies.sort();
-        // Not 5.10, where the kernel creates a cookie only on request.
+        // The list lacks 5.10, where the kernel creates a cookie only on request.
         assert_eq!(with_cookies, ["linux-6.1", "linux-6.12", "linux-6.18", "linux-7.2"]);
     }
 

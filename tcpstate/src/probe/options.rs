@@ -1,4 +1,4 @@
-//! The options of the load: the choices of users, and settings of tests.
+//! The options of loading the BPF programs: the choices of users, and the settings of tests.
 
 use tcpstate_common::histogram::By;
 
@@ -8,62 +8,67 @@ use crate::{
     report::{Family, Provider, Transitions},
 };
 
-/// The default number of network namespaces with rows. They take 6 MiB.
+/// The default maximum number of network namespaces that are counted separately. The counters of
+/// that number of namespaces use 6 MiB.
 pub const MAX_NAMESPACES: u32 = 4096;
 
-/// The options of the load.
+/// The options of loading the BPF programs.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each switches something of its own")]
 pub struct Options {
     /// The network namespaces to count.
     pub netns: Netns,
-    /// Count only sockets of this address family.
+    /// The only address family to count; `None` counts both families.
     pub family: Option<Family>,
-    /// Also count each address family separately.
+    /// Whether each address family is also counted separately.
     pub by_family: bool,
-    /// The maximum number of network namespaces with rows. The default is [`MAX_NAMESPACES`].
+    /// The maximum number of network namespaces that are counted separately. The value `None`
+    /// selects [`MAX_NAMESPACES`].
     pub max_namespaces: Option<u32>,
-    /// Use only this hook for transitions of full sockets.
+    /// The only hook to use for transitions of full sockets; `None` selects the best hook.
     pub transitions: Option<Transitions>,
-    /// Use only this provider for time-wait sockets.
+    /// The only provider to use for time-wait sockets; `None` selects the best provider.
     pub time_wait: Option<Provider>,
-    /// Use only this provider for request sockets.
+    /// The only provider to use for request sockets; `None` selects the best provider.
     pub syn_recv: Option<Provider>,
-    /// Record each transition with its connection.
+    /// The options of recording each transition with its connection; `None` records no events.
     pub events: Option<EventOptions>,
-    /// The events to record. It also selects durations by the event that ends them. Conditions on
-    /// owners and on the minimum duration do not apply to durations.
+    /// The filter of the events to record. The filter also selects durations, by the event that
+    /// ends a duration. Conditions on owners and on the minimum duration do not apply to durations.
     pub event_filter: EventFilter,
-    /// Measure durations of states and connections.
+    /// The options of measuring durations of states and connections; `None` measures no durations.
     pub histograms: Option<HistogramOptions>,
-    /// Make the kernel measure the cost of each BPF program while the probe exists.
+    /// Whether the kernel measures the cost of each BPF program while the probe exists.
     pub statistics: bool,
-    /// Make the kernel half log each transition, for debugging. A log line costs about 1 µs.
+    /// Whether the BPF programs log each transition, for debugging. A log line costs about 1 µs.
     pub log: bool,
-    /// The maximum number of sockets in the map of a scan. The default is the number of existing
-    /// sockets plus a quarter.
+    /// The maximum number of sockets in the map of a scan. The value `None` selects the number of
+    /// existing sockets plus a quarter.
     pub max_scan_sockets: Option<u32>,
-    /// Create the map of scans once and keep it, with room for twice the existing sockets. Creating
+    /// Whether the map of scans is created once and kept, with space for twice the number of
+    /// existing sockets. A process that drops its capabilities must keep the map, because creating
     /// another map later would need a capability.
     pub keep_scan_map: bool,
     /// Settings of tests.
     pub testing: Testing,
 }
 
-/// Faults and replacements for tests. By default nothing is replaced and nothing fails.
+/// Faults and replacements for tests. By default, nothing is replaced and nothing fails.
 #[derive(Clone, Debug, Default)]
 pub struct Testing {
-    /// Use this object instead of the embedded object.
+    /// The object to load instead of the embedded object.
     pub object: Option<Vec<u8>>,
-    /// Count with or without atomic additions, independent of the kernel's version.
+    /// Whether the programs count with atomic additions; `None` decides by the kernel's version.
     pub atomic: Option<bool>,
-    /// Ignore every n-th event of a CPU and count it as missed. 0 ignores none.
+    /// If this number n is not 0, each CPU ignores every n-th event and counts the event as missed.
     pub drop_one_in: u32,
-    /// Do not count the ignored events as missed. No correct kernel behaves like this.
+    /// Whether the ignored events are not counted as missed. No correct kernel misses events
+    /// without counting them.
     pub drop_in_silence: bool,
-    /// Ignore events in the program that measures durations, instead of the counting program.
+    /// Whether the program that measures durations ignores events, instead of the counting program.
     pub drop_durations: bool,
-    /// Observe the ends of time-wait sockets at this function, which may never be called.
+    /// The kernel function at which the ends of time-wait sockets are observed; a test may name a
+    /// function that is never called.
     pub time_wait_exit: Option<&'static str>,
 }
 
@@ -81,7 +86,7 @@ impl Options {
         Capacity::new(events.max(histograms).unwrap_or(1))
     }
 
-    /// Returns the maximum number of network namespaces with rows.
+    /// Returns the maximum number of network namespaces that are counted separately.
     pub(super) fn rows(&self) -> u32 {
         self.max_namespaces.unwrap_or(MAX_NAMESPACES)
     }

@@ -14,13 +14,13 @@ use crate::report::{Acceptors, Limit};
 /// The kernel function that returns accepted connections.
 const ACCEPT: &str = "inet_csk_accept";
 
-/// The attached hook and the map of its results.
+/// The attached hook for owners, and the map of owner hints.
 pub(crate) struct OwnerHook {
-    /// The hook.
+    /// The attached hook.
     pub(crate) acceptors: Acceptors,
-    /// The map of hints. User space also stores hints in it.
+    /// The map of hints. User space also stores hints in this map.
     pub(crate) hints: HashMap<MapData, u64, OwnerHint>,
-    /// The reason if a better hook is not attached.
+    /// The reason why a better hook is not attached; `None` if the best hook is attached.
     pub(super) limit: Option<Limit>,
 }
 
@@ -73,10 +73,10 @@ fn attach_hooks(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<
     Ok(())
 }
 
-/// Returns the program for the number of arguments of the function.
+/// Returns the program that matches the number of arguments of the accept function.
 fn accepted(btf: &btf::Btf) -> Result<&'static str, Error> {
     match btf.arguments(ACCEPT)? {
-        // Since 6.10.
+        // The function has 2 arguments since 6.10.
         2 => Ok("accepted_2"),
         4 => Ok("accepted_4"),
         arguments => Err(Error::Arguments { function: ACCEPT, arguments }),
@@ -93,11 +93,11 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
         ..OwnerOffsets::default()
     };
-    // A kernel without cgroups has neither field.
+    // A kernel without cgroups has neither of the two fields.
     let pointer = btf.offset("sock", "sk_cgrp_data.cgroup", 64);
     let number = btf.offset("sock", "sk_cgrp_data.val", 64);
     if let Ok(sk_cgroup) = pointer.as_ref().or(number.as_ref()) {
-        // The field has another name since 6.15.
+        // The field `parent` has another name since 6.15.
         let parent = btf.offset("kernfs_node", "parent", 64);
         offsets.sk_cgroup = *sk_cgroup;
         offsets.cgroup_is_number = pointer.is_err().into();

@@ -1,4 +1,4 @@
-//! Checks what this process may do, before the kernel refuses it.
+//! Checks the privileges of this process before the kernel refuses an action.
 
 use caps::{CapSet, Capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -7,8 +7,8 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 /// lets programs read kernel memory by pointer.
 pub const COUNTING: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 
-/// Returns the capabilities that counting needs and this thread lacks. `CAP_SYS_ADMIN` replaces
-/// both.
+/// Returns the capabilities that counting needs and this thread lacks. The capability
+/// `CAP_SYS_ADMIN` replaces both capabilities.
 #[must_use]
 pub fn missing() -> Vec<Capability> {
     if has(Capability::CAP_SYS_ADMIN) {
@@ -17,15 +17,15 @@ pub fn missing() -> Vec<Capability> {
     COUNTING.into_iter().filter(|&capability| !has(capability)).collect()
 }
 
-/// Returns whether this thread has a capability. In another user namespace than the initial one,
+/// Returns whether this thread has a capability. In a user namespace other than the initial one,
 /// the capability may have no effect.
 #[must_use]
 pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Removes the limit of locked memory of this process. If that fails, the creation of a map reports
-/// the limit.
+/// Removes the limit of locked memory of this process. If the removal fails, the error of creating
+/// a map reports the limit.
 pub(super) fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }

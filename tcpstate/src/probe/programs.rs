@@ -1,4 +1,4 @@
-//! Finds the kernel half's programs and maps by name.
+//! Finds the BPF programs and maps by name.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 

@@ -1,4 +1,4 @@
-//! Attaches the best hooks that the kernel accepts, and reports what is lost if better hooks fail.
+//! Attaches the best hooks that the kernel accepts, and reports the limits if better hooks fail.
 
 use std::io;
 
@@ -28,7 +28,7 @@ pub(super) struct Providers {
     pub(super) limits: Vec<Limit>,
     /// Help for failed providers, if the active provider is not exact.
     pub(super) help_lines: Vec<String>,
-    /// The cost of detached programs.
+    /// The cost of programs that were detached.
     pub(super) detached: DetachedRuns,
     handlers: Handlers,
     /// Whether the kernel's own counters cover exactly the counted sockets.
@@ -42,7 +42,7 @@ pub(super) struct Providers {
 pub(super) struct Active {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
-    /// The runs of these and earlier programs that the kernel skipped.
+    /// The runs of the current and of earlier programs that the kernel skipped.
     pub(super) missed: MissedRuns,
 }
 
@@ -126,7 +126,7 @@ impl Providers {
             return Ok(());
         };
         if provider == Provider::Polled && !self.is_pollable {
-            // The gauges are then unknown instead of wrong.
+            // The gauges are then reported as unknown instead of wrong.
             self.choose(ebpf, types, minis, std::iter::once(provider), Vec::new());
             return Ok(());
         }
@@ -137,9 +137,9 @@ impl Providers {
 
     /// Replaces a provider that does not work by the next best provider.
     ///
-    /// The kernel's count of skipped runs disappears with the program, so it is read first. Runs
-    /// that are skipped between this and the detachment are not counted. The next scan corrects
-    /// them.
+    /// When a program is detached, the kernel's count of its skipped runs disappears, so the count
+    /// is read first. Runs that are skipped between the read of the count and the detachment are
+    /// not counted. The next scan corrects the gauges for uncounted skipped runs.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,
@@ -172,7 +172,8 @@ impl Providers {
         candidates: impl Iterator<Item = Provider>,
         mut reasons: Vec<Reason<Provider>>,
     ) {
-        // The help of the last failed provider, because its cause is the easiest to fix.
+        // The help line belongs to the last failed provider, because the cause of that failure is
+        // the easiest to fix.
         let mut help = None;
         for provider in candidates {
             match self.install(ebpf, types, minis, provider) {
@@ -189,7 +190,8 @@ impl Providers {
         self.put(minis, Provider::None, Vec::new(), reasons);
     }
 
-    /// Stores the attached hooks. Each hook has the number of runs that the kernel skipped before.
+    /// Stores the attached hooks of a provider. The number with each hook is the number of runs
+    /// that the kernel had already skipped.
     fn put(
         &mut self,
         minis: Minis,
@@ -211,8 +213,8 @@ impl Providers {
         }
     }
 
-    /// Attaches all programs of a provider, or none. Returns each program with the number of runs
-    /// that the kernel skipped before.
+    /// Attaches all programs of a provider. If a program fails, no program stays attached. Returns
+    /// each program with the number of runs that the kernel had already skipped.
     fn install(
         &self,
         ebpf: &mut Ebpf,
@@ -230,7 +232,7 @@ impl Providers {
         for hook in hooks.iter_mut().filter(|hook| hook.program == "inet_twsk_kill") {
             hook.target = self.time_wait_exit.unwrap_or(hook.target);
         }
-        // Both kinds of mini sockets share the programs on timers.
+        // Both kinds of mini sockets share the programs that observe timers.
         let before = |hook: Hook| {
             let is_shared = self.is_in_use(hook);
             Ok((hook, if is_shared { misses::of_program(ebpf, hook.program)? } else { 0 }))

@@ -7,12 +7,14 @@ use caps::{CapSet, Capability, CapsHashSet};
 use super::{Error, Probe};
 use crate::report::Counted;
 
-/// Returns the capabilities that later scans need. There are none, with two exceptions: scans visit
-/// other network namespaces, or the kernel (before 5.19) requires CAP_BPF each time a map is read.
+/// Returns the capabilities that later scans need. Later scans need no capability, with two
+/// exceptions: scans visit other network namespaces, or the kernel (before 5.19) requires CAP_BPF
+/// each time a map is read.
 #[must_use]
 pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {
-        // They find and enter namespaces. CAP_SYS_ADMIN also allows creating and reading maps.
+        // Scans of all namespaces need these capabilities to find and enter namespaces. The
+        // capability CAP_SYS_ADMIN also allows creating and reading maps.
         vec![Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH]
     } else if probe.kernel.guards_each_bpf_call() {
         vec![Capability::CAP_BPF]
@@ -21,8 +23,8 @@ pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     }
 }
 
-/// Drops all other capabilities of this thread permanently. A program that it starts has no
-/// capability either.
+/// Drops all capabilities of this thread permanently, except the capabilities in `wanted`. A
+/// program that this thread starts has no capability either.
 pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     let set = |set, capabilities: &_| {
         caps::set(None, set, capabilities).map_err(|error| Error::System {
@@ -32,7 +34,7 @@ pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     };
     let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
     let kept = held.into_iter().filter(|capability| wanted.contains(capability)).collect();
-    // This also removes them from the ambient set.
+    // This call also removes the capabilities from the ambient set.
     set(CapSet::Inheritable, &CapsHashSet::new())?;
     set(CapSet::Effective, &kept)?;
     set(CapSet::Permitted, &kept)

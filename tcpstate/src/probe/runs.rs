@@ -20,8 +20,8 @@ impl Runs {
     }
 }
 
-/// The runs of detached programs. The kernel forgets them with the program, but the cost of a
-/// tcpstate run must not decrease.
+/// The runs of detached programs. The kernel discards the runs of a program with the program, but
+/// the cost of a tcpstate run must not decrease.
 #[derive(Debug, Default)]
 pub(super) struct DetachedRuns(BTreeMap<&'static str, Runs>);
 
@@ -40,8 +40,8 @@ impl DetachedRuns {
         }
     }
 
-    /// Returns the sums of attached and detached programs. A program that was attached again has
-    /// both.
+    /// Returns the sums over attached and detached programs. A program that was attached again has
+    /// runs of both kinds, which are added.
     fn with<'a>(
         &'a self,
         attached: impl IntoIterator<Item = (&'a str, Runs)>,

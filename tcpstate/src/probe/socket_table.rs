@@ -1,22 +1,23 @@
-//! The size of the maps that hold the state of sockets between their events: slots in an array, and
-//! a hash map (the overflow) for sockets whose slot is taken.
+//! The sizes of the maps that hold the state of sockets between their events: an array of slots,
+//! and a hash map (the overflow) for sockets whose slot is taken.
 
 use aya::EbpfLoader;
 
-/// Whether other CPUs see the stores of a program in program order. The owner of a slot depends on
-/// that order.
+/// Whether other CPUs see the stores of a program in program order. The socket that holds a slot
+/// relies on that order.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
-/// The size of both maps for a number of sockets.
+/// The sizes of the two maps of a table, for a number of sockets.
 #[derive(Clone, Copy)]
 pub(super) struct Capacity {
-    /// The elements of the array: a power of two. Without slots, there is one unused element.
+    /// The number of elements of the array: a power of two. If the table has no slots, the array
+    /// has one unused element.
     slots: u32,
-    /// The entries of the hash map.
+    /// The number of entries of the hash map.
     ///
-    /// If all sockets come at once and there is one slot for each, a third of them find their slot
-    /// taken (1/e). As sockets come and go, this share grows to a half, because a socket stays in
-    /// the hash map after its slot has become free.
+    /// If all sockets are created together and the array has one slot for each, a third of them
+    /// (1/e) find their slot taken. As sockets open and close, the share of sockets in the hash map
+    /// grows to a half, because a socket stays in the hash map after its slot has become free.
     overflow: u32,
 }
 
@@ -24,7 +25,7 @@ impl Capacity {
     /// Returns the capacity for this number of sockets.
     pub(super) fn new(sockets: u32) -> Self {
         if KEEPS_STORES_IN_ORDER {
-            // At least two, because a shift by all 64 bits has no effect.
+            // The array needs at least two slots, because a shift by all 64 bits has no effect.
             Self { slots: sockets.max(2).next_power_of_two(), overflow: sockets.div_ceil(8) * 5 }
         } else {
             Self { slots: 1, overflow: sockets }

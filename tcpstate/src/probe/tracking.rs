@@ -10,12 +10,12 @@ use super::{
     types::Types,
 };
 
-/// The programs, best first: for the typed tracepoint and for the raw tracepoint. There is none for
-/// the classic tracepoint, because it loses most events under heavy load.
+/// The tracking programs, best first: for the typed tracepoint and for the raw tracepoint. The
+/// classic tracepoint has no tracking program, because it loses most events under heavy load.
 const PROGRAMS: [&str; 2] = ["track", "track_raw"];
 
 /// Attaches the best program that the kernel accepts, and returns its name. Events and histograms
-/// share the program, so it may already be attached.
+/// share the program, so the program may already be attached.
 pub(super) fn attach(ebpf: &mut Ebpf, types: &Types) -> Result<&'static str, Error> {
     if let Some(program) = PROGRAMS.into_iter().find(|program| hooks::is_attached(ebpf, program)) {
         return Ok(program);

@@ -1,5 +1,5 @@
-//! Tries each part of the kernel half separately, as `trace` would attach it, and removes it again.
-//! `check` reports the results.
+//! Tries each part of the BPF programs separately, as `trace` would attach it, and removes it
+//! again. The command `check` reports the results.
 
 use super::{
     Error, Options, Probe,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::report::{Minis, Provider, Transitions};
 
-/// A part that can be tried separately.
+/// A part of the BPF programs that can be tried separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A hook of transitions of full sockets.
@@ -62,7 +62,8 @@ pub fn kptr_restrict() -> Option<u32> {
     kallsyms::kptr_restrict()
 }
 
-/// Checks that the kernel measures programs on request. The measurement ends with this call.
+/// Checks that the kernel measures programs on request. The measurement stops when the function
+/// returns.
 pub fn statistics() -> Result<(), Error> {
     measure_runs().map(drop)
 }

@@ -1,6 +1,6 @@
-//! Runs the kernel half's iterators over all sockets of a network namespace, or over all entries of
-//! a map. aya supports only iterators over sockets, and it cannot attach on one thread and run on
-//! another thread.
+//! Runs the BPF iterators over all sockets of a network namespace, or over all entries of a map.
+//! The aya library supports only iterators over sockets, and it cannot attach on one thread and run
+//! on another thread.
 
 use std::{
     fs::File,
@@ -37,7 +37,7 @@ struct IterCreate {
 #[derive(Debug)]
 pub(crate) struct Walk {
     link: OwnedFd,
-    /// The action for error messages.
+    /// The action that error messages name.
     action: &'static str,
 }
 
@@ -63,7 +63,7 @@ impl Walk {
             target_fd: 0,
             attach_type: BPF_TRACE_ITER,
             flags: 0,
-            // The kernel refuses an address without a length.
+            // The kernel refuses an address with a length of 0.
             iter_info: if info.is_empty() { 0 } else { info.as_ptr() as u64 },
             iter_info_len: u32::try_from(size_of_val(info)).unwrap_or_default(),
             padding: 0,

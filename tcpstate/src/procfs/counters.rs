@@ -1,17 +1,17 @@
 //! Parses the network stack's counter files: `netstat`, `snmp`, `sockstat`, `sockstat6` and
 //! `stat/nf_conntrack`.
 //!
-//! A file whose rows do not fit together is refused as a whole, because a truncated number is
-//! wrong.
+//! If the rows of a file do not fit together, the whole file is refused, because a truncated number
+//! would be wrong.
 
 use std::collections::BTreeMap;
 
-/// Numbers by table and name, such as `TcpExt TW`.
+/// The counters by table and name, such as `TcpExt TW`.
 pub type Pairs = BTreeMap<String, u64>;
 
 /// Calls `visit` with the table, the name and the value of each number of `netstat` or `snmp`.
 ///
-/// Such a file has pairs of rows: `TcpExt: TW TWKilled`, then `TcpExt: 5 0`.
+/// The files `netstat` and `snmp` have pairs of rows: `TcpExt: TW TWKilled`, then `TcpExt: 5 0`.
 pub fn visit_rows<'a>(
     text: &'a str,
     mut visit: impl FnMut(&'a str, &'a str, u64),
@@ -39,7 +39,7 @@ pub fn visit_rows<'a>(
 /// Calls `visit` with the table, the name and the value of each number of `sockstat` or
 /// `sockstat6`.
 ///
-/// Such a file has rows like `TCP: inuse 5 orphan 0 tw 3`.
+/// The files `sockstat` and `sockstat6` have rows like `TCP: inuse 5 orphan 0 tw 3`.
 pub fn visit_words<'a>(
     text: &'a str,
     mut visit: impl FnMut(&'a str, &'a str, u64),
@@ -72,8 +72,8 @@ pub fn pairs_of_words(text: &str) -> Result<Pairs, String> {
     some(pairs)
 }
 
-/// Returns the sums over all CPUs of `stat/nf_conntrack`. That file has a row of names, then a row
-/// of hexadecimal numbers for each CPU.
+/// Returns the sums over all CPUs of `stat/nf_conntrack`. The file `stat/nf_conntrack` has a row of
+/// names, then a row of hexadecimal numbers for each CPU.
 pub fn sums_of_columns(text: &str) -> Result<Pairs, String> {
     let mut rows = text.lines();
     let names: Vec<&str> = rows.next().unwrap_or_default().split_ascii_whitespace().collect();
@@ -101,8 +101,8 @@ fn insert(pairs: &mut Pairs, table: &str, name: &str, number: u64) {
     pairs.insert(format!("{table} {name}"), number);
 }
 
-/// Parses a number. Returns `None` for a negative number: the kernel writes -1 for a limit that
-/// does not exist, and counters are never negative.
+/// Parses a number. Returns `None` for a negative number, because the kernel writes -1 for a limit
+/// that does not exist, and counters are never negative.
 fn number(table: &str, name: &str, text: &str) -> Result<Option<u64>, String> {
     match (text.parse(), text.parse::<i64>()) {
         (Ok(number), _) => Ok(Some(number)),

@@ -1,5 +1,5 @@
-//! Reads the kernel's counters and sysctls in /proc. All other modules read them through this
-//! module. It imports only the standard library.
+//! Reads the kernel's counters and sysctls in /proc. All other modules read the kernel's counters
+//! and sysctls through this module. The module imports only the standard library.
 
 pub mod counters;
 #[cfg(any(test, feature = "fuzz"))]
@@ -12,7 +12,8 @@ use std::{
     path::Path,
 };
 
-/// The maximum size in bytes. All these files are shorter.
+/// The maximum size in bytes of a file that this module reads. All files that this module reads are
+/// shorter.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads a small file. Invalid UTF-8 is replaced.
@@ -25,8 +26,8 @@ pub fn text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads a file of the calling thread's network namespace. It may differ from the namespace of the
-/// process.
+/// Reads a file of the calling thread's network namespace. The network namespace of a thread may
+/// differ from the namespace of its process.
 pub fn net(file: &str) -> io::Result<String> {
     text(&Path::new("/proc/thread-self/net").join(file))
 }

@@ -7,11 +7,12 @@ use std::{
     str::FromStr,
 };
 
-/// The folder of all sysctls. The network sysctls in it belong to the thread's network namespace.
+/// The folder of all sysctls. The network sysctls in this folder belong to the thread's network
+/// namespace.
 const FOLDER: &str = "/proc/sys";
 
-/// The sysctls that limit the number and the lifetime of TCP sockets. Rules read them, and
-/// recordings contain them.
+/// The sysctls that limit the number and the lifetime of TCP sockets. The rules of `doctor` read
+/// these sysctls, and recordings contain them.
 pub const KEYS: &[&str] = &[
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
@@ -37,7 +38,8 @@ pub const KEYS: &[&str] = &[
 /// The reason why an existing sysctl has no value.
 #[derive(Debug)]
 pub enum Error {
-    /// This text was read without a line end. A truncated number would be a wrong number.
+    /// The text of the file was read without a line end. A truncated number would be a wrong
+    /// number.
     Cut(String),
     /// The file cannot be read.
     Unreadable(PathBuf, io::Error),
@@ -70,7 +72,7 @@ pub fn known() -> BTreeMap<String, String> {
     KEYS.iter().filter_map(known).collect()
 }
 
-/// Two ports, as in `ip_local_port_range`.
+/// Two ports that limit a range, as in `ip_local_port_range`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first port.

@@ -40,7 +40,7 @@ pub enum Error {
         /// The defect of the file.
         why: Unreadable,
     },
-    /// The command that wrote the recording recorded no durations.
+    /// The recording has no durations, because the command that wrote it recorded none.
     #[error("cannot show histograms of the recording {}: it has no durations", .file.display())]
     NoDurations {
         /// The name of the file.
@@ -51,7 +51,7 @@ pub enum Error {
 /// A defect of the bytes of a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The file does not begin like a recording.
+    /// The file does not begin with the heading of a recording.
     #[error("it is not a recording")]
     NoRecording,
     /// This program cannot read the version of the recording.
@@ -63,7 +63,7 @@ pub enum Unreadable {
     /// The file ends too early.
     #[error("it ends within the frame at byte {offset}")]
     Cut {
-        /// The offset of the last frame in bytes.
+        /// The offset of the incomplete frame in bytes.
         offset: u64,
     },
     /// The bytes differ from the bytes that were written.
@@ -71,7 +71,7 @@ pub enum Unreadable {
     Corrupt {
         /// The offset of the frame in bytes.
         offset: u64,
-        /// The part that is wrong.
+        /// The part of the frame that is wrong.
         what: String,
     },
     /// Reading the file fails.
@@ -106,7 +106,7 @@ impl Help for Error {
 }
 
 impl Unreadable {
-    /// Returns the help line.
+    /// Returns the help line for the defect.
     fn help(&self) -> &'static str {
         match self {
             Self::NoRecording => "choose a file that --record wrote",

@@ -20,7 +20,8 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Opens a recording at this file. Earlier files are skipped, and later files follow.
+    /// Opens a recording at one of its files. Earlier files of the recording are skipped, and later
+    /// files follow.
     pub fn open(file: &Path) -> Result<Self, Error> {
         let reader = open(file)?;
         let base = base_of(file, reader.part().number);
@@ -94,7 +95,7 @@ fn open(file: &Path) -> Result<Reader<File>, Error> {
     reader.map_err(|why| Error::Read { file: file.to_owned(), why })
 }
 
-/// Returns the name of a recording's file: `run.tcps`, `run.tcps.1`, `run.tcps.2`.
+/// Returns the name of a recording's file, such as `run.tcps`, `run.tcps.1` or `run.tcps.2`.
 pub(super) fn name_of(base: &Path, number: u32) -> PathBuf {
     let mut name = base.as_os_str().to_owned();
     if number > 0 {

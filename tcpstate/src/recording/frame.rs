@@ -1,5 +1,5 @@
-//! Stores records in frames. Each frame can be read on its own, and a checksum proves that it is
-//! complete.
+//! Stores records in frames. Each frame can be read without other frames, and a checksum shows that
+//! the frame is complete.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -12,10 +12,10 @@ use std::io::{self, Read, Write as _};
 use crc32fast::Hasher;
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 
-/// The maximum size of a frame's records in bytes. It limits the memory of a reader.
+/// The maximum size of a frame's records in bytes. The maximum limits the memory of a reader.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
-/// The size of length and checksum in bytes.
+/// The size in bytes of a frame's length field and checksum.
 const HEAD: usize = 8;
 
 /// Appends a frame with these records.
@@ -60,8 +60,8 @@ pub(super) struct Frame {
     pub(super) length: u64,
 }
 
-/// Reads the next frame, or returns `None` at the end. The memory is limited by the size of the
-/// file and by [`MAX_BYTES`].
+/// Reads the next frame, or returns `None` at the end. The size of the file and [`MAX_BYTES`] limit
+/// the memory that the function uses.
 pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     let mut head_read = [0; HEAD];
     match fill(file, &mut head_read).map_err(Damage::Io)? {
@@ -90,7 +90,7 @@ pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     Ok(Some(Frame { records, length: (HEAD + data.len()) as u64 }))
 }
 
-/// Reads until the buffer is full or the file ends. Returns the number of bytes.
+/// Reads until the buffer is full or the file ends. Returns the number of bytes that were read.
 fn fill(file: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < into.len() {

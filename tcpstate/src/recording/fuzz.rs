@@ -1,5 +1,5 @@
-//! The functions of this module that the fuzzer calls. Any file is read or reported as damaged,
-//! with memory in proportion to its size.
+//! The functions of this module that the fuzzer calls. The reader must read any file or report it
+//! as damaged, with memory in proportion to the file's size.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use minicbor::Decoder;
 
 use super::{Part, Reader, Record, Unreadable, Writer, frame, wire};
 
-/// Reads the bytes as a file. Then reads the bytes as the records of a valid frame, because no
-/// fuzzer finds a valid checksum.
+/// Reads the bytes as a file of a recording. The function then reads the bytes as the records of a
+/// valid frame, because no fuzzer finds a valid checksum.
 pub(crate) fn recording(bytes: &[u8]) {
     read(bytes);
     let writer = Writer::begin(Vec::new(), &Part::default());
@@ -40,8 +40,8 @@ fn offset(error: &Unreadable) -> u64 {
     }
 }
 
-/// Reads a sequence of records and returns them. Each record must be equal after it has been
-/// written and read again.
+/// Reads a sequence of records and returns them. Each record must stay equal when it is written and
+/// read again.
 pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
     let mut decoder = Decoder::new(bytes);
     let mut records = Vec::new();

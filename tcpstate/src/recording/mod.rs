@@ -1,5 +1,5 @@
-//! Records what views show, and replays it without root, kernel or `/proc`. The replayed output is
-//! identical byte for byte.
+//! Records the input of views, and replays it without root, kernel or `/proc`. The replayed output
+//! equals the original output byte for byte.
 //!
 //! ```text
 //! live source -> Report, Event --+--> view
@@ -7,11 +7,12 @@
 //! file, file.1, ... -> Recording -> Reader -> Report, Event -> view
 //! ```
 //!
-//! A recording contains the reports and events that the view gets, after attribution.
+//! A recording contains the reports and events that the view gets, including the owners of sockets.
 //!
-//! A file begins with a line of [`HEADING`] and a version. Then follow [frames](frame) that contain
-//! [records](wire). The first record describes the file ([`Part`]), and the second record is the
-//! start report. So each file can be read without the previous files.
+//! A file begins with a line of [`HEADING`] and a version. After the heading, the file contains
+//! [frames](frame) that contain [records](wire). The first record describes the file ([`Part`]),
+//! and the second record is the start report. Each file can therefore be read without the previous
+//! files.
 
 mod error;
 mod files;
@@ -35,13 +36,13 @@ pub use self::{
 };
 use crate::report::{Event, Report};
 
-/// The text at the start of each file. A version and a line end follow.
+/// The text at the start of each file. A version number and a line end follow this text.
 pub const HEADING: &str = "tcpstate recording ";
 
-/// The version that is written. No other version exists.
+/// The version of the format that tcpstate writes. No other version of the format exists.
 pub const VERSION: u16 = 1;
 
-/// The input of a view.
+/// A record of a recording, which is an input of a view.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// A start, a snapshot or an end.

@@ -13,7 +13,7 @@ use super::{
     wire,
 };
 
-/// A record and its time.
+/// A record, and the time at which it was recorded.
 #[derive(Clone, Debug)]
 pub struct Timed {
     /// The time since the start of the recording.
@@ -22,14 +22,15 @@ pub struct Timed {
     pub record: Record,
 }
 
-/// Reads one file of a recording. It needs the memory of one frame, for any content.
+/// Reads one file of a recording. The reader uses the memory of one frame, whatever the file
+/// contains.
 pub struct Reader<R> {
     file: BufReader<R>,
     part: Part,
     /// The offset of the current frame in bytes.
     offset: u64,
     frame_length: u64,
-    /// The records of the current frame, and the number of bytes of them that were read.
+    /// The records of the current frame; `position` is the number of their bytes that were read.
     records: Vec<u8>,
     position: usize,
     unknown: u64,
@@ -114,7 +115,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Reads the heading line. Returns its length in bytes.
+/// Reads the heading line. Returns the length of the heading in bytes.
 fn read_heading(file: &mut impl BufRead) -> Result<u64, Unreadable> {
     let longest = HEADING.len() + "65535\n".len();
     let mut line = Vec::new();

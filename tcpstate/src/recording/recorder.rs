@@ -1,5 +1,5 @@
 //! Records a run. Everything that a view shows is in the file half a second later, even if the
-//! process is killed then.
+//! process is killed.
 
 use std::{
     collections::VecDeque,
@@ -14,8 +14,8 @@ use std::{
 use super::{Error, Part, Writer, files::name_of};
 use crate::report::{Event, Report, Start};
 
-/// The maximum time that records wait before they are written. It is well below the documented
-/// second, as a reserve for busy machines.
+/// The maximum time that records wait before they are written. The delay is well below the
+/// documented second, as a reserve for busy machines.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// The maximum number of bytes that wait while the file cannot be written.
@@ -24,14 +24,14 @@ const MAX_WAITING: usize = 4 << 20;
 /// The maximum size of recordings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// After this number of bytes a new file begins.
+    /// The size in bytes after which a new file begins.
     pub file_bytes: Option<u64>,
-    /// The maximum number of files. The oldest file is removed first.
+    /// The maximum number of files. If there are more files, the oldest file is removed.
     pub files: Option<u32>,
 }
 
-/// Writes a recording. Records are written in order, and none is left out. If that is impossible,
-/// the recording ends.
+/// Writes a recording. Records are written in order, and no record is omitted. If a record would
+/// have to be omitted, the recording ends.
 pub struct Recorder {
     shared: Arc<Shared>,
     /// The thread that writes records when they are due.
@@ -57,7 +57,7 @@ pub enum News {
     Failing(Error),
     /// The recording is written again, and it is complete.
     Resumed,
-    /// Too many bytes waited, so the recording has ended.
+    /// Too many bytes waited to be written, so the recording has ended.
     Ended,
 }
 
@@ -111,7 +111,7 @@ impl Recorder {
     }
 
     /// Writes all waiting records and returns whether everything is on the disk. Nothing may be
-    /// added after that.
+    /// added after this call.
     pub fn close(&self) -> Result<(), Error> {
         self.shared.lock().is_closing = true;
         self.shared.changed.notify_one();
@@ -124,7 +124,7 @@ impl Recorder {
 }
 
 impl Drop for Recorder {
-    /// Writes the waiting records, also if the run fails.
+    /// Writes the waiting records, even if the run fails.
     fn drop(&mut self) {
         // A caller that needs the result calls `close` itself.
         let _ = self.close();
@@ -135,9 +135,9 @@ impl Drop for Recorder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Well,
-    /// New records wait.
+    /// New records wait until the file can be written again.
     Failing,
-    /// New records are dropped.
+    /// New records are dropped, because the recording has ended.
     Ended,
 }
 
@@ -188,7 +188,7 @@ impl Files {
         }
     }
 
-    /// Writes the waiting records. If that fails, they continue to wait.
+    /// Writes the waiting records. If the write fails, the records continue to wait.
     fn flush(&mut self) {
         let outcome = self.try_flush();
         let is_failing = self.health != Health::Well;
@@ -212,7 +212,7 @@ impl Files {
 
     fn try_flush(&mut self) -> Result<(), Error> {
         if let Err(error) = self.writer.flush() {
-            // Removes the written part of the frame, because it would be damage in the middle of
+            // The written part of the frame is removed, because it would be damage in the middle of
             // the file.
             let length = self.writer.length();
             let file = self.writer.file_mut();
@@ -254,7 +254,7 @@ impl Files {
     }
 }
 
-/// Creates a file, and writes the start report if it is known. If the file cannot be written, it is
+/// Creates a file, and writes the start report if it is known. A file that cannot be written is
 /// removed again.
 fn begin(
     file: &Path,

@@ -157,7 +157,7 @@ fn events(count: u32) -> Vec<Event> {
         let hook = [Hook::Transitions, Hook::TimeWait, Hook::SynRecv][place % 3];
         let ended_by = CloseReason::ALL.get(place % 9).copied();
         Event {
-            // The wall clock is set back in the middle.
+            // The wall clock is set back in the middle of the events.
             time: time(100 + number - if number > u64::from(count / 2) { 50 } else { 0 }),
             monotonic: Duration::from_nanos(7_000_000_000 + number * 1001),
             from: state(0),
@@ -265,7 +265,7 @@ fn truncated_files_are_read_up_to_the_truncated_frame() {
         let whole = ends.iter().filter(|&&end| end <= length).count();
         assert_eq!(found, text(&records[..whole.saturating_sub(1)]), "{length}");
         match error {
-            // As if the process had been killed between two frames.
+            // The file looks as if the process had been killed between two frames.
             None => assert!(ends.contains(&length), "{length}"),
             Some(Unreadable::Cut { offset }) => {
                 let begin = ends.iter().copied().filter(|&end| end <= length).max();
@@ -307,7 +307,7 @@ fn foreign_files_and_other_versions_are_refused() {
     assert_eq!(error.to_string(), "it has version 2, and this program reads version 1");
 }
 
-/// Returns a file with valid frames, and these bytes as its records.
+/// Returns a file with valid frames whose records are these bytes.
 fn framed(records: &[u8]) -> Vec<u8> {
     let (mut bytes, _) = file(&[]);
     frame::append(records, &mut bytes);
@@ -318,8 +318,8 @@ fn framed(records: &[u8]) -> Vec<u8> {
 fn unknown_records_and_columns_are_skipped() {
     let mut records = Vec::new();
     let mut encoder = Encoder::new(&mut records);
-    // An unknown kind of record, and events that have only the required columns and one unknown
-    // column.
+    // The bytes contain an unknown kind of record, and events that have only the required columns
+    // and one unknown column.
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
@@ -385,7 +385,7 @@ fn recordings_continue_in_further_files_and_are_read_as_one() {
     let error = Recorder::create(&path, limits, Part::new("test")).err().expect("it is there");
     assert!(matches!(&error, Error::Create { .. }) && error.help().contains("never overwritten"));
     recorder.add_report(&Report::Start(start()));
-    // Each call is enough for one frame, which is written at once.
+    // Each call adds enough events for one frame, which is written at once.
     for _ in 0..6 {
         recorder.add_events(&events(20_000));
     }

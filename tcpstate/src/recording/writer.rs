@@ -8,8 +8,8 @@ use std::{
 use super::{HEADING, Part, VERSION, frame, wire};
 use crate::report::{Event, Report};
 
-/// The size of records in bytes at which a frame is written. Larger frames would not be smaller in
-/// total.
+/// The size of records in bytes at which a frame is written. Frames of a larger size would not make
+/// the file smaller.
 const FRAME: usize = 256 << 10;
 
 /// Writes one file of a recording. The next [`Writer::flush`] writes all added records to the file.
@@ -18,7 +18,7 @@ pub struct Writer<W> {
     file: W,
     /// The size of all complete frames in the file in bytes.
     length: u64,
-    /// The records that are in no frame yet.
+    /// The records that are not in a frame yet.
     waiting: Vec<u8>,
 }
 
@@ -60,12 +60,13 @@ impl<W: Write> Writer<W> {
         self.length
     }
 
-    /// Returns the file. After an error it may contain a part of a frame after [`Writer::length`].
+    /// Returns the file. After an error, the file may contain a part of a frame after its first
+    /// [`Writer::length`] bytes.
     pub fn file_mut(&mut self) -> &mut W {
         &mut self.file
     }
 
-    /// Writes a frame with all added records. If that fails, the records continue to wait.
+    /// Writes a frame with all added records. If the write fails, the records continue to wait.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());

@@ -1,24 +1,24 @@
-//! The reasons why connections ended, for one connection and as sums.
+//! The reasons why connections closed, for one connection and as sums.
 
-/// The reason why a connection ended.
+/// The reason why a connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CloseReason {
-    /// An orderly close in which this side sent the first FIN.
+    /// An orderly close in which the local side sent the first FIN.
     LocalFin,
     /// An orderly close in which the peer sent the first FIN.
     RemoteFin,
-    /// This side sent a RST. It closed with unread data or with a linger time of zero, or it
-    /// received data after its close.
+    /// The local side sent a RST. The local side closed with unread data or with a linger time of
+    /// zero, or it received data after its close.
     LocalRst,
     /// The peer sent a RST.
     RemoteRst,
-    /// The peer did not answer any more.
+    /// The peer stopped responding.
     Timeout,
-    /// The peer answered the SYN with a RST, or the network reported that the port is closed.
+    /// The peer responded to the SYN with a RST, or the network reported that the port is closed.
     Refused,
     /// The network reported that the peer is unreachable before the connection was established.
     Unreachable,
-    /// This side gave up: it closed while connecting, or the socket was destroyed (`ss -K`).
+    /// The local side gave up: it closed while connecting, or the socket was destroyed (`ss -K`).
     Abort,
 }
 
@@ -51,7 +51,7 @@ impl CloseReason {
     }
 }
 
-/// The numbers of ended connections by close reason.
+/// The numbers of closed connections by close reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReasonCounts {
     /// The connections with a known reason, in the order of [`CloseReason::ALL`].
@@ -73,7 +73,7 @@ impl ReasonCounts {
         self.known.iter().sum::<u64>() + self.unknown
     }
 
-    /// Adds one ended connection.
+    /// Adds one closed connection.
     pub fn count(&mut self, by: Option<CloseReason>) {
         match by {
             Some(by) => self.known[by as usize] += 1,
@@ -95,22 +95,22 @@ impl ReasonCounts {
 pub struct PortReasons {
     /// The local port.
     pub port: u16,
-    /// The ended connections by reason.
+    /// The closed connections by reason.
     pub ends: ReasonCounts,
 }
 
 /// The close reasons of all connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseReasons {
-    /// One row for each port that listened or accepted a connection while events were recorded,
-    /// most ended connections first.
+    /// One row for each port that listened or accepted a connection while events were recorded. The
+    /// port with the most closed connections is first.
     pub ports: Vec<PortReasons>,
-    /// All other connections. Most of them are outgoing connections, and each has a port of its
-    /// own.
+    /// The connections that belong to no port in `ports`. Most of these connections are outgoing,
+    /// and each outgoing connection has a different local port.
     pub others: ReasonCounts,
     /// The connection attempts that failed, by close reason.
     pub failed_connects: ReasonCounts,
-    /// The connection attempts for which no local port was free. They are not among
-    /// `failed_connects`.
+    /// The connection attempts for which no local port was free. These connection attempts are not
+    /// included in `failed_connects`.
     pub no_local_port: u64,
 }

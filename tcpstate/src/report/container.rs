@@ -3,7 +3,7 @@
 /// A container, as the name of its cgroup describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// The whole id of 64 hexadecimal digits. For containers of systemd-nspawn, the name.
+    /// The whole id of 64 hexadecimal digits. The id of a systemd-nspawn container is its name.
     pub id: String,
     /// The container runtime, if the name of the cgroup contains it.
     pub runtime: Option<&'static str>,
@@ -20,8 +20,8 @@ const PREFIXES: [(&str, &str); 7] = [
     ("buildkit-", "buildkit"),
 ];
 
-/// Returns the container to which a cgroup belongs. If the path names several containers, it is the
-/// innermost container.
+/// Returns the container to which a cgroup belongs. If the path names several containers, the
+/// function returns the innermost container.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {
     let mut outer = "";
@@ -33,8 +33,8 @@ pub fn container(path: &str) -> Option<Container> {
     found
 }
 
-/// Returns the innermost systemd unit in a path, such as `nginx.service` or `session-3.scope`.
-/// Slices are not units here, because they contain units.
+/// Returns the innermost systemd unit in a path, such as `nginx.service` or `session-3.scope`. The
+/// function does not return slices, because slices contain units.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
     let is_unit = |name: &&str| {
@@ -52,8 +52,8 @@ fn of_name(name: &str, outer: &str) -> Option<Container> {
             return Some(Container { id: id.into(), runtime: Some(runtime) });
         }
     }
-    // `kubepods-burstable-podUID.slice:cri-containerd:ID`: the runtime is configured for systemd,
-    // but systemd is not in use.
+    // A name such as `kubepods-burstable-podUID.slice:cri-containerd:ID` means that the runtime is
+    // configured for systemd, but systemd is not in use.
     if let [_, prefix, id] = bare.split(':').collect::<Vec<_>>()[..]
         && is_id(id)
     {

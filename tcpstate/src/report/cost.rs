@@ -23,13 +23,13 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Returns the mean time of a run in nanoseconds, or `None` without a run.
+    /// Returns the mean time of a run in nanoseconds, or `None` if there was no run.
     #[must_use]
     pub fn ns_per_run(&self) -> Option<f64> {
         (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
     }
 
-    /// Returns the share of one CPU that the runs used in this time.
+    /// Returns the share of one CPU that the runs used during the time `of`.
     #[must_use]
     pub fn cpu_share(&self, of: Duration) -> Option<f64> {
         (of > Duration::ZERO).then(|| self.time.as_secs_f64() / of.as_secs_f64())

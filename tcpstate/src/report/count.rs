@@ -1,4 +1,4 @@
-//! The report of `count`: numbers of sockets at one moment, by state and by one more property.
+//! The report of `count`: the numbers of sockets at one moment, by state and by one more property.
 
 use std::{net::IpAddr, time::SystemTime};
 
@@ -65,8 +65,8 @@ impl By {
     }
 }
 
-/// The common property of the sockets of a group. `P` is the type of a process, `C` the type of a
-/// cgroup.
+/// The common property of the sockets of a group. `P` is the type of a process, and `C` is the type
+/// of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key<P = u32, C = u64> {
     /// A port.
@@ -81,13 +81,13 @@ pub enum Key<P = u32, C = u64> {
     Cgroup(C),
     /// A state.
     State(State),
-    /// No owner: only the kernel uses the socket.
+    /// The socket has no owner, because only the kernel uses it.
     None,
-    /// An owner exists but cannot be known.
+    /// The socket has an owner, but the owner cannot be known.
     Unknown,
 }
 
-/// A cgroup as views show it.
+/// A cgroup in the form that views show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// The id of the cgroup.
@@ -96,7 +96,7 @@ pub struct Cgroup {
     pub path: Option<String>,
 }
 
-/// A key as views show it.
+/// A key in the form that views show.
 pub type Name = Key<Process, Cgroup>;
 
 /// Returns the sum over all states.
@@ -105,7 +105,7 @@ pub fn total(states: &States) -> u64 {
     states.iter().sum()
 }
 
-/// The sockets at one moment. The views of `count` show it.
+/// The report of `count`: the sockets at one moment. The views of `count` show this report.
 #[derive(Clone, Debug)]
 pub struct Count {
     /// The time of the count.
@@ -125,14 +125,14 @@ pub struct Groups {
     pub by: By,
     /// The largest groups, largest first. The groups `none` and `unknown` are last.
     pub rows: Vec<Group>,
-    /// The sum of all groups that are not shown.
+    /// The sum of the groups that are not shown.
     pub other: Other,
 }
 
 /// A group of sockets.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// The common property.
+    /// The property that the sockets of the group have in common.
     pub name: Name,
     /// The number of sockets in each state.
     pub states: States,
@@ -141,11 +141,11 @@ pub struct Group {
 /// The groups that are not shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Other {
-    /// The sum of their sockets by state.
+    /// The sum of the sockets in these groups, by state.
     pub states: States,
-    /// The number of groups, without groups that did not fit in the table.
+    /// The number of groups that are not shown, without groups that did not fit in the table.
     pub groups: usize,
-    /// The number of sockets whose groups did not fit in the table. If it is not 0, a hidden group
-    /// can be larger than a shown group.
+    /// The number of sockets whose groups did not fit in the table. If this number is not 0, a
+    /// group that is not shown can be larger than a shown group.
     pub beyond: u64,
 }

@@ -36,15 +36,16 @@ impl Hook {
 
 /// One transition of a socket, and the connection of the socket.
 ///
-/// For a full socket, it is a transition that the tracepoint reported. For a mini socket, it is its
-/// creation, its move from FIN_WAIT2 to TIME_WAIT, or its end. An unknown field is `None`.
+/// The event of a full socket is a transition that the tracepoint reported. The event of a mini
+/// socket is its creation, its move from FIN_WAIT2 to TIME_WAIT, or its end. A field that is
+/// unknown is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The source of the event.
     pub hook: Hook,
-    /// The wall-clock time.
+    /// The wall-clock time of the event.
     pub time: SystemTime,
-    /// The time of the monotonic clock.
+    /// The monotonic time of the event.
     pub monotonic: Duration,
     /// The old state.
     pub from: State,
@@ -52,31 +53,33 @@ pub struct Event {
     pub to: State,
     /// The address family of the socket.
     pub family: Family,
-    /// The local address. A child has none at its creation, unless its listener is bound to an
-    /// address.
+    /// The local address. A child has no local address at its creation, unless its listener is
+    /// bound to an address.
     pub local: Option<IpAddr>,
-    /// The local port. At connect() and listen() it is unknown if the kernel has not chosen a port
-    /// yet.
+    /// The local port. The local port is unknown in events of connect() and listen() if the kernel
+    /// has not chosen a port yet.
     pub local_port: Option<u16>,
-    /// The peer's address. A listener has none, and a child has none at its creation.
+    /// The peer's address. A listener has no peer, and the peer of a child is unknown at its
+    /// creation.
     pub remote: Option<IpAddr>,
     /// The peer's port.
     pub remote_port: Option<u16>,
     /// The inode of the network namespace.
     pub netns: u32,
-    /// The socket cookie. The kernel assigns it when a program first asks for it.
+    /// The socket cookie. The kernel assigns a cookie to a socket when a program first requests the
+    /// cookie.
     pub cookie: Option<u64>,
-    /// The process that connected, listened or accepted.
+    /// The id of the process that called connect(), listen() or accept() for the socket.
     pub pid: Option<u32>,
     /// The name of the process.
     pub comm: Option<OsString>,
-    /// The user id of the socket. For a child, it is the listener's user id until accept().
+    /// The user id of the socket. A child has the listener's user id until accept().
     pub uid: Option<u32>,
-    /// The cgroup in which the socket was created. For a child, it is the listener's cgroup.
+    /// The cgroup in which the socket was created. A child has the listener's cgroup.
     pub cgroup: Option<Arc<Cgroup>>,
-    /// The time that the socket spent in the old state.
+    /// How long the socket was in the old state.
     pub duration: Option<Duration>,
-    /// The close reason, if this event is the end of the connection.
+    /// The close reason, if this event closes the connection.
     pub ended_by: Option<CloseReason>,
 }
 

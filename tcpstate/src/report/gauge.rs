@@ -2,7 +2,7 @@
 
 use tcpstate_common::State;
 
-/// The sockets in one state. Every snapshot has `current = current at the start + entered - left +
+/// The sockets in one state. In every snapshot, `current = current at the start + entered - left +
 /// corrected`.
 ///
 /// A field is `None` if no attached hook observes the state.
@@ -19,7 +19,8 @@ pub struct Gauge {
     pub corrected: Option<i64>,
 }
 
-/// A pair of states, and the number of times that the tracepoint reported it.
+/// A pair of states, and the number of times that the tracepoint reported the transition between
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The old state.
@@ -32,11 +33,11 @@ pub struct Transition {
     pub in_interval: u64,
 }
 
-/// The part of all counts that belongs to one address family. Totals are since the start.
+/// The part of all counts that belongs to one address family. Totals are counted since the start.
 #[derive(Clone, Debug)]
 pub struct FamilyRow {
     /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// The pairs that occurred since the start, in the order of the kernel's numbers.
+    /// The transitions that occurred since the start, in the order of the kernel's numbers.
     pub transitions: Vec<Transition>,
 }

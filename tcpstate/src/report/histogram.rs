@@ -15,11 +15,11 @@ use super::{Group, Tally, Untimed};
 /// The meaning of a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
-    /// The time in a state, for full sockets or mini sockets.
+    /// How long full sockets or mini sockets were in a state.
     State(State, SocketKind),
-    /// The time in the old state of a transition.
+    /// How long sockets were in the old state of a transition.
     Transition(State, State),
-    /// The time in the old state of transitions that no known kernel makes.
+    /// How long sockets were in the old state of transitions that no known kernel makes.
     OtherTransitions,
     /// The time from connect() to the established connection.
     ConnectClient,
@@ -37,7 +37,7 @@ impl Of {
         (0..SLOTS).flat_map(Self::of_slot).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// Returns the meanings of the durations in one slot of the kernel half.
+    /// Returns the meanings of the durations in one slot of the BPF map.
     #[must_use]
     pub fn of_slot(slot: u32) -> Vec<Self> {
         let special = match slot {
@@ -72,7 +72,7 @@ pub enum SocketKind {
     Mini,
 }
 
-/// Durations with one meaning, of all sockets or of one group.
+/// The durations with one meaning, of all sockets or of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     /// The meaning of the durations.
@@ -88,14 +88,14 @@ pub struct Histogram {
 pub struct Bucket {
     /// The exclusive lower bound.
     pub above: Duration,
-    /// The inclusive upper bound. The last bucket has none.
+    /// The inclusive upper bound. The last bucket has no upper bound.
     pub up_to: Option<Duration>,
     /// The number of durations.
     pub count: u64,
 }
 
 impl Histogram {
-    /// Returns the buckets that contain durations, shortest first.
+    /// Returns the buckets that contain durations, shortest durations first.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
         self.tally.buckets().map(|(bucket, count)| Bucket {
             above: Duration::from_nanos(bucket_begin(bucket)),
@@ -107,9 +107,9 @@ impl Histogram {
     /// Returns the duration that this percentage of the known durations does not exceed (nearest
     /// rank).
     ///
-    /// The value is the middle of the bucket. Its relative error is at most one sixteenth
-    /// ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). Returns `None` if no
-    /// duration is known.
+    /// The returned value is the middle of a bucket. The relative error of the returned value is at
+    /// most one sixteenth ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). The
+    /// function returns `None` if no duration is known.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
         let (longest, shortest) = (self.tally.longest?, self.tally.shortest?);
@@ -120,7 +120,7 @@ impl Histogram {
             seen >= rank
         })?;
         let middle = bucket.up_to.map_or(longest, |end| (bucket.above + end) / 2);
-        // The longest and the shortest duration are exact and can lie in this bucket.
+        // The longest and the shortest duration are exact, and they can lie in this bucket.
         Some(middle.min(longest).max(shortest))
     }
 
@@ -139,9 +139,9 @@ pub struct Histograms {
     pub by: Option<By>,
     /// The histograms, ordered by meaning, then by group, largest group first.
     pub all: Vec<Histogram>,
-    /// The durations that are in no histogram, since the start.
+    /// The numbers of durations that no histogram contains, since the start.
     pub untimed: Untimed,
-    /// Whether a filter selects the durations. Counts outside the histograms are always of all
+    /// Whether a filter selects the durations. Counts outside the histograms always cover all
     /// sockets.
     pub is_filtered: bool,
 }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_off_by_the_stated_error_at_most() {
-        // From 300 ns to some hours, unevenly spaced.
+        // The durations range from 300 ns to some hours, and are unevenly spaced.
         let mut durations: Vec<u64> = (0..2000).map(|n| 300 + n * n * n * 1500).collect();
         durations.sort_unstable();
         let histogram = histogram(&durations);

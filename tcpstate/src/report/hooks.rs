@@ -1,4 +1,4 @@
-//! The hooks by which the kernel half observes sockets.
+//! The hooks by which the BPF programs observe sockets.
 
 use super::Limit;
 
@@ -7,9 +7,10 @@ use super::Limit;
 pub enum Transitions {
     /// The tracepoint `inet_sock_set_state` with typed arguments.
     TpBtf,
-    /// The tracepoint with untyped arguments.
+    /// The tracepoint `inet_sock_set_state` with untyped arguments.
     RawTp,
-    /// The tracepoint with its formatted record. It misses most events.
+    /// The tracepoint `inet_sock_set_state` with its formatted record. The program at the formatted
+    /// record misses most events.
     Tracepoint,
 }
 

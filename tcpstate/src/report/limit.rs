@@ -4,17 +4,17 @@ use std::fmt;
 
 use super::{Minis, Provider, Transitions};
 
-/// Something that tcpstate cannot observe on this system, and the reason.
+/// A fact that tcpstate cannot observe on this system, and the reason.
 ///
-/// It displays as one sentence: `subject: hook, because reason: effect`. Recordings keep only the
-/// sentence.
+/// A limit is displayed as one sentence: `subject: hook, because reason: effect`. Recordings
+/// contain only the sentence of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Transitions of full sockets are observed by a hook that is not the best one.
+    /// Transitions of full sockets are observed by a hook that is not the best hook.
     Transitions {
         /// The attached hook.
         by: Transitions,
-        /// Why no better hook is attached.
+        /// The reasons why no better hook is attached.
         reasons: Vec<Reason<Transitions>>,
         /// The effect on the results.
         effect: Effect,
@@ -25,7 +25,7 @@ pub enum Limit {
         minis: Minis,
         /// The attached provider.
         by: Provider,
-        /// Why no better provider is attached.
+        /// The reasons why no better provider is attached.
         reasons: Vec<Reason<Provider>>,
         /// The effect on the results.
         effect: Effect,
@@ -46,25 +46,25 @@ pub enum Limit {
     },
     /// accept() is not traced, so another hook attributes accepted connections to processes.
     Acceptors {
-        /// The hook that attributes them.
+        /// The hook that attributes accepted connections to processes.
         by: Acceptors,
         /// The error of the hook at accept().
         reason: String,
     },
-    /// Sockets opened before the start have no owner.
+    /// Sockets that were opened before the start have no owner.
     EarlierSockets(UnknownOwners),
     /// The durations of one kind of mini sockets are incomplete.
     Durations(Effect),
     /// Some network namespaces could not be found or entered in the last scan.
     Namespaces {
-        /// The number of these namespaces.
+        /// The number of namespaces that could not be found or entered.
         unentered: u64,
     },
     /// A limit that was read from a recording.
     Recorded(String),
 }
 
-/// Why no better hook is attached.
+/// The reason why no better hook is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason<H> {
     /// The user requested the attached hook.
@@ -80,7 +80,7 @@ pub enum Effect {
     CostlyTransitions,
     /// More transitions are missed.
     MoreMissed,
-    /// Expiry is the only known exit reason of time-wait sockets.
+    /// Expiry is the only exit reason of time-wait sockets that is known.
     OnlyExpiryKnown,
     /// Time-wait sockets are counted as one sum for both substates.
     SumOfTimeWait,
@@ -140,13 +140,13 @@ impl Effect {
 /// The hook that finds the process to which an accepted connection belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptors {
-    /// accept().
+    /// The hook at accept().
     Accept,
-    /// The first send or receive.
+    /// The hook at the first send or receive.
     Use,
-    /// The first receive that takes data.
+    /// The hook at the first receive that reads data.
     Receive,
-    /// No hook.
+    /// No hook finds the process.
     None,
 }
 
@@ -154,7 +154,7 @@ impl Acceptors {
     /// All hooks, best first.
     pub const ALL: [Self; 4] = [Self::Accept, Self::Use, Self::Receive, Self::None];
 
-    /// Returns what happens to accepted connections if this is the attached hook.
+    /// Returns the effect on accepted connections if this hook is attached.
     const fn effect(self) -> &'static str {
         match self {
             Self::Accept => "accepted connections are attributed to the process that accepts them",
@@ -169,13 +169,13 @@ impl Acceptors {
     }
 }
 
-/// Why sockets opened before the start have no owner.
+/// The reason why sockets that were opened before the start have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownOwners {
-    /// tcpstate runs outside the host's PID namespace, so its process ids differ from the process
-    /// ids of the kernel half.
+    /// tcpstate runs outside the host's PID namespace, so its process ids differ from the ids that
+    /// the BPF programs see.
     OtherPidNamespace,
-    /// The table of owners had no room for this number of sockets.
+    /// The table of owners had no space for this number of sockets.
     TableFull(u64),
     /// This user may not read the open files of all processes.
     Hidden,

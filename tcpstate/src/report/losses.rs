@@ -1,6 +1,6 @@
-//! The events that the kernel half missed, and the events that it could not record.
+//! The events that the BPF programs missed, and the events that they could not record.
 
-/// The events that the programs missed, since they were loaded.
+/// The numbers of events that the BPF programs missed since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
     /// Transitions of full sockets.
@@ -9,10 +9,12 @@ pub struct Missed {
     pub time_wait: u64,
     /// Events of request sockets.
     pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that did not fit in the map. Views show them as a full map.
+    /// Time-wait sockets in FIN_WAIT2 that did not fit in their map. Views show these sockets as a
+    /// full map.
     pub unrecorded: u64,
-    /// Events that are missing from the rows of namespaces, because the table of namespaces was
-    /// full. They are counted in the sum of all namespaces, so no gauge of the sum is wrong.
+    /// Events that are missing from the counts of single namespaces, because the table of
+    /// namespaces was full. The events are counted in the sum of all namespaces, so no gauge of the
+    /// sum is wrong.
     pub unlisted: u64,
 }
 
@@ -29,8 +31,8 @@ impl Missed {
         self.events() + self.unrecorded
     }
 
-    /// Returns the difference to an earlier count. No count should decrease. If one count does, the
-    /// saturating subtraction keeps the difference of the other counts.
+    /// Returns the counts minus earlier counts. A count should never decrease. If one count
+    /// decreases, the saturating subtraction keeps the differences of the other counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -43,16 +45,16 @@ impl Missed {
     }
 }
 
-/// The events that were not recorded since the programs were loaded.
+/// The numbers of events that were not recorded since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Transitions that were dropped because the ring buffer was full.
     pub dropped: u64,
-    /// Transitions in any namespace for which the kernel skipped the program, because the program
+    /// Transitions, in any namespace, for which the kernel skipped the program because the program
     /// was already running on that CPU.
     pub missed: u64,
-    /// Events whose sockets did not fit in the table. The next event of such a socket has no
-    /// duration and no owner.
+    /// Events whose sockets did not fit in the table of sockets. The next event of a socket that
+    /// did not fit has no duration and no owner.
     pub untracked: u64,
     /// Events of time-wait sockets that were dropped because the ring buffer was full.
     pub time_wait: u64,
@@ -73,7 +75,7 @@ impl Losses {
         self.events() + self.time_wait + self.syn_recv
     }
 
-    /// Returns the difference to an earlier count.
+    /// Returns the counts minus earlier counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

@@ -1,8 +1,8 @@
-//! The reports of a run as plain data. `source` and `aggregate` make reports, `recording` stores
-//! them, and `view` shows them.
+//! The reports of a run as plain data. The modules `source` and `aggregate` make reports,
+//! `recording` stores them, and `view` shows them.
 //!
-//! This module has only types and functions of their fields. It has no I/O and no clock, and it
-//! imports no other module of this crate.
+//! The module contains only types and functions of their fields. The module performs no I/O, reads
+//! no clock and imports no other module of this crate.
 
 mod cgroup;
 mod close_reason;

@@ -22,8 +22,8 @@ pub struct NamespaceStart {
     pub states: [Gauge; 10],
 }
 
-/// The counts of a network namespace at one moment. Totals are since the start, rates over the
-/// interval.
+/// The counts of one network namespace at one moment. Totals cover the time since the start, and
+/// rates cover the interval.
 #[derive(Clone, Debug)]
 pub struct NamespaceRow {
     /// The inode of the namespace. Two rows can have one inode, if a new namespace reuses the inode
@@ -31,7 +31,8 @@ pub struct NamespaceRow {
     pub netns: u64,
     /// The name of the namespace, if it has a name.
     pub name: Option<String>,
-    /// Whether the namespace is no longer in use. The row is removed after the last socket ends.
+    /// Whether the namespace is no longer in use. The report contains the namespace until its last
+    /// socket ends.
     pub is_gone: bool,
     /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],

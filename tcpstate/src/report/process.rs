@@ -5,6 +5,6 @@
 pub struct Process {
     /// The process id.
     pub pid: u32,
-    /// The name that the process has set. It can contain any bytes.
+    /// The name that the process has set. The name can contain any bytes.
     pub name: String,
 }

@@ -22,11 +22,12 @@ pub struct Start {
     pub attached: Attached,
     /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// The gauges of each network namespace in the order of inodes, if namespaces have rows.
+    /// The gauges of each network namespace in the order of inodes, if namespaces are counted
+    /// separately.
     pub namespaces: Option<Vec<NamespaceStart>>,
 }
 
-/// All counts at one moment. Totals are since the start, rates over the interval.
+/// All counts at one moment. Totals cover the time since the start, and rates cover the interval.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The wall-clock time.
@@ -37,7 +38,7 @@ pub struct Snapshot {
     pub interval: Duration,
     /// The attached hooks and their limits, if they changed since the previous snapshot.
     pub attached: Option<Attached>,
-    /// The largest number of missed events that no scan has corrected. Each missed event can make a
+    /// The maximum number of missed events that no scan has corrected. Each missed event can make a
     /// gauge wrong by one.
     pub unreconciled: u64,
     /// Whether the attached hooks observe all kinds of sockets.
@@ -49,7 +50,7 @@ pub struct Snapshot {
     pub moved: [Option<Flow>; 10],
     /// The result of a comparison with the kernel's list of sockets, if one was requested.
     pub verdict: Option<Verdict>,
-    /// The pairs of states that occurred, in the order of the kernel's numbers.
+    /// The transitions that occurred, in the order of the kernel's numbers.
     pub transitions: Vec<Transition>,
     /// The counts of TIME_WAIT mini sockets.
     pub time_wait: TimeWait,
@@ -57,24 +58,26 @@ pub struct Snapshot {
     pub missed: Missed,
     /// The events that were lost since the start, if events are enabled.
     pub losses: Option<Losses>,
-    /// The close reasons of all connections. Present at the end of a run with events.
+    /// The close reasons of all connections. The close reasons are present only at the end of a run
+    /// with events.
     pub close_reasons: Option<CloseReasons>,
-    /// The durations that ended in the interval, if durations are enabled.
+    /// The durations that ended in the interval, if durations are measured.
     pub histograms: Option<Histograms>,
     /// The number of scans since the start.
     pub reconciles: u64,
     /// The number of sockets that could not be stored because a map was full.
     pub map_full: u64,
-    /// The number of observations that a scan's map refused for another reason.
+    /// The number of observations that a scan's map refused although the map had space.
     pub map_errors: u64,
     /// The cost of each program in the kernel, if it is measured.
     pub cost: Vec<Cost>,
     /// The CPU time of this process since the start.
     pub process_time: Duration,
-    /// Each address family in the order of [`Family::BOTH`](super::Family::BOTH), if families are
-    /// counted separately.
+    /// The counts of each address family in the order of [`Family::BOTH`](super::Family::BOTH), if
+    /// families are counted separately.
     pub families: Option<[FamilyRow; 2]>,
-    /// Each network namespace in the order of inodes, if namespaces have rows.
+    /// The counts of each network namespace in the order of inodes, if namespaces are counted
+    /// separately.
     pub namespaces: Option<Vec<NamespaceRow>>,
 }
 
@@ -108,13 +111,14 @@ impl Snapshot {
     }
 }
 
-/// A report for a view. The order is one start, snapshots, one end.
+/// A report of a run, which a view shows. A run has one start report, then snapshots, and one end
+/// report.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// All hooks are attached, and the first scan is done.
+    /// The start report, made when all hooks are attached and the first scan is done.
     Start(Start),
-    /// An interval has ended.
+    /// The snapshot at the end of an interval.
     Snapshot(Snapshot),
-    /// The run has ended. Rates are over the whole run.
+    /// The end report of a run. The rates of the end report cover the whole run.
     End(Snapshot),
 }

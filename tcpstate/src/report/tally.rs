@@ -1,10 +1,11 @@
-//! Durations with one meaning and of one group of sockets, by bucket.
+//! Durations by bucket, with one meaning and of one group of sockets.
 
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr, time::Duration};
 
 use tcpstate_common::histogram::{BUCKETS, Histogram, SUM_BITS};
 
-/// Durations with one meaning: a count for each bucket, and exact extremes and sum.
+/// Durations with one meaning: a count for each bucket, and the exact longest duration, shortest
+/// duration and sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// The number of durations in each bucket. Empty buckets are left out.
@@ -15,7 +16,7 @@ pub struct Tally {
     pub longest: Option<Duration>,
     /// The shortest known duration.
     pub shortest: Option<Duration>,
-    /// The number of durations of unknown length.
+    /// The number of unknown durations.
     pub unknown: u64,
 }
 
@@ -31,14 +32,15 @@ impl Tally {
         self.buckets.values().sum()
     }
 
-    /// Returns whether there is no duration, neither known nor unknown.
+    /// Returns whether the tally contains no duration, neither known nor unknown.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.unknown == 0 && self.count() == 0
     }
 
-    /// Returns this tally with other buckets, in the form that [`Tally::buckets`] returns. Returns
-    /// `None` if a bucket does not exist or the total overflows.
+    /// Returns this tally with its buckets replaced by the given buckets, in the form that
+    /// [`Tally::buckets`] returns. The function returns `None` if a bucket does not exist or the
+    /// total overflows.
     #[must_use]
     pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
         let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
@@ -58,7 +60,7 @@ impl Tally {
         self.unknown += other.unknown;
     }
 
-    /// Converts a histogram of the kernel half. Returns `None` if the histogram is empty.
+    /// Converts a histogram of the BPF map. The function returns `None` if the histogram is empty.
     #[must_use]
     pub fn of(histogram: &Histogram) -> Option<Self> {
         let buckets = histogram.buckets.iter().copied().enumerate();
@@ -84,7 +86,7 @@ impl Tally {
         })
     }
 
-    /// Makes a tally of these durations for tests.
+    /// Makes a tally of the given durations for tests.
     #[cfg(test)]
     pub(crate) fn from_nanos(durations: &[u64], unknown: u64) -> Self {
         let mut tally = Self { unknown, ..Self::default() };
@@ -112,29 +114,31 @@ pub enum Group {
     Cgroup(u64, Option<String>),
     /// A process name.
     Comm(OsString),
-    /// Sockets without the property, or with an unknown property.
+    /// All sockets without the property, or with an unknown property.
     None,
-    /// All groups that did not fit in the table.
+    /// All groups that did not fit in the table of groups.
     Other,
 }
 
-/// The durations that are unreliable, since the start.
+/// The numbers of events and sockets that make durations unreliable, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
-    /// Events in any namespace for which the kernel skipped the program, because the program was
-    /// already running on that CPU. The durations that end with these events are in no histogram.
-    /// The durations that these events make wrong are unknown.
+    /// Events, in any namespace, for which the kernel skipped the program because the program was
+    /// already running on that CPU. A duration that ends with a missed event is in no histogram. A
+    /// duration that a missed event makes wrong is counted as unknown.
     pub missed: u64,
-    /// Sockets that did not fit in the table. Their next duration is unknown.
+    /// Full sockets that did not fit in the table of sockets. The next duration of a socket that
+    /// did not fit is unknown.
     pub untracked: u64,
-    /// Mini sockets that did not fit in the table. Their durations are unknown.
+    /// Mini sockets that did not fit in their tables. The durations of a mini socket that did not
+    /// fit are unknown.
     pub untracked_minis: u64,
-    /// Durations that were added to the group `other` although the table had room for their group.
+    /// Durations that were added to the group `other` although the table of groups had space.
     pub group_errors: u64,
 }
 
 impl Untimed {
-    /// Returns the difference to an earlier count.
+    /// Returns the counts minus earlier counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -156,7 +160,7 @@ mod tests {
         histogram.buckets[300] = u64::MAX >> 20;
         (histogram.sum, histogram.sum_high) = (5, 1 << 40);
         let tally = Tally::of(&histogram).expect("it is not empty");
-        // 2^40 times 2^30 ns.
+        // The sum is 2^40 times 2^30 ns.
         assert_eq!(tally.sum, Duration::new(1_180_591_620_717, 411_303_429));
     }
 

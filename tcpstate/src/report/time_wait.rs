@@ -1,13 +1,13 @@
 //! The number of TIME_WAIT mini sockets, their creations and their ends.
 
-/// The number of TIME_WAIT mini sockets, and their flow since the start.
+/// The number of time-wait mini sockets, and their creations and ends since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeWait {
-    /// The number of all time-wait sockets, including those in FIN_WAIT2.
+    /// The number of all time-wait sockets, including sockets in FIN_WAIT2.
     pub sockets: Option<u64>,
     /// The maximum number of time-wait sockets (`tcp_max_tw_buckets`).
     pub limit: Option<u64>,
-    /// The number of time-wait sockets created.
+    /// The number of time-wait sockets that were created.
     pub entries: Option<u64>,
     /// The number of time-wait sockets that ended, by cause.
     pub exits: Exits,
@@ -16,13 +16,14 @@ pub struct TimeWait {
     /// The number of time-wait sockets that the kernel did not create because `tcp_max_tw_buckets`
     /// was reached.
     pub overflows: Option<u64>,
-    /// The creations per second in the interval.
+    /// The number of time-wait sockets created per second in the interval.
     pub entries_per_second: Option<f64>,
-    /// The ends per second in the interval.
+    /// The number of time-wait sockets that ended per second in the interval.
     pub exits_per_second: Option<f64>,
 }
 
-/// The ends of time-wait sockets by cause. Each end has one cause.
+/// The numbers of time-wait sockets that ended, by cause. Each ended time-wait socket is counted
+/// for exactly one cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exits {
     /// The timer of the socket expired.
@@ -36,8 +37,8 @@ pub struct Exits {
 }
 
 impl TimeWait {
-    /// Ensures that no total decreases. The kernel's own counters can decrease slightly, because
-    /// they are read one after the other while sockets change.
+    /// Raises each total that has decreased to its earlier value. The kernel's own counters can
+    /// decrease slightly, because they are read one after the other while sockets change.
     pub fn keep_growing(&mut self, earlier: &Self) {
         let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;
         let then = &earlier.exits;

@@ -2,12 +2,12 @@
 
 use tcpstate_common::State;
 
-/// The result of a comparison.
+/// The result of comparing gauges with the kernel's list of sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Every gauge equals the number of sockets in the list.
     Equal,
-    /// These gauges differ from the list, although tcpstate claimed exactness.
+    /// The listed gauges differ from the kernel's list, although tcpstate reported them as exact.
     Differs(Vec<Difference>),
     /// Sockets changed state while the list was read, so a comparison was not possible.
     Moving,
@@ -28,13 +28,13 @@ impl Verdict {
     }
 }
 
-/// A gauge that differs from the list.
+/// A gauge that differs from the kernel's list of sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The state of the gauge.
     pub state: State,
     /// The value of the gauge.
     pub current: i64,
-    /// The number of sockets in the list.
+    /// The number of sockets in the kernel's list.
     pub listed: i64,
 }

@@ -1,7 +1,7 @@
-//! Computes gauges from the results of scans and the counts since then.
+//! Computes gauges from the results of scans and the counts since the last scan.
 //!
 //! `current = start + entered - left + corrected` holds for every state at every time. A scan finds
-//! the true number of sockets. The difference to the gauge is added to `corrected`.
+//! the true number of sockets. A scan adds the true number minus the gauge to `corrected`.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use crate::{
     source::{Flows, Identity, KernelCounters, Reading, Scan},
 };
 
-/// The gauges of one run.
+/// The gauges of one run, and the data from which they are computed.
 #[derive(Clone, Debug)]
 pub struct Aggregator {
     providers: Providers,
-    /// The readings at which the active providers were attached.
+    /// The readings at which the active providers of mini sockets were attached.
     time_wait_since: Reading,
     syn_recv_since: Reading,
-    /// The end of the first scan. It is the start of all totals.
+    /// The reading at the end of the first scan. All totals start at this reading.
     origin: Reading,
     /// The reading of the last snapshot.
     previous: Reading,
     gauges: Gauges,
     /// The gauges of each address family, if families are counted separately.
     families: Option<Families>,
-    /// The gauges of each network namespace, if namespaces have rows.
+    /// The gauges of each network namespace, if namespaces are counted separately.
     namespaces: Option<Namespaces>,
     drift: Drift,
     last_scan: LastScan,
@@ -47,17 +47,19 @@ pub struct Aggregator {
     map_errors: u64,
 }
 
-/// The state after the last scan.
+/// The results of the last scan.
 #[derive(Clone, Debug)]
 struct LastScan {
     end: Reading,
     cost: Duration,
-    /// The events missed before this count are corrected.
+    /// The number of events that were missed before the scan, which the scan has corrected.
     missed_before: Missed,
-    /// Observations that the scan could not use, and namespaces that it could not enter.
+    /// Number of observations that the scan could not use, and of namespaces that the scan could
+    /// not enter.
     unsettled: u64,
-    /// Sockets that left a state without entering it, or that the kernel does not have. Each proves
-    /// that an event was missed that the kernel did not count.
+    /// Number of sockets that left a state without entering it, or that the kernel does not have.
+    /// An impossible number proves that tracing missed an event, and that the kernel did not count
+    /// the miss.
     impossible: u64,
 }
 
@@ -111,8 +113,8 @@ impl Aggregator {
         self.map_errors += scan.map_errors;
     }
 
-    /// Returns a reason if the hooks of these sockets never fire although the kernel's counters
-    /// change.
+    /// Returns a reason if the hooks of these mini sockets never fire although the kernel's
+    /// counters change.
     #[must_use]
     pub fn dead_hook(&self, minis: Minis, reading: &Reading) -> Option<&'static str> {
         let since = match minis {
@@ -136,21 +138,23 @@ impl Aggregator {
         self.correct(scan);
     }
 
-    /// Returns the missed events that no scan has corrected. `missed` is counted since the load.
+    /// Returns the number of missed events that no scan has corrected. `missed` is the number of
+    /// missed events since the load.
     #[must_use]
     pub fn unreconciled(&self, missed: Missed) -> u64 {
         let last = &self.last_scan;
         missed.since(&last.missed_before).total() + last.unsettled + last.impossible
     }
 
-    /// Returns the events since the last scan that are missing from rows because the table was
-    /// full. Namespaces that appeared since then may lack some of these events.
+    /// Returns the number of events since the last scan that the counts of namespaces lack, because
+    /// the table of namespaces was full. Namespaces that appeared since the last scan may lack some
+    /// of these events.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
     }
 
-    /// Returns the cut with which the last scan ended, and the CPU time of that scan.
+    /// Returns the reading at which the last scan ended, and the CPU time of that scan.
     #[must_use]
     pub fn last_scan(&self) -> (&Reading, Duration) {
         (&self.last_scan.end, self.last_scan.cost)
@@ -163,7 +167,8 @@ impl Aggregator {
         (total - self.previous.counts.total(), total - self.last_scan.end.counts.total())
     }
 
-    /// Returns the snapshot at a reading. The interval ends here, and the next interval begins.
+    /// Returns the snapshot at a reading. The current interval ends at the reading, and the next
+    /// interval begins.
     pub fn snapshot(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
         self.look_for_drift(&self.previous.clone(), reading);
@@ -173,11 +178,11 @@ impl Aggregator {
         snapshot
     }
 
-    /// Compares the gauges with the kernel's own sums.
+    /// Compares the gauges with the kernel's own sums of sockets.
     ///
-    /// If no event was counted since the earlier reading, its sums are used, because no socket
-    /// changed while they were read. If events are known to be missed, they explain differences, so
-    /// nothing is compared.
+    /// If no event was counted since the earlier reading, the function compares the sums of the
+    /// earlier reading, because no socket changed while these sums were read. If missed events are
+    /// known, the function compares nothing, because the missed events explain differences.
     pub fn look_for_drift(&mut self, earlier: &Reading, reading: &Reading) {
         if self.unreconciled(reading.missed) > 0 {
             return;
@@ -187,8 +192,8 @@ impl Aggregator {
         self.last_scan.impossible += self.drift.look(excess, moved);
     }
 
-    /// Compares the gauges with the kernel's list of sockets, which was read between these two
-    /// readings.
+    /// Compares the gauges with the kernel's list of sockets, which was read between the readings
+    /// `before` and `after`.
     #[must_use]
     pub fn verify(
         &self,
@@ -224,8 +229,8 @@ impl Aggregator {
         self.drop_finished(reading);
     }
 
-    /// Removes namespaces that are gone and empty, also from earlier readings. If such a namespace
-    /// appears again, the kernel half starts at zero.
+    /// Removes namespaces that are gone and empty, also from earlier readings. If a removed
+    /// namespace appears again, the BPF programs count it from 0.
     fn drop_finished(&mut self, reading: &Reading) {
         let Some(namespaces) = &mut self.namespaces else { return };
         for finished in namespaces.drop_finished(reading) {
@@ -260,21 +265,22 @@ impl Aggregator {
         State::GAUGES.map(|state| opening(state).unwrap_or_default())
     }
 
-    /// Returns the gauges of each network namespace at the start, if namespaces have rows.
+    /// Returns the gauges of each network namespace at the start, if namespaces are counted
+    /// separately.
     #[must_use]
     pub fn opening_rows(&self) -> Option<Vec<NamespaceStart>> {
         self.namespaces.as_ref().map(|namespaces| namespaces.opening().to_vec())
     }
 
-    /// Returns whether network namespaces have rows.
+    /// Returns whether network namespaces are counted separately.
     #[must_use]
     pub fn has_rows(&self) -> bool {
         self.namespaces.is_some()
     }
 
-    /// Raises negative gauges to zero. In a consistent cut no gauge is negative, unless an event
-    /// was missed. A missed event can also appear in a row and in a family, so only the largest of
-    /// the three sums is counted.
+    /// Raises negative gauges to zero. In a consistent cut, a gauge is negative only if an event
+    /// was missed. One missed event can make several gauges negative: a gauge of all sockets, of a
+    /// namespace and of a family. Only the largest of these three sums is therefore counted.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);
@@ -352,7 +358,7 @@ impl Aggregator {
     }
 }
 
-/// Returns the flows during a scan.
+/// Returns how many sockets entered and left each state during a scan.
 fn in_scan(scan: &Scan) -> Flows {
     scan.end.counts.flows.since(&scan.zero.counts.flows)
 }

@@ -14,7 +14,7 @@ use crate::{
     source::{Counts, KernelCounters, Moment, Namespace, Population, ProgramRuns},
 };
 
-/// Returns counters with this number of transitions for each pair, in the form of the kernel half.
+/// Returns counters with the given number of transitions for each pair of states.
 fn counts(events: &[(State, State, u64)]) -> Counts {
     let mut states = [Flow::default(); STATE_SLOTS];
     let mut transitions = [0; TRANSITION_SLOTS];
@@ -26,7 +26,7 @@ fn counts(events: &[(State, State, u64)]) -> Counts {
     Counts::new(Flows::new(&states, &MiniCounters::default()), &transitions)
 }
 
-/// Only full sockets are counted.
+/// Providers for tests that count only full sockets.
 const FULL_ONLY: Providers = Providers { time_wait: Provider::None, syn_recv: Provider::None };
 
 fn missed(transitions: u64) -> Missed {
@@ -109,7 +109,7 @@ fn moves_during_the_first_scan_are_in_the_start_and_not_in_the_totals() {
 #[test]
 fn a_scan_corrects_missed_moves_and_keeps_the_identity() {
     let mut aggregator = opened_with_100_established();
-    // Ten sockets moved, and four of these events were missed.
+    // Ten sockets changed their state, and four of these events were missed.
     let before = aggregator.snapshot(&reading(closing_down(6), 4));
     assert!(!before.is_exact());
     assert_eq!(before.unreconciled, 4);
@@ -141,9 +141,9 @@ fn misses_during_a_scan_bound_the_error() {
     assert_eq!(aggregator.snapshot(&reading(Counts::default(), 7)).unreconciled, 3);
 }
 
-/// A sum over the attached hooks once decreased when a dead hook was replaced. `source` now
-/// continues such sums. If a sum decreases anyway, the difference must not wrap, and it must not
-/// hide other misses.
+/// A sum over the attached hooks once decreased when a dead hook was replaced. The module `source`
+/// now continues a sum when a hook is replaced. If a sum decreases anyway, its difference must not
+/// wrap around, and must not hide other misses.
 #[test]
 fn decreased_miss_counts_do_not_wrap() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };
@@ -233,7 +233,7 @@ fn cost_is_counted_from_the_start_and_from_the_interval_before() {
 const ONE: Identity = Identity(1);
 const OTHER: Identity = Identity(2);
 
-/// Returns a reading with these counts in these namespaces.
+/// Returns a reading with the given counts of the given namespaces.
 fn reading_of(namespaces: &[(Identity, bool, Counts)], unlisted: u64) -> Reading {
     let counts = namespaces.iter().fold(Counts::default(), |sum, (_, _, one)| sum + one.clone());
     let row = |(identity, is_gone, counts): &(Identity, bool, Counts)| {
@@ -299,7 +299,7 @@ fn namespaces_that_reappear_start_at_zero() {
         Counts::new(Flows::new(&[Flow::default(); STATE_SLOTS], &minis), &[0; TRANSITION_SLOTS]);
     aggregator.snapshot(&reading_of(&[(ONE, true, expired)], 0));
     assert_eq!(aggregator.take_finished(), [ONE]);
-    // After a late event, the kernel half creates another entry for the namespace.
+    // After a late event, the BPF programs create another entry for the namespace.
     let late = counts(&[(State::Close, State::Established, 1)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, late)], 0));
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];

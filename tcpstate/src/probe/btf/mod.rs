@@ -1,9 +1,9 @@
 //! Reads the running kernel's type information (BTF), to find the offsets of the few fields that
-//! the programs load.
+//! the BPF programs load.
 //!
-//! Rust objects contain no relocations for field offsets, and offsets differ between kernels. So
-//! the offsets are looked up here and passed to the programs as frozen globals. The format is
-//! described in `include/uapi/linux/btf.h`.
+//! Rust objects contain no relocations for field offsets, and field offsets differ between kernels.
+//! This module therefore looks up the offsets, and user space passes them to the programs as frozen
+//! globals. The BTF format is described in `include/uapi/linux/btf.h`.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -21,12 +21,12 @@ pub enum Error {
         /// The error of the system.
         cause: String,
     },
-    /// The bytes are not BTF, or they end too early.
+    /// The bytes are not BTF, or the BTF data ends too early.
     #[error("cannot parse the kernel BTF: {what} is missing at byte {at}")]
     Malformed {
-        /// The position in the file.
+        /// The position of the error in the file.
         at: usize,
-        /// The expected content.
+        /// The content that was expected at the position.
         what: &'static str,
     },
     /// The kernel's types do not contain this field.
@@ -38,9 +38,9 @@ pub enum Error {
     /// The kernel's types do not contain this name.
     #[error("cannot use the kernel BTF: it has no {kind} {name}")]
     NoName {
-        /// The kind of the name.
+        /// The kind of the missing type, such as a struct.
         kind: &'static str,
-        /// The name.
+        /// The name of the missing type.
         name: String,
     },
     /// The field exists, but its width differs from the width that the programs load.
@@ -60,7 +60,7 @@ pub enum Error {
 pub struct Field {
     /// The offset from the start of the struct in bits.
     pub offset_bits: u32,
-    /// The width in bits. It is 0 if the type has no size of its own.
+    /// The width in bits. The width is 0 if the type has no size of its own.
     pub bits: u32,
 }
 
@@ -68,8 +68,8 @@ pub struct Field {
 #[derive(Debug)]
 pub struct Btf {
     data: Vec<u8>,
-    /// The position of each type's record in bytes. Type ids begin with 1. Index 0 is `void`, which
-    /// has no record.
+    /// The position of each type's record in bytes. The ids of types begin with 1. Index 0 is the
+    /// type `void`, which has no record.
     records: Vec<usize>,
     strings: std::ops::Range<usize>,
 }
@@ -97,8 +97,8 @@ mod kind {
 const RECORD_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const ENUMERATOR_BYTES: usize = 8;
-/// The maximum nesting of types. The types of real kernels stay below ten. Malicious types can
-/// contain cycles.
+/// The maximum nesting of types. Types of real kernels are nested less than ten levels deep. The
+/// maximum also stops the search in malicious types, which can contain cycles.
 const MAX_DEPTH: u32 = 32;
 
 impl Btf {
@@ -219,11 +219,11 @@ impl Btf {
         Ok(None)
     }
 
-    /// Finds a member of a struct or union, and the type of the member. `bits` is 0 unless the
-    /// member is a bit field.
+    /// Finds a member of a struct or union, and the type of the member. The returned `bits` is 0
+    /// unless the member is a bit field.
     ///
-    /// An unnamed struct is searched only once, even if it occurs in several places. Otherwise
-    /// malicious types could take unlimited time.
+    /// An unnamed struct is searched only once, even if it occurs in several places. Without this
+    /// rule, a search in malicious types could take unlimited time.
     fn member(
         &self,
         id: u32,
@@ -306,8 +306,8 @@ impl Btf {
         Ok((read_u32(&self.data, at + 4)? >> 24) & 0x1f)
     }
 
-    /// Returns whether the string at this offset equals the name. Reads no further than the name's
-    /// length.
+    /// Returns whether the string at this offset equals the name. The function reads no further
+    /// than the name's length.
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let strings = &self.data[self.strings.clone()];
         let rest = strings.get(offset as usize..).and_then(|at| at.strip_prefix(name.as_bytes()));

@@ -123,8 +123,8 @@ fn cyclic_unnamed_structs_have_no_other_members() {
     assert_eq!(btf.field("sock", "a"), Err(Error::NoField { path: "sock.a".into() }));
 }
 
-/// Returns types with nested structs. Each struct has only unnamed members, and their type is the
-/// next struct.
+/// Returns types with nested structs. Each struct has only unnamed members, whose type is the next
+/// struct.
 fn nested(levels: u32, members: u32) -> Btf {
     let mut blob = Blob::new();
     blob.record("sock", kind::STRUCT, members, 8);

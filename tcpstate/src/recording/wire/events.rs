@@ -23,26 +23,27 @@ use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 /// at most 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
-/// A column. In recordings without this column it is empty. Missing values are unknown.
+/// A column. The column is empty if the recording was written without it. A missing value means
+/// that the field is unknown.
 type Column<T> = Vec<Option<T>>;
 
 #[derive(Default, Encode, Decode)]
 pub(super) struct Events {
-    /// The monotonic time in nanoseconds. Each value is the difference to the previous value. The
+    /// The monotonic time in nanoseconds. Each value is the time since the previous event; the
     /// first value is the time since boot.
     #[n(0)]
     monotonic: Vec<i64>,
-    /// The wall clock minus the monotonic clock in nanoseconds. Each value is the difference to the
-    /// previous value.
+    /// The wall clock minus the monotonic clock in nanoseconds. Each value is stored as its
+    /// difference to the previous value.
     #[n(1)]
     ahead: Vec<i64>,
     /// The old and the new state by the kernel's numbers, 4 bits each.
     #[cbor(n(2), with = "minicbor::bytes")]
     states: Vec<u8>,
-    /// 4 or 6.
+    /// The address family of each event: 4 or 6.
     #[cbor(n(3), with = "minicbor::bytes")]
     family: Vec<u8>,
-    /// Addresses of 4 or 16 bytes. Other columns contain indices into this list.
+    /// Addresses of 4 or 16 bytes. Other columns contain indices into the list of addresses.
     #[n(4)]
     addresses: Vec<ByteVec>,
     #[n(5)]
@@ -57,7 +58,7 @@ pub(super) struct Events {
     netns: Vec<u32>,
     #[n(10)]
     cookie: Column<u64>,
-    /// Texts. Other columns contain indices into this list.
+    /// The texts of all events. Other columns contain indices into the list of texts.
     #[n(11)]
     texts: Vec<ByteVec>,
     #[n(12)]
@@ -66,16 +67,17 @@ pub(super) struct Events {
     comm: Column<u32>,
     #[n(14)]
     uid: Column<u32>,
-    /// The time in the old state in nanoseconds.
+    /// How long the socket was in the old state (nanoseconds).
     #[n(15)]
     duration: Column<u64>,
-    /// The index of the cgroup's path. Container and unit are derived from the path.
+    /// The index of the cgroup's path in the list of texts. Container and unit are derived from the
+    /// path.
     #[cbor(n(16), default)]
     cgroup: Column<u32>,
-    /// 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
+    /// The hook of each event: 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
     #[cbor(n(17), default)]
     hook: Column<u8>,
-    /// The index in [`CloseReason::ALL`].
+    /// The index of the close reason in [`CloseReason::ALL`].
     #[cbor(n(18), default)]
     ended_by: Column<u8>,
 }
@@ -163,7 +165,7 @@ impl<T: Eq + Hash> Indices<T> {
 }
 
 impl Events {
-    /// Returns the number of events. All required columns must have that number of rows.
+    /// Returns the number of events. All required columns must have that number of values.
     fn count(&self) -> Result<usize, Malformed> {
         let count = self.monotonic.len();
         if [self.ahead.len(), self.states.len(), self.family.len(), self.netns.len()] != [count; 4]
@@ -176,8 +178,8 @@ impl Events {
         Ok(count)
     }
 
-    /// Refuses texts that would take much memory: many events may share one text, and each event
-    /// gets a copy of it.
+    /// Refuses texts that would use much memory, because many events may share one text and each
+    /// event gets a copy of it.
     fn limit_copies(&self, count: usize, texts: &[OsString]) -> Result<(), Malformed> {
         let length = |row| Ok(listed(&self.comm, row, texts)?.map_or(0, |text| text.len()));
         let copied =
@@ -248,7 +250,7 @@ fn value<T: Copy>(column: &Column<T>, row: usize) -> Option<T> {
     column.get(row).copied().flatten()
 }
 
-/// Returns the element of a list to which a column refers.
+/// Returns the element of a list to which a value in a column refers.
 fn listed<'a, T>(
     column: &Column<u32>,
     row: usize,

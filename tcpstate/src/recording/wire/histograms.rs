@@ -1,4 +1,4 @@
-//! Encodes durations. Each histogram contains only its buckets that are not empty.
+//! Encodes durations. A histogram is encoded without its empty buckets.
 
 use std::{
     ffi::OsString,
@@ -38,7 +38,7 @@ wire! {
     }
 }
 
-/// The property by which sockets are grouped, by the kernel half's number.
+/// The property by which sockets are grouped, as the number that the BPF programs use.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 struct By(#[n(0)] u32);
@@ -159,10 +159,11 @@ impl Wire<report::Group> for Group {
 
 #[derive(Encode, Decode)]
 struct Tally {
-    /// Pairs of the index of a bucket and the number of its durations.
+    /// The buckets that are not empty, as pairs of a bucket's index and the number of its
+    /// durations.
     #[n(0)]
     buckets: Vec<u64>,
-    /// Seconds and nanoseconds.
+    /// The sum of the durations, as seconds and nanoseconds.
     #[n(1)]
     sum: (u64, u32),
     #[n(2)]

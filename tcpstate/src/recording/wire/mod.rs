@@ -2,9 +2,10 @@
 //! program's structs can change freely.
 //!
 //! A record is a CBOR array (RFC 8949) of its kind, its time and its fields. Each field has a
-//! number, which is never reused for another field. New data is an optional field at the end, or a
-//! new kind of record. A new program finds it missing in older recordings, and an old program skips
-//! it. All other changes need a new version of the format.
+//! number, which is never reused for another field. New data is added as an optional field at the
+//! end, or as a new kind of record. A new program treats the new field as missing in older
+//! recordings, and an old program skips the new field. All other changes of the encoding need a new
+//! version of the format.
 
 mod events;
 mod histograms;
@@ -24,8 +25,8 @@ use crate::report::{Event, Report};
 /// The reason why bytes are not a record.
 pub(super) type Malformed = minicbor::decode::Error;
 
-/// The maximum number of events in one record. It limits the memory of a reader. A view never gets
-/// more events at once.
+/// The maximum number of events in one record. The maximum limits the memory of a reader. A view
+/// never gets more events at once.
 pub(super) const MAX_EVENTS: usize = 1 << 17;
 
 /// The numbers of the kinds of records.

@@ -14,7 +14,7 @@ pub struct Part {
     /// The identifier of the recording. All files of a recording have the same identifier.
     #[n(0)]
     pub id: u64,
-    /// The number of the file in the recording. The first number is 0.
+    /// The number of the file in the recording. The number of the first file is 0.
     #[n(1)]
     pub number: u32,
     /// The program that wrote the recording.
@@ -23,7 +23,7 @@ pub struct Part {
     /// Whether the recording contains events besides snapshots.
     #[n(3)]
     pub has_events: bool,
-    /// The sysctls of the kernel by name, with the text that the kernel prints.
+    /// The kernel's sysctls by name, with the text that the kernel prints.
     #[n(4)]
     pub sysctls: BTreeMap<String, String>,
 }

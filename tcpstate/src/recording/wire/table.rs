@@ -14,9 +14,9 @@ pub(super) trait Wire<T>: Sized {
     fn read(self) -> Result<T, Malformed>;
 }
 
-/// Defines the encodings of structs by the number, name and type of each field. If a field is
-/// missing on either side, the code does not compile. A new field comes last, has the next number,
-/// and is an `Option`.
+/// Defines the encodings of structs by the number, name and type of each field. The code does not
+/// compile if a field is missing in the struct or in the table. A new field is last in the table,
+/// has the next number, and is an `Option`.
 macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident is $($theirs:ident)::+ { $($number:literal $field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*
@@ -88,8 +88,8 @@ impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
     }
 }
 
-/// A number that older recordings do not contain, where it is 0. For a flag, a missing value is
-/// false.
+/// A number that older recordings do not contain; a missing number is read as 0. A missing flag is
+/// read as false.
 pub(super) struct Newer(u64);
 
 impl<C> Encode<C> for Newer {
@@ -207,8 +207,8 @@ impl Wire<Option<Provider>> for HookName {
     }
 }
 
-/// A limit by its sentence. Recordings contain only the sentence, so older programs can show new
-/// limits.
+/// Encodes a limit as its sentence. Recordings contain only the sentence, so older programs can
+/// show new limits.
 impl Wire<Limit> for String {
     fn of(limit: &Limit) -> Self {
         limit.to_string()
@@ -219,7 +219,7 @@ impl Wire<Limit> for String {
     }
 }
 
-/// A network namespace by its inode. `None` means all namespaces.
+/// The counted network namespace, by its inode. The value `None` means all network namespaces.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Scope(#[n(0)] Option<u64>);
