@@ -1,5 +1,5 @@
-//! `tcpstate check`: its report agrees with what `trace` does for root, for the user nobody, and
-//! for users with some capabilities.
+//! Tests `tcpstate check`. The report must agree with the behaviour of `trace` for root, for the
+//! user nobody, and for users with some capabilities.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ fn nobody(capabilities: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
-/// The features by ID, and the last feature.
+/// Returns the reported features by ID, and the last feature of the report.
 fn features(checked: &Finished) -> (BTreeMap<String, Value>, Value) {
     let lines: Vec<Value> = checked
         .stdout
@@ -63,7 +63,7 @@ fn id(line: &Value) -> String {
     line["id"].as_str().expect("an id is text").to_owned()
 }
 
-/// The capabilities that the user nobody needs for exact counts on this kernel.
+/// Returns the capabilities that the user nobody needs for exact counts on this kernel.
 fn least() -> Vec<&'static str> {
     let (features, _) = features(&run(&mut tcpstate(&["check", "-o", "json"])));
     let functions = ["time_wait_fentry", "syn_recv_fentry"];
@@ -109,8 +109,8 @@ fn check_live_proves_hooks_and_gauges() {
     for id in ["live_transitions", "live_time_wait", "live_syn_recv"] {
         assert_eq!(features[id]["status"], "ok", "{}", features[id]);
     }
-    // Some kernels keep single events from BPF programs. Then a scan was needed, and `check`
-    // reports it.
+    // On some kernels, BPF programs miss single events. Then `check` reports that a scan was
+    // needed.
     let gauges = &features["live_gauges"];
     assert!(gauges["status"] == "ok" || gauges["status"] == "degraded", "{gauges}");
     assert!(
@@ -157,7 +157,7 @@ fn check_fits_80_columns_and_writes_csv() {
 #[test]
 fn check_ends_on_a_closed_pipe() {
     let mut command = Command::new("bash");
-    // The reader exits before it reads the first byte.
+    // The reader of the pipe exits before it reads the first byte.
     let line = format!("{TCPSTATE} check | true; exit ${{PIPESTATUS[0]}}");
     let closed = run(command.args(["-c", &line]));
     assert_eq!((closed.status, closed.stderr.as_str()), (Some(0), ""), "{closed:?}");
@@ -179,8 +179,8 @@ fn check_with_least_privilege_predicts_that_trace_is_exact() {
         serde_json::from_str(&line.expect("the pipe is open")).expect("a line is a JSON object")
     });
     assert_eq!(lines.next().expect("it starts")["type"], "start");
-    // The events from here on change what the start found: new connections, and connections that
-    // are half-closed, closed, or become orphans.
+    // Change the sockets that the start of `trace` found. Open new connections, and half-close,
+    // close or orphan existing connections.
     let v6 = Listener::open(Family::V6);
     let _more = v6.pairs(13);
     shutdown(&clients[..7]);

@@ -1,4 +1,5 @@
-//! Commands as a reader types them: in a shell, at a terminal of 80 columns, one after the other.
+//! Runs the commands of a document as a reader would type them: one after the other, in a shell on
+//! a terminal of 80 columns.
 
 use std::{
     fs::{self, File, Permissions},
@@ -25,38 +26,42 @@ use tempfile::TempDir;
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 
-/// How long a command may take that ends by itself.
+/// The maximum duration of a command. A command that takes longer is interrupted.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a command may go on once its output is complete. Then it is interrupted.
+/// The time after which a command is interrupted if it still runs although its output is complete.
 const ENOUGH: Duration = Duration::from_secs(3);
-/// A command that needs more time than that, and ends by itself.
+/// A command that ends by itself and may print its complete output long before its exit. It is not
+/// interrupted after [`ENOUGH`].
 const SLOW: &str = "tcpstate check";
-/// Commands whose exit status 1 is a finding.
+/// Commands that exit with status 1 if they find a problem. For these commands, status 1 is no
+/// error.
 const FINDERS: [&str; 2] = ["tcpstate check", "tcpstate doctor"];
 
-/// Begins each frame of a screen.
+/// The control sequence at the start of each screen frame.
 const HOME: &[u8] = b"\x1b[H";
 
-/// A folder in which commands find `tcpstate`, and files of earlier commands.
+/// A temporary folder in which commands run. It contains `tcpstate` and the files that earlier
+/// commands wrote.
 #[derive(Debug)]
 pub(crate) struct Desk(TempDir);
 
-/// How a command ended.
+/// The result of typed commands.
 #[derive(Debug)]
 pub(crate) struct Typed {
-    /// What it printed, without colours and other control sequences.
+    /// The output of the commands, without colours and other control sequences.
     pub(crate) output: String,
-    /// Whether it painted a screen, whose frames follow each other in `output`.
+    /// Whether a command drew a full screen. Then `output` contains the frames of the screen one
+    /// after the other.
     pub(crate) is_screen: bool,
-    /// Whether it ended by itself.
+    /// Whether the commands ended without being interrupted.
     pub(crate) is_whole: bool,
     /// The exit status of the shell.
     pub(crate) status: Option<i32>,
 }
 
 impl Desk {
-    /// Makes the folder. The tests are root already, and the program is built, so `sudo` runs its
-    /// arguments and `cargo` does nothing.
+    /// Creates the folder. The tests run as root, so the folder's `sudo` only runs its arguments.
+    /// The program is already built, so the folder's `cargo` does nothing.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let inside = |path: &str| folder.path().join(path);
@@ -75,13 +80,13 @@ impl Desk {
         Self(folder)
     }
 
-    /// Writes a file that commands find.
+    /// Writes a file into the folder, for commands that read it.
     pub(crate) fn write(&self, name: &str, content: &[u8]) {
         fs::write(self.0.path().join(name), content).expect("the folder is ours");
     }
 
-    /// Runs commands until they end by themselves. If they go on, ends them after their output
-    /// satisfies `is_enough`.
+    /// Runs commands and waits for their exit. If the commands still run after `is_enough` accepted
+    /// their output, they are interrupted.
     pub(crate) fn run(&self, commands: &str, is_enough: impl Fn(&str) -> bool) -> Typed {
         let mut terminal = Terminal::start(self, commands);
         let began = Instant::now();
@@ -107,7 +112,7 @@ impl Desk {
 }
 
 impl Typed {
-    /// Whether the commands ended without an error.
+    /// Whether the commands ended without an error and printed no error message.
     pub(crate) fn is_good(&self, commands: &str) -> bool {
         let may_find = FINDERS.iter().any(|finder| commands.contains(finder));
         let is_done = self.status == Some(0) || may_find && self.status == Some(1);
@@ -116,7 +121,7 @@ impl Typed {
     }
 }
 
-/// A terminal with a shell in it.
+/// A terminal in which a shell runs.
 struct Terminal {
     child: Child,
     seen: Arc<Mutex<Vec<u8>>>,
@@ -138,7 +143,7 @@ impl Terminal {
         let path = std::env::var("PATH").expect("there is a path");
         let installed = folder.join("installed").display().to_string();
         let commands = commands.replace("/usr/local/bin", &installed);
-        // setsid(1) makes the terminal the shell's own.
+        // setsid(1) makes this terminal the controlling terminal of the shell.
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", "sh", "-c", &commands])
             .current_dir(folder)
@@ -150,13 +155,13 @@ impl Terminal {
             .stderr(descriptor())
             .spawn()
             .expect("setsid is there, and it starts");
-        // The side that a terminal emulator holds.
+        // Read the side of the terminal that a terminal emulator would read.
         let mut output = File::from(pair.master);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&seen);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Ends with an error when no process has the other side open any more.
+            // The read fails when no process has the other side of the terminal open any more.
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 written.lock().expect("no thread panics with it").extend(&bytes[..length]);
             }
@@ -164,7 +169,7 @@ impl Terminal {
         Self { child, seen, reader }
     }
 
-    /// Interrupts tcpstate, as Ctrl-C does, but no program that reads its output.
+    /// Sends SIGINT to tcpstate, as Ctrl-C does, but not to programs that read its output.
     fn interrupt(&self) {
         let session = Some(Pid::from_raw(self.child.id().cast_signed()));
         let entries = fs::read_dir("/proc").expect("there is procfs").flatten();
@@ -172,7 +177,7 @@ impl Terminal {
             let is_ours = getsid(Some(Pid::from_raw(pid))).ok() == session;
             let program = fs::read_link(format!("/proc/{pid}/exe"));
             if is_ours && program.is_ok_and(|program| program == Path::new(TCPSTATE)) {
-                // It may have ended meanwhile.
+                // Ignore errors, because the process may have ended meanwhile.
                 _ = kill(Pid::from_raw(pid), Signal::SIGINT);
             }
         }
@@ -191,8 +196,8 @@ impl Terminal {
     }
 }
 
-/// The text without control sequences, such as `ESC [ 2 K`. Of a line that is painted over, the last
-/// text counts.
+/// Removes control sequences, such as `ESC [ 2 K`, from terminal output. If a line was overwritten,
+/// only its last text is kept.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let written = String::from_utf8_lossy(bytes);
     let mut parts = written.split("\x1b[");

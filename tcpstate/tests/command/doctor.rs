@@ -1,5 +1,5 @@
-//! `doctor` as a process: lines and exit status, thresholds, pipes, and what it reports without
-//! privileges.
+//! Tests the process `tcpstate doctor`: output lines, exit status, thresholds, pipes, and the
+//! report without privileges.
 
 use std::{
     io::Read as _,
@@ -29,7 +29,8 @@ fn doctor(arguments: &[&str]) -> Command {
     command
 }
 
-/// Makes a local port range of two ports that are both in use while the result is alive.
+/// Exhausts the local ports: limits the port range to two ports, and uses both ports until the
+/// returned sockets are dropped.
 fn exhausted() -> (Listener, Vec<socket2::Socket>) {
     let listener = Listener::open(Family::V4);
     sysctl("net.ipv4.ip_local_port_range", "40000 40001");
@@ -70,7 +71,7 @@ fn doctor_process_prints_findings_and_a_verdict() {
 #[test]
 fn doctor_process_fails_at_or_above_the_requested_level() {
     let _namespace = Namespace::enter();
-    // One finding of level info: a listener in the port range.
+    // A listener in the local port range causes one finding of level info.
     let _listener = Listener::open(Family::V4);
     let code = |level: &str| {
         let Finished { status, .. } = run(&mut doctor(&["-i", "50ms", "--fail-on", level]));
@@ -108,7 +109,7 @@ fn doctor_process_shows_people_what_to_do() {
 fn doctor_process_without_privilege_reports_unknown_owners() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
-    // The user nobody cannot run programs below root's home directory.
+    // Copy the program, because the user nobody cannot run programs below root's home directory.
     let public = tempfile::tempdir().expect("there is a place for temporary files");
     let program = public.path().join("tcpstate");
     std::fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &program).expect("it is ours");
@@ -165,7 +166,8 @@ fn doctor_process_reads_thresholds_and_names_their_errors() {
 
     let Finished { status, stdout: printed, .. } = run(&mut doctor(&["--print-thresholds"]));
     assert_eq!(status, Some(0));
-    // The printed thresholds can be read back, and the result does not change.
+    // `doctor` must accept the printed thresholds as its configuration, and the result must not
+    // change.
     let Finished { status, stdout, stderr } = with(&printed);
     assert_eq!((status, stderr.as_str()), (Some(1), ""));
     assert!(stdout.starts_with("CRIT     P1"), "{stdout}");
@@ -214,8 +216,8 @@ fn doctor_process_ends_its_wait_on_a_signal() {
     let _held = exhausted();
     for number in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = doctor(&["-i", "1h", "-o", "json"]).spawn().expect("it starts");
-        // `doctor` handles signals only after its runtime has started. An earlier signal would end
-        // it.
+        // Wait until `doctor` catches the signal. Before its runtime has started, the signal would
+        // kill the process.
         let pid = child.id();
         tcpstate_tests::wait::until("it to catch the signal", || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
@@ -231,7 +233,7 @@ fn doctor_process_ends_its_wait_on_a_signal() {
     }
 }
 
-/// The environment of a container without the host's /proc.
+/// Runs `doctor` without /proc/sys, like a container without the host's /proc.
 #[test]
 fn doctor_process_without_proc_reports_unknown_and_does_not_fail() {
     let _namespace = Namespace::enter();
@@ -248,20 +250,20 @@ fn doctor_process_without_proc_reports_unknown_and_does_not_fail() {
     assert!(t2.contains(r#""level":"unknown""#) && t2.contains("Mount /proc here"), "{t2}");
 }
 
-/// Runs `doctor` on a recording.
+/// Runs `doctor --replay` on a recording.
 fn of_recording(file: &str, arguments: &[&str]) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
     run(command.args(["doctor", "--replay", file]).args(arguments))
 }
 
-/// The path of a recording in the tree, by a part of its name.
+/// Returns the path of the checked-in recording whose name contains `part`.
 fn recording(part: &str) -> String {
     let file = in_tree().into_iter().find(|file| file.to_string_lossy().contains(part));
     file.and_then(|file| file.to_str().map(str::to_owned)).expect("there is one")
 }
 
-/// Runs in a separate namespace. The test is repeated if it fails and the kernel kept events from
-/// programs meanwhile.
+/// Runs in a separate network namespace. If the test fails and BPF programs missed events
+/// meanwhile, the test is repeated.
 #[test]
 fn doctor_of_a_recording_agrees_with_the_kernel_and_reports_the_rest_as_unknown() {
     for attempt in 1..=ATTEMPTS {
@@ -317,7 +319,7 @@ fn check_counts() {
     };
     let r1 = finding("R1");
     if r1["level"] == "unknown" {
-        // Some kernels keep events from programs, which makes their counts too low.
+        // On some kernels, BPF programs miss events, so the counts in the recording are too low.
         println!("skipped: {}", r1["summary"]);
     } else {
         let [active, passive, resets] = [0, 1, 2].map(|at| after[at] - before[at]);
@@ -326,8 +328,8 @@ fn check_counts() {
         let source = r1["source"].as_str().expect("it is text");
         assert!(source.starts_with("run.tcps, instead of /proc/net/snmp Tcp"), "{source}");
     }
-    // Findings that follow from settings are known. Findings that need sockets or files are
-    // unknown.
+    // A recording contains the sysctls, so findings about settings are known. Findings that need
+    // sockets or files of the system are unknown.
     assert_eq!(finding("T5")["level"], "ok", "{}", finding("T5"));
     for id in ["P1", "C1", "S1", "F2", "A1", "A6"] {
         let finding = finding(id);
@@ -340,7 +342,7 @@ fn check_counts() {
 #[test]
 fn doctor_of_a_cut_recording_uses_the_part_before_the_cut() {
     let mut bytes = std::fs::read(recording("6.12-connections")).expect("it can be read");
-    // The first bytes of a frame, without the rest.
+    // Append the first bytes of an incomplete frame.
     bytes.extend([1, 0, 0]);
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let cut = folder.path().join("cut.tcps");

@@ -1,5 +1,5 @@
-//! One test for each row of docs/ERRORS.md. Each test causes the error and compares the message
-//! with the row.
+//! Contains one test for each row of docs/ERRORS.md. The test causes the error and compares the
+//! message with the row.
 
 use std::{
     collections::BTreeSet,
@@ -23,10 +23,10 @@ use tcpstate_tests::{
 };
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-/// Arguments for one snapshot after the shortest interval.
+/// The arguments for a `trace` that takes one snapshot after the shortest interval.
 const TRACE: [&str; 5] = ["trace", "-n", "1", "-i", "50ms"];
-/// Mounts a new tracefs over the existing mount. If systemd has mounted tracefs already, the kernel
-/// refuses to mount it at the same place again.
+/// The commands that mount a new tracefs over an existing mount. They mount a tmpfs first, because
+/// the kernel refuses to mount tracefs twice at one place.
 const TRACEFS: &str = "mount -t tmpfs tmpfs /sys/kernel/tracing
     mount -t tracefs tracefs /sys/kernel/tracing";
 
@@ -36,8 +36,8 @@ fn tcpstate(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `trace` with these arguments in an environment that causes the error, and `check` in the
-/// same environment. The last line of `check` must predict the error.
+/// Runs `trace` and `check` in an environment that causes an error. Asserts that `trace` prints the
+/// error of the row, and that the last line of `check` predicts this error.
 fn assert_predicted(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Command) {
     let row = Row::of(test);
     row.assert(&run(&mut way(&[&TRACE[..], arguments].concat())));
@@ -52,7 +52,8 @@ fn assert_predicted(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Com
     assert!(matches(&row.help, help), "{row:#?}: {help}");
 }
 
-/// The features that `check` reports. Its exit status must say that `trace` is not exact.
+/// Returns the features that `check` reports. Asserts that the exit status of `check` is 1, which
+/// means that `trace` is not exact.
 fn features(check: &mut Command) -> Vec<Value> {
     let checked = run(check);
     assert_eq!(checked.status, Some(1), "{checked:?}");
@@ -71,7 +72,7 @@ fn nobody(capabilities: &'static [&'static str]) -> impl Fn(&[&str]) -> Command 
     }
 }
 
-/// Whether this kernel allows programs to attach to its functions.
+/// Whether BPF programs can attach to functions of this kernel.
 fn functions_can_be_hooked() -> bool {
     let checked = run(&mut tcpstate(&["check", "-o", "json"]));
     checked.stdout.lines().any(|line| {
@@ -174,7 +175,7 @@ fn errors_include_help_for_a_call_without_arguments() {
     assert!(asked.stderr.contains("Usage: tcpstate <COMMAND>"), "{asked:?}");
 }
 
-/// Runs the commands that are in the rows of a test.
+/// Runs the commands that are in the rows of this test, and compares the errors with the rows.
 fn assert_typed(test: &str) {
     for row in Row::all().into_iter().filter(|row| row.test == test) {
         let typed: Vec<&str> = row.trigger.split(' ').collect();
@@ -249,7 +250,8 @@ fn error_no_cap_syslog_for_timers() {
 fn error_addresses_hidden_from_all() {
     let row = Row::of("error_addresses_hidden_from_all");
     let trace = tcpstate(&[&TRACE[..], &["--time-wait-provider", "timer"]].concat());
-    // Use a separate mount namespace, because the setting applies to the whole machine.
+    // Replace the setting's file in a separate mount namespace, because the real setting would
+    // affect the whole machine.
     let hidden = "mount -t tmpfs tmpfs /mnt && cd /mnt && echo 2 >restrict
         echo 0000000000000000 t tw_timer_handler >kallsyms
         mount --bind restrict /proc/sys/kernel/kptr_restrict && mount --bind kallsyms /proc/kallsyms";
@@ -280,7 +282,8 @@ fn error_user_namespace() {
     });
 }
 
-/// Refuses bpf(2), like the seccomp filters of container runtimes.
+/// Returns a command with a seccomp filter that refuses bpf(2). The filters of container runtimes
+/// refuse bpf(2) too.
 fn without_bpf(arguments: &[&str]) -> Command {
     let rules = [(libc::SYS_bpf, Vec::new())].into();
     let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
@@ -289,8 +292,8 @@ fn without_bpf(arguments: &[&str]) -> Command {
     let filter: BpfProgram =
         filter.and_then(TryInto::try_into).expect("a list of one system call is a filter");
     let mut command = tcpstate(arguments);
-    // SAFETY: after fork, the closure makes two system calls and uses only memory that exists
-    // already.
+    // SAFETY: between fork and exec, the closure makes two system calls and allocates no memory, so
+    // it is async-signal-safe.
     unsafe {
         command.pre_exec(move || apply_filter(&filter).map_err(std::io::Error::other));
     }
@@ -321,7 +324,7 @@ fn error_broken_btf() {
 
 #[test]
 fn error_unknown_structs() {
-    // A header and one empty string: valid BTF without the structs that tcpstate needs.
+    // Write valid BTF that lacks the structs which tcpstate needs: a header and one empty string.
     let empty = r"mount -t tmpfs tmpfs /sys/kernel/btf && cd /sys/kernel/btf
         printf '\237\353\1\0\30\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0' >vmlinux";
     assert_predicted("error_unknown_structs", &[], |arguments| {
@@ -356,11 +359,12 @@ fn error_map_too_large() {
     row.assert(&run(&mut tcpstate(&trace)));
 }
 
-/// A memory cgroup that is only a little larger than the program needs.
+/// A memory cgroup whose limit is only a little higher than the memory that the program needs.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// `None` if this process may not create one.
+    /// Creates a cgroup with this memory limit. Returns `None` if this process may not create
+    /// cgroups.
     fn with_limit(mib: u64) -> Option<Self> {
         let name = format!("tcpstate-test-{}", std::process::id());
         let hierarchies =
@@ -376,7 +380,8 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The cgroup has no process any more. If it could not be created, there is none to remove.
+        // Remove the cgroup, which has no process any more. Ignore the error if the cgroup was
+        // never created.
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -433,7 +438,7 @@ fn error_map_full() {
 #[test]
 fn error_stdout_full() {
     let row = Row::of("error_stdout_full");
-    // Each command fails long before the hour is over.
+    // `-d 1h` never ends the command, because the error ends it much earlier.
     let trace = |output| ["trace", "-d", "1h", "-i", "50ms", "-o", output];
     for arguments in [&trace("table")[..], &trace("json"), &trace("csv"), &["check"], &["count"]] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");

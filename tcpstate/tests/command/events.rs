@@ -1,5 +1,5 @@
-//! `trace --events` as a process: the lines in each format, a reader that stalls, and refused
-//! options.
+//! Tests the process `tcpstate trace --events`: the lines in each format, a reader that stalls, and
+//! refused options.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -21,7 +21,8 @@ fn trace(arguments: &[&str]) -> Command {
     command
 }
 
-/// One connection of each family: five events until it is established, three until it is closed.
+/// Opens and closes one connection of each address family. A connection has five events until it is
+/// established, and three more until it is closed.
 fn connections() {
     for family in Family::BOTH {
         let listener = Listener::open(family);
@@ -35,7 +36,7 @@ fn connections() {
 
 const EVENTS: usize = 16;
 
-/// The keys of a line, in order.
+/// The keys of an event's JSON line, in order.
 const KEYS: [&str; 24] = [
     "type",
     "version",
@@ -86,8 +87,8 @@ fn events_in_json_have_all_keys_between_start_and_end() {
     let (lines, minis): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["hook"] == "transitions");
     assert_eq!(counted, lines.len() as u64);
-    // Each connection was half-open for a moment. If the hook observes each request socket, the
-    // connection has two lines: the birth and the end of the request.
+    // Each connection has a request socket before the handshake ends. If the hook observes each
+    // request socket, two lines report its birth and its end.
     let is_seen = |hook: &str| !["none", "polled"].iter().any(|by| start["hooks"][hook] == *by);
     assert_eq!(minis.len(), if is_seen("syn_recv") { 4 } else { 0 }, "{minis:?}");
     for line in lines.iter().chain(&minis) {
@@ -116,8 +117,8 @@ fn events_lost_to_a_stalled_reader_are_counted() {
     let mut line = String::new();
     reader.read_line(&mut line).expect("the pipe is open");
     let load = Load::start(2, Style::Rst);
-    // This is far more than the pipe, the writer and the buffer hold together, and the test does
-    // not read meanwhile.
+    // The test does not read during the load. The load makes far more events than the pipe, the
+    // writer and the event buffer can hold together.
     wait::until("connections", || load.completed() >= 5000);
     let _ = load.stop();
     signal(&child, Signal::SIGINT);
@@ -135,7 +136,7 @@ fn events_lost_to_a_stalled_reader_are_counted() {
     let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
     let lines = lines.iter().filter(|line| line["hook"] == "transitions").count() as u64;
     let reported = lines + number("lost_events");
-    // Events that the kernel kept from one of the two programs and showed to the other.
+    // The two counts may differ by the events that only one of the two BPF programs missed.
     let missed = number("missed") + number("lost_events").min(1000);
     assert!(number("lost_events") > 10_000, "{end}");
     assert!(reported.abs_diff(counted) <= missed, "{reported} told of, {counted} counted: {end}");
@@ -234,7 +235,7 @@ fn events_rejected_by_a_filter_are_not_losses() {
     assert!(child.wait().expect("it ends").success());
     let (end, lines) = lines.split_last().expect("there is an end line");
     assert_eq!(end["lost_events"], 0);
-    // Two events of the listener, and the birth of its child.
+    // The lines are two events of the listener, and the birth of the accepted socket.
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines.iter().all(|line| line["family"] == "ipv6"), "{lines:#?}");
 }

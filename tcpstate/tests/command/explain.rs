@@ -1,4 +1,4 @@
-//! `tcpstate explain` as a process: exit status, stdout and stderr, pipes, terminals.
+//! Tests the process `tcpstate explain`: exit status, stdout, stderr, pipes and terminals.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -21,7 +21,8 @@ fn explain_prints_plain_text_to_a_pipe() {
         (&["time-wait"], "TIME_WAIT\n"),
         (&["0A"], "LISTEN\n"),
         (&["LISTEN", "SYN_RECV"], "LISTEN -> SYN_RECV\n"),
-        // "Never occurs" is an answer, not an error.
+        // `explain` succeeds for a transition that never occurs, because "never occurs" is the
+        // answer.
         (&["LISTEN", "SYN_SENT"], "LISTEN -> SYN_SENT never occurs\n"),
     ] {
         let Finished { status, stdout, stderr } = run(explain(words).env("TERM", "xterm"));
@@ -72,7 +73,7 @@ fn explain_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
 #[test]
 fn explain_has_bold_headings_on_a_terminal_unless_disabled() {
     for (no_colour, bold) in [("", true), ("1", false)] {
-        // `script` runs the command in a new terminal.
+        // script(1) runs the command in a new terminal.
         let mut command = Command::new("script");
         command
             .args(["--quiet", "--return", "--command"])

@@ -1,20 +1,20 @@
-//! `-h` and `--help`: their length, width and order.
+//! Tests the output of `-h` and `--help`: length, width and order.
 
 use std::process::Command;
 
 use tcpstate_tests::command::run;
 
-/// Columns of the widest line.
+/// The maximum number of columns of a line.
 const WIDTH: usize = 80;
 
-/// All subcommands; the empty name stands for `tcpstate` itself.
+/// Returns the names of all subcommands. The empty name stands for `tcpstate` without a subcommand.
 fn commands() -> Vec<String> {
     let line = tcpstate::command::command_line();
     let names = line.get_subcommands().map(|command| command.get_name().to_owned());
     [String::new()].into_iter().chain(names).collect()
 }
 
-/// What a user sees in a pipe.
+/// Returns the help text that the command writes to a pipe.
 fn help(command: &str, flag: &str) -> String {
     let words = command.split_whitespace().chain([flag]);
     let printed = run(Command::new(env!("CARGO_BIN_EXE_tcpstate")).args(words));
@@ -22,7 +22,7 @@ fn help(command: &str, flag: &str) -> String {
     printed.stdout
 }
 
-/// The names of the flags that a text explains, in its order.
+/// Returns the names of the flags that a help text explains, in the order of the text.
 fn flags(text: &str) -> Vec<&str> {
     let long = |line: &str| line.split_whitespace().any(|word| word.starts_with("--"));
     let lines = text.lines().filter(|line| line.starts_with("  ") && long(line));

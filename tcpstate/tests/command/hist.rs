@@ -1,4 +1,5 @@
-//! `hist` as a process: known traffic in each output format, refused options, and recordings.
+//! Tests the process `tcpstate hist`: known traffic in each output format, refused options, and
+//! recordings.
 //!
 //! The file is long because it compares every output format with the same known traffic.
 
@@ -27,19 +28,19 @@ use tcpstate_tests::{
     truth,
 };
 
-/// Connections in each family.
+/// The number of connections in each address family.
 const CONNECTIONS: u64 = 7;
-/// Connections in both families together.
+/// The number of connections in both address families together.
 const ALL: u64 = 2 * CONNECTIONS;
-/// How long each connection is held.
+/// The time for which each connection stays open.
 const HELD: Duration = Duration::from_millis(20);
 
 fn tcpstate(arguments: &[&str]) -> Command {
     piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
-/// Makes seven connections to one listener in each family, holds them for a while, and resets them.
-/// Returns the ports of the listeners.
+/// In each address family, makes seven connections to one listener, keeps them open for [`HELD`],
+/// and resets them. Returns the ports of the listeners.
 fn traffic() -> [u16; 2] {
     Family::BOTH.map(|family| {
         let listener = Listener::open(family);
@@ -54,15 +55,16 @@ fn traffic() -> [u16; 2] {
 /// Starts `hist`, makes the traffic, ends `hist` with SIGINT, and checks its output. `after` is a
 /// pause before the signal, for tests with intervals. `check` gets the ports of the listeners.
 ///
-/// The test runs in a separate namespace. It is repeated if it fails and the kernel kept events
-/// from programs meanwhile.
+/// The test runs in a separate network namespace. If the test fails and BPF programs missed events
+/// meanwhile, the test is repeated.
 fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, [u16; 2])) {
     for attempt in 1..=ATTEMPTS {
         let _namespace = Namespace::enter();
         let mut audit = Traced::start();
         let mut child = tcpstate(&[&["hist"], arguments].concat()).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
-        // In each format the first line is printed at the start.
+        // Wait until the programs are loaded. In each format, `hist` prints the first line at the
+        // start.
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         let ports = traffic();
@@ -83,8 +85,8 @@ fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, 
     }
 }
 
-/// Like [`check_traffic`], but `hist` must succeed, and stderr may contain only notes on exactness.
-/// `check` gets stdout.
+/// Calls [`check_traffic`], and asserts that `hist` succeeds and that stderr contains only notes on
+/// exactness. `check` gets stdout.
 fn check_shown(arguments: &[&str], after: Duration, check: impl Fn(&str, [u16; 2])) {
     check_traffic(arguments, after, |Finished { status, stdout, stderr }, ports| {
         let mut said = stderr.lines().filter(|line| !line.contains("tcpstate: limit: "));
@@ -102,15 +104,16 @@ fn seconds(line: &Value, key: &str) -> f64 {
     line[key].as_f64().unwrap_or_else(|| panic!("{key} of {line}"))
 }
 
-/// The subject of a JSON histogram, as one string.
+/// Returns the subject of a JSON histogram as one string: the state, transition or handshake whose
+/// durations it counts.
 fn of(line: &Value) -> String {
     let labels = ["of", "from", "to", "state", "sockets", "side"];
     let words = labels.into_iter().filter_map(|label| line[label].as_str());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The number of durations of each subject in this traffic. The last two need a hook that observes
-/// each request socket.
+/// The expected number of durations of each subject. The last two subjects need a hook that
+/// observes each request socket.
 const EXPECTED: [(&str, u64); 12] = [
     ("connect_latency client", ALL),
     ("lifetime", 2 * ALL),
@@ -145,7 +148,8 @@ fn assert_json(stdout: &str) {
     }
     let counts: BTreeMap<String, u64> =
         lines.iter().map(|line| (of(line), number(line, "count"))).collect();
-    // Without a hook for request sockets, single request sockets are not observed.
+    // Without a hook for request sockets, tcpstate does not observe the durations of request
+    // sockets.
     let are_seen = !["none", "polled"].iter().any(|by| start["hooks"]["syn_recv"] == *by);
     let expected = EXPECTED.iter().filter(|(of, _)| {
         are_seen || !["connect_latency server", "state_duration syn_recv mini"].contains(of)
@@ -164,7 +168,7 @@ fn assert_json(stdout: &str) {
         let lasted = of(line).contains("established") && !of(line).contains("syn");
         assert!(!lasted || seconds(line, "min") >= held, "{line}");
     }
-    // The matrix of this run has equal counts.
+    // The transition counts of this run must be equal to the numbers of durations.
     for pair in end["transitions"].as_array().expect("a list") {
         let name = format!(
             "transition_duration {} {}",
@@ -177,7 +181,7 @@ fn assert_json(stdout: &str) {
     }
 }
 
-/// Asserts the properties that every histogram has.
+/// Asserts the properties that every histogram must have.
 fn assert_histogram(line: &Value) {
     assert_eq!((&line["type"], &line["version"]), (&"histogram".into(), &1.into()));
     assert_eq!((&line["window"], &line["unit"]), (&"total".into(), &"seconds".into()));
@@ -278,7 +282,7 @@ fn assert_groups(stdout: &str, ports: [u16; 2]) {
     for port in ports {
         assert_eq!(of("lifetime", &port.to_string()), CONNECTIONS, "{stdout}");
     }
-    // Each client had a different port.
+    // Each client has a different local port, so each client is a separate group.
     let lifetimes = rows.iter().filter(|row| row["of"] == "lifetime").count();
     assert_eq!(lifetimes as u64, 2 + ALL, "{stdout}");
 }
@@ -337,14 +341,14 @@ fn hist_recording_replays_identically_and_in_other_formats() {
         assert!(live.len() > 300, "{live}");
         assert_eq!(replayed(&[&["hist", "--replay", &file], form].concat()), live, "{name}");
     }
-    // A pipe can be read only once.
+    // Replay the recording from a pipe, which can be read only once.
     let piped = Command::new("sh")
         .args(["-c", r#"cat "$1" | "$0" hist --replay /dev/stdin"#])
         .args([env!("CARGO_BIN_EXE_tcpstate"), &path("table")])
         .output()
         .expect("there is a shell");
     assert_eq!(piped.stdout, replayed(&["hist", "--replay", &path("table")]).into_bytes());
-    // A replay refuses it like a live run.
+    // A replay must refuse the option, as a live run does.
     let (filtered, _) = recorded("filtered", &["--uid", "0"]);
     let Finished { status, stdout, stderr } =
         run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));
@@ -353,7 +357,8 @@ fn hist_recording_replays_identically_and_in_other_formats() {
                     transitions of all sockets\nhelp: leave out the filter, or the kind matrix of \
                     --of\n";
     assert_eq!(stderr, expected);
-    // A recording can be shown in any format, and `trace` can show its matrix.
+    // `hist` must show a recording in any format, and `trace` must show the matrix of the
+    // recording.
     let file = path("table");
     assert!(replayed(&["hist", "--replay", &file, "-o", "csv"]).contains(",connect_latency,"));
     assert!(replayed(&["trace", "--replay", &file, "--matrix"]).contains("% OF ALL"));
@@ -406,7 +411,8 @@ fn error_hist_of_a_recording_without_durations() {
     let row = Row::of("error_hist_of_a_recording_without_durations");
     let file = in_tree().into_iter().next().expect("there are recordings");
     row.assert(&run(&mut tcpstate(&["hist", "--replay", text(&file)])));
-    // A recording that was killed before its first snapshot is shown up to its end.
+    // Check a recording of a run that was killed before its first snapshot. The replay must show
+    // the recording up to its last byte.
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let killed = folder.path().join("killed.tcps");
     let records = read(&fs::read(&file).expect("it can be read"));

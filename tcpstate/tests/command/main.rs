@@ -1,14 +1,13 @@
-//! Command-level tests: `tcpstate` as users run it, a process with flags, output, an exit status
-//! and signals.
+//! Tests `tcpstate` as users run it: as a process with flags, output, an exit status and signals.
 //!
 //! The tests start the program in network namespaces, as other users, in pipes and on terminals.
-//! They run on this machine only, because guests of `cargo xtask vm` lack programs that the tests
-//! need. The numbers themselves are tested at library level, on every kernel, in
-//! `tests/tests/kernel/`. The output of views for made-up numbers is tested in
-//! `tcpstate/tests/views/`.
+//! The tests run only on this machine, because guests of `cargo xtask vm` lack programs that the
+//! tests need. `tests/tests/kernel/` tests the correctness of the numbers on every kernel.
+//! `tcpstate/tests/views/` tests the output of views for synthetic numbers.
 //!
-//! One program holds all the tests, so that only one is linked. `cargo xtask` runs the tests one at
-//! a time. A test that changes a property of the whole process, such as a limit, restores it.
+//! One program contains all these tests, because linking several programs would take longer. `cargo
+//! xtask` runs the tests one at a time. A test that changes a property of the whole process, such
+//! as a limit, restores the property.
 
 mod check;
 mod count;

@@ -1,5 +1,5 @@
-//! Network namespaces and families on the command line: the output, and the two lines of each
-//! error.
+//! Tests the options for network namespaces and address families: the output, and the two lines of
+//! each error.
 
 use std::{
     ffi::OsStr,
@@ -19,7 +19,7 @@ fn tcpstate(arguments: &[&str]) -> Command {
     piped(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }
 
-/// Asserts that the command fails with two lines: the cause and the help.
+/// Asserts that the command fails and prints two lines: the cause and the help.
 fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     let Finished { status, stdout, stderr } = run(command);
     assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
@@ -29,8 +29,8 @@ fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     assert!(second.starts_with("help: ") && second.contains(help), "{second}");
 }
 
-/// Asserts for each state: current = current at the start + entered - left + corrected. A namespace
-/// without a row at the start had no sockets.
+/// Asserts for each state that current = current at the start + entered - left + corrected. A
+/// namespace without a row at the start had no sockets.
 fn assert_adds_up(start: Option<&Value>, now: &Value) {
     for (state, gauge) in now["states"].as_object().expect("states are an object") {
         let Some(current) = gauge["current"].as_i64() else { continue };

@@ -1,5 +1,5 @@
-//! Properties of the process: lines and exit status, signals, pipes, and what stays in the kernel
-//! after a kill.
+//! Tests the process `tcpstate trace`: output lines, exit status, signals, pipes, and that a killed
+//! process leaves nothing in the kernel.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -162,7 +162,7 @@ fn process_keeps_counting_while_its_reader_stalls() {
     let mut child = tcpstate(&["trace", "-o", "json", "-i", "50ms"]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
     assert_eq!(next_line(&mut reader)["type"], "start");
-    // A pipe holds 64 KiB, about forty snapshots. Later snapshots find no room.
+    // Wait until the pipe is full. A pipe holds 64 KiB, which is about forty snapshots.
     let mut waiting = bytes_in(reader.get_ref());
     wait::until_within(Duration::from_secs(60), "the pipe to be full", || {
         std::thread::sleep(Duration::from_millis(500));
@@ -172,7 +172,8 @@ fn process_keeps_counting_while_its_reader_stalls() {
     let _during = listener.pairs(7);
     let before = resident_kib(&child);
     std::thread::sleep(Duration::from_secs(2));
-    // If snapshots were queued, another forty would take at least 64 KiB.
+    // In two seconds, `trace` takes forty snapshots. A queue of forty snapshots would use at least
+    // 64 KiB.
     let grown = resident_kib(&child).saturating_sub(before);
     assert!(grown < 64, "{grown} KiB");
     let after_gap = (0..100)
@@ -191,16 +192,16 @@ fn process_keeps_counting_while_its_reader_stalls() {
     assert!(child.wait().expect("it ends").success());
 }
 
-/// The number of unread bytes in a pipe.
+/// Returns the number of unread bytes in a pipe.
 fn bytes_in(pipe: &ChildStdout) -> libc::c_int {
     let mut bytes = 0;
-    // SAFETY: the kernel writes one int to `bytes`, and the descriptor is open.
+    // SAFETY: FIONREAD writes one int to the address, and `bytes` is an int that outlives the call.
     let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     bytes
 }
 
-/// Private memory of the process in KiB.
+/// Returns the private memory of the process in KiB.
 fn resident_kib(child: &Child) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the child runs");
@@ -229,8 +230,8 @@ fn process_writes_rows_that_a_csv_reader_accepts() {
     assert_eq!(&rows[3][4], "6", "{stdout}");
 }
 
-/// The sysctl that makes the kernel measure program runs for all users. `--cost` must not change
-/// it.
+/// Reads the sysctl that makes the kernel measure the runs of all BPF programs. `--cost` must not
+/// change this sysctl.
 fn statistics_sysctl() -> String {
     std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the kernel has it")
 }
@@ -240,7 +241,8 @@ fn process_measures_its_cost_only_while_it_runs() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let sysctl = statistics_sysctl();
-    // The run count of this tracer's program shows whether the kernel measures.
+    // Start another tracer. The run count of its program shows whether the kernel measures program
+    // runs.
     let tracer = Tracer::start(&traced::options()).unwrap_or_else(|error| panic!("{error}"));
     let measured = || tracer.probe().transitions_info().expect("it is loaded").run_count();
     let mut child =
@@ -261,13 +263,14 @@ fn process_measures_its_cost_only_while_it_runs() {
             break cost;
         }
     };
-    // connect(): CLOSE -> SYN_SENT -> ESTABLISHED; accept(): LISTEN -> SYN_RECV -> ESTABLISHED.
+    // A connection has four transitions: CLOSE -> SYN_SENT -> ESTABLISHED on the client, and LISTEN
+    // -> SYN_RECV -> ESTABLISHED on the server.
     assert!(cost["runs"].as_u64() >= Some(4 * 7), "{cost}");
     for key in ["run_seconds", "ns_per_run", "cpu_share"] {
         assert!(cost[key].as_f64() > Some(0.0), "{key}: {cost}");
     }
     assert_eq!(statistics_sysctl(), sysctl);
-    // The statistics must be off even after SIGKILL.
+    // The kernel must stop measuring even if `trace` is killed.
     signal(&child, Signal::SIGKILL);
     child.wait().expect("it is dead");
     let after = measured();
@@ -279,13 +282,14 @@ fn process_measures_its_cost_only_while_it_runs() {
 #[test]
 fn process_killed_at_any_moment_leaves_nothing_in_the_kernel() {
     let _namespace = Namespace::enter();
-    // Wait until the kernel has freed the objects of earlier tests, so that they are not counted
-    // here.
+    // Wait until the kernel has freed the BPF objects of earlier tests, so that the test does not
+    // count them.
     let before = KernelObjects::at_rest();
     for round in 0..20_u64 {
         let mut child =
             tcpstate(&["trace", "-i", "50ms"]).stdout(Stdio::null()).spawn().expect("it starts");
-        // From the first system call to well into the run, at a different time in each round.
+        // Kill the process at a different time in each round, from its first system call to 361 ms
+        // after its start.
         std::thread::sleep(Duration::from_millis(round * round));
         signal(&child, Signal::SIGKILL);
         child.wait().expect("it is dead");

@@ -1,11 +1,11 @@
-//! `--record` and `--replay` as processes: a replay is identical to the run, after every kind of
-//! end, and needs no privileges.
+//! Tests `--record` and `--replay`. The output of a replay must be identical to the output of the
+//! run, whatever ended the run. A replay must need no privileges.
 //!
-//! The expected output of the recordings in the tree is in `tests/golden/`. `cargo xtask golden`
-//! writes it again, and the difference is reviewed.
+//! The expected output of the checked-in recordings is in `tests/golden/`. `cargo xtask golden`
+//! writes the expected output again, and a reviewer must check the changes.
 //!
-//! The file is long because tests of the recordings in the tree and of new recordings share
-//! helpers.
+//! The file is long because tests of checked-in recordings and tests of new recordings share helper
+//! functions.
 
 use std::{
     env, fs,
@@ -40,14 +40,14 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
 }
 
-/// Runs the command, which must succeed, and returns its stdout.
+/// Runs `tcpstate`, asserts that it succeeds, and returns its stdout.
 fn shown(arguments: &[&str]) -> String {
     let finished = run(&mut tcpstate(arguments));
     assert_eq!((finished.status, finished.stderr.as_str()), (Some(0), ""), "{arguments:?}");
     finished.stdout
 }
 
-/// An empty folder for new recordings.
+/// A temporary folder for new recordings.
 struct Folder(TempDir);
 
 impl Folder {
@@ -60,7 +60,7 @@ impl Folder {
     }
 }
 
-/// Copies of the program and of the recordings in the tree, which every user can read.
+/// A folder that every user can read, with copies of the program and of the checked-in recordings.
 struct Bare(Folder);
 
 impl Bare {
@@ -80,8 +80,8 @@ impl Bare {
         Self(folder)
     }
 
-    /// Runs a command on a recording. If the test runs as root, the command runs as the user nobody
-    /// and without `/proc`.
+    /// Runs a subcommand on a recording. If the test runs as root, the subcommand runs as the user
+    /// nobody and without `/proc`.
     fn replay(&self, subcommand: &str, recording: &str, arguments: &[&str]) -> Finished {
         let recording = self.0.path(recording);
         let program = self.0.path("tcpstate");
@@ -152,8 +152,8 @@ fn recordings_in_the_tree_cover_every_version_and_are_documented() {
     assert!(bytes < 200_000, "{bytes}");
 }
 
-/// Makes about one connection per millisecond. This gives each frame some events, and leaves the
-/// CPUs to the processes that record.
+/// Makes about one connection per millisecond while a function runs. At this rate, each frame of a
+/// recording has some events, and the load uses little CPU.
 fn trickle<T>(while_running: impl FnOnce() -> T) -> T {
     let listener = Listener::open(Family::V4);
     let is_over = AtomicBool::new(false);
@@ -190,7 +190,7 @@ fn recording_replays_identically_to_the_run() {
         let replayed = shown(&[&["trace", "--replay", &file], form].concat());
         assert!(replayed == live, "{name}");
     }
-    // If the file exists, the command is refused, and the recording does not change.
+    // `--record` must refuse a file that exists, and must not change the file.
     let file = folder.path("json");
     let before = fs::read(&file).expect("it is there");
     let refused = run(&mut tcpstate(&["trace", "-n", "1", "--record", &file]));
@@ -198,7 +198,7 @@ fn recording_replays_identically_to_the_run() {
     assert!(refused.stderr.contains("help: choose another name"), "{}", refused.stderr);
     assert_eq!(fs::read(&file).expect("it is there"), before);
 
-    // The export has the lines of the run, after one line about the recording.
+    // The export starts with one line about the recording. The lines of the run follow.
     let exported = shown(&["replay", &file, "-o", "json"]);
     let (first, lines) = exported.split_once('\n').expect("there are lines");
     assert!(lines == shown(&["trace", "--replay", &file, "--events", "-o", "json"]));
@@ -212,14 +212,15 @@ fn recording_replays_identically_to_the_run() {
     assert_cut(&file, lines);
 }
 
-/// Asserts that a part of a recording has its start line and the lines between the two times.
+/// Asserts that the export of a part of a recording contains the start line and the lines between
+/// two times.
 fn assert_cut(file: &str, lines: &str) {
     let time = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("each line is an object");
         line["time"].as_str().expect("each line has a time").to_owned()
     };
-    // The lines have times in milliseconds, so the times that limit the part are whole
-    // milliseconds.
+    // Use times of lines as the limits of the part. Lines have times in milliseconds, so the limits
+    // are whole milliseconds.
     let times: Vec<String> = lines.lines().map(time).collect();
     let (from, until) = (&times[times.len() / 3], &times[times.len() * 2 / 3]);
     let cut = shown(&["replay", file, "-o", "json", "--from", from, "--until", until]);
@@ -233,14 +234,14 @@ fn assert_cut(file: &str, lines: &str) {
     assert!(cut.lines().skip(1).eq(expected));
 }
 
-/// A running recording with a thread that reads its lines.
+/// A running process that records, and a thread that reads its output lines.
 struct Recording {
     child: Child,
     lines: std::thread::JoinHandle<Vec<(Instant, String)>>,
 }
 
 impl Recording {
-    /// Returns after the first line.
+    /// Starts a recording. Returns after the process has printed its first line.
     fn start(file: &str) -> Self {
         let arguments = ["trace", "--events", "-i", "100ms", "-o", "json", "--record", file];
         let mut child = tcpstate(&arguments).spawn().expect("it starts");
@@ -255,8 +256,8 @@ impl Recording {
         Self { child, lines }
     }
 
-    /// Kills the recording. Returns its lines with the times when they were read. The last line may
-    /// be cut.
+    /// Kills the process. Returns its output lines with the times when they were read. The last
+    /// line may be incomplete.
     fn kill(mut self) -> Vec<(Instant, String)> {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it ends");
@@ -270,7 +271,8 @@ fn recording_killed_at_any_moment_has_all_but_the_last_second() {
     let folder = Folder::new();
     let mut random = std::process::id();
     let mut moment = || {
-        // xorshift. The times are within the first 1.5 s, in which the first frames are written.
+        // Generate a random time with xorshift. The process is killed in its first 1.5 s, in which
+        // it writes the first frames.
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
@@ -289,24 +291,25 @@ fn recording_killed_at_any_moment_has_all_but_the_last_second() {
     });
 }
 
-/// Kills a recording after this time, and asserts that it has all lines that were shown a second or
-/// more before the kill.
+/// Kills a recording process after this time. Asserts that the recording contains all lines that
+/// were printed a second or more before the kill.
 fn assert_all_but_the_last_second(file: &str, after: Duration) {
     let recording = Recording::start(file);
     std::thread::sleep(after);
     let killed = Instant::now();
     let lines = recording.kill();
     let replayed = run(&mut tcpstate(&["trace", "--replay", file, "--events", "-o", "json"]));
-    // A frame that was being written during the kill is cut, and the replay reports it.
+    // If the process was writing a frame when it was killed, the frame is incomplete, and the
+    // replay reports this.
     let is_cut = replayed.stderr.contains("it ends within the frame at byte");
     assert_eq!(replayed.status, Some(if is_cut { 2 } else { 0 }), "{}", replayed.stderr);
     assert!(is_cut || replayed.stderr.contains("has no end"), "{}", replayed.stderr);
     let found: Vec<&str> = replayed.stdout.lines().collect();
     let is_old = |read: &Instant| killed.duration_since(*read) >= Duration::from_secs(1);
     let old = lines.iter().take_while(|(read, _)| is_old(read)).count();
-    // The start line is always in the file.
+    // The recording always contains the start line.
     assert!(found.len() >= old.max(1), "{after:?}: {} lines of {old}", found.len());
-    // The last line that was read may be cut.
+    // Do not compare the last line that was read, because it may be incomplete.
     let whole = lines.len().min(found.len()) - 1;
     let same = lines.iter().zip(&found).take_while(|((_, line), found)| line == *found).count();
     assert!(same >= whole, "{after:?}: {same} lines of {whole}");
@@ -317,7 +320,7 @@ fn recording_of_a_run_without_a_reader_has_its_end() {
     let _namespace = Namespace::enter();
     let folder = Folder::new();
     let trace = ["trace", "--events", "-o", "json", "-i", "100ms"];
-    // A closed pipe ends the run without an error.
+    // Close the pipe, which must end the run without an error.
     let file = folder.path("pipe.tcps");
     let mut child =
         tcpstate(&[&trace[..], &["--record", &file]].concat()).spawn().expect("it starts");
@@ -327,7 +330,7 @@ fn recording_of_a_run_without_a_reader_has_its_end() {
     drop(reader);
     assert!(child.wait().expect("it ends").success());
     assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
-    // A full disk at stdout is an error, but the recording is complete.
+    // Write stdout to a full disk, which is an error. The recording must still be complete.
     let file = folder.path("full.tcps");
     let mut command = tcpstate(&[&trace[..], &["--record", &file]].concat());
     let full = fs::File::options().write(true).open("/dev/full").expect("it is there");
@@ -344,8 +347,8 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     let folder = Folder::new();
     let disk = folder.path("disk");
     fs::create_dir(&disk).expect("the folder is ours");
-    // The disk has three pages. A file occupies two of them until the recording has failed for lack
-    // of room.
+    // The tmpfs has three pages. A file occupies two pages until the recording has failed because
+    // the disk is full.
     let mut trace = tcpstate(&["trace", "-i", "50ms", "-o", "json", "--record"]);
     trace.arg(format!("{disk}/run.tcps"));
     let mounts =
@@ -367,8 +370,8 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     while !said.contains("the recording is written again, and it is complete") {
         assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
     }
-    // The mount is reachable only while the process is alive. The file is complete only when the
-    // process has ended.
+    // Open the recording now, because the mount is reachable only while the process runs. Read it
+    // later, because it is complete only after the process has ended.
     let file = fs::File::open(seen.join("run.tcps")).expect("it is there");
     signal(&child, Signal::SIGINT);
     let status = child.wait().expect("it ends");

@@ -1,7 +1,7 @@
-//! `tcpstate serve`: its numbers, its privileges, its file, and its start and end.
+//! Tests `tcpstate serve`: its numbers, its privileges, its text file, its start and its exit.
 //!
-//! The counted sockets are in another network namespace than the endpoint, because connections to
-//! the endpoint would be counted too.
+//! The counted sockets are in another network namespace than the HTTP endpoint. Otherwise `serve`
+//! would also count the connections to its endpoint.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{
@@ -27,7 +27,8 @@ use tcpstate_tests::{
 
 use super::served::{Metrics, PATIENCE, Server, metrics, program, serve};
 
-/// The counts of `ss` by family and state, with the names of the metrics.
+/// Returns the counts of `ss` by address family and state, with the names of the corresponding
+/// metrics.
 fn by_ss(place: &Place) -> Vec<(String, f64)> {
     let families = [("ipv4", "-4"), ("ipv6", "-6")];
     let of_family = |(family, flag): (&str, &'static str)| {
@@ -40,14 +41,14 @@ fn by_ss(place: &Place) -> Vec<(String, f64)> {
     families.into_iter().flat_map(of_family).collect()
 }
 
-/// The sum of the differences between the gauges and the truth, in sockets.
+/// Returns the sum of the absolute differences between the gauges and the true counts, in sockets.
 fn difference(metrics: &Metrics, truth: &[(String, f64)]) -> f64 {
     truth.iter().map(|(series, count)| (metrics[series] - count).abs()).sum()
 }
 
-/// Asserts that the gauges are equal to the numbers of `ss` while no socket changes its state. A
-/// difference is allowed only if the kernel silently kept events from BPF programs; a scan must
-/// then correct it.
+/// Asserts that the gauges are equal to the counts of `ss`. No socket may change its state
+/// meanwhile. A difference is allowed only if BPF programs missed events that the kernel did not
+/// count. A scan must correct such a difference.
 fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     let truth = by_ss(place);
     let found = server.exact_metrics();
@@ -68,12 +69,12 @@ fn inside(place: &Place) -> String {
     format!("path:{}", place.path().display())
 }
 
-/// A child process that is killed at the end of the test.
+/// A child process. Dropping the value kills the process.
 struct Trace(Child);
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // The process may have ended already.
+        // Ignore errors, because the process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -164,7 +165,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let before = listener.pairs(7);
-    // The endpoint and the counted sockets are in one namespace, because entering another one needs
+    // Count the sockets in the namespace of the endpoint, because entering another namespace needs
     // more capabilities.
     let mut command = as_nobody(&["bpf", "perfmon", "syslog"], env!("CARGO_BIN_EXE_tcpstate"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--hist"]);
@@ -177,7 +178,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             let line = status.lines().find(|line| line.starts_with(set)).expect("a set");
             let is_none = line.ends_with("\t0000000000000000");
-            // CAP_BPF is number 39.
+            // The bit of CAP_BPF is 39.
             let is_least = is_old && line.ends_with("\t0000008000000000");
             assert!(is_none || is_least, "{}: {line}", task.path().display());
         }
@@ -188,10 +189,10 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     let v6 = "tcpstate_connections{state=\"listen\",family=\"ipv6\"}";
     let during = listener.pairs(5);
     let v6_listener = Listener::open(Family::V6);
-    // A scan still works after the privileges are dropped.
+    // A scan must work after `serve` has dropped its privileges.
     server.scan();
     let found = server.exact_metrics();
-    // The connection of the scraper has two ends.
+    // Each connection has two sockets. The connection of the scraper counts too.
     assert_eq!((found[established], found[v6]), (2.0 * (7.0 + 5.0 + 1.0), 1.0));
     let sum = |state: &str| {
         let of = |family| {
@@ -200,7 +201,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         of("ipv4") + of("ipv6")
     };
     assert_eq!(sum("listen"), 3.0, "the endpoint's too");
-    // Reading the durations from the maps needs no privileges either.
+    // `serve` must also read the durations from the BPF maps without privileges.
     let timed = &found["tcpstate_connect_latency_seconds_count{side=\"client\"}"];
     assert!(*timed > 0.0, "{found:?}");
     assert!(server.end().success());
@@ -257,7 +258,7 @@ fn serve_negotiates_the_format() {
 fn serve_writes_a_textfile_and_survives_a_full_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("tcpstate.prom");
-    // A disk of 32 KiB that is full until a file is removed.
+    // Mount a tmpfs of 32 KiB that is full until the test removes a file.
     let mounts = format!(
         "mount -t tmpfs -o size=32k none {0}; dd if=/dev/zero of={0}/ballast bs=4k 2>/dev/null || :",
         folder.path().display()
@@ -272,7 +273,7 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
     assert_eq!(stderr.matches("write the textfile").count(), 1, "{stderr}");
     let said = Finished { status: Some(0), stdout: String::new(), stderr };
     Row::of("serve_writes_a_textfile_and_survives_a_full_disk").assert(&said);
-    // The folder as the server sees it.
+    // The path of the folder in the mount namespace of the server.
     let seen = format!("/proc/{}/root{}", server.pid(), folder.path().display());
     let files = || fs::read_dir(&seen).expect("it is a folder").count();
     assert_eq!(files(), 1, "no half of a text");

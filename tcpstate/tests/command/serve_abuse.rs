@@ -1,5 +1,5 @@
-//! `tcpstate serve` with badly behaved clients: whatever one client does, other clients are served,
-//! and the server keeps running.
+//! Tests `tcpstate serve` with faulty and malicious clients. Whatever one client does, the server
+//! must keep running and serve other clients.
 
 use std::{
     fs,
@@ -14,8 +14,8 @@ use tcpstate_tests::{emulated::scaled, netns::Namespace, wait};
 
 use super::served::{PATIENCE, Server, serve};
 
-/// Raises the limit on open files of this process and its children to at least a number. Dropping
-/// it restores the limit.
+/// A raised limit on the number of open files of this process and its children. Dropping the value
+/// restores the limit.
 struct Raised {
     before: (rlim_t, rlim_t),
 }
@@ -74,8 +74,8 @@ fn serve_refuses_requests_that_are_not_for_metrics() {
     ] {
         match server.send(request.as_bytes()) {
             Ok(response) => assert!(statuses.contains(&response.status), "{what}: {response:?}"),
-            // The server closed the connection before it had read the whole request, which resets
-            // the connection.
+            // The read may fail. The server closes the connection before it has read the whole
+            // request, which resets the connection.
             Err(error) => assert!(statuses[0] >= 400, "{what}: {error}"),
         }
         assert_serves(&mut server, what);
@@ -115,8 +115,8 @@ fn serve_answers_while_thousands_of_connections_hang() {
         fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count()
     };
     let before = descriptors(&server);
-    // Half of the connections send nothing, half send the beginning of a request. One in a hundred
-    // sends a request and never reads.
+    // Half of the connections send the beginning of a request. One in a hundred sends a request and
+    // never reads the response. The remaining connections send nothing.
     let hang = |number: u64| -> TcpStream {
         let mut stream = server.connect();
         let beginning: &[u8] = match number % 100 {
@@ -124,7 +124,7 @@ fn serve_answers_while_thousands_of_connections_hang() {
             odd if odd % 2 == 1 => b"GET /metrics HTTP/1.1\r\nX-Slow: ",
             _ => b"",
         };
-        // The server may have closed the connection already, in favour of newer connections.
+        // Ignore errors, because the server may have closed this connection for a newer connection.
         let _ = stream.write_all(beginning);
         stream
     };

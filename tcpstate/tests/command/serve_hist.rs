@@ -1,5 +1,5 @@
-//! `tcpstate serve --hist` and `--by`: the durations agree with the transition counts from the
-//! first scrape, in every group.
+//! Tests `tcpstate serve --hist` and `--by`. From the first scrape, the numbers of durations must
+//! agree with the transition counts in every group.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use tcpstate_common::{State, abi::is_birth};
@@ -12,7 +12,7 @@ use tcpstate_tests::{
 
 use super::served::{Metrics, Server, serve};
 
-/// The sum of all series of a metric that have all of these labels.
+/// Returns the sum of the series of a metric that have all these labels.
 fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {
     let has = |series: &str| {
         let of_name =
@@ -24,7 +24,7 @@ fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {
     metrics.iter().filter(|(series, _)| has(series)).map(|(_, count)| count).sum()
 }
 
-/// All values of a label in the series of a metric.
+/// Returns all values of a label in the series of a metric.
 fn said(metrics: &Metrics, name: &str, label: &str) -> Vec<String> {
     let of = |series: &String| {
         let rest = series.strip_prefix(name)?.strip_prefix('{')?;
@@ -37,7 +37,8 @@ fn said(metrics: &Metrics, name: &str, label: &str) -> Vec<String> {
     all
 }
 
-/// The number of transitions out of a state, without births, from the transition counts.
+/// Computes the number of transitions out of a state from the transition counts. Births of sockets
+/// do not count.
 fn counted_out_of(metrics: &Metrics, from: State) -> f64 {
     let ends = State::ALL.into_iter();
     let ends = ends.filter(|to| *to != from && !is_birth(from.number(), to.number()));
@@ -48,7 +49,7 @@ fn counted_out_of(metrics: &Metrics, from: State) -> f64 {
     ends.map(count).sum()
 }
 
-/// The number of events that were kept from the programs, as far as the metrics report it.
+/// Returns the number of events that the BPF programs missed according to the metrics.
 fn missed(metrics: &Metrics) -> f64 {
     sum(metrics, "tcpstate_untimed_total", &[("reason", "missed")])
         + sum(metrics, "tcpstate_missed_events_total", &[("hook", "transitions")])
@@ -152,7 +153,7 @@ fn serve_by_port_and_cgroup_has_series_up_to_a_limit() {
             assert_eq!(of(&[(label, "other")]), 0.0);
         }
         if most == "1" {
-            // The only group went to the first port that was seen, the port of the first client.
+            // The first observed port, which is the port of the first client, has the only group.
             assert!(equals(lifetimes(&[(label, "other")]), 2 * CONNECTIONS - 1), "{found:?}");
         }
     }

@@ -1,10 +1,10 @@
-//! A real Prometheus server scrapes `tcpstate serve` while traffic runs. Its answers to queries
-//! must be the kernel's numbers, the alerts must load and pass their tests, and each query of the
-//! dashboard must have data.
+//! Tests `tcpstate serve` with a real Prometheus server that scrapes while traffic runs. The
+//! results of queries must be the kernel's numbers. The alerts must load and pass their tests, and
+//! each query of the dashboard must return data.
 //!
-//! The server is the Debian package `prometheus`, on the `PATH` or in the folder that
-//! `TCPSTATE_TEST_PROMETHEUS` names. Traffic runs for two seconds, or for `TCPSTATE_TEST_SECONDS`
-//! seconds.
+//! The Prometheus server is the Debian package `prometheus`. Its programs are in the `PATH` or in
+//! the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic runs for two seconds, or for
+//! `TCPSTATE_TEST_SECONDS` seconds.
 
 use std::{
     env, fs,
@@ -28,7 +28,7 @@ use super::served::{PATIENCE, Server, program, serve};
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
 
-/// A Prometheus server that is killed when it is dropped.
+/// A running Prometheus server. Dropping the value kills the server.
 struct Prometheus {
     child: Child,
     address: SocketAddr,
@@ -66,7 +66,7 @@ impl Prometheus {
         let length = body.len();
         let form = "Content-Type: application/x-www-form-urlencoded";
         let header = format!("Host: p\r\nConnection: close\r\n{form}\r\nContent-Length: {length}");
-        // HTTP/1.0, so that the answer is not chunked.
+        // Use HTTP/1.0, so that the response is not chunked.
         write!(stream, "{request} HTTP/1.0\r\n{header}\r\n\r\n{body}").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -82,7 +82,7 @@ impl Prometheus {
         value["data"].clone()
     }
 
-    /// The current samples of a query.
+    /// Returns the current samples of a query.
     fn query(&self, query: &str) -> Vec<Value> {
         let encoded: String =
             query.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02x}"));
@@ -90,7 +90,7 @@ impl Prometheus {
         data["result"].as_array().expect("it is a list").clone()
     }
 
-    /// The current number of a query.
+    /// Returns the current number of a query that has a single sample.
     fn number(&self, query: &str) -> Option<f64> {
         match &self.query(query)[..] {
             [sample] => sample["value"][1].as_str().and_then(|number| number.parse().ok()),
@@ -123,14 +123,14 @@ fn serve_is_scraped_by_prometheus() {
     thread::sleep(Duration::from_secs(seconds.unwrap_or(2)));
     assert!(load.stop() > 0);
     let mixed = place.inside(|| Mixed::open(1000));
-    // Some kernels silently keep events from BPF programs. A scan corrects the gauges.
+    // Scan to correct the gauges, because on some kernels BPF programs silently miss events.
     server.scan();
     for (family, flag) in [("ipv4", "-4"), ("ipv6", "-6")] {
         for state in State::GAUGES {
             let query =
                 format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}}", state.label());
-            // Sockets in TIME_WAIT still expire, so both numbers are read again until they are
-            // equal.
+            // Read both numbers again until they are equal, because sockets in TIME_WAIT still
+            // expire.
             let equals = || {
                 let there = place.inside(|| truth::ss_filtered(&[flag]))[state] as f64;
                 prometheus.number(&query) == Some(there)
@@ -158,7 +158,8 @@ fn serve_is_scraped_by_prometheus() {
     drop(mixed);
 }
 
-/// The queries of the dashboard, for all instances and with rates over one minute.
+/// Returns the queries of the dashboard. The placeholders are replaced by all instances and by
+/// rates over one minute.
 fn dashboard() -> Vec<String> {
     let text =
         fs::read_to_string(format!("{PACKAGING}/grafana/tcpstate.json")).expect("it is there");

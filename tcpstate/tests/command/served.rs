@@ -1,10 +1,10 @@
-//! A running `tcpstate serve` of this package.
+//! Helpers for tests that run `tcpstate serve` of this package.
 
 use std::process::Command;
 
 pub(crate) use tcpstate_tests::served::{Metrics, PATIENCE, Server, metrics, program};
 
-/// A command that serves on a port that the kernel chooses.
+/// Returns a command that runs `tcpstate serve` on a port that the kernel chooses.
 pub(crate) fn serve(arguments: &[&str]) -> Command {
     tcpstate_tests::served::serve(env!("CARGO_BIN_EXE_tcpstate"), arguments)
 }

@@ -1,5 +1,5 @@
-//! `trace` on a terminal: the screen that is redrawn, its size, its colours, and the state of the
-//! terminal afterwards.
+//! Tests `trace` on a terminal: the redrawn screen, its size and colours, and the state of the
+//! terminal after the exit.
 
 use std::{
     fs::File,
@@ -29,11 +29,12 @@ use tcpstate_tests::{
     wait,
 };
 
-/// A terminal with a process in it.
+/// A terminal in which a process runs.
 struct Terminal {
-    /// The side of the terminal emulator.
+    /// The side of the terminal that a terminal emulator would use.
     master: File,
-    /// Kept open, so that the terminal outlives its process and can be examined.
+    /// The side of the terminal that the process uses. It is kept open, so that the test can
+    /// examine the terminal after the process has exited.
     slave: Option<OwnedFd>,
     child: Child,
     seen: Arc<Mutex<Seen>>,
@@ -41,25 +42,26 @@ struct Terminal {
 }
 
 impl Drop for Terminal {
-    /// Kills the process, so that a failed test leaves none behind.
+    /// Kills the process, so that a failed test leaves no running process.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The bytes that the process wrote, and the screen that they produce.
+/// The bytes that the process wrote, and the screen that these bytes produce.
 struct Seen {
     bytes: Vec<u8>,
     emulator: vt100::Parser,
 }
 
 impl Terminal {
-    /// Starts the command in a new terminal. Ctrl-C in the terminal goes to the command.
+    /// Starts the command in a new terminal. Ctrl-C in the terminal interrupts the command.
     fn start(columns: u16, rows: u16, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let pair = openpty(&winsize(columns, rows), None).expect("there are terminals to be had");
         for side in [&pair.master, &pair.slave] {
-            // Otherwise the process would hold its own terminal open.
+            // Close both descriptors on exec. Otherwise the process would keep both sides of its
+            // terminal open.
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
@@ -84,7 +86,7 @@ impl Terminal {
         let written = Arc::clone(&seen);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // The read fails when no process has the other side open any more.
+            // The read fails when no process has the other side of the terminal open any more.
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 let mut seen = written.lock().expect("nobody panics with it");
                 seen.bytes.extend_from_slice(&bytes[..length]);
@@ -102,7 +104,7 @@ impl Terminal {
         self.seen().emulator.screen().contents()
     }
 
-    /// The index and the words of the first line that begins with a label.
+    /// Returns the index and the words of the first line that begins with a label.
     fn row(&self, label: &str) -> Option<(usize, Vec<String>)> {
         let contents = self.contents();
         let (index, line) =
@@ -116,7 +118,7 @@ impl Terminal {
         self.row("ESTABLISHED").expect("it is there").0
     }
 
-    /// The lines that were scrolled off the screen.
+    /// Returns the lines that were scrolled off the screen.
     fn scrolled_away(&self) -> String {
         let mut seen = self.seen();
         let screen = seen.emulator.screen_mut();
@@ -130,7 +132,8 @@ impl Terminal {
     fn resize(&self, columns: u16, rows: u16) {
         self.seen().emulator.screen_mut().set_size(rows, columns);
         let size = winsize(columns, rows);
-        // SAFETY: TIOCSWINSZ reads one winsize, which outlives the call, and writes nothing.
+        // SAFETY: TIOCSWINSZ reads one winsize from the address, and `size` is a winsize that
+        // outlives the call.
         let result =
             unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
         assert_eq!(Errno::result(result), Ok(0));
@@ -140,7 +143,7 @@ impl Terminal {
         tcgetattr(self.slave.as_ref().expect("it is open till the end")).expect("it is a terminal")
     }
 
-    /// Waits for the end of the process. Returns its status, its output and the final screen.
+    /// Waits until the process exits. Returns its exit status, its output and the final screen.
     fn end(mut self) -> (ExitStatus, Seen) {
         let status = self.child.wait().expect("it ends");
         self.slave = None;
@@ -173,7 +176,7 @@ fn terminal_is_redrawn_in_place() {
         "{sparkline:?}"
     );
     assert!(terminal.seen().bytes.windows(5).any(|bytes| bytes == b"\x1b[32m"), "no colour");
-    // The first frame scrolled away only empty lines, and no frame was scrolled away.
+    // Only the empty lines before the first frame may be scrolled off the screen, and no frame.
     assert_eq!(terminal.scrolled_away(), "");
     terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
     assert!(terminal.end().0.success());
@@ -182,7 +185,7 @@ fn terminal_is_redrawn_in_place() {
 #[test]
 fn terminal_is_redrawn_at_once_after_a_resize() {
     let _namespace = Namespace::enter();
-    // No interval ends during this test.
+    // The interval is longer than the test, so no interval ends.
     let terminal = Terminal::start(80, 24, &[], &["trace", "-i", "1h"]);
     wait::until("the screen", || terminal.contents().contains("rates come"));
     for (columns, rows, shown, hidden) in [

@@ -1,4 +1,5 @@
-//! `count --by`: the groups add up to the total, and each socket is in the group of its owner.
+//! Tests `count --by`. The groups must add up to the total, and each socket must be in the group of
+//! its owner.
 
 use std::fs;
 
@@ -26,7 +27,7 @@ fn count_by_groups_adds_up_to_the_total_in_every_state() {
             assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
             let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
             assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
-            // The groups `none` and unknown are not included in the limit.
+            // The limit on groups does not include the groups `none` and unknown.
             assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
             let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
             let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
@@ -42,7 +43,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
     let listener = Listener::open(Family::V4);
     let _ours = listener.pairs(5);
     leave_time_wait(7, &[Family::V6]);
-    // No process has accepted this connection yet, so no process owns it.
+    // No process has accepted this connection yet, so no process owns its server socket.
     let _waiting = listener.connect();
     let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
     let of = |key: &Value| {
@@ -56,7 +57,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
     assert_eq!(of(&"none".into()), Some(8.into()), "{line}");
     assert_eq!(of(&Value::Null), None, "{line}");
 
-    // For another user the owners are unknown, and stderr names the reason.
+    // A user without capabilities cannot see the owners of sockets. stderr must name the reason.
     let program = Public::new("process");
     let mut nobodys = as_nobody(&[], &program.0.display().to_string());
     nobodys.args(["count", "--by", "process"]);

@@ -1,5 +1,5 @@
-//! `tcpstate count` as a process: as an unprivileged user, in namespaces, in pipes, and with wrong
-//! flags.
+//! Tests the process `tcpstate count`: as an unprivileged user, in network namespaces, in pipes,
+//! and with wrong flags.
 
 mod groups;
 mod proc;
@@ -32,8 +32,8 @@ use tcpstate_tests::{
 
 const NOBODY: u32 = 65534;
 
-/// A copy of the program that every user can run. Programs below root's home directory are not
-/// accessible to other users.
+/// A copy of the program that every user can run. Other users cannot run programs below root's home
+/// directory.
 struct Public(PathBuf);
 
 impl Public {
@@ -45,7 +45,7 @@ impl Public {
         Self(path)
     }
 
-    /// `count` as user and group 65534, without capabilities.
+    /// Returns a command that runs `count` as user and group 65534, without capabilities.
     fn count(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
         command.uid(NOBODY).gid(NOBODY).arg("count").args(arguments).stdin(Stdio::null());
@@ -65,7 +65,7 @@ fn count(arguments: &[&str]) -> Command {
     command
 }
 
-/// stdout and stderr of a command that must succeed.
+/// Runs a command that must succeed. Returns its stdout and stderr.
 fn output(command: &mut Command) -> (String, String) {
     let output = command.output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
@@ -74,7 +74,7 @@ fn output(command: &mut Command) -> (String, String) {
     (stdout, stderr)
 }
 
-/// stdout of a command that must succeed without a message on stderr.
+/// Runs a command that must succeed without output on stderr. Returns its stdout.
 fn stdout(command: &mut Command) -> String {
     let (stdout, stderr) = output(command);
     assert_eq!(stderr, "", "{command:?}");
@@ -86,7 +86,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("a line is a JSON object")
 }
 
-/// Parses rows `STATE<TAB>count`, which must be all ten states in order.
+/// Parses rows `STATE<TAB>count`. Asserts that the rows are all ten states in order.
 fn counts(rows: &str) -> Counts {
     let mut counts = Counts::default();
     let names = rows.lines().map(|row| row.split_once('\t').expect("two columns").0);
@@ -108,7 +108,8 @@ fn counts_of(states: &Value) -> Counts {
 #[test]
 fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
     let program = Public::new("three");
-    // The namespaces have different numbers of sockets, so that a mix-up is noticed.
+    // Each namespace has a different number of sockets, so that the test detects counts of a wrong
+    // namespace.
     let mixed_in = |sockets: usize| {
         Namespace::fresh(|namespace| {
             let _mixed = Mixed::open(sockets);
@@ -133,8 +134,8 @@ fn count_as_nobody_equals_ss_over_20_000_sockets_in_each_of_three_namespaces() {
     });
 }
 
-/// The function is long because it is a table: each filter of `count` with the equivalent filter of
-/// `ss`.
+/// Compares each filter of `count` with the equivalent filter of `ss`. The function is long because
+/// it is a table of filters.
 #[test]
 fn count_filters_give_what_ss_gives_with_the_same_filter() {
     let program = Public::new("filters");
@@ -147,7 +148,8 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
     let client = client.port().to_string();
     let (of_port, ports) = (format!(":{port}"), format!("{port},{client},1-99"));
     let of_client = format!(":{client}");
-    // With a single state, ss leaves out the column of the state. No socket is in CLOSE.
+    // Select a second state, CLOSE, in which no socket is. For a single state, ss prints no state
+    // column.
     let cases: &[(&[&str], &[&str])] = &[
         (&["--port", &port], &["(", "sport", "=", &of_port, "or", "dport", "=", &of_port, ")"]),
         (&["--local-port", &port], &["sport", "=", &of_port]),
@@ -206,7 +208,7 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
         assert_eq!(counted, ss_filtered(filter), "{flags:?}: {filter:?}");
         assert!(counted.total() > 0, "{flags:?} choose nothing");
     }
-    // The equality above is not only because the filter selects all sockets.
+    // Check one count, because both programs could ignore the filter and be equal.
     let of_ours = counts(&stdout(&mut program.count(&["--port", &port])));
     assert_eq!(of_ours, Counts::from([(State::Listen, 1), (State::Established, 26)].as_slice()));
 }
@@ -218,20 +220,22 @@ fn count_memory_does_not_grow_with_the_number_of_sockets() {
         let mut child = count(&[]).stdout(Stdio::null()).spawn().expect("it starts");
         let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
         let id = child.id().cast_signed();
-        // SAFETY: the kernel writes one rusage to memory of that size; all zeroes are a valid
-        // rusage.
+        // SAFETY: the kernel writes one rusage to `usage`, which has this type. All-zero bytes are
+        // a valid rusage, so `usage` is initialised even if the call fails.
         let (waited, usage) = unsafe {
             (libc::wait4(id, std::ptr::null_mut(), 0, usage.as_mut_ptr()), usage.assume_init())
         };
         assert_eq!(waited, id, "{}", io::Error::last_os_error());
-        // The process was already waited for. This call updates the state of the standard library.
+        // `wait4` has already reaped the process. This call makes the standard library notice that
+        // the process has ended.
         let _ = child.try_wait();
         usage.ru_maxrss
     };
     let before = peak();
     leave_time_wait(30_000, &Family::BOTH);
     let after = peak();
-    // In KiB. If all sockets were kept in memory, 30,000 would take about 3 MiB.
+    // The sizes are in KiB. A program that keeps all sockets in memory would need about 3 MiB for
+    // 30,000 sockets.
     assert!(after < before + 1024, "{before} KiB with no socket, {after} KiB with 30,000");
 }
 
@@ -276,7 +280,7 @@ fn count_watches_until_a_signal_with_empty_lines_between_blocks() {
         let line: Value = serde_json::from_str(&line).expect("a line is a JSON object");
         assert_eq!(line["type"], "count");
     }
-    // The reader is closed now.
+    // The reading end of the pipe is closed now.
     assert!(lines.wait().expect("it ends").success());
 }
 
@@ -290,7 +294,8 @@ fn count_ends_on_a_signal_while_its_reader_stalls() {
     let mut child = count(&["-w", "50ms"]).stdout(writer).spawn().expect("it starts");
     let is_full = || {
         let mut unread = 0;
-        // SAFETY: FIONREAD writes one int, and `unread` is an int.
+        // SAFETY: FIONREAD writes one int to the address, and `unread` is an int that outlives the
+        // call.
         let result = unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
         result == 0 && unread > ROOM - BLOCK
     };
@@ -321,10 +326,7 @@ fn count_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
 #[test]
 fn count_refuses_wrong_flags_and_names_the_position() {
     for (arguments, reason) in [
-        (
-            vec!["--port", "80,44x,443"],
-            "cannot use --port 80,44x,443: at character 4: '44x' is",
-        ),
+        (vec!["--port", "80,44x,443"], "cannot use --port 80,44x,443: at character 4: '44x' is"),
         (vec!["--local-port", "80,"], "at character 4: an item is missing"),
         (vec!["--remote-port", "9-8"], "at character 1: '9-8' ends before it begins"),
         (vec!["--port", "65536"], "at character 1: '65536' is above 65535"),

@@ -1,4 +1,5 @@
-//! `count` where no netlink socket can be opened: it reads /proc instead and reports this.
+//! Tests `count` if the kernel refuses netlink sockets. `count` must read /proc instead and report
+//! this.
 
 use std::{io, os::unix::process::CommandExt as _, process::Command};
 
@@ -10,13 +11,14 @@ use tcpstate_tests::{
 
 use super::{Public, counts, output};
 
-/// Makes the process unable to open netlink sockets, as the seccomp profile of a container may do.
+/// Makes the command run with a seccomp filter that refuses netlink sockets. The seccomp profile of
+/// a container may do so too.
 fn without_netlink(command: &mut Command) -> &mut Command {
     const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    // Offsets in `struct seccomp_data`: the system call number, and the low half of the first
-    // argument on little-endian machines.
+    // The BPF filter loads two fields of `struct seccomp_data`: the system call number, and the low
+    // half of the first argument. The second offset is valid only on little-endian machines.
     let instruction = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("codes are small"),
         jt,
@@ -35,14 +37,16 @@ fn without_netlink(command: &mut Command) -> &mut Command {
     ];
     let confine = move || {
         let filter = libc::sock_fprog { len: 6, filter: program.as_ptr().cast_mut() };
-        // SAFETY: the kernel copies the filter, which outlives the calls. No other memory is used.
+        // SAFETY: the kernel copies the filter during the call. The filter outlives the calls, and
+        // the calls use no other memory.
         let result = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
         };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    // SAFETY: between fork and exec, the closure makes two system calls and allocates no memory, so
+    // it is async-signal-safe.
     unsafe { command.pre_exec(confine) }
 }
 
