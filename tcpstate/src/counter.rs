@@ -1,4 +1,5 @@
-//! Reads the list of sockets and sums it up. `count` runs it, and tests call it directly.
+//! Reads the list of sockets and counts the sockets. The command `count` uses this module, and
+//! tests call it directly.
 
 use std::{fs, os::unix::fs::MetadataExt as _, time::SystemTime};
 
@@ -13,8 +14,8 @@ use crate::{
     },
 };
 
-/// Counts the sockets of the calling thread's network namespace. Each call reads the whole list
-/// again.
+/// Counts the sockets of the calling thread's network namespace. Each call of `count` reads the
+/// whole list again.
 #[derive(Clone, Debug)]
 pub struct Counter {
     /// The sockets to count.
@@ -23,7 +24,7 @@ pub struct Counter {
     pub groups: Option<(By, usize)>,
 }
 
-/// A count, and the limits of this count.
+/// A count, and the reasons why it may be incomplete.
 #[derive(Debug)]
 pub struct Counted {
     /// The count.

@@ -1,9 +1,10 @@
 //! The functions that the fuzzer calls (`cargo xtask fuzz`). There is one function for each kind of
-//! input from outside. A function must not panic on any input, and it checks that the result makes
-//! sense.
+//! input from outside. A fuzz function must not panic on any input, and it checks that its result
+//! makes sense.
 //!
-//! Most functions are in the modules that they test. Inputs are in `fuzz/corpus/TARGET`. Inputs
-//! that once caused a fault are in `fuzz/regressions/TARGET`. A test in this file runs all inputs.
+//! Most fuzz functions are in the modules that they test. The inputs of a fuzz function are in
+//! `fuzz/corpus/TARGET`. Inputs that once caused a fault are in `fuzz/regressions/TARGET`. A test
+//! in this file runs all inputs.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -17,9 +18,9 @@ use crate::{
 /// A function that accepts any bytes.
 #[derive(Debug)]
 pub struct Target {
-    /// The name of the folders with inputs.
+    /// The name of the folders with the inputs of the target.
     pub name: &'static str,
-    /// The function. It panics if it finds a fault.
+    /// The function. The function panics if it finds a fault.
     pub run: fn(&[u8]),
 }
 
@@ -128,8 +129,8 @@ fn kernel_files(bytes: &[u8]) {
     doctor::facts::fuzz::limits(bytes);
 }
 
-/// Random inputs do not find these bytes. A fuzzer that measures coverage and comparisons finds
-/// them one after the other.
+/// Random inputs do not contain the bytes that cause this fault. A fuzzer that measures coverage
+/// and comparisons finds the bytes one after the other.
 fn planted_panic(bytes: &[u8]) {
     if let [b't', rest @ ..] = bytes
         && let [b'c', rest @ ..] = rest

@@ -1,6 +1,6 @@
 //! tcpstate: exact live counts of TCP sockets by state, from eBPF.
 //!
-//! The folders are the path of a number, in order. Data never flows backwards:
+//! Each number passes through the folders in the following order. Data never flows backwards:
 //!
 //! ```text
 //! kernel event -> tcpstate-ebpf -> probe/ -> source/ -> aggregate/ ------> view/     command/
@@ -9,16 +9,16 @@
 //!                                            scans           recording/ -> view/
 //! ```
 //!
-//! The types on that path are in [`report`], which imports no other module. [`source`] makes
-//! events. [`aggregate`] makes snapshots. [`recording`] writes both to files and reads them back.
-//! [`view`] shows them, live or recorded.
+//! The types that these folders exchange are in [`report`], which imports no other module.
+//! [`source`] makes events. [`aggregate`] makes snapshots. [`recording`] writes events and
+//! snapshots to files and reads them back. [`view`] shows events and snapshots, live or recorded.
 //!
-//! [`tracer`] joins all steps before the view. [`counter`] does that for a list of sockets, without
-//! BPF. For clients that poll, [`serve`] replaces the loop of [`command`].
+//! [`tracer`] joins all steps before the view. [`counter`] joins the steps for a list of sockets,
+//! without BPF. For clients that poll, [`serve`] replaces the loop of [`command`].
 //!
-//! Three modules are not on the path. [`check`] tries what [`probe`] would do, and reports the
-//! results. [`doctor`] evaluates the kernel's own counters. [`explain`] contains texts, and reads
-//! nothing from the system.
+//! Three modules are not on the path of a number. [`check`] tries what [`probe`] would do, and
+//! reports the results. [`doctor`] evaluates the kernel's own counters. [`explain`] contains texts,
+//! and reads nothing from the system.
 
 pub mod aggregate;
 pub mod check;

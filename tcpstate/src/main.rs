@@ -1,4 +1,4 @@
-//! The command line tool. The library contains all of the code.
+//! The command line tool, whose code is all in the library.
 
 use std::process::ExitCode;
 

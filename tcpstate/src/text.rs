@@ -1,8 +1,8 @@
 //! Escapes text from outside: names of namespaces and processes, the kernel's release, and error
 //! messages of libraries.
 //!
-//! Such text can contain terminal escape sequences, line ends or invalid UTF-8. The escaped text
-//! has no effect on a terminal.
+//! Text from outside can contain terminal escape sequences, line ends or invalid UTF-8. The escaped
+//! text has no effect on a terminal.
 
 use std::{borrow::Cow, ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
@@ -62,7 +62,8 @@ mod tests {
             (b"two\nlines\r\0", r"two\nlines\r\0"),
             (br"C:\x1b", r"C:\x1b"),
             (b"\xff\xfe ok \xe2\x28", r"\xff\xfe ok \xe2("),
-            // The CSI of one byte, and the character that reverses the direction of text.
+            // The text contains the CSI of one byte, and the character that reverses the direction
+            // of text.
             ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
         ] {
             assert_eq!(escaped(OsStr::from_bytes(text)), shown);

@@ -1,4 +1,5 @@
-//! Joins the live source and its gauges. `trace` runs it, and tests call it directly.
+//! Joins the live source and its gauges. The command `trace` uses this module, and tests call it
+//! directly.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,26 +12,26 @@ use crate::{
     source::{Events, Reading, live::Live},
 };
 
-/// The maximum time between two removals of rows of namespaces that are gone. It also applies if no
-/// snapshots are requested.
+/// The maximum time between two removals of network namespaces that no longer exist. The maximum
+/// also applies if no snapshots are requested.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts the sockets of one network namespace, or of all network namespaces, until it is dropped.
 ///
 /// A tracer must stay on the thread that started it. Scans walk over the sockets of the calling
-/// thread's network namespace, and that must be the counted namespace.
+/// thread's network namespace, which must be the counted namespace.
 pub struct Tracer {
     live: Live,
     aggregator: Aggregator,
     started: SystemTime,
     /// The limits that were last reported.
     reported: Vec<Limit>,
-    /// The time when rows were last removed.
+    /// The time when namespaces were last removed.
     last_removal: Instant,
 }
 
 impl Tracer {
-    /// Attaches the kernel half and scans the existing sockets.
+    /// Attaches the BPF programs and scans the existing sockets.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let mut live = Live::attach(options)?;
         let first = live.scan()?;
@@ -64,8 +65,8 @@ impl Tracer {
 
     /// Returns the gauges now, and the changes since the last call.
     ///
-    /// If a hook never fired although it should have, the hook is replaced first, and a scan
-    /// follows.
+    /// If a hook never fired although the kernel counted sockets, the function first replaces the
+    /// hook and makes a scan.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
         let mut reading = self.live.read()?;
         let mut replaced = false;
@@ -103,8 +104,8 @@ impl Tracer {
         self.aggregator.durations()
     }
 
-    /// Returns the events since the start, if they are enabled. From then on the caller must read
-    /// them.
+    /// Returns the reader of events since the start, if events are enabled. After this call, the
+    /// caller must read the events.
     pub fn take_events(&mut self) -> Option<Events> {
         self.live.take_events()
     }
@@ -114,18 +115,19 @@ impl Tracer {
         self.live.end_events();
     }
 
-    /// If events are enabled, finds the events that no hook observes when they happen. The call
-    /// interval is the maximum delay of these events.
+    /// If events are enabled, finds the events that no hook observes when the events happen. The
+    /// time between two calls is the maximum delay of the late events.
     pub fn look_for_late_events(&self) -> Result<(), Error> {
         self.live.look_for_late_events()
     }
 
-    /// Returns the events lost since the load, if events are enabled.
+    /// Returns the number of events lost since the load, if events are enabled.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         self.live.losses()
     }
 
-    /// Compares the gauges with the kernel's list of sockets by state. `list` makes that list.
+    /// Compares the gauges with the kernel's list of sockets by state. The function `list` returns
+    /// the kernel's list.
     pub fn verify<E: From<Error>>(
         &mut self,
         list: impl FnOnce() -> Result<[u64; STATE_SLOTS], E>,
@@ -145,7 +147,8 @@ impl Tracer {
         Ok(())
     }
 
-    /// Makes a scan if one is due. If no event was missed, it makes a cut only to remove rows.
+    /// Makes a scan if a scan is due. If no event was missed, the function makes a cut only to
+    /// remove namespaces.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         if self.aggregator.has_rows() && self.last_removal.elapsed() >= REMOVAL_INTERVAL {
             let reading = self.live.read()?;
@@ -166,10 +169,11 @@ impl Tracer {
         if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
     }
 
-    /// Makes the scan before the end report, if one is due.
+    /// Makes the scan before the end report, if a scan is due.
     ///
-    /// If the kernel has sums of all counted sockets, it looks for drift first. It does so even if
-    /// scans are switched off, because the end report says whether it is exact.
+    /// If the kernel has sums of all counted sockets, the function looks for drift first. The
+    /// function looks for drift even if scans are disabled, because the end report says whether it
+    /// is exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
         let (last, _) = self.aggregator.last_scan();
         if last.kernel.covers_whole_scope {
@@ -179,19 +183,19 @@ impl Tracer {
         if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
     }
 
-    /// Returns the cut with which the last scan ended, and the CPU time of that scan.
+    /// Returns the reading at which the last scan ended, and the CPU time of that scan.
     #[must_use]
     pub fn last_scan(&self) -> (&Reading, Duration) {
         self.aggregator.last_scan()
     }
 
-    /// Returns the missed events that no scan has corrected.
+    /// Returns the number of missed events that no scan has corrected.
     pub fn unreconciled(&self) -> Result<u64, Error> {
         Ok(self.aggregator.unreconciled(self.live.missed()?))
     }
 
-    /// Returns what a scan would correct: missed events, and rows that had no room and have room
-    /// now.
+    /// Returns the number of events that a scan would correct: missed events, and events of
+    /// namespaces that had no space and have space now.
     fn to_reconcile(&self) -> Result<u64, Error> {
         let missed = self.live.missed()?;
         let room = self.live.has_room_for_rows();
@@ -214,7 +218,7 @@ impl Tracer {
         Attached { hooks, limits: self.live.limits() }
     }
 
-    /// Returns whether no socket changes now, although some changed since the last scan.
+    /// Returns whether no socket changes now, although sockets changed since the last scan.
     fn is_quiet_again(&mut self) -> Result<bool, Error> {
         let (first, second) = self.read_twice()?;
         let (_, since_scan) = self.aggregator.events_since(&second);
@@ -222,14 +226,15 @@ impl Tracer {
     }
 
     fn read_twice(&mut self) -> Result<(Reading, Reading), Error> {
-        /// Longer than the gap between two packets, so that a pause is recognized.
+        /// The pause is longer than the gap between two packets, so that a pause of the traffic is
+        /// recognized.
         const PAUSE: Duration = Duration::from_millis(20);
         let first = self.live.read()?;
         std::thread::sleep(PAUSE);
         Ok((first, self.live.read()?))
     }
 
-    /// Returns the name and the number of entries of maps of the kernel half.
+    /// Returns the names of maps of the BPF programs, with their numbers of entries.
     pub fn map_entries(&self) -> Result<Vec<(&'static str, u64)>, Error> {
         Ok(vec![
             ("fin_wait2", self.live.probe().stored_orphans()?),
@@ -237,25 +242,25 @@ impl Tracer {
         ])
     }
 
-    /// Returns the live source, for a scan in single steps.
+    /// Returns the live source, for a scan that is made step by step.
     pub fn live(&mut self) -> &mut Live {
         &mut self.live
     }
 
-    /// Ends a scan that was made in single steps, and corrects the gauges.
+    /// Ends a scan that was made step by step, and corrects the gauges.
     pub fn end_scan(&mut self) -> Result<(), Error> {
         let scan = self.live.end_scan()?;
         self.aggregator.correct(&scan);
         Ok(())
     }
 
-    /// Returns the attached kernel half.
+    /// Returns the attached BPF programs.
     #[must_use]
     pub fn probe(&self) -> &Probe {
         self.live.probe()
     }
 
-    /// Returns the attached kernel half.
+    /// Returns the attached BPF programs.
     pub fn probe_mut(&mut self) -> &mut Probe {
         self.live.probe_mut()
     }

@@ -1,4 +1,4 @@
-//! Finds the path of a cgroup by its id. The id is the inode of the cgroup's folder.
+//! Finds the path of a cgroup by its id. The id of a cgroup is the inode of the cgroup's folder.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use crate::report::{Cgroup, container::container};
 /// The mount points of cgroup version 2, for hosts that also have version 1 and for hosts with
 /// version 2 only.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-/// The maximum number of folders that are read. A host usually has some hundreds.
+/// The maximum number of folders that are read. A host usually has some hundreds of cgroup folders.
 const MAX_FOLDERS: usize = 1 << 16;
 
 /// All cgroups that this process can see, by id.
@@ -26,7 +26,7 @@ const MAX_FOLDERS: usize = 1 << 16;
 pub struct Cgroups(HashMap<u64, String>);
 
 impl Cgroups {
-    /// Walks over all folders. A folder that cannot be read is left out.
+    /// Walks over the folders of all cgroups. A folder that cannot be read is omitted.
     #[must_use]
     pub fn now() -> Self {
         root().map(Self::below).unwrap_or_default()
@@ -75,16 +75,18 @@ impl Cgroups {
 
 /// Returns the mount point of cgroup version 2, if the host has one.
 fn root() -> Option<&'static Path> {
-    // Only version 2 has this file. It is in every folder.
+    // Only cgroup version 2 has the file `cgroup.controllers`. The file `cgroup.controllers` is in
+    // every folder of version 2.
     let is_version_2 = |root: &&Path| root.join("cgroup.controllers").exists();
     ROOTS.map(Path::new).into_iter().find(is_version_2)
 }
 
-/// Looks cgroups up by id and caches the results. The kernel never reuses an id.
+/// Looks cgroups up by id and caches the results. The kernel never reuses the id of a cgroup.
 #[derive(Debug, Default)]
 pub struct Resolver {
     known: HashMap<u64, Option<Arc<Cgroup>>>,
-    /// The mount point and its open folder. `None` on a host with cgroup version 1 only.
+    /// The mount point and its open folder. The value is `None` on a host that has only cgroup
+    /// version 1.
     root: Option<(&'static Path, File)>,
     /// The time of the last walk over all cgroups. Walks are needed if a single cgroup cannot be
     /// opened by its id.
@@ -133,8 +135,8 @@ impl Resolver {
     }
 }
 
-/// Opens the folder of a cgroup by its id. This needs CAP_DAC_READ_SEARCH, and no search below the
-/// mount point.
+/// Opens the folder of a cgroup by its id. Opening a folder by id needs CAP_DAC_READ_SEARCH, and no
+/// search below the mount point.
 fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
     /// `struct file_handle` with a handle of 8 bytes.
     #[repr(C)]

@@ -1,5 +1,5 @@
-//! Derives the close reason of a connection from the kernel's notes at the last transition. It has
-//! no I/O.
+//! Derives the close reason of a connection from the data that the kernel stored at the last
+//! transition. The module performs no I/O.
 
 use nix::errno::Errno;
 use tcpstate_common::{
@@ -9,22 +9,23 @@ use tcpstate_common::{
 
 use crate::report::CloseReason;
 
-/// The meaning of `sk_err`.
+/// The meaning of a value of `sk_err`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SocketError {
-    /// No error.
+    /// The socket has no error.
     Nothing,
-    /// Set by `tcp_reset`.
+    /// The function `tcp_reset` set the error.
     Reset,
-    /// Set by `tcp_write_err` after too many retransmissions without an answer and without an ICMP
-    /// error.
+    /// The function `tcp_write_err` set the error after too many retransmissions without an answer
+    /// and without an ICMP error.
     Timeout,
-    /// Set by `tcp_abort`.
+    /// The function `tcp_abort` set the error.
     Abort,
-    /// Set after a SYN: the peer answered with a RST (`tcp_reset`), or an ICMP message says that
-    /// the port is closed (`tcp_v4_err`).
+    /// The kernel set the error after a SYN: the peer responded with a RST (`tcp_reset`), or an
+    /// ICMP message says that the port is closed (`tcp_v4_err`).
     Refused,
-    /// An ICMP error of a router. It may be old, and it may not have ended the connection.
+    /// The error is an ICMP error of a router. An ICMP error may be old, and it need not be the
+    /// reason why the connection closed.
     Unreachable,
     /// Another error, which may be old.
     Other,
@@ -47,12 +48,12 @@ impl SocketError {
 }
 
 /// Returns the close reason of a full socket that moves to CLOSE, from its last state, its `sk_err`
-/// and the flags of the record. Returns `None` if the reason is unknown or if there was no
-/// connection.
+/// and the flags of the record. The function returns `None` if the reason is unknown or if there
+/// was no connection.
 ///
-/// The last state tells which side sent the first FIN, because only that side passes through
-/// FIN_WAIT1. If anything else than two FINs ended the connection, that is the reason, even after a
-/// FIN.
+/// The last state shows which side sent the first FIN, because only that side passes through
+/// FIN_WAIT1. If anything other than two FINs closed the connection, that cause is the close
+/// reason, even after a FIN.
 pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseReason> {
     let socket_error = SocketError::of(error);
     match (from, socket_error) {
@@ -64,19 +65,20 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
         }
         (_, SocketError::Timeout) => Some(CloseReason::Timeout),
         (State::SynSent, _) => None,
-        // If data arrives after a close, the kernel ends the connection as if it had received a
+        // If data arrives after a close, the kernel closes the connection as if it had received a
         // RST, and sends a RST.
         _ if flags & EVENT_SENT_RESET != 0 => Some(CloseReason::LocalRst),
         (_, SocketError::Reset) => Some(CloseReason::RemoteRst),
-        // Only the network sets such an error on a socket that is not shut down. The connection
-        // then ends at the timeout.
+        // If the socket is not shut down, only the network can have set this error. A connection
+        // with an error from the network closes at the retransmission timeout.
         (State::Established | State::CloseWait, SocketError::Unreachable)
             if flags & EVENT_IS_SHUT == 0 =>
         {
             Some(CloseReason::Timeout)
         }
-        // An orderly close never goes from these states directly to CLOSE. The cause is `tcp_close`
-        // or `tcp_disconnect`, and both send a RST next.
+        // An orderly close never goes from ESTABLISHED or CLOSE_WAIT directly to CLOSE. The cause
+        // of such a transition is `tcp_close` or `tcp_disconnect`, and both functions send a RST
+        // next.
         (State::Established | State::CloseWait, SocketError::Nothing) => {
             Some(CloseReason::LocalRst)
         }
@@ -88,9 +90,10 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
     }
 }
 
-/// Returns the close reason of a time-wait socket. Its full socket sent the first FIN. In TIME_WAIT
-/// the connection is already closed, so the end of the socket does not matter. In FIN_WAIT2 the
-/// peer has not closed yet.
+/// Returns the close reason of a time-wait socket. The full socket that preceded a time-wait socket
+/// sent the first FIN. In TIME_WAIT the connection is already closed, so the way in which the
+/// socket ends does not matter. In FIN_WAIT2 the peer has not closed yet, so the way in which the
+/// socket ends matters.
 pub(super) fn of_time_wait(from: State, exit: u16) -> Option<CloseReason> {
     match from {
         State::TimeWait => Some(CloseReason::LocalFin),

@@ -1,11 +1,12 @@
-//! Keeps records for a short time, if a later record may complete or cancel them.
+//! Keeps records for a short time if a later record may complete or cancel them.
 //!
-//! There are three cases, and all of them normally take microseconds:
+//! A later record completes or cancels an earlier record in three cases, which all normally take
+//! microseconds:
 //!
 //! * The first record of a client has no port, and the first record of a child has no peer. The
-//!   second record has both.
-//! * The RST that ends a connection is sent after the record of the end.
-//! * A timer that stopped is started again, so the socket did not end.
+//!   second record of the socket has both the port and the peer.
+//! * The RST that ends a connection is sent after the record of the close.
+//! * A timer that stopped is started again, so its socket did not end.
 //!
 //! No record waits longer than [`MAX_DELAY`], and the order of records does not change.
 
@@ -16,15 +17,15 @@ use tcpstate_common::{
     abi::{EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord, RecordKind},
 };
 
-/// The maximum time for which a record waits. It is short compared with the interval at which
-/// events are read.
+/// The maximum time for which a record waits. The maximum is short compared with the interval at
+/// which events are read.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
-/// The maximum number of earlier records that are searched for the amendable record. Usually it is
-/// one of the last few.
+/// The maximum number of earlier records that are searched for the amendable record. The amendable
+/// record is usually one of the last few records.
 const MAX_DISTANCE: usize = 4096;
 
-/// Records in order, oldest first.
+/// The records that wait, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     records: VecDeque<EventRecord>,
@@ -61,8 +62,8 @@ impl Coalescer {
 
     /// Returns the oldest record, if no later record can change it.
     ///
-    /// `now` is the monotonic time if the ring is empty. Otherwise the newest record gives the
-    /// time.
+    /// `now` is the monotonic time, which the caller passes only if the ring is empty. If the ring
+    /// is not empty, the newest record gives the time.
     pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<EventRecord> {
         let first = self.records.front()?;
         if first.flags & EVENT_IS_AMENDABLE != 0 {
@@ -95,7 +96,7 @@ impl Coalescer {
     }
 }
 
-/// Copies the fields that a socket's first record lacks from its second record.
+/// Copies the fields that a socket's first record lacks from the socket's second record.
 fn complete(first: &mut EventRecord, second: &EventRecord) {
     first.local = second.local;
     first.local_port = second.local_port;

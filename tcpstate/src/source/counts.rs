@@ -1,4 +1,4 @@
-//! The counts of all sockets in scope, or of one network namespace, in one cut.
+//! The counts of all counted sockets, or of one network namespace, in one consistent cut.
 
 use tcpstate_common::{
     State,
@@ -8,10 +8,10 @@ use tcpstate_common::{
     },
 };
 
-/// The sockets that entered and left each state since the load or since an earlier cut.
+/// The numbers of sockets that entered and left each state since the load or since an earlier cut.
 ///
-/// Sums wrap. One CPU may subtract what another CPU added, and a socket that began before an
-/// earlier cut may end after it.
+/// The sums wrap around. One CPU may subtract what another CPU added, and a socket that was created
+/// before an earlier cut may end after that cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flows {
     full: [Flow; STATE_SLOTS],
@@ -19,36 +19,37 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Converts the counters of the kernel half.
+    /// Converts the counters of the BPF programs.
     #[must_use]
     pub fn new(full: &[Flow; STATE_SLOTS], minis: &MiniCounters) -> Self {
         Self { full: *full, minis: *minis }
     }
 
-    /// Returns the sockets that entered and left a state, as `ss` shows states.
+    /// Returns the numbers of sockets that entered and left a state, as `ss` shows states.
     ///
-    /// If a full socket in FIN_WAIT2 becomes a mini socket in FIN_WAIT2, that is not a change. The
-    /// mini socket is counted first, so a cut between the two events contains both sockets.
+    /// A full socket in FIN_WAIT2 that becomes a mini socket in FIN_WAIT2 does not change its
+    /// state. The mini socket is counted before the full socket is subtracted, so a cut between the
+    /// two events contains both sockets.
     #[must_use]
     pub fn flow(&self, state: State) -> Flow {
         let (full, minis) = (self.full(state), self.minis(state));
         let handed_over = if state == State::FinWait2 { minis.entered } else { 0 };
         let entered = full.entered.wrapping_add(minis.entered).wrapping_sub(handed_over);
         let left = full.left.wrapping_add(minis.left).wrapping_sub(handed_over);
-        // A difference between two cuts is negative if a socket was between two events at one of
-        // the cuts. The negative part is then added to the other side.
+        // A number since an earlier cut is negative if a socket was between two of its events at
+        // one of the two cuts. The function adds the negative part to the opposite counter.
         let below = |count: u64| if count.cast_signed() < 0 { count.wrapping_neg() } else { 0 };
         let debt = below(entered).max(below(left));
         Flow { entered: entered.wrapping_add(debt), left: left.wrapping_add(debt) }
     }
 
-    /// Returns the flow of full sockets only.
+    /// Returns the numbers of full sockets that entered and left a state.
     #[must_use]
     pub fn full(&self, state: State) -> Flow {
         self.full[state.number()]
     }
 
-    /// Returns the flow of mini sockets only.
+    /// Returns the numbers of mini sockets that entered and left a state.
     #[must_use]
     pub fn minis(&self, state: State) -> Flow {
         self.minis.states[state.number()]
@@ -70,8 +71,8 @@ impl Flows {
         let both =
             side(self.minis(State::FinWait2)).wrapping_add(side(self.minis(State::TimeWait)));
         let count = both.wrapping_sub(self.minis.moved);
-        // The result is negative while a timer is being started again: its stop was counted as an
-        // end and is taken back.
+        // The result is negative while a timer is being started again, because the stop of the
+        // timer was counted as an end that is subtracted later.
         if count.cast_signed() < 0 { 0 } else { count }
     }
 
@@ -81,7 +82,7 @@ impl Flows {
         self.minis.exits[cause as usize & (EXIT_SLOTS - 1)]
     }
 
-    /// Returns the difference to an earlier cut.
+    /// Returns the numbers minus the numbers of an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.combine(earlier, u64::wrapping_sub)
@@ -94,7 +95,8 @@ impl Flows {
                 into.left = operation(into.left, from.left);
             }
         };
-        // Each field is named, so a new counter does not compile until it is added here.
+        // Each field is named here, so that code with a new counter does not compile until the
+        // counter is added here.
         let Self { full, minis: MiniCounters { states, moved, exits } } = &mut self;
         flows(full, &other.full);
         flows(states, &other.minis.states);
@@ -121,7 +123,7 @@ impl std::ops::Add for Flows {
 /// All counts of the sockets in scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// The flows by state.
+    /// The numbers of sockets that entered and left each state.
     pub flows: Flows,
     transitions: [u64; TRANSITION_SLOTS],
 }
@@ -133,13 +135,13 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Combines flows with the counters of transitions of the kernel half.
+    /// Combines the numbers by state with the BPF programs' counters of transitions.
     #[must_use]
     pub fn new(flows: Flows, transitions: &[u64; TRANSITION_SLOTS]) -> Self {
         Self { flows, transitions: *transitions }
     }
 
-    /// Returns the number of transitions of this pair that the tracepoint reported.
+    /// Returns the number of times that the tracepoint reported the transition between two states.
     #[must_use]
     pub fn transitions(&self, from: State, to: State) -> u64 {
         self.transitions[transition_slot(from.number(), to.number())]
@@ -151,7 +153,7 @@ impl Counts {
         self.transitions.iter().sum()
     }
 
-    /// Returns the difference to an earlier cut.
+    /// Returns the counts minus the counts of an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.clone().combine(earlier, u64::wrapping_sub)
@@ -200,8 +202,8 @@ mod tests {
 
     #[test]
     fn orphans_that_become_mini_sockets_do_not_change_state() {
-        // 7 sockets entered FIN_WAIT2. Of these, 5 became orphans, and 3 orphans moved to
-        // TIME_WAIT.
+        // Seven sockets entered FIN_WAIT2. Five of the seven sockets became orphans, and three
+        // orphans moved to TIME_WAIT.
         let counts = counts(
             &[(State::FinWait2, flow(7, 5))],
             &[(State::FinWait2, flow(5, 3)), (State::TimeWait, flow(3, 1))],

@@ -1,4 +1,4 @@
-//! Reads events in the order in which the kernel half recorded them.
+//! Reads events in the order in which the BPF programs recorded them.
 
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ use tcpstate_common::{
 use super::{cgroups::Resolver, close_reason, coalesce::Coalescer};
 use crate::report::{Cgroup, Event, Family, Hook};
 
-/// Decodes a record. Returns `None` for a state or a family that TCP does not have.
+/// Decodes a record. The function returns `None` for a state or a family that TCP does not have.
 fn event_of(
     record: &EventRecord,
     since_1970: Duration,
@@ -35,9 +35,9 @@ fn event_of(
     let to = State::from_number(record.to.into())?;
     let family =
         Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
-    // The fields of a listener may still hold the peer of an earlier connection. Its child starts
-    // as a copy, so the child's peer is only known if its next record came in time to complete this
-    // record.
+    // The fields of a listener may still hold the peer of an earlier connection. A child starts as
+    // a copy of its listener, so the child's peer is known only if the child's next record came in
+    // time to complete this record.
     let may_lack_peer = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
     let is_child = may_lack_peer && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
     let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);
@@ -112,8 +112,8 @@ impl Events {
         self.max_events
     }
 
-    /// Returns up to `max` events that no later record can change, oldest first. An incomplete
-    /// result means that there are no more such events.
+    /// Returns up to `max` events that no later record can change, oldest first. If the function
+    /// returns fewer than `max` events, no further event is final yet.
     pub fn take_settled(&mut self, max: usize) -> Vec<Event> {
         self.collect(max, |events| {
             loop {
@@ -138,7 +138,7 @@ impl Events {
         max: usize,
         mut next: impl FnMut(&mut Self) -> Option<EventRecord>,
     ) -> Vec<Event> {
-        // Computed for each call, because the wall clock may be set meanwhile.
+        // The time is computed for each call, because the wall clock may be set between calls.
         let since_1970 = since_1970();
         let mut events = Vec::new();
         while events.len() < max {
@@ -148,12 +148,12 @@ impl Events {
         events
     }
 
-    /// Moves one record from the ring to the coalescer. Returns whether there was a record.
+    /// Moves one record from the ring to the coalescer. Returns whether the ring had a record.
     fn take_in(&mut self) -> bool {
         let Some(item) = self.ring.next() else { return false };
         if item.len() >= size_of::<EventRecord>() {
-            // SAFETY: the kernel half writes whole records, and every bit pattern is a valid
-            // `EventRecord`. The read needs no alignment.
+            // SAFETY: the BPF programs write whole records, and every bit pattern is a valid
+            // `EventRecord`. The function `read_unaligned` needs no alignment.
             let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
             self.coalescer.push(record);
         }

@@ -1,5 +1,5 @@
-//! Reads durations at each cut: it reads the inactive histogram buffer of the kernel half, empties
-//! it, and adds it to the totals since the start.
+//! Reads durations at each cut: it reads the inactive histogram buffer of the BPF programs, empties
+//! the buffer, and adds the durations to the totals since the start.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,7 +21,7 @@ use crate::{
     report::{Group, Tally, Untimed},
 };
 
-/// Decodes a group key of the kernel half.
+/// Decodes a group key of the BPF programs.
 fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>) -> Group {
     let [first, second] = words;
     if words == [0, 0] {
@@ -52,8 +52,8 @@ fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>)
     }
 }
 
-/// Durations by group and slot of the kernel half ([`tcpstate_common::histogram`]). Without groups,
-/// the group is `None`.
+/// Durations by group and by histogram slot ([`tcpstate_common::histogram`]). If sockets are not
+/// grouped, the group is `None`.
 pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 
 /// The durations that ended before a cut.
@@ -67,7 +67,7 @@ pub struct Timed {
     pub total: Tallies,
     /// The durations since the last snapshot.
     pub recent: Tallies,
-    /// The durations that are in no histogram.
+    /// The numbers of durations that no histogram contains.
     pub untimed: Untimed,
 }
 
@@ -76,7 +76,7 @@ pub struct Timed {
 pub(super) struct Timer {
     timed: Arc<Timed>,
     origin: Untimed,
-    /// The groups found so far, by the number that the kernel half gave them.
+    /// The groups found so far, by the number that the BPF programs gave them.
     groups: HashMap<u32, Group>,
     cgroups: Option<Cgroups>,
 }
@@ -130,7 +130,8 @@ impl Timer {
     }
 
     fn look_for_groups(&mut self, hook: &HistogramHook, by: By) -> Result<(), Error> {
-        // Cgroups may have been created since the last walk, so the next look-up walks again.
+        // Cgroups may have been created since the last walk, so the next look-up walks over the
+        // cgroups again.
         self.cgroups = None;
         for entry in &hook.groups {
             let (key, id) = entry.map_err(map_error("read", "GROUPS"))?;
@@ -181,7 +182,7 @@ fn drain_all(hook: &mut HistogramHook, inactive: u32) -> Result<Tallies, Error> 
     Ok(tallies)
 }
 
-/// Returns the unreliable durations since the load.
+/// Returns the numbers of unreliable durations since the load.
 fn untimed(hook: &HistogramHook, missed: u64) -> Result<Untimed, Error> {
     let of_cpus = hook.slots.get(&0, 0).map_err(map_error("read", "HISTOGRAM_SLOTS"))?;
     let sum = |of: fn(&tcpstate_common::histogram::HistogramSlots) -> u64| {

@@ -13,39 +13,41 @@ use crate::procfs::{
 /// The counters at one moment. A counter is `None` if the file or the counter is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
-    /// Whether the counters cover all counted sockets, so that they can be shown. Otherwise they
-    /// cover one namespace of several and can only prove that something happened.
+    /// Whether the counters cover all counted sockets, so that they can be shown. If false, the
+    /// counters cover one of several counted namespaces, and they can only prove that something
+    /// happened.
     pub covers_whole_scope: bool,
-    /// Whether `time_wait_turnover` counts creations. Otherwise it counts expiries.
+    /// Whether `time_wait_turnover` counts creations. If false, `time_wait_turnover` counts
+    /// expiries.
     pub counts_births: bool,
-    /// The full sockets in the kernel's tables now, of both families (`inuse` of `sockstat` and
-    /// `sockstat6`).
+    /// The number of full sockets in the kernel's tables now, of both families (`inuse` of
+    /// `sockstat` and `sockstat6`).
     pub full_sockets: Option<u64>,
-    /// The time-wait sockets now (`tw` of `sockstat`).
+    /// The number of time-wait sockets now (`tw` of `sockstat`).
     pub time_wait_sockets: Option<u64>,
     /// The maximum number of time-wait sockets (`net.ipv4.tcp_max_tw_buckets`).
     pub time_wait_limit: Option<u64>,
-    /// The sum of `TW` and `TWKilled` of `TcpExt`. It counts creations of time-wait sockets since
-    /// Linux 5.18 (`__inet_twsk_schedule`), and expiries before.
+    /// The sum of `TW` and `TWKilled` of `TcpExt`. The sum counts creations of time-wait sockets
+    /// since Linux 5.18 (`__inet_twsk_schedule`), and expiries before.
     pub time_wait_turnover: Option<u64>,
-    /// `TCPTimeWaitOverflow` of `TcpExt`: creations that failed because `tcp_max_tw_buckets` was
-    /// reached.
+    /// `TCPTimeWaitOverflow` of `TcpExt`: the number of time-wait sockets that the kernel did not
+    /// create because `tcp_max_tw_buckets` was reached.
     pub time_wait_overflows: Option<u64>,
-    /// `PassiveOpens` of `Tcp` that had a request socket: without connections by SYN cookie or Fast
-    /// Open.
+    /// The number of `PassiveOpens` of `Tcp` that had a request socket, which excludes connections
+    /// by SYN cookie or Fast Open.
     pub passive_opens: Option<u64>,
 }
 
 impl KernelCounters {
-    /// Reads the counters. `counts_births` follows from the kernel's version, `covers_whole_scope`
-    /// from the caller's scope.
+    /// Reads the counters. `counts_births` depends on the kernel's version, and
+    /// `covers_whole_scope` depends on the counted namespaces.
     #[must_use]
     pub fn read(counts_births: bool, covers_whole_scope: bool) -> Self {
         let text = |name| procfs::net(name).unwrap_or_default();
         let counters =
             Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
-        // Read each time, because the sysctl can change. It belongs to the thread's network
-        // namespace, like the other counters.
+        // The limit is read each time, because the sysctl can change. The limit belongs to the
+        // thread's network namespace, like the other counters.
         let time_wait_limit = sysctl::value("net.ipv4.tcp_max_tw_buckets");
         Self { covers_whole_scope, counts_births, time_wait_limit, ..counters }
     }
@@ -91,8 +93,8 @@ impl KernelCounters {
     }
 }
 
-/// Returns the numbers of these names in one table of `netstat` or `snmp`. If the file cannot be
-/// parsed, every number is `None`.
+/// Returns the numbers with the given names in one table of `netstat` or `snmp`. If the file cannot
+/// be parsed, every number is `None`.
 fn of_rows<const N: usize>(text: &str, table: &str, names: [&str; N]) -> [Option<u64>; N] {
     let mut numbers = [None; N];
     let outcome = visit_rows(text, |of_table, name, number| {

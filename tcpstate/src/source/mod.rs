@@ -1,4 +1,5 @@
-//! Reads the kernel half: totals since the load, as one consistent cut over all CPUs.
+//! Reads the counters of the BPF programs: totals since the load, as one consistent cut over all
+//! CPUs.
 
 pub mod cgroups;
 mod close_reason;
@@ -31,12 +32,12 @@ pub use self::{
 };
 use crate::report::{Losses, Missed};
 
-/// A time on two clocks.
+/// One moment as a time of two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The monotonic clock, for durations and rates.
+    /// The time of the monotonic clock, for durations and rates.
     pub monotonic: Instant,
-    /// The wall clock, for display.
+    /// The time of the wall clock, for display.
     pub wall: SystemTime,
 }
 
@@ -60,7 +61,8 @@ pub struct ProgramRuns {
     pub time: Duration,
 }
 
-/// One consistent cut. If it contains an event, it contains every earlier event too.
+/// One consistent cut of all counters. A cut that contains an event contains every earlier event
+/// too.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The time of the cut.
@@ -70,7 +72,7 @@ pub struct Reading {
     /// The counts of each address family in the order of
     /// [`Family::BOTH`](crate::report::Family::BOTH), if families are counted separately.
     pub families: Option<[Counts; 2]>,
-    /// The counts of each network namespace, if namespaces have rows.
+    /// The counts of each network namespace, if namespaces are counted separately.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
     /// An upper bound of the events that were missed before the cut.
     pub missed: Missed,
@@ -80,14 +82,14 @@ pub struct Reading {
     pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
-    /// The cost of the programs until then. Empty if it is not measured.
+    /// The cost of the programs up to the cut. The list is empty if the cost is not measured.
     pub runs: Vec<ProgramRuns>,
-    /// The CPU time of this process until then.
+    /// The CPU time of this process up to the cut.
     pub process_time: Duration,
 }
 
 /// A unique identifier of a network namespace. An inode is not unique, because a later namespace
-/// can reuse it.
+/// can reuse the inode of an earlier namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(pub u64);
 
@@ -98,7 +100,8 @@ pub struct Namespace {
     pub inode: u64,
     /// The name below `/run/netns` that was last found.
     pub name: Option<String>,
-    /// Whether the namespace is no longer in use. Mini sockets can remain in it for a short time.
+    /// Whether the namespace is no longer in use. Mini sockets can remain in the namespace for a
+    /// short time.
     pub is_gone: bool,
     /// All counts in the namespace before the cut, since tcpstate first found the namespace.
     pub flows: Flows,
@@ -116,13 +119,13 @@ pub struct Population {
 /// The results of a scan.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// The cut at t0.
+    /// The cut at the scan's t0.
     pub zero: Reading,
     /// The sockets that existed at t0.
     pub base: Population,
     /// The sockets of each address family at t0, if families are counted separately.
     pub family_bases: Option<[Population; 2]>,
-    /// The sockets of each network namespace at t0, if namespaces have rows.
+    /// The sockets of each network namespace at t0, if namespaces are counted separately.
     pub bases: BTreeMap<Identity, Population>,
     /// The cut that cleared the scan flag.
     pub end: Reading,
@@ -130,9 +133,9 @@ pub struct Scan {
     pub missed_before: Missed,
     /// The number of sockets that the iterator visited.
     pub visited: u64,
-    /// The number of observations that did not fit in the map.
+    /// The number of observations that did not fit in the scan's map.
     pub map_full: u64,
-    /// The number of observations that the map refused for another reason.
+    /// The number of observations that the scan's map refused although the map had space.
     pub map_errors: u64,
     /// The number of network namespaces whose sockets the iterator could not visit.
     pub unentered: u64,
@@ -141,13 +144,13 @@ pub struct Scan {
 }
 
 impl Population {
-    /// Adds the counts of one buffer of the kernel half.
+    /// Adds the counts of one buffer of the BPF programs.
     pub(crate) fn add(&mut self, full: &[u64; STATE_SLOTS], minis: &[u64; STATE_SLOTS]) {
         add_each(&mut self.full, full);
         add_each(&mut self.minis, minis);
     }
 
-    /// Returns the difference to an earlier population.
+    /// Returns the numbers minus the numbers of an earlier population.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let minus = |now: &[u64; STATE_SLOTS], then: &[u64; STATE_SLOTS]| {

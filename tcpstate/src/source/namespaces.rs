@@ -1,5 +1,5 @@
-//! Reads the kernel half's row of each network namespace: its counts, its name, and whether it is
-//! gone.
+//! Reads the counters of each network namespace from the BPF map: its counts, its name, and whether
+//! it still exists.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use tcpstate_common::abi::NamespaceSlots;
 use super::{Flows, Identity, Namespace, Population};
 use crate::probe::{Error, Rows, map_error, namespaces::Names};
 
-/// The rows, and the state that user space stores for each row.
+/// The entries of the BPF map, and the state that user space stores for each entry.
 pub(super) struct Namespaces {
     rows: Rows,
     memory: HashMap<Identity, Memory>,
@@ -26,20 +26,20 @@ impl Namespaces {
         Self { rows, memory: HashMap::new() }
     }
 
-    /// Returns the number of rows at the last reading.
+    /// Returns the number of namespaces at the last reading.
     pub(super) fn len(&self) -> usize {
         self.memory.len()
     }
 
-    /// Returns the number of rows now.
+    /// Returns the number of namespaces in the BPF map now.
     pub(super) fn count(&self) -> Result<usize, Error> {
         Ok(self.slots()?.len())
     }
 
-    /// Makes a cut: reads the inactive buffer and adds the latest copy of the other buffer.
+    /// Reads the inactive buffer of each namespace, and adds the latest copy of the other buffer.
     ///
-    /// `names` must have been read before the kernel half marked namespaces that are gone. Then a
-    /// namespace that is not gone had its inode, and so its name, the whole time.
+    /// `names` must have been read before the BPF programs marked namespaces that no longer exist.
+    /// An unmarked namespace then had its inode, and therefore its name, the whole time.
     pub(super) fn read(
         &mut self,
         inactive: usize,
@@ -60,7 +60,7 @@ impl Namespaces {
         Ok(cut)
     }
 
-    /// Returns the sums of all scans.
+    /// Returns the sums of all scans for each namespace.
     pub(super) fn bases(&self) -> Result<BTreeMap<Identity, Population>, Error> {
         let base = |(identity, row): (Identity, NamespaceSlots)| {
             (identity, Population { full: row.base, minis: row.base_minis })
@@ -68,7 +68,8 @@ impl Namespaces {
         Ok(self.slots()?.into_iter().map(base).collect())
     }
 
-    /// Removes the rows of namespaces that are gone and empty, to make room for other namespaces.
+    /// Removes the entries of namespaces that are gone and empty, to make space for other
+    /// namespaces.
     pub(super) fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
         for identity in gone {
             self.rows.remove(&identity.0).map_err(map_error("update", "NAMESPACES"))?;
@@ -77,7 +78,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Returns all rows, except rows whose insertion is not complete.
+    /// Returns all entries, except entries whose inode is not stored yet.
     fn slots(&self) -> Result<Vec<(Identity, NamespaceSlots)>, Error> {
         let mut slots = Vec::new();
         for row in &self.rows {

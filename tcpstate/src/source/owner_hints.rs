@@ -1,5 +1,5 @@
-//! Finds the owners of sockets opened before the start. It stores them for the kernel half as
-//! hints, by the inode of each socket's file.
+//! Finds the owners of sockets that were opened before the start. The owners are stored as hints
+//! for the BPF programs, by the inode of each socket's file.
 
 use std::{fs, num::NonZeroU32, os::unix::fs::MetadataExt as _};
 
@@ -12,10 +12,10 @@ use crate::report::UnknownOwners;
 /// The inode of the initial PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Stores a hint for each open socket of each process. Returns the reason if some of these sockets
-/// have no owner.
+/// Stores a hint for each open socket of each process. Returns the reason if some open sockets have
+/// no owner.
 pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<UnknownOwners> {
-    // The kernel half uses process ids of the initial PID namespace.
+    // The BPF programs use process ids of the initial PID namespace.
     if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
         != FIRST_PID_NAMESPACE
     {

@@ -1,18 +1,19 @@
 //! Finds the process that has a socket open, by the links in `/proc/PID/fd` that this user may
 //! read.
 //!
-//! File descriptors that only one thread of a process has are not searched. Few programs unshare
-//! their file table, and the search would read a folder for each thread.
+//! This module does not search file descriptors that only one thread of a process has. Few programs
+//! unshare their file table, and such a search would read a folder for each thread.
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 
 use crate::report::Process;
 
-/// The maximum number of sockets whose owners are stored. Each needs eight bytes, in a table that
-/// is at most half empty.
+/// The maximum number of sockets whose owners are stored. Each socket needs eight bytes, in a table
+/// that is at most half empty.
 const MAX_SOCKETS: usize = 1 << 22;
 
-/// All open sockets that this process can see. They include sockets of other protocols than TCP.
+/// All open sockets that this process can see. The sockets include sockets of protocols other than
+/// TCP.
 #[derive(Debug, Default)]
 pub struct Owners {
     pids: HashMap<NonZeroU32, u32>,
@@ -20,7 +21,8 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Reads the open files of each process. Processes that exit meanwhile have no sockets.
+    /// Reads the open files of each process. A process that exits during the search has no sockets
+    /// in the result.
     #[must_use]
     pub fn now() -> Self {
         let mut owners = Self::default();
@@ -29,8 +31,8 @@ impl Owners {
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        // Several processes can have a socket open. The process with the lowest id comes first,
-        // because it most likely created the socket.
+        // Several processes can have a socket open. The process with the lowest id is searched
+        // first, because it most likely created the socket.
         pids.sort_unstable();
         for pid in pids {
             if let Err(error) = owners.look_into(pid)
@@ -72,7 +74,7 @@ impl Owners {
     }
 }
 
-/// Returns the process with its name. The name is empty if the process has exited.
+/// Returns the process with its name. The name is empty if the process has already exited.
 #[must_use]
 pub fn process(pid: u32) -> Process {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Stores the control word, which all programs read, and makes cuts: it flips the buffers and reads
-//! the inactive buffer.
+//! Stores the control word, which all BPF programs read, and makes cuts. A cut switches the active
+//! buffer and reads the buffer that becomes inactive.
 
 use std::sync::Arc;
 
@@ -41,7 +41,8 @@ impl Live {
         let kernel = self.kernel_counters();
         let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = processor_time::of_process()?;
-        // A single element contains both families, so this conversion then returns `None`.
+        // If families are not counted separately, the list has one element, and this conversion
+        // returns `None`.
         let families = families.try_into().ok();
         Ok(Reading {
             at,
@@ -65,7 +66,8 @@ impl Live {
         timer.drain(hook, inactive, missed).map(Some)
     }
 
-    /// Makes the kernel half mark the namespaces that are gone. Returns the names read before that.
+    /// Makes the BPF programs mark the namespaces that no longer exist. Returns the names that were
+    /// read before the programs ran.
     fn mark_gone_namespaces(&self) -> Result<Names, Error> {
         let Some(namespaces) = &self.probe.namespaces else { return Ok(Names::default()) };
         let names = Names::read();
@@ -73,8 +75,8 @@ impl Live {
         Ok(names)
     }
 
-    /// With `--family` the kernel's counters are left out, because they do not distinguish address
-    /// families.
+    /// Reads the kernel's counters. With `--family` the counters are omitted, because they do not
+    /// distinguish address families.
     fn kernel_counters(&self) -> KernelCounters {
         if self.probe.family.is_some() {
             return KernelCounters::default();
@@ -83,7 +85,8 @@ impl Live {
         KernelCounters::read(counts_births, self.namespaces.is_none())
     }
 
-    /// Stores the control word. The other values in `.bss` are written back unchanged.
+    /// Stores the control word. The function writes back the other values in the map `.bss`
+    /// unchanged.
     pub(super) fn set_control(&mut self) -> Result<(), Error> {
         let attached = self.probe.control_bits();
         let control = &mut self.probe.control;
@@ -92,11 +95,11 @@ impl Live {
         control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 
-    /// Returns when every program that was running at the call has ended.
+    /// Waits until every BPF program that was running at the call has returned.
     ///
-    /// An update of a map of maps waits for that (`maybe_wait_bpf_programs` in
-    /// `kernel/bpf/syscall.c`). During a scan the update inserts the scan's map again. Otherwise it
-    /// inserts the stand-in.
+    /// An update of a map of maps waits for running programs (`maybe_wait_bpf_programs` in
+    /// `kernel/bpf/syscall.c`). During a scan the update inserts the scan's map again. If no scan
+    /// is running, the update inserts the stand-in map.
     pub(super) fn wait_for_programs(&mut self) -> Result<(), Error> {
         let touched = self.scan.as_ref().map_or(&self.stand_in, |scan| &scan.touched);
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
@@ -114,7 +117,7 @@ impl Live {
     }
 
     /// Returns the counters of each CPU. If families are counted separately, the counters of IPv4
-    /// come first, then those of IPv6.
+    /// are first, and the counters of IPv6 are second.
     pub(super) fn slots(&self) -> Result<Vec<Vec<CpuSlots>>, Error> {
         let elements = self.probe.cpu_slots.iter();
         let values =

@@ -1,4 +1,4 @@
-//! Reads the running kernel: consistent cuts by flipping buffers, and scans of the sockets.
+//! Reads the running kernel: makes consistent cuts by switching buffers, and scans the sockets.
 
 mod control;
 mod processor_time;
@@ -15,45 +15,48 @@ use crate::{
     report::{Limit, Losses, Minis, Missed, UnknownOwners},
 };
 
-/// The live source.
+/// The source that reads the running kernel.
 pub struct Live {
     probe: Probe,
-    /// The control word as it was last stored.
+    /// The control word that was last stored.
     control: u32,
-    /// [`CONTROL_EVENTS`] after the end of the first scan, if events are enabled. Otherwise 0.
+    /// [`CONTROL_EVENTS`] after the end of the first scan, if events are enabled. The value is 0 if
+    /// events are disabled or the first scan has not ended.
     events: u32,
-    /// The latest copy of each buffer, read while the buffer was inactive. One element for each
-    /// family if families are counted separately.
+    /// The latest copy of each buffer, read while the buffer was inactive. The list has one element
+    /// for each family if families are counted separately.
     buffers: Vec<[Counts; 2]>,
-    /// Replaces the scan's map between scans.
+    /// The empty map that replaces the scan's map between scans.
     stand_in: Touched,
     /// The map of the running scan, and the values read before the scan.
     scan: Option<RunningScan>,
     max_scan_sockets: Option<u32>,
     keeps_scan_map: bool,
-    /// The map of the last scan, emptied, if it is kept for the next scan.
+    /// The emptied map of the last scan, if the map is kept for the next scan.
     kept: Option<Touched>,
     /// Whether events that a test drops are left out of the missed events.
     drops_in_silence: bool,
-    /// Factor of the size of scan maps. It is doubled each time a scan finds its map full.
+    /// The factor by which scan maps are enlarged. The factor is doubled each time a scan finds its
+    /// map full.
     growth: u64,
-    /// The rows of network namespaces, if namespaces have rows.
+    /// The counters of network namespaces, if namespaces are counted separately.
     namespaces: Option<Namespaces>,
     /// The reader of durations, if durations are enabled.
     timer: Option<Timer>,
     /// The number of namespaces that the last scan could not find or enter.
     unentered: u64,
-    /// Why sockets opened before the start have no owners, if events are enabled.
+    /// The reason why sockets that were opened before the start have no owners, if events are
+    /// enabled.
     unknown_owners: Option<UnknownOwners>,
 }
 
 impl Live {
-    /// Attaches the kernel half, so counting begins. The number of sockets opened before is still
-    /// unknown.
+    /// Attaches the BPF programs, which start to count. The number of sockets that were opened
+    /// before the attachment is still unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
-        // The attached programs find the owners of later sockets, so the hints come after the
-        // programs.
+        // The attached programs find the owners of later sockets, so the hints are stored after the
+        // programs are attached.
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
@@ -78,18 +81,18 @@ impl Live {
         Ok(live)
     }
 
-    /// Returns the attached kernel half.
+    /// Returns the attached BPF programs.
     #[must_use]
     pub fn probe(&self) -> &Probe {
         &self.probe
     }
 
-    /// Returns the attached kernel half.
+    /// Returns the attached BPF programs.
     pub fn probe_mut(&mut self) -> &mut Probe {
         &mut self.probe
     }
 
-    /// Returns the events missed so far, without a cut.
+    /// Returns the number of events missed so far, without making a cut.
     pub fn missed(&self) -> Result<Missed, Error> {
         let slots = self.slots()?;
         let slots = || slots.iter().flatten();
@@ -104,7 +107,8 @@ impl Live {
         })
     }
 
-    /// Returns the events, if they are enabled. They begin with the cut that ends the first scan.
+    /// Returns the reader of events, if events are enabled. The events begin at the cut that ends
+    /// the first scan.
     pub fn take_events(&mut self) -> Option<Events> {
         let events = self.probe.events.as_mut()?;
         Some(Events::new(events.ring.take()?, events.ring_bytes))
@@ -124,7 +128,7 @@ impl Live {
         }
     }
 
-    /// Returns the events lost so far, if events are enabled.
+    /// Returns the number of events lost so far, if events are enabled.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         let Some(events) = &self.probe.events else { return Ok(None) };
         let of_cpus = events.losses.get(&0, 0).map_err(map_error("read", "EVENT_LOSSES"))?;
@@ -148,24 +152,24 @@ impl Live {
         limits
     }
 
-    /// Returns whether another network namespace can get a row, as of the last reading.
+    /// Returns whether the table of network namespaces had free space at the last reading.
     #[must_use]
     pub fn has_room_for_rows(&self) -> bool {
         let rows = self.namespaces.as_ref().map_or(0, Namespaces::len);
         rows < self.probe.max_namespaces as usize
     }
 
-    /// Returns the number of network namespaces that have a row in the kernel half.
+    /// Returns the number of network namespaces that have an entry in the BPF map.
     pub fn rows(&self) -> Result<usize, Error> {
         self.namespaces.as_ref().map_or(Ok(0), Namespaces::count)
     }
 
-    /// Removes the rows of namespaces that are gone and have no sockets.
+    /// Removes the entries of network namespaces that no longer exist and have no sockets.
     pub fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
         self.namespaces.as_mut().map_or(Ok(()), |namespaces| namespaces.forget(gone))
     }
 
-    /// Makes a cut and reads it.
+    /// Makes a consistent cut and reads it.
     pub fn read(&mut self) -> Result<Reading, Error> {
         if let Some(orphans) = self.probe.orphans() {
             orphans.run()?;

@@ -15,21 +15,22 @@ use crate::{
     source::{Identity, Population, Reading, Scan},
 };
 
-/// The time that a scan waits between t0 and its walk, and again before it clears the scan flag.
+/// How long a scan waits between t0 and its walk, and again before it clears the scan flag.
 ///
 /// The iterator finds a socket only while the socket is hashed. The kernel hashes a socket after
 /// the event of its birth, and unhashes it before the event of its end (`tcp_v4_connect`,
-/// `tcp_set_state`). Only a few instructions lie between the two, but the task can be preempted
-/// there. The wait gives it time to continue.
+/// `tcp_set_state`). Only a few instructions lie between the event and the change of the hash
+/// table, but the task can be preempted there. The wait gives a preempted task time to continue.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// The spare entries of a scan's map, for sockets that are born during the scan.
+/// The number of spare entries of a scan's map, for sockets that are created during the scan.
 const SPARE_ENTRIES: u64 = 16_384;
 
-/// The spare entries of a map that is kept for all later scans. They take 5 MiB.
+/// The number of spare entries of a map that is kept for all later scans. The spare entries of a
+/// kept map use 5 MiB.
 const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
 
-/// A scan that has begun.
+/// A scan that has begun and has not ended.
 pub(super) struct RunningScan {
     pub(super) touched: Touched,
     zero: Option<Reading>,
@@ -39,7 +40,7 @@ pub(super) struct RunningScan {
     cost: Duration,
 }
 
-/// The sums over all CPUs of what scans count.
+/// The sums over all CPUs of the counters that scans change.
 #[derive(Clone, Debug, Default)]
 struct ScanSums {
     base: Population,
@@ -52,8 +53,8 @@ struct ScanSums {
 }
 
 impl Live {
-    /// Begins a scan at t0. From here to [`end_scan`](Self::end_scan), events and the walk may
-    /// happen in any order.
+    /// Begins a scan; t0 is the time of the flip. Between `begin_scan` and
+    /// [`end_scan`](Self::end_scan), events and the walk may happen in any order.
     pub fn begin_scan(&mut self) -> Result<(), Error> {
         let (touched, cost) = if let Some(touched) = self.kept.take() {
             (touched, Duration::ZERO)
@@ -63,8 +64,10 @@ impl Live {
         };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.scan_sums()?;
-        // Read before the flip. A miss between this line and the flip is then counted as not
-        // repaired although the scan repairs it. The opposite error cannot happen.
+        // The number of missed events is read before the flip. If an event is missed between this
+        // read and the flip, it is counted as not corrected although the scan corrects it. The
+        // opposite error cannot happen: an event is never counted as corrected if no scan corrects
+        // it.
         let missed_before = self.missed()?;
         self.scan = Some(RunningScan {
             touched,
@@ -83,8 +86,8 @@ impl Live {
 
     /// Makes the iterator visit every socket of the namespace, or of every namespace.
     ///
-    /// The namespaces are listed here, after t0. A namespace that is created later had no sockets
-    /// at t0.
+    /// The network namespaces are listed during the walk, after t0. A namespace that is created
+    /// after the listing had no sockets at t0.
     pub fn walk(&mut self) -> Result<(), Error> {
         let sockets = &self.probe.sockets;
         let walk = || sockets.run();
@@ -103,7 +106,7 @@ impl Live {
     /// Clears the scan flag and returns the results of the scan.
     ///
     /// # Panics
-    /// If no scan has begun.
+    /// Panics if no scan has begun.
     pub fn end_scan(&mut self) -> Result<Scan, Error> {
         if self.probe.events.is_some() {
             self.events = CONTROL_EVENTS;
@@ -147,7 +150,7 @@ impl Live {
         self.end_scan()
     }
 
-    /// Returns the number of sockets for which the next scan makes room, and the CPU time for
+    /// Returns the number of sockets for which the next scan's map has space, and the CPU time of
     /// finding that number.
     fn entries(&self) -> Result<(u32, Duration), Error> {
         if let Some(entries) = self.max_scan_sockets {
@@ -225,7 +228,7 @@ fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
 }
 
 /// Calls `visit` in each network namespace, on a separate thread. Returns the visited namespaces
-/// and the CPU time.
+/// and the CPU time of the visits.
 fn each_namespace(
     visit: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(Visited, Duration), Error> {

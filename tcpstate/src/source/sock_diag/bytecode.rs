@@ -1,12 +1,12 @@
-//! Compiles a filter to the program that `inet_diag` runs for each socket
+//! Compiles a filter to the bytecode that `inet_diag` runs for each socket
 //! (`INET_DIAG_REQ_BYTECODE`).
 //!
-//! The program is a sequence of conditional forward jumps (`inet_diag_bc_run` in the kernel's
-//! `net/ipv4/inet_diag.c`). If a condition holds, the next instruction runs. Otherwise the
-//! instruction jumps. A socket that arrives exactly at the end matches. A socket that jumps beyond
-//! the end does not match.
+//! The bytecode is a sequence of conditional forward jumps (`inet_diag_bc_run` in the kernel's
+//! `net/ipv4/inet_diag.c`). If the condition of an instruction holds, the next instruction runs. If
+//! the condition of an instruction fails, the instruction jumps. A socket matches if the bytecode
+//! arrives exactly at its end. A socket does not match if the bytecode jumps beyond its end.
 //!
-//! The program does not contain families and states, because the request names them.
+//! The bytecode does not contain families and states, because the request names them.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,12 @@ use ipnet::IpNet;
 
 use crate::filter::{Addresses, End, Filter, Ports};
 
-/// The maximum length of a program in bytes. The kernel interprets the program for each socket.
-/// From some hundred instructions on, filtering in user space is cheaper.
+/// The maximum length of the bytecode in bytes. The kernel interprets the bytecode for each socket.
+/// If the bytecode has more than some hundred instructions, filtering in user space is cheaper.
 const MAX_PROGRAM_BYTES: usize = 4096;
 
-// The numbers of the instructions, from `linux/inet_diag.h`. The instructions for equality are
-// newer than Linux 5.10.
+// The numbers of the instructions, from `linux/inet_diag.h`. The instructions that test for
+// equality are newer than Linux 5.10.
 const JUMP: u8 = 1;
 const LOCAL_PORT_AT_LEAST: u8 = 2;
 const LOCAL_PORT_AT_MOST: u8 = 3;
@@ -31,8 +31,8 @@ const REMOTE_ADDRESS: u8 = 8;
 /// The length of an instruction in bytes, without its operand.
 const INSTRUCTION: usize = 4;
 
-/// Returns the program for the filter's ports and addresses. Returns `None` if there is no such
-/// condition, or if the program is too long.
+/// Returns the bytecode for the filter's ports and addresses. Returns `None` if the filter has no
+/// condition on ports or addresses, or if the bytecode is too long.
 pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
     let ports = filter.ports.iter().map(|(end, ports)| both_ends(*end, |end| any_port(end, ports)));
     let addresses = filter
@@ -43,10 +43,11 @@ pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
     (!program.is_empty() && program.len() <= MAX_PROGRAM_BYTES).then_some(program)
 }
 
-/// A part of a program. A socket that matches arrives at its end. A socket that does not match
-/// jumps one instruction length beyond the end.
+/// A part of the bytecode. For a socket that matches, the part continues at its end. For a socket
+/// that does not match, the part jumps to one instruction length beyond its end.
 ///
-/// Every jump leads to the start of an instruction or out of the part, as the kernel requires.
+/// Every jump of a part leads to the start of an instruction or out of the part, as the kernel
+/// requires.
 struct Fragment(Vec<u8>);
 
 impl Fragment {
@@ -69,7 +70,7 @@ impl Fragment {
     }
 
     /// Joins two parts by a jump over the second part. A socket that fails in the first part
-    /// continues after that jump.
+    /// continues after that jump, in the second part.
     fn or(self, second: Self) -> Self {
         if self.0.is_empty() || second.0.is_empty() {
             return Self::always();
@@ -80,7 +81,7 @@ impl Fragment {
         Self(bytes)
     }
 
-    /// Moves the target of failing jumps.
+    /// Moves the target of the jumps that failed conditions take.
     fn fail_later_by(&mut self, distance: usize) {
         let failure = self.0.len() + INSTRUCTION;
         let mut at = 0;
@@ -103,8 +104,8 @@ fn instruction(code: u8, yes: usize, no: usize) -> [u8; INSTRUCTION] {
     [code, yes, low, high]
 }
 
-/// Encodes the distance of a jump. Distances that are too long are cut, but programs of such a
-/// length are never sent.
+/// Encodes the distance of a jump. A distance that is too long is truncated, but bytecode of such a
+/// length is never sent.
 fn short(distance: usize) -> [u8; 2] {
     u16::try_from(distance).unwrap_or(u16::MAX).to_ne_bytes()
 }
@@ -117,7 +118,7 @@ fn both_ends(end: End, condition: impl Fn(End) -> Fragment) -> Fragment {
 }
 
 fn any(conditions: impl DoubleEndedIterator<Item = Fragment>) -> Fragment {
-    // From the last to the first, so that a match needs only one jump.
+    // The parts are joined from the last to the first, so that a match needs only one jump.
     conditions
         .rev()
         .reduce(|later, earlier| earlier.or(later))
@@ -147,7 +148,8 @@ fn any_address(end: End, addresses: &Addresses) -> Fragment {
     any(addresses.networks().iter().map(|network| Fragment::condition(code, &host(network))))
 }
 
-/// Encodes `struct inet_diag_hostcond`: family, prefix length, any port, address.
+/// Encodes `struct inet_diag_hostcond`: the family, the prefix length, the value for any port, and
+/// the address.
 fn host(network: &IpNet) -> Vec<u8> {
     const ANY_PORT: i32 = -1;
     let (family, address) = match network.addr() {

@@ -1,8 +1,9 @@
-//! One netlink dump of the kernel's list: encodes the request, and checks each message of the
-//! answer.
+//! One netlink dump of the kernel's list of sockets: encodes the request, and checks each message
+//! of the answer.
 //!
-//! Messages are read in place. The message type of the library would allocate each record with all
-//! its attributes. With 47,000 sockets, that takes more time than the kernel needs to write them.
+//! Messages are read in place, without allocation. The message type of the netlink library would
+//! allocate each record with all its attributes. With 47,000 sockets, these allocations take more
+//! time than the kernel needs to write the records.
 
 use std::io;
 
@@ -24,8 +25,8 @@ const INET_DIAG_REQ_BYTECODE: u16 = 1;
 /// `linux/netlink.h`: the tables changed during the dump.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// The size of a datagram in bytes. The kernel writes datagrams as large as the reader's buffer, up
-/// to this size.
+/// The maximum size of a datagram in bytes. The kernel writes datagrams as large as the reader's
+/// buffer, up to this maximum.
 pub(super) const DATAGRAM: usize = 32 * 1024;
 
 /// Encodes the request for all TCP sockets of a family that have one of the states and match the
@@ -65,7 +66,7 @@ pub(super) fn request(
     bytes
 }
 
-/// The end of a list.
+/// The way in which a list ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The kernel reported that the list is complete.

@@ -43,7 +43,7 @@ pub enum Error {
     Table {
         /// The path of the table.
         file: String,
-        /// The error.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -60,8 +60,8 @@ fn look_at(socket: &Socket) {
     assert!(socket.state == State::Listen || socket.detail.backlog.is_none());
 }
 
-/// Reads lines with ports, addresses, states and the two ends of a socket. The filter must give the
-/// same result in user space and in the kernel.
+/// Reads lines with ports, addresses, states and the two addresses of a socket. The filter must
+/// give equal results in user space and in the kernel.
 pub(crate) fn filter(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let mut lines = text.split('\n');
@@ -78,7 +78,7 @@ pub(crate) fn filter(bytes: &[u8]) {
         let mut filter = Filter::default();
         filter.ports.extend(ports.clone().map(|ports| (end, ports)));
         filter.addresses.extend(addresses.clone().map(|addresses| (end, addresses)));
-        // The kernel lists one family at a time.
+        // The kernel lists only one family at a time.
         if let (Some(program), SocketAddr::V4(_), SocketAddr::V4(_))
         | (Some(program), SocketAddr::V6(_), SocketAddr::V6(_)) =
             (bytecode::compile(&filter), local, remote)
@@ -93,7 +93,7 @@ pub(crate) fn filter(bytes: &[u8]) {
     }
 }
 
-/// Runs a program as the kernel does (`inet_diag_bc_run` in `net/ipv4/inet_diag.c`).
+/// Runs the bytecode as the kernel does (`inet_diag_bc_run` in `net/ipv4/inet_diag.c`).
 fn run(program: &[u8], local: &SocketAddr, remote: &SocketAddr) -> bool {
     let mut at = 0;
     while let Some([code, yes, no @ ..]) = program.get(at..at + 4) {

@@ -1,13 +1,14 @@
-//! Lists the existing sockets by `sock_diag`. This needs no privilege and no BPF.
+//! Lists the existing sockets by `sock_diag`. Listing sockets by `sock_diag` needs no privilege and
+//! no BPF.
 //!
 //! ```text
 //! Filter -> bytecode, request -> kernel -> dump: messages -> record: Socket -> filter again -> sum
 //!                                          proc_net, if sock_diag is not available
 //! ```
 //!
-//! Each socket is passed on and not stored, so the memory does not depend on the number of sockets.
-//! The kernel walks its tables while sockets change. The sum is exact if no socket changes during
-//! the walk.
+//! Each socket is passed to the caller and not stored, so the memory does not depend on the number
+//! of sockets. The kernel walks its tables while sockets change. The sum is exact if no socket
+//! changes during the walk.
 
 mod bytecode;
 mod dump;
@@ -41,8 +42,8 @@ pub struct Socket {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
-    /// The open file of the socket. `None` if only the kernel uses the socket, because it is a mini
-    /// socket, already closed or not accepted yet.
+    /// The open file of the socket. The value is `None` if only the kernel uses the socket, because
+    /// it is a mini socket, already closed or not accepted yet.
     pub holder: Option<SocketFile>,
     /// The id of the cgroup, if it was requested and is known.
     pub cgroup: Option<u64>,
@@ -58,7 +59,7 @@ pub struct Detail {
     pub receive_queue: u32,
     /// For a listener, the maximum number of waiting connections minus one, if it is known.
     pub backlog: Option<u32>,
-    /// The time until the timer fires. The timer of a time-wait socket ends the socket.
+    /// The time until the timer fires. The expiry of a time-wait socket's timer ends the socket.
     pub timer: Option<Duration>,
     /// The number of retransmissions without an answer.
     pub retransmits: u8,
@@ -66,7 +67,7 @@ pub struct Detail {
     pub silence: Option<Duration>,
 }
 
-/// The open file of a socket. It identifies the owner.
+/// The open file of a socket. The open file identifies the owner of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFile {
     /// The user id, as seen from the reader's user namespace.
@@ -75,24 +76,26 @@ pub struct SocketFile {
     pub inode: NonZeroU32,
 }
 
-/// A request.
+/// A request for the list of sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// The sockets that match.
+    /// The filter that selects the sockets to list.
     pub filter: &'a Filter,
-    /// Whether cgroups are requested. They take more time for each socket.
+    /// Whether cgroups are requested. The kernel needs more time for each socket if cgroups are
+    /// requested.
     pub cgroups: bool,
-    /// Whether the time since the peer's last ACK is requested. It takes more time for each socket.
+    /// Whether the time since the peer's last ACK is requested. The kernel needs more time for each
+    /// socket if this time is requested.
     pub silence: bool,
 }
 
-/// The result for all sockets that match.
+/// The result of a request.
 #[derive(Debug)]
 pub struct Answer<A> {
     /// The sum that the caller's functions computed.
     pub sum: A,
-    /// The number of sockets that the kernel listed. It is larger than the number of matching
-    /// sockets only if the kernel could not filter.
+    /// The number of sockets that the kernel listed. The number is larger than the number of
+    /// matching sockets only if the kernel could not apply the filter.
     pub listed: u64,
     /// The error of `sock_diag`, if `/proc/net/tcp` and `tcp6` replaced it.
     pub instead_of: Option<Error>,
@@ -100,8 +103,8 @@ pub struct Answer<A> {
 
 /// Lists the sockets of the calling thread's network namespace, and adds each socket to the sum.
 ///
-/// If the list must be requested again, the sum starts again too. So the result is complete, or an
-/// error.
+/// If the list must be requested again, the sum is also started again. The result is therefore
+/// complete, or it is an error.
 pub fn collect<A>(
     query: &Query<'_>,
     start: impl Fn() -> A,
@@ -116,7 +119,7 @@ pub fn collect<A>(
     }
 }
 
-/// Counts the matching sockets by state. The index is the kernel's number of a state.
+/// Counts the matching sockets by state. The result is indexed by the kernel's number of a state.
 pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
     let query = Query { filter, cgroups: false, silence: false };
     let by_state = |counts: &mut [u64; STATE_SLOTS], socket: &Socket| {
@@ -125,8 +128,8 @@ pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
     collect(&query, || [0; STATE_SLOTS], by_state).map(|answer| answer.sum)
 }
 
-/// Adds up the sockets of `list`, which returns whether its list is consistent. Starts again after
-/// an inconsistent list, up to [`ATTEMPTS`] times.
+/// Adds up the sockets of `list`, which returns whether its list is consistent. The function starts
+/// again after an inconsistent list, up to [`ATTEMPTS`] times.
 fn sum<A>(
     mut list: impl FnMut(&Query<'_>, &mut dyn FnMut(&Socket)) -> Result<bool, Error>,
     query: &Query<'_>,
@@ -137,8 +140,8 @@ fn sum<A>(
         let mut answer = Answer { sum: start(), listed: 0, instead_of: None };
         let mut each = |socket: &Socket| {
             answer.listed += 1;
-            // Filtered again, because the state can change between the kernel's check and the
-            // record.
+            // The socket is filtered again, because its state can change between the kernel's check
+            // and the record.
             if query.filter.matches(socket.state, &socket.local, &socket.remote) {
                 add(&mut answer.sum, socket);
             }
@@ -160,8 +163,8 @@ fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error>
         socket
             .send(&request, 0)
             .map_err(|source| Error::System { action: "ask the kernel for its sockets", source })?;
-        // With this flag, the call returns the length of the datagram even if the buffer is too
-        // short.
+        // With the flag `MSG_TRUNC`, the call returns the length of the datagram even if the buffer
+        // is too short.
         let receive = |mut buffer: &mut [u8]| socket.recv(&mut buffer, libc::MSG_TRUNC);
         let end = dump::read(&mut buffer, sequence, receive, |bytes| {
             each(&record::parse(bytes, query.cgroups || query.silence)?);

@@ -1,5 +1,5 @@
 //! Reads `/proc/net/tcp` and `tcp6`, for kernels and confinements without `sock_diag`. The files
-//! have all sockets but no cgroups, and reading them costs several times more.
+//! list all sockets but no cgroups, and reading the files costs several times more.
 
 use std::{
     fs::File,
@@ -23,7 +23,7 @@ pub(super) fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<b
         };
         let read = File::open(file).and_then(|table| read(BufReader::new(table), each));
         match read {
-            // A kernel without IPv6 has no such file.
+            // A kernel without IPv6 has no file `tcp6`.
             Err(error) if error.kind() == io::ErrorKind::NotFound && family == Family::V6 => {}
             outcome => outcome.map_err(|source| Error::Table { file: file.into(), source })?,
         }
@@ -50,8 +50,8 @@ pub(super) fn read(mut table: impl BufRead, each: &mut dyn FnMut(&Socket)) -> io
     Ok(())
 }
 
-/// Parses a row: `0: 0100007F:1F90 00000000:0000 0A tx:rx tr:when retransmits uid timeout inode
-/// ...`
+/// Parses a row of the file: `0: 0100007F:1F90 00000000:0000 0A tx:rx tr:when retransmits uid
+/// timeout inode ...`
 fn socket(row: &str) -> Option<Socket> {
     let mut columns = row.split_ascii_whitespace().skip(1);
     let local = end(columns.next()?)?;
@@ -63,7 +63,7 @@ fn socket(row: &str) -> Option<Socket> {
     let uid = columns.next()?.parse().ok()?;
     let inode = NonZeroU32::new(columns.nth(1)?.parse().ok()?);
     let holder = inode.map(|inode| SocketFile { uid, inode });
-    // Hundredths of a second, independent of the kernel's clock rate.
+    // The time is in hundredths of a second, independent of the kernel's clock rate.
     let left = Duration::from_millis(u64::from_str_radix(ticks, 16).ok()?.saturating_mul(10));
     let detail = Detail {
         receive_queue: u32::from_str_radix(receive_queue, 16).ok()?,

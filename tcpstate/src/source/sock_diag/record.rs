@@ -8,13 +8,15 @@ use tcpstate_common::State;
 
 use super::{Detail, Error, Socket, SocketFile};
 
-/// `linux/inet_diag.h`, since Linux 5.9. Only full sockets have this attribute.
+/// Attribute number of the cgroup id in `linux/inet_diag.h`, since Linux 5.9. Only full sockets
+/// have a cgroup id.
 const INET_DIAG_CGROUP_ID: u16 = 21;
-/// `linux/inet_diag.h`: `struct tcp_info`, if requested. Only full sockets have this attribute.
+/// Attribute number of `struct tcp_info` in `linux/inet_diag.h`, if requested. Only full sockets
+/// have a `struct tcp_info`.
 const INET_DIAG_INFO: u16 = 2;
 
-/// The offset of `idiag_expires` in a record, in milliseconds. The library does not return it for
-/// time-wait sockets.
+/// The offset of `idiag_expires` in a record, in milliseconds. The netlink library does not return
+/// the expiry of time-wait sockets.
 const EXPIRES: usize = 52;
 /// The offset of `tcpi_last_ack_recv` in `struct tcp_info`, in milliseconds.
 const LAST_ACK_RECEIVED: usize = 56;
@@ -39,7 +41,7 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
         state,
         local: SocketAddr::new(id.source_address, id.source_port),
         remote: SocketAddr::new(id.destination_address, id.destination_port),
-        // Without an inode, the user id is always 0 and has no meaning.
+        // If the record has no inode, the user id is always 0 and has no meaning.
         holder: NonZeroU32::new(header.inode).map(|inode| SocketFile { uid: header.uid, inode }),
         cgroup: attributes.cgroup,
         detail: Detail {
@@ -47,7 +49,7 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
             backlog: (state == State::Listen).then_some(header.send_queue),
             timer: header.timer.and(milliseconds(bytes, EXPIRES)),
             retransmits,
-            // A mini socket has no such attribute.
+            // A mini socket has no `struct tcp_info`.
             silence: attributes.silence,
         },
     })
@@ -80,7 +82,7 @@ impl Attributes {
     }
 }
 
-/// Reads a number of milliseconds. Returns `None` if the bytes end before it.
+/// Reads a number of milliseconds. The function returns `None` if the bytes end before the number.
 fn milliseconds(bytes: &[u8], at: usize) -> Option<Duration> {
     let number = bytes.get(at..at + 4)?.try_into().expect("these are four bytes");
     Some(Duration::from_millis(u32::from_ne_bytes(number).into()))

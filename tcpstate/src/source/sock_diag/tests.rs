@@ -1,4 +1,5 @@
-//! Tests with lists that a kernel wrote (Linux 6.18, as root), and with changed copies of them.
+//! Tests with lists that a kernel wrote (Linux 6.18, as root), and with changed copies of these
+//! lists.
 //!
 //! In the captured network namespace, each family had a listener, a connection and a socket in
 //! TIME_WAIT, all on loopback.
@@ -73,13 +74,13 @@ fn captured_lists_are_read_to_their_end() {
         assert_eq!(listener.remote.port(), 0);
         assert_eq!((client.local, client.remote), (server.remote, server.local));
         assert_eq!(time_wait.remote.to_string(), format!("{loopback}:8080"));
-        // Full sockets have a file and a cgroup. Here the user was root, and the cgroup was the
-        // root cgroup.
+        // Full sockets have a file and a cgroup. In the captured lists, the user was root, and the
+        // cgroup was the root cgroup.
         for socket in [client, server, listener] {
             assert_eq!((socket.holder.map(|holder| holder.uid), socket.cgroup), (Some(0), Some(1)));
         }
         assert_eq!((time_wait.holder, time_wait.cgroup), (None, None));
-        // The rest of its 60 seconds.
+        // The timer shows the rest of the 60 seconds in TIME_WAIT.
         let left = time_wait.detail.timer.expect("a time-wait socket ends by a timer");
         assert!((1..=60).contains(&left.as_secs()), "{left:?}");
         assert_eq!((client.detail.timer, client.detail.backlog), (None, None));
@@ -181,8 +182,8 @@ fn read_errors_are_returned_and_signals_are_ignored() {
     );
 }
 
-/// Requests the list until it is consistent. The answers are used in turn. Returns the number of
-/// matching sockets and of listed sockets.
+/// Requests the list again until it is consistent. The function uses the answers one after the
+/// other. Returns the number of matching sockets and of listed sockets.
 fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
     let mut answers = answers.iter().cycle();
     let list = |_: &Query<'_>, each: &mut dyn FnMut(&Socket)| {
