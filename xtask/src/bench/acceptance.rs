@@ -37,8 +37,8 @@ const PROMISES: &[Promise] = &[
                   kernel's own work has displaced from the nearest cache. Without the state \
                   counters, which are separate from the matrix, the ratio would be 1.10 ×. \
                   [TUNING.md](TUNING.md) lists attempts to make the counting program faster. The \
-                  next promise in the table compares the counting program with bpftrace, which \
-                  counts only the matrix.",
+                  promise \"counters: net time / bpftrace\" compares the counting program with \
+                  bpftrace, which counts only the matrix.",
     },
     Promise {
         what: "counters: net time / bpftrace",
@@ -61,11 +61,12 @@ const PROMISES: &[Promise] = &[
         unit: "×",
         measured: |rows| ratio(rows, ["share", "our programs, net", "ns a connection"]),
         why_not: "on a kernel that refuses fentry, tcpstate uses timers. A connection over \
-                  loopback causes many timer events, and each timer event runs a program. Most of \
-                  these timer events are unrelated to mini sockets. The figure depends strongly on \
-                  the run time of the empty program. If a run of the empty program takes one \
-                  nanosecond more, the figure for a connection is 22 ns lower. The section \"Share \
-                  of our programs in a connection\" has the figures and their spread.",
+                  loopback causes many timer events, and each timer event runs a program. Most \
+                  timer events of a connection are unrelated to mini sockets. The figure depends \
+                  strongly on the run time of the empty program. If a run of the empty program \
+                  takes one nanosecond more, the figure for a connection is 22 ns lower. The \
+                  section \"Share of our programs in a connection\" has the figures and their \
+                  spread.",
     },
     Promise {
         what: "snapshot at 250,000 ESTABLISHED: CPU / `ss -tan | awk`",

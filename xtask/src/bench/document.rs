@@ -29,7 +29,7 @@ other, on one machine. A cell such as `64.0 ± 7.90 (1.16 ×)` has three parts:
 * The number after ± is the difference between the largest and the smallest turn.
 * The number in parentheses is the ratio of the median to the reference figure of the section.
 
-A dash means that a program was not measured, for the reason below the table. Do not compare figures
+A dash means that a program was not measured. The reason is below the table. Do not compare figures
 of different sections or of different machines.
 ";
 

@@ -44,9 +44,9 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 text: "The figures are nanoseconds per run of a program, while connections are \
                        opened and reset. The kernel's BPF statistics measure the run time.\n\nMost \
                        of the measured time is the time for measuring. So each turn also measures \
-                       an empty program on the same tracepoint. \"Net\" is the time of a program \
-                       minus the time of the empty program. The figures do not include the work of \
-                       user space.",
+                       an empty program on the tracepoint of the measured program. \"Net\" is the \
+                       time of a program minus the time of the empty program. The figures do not \
+                       include the work of user space.",
                 plot: None,
             },
             Section {
@@ -92,9 +92,10 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             text: "A mini socket is a small kernel struct that stands for a connection in \
                    TIME_WAIT or for a half-open connection. A provider is a set of hooks that see \
                    mini sockets.\n\nThe figures are nanoseconds per TIME_WAIT entry, and per \
-                   request socket in SYN_RECV. Each figure is the difference between connections \
-                   that create such a mini socket and connections that create none. With the \
-                   provider `timer`, every unrelated timer event of the machine has a cost too.",
+                   request socket in SYN_RECV. Each figure is the cost of connections that create \
+                   one of these mini sockets minus the cost of connections that create none. With \
+                   the provider `timer`, every unrelated timer event of the machine has a cost \
+                   too.",
             plot: None,
         }],
     },
@@ -150,7 +151,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 text: "Each command prints once how many sockets are in each state. The figures \
                        include the start and the exit of all processes of the command. For \
                        `trace`, the figures are those of one snapshot of a running process. All \
-                       printed numbers were correct.",
+                       commands printed correct numbers of sockets.",
                 plot: None,
             },
             Section {
@@ -158,8 +159,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Counting sockets by state: ESTABLISHED",
                 at: "sockets",
                 base: "`ss -tan | awk`",
-                text: "This section counts ESTABLISHED sockets. The method is described in the \
-                       section \"Counting sockets by state: TIME_WAIT\".",
+                text: "In this section, the benchmark counts ESTABLISHED sockets. The section \
+                       \"Counting sockets by state: TIME_WAIT\" describes the method.",
                 plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
             },
             Section {
@@ -186,15 +187,15 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                    know how many transitions they cause. A transition counts as lost if it is \
                    missing from the lines or counts of a program. The load, the kernel's work and \
                    the output share the processors of the machine.\n\n* The table counts only \
-                   scans after the first scan. Each of these scans ran because an event was \
-                   missed.\n* The benchmark compares gauges with the kernel's sockets at the end, \
-                   before a last scan.\n* For a program without gauges, the benchmark computes \
-                   gauges: transitions into a state minus transitions out of the state. In these \
-                   gauges, a listener stays in LISTEN when its child is born. No sockets exist at \
-                   the start.\n* bpftrace and tcpstates see all network namespaces. So the machine \
-                   should have no other traffic during the benchmark.\n* A vendor's kernel, \
-                   release 6.18.44-fc, skips all BPF programs while process 1 runs. On this \
-                   kernel, any tool loses a few events.",
+                   scans after the first scan. Every scan after the first scan ran because an \
+                   event was missed.\n* The benchmark compares gauges with the kernel's sockets at \
+                   the end, before a last scan.\n* For a program without gauges, the benchmark \
+                   computes gauges: transitions into a state minus transitions out of the state. \
+                   In the computed gauges, a listener stays in LISTEN when its child is born. No \
+                   sockets exist at the start.\n* bpftrace and tcpstates see all network \
+                   namespaces. So the machine should have no other traffic during the \
+                   benchmark.\n* A vendor's kernel, release 6.18.44-fc, skips all BPF programs \
+                   while process 1 runs. On the vendor's kernel, every tool loses a few events.",
             plot: Some(Plot { figure: "lost, %", is_logarithmic: false }),
         }],
     },

@@ -83,7 +83,7 @@ pub(super) fn markdown(section: &Section, rows: &Rows) -> String {
     let mut reasons: Vec<String> = Vec::new();
     for row in rows.of(section.id) {
         let reason =
-            row.absent.as_ref().map(|why| format!("* {} was not measured: {why}", row.what));
+            row.absent.as_ref().map(|why| format!("* **{}** was not measured: {why}", row.what));
         reasons.extend(reason.filter(|reason| !reasons.contains(reason)));
     }
     for (number, reason) in reasons.iter().enumerate() {
@@ -233,7 +233,7 @@ mod tests {
 | ours | 100,000 | 71.5 ± 0.50 (1.17 ×) | 10.2 |
 | bcc | 100,000 | - | - |
 
-* bcc was not measured: not installed
+* **bcc** was not measured: not installed
 ";
         assert_eq!(markdown(&SECTION, &rows()), expected);
     }
