@@ -66,23 +66,24 @@ impl Desk {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let inside = |path: &str| folder.path().join(path);
         for path in ["bin", "target/release", "installed"] {
-            fs::create_dir_all(inside(path)).expect("the folder is ours");
+            fs::create_dir_all(inside(path)).expect("the test owns the folder");
         }
         for path in ["bin/tcpstate", "target/release/tcpstate"] {
-            symlink(TCPSTATE, inside(path)).expect("the folder is ours");
+            symlink(TCPSTATE, inside(path)).expect("the test owns the folder");
         }
         for (path, script) in
             [("bin/sudo", "#!/bin/sh\nexec \"$@\"\n"), ("bin/cargo", "#!/bin/sh\n")]
         {
-            fs::write(inside(path), script).expect("the folder is ours");
-            fs::set_permissions(inside(path), Permissions::from_mode(0o755)).expect("it is ours");
+            fs::write(inside(path), script).expect("the test owns the folder");
+            fs::set_permissions(inside(path), Permissions::from_mode(0o755))
+                .expect("the test owns it");
         }
         Self(folder)
     }
 
     /// Writes a file into the folder, for commands that read it.
     pub(crate) fn write(&self, name: &str, content: &[u8]) {
-        fs::write(self.0.path().join(name), content).expect("the folder is ours");
+        fs::write(self.0.path().join(name), content).expect("the test owns the folder");
     }
 
     /// Runs commands and waits for their exit. If the commands still run after `is_enough` accepted
@@ -131,13 +132,13 @@ struct Terminal {
 impl Terminal {
     fn start(desk: &Desk, commands: &str) -> Self {
         let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).expect("there are terminals to be had");
+        let pair = openpty(&size, None).expect("there are pseudo-terminals");
         for descriptor in [&pair.master, &pair.slave] {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let mut modes = tcgetattr(&pair.slave).expect("it is a terminal");
         modes.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(&pair.slave, SetArg::TCSANOW, &modes).expect("it is ours");
+        tcsetattr(&pair.slave, SetArg::TCSANOW, &modes).expect("the test owns it");
         let descriptor = || pair.slave.try_clone().expect("a descriptor can be doubled");
         let folder = desk.0.path();
         let path = std::env::var("PATH").expect("there is a path");

@@ -38,7 +38,15 @@ use crate::{
 /// names. An empty part selects all tests of the program.
 const GOLDEN: [(&str, &[&str]); 2] = [
     ("views", &[""]),
-    ("command", &["explain_", "recordings_in_the_tree", "errors_have_a_row_and_a_test_each"]),
+    (
+        "command",
+        &[
+            "explain_",
+            "recordings_in_the_tree",
+            "errors_have_a_row_and_a_test_each",
+            "guide_screen",
+        ],
+    ),
 ];
 
 /// Runs all steps of the check and prints the counts. Returns whether all steps passed.
