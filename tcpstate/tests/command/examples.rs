@@ -12,7 +12,7 @@ use super::desk::Desk;
 
 /// Examples that run at the same time: most of them run until Ctrl-C.
 const AT_A_TIME: usize = 8;
-/// Parts of examples that may print nothing: the output goes to a file, or there is nothing to find.
+/// Parts of examples that may print nothing: the output goes to a file, or no line matches.
 const MAY_BE_SILENT: [&str; 3] = ["> ", "select(", "tcpstate serve"];
 
 /// The lines under `Examples:` in the `--help` of each subcommand, without the words beside them.
@@ -43,8 +43,8 @@ fn examples_of_the_help_run() {
     shutdown(&clients[..3]);
     let commands = of_the_help();
     assert!(commands.len() >= 15, "{commands:?}");
-    // A reader has to complete a line with `...` before it can be run. Servers take one port, so they
-    // run one after another.
+    // A line with `...` is not complete and cannot run. Servers use one port, so they run one after
+    // another.
     let complete = commands.iter().map(String::as_str).filter(|line| !line.contains("..."));
     let (serving, others): (Vec<&str>, Vec<&str>) =
         complete.partition(|line| line.contains("tcpstate serve"));

@@ -86,7 +86,7 @@ fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn paths(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_path = |word: &&str| {
         let is_file = EXTENSIONS.iter().any(|end| word.ends_with(end));
-        let is_plain = !word.contains(|c: char| c.is_whitespace() || "\"<>()[]:".contains(c));
+        let is_plain = !word.contains(|c: char| c.is_whitespace() || "\"<>()[]:=".contains(c));
         is_plain && !word.starts_with('/') && (word.contains('/') || is_file)
     };
     prose(text).flat_map(move |(number, line)| {

@@ -40,13 +40,20 @@ impl Table {
             .skip(1)
             .take_while(|(_, line)| !line.starts_with("## "));
         let header = format!("| {title} | may use |");
-        let rows = section
+        let lines = section
             .skip_while(|(_, line)| *line != header)
             // Skip the table's header and the separator line.
             .skip(2)
-            .take_while(|(_, line)| line.starts_with('|'))
-            .map(|(index, line)| Row::parse(line, index + 1))
-            .collect::<Result<Vec<Row>>>()?;
+            .take_while(|(_, line)| line.starts_with('|'));
+        let mut rows: Vec<Row> = Vec::new();
+        for (index, line) in lines {
+            let row = Row::parse(line, index + 1)?;
+            match rows.last_mut() {
+                // A row without a name continues the row above, because lines have a limit.
+                Some(above) if row.name.is_empty() => above.may_use.extend(row.may_use),
+                _ => rows.push(row),
+            }
+        }
         if rows.is_empty() {
             bail!("{DOCUMENT}: no table `{header}` in the section `{SECTION}`");
         }
@@ -106,6 +113,7 @@ impl Row {
             bail!("{DOCUMENT}:{line}: names in backticks are expected, or a dash: {second}");
         }
         let name = quoted(first).into_iter().next();
+        let name = if first.is_empty() { Some(String::new()) } else { name };
         let name = name.with_context(|| format!("{DOCUMENT}:{line}: no name in backticks"))?;
         Ok(Self { name, may_use, line })
     }

@@ -157,6 +157,14 @@ fn layers_of(rows: &str, low: &str, high: &str) -> Vec<String> {
 const ROWS: &str = "| `low` | - |\n| `high` | `low` |\n";
 
 #[test]
+fn allowed_edges_of_a_row_may_take_several_lines() {
+    let document = "## Allowed edges\n\n| module | may use |\n|---|---|\n| `a` | - |\n| `b` | - |\n| `c` | `a` |\n| | `b` |\n";
+    let table = Table::parse(document, "module").expect("it is a table");
+    assert_eq!(table.rows.len(), 3);
+    assert_eq!(table.rows[2].may_use, ["a", "b"]);
+}
+
+#[test]
 fn allowed_edges_are_compared_with_imports() {
     let part = "use crate::low::Low; pub struct Part;";
     assert!(layers_of(ROWS, "pub struct Low;", part).is_empty());

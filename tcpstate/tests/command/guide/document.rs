@@ -1,4 +1,4 @@
-//! Documents as examples: the commands that a reader is told to type, and the output shown below them.
+//! Documents as examples: the commands of a document, and the output shown below each.
 
 /// A block of commands of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

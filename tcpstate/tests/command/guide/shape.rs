@@ -11,8 +11,8 @@ const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
 /// Hooks, of which each kernel offers others.
 const HOOKS: [&str; 7] = ["tp_btf", "raw_tp", "tracepoint", "fentry", "timer", "polled", "none"];
 
-/// Whether output has the shown lines, in their order. If `is_whole`, it has no others, except where
-/// the document has a line `...`.
+/// Checks that the output has the shown lines in their order. If `is_whole`, the output may have
+/// other lines only where the document has a line `...`.
 ///
 /// # Errors
 /// The first shown lines that the output lacks.
@@ -92,8 +92,8 @@ fn shape_of_word(word: &str) -> String {
     without_numbers(word)
 }
 
-/// Each run of digits, with the dots, commas and colons between them, becomes one value. A name that
-/// begins with a letter keeps its digits, such as FIN_WAIT1.
+/// Replaces each run of digits, with the dots, commas and colons between them, by one value. A name
+/// that begins with a letter keeps its digits, such as FIN_WAIT1.
 fn without_numbers(word: &str) -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut shape = String::new();
