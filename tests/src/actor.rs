@@ -38,7 +38,7 @@ impl Actor {
     /// data that `work` uses.
     ///
     /// # Panics
-    /// If the kernel refuses.
+    /// Panics if the kernel refuses to create the pipes or the process.
     #[must_use = "dropped, it is waited for"]
     pub fn start(costume: Costume<'_>, work: impl FnOnce()) -> Self {
         let (mut cue, ours) = pipe().expect("there are descriptors left");
@@ -72,7 +72,7 @@ impl Actor {
     /// The process ID.
     ///
     /// # Panics
-    /// Never: process IDs are positive.
+    /// Never panics: process IDs are positive.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw().try_into().expect("it is positive")
@@ -81,7 +81,7 @@ impl Actor {
     /// Tells the process to begin its work.
     ///
     /// # Panics
-    /// If the process has exited.
+    /// Panics if the process has exited.
     pub fn cue(&mut self) {
         self.cue.take().expect("once").write_all(&[1]).expect("it waits");
     }
@@ -89,7 +89,7 @@ impl Actor {
     /// Waits until the process exits.
     ///
     /// # Panics
-    /// If the process panicked.
+    /// Panics if the process panicked.
     pub fn join(self) {
         let status = waitpid(self.pid, None).expect("it is our child");
         // `drop` would wait for the process a second time.
@@ -129,7 +129,7 @@ impl Cgroup {
     /// cgroup version 2.
     ///
     /// # Panics
-    /// If root may not create it.
+    /// Panics if root is not allowed to create the cgroup.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
@@ -142,7 +142,7 @@ impl Cgroup {
     /// The path of the cgroup, relative to the root of all cgroups.
     ///
     /// # Panics
-    /// Never: the cgroup is below the root.
+    /// Never panics: the cgroup is below the root.
     #[must_use]
     pub fn path(&self) -> String {
         let below = self.folder.strip_prefix(&self.root).expect("it is below the root");
@@ -152,7 +152,7 @@ impl Cgroup {
     /// The path of the parent cgroup.
     ///
     /// # Panics
-    /// Never: the cgroup has a parent.
+    /// Never panics: the cgroup has a parent.
     #[must_use]
     pub fn slice(&self) -> String {
         let path = self.path();

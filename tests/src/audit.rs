@@ -58,7 +58,7 @@ impl Audit {
     /// Starts counting. No socket may change its state during this call.
     ///
     /// # Panics
-    /// Without root, or if the kernel has no tracefs.
+    /// Panics if the caller is not root, or if the kernel has no tracefs.
     #[must_use]
     pub fn start(tracer: &Tracer) -> Self {
         let stats = enable_stats(Stats::RunTime).expect("root may have the kernel count runs");
@@ -71,7 +71,7 @@ impl Audit {
     /// The number of transitions on the whole machine since the start.
     ///
     /// # Panics
-    /// If the counters cannot be read.
+    /// Panics if the counters cannot be read.
     pub fn fired(&mut self) -> u64 {
         self.transitions.fired() - self.transitions.before
     }
@@ -80,7 +80,7 @@ impl Audit {
     /// exact only while no socket changes its state.
     ///
     /// # Panics
-    /// If the counters cannot be read.
+    /// Panics if the counters cannot be read.
     pub fn uncounted(&mut self, tracer: &Tracer) -> i64 {
         let timers = self.timers.as_mut().map_or(0, |timers| timers.uncounted(tracer));
         self.transitions.fired().cast_signed() - transition_runs(tracer).cast_signed() + timers
@@ -211,7 +211,7 @@ fn of(tracepoint: &str) -> Tracepoint {
 /// may have no mounted tracefs. The mount ends with the thread.
 ///
 /// # Panics
-/// Without root.
+/// Panics if the caller is not root.
 pub fn mount_tracefs() {
     const TRACEFS: &str = "/sys/kernel/tracing";
     if Path::new(TRACEFS).join("events").exists() {

@@ -22,7 +22,7 @@ impl KernelObjects {
     /// kernel frees objects some time after their last use.
     ///
     /// # Panics
-    /// If the set keeps changing.
+    /// Panics if programs create or free BPF objects until the deadline.
     #[must_use]
     pub fn at_rest() -> Self {
         let mut objects = Self::now();

@@ -27,7 +27,7 @@ pub struct Finished {
 /// Runs a command until it exits.
 ///
 /// # Panics
-/// If the command does not start, or if its output is not UTF-8.
+/// Panics if the command does not start, or if its output is not UTF-8.
 pub fn run(command: &mut Command) -> Finished {
     let output = command.stdin(Stdio::null()).output().expect("the command starts");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
@@ -49,7 +49,7 @@ pub fn piped(program: &str, arguments: &[&str]) -> Command {
 /// Sends a signal to a child process.
 ///
 /// # Panics
-/// If the process no longer exists.
+/// Panics if the process no longer exists.
 pub fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().cast_signed()), signal).expect("the child is ours");
 }

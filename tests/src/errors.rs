@@ -33,10 +33,10 @@ impl Row {
         parsed.collect()
     }
 
-    /// The row of a test.
+    /// Returns the row of docs/ERRORS.md that names this test.
     ///
     /// # Panics
-    /// If there is not exactly one row.
+    /// Panics if docs/ERRORS.md does not have exactly one row with this test.
     #[must_use]
     pub fn of(test: &str) -> Self {
         let mut rows = Self::all();
@@ -61,7 +61,7 @@ impl Row {
     /// Asserts that a run printed this error and exited with this status.
     ///
     /// # Panics
-    /// If it did not.
+    /// Panics if the error or the exit status differs.
     pub fn assert(&self, run: &Finished) {
         let lines: Vec<&str> = run.stderr.lines().collect();
         let says = |prefix: &str, pattern: &str| {
@@ -80,7 +80,7 @@ impl Row {
     /// Asserts that an error and its help match this row.
     ///
     /// # Panics
-    /// If they do not.
+    /// Panics if the error or its help does not match the row.
     pub fn assert_error(&self, error: &tcpstate::probe::Error) {
         assert!(matches(&self.cause, &error.to_string()), "{self:#?}: {error}");
         assert!(matches(&self.help, &error.help()), "{self:#?}: {}", error.help());

@@ -13,10 +13,11 @@ const FIRST: libc::c_uint = 3;
 
 /// Gives this thread a separate file table that contains only stdin, stdout and stderr.
 ///
-/// Call it at the start of a thread: all other descriptors of the thread are closed.
+/// Call this function at the start of a thread, because it closes all other descriptors of the
+/// thread.
 ///
 /// # Panics
-/// Before Linux 5.9.
+/// Panics on kernels before Linux 5.9, which lack `close_range`.
 pub fn own_table() {
     // SAFETY: the call closes descriptors only in the new table. All owners of descriptors are in
     // threads with the old table.
@@ -30,7 +31,7 @@ pub fn own_table() {
 /// 1024, which is lower than the number of sockets in most tests.
 ///
 /// # Panics
-/// Never: every process may raise its soft limit.
+/// Never panics: every process may raise its soft limit.
 pub fn lift_limit() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("every process has this limit");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit everyone may go");

@@ -74,7 +74,7 @@ impl Empty {
     /// Loads and attaches the program.
     ///
     /// # Panics
-    /// If the kernel refuses.
+    /// Panics if the kernel refuses the program.
     #[must_use]
     pub fn at(tracepoint: &str) -> Self {
         let btf = Btf::from_sys_fs().expect("the kernel has BTF");
@@ -91,7 +91,7 @@ impl Empty {
     /// The runs since the load.
     ///
     /// # Panics
-    /// If the kernel no longer has the program.
+    /// Panics if the kernel no longer has the program.
     #[must_use]
     pub fn run_time(&self) -> RunTime {
         let program = self.0.program("empty").expect("it holds the program");
@@ -102,7 +102,7 @@ impl Empty {
 /// The run time of programs while a load makes this number of connections.
 ///
 /// # Panics
-/// If loopback does not work.
+/// Panics if loopback does not work.
 pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTime) -> RunTime {
     // Warm up caches and branch predictors before the measurement.
     let warm = load.completed() + 500;
@@ -118,7 +118,7 @@ pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTi
 /// The CPU time of a process, summed over all its threads.
 ///
 /// # Panics
-/// If there is no process with this ID.
+/// Panics if there is no process with this ID.
 #[must_use]
 pub fn processor_time(process: u32) -> Duration {
     let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed())).expect("it runs");
@@ -128,7 +128,7 @@ pub fn processor_time(process: u32) -> Duration {
 /// The resident memory of a process, in bytes.
 ///
 /// # Panics
-/// If there is no process with this ID.
+/// Panics if there is no process with this ID.
 #[must_use]
 pub fn resident_bytes(process: u32) -> u64 {
     bytes_of_status(process, "VmRSS:")
@@ -137,7 +137,7 @@ pub fn resident_bytes(process: u32) -> u64 {
 /// The peak resident memory of a process, in bytes.
 ///
 /// # Panics
-/// If there is no process with this ID.
+/// Panics if there is no process with this ID.
 #[must_use]
 pub fn peak_resident_bytes(process: u32) -> u64 {
     bytes_of_status(process, "VmHWM:")
@@ -164,10 +164,10 @@ impl Cost {
     /// The cost of a command and its children. The output must contain the line `line`.
     ///
     /// # Errors
-    /// If the program is not installed.
+    /// Returns an error if the program is not installed.
     ///
     /// # Panics
-    /// If the output does not contain the line.
+    /// Panics if the output does not contain the line.
     pub fn of_command(command: &mut Command, line: &str) -> Result<Self, String> {
         let (before, began) = (ended_children(), Instant::now());
         let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
@@ -201,7 +201,7 @@ fn ended_children() -> Duration {
 /// Sorts the values and returns the median.
 ///
 /// # Panics
-/// If there is no value.
+/// Panics if `turns` is empty.
 #[must_use]
 pub fn median(turns: &mut [f64]) -> f64 {
     turns.sort_by(f64::total_cmp);

@@ -42,7 +42,7 @@ impl Namespace {
     /// Moves the calling thread into a new namespace, in which `127.0.0.1` and `::1` are up.
     ///
     /// # Panics
-    /// Without root.
+    /// Panics if the caller is not root.
     #[must_use = "dropped, the thread leaves the namespace"]
     pub fn enter() -> Self {
         // All test traffic runs in a namespace, so this is the place to raise the limit.
@@ -60,7 +60,7 @@ impl Namespace {
     /// Runs `inside` in a new namespace, on a separate thread.
     ///
     /// # Panics
-    /// If `inside` panics, with its value.
+    /// If `inside` panics, this function panics with the panic value of `inside`.
     pub fn fresh<T: Send>(inside: impl FnOnce(&Self) -> T + Send) -> T {
         let result = thread::scope(|scope| scope.spawn(|| inside(&Self::enter())).join());
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -97,7 +97,7 @@ impl Place {
     /// The inode number, as in `ls -l /proc/self/ns/net`.
     ///
     /// # Panics
-    /// Never: the file is open.
+    /// Never panics: the file is open.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.0.metadata().expect("an open file can be looked at").ino()
@@ -113,7 +113,7 @@ impl Place {
     /// Runs `work` in the namespace, on a thread that then ends.
     ///
     /// # Panics
-    /// If `work` panics, with its value.
+    /// If `work` panics, this function panics with the panic value of `work`.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter = || {
             setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
@@ -127,7 +127,7 @@ impl Place {
     /// dropped.
     ///
     /// # Panics
-    /// If the thread cannot enter the namespace.
+    /// Panics if the thread cannot enter the namespace.
     #[must_use = "dropped, the thread ends"]
     pub fn inhabit(&self) -> Inhabitant {
         let file = self.0.try_clone().expect("there is a descriptor left");
@@ -148,7 +148,7 @@ impl Place {
     /// Gives the namespace a name, as `ip netns add` does.
     ///
     /// # Panics
-    /// If the name exists already.
+    /// Panics if the name exists already.
     #[must_use = "dropped, the name goes"]
     pub fn name(&self, name: &OsStr) -> Name {
         let path = Path::new("/run/netns").join(name);
@@ -178,7 +178,7 @@ impl Inhabitant {
     /// The thread ID. procfs accepts it like a process ID.
     ///
     /// # Panics
-    /// Never: thread IDs are positive.
+    /// Never panics: thread IDs are positive.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id.as_raw().try_into().expect("it is positive")
@@ -217,7 +217,7 @@ impl Drop for Namespace {
 /// `net.ipv4.tcp_fin_timeout`.
 ///
 /// # Panics
-/// If this kernel does not have the sysctl or refuses the value.
+/// Panics if this kernel does not have the sysctl or refuses the value.
 pub fn sysctl(name: &str, value: &str) {
     fs::write(sysctl_path(name), value)
         .unwrap_or_else(|error| panic!("sysctl {name}={value}: {error}"));
@@ -234,7 +234,7 @@ impl Sysctl {
     /// Sets the sysctl until the guard is dropped.
     ///
     /// # Panics
-    /// If this kernel does not have the sysctl or refuses the value.
+    /// Panics if this kernel does not have the sysctl or refuses the value.
     #[must_use = "dropped, the old value is back"]
     pub fn held(name: &'static str, value: &str) -> Self {
         Self::try_held(name, value).unwrap_or_else(|| panic!("this kernel has no sysctl {name}"))
@@ -244,7 +244,7 @@ impl Sysctl {
     /// sysctl.
     ///
     /// # Panics
-    /// If the kernel refuses the value.
+    /// Panics if the kernel refuses the value.
     #[must_use = "dropped, the old value is back"]
     pub fn try_held(name: &'static str, value: &str) -> Option<Self> {
         let before = fs::read_to_string(sysctl_path(name)).ok()?;
@@ -267,7 +267,7 @@ fn sysctl_path(name: &str) -> PathBuf {
 /// Adds an address to the loopback device of this namespace.
 ///
 /// # Panics
-/// If the kernel refuses.
+/// Panics if the kernel refuses the address.
 pub fn add_loopback_address(address: Ipv6Addr) {
     // The index of the loopback device, the first device of every namespace.
     const LOOPBACK: libc::c_int = 1;

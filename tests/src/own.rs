@@ -27,7 +27,7 @@ impl Own {
     /// Starts the program at this path, and waits for its first line.
     ///
     /// # Panics
-    /// If it prints no line.
+    /// Panics if the program prints no line.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let output = tempfile::tempfile().expect("there is room for a file");
@@ -56,7 +56,7 @@ impl Own {
     /// Ends the process as Ctrl-C does. Returns the lines that it wrote.
     ///
     /// # Panics
-    /// If the process fails.
+    /// Panics if the process fails.
     pub fn stop(mut self) -> impl Iterator<Item = String> {
         signal(&self.child, Signal::SIGINT);
         assert!(self.child.wait().expect("it is our child").success());

@@ -88,10 +88,11 @@ impl Peer {
     /// file.
     ///
     /// # Errors
-    /// The reason why the peer is not available: it is not installed, or its own error message.
+    /// Returns why the peer is not available: the peer is not installed, or printed an error
+    /// message.
     ///
     /// # Panics
-    /// Without root.
+    /// Panics if the caller is not root.
     pub fn start(self) -> Result<Running, String> {
         let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
         // Peers find tracepoints in tracefs.
@@ -234,7 +235,7 @@ impl Running {
     /// refused connects.
     ///
     /// # Panics
-    /// If the test cannot wait for the process.
+    /// Panics if the test cannot wait for the process.
     #[must_use]
     pub fn stop(mut self) -> Pairs {
         signal(&self.child, Signal::SIGINT);

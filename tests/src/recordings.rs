@@ -53,7 +53,7 @@ impl Form {
     /// The records in this format.
     ///
     /// # Panics
-    /// If the output is not UTF-8.
+    /// Panics if the output is not UTF-8.
     #[must_use]
     pub fn show<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> String {
         let (mut view, mut shown) = ((self.view)(), Vec::new());
@@ -71,7 +71,7 @@ impl Form {
 /// The bytes of a recording that contains these records.
 ///
 /// # Panics
-/// Never: writing to memory does not fail.
+/// Never panics: writing to memory does not fail.
 #[must_use]
 pub fn written(records: &[Record]) -> Vec<u8> {
     let part = Part { has_events: true, ..Part::new("tcpstate-tests") };
@@ -89,7 +89,7 @@ pub fn written(records: &[Record]) -> Vec<u8> {
 /// All records of a file.
 ///
 /// # Panics
-/// If the file is damaged.
+/// Panics if the file is damaged.
 #[must_use]
 pub fn read(file: &[u8]) -> Vec<Record> {
     let mut reader = Reader::open(file).expect("it is a recording");
@@ -106,7 +106,7 @@ pub fn folder() -> PathBuf {
 /// The recordings in the source tree, in order.
 ///
 /// # Panics
-/// If the directory cannot be read.
+/// Panics if the directory cannot be read.
 #[must_use]
 pub fn in_tree() -> Vec<PathBuf> {
     let entries = fs::read_dir(folder()).expect("the folder is there");

@@ -35,7 +35,7 @@ const PROGRAMS: [&str; 5] = ["nginx", "envoy", "postgres", "node", "curl"];
 /// are accepted, and there are 2,000 peers.
 ///
 /// # Panics
-/// Never.
+/// Never panics.
 #[must_use]
 pub fn events(count: usize) -> Vec<Event> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);

@@ -39,7 +39,7 @@ pub struct Traced {
 /// Options with the object under test.
 ///
 /// # Panics
-/// If the object cannot be read.
+/// Panics if the object cannot be read.
 #[must_use]
 pub fn options() -> Options {
     Options { testing: testing(), ..Options::default() }
@@ -48,7 +48,7 @@ pub fn options() -> Options {
 /// Options for tests only, with the object under test.
 ///
 /// # Panics
-/// If the object cannot be read.
+/// Panics if the object cannot be read.
 #[must_use]
 pub fn testing() -> Testing {
     let object = env::var_os(OBJECT_VARIABLE);
@@ -68,7 +68,7 @@ impl Traced {
     /// Starts a tracer with options.
     ///
     /// # Panics
-    /// If it does not start.
+    /// Panics if the tracer cannot start.
     #[must_use]
     pub fn with(options: &Options) -> Self {
         Self::try_with(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
@@ -77,7 +77,7 @@ impl Traced {
     /// Starts a tracer with options, if the kernel allows it.
     ///
     /// # Errors
-    /// The reason why the tracer does not start.
+    /// Returns the reason why the tracer does not start.
     pub fn try_with(options: &Options) -> Result<Self, Error> {
         let mut traced = Self::start_unaudited(options)?;
         traced.audit = Some(Audit::start(&traced.tracer));
@@ -88,7 +88,7 @@ impl Traced {
     /// Differences are added up instead.
     ///
     /// # Panics
-    /// If the tracer does not start.
+    /// Panics if the tracer does not start.
     #[must_use]
     pub fn unaudited(options: &Options) -> Self {
         Self::start_unaudited(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()))
@@ -115,7 +115,7 @@ impl Traced {
     /// The number of transitions on the whole machine since the start, counted without BPF.
     ///
     /// # Panics
-    /// If this tracer has no audit.
+    /// Panics if this tracer has no audit.
     pub fn fired(&mut self) -> u64 {
         self.audit.as_mut().expect("the caller asked for an audit").fired()
     }
@@ -124,7 +124,7 @@ impl Traced {
     /// machine, since the start.
     ///
     /// # Panics
-    /// If this tracer has no audit.
+    /// Panics if this tracer has no audit.
     pub fn uncounted(&mut self) -> u64 {
         let audit = self.audit.as_mut().expect("the caller asked for an audit");
         audit.uncounted(&self.tracer).unsigned_abs()
@@ -133,7 +133,7 @@ impl Traced {
     /// Takes a snapshot.
     ///
     /// # Panics
-    /// If the kernel refuses.
+    /// Panics if the snapshot cannot be taken.
     pub fn snapshot(&mut self) -> Snapshot {
         self.tracer.snapshot().expect("a snapshot can be taken")
     }
@@ -141,7 +141,7 @@ impl Traced {
     /// Runs a scan.
     ///
     /// # Panics
-    /// If the kernel refuses.
+    /// Panics if the scan fails.
     pub fn reconcile(&mut self) {
         self.tracer.reconcile().expect("a scan can be made");
     }
@@ -153,7 +153,7 @@ impl Traced {
     /// scan removes it. Any other difference is a fault.
     ///
     /// # Panics
-    /// If a gauge differs.
+    /// Panics if a gauge differs.
     pub fn assert_equal(&mut self, label: &str) {
         let inspect = self.inspect();
         let snapshot = &inspect.snapshot;
@@ -189,7 +189,7 @@ impl Traced {
     /// Compares every gauge with the truth.
     ///
     /// # Errors
-    /// The gauges that differ.
+    /// Returns the gauges that differ from the truth.
     pub fn compare(&mut self) -> Result<(), Difference> {
         self.inspect().compared
     }
@@ -326,7 +326,7 @@ fn sockets_here(family: Option<Family>) -> truth::Sockets {
 /// them.
 ///
 /// # Errors
-/// The gauges that differ.
+/// Returns the gauges that differ from the truth.
 pub fn compare(snapshot: &Snapshot, probe: &Probe) -> Result<(), Difference> {
     let (states, _) = here(snapshot);
     compare_gauges(&states, &sockets_here(probe.family), probe)?;

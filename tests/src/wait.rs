@@ -22,7 +22,7 @@ const SHARE: u32 = 10;
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// If it does not hold within 10 s, or within 50 s on an emulated machine.
+/// Panics if `condition` does not hold within 10 s, or within 50 s on an emulated machine.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     until_equal(what, &true, &mut condition);
 }
@@ -30,8 +30,8 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Waits until `read` returns the `expected` value.
 ///
 /// # Panics
-/// If it does not within 10 s, or within 50 s on an emulated machine. The message contains the last
-/// value.
+/// Panics if `read` does not return the value within 10 s, or within 50 s on an emulated machine.
+/// The panic message contains the last value that `read` returned.
 pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl FnMut() -> T) {
     until_equal_within(DEADLINE, what, expected, read);
 }
@@ -39,7 +39,8 @@ pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl Fn
 /// Waits until `condition` holds, with a longer deadline.
 ///
 /// # Panics
-/// If it does not hold within `time`, or within five times `time` on an emulated machine.
+/// Panics if `condition` does not hold within `time`, or within five times `time` on an emulated
+/// machine.
 pub fn until_within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     until_equal_within(time, what, &true, &mut condition);
 }
@@ -47,8 +48,8 @@ pub fn until_within(time: Duration, what: &str, mut condition: impl FnMut() -> b
 /// Waits until `read` returns the `expected` value, with a longer deadline.
 ///
 /// # Panics
-/// If it does not within `time`, or within five times `time` on an emulated machine. The message
-/// contains the last value.
+/// Panics if `read` does not return the value within `time`, or within five times `time` on an
+/// emulated machine. The panic message contains the last value that `read` returned.
 pub fn until_equal_within<T: PartialEq + Debug>(
     time: Duration,
     what: &str,

@@ -50,7 +50,7 @@ impl Path {
     /// Other sockets of the namespace have no influence if they stay in their states.
     ///
     /// # Panics
-    /// If the sockets do not reach the states that the script expects.
+    /// Panics if the sockets do not reach the states that the script expects.
     pub fn run(&self, checkpoints: &mut dyn Checkpoints) {
         for &family in self.families {
             let mut stage = Stage::new(self.name, family, checkpoints);
@@ -86,7 +86,7 @@ const CHOSEN: &str = "TCPSTATE_TEST_PATHS";
 /// paths that show the fault.
 ///
 /// # Panics
-/// If a name does not belong to a path.
+/// Panics if a name does not belong to a path.
 #[must_use]
 pub fn chosen() -> Vec<&'static Path> {
     let Ok(names) = env::var(CHOSEN) else { return ALL.iter().collect() };

@@ -11,7 +11,7 @@ const RETURN: u16 = 0x06;
 /// Drops all packets to these sockets from now on. A listener passes the filter on to its children.
 ///
 /// # Panics
-/// If the kernel refuses the filter.
+/// Panics if the kernel refuses the filter.
 pub fn deafen<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     let nothing = [SockFilter::new(RETURN, 0, 0, 0)];
     sockets
@@ -22,7 +22,7 @@ pub fn deafen<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
 /// Removes the filter of [`deafen`].
 ///
 /// # Panics
-/// If a socket is not deaf.
+/// Panics if a socket is not deaf.
 pub fn hear<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     sockets.into_iter().for_each(|socket| socket.detach_filter().expect("the socket was deaf"));
 }

@@ -31,7 +31,7 @@ impl Idle {
     /// listeners are closed again.
     ///
     /// # Panics
-    /// If the number is odd, or too large for the machine.
+    /// Panics if the number is odd, or too large for the machine.
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize, families: &[Family]) -> Self {
         assert!(sockets.is_multiple_of(2), "a connection has two ends, {sockets} is odd");

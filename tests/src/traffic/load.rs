@@ -79,7 +79,7 @@ impl Load {
     /// Stops the threads, closes their listeners, and returns the number of connections.
     ///
     /// # Panics
-    /// If a thread panicked.
+    /// Panics if a thread panicked.
     #[must_use]
     pub fn stop(mut self) -> u64 {
         self.join();

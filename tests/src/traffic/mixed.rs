@@ -28,7 +28,7 @@ impl Mixed {
     /// their final states.
     ///
     /// # Panics
-    /// If the number is below 1000, or if loopback does not work.
+    /// Panics if the number is below 1000, or if loopback does not work.
     #[must_use = "dropped, the sockets are closed"]
     pub fn open(sockets: usize) -> Self {
         assert!(sockets >= 1000, "{sockets} are no mixture");

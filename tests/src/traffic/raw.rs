@@ -10,7 +10,7 @@ const RST: u8 = 0x04;
 /// The sequence number of the socket's next byte or FIN.
 ///
 /// # Panics
-/// Without the right to repair sockets, which root has.
+/// Panics if the caller may not put sockets into repair mode, which root may.
 #[must_use]
 pub fn sequence_number(socket: &Socket) -> u32 {
     const SEND_QUEUE: u32 = 2;
@@ -28,7 +28,7 @@ pub fn sequence_number(socket: &Socket) -> u32 {
 /// Sends a RST over loopback.
 ///
 /// # Panics
-/// Without root.
+/// Panics if the caller is not root.
 pub fn send_reset(family: Family, from_port: u16, to_port: u16, sequence: u32) {
     let mut segment = [0; HEADER_BYTES];
     segment[0..2].copy_from_slice(&from_port.to_be_bytes());

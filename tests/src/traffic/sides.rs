@@ -19,7 +19,7 @@ impl Sides {
     /// Listens on loopback, with IPv4.
     ///
     /// # Panics
-    /// If the kernel does not support `TCP_DEFER_ACCEPT`.
+    /// Panics if the kernel does not support `TCP_DEFER_ACCEPT`.
     #[must_use]
     pub fn new() -> Self {
         // Far longer than the time until a client sends data.
@@ -49,7 +49,7 @@ impl Sides {
     /// state.
     ///
     /// # Panics
-    /// If a client is no longer connected.
+    /// Panics if a client is no longer connected.
     #[must_use]
     pub fn servers(&self, clients: &[Socket]) -> Vec<Socket> {
         let serve = |mut client: &Socket| {
@@ -69,7 +69,7 @@ impl Default for Sides {
 /// Closes these sockets without a packet to their peers: ESTABLISHED, CLOSE.
 ///
 /// # Panics
-/// Without root.
+/// Panics if the caller is not root.
 pub fn vanish(sockets: Vec<Socket>) {
     for socket in sockets {
         // Repair mode, as used by a program that moves a connection to another machine.

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A new TCP socket, in CLOSE. No gauge counts the socket.
 ///
 /// # Panics
-/// If no file descriptor is left.
+/// Panics if no file descriptor is left.
 #[must_use]
 pub fn socket(family: Family) -> Socket {
     Socket::new(family.domain(), Type::STREAM, Some(Protocol::TCP))
@@ -27,7 +27,7 @@ pub fn socket(family: Family) -> Socket {
 /// refused.
 ///
 /// # Panics
-/// If no port is left.
+/// Panics if no port is left.
 #[must_use]
 pub fn bound(family: Family) -> Socket {
     let socket = socket(family);
@@ -38,7 +38,7 @@ pub fn bound(family: Family) -> Socket {
 /// A non-blocking socket whose connect() has begun.
 ///
 /// # Panics
-/// If connect() fails at once.
+/// Panics if connect() fails at once.
 #[must_use]
 pub fn connecting(family: Family, to: &SockAddr) -> Socket {
     let socket = socket(family);
@@ -58,7 +58,7 @@ pub(crate) fn begin_connect(socket: &Socket, to: &SockAddr) {
 /// The local port of a bound socket.
 ///
 /// # Panics
-/// If the socket is not an internet socket.
+/// Panics if the socket is not an internet socket.
 #[must_use]
 pub fn port(socket: &Socket) -> u16 {
     let address = socket.local_addr().expect("the socket is bound");
@@ -68,7 +68,7 @@ pub fn port(socket: &Socket) -> u16 {
 /// Closes with a RST instead of a FIN.
 ///
 /// # Panics
-/// Never: every socket has this option.
+/// Never panics: every socket has this option.
 pub fn reset(socket: Socket) {
     socket.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
     drop(socket);
@@ -77,7 +77,7 @@ pub fn reset(socket: Socket) {
 /// Sends a FIN on each of these sockets. The sockets can still receive.
 ///
 /// # Panics
-/// If a socket is not connected.
+/// Panics if a socket is not connected.
 pub fn shutdown<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     for socket in sockets {
         socket.shutdown(Shutdown::Write).expect("the socket is connected");
@@ -111,7 +111,7 @@ impl Listener {
     /// Listens on this bound socket.
     ///
     /// # Panics
-    /// If the socket cannot listen.
+    /// Panics if the socket cannot listen.
     #[must_use]
     pub fn on(family: Family, socket: Socket, backlog: i32) -> Self {
         socket.listen(backlog).expect("the port is the socket's own");
@@ -124,7 +124,7 @@ impl Listener {
     /// another port now.
     ///
     /// # Panics
-    /// If the socket cannot listen.
+    /// Panics if the socket cannot listen.
     pub fn restart(&mut self) {
         self.socket.listen(BACKLOG).expect("the kernel chooses the port");
         self.address = self.socket.local_addr().expect("a listener has an address");
@@ -145,7 +145,7 @@ impl Listener {
     /// The port on which it listens.
     ///
     /// # Panics
-    /// Never: its address is an internet address.
+    /// Never panics: its address is an internet address.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.as_socket().expect("the address is one of the internet").port()
@@ -154,7 +154,7 @@ impl Listener {
     /// Connects a client to this listener without accepting the connection. Returns the client.
     ///
     /// # Panics
-    /// If connect() fails.
+    /// Panics if connect() fails.
     #[must_use]
     pub fn connect(&self) -> Socket {
         let client = socket(self.family);
@@ -165,7 +165,7 @@ impl Listener {
     /// Accepts a connection.
     ///
     /// # Panics
-    /// If no connection comes within 10 s, or within 50 s on an emulated machine.
+    /// Panics if no connection comes within 10 s, or within 50 s on an emulated machine.
     #[must_use]
     pub fn accept(&self) -> Socket {
         self.socket.accept().expect("a connection comes").0
@@ -182,7 +182,7 @@ impl Listener {
 /// The state of a socket according to `TCP_INFO`.
 ///
 /// # Panics
-/// If the socket is not a TCP socket.
+/// Panics if the socket is not a TCP socket.
 #[must_use]
 pub fn state(socket: &Socket) -> State {
     let (mut state, mut length) = (0_u8, 1);

@@ -17,7 +17,7 @@ const GROUP: usize = 4_000;
 /// again. All CPUs take part, because the first of these sockets ends after a minute.
 ///
 /// # Panics
-/// If loopback does not work.
+/// Panics if loopback does not work.
 pub fn leave_time_wait(sockets: usize, families: &[Family]) {
     // Over loopback, connect() would reuse the ports of sockets in TIME_WAIT, and end these
     // sockets.

@@ -21,7 +21,7 @@ pub struct Sockstat {
 /// Reads the sockstat files of the thread's namespace.
 ///
 /// # Panics
-/// If the text cannot be parsed.
+/// Panics if the text cannot be parsed.
 #[must_use]
 pub fn sockstat() -> Sockstat {
     let (v4, v6) = (read("sockstat"), read("sockstat6"));
@@ -37,7 +37,7 @@ pub fn sockstat() -> Sockstat {
 /// Reads a counter of `TcpExt` in the thread's namespace, for example `TWKilled`.
 ///
 /// # Panics
-/// If this kernel has no counter with this name.
+/// Panics if this kernel has no counter with this name.
 #[must_use]
 pub fn tcp_ext(name: &str) -> u64 {
     ext(&read("netstat"), name)

@@ -42,7 +42,7 @@ impl Sockets {
 /// Reads both tables of the thread's namespace.
 ///
 /// # Panics
-/// If the text cannot be parsed.
+/// Panics if the text cannot be parsed.
 #[must_use]
 pub fn sockets() -> Sockets {
     sockets_in(&["tcp", "tcp6"])
@@ -51,7 +51,7 @@ pub fn sockets() -> Sockets {
 /// Waits until no full socket is left.
 ///
 /// # Panics
-/// If some sockets stay.
+/// Panics if the namespace still has a full socket at the deadline.
 pub fn await_end_of_sockets() {
     wait::until("the sockets to end", || sockets().full.total() == 0);
 }
@@ -59,7 +59,7 @@ pub fn await_end_of_sockets() {
 /// Reads one family's table of the thread's namespace.
 ///
 /// # Panics
-/// If the text cannot be parsed.
+/// Panics if the text cannot be parsed.
 #[must_use]
 pub fn sockets_of(family: Family) -> Sockets {
     sockets_in(tables(family))
@@ -83,7 +83,7 @@ fn sockets_in(tables: &[&str]) -> Sockets {
 /// The number of mini sockets in `TIME_WAIT` with this port at either end.
 ///
 /// # Panics
-/// If the text cannot be parsed.
+/// Panics if the text cannot be parsed.
 #[must_use]
 pub fn time_wait_of(port: u16) -> u64 {
     let matches = |row: &MiniRow| row.state == State::TimeWait && row.ports.contains(&port);
@@ -94,7 +94,7 @@ pub fn time_wait_of(port: u16) -> u64 {
 /// the mini socket is `TIME_WAIT` or `FIN_WAIT2`.
 ///
 /// # Panics
-/// If the text cannot be parsed.
+/// Panics if the text cannot be parsed.
 #[must_use]
 pub fn has_mini(family: Family, ports: [u16; 2]) -> bool {
     count_minis(tables(family), |row| row.ports == ports) > 0

@@ -14,7 +14,7 @@ use crate::files;
 /// Runs `ss` in the thread's namespace.
 ///
 /// # Panics
-/// If there is no `ss`, or if it fails.
+/// Panics if there is no `ss`, or if it fails.
 #[must_use]
 pub fn ss() -> Counts {
     ss_filtered(&[])
@@ -23,7 +23,7 @@ pub fn ss() -> Counts {
 /// Runs `ss` with a filter, for example `-4` or `sport = :80`.
 ///
 /// # Panics
-/// If there is no `ss`, or if it fails.
+/// Panics if there is no `ss`, or if it fails.
 #[must_use]
 pub fn ss_filtered(filter: &[&str]) -> Counts {
     parse(&run(&[&["-a"], filter].concat()))
@@ -33,7 +33,7 @@ pub fn ss_filtered(filter: &[&str]) -> Counts {
 /// sockets that the kernel does not let it end.
 ///
 /// # Panics
-/// If there is no `ss`, or if it fails.
+/// Panics if there is no `ss`, or if it fails.
 pub fn ss_kill(filter: &[&str]) {
     run(&[&["-K"], filter].concat());
 }

@@ -17,7 +17,7 @@ pub(super) struct Example {
 /// it. In a block `console`, a command begins with `$ `, and its output follows.
 ///
 /// # Panics
-/// If a block of output has no commands.
+/// Panics if a block of output has no commands.
 pub(super) fn examples(name: &str, text: &str) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
     let mut section = String::new();

@@ -15,7 +15,7 @@ const HOOKS: [&str; 7] = ["tp_btf", "raw_tp", "tracepoint", "fentry", "timer", "
 /// other lines only where the document has a line `...`.
 ///
 /// # Errors
-/// The first shown lines that the output lacks.
+/// Returns an error that names the first shown lines that the output lacks.
 pub(super) fn compare(shown: &str, output: &str, is_whole: bool) -> Result<(), String> {
     let output: Vec<String> = shapes(output);
     let shown: Vec<String> = shapes(shown);
