@@ -15,6 +15,7 @@ use tcpstate_common::histogram::By;
 use super::{
     duration, event_filter,
     help::ADVANCED,
+    keys::Keys,
     output::Output,
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
@@ -220,7 +221,9 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), None);
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
     let Arguments { interval, duration, count, .. } = *arguments;
-    Pace { interval, duration, count }.run(&mut run, &output, &mut signals).await?;
+    Pace { interval, duration, count }
+        .run(&mut run, &output, &mut signals, &mut Keys::none())
+        .await?;
     let Run(mut tracer) = run;
     tracer.reconcile_at_end(Reconcile::Auto)?;
     let summary = tracer.summary()?;

@@ -15,6 +15,7 @@ mod filter;
 pub(crate) mod fuzz;
 mod help;
 mod hist;
+mod keys;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;

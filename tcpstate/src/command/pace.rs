@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    keys::{Key, Keys},
     output::Output,
     signals::{Signals, listen},
 };
@@ -43,6 +44,7 @@ impl Pace {
         paced: &mut impl Paced,
         output: &Output,
         signals: &mut Signals,
+        keys: &mut Keys,
     ) -> Result<()> {
         /// Of a clock that nobody looks at.
         const NEVER: Duration = Duration::from_secs(3600);
@@ -66,6 +68,13 @@ impl Pace {
                 biased;
                 () = signals.next() => return Ok(()),
                 () = output.closed() => return Ok(()),
+                key = keys.next() => match key {
+                    Key::Quit => return Ok(()),
+                    Key::Help => {
+                        keys.toggle_help();
+                        output.redraw();
+                    }
+                },
                 _ = resized.recv() => output.redraw(),
                 _ = intervals.tick(), if self.interval.is_some() => {
                     paced.report(output)?;

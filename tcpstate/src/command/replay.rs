@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     FAILED, duration,
     help::INPUT,
+    keys::{Key, Keys},
     runtime,
     signals::{Signals, listen},
 };
@@ -175,7 +176,7 @@ enum Format {
 /// Exports a recording.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Arguments { file, output, events, flags } = arguments;
-    let view: Box<dyn View> = match (output, events) {
+    let view: Box<dyn View + Send> = match (output, events) {
         (Format::Json, _) => Box::new(Json),
         (Format::Csv, true) => Box::new(EventCsv),
         (Format::Csv, false) => Box::new(Csv::default()),
@@ -185,34 +186,44 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Format::Json = output {
         show_part(recording.part(), &mut begin)?;
     }
-    show(recording, flags, view, Speed::Full, begin)
+    show(recording, flags, view, Look { usual: Speed::Full, is_painted: false }, begin)
 }
 
 /// Shows a recording in a view, at its pace if that is painted and nothing else was asked for.
 pub(super) fn show_as(
     file: &Path,
     flags: &Flags,
-    view: Box<dyn View>,
+    view: Box<dyn View + Send>,
     is_painted: bool,
 ) -> Result<ExitCode> {
     let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
-    show(Recording::open(file)?, flags, view, usual, Vec::new())
+    show(Recording::open(file)?, flags, view, Look { usual, is_painted }, Vec::new())
+}
+
+/// How a recording is shown.
+struct Look {
+    /// The speed unless another one is given.
+    usual: Speed,
+    /// Whether the terminal is repainted.
+    is_painted: bool,
 }
 
 fn show(
     recording: Recording,
     flags: &Flags,
-    view: Box<dyn View>,
-    usual: Speed,
+    view: Box<dyn View + Send>,
+    look: Look,
     begin: Vec<u8>,
 ) -> Result<ExitCode> {
     runtime()?.block_on(async {
+        let keys = Keys::start(look.is_painted)?;
         let player = Player {
             out: File::from(io::stdout().as_fd().try_clone_to_owned()?),
-            view,
+            view: keys.with_help(view),
+            keys,
             signals: Signals::new()?,
             resized: listen(SignalKind::window_change())?,
-            pace: Pace { speed: flags.speed.unwrap_or(usual), began: None },
+            pace: Pace { speed: flags.speed.unwrap_or(look.usual), began: None },
             cut: Cut { span: flags.span, start: None, attached: None },
         };
         player.play(recording, begin).await
@@ -254,6 +265,7 @@ enum Seen {
 struct Player {
     out: File,
     view: Box<dyn View>,
+    keys: Keys,
     signals: Signals,
     resized: Signal,
     pace: Pace,
@@ -288,10 +300,17 @@ impl Player {
             tokio::select! {
                 biased;
                 () = self.signals.next() => return Ok(Seen::Over),
+                key = self.keys.next() => {
+                    if key == Key::Quit {
+                        return Ok(Seen::Over);
+                    }
+                    self.keys.toggle_help();
+                    if let Seen::Over = self.redraw()? {
+                        return Ok(Seen::Over);
+                    }
+                }
                 _ = self.resized.recv() => {
-                    let mut text = Vec::new();
-                    self.view.redraw(&mut text)?;
-                    if let Seen::Over = self.write(&text)? {
+                    if let Seen::Over = self.redraw()? {
                         return Ok(Seen::Over);
                     }
                 }
@@ -303,6 +322,12 @@ impl Player {
             Record::Report(report) => self.view.show(&report, &mut text)?,
             Record::Events(events) => self.view.show_events(&events, &mut text)?,
         }
+        self.write(&text)
+    }
+
+    fn redraw(&mut self) -> Result<Seen> {
+        let mut text = Vec::new();
+        self.view.redraw(&mut text)?;
         self.write(&text)
     }
 

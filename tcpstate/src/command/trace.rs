@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum, value_parser};
 use super::{
     bpf_log, duration, event_filter, events,
     help::{ADVANCED, OUTPUT},
+    keys::Keys,
     output::Output,
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
@@ -36,7 +37,7 @@ use crate::{
 /// Counts the sockets of one network namespace exactly and without polling: a program in the kernel counts each
 /// transition. Ctrl-C ends the run and prints a summary.
 ///
-/// A terminal is repainted at each interval. In a pipe, or with TERM=dumb, each interval prints a block of text.
+/// A terminal is repainted at each interval: `q` ends the run, and `?` shows a line of help. In a pipe, or with TERM=dumb, each interval prints a block of text.
 ///
 /// Filters require --events, except --family. They are combined with AND and evaluated in the kernel. A list such as
 /// 80,443 matches each of its items. Unknown fields match no filter.
@@ -228,10 +229,7 @@ fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
 /// Runs it to its end.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
-        let is_painted = terminal::caps().is_some()
-            && matches!(arguments.output, Format::Table)
-            && !arguments.events.events;
-        return replay::show_as(file, &arguments.replayed, view(arguments), is_painted);
+        return replay::show_as(file, &arguments.replayed, view(arguments), has_screen(arguments));
     }
     runtime()?.block_on(trace(arguments))
 }
@@ -263,13 +261,17 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
     let recorder = arguments.record.begin(events.is_some())?;
-    let output = Output::start(record::recorded(view(arguments), recorder.clone()), events);
+    let mut keys = Keys::start(has_screen(arguments))?;
+    let view = keys.with_help(view(arguments));
+    let output = Output::start(record::recorded(view, recorder.clone()), events);
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     let (interval, has_snapshots) = arguments.snapshots();
     let interval = has_snapshots.then_some(interval);
     let Arguments { duration, count, reconcile, .. } = *arguments;
     let mut run = Run { tracer, reconcile, verifier, loss_warner };
-    Pace { interval, duration, count }.run(&mut run, &output, &mut signals).await?;
+    Pace { interval, duration, count }.run(&mut run, &output, &mut signals, &mut keys).await?;
+    // Restores the modes of the terminal before the last lines.
+    drop(keys);
     run.tracer.reconcile_at_end(reconcile)?;
     let verdict = run.verify()?;
     let Run { mut tracer, verifier, mut loss_warner, .. } = run;
@@ -283,6 +285,13 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     warnings::at_end(map_full, is_exact, options.max_scan_sockets);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
+}
+
+/// Whether the terminal is repainted.
+fn has_screen(arguments: &Arguments) -> bool {
+    terminal::caps().is_some()
+        && matches!(arguments.output, Format::Table)
+        && !arguments.events.events
 }
 
 /// What shows the reports.

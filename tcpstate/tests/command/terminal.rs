@@ -19,11 +19,11 @@ use nix::{
     pty::{Winsize, openpty},
     sys::{
         signal::Signal,
-        termios::{Termios, tcgetattr},
+        termios::{LocalFlags, Termios, tcgetattr},
     },
 };
 use tcpstate_tests::{
-    command::signal,
+    command::{run, signal},
     netns::Namespace,
     traffic::{Family, Listener},
     wait,
@@ -39,6 +39,8 @@ struct Terminal {
     child: Child,
     seen: Arc<Mutex<Seen>>,
     reader: Option<JoinHandle<()>>,
+    /// The modes before the process started.
+    before: Termios,
 }
 
 impl Drop for Terminal {
@@ -58,17 +60,24 @@ struct Seen {
 impl Terminal {
     /// Starts the command in a new terminal. Ctrl-C in the terminal interrupts the command.
     fn start(columns: u16, rows: u16, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let command = [&[env!("CARGO_BIN_EXE_tcpstate")], arguments].concat();
+        Self::of(columns, rows, environment, &command)
+    }
+
+    /// The same for any command.
+    fn of(columns: u16, rows: u16, environment: &[(&str, &str)], command: &[&str]) -> Self {
         let pair = openpty(&winsize(columns, rows), None).expect("there are terminals to be had");
         for side in [&pair.master, &pair.slave] {
             // Close both descriptors on exec. Otherwise the process would keep both sides of its
             // terminal open.
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
+        let before = tcgetattr(&pair.slave).expect("it is a terminal");
         let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
         // setsid(1) makes the terminal the controlling terminal and then executes the command.
         let child = Command::new("setsid")
-            .args(["--ctty", env!("CARGO_BIN_EXE_tcpstate")])
-            .args(arguments)
+            .arg("--ctty")
+            .args(command)
             .env_remove("NO_COLOR")
             .env_remove("LC_ALL")
             .env_remove("LC_CTYPE")
@@ -93,7 +102,7 @@ impl Terminal {
                 seen.emulator.process(&bytes[..length]);
             }
         });
-        Self { master, slave: Some(pair.slave), child, seen, reader: Some(reader) }
+        Self { master, slave: Some(pair.slave), child, seen, reader: Some(reader), before }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -209,7 +218,7 @@ fn terminal_is_restored_on_ctrl_c_and_sigterm() {
     let _namespace = Namespace::enter();
     for by_key in [true, false] {
         let mut terminal = Terminal::start(80, 60, &[], &["trace", "-i", "100ms"]);
-        let before = terminal.modes();
+        let before = terminal.before.clone();
         wait::until("a frame", || terminal.contents().contains("exact  missed"));
         if by_key {
             terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
@@ -256,4 +265,90 @@ fn terminal_without_colours_or_cursor_control_gets_plain_text() {
     }
     let ascii = written(("LANG", "C"));
     assert!(ascii.is_ascii(), "{ascii:?}");
+}
+
+#[test]
+fn terminal_keys_quit_and_show_help() {
+    let _namespace = Namespace::enter();
+    let mut terminal = Terminal::start(80, 60, &[], &["trace", "-i", "1h"]);
+    wait::until("the screen", || terminal.contents().contains("rates come"));
+    wait::until("keys without echo", || !terminal.modes().local_flags.contains(LocalFlags::ECHO));
+    terminal.master.write_all(b"x?").expect("keys can be typed");
+    wait::until("the line of help", || terminal.contents().contains("q: quit"));
+    terminal.master.write_all(b"?").expect("keys can be typed");
+    wait::until("no line of help", || !terminal.contents().contains("q: quit"));
+    assert!(terminal.contents().contains("ESTABLISHED"), "{}", terminal.contents());
+    terminal.master.write_all(b"q").expect("keys can be typed");
+    wait::until("the modes", || terminal.modes().local_flags.contains(LocalFlags::ECHO));
+    let (status, seen) = terminal.end();
+    assert!(status.success(), "{status}");
+    assert!(seen.emulator.screen().contents().contains("tcpstate trace: "));
+}
+
+#[test]
+fn terminal_modes_are_restored_when_the_run_stops_or_ends() {
+    let _namespace = Namespace::enter();
+    for ending in [Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGTSTP] {
+        let terminal = Terminal::start(80, 24, &[], &["trace", "-i", "100ms"]);
+        let has_echo = || terminal.modes().local_flags.contains(LocalFlags::ECHO);
+        wait::until("keys without echo", || !has_echo());
+        signal(&terminal.child, ending);
+        wait::until(&format!("echo after {ending}"), has_echo);
+        if ending == Signal::SIGTSTP {
+            signal(&terminal.child, Signal::SIGCONT);
+            wait::until("keys without echo again", || !has_echo());
+            signal(&terminal.child, Signal::SIGTERM);
+            wait::until("echo at the end", has_echo);
+        }
+        let (status, _) = terminal.end();
+        let expected = if ending == Signal::SIGQUIT { Some(ending as i32) } else { None };
+        assert_eq!(status.signal(), expected, "{status}");
+    }
+}
+
+#[test]
+fn terminal_is_not_read_from_the_background() {
+    let _namespace = Namespace::enter();
+    let program = env!("CARGO_BIN_EXE_tcpstate");
+    let line = format!("set -m; {program} trace -i 50ms -n 3 & wait $!; echo status-$?");
+    let terminal = Terminal::of(80, 24, &[], &["bash", "-c", &line]);
+    wait::until("the end", || terminal.contents().contains("status-0"));
+    assert!(terminal.end().0.success());
+}
+
+#[test]
+fn terminal_has_the_color_that_is_asked_for() {
+    let _namespace = Namespace::enter();
+    let is_coloured = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let (_, seen) = Terminal::start(80, 24, environment, arguments).end();
+        let text = String::from_utf8(seen.bytes).expect("it is UTF-8");
+        text.split("\x1b[")
+            .skip(1)
+            .any(|sequence| sequence.chars().find(char::is_ascii_alphabetic) == Some('m'))
+    };
+    for (when, no_color, expected) in
+        [("auto", "", true), ("auto", "1", false), ("always", "1", true), ("never", "", false)]
+    {
+        let environment = [("NO_COLOR", no_color)];
+        for command in [&["trace", "-n", "2", "-i", "50ms"][..], &["explain", "LISTEN"]] {
+            let arguments = [command, &["--color", when]].concat();
+            let found = is_coloured(&environment, &arguments);
+            assert_eq!(found, expected, "{arguments:?} NO_COLOR={no_color}");
+        }
+        assert_eq!(
+            is_coloured(&environment, &["trace", "-h", "--color", when]),
+            expected,
+            "{when}"
+        );
+    }
+}
+
+#[test]
+fn terminal_color_in_a_pipe_is_only_on_demand() {
+    let explain = |when| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+        run(command.args(["explain", "LISTEN", "--color", when]).env("TERM", "xterm")).stdout
+    };
+    assert!(explain("always").contains("\x1b[1m"));
+    assert!(!explain("auto").contains('\x1b') && !explain("never").contains('\x1b'));
 }
