@@ -1,9 +1,10 @@
-//! Puts the prebuilt kernel half where `probe::object` embeds it from, so that a user needs stable Rust only.
-//! `cargo xtask bpf` rebuilds it; `TCPSTATE_BPF_OBJECT` names another one.
+//! Copies the prebuilt BPF object to the path from which `probe::object` embeds it. So a user needs
+//! only stable Rust. `cargo xtask bpf` rebuilds the object. The environment variable
+//! `TCPSTATE_BPF_OBJECT` selects another object.
 
 use std::{env, fs, path::Path};
 
-/// `EM_BPF` of the ELF header, at byte 18.
+/// The value `EM_BPF` of the field `e_machine`, which is at byte 18 of an ELF header.
 const EM_BPF: [u8; 2] = 247_u16.to_le_bytes();
 
 fn main() {

@@ -108,8 +108,8 @@ fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &
 fn share(size: &Size) {
     const PROGRAMS: &str = "our programs, net";
     let mut rows = Turns::new("share", None);
-    // Measure many short turns. Each result is a small difference of two large numbers, so a single
-    // result is inexact.
+    // Measure many short turns. A single result is inexact, because it is a small difference of two
+    // large numbers.
     for _ in 0..3 * size.turns {
         let _namespace = Namespace::enter();
         let load = Load::start(1, Style::Close);

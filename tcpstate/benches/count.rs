@@ -1,5 +1,6 @@
 //! The sections `asking-time-wait`, `asking-established` and `minute` of `cargo xtask bench`
-//! measure the cost of counting sockets by state. They compare tcpstate with common tools.
+//! measure the cost of counting sockets by state. The benchmark compares tcpstate with common
+//! tools.
 //!
 //! All tools run alternately in one network namespace, in which a known number of sockets is in one
 //! state. The cost is the user and system time of all processes of a tool, including their start

@@ -3,7 +3,7 @@
 //!
 //! The number of transitions is known from the load. A transition that is not in a tool's output
 //! counts as lost, even if the tool reports no loss. The load, the kernel and the tool share the
-//! CPUs, as in production. No socket exists before and after the load. So the benchmark can compute
+//! CPUs, as in production. No socket exists before and after the load, so the benchmark can compute
 //! gauges from the transitions that a tool prints.
 
 use std::{

@@ -1,6 +1,6 @@
 //! The sections `footprint`, `maps` and `binary` of `cargo xtask bench` measure the start and the
-//! size of `tcpstate trace`. They measure the time until the first output, and the memory during
-//! the start and the run.
+//! size of `tcpstate trace`. The benchmark measures the time until the first output, and the memory
+//! during the start and the run.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,9 @@
-//! Man pages and completions, made from the command line itself: `cargo xtask dist` runs it.
+//! Writes man pages and shell completions, which are generated from the command line's definition.
+//! `cargo xtask dist` runs this example.
 //!
-//! An example rather than a part of the program: who counts sockets needs no generator of man pages, and `xtask` may
-//! use nothing of ours.
+//! This generator is an example and not a part of the program, because users of the program do not
+//! need it. It is not a part of `xtask`, because `xtask` depends on no other package of the
+//! workspace.
 //!
 //! ```text
 //! man/tcpstate.1, man/tcpstate-trace.1 ...
@@ -12,7 +14,7 @@ use std::{fs, io, path::Path};
 
 use clap_complete::Shell;
 
-/// What those shells look for.
+/// The shells for which completions are written.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 fn main() -> io::Result<()> {
@@ -20,7 +22,7 @@ fn main() -> io::Result<()> {
     write_all(Path::new(&folder))
 }
 
-/// Writes everything into a folder.
+/// Writes the man pages and the completions into a folder.
 fn write_all(folder: &Path) -> io::Result<()> {
     let mut command = tcpstate::command::command_line();
     let man = folder.join("man");
@@ -35,7 +37,8 @@ fn write_all(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the examples behind the flags. A man page has no text before the flags.
+/// Moves the examples behind the flags, because a generated man page contains no text before the
+/// flags.
 fn with_examples_last(command: clap::Command) -> clap::Command {
     let texts = [command.get_before_long_help(), command.get_after_long_help()];
     let texts: Vec<String> = texts.into_iter().flatten().map(ToString::to_string).collect();
@@ -63,7 +66,7 @@ mod tests {
             let name = subcommand.get_name();
             let page = folder.path().join(format!("man/tcpstate-{name}.1"));
             let page = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{name}: {error}"));
-            // Roff writes a hyphen so.
+            // Roff writes a hyphen as `\-`.
             let shown = subcommand.get_arguments().filter(|argument| !argument.is_hide_set());
             for flag in shown.filter_map(clap::Arg::get_long) {
                 let flag = format!("\\-\\-{}", flag.replace('-', "\\-"));

@@ -23,8 +23,8 @@ use crate::{
 };
 
 const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
-/// The object with an empty BPF program for benchmarks. It is built like the real object, and the
-/// lock file contains its hash.
+/// The object with an empty BPF program for benchmarks. The empty object is built like the real
+/// object, and the lock file contains its hash.
 const EMPTY: &str = "tests/bpf/empty.bpf.o";
 const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
 
@@ -47,7 +47,7 @@ pub(crate) enum Verdict {
     SourcesMatch,
     /// A rebuild gave identical bytes. `differences` lists tools whose versions differ.
     Identical { differences: Vec<String> },
-    /// Different tools built a different object. This object must pass the kernel tests too.
+    /// Different tools built a different object, which must pass the kernel tests too.
     OtherTools { differences: Vec<String>, rebuilt: PathBuf },
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn build_variant(root: &Path, tools: &Toolchain, variant: Variant) ->
 
 /// Compares the checked-in object with its lock file, and the lock file with the sources. If
 /// `tools` is given, the function also rebuilds the object from a copy of the sources in another
-/// directory. Then it compares the rebuilt object with the checked-in object.
+/// directory. The rebuilt object is compared with the checked-in object.
 pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     let stale = |what: String| anyhow!("{what}\nrun: cargo xtask bpf");
     let lock = Lock::read(&root.join(LOCK)).map_err(|error| stale(format!("{error:#}")))?;
@@ -155,8 +155,8 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     Ok(Verdict::OtherTools { differences, rebuilt })
 }
 
-/// A copy of the kernel half's sources in a deeper directory. The path of the directory never
-/// changes, so `core` is compiled only once for this copy.
+/// A copy of the kernel half's sources in a deeper directory. The copy always has the same path, so
+/// `core` is compiled for the copy only once.
 pub(crate) struct Copy {
     pub(crate) sources: PathBuf,
     pub(crate) target: PathBuf,
@@ -167,8 +167,8 @@ impl Copy {
         Self::at(root, "target/bpf-copy")
     }
 
-    /// Creates the second of two copies that are built at the same time. The path of this copy
-    /// never changes either, so `core` is compiled only once for it.
+    /// Creates the second of two copies that are built at the same time. The second copy has a
+    /// fixed path too, so `core` is compiled for the second copy only once.
     pub(crate) fn second(root: &Path) -> Result<Self> {
         Self::at(root, "target/bpf-copy-2")
     }

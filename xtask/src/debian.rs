@@ -55,7 +55,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 fn apt_get(privilege: Privilege, arguments: &[&str]) -> Result<()> {
     let variables = [("DEBIAN_FRONTEND".into(), "noninteractive".into())];
     let mut command = privilege.command(Path::new("apt-get"), &variables)?;
-    // Wait for apt's lock. Another apt may hold it, for example unattended upgrades after a boot.
+    // Wait until apt's lock is free. Another apt process may hold the lock, for example unattended
+    // upgrades after a boot.
     command
         .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
         .args(arguments);

@@ -1,4 +1,4 @@
-//! Lists the files of the tree.
+//! Lists the files of the source tree.
 
 use std::{
     collections::BTreeSet,
@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Returns the files below a folder, as paths from `root`.
+/// Returns the files below a folder, as paths relative to `root`.
 ///
-/// `is_skipped` returns whether a folder or a file is left out. Only files with one of `extensions` are
-/// listed. Build products and the data of git are never listed.
+/// `is_skipped` returns whether a folder or a file is skipped. Only files with one of the
+/// extensions are listed. The folders `target` and `.git` are always skipped.
 pub(crate) fn below(
     root: &Path,
     folder: &Path,

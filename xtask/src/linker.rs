@@ -57,8 +57,8 @@ fn build(llvm: u32, scratch: &std::path::Path) -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// Returns the directory of the linker. It is outside the checkout, so that every checkout can use
-/// the linker.
+/// Returns the directory of the linker. The directory is outside the checkout, so that every
+/// checkout can use the linker.
 fn root(llvm: u32) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

@@ -161,8 +161,8 @@ fn without_settings_of_others(cargo: &mut Command) {
 /// Returns the options for rustc. The options replace every directory of this machine in the object
 /// with a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
-    // If several directories contain a file, rustc uses the last entry of this list. So a parent
-    // directory precedes its subdirectories.
+    // If several directories of this list contain a file, rustc uses the last of them. For this
+    // reason, a parent directory precedes its subdirectories.
     let mut names: Vec<(PathBuf, &str)> =
         vec![(source_root.to_owned(), "."), (target_dir.to_owned(), "/target")];
     names.extend(

@@ -1,5 +1,5 @@
-//! Serves metrics over HTTP/1.1. A client may be slow, hanging, broken or malicious. So the number
-//! of connections, the size of headers and the duration of every step are limited.
+//! Serves metrics over HTTP/1.1. The number of connections, the size of headers and the duration of
+//! every step are limited, because clients may be slow, broken or malicious.
 //!
 //! If there are too many connections, the server closes the oldest connection that has no running
 //! request.
@@ -109,8 +109,8 @@ impl Connections {
         let mut open = self.open();
         if open.by_age.len() >= max {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
-            // Skip connections without a task. Such a connection was already aborted, but has not
-            // freed its slot yet.
+            // Skip connections that have no task. A connection without a task was already aborted,
+            // but has not freed its slot yet.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();

@@ -45,11 +45,11 @@ pub struct Settings {
     /// Maximum number of network namespaces with their own series. `None` disables the series of
     /// namespaces.
     pub max_series: Option<usize>,
-    /// Whether to export the durations that `options` enables. Otherwise only the number of
+    /// Whether to export the durations that `options` enables. If false, only the number of
     /// transitions is exported.
     pub durations: bool,
-    /// Counts of failed deliveries to a file or a receiver. They are exported as metrics from the
-    /// first scrape.
+    /// Counts of failed deliveries to a file or a receiver. The counts of deliveries are exported
+    /// as metrics from the first scrape.
     pub delivery_stats: Arc<DeliveryStats>,
 }
 
@@ -66,8 +66,8 @@ enum Request {
     Ping(oneshot::Sender<()>),
 }
 
-/// Counts of the deliveries of metrics to a file and to a receiver. These counts are exported as
-/// metrics too.
+/// Counts of the deliveries of metrics to a file and to a receiver. The counts of deliveries are
+/// exported as metrics too.
 #[derive(Debug, Default)]
 pub struct DeliveryStats {
     /// Whether the metrics are also written to a text file.

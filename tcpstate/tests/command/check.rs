@@ -1,5 +1,5 @@
 //! Tests `tcpstate check`. The report must agree with the behaviour of `trace` for root, for the
-//! user nobody, and for users with some capabilities.
+//! user `nobody`, and for users with some capabilities.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +63,7 @@ fn id(line: &Value) -> String {
     line["id"].as_str().expect("an id is text").to_owned()
 }
 
-/// Returns the capabilities that the user nobody needs for exact counts on this kernel.
+/// Returns the capabilities that the user `nobody` needs for exact counts on this kernel.
 fn least() -> Vec<&'static str> {
     let (features, _) = features(&run(&mut tcpstate(&["check", "-o", "json"])));
     let functions = ["time_wait_fentry", "syn_recv_fentry"];
@@ -109,8 +109,7 @@ fn check_live_proves_hooks_and_gauges() {
     for id in ["live_transitions", "live_time_wait", "live_syn_recv"] {
         assert_eq!(features[id]["status"], "ok", "{}", features[id]);
     }
-    // On some kernels, BPF programs miss single events. Then `check` reports that a scan was
-    // needed.
+    // On some kernels, BPF programs miss single events, and `check` reports that a scan was needed.
     let gauges = &features["live_gauges"];
     assert!(gauges["status"] == "ok" || gauges["status"] == "degraded", "{gauges}");
     assert!(

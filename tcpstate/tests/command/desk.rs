@@ -30,8 +30,8 @@ const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The time after which a command is interrupted if it still runs although its output is complete.
 const ENOUGH: Duration = Duration::from_secs(3);
-/// A command that ends by itself and may print its complete output long before its exit. It is not
-/// interrupted after [`ENOUGH`].
+/// A command that ends by itself, possibly long after it has printed its complete output. A slow
+/// command is not interrupted after [`ENOUGH`].
 const SLOW: &str = "tcpstate check";
 /// Commands that exit with status 1 if they find a problem. For these commands, status 1 is no
 /// error.
@@ -40,8 +40,8 @@ const FINDERS: [&str; 2] = ["tcpstate check", "tcpstate doctor"];
 /// The control sequence at the start of each screen frame.
 const HOME: &[u8] = b"\x1b[H";
 
-/// A temporary folder in which commands run. It contains `tcpstate` and the files that earlier
-/// commands wrote.
+/// A temporary folder in which commands run. The folder contains `tcpstate` and the files that
+/// earlier commands wrote.
 #[derive(Debug)]
 pub(crate) struct Desk(TempDir);
 
@@ -50,7 +50,7 @@ pub(crate) struct Desk(TempDir);
 pub(crate) struct Typed {
     /// The output of the commands, without colours and other control sequences.
     pub(crate) output: String,
-    /// Whether a command drew a full screen. Then `output` contains the frames of the screen one
+    /// Whether a command drew a full screen. For a full screen, `output` contains the frames one
     /// after the other.
     pub(crate) is_screen: bool,
     /// Whether the commands ended without being interrupted.

@@ -109,7 +109,7 @@ fn doctor_process_shows_people_what_to_do() {
 fn doctor_process_without_privilege_reports_unknown_owners() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
-    // Copy the program, because the user nobody cannot run programs below root's home directory.
+    // Copy the program, because the user `nobody` cannot run programs below root's home directory.
     let public = tempfile::tempdir().expect("there is a place for temporary files");
     let program = public.path().join("tcpstate");
     std::fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &program).expect("it is ours");
@@ -328,8 +328,8 @@ fn check_counts() {
         let source = r1["source"].as_str().expect("it is text");
         assert!(source.starts_with("run.tcps, instead of /proc/net/snmp Tcp"), "{source}");
     }
-    // A recording contains the sysctls, so findings about settings are known. Findings that need
-    // sockets or files of the system are unknown.
+    // A recording contains the sysctls, so the findings about sysctls are known. In a replay,
+    // findings that need sockets or files of the recorded system are unknown.
     assert_eq!(finding("T5")["level"], "ok", "{}", finding("T5"));
     for id in ["P1", "C1", "S1", "F2", "A1", "A6"] {
         let finding = finding(id);

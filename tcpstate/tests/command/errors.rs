@@ -25,8 +25,8 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 /// The arguments for a `trace` that takes one snapshot after the shortest interval.
 const TRACE: [&str; 5] = ["trace", "-n", "1", "-i", "50ms"];
-/// The commands that mount a new tracefs over an existing mount. They mount a tmpfs first, because
-/// the kernel refuses to mount tracefs twice at one place.
+/// The commands that mount a new tracefs over an existing mount. The commands mount a tmpfs first,
+/// because the kernel refuses to mount tracefs twice at one place.
 const TRACEFS: &str = "mount -t tmpfs tmpfs /sys/kernel/tracing
     mount -t tracefs tracefs /sys/kernel/tracing";
 

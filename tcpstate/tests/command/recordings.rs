@@ -81,7 +81,7 @@ impl Bare {
     }
 
     /// Runs a subcommand on a recording. If the test runs as root, the subcommand runs as the user
-    /// nobody and without `/proc`.
+    /// `nobody` and without `/proc`.
     fn replay(&self, subcommand: &str, recording: &str, arguments: &[&str]) -> Finished {
         let recording = self.0.path(recording);
         let program = self.0.path("tcpstate");

@@ -1,7 +1,7 @@
 //! Tests `tcpstate serve`: its numbers, its privileges, its text file, its start and its exit.
 //!
-//! The counted sockets are in another network namespace than the HTTP endpoint. Otherwise `serve`
-//! would also count the connections to its endpoint.
+//! The counted sockets are in another network namespace than the HTTP endpoint, so that `serve`
+//! does not count the connections to its endpoint.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{

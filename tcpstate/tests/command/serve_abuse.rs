@@ -115,8 +115,8 @@ fn serve_answers_while_thousands_of_connections_hang() {
         fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count()
     };
     let before = descriptors(&server);
-    // Half of the connections send the beginning of a request. One in a hundred sends a request and
-    // never reads the response. The remaining connections send nothing.
+    // Half of the connections send the beginning of a request. One connection in a hundred sends a
+    // request and never reads the response. The remaining connections send nothing.
     let hang = |number: u64| -> TcpStream {
         let mut stream = server.connect();
         let beginning: &[u8] = match number % 100 {

@@ -158,8 +158,8 @@ fn serve_is_scraped_by_prometheus() {
     drop(mixed);
 }
 
-/// Returns the queries of the dashboard. The placeholders are replaced by all instances and by
-/// rates over one minute.
+/// Returns the queries of the dashboard. The function replaces the dashboard's variables: queries
+/// select all instances, and rates are over one minute.
 fn dashboard() -> Vec<String> {
     let text =
         fs::read_to_string(format!("{PACKAGING}/grafana/tcpstate.json")).expect("it is there");

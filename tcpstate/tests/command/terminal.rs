@@ -33,8 +33,8 @@ use tcpstate_tests::{
 struct Terminal {
     /// The side of the terminal that a terminal emulator would use.
     master: File,
-    /// The side of the terminal that the process uses. It is kept open, so that the test can
-    /// examine the terminal after the process has exited.
+    /// The side of the terminal that the process uses. The test keeps this side open, so that it
+    /// can examine the terminal after the process has exited.
     slave: Option<OwnedFd>,
     child: Child,
     seen: Arc<Mutex<Seen>>,
@@ -68,8 +68,8 @@ impl Terminal {
     fn of(columns: u16, rows: u16, environment: &[(&str, &str)], command: &[&str]) -> Self {
         let pair = openpty(&winsize(columns, rows), None).expect("there are terminals to be had");
         for side in [&pair.master, &pair.slave] {
-            // Close both descriptors on exec. Otherwise the process would keep both sides of its
-            // terminal open.
+            // Close the two descriptors on exec, so that the process does not keep both sides of
+            // its terminal open.
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let before = tcgetattr(&pair.slave).expect("it is a terminal");

@@ -1,7 +1,7 @@
 //! `cargo xtask bench transitions --against REV` runs a benchmark of the work tree and of an
 //! earlier revision, and compares the results.
 //!
-//! Each revision runs with its own user half and its own BPF object, so the revisions may use
+//! A revision runs with its own user half and its own BPF object, so the two revisions may use
 //! different kernel interfaces. The two revisions take turns in random order, because the speed of
 //! the machine drifts. The medians of the turns are compared.
 
@@ -21,8 +21,8 @@ const TURNS: usize = 15;
 /// The name of the figure that is compared.
 const FIGURE: &str = "ns";
 
-/// The figures that the runs measured, by row. The first list is of the earlier revision, the
-/// second list is of the work tree.
+/// The figures that the runs measured, by row. Of the two lists, the first is of the earlier
+/// revision, and the second is of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
 /// Measures one benchmark of the work tree and of an earlier revision, and prints both medians.

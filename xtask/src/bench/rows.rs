@@ -23,7 +23,7 @@ pub(super) struct Row {
     pub(super) absent: Option<String>,
 }
 
-/// One figure of a row.
+/// One measured figure of a row, for example a time in nanoseconds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Figure {
     /// The name of the figure, including its unit.

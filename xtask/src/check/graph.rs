@@ -2,7 +2,7 @@
 //!
 //! An import of a module alone is not an edge. A name that the code uses through the imported
 //! module is an edge. Re-exports are followed to the defining file. If no module defines a name, a
-//! macro created the name. Such a name belongs to the module in its path.
+//! macro created the name. A name that a macro created belongs to the module in its path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 
 use crate::files;
 
-/// The documents whose file paths are checked. Developers follow these paths.
+/// The documents whose file paths are checked. These documents tell developers which files to read
+/// or change.
 const WITH_PATHS: [&str; 4] =
     ["CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/PRINCIPLES.md"];
 /// File name extensions. A word without a slash is a path if it ends with one of these extensions.

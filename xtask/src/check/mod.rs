@@ -114,7 +114,7 @@ fn lints(root: &Path) -> Result<()> {
 }
 
 /// Runs the unit tests. Also builds and returns the test programs that `programs` selects. One
-/// cargo command builds all of them, so they share their dependencies.
+/// cargo command builds the unit tests and these programs, so that they share dependencies.
 fn unit_tests(root: &Path, programs: &[&str], report: &mut Report) -> Option<Vec<Binary>> {
     let targets = ["--workspace", "--lib", "--bins", "--examples"];
     let excluded = ["tcpstate-ebpf", "tcpstate-fuzz", kernel_tests::OTLP_PACKAGE];

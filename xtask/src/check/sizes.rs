@@ -20,7 +20,7 @@ const REASON: &str = "Long because";
 
 /// Returns the files and functions of these packages that are too long and give no reason.
 pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
-    // A folder with a manifest of its own is another package.
+    // Skip folders with their own `Cargo.toml`, because they are other packages.
     let is_package = |path: &Path| root.join(path).join("Cargo.toml").exists();
     let mut files = BTreeSet::new();
     for package in packages {

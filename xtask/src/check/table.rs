@@ -15,7 +15,7 @@ pub(super) struct Table {
     pub(super) rows: Vec<Row>,
 }
 
-/// One row: the allowed edges of one module or crate.
+/// A row of a table: the allowed edges of one module or crate.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
@@ -89,7 +89,8 @@ impl Table {
         faults
     }
 
-    /// Returns the allowed edges that do not occur in the code. `used` lists the edges that occur.
+    /// Returns the allowed edges that do not occur in the code. `used` lists the edges that the
+    /// code contains.
     pub(super) fn unused(&self, used: &BTreeSet<(String, String)>) -> Vec<String> {
         let entries = self.rows.iter().flat_map(|row| row.may_use.iter().map(move |to| (row, to)));
         entries

@@ -243,7 +243,7 @@ fn long_files_and_functions_need_a_reason() {
     );
 }
 
-/// The root of the tree that this was built from.
+/// Returns the root of the tree from which this test was built.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder")
 }
@@ -330,14 +330,14 @@ fn a_file_of_401_lines_is_found_in_the_real_tree() {
     );
 }
 
-/// What the rules for texts find in these files.
+/// Checks the texts of these files with these rules, and returns the findings.
 fn prose_of(rules: &str, files: &[(&str, &str)]) -> Vec<String> {
     let tree = tree(files);
     write(tree.path(), prose::RULES, rules);
     prose::check(tree.path()).expect("the tree can be read")
 }
 
-/// The rules of the tree, with these exceptions instead of its own.
+/// Returns the rules of the real tree, with these exceptions instead of the real exceptions.
 fn rules_with(exceptions: &str) -> String {
     let rules = fs::read_to_string(root().join(prose::RULES)).expect("the tree can be read");
     let own = rules.find("[[exceptions]]").unwrap_or(rules.len());

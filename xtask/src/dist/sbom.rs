@@ -1,4 +1,4 @@
-//! Writes a software bill of materials in CycloneDX 1.5. It lists the crates from which cargo
+//! Writes a software bill of materials in CycloneDX 1.5. The bill lists the crates from which cargo
 //! builds the packaged program.
 //!
 //! `cargo tree` lists the crates, because it uses the features of the packaged program only. `cargo

@@ -14,8 +14,8 @@ pub(crate) struct Outcome {
     pub(crate) failed: Vec<String>,
     /// Names of skipped tests, with causes.
     pub(crate) skipped: Vec<String>,
-    /// Names of tests that failed in a guest and passed in a second guest. These tests count as
-    /// passed.
+    /// Names of tests that failed in a guest and passed in a second guest. The number of passed
+    /// tests includes these flaky tests.
     pub(crate) flaky: Vec<String>,
     /// The first line of the first panic message.
     pub(crate) reason: Option<String>,

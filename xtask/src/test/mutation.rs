@@ -56,7 +56,8 @@ pub(crate) enum Selection<'a> {
     Named(&'a str),
 }
 
-/// Runs the faults. It has the tools that build objects, and the programs with the tests.
+/// Runs the seeded faults, with the tools that build objects and the programs that contain the
+/// tests.
 pub(crate) struct Judge<'a> {
     pub(crate) root: &'a Path,
     pub(crate) tools: &'a Toolchain,
@@ -272,7 +273,7 @@ impl Judge<'_> {
 /// The result of a test with an object that has no fault.
 enum Healthy {
     Passes,
-    /// The test was skipped. The text is the cause.
+    /// The test was skipped. The text of this variant is the cause of the skip.
     Skipped(String),
     /// The test cannot detect a fault, because it fails without a fault or does not exist.
     Useless(String),

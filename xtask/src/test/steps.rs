@@ -44,7 +44,7 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 /// The library test that waits a minute for TIME_WAIT to expire. The waiting test uses almost no
-/// CPU. So it runs in parallel with the command tests, which also mostly wait.
+/// CPU, so it runs in parallel with the command tests, which also mostly wait.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
 /// Installs the programs that the tests run. Returns the BPF tools, or `None` if they are missing.

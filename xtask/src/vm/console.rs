@@ -43,7 +43,7 @@ impl Lines {
     }
 }
 
-/// The output of a guest so far.
+/// The parsed output of a guest.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
     pub(crate) signs: Signs,

@@ -1,10 +1,10 @@
 //! Handles tests that fail in one guest and pass in a second guest. The module decides which tests
 //! run again, and corrects the results. The functions of this module do no I/O.
 //!
-//! An emulated machine is slow and its clocks jump. So a timeout may expire too early in an
-//! emulated machine, or a kernel thread may run too late. A test is listed as flaky if it fails
-//! once and then passes alone in a new guest. The run fails if there are more than [`MAX_FLAKY`]
-//! flaky tests. So many flaky tests show a fault in the tests or in tcpstate.
+//! An emulated machine is slow and its clocks jump. A timeout may expire too early in an emulated
+//! machine, or a kernel thread may run too late. A test is listed as flaky if it fails once and
+//! then passes alone in a new guest. The run fails if there are more than [`MAX_FLAKY`] flaky
+//! tests. So many flaky tests show a fault in the tests or in tcpstate.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;

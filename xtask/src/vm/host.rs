@@ -74,8 +74,8 @@ impl<'a> Host<'a> {
                 }
                 Ok(rows)
             };
-            // The kernel kills QEMU when the thread that started it ends. So each worker thread
-            // waits until its QEMU has ended.
+            // The kernel kills QEMU when the thread that started QEMU ends. For this reason, each
+            // worker thread waits until its QEMU process has ended.
             let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
             let mut rows = Vec::new();
             for worker in workers {
@@ -108,8 +108,8 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    /// Returns the plan that all guests share. The modules are missing, because they depend on the
-    /// kernel.
+    /// Returns the plan that all guests share. The shared plan lists no kernel modules, because the
+    /// modules depend on the kernel.
     fn plan(&self) -> Plan<'_> {
         Plan {
             modules: &[],

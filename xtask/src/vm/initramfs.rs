@@ -1,5 +1,5 @@
-//! Writes the archive from which a guest boots. It contains the first process, kernel modules, test
-//! programs and a plan.
+//! Writes the archive from which a guest boots. The archive contains the first process, kernel
+//! modules, test programs and a plan.
 //!
 //! The only other files in the guest are `ss`, its libraries, and files that tests read. The guest
 //! has no shell. `tests/src/bin/vm_init.rs` reads the plan. The plan has one step per line, and

@@ -24,8 +24,8 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each of these tests takes as long as all other tests of its group. They run almost the same
-    // BPF code as other tests.
+    // Each of these tests takes as long as all other tests of its group. The BPF code that these
+    // tests run is almost the same as in other tests.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",

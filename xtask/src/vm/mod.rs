@@ -52,7 +52,7 @@ use self::{
 use crate::{debian, test::libtest::Outcome};
 
 /// The default kernels, in addition to the newest kernel. 5.10 is the oldest kernel that tcpstate
-/// supports. 6.1 and 6.12 have other BPF features than the oldest and the newest kernel.
+/// supports. Kernels 6.1 and 6.12 support other BPF features than the oldest and the newest kernel.
 const LINES: &[&str] = &["5.10", "6.1", "6.12"];
 
 /// Options of `cargo xtask vm`. By default all tests run on all default kernels.

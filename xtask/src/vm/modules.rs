@@ -1,7 +1,7 @@
 //! Finds the kernel modules that the tests need and their dependencies, in the order of loading.
 //!
 //! The unpacked packages have no `modules.dep`, because only the installation of a kernel creates
-//! this file. So the dependencies are read from the section `.modinfo` of each module.
+//! this file. The dependencies are read from the section `.modinfo` of each module instead.
 
 use std::{
     collections::BTreeMap,

@@ -4,7 +4,7 @@
 //! which the guest selects by a write to the I/O port of the device `isa-debug-exit`. The second
 //! sign is the last line that the guest's first process prints.
 //!
-//! Each of these cases was provoked on the kernels 5.10, 6.1, 6.12 and 7.3, with these results:
+//! The following cases were provoked on the kernels 5.10, 6.1, 6.12 and 7.3, with these results:
 //!
 //! | in the guest                          | QEMU's status | line           | verdict |
 //! |---------------------------------------|---------------|----------------|---------|
@@ -56,7 +56,7 @@ pub(crate) struct Signs {
 pub(crate) enum Verdict {
     Pass,
     Fail,
-    /// The guest crashed or ended early. The text is the cause.
+    /// The guest crashed or ended early. The text of this variant is the known cause.
     Died(String),
     Timeout(String),
 }

@@ -29,7 +29,7 @@ const ENDS: RangeInclusive<u32> = 12..=42;
 pub struct Durations {
     /// All histograms of the kernel half since the start.
     pub histograms: Histograms,
-    /// Whether to export the durations. Otherwise only the number of transitions of each group is
+    /// Whether to export the durations. If false, only the number of transitions of each group is
     /// exported.
     pub with_buckets: bool,
 }

@@ -2,7 +2,8 @@
 //! and OpenMetrics 1.0.
 //!
 //! No Rust library fits. Each library writes only one of the formats, and keeps metrics in
-//! registers for the life of the process. This module writes one snapshot in either format.
+//! registers for the life of the process. The functions of this module write one snapshot in either
+//! format.
 
 use std::fmt::{Arguments, Display, Write as _};
 
@@ -18,7 +19,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Both formats.
+    /// The two text formats that Prometheus reads.
     pub const ALL: [Self; 2] = [Self::Prometheus, Self::OpenMetrics];
 
     /// Returns the media type of the format.
@@ -41,7 +42,8 @@ impl Kind {
         }
     }
 
-    /// Returns the name of the type in a format. The Prometheus text format has no type `info`.
+    /// Returns the name that a text format gives to this kind of metric. The Prometheus text format
+    /// has no type `info`.
     fn name(self, format: Format) -> &'static str {
         match (self, format) {
             (Self::Gauge, _) | (Self::Info, Format::Prometheus) => "gauge",

@@ -1,8 +1,8 @@
 //! Converts one snapshot to metrics for Prometheus and for other programs that read its formats.
 //! The names and labels of metrics are stable. New metrics and labels may be added.
 //!
-//! Every counter is in the first text, with the value 0. Otherwise Prometheus would not see the
-//! first increase of a counter. A number that is unknown on this system has no sample.
+//! Every counter is in the first text with the value 0, so that Prometheus notices the first
+//! increase of a counter. A number that is unknown on this system has no sample.
 
 mod durations;
 mod exposition;

@@ -17,8 +17,8 @@ pub struct SocketsOf {
 /// The network namespaces that have their own series, up to a limit. The sockets of all other
 /// namespaces are summed in the series `other`.
 ///
-/// A namespace keeps its series until the namespace is deleted. Otherwise a namespace could lose
-/// its series because another namespace has more sockets.
+/// A namespace keeps its series until the namespace is deleted. A namespace does not lose its
+/// series if another namespace has more sockets.
 #[derive(Clone, Debug)]
 pub struct Series {
     max: usize,
@@ -33,8 +33,8 @@ impl Series {
         Self { max, own: BTreeMap::new(), other: SocketsOf::default() }
     }
 
-    /// Updates the numbers of sockets from these rows. New namespaces get series in the order of
-    /// their inodes.
+    /// Updates the numbers of sockets from the rows of a snapshot. New namespaces get series in the
+    /// order of their inodes.
     pub fn update(&mut self, rows: &[NamespaceRow]) {
         // Add the rows with equal inodes. A deleted namespace and a new namespace may have equal
         // inodes.

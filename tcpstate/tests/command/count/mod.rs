@@ -226,7 +226,7 @@ fn count_memory_does_not_grow_with_the_number_of_sockets() {
             (libc::wait4(id, std::ptr::null_mut(), 0, usage.as_mut_ptr()), usage.assume_init())
         };
         assert_eq!(waited, id, "{}", io::Error::last_os_error());
-        // `wait4` has already reaped the process. This call makes the standard library notice that
+        // `wait4` has already reaped the process. `try_wait` makes the standard library notice that
         // the process has ended.
         let _ = child.try_wait();
         usage.ru_maxrss

@@ -12,7 +12,7 @@ use tcpstate_tests::{
 use super::{Public, counts, output};
 
 /// Makes the command run with a seccomp filter that refuses netlink sockets. The seccomp profile of
-/// a container may do so too.
+/// a container may also refuse netlink sockets.
 fn without_netlink(command: &mut Command) -> &mut Command {
     const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;

@@ -1,4 +1,4 @@
-//! The files that hold texts.
+//! Lists the files whose texts are checked.
 
 use std::path::Path;
 
@@ -6,24 +6,25 @@ use anyhow::Result;
 
 use crate::files;
 
-/// What a file is written in.
+/// The language of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Document,
     Rust,
-    /// Comments begin with `#`.
+    /// A settings file, in which comments begin with `#`.
     Settings,
 }
 
-/// A file with texts.
+/// A file whose texts are checked.
 #[derive(Debug)]
 pub(super) struct File {
-    /// The path from the root of the tree.
+    /// The path of the file, relative to the root of the tree.
     pub(super) path: String,
     pub(super) kind: Kind,
 }
 
-/// The files with texts below `root`, sorted. `skip` has the folders and files that are left out.
+/// Returns the sorted files below `root` whose texts are checked. `skip` lists the folders and
+/// files that are not checked.
 pub(super) fn with_texts(root: &Path, skip: &[String]) -> Result<Vec<File>> {
     let is_skipped = |path: &Path| skip.iter().any(|skipped| path == Path::new(skipped));
     let mut found = Vec::new();

@@ -1,17 +1,18 @@
-//! The sentences of a Markdown document.
+//! Splits a Markdown document into sentences.
 //!
-//! Code blocks, tables and headings have none. Each item of a list begins a sentence. Code in
-//! backticks counts as one word, and a link counts as the words that it shows.
+//! Code blocks, tables and headings are skipped. Each list item begins a new sentence. Code in
+//! backticks counts as one word. The text of a link counts, and its target does not.
 
-/// A sentence.
+/// A sentence of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sentence {
-    /// Number of the line in which its paragraph begins, from 1.
+    /// The number of the line in which the paragraph of the sentence begins. The first line has
+    /// number 1.
     pub(super) line: usize,
     pub(super) text: String,
 }
 
-/// The sentences of all paragraphs and list items.
+/// Returns the sentences of all paragraphs and list items.
 pub(super) fn sentences(document: &str) -> Vec<Sentence> {
     let mut sentences = Vec::new();
     for (line, text) in paragraphs(document) {
@@ -21,7 +22,7 @@ pub(super) fn sentences(document: &str) -> Vec<Sentence> {
     sentences
 }
 
-/// Paragraphs and list items, each as one line of text.
+/// Returns the paragraphs and list items of a document, each as one line of text.
 fn paragraphs(document: &str) -> Vec<(usize, String)> {
     let mut paragraphs: Vec<(usize, String)> = Vec::new();
     let mut is_open = false;
@@ -50,7 +51,7 @@ fn paragraphs(document: &str) -> Vec<(usize, String)> {
     paragraphs
 }
 
-/// The text of a list item after its mark.
+/// Returns the text of a list item without its mark, for example without `* `.
 fn item(text: &str) -> Option<&str> {
     let after_number = text.trim_start_matches(|c: char| c.is_ascii_digit());
     if after_number.len() < text.len() {
@@ -59,7 +60,7 @@ fn item(text: &str) -> Option<&str> {
     text.strip_prefix("* ").or_else(|| text.strip_prefix("- "))
 }
 
-/// The text with code as one word and links as what they show.
+/// Replaces code in backticks by one word, and links by their text.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     for (index, part) in text.split('`').enumerate() {
@@ -75,7 +76,8 @@ fn plain(text: &str) -> String {
     shown.replace('[', "")
 }
 
-/// Splits after `.`, `!` or `?`, if a sentence seems to begin there.
+/// Splits a text into sentences: after `.`, `!` or `?`, if a sentence seems to begin at the next
+/// word.
 fn split(text: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut begin = 0;

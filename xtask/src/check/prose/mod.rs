@@ -1,7 +1,8 @@
-//! How the texts are written: widths, words that have a replacement, and the length of sentences.
+//! Checks the texts of the project: the width of lines, words that have a replacement, and the
+//! length of sentences.
 //!
-//! `xtask/prose.toml` holds the limits, the words and the exceptions. An exception needs a reason. An
-//! exception without a use is an error, so the list never outlives its cause.
+//! `xtask/prose.toml` contains the limits, the words and the exceptions. Each exception needs a
+//! reason. An unused exception is an error, so the list contains no outdated exceptions.
 
 mod files;
 mod markdown;
@@ -24,14 +25,14 @@ use self::{
 struct Finding {
     rule: Rule,
     path: String,
-    /// Number of the line, from 1.
+    /// The number of the line. The first line has number 1.
     line: usize,
-    /// The line, which exceptions are compared with.
+    /// The text of the line. Exceptions are compared with this text.
     text: String,
     message: String,
 }
 
-/// Everything in the tree that breaks a rule and has no exception, one line each.
+/// Returns a message for each place in the tree that breaks a rule and has no exception.
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {
     let rules = Rules::read(root)?;
     let mut findings = Vec::new();
@@ -98,7 +99,7 @@ fn of_file(
     Ok(())
 }
 
-/// What kind of text a line is.
+/// Returns the kind of text that a line contains.
 fn part_of(kind: Kind, line: &str) -> Part {
     match kind {
         Kind::Document => Part::Docs,

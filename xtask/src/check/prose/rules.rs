@@ -1,22 +1,22 @@
-//! `xtask/prose.toml`: limits, words and exceptions.
+//! Reads `xtask/prose.toml`, which contains limits, words and exceptions.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-/// The file with the rules, from the root of the tree.
+/// The path of the file with the rules, relative to the root of the tree.
 pub(in crate::check) const RULES: &str = "xtask/prose.toml";
 
-/// What a line is part of.
+/// The kind of text that a line contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Part {
-    /// A Markdown document.
+    /// A line of a Markdown document.
     Docs,
     /// A comment in Rust or in a settings file.
     Comments,
-    /// Everything else in these files. Strings that the program prints are among it.
+    /// Any other line of a Rust or settings file, including strings that the program prints.
     Code,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Rule {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
-    /// Files and folders that are not read.
+    /// The files and folders that are not checked.
     pub(super) skip: Vec<String>,
     width: Width,
     sentences: Sentences,
@@ -74,17 +74,17 @@ struct Name {
 struct Phrase {
     old: String,
     new: String,
-    /// Where the phrase is looked for.
+    /// The kinds of text in which the phrase is searched.
     parts: Vec<Part>,
 }
 
-/// A place that may break a rule.
+/// An exception: a place that may break a rule.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Exception {
     rule: Rule,
     path: String,
-    /// A part of each line that is excepted.
+    /// A text that each excepted line contains.
     line: String,
     reason: String,
 }
@@ -109,23 +109,23 @@ impl Rules {
         match part {
             Part::Docs => Some(self.width.docs),
             Part::Comments => Some(self.width.comments),
-            // rustfmt limits code.
+            // rustfmt limits the width of code.
             Part::Code => None,
         }
     }
 
-    /// Says which replacement a name has, if it has one.
+    /// Returns a message if the name has a replacement.
     pub(super) fn name(&self, name: &str) -> Option<String> {
         let rule = self.names.iter().find(|rule| rule.old.iter().any(|old| old == name))?;
         Some(format!("the name `{name}`: use {}", rule.new))
     }
 
-    /// Says which replacement the name of a file has, if it has one.
+    /// Returns a message if the file name has a replacement.
     pub(super) fn file_named(&self, path: &str) -> Option<String> {
         self.name(path.rsplit('/').next()?)
     }
 
-    /// The phrases in a line that have a replacement.
+    /// Returns a message for each phrase in a line that has a replacement.
     pub(super) fn phrases_in(&self, part: Part, line: &str) -> Vec<String> {
         let line = if part == Part::Code { line.to_lowercase() } else { text_of(line) };
         let found = self
@@ -139,7 +139,7 @@ impl Rules {
         self.sentences.files.iter().any(|file| file == path)
     }
 
-    /// Says how many words a sentence has, if it has too many.
+    /// Returns a message if the sentence has too many words.
     pub(super) fn sentence(&self, sentence: &str) -> Option<String> {
         let is_word = |word: &&str| word.contains(char::is_alphanumeric);
         let words = sentence.split_whitespace().filter(is_word).count();
@@ -151,7 +151,7 @@ impl Rules {
         self.exceptions.iter().any(|exception| exception.covers(rule, path, line))
     }
 
-    /// A line for each exception that nothing needs.
+    /// Returns a message for each exception that is not used.
     pub(super) fn exceptions_without_use(
         &self,
         is_used: impl Fn(&Exception) -> bool,
@@ -164,12 +164,12 @@ impl Rules {
     }
 }
 
-/// The line in small letters, without the code between backticks.
+/// Returns the line in lower case, without the code in backticks.
 fn text_of(line: &str) -> String {
     line.to_lowercase().split('`').step_by(2).collect::<Vec<_>>().join("code")
 }
 
-/// Whether the line has the phrase, and not as a part of longer words.
+/// Whether the line contains the phrase as whole words.
 fn has_words(line: &str, phrase: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     line.match_indices(phrase).any(|(at, _)| {

@@ -1,9 +1,10 @@
-//! The identifiers of a Rust file.
+//! Lists the identifiers of a Rust file.
 
 use anyhow::{Result, anyhow};
 use proc_macro2::{TokenStream, TokenTree};
 
-/// The identifiers and the numbers of their lines, from 1. Comments and strings have none.
+/// Returns the identifiers and their line numbers. The first line has number 1. Words in comments
+/// and strings are not identifiers.
 pub(super) fn names(text: &str) -> Result<Vec<(usize, String)>> {
     let tokens: TokenStream = text.parse().map_err(|error| anyhow!("{error}"))?;
     let mut names = Vec::new();
