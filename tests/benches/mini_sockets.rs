@@ -1,8 +1,8 @@
 //! `cargo xtask bench`, section `mini-sockets`: the cost of counting mini sockets, with each
 //! provider that this kernel accepts.
 //!
-//! Programs on timers run for every timer of the machine. So there are two costs: the cost of an
-//! unrelated timer event, and the cost of a mini socket.
+//! The programs that observe timers run for every timer of the machine. The benchmark therefore
+//! reports two costs: the cost of an unrelated timer event, and the cost of a mini socket.
 
 use aya::sys::{Stats, enable_stats};
 use tcpstate::{
@@ -19,17 +19,18 @@ use tcpstate_tests::{
 };
 
 const EMPTY: &str = "a timer event, by an empty program";
-/// Connections per turn. Nine turns leave fewer time-wait sockets than a namespace may have.
+/// The number of connections per turn. Nine turns leave fewer time-wait sockets than a namespace
+/// may have.
 const CONNECTIONS: u64 = 5_000;
 
 fn main() {
-    // Numbers of idle sockets, and of turns. The number of turns is odd, so the median is one of
-    // them.
+    // Each pair is a number of idle sockets and a number of turns. The number of turns is odd, so
+    // the median is the value of one turn.
     let sizes: &[(usize, usize)] =
         if is_full() { &[(0, 9), (100_000, 5), (262_144, 5)] } else { &[(0, 1), (20_000, 1)] };
     let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
     for &(idle_sockets, turns) in sizes {
-        // A new namespace for each size, so the time-wait sockets end with it.
+        // Each size uses a new namespace, so that the time-wait sockets end with the namespace.
         let _namespace = Namespace::enter();
         let _idle = (idle_sockets > 0).then(|| Idle::open(idle_sockets, &Family::BOTH));
         let mut rows = Turns::new("mini-sockets", Some(idle_sockets as u64));
@@ -69,9 +70,9 @@ fn unrelated_timer(rows: &mut Turns, base: f64) {
     }
 }
 
-/// Measures the programs of a provider for each mini socket. The measured events are those that
-/// come during the turn: the birth of a time-wait socket, and the birth and the end of a request.
-/// The net cost is without the cost of as many runs of an empty program.
+/// Measures the programs of a provider for each mini socket. The measured events happen during the
+/// turn: the birth of a time-wait socket, and the birth and the end of a request socket. The net
+/// cost excludes the cost of the same number of runs of an empty program.
 fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
     let what = match minis {
         Minis::TimeWait => format!("a TIME_WAIT entry, by {}", provider.name()),
@@ -81,12 +82,13 @@ fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
         Ok(tracer) => tracer,
         Err(why) => return rows.absent(&what, why),
     };
-    // Each connection makes one request. A closed connection also makes one time-wait socket.
+    // Each connection creates one request socket. A connection that is closed without a RST also
+    // creates one time-wait socket.
     let (with, without) = match minis {
         Minis::TimeWait => (Style::Close, Some(Style::Rst)),
         Minis::SynRecv => (Style::Rst, None),
     };
-    // The cost of a connection that makes no such socket.
+    // The cost of a connection that creates no mini socket of the measured kind.
     let others = without.map(|style| turn(style, || run_time(&tracer, minis))).unwrap_or_default();
     let all = turn(with, || run_time(&tracer, minis));
     let per_connection = |run_time: RunTime| run_time.ns_per(CONNECTIONS);

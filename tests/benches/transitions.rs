@@ -2,9 +2,9 @@
 //! transition, from the kernel's BPF statistics, and the cost of all transitions of one side of a
 //! connection.
 //!
-//! The statistics cost more than the program. So an empty program on the same tracepoint is
-//! measured alternately with it, in one run on one machine, and the medians are compared. With
-//! `--full`, other tracing programs are measured too.
+//! The kernel's statistics cost more than the program. An empty program on the same tracepoint is
+//! therefore measured alternately with the program, in one run on one machine, and the medians are
+//! compared. With `--full`, other tracing programs are measured too.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -33,13 +33,13 @@ use tcpstate_tests::{
 struct Size {
     /// The number of turns, which is odd, so that the median is the value of one turn.
     turns: usize,
-    /// Connections per turn, with six transitions each.
+    /// The number of connections per turn, with six transitions per connection.
     connections: u64,
     idle_sockets: &'static [usize],
-    /// The number of longer turns: those of the section `sides`, and those that open and close each
-    /// socket.
+    /// The number of longer turns, which are the turns of the section `sides` and the turns that
+    /// open and close each socket.
     long_turns: usize,
-    /// Rounds per turn of the section `sides`.
+    /// The number of rounds per turn of the section `sides`.
     rounds: u32,
     /// The numbers of sockets that are opened and closed.
     spread_sockets: &'static [usize],
@@ -95,15 +95,15 @@ fn main() {
     }
 }
 
-/// Measured times. The two names are those of the gross figure and of the net figure, which is
-/// without the cost of the empty program.
+/// The measured times, in nanoseconds. The first name is of the gross figure, and the second name
+/// is of the net figure, which excludes the cost of the empty program.
 type Figures = Vec<([&'static str; 2], f64)>;
 
 /// The cost of all transitions of a connection: three transitions of the client and three of the
 /// server.
 fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) -> Figures {
-    /// Connections per round. Each connection needs two descriptors, and the caches can hold the
-    /// data of all connections.
+    /// The number of connections per round. Each connection needs two descriptors, and the caches
+    /// can hold the data of all connections.
     const CONNECTIONS: usize = 250;
     let (mut of_clients, mut of_servers) = (Duration::ZERO, Duration::ZERO);
     for round in 0..=rounds {
@@ -125,7 +125,7 @@ fn of_sides(sides: &Sides, rounds: u32, program: &mut dyn FnMut() -> RunTime) ->
     ]
 }
 
-/// Runs `work`. Also returns the run time of the program during this work.
+/// Runs `work`. Returns the result of `work` and the run time of the program during `work`.
 fn timed<T>(program: &mut dyn FnMut() -> RunTime, work: impl FnOnce() -> T) -> (T, Duration) {
     let before = program();
     let result = work();
@@ -156,7 +156,7 @@ fn by_turns(
                 }
             };
             let figures = traffic(&mut run_time);
-            // The empty program comes first.
+            // The empty program is the first program.
             let bases = bases.get_or_insert_with(|| figures.clone());
             for (&([gross, net], ns), &(_, base)) in figures.iter().zip(bases.iter()) {
                 rows.add(name, gross, ns);
@@ -169,16 +169,17 @@ fn by_turns(
     rows.print(Program::Empty.name());
 }
 
-/// The program that runs for each transition.
+/// The program that the benchmark measures, which runs for each transition.
 #[derive(Clone, Copy)]
 enum Program {
     Empty,
     Counters,
-    /// Counters with a row for each namespace.
+    /// The counting program with separate counters for each namespace.
     Rows,
-    /// Events that are all rejected, by a condition on a value that never changes for a socket.
+    /// The events program with a filter that rejects every event, by a condition on a value that
+    /// never changes for a socket.
     Rejected,
-    /// Events that a thread reads at the interval of `trace`.
+    /// The events program, whose events a thread reads at the interval of `trace`.
     Written,
     Histograms,
     Peer(Peer),
@@ -200,10 +201,11 @@ impl Program {
         }
     }
 
-    /// Attaches the program. The program has room for twice the number `sockets`, or for the
-    /// default number of sockets. The returned closure holds the program and returns its run time.
+    /// Attaches the program. The program's tables have space for twice the number `sockets`, or for
+    /// the default number of sockets. The returned closure holds the program and returns its run
+    /// time.
     fn start(self, sockets: usize) -> Result<Box<dyn FnMut() -> RunTime>, String> {
-        // Listeners and the benchmark's own sockets need room too.
+        // The tables also need space for listeners and for the benchmark's own sockets.
         let room = u32::try_from(2 * sockets).expect("so many fit into memory");
         Ok(match self {
             Self::Empty => {
@@ -253,7 +255,7 @@ fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {
     })
 }
 
-/// A thread that reads events, so that the ring always has room. Dropping the value ends the
+/// A thread that reads events, so that the ring always has space. Dropping the value ends the
 /// thread.
 struct Reader {
     release: Option<Sender<()>>,
@@ -262,7 +264,7 @@ struct Reader {
 
 impl Reader {
     fn of(mut events: Events) -> Self {
-        /// The values of `trace`.
+        /// The values that `trace` uses.
         const PACE: Duration = Duration::from_millis(20);
         const AT_ONCE: usize = 1024;
         let (release, released) = mpsc::channel();
@@ -281,7 +283,7 @@ impl Drop for Reader {
         // ends.
         self.release = None;
         let result = self.thread.take().map(JoinHandle::join);
-        // A second panic would hide the first.
+        // A second panic would hide the first panic.
         assert!(!matches!(result, Some(Err(_))) || thread::panicking(), "events can be read");
     }
 }

@@ -1,5 +1,5 @@
-//! Child processes with another name, user or cgroup. Each waits for a signal of the test, does its
-//! work and exits.
+//! Child processes with another name, user or cgroup. Each child process waits for a signal of the
+//! test, does its work and exits.
 
 use std::{
     ffi::CString,
@@ -22,7 +22,7 @@ pub struct Costume<'a> {
     pub name: &'a str,
     /// The user ID.
     pub uid: u32,
-    /// The cgroup. `None` leaves the process in the cgroup of the test.
+    /// The cgroup. The value `None` leaves the process in the cgroup of the test.
     pub cgroup: Option<&'a Cgroup>,
 }
 
@@ -44,7 +44,7 @@ impl Actor {
         let (mut cue, ours) = pipe().expect("there are descriptors left");
         let (mut ready, mut theirs) = pipe().expect("there are descriptors left");
         // SAFETY: glibc keeps its allocator usable in the child of a process with threads. The
-        // child uses nothing else that another thread may hold.
+        // child uses nothing else that another thread of the test may hold.
         match unsafe { fork() }.expect("there may be one more process") {
             ForkResult::Parent { child } => {
                 drop(theirs);
@@ -62,8 +62,8 @@ impl Actor {
                     }
                 });
                 let code = i32::from(catch_unwind(play).is_err());
-                // SAFETY: `_exit` ends this process at once. The exit handlers belong to the test,
-                // so the child must not run them.
+                // SAFETY: the function `_exit` ends this process at once. The exit handlers belong
+                // to the test, so the child must not run them.
                 unsafe { libc::_exit(code) }
             }
         }
@@ -78,7 +78,7 @@ impl Actor {
         self.pid.as_raw().try_into().expect("it is positive")
     }
 
-    /// Tells the process to begin its work.
+    /// Signals the process to begin its work.
     ///
     /// # Panics
     /// Panics if the process has exited.
@@ -113,7 +113,8 @@ fn dress(Costume { name, uid, cgroup }: Costume<'_>) {
     // SAFETY: the kernel copies the text, which ends in a zero.
     unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
     let uid = Uid::from_raw(uid);
-    // `setresuid` of glibc changes the user of all threads. This process has only one thread.
+    // The function `setresuid` of glibc changes the user of all threads of a process. This process
+    // has only one thread.
     setresuid(uid, uid, uid).expect("root may become anybody");
 }
 
@@ -162,8 +163,8 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The cgroup is empty after the test has waited for its last process. The kernel may need a
-        // moment longer.
+        // The cgroup has no process after the test has waited for its last process. The kernel may
+        // need a moment longer until the cgroup is empty.
         let is_gone = || fs::remove_dir(&self.folder).is_ok() || !self.folder.exists();
         crate::wait::until("the cgroup to be empty", is_gone);
         let _ = self.folder.parent().map(fs::remove_dir);

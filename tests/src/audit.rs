@@ -1,9 +1,9 @@
-//! An independent count of events, made by perf instead of BPF.
+//! An independent count of events, which uses perf instead of BPF.
 //!
-//! Some kernels withhold events from BPF programs without counting them. One vendor's kernel does
-//! so while process 1 runs, and in interrupts during that time. On such a kernel a gauge may be
-//! wrong until the next scan, and the cause is the kernel, not tcpstate. The audit lets a test
-//! distinguish this case from a fault.
+//! Some kernels withhold events from BPF programs without counting them. One vendor's kernel
+//! withholds events while process 1 runs, and in interrupts during that time. On a kernel that
+//! withholds events, a gauge may be wrong until the next scan. The kernel is the cause, not
+//! tcpstate. The audit lets a test distinguish withheld events from a fault of tcpstate.
 
 use std::{
     ffi::CString,
@@ -29,15 +29,16 @@ use tcpstate::{
 };
 use tcpstate_common::State;
 
-/// The number of attempts of a test that needs exact events, on a kernel that withholds some of
-/// them.
+/// The maximum number of attempts of a test that needs exact events, for kernels that withhold
+/// events.
 pub const ATTEMPTS: u32 = 10;
 
-/// Whether the kernel created two children for one handshake on two CPUs and removed one of them
-/// (`inet_csk_complete_hashdance`).
+/// Returns whether the kernel created two children for one handshake on two CPUs and removed one of
+/// them (`inet_csk_complete_hashdance`).
 ///
-/// The lines of these children are correct, but no script expects them. Two children occur on a
-/// slow machine, where the last segment of a handshake and the first data arrive at the same time.
+/// The event lines of the two children are correct, but no script expects them. Two children occur
+/// on a slow machine, where the last segment of a handshake and the first data arrive at the same
+/// time.
 #[must_use]
 pub fn has_twin(lines: &[Event]) -> bool {
     let is_undone = |event: &Event| {
@@ -46,7 +47,7 @@ pub fn has_twin(lines: &[Event]) -> bool {
     lines.iter().any(is_undone)
 }
 
-/// Counts events and program runs since its start.
+/// Counts events and program runs since the start of the audit.
 pub struct Audit {
     transitions: Tally,
     timers: Option<Timers>,
@@ -76,8 +77,8 @@ impl Audit {
         self.transitions.fired() - self.transitions.before
     }
 
-    /// The number of events that no program saw and that were not reported as missed. The number is
-    /// exact only while no socket changes its state.
+    /// Returns the number of events that no program observed and that were not reported as missed.
+    /// The number is exact only while no socket changes its state.
     ///
     /// # Panics
     /// Panics if the counters cannot be read.
@@ -87,12 +88,12 @@ impl Audit {
     }
 }
 
-/// Timer events of mini sockets. The programs also run for other timers, so the number of runs says
-/// nothing about mini sockets. On a kernel that loses events, the events during process 1 count as
-/// lost.
+/// Counters of the timer events of mini sockets. The programs also run for unrelated timers, so the
+/// number of runs says nothing about mini sockets. On a kernel that withholds events, the events
+/// while process 1 runs are counted as lost.
 struct Timers {
-    /// Starts and cancellations of all timers. A kernel may lose only one kind, for example when a
-    /// listener closes and has requests.
+    /// The starts and the cancellations of all timers. A kernel may lose only starts or only
+    /// cancellations, for example when a listener with requests closes.
     all: [(&'static str, Tally); 2],
     of_first_process: Vec<Counter>,
 }
@@ -108,8 +109,9 @@ impl Timers {
             format!("function == 0x{}", line.split(' ').next().expect("a line is not empty"))
         });
         let mut of_first_process = in_first_process("timer/timer_start", &of_minis.join(" || "));
-        // `timer_cancel` does not report the timer's function. But most timers of mini sockets are
-        // stopped in soft interrupts.
+        // The tracepoint `timer_cancel` does not report the timer's function. Most timers of mini
+        // sockets are stopped in soft interrupts, so the audit counts cancellations in soft
+        // interrupts.
         of_first_process.extend(in_first_process("timer/timer_cancel", "common_flags & 16"));
         Self { all, of_first_process }
     }
@@ -121,10 +123,10 @@ impl Timers {
     }
 }
 
-/// Events on all CPUs according to perf, and the number that BPF counted before.
+/// The number of events on all CPUs according to perf, and the number that BPF had counted before.
 struct Tally {
     counters: Vec<Counter>,
-    /// The number that BPF had counted at the start.
+    /// The number of events that BPF had counted at the start.
     before: u64,
 }
 
@@ -135,7 +137,8 @@ impl Tally {
         Self { before: runs, counters: on_all_cpus(tracepoint) }
     }
 
-    /// All events. For the time before the start, this is BPF's count.
+    /// Returns the number of all events. For the time before the start of the audit, the number is
+    /// BPF's count.
     fn fired(&mut self) -> u64 {
         self.before + sum(&mut self.counters)
     }
@@ -145,13 +148,13 @@ fn sum(counters: &mut [Counter]) -> u64 {
     counters.iter_mut().map(|counter| counter.read().expect("an open counter")).sum()
 }
 
-/// Runs plus misses of the program that counts transitions.
+/// Returns the number of runs plus misses of the program that counts transitions.
 fn transition_runs(tracer: &Tracer) -> u64 {
     let info: ProgramInfo = tracer.probe().transitions_info().expect("our own program");
     info.run_count() + tracer.probe().missed().expect("our own program")
 }
 
-/// Runs of a timer program, which handles both kinds of mini sockets.
+/// Returns the number of runs of a timer program, which handles both kinds of mini sockets.
 fn timer_runs(tracer: &Tracer, program: &str) -> u64 {
     let programs = Minis::BOTH
         .into_iter()
@@ -193,9 +196,10 @@ fn counter(builder: &mut Builder<'_>) -> Counter {
     counter
 }
 
-/// The tracepoint, by its number in this kernel.
+/// Returns the tracepoint, by its number in this kernel.
 fn of(tracepoint: &str) -> Tracepoint {
-    // A separate thread, because it may need a separate mount namespace.
+    // The tracepoint is found on a separate thread, because the thread may need a separate mount
+    // namespace.
     let number = thread::scope(|scope| {
         let read = || {
             mount_tracefs();
@@ -207,8 +211,8 @@ fn of(tracepoint: &str) -> Tracepoint {
     Tracepoint::with_id(number.trim().parse().expect("it has a number"))
 }
 
-/// Mounts tracefs at the usual path, for this thread and the threads that it starts. The machine
-/// may have no mounted tracefs. The mount ends with the thread.
+/// Mounts tracefs at the usual path, for this thread and the threads that it starts. The mount is
+/// needed because the machine may have no mounted tracefs. The mount ends with the thread.
 ///
 /// # Panics
 /// Panics if the caller is not root.
@@ -225,7 +229,7 @@ pub fn mount_tracefs() {
         .expect("root may mount tracefs");
 }
 
-/// The CPUs of a list, for example `0-1,4`.
+/// Returns the CPUs of a list, for example `0-1,4`.
 fn cpus(list: &str) -> impl Iterator<Item = usize> {
     list.split(',').flat_map(|range| {
         let (from, to) = range.split_once('-').unwrap_or((range, range));

@@ -1,4 +1,4 @@
-//! The BPF objects that exist in the kernel, of all processes.
+//! The BPF objects of all processes that exist in the kernel.
 
 use std::{collections::BTreeSet, mem, thread, time::Duration};
 
@@ -18,8 +18,8 @@ pub struct KernelObjects {
 }
 
 impl KernelObjects {
-    /// Waits until no object has been created or freed for half a second. Returns all objects. The
-    /// kernel frees objects some time after their last use.
+    /// Waits until no BPF object has been created or freed for half a second, and returns all
+    /// objects. The wait is needed because the kernel frees objects some time after their last use.
     ///
     /// # Panics
     /// Panics if programs create or free BPF objects until the deadline.
@@ -34,10 +34,10 @@ impl KernelObjects {
         objects
     }
 
-    /// The objects that exist now.
+    /// Returns the BPF objects that exist now.
     #[must_use]
     pub fn now() -> Self {
-        // An object that disappears during the listing is skipped.
+        // An object that disappears while the objects are listed is skipped.
         Self {
             programs: loaded_programs()
                 .filter_map(Result::ok)

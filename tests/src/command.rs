@@ -1,4 +1,4 @@
-//! Programs that run as some user, in some environment, until they exit or receive a signal.
+//! Runs programs as a given user in a given environment, until they exit or receive a signal.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -16,7 +16,7 @@ use nix::{
 /// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The exit status. `None` if a signal ended the command.
+    /// The exit status. The value is `None` if a signal ended the command.
     pub status: Option<i32>,
     /// The output on stdout.
     pub stdout: String,
@@ -38,7 +38,7 @@ pub fn run(command: &mut Command) -> Finished {
     }
 }
 
-/// A command with an empty stdin, and with pipes for stdout and stderr.
+/// Returns a command with an empty stdin, and with pipes for stdout and stderr.
 #[must_use]
 pub fn piped(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -61,8 +61,8 @@ pub fn bound_to_us(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) }
 }
 
-/// A command that runs `program` as the user `nobody` with only these capabilities, for example
-/// `["bpf", "perfmon"]`.
+/// Returns a command that runs `program` as the user `nobody` with only these capabilities, for
+/// example `["bpf", "perfmon"]`.
 #[must_use]
 pub fn as_nobody(capabilities: &[&str], program: &str) -> Command {
     let mut command = Command::new("setpriv");
@@ -76,11 +76,12 @@ pub fn as_nobody(capabilities: &[&str], program: &str) -> Command {
     command
 }
 
-/// For [`with_mounts`]: mounts a `/proc` that shows every process to every user, even if the
-/// machine hides them (`hidepid`).
+/// Shell commands for [`with_mounts`] that mount a `/proc` that shows every process to every user,
+/// even if the machine hides processes (`hidepid`).
 pub const ALL_PROCESSES: &str = "mount -t proc proc /proc";
 
-/// A command that runs `program` in a new mount namespace, after these shell commands.
+/// Returns a command that runs `program` in a new mount namespace, after the shell commands
+/// `mounts`.
 #[must_use]
 pub fn with_mounts(mounts: &str, program: &Command) -> Command {
     let mut command = Command::new("unshare");

@@ -1,5 +1,5 @@
-//! Detection of emulated machines, which are slow. `cargo xtask vm` marks them by an environment
-//! variable.
+//! Detects emulated machines, which are slow. The command `cargo xtask vm` marks emulated machines
+//! by an environment variable.
 
 use std::env;
 
@@ -12,7 +12,7 @@ pub fn is_emulated() -> bool {
     env::var_os("TCPSTATE_TEST_EMULATED").is_some()
 }
 
-/// `number`, or a fiftieth of it (rounded up) on an emulated machine.
+/// Returns `number`, or a fiftieth of `number` (rounded up) on an emulated machine.
 #[must_use]
 pub fn scaled(number: u64) -> u64 {
     if is_emulated() { number.div_ceil(DIVISOR) } else { number }

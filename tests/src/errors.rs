@@ -11,7 +11,7 @@ const ENTRIES: &str = include_str!("../../docs/ERRORS.md");
 pub struct Row {
     /// The situation that causes the error.
     pub trigger: String,
-    /// The text after `tcpstate: `. `…` matches any text.
+    /// The text after `tcpstate: `. The character `…` matches any text.
     pub cause: String,
     /// The text after `help: `.
     pub help: String,
@@ -58,7 +58,7 @@ impl Row {
         Some(Self { trigger, cause, help, status: status.parse().ok()?, test })
     }
 
-    /// Asserts that a run printed this error and exited with this status.
+    /// Asserts that a run printed this error and exited with the entry's status.
     ///
     /// # Panics
     /// Panics if the error or the exit status differs.
@@ -77,7 +77,7 @@ impl Row {
         }
     }
 
-    /// Asserts that an error and its help match this row.
+    /// Asserts that an error and its help match this entry.
     ///
     /// # Panics
     /// Panics if the error or its help does not match the row.

@@ -1,7 +1,7 @@
 //! A separate file table for a thread, and the limit on open files.
 //!
-//! The threads of a process share one file table with one limit. A starting process also has a copy
-//! of the table until it executes its program. If a thread closes a socket in the meantime, the
+//! The threads of a process share one file table with one limit. Between fork and exec, a new
+//! process also has a copy of the file table. If a thread closes a socket during this time, the
 //! copy keeps the socket open.
 
 use std::io::Error;
@@ -19,8 +19,8 @@ const FIRST: libc::c_uint = 3;
 /// # Panics
 /// Panics on kernels before Linux 5.9, which lack `close_range`.
 pub fn own_table() {
-    // SAFETY: the call closes descriptors only in the new table. All owners of descriptors are in
-    // threads with the old table.
+    // SAFETY: the call closes descriptors only in the new table. All owners of other descriptors
+    // are in threads with the old table.
     let result = unsafe {
         libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
     };

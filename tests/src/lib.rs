@@ -1,4 +1,5 @@
-//! Traffic, and an independent truth that integration tests compare with tcpstate's numbers.
+//! Traffic for integration tests, and independent counts of sockets with which the tests compare
+//! tcpstate's numbers.
 //!
 //! ```text
 //! netns -> traffic -> paths -> checkpoint: tcpstate's gauges == truth ?
@@ -14,7 +15,7 @@
 //! - [`bpf`]: the BPF objects that exist in the kernel
 //! - [`command`]: programs that run until they exit or receive a signal
 //! - [`emulated`]: smaller workloads on a slow machine
-//! - [`errors`]: the rows of docs/ERRORS.md, which tests compare with the printed errors
+//! - [`errors`]: the entries of docs/ERRORS.md, which tests compare with the printed errors
 //! - [`measure`]: the cost of programs in the kernel, for benchmarks
 //! - [`rows`]: the results of a benchmark
 //! - [`peers`]: other programs for the same task, for benchmarks

@@ -1,5 +1,5 @@
-//! The cost of programs in the kernel, from the kernel's BPF statistics. Benchmarks print these
-//! times. No test asserts them.
+//! The cost of programs in the kernel, from the kernel's BPF statistics. Benchmarks print the
+//! costs. No test asserts a cost.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ pub struct RunTime {
 }
 
 impl RunTime {
-    /// The runs of these programs since their load, if the kernel counted them.
+    /// Returns the runs of these programs since their load, if the kernel counted the runs.
     #[must_use]
     pub fn of(programs: impl IntoIterator<Item = ProgramInfo>) -> Self {
         let add = |sum: Self, program: ProgramInfo| Self {
@@ -51,8 +51,8 @@ impl RunTime {
         self.ns_per(self.runs)
     }
 
-    /// The average time per thing, in nanoseconds. `things` is the number of things that the runs
-    /// processed.
+    /// Returns the average time per thing, in nanoseconds. `things` is the number of things that
+    /// the runs processed.
     #[must_use]
     pub fn ns_per(self, things: u64) -> f64 {
         self.time.as_nanos() as f64 / things as f64
@@ -67,7 +67,8 @@ impl Sub for RunTime {
     }
 }
 
-/// An empty program on a tracepoint. Its cost is the cost of the statistics themselves.
+/// An empty program on a tracepoint. The cost of the empty program is the cost of the statistics
+/// themselves.
 pub struct Empty(Ebpf);
 
 impl Empty {
@@ -88,7 +89,7 @@ impl Empty {
         Self(ebpf)
     }
 
-    /// The runs since the load.
+    /// Returns the runs since the program was loaded.
     ///
     /// # Panics
     /// Panics if the kernel no longer has the program.
@@ -99,12 +100,12 @@ impl Empty {
     }
 }
 
-/// The run time of programs while a load makes this number of connections.
+/// Returns the run time of programs while a load makes the given number of connections.
 ///
 /// # Panics
 /// Panics if loopback does not work.
 pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTime) -> RunTime {
-    // Warm up caches and branch predictors before the measurement.
+    // The load first warms up caches and branch predictors.
     let warm = load.completed() + 500;
     wait::until("the load", || load.completed() >= warm);
     let before = programs();
@@ -161,7 +162,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of a command and its children. The output must contain the line `line`.
+    /// The cost of a command and its children. The output of the command must contain the text
+    /// `line` as a line.
     ///
     /// # Errors
     /// Returns an error if the program is not installed.

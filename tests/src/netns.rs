@@ -1,8 +1,8 @@
 //! New network namespaces with loopback up.
 //!
-//! A namespace belongs to a thread. Threads and processes that a thread starts are in its namespace
-//! too. `/proc/net` shows the namespace of the main thread, so these functions use
-//! `/proc/thread-self`.
+//! A network namespace belongs to a thread. Threads and processes that a thread starts are also in
+//! the namespace of the thread. `/proc/net` shows the namespace of the main thread, so these
+//! functions use `/proc/thread-self`.
 
 use std::{
     ffi::OsStr,
@@ -28,8 +28,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{files, wait};
 
-/// The new namespace of this thread. When the value is dropped, the thread returns to its previous
-/// namespace.
+/// The new namespace of the calling thread. When the value is dropped, the thread returns to its
+/// previous namespace.
 #[derive(Debug)]
 pub struct Namespace {
     here: File,
@@ -45,7 +45,7 @@ impl Namespace {
     /// Panics if the caller is not root.
     #[must_use = "dropped, the thread leaves the namespace"]
     pub fn enter() -> Self {
-        // All test traffic runs in a namespace, so this is the place to raise the limit.
+        // All test traffic runs in a new namespace, so the limit on open files is raised here.
         files::lift_limit();
         let before = current();
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
@@ -60,27 +60,27 @@ impl Namespace {
     /// Runs `inside` in a new namespace, on a separate thread.
     ///
     /// # Panics
-    /// If `inside` panics, this function panics with the panic value of `inside`.
+    /// Panics if `inside` panics, this function panics with the panic value of `inside`.
     pub fn fresh<T: Send>(inside: impl FnOnce(&Self) -> T + Send) -> T {
         let result = thread::scope(|scope| scope.spawn(|| inside(&Self::enter())).join());
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// The inode number, as in `ls -l /proc/self/ns/net`.
+    /// Returns the inode number of the namespace, as in `ls -l /proc/self/ns/net`.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.here.metadata().expect("an open file can be looked at").ino()
     }
 
-    /// A path by which every process of root can open the namespace. The path is valid while this
-    /// guard exists.
+    /// Returns a path by which every process of root can open the namespace. The path is valid
+    /// while this guard exists.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.here.as_raw_fd()).into()
     }
 }
 
-/// A new namespace without a thread. A descriptor in this value keeps it alive.
+/// A new namespace without a thread. A descriptor in this value keeps the namespace alive.
 #[derive(Debug)]
 pub struct Place(File);
 
@@ -94,7 +94,7 @@ impl Place {
         )
     }
 
-    /// The inode number, as in `ls -l /proc/self/ns/net`.
+    /// Returns the inode number of the namespace, as in `ls -l /proc/self/ns/net`.
     ///
     /// # Panics
     /// Never panics: the file is open.
@@ -103,8 +103,8 @@ impl Place {
         self.0.metadata().expect("an open file can be looked at").ino()
     }
 
-    /// A path by which every process of root can open the namespace. The path is valid while this
-    /// value exists.
+    /// Returns a path by which every process of root can open the namespace. The path is valid
+    /// while this value exists.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
@@ -113,7 +113,7 @@ impl Place {
     /// Runs `work` in the namespace, on a thread that then ends.
     ///
     /// # Panics
-    /// If `work` panics, this function panics with the panic value of `work`.
+    /// Panics if `work` panics, this function panics with the panic value of `work`.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter = || {
             setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
@@ -123,8 +123,8 @@ impl Place {
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Starts a thread in the namespace. The thread stays there until the returned value is
-    /// dropped.
+    /// Starts a thread in the namespace. The thread stays in the namespace until the returned value
+    /// is dropped.
     ///
     /// # Panics
     /// Panics if the thread cannot enter the namespace.
@@ -145,7 +145,7 @@ impl Place {
         Inhabitant { id, release: Some(release), thread }
     }
 
-    /// Gives the namespace a name, as `ip netns add` does.
+    /// Gives the namespace a name in `/run/netns`, as `ip netns add` does.
     ///
     /// # Panics
     /// Panics if the name exists already.
@@ -175,7 +175,7 @@ pub struct Inhabitant {
 }
 
 impl Inhabitant {
-    /// The thread ID. procfs accepts it like a process ID.
+    /// Returns the thread ID, which procfs accepts like a process ID.
     ///
     /// # Panics
     /// Never panics: thread IDs are positive.
@@ -213,8 +213,8 @@ impl Drop for Namespace {
     }
 }
 
-/// Sets a sysctl of the thread's namespace. The name is as in `sysctl`, for example
-/// `net.ipv4.tcp_fin_timeout`.
+/// Sets a sysctl of the thread's namespace. The name has the format of the command `sysctl`, for
+/// example `net.ipv4.tcp_fin_timeout`.
 ///
 /// # Panics
 /// Panics if this kernel does not have the sysctl or refuses the value.
@@ -231,7 +231,7 @@ pub struct Sysctl {
 }
 
 impl Sysctl {
-    /// Sets the sysctl until the guard is dropped.
+    /// Sets the sysctl until the returned value is dropped.
     ///
     /// # Panics
     /// Panics if this kernel does not have the sysctl or refuses the value.
@@ -240,8 +240,8 @@ impl Sysctl {
         Self::try_held(name, value).unwrap_or_else(|| panic!("this kernel has no sysctl {name}"))
     }
 
-    /// Sets the sysctl until the guard is dropped. Returns `None` if this kernel does not have the
-    /// sysctl.
+    /// Sets the sysctl until the returned value is dropped. Returns `None` if this kernel does not
+    /// have the sysctl.
     ///
     /// # Panics
     /// Panics if the kernel refuses the value.
@@ -259,7 +259,8 @@ impl Drop for Sysctl {
     }
 }
 
-/// `/proc/sys/net` shows the namespace of the thread that opens it.
+/// Returns the path of a sysctl; `/proc/sys/net` shows the namespace of the thread that opens the
+/// path.
 fn sysctl_path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name.replace('.', "/"))
 }

@@ -24,7 +24,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Starts the program at this path, and waits for its first line.
+    /// Starts the program at this path, and waits for the program's first line.
     ///
     /// # Panics
     /// Panics if the program prints no line.
@@ -53,7 +53,7 @@ impl Own {
         processor_time(self.child.id())
     }
 
-    /// Ends the process as Ctrl-C does. Returns the lines that it wrote.
+    /// Ends the process as Ctrl-C does. Returns the lines that the process wrote.
     ///
     /// # Panics
     /// Panics if the process fails.

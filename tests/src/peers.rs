@@ -27,7 +27,7 @@ use crate::{
     truth::Counts,
 };
 
-/// Maximum time for a program to start. Programs in Python take long to start.
+/// The maximum time in which a program must start. Programs in Python need a long time to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A port without a listener.
 const REFUSED: u16 = 1;
@@ -151,9 +151,10 @@ impl Pairs {
         self.0.values().sum()
     }
 
-    /// The error of gauges that are computed from these transitions, summed over all states, in
-    /// sockets. A gauge is the number of entries minus the number of exits. A listener stays in
-    /// LISTEN when its child is born, so that pair is not an exit.
+    /// Returns the error of gauges that are computed from these transitions: the sum over all
+    /// states, in sockets. A gauge is the number of entries minus the number of exits. A listener
+    /// stays in LISTEN when its child is born, so the pair LISTEN -> SYN_RECV is not an exit from
+    /// LISTEN.
     #[must_use]
     pub fn gauges_off_by(&self, truth: &Counts) -> u64 {
         let sum = |matches: &dyn Fn(&[State; 2]) -> bool| -> u64 {
@@ -179,8 +180,8 @@ impl Pairs {
         }
     }
 
-    /// Removes refused connects from output without ports. The load itself makes no refused
-    /// connects.
+    /// Removes refused connects from an output that contains no ports. The load itself makes no
+    /// refused connects.
     fn forget_refused(&mut self) {
         let refused = self.0.remove(&[State::SynSent, State::Close]).unwrap_or_default();
         if let Some(begun) = self.0.get_mut(&[State::Close, State::SynSent]) {
@@ -212,13 +213,14 @@ fn transition(line: &str) -> Option<[State; 2]> {
 pub struct Running {
     peer: Peer,
     child: Child,
-    /// The kernel's IDs of its programs.
+    /// The kernel's IDs of the peer's BPF programs.
     programs: Vec<u32>,
     output: File,
 }
 
 impl Running {
-    /// The run time of its BPF programs since their load, if the kernel counted it.
+    /// Returns the run time of the peer's BPF programs since their load, if the kernel counted the
+    /// run time.
     #[must_use]
     pub fn run_time(&self) -> RunTime {
         let all = loaded_programs().filter_map(Result::ok);
@@ -231,8 +233,8 @@ impl Running {
         processor_time(self.child.id())
     }
 
-    /// Ends the peer as Ctrl-C does. Returns the transitions that it reported, without those of
-    /// refused connects.
+    /// Ends the peer as Ctrl-C does. Returns the transitions that the peer reported, without the
+    /// transitions of refused connects.
     ///
     /// # Panics
     /// Panics if the test cannot wait for the process.
@@ -251,7 +253,8 @@ impl Running {
         pairs
     }
 
-    /// The IDs of its BPF programs, from the kernel's information on each of its descriptors.
+    /// Returns the IDs of the peer's BPF programs, from the kernel's information on each descriptor
+    /// of the peer.
     fn own_programs(&self) -> Vec<u32> {
         let folder = format!("/proc/{}/fdinfo", self.child.id());
         let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
@@ -261,7 +264,7 @@ impl Running {
                 text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
             })
             .collect();
-        // The information on a link names its program too.
+        // A program and its link have the same program ID, so an ID may occur twice.
         ids.sort_unstable();
         ids.dedup();
         ids

@@ -1,6 +1,6 @@
 //! The recordings in the source tree, made on real kernels, and the output formats of recordings.
 //!
-//! `tests/recordings/README.md` says where and how each recording was made.
+//! The file `tests/recordings/README.md` says where and how each recording was made.
 
 use std::{
     fs,
@@ -18,7 +18,8 @@ use tcpstate::{
 pub struct Form {
     /// The name of the file with the expected output.
     pub name: &'static str,
-    /// The arguments of `trace` for this format. `None` if the format needs a terminal.
+    /// The arguments of `trace` for this format. The value is `None` if the format needs a
+    /// terminal.
     pub arguments: Option<&'static [&'static str]>,
     /// Creates the view.
     pub view: fn() -> Box<dyn View>,
@@ -50,7 +51,7 @@ pub const FORMS: [Form; 6] = [
 ];
 
 impl Form {
-    /// The records in this format.
+    /// Returns the output of the records in this format.
     ///
     /// # Panics
     /// Panics if the output is not UTF-8.

@@ -1,5 +1,5 @@
-//! The results of a benchmark: one JSON object per line of stdout. `cargo xtask bench` makes tables
-//! of them.
+//! The results of a benchmark: one JSON object per line of stdout. The command `cargo xtask bench`
+//! makes tables of these objects.
 //!
 //! ```text
 //! {"section":"transitions","at":100000,"what":"counters","figures":[FIGURE]}
@@ -14,14 +14,14 @@ use serde_json::{Map, Value, json};
 
 use crate::measure::{Cost, median, spread};
 
-/// Whether to run the full measurement, which takes minutes. Otherwise the benchmark only checks
-/// that measuring works.
+/// Returns whether to run the full measurement, which takes minutes. If not, the benchmark only
+/// checks that measuring works.
 #[must_use]
 pub fn is_full() -> bool {
     env::args().any(|argument| argument == "--full")
 }
 
-/// The figures of several things that are measured alternately.
+/// The figures of several programs that are measured alternately.
 #[derive(Debug)]
 pub struct Turns {
     section: &'static str,
@@ -44,7 +44,7 @@ impl Turns {
         Self { section, at, rows: Vec::new() }
     }
 
-    /// Adds a figure of one turn to a row.
+    /// Adds a figure of one turn to the row of a program.
     pub fn add(&mut self, what: &str, figure: &'static str, value: f64) {
         let figures = &mut self.row(what).figures;
         match figures.iter_mut().find(|(name, _)| *name == figure) {
@@ -53,25 +53,25 @@ impl Turns {
         }
     }
 
-    /// Adds the CPU time and the elapsed time of one turn to a row.
+    /// Adds the CPU time and the elapsed time of one turn to the row of a program.
     pub fn add_cost(&mut self, what: &str, cost: Cost) {
         self.add(what, "CPU ms", 1e3 * cost.processor.as_secs_f64());
         self.add(what, "wall ms", 1e3 * cost.wall.as_secs_f64());
     }
 
-    /// Records why this row cannot be measured on this machine.
+    /// Stores the reason why a row cannot be measured on this machine.
     pub fn absent(&mut self, what: &str, why: String) {
         self.row(what).absent = Some(why);
     }
 
-    /// Whether this row cannot be measured on this machine.
+    /// Returns whether a row cannot be measured on this machine.
     #[must_use]
     pub fn is_absent(&self, what: &str) -> bool {
         self.rows.iter().any(|row| row.what == what && row.absent.is_some())
     }
 
-    /// Prints the rows. Each figure has its median and its spread. If there is a row `base`, the
-    /// figure also has its ratio to the figure of that row.
+    /// Prints the rows of all programs. Each figure is printed with its median and its spread. If
+    /// there is a row `base`, each figure is also printed as a ratio to the figure of that row.
     pub fn print(mut self, base: &str) {
         let base_row = self.rows.iter_mut().find(|row| row.what == base);
         let bases: Vec<_> = base_row

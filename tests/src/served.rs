@@ -18,7 +18,8 @@ use nix::sys::signal::Signal;
 
 use crate::{command, wait};
 
-/// Maximum wait for a server, far longer than any operation takes, even on an emulated machine.
+/// The maximum wait for a server, which is far longer than any operation takes, even on an emulated
+/// machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command that runs `serve` of this program on a port that the kernel chooses.
@@ -32,7 +33,7 @@ pub fn serve(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
 /// A running server. The process is killed when this value is dropped.
 pub struct Server {
     child: Child,
-    /// The address on which it listens.
+    /// The address on which the server listens.
     pub address: SocketAddr,
     said: Arc<Mutex<String>>,
 }
@@ -48,11 +49,11 @@ pub struct Response {
     pub body: String,
 }
 
-/// Series and their values. For example, `tcpstate_exact` is 1.
+/// Series and their values. For example, the value of `tcpstate_exact` is 1.
 pub type Metrics = BTreeMap<String, f64>;
 
 impl Server {
-    /// Starts the server, and returns when it counts.
+    /// Starts the server, and returns when the server counts.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -79,7 +80,7 @@ impl Server {
         Self { child, address, said }
     }
 
-    /// The text that it has printed on stderr until now.
+    /// Returns the text that the server has printed on stderr until now.
     #[must_use]
     pub fn said(&self) -> String {
         self.said.lock().expect("nobody panics with it").clone()
@@ -108,11 +109,11 @@ impl Server {
         self.send(request.as_bytes()).expect("it answers")
     }
 
-    /// Sends bytes and returns the first response. An error means that the connection was closed
-    /// without a response.
+    /// Sends bytes and returns the first response. The result is an error if the connection was
+    /// closed without a response.
     pub fn send(&self, request: &[u8]) -> io::Result<Response> {
         let mut stream = self.connect();
-        // The server may refuse before it has read all bytes.
+        // The server may refuse the request before it has read all bytes.
         let _ = stream.write_all(request);
         let mut response = Vec::new();
         let read = stream.read_to_end(&mut response);
@@ -127,7 +128,8 @@ impl Server {
         metrics(&response.body)
     }
 
-    /// The metrics after all gauges have become exact. The server may run scans for this.
+    /// Returns the metrics after all gauges have become exact. The server may run scans until the
+    /// gauges are exact.
     #[must_use]
     pub fn exact_metrics(&self) -> Metrics {
         let mut last = Metrics::new();
@@ -163,7 +165,7 @@ impl Server {
         status.expect("it has ended")
     }
 
-    /// Whether the server still runs.
+    /// Returns whether the server still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_none()
     }
@@ -195,9 +197,9 @@ pub fn metrics(text: &str) -> Metrics {
     samples.map(sample).collect()
 }
 
-/// The path of a program from Debian's package `prometheus`. The program is searched in `PATH` and
-/// in the directory `TCPSTATE_TEST_PROMETHEUS`. If it is missing, this function prints why the test
-/// is skipped.
+/// Returns the path of a program from Debian's package `prometheus`. The function searches the
+/// program in `PATH` and in the directory `TCPSTATE_TEST_PROMETHEUS`. If the program is missing,
+/// the function prints why the test is skipped.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
     let lists = ["TCPSTATE_TEST_PROMETHEUS", "PATH"].into_iter().filter_map(env::var_os);

@@ -13,7 +13,7 @@ use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
 
-/// The transitions of each end of a connection, and the average duration of the previous state in
+/// The transitions of each side of a connection, with the average duration of the previous state in
 /// nanoseconds.
 const CLIENT: [(State, State, u64); 5] = [
     (Close, SynSent, 0),
@@ -31,8 +31,8 @@ const SERVER: [(State, State, u64); 5] = [
 ];
 const PROGRAMS: [&str; 5] = ["nginx", "envoy", "postgres", "node", "curl"];
 
-/// Events of a host with about 16,000 new sockets per second, in order of time. Half of the sockets
-/// are accepted, and there are 2,000 peers.
+/// Returns events of a host with about 16,000 new sockets per second, in order of time. Half of the
+/// sockets are accepted, and there are 2,000 peers.
 ///
 /// # Panics
 /// Never panics.
@@ -64,7 +64,7 @@ pub fn events(count: usize) -> Vec<Event> {
     events
 }
 
-/// The events of one socket that begins at `begin`.
+/// Returns the events of one socket that is created at `begin`.
 fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
     let is_server = random.below(2) == 0;
     let moves = if is_server { SERVER } else { CLIENT };
@@ -119,7 +119,7 @@ impl Random {
         self.0 % limit
     }
 
-    /// A random duration with an exponential distribution, in nanoseconds.
+    /// Returns a random duration with an exponential distribution, in nanoseconds.
     fn about(&mut self, average: u64) -> u64 {
         let uniform = (self.below(1 << 20) + 1) as f64 / f64::from(1 << 20);
         let nanos = Duration::from_nanos(average).mul_f64(-uniform.ln()).as_nanos();

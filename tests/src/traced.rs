@@ -1,4 +1,4 @@
-//! A tracer under test, and the comparison with the truth.
+//! A tracer under test, and the comparison of its gauges with the truth.
 
 use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
@@ -13,16 +13,17 @@ use tcpstate_common::State;
 
 use crate::{audit::Audit, traffic, truth, wait};
 
-/// The variable that names an object to test instead of the embedded object. The variable is used
-/// to seed faults.
+/// The environment variable that names an object to test instead of the embedded object. Tests with
+/// seeded faults use this variable.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 
-/// A tracer of the thread's namespace, with an audit. The audit distinguishes a fault of tcpstate
-/// from a kernel that withholds events from BPF.
+/// A tracer of the thread's namespace, with an audit of its events. The audit distinguishes a fault
+/// of tcpstate from a kernel that withholds events from BPF.
 pub struct Traced {
     /// The tracer.
     pub tracer: Tracer,
-    /// The audit. While other programs make traffic, the result of the audit means nothing.
+    /// The audit, which compares tcpstate's events with perf's events. While other programs make
+    /// traffic, the result of the audit has no meaning.
     audit: Option<Audit>,
     /// The number of missed events at the last comparison.
     missed: u64,
@@ -31,12 +32,12 @@ pub struct Traced {
     /// The number of sockets by which gauges were wrong, minus the errors that missed events
     /// explain.
     unexplained: u64,
-    /// The minimum and the maximum of births of time-wait sockets before the start. The two numbers
-    /// differ only if there was traffic.
+    /// The minimum and the maximum number of time-wait sockets that were created before the start.
+    /// The minimum and the maximum differ only if there was traffic.
     births_before: [u64; 2],
 }
 
-/// Options with the object under test.
+/// Returns options with the object under test.
 ///
 /// # Panics
 /// Panics if the object cannot be read.
@@ -45,7 +46,7 @@ pub fn options() -> Options {
     Options { testing: testing(), ..Options::default() }
 }
 
-/// Options for tests only, with the object under test.
+/// Returns options for tests only, with the object under test.
 ///
 /// # Panics
 /// Panics if the object cannot be read.
@@ -84,8 +85,8 @@ impl Traced {
         Ok(traced)
     }
 
-    /// Starts a tracer without an audit, for tests in which other programs make traffic.
-    /// Differences are added up instead.
+    /// Starts a tracer without an audit, for tests in which other programs make traffic. The tracer
+    /// adds up differences instead of failing.
     ///
     /// # Panics
     /// Panics if the tracer does not start.
@@ -105,14 +106,14 @@ impl Traced {
         Ok(Self { tracer, audit: None, missed: 0, excused: 0, unexplained: 0, births_before })
     }
 
-    /// The number of sockets by which gauges were wrong, minus the errors that missed events
-    /// explain.
+    /// Returns the number of sockets by which gauges were wrong, minus the errors that missed
+    /// events explain.
     #[must_use]
     pub fn unexplained(&self) -> u64 {
         self.unexplained
     }
 
-    /// The number of transitions on the whole machine since the start, counted without BPF.
+    /// Returns the number of transitions on the whole machine since the start, counted without BPF.
     ///
     /// # Panics
     /// Panics if this tracer has no audit.
@@ -120,8 +121,8 @@ impl Traced {
         self.audit.as_mut().expect("the caller asked for an audit").fired()
     }
 
-    /// The number of events that the kernel withheld from BPF without reporting it, on the whole
-    /// machine, since the start.
+    /// Returns the number of events that the kernel withheld from BPF without reporting it, on the
+    /// whole machine, since the start.
     ///
     /// # Panics
     /// Panics if this tracer has no audit.
@@ -146,11 +147,11 @@ impl Traced {
         self.tracer.reconcile().expect("a scan can be made");
     }
 
-    /// Asserts that each gauge equals the number of sockets in its state, and that the two ways of
+    /// Asserts that each gauge equals the number of sockets in its state, and that both ways of
     /// counting agree. No socket may change its state during this call.
     ///
     /// A difference is accepted if missed events since the last comparison explain it, and if one
-    /// scan removes it. Any other difference is a fault.
+    /// scan removes it. Any difference that missed events do not explain is a fault.
     ///
     /// # Panics
     /// Panics if a gauge differs.
@@ -160,8 +161,8 @@ impl Traced {
         assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
-        // `unreconciled` cannot be used here, because it contains losses that were found by
-        // differences. A fault makes differences too.
+        // The field `unreconciled` cannot be used here, because it contains losses that were found
+        // by differences. A fault of tcpstate causes differences too.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;
@@ -194,10 +195,11 @@ impl Traced {
         self.inspect().compared
     }
 
-    /// Takes a snapshot and the truth. If a socket changes its state between the two, both are
-    /// taken again. On a slow machine a timer may expire or a packet may arrive in between.
+    /// Takes a snapshot and counts the sockets without BPF. If a socket changes its state between
+    /// the snapshot and the count, both are repeated. On a slow machine, a timer may expire or a
+    /// packet may arrive between the snapshot and the count.
     fn inspect(&mut self) -> Inspection {
-        /// If two counts of the kernel differ every time, the caller must see it.
+        /// If two counts of the kernel differ in every attempt, the caller must see the difference.
         const ATTEMPTS: u32 = 100;
         let truth = || (truth::sockets(), truth::sockstat().tw);
         let family = self.tracer.probe().family;
@@ -220,7 +222,7 @@ impl Traced {
     }
 
     /// Asserts that the number of time-wait sockets, and of their births since the start, equals
-    /// the kernel's counts. Births may differ by `kept`, the number of events that the kernel
+    /// the kernel's counts. The births may differ by `kept`, the number of events that the kernel
     /// withheld from the programs.
     fn assert_time_wait(&mut self, inspect: &Inspection, label: &str, kept: u64) {
         let (_, time_wait) = here(&inspect.snapshot);
@@ -231,7 +233,7 @@ impl Traced {
             assert_eq!(sockets, inspect.listed, "{label}: time-wait sockets");
         }
         let counts_births = self.tracer.probe().kernel.counts_time_wait_births();
-        // The kernel has one count for the births of both families.
+        // The kernel has one count of births for both families.
         let is_comparable = counts_births && family.is_none();
         let Some(entries) = time_wait.entries.filter(|_| is_comparable) else { return };
         let [most, least] = self.births_before.map(|before| inspect.births - before);
@@ -251,7 +253,7 @@ impl Traced {
     }
 }
 
-/// A snapshot, and the kernel's counts at that time.
+/// A snapshot, and the kernel's counts at the time of the snapshot.
 struct Inspection {
     snapshot: Snapshot,
     compared: Result<(), Difference>,
@@ -265,7 +267,7 @@ struct Inspection {
     births: u64,
 }
 
-/// The kernel's counters, which count births since Linux 5.18, and expiries before.
+/// Returns the kernel's counters that count births since Linux 5.18, and expiries before.
 fn time_wait_births() -> u64 {
     truth::tcp_ext("TW") + truth::tcp_ext("TWKilled")
 }
@@ -288,14 +290,15 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The gauges of the thread's namespace. If the snapshot has rows of namespaces, they come from the
-/// row of this namespace. Otherwise the tracer counts only this namespace.
+/// Returns the gauges of the thread's namespace. If the snapshot counts namespaces separately, the
+/// gauges are those of the thread's namespace. If not, the tracer counts only the thread's
+/// namespace.
 #[must_use]
 pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     let Some(rows) = &snapshot.namespaces else { return (snapshot.states, snapshot.time_wait) };
     let inode = fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted").ino();
     row_of(rows, inode).map_or_else(
-        // A namespace without a row never had a socket.
+        // A namespace that the snapshot does not contain never had a socket.
         || {
             let none =
                 |_| Gauge { current: Some(0), entered: Some(0), left: Some(0), corrected: Some(0) };
@@ -306,13 +309,13 @@ pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     )
 }
 
-/// The row of the living namespace with this inode.
+/// Returns the counts of the living namespace with this inode.
 #[must_use]
 pub fn row_of(rows: &[NamespaceRow], inode: u64) -> Option<&NamespaceRow> {
     rows.iter().find(|row| row.netns == inode && !row.is_gone)
 }
 
-/// The sockets of the thread's namespace, of one family or both.
+/// Returns the sockets of the thread's namespace, of one family or of both.
 fn sockets_here(family: Option<Family>) -> truth::Sockets {
     match family {
         None => truth::sockets(),
@@ -321,9 +324,9 @@ fn sockets_here(family: Option<Family>) -> truth::Sockets {
     }
 }
 
-/// Compares every gauge of the thread's namespace with the truth. If families are separate, it
-/// compares the gauges of each family too. Mini sockets are compared only if a provider counts
-/// them.
+/// Compares every gauge of the thread's namespace with the truth. If families are counted
+/// separately, the function also compares the gauges of each family. Mini sockets are compared only
+/// if a provider counts them.
 ///
 /// # Errors
 /// Returns the gauges that differ from the truth.
@@ -362,9 +365,10 @@ fn compare_gauges(
     Err(Difference { sockets, states })
 }
 
-/// Asserts that `entered` and `left` of each state follow from the matrix. SYN_RECV and TIME_WAIT
-/// are excluded, because they contain mini sockets. In FIN_WAIT2 only `entered` is compared,
-/// because mini sockets also leave it. An event from a state to itself counts in neither number.
+/// Asserts that `entered` and `left` of each state equal the sums of the transition matrix.
+/// SYN_RECV and TIME_WAIT are excluded, because they contain mini sockets. In FIN_WAIT2 only
+/// `entered` is compared, because mini sockets also leave FIN_WAIT2. An event from a state to the
+/// same state counts neither as entered nor as left.
 fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
     let gauges = State::GAUGES.into_iter();
     for state in gauges.filter(|state| !matches!(state, State::SynRecv | State::TimeWait)) {

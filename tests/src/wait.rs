@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a deadline. The panic message names the condition.
+//! Waits for a condition, with a deadline. The panic message of a wait names the condition.
 
 use std::{
     fmt::Debug,
@@ -8,18 +8,18 @@ use std::{
 
 use crate::emulated::is_emulated;
 
-/// The usual deadline, far longer than any operation in the tests takes.
+/// The usual deadline, which is far longer than any operation in the tests takes.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The factor for deadlines on an emulated machine, whose host may be busy.
 const EMULATED: u32 = 5;
-/// The shortest and the longest pause between two checks. A pause is a share of the time waited so
-/// far. So the kernel gets the CPU, and a wait of a minute costs little CPU time, which matters on
-/// an emulated machine.
+/// The shortest and the longest pause between two checks. The length of a pause is a share of the
+/// time waited so far. The kernel therefore gets the CPU. A wait of a minute costs little CPU time,
+/// which matters on an emulated machine.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 /// The pause is the time waited so far, divided by this number.
 const SHARE: u32 = 10;
 
-/// Waits until `condition` holds.
+/// Waits until the condition is true.
 ///
 /// # Panics
 /// Panics if `condition` does not hold within 10 s, or within 50 s on an emulated machine.
@@ -36,7 +36,7 @@ pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, read: impl Fn
     until_equal_within(DEADLINE, what, expected, read);
 }
 
-/// Waits until `condition` holds, with a longer deadline.
+/// Waits until the condition is true, with a longer deadline.
 ///
 /// # Panics
 /// Panics if `condition` does not hold within `time`, or within five times `time` on an emulated
@@ -69,16 +69,17 @@ pub fn until_equal_within<T: PartialEq + Debug>(
     }
 }
 
-/// `time`, or five times `time` on an emulated machine.
+/// Returns `time`, or five times `time` on an emulated machine.
 #[must_use]
 pub fn patience(time: Duration) -> Duration {
     if is_emulated() { time * EMULATED } else { time }
 }
 
-/// Returns when all RCU readers that are active now have ended.
+/// Returns when all RCU readers that are active at the call have ended.
 ///
-/// A closing socket disappears from `/proc` a moment before its last transition is reported.
-/// Reports from packets and timers run under RCU, so they have ended after this call.
+/// A closing socket disappears from `/proc` a moment before its last transition is reported. The
+/// kernel reports transitions from packets and timers under RCU, so these reports have ended after
+/// this call.
 pub fn grace_period() {
     // SAFETY: membarrier takes only numbers and does not access memory of this process.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };

@@ -51,7 +51,8 @@ pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Readi
     }
 }
 
-/// Returns the time-wait counts of the kernel's own counters, if the provider is `polled`.
+/// Returns the time-wait counts of the kernel's own counters. If there is no provider, only the
+/// limit and the number of refused creations are known.
 pub(super) fn polled(
     provider: Provider,
     reading: &Reading,

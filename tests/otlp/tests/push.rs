@@ -1,6 +1,7 @@
-//! `tcpstate serve --otlp`. The test receiver uses OpenTelemetry's protocol crates. It must receive
-//! the values that a scrape returns, over gRPC and over HTTP. While the receiver is down, memory
-//! does not grow. When it is up again, it gets the queued collections.
+//! `tcpstate serve --otlp`. The test receiver uses OpenTelemetry's protocol crates. The receiver
+//! must receive the values that a scrape returns, over gRPC and over HTTP. While the receiver is
+//! down, the memory of `serve` must not grow. When the receiver is up again, it must receive the
+//! queued collections.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 mod receiver;
@@ -24,7 +25,7 @@ fn pushing(place: &Place, url: &str, protocol: &str) -> Server {
     Server::start(&mut serve(env!("CARGO_BIN_EXE_tcpstate-otlp"), &arguments))
 }
 
-/// The OpenTelemetry name of a Prometheus series.
+/// Returns the OpenTelemetry name of a Prometheus series.
 fn renamed(series: &str) -> Option<String> {
     let state = |label: &str| match label {
         "close" => "closed".to_owned(),
@@ -78,7 +79,8 @@ fn otlp_receivers_get_the_numbers_of_a_scrape_over_grpc_and_http() {
             (listener.pairs(5), listener)
         });
         let scraped = server.exact_metrics();
-        // Wait for two more pushes, because the first may have been in progress during the scrape.
+        // The test waits for two more pushes, because the first push may have been in progress
+        // during the scrape.
         let before = receiver.count();
         wait::until_within(PATIENCE, "pushes", || receiver.count() >= before + 2);
         let last = receiver.collections().pop().expect("some came");

@@ -1,12 +1,13 @@
-//! The first process of a guest. `cargo xtask vm` boots it on other kernels to run the integration
-//! tests there.
+//! The first process of a virtual machine. The command `cargo xtask vm` boots this process on other
+//! kernels to run the integration tests there.
 //!
 //! When this process starts, no file system is mounted. This process loads the modules of the plan
-//! and runs the plan's programs one after another. Then it ends the emulator with a status that
-//! says whether all programs succeeded. The output of this process and of the programs goes to the
-//! second serial port. The first port belongs to the kernel, so no line is cut in two.
+//! and runs the plan's programs one after another. At the end, this process stops the emulator with
+//! a status that says whether all programs succeeded. The output of this process and of the
+//! programs goes to the second serial port. The kernel writes to the first serial port, so no line
+//! of the second port is cut in two.
 //!
-//! `xtask/src/vm/` writes the plan and reads these lines:
+//! The modules in `xtask/src/vm/` write the plan and read these lines:
 //!
 //! ```text
 //! tcpstate-vm: note TEXT             something is missing; the tests show whether it matters
@@ -37,16 +38,17 @@ use nix::{
 };
 
 const CONSOLE: &str = "/dev/ttyS1";
-/// The port of QEMU's isa-debug-exit. QEMU exits with `(value << 1) | 1`. So the status is never 0,
-/// and never 1, which is QEMU's own error.
+/// The I/O port of QEMU's isa-debug-exit device. QEMU exits with `(value << 1) | 1`. The exit
+/// status is therefore never 0, and never 1, which is QEMU's own error.
 const EXIT_PORT: u16 = 0xf4;
-/// The kernel's limit for its first process is 1024 or 4096.
+/// The limit on open files that this process sets; the kernel's limit for its first process is 1024
+/// or 4096.
 const OPEN_FILES: u64 = 1 << 20;
 const PASSED: u32 = 0x10;
 const FAILED: u32 = 0x11;
 
-/// File systems and their mount points. `/tmp` is in memory already and must not be mounted,
-/// because the source tree may be in it.
+/// The file systems to mount, with their mount points. The folder `/tmp` is in memory already and
+/// must not be mounted, because the source tree may be in it.
 const MOUNTS: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -68,10 +70,11 @@ fn main() {
     for (kind, path) in MOUNTS {
         note(&format!("mount {path}"), mount_at(kind, path));
     }
-    // The port must be opened before the plan runs. The plan may lock the kernel down, and then no
-    // process may use ports.
+    // The port must be opened before the plan runs. The plan may lock the kernel down, and a
+    // locked-down kernel lets no process use I/O ports.
     let way_out = open_exit();
-    // IFF_LOOPBACK and IFF_UP. The kernel keeps the flags that user space cannot set.
+    // The value sets the flags IFF_LOOPBACK and IFF_UP. The kernel keeps the flags that user space
+    // cannot set.
     note("set lo up", fs::write("/sys/class/net/lo/flags", "0x9"));
     // Before Linux 5.11, maps and programs count as locked memory.
     note(
@@ -118,7 +121,7 @@ fn follow(plan: &str) -> bool {
         clear();
         has_passed &= status.as_ref().is_ok_and(ExitStatus::success);
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        // A program that crashed may have printed half a line.
+        // A program that crashed may have printed half a line, so a line end is printed first.
         println!();
         say(&format!("end {name}: {status}"));
     }
@@ -149,9 +152,10 @@ fn load_module(path: &str) -> io::Result<()> {
 /// Ends all processes that a program has left behind, so that the next program starts on a clean
 /// machine.
 fn clear() {
-    // All processes except this one.
+    // The signal goes to all processes except this process.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
-    // All other processes are children of this process now. `waitpid` fails when no child is left.
+    // All other processes are children of this process now. The call `waitpid` fails when no child
+    // is left.
     while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
 }
 
@@ -178,8 +182,8 @@ fn end(has_passed: bool, way_out: io::Result<()>) -> ! {
     unsafe { libc::tcdrain(libc::STDOUT_FILENO) };
     let status = if has_passed { PASSED } else { FAILED };
     note("end the emulator", way_out.and_then(|()| exit(status)));
-    // If a kernel is locked down from its start, no process may use the port. A reboot then ends
-    // the emulator without a status.
+    // If a kernel is locked down from its start, no process may use the I/O port. In that case, a
+    // reboot ends the emulator without a status.
     note("reboot", reboot(RebootMode::RB_AUTOBOOT).map_err(io::Error::from).map(|_| ()));
     // The first process must not exit.
     loop {
@@ -187,8 +191,8 @@ fn end(has_passed: bool, way_out: io::Result<()>) -> ! {
     }
 }
 
-/// Requests the right to end the emulator with a status. `/dev/port` is not used, because kernels
-/// for the cloud do not have it.
+/// Requests the right to end the emulator with a status. The file `/dev/port` is not used, because
+/// kernels for the cloud do not have it.
 #[cfg(target_arch = "x86_64")]
 fn open_exit() -> io::Result<()> {
     // SAFETY: the call requests the right to use four ports, and does not access memory.
@@ -199,8 +203,8 @@ fn open_exit() -> io::Result<()> {
 /// Ends the emulator with this status.
 #[cfg(target_arch = "x86_64")]
 fn exit(status: u32) -> io::Result<()> {
-    // SAFETY: the caller has the right to use the port. The device behind it changes no memory and
-    // no register.
+    // SAFETY: the caller has the right to use the I/O port. The device behind the I/O port changes
+    // no memory and no register.
     unsafe {
         std::arch::asm!("out dx, eax", in("dx") EXIT_PORT, in("eax") status, options(nomem, nostack));
     }
@@ -209,13 +213,14 @@ fn exit(status: u32) -> io::Result<()> {
     Err(io::Error::other("it has no isa-debug-exit"))
 }
 
-/// Guests are x86 machines. On other machines this function only has to compile.
+/// This function is for machines other than x86, on which no guest runs. On such machines the
+/// function only has to compile.
 #[cfg(not(target_arch = "x86_64"))]
 fn open_exit() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// As for `open_exit`, this function only has to compile.
+/// On machines other than x86, the function only has to compile.
 #[cfg(not(target_arch = "x86_64"))]
 fn exit(_status: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

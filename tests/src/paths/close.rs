@@ -67,8 +67,8 @@ pub(super) fn unacknowledged(stage: &mut Stage<'_>) {
     stage.check("clients heard", &[(Listen, 1), (FinWait2, 3), (CloseWait, 3)]);
 }
 
-/// Both ends shut down before they receive the peer's FIN. Then the server receives it, then the
-/// client.
+/// Both sides shut down before they receive the peer's FIN. The server receives the client's FIN
+/// first, and the client receives the server's FIN later.
 pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -82,7 +82,8 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     stage.check("servers heard", &[(Listen, 1)]);
 }
 
-/// Both ends shut down at about the same time, on two threads. Every order is allowed.
+/// Both sides shut down at about the same time, on two threads. Every order of the two FINs is
+/// allowed.
 pub(super) fn racing(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(53);

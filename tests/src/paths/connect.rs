@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A port without a listener.
+/// A connect() to a port without a listener is refused.
 pub(super) fn refused(stage: &mut Stage<'_>) {
     let nobody = bound(stage.family).local_addr().expect("the socket is bound");
     for _ in 0..11 {
@@ -24,9 +24,10 @@ pub(super) fn refused(stage: &mut Stage<'_>) {
     stage.check("refused", &[]);
 }
 
-/// The listener never answers.
+/// The listener never answers, so connect() times out.
 pub(super) fn timed_out(stage: &mut Stage<'_>) {
-    // The first retransmission comes after 1 s on every kernel. The timeout makes it the last.
+    // The first retransmission happens after 1 s on every kernel. The sysctl makes the first
+    // retransmission the last.
     let _once = Sysctl::held("net.ipv4.tcp_syn_retries", "1");
     let listener = deaf_listener(stage);
     let clients: Vec<Socket> = (0..5)
@@ -63,10 +64,10 @@ pub(super) fn abandoned(stage: &mut Stage<'_>) {
     stage.check("5 shut down", &[(Listen, 1)]);
 }
 
-/// More connections than free ports.
+/// A test makes more connections than the host has free ports.
 pub(super) fn ports_exhausted(stage: &mut Stage<'_>) {
     let listener = stage.listener();
-    // If the number of ports is odd, the kernel leaves out a random port.
+    // If the number of ports is odd, the kernel does not use a random port of the range.
     let _six_ports = Sysctl::held("net.ipv4.ip_local_port_range", "20001 20006");
     let (clients, servers) = listener.pairs(6);
     let late: Vec<Socket> = (0..5).map(|_| socket(stage.family)).collect();
@@ -83,7 +84,7 @@ pub(super) fn ports_exhausted(stage: &mut Stage<'_>) {
     late.into_iter().for_each(reset);
 }
 
-/// One socket connects, is disconnected, connects again, and becomes a listener.
+/// A socket connects, is disconnected, connects again, and becomes a listener.
 pub(super) fn socket_reused(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let reused = socket(stage.family);
@@ -117,8 +118,8 @@ pub(super) fn to_itself(stage: &mut Stage<'_>) {
     stage.check("shut down", &[]);
 }
 
-/// Two sockets connect to each other. The first is in SYN_RECV, as a full socket, while the second
-/// receives no packets.
+/// Two sockets connect to each other. The first socket is in SYN_RECV, as a full socket, while the
+/// second socket receives no packets.
 pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     let (mut first, mut second) = crossing_syns(stage.family, 5);
     stage.check("SYNs crossed", &[(SynRecv, 5), (SynSent, 5)]);
@@ -129,11 +130,13 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     stage.check("the others connected", &[(Established, 6)]);
 }
 
-/// Pairs of sockets that have connected to each other. The second socket of each pair is deaf.
+/// Returns pairs of sockets that have connected to each other. The second socket of each pair is
+/// deaf.
 fn crossing_syns(family: Family, pairs: usize) -> (Vec<Socket>, Vec<Socket>) {
     let pair = |_| {
         let (first, second) = (bound(family), bound(family));
-        // A RST reports that the port has no listener. The sockets must not receive it.
+        // A RST reports that the port has no listener. The sockets must not receive such a RST, so
+        // they are made deaf.
         deafen([&first, &second]);
         begin_connect(&first, &second.local_addr().expect("the socket is bound"));
         hear([&first]);

@@ -13,8 +13,8 @@ use crate::{
 /// Fast Open for clients and for all listeners, without cookies.
 const FAST_OPEN: &str = "0x607";
 
-/// The SYN carries data. The listener's child exists as a full socket in SYN_RECV before the client
-/// knows it.
+/// The SYN of a Fast Open client carries data. The listener's child exists as a full socket in
+/// SYN_RECV before the client knows it.
 pub(super) fn fast_open(stage: &mut Stage<'_>) {
     let _on = Sysctl::held("net.ipv4.tcp_fastopen", FAST_OPEN);
     let listener = stage.listener();
@@ -66,7 +66,8 @@ pub(super) fn repair(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// Only the subflows are counted, as in `ss -t`. The sockets of the program are not TCP sockets.
+/// Only the subflows of MPTCP are counted, as in `ss -t`. The MPTCP sockets of the program are not
+/// TCP sockets.
 pub(super) fn mptcp(stage: &mut Stage<'_>) {
     let new = || Socket::new(stage.family.domain(), Type::STREAM, Some(Protocol::MPTCP));
     let socket = match new() {

@@ -25,7 +25,8 @@ pub(super) fn never_accepted(stage: &mut Stage<'_>) {
     stage.check("listener closed", &[]);
 }
 
-/// A queue of length two has room for three connections. The SYNs of further clients are dropped.
+/// A queue of length two has space for three connections. The kernel drops the SYNs of further
+/// clients.
 pub(super) fn queue_full(stage: &mut Stage<'_>) {
     let listener = Listener::on(stage.family, bound(stage.family), 2);
     let queued: Vec<Socket> = (0..3).map(|_| listener.connect()).collect();
@@ -50,7 +51,7 @@ pub(super) fn dual_stack(stage: &mut Stage<'_>) {
     stage.check("closed", &[(Listen, 1)]);
 }
 
-/// An IPv6-only listener does not occupy the IPv4 port with this number.
+/// An IPv6-only listener does not occupy the IPv4 port with the same number.
 pub(super) fn v6_only(stage: &mut Stage<'_>) {
     let (v6, port) = listener_on_any_address(true);
     let v4_socket = socket(Family::V4);
@@ -64,8 +65,8 @@ pub(super) fn v6_only(stage: &mut Stage<'_>) {
     stage.check("closed", &[(Listen, 1)]);
 }
 
-/// A listener can be shut down or disconnected, and can listen again. The connections in its queue
-/// are lost.
+/// A listener can be shut down or disconnected, and can listen again. When the listener stops, the
+/// connections in its queue are lost.
 pub(super) fn stops_and_starts(stage: &mut Stage<'_>) {
     let mut listener = stage.listener();
     let _lost: Vec<Socket> = (0..3).map(|_| listener.connect()).collect();
@@ -121,8 +122,8 @@ pub(super) fn closed_under_connects(stage: &mut Stage<'_>) {
         drop(listener);
         clients.join().expect("who is refused does not panic")
     });
-    // If a client's last ACK arrives while the listener closes, the client may stay ESTABLISHED. No
-    // socket is left to send it a RST.
+    // If a client's last ACK arrives while the listener closes, the client may stay ESTABLISHED. In
+    // that case, no socket is left that could send the client a RST.
     clients.into_iter().for_each(reset);
     stage.check("clients reset", &[]);
 }

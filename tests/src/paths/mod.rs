@@ -21,7 +21,7 @@ use std::env;
 pub(crate) use self::stage::Stage;
 use crate::traffic::Family;
 
-/// The caller's action at a checkpoint: it compares its numbers with the truth.
+/// The caller's action at a checkpoint: the caller compares tcpstate's numbers with the truth.
 pub trait Checkpoints {
     /// A path calls this function when no socket changes its state. `label` names the path and the
     /// checkpoint.
@@ -59,7 +59,7 @@ impl Path {
         }
     }
 
-    /// For a script that has sockets of both families, so that it waits only once.
+    /// Creates a path whose script has sockets of both families, so that the path waits only once.
     const fn of_both_families(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
         Self { name, families: &[Family::V4], script }
     }
@@ -68,22 +68,22 @@ impl Path {
         Self { name, families: &Family::BOTH, script }
     }
 
-    /// For a script that makes IPv4 clients itself.
+    /// Creates a path whose script makes IPv4 clients itself.
     const fn of_ipv6(name: &'static str, script: fn(&mut Stage<'_>)) -> Self {
         Self { name, families: &[Family::V6], script }
     }
 }
 
-/// Paths that wait for a minute. Tests run several of them at the same time, each in its own
-/// namespace.
+/// Paths that wait for a minute. Tests run several long paths at the same time, each path in its
+/// own namespace.
 pub const LONG: &[Path] =
     &[Path::of_both_families("orphans and TIME_WAIT expire", time_wait::expire)];
 
 /// The variable that names the paths of [`chosen`], separated by commas.
 const CHOSEN: &str = "TCPSTATE_TEST_PATHS";
 
-/// The paths to run: all paths except the long ones. A run with a seeded fault selects only the
-/// paths that show the fault.
+/// Returns the paths to run: all paths except the long paths. A run with a seeded fault selects
+/// only the paths that show the fault.
 ///
 /// # Panics
 /// Panics if a name does not belong to a path.
@@ -94,7 +94,7 @@ pub fn chosen() -> Vec<&'static Path> {
     names.split(',').map(|name| path_of(name).unwrap_or_else(|| panic!("no path {name}"))).collect()
 }
 
-/// All paths except the long ones.
+/// All paths except the long paths.
 pub const ALL: &[Path] = &[
     Path::of_each_family("active close", close::active),
     Path::of_each_family("passive close", close::passive),

@@ -27,8 +27,8 @@ pub(super) fn gets_data(stage: &mut Stage<'_>) {
     stage.check("data sent", &[(Listen, 1)]);
 }
 
-/// The orphans expire before the server closes. Other orphans have a longer timeout. If an end were
-/// counted twice, their number would be wrong.
+/// The orphans expire before the server closes. Other orphans of this path have a longer timeout.
+/// If an end were counted twice, the number of the remaining orphans would be wrong.
 pub(super) fn expires(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (patient, peers) = listener.pairs(37);
@@ -72,7 +72,8 @@ pub(super) fn gets_fin_late(stage: &mut Stage<'_>) {
     let (clients, servers) = listener.pairs(13);
     drop(clients);
     stage.check("clients closed", &[(Listen, 1), (FinWait2, 13), (CloseWait, 13)]);
-    // Elapsed time is the condition here: more than a slot of the kernel's timer wheel.
+    // The wait must be longer than a slot of the kernel's timer wheel, so elapsed time is the
+    // condition here.
     thread::sleep(Duration::from_secs(3));
     drop(servers);
     stage.check("servers closed", &[(Listen, 1)]);

@@ -14,26 +14,26 @@ use crate::{
     wait,
 };
 
-/// Seven clients do not receive the listener's answer. Then four clients receive it, and three
-/// clients are closed.
+/// Seven clients do not receive the listener's SYN-ACK. Four of the clients then receive the
+/// SYN-ACK, and three clients are closed.
 pub(super) fn half_open(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let mut clients = deaf_clients(&listener, stage.family, 7);
     stage.check("unanswered", &[(Listen, 1), (SynSent, 7), (SynRecv, 7)]);
     clients.truncate(4);
     hear(&clients);
-    // The listener sends its next answer after 1 s.
+    // The listener sends its next SYN-ACK after 1 s.
     stage.check("4 connected, 3 refused", &[(Listen, 1), (Established, 8)]);
     clients.into_iter().for_each(reset);
 }
 
-/// The listener does not answer a second time. The requests expire after 1 s.
+/// The listener sends the SYN-ACK only once. The request sockets expire after 1 s.
 pub(super) fn half_open_expires(stage: &mut Stage<'_>) {
     let _once = Sysctl::held("net.ipv4.tcp_synack_retries", "0");
     let listener = stage.listener();
     drop(deaf_clients(&listener, stage.family, 5));
     // There is no earlier checkpoint, because on a busy machine the requests could expire during
-    // it.
+    // the checkpoint.
     stage.check("expired", &[(Listen, 1)]);
 }
 
@@ -49,10 +49,12 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
     drop(clients);
 }
 
-/// Thousands of half-open connections. The listener retransmits its answers until they expire.
+/// Thousands of half-open connections. The listener retransmits its SYN-ACKs until the request
+/// sockets expire.
 pub(super) fn flood(stage: &mut Stage<'_>) {
-    // Requests expire after 15 s. An emulated machine needs longer to make all of them, so there
-    // they expire after 31 s. The first request must still exist when the last one is made.
+    // Request sockets expire after 15 s. An emulated machine needs longer to create all request
+    // sockets, so there the request sockets expire after 31 s. The first request socket must still
+    // exist when the last request socket is created.
     let (number, retries) = if is_emulated() { (1009, "4") } else { (3001, "3") };
     let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", retries);
     let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");
@@ -65,8 +67,8 @@ pub(super) fn flood(stage: &mut Stage<'_>) {
     stage.check_within(long, "forgotten", &[(Listen, 1)]);
 }
 
-/// The listener has room for a few requests. When the room is used up, the listener stores nothing
-/// about further SYNs.
+/// The listener has space for only a few request sockets. When the space is used up, the listener
+/// stores nothing about further SYNs.
 pub(super) fn backlog_full(stage: &mut Stage<'_>) {
     for (cookies, refusals) in [("0", "TCPReqQFullDrop"), ("1", "TCPReqQFullDoCookies")] {
         let _cookies = Sysctl::held("net.ipv4.tcp_syncookies", cookies);
@@ -79,21 +81,21 @@ pub(super) fn backlog_full(stage: &mut Stage<'_>) {
         stage.check("full", &[(Listen, 1), (SynSent, 23), (SynRecv, requests)]);
         hear(&clients);
         clients.into_iter().for_each(reset);
-        // The listener's next answer finds no client.
+        // The listener's next SYN-ACK finds no client.
         stage.check("clients gone", &[(Listen, 1)]);
     }
 }
 
-/// The last ACK of the handshake finds the accept queue full. The request stays, and the handshake
-/// is completed later.
+/// The last ACK of the handshake finds the accept queue full. The request socket stays, and the
+/// handshake is completed later.
 pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
-    // The queue has room for one connection more than its length.
+    // The queue has space for one connection more than its length.
     let listener = Listener::on(stage.family, bound(stage.family), 4);
     let late = deaf_clients(&listener, stage.family, 3);
     let early: Vec<Socket> = (0..5).map(|_| listener.connect()).collect();
     stage.check("unanswered", &[(Listen, 1), (Established, 10), (SynSent, 3), (SynRecv, 3)]);
     hear(&late);
-    // The listener answers again after 1 s, without effect.
+    // The listener sends another SYN-ACK after 1 s, without effect.
     stage.check("queue full", &[(Listen, 1), (Established, 13), (SynRecv, 3)]);
     let servers: Vec<Socket> = (0..8).map(|_| listener.accept()).collect();
     stage.check("accepted", &[(Listen, 1), (Established, 16)]);
@@ -101,8 +103,8 @@ pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// The listener creates a socket only when data arrives. The clients are connected, and the
-/// requests wait.
+/// The listener creates a child only when data arrives. The clients are connected, and the request
+/// sockets wait for data.
 pub(super) fn deferred(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     defer_accept(listener.socket());
@@ -115,8 +117,8 @@ pub(super) fn deferred(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// Requests exist longer than their listener. A request ends when its timer finds that the listener
-/// is closed.
+/// Request sockets exist longer than their listener. A request socket ends when its timer finds
+/// that the listener is closed.
 pub(super) fn listener_closed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients = deaf_clients(&listener, stage.family, 5);
@@ -137,7 +139,7 @@ pub(super) fn migrated(stage: &mut Stage<'_>) {
     stage.check("unanswered", &[(Listen, 2), (SynSent, 17), (SynRecv, 17)]);
     drop(first);
     hear(&clients);
-    // The remaining listener answers each request again within a second.
+    // The remaining listener sends each request's SYN-ACK again within a second.
     stage.check("connected to the other", &[(Listen, 1), (Established, 34)]);
     let servers: Vec<Socket> = (0..17).map(|_| second.accept()).collect();
     clients.into_iter().for_each(reset);

@@ -7,7 +7,7 @@ use tcpstate_common::State::{CloseWait, Established, FinWait2, Listen};
 use super::Stage;
 use crate::traffic::{reset, shutdown};
 
-/// Sockets with a linger time of 0: some clients close first, then the other servers.
+/// The sockets have a linger time of 0: some clients close first, then the remaining servers close.
 pub(super) fn by_linger(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (mut clients, mut servers) = listener.pairs(13);

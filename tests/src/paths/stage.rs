@@ -30,8 +30,8 @@ impl<'a> Stage<'a> {
         Self { family, path, checkpoints, others: living() }
     }
 
-    /// A listener on a port without time-wait sockets. Earlier paths may have left such sockets,
-    /// and Linux 5.10 often chooses their ports again.
+    /// A listener on a port without time-wait sockets. Earlier paths may have left time-wait
+    /// sockets, and Linux 5.10 often chooses their ports again.
     pub(crate) fn listener(&self) -> Listener {
         // Rejected listeners stay open during the search, so the kernel does not choose their ports
         // again.
@@ -45,10 +45,10 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Waits until the path's sockets, including mini sockets, are in exactly these states. Then
-    /// calls the checkpoint.
+    /// Waits until the path's sockets, including mini sockets, are in exactly the expected states.
+    /// The function then calls the checkpoint.
     pub(crate) fn check(&mut self, moment: &str, expected: &[(State, u64)]) {
-        /// Far longer than most steps take.
+        /// This deadline is far longer than most steps take.
         const SOON: Duration = Duration::from_secs(10);
         self.check_within(SOON, moment, expected);
     }
@@ -61,16 +61,17 @@ impl<'a> Stage<'a> {
         self.checkpoints.check(&label);
     }
 
-    /// Waits until this number of mini sockets in `TIME_WAIT` has the listener's port at either
-    /// end.
+    /// Waits until the expected number of mini sockets in `TIME_WAIT` has the listener's port as
+    /// local or remote port.
     pub(crate) fn await_time_wait(&self, listener: &Listener, expected: u64) {
         let label = format!("{}, {}: time-wait sockets", self.path, self.family);
         wait::until_equal(&label, &expected, || time_wait_of(listener.port()));
     }
 
-    /// Closes these sockets in a way that each becomes a mini socket at once. If a FIN is
+    /// Closes these sockets so that each socket becomes a mini socket at once. If a FIN is
     /// acknowledged during close(), the socket may stay a full socket (the "bad case" of
-    /// `tcp_rcv_state_process`). So this function waits for the acknowledgements before it closes.
+    /// `tcp_rcv_state_process`). This function therefore waits for the acknowledgements before it
+    /// closes the sockets.
     pub(crate) fn close_into_minis(&self, clients: Vec<Socket>) {
         shutdown(&clients);
         let label = format!("{}, {}: FINs to be acknowledged", self.path, self.family);
@@ -78,14 +79,14 @@ impl<'a> Stage<'a> {
         drop(clients);
     }
 
-    /// Prints why the rest of the path is skipped.
+    /// Prints the reason why the rest of the path is skipped.
     pub(crate) fn skip(&self, cause: &str) {
         eprintln!("{}, {}: skipped: {cause}", self.path, self.family);
     }
 }
 
-/// The counts of `ss` without `TIME_WAIT`, because time-wait sockets of earlier paths may end at
-/// any time.
+/// Returns the counts of `ss` without `TIME_WAIT`, because time-wait sockets of earlier paths may
+/// end at any time.
 fn living() -> Counts {
     sockets().all().without(State::TimeWait)
 }

@@ -1,4 +1,4 @@
-//! Mini sockets in `TIME_WAIT`, and how they end.
+//! Mini sockets in `TIME_WAIT`, and the ways in which they end.
 
 use std::{io::Read as _, time::Duration};
 
@@ -18,7 +18,8 @@ use crate::{
     wait,
 };
 
-/// No mini sockets are allowed. Closed clients end at once, and late FINs are answered with a RST.
+/// The kernel may create no mini sockets. Closed clients end at once, and the kernel answers late
+/// FINs with a RST.
 pub(super) fn no_room(stage: &mut Stage<'_>) {
     let _none = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "0");
     let listener = stage.listener();
@@ -29,7 +30,7 @@ pub(super) fn no_room(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// Clients connect again from ports that the listener's side holds in `TIME_WAIT`.
+/// Clients connect again from ports for which the listener's side has sockets in `TIME_WAIT`.
 pub(super) fn taken_over(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     // All clients get their ports at the same time, because a port that becomes free may be chosen
@@ -67,7 +68,8 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
     stage.check("clients disconnected", &[(Listen, 1)]);
 }
 
-/// There is room for three more mini sockets. Of seven clients, four end at once.
+/// The kernel may create three more mini sockets. Of seven clients that close, four therefore end
+/// at once.
 pub(super) fn room_for_some(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(7);
@@ -106,8 +108,8 @@ pub(super) fn reused_by_connect(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// The server does not receive the ACK of its FIN and sends the FIN again. The mini socket's minute
-/// starts again.
+/// The server does not receive the ACK of its FIN and sends the FIN again. The minute of the mini
+/// socket starts again.
 pub(super) fn gets_fin_again(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);
@@ -171,7 +173,7 @@ pub(super) fn destroyed(stage: &mut Stage<'_>) {
         return stage.skip("this kernel lets nobody end mini sockets, as those before 6.1 do not");
     }
     stage.await_time_wait(&listener, 0);
-    // The next SYNs of these clients would make new requests.
+    // The next SYNs of these clients would create new request sockets.
     drop(half_open);
     ss_kill(&["state", "syn-recv"]);
     ss_kill(&["state", "fin-wait-2"]);
@@ -180,7 +182,7 @@ pub(super) fn destroyed(stage: &mut Stage<'_>) {
     stage.check("all closed", &[(Listen, 1)]);
 }
 
-/// Sockets expire: orphans after `tcp_fin_timeout`, TIME_WAIT after one minute.
+/// Mini sockets expire: orphans after `tcp_fin_timeout`, sockets in TIME_WAIT after one minute.
 pub(super) fn expire(stage: &mut Stage<'_>) {
     let mut listeners = Vec::new();
     let mut held = Vec::new();
@@ -211,7 +213,7 @@ pub(super) fn expire(stage: &mut Stage<'_>) {
     stage.check("all expired", &[(Listen, 2), (CloseWait, 24)]);
 }
 
-/// A socket that may use a port in TIME_WAIT.
+/// Returns a socket that may use a port in TIME_WAIT.
 fn returning(family: Family, port: u16) -> Socket {
     let socket = socket(family);
     socket.set_reuse_address(true).expect("sockets can share");

@@ -1,14 +1,16 @@
-//! Deaf sockets: a way to hold a connection in a state that it would leave at once over loopback.
+//! Deaf sockets, which hold a connection in a state that the connection would leave at once over
+//! loopback.
 //!
-//! A socket filter sees each packet before TCP. A filter that accepts no packet has the effect of
-//! packet loss: the peer retransmits. When the filter is removed, the connection continues.
+//! A socket filter gets each packet before TCP does. A filter that accepts no packet has the effect
+//! of packet loss: the peer retransmits. When the filter is removed, the connection continues.
 
 use socket2::{SockFilter, Socket};
 
-/// Classic BPF: return a constant, the number of bytes that pass.
+/// Classic BPF instruction that returns a constant, the number of bytes that pass.
 const RETURN: u16 = 0x06;
 
-/// Drops all packets to these sockets from now on. A listener passes the filter on to its children.
+/// Makes these sockets drop all packets from now on. A listener passes its filter on to its
+/// children.
 ///
 /// # Panics
 /// Panics if the kernel refuses the filter.

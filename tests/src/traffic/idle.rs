@@ -1,8 +1,8 @@
 //! Idle connections in any number.
 //!
-//! A process may be allowed fewer files than the test needs sockets, and not every root may raise
-//! the limit. The limit applies to a file table, and a thread can have its own table. So each
-//! thread holds a group of connections.
+//! A process may be allowed fewer files than the test needs sockets, and root may not always raise
+//! the limit. The limit applies to a file table, and a thread can have its own table. Each thread
+//! therefore holds a group of connections in its own file table.
 
 use std::{
     sync::mpsc::{self, Receiver, Sender},
@@ -15,20 +15,20 @@ use socket2::Socket;
 use super::{Family, Listener};
 use crate::files;
 
-/// Connections per thread. Each connection needs two files, and the sum is below every limit of
-/// root.
+/// The number of connections per thread. Each connection needs two files, and the sum is below
+/// every limit of root.
 const GROUP: usize = 2000;
 
-/// Established sockets, both ends of each connection. Dropping the value resets them, so no
-/// `TIME_WAIT` is left.
+/// Established sockets on both sides of idle connections. Dropping the value resets the
+/// connections, so no socket in `TIME_WAIT` is left.
 #[derive(Debug)]
 pub struct Idle {
     groups: Vec<Group>,
 }
 
 impl Idle {
-    /// Opens this number of sockets (half as many connections), spread over the families. The
-    /// listeners are closed again.
+    /// Opens this number of sockets (half the number of connections), spread over the families. The
+    /// listeners are closed after the connections are made.
     ///
     /// # Panics
     /// Panics if the number is odd, or too large for the machine.
@@ -37,7 +37,8 @@ impl Idle {
         assert!(sockets.is_multiple_of(2), "a connection has two ends, {sockets} is odd");
         let mut groups = Vec::new();
         for (number, &family) in families.iter().enumerate() {
-            // The first families get the remainder of the division.
+            // If the number of connections is not a multiple of the number of families, the first
+            // families get one connection more.
             let connections = (sockets / 2 + families.len() - 1 - number) / families.len();
             groups.extend(
                 (0..connections)
@@ -57,7 +58,7 @@ impl Drop for Idle {
         for Group { release, thread, .. } in self.groups.drain(..) {
             drop(release);
             let result = thread.join();
-            // A second panic would hide the first.
+            // A second panic would hide the first panic.
             assert!(result.is_ok() || thread::panicking(), "idle connections could not be held");
         }
     }

@@ -14,28 +14,28 @@ use socket2::Socket;
 
 use super::{Family, Listener, reset, shutdown};
 
-/// Listeners of a worker, for each kind of connection. The kernel's highest default is 262,144
-/// time-wait sockets. With 16 listeners they take 16,384 of the 28,000 client ports for each
-/// listener.
+/// The number of listeners that a worker has for each kind of connection. The kernel's highest
+/// default is 262,144 time-wait sockets. With 16 listeners, these time-wait sockets use 16,384 of
+/// the 28,000 client ports for each listener.
 pub const LISTENERS: usize = 16;
 
-/// How the connections of a [`Load`] end.
+/// The way in which the connections of a [`Load`] close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// The client sends a RST, so there is no `TIME_WAIT`. IPv4.
+    /// The client sends a RST, so no socket in `TIME_WAIT` is left. The connections use IPv4.
     Rst,
     /// The client closes, then the server closes. The connection leaves a time-wait mini socket.
-    /// IPv4.
+    /// The connections use IPv4.
     Close,
-    /// Both styles alternately, and both families.
+    /// The connections alternate between both styles and between both families.
     Mixed,
 }
 
 /// Threads that connect, accept and close over loopback until they are stopped.
 ///
-/// Each thread has one connection at a time, which is two sockets. For a short time there may be a
-/// third socket: the last connection's server, until its FIN is acknowledged. The listeners of a
-/// thread are open until it stops.
+/// Each thread has one connection at a time, which consists of two sockets. For a short time there
+/// may be a third socket: the server of the previous connection, until its FIN is acknowledged. The
+/// listeners of a thread are open until the thread stops.
 #[derive(Debug)]
 pub struct Load {
     workers: Vec<JoinHandle<()>>,
@@ -55,7 +55,8 @@ impl Load {
         Self::paced(threads, style, None)
     }
 
-    /// Starts the threads. Together they make `rate` connections per second, if the machine can.
+    /// Starts the threads with a limited rate of connections. All threads together make `rate`
+    /// connections per second, if the machine is fast enough.
     #[must_use = "dropped, it stops"]
     pub fn paced(threads: usize, style: Style, rate: Option<u32>) -> Self {
         let shared = Arc::new(Shared::default());
@@ -90,7 +91,7 @@ impl Load {
         self.shared.stop.store(true, Ordering::Relaxed);
         for worker in self.workers.drain(..) {
             let result = worker.join();
-            // A second panic would hide the first.
+            // A second panic would hide the first panic.
             assert!(result.is_ok() || thread::panicking(), "a worker found loopback not working");
         }
     }
@@ -112,7 +113,7 @@ impl Shared {
             end((listener.connect(), listener.accept()));
             self.completed.fetch_add(1, Ordering::Relaxed);
             if let Some(interval) = interval {
-                // A late thread catches up.
+                // A thread that is late makes its next connections without a pause.
                 due += interval;
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }
@@ -120,11 +121,11 @@ impl Shared {
     }
 }
 
-/// A function that ends a connection, given its client and its server.
+/// A function that closes a connection, given the client socket and the server socket.
 type End = fn((Socket, Socket));
 
-/// The listeners of a worker, and how it closes connections to each of them, in the order of its
-/// turns.
+/// Returns the listeners of a worker, and how the worker closes connections to each listener, in
+/// the order of its turns.
 fn turns(style: Style) -> Vec<(Listener, End)> {
     let kinds: &[(Family, End)] = match style {
         Style::Rst => &[(Family::V4, rst)],
@@ -137,7 +138,8 @@ fn turns(style: Style) -> Vec<(Listener, End)> {
     all.map(|&(family, end)| (Listener::open(family), end)).collect()
 }
 
-// `rst` and `close` wait for the peer's packet, so that closing connections do not accumulate.
+// The functions `rst` and `close` wait for the peer's packet, so that closing connections do not
+// accumulate.
 
 fn rst((client, server): (Socket, Socket)) {
     reset(client);

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{truth, wait};
 
-/// Connections of each of the rarer kinds, per family. The number is prime, so a wrong sum cannot
-/// look right by chance.
+/// The number of connections of each rarer kind, per family. The number is prime, so a wrong sum
+/// cannot look right by chance.
 const FEW: usize = 7;
 
-/// A mixture of sockets. Dropping the value closes them.
+/// A mixture of sockets in many states. Dropping the value closes the sockets.
 #[derive(Debug)]
 pub struct Mixed {
     _established: Idle,
@@ -23,9 +23,9 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// Opens about this number of sockets. Half of them are ESTABLISHED, a third are in TIME_WAIT,
-    /// and the other states have some each. When the function returns, all sockets have reached
-    /// their final states.
+    /// Opens about this number of sockets. Half of the sockets are ESTABLISHED, a third are in
+    /// TIME_WAIT, and each other state has some sockets. When the function returns, all sockets
+    /// have reached their final states.
     ///
     /// # Panics
     /// Panics if the number is below 1000, or if loopback does not work.
@@ -53,15 +53,15 @@ impl Mixed {
     }
 }
 
-/// Clients in FIN_WAIT2 and servers in CLOSE_WAIT.
+/// Creates clients in FIN_WAIT2 and servers in CLOSE_WAIT.
 fn half_closed(listener: &Listener, connections: usize, held: &mut Vec<Socket>) {
     let (clients, servers) = listener.pairs(connections);
     shutdown(&clients);
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// Servers in LAST_ACK with deaf clients, and clients in FIN_WAIT1. `already` is the number of
-/// sockets that are in FIN_WAIT1 before.
+/// Creates servers in LAST_ACK with deaf clients, and clients in FIN_WAIT1. `already` is the number
+/// of sockets that were in FIN_WAIT1 before.
 fn unacknowledged(listener: &Listener, already: usize, held: &mut Vec<Socket>) {
     let (clients, servers) = listener.pairs(FEW);
     shutdown(&clients);
@@ -76,20 +76,22 @@ fn unacknowledged(listener: &Listener, already: usize, held: &mut Vec<Socket>) {
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// Waits until only this number of FINs is not acknowledged. The peer may take a while.
+/// Waits until only this number of FINs is not acknowledged. The peer may need a while to
+/// acknowledge a FIN.
 fn acknowledged_but(few: usize) {
     let unacknowledged = || truth::sockets().all()[State::FinWait1];
     wait::until_equal("FINs to be acknowledged", &(few as u64), unacknowledged);
 }
 
-/// Closed clients: mini sockets in FIN_WAIT2.
+/// Creates closed clients, which are mini sockets in FIN_WAIT2.
 fn orphans(listener: &Listener, held: &mut Vec<Socket>) {
     let (clients, servers) = listener.pairs(FEW);
     drop(clients);
     held.extend(servers);
 }
 
-/// Clients in SYN_SENT that do not receive the answer, and their requests in SYN_RECV.
+/// Creates clients in SYN_SENT that do not receive the SYN-ACK, and their request sockets in
+/// SYN_RECV.
 fn half_open(family: Family, listener: &Listener, held: &mut Vec<Socket>) {
     for _ in 0..FEW {
         let client = socket(family);
@@ -99,7 +101,7 @@ fn half_open(family: Family, listener: &Listener, held: &mut Vec<Socket>) {
     }
 }
 
-/// IPv6 sockets with IPv4 connections.
+/// Creates IPv6 sockets with IPv4 connections.
 fn mapped(listener: &Listener, held: &mut Vec<Socket>) {
     let here = Family::V4.loopback(listener.port()).into();
     let clients: Vec<Socket> = (0..FEW).map(|_| connecting(Family::V4, &here)).collect();
@@ -107,7 +109,7 @@ fn mapped(listener: &Listener, held: &mut Vec<Socket>) {
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// A socket for connections of both families.
+/// Returns a socket for connections of both families.
 fn any_address() -> Socket {
     let socket = socket(Family::V6);
     socket.set_only_v6(false).expect("a fresh socket may choose");

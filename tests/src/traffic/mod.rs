@@ -38,7 +38,7 @@ impl Family {
     /// Both families, IPv4 first.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// The loopback address with this port. With port 0 the kernel chooses a port.
+    /// Returns the loopback address with this port. If the port is 0, the kernel chooses a port.
     #[must_use]
     pub fn loopback(self, port: u16) -> SocketAddr {
         match self {

@@ -1,4 +1,4 @@
-//! Packets that no socket would send: a RST for a connection that has ended.
+//! Packets that no socket would send, such as a RST for a connection that has ended.
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -7,15 +7,15 @@ use super::Family;
 const HEADER_BYTES: usize = 20;
 const RST: u8 = 0x04;
 
-/// The sequence number of the socket's next byte or FIN.
+/// Returns the sequence number of the socket's next byte or FIN.
 ///
 /// # Panics
 /// Panics if the caller may not put sockets into repair mode, which root may.
 #[must_use]
 pub fn sequence_number(socket: &Socket) -> u32 {
     const SEND_QUEUE: u32 = 2;
-    // Linux's TCP_REPAIR, TCP_REPAIR_QUEUE and TCP_QUEUE_SEQ. Leaving repair mode with -1 sends no
-    // window probe.
+    // The numbers are Linux's TCP_REPAIR, TCP_REPAIR_QUEUE and TCP_QUEUE_SEQ. A process that leaves
+    // repair mode with -1 sends no window probe.
     let (repair, queue, sequence) = (19, 20, 21);
     let leave = u32::MAX;
     set(socket, repair, 1);
@@ -49,8 +49,8 @@ pub fn send_reset(family: Family, from_port: u16, to_port: u16, sequence: u32) {
     assert_eq!(sent, HEADER_BYTES);
 }
 
-/// RFC 9293, section 3.1: the checksum also covers the addresses, the length and the protocol.
-/// Source and destination are the loopback address.
+/// The checksum also covers the addresses, the length and the protocol (RFC 9293, section 3.1).
+/// Source and destination are both the loopback address.
 fn checksum(family: Family, segment: &[u8]) -> u16 {
     let address = match family.loopback(0).ip() {
         std::net::IpAddr::V4(address) => address.octets().to_vec(),

@@ -1,5 +1,5 @@
-//! Connections in which the client changes its state first, and then the server. So a test can
-//! distinguish the events of the two sides.
+//! Connections in which the client changes its state first, and the server changes its state
+//! afterwards. A test can therefore distinguish the events of the two sides.
 
 use std::{
     io::{self, Write as _},
@@ -11,18 +11,19 @@ use socket2::Socket;
 
 use super::{Family, Listener};
 
-/// Makes such connections. The listener creates a child only after the client has sent data.
+/// Makes connections in which the client changes its state first. The listener creates a child only
+/// after the client has sent data.
 #[derive(Debug)]
 pub struct Sides(Listener);
 
 impl Sides {
-    /// Listens on loopback, with IPv4.
+    /// Listens on loopback with IPv4.
     ///
     /// # Panics
     /// Panics if the kernel does not support `TCP_DEFER_ACCEPT`.
     #[must_use]
     pub fn new() -> Self {
-        // Far longer than the time until a client sends data.
+        // The time is far longer than the time until a client sends data.
         let seconds: libc::c_int = 30;
         let listener = Listener::open(Family::V4);
         // SAFETY: the kernel reads one int, which outlives the call.
@@ -39,14 +40,15 @@ impl Sides {
         Self(listener)
     }
 
-    /// Connects this number of clients: CLOSE, SYN_SENT, ESTABLISHED. No server socket is created.
+    /// Connects this number of clients, which move from CLOSE to SYN_SENT to ESTABLISHED.
+    /// Connecting the clients creates no server socket.
     #[must_use]
     pub fn clients(&self, connections: usize) -> Vec<Socket> {
         (0..connections).map(|_| self.0.connect()).collect()
     }
 
-    /// Creates and accepts their servers: LISTEN, SYN_RECV, ESTABLISHED. No client changes its
-    /// state.
+    /// Creates and accepts the servers of the clients, which move from LISTEN to SYN_RECV to
+    /// ESTABLISHED. No client changes its state while the servers are created.
     ///
     /// # Panics
     /// Panics if a client is no longer connected.
@@ -66,13 +68,13 @@ impl Default for Sides {
     }
 }
 
-/// Closes these sockets without a packet to their peers: ESTABLISHED, CLOSE.
+/// Closes these sockets without a packet to their peers, so they move from ESTABLISHED to CLOSE.
 ///
 /// # Panics
 /// Panics if the caller is not root.
 pub fn vanish(sockets: Vec<Socket>) {
     for socket in sockets {
-        // Repair mode, as used by a program that moves a connection to another machine.
+        // A program that moves a connection to another machine uses this repair mode.
         setsockopt(&socket, TcpRepair, &1).expect("root may repair sockets");
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners, connections, and ways to end them.
+//! Listeners, connections, and ways to close them.
 
 use std::{io, net::Shutdown, os::fd::AsRawFd as _, time::Duration};
 
@@ -10,10 +10,11 @@ use crate::wait::patience;
 
 /// The kernel's default of `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// Maximum wait of accept() for a connection. On an emulated machine the wait is longer.
+/// The maximum time that accept() waits for a connection. On an emulated machine the wait is
+/// longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A new TCP socket, in CLOSE. No gauge counts the socket.
+/// Returns a new TCP socket, which is in CLOSE. No gauge counts a socket in CLOSE.
 ///
 /// # Panics
 /// Panics if no file descriptor is left.
@@ -23,8 +24,8 @@ pub fn socket(family: Family) -> Socket {
         .expect("there is a file descriptor left")
 }
 
-/// A TCP socket that occupies a free port of loopback without listening. A connect to this port is
-/// refused.
+/// Returns a TCP socket that occupies a free port of loopback without listening. A connect to this
+/// port is refused.
 ///
 /// # Panics
 /// Panics if no port is left.
@@ -35,7 +36,7 @@ pub fn bound(family: Family) -> Socket {
     socket
 }
 
-/// A non-blocking socket whose connect() has begun.
+/// Returns a non-blocking socket whose connect() has begun.
 ///
 /// # Panics
 /// Panics if connect() fails at once.
@@ -46,7 +47,7 @@ pub fn connecting(family: Family, to: &SockAddr) -> Socket {
     socket
 }
 
-/// Sends a SYN and does not wait for the answer.
+/// Sends a SYN and does not wait for the SYN-ACK.
 pub(crate) fn begin_connect(socket: &Socket, to: &SockAddr) {
     socket.set_nonblocking(true).expect("sockets can be non-blocking");
     match socket.connect(to) {
@@ -65,7 +66,7 @@ pub fn port(socket: &Socket) -> u16 {
     address.as_socket().expect("the address is one of the internet").port()
 }
 
-/// Closes with a RST instead of a FIN.
+/// Closes a socket with a RST instead of a FIN.
 ///
 /// # Panics
 /// Never panics: every socket has this option.
@@ -84,12 +85,12 @@ pub fn shutdown<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     }
 }
 
-/// Returns the socket to CLOSE by a connect() to AF_UNSPEC. The socket can then connect or listen
-/// again.
+/// Returns the socket to CLOSE by a connect() with the family AF_UNSPEC. A disconnected socket can
+/// connect or listen again.
 pub fn disconnect(socket: &Socket) -> io::Result<()> {
     let nowhere = SockAddrStorage::zeroed();
     let length = nowhere.size_of();
-    // SAFETY: all zeroes are an address of family AF_UNSPEC, valid in its whole length.
+    // SAFETY: an all-zero address is a valid address of family AF_UNSPEC in its whole length.
     socket.connect(&unsafe { SockAddr::new(nowhere, length) })
 }
 
@@ -102,13 +103,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on a free port of loopback.
+    /// Creates a listener on a free port of loopback.
     #[must_use]
     pub fn open(family: Family) -> Self {
         Self::on(family, bound(family), BACKLOG)
     }
 
-    /// Listens on this bound socket.
+    /// Creates a listener on this bound socket.
     ///
     /// # Panics
     /// Panics if the socket cannot listen.
@@ -120,8 +121,8 @@ impl Listener {
         Self { family, socket, address }
     }
 
-    /// Listens again after a shutdown or disconnect. If the kernel chose the port, it may choose
-    /// another port now.
+    /// Makes the listener listen again after a shutdown or disconnect. If the kernel chose the
+    /// earlier port, it may choose another port now.
     ///
     /// # Panics
     /// Panics if the socket cannot listen.
@@ -136,13 +137,13 @@ impl Listener {
         &self.socket
     }
 
-    /// The address on which it listens.
+    /// Returns the address on which the listener listens.
     #[must_use]
     pub fn address(&self) -> &SockAddr {
         &self.address
     }
 
-    /// The port on which it listens.
+    /// Returns the port on which the listener listens.
     ///
     /// # Panics
     /// Never panics: its address is an internet address.
@@ -151,7 +152,8 @@ impl Listener {
         self.address.as_socket().expect("the address is one of the internet").port()
     }
 
-    /// Connects a client to this listener without accepting the connection. Returns the client.
+    /// Connects a client to this listener without accepting the connection. Returns the connected
+    /// client.
     ///
     /// # Panics
     /// Panics if connect() fails.
@@ -162,7 +164,7 @@ impl Listener {
         client
     }
 
-    /// Accepts a connection.
+    /// Accepts a connection from the listener's queue.
     ///
     /// # Panics
     /// Panics if no connection comes within 10 s, or within 50 s on an emulated machine.
@@ -171,15 +173,15 @@ impl Listener {
         self.socket.accept().expect("a connection comes").0
     }
 
-    /// Makes this number of connections. Returns the clients and, in the same order, the accepted
-    /// sockets.
+    /// Makes this number of connections to the listener. Returns the clients, and the accepted
+    /// sockets in the order of the clients.
     #[must_use]
     pub fn pairs(&self, connections: usize) -> (Vec<Socket>, Vec<Socket>) {
         (0..connections).map(|_| (self.connect(), self.accept())).unzip()
     }
 }
 
-/// The state of a socket according to `TCP_INFO`.
+/// Returns the state of a socket according to `TCP_INFO`.
 ///
 /// # Panics
 /// Panics if the socket is not a TCP socket.

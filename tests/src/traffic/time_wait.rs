@@ -8,13 +8,15 @@ use std::{
 use super::{Family, Listener, load::close};
 use crate::netns::Sysctl;
 
-/// Connections per listener. This number is small, compared with the 28,000 client ports, so a
-/// client finds a free port at once. The kernel tries ports of one half first, one after the other.
-/// When half of that half was taken, most of the time went into this search.
+/// The number of connections per listener. The number is small compared with the 28,000 client
+/// ports, so a client finds a free port at once. The kernel first tries the ports of one half of
+/// the range, one after the other. When half of these ports were taken, the search for a free port
+/// took most of the time.
 const GROUP: usize = 4_000;
 
 /// Leaves this number of sockets in TIME_WAIT, spread over the families. The listeners are closed
-/// again. All CPUs take part, because the first of these sockets ends after a minute.
+/// after the connections are made. All CPUs take part, because the first time-wait socket ends
+/// after a minute.
 ///
 /// # Panics
 /// Panics if loopback does not work.
@@ -24,7 +26,8 @@ pub fn leave_time_wait(sockets: usize, families: &[Family]) {
     let _no_reuse = Sysctl::held("net.ipv4.tcp_tw_reuse", "0");
     let mut groups = Vec::new();
     for (number, &family) in families.iter().enumerate() {
-        // The first families get the remainder of the division.
+        // If the number of connections is not a multiple of the number of families, the first
+        // families get one connection more.
         let connections = (sockets + families.len() - 1 - number) / families.len();
         groups.extend(
             (0..connections).step_by(GROUP).map(|done| (family, GROUP.min(connections - done))),

@@ -5,16 +5,17 @@ use std::fs;
 /// The TCP lines of `/proc/net/sockstat` and `sockstat6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sockstat {
-    /// IPv4 full sockets in the kernel's tables.
+    /// The number of IPv4 full sockets in the kernel's tables.
     pub inuse: u64,
-    /// IPv6 full sockets in the kernel's tables.
+    /// The number of IPv6 full sockets in the kernel's tables.
     pub inuse6: u64,
-    /// Sockets that their programs have closed and that have not ended. The number covers the whole
-    /// host, not the namespace.
+    /// The number of sockets that their programs have closed and that still exist. The number of
+    /// orphans covers the whole host, not the namespace.
     pub orphan: u64,
-    /// Time-wait mini sockets, including those in `FIN_WAIT2`.
+    /// The number of time-wait mini sockets, including sockets in `FIN_WAIT2`.
     pub tw: u64,
-    /// Allocated sockets, hashed or not. The number covers the whole host, not the namespace.
+    /// The number of allocated sockets, hashed or not. The number of allocated sockets covers the
+    /// whole host, not the namespace.
     pub alloc: u64,
 }
 

@@ -1,4 +1,4 @@
-//! One number for each state.
+//! One number of sockets for each state.
 
 use std::{
     fmt,
@@ -12,13 +12,13 @@ use tcpstate_common::State;
 pub struct Counts([u64; 16]);
 
 impl Counts {
-    /// The number of sockets in all states.
+    /// Returns the number of sockets in all states together.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// The counts with 0 for one state.
+    /// Returns the counts with the count of one state set to 0.
     #[must_use]
     pub fn without(mut self, state: State) -> Self {
         self[state] = 0;

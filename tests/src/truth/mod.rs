@@ -1,4 +1,4 @@
-//! The number of sockets, read from the kernel without BPF.
+//! The numbers of sockets, read from the kernel without BPF.
 //!
 //! All functions report the calling thread's namespace. The numbers are exact only while no socket
 //! changes its state, because the kernel's tables may change while the kernel walks them.

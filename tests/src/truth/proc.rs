@@ -1,4 +1,4 @@
-//! Sockets by state from `/proc/thread-self/net/tcp` and `tcp6`, separated by kind.
+//! The numbers of sockets by state from `/proc/thread-self/net/tcp` and `tcp6`, separated by kind.
 
 use std::fs;
 
@@ -7,9 +7,11 @@ use tcpstate_common::State;
 use super::Counts;
 use crate::{traffic::Family, wait};
 
-/// The row of a full socket has 17 columns. The row of a mini socket ends after the pointer.
+/// The row of a full socket has 17 columns. The row of a mini socket ends after the column with the
+/// kernel pointer.
 const MINI_COLUMNS: usize = 12;
-/// The value in the timer column of a time-wait mini socket. No other socket has it.
+/// The value in the timer column of a time-wait mini socket. No other kind of socket has this
+/// value.
 const TIME_WAIT_TIMER: &str = "03";
 
 /// The sockets of one namespace, IPv4 and IPv6 together.
@@ -24,7 +26,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// The counts of `ss`, which shows requests in `SYN_RECV`.
+    /// Returns the counts as `ss` shows them, with request sockets in `SYN_RECV`.
     #[must_use]
     pub fn all(&self) -> Counts {
         self.full + self.minis + Counts::from([(State::SynRecv, self.requests)].as_slice())
@@ -80,7 +82,7 @@ fn sockets_in(tables: &[&str]) -> Sockets {
     sockets
 }
 
-/// The number of mini sockets in `TIME_WAIT` with this port at either end.
+/// Returns the number of mini sockets in `TIME_WAIT` with this port as local or remote port.
 ///
 /// # Panics
 /// Panics if the text cannot be parsed.
@@ -90,8 +92,8 @@ pub fn time_wait_of(port: u16) -> u64 {
     count_minis(&["tcp", "tcp6"], matches)
 }
 
-/// Whether there is a time-wait mini socket with these ports, the local port first. The state of
-/// the mini socket is `TIME_WAIT` or `FIN_WAIT2`.
+/// Returns whether there is a time-wait mini socket with these ports, of which the first is the
+/// local port. The state of the mini socket is `TIME_WAIT` or `FIN_WAIT2`.
 ///
 /// # Panics
 /// Panics if the text cannot be parsed.

@@ -1,5 +1,5 @@
-//! Sockets by state from the program `ss`, which uses netlink. The program `ss` is a second
-//! independent truth.
+//! The numbers of sockets by state from the program `ss`, which uses netlink. The program `ss` is a
+//! second independent truth.
 
 use std::{
     process::{Command, Output},
@@ -29,8 +29,8 @@ pub fn ss_filtered(filter: &[&str]) -> Counts {
     parse(&run(&[&["-a"], filter].concat()))
 }
 
-/// Ends the sockets that match a filter, for example `state time-wait`, with `ss -K`. `ss` skips
-/// sockets that the kernel does not let it end.
+/// Ends the sockets that match a filter with `ss -K`. An example of a filter is `state time-wait`.
+/// The program `ss` skips sockets that the kernel does not let it end.
 ///
 /// # Panics
 /// Panics if there is no `ss`, or if it fails.

@@ -1,5 +1,5 @@
-//! Close reasons and the lines of mini sockets, on scripted paths. Each reason must be reported,
-//! and no other reason.
+//! Tests the close reasons and the event lines of mini sockets, on scripted paths. Each expected
+//! close reason must be reported, and no other reason.
 
 use std::{collections::BTreeSet, net::Shutdown, time::Duration};
 
@@ -23,7 +23,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Paths, and all close reasons of full sockets on them.
+/// Scripted paths, with all close reasons of full sockets that occur on each path.
 const ENDS: &[(&str, &[CloseReason])] = &[
     ("active close", &[LocalFin, RemoteFin]),
     ("passive close", &[LocalFin, RemoteFin]),
@@ -50,8 +50,8 @@ fn with_events() -> (Traced, Events) {
     (traced, events)
 }
 
-/// Counts of lost events. If two calls return equal values, the kernel withheld no event from the
-/// programs in between.
+/// Returns the counts of lost events. If two calls return equal values, the kernel withheld no
+/// event from the programs between the calls.
 fn lost(traced: &mut Traced) -> (u64, u64, u64) {
     let losses = traced.tracer.losses().expect("the counters can be read");
     let snapshot = traced.snapshot();
@@ -82,12 +82,13 @@ fn endings_on_scripted_paths_have_the_expected_reasons() {
             sums
         });
         let no_port = sums.sums().no_local_port;
-        // Five of each family.
+        // The path makes five failed connects of each family.
         assert_eq!(no_port, if name == "ports exhausted" { 10 } else { 0 }, "{name}");
     }
 }
 
-/// Makes a connection and ends both its sockets with `end`. Returns the last line of the client.
+/// Makes a connection and closes both of its sockets with `end`. Returns the last event line of the
+/// client.
 fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
     let listener = Listener::open(Family::V4);
     let (client, server) = (listener.connect(), listener.accept());
@@ -101,8 +102,8 @@ fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
     lines.iter().rfind(is_clients).expect("it ended").clone()
 }
 
-/// Close reasons that no path shows: a timeout, `ss -K`, and data after a shutdown of both
-/// directions.
+/// The test covers close reasons that no path shows: a timeout, `ss -K`, and data after a shutdown
+/// of both directions.
 #[test]
 fn endings_by_timeout_abort_and_late_data_are_reported() {
     let _namespace = Namespace::enter();
@@ -153,7 +154,7 @@ fn await_error(socket: &Socket, errno: i32) {
     });
 }
 
-/// The lines of mini sockets of one connection with this hook, in order.
+/// Returns the lines of mini sockets of one connection with this hook, in order.
 fn of_minis(lines: &[Event], hook: Hook, port: u16) -> Vec<&Event> {
     lines.iter().filter(|event| event.hook == hook && event.local_port == Some(port)).collect()
 }

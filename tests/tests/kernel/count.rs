@@ -1,5 +1,5 @@
-//! Compares the kernel's list of sockets with `ss`, and the filters in the kernel with those in
-//! user space.
+//! Compares the kernel's list of sockets with `ss`, and the filters in the kernel with the filters
+//! in user space.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -27,8 +27,8 @@ fn counted() -> Counts {
     Counts::from(states.as_slice())
 }
 
-/// No socket changes its state at a checkpoint, but TIME_WAIT sockets of an earlier path may end
-/// between two readings. Then all readings are repeated.
+/// At a checkpoint no socket changes its state, but TIME_WAIT sockets of an earlier path may end
+/// between two readings. If such a socket ends, all readings are repeated.
 fn compare(label: &str) {
     loop {
         let (before, counted, ss) = (sockets().all(), counted(), ss());
@@ -42,8 +42,8 @@ fn compare(label: &str) {
 #[test]
 fn count_equals_ss_and_proc_at_every_checkpoint_of_every_path() {
     thread::scope(|scope| {
-        // Most of the time is spent waiting for the kernel's timers. Therefore several paths run
-        // at the same time, each in its own namespace.
+        // Most of the time is spent waiting for the kernel's timers. Several paths therefore run at
+        // the same time, each in its own namespace.
         for group in paths::ALL.chunks(5) {
             scope.spawn(move || {
                 let _namespace = Namespace::enter();
@@ -55,7 +55,8 @@ fn count_equals_ss_and_proc_at_every_checkpoint_of_every_path() {
     });
 }
 
-/// Connections from many addresses, in three states, of both families, including mapped addresses.
+/// Opens connections from many addresses, in three states, of both families, including mapped
+/// addresses.
 fn from_many_addresses() -> Vec<Socket> {
     let second: Ipv6Addr = "2001:db8::1".parse().expect("an address");
     add_loopback_address(second);
@@ -103,7 +104,7 @@ fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
     held.extend([client, server]);
 }
 
-/// All sockets that match a filter, and the number of sockets that the kernel listed.
+/// Returns all sockets that match a filter, and the number of sockets that the kernel listed.
 fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
     let query = Query { filter, cgroups: false, silence: false };
     // Timers change from one list to the next, so they are not compared.
@@ -141,7 +142,7 @@ impl Dice {
         (0..items).map(|_| item(self)).collect::<Vec<_>>().join(",")
     }
 
-    /// Mostly a port of one of the sockets.
+    /// Returns a list that contains mostly ports of the sockets.
     fn ports(&mut self, sockets: &[Listed]) -> String {
         self.list(|dice| {
             let (socket, other) = (dice.one(sockets), dice.one(sockets));
@@ -201,7 +202,8 @@ fn count_filters_agree_in_kernel_and_user_space() {
         let ours: Vec<Listed> = all.iter().filter(matching).copied().collect();
         let (kernels, how_many) = listed(&filter);
         assert_eq!(kernels, ours, "round {round}: {filter:?}");
-        // The kernel's program is as precise as the filter, so the kernel sent no other socket.
+        // The bytecode in the kernel is as precise as the filter, so the kernel sent no socket that
+        // does not match.
         assert_eq!(how_many, ours.len() as u64, "round {round}: {filter:?}");
         match ours.len() {
             0 => none += 1,
@@ -209,7 +211,7 @@ fn count_filters_agree_in_kernel_and_user_space() {
             _ => {}
         }
     }
-    // The random filters are useful: many choose some sockets, and some choose none.
+    // The random filters are useful, because many match some sockets and some match none.
     assert!(none > 100 && some > 500, "{none} filters chose nothing, {some} some");
 }
 
@@ -234,7 +236,7 @@ fn count_of_mixed_sockets_has_every_state_except_closing() {
     let counted = counted();
     assert_eq!(counted, ss());
     for state in State::GAUGES {
-        // CLOSING cannot be held, because it needs both sides to close at the same time.
+        // No socket can be held in CLOSING, because both sides must close at the same time.
         assert_eq!(counted[state] > 0, state != State::Closing, "{state}: {counted:?}");
     }
 }

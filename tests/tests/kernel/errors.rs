@@ -1,5 +1,5 @@
-//! Rows of docs/ERRORS.md whose causes exist only on some kernels. The tests run in guests, with
-//! `cargo xtask vm error_`.
+//! Tests entries of docs/ERRORS.md whose causes exist only on some kernels. The tests run in
+//! virtual machines, with `cargo xtask vm error_`.
 
 use std::fs;
 
@@ -15,8 +15,9 @@ fn refusal() -> Error {
     Probe::attach(&options()).err().expect("the kernel refuses")
 }
 
-/// A limit on locked memory that this thread may not raise. Dropping the value restores the limit.
-/// The limit belongs to the whole process, so it must be restored before the next test.
+/// A lower limit on locked memory, which this thread may not raise. Dropping the value restores the
+/// limit. The limit on locked memory belongs to the whole process, so it must be restored before
+/// the next test.
 struct Lowered {
     before: (rlim_t, rlim_t),
 }
@@ -41,7 +42,7 @@ impl Drop for Lowered {
     }
 }
 
-/// The status of a feature in `check`.
+/// Returns the status of a feature in `check`.
 fn status(id: &str) -> Status {
     let features = check::features(&Facts::gather(false).expect("the kernel has a release"));
     assert!(!check::is_exact(&features));
@@ -50,14 +51,14 @@ fn status(id: &str) -> Status {
 
 #[test]
 fn error_old_kernel() {
-    // Debian has no kernel for guests that is old enough for this error.
+    // Debian has no kernel for virtual machines that is old enough for this error.
     let error = Error::Kernel { release: "5.4.0-150-generic".into() };
     Row::of("error_old_kernel").assert_error(&error);
 }
 
 #[test]
 fn error_lockdown() {
-    // Run this test with `cargo xtask vm error_lockdown --write
+    // This test runs with `cargo xtask vm error_lockdown --write
     // /sys/kernel/security/lockdown=confidentiality`.
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     if !lockdown.contains("[confidentiality]") {

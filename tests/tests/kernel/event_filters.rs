@@ -1,8 +1,8 @@
-//! Filters of events and of histograms. The lines of a filtered run must be exactly the matching
-//! lines of an unfiltered run. The histograms of a filtered run must contain exactly the durations
-//! of the matching events.
+//! Tests filters of events and of histograms. The lines of a filtered run must be exactly the
+//! matching lines of an unfiltered run. The histograms of a filtered run must contain exactly the
+//! durations of the matching events.
 //!
-//! Long because both parts, lines and durations, use one table of filters.
+//! The file is long because both parts, lines and durations, use one table of filters.
 
 use std::{
     collections::BTreeMap,
@@ -32,12 +32,12 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// The time for which a state is held. Other states last far shorter.
+/// How long the test holds a state. All other states last for a far shorter time.
 const HOLD: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_millis(200);
 
-/// The destinations of connections, all on this machine. The last connection uses an IPv6 socket
-/// with an IPv4 address.
+/// The destinations of the test's connections, which are all on this machine. The connection to the
+/// last destination uses an IPv6 socket with an IPv4 address.
 const PLACES: [&str; 4] =
     ["127.0.0.1:8080", "127.9.8.7:8443", "[::1]:8080", "[::ffff:127.0.0.1]:9000"];
 
@@ -69,7 +69,8 @@ fn moves(list: &str) -> EventFilter {
     EventFilter { moves: Some(list.parse().expect("transitions")), ..EventFilter::default() }
 }
 
-/// Whether the address is an IPv4 address, or an IPv4-mapped IPv6 address, with this first byte.
+/// Returns whether the address has this first byte and is an IPv4 address or an IPv4-mapped IPv6
+/// address.
 fn is_v4_below(first: u8, address: Option<IpAddr>) -> bool {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => address.octets()[0] == first,
@@ -77,7 +78,8 @@ fn is_v4_below(first: u8, address: Option<IpAddr>) -> bool {
     }
 }
 
-/// Long because it is a table: each filter, and the condition for the lines that it keeps.
+/// The function is long because it is a table: each filter, and the condition for the lines that
+/// the filter keeps.
 fn cases(pids: [u32; 2], cgroup: Option<&Cgroup>) -> Vec<Case> {
     let any = EventFilter::default;
     let list = |pid: u32| Some(format!("1,{pid}").parse().expect("numbers"));
@@ -180,7 +182,7 @@ fn connect(to: &str) -> TcpStream {
     let to: SocketAddr = to.parse().expect("an address");
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("descriptors");
     if to.port() == 8443 {
-        // This client binds, so its port is known before it connects.
+        // This client calls bind(), so its port is known before it connects.
         let from = SocketAddr::from(([127, 0, 0, 1], 20000));
         socket.bind(&from.into()).expect("nobody else has it");
     }
@@ -211,8 +213,8 @@ fn serve() {
     }
 }
 
-/// The fields that are equal for all programs. Times differ, because each program reads the clock
-/// itself.
+/// Returns the fields that are equal for all programs. Times are not compared, because each program
+/// reads the clock itself.
 fn known(event: &Event) -> String {
     let Event { from, to, family, local, local_port, remote, remote_port, pid, comm, uid, .. } =
         event;
@@ -221,7 +223,7 @@ fn known(event: &Event) -> String {
     )
 }
 
-/// The server process and the client process. Both wait for their cue.
+/// Starts the server process and the client process. Both processes wait for their cue.
 fn actors(cgroup: Option<&Cgroup>) -> [Actor; 2] {
     [
         Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve),
@@ -229,7 +231,7 @@ fn actors(cgroup: Option<&Cgroup>) -> [Actor; 2] {
     ]
 }
 
-/// Runs both processes until all their sockets have ended.
+/// Runs both processes until all their sockets have closed.
 fn perform(mut serves: Actor, mut asks: Actor) {
     serves.cue();
     wait::until("four listeners", || truth::sockets().full[Listen] == 4);
@@ -270,8 +272,8 @@ fn events_filter_keeps_exactly_the_matching_lines() {
             continue;
         }
         let lines = whole_events.take(usize::MAX);
-        // Each connection has five lines of the client and five of the server. Each listener has
-        // two lines.
+        // Each connection has five event lines of the client and five event lines of the server.
+        // Each listener has two event lines.
         assert_eq!(lines.len(), PLACES.len() * 12, "{lines:#?}");
         for (case, (_, events)) in cases.iter().zip(&mut filtered) {
             let matching: Vec<String> = lines
@@ -297,13 +299,14 @@ fn events_filter_keeps_exactly_the_matching_lines() {
     panic!("the kernel kept events from the programs each time");
 }
 
-/// Whether the line was completed from the connection's second event. The filter had to judge the
-/// first event before that.
+/// Returns whether the line was completed from the connection's second event. The filter had to
+/// check the first event before the line was completed.
 fn is_completed(event: &Event) -> bool {
     matches!(event.to, State::SynSent | State::SynRecv)
 }
 
-/// Options for events, without mini sockets, which would take time.
+/// Returns options for recording events without mini sockets, which would make the
+/// test slower.
 fn watched(event_filter: EventFilter) -> Options {
     let events =
         Some(EventOptions { ring_bytes: 65_536, max_sockets: 1024, ..EventOptions::default() });
@@ -311,7 +314,7 @@ fn watched(event_filter: EventFilter) -> Options {
     Options { events, event_filter, time_wait: none, syn_recv: none, ..options() }
 }
 
-/// Options for durations, without mini sockets.
+/// Returns options for measuring durations without mini sockets.
 fn timed(event_filter: EventFilter) -> Options {
     let histograms = Some(HistogramOptions { max_sockets: 1024, ..HistogramOptions::default() });
     let none = Some(Provider::None);
@@ -321,8 +324,8 @@ fn timed(event_filter: EventFilter) -> Options {
 /// The known durations of each kind, in ascending order.
 type Durations = BTreeMap<Of, Vec<Duration>>;
 
-/// The durations of the matching events, as histograms store them: of the transition that ends a
-/// state, of connects and of lifetimes. All sockets are observed from their births on, so no
+/// Returns the durations of the matching events, as histograms store them: of the transition that
+/// ends a state, of connects and of lifetimes. All sockets are observed from their births, so no
 /// duration is unknown.
 fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     let mut durations = Durations::new();
@@ -347,14 +350,15 @@ fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     durations
 }
 
-/// Asserts that a filtered run has exactly as many of these durations. Returns whether their
-/// lengths agree.
+/// Asserts that a filtered run has exactly the expected number of each kind of duration. Returns
+/// whether the lengths of the durations agree.
 fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> bool {
-    /// Two programs read the clock one after the other, and may be interrupted in between.
+    /// Two programs read the clock one after the other, and may be interrupted between the two
+    /// reads.
     const TOLERANCE: Duration = Duration::from_millis(20);
     assert!(histograms.is_filtered || name == "all", "{name}");
-    // Histograms of states are sums of these histograms. The handshake of a server needs request
-    // sockets.
+    // Histograms of states are sums of the histograms of transitions, so they are not compared. The
+    // handshake of a server needs request sockets, which this test does not observe.
     let shown = histograms
         .all
         .iter()
@@ -416,7 +420,7 @@ fn hist_filter_keeps_exactly_the_matching_durations() {
             continue;
         }
         let lines = whole_events.take(usize::MAX);
-        // No short-circuit here, because `has_durations` asserts the counts of each case.
+        // The fold does not stop early, because `has_durations` asserts the counts of each case.
         let agree = cases.iter().zip(&histograms).fold(true, |agree, (case, histograms)| {
             agree & has_durations(case.name, histograms, &durations(&lines, &case.matches))
         });

@@ -1,4 +1,4 @@
-//! The owners of sockets in lines of events: the process that accepted the connection and its
+//! Tests the owners of sockets in event lines: the process that accepted the connection and its
 //! cgroup, never the peer.
 
 use std::{
@@ -24,7 +24,7 @@ use tcpstate_tests::{
     wait,
 };
 
-/// A container ID as in the cgroups of container runtimes.
+/// A container ID that looks like the IDs in the cgroups of container runtimes.
 const CONTAINER: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf";
 
 fn traced(netns: Netns, acceptors: Option<Acceptors>) -> Option<(Traced, Events)> {
@@ -41,13 +41,14 @@ fn traced(netns: Netns, acceptors: Option<Acceptors>) -> Option<(Traced, Events)
     }
 }
 
-/// The number of lost events: those that tcpstate reports, and those that only the audit finds.
+/// Returns the number of lost events that tcpstate reports, and the number that only the audit
+/// finds.
 fn losses(traced: &mut Traced) -> (u64, u64) {
     let losses = traced.tracer.losses().expect("they can be read").expect("events are asked for");
     (losses.events(), traced.uncounted())
 }
 
-/// Accepts one connection, answers a byte, and closes when the peer closes.
+/// Accepts one connection, answers one byte, and closes when the peer closes.
 fn serve(listener: &Socket) {
     let mut server = TcpStream::from(listener.accept().expect("a connection comes").0);
     let mut byte = [0];
@@ -65,10 +66,10 @@ fn ask(to: &socket2::SockAddr) {
     assert_eq!(client.read(&mut [0]).expect("the server closes"), 0);
 }
 
-/// The test has a listener. Another process accepts a connection, and a third process makes it.
-/// Asserts the owner of each line.
+/// The test process has a listener. Another process accepts a connection, and a third process makes
+/// the connection. The function asserts the owner of each event line.
 ///
-/// Long because the traffic and the expected owners have to be read together.
+/// The function is long because the traffic and the expected owners have to be read together.
 fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Option<&Cgroup>) {
     for attempt in 1..=ATTEMPTS {
         let before = losses(traced);
@@ -84,7 +85,7 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         acceptor.join();
         drop(listener);
         // The last line belongs to the listener, or to the server socket if the acceptor was the
-        // last process that held it.
+        // last process that held the socket.
         wait::grace_period();
         let lines: Vec<Event> = events.take(usize::MAX);
         if has_twin(&lines) {
@@ -123,7 +124,7 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         let servers: Vec<&Event> = at(true).filter(|event| !is_listener(event)).collect();
         assert_eq!(servers.len(), 5, "{lines:#?}");
         for (index, event) in servers.into_iter().enumerate() {
-            // Until accept(), the socket has no owner and the listener's user.
+            // Until accept(), the server socket has no owner, and its user is the listener's user.
             let (expected, uid) = match index {
                 0 | 1 => ((None, None), 0),
                 _ => ((Some(accepts), Some("acceptor".into())), 1234),
@@ -196,7 +197,8 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     let server = listener.accept();
     let holder = Costume { name: "holder", uid: 0, cgroup: None };
     let mut holder = Actor::start(holder, || {
-        // The server socket was copied into this process by fork. No other process has it now.
+        // This process has a copy of the server socket since fork. No other process has the server
+        // socket now.
         assert_eq!((&server).read(&mut [0]).expect("the client closes"), 0);
     });
     drop(server);
@@ -222,7 +224,7 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     }
 }
 
-/// Long because both processes, their load and the check of their lines are one script.
+/// The test is long because both processes, their load and the check of their lines are one script.
 #[test]
 fn events_of_two_busy_processes_never_name_the_peer() {
     let wanted = usize::try_from(scaled(100_000)).expect("a small number");
@@ -292,8 +294,8 @@ fn events_of_two_busy_processes_never_name_the_peer() {
             }
         }
         println!("{} lines, {owned:?} of {of_end:?} with an owner, {lost} lost", lines.len());
-        // All lines of a client have an owner. A server's lines have one from accept() on: three of
-        // five.
+        // All event lines of a client have an owner. A server's lines have an owner from accept()
+        // on, which is three lines of five.
         assert!(
             owned[1] * 10 >= of_end[1] * 9 && owned[0] * 10 >= of_end[0] * 4,
             "{owned:?} of {of_end:?}"
@@ -306,7 +308,7 @@ fn events_of_two_busy_processes_never_name_the_peer() {
     }
 }
 
-/// Whether the event comes before a child can be accepted.
+/// Returns whether the event happens before a child can be accepted.
 fn is_born_of(event: &Event) -> bool {
     let moves: [(State, State); 2] = [(Listen, SynRecv), (SynRecv, Established)];
     moves.contains(&(event.from, event.to))

@@ -1,5 +1,5 @@
-//! Each transition with its connection: the lines of known connections, and the behaviour when
-//! there is no room.
+//! Tests the events of each transition: the lines of known connections, and the behaviour when the
+//! ring is full.
 
 use std::{
     fs, thread,
@@ -38,32 +38,32 @@ fn losses(traced: &Traced) -> Losses {
     traced.tracer.losses().expect("the counters can be read").expect("events are asked for")
 }
 
-/// The expected events of one socket. `held` is a state that the script held, and the bounds of its
-/// duration.
+/// The expected events of one socket. `held` is a state that the script held, with the bounds of
+/// its duration.
 struct ExpectedSocket {
     name: &'static str,
     moves: Vec<(State, State)>,
     held: Option<(State, [Duration; 2])>,
-    /// The first transition at which this process is known to be the owner.
+    /// The index of the first transition at which the test process is known to be the owner.
     owned_from: Option<usize>,
 }
 
-/// The minimum and the maximum of a duration that began between two moments and ended between two
-/// moments.
+/// Returns the minimum and the maximum of a duration that began between two moments and ended
+/// between two other moments.
 fn bracket(begin: [Instant; 2], end: [Instant; 2]) -> [Duration; 2] {
     [end[0] - begin[1], end[1] - begin[0]]
 }
 
-/// Runs `work`. Also returns the moments before and after it.
+/// Runs `work`. Returns the result of `work` and the moments before and after `work`.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, [Instant; 2]) {
     let before = Instant::now();
     let result = work();
     (result, [before, Instant::now()])
 }
 
-/// Makes a connection, holds it and ends it with `end`, which returns when the client left its
-/// state. Returns the expected transitions of its two sockets. The server receives data before its
-/// transition number `received_at`.
+/// Makes a connection, holds it, and closes it with `end`. The function `end` returns when the
+/// client left its state. Returns the expected transitions of the two sockets of the connection.
+/// The server receives data before its transition number `received_at`.
 fn connection(
     (family, acceptors): (Family, Acceptors),
     received_at: Option<usize>,
@@ -102,7 +102,8 @@ fn connection(
     (port, sockets)
 }
 
-/// Connections of one family with known ends. The key is the port of the listener, which is unique.
+/// Makes connections of one family that close in known ways. The key of the result is the port of
+/// the listener, which is unique.
 fn script(family: Family, acceptors: Acceptors) -> Vec<(u16, Vec<ExpectedSocket>)> {
     let by = (family, acceptors);
     let orderly = || {
@@ -154,7 +155,7 @@ fn await_peer_closed(socket: &socket2::Socket) {
     assert_eq!(socket.recv(&mut byte).expect("the connection stands"), 0, "there was data");
 }
 
-/// The role of an event's socket, relative to a listener's port.
+/// Returns the role of an event's socket, relative to a listener's port.
 fn who(event: &Event, port: u16) -> Option<&'static str> {
     let is_listener = event.to == Listen || (event.from, event.to) == (Listen, Close);
     if event.local_port == Some(port) {
@@ -173,7 +174,7 @@ fn assert_lines(
     let loopback = family.loopback(0).ip();
     let kind = if loopback.is_ipv4() { Kind::V4 } else { Kind::V6 };
     let pid = std::process::id();
-    // The name of the process, not of this thread, which has the test's name.
+    // The name must be that of the process, not of this thread, which has the test's name.
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("procfs is mounted");
     for expected_socket in sockets {
         let of_it: Vec<&Event> = events
@@ -198,8 +199,8 @@ fn assert_lines(
             } else {
                 assert_eq!(event.remote, Some(loopback), "{label}");
                 // A client's port is chosen after its first event, and a child has its peer after
-                // its first event. The second event contains them. The port and the peer stay until
-                // the last event.
+                // its first event. The second event of the socket contains the port and the peer.
+                // The port and the peer stay until the last event.
                 let other = if expected_socket.name == "client" {
                     event.local_port
                 } else {
@@ -270,7 +271,7 @@ fn events_without_room_are_counted_and_gauges_stay_exact() {
     let small = EventOptions { ring_bytes: 4096, ..EventOptions::default() };
     let (mut traced, mut events) = with_events(small);
     let load = Load::start(2, Style::Mixed);
-    // No process reads the ring meanwhile.
+    // No process reads the ring until all transitions are made.
     wait::until("transitions", || traced.snapshot().total() >= transitions);
     let _ = load.stop();
     truth::await_end_of_sockets();
@@ -281,7 +282,8 @@ fn events_without_room_are_counted_and_gauges_stay_exact() {
     let lines = events.take(usize::MAX);
     let written = lines.iter().filter(is_transition).count() as u64;
     assert!(written > 0 && losses.dropped > written, "{written} written, {losses:?}");
-    // The kernel may have withheld events from both programs, and different events from each.
+    // The kernel may have withheld events from both programs, and not the same events from each
+    // program.
     let (counted, reported) = (snapshot.total(), written + losses.dropped);
     assert!(
         reported <= counted + snapshot.missed.transitions && counted <= reported + losses.missed,
@@ -291,8 +293,8 @@ fn events_without_room_are_counted_and_gauges_stay_exact() {
     traced.assert_equal("after events were dropped");
 }
 
-/// An accept() that finds no connection does not make its caller the owner of any socket,
-/// especially not of a connection that was never accepted.
+/// An accept() that finds no connection does not make its caller the owner of any socket. In
+/// particular, the caller does not own a connection that was never accepted.
 #[test]
 fn events_of_unaccepted_connections_have_no_owner() {
     let _namespace = Namespace::enter();

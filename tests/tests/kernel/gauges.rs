@@ -1,5 +1,5 @@
 //! Compares the gauges at each checkpoint of every scripted path. The tests use the hooks that
-//! tcpstate chooses, and each of the other hooks.
+//! tcpstate chooses, and each alternative hook.
 
 use std::thread;
 
@@ -14,8 +14,8 @@ use tcpstate_tests::{
     traced::{Traced, options, testing},
 };
 
-/// The number of tracers that run at the same time, each in its own namespace. Most of the time is
-/// spent waiting for the kernel's timers.
+/// The number of tracers that run at the same time, each in its own namespace. Several tracers run
+/// together, because most of the time is spent waiting for the kernel's timers.
 const TRACERS: usize = 6;
 
 /// Runs every path, or only the paths for a seeded fault.
@@ -25,8 +25,8 @@ fn assert_equal_on_every_path(options: &Options) {
     assert_equal_on((0..TRACERS.min(chosen.len())).map(|tracer| (paths(tracer), options)));
 }
 
-/// Runs paths with a tracer each. A scan is allowed only if the kernel lost events without counting
-/// them.
+/// Runs each group of paths with its own tracer. A scan is allowed only if the kernel lost events
+/// without counting them.
 fn assert_equal_on<'a, P: Iterator<Item = &'a paths::Path> + Send>(
     tracers: impl Iterator<Item = (P, &'a Options)>,
 ) {
@@ -69,7 +69,8 @@ fn gauges_equal_the_kernel_at_every_checkpoint_of_every_path() {
 fn gauges_by_functions_equal_the_kernel() {
     let options = by_functions();
     if let Err(error) = Traced::try_with(&options) {
-        // Debian's kernels do not refuse. There the run in guests fails if a test is skipped.
+        // Debian's kernels allow programs to attach to kernel functions. On Debian's kernels, the
+        // run in virtual machines fails if a test is skipped.
         assert!(error.is_refusal(), "{error}");
         println!("skipped: this kernel lets nobody attach to its functions: {error}");
         return;
@@ -88,7 +89,7 @@ fn gauges_by_classic_tracepoint_equal_the_kernel() {
     assert_equal_on_every_path(&by_classic_tracepoint());
 }
 
-/// All hooks at the same time, because each run waits for a minute.
+/// The test uses all hooks at the same time, because each run waits for a minute.
 #[test]
 fn gauges_are_right_when_time_wait_expires() {
     audit::mount_tracefs();
@@ -123,8 +124,8 @@ fn by_classic_tracepoint() -> Options {
 #[test]
 fn gauges_are_right_after_a_dead_hook_is_replaced() {
     let _namespace = Namespace::enter();
-    // Since Linux 6.18 the compiler copies this function into its callers. The remaining function
-    // is never called.
+    // Since Linux 6.18 the compiler inlines `inet_twsk_free` into its callers. The remaining
+    // function `inet_twsk_free` is never called.
     let options = Options {
         testing: Testing { time_wait_exit: Some("inet_twsk_free"), ..testing() },
         ..options()

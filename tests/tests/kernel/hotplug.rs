@@ -1,4 +1,4 @@
-//! A CPU that is taken offline while it counts, and brought online again.
+//! Tests a CPU that is taken offline while it counts, and brought online again.
 
 use std::{fs, path::Path};
 
@@ -12,10 +12,11 @@ use tcpstate_tests::{
     wait,
 };
 
-/// Linux does not allow the first CPU to go offline.
+/// The switch of the second CPU, because Linux does not allow the first CPU to go offline.
 const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
 
-/// The second CPU is offline. Dropping the value brings it online again.
+/// A guard for the time in which the second CPU is offline. Dropping the value brings the second
+/// CPU online again.
 struct Offline;
 
 impl Offline {
@@ -49,7 +50,7 @@ fn hotplug_of_a_processor_under_load_loses_no_count() {
     }
 }
 
-/// Timers that wait on the CPU move to the other CPU.
+/// Timers that wait on the offline CPU move to the other CPU.
 fn take_and_return(options: &Options) {
     let _namespace = Namespace::enter();
     let mut traced = Traced::unaudited(options);
@@ -72,7 +73,7 @@ fn take_and_return(options: &Options) {
     let _ = load.stop();
     let snapshot = traced.snapshot();
     if !snapshot.is_exact() {
-        // A scan corrects losses that were reported.
+        // A scan corrects losses that the tracer reported.
         traced.reconcile();
     }
     traced.compare().expect("what the processor had counted still counts");

@@ -1,4 +1,5 @@
-//! Exactness under load: starts, missed events, long runs. Rates are printed, never asserted.
+//! Tests exactness under load: starts, missed events, long runs. Rates are only printed, and no
+//! test asserts a rate.
 
 use std::{
     process,
@@ -22,8 +23,8 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// The sum of all gauges without time-wait sockets. Each gauge is a number of sockets, so none is
-/// below zero.
+/// Returns the sum of all gauges without time-wait sockets. Each gauge is a number of sockets, so
+/// no gauge is negative.
 fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
     let time_wait = snapshot.time_wait.sockets.expect("something counts time-wait sockets here");
     let gauges = State::GAUGES
@@ -36,7 +37,7 @@ fn sum_of_gauges(snapshot: &Snapshot) -> i64 {
         - time_wait.cast_signed()
 }
 
-/// Waits until no full socket is left. The last servers end a moment after their clients.
+/// Waits until no full socket is left. The last servers close a moment after their clients.
 fn await_end_of_sockets() {
     truth::await_end_of_sockets();
     wait::grace_period();
@@ -55,7 +56,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
         wait::until("the load", || load.completed() >= 101);
         let mut traced = Traced::start();
         let at_once = traced.snapshot();
-        // Sockets that stay in their state: the idle sockets, and the listeners of the load.
+        // Some sockets stay in their state: the idle sockets, and the listeners of the load.
         let listeners =
             at_once.gauge(State::Listen).and_then(|gauge| gauge.current).expect("LISTEN is seen");
         let held = sockets.cast_signed() + listeners;
@@ -66,7 +67,8 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
                     .expect("few");
             let sum = sum_of_gauges(&snapshot);
             assert!(
-                // A connection has its client, its server and, for a moment, the server's request.
+                // A connection consists of its client, its server and, for a moment, the server's
+                // request socket.
                 (held - slack..=held + 3 * slack).contains(&sum),
                 "start {start}: {sum} of {held} sockets"
             );
@@ -134,15 +136,15 @@ fn load_makes_auto_reconcile_scan_by_itself() {
 #[test]
 fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     let _namespace = Namespace::enter();
-    // The number is not a power of two and does not divide the six transitions of a connection. So
-    // each kind of transition is dropped sometimes.
+    // The number is not a power of two and does not divide the six transitions of a connection.
+    // Each kind of transition is therefore dropped sometimes.
     let options = Options {
         testing: Testing { drop_one_in: 97, drop_in_silence: true, ..testing() },
         ..options()
     };
     let mut traced = Traced::with(&options);
-    // If as many births as ends are lost, the sums do not differ. The next connections then make a
-    // difference.
+    // If the number of lost births equals the number of lost ends, the sums do not differ. The next
+    // connections of the load then cause a difference.
     let is_found_out = (1..=10).any(|attempt| {
         let load = Load::start(1, Style::Mixed);
         wait::until("1,009 connections", || load.completed() >= 1009);
@@ -161,8 +163,8 @@ fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     traced.compare().expect("one scan makes every gauge equal");
 }
 
-/// When a program is removed, the kernel forgets its counts. This test uses runs and their time,
-/// because they always exist. Skipped runs would occur only by chance.
+/// When a program is removed, the kernel discards the program's counts. This test compares runs and
+/// their time, because these counts always exist. Skipped runs would happen only by chance.
 #[test]
 fn load_counts_of_programs_do_not_fall_when_hooks_are_replaced() {
     let _namespace = Namespace::enter();
@@ -201,7 +203,7 @@ fn load_is_verified_when_it_pauses() {
     assert_eq!(verify(&mut traced, 0), Verdict::Moving);
     let _ = load.stop();
     await_end_of_sockets();
-    // A missed event that was reported is not a difference, and then nothing is compared.
+    // If a missed event was reported, the tracer compares nothing.
     if verify(&mut traced, 0) == Verdict::Inexact {
         traced.reconcile();
     }
@@ -255,7 +257,7 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     let load = Load::start(2, Style::Rst);
     let began = Instant::now();
     wait::until("the load", || load.completed() >= 10_007);
-    // One scan and one snapshot, so that their buffers are allocated.
+    // One scan and one snapshot are made first, so that their buffers are allocated.
     traced.reconcile();
     let mut snapshot = traced.snapshot();
     let before = resident_bytes(process::id());
@@ -271,8 +273,8 @@ fn load_of_ten_million_transitions_ends_exact_and_takes_no_memory() {
     traced.assert_equal(&format!("after {transitions} transitions"));
     let missed = traced.snapshot().missed.transitions;
     println!("{rate:.0} transitions/s, missed {missed}, resident memory grew by {growth} bytes");
-    // Less than a byte per transition. An emulated machine makes a fiftieth of the transitions but
-    // needs as much memory.
+    // The limit is less than one byte per transition. An emulated machine makes a fiftieth of the
+    // transitions but needs the same amount of memory.
     let most = if is_emulated() { 16 << 20 } else { 2 << 20 };
     assert!(growth < most, "resident memory grew by {growth} bytes");
 }

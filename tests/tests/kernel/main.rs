@@ -1,16 +1,18 @@
-//! Library level: the numbers of tcpstate's library, compared with the kernel that runs the tests.
+//! Tests at library level: they compare the numbers of tcpstate's library with the kernel that runs
+//! the tests.
 //!
-//! Each test uses the library in its own process, in a new network namespace. The test compares the
-//! library's numbers with an independent truth (`tcpstate_tests::truth`, `audit`). No test starts a
-//! program of tcpstate, so the tests also run on other kernels, in the guests of `cargo xtask vm`.
-//! Tests of the program that users start are in `tcpstate/tests/command/`. If both folders have a
-//! file with one name, the file here tests numbers. The file there tests flags, output, exit status
-//! and signals.
+//! Each test uses the library in its own process, in a new network namespace. Each test compares
+//! the library's numbers with an independent truth (`tcpstate_tests::truth`, `audit`). No test
+//! starts a program of tcpstate, so the tests also run on other kernels, in the virtual machines of
+//! `cargo xtask vm`. Tests of the program that users start are in `tcpstate/tests/command/`. If
+//! this folder and `tcpstate/tests/command/` both have a file with one name, the file in this
+//! folder tests numbers. The file in `tcpstate/tests/command/` tests flags, output, exit status and
+//! signals.
 //!
-//! One program contains all tests. So it is linked once, and a guest needs it only once. `cargo
-//! xtask` runs its tests one at a time. Each test has its own thread, so a namespace that the
-//! thread enters ends with the test. A test that changes a property of the whole process, for
-//! example a limit, restores it.
+//! One program contains all tests. The tests are therefore linked once, and a virtual machine needs
+//! only one file. The command `cargo xtask` runs the tests of this program one at a time. Each test
+//! has its own thread, so a namespace that the thread enters ends with the test. A test that
+//! changes a property of the whole process, for example a limit, restores the property.
 
 mod check;
 mod close_reason;

@@ -1,5 +1,5 @@
-//! The truths are compared with each other: `/proc`, `ss` and the kernel's counters, at each
-//! checkpoint of every path.
+//! Compares the independent counts with each other, at each checkpoint of every path: `/proc`, `ss`
+//! and the kernel's counters.
 
 use std::{thread, time::Instant};
 
@@ -25,8 +25,8 @@ fn compare(label: &str) {
 
 #[test]
 fn truths_agree_on_every_path() {
-    // Most of the time is spent waiting for the kernel's timers. Therefore several paths run
-    // at the same time, each in its own namespace.
+    // Most of the time is spent waiting for the kernel's timers. Several paths therefore run at the
+    // same time, each in its own namespace.
     thread::scope(|scope| {
         for group in paths::ALL.chunks(5) {
             scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! Properties of the programs in the kernel: size, atomic additions, scope, offsets.
+//! Tests properties of the BPF programs: size, atomic additions, scope, offsets.
 
 use std::{env, fs, path::PathBuf};
 
@@ -56,7 +56,7 @@ fn program_that_can_interrupt_itself_adds_atomically() {
     }
 }
 
-/// The number of instructions `lock *(u64 *)(r + off) += r` in a section.
+/// Returns the number of instructions `lock *(u64 *)(r + off) += r` in a section.
 fn atomic_additions(object: &[u8], section: &str) -> usize {
     const STX_ATOMIC_DW: u8 = 0xdb;
     let file = object::File::parse(object).expect("an ELF file");
@@ -74,11 +74,13 @@ fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
             .expect("it is checked in")
     });
     let additions = |section| atomic_additions(&object, section);
-    // Matrix, `left` and `entered`. The scan's counters are out of line, where the compiler merges
-    // the additions.
+    // The three additions are those to the transition matrix, to `left` and to `entered`. The
+    // scan's counters are in functions that are not inlined, where the compiler merges the
+    // additions.
     assert!(additions("tp_btf/inet_sock_set_state") >= 3);
     assert!(additions(".text") >= 1);
-    // Visited sockets, the base, and the counter for a full map.
+    // The three additions are those to the visited sockets, to the base counts, and to the counter
+    // for a full map.
     assert!(additions("iter/tcp") >= 3);
 }
 

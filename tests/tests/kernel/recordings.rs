@@ -1,7 +1,8 @@
-//! Recorded runs on this kernel. A replay must print what the run printed.
+//! Tests recorded runs on this kernel. A replay must print the same text that the run printed.
 //!
-//! A guest prints each recording in hexadecimal. A host writes it to the directory
-//! `TCPSTATE_TEST_RECORDINGS`. `tests/recordings` was made this way, as described there.
+//! A virtual machine prints each recording in hexadecimal. The host writes each recording to the
+//! directory `TCPSTATE_TEST_RECORDINGS`. The recordings in `tests/recordings` were made this way,
+//! as described there.
 
 use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -35,7 +36,8 @@ impl Run {
         Self { traced, events, records: vec![Record::Report(Box::new(start))] }
     }
 
-    /// Ends an interval. Earlier events are in the recording before its snapshot.
+    /// Ends an interval of the run. The recording contains earlier events before the interval's
+    /// snapshot.
     fn snapshot(&mut self) {
         let snapshot = Report::Snapshot(self.traced.snapshot());
         self.take_events();
@@ -51,7 +53,7 @@ impl Run {
 
     fn take_events(&mut self) {
         let Some(events) = &mut self.events else { return };
-        // Take few events at a time, so that several records follow each other.
+        // The function takes few events at a time, so that several records follow each other.
         loop {
             let taken = events.take(20);
             if taken.is_empty() {
@@ -80,7 +82,7 @@ fn hand_out(name: &str, file: &[u8]) {
             write!(digits, "{byte:02x}").expect("memory takes all");
             digits
         });
-        // Short lines, which no console cuts.
+        // The lines are short, so that no console truncates them.
         for digits in digits.as_bytes().chunks(200) {
             println!("{name}: {}", String::from_utf8_lossy(digits));
         }
@@ -98,8 +100,8 @@ fn recordings_of_events_replay_the_original_output() {
     let mut held = Vec::new();
     for family in Family::BOTH {
         let listener = Listener::open(family);
-        // Connections that end by the client's close, by the server's close, by a RST and by a
-        // half-close, and a refused connection.
+        // The test makes connections that end by the client's close, by the server's close, by a
+        // RST and by a half-close, and a refused connection.
         let (client, server) = (listener.connect(), listener.accept());
         drop(client);
         drop(server);
@@ -129,7 +131,7 @@ fn recordings_of_events_replay_the_original_output() {
             Record::Report(_) => 0,
         })
         .sum();
-    // Some kernels withhold some events.
+    // Some kernels withhold some events from BPF programs.
     assert!(reported > 40, "{reported}");
     run.assert_shown_again("connections.tcps");
 }
@@ -152,7 +154,7 @@ fn recordings_of_namespaces_replay_the_original_output() {
     held.push(pairs(&evil, 5));
     run.snapshot();
     nameless.inside(|| leave_time_wait(7, &[Family::V6]));
-    // The row is removed after it has been shown once more.
+    // The namespace is removed after it has been shown once more.
     drop(nameless);
     run.snapshot();
     held.truncate(1);

@@ -1,5 +1,5 @@
-//! A scan in steps. Events between t0, the walk and the clearing of the scan flag must not change
-//! the result.
+//! Tests a scan step by step. Events between t0, the walk and the clearing of the scan flag must
+//! not change the scan's result.
 
 use std::net::Shutdown;
 
@@ -13,7 +13,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Runs a scan with `before_walk` and `after_walk` at these points, then compares.
+/// Runs a scan, calls `before_walk` and `after_walk` at these points, and then compares the gauges.
 fn scan_around(
     traced: &mut Traced,
     label: &str,
@@ -76,7 +76,7 @@ fn scan_counts_closed_sockets_whose_memory_is_reused() {
     let mut reborn = Vec::new();
     let churn = || {
         clients.into_iter().for_each(reset);
-        // The kernel's allocator returns the freed addresses again.
+        // The kernel's allocator reuses the addresses of freed sockets.
         reborn.push(listener.pairs(17));
     };
     scan_around(&mut traced, "closed and born again before the walk", churn, || ());

@@ -1,5 +1,6 @@
-//! The library behind `serve`, for guests in which tests start no process of tcpstate. Families are
-//! separate, and scans run after privileges have been given up.
+//! Tests the library behind `serve`, for virtual machines, in which tests start no process of
+//! tcpstate. Families are counted separately, and scans run after the process has dropped its
+//! privileges.
 
 use std::{
     fs,
@@ -22,7 +23,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// `CAP_BPF`. Kernels before 5.19 check it at each use of a map.
+/// The capability set with only `CAP_BPF`. Kernels before 5.19 check CAP_BPF at each use of a map.
 const LEAST: &str = "0000008000000000";
 const NONE: &str = "0000000000000000";
 
@@ -35,7 +36,7 @@ fn gauge(text: &str, state: State, family: &str) -> Option<u64> {
         .map(|count| count.parse().expect("a count"))
 }
 
-/// The number of sockets by which gauges are wrong, for states that a provider counts.
+/// Returns the number of sockets by which gauges are wrong, for states that a provider counts.
 fn difference(text: &str, counts_requests: bool) -> u64 {
     let families = [("ipv4", Family::V4), ("ipv6", Family::V6)];
     let of_family = |(name, family): (&str, Family)| {

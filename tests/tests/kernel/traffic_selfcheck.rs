@@ -1,4 +1,4 @@
-//! The properties of namespaces, load and idle connections.
+//! Tests the properties of namespaces, load and idle connections.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -53,17 +53,18 @@ fn a_sysctl_is_held_in_its_namespace_only() {
 #[test]
 fn load_leaves_the_sockets_of_its_style() {
     let _namespace = Namespace::enter();
-    // The default limit of a small machine is lower.
+    // On a small machine, the default limit is lower.
     let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "262144");
     // Over loopback, the kernel may reuse the port of a time-wait socket after one second, which
-    // would end this socket.
+    // would end the time-wait socket.
     let _hold = Sysctl::held("net.ipv4.tcp_tw_reuse", "0");
     let counts_births = Kernel::running().expect("it runs").counts_time_wait_births();
     for style in [Style::Rst, Style::Close, Style::Mixed] {
         let before = (sockets().minis[State::TimeWait], truth::tcp_ext("TW"));
         let start = Instant::now();
         let load = Load::start(2, style);
-        // Long enough to make some connections. The rate is printed for information.
+        // The pause is long enough to make some connections. The rate is printed only for
+        // information.
         thread::sleep(Duration::from_millis(500));
         let connections = load.stop();
         eprintln!(

@@ -32,7 +32,7 @@ use tokio::{runtime::Runtime, sync::oneshot};
 
 type Requests = Arc<Mutex<Vec<ExportMetricsServiceRequest>>>;
 
-/// Receives until it is dropped.
+/// A receiver that receives until it is dropped.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     requests: Requests,
@@ -110,7 +110,7 @@ async fn serve(listener: TcpListener, requests: Requests) {
         });
         tokio::spawn(async move {
             let connections = auto::Builder::new(TokioExecutor::new());
-            // Ignore clients that disconnect during a request.
+            // Errors of clients that disconnect during a request are ignored.
             let _ = connections.serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -143,7 +143,7 @@ impl MetricsService for Store {
     }
 }
 
-/// One request. Metrics are sorted by keys of the form `name{attribute="value",…}`.
+/// The content of one request. Metrics are sorted by keys of the form `name{attribute="value",…}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Collection {
     pub(crate) numbers: BTreeMap<String, f64>,

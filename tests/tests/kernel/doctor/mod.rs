@@ -1,8 +1,8 @@
-//! Each rule of `doctor` on a real kernel, in a namespace with one fault. The rule for this fault
-//! must report it, and no other rule may report anything.
+//! Tests each rule of `doctor` on a real kernel, in a namespace with one fault. The rule for the
+//! fault must report it, and no other rule may report anything.
 //!
-//! Some faults cannot be made in a namespace. The rules' own unit tests cover them: tcp_tw_recycle
-//! (removed from Linux), the host's orphans, and the host's connection tracking.
+//! Some faults cannot be created in a namespace. Unit tests of the rules cover these faults:
+//! tcp_tw_recycle (removed from Linux), the host's orphans, and the host's connection tracking.
 
 mod ports;
 
@@ -21,12 +21,13 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Paths for `doctor`. `root` contains no sysctl files, so the files of this machine are not read.
+/// Returns the paths that `doctor` reads. The folder `root` contains no sysctl files, so the sysctl
+/// files of this machine are not read.
 fn paths() -> Paths {
     Paths { root: "/sys".into(), ..Paths::default() }
 }
 
-/// The findings when `during` runs between the two readings.
+/// Returns the findings if `during` runs between the two readings of `doctor`.
 fn found_with(thresholds: &Thresholds, during: impl FnOnce()) -> Vec<Finding> {
     let opening = Opening::read(paths());
     during();
@@ -37,17 +38,18 @@ fn found(during: impl FnOnce()) -> Vec<Finding> {
     found_with(&Thresholds::default(), during)
 }
 
-/// Thresholds in the format of the user's file.
+/// Parses thresholds in the format of the user's file.
 fn thresholds(text: &str) -> Thresholds {
     Thresholds::parse(text).expect("the thresholds are right")
 }
 
-/// The findings of this rule.
+/// Returns the findings of one rule.
 fn of<'a>(findings: &'a [Finding], id: &str) -> Vec<&'a Finding> {
     findings.iter().filter(|finding| finding.id == id).collect()
 }
 
-/// Asserts that this rule has exactly one finding, with this level. Returns the finding.
+/// Asserts that this rule has exactly one finding, and that the finding has this level. Returns the
+/// finding.
 #[track_caller]
 fn only<'a>(findings: &'a [Finding], id: &str, level: Level) -> &'a Finding {
     let [finding] = of(findings, id)[..] else { panic!("{id}: {findings:#?}") };
@@ -64,8 +66,8 @@ fn assert_alarms(findings: &[Finding], expected: &[&str]) {
     assert_eq!(alarms, expected, "{findings:#?}");
 }
 
-/// Asserts that everything is known. In a namespace, root can read all facts except the host's
-/// limit of orphans.
+/// Asserts that no fact is unknown. In a namespace, root can read all facts except the host's limit
+/// of orphans.
 #[track_caller]
 fn assert_all_seen(findings: &[Finding]) {
     let unknown = findings.iter().filter(|finding| finding.level == Level::Unknown);
@@ -92,7 +94,8 @@ fn doctor_reports_nothing_in_a_healthy_namespace() {
 struct Leaky(Child);
 
 impl Leaky {
-    /// Starts the program with this limit of open files. Returns `None` if no shell can do this.
+    /// Starts the program with this limit of open files. Returns `None` if no shell can start such
+    /// a program.
     fn start(listener: &Listener, connections: usize, max_files: usize) -> Option<Self> {
         let script = format!(
             "ulimit -n {max_files} || exit 1; for i in {{1..{connections}}}; do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; read -r",
@@ -120,7 +123,7 @@ fn doctor_names_the_program_that_leaks_connections() {
             println!("skipped: there is no bash");
             return;
         };
-        // The server closes all connections, and the program does not.
+        // The server closes all connections, and the program does not close them.
         for _ in 0..107 {
             drop(listener.accept());
         }
@@ -150,7 +153,7 @@ fn doctor_names_the_program_that_leaks_connections() {
 #[test]
 fn doctor_reports_accept_queues_that_are_not_emptied() {
     let _namespace = Namespace::enter();
-    // The queue has room for one connection more than its length.
+    // The queue has space for one connection more than its length.
     let listener = Listener::on(Family::V4, bound(Family::V4), 9);
     let mut clients: Vec<Socket> = (0..7).map(|_| listener.connect()).collect();
     assert_alarms(&found(|| ()), &[]);
@@ -188,7 +191,7 @@ fn doctor_sees_a_backlog_of_one_flooded() {
     let full = only(&findings, "S1", Level::Crit);
     assert_eq!((&full.numbers["waiting"], &full.numbers["backlog"]), (&2.into(), &1.into()));
     assert!(full.numbers["overflows"].as_u64() >= Some(1), "{full:#?}");
-    // After they are accepted, only the counter reports it.
+    // After the connections are accepted, only the kernel's counter shows the overflow.
     let mut accepted = Vec::new();
     let findings = found(|| {
         let before = truth::tcp_ext("ListenOverflows");
@@ -199,7 +202,7 @@ fn doctor_sees_a_backlog_of_one_flooded() {
     only(&findings, "S1", Level::Crit);
 }
 
-/// Clients that do not receive the answer to their SYN.
+/// Returns clients that do not receive the answer to their SYN.
 fn half_open(listener: &Listener, number: usize) -> Vec<Socket> {
     let client = |_| {
         let client = socket(Family::V4);
@@ -234,7 +237,7 @@ fn doctor_sees_full_syn_queues_with_and_without_cookies() {
 #[test]
 fn doctor_reports_destinations_that_do_not_answer() {
     let _namespace = Namespace::enter();
-    // A deaf listener.
+    // This listener is deaf, so it never answers.
     let dead = Listener::open(Family::V4);
     deafen([dead.socket()]);
     let _clients: Vec<Socket> = (0..53).map(|_| connecting(Family::V4, dead.address())).collect();
@@ -293,7 +296,7 @@ fn doctor_reports_how_connections_end() {
     let wanted = scaled(1009);
     for (style, id) in [(Style::Rst, "R1"), (Style::Close, "T9")] {
         let load = Load::start(1, style);
-        // Both ends of each connection are sockets of this namespace, so the share can be at most
+        // Both sides of each connection are sockets of this namespace, so the share can be at most
         // one half.
         let quick = thresholds("[time_wait]\nshort_per_second = 10\nshort_share = 0.3");
         let findings = found_with(&quick, || {

@@ -18,7 +18,8 @@ use tcpstate_tests::{
 
 use super::{assert_alarms, found, found_with, only, thresholds};
 
-/// A server that closes first. Its sockets in TIME_WAIT have the server's port.
+/// The server of this test closes its connections first. The sockets of the server in TIME_WAIT
+/// have the server's port.
 #[test]
 fn doctor_calls_many_time_wait_of_a_server_harmless() {
     let _namespace = Namespace::enter();
@@ -73,7 +74,8 @@ fn doctor_sees_a_range_of_two_ports_exhausted() {
     assert!(exhausted.summary.contains(&own), "{}", exhausted.summary);
 }
 
-/// `doctor` reports as many ports as `connect()` tries.
+/// The test compares the number of ports that `doctor` reports with the number that `connect()`
+/// tries.
 #[test]
 fn doctor_counts_the_ports_that_connect_tries() {
     let _namespace = Namespace::enter();
@@ -86,7 +88,7 @@ fn doctor_counts_the_ports_that_connect_tries() {
         ("40000 40007", "", Some(40003), 7),
     ] {
         sysctl("net.ipv4.ip_local_port_range", range);
-        // The kernel ignores an empty text, so a newline is written.
+        // The kernel ignores an empty text, so the test writes a newline.
         sysctl("net.ipv4.ip_local_reserved_ports", &format!("{reserved}\n"));
         let _other = bind.map(|port| {
             let socket = socket(Family::V4);
@@ -141,7 +143,7 @@ fn doctor_sees_sockets_skip_time_wait() {
     let findings = found(|| leave_time_wait(61, &[Family::V4]));
     assert_alarms(&findings, &["T1", "T2"]);
     assert_eq!(only(&findings, "T1", Level::Crit).numbers["overflows"], 31);
-    // Later the overflows are in the past.
+    // In a later reading, the overflows are in the past.
     only(&found(|| ()), "T1", Level::Info);
 }
 

@@ -1,4 +1,4 @@
-//! Histograms by group: the groups, and the sum of groups beyond the limit.
+//! Tests histograms by group: the groups, and the sum of groups beyond the limit.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -103,7 +103,8 @@ fn hist_filter_makes_groups_of_matching_sockets_only() {
         HistogramOptions { by: Some(By::LocalPort), max_groups: 1, ..HistogramOptions::default() };
     let event_filter = EventFilter { ports: vec![(End::Local, ports)], ..EventFilter::default() };
     let mut traced = Traced::with(&Options { histograms: Some(one), event_filter, ..options() });
-    // Sockets without the wanted port: two full sockets, and a client's mini socket.
+    // The following sockets do not have the wanted port: two full sockets, and a client's mini
+    // socket.
     let _soon = Sysctl::held("net.ipv4.tcp_fin_timeout", "1");
     let listener = Listener::open(Family::V4);
     let (client, server) = (listener.connect(), listener.accept());

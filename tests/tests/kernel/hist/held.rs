@@ -1,4 +1,5 @@
-//! A script holds sockets in each state for a known time. The durations must be in the histograms.
+//! A script holds sockets in each state for a known time. The durations that the script measures
+//! must be in the histograms.
 
 use std::{
     collections::BTreeMap,
@@ -33,17 +34,17 @@ use super::{TOLERANCE, assert_totals, summary, timed_by};
 
 /// The minimum and the maximum of a duration.
 pub(super) type Span = [Duration; 2];
-/// The moments before and after something happened.
+/// The moments before and after an action of the script.
 pub(super) type Moment = [Instant; 2];
 
-/// Runs `work`. Also returns the moments before and after it.
+/// Runs `work`. Returns the result of `work` and the moments before and after `work`.
 pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Moment) {
     let before = Instant::now();
     let result = work();
     (result, [before, Instant::now()])
 }
 
-/// The time that each socket spent in each state.
+/// How long each socket was in each state.
 #[derive(Debug, Default)]
 struct Held(Vec<(Of, Span)>);
 
@@ -58,14 +59,14 @@ impl Held {
     }
 }
 
-/// Waits until the socket is in a state. Returns the bounds of the moment at which it entered the
-/// state, given when the wait began.
+/// Waits until the socket is in a state. Returns the bounds of the moment at which the socket
+/// entered the state. `began` is the moment when the wait began.
 pub(super) fn await_state(socket: &Socket, expected: State, began: Instant) -> Moment {
     wait::until_equal("a socket's state", &expected, || state(socket));
     [began, Instant::now()]
 }
 
-/// Both ends of a connection, and when it was made.
+/// Both sockets of a connection, and the moment when it was made.
 struct Connection {
     client: Socket,
     server: Socket,
@@ -85,7 +86,7 @@ fn connect(family: Family, held: &mut Held) -> Connection {
     Connection { client, server, made }
 }
 
-/// A listener without connections.
+/// Holds a listener without connections.
 fn hold_listen(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let (listener, opened) = timed(|| Listener::open(family));
@@ -95,7 +96,7 @@ fn hold_listen(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A SYN without an answer.
+/// Holds a client whose SYN gets no answer.
 fn hold_syn_sent(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let (listener, opened) = timed(|| Listener::open(family));
@@ -109,7 +110,7 @@ fn hold_syn_sent(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A connection that stays in ESTABLISHED, then half-closed, then in TIME_WAIT, each for `time`.
+/// Holds a connection in ESTABLISHED, then half-closed, then in TIME_WAIT, each for `time`.
 fn hold_orderly(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { mut client, server, made } = connect(family, &mut held);
@@ -149,15 +150,15 @@ fn hold_orderly(family: Family, time: Duration) -> Held {
     held
 }
 
-/// The client closes first, and the mini socket of the client stays in FIN_WAIT2 until the server
-/// sends data.
+/// Holds an orphan: the client closes first, and the client's mini socket stays in FIN_WAIT2 until
+/// the server sends data.
 fn hold_orphan(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, mut server, made } = connect(family, &mut held);
     let ports = [&client, &server].map(port);
     let ((), half_closed) = timed(|| shutdown([&client]));
-    // If a FIN is acknowledged during close(), the socket may stay a full socket. So wait for the
-    // acknowledgement first.
+    // If a FIN is acknowledged during close(), the socket may stay a full socket. The function
+    // therefore waits for the acknowledgement first.
     let half_closed = await_state(&client, FinWait2, half_closed[0]);
     held.full(Established, made, half_closed);
     held.full(Established, made, half_closed);
@@ -170,7 +171,7 @@ fn hold_orphan(family: Family, time: Duration) -> Held {
         server.write_all(b"still here").expect("the kernel takes it");
         wait::until("the mini socket to end", || !truth::has_mini(family, ports));
     });
-    // The answer is a RST.
+    // The kernel answers the data of the server with a RST.
     let killed = await_state(&server, Close, killed[0]);
     held.add(Of::State(FinWait2, SocketKind::Mini), orphaned, killed);
     held.add(Of::TimeWaitHold, orphaned, killed);
@@ -179,8 +180,8 @@ fn hold_orphan(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A client whose FIN is not received for a while, then a server whose FIN is not received for a
-/// while.
+/// Holds a client whose FIN is not received for a while, then a server whose FIN is not received
+/// for a while.
 fn hold_unheard(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, server, made } = connect(family, &mut held);
@@ -207,8 +208,8 @@ fn hold_unheard(family: Family, time: Duration) -> Held {
     held
 }
 
-/// Both ends close at the same time. The client receives the FIN, and the server receives it a
-/// while later.
+/// Holds a connection whose two sides close at the same time. The client receives the server's FIN,
+/// and the server receives the client's FIN a while later.
 fn hold_closing(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let Connection { client, server, made } = connect(family, &mut held);
@@ -233,7 +234,7 @@ fn hold_closing(family: Family, time: Duration) -> Held {
     held
 }
 
-/// A half-open connection: the client does not receive the SYN-ACK for a while.
+/// Holds a half-open connection: the client does not receive the SYN-ACK for a while.
 fn hold_half_open(family: Family, time: Duration) -> Held {
     let mut held = Held::default();
     let (listener, opened) = timed(|| Listener::open(family));
@@ -253,7 +254,8 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     held.add(Of::ConnectServer, sent, made);
     let ((), ended) = timed(|| reset(client));
     let ended = await_state(&server, Close, ended[0]);
-    // The client's lifetime begins with its SYN. The server's lifetime begins with its child.
+    // The client's lifetime begins with its SYN. The server's lifetime begins with the birth of its
+    // child socket.
     for born in [sent, made] {
         held.full(Established, made, ended);
         held.add(Of::Lifetime, born, ended);
@@ -263,8 +265,9 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     held
 }
 
-/// Checks that each span has its own duration in the buckets, and each duration its own span. The
-/// function goes through the buckets in order. Each bucket takes the spans that end first.
+/// Checks that each measured span has its own duration in the buckets, and that each duration has
+/// its own span. The function goes through the buckets in order. Each bucket is matched with the
+/// spans that end first.
 fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), String> {
     let mut open: Vec<Span> = spans.to_vec();
     open.sort_by_key(|span| span[1]);
@@ -283,7 +286,7 @@ fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), 
     if open.is_empty() { Ok(()) } else { Err(format!("{of:?}: in no bucket: {open:?}")) }
 }
 
-/// Checks the durations of all states.
+/// Compares the durations of all states with the held times.
 fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<(), String> {
     for (of, spans) in held {
         let Some(histogram) = histograms.of(*of).next() else {
@@ -303,7 +306,7 @@ fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<
 }
 
 /// Compares the measured durations with the held times, and returns the number of lost events.
-/// Returns `None` if they differ and events were lost.
+/// Returns `None` if the durations differ from the held times and events were lost.
 fn matched(
     attempt: u32,
     held: &BTreeMap<Of, Vec<Span>>,
@@ -334,7 +337,7 @@ fn hist_of_sockets_held_for_known_times_fills_the_right_buckets() {
     }
     // The test is repeated only if the kernel withheld events from the programs.
     for attempt in 1..=ATTEMPTS {
-        // A new namespace, because ports of an earlier attempt are in TIME_WAIT.
+        // Each attempt uses a new namespace, because ports of an earlier attempt are in TIME_WAIT.
         let _namespace = Namespace::enter();
         let mut traced = timed_by(HistogramOptions::default());
         let mut held: BTreeMap<Of, Vec<Span>> = BTreeMap::new();

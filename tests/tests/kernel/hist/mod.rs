@@ -1,4 +1,4 @@
-//! Histograms of durations.
+//! Tests histograms of durations.
 //!
 //! - Sockets that stay in a state for a known time are in the right buckets.
 //! - Every ended duration is counted.
@@ -40,14 +40,14 @@ fn timed_by(histograms: HistogramOptions) -> Traced {
     Traced::with(&Options { histograms: Some(histograms), ..options() })
 }
 
-/// All durations that have ended since the start.
+/// Returns all durations that have ended since the start.
 fn summary(traced: &mut Traced) -> (Snapshot, Histograms) {
     let mut snapshot = traced.tracer.summary().expect("a summary can be taken");
     let histograms = snapshot.histograms.take().expect("histograms are asked for");
     (snapshot, histograms)
 }
 
-/// The number of known and of unknown durations of one kind, summed over all groups.
+/// Returns the number of known and of unknown durations of one kind, summed over all groups.
 fn all_of(histograms: &Histograms, of: Of) -> (u64, u64) {
     let tallies = histograms.of(of).map(|histogram| &histogram.tally);
     tallies.fold((0, 0), |(count, unknown), tally| (count + tally.count(), unknown + tally.unknown))
@@ -107,9 +107,9 @@ fn hist_agrees_with_the_matrix_and_with_the_events() {
         for percent in [50, 90, 99] {
             let rank = (durations.len() * usize::from(percent)).div_ceil(100).max(1);
             let shown = histogram.percentile(percent).expect("some are known");
-            // The two programs read the clock one after the other, and may be interrupted in
-            // between. An interruption affects some events in a thousand, and on an emulated
-            // machine some events in a hundred.
+            // The two programs read the clock one after the other, and may be interrupted between
+            // the two reads. Interruptions affect a few of a thousand events, and a few of a
+            // hundred events on an emulated machine.
             let halted = durations.len().div_ceil(if is_emulated() { 10 } else { 500 });
             let least = durations[(rank - 1).saturating_sub(halted)];
             let most = durations.get(rank - 1 + halted);
@@ -191,14 +191,15 @@ fn hist_that_misses_events_never_overstates_a_duration() {
     }
 }
 
-/// As many sockets as the table has room for. For a third of them the slot is taken, so they are in
-/// the overflow map. Further rounds need the room of earlier sockets to be free. At the end, parts
-/// of the sockets are closed and opened again, so the slots are taken in another order.
+/// The test opens as many sockets as the table has space for. The slot of a third of the sockets is
+/// taken, so these sockets are in the overflow map. Further rounds succeed only if the space of
+/// earlier sockets is free again. At the end, parts of the sockets are closed and opened again, so
+/// the slots are taken in another order.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;
     const ROUNDS: u64 = 3;
-    /// How often an eighth of the sockets is closed and opened again.
+    /// The number of times that an eighth of the sockets is closed and opened again.
     const CHURNED: u64 = 16;
     const EIGHTH: usize = SOCKETS as usize / 8;
     let _namespace = Namespace::enter();
@@ -221,7 +222,7 @@ fn hist_with_just_enough_room_remembers_each_socket() {
     assert_eq!((untimed.untracked, untimed.untracked_minis), (0, 0));
     assert_totals(&snapshot, &histograms);
     let (known, unknown) = all_of(&histograms, Of::Lifetime);
-    // Both ends of a connection have a lifetime. If the kernel withholds an event from a hook, a
+    // Both sockets of a connection have a lifetime. If the kernel withholds an event from a hook, a
     // lifetime is unknown or missing.
     let missed = untimed.missed + snapshot.missed.transitions;
     assert!(

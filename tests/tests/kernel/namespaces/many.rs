@@ -1,5 +1,5 @@
-//! Hundreds of namespaces, and more namespaces than the map has room for. Memory must be bounded,
-//! rows must be right, and a lack of room must be reported.
+//! Tests hundreds of namespaces, and more namespaces than the map has space for. Memory must be
+//! bounded, the counts of each namespace must be right, and a lack of space must be reported.
 
 use std::{
     process,
@@ -19,7 +19,7 @@ use tcpstate_tests::{
 use super::{Mixture, all, assert_rows_equal, assert_sum, current, is_hidden, is_lossless, row};
 
 /// The number of namespaces in a test. The number is lower on an emulated machine. An environment
-/// variable can set it.
+/// variable can set the number of namespaces.
 fn many(variable: &str, here: usize, emulated: usize) -> usize {
     let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
     asked_for.unwrap_or(if is_lossless() { emulated } else { here })
@@ -134,14 +134,15 @@ fn namespaces_without_room_are_reported_and_get_rows_later() {
         places.iter().filter(|place| row(snapshot, place).is_some()).count()
     };
     assert_eq!(with_row(&later, &snapshot), 0, "{:?}", snapshot.namespaces);
-    // Whether the host's numbers contain all sockets, with or without rows.
+    // Returns whether the host's numbers contain all sockets, including sockets of namespaces that
+    // are not counted separately.
     let has_all = |snapshot: &Snapshot| {
         let syn_recv = snapshot.gauge(State::SynRecv).and_then(|gauge| gauge.current);
         syn_recv >= Some(7 * 6)
     };
     if !snapshot.is_exact() || !has_all(&snapshot) {
-        // Events were missed or lost. The lack of room cannot be the cause, because a scan would
-        // not repair it.
+        // If the numbers differ, events were missed or lost. A lack of space cannot be the cause,
+        // because a scan would not correct it.
         traced.reconcile();
         let snapshot = traced.snapshot();
         let missed = &snapshot.missed;

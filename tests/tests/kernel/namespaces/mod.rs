@@ -1,8 +1,9 @@
-//! Other network namespaces: a single namespace, or all namespaces with a row each, and one family
-//! of sockets.
+//! Tests other network namespaces: a single namespace, all namespaces counted separately, and one
+//! family of sockets.
 //!
-//! Rows are compared with the sockets in their namespace. The machine has other namespaces too. So
-//! the tests only assert that the host is the sum of its rows.
+//! The counts of each namespace are compared with the sockets in the namespace. The machine also
+//! has namespaces that the tests did not create. The tests therefore only assert that the host's
+//! counts are the sum of the counts of all namespaces.
 
 mod families;
 mod many;
@@ -29,7 +30,8 @@ fn all() -> Options {
     Options { netns: Netns::All, ..options() }
 }
 
-/// Options with each hook and provider. If this kernel refuses a hook, the run in guests tests it.
+/// Returns options with each hook and provider. If this kernel refuses a hook, the run in virtual
+/// machines tests the hook.
 fn by_each_provider(options: &Options) -> Vec<Options> {
     audit::mount_tracefs();
     let timers = Options {
@@ -42,22 +44,23 @@ fn by_each_provider(options: &Options) -> Vec<Options> {
     vec![options.clone(), timers, record]
 }
 
-/// Whether no event can be lost without being counted (see `audit`). In a guest, every lost event
-/// is counted.
+/// Returns whether no event can be lost without being counted (see `audit`). In a virtual machine,
+/// every lost event is counted.
 fn is_lossless() -> bool {
     std::env::var_os("TCPSTATE_TEST_EMULATED").is_some()
 }
 
-/// Whether every lost event of this tracer is counted. Before Linux 6.12 the kernel does not count
-/// all events that it withholds from the program of the classic tracepoint. The uncounted events
-/// are those of a softirq that interrupts a run of the program (`trace_call_bpf`).
+/// Returns whether every lost event of this tracer is counted. Before Linux 6.12 the kernel does
+/// not count all events that it withholds from the program of the classic tracepoint. The uncounted
+/// events are events of a softirq that interrupts a run of the program (`trace_call_bpf`).
 fn are_losses_counted(traced: &Traced) -> bool {
     let probe = traced.tracer.probe();
     let is_classic = probe.transitions == Transitions::Tracepoint;
     is_lossless() && (!is_classic || probe.kernel.counts_misses_of_tracepoints())
 }
 
-/// The number of namespaces that tcpstate could not find or enter. `None` if there are none.
+/// Returns the number of namespaces that tcpstate could not find or enter. The result is `None` if
+/// tcpstate found and entered all namespaces.
 fn hidden_namespaces(limits: &[Limit]) -> Option<u64> {
     limits.iter().find_map(|limit| match limit {
         Limit::Namespaces { unentered } => Some(*unentered),
@@ -65,13 +68,13 @@ fn hidden_namespaces(limits: &[Limit]) -> Option<u64> {
     })
 }
 
-/// Whether there are such namespaces.
+/// Returns whether tcpstate could not find or enter some namespace.
 fn is_hidden(traced: &mut Traced) -> bool {
     hidden_namespaces(&traced.tracer.live().limits()).is_some()
 }
 
-/// Asserts that the row of each namespace equals its sockets. One scan is allowed if events were
-/// missed or lost.
+/// Asserts that the counts of each namespace equal the sockets in the namespace. The function
+/// allows one scan if events were missed or lost.
 fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     let found = differences(traced, places, label);
     if found.is_empty() {
@@ -86,8 +89,9 @@ fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     assert!(found.is_empty(), "after a scan too: {found:?}");
 }
 
-/// The rows that differ from the sockets in their namespace, while these sockets do not change
-/// their states. Half-open connections may end at any time, so the readings are repeated.
+/// Returns the counts that differ from the sockets in their namespace, while these sockets do not
+/// change their states. Half-open connections may end at any time, so the function repeats the
+/// readings.
 fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<String> {
     let sockets = || places.iter().map(|place| place.inside(truth::sockets)).collect::<Vec<_>>();
     let mut found = None;
@@ -108,13 +112,13 @@ fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<Strin
     found.expect("awaited")
 }
 
-/// Asserts that the host is the sum of its namespaces. Host and rows come from one cut, so they
-/// agree in every reading.
+/// Asserts that the host's counts are the sum of the counts of all namespaces. The counts of the
+/// host and of the namespaces are from one cut, so they agree in every reading.
 fn assert_sum(snapshot: &Snapshot, label: &str) {
     let rows = snapshot.namespaces.as_ref().expect("each namespace has a row");
     for (slot, state) in State::GAUGES.into_iter().enumerate() {
         let sum: Option<i64> = rows.iter().map(|row| row.states[slot].current).sum();
-        // The two differ if gauges below zero were shown as zero, or if a namespace found no room.
+        // The sums differ if negative gauges were raised to zero, or if a namespace found no space.
         if snapshot.is_exact() && snapshot.missed.unlisted == 0 {
             assert_eq!(
                 snapshot.states[slot].current, sum,
@@ -135,7 +139,7 @@ fn current(row: &NamespaceRow, state: State) -> i64 {
     row.states[slot].current.expect("it is seen")
 }
 
-/// Sockets of a namespace, in many states at once.
+/// Sockets of one namespace, in many states at once.
 struct Mixture {
     _listener: Listener,
     _open: (Vec<Socket>, Vec<Socket>),
@@ -181,8 +185,8 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
     follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
 }
 
-/// Runs every path and compares rows with sockets at each checkpoint. The paths are spread over
-/// `tracers` threads, each with its own tracer.
+/// Runs every path and compares the counts of namespaces with their sockets at each checkpoint. The
+/// paths are spread over `tracers` threads, each with its own tracer.
 fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
@@ -303,8 +307,8 @@ fn namespaces_that_cannot_be_entered_are_reported() {
     let inode = place.inode();
     let listener = place.inside(|| Listener::open(Family::V4));
     let (clients, _servers) = place.inside(|| listener.pairs(3));
-    // Now only its sockets keep the namespace alive. The kernel does not report the namespace of a
-    // socket.
+    // Now only the sockets of the namespace keep it alive. The kernel does not report the namespace
+    // of a socket.
     drop(place);
     let mut traced = Traced::unaudited(&all());
     shutdown(&clients);
