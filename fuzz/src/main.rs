@@ -16,7 +16,7 @@ const VARIABLE: &str = "TCPSTATE_FUZZ_TARGET";
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
 
 fuzz_target!(init: choose(), |input: &[u8]| {
-    let target = TARGET.get().expect("it was chosen at the start");
+    let target = TARGET.get().expect("the target was chosen at the start");
     memory::limited(input.len(), || (target.run)(input));
 });
 

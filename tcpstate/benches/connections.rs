@@ -48,20 +48,20 @@ fn main() {
     for &threads in size.threads {
         by_turns("connections", threads, &tracers, &size);
     }
-    let all = sched_getaffinity(Pid::from_raw(0)).expect("every process may ask");
+    let all = sched_getaffinity(Pid::from_raw(0)).expect("every process can read its affinity");
     let available: Vec<usize> =
         (0..CpuSet::count()).filter(|&cpu| all.is_set(cpu).unwrap_or(false)).collect();
     for processors in [1, 2, 4, 8].into_iter().filter(|&few| few <= available.len()) {
         let mut some = CpuSet::new();
         for &cpu in &available[..processors] {
-            some.set(cpu).expect("there is that processor");
+            some.set(cpu).expect("the processor exists");
         }
         // Set the affinity of this process, because processes that it starts later inherit the
         // affinity.
-        sched_setaffinity(Pid::from_raw(0), &some).expect("they are ours");
+        sched_setaffinity(Pid::from_raw(0), &some).expect("the process may use these CPUs");
         by_turns("processors", processors, &Tracer::OURS[..2], &size);
     }
-    sched_setaffinity(Pid::from_raw(0), &all).expect("as it was");
+    sched_setaffinity(Pid::from_raw(0), &all).expect("the old affinity can be restored");
     share(&size);
 }
 
@@ -121,7 +121,7 @@ fn share(size: &Size) {
         let _ = load.stop();
         rows.add(UNTRACED, "ns a connection", of_load.as_nanos() as f64 / connections as f64);
 
-        let _stats = enable_stats(Stats::RunTime).expect("root may have the kernel count run time");
+        let _stats = enable_stats(Stats::RunTime).expect("root can enable the run-time statistics");
         let empty = Empty::at("inet_sock_set_state");
         let ns_of_empty = measure(|| empty.run_time()).0.ns_per_run();
         drop(empty);

@@ -69,7 +69,7 @@ fn main() {
 
 fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
     let mut rows = Turns::new(section, Some(sockets as u64));
-    let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
+    let mut tracer = Tracer::start(&options()).expect("the kernel loads the programs");
     for _ in 0..turns {
         for query in queries(state, sockets) {
             let Query { what, mut command, line } = query;

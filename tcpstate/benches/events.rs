@@ -93,7 +93,7 @@ impl Truth {
     /// Measures the error of the gauges after the load. Gauges are computed from counters in the
     /// kernel. A full event buffer does not affect these counters.
     fn of_gauges(&mut self) {
-        let mut tracer = Tracer::start(&options()).expect("the kernel takes our programs");
+        let mut tracer = Tracer::start(&options()).expect("the kernel loads the programs");
         let made = self.load(|time| look_for_scans(&mut tracer, time));
         let snapshot = tracer.snapshot().expect("a snapshot can be taken");
         let seen = snapshot.transitions.iter().map(|pair| pair.count).sum();

@@ -62,20 +62,21 @@ fn main() {
 }
 
 fn record(events: &[Event]) -> Vec<u8> {
-    let mut writer = Writer::begin(Vec::new(), &Part::new("bench")).expect("memory takes all");
+    let mut writer =
+        Writer::begin(Vec::new(), &Part::new("bench")).expect("a vector accepts all bytes");
     for events in events.chunks(AT_ONCE) {
         writer.add_events(Duration::ZERO, events);
         if writer.has_a_frame() {
-            writer.flush().expect("memory takes all");
+            writer.flush().expect("a vector accepts all bytes");
         }
     }
-    writer.flush().expect("memory takes all");
+    writer.flush().expect("a vector accepts all bytes");
     std::mem::take(writer.file_mut())
 }
 
 /// Reads a recording and passes its events to `show`. Returns the number of events.
 fn replay(file: &[u8], mut show: impl FnMut(&[Event])) -> usize {
-    let mut reader = Reader::open(file).expect("it is one");
+    let mut reader = Reader::open(file).expect("it is a recording");
     let mut count = 0;
     while let Some(timed) = reader.next_record().expect("it is whole") {
         if let Record::Events(events) = timed.record {

@@ -140,7 +140,7 @@ fn watch(server: &Server, work: &Work, load: &Load, whole: Duration) {
             settled = Some(memory);
         }
         if passed >= whole {
-            let settled = settled.expect("it was looked at before");
+            let settled = settled.expect("memory was measured before");
             println!("VmRSS: {settled} KiB when settled, {memory} at the end");
             assert!(memory <= settled + MAX_GROWTH, "it grew by {} KiB", memory - settled);
             return;
@@ -212,9 +212,9 @@ fn assert_exact(server: &Server, place: &Place) {
     let first = off();
     if first > 0.0 {
         // On some kernels, BPF programs silently miss events.
-        println!("gauges were off by {first} without a word of missed events: a scan");
+        println!("gauges were off by {first} and no missed events were reported: scanning");
         server.scan();
     }
-    assert!(off() == 0.0, "after a scan too");
+    assert!(off() == 0.0, "still different after a scan");
     drop(mixed);
 }

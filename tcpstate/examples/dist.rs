@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn dist() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         write_all(folder.path()).expect("it can be written to");
         folder
     }

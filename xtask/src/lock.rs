@@ -68,7 +68,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 pub(crate) fn hexadecimal(digest: Sha256) -> String {
     digest.finalize().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes any text");
+        write!(text, "{byte:02x}").expect("a string accepts any text");
         text
     })
 }

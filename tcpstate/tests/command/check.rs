@@ -39,7 +39,7 @@ fn features(checked: &Finished) -> (BTreeMap<String, Value>, Value) {
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
         .collect();
-    let last = lines.last().expect("it says something").clone();
+    let last = lines.last().expect("the output has lines").clone();
     for line in &lines {
         assert_eq!((&line["type"], &line["version"]), (&"check".into(), &1.into()), "{line}");
         let statuses = ["ok", "missing", "degraded", "untested"];
@@ -207,7 +207,7 @@ fn check_with_least_privilege_predicts_that_trace_is_exact() {
     });
     assert!(equal.is_some(), "{expected:?}, still {seen:?}");
     signal(&child, Signal::SIGTERM);
-    let end = lines.last().expect("it ends in order");
+    let end = lines.last().expect("it ends without an error");
     assert_eq!((&end["type"], &end["exact"]), (&"end".into(), &true.into()), "{end}");
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -63,7 +63,7 @@ impl Desk {
     /// Creates the folder. The tests run as root, so the folder's `sudo` only runs its arguments.
     /// The program is already built, so the folder's `cargo` does nothing.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let inside = |path: &str| folder.path().join(path);
         for path in ["bin", "target/release", "installed"] {
             fs::create_dir_all(inside(path)).expect("the test owns the folder");
@@ -93,7 +93,7 @@ impl Desk {
         let began = Instant::now();
         let mut enough_since = None;
         let is_whole = loop {
-            if terminal.child.try_wait().expect("it is our child").is_some() {
+            if terminal.child.try_wait().expect("this process started it").is_some() {
                 break true;
             }
             if enough_since.is_none() && is_enough(&terminal.output()) {
@@ -132,16 +132,16 @@ struct Terminal {
 impl Terminal {
     fn start(desk: &Desk, commands: &str) -> Self {
         let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).expect("there are pseudo-terminals");
+        let pair = openpty(&size, None).expect("a pseudo-terminal can be opened");
         for descriptor in [&pair.master, &pair.slave] {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let mut modes = tcgetattr(&pair.slave).expect("it is a terminal");
         modes.local_flags.remove(LocalFlags::ECHO);
         tcsetattr(&pair.slave, SetArg::TCSANOW, &modes).expect("the test owns it");
-        let descriptor = || pair.slave.try_clone().expect("a descriptor can be doubled");
+        let descriptor = || pair.slave.try_clone().expect("a descriptor can be duplicated");
         let folder = desk.0.path();
-        let path = std::env::var("PATH").expect("there is a path");
+        let path = std::env::var("PATH").expect("PATH is set");
         let installed = folder.join("installed").display().to_string();
         let commands = commands.replace("/usr/local/bin", &installed);
         // setsid(1) makes this terminal the controlling terminal of the shell.
@@ -155,7 +155,7 @@ impl Terminal {
             .stdout(descriptor())
             .stderr(descriptor())
             .spawn()
-            .expect("setsid is there, and it starts");
+            .expect("setsid starts");
         // Read the side of the terminal that a terminal emulator would read.
         let mut output = File::from(pair.master);
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -164,7 +164,7 @@ impl Terminal {
             let mut bytes = [0; 4096];
             // The read fails when no process has the other side of the terminal open any more.
             while let Ok(length @ 1..) = output.read(&mut bytes) {
-                written.lock().expect("no thread panics with it").extend(&bytes[..length]);
+                written.lock().expect("no thread panics with the lock").extend(&bytes[..length]);
             }
         });
         Self { child, seen, reader }
@@ -173,7 +173,7 @@ impl Terminal {
     /// Sends SIGINT to tcpstate, as Ctrl-C does, but not to programs that read its output.
     fn interrupt(&self) {
         let session = Some(Pid::from_raw(self.child.id().cast_signed()));
-        let entries = fs::read_dir("/proc").expect("there is procfs").flatten();
+        let entries = fs::read_dir("/proc").expect("procfs is mounted").flatten();
         for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
             let is_ours = getsid(Some(Pid::from_raw(pid))).ok() == session;
             let program = fs::read_link(format!("/proc/{pid}/exe"));
@@ -185,13 +185,13 @@ impl Terminal {
     }
 
     fn output(&self) -> String {
-        text(&self.seen.lock().expect("no thread panics with it"))
+        text(&self.seen.lock().expect("no thread panics with the lock"))
     }
 
     fn end(mut self, is_whole: bool) -> Typed {
         let status = self.child.wait().expect("it ends");
         self.reader.join().expect("the reader does not panic");
-        let seen = self.seen.lock().expect("no thread panics with it");
+        let seen = self.seen.lock().expect("no thread panics with the lock");
         let is_screen = seen.windows(HOME.len()).any(|bytes| bytes == HOME);
         Typed { output: text(&seen), is_screen, is_whole, status: status.code() }
     }

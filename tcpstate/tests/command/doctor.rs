@@ -64,7 +64,7 @@ fn doctor_process_prints_findings_and_a_verdict() {
         assert_eq!(verdict[name], count, "{name}");
     }
     let p1 =
-        findings.iter().find(|finding| finding["id"] == "P1").expect("each rule says something");
+        findings.iter().find(|finding| finding["id"] == "P1").expect("each rule has a finding");
     assert_eq!((&p1["level"], &p1["numbers"]["taken"]), (&"crit".into(), &2.into()));
 }
 
@@ -110,19 +110,17 @@ fn doctor_process_without_privilege_reports_unknown_owners() {
     let _namespace = Namespace::enter();
     let _held = exhausted();
     // Copy the program, because the user `nobody` cannot run programs below root's home directory.
-    let public = tempfile::tempdir().expect("there is a place for temporary files");
+    let public = tempfile::tempdir().expect("a temporary folder can be made");
     let program = public.path().join("tcpstate");
-    std::fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &program).expect("it is ours");
+    std::fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &program).expect("the test owns it");
     std::fs::set_permissions(public.path(), std::fs::Permissions::from_mode(0o755))
-        .expect("it is ours");
+        .expect("the test owns it");
     let mut command = Command::new(program);
     command.args(["doctor", "-i", "50ms", "-o", "json", "--sysctl-root", "/sys"]);
     let Finished { status, stdout, stderr } = run(command.uid(NOBODY).gid(NOBODY));
     assert_eq!((status, stderr.as_str()), (Some(1), ""));
-    let p1 = stdout
-        .lines()
-        .find(|line| line.contains(r#""id":"P1""#))
-        .expect("each rule says something");
+    let p1 =
+        stdout.lines().find(|line| line.contains(r#""id":"P1""#)).expect("each rule has a finding");
     let p1: Value = serde_json::from_str(p1).expect("a line is a JSON object");
     assert_eq!((&p1["level"], &p1["numbers"]["owner"]), (&"crit".into(), &Value::Null));
 }
@@ -130,11 +128,11 @@ fn doctor_process_without_privilege_reports_unknown_owners() {
 #[test]
 fn doctor_process_reads_thresholds_and_names_their_errors() {
     let _namespace = Namespace::enter();
-    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("my.toml");
     let name = file.to_str().expect("temporary names are text");
     let with = |text: &str| {
-        std::fs::write(&file, text).expect("it is ours");
+        std::fs::write(&file, text).expect("the test owns it");
         run(&mut doctor(&["-i", "50ms", "--thresholds", name]))
     };
     let _held = exhausted();
@@ -188,7 +186,7 @@ fn doctor_process_refuses_bad_usage_with_status_2() {
 }
 
 fn ended(mut child: Child) -> (Option<i32>, String) {
-    let status = child.wait().expect("the child is ours");
+    let status = child.wait().expect("this process started the child");
     let mut stderr = String::new();
     child.stderr.take().expect("it is piped").read_to_string(&mut stderr).expect("it is text");
     (status.code(), stderr)
@@ -222,7 +220,8 @@ fn doctor_process_ends_its_wait_on_a_signal() {
         tcpstate_tests::wait::until("it to catch the signal", || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
-            let caught = u64::from_str_radix(caught.expect("the kernel says"), 16).expect("a mask");
+            let caught =
+                u64::from_str_radix(caught.expect("the kernel reports it"), 16).expect("a mask");
             caught & 1 << (number as u32 - 1) != 0
         });
         signal(&child, number);
@@ -243,10 +242,8 @@ fn doctor_process_without_proc_reports_unknown_and_does_not_fail() {
     let Finished { status, stdout, stderr } =
         run(command.args(["--mount", "sh", "-c", hidden, env!("CARGO_BIN_EXE_tcpstate")]));
     assert_eq!((status, stderr.as_str()), (Some(0), ""), "{stdout}");
-    let t2 = stdout
-        .lines()
-        .find(|line| line.contains(r#""id":"T2""#))
-        .expect("each rule says something");
+    let t2 =
+        stdout.lines().find(|line| line.contains(r#""id":"T2""#)).expect("each rule has a finding");
     assert!(t2.contains(r#""level":"unknown""#) && t2.contains("Mount /proc here"), "{t2}");
 }
 
@@ -281,7 +278,7 @@ fn doctor_of_a_recording_agrees_with_the_kernel_and_reports_the_rest_as_unknown(
 
 fn check_counts() {
     const CONNECTIONS: u64 = 30;
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("run.tcps");
     let file = file.to_str().expect("it is text");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
@@ -315,7 +312,7 @@ fn check_counts() {
     let finding = |id: &str| -> Value {
         let lines = stdout.lines().map(|line| serde_json::from_str(line).expect("an object"));
         let mut lines = lines.filter(|line: &Value| line["id"] == id);
-        lines.next().expect("each rule says something")
+        lines.next().expect("each rule has a finding")
     };
     let r1 = finding("R1");
     if r1["level"] == "unknown" {
@@ -344,9 +341,9 @@ fn doctor_of_a_cut_recording_uses_the_part_before_the_cut() {
     let mut bytes = std::fs::read(recording("6.12-connections")).expect("it can be read");
     // Append the first bytes of an incomplete frame.
     bytes.extend([1, 0, 0]);
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let cut = folder.path().join("cut.tcps");
-    std::fs::write(&cut, bytes).expect("the folder is ours");
+    std::fs::write(&cut, bytes).expect("the test owns the folder");
     let Finished { status, stdout, stderr } =
         of_recording(cut.to_str().expect("it is text"), &["--all"]);
     assert_eq!(status, Some(2), "{stderr}");
@@ -362,9 +359,9 @@ fn doctor_of_a_killed_recording_says_that_it_has_no_end() {
         Record::Report(report) => !matches!(**report, Report::End(_)),
         Record::Events(_) => true,
     });
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let killed = folder.path().join("killed.tcps");
-    std::fs::write(&killed, written(&records)).expect("the folder is ours");
+    std::fs::write(&killed, written(&records)).expect("the test owns the folder");
     let killed = killed.to_str().expect("it is text");
     let Finished { status, stderr, .. } = of_recording(killed, &[]);
     let said = format!(

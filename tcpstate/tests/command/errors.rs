@@ -41,14 +41,14 @@ fn tcpstate(arguments: &[&str]) -> Command {
 fn assert_predicted(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Command) {
     let row = Row::of(test);
     row.assert(&run(&mut way(&[&TRACE[..], arguments].concat())));
-    let trace = features(&mut way(&["check", "-o", "json"])).pop().expect("it says something");
+    let trace = features(&mut way(&["check", "-o", "json"])).pop().expect("the output has lines");
     assert_eq!(trace["id"], "trace");
     assert_ne!(trace["status"], "ok");
     if row.status == 2 {
         let detail = trace["detail"].as_str().expect("it is text");
         assert!(matches(&row.cause, detail), "{row:#?}: {detail}");
     }
-    let help = trace["remedy"].as_str().expect("something helps");
+    let help = trace["remedy"].as_str().expect("the feature has a help text");
     assert!(matches(&row.help, help), "{row:#?}: {help}");
 }
 
@@ -287,7 +287,7 @@ fn error_user_namespace() {
 fn without_bpf(arguments: &[&str]) -> Command {
     let rules = [(libc::SYS_bpf, Vec::new())].into();
     let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    let machine = std::env::consts::ARCH.try_into().expect("it knows this machine");
+    let machine = std::env::consts::ARCH.try_into().expect("seccompiler supports this machine");
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, machine);
     let filter: BpfProgram =
         filter.and_then(TryInto::try_into).expect("a list of one system call is a filter");
@@ -425,7 +425,7 @@ fn error_map_full() {
     assert!(exact["reconciles"].as_u64() > Some(0), "{exact}");
     assert_eq!(exact["states"]["established"]["current"], 0, "{exact}");
     signal(&child, Signal::SIGTERM);
-    let end = snapshots.last().expect("it ends in order");
+    let end = snapshots.last().expect("it ends without an error");
     assert_eq!(end["exact"], true, "{end}");
     let output = child.wait_with_output().expect("it ends");
     row.assert(&tcpstate_tests::command::Finished {

@@ -192,12 +192,12 @@ fn assert_histogram(line: &Value) {
     assert!((seconds(line, "mean") - sum / count as f64).abs() < 1e-9, "{line}");
     assert!(times[0] * count as f64 <= sum + 1e-9 && sum <= times[4] * count as f64 + 1e-9);
     let buckets = line["buckets"].as_array().expect("a list");
-    let (last, buckets) = buckets.split_last().expect("there is one for all");
+    let (last, buckets) = buckets.split_last().expect("the last bucket is for all");
     assert_eq!((&last["le"], number(last, "count")), (&"+Inf".into(), count));
     assert!(buckets.is_sorted_by(|one, next| {
         seconds(one, "le") < seconds(next, "le") && number(one, "count") < number(next, "count")
     }));
-    let highest = buckets.last().expect("something is known");
+    let highest = buckets.last().expect("some bucket is not empty");
     assert!(seconds(highest, "le") >= times[4] && number(highest, "count") == count, "{line}");
 }
 
@@ -310,7 +310,7 @@ fn hist_with_a_filter_says_so_and_has_no_matrix() {
 
 #[test]
 fn hist_recording_replays_identically_and_in_other_formats() {
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = |name: &str| folder.path().join(name).to_str().expect("it is text").to_owned();
     let replayed = |arguments: &[&str]| {
         let finished = run(&mut tcpstate(arguments));
@@ -413,13 +413,13 @@ fn error_hist_of_a_recording_without_durations() {
     row.assert(&run(&mut tcpstate(&["hist", "--replay", text(&file)])));
     // Check a recording of a run that was killed before its first snapshot. The replay must show
     // the recording up to its last byte.
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let killed = folder.path().join("killed.tcps");
     let records = read(&fs::read(&file).expect("it can be read"));
     let start = records.iter().position(|record| matches!(record, Record::Report(_)));
     let start = start.expect("it has a start");
     let bytes = tcpstate_tests::recordings::written(&records[..=start]);
-    fs::write(&killed, bytes).expect("the folder is ours");
+    fs::write(&killed, bytes).expect("the test owns the folder");
     let finished = run(&mut tcpstate(&["hist", "--replay", text(&killed)]));
     assert_eq!(finished.status, Some(0), "{finished:?}");
     assert!(finished.stdout.contains("timing states"), "{finished:?}");

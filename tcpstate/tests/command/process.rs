@@ -207,7 +207,7 @@ fn resident_kib(child: &Child) -> u64 {
         std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the child runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).expect("the kernel says how much it is")
+    number.and_then(|number| number.parse().ok()).expect("the kernel reports the size")
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn process_writes_rows_that_a_csv_reader_accepts() {
 /// Reads the sysctl that makes the kernel measure the runs of all BPF programs. `--cost` must not
 /// change this sysctl.
 fn statistics_sysctl() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the kernel has it")
+    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the kernel provides it")
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn process_measures_its_cost_only_while_it_runs() {
     assert_eq!(statistics_sysctl(), sysctl);
     // The kernel must stop measuring even if `trace` is killed.
     signal(&child, Signal::SIGKILL);
-    child.wait().expect("it is dead");
+    child.wait().expect("it has been killed");
     let after = measured();
     let _after = listener.pairs(7);
     assert_eq!(measured(), after, "statistics are off");
@@ -292,7 +292,7 @@ fn process_killed_at_any_moment_leaves_nothing_in_the_kernel() {
         // after its start.
         std::thread::sleep(Duration::from_millis(round * round));
         signal(&child, Signal::SIGKILL);
-        child.wait().expect("it is dead");
+        child.wait().expect("it has been killed");
     }
     wait::until_equal("the kernel to be as before", &before, KernelObjects::now);
 }

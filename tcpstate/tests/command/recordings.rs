@@ -52,7 +52,7 @@ struct Folder(TempDir);
 
 impl Folder {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("there is a folder for temporary files"))
+        Self(tempfile::tempdir().expect("a temporary folder can be made"))
     }
 
     fn path(&self, name: &str) -> String {
@@ -67,14 +67,14 @@ impl Bare {
     fn new() -> Self {
         let folder = Folder::new();
         let open = |path: &Path, mode| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the test owns it");
         };
         open(folder.0.path(), 0o755);
         let files = in_tree().into_iter().map(|file| (file, 0o644));
         for (file, mode) in files.chain([(PathBuf::from(TCPSTATE), 0o755)]) {
             let name = file.file_name().expect("files have names");
             let copy = folder.0.path().join(name);
-            fs::copy(&file, &copy).expect("there is room for a copy");
+            fs::copy(&file, &copy).expect("the disk has space for a copy");
             open(&copy, mode);
         }
         Self(folder)
@@ -108,7 +108,8 @@ fn recordings_in_the_tree_replay_as_expected_without_privilege() {
         let expected = |name: &str, found: &str| {
             let golden = folder().with_file_name("golden").join(recording).join(name);
             if writes {
-                fs::create_dir_all(golden.parent().expect("it has one")).expect("root may make it");
+                fs::create_dir_all(golden.parent().expect("it has one"))
+                    .expect("root can create it");
                 fs::write(&golden, found).expect("the tree can be written to");
             }
             let expected = fs::read_to_string(&golden).unwrap_or_else(|error| {
@@ -259,7 +260,7 @@ impl Recording {
     /// Kills the process. Returns its output lines with the times when they were read. The last
     /// line may be incomplete.
     fn kill(mut self) -> Vec<(Instant, String)> {
-        self.child.kill().expect("it is ours");
+        self.child.kill().expect("the test owns it");
         self.child.wait().expect("it ends");
         self.lines.join().expect("the reader does not panic")
     }
@@ -346,7 +347,7 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     let _namespace = Namespace::enter();
     let folder = Folder::new();
     let disk = folder.path("disk");
-    fs::create_dir(&disk).expect("the folder is ours");
+    fs::create_dir(&disk).expect("the test owns the folder");
     // The tmpfs has three pages. A file occupies two pages until the recording has failed because
     // the disk is full.
     let mut trace = tcpstate(&["trace", "-i", "50ms", "-o", "json", "--record"]);
@@ -366,7 +367,7 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
         assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
     }
     let seen = PathBuf::from(format!("/proc/{}/root{disk}", child.id()));
-    fs::remove_file(seen.join("fill")).expect("root may look into other mount namespaces");
+    fs::remove_file(seen.join("fill")).expect("root can read other mount namespaces");
     while !said.contains("the recording is written again, and it is complete") {
         assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
     }
@@ -380,7 +381,7 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     assert!(said.contains("help: free space on its disk"), "{said}");
     let live = lines.join().expect("the reader does not panic");
     let copy = folder.path("copy.tcps");
-    std::io::copy(&mut &file, &mut fs::File::create(&copy).expect("the folder is ours"))
+    std::io::copy(&mut &file, &mut fs::File::create(&copy).expect("the test owns the folder"))
         .expect("there is room");
     let replayed = shown(&["trace", "--replay", &copy, "-o", "json"]);
     assert!(replayed.lines().eq(live.iter().map(String::as_str)));
@@ -394,7 +395,7 @@ fn recording_that_is_damaged_is_shown_up_to_the_damage() {
     let path = folder.path("damaged.tcps");
     let whole = shown(&["trace", "--replay", text(&recording), "-o", "json"]);
     let replay = |bytes: &[u8]| {
-        fs::write(&path, bytes).expect("the folder is ours");
+        fs::write(&path, bytes).expect("the test owns the folder");
         run(&mut tcpstate(&["trace", "--replay", &path, "-o", "json"]))
     };
     let cut = replay(&bytes[..bytes.len() - 1]);

@@ -61,7 +61,11 @@ fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     println!("off by {off}, and {lost} events were lost: one scan");
     server.scan();
     let found = server.metrics();
-    assert_eq!(difference(&found, &truth), 0.0, "after a scan too: {found:?}, {truth:?}");
+    assert_eq!(
+        difference(&found, &truth),
+        0.0,
+        "still different after a scan: {found:?}, {truth:?}"
+    );
     found
 }
 
@@ -184,7 +188,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         }
         threads += 1;
     }
-    assert!(threads >= 2, "the one that counts too");
+    assert!(threads >= 2, "including the tracer's thread");
     let established = "tcpstate_connections{state=\"established\",family=\"ipv4\"}";
     let v6 = "tcpstate_connections{state=\"listen\",family=\"ipv6\"}";
     let during = listener.pairs(5);
@@ -200,7 +204,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         };
         of("ipv4") + of("ipv6")
     };
-    assert_eq!(sum("listen"), 3.0, "the endpoint's too");
+    assert_eq!(sum("listen"), 3.0, "including the listener of the endpoint");
     // `serve` must also read the durations from the BPF maps without privileges.
     let timed = &found["tcpstate_connect_latency_seconds_count{side=\"client\"}"];
     assert!(*timed > 0.0, "{found:?}");
@@ -277,10 +281,10 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
     let seen = format!("/proc/{}/root{}", server.pid(), folder.path().display());
     let files = || fs::read_dir(&seen).expect("it is a folder").count();
     assert_eq!(files(), 1, "no half of a text");
-    fs::remove_file(format!("{seen}/ballast")).expect("root may remove it");
+    fs::remove_file(format!("{seen}/ballast")).expect("root can remove it");
     let path = format!("{seen}/tcpstate.prom");
     wait::until_within(PATIENCE, "the file", || fs::metadata(&path).is_ok());
-    let text = fs::read_to_string(&path).expect("it is there whole");
+    let text = fs::read_to_string(&path).expect("the whole file exists");
     assert!(text.ends_with('\n') && metrics(&text).contains_key("tcpstate_exact"));
     let number = || fs::metadata(&path).map(|file| std::os::unix::fs::MetadataExt::ino(&file)).ok();
     let first = number();
@@ -289,7 +293,7 @@ fn serve_writes_a_textfile_and_survives_a_full_disk() {
     assert!(server.end().success());
     let fd = std::os::fd::AsRawFd::as_raw_fd(&open);
     let left = fs::read_dir(format!("/proc/self/fd/{fd}")).expect("it is a folder").count();
-    assert_eq!(left, 0, "who is gone leaves no numbers behind");
+    assert_eq!(left, 0, "the server removes its file");
 }
 
 #[test]
@@ -301,7 +305,7 @@ fn serve_notifies_its_manager_and_leaves_nothing_behind() {
     manager.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
     let next = || {
         let mut message = [0; 256];
-        let length = manager.recv(&mut message).expect("it tells");
+        let length = manager.recv(&mut message).expect("the server sends a message");
         String::from_utf8_lossy(&message[..length]).trim().to_owned()
     };
     let server =

@@ -22,7 +22,7 @@ struct Raised {
 
 impl Raised {
     fn to(needed: rlim_t) -> Option<Self> {
-        let before = getrlimit(Resource::RLIMIT_NOFILE).expect("there is such a limit");
+        let before = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit exists");
         let (soft, hard) = (needed.max(before.0), needed.max(before.1));
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).is_ok().then_some(Self { before })
     }
@@ -95,7 +95,7 @@ fn serve_answers_pipelined_requests_and_then_refuses_garbage() {
         .write_all(format!("{}\0\0garbage\r\n\r\n", request.repeat(20)).as_bytes())
         .expect("sent");
     let mut all = String::new();
-    stream.read_to_string(&mut all).expect("it answers, and closes");
+    stream.read_to_string(&mut all).expect("it answers and closes");
     assert_eq!(all.matches("HTTP/1.1 200 OK").count(), 20, "{all}");
     assert_eq!(all.matches("HTTP/1.1 400").count(), 1, "{all}");
     assert_serves(&mut server, "garbage");

@@ -66,14 +66,14 @@ impl Terminal {
 
     /// The same for any command.
     fn of(columns: u16, rows: u16, environment: &[(&str, &str)], command: &[&str]) -> Self {
-        let pair = openpty(&winsize(columns, rows), None).expect("there are terminals to be had");
+        let pair = openpty(&winsize(columns, rows), None).expect("a pseudo-terminal can be opened");
         for side in [&pair.master, &pair.slave] {
             // Close the two descriptors on exec, so that the process does not keep both sides of
             // its terminal open.
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let before = tcgetattr(&pair.slave).expect("it is a terminal");
-        let side = || pair.slave.try_clone().expect("a descriptor can be doubled");
+        let side = || pair.slave.try_clone().expect("a descriptor can be duplicated");
         // setsid(1) makes the terminal the controlling terminal and then executes the command.
         let child = Command::new("setsid")
             .arg("--ctty")
@@ -87,17 +87,17 @@ impl Terminal {
             .stdout(side())
             .stderr(side())
             .spawn()
-            .expect("setsid is there, and it starts");
+            .expect("setsid starts");
         let emulator = vt100::Parser::new(rows, columns, 1000);
         let seen = Arc::new(Mutex::new(Seen { bytes: Vec::new(), emulator }));
         let master = File::from(pair.master);
-        let mut output = master.try_clone().expect("a descriptor can be doubled");
+        let mut output = master.try_clone().expect("a descriptor can be duplicated");
         let written = Arc::clone(&seen);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
             // The read fails when no process has the other side of the terminal open any more.
             while let Ok(length @ 1..) = output.read(&mut bytes) {
-                let mut seen = written.lock().expect("nobody panics with it");
+                let mut seen = written.lock().expect("no thread panics with the lock");
                 seen.bytes.extend_from_slice(&bytes[..length]);
                 seen.emulator.process(&bytes[..length]);
             }
@@ -106,7 +106,7 @@ impl Terminal {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("nobody panics with it")
+        self.seen.lock().expect("no thread panics with the lock")
     }
 
     fn contents(&self) -> String {
@@ -149,19 +149,19 @@ impl Terminal {
     }
 
     fn modes(&self) -> Termios {
-        tcgetattr(self.slave.as_ref().expect("it is open till the end")).expect("it is a terminal")
+        tcgetattr(self.slave.as_ref().expect("it is open until the end")).expect("it is a terminal")
     }
 
     /// Waits until the process exits. Returns its exit status, its output and the final screen.
     fn end(mut self) -> (ExitStatus, Seen) {
         let status = self.child.wait().expect("it ends");
         self.slave = None;
-        let reader = self.reader.take().expect("there is but one end");
+        let reader = self.reader.take().expect("end is called once");
         reader.join().expect("the reader does not panic");
         let seen = Arc::clone(&self.seen);
         drop(self);
         let seen = Arc::into_inner(seen).expect("the reader is gone");
-        (status, seen.into_inner().expect("nobody panics with it"))
+        (status, seen.into_inner().expect("no thread panics with the lock"))
     }
 }
 

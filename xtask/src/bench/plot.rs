@@ -148,7 +148,7 @@ mod tests {
             std::fs::create_dir_all(&folder).expect("there is room");
             draw(&folder, &section, &rows).expect("it can be drawn");
             let svg = std::fs::read_to_string(folder.join(name(&section))).expect("it was written");
-            std::fs::remove_dir_all(&folder).expect("it is ours");
+            std::fs::remove_dir_all(&folder).expect("the test owns it");
             assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
             // The legend contains only `a`.
             let names = ["\na\n", "\nb\n"].map(|name| svg.matches(name).count());

@@ -58,7 +58,7 @@ fn describe(edges: &Edges, cycle: &BTreeSet<&PathBuf>, folder: &Path) -> String 
             if cycle.contains(to) {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 write!(text, "\n  {} -> {}: {}", from.display(), to.display(), names.join(", "))
-                    .expect("a string takes any text");
+                    .expect("a string accepts any text");
             }
         }
     }

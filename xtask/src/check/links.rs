@@ -138,12 +138,12 @@ mod tests {
 
     /// Creates a temporary directory with these files.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         for (path, text) in files {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().expect("a file lies in a folder"))
-                .expect("it is ours");
-            fs::write(path, text).expect("the folder is ours");
+                .expect("the test owns it");
+            fs::write(path, text).expect("the test owns the folder");
         }
         folder
     }

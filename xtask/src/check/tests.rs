@@ -15,7 +15,7 @@ use super::{
 
 /// Creates a source tree with these files.
 fn tree(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for (path, text) in files {
         write(folder.path(), path, text);
     }
@@ -24,13 +24,13 @@ fn tree(files: &[(&str, &str)]) -> TempDir {
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
-    fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("it is ours");
-    fs::write(path, text).expect("the folder is ours");
+    fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the test owns it");
+    fs::write(path, text).expect("the test owns the folder");
 }
 
 fn append(root: &Path, path: &str, text: &str) {
     let file = OpenOptions::new().append(true).open(root.join(path));
-    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the file is ours");
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the test owns the file");
 }
 
 /// Returns the edges of a crate with these files, as texts `from -> to: names`.
@@ -251,18 +251,18 @@ fn root() -> &'static Path {
 /// Creates a copy of the user half and of the document with the allowed edges.
 fn real_tree() -> TempDir {
     fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).expect("the folder is ours");
+        fs::create_dir_all(to).expect("the test owns the folder");
         for entry in fs::read_dir(from).expect("the tree can be read") {
             let entry = entry.expect("the tree can be read");
             let target = to.join(entry.file_name());
             if entry.path().is_dir() {
                 copy(&entry.path(), &target);
             } else {
-                fs::copy(entry.path(), target).expect("the folder is ours");
+                fs::copy(entry.path(), target).expect("the test owns the folder");
             }
         }
     }
-    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     copy(&root().join("tcpstate/src"), &folder.path().join("tcpstate/src"));
     let document = fs::read_to_string(root().join(DOCUMENT)).expect("the tree can be read");
     write(folder.path(), DOCUMENT, &document);

@@ -167,12 +167,12 @@ mod tests {
     fn lock_file_is_sorted_and_reads_back_equal() {
         let folder = std::env::temp_dir().join(format!("faults-lock-{}", std::process::id()));
         fs::create_dir_all(folder.join("xtask")).expect("a folder can be made");
-        assert_eq!(FaultLock::read(&folder).expect("no file is no fault"), lock(&[]));
+        assert_eq!(FaultLock::read(&folder).expect("a missing file is no error"), lock(&[]));
         let written = lock(&[("b", "2"), ("a", "1")]);
         written.write(&folder).expect("it can be written");
         let text = fs::read_to_string(folder.join(FILE)).expect("it can be read");
         assert_eq!(FaultLock::read(&folder).expect("it parses"), written);
-        fs::remove_dir_all(&folder).expect("it is ours");
+        fs::remove_dir_all(&folder).expect("the test owns it");
         assert!(text.ends_with("[detected]\na = \"1\"\nb = \"2\"\n"), "{text}");
     }
 }

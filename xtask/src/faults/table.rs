@@ -47,7 +47,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "no-scan-flag",
-        why: "a socket that moves before its visit is added to the base in its new state",
+        why: "a socket that moves before the scan visits it is added to the base in its new state",
         file: "tcpstate-ebpf/src/count.rs",
         find: "} else if control & CONTROL_SCAN != 0 {",
         replace: "} else if control & CONTROL_SCAN != 0 && false {",
@@ -72,7 +72,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "plain-add",
-        why: "additions of programs that interrupt each other on one CPU are lost",
+        why: "if one program interrupts another on a CPU, an addition to a counter is lost",
         file: "tcpstate-ebpf/src/atomic.rs",
         find: "atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number)",
         replace: "counter.write_volatile(counter.read_volatile().wrapping_add(number))",
@@ -88,7 +88,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "restart-is-birth",
-        why: "a time-wait socket that receives a packet counts as a new socket",
+        why: "a time-wait socket that receives a packet is counted as a new socket",
         file: "tcpstate-ebpf/src/timers.rs",
         find: "if last.timer == timer as u64 &&",
         replace: "if last.timer == timer as u64 && false &&",
@@ -96,7 +96,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "requests-ignored",
-        why: "half-open connections are not in SYN_RECV",
+        why: "half-open connections are not counted in SYN_RECV",
         file: "tcpstate-ebpf/src/timers.rs",
         find: "if control & CONTROL_SYN_RECV_TIMERS == 0 {",
         replace: "if control & CONTROL_SYN_RECV_TIMERS == 0 || request != 0 {",
@@ -112,7 +112,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "namespaces-mixed",
-        why: "all network namespaces are counted in one row",
+        why: "the sockets of all network namespaces are counted as those of one namespace",
         file: "tcpstate-ebpf/src/namespaces.rs",
         find: "let identity = net.identity();",
         replace: "let identity = net.identity() & 0;",
@@ -120,7 +120,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "end-not-detected",
-        why: "the rows of ended namespaces are never removed",
+        why: "the counts of deleted namespaces are never removed",
         file: "tcpstate-ebpf/src/iterators.rs",
         find: "if net.is_gone() || net.identity() != key.read() {",
         replace: "if net.is_gone() && net.identity() == 0 {",
@@ -128,7 +128,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "minis-missing-in-rows",
-        why: "time-wait and request sockets are missing from the rows of namespaces",
+        why: "the counts of each namespace lack time-wait and request sockets",
         file: "tcpstate-ebpf/src/minis.rs",
         find: "if !counters.namespace.is_null() {",
         replace: "if control > 0xffff && !counters.namespace.is_null() {",
@@ -144,7 +144,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "drop-uncounted",
-        why: "an event that does not fit into the ring is lost without being counted",
+        why: "an event that does not fit into the event buffer is not counted as lost",
         file: "tcpstate-ebpf/src/events.rs",
         find: "ring::count(Loss::Event);",
         replace: "let _ = Loss::Event;",
@@ -168,7 +168,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "local-port-missing",
-        why: "the last line of a client lacks the local port",
+        why: "the last event line of a client lacks the local port",
         file: "tcpstate-ebpf/src/sock.rs",
         find: "if port != 0 || from == State::Close as usize {",
         replace: "if port != 0 || from <= 16 {",
@@ -176,7 +176,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "slots-not-returned",
-        why: "slots are never returned, so the table fills up",
+        why: "slots of the socket table are never freed, so the table becomes full",
         file: "tcpstate-ebpf/src/slots.rs",
         find: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);\n                take_one_atomically(&raw mut (*slot).contenders);",
         replace: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);",
@@ -192,7 +192,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "hist-missed-event",
-        why: "a duration with a missed event is measured up to the next event",
+        why: "a duration whose end was missed is measured up to the next event",
         file: "tcpstate-ebpf/src/socket_table.rs",
         find: "if state.fits(from, to, remote_port) {",
         replace: "if state.fits(from, to, remote_port) || to < 64 {",
@@ -200,7 +200,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "hist-wrong-bucket",
-        why: "each duration is in the next bucket, so percentiles are wrong by an eighth",
+        why: "each duration is counted in the next bucket, so percentiles are an eighth too large",
         file: "tcpstate-ebpf/src/histograms.rs",
         find: "let index = bucket_of(ns) & (BUCKET_SLOTS - 1);",
         replace: "let index = (bucket_of(ns) + 1) & (BUCKET_SLOTS - 1);",

@@ -122,10 +122,10 @@ fn all(engine: &Engine, targets: &[String], effort: Effort) -> Outcome {
     let waiting = Mutex::new(targets.iter());
     let outcome = Mutex::new(Outcome::default());
     let work = || {
-        let next = || waiting.lock().expect("nothing panics while it waits").next();
+        let next = || waiting.lock().expect("no thread panics with the lock").next();
         while let Some(target) = next() {
             let ending = engine.run(target, effort).and_then(|ending| engine.keep(target, ending));
-            let mut outcome = outcome.lock().expect("nothing panics meanwhile");
+            let mut outcome = outcome.lock().expect("no thread panics meanwhile");
             match ending {
                 Ok(None) => outcome.passed += 1,
                 Ok(Some(_)) => outcome.failed.push(target.clone()),
@@ -141,5 +141,5 @@ fn all(engine: &Engine, targets: &[String], effort: Effort) -> Outcome {
             scope.spawn(work);
         }
     });
-    outcome.into_inner().expect("nothing panicked")
+    outcome.into_inner().expect("no thread panicked")
 }

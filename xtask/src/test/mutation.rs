@@ -166,7 +166,7 @@ impl Judge<'_> {
         let waiting = Mutex::new(faults.iter());
         let objects = Mutex::new(Objects::new());
         let work = |copy: &Copy| {
-            let next = || waiting.lock().expect("nothing panics while it waits").next();
+            let next = || waiting.lock().expect("no thread panics with the lock").next();
             while let Some(fault) = next() {
                 let object = self.faulty(fault, copy);
                 println!(
@@ -174,7 +174,7 @@ impl Judge<'_> {
                     fault.name,
                     if object.is_ok() { "built" } else { "not built" }
                 );
-                objects.lock().expect("nothing panics meanwhile").insert(fault.name, object);
+                objects.lock().expect("no thread panics meanwhile").insert(fault.name, object);
             }
         };
         thread::scope(|scope| {
@@ -183,7 +183,7 @@ impl Judge<'_> {
                 scope.spawn(move || work(copy));
             }
         });
-        Ok(objects.into_inner().expect("nothing panicked"))
+        Ok(objects.into_inner().expect("no thread panicked"))
     }
 
     fn faulty(&self, fault: &Fault, copy: &Copy) -> Result<PathBuf> {

@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn needs_of_a_test_are_found() {
         let find = |name: &str| {
-            let found = find(root(), name).expect("there is such a test");
+            let found = find(root(), name).expect("the test exists");
             let folders: Vec<&str> = found.iter().map(|(target, _)| target.folder).collect();
             let tests = found.into_iter().flat_map(|(_, tests)| tests);
             let text: String = tests.map(|test| test.text).collect();

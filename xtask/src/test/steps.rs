@@ -119,7 +119,7 @@ pub(super) fn kernel_tests(
             .map(|binary| (binary, scope.spawn(|| binary.run(&waiting))));
         run_each(&binaries, &run, "", report);
         if let Some((binary, waiting)) = waiting {
-            let join = || waiting.join().expect("a run returns its errors");
+            let join = || waiting.join().expect("a run does not panic");
             report.tests(&format!("{}: {WAITING}", binary.name), join);
         }
     });

@@ -67,7 +67,7 @@ impl<'a> Host<'a> {
                 let mut rows = Vec::new();
                 // Lock the iterator in a separate closure, so that the lock is released before the
                 // guest runs.
-                let next = || waiting.lock().expect("nothing panics while it waits").next();
+                let next = || waiting.lock().expect("no thread panics with the lock").next();
                 while let Some((index, kernel)) = next() {
                     let name = kernel.abi.line().to_string();
                     rows.push((index, self.guest(kernel, self.plan(), &name)?));
@@ -79,7 +79,7 @@ impl<'a> Host<'a> {
             let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
             let mut rows = Vec::new();
             for worker in workers {
-                rows.extend(worker.join().expect("a worker returns its errors")?);
+                rows.extend(worker.join().expect("a worker does not panic")?);
             }
             anyhow::Ok(rows)
         })?;

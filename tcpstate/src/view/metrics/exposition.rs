@@ -130,7 +130,7 @@ impl Text {
     }
 
     fn push(&mut self, text: Arguments<'_>) {
-        self.text.write_fmt(text).expect("a string takes everything");
+        self.text.write_fmt(text).expect("a string accepts any text");
     }
 }
 

@@ -51,7 +51,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
         let group = groups.iter().find(|group| group["by"]["process"] == *key);
         group.map(|group| group["total"].clone())
     };
-    let name = fs::read_to_string("/proc/self/comm").expect("we have a name");
+    let name = fs::read_to_string("/proc/self/comm").expect("the process has a name");
     let us = serde_json::json!({ "pid": std::process::id(), "comm": name.trim_end() });
     assert_eq!(of(&us), Some(12.into()), "{line}");
     assert_eq!(of(&"none".into()), Some(8.into()), "{line}");

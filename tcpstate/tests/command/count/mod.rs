@@ -41,7 +41,7 @@ impl Public {
         let path = std::env::temp_dir().join(format!("tcpstate-{name}-{}", std::process::id()));
         fs::copy(env!("CARGO_BIN_EXE_tcpstate"), &path).expect("there is room");
         let everybody = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&path, everybody).expect("the copy is ours");
+        fs::set_permissions(&path, everybody).expect("the test owns the copy");
         Self(path)
     }
 
@@ -290,7 +290,7 @@ fn count_ends_on_a_signal_while_its_reader_stalls() {
     const BLOCK: i32 = 130;
     let _namespace = Namespace::enter();
     let (reader, writer) = io::pipe().expect("there are file descriptors");
-    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(ROOM)).expect("a page is the least");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(ROOM)).expect("a pipe can hold one page");
     let mut child = count(&["-w", "50ms"]).stdout(writer).spawn().expect("it starts");
     let is_full = || {
         let mut unread = 0;
@@ -313,7 +313,7 @@ fn count_ends_on_a_closed_pipe_and_fails_on_a_full_disk() {
         let output = output.expect("it starts");
         assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
-    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux provides it");
     let output = count(&[]).stdout(full).stderr(Stdio::piped()).output().expect("it starts");
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
