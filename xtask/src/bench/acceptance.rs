@@ -29,11 +29,11 @@ const PROMISES: &[Promise] = &[
         unit: "×",
         measured: |rows| ratio(rows, ["transitions", "counters", "ns"]),
         why_not: "the counting program may take only 15 % longer than an empty program. The run \
-                  time of an empty program is only the time for measuring. The counting program \
-                  has 73 instructions (`bpftool prog dump xlated`) and calls no function. The \
-                  counting program reads the socket's namespace and protocol. The counting program \
-                  finds this CPU's counters by a look-up that the verifier has inlined, and adds \
-                  to two or three counters. The counting program mainly waits for memory that the \
+                  time of an empty program is only the cost of measuring. The counting program has \
+                  73 instructions (`bpftool prog dump xlated`) and calls no function. The counting \
+                  program reads the socket's namespace and protocol. The counting program finds \
+                  this CPU's counters by a look-up that the verifier has inlined, and adds to two \
+                  or three counters. The counting program mainly waits for memory that the \
                   kernel's own work has displaced from the nearest cache. Without the state \
                   counters, which are separate from the matrix, the ratio would be 1.10 ×. \
                   [TUNING.md](TUNING.md) lists attempts to make the counting program faster. The \

@@ -43,7 +43,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 base: "the empty program",
                 text: "The figures are nanoseconds per run of a program, while connections are \
                        opened and reset. The kernel's BPF statistics measure the run time.\n\nMost \
-                       of the measured time is the time for measuring. So each turn also measures \
+                       of the measured time is the cost of measuring. So each turn also measures \
                        an empty program on the tracepoint of the measured program. \"Net\" is the \
                        time of a program minus the time of the empty program. The figures do not \
                        include the work of user space.",
@@ -76,7 +76,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                        closes all of them afterwards. Between two events of a socket, all other \
                        sockets have events, so no CPU cache holds the data of the socket. With \
                        `hist` and `events`, the socket table has capacity for twice as many \
-                       sockets.",
+                       sockets as the benchmark opens.",
                 plot: None,
             },
         ],
@@ -133,8 +133,8 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
                 title: "Effect by number of processors",
                 at: "processors",
                 base: "the untraced run",
-                text: "The load has as many threads as processors. Load and tracer are bound to \
-                       the given number of processors.",
+                text: "The load has as many threads as processors. The load and the tracer run \
+                       only on the given number of processors.",
                 plot: Some(Plot { figure: "connections/s", is_logarithmic: false }),
             },
         ],
@@ -257,7 +257,7 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
             at: "events",
             base: "",
             text: "The benchmark writes and reads generated events of a busy host, in batches of \
-                   1,024. The speed is in million events per second.",
+                   1,024. The unit of the speed is one million events per second.",
             plot: None,
         }],
     },
