@@ -90,6 +90,7 @@ fn guide_screen_of_the_readme_is_that_of_a_recording() {
     let indented = frame.lines().map(|line| format!("    {line}").trim_end().to_owned());
     let indented = indented.collect::<Vec<_>>().join("\n");
     let shown = document::first_indented_block(README);
+    assert!(README.lines().count() <= 150, "the README should have at most 150 lines");
     let trimmed = frame.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     assert_eq!(shown, trimmed, "the README should have\n{indented}");
 }
