@@ -28,7 +28,7 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const UNTRACED: &str = "untraced";
 
-/// The size of a measurement.
+/// The number of turns, their duration, and the loads and tools that are measured.
 struct Size {
     /// The number of turns. The number is odd, so that the median is one of the measurements.
     turns: usize,

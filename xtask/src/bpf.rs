@@ -155,8 +155,8 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     Ok(Verdict::OtherTools { differences, rebuilt })
 }
 
-/// A copy of the kernel half's sources in a deeper directory. The copy always has the same path, so
-/// `core` is compiled for the copy only once.
+/// A copy of the kernel half's sources in a directory with a longer path. The copy always has the
+/// same path, so `core` is compiled for the copy only once.
 pub(crate) struct Copy {
     pub(crate) sources: PathBuf,
     pub(crate) target: PathBuf,

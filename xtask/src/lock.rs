@@ -46,7 +46,7 @@ impl Lock {
 }
 
 impl Tools {
-    /// Returns one text for each tool whose version differs.
+    /// Returns one text for each tool whose version is not equal in `self` and `other`.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let pairs = [
             ("rustc", &self.rustc, &other.rustc),

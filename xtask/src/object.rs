@@ -40,8 +40,8 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--profile=bpf",
     "-Zbuild-std=core",
     "-Clink-arg=--btf",
-    // aya needs a target architecture. The BPF programs read no CPU registers, so the object works
-    // on every 64-bit little-endian machine.
+    // aya-ebpf needs the name of a CPU architecture at build time. The BPF programs read no CPU
+    // registers, so the object works on every 64-bit little-endian machine.
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];

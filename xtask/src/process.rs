@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::sys::{prctl, signal::Signal};
 
-/// Returns a command. The kernel kills its process when this process ends for any reason.
+/// Returns a command. The kernel kills the child process when xtask ends for any reason.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     // SAFETY: between fork and exec, the closure makes one system call and allocates no memory, so

@@ -4,7 +4,7 @@
 //! There are two kinds of toolchains. On Debian 12, the compiler is `rustc-web`, and missing
 //! packages are installed. `rustc-web` and `bpf-linker` use the same LLVM version. On other
 //! systems, the compiler is rustup's nightly with `rust-src`, and `bpf-linker` must be in `PATH`.
-//! If a tool is missing on such a system, the error names the missing tool.
+//! If a tool is missing and the system is not Debian, the error names the missing tool.
 
 use std::{
     env,

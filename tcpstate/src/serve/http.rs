@@ -102,8 +102,8 @@ impl Connections {
     }
 
     /// Serves a new connection. If there are `max` connections, the oldest connection without a
-    /// running request is closed. If every connection has a running request, the new connection is
-    /// closed.
+    /// running request is closed. If every open connection has a running request, the new
+    /// connection is closed.
     fn admit(&self, stream: TcpStream, tracer_handle: &TracerHandle, max: usize) {
         let is_busy = Arc::new(AtomicBool::new(false));
         let mut open = self.open();

@@ -214,7 +214,7 @@ fn doctor_process_ends_its_wait_on_a_signal() {
     let _held = exhausted();
     for number in [Signal::SIGINT, Signal::SIGTERM] {
         let mut child = doctor(&["-i", "1h", "-o", "json"]).spawn().expect("it starts");
-        // Wait until `doctor` catches the signal. Before its runtime has started, the signal would
+        // Wait until `doctor` has a handler for the signal. Without a handler, the signal would
         // kill the process.
         let pid = child.id();
         tcpstate_tests::wait::until("it to catch the signal", || {

@@ -371,8 +371,8 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     while !said.contains("the recording is written again, and it is complete") {
         assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
     }
-    // Open the recording now, because the mount is reachable only while the process runs. Read it
-    // later, because it is complete only after the process has ended.
+    // Open the recording now, because the mount is reachable only while the process runs. Read the
+    // recording later, because it is complete only after the process has ended.
     let file = fs::File::open(seen.join("run.tcps")).expect("it is there");
     signal(&child, Signal::SIGINT);
     let status = child.wait().expect("it ends");

@@ -37,8 +37,8 @@ fn said(metrics: &Metrics, name: &str, label: &str) -> Vec<String> {
     all
 }
 
-/// Computes the number of transitions out of a state from the transition counts. Births of sockets
-/// do not count.
+/// Computes the number of transitions out of a state from the transition counts. The number does
+/// not include births of sockets.
 fn counted_out_of(metrics: &Metrics, from: State) -> f64 {
     let ends = State::ALL.into_iter();
     let ends = ends.filter(|to| *to != from && !is_birth(from.number(), to.number()));

@@ -70,7 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         && debian::is_debian()
         && let Err(error) = debian::install(PEERS)
     {
-        // If a program is missing, its row in the table reports that.
+        // In the table, the row of a missing program reports that the program is missing.
         eprintln!("xtask: without some of the programs to compare with: {error:#}");
     }
     let executables = build(root, &benchmarks)?;

@@ -8,7 +8,8 @@ use std::{
 
 use super::graph::Edges;
 
-/// The largest allowed cycle. Two files may import each other. A cycle of three files is an error.
+/// The largest allowed number of files in an import cycle. Two files may import each other. A cycle
+/// of three files is an error.
 const LARGEST: usize = 2;
 
 /// Returns the cycles that have too many files. Each returned text lists the files and the imported

@@ -11,7 +11,7 @@ use std::{
 
 use super::modules::{Kind, Mention, Module, Modules, Segments};
 
-/// The longest chain of re-exports that is followed. A longer chain must be a cycle.
+/// The longest chain of re-exports that is followed. A longer chain of re-exports must be a cycle.
 const LONGEST_CHAIN: usize = 32;
 
 /// The module or the item that a path names.
@@ -70,7 +70,7 @@ impl Module {
     /// Whether a mention is an import. Three kinds of mentions are not imports:
     ///
     /// - a re-export
-    /// - a path that begins with a submodule after `mod x;`
+    /// - a path that begins with a submodule of the module
     /// - a path that begins with a name that the module re-exports from a submodule
     fn imports_by(&self, mention: &Mention, is_in_part: bool) -> bool {
         let is_own = |name: &String| {

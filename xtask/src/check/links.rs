@@ -48,7 +48,7 @@ pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Returns the paths that documents for developers name and that do not exist.
+/// Returns the missing files whose paths are named in documents for developers.
 pub(super) fn missing(root: &Path) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for document in WITH_PATHS {

@@ -66,8 +66,8 @@ pub(crate) struct Parser {
     running: Option<String>,
     /// The test whose output is being read.
     speaker: Option<String>,
-    /// The number of passed tests that the binary printed in its last line. `None` before that
-    /// line.
+    /// The number of passed tests that the binary printed in its last line. `None` until the parser
+    /// has read that line.
     total: Option<usize>,
     /// The number of tests that printed `skipped: CAUSE`.
     said: usize,

@@ -82,8 +82,8 @@ pub(super) fn object(
     report: &mut Report,
 ) -> Option<PathBuf> {
     let verdict = report.check("BPF object", || {
-        // Missing tools are no new error here. If the run needs the tools, the set-up step has
-        // already failed.
+        // Missing BPF tools do not fail this step. If the run needs the BPF tools, the set-up step
+        // has already failed.
         let verdict = bpf::check(root, tools)?;
         println!("{verdict}");
         Ok(verdict)

@@ -41,7 +41,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) writes: &'a [Write],
 }
 
-/// A text that the guest writes to a file of the kernel. On the command line it is `PATH=TEXT`.
+/// A text that the guest writes to a file of the kernel. The value of the option on the command
+/// line is `PATH=TEXT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     path: String,

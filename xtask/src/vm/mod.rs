@@ -72,7 +72,7 @@ pub(crate) struct Options {
     /// List the available kernels and exit
     #[arg(long)]
     list: bool,
-    /// Number of guests that run at the same time
+    /// Number of guests that run in parallel.
     // On a machine with two CPUs, the guests of `cargo xtask test` took 12 minutes if two guests
     // ran in parallel. Four guests in parallel took 10 minutes, but were so slow that waits of some
     // tests timed out.
@@ -81,7 +81,7 @@ pub(crate) struct Options {
     /// CPUs of a guest
     #[arg(long, default_value_t = Self::DEFAULT.cpus)]
     cpus: u32,
-    /// Memory of a guest
+    /// Memory of a guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = Self::DEFAULT.memory)]
     memory: u32,
     /// Maximum duration of a guest in seconds

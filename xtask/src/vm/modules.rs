@@ -15,7 +15,7 @@ use object::{Object as _, ObjectSection as _};
 
 use crate::process;
 
-/// Kernel modules that the tests may use. In some kernels, these modules are built in or missing.
+/// Kernel modules that the tests may use. A kernel may have such a module built in, or may lack it.
 const WANTED: &[&str] =
     &["inet_diag", "tcp_diag", "mptcp_diag", "veth", "tun", "dummy", "sch_netem", "tcp_bbr"];
 
