@@ -29,7 +29,7 @@ const GAUGES: &str = "trace, gauges";
 /// The column with the number of scans that were made because events were missed. The first scan
 /// does not count.
 const SCANS: &str = "scans";
-/// How often `trace` checks whether a scan is due.
+/// The interval at which `trace` checks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
 /// The number of transitions of a connection that is reset, and of a listener.

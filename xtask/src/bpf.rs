@@ -39,7 +39,7 @@ pub(crate) struct Options {
     variant: Option<Variant>,
 }
 
-/// The result of a successful check.
+/// The result of a successful check of the BPF object.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// The lock file shows that the object was built from the current sources. The tools for a
@@ -67,7 +67,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     }
 }
 
-/// Builds the object and the lock file that are checked in.
+/// Builds the checked-in BPF object and its lock file.
 fn build(root: &Path, tools: &Toolchain) -> Result<()> {
     let start = Instant::now();
     let target = root.join("target/bpf");
@@ -85,7 +85,8 @@ fn build(root: &Path, tools: &Toolchain) -> Result<()> {
 
     let object = root.join(OBJECT);
     let before = fs::read(&object).ok();
-    // An unchanged object keeps its modification time, so that the user half is not rebuilt.
+    // Do not write an unchanged object. Its modification time stays, so cargo does not rebuild the
+    // user half.
     if before.as_deref() != Some(&bytes) {
         fs::write(&object, &bytes).with_context(|| format!("write {OBJECT}"))?;
     }

@@ -7,7 +7,7 @@ use crate::process;
 
 /// The target triple of static programs. Guests have no shared libraries for test programs.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The directory of the package whose tests also run in guests.
+/// The directory of the package `tcpstate-tests`, whose tests also run in guests.
 pub(crate) const FOLDER: &str = "tests";
 
 /// The package that enables the feature `otlp`, and contains its tests.

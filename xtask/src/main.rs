@@ -58,9 +58,9 @@ struct Options {
 enum Command {
     /// Build or check the BPF object and its lock file
     Bpf(bpf::Options),
-    /// Run the checks that need neither root nor the kernel
+    /// Run the checks that need neither root nor BPF
     Check,
-    /// Run the tests, after the set-up that they need
+    /// Install what the tests need, and run the tests
     Test(test::Options),
     /// Run the kernel tests on other kernels, in virtual machines
     Vm(vm::Options),

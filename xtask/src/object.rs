@@ -29,7 +29,7 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--config=profile.bpf.opt-level=3",
     "--config=profile.bpf.lto=true",
     "--config=profile.bpf.codegen-units=1",
-    // Programs in the kernel cannot unwind.
+    // BPF programs cannot unwind the stack.
     "--config=profile.bpf.panic='abort'",
     // The linker converts the debug information to BTF, which the maps and the verifier's messages
     // need.
@@ -51,7 +51,7 @@ const CARGO_OPTIONS: usize = 11;
 /// A variant of the BPF object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Variant {
-    /// The object for users.
+    /// The object that the program for users embeds.
     #[value(skip)]
     Default,
     /// An object without log lines, to prove that log lines cost nothing while they are off

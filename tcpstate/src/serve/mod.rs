@@ -4,7 +4,7 @@
 //! ```text
 //! tracer_handle   a thread with the tracer: snapshots on request, scans when they are due
 //!    ^
-//! http      turns requests into calls of it; connections are limited in number, size and time
+//! http      answers HTTP requests; limits the number, size and duration of connections
 //! textfile  writes the metrics to a file, for collectors that read files
 //! otlp      pushes the metrics to an OpenTelemetry receiver (feature `otlp`)
 //! ```

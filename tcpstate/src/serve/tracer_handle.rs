@@ -36,7 +36,7 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 /// Settings of the tracer that answers scrapes.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Options for loading the programs.
+    /// Options for loading the BPF programs.
     pub options: Options,
     /// The condition for another scan of all sockets.
     pub reconcile: Reconcile,
@@ -155,7 +155,7 @@ impl TracerHandle {
     }
 }
 
-/// The progress of the tracer's thread.
+/// Receivers that report the start and the end of the tracer's thread.
 pub struct Progress {
     /// Resolves when the start of the tracer has succeeded or failed.
     pub started: oneshot::Receiver<Result<(), Error>>,
@@ -224,7 +224,7 @@ impl Worker {
     fn answer_all(&mut self, requests: Vec<Request>) {
         let mut texts = HashMap::new();
         let mut reading = None;
-        // The client may have disconnected; ignore send errors.
+        // Ignore send errors, because the client may have disconnected.
         for request in requests {
             match request {
                 Request::Scrape(_, answer) if answer.is_closed() => {}

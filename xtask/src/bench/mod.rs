@@ -4,7 +4,7 @@
 //! cargo xtask bench               all benchmarks, with other programs; writes docs/BENCHMARKS.md
 //! cargo xtask bench transitions   one benchmark; the document keeps the last figures of the others
 //! cargo xtask bench transitions --against REV   the tree and an earlier revision, alternately
-//! cargo xtask bench --quick       a minute, smaller, without other programs: does measuring work?
+//! cargo xtask bench --quick       a minute, without other programs: checks that benchmarks work
 //! ```
 //!
 //! Each benchmark is a separate program. A benchmark contains the code that it measures, and prints

@@ -80,7 +80,7 @@ fn ranges(lines: &[Line], is_logarithmic: bool) -> [Range<f64>; 2] {
     [range(|point| point.0), range(|point| point.1)]
 }
 
-/// Draws the axes, the lines with their points, and the legend.
+/// Draws the axes of a plot, the lines with their points, and the legend.
 fn axes<X, Y>(
     area: &DrawingArea<SVGBackend, Shift>,
     section: &Section,
@@ -150,7 +150,7 @@ mod tests {
             let svg = std::fs::read_to_string(folder.join(name(&section))).expect("it was written");
             std::fs::remove_dir_all(&folder).expect("the test owns it");
             assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
-            // The legend contains only `a`.
+            // The plot must draw only the row `a`, because `b` has the figure at one value only.
             let names = ["\na\n", "\nb\n"].map(|name| svg.matches(name).count());
             assert_eq!(names, [1, 0], "{svg}");
         }

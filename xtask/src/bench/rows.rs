@@ -14,7 +14,7 @@ pub(super) struct Rows(Vec<Row>);
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Row {
     pub(super) section: String,
-    /// The value that the section varies.
+    /// The value that the section of the benchmark varies, for example the number of sockets.
     pub(super) at: Option<u64>,
     pub(super) what: String,
     #[serde(default)]
@@ -42,7 +42,7 @@ impl Rows {
         text.lines().map(row).collect::<Result<_>>().map(Self)
     }
 
-    /// Adds the rows of another benchmark.
+    /// Appends the rows of another benchmark.
     pub(super) fn add(&mut self, others: Self) {
         self.0.extend(others.0);
     }
@@ -52,7 +52,7 @@ impl Rows {
         self.of(section.id).next().is_some()
     }
 
-    /// The rows of a section, in order.
+    /// Returns the rows of a section, in the order in which they were printed.
     pub(super) fn of<'a>(&'a self, section: &str) -> impl Iterator<Item = &'a Row> {
         self.0.iter().filter(move |row| row.section == section)
     }

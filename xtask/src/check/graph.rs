@@ -67,7 +67,8 @@ pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Op
 }
 
 impl Module {
-    /// Whether a mention is an import. Three kinds of mentions are not imports:
+    /// Whether a path that the code mentions is an import. Three kinds of mentioned paths are not
+    /// imports:
     ///
     /// - a re-export
     /// - a path that begins with a submodule of the module

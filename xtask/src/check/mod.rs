@@ -2,7 +2,7 @@
 //!
 //! The command runs all checks that need neither root nor BPF:
 //!
-//! * formatting, lints of both halves, and the structure of the sources
+//! * formatting, lints of the user half and the kernel half, and the structure of the sources
 //! * the lock file of the BPF object
 //! * unit tests, and golden tests of views and documents
 //!

@@ -32,12 +32,12 @@ pub(super) struct Module {
     pub(super) imports: BTreeMap<String, Segments>,
     /// The names in `imports` that `pub use` re-exports.
     pub(super) handed_on: BTreeSet<String>,
-    /// The paths of `use path::*`.
+    /// The paths of glob imports, such as `path` in `use path::*`.
     pub(super) globs: Vec<Segments>,
     pub(super) mentions: Vec<Mention>,
 }
 
-/// A path in the code.
+/// A path that the code of a module mentions.
 #[derive(Debug)]
 pub(super) struct Mention {
     pub(super) path: Segments,

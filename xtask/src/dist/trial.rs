@@ -17,9 +17,9 @@ use crate::{debian, privilege::Privilege, process};
 
 /// The version number of a package that is older than every release.
 const EARLIER: &str = "0.0.1~earlier";
-/// The file with the user's settings, relative to the root directory.
+/// The path of the user's settings file, relative to the root directory of the system.
 const SETTINGS: &str = "etc/default/tcpstate";
-/// The content of the user's settings.
+/// The content of the user's settings file.
 const OF_USER: &str = "TCPSTATE_LISTEN=127.0.0.1:1234\n";
 const PROGRAM: &str = "/usr/bin/tcpstate";
 const UNIT: &str = "lib/systemd/system/tcpstate.service";
@@ -161,11 +161,11 @@ impl System {
 
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
-        // An interrupted `debootstrap` leaves these file systems mounted.
+        // Unmount the file systems that an interrupted `debootstrap` has left mounted.
         for inside in ["dev/shm", "dev/pts", "sys", "proc"] {
             let path = folder.join(inside);
             match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-                // The path does not exist, or is not a mount point.
+                // Ignore the error if the path does not exist or is not a mount point.
                 Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
                 Err(error) => bail!("unmount {}: {error}", path.display()),
             }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub(crate) use self::table::FAULTS;
 
-/// One fault.
+/// A seeded fault of the kernel half.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,

@@ -55,7 +55,8 @@ pub(super) struct Done {
 }
 
 impl Engine {
-    /// Builds the fuzzer. libFuzzer is C++. `fuzz/instrument` adds coverage to the tested code.
+    /// Builds the fuzzer, which needs a C++ compiler for libFuzzer. The script `fuzz/instrument`
+    /// makes rustc add coverage to the tested code.
     pub(super) fn build(root: &Path) -> Result<Self> {
         if process::find_in_path("c++").is_none() && debian::is_debian() {
             debian::install(&["g++"])?;

@@ -139,7 +139,7 @@ impl Binary {
         Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
-    /// Counts every test as skipped, because root is not available.
+    /// Returns an outcome in which every test is skipped, because root is not available.
     fn skip_all(&self, run: &Run) -> Result<Outcome> {
         let skip = |name: &String| format!("{name}: needs root, and sudo is not usable");
         let skipped = self.list(&run.filters)?.iter().map(skip).collect();

@@ -64,7 +64,7 @@ pub(crate) struct Parser {
     partial: String,
     /// The test that the binary has announced and that has no result yet.
     running: Option<String>,
-    /// The test whose output is being read.
+    /// The name of the test whose output the parser is reading.
     speaker: Option<String>,
     /// The number of passed tests that the binary printed in its last line. `None` until the parser
     /// has read that line.

@@ -107,7 +107,7 @@ impl Report {
         }
     }
 
-    /// Prints the result of a step and stores its duration.
+    /// Prints the result of a step and stores the duration of the step.
     fn end(&mut self, name: &str, verdict: &str, start: Instant) {
         let duration = start.elapsed();
         println!("   {verdict} ({:.1} s)", duration.as_secs_f64());

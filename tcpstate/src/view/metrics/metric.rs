@@ -33,10 +33,10 @@ pub struct Metric {
     pub samples: Vec<(Vec<Label>, Value)>,
 }
 
-/// The value of a sample.
+/// The value of a sample of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A non-negative integer.
+    /// An integer that is never negative.
     Count(u64),
     /// An integer that may be negative.
     Balance(i64),
