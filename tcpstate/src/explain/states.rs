@@ -7,7 +7,8 @@ use tcpstate_common::State;
 
 use super::{Names, Setting, StateText};
 
-/// The limit for an orphan whose peer is silent. It applies in FIN_WAIT1, CLOSING and LAST_ACK.
+/// The limit for an orphan whose peer is silent. The limit applies in FIN_WAIT1, CLOSING and
+/// LAST_ACK.
 const ORPHAN_RETRIES: Setting = Setting {
     name: "net.ipv4.tcp_orphan_retries",
     default: "0, which means 8",
@@ -26,15 +27,16 @@ const MAX_ORPHANS: Setting = Setting {
     name: "net.ipv4.tcp_max_orphans",
     default: "depends on memory",
     does: "Limit of orphans: sockets that a program has closed and that have not ended yet. Above \
-           the limit the kernel resets orphans and counts them in TcpExt TCPAbortOnMemory. The \
-           limit protects against attacks: raise it if necessary, do not lower it.",
+           the limit the kernel resets orphans and counts them in TcpExt TCPAbortOnMemory. \
+           tcp_max_orphans protects against attacks: raise the limit if necessary, but do not \
+           lower it.",
 };
 
 const USER_TIMEOUT: Setting = Setting {
     name: "TCP_USER_TIMEOUT",
     default: "off",
-    does: "Timeout of one socket, in milliseconds. It is used instead of the number of \
-           retransmissions.",
+    does: "Timeout of one socket, in milliseconds. The kernel uses this timeout instead of the \
+           number of retransmissions.",
 };
 
 const KEEPALIVE_TIME: Setting = Setting {
@@ -60,27 +62,29 @@ const KEEPALIVE_PROBES: Setting = Setting {
 const SOMAXCONN: Setting = Setting {
     name: "net.core.somaxconn, listen(backlog)",
     default: "4096; 128 before 5.4",
-    does: "The smaller of the two values limits both queues of a listener. They are the queue of \
-           half-open connections and the accept queue. The values are read by listen(), so the \
-           program has to call listen() again after a change.",
+    does: "The smaller of the two values limits both queues of a listener: the queue of half-open \
+           connections and the accept queue. listen() reads the values, so the program has to call \
+           listen() again after a change.",
 };
 
 const SYNCOOKIES: Setting = Setting {
     name: "net.ipv4.tcp_syncookies",
     default: "1",
-    does: "Answer to a SYN when the queue of half-open connections is full. 1: send a SYN cookie \
-           and store nothing. 0: drop the SYN. 2: always send cookies, only for tests.",
+    does: "Answer to a SYN when the queue of half-open connections is full. With 1 the kernel \
+           sends a SYN cookie and stores nothing. With 0 the kernel drops the SYN. With 2 the \
+           kernel answers every SYN with a cookie, which is for tests only.",
 };
 
 const MAX_SYN_BACKLOG: Setting = Setting {
     name: "net.ipv4.tcp_max_syn_backlog",
     default: "depends on memory, at least 128",
-    does: "Used only if tcp_syncookies is 0. Its last quarter is reserved for peers that the \
-           kernel knows from earlier connections.",
+    does: "Number of half-open connections per listener, used only if tcp_syncookies is 0. The \
+           last quarter of this number is reserved for peers that the kernel knows from earlier \
+           connections.",
 };
 
-/// Every state, in the order of a connection's life. The last three are CLOSE and two states that
-/// only the kernel uses.
+/// Every state, in the order of a connection's life. The last three states are CLOSE and two states
+/// that only the kernel uses.
 pub(super) const STATES: [StateText; 13] = [
     StateText {
         state: State::Listen,
@@ -94,11 +98,11 @@ pub(super) const STATES: [StateText; 13] = [
         meaning: "A program waits for connections to this address and port. The listening socket \
                   has two queues. One queue holds half-open connections, which show as SYN_RECV. \
                   The accept queue holds complete connections that accept() has not returned yet. \
-                  They show as ESTABLISHED.",
+                  Connections in the accept queue show as ESTABLISHED.",
         moved_on_by: "The program closes the socket with close(), or with shutdown() for reading. \
-                      ss -K closes it too. A SYN does not change the state of a listener. It \
-                      creates a half-open connection, which later becomes a child socket.",
-        lasts: "As long as the program keeps the socket open.",
+                      ss -K closes the socket too. A SYN does not change the state of a listener. \
+                      The SYN creates a half-open connection, which later becomes a child socket.",
+        lasts: "The state lasts as long as the program keeps the socket open.",
         governed_by: &[
             SOMAXCONN,
             SYNCOOKIES,
@@ -106,8 +110,9 @@ pub(super) const STATES: [StateText; 13] = [
             Setting {
                 name: "net.ipv4.tcp_abort_on_overflow",
                 default: "0",
-                does: "1: reset a new connection if the accept queue is full. 0: drop the peer's \
-                       ACK, so that the peer tries again. 0 is better for short bursts.",
+                does: "Answer to the last ACK of a handshake when the accept queue is full. With 1 \
+                       the kernel resets the connection. With 0 the kernel drops the ACK, and the \
+                       peer tries again. The value 0 is better for short bursts.",
             },
         ],
         kernel: &[
@@ -116,13 +121,14 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_input.c: tcp_conn_request",
         ],
         rfc: "3.3.2, 3.5, 3.10.7.2",
-        many: "Each service has a listener. With SO_REUSEPORT each worker of a service has one. \
-               The number of listeners says little, so look at the queues. In ss -tln, Recv-Q is \
-               the number of connections that wait for accept(), and Send-Q is their limit.",
+        many: "Each service has a listener. With SO_REUSEPORT each worker of a service has a \
+               listener. The number of listeners says little, so look at the queues. In ss -tln, \
+               Recv-Q is the number of connections that wait for accept(), and Send-Q is their \
+               limit.",
         what_to_do: "Check whether Recv-Q is near Send-Q, or whether nstat -az \
-                     TcpExtListenOverflows grows. Then accept() is too slow or the backlog is too \
-                     small. Raise the program's backlog and net.core.somaxconn, then restart the \
-                     program.",
+                     TcpExtListenOverflows grows. In both cases accept() is too slow or the \
+                     backlog is too small. Raise the program's backlog and net.core.somaxconn, \
+                     then restart the program.",
     },
     StateText {
         state: State::SynSent,
@@ -135,10 +141,10 @@ pub(super) const STATES: [StateText; 13] = [
         },
         meaning: "connect() has sent a SYN. No answer has arrived yet.",
         moved_on_by: "The peer's SYN+ACK moves the socket to ESTABLISHED. A SYN without ACK moves \
-                      it to SYN_RECV: both sides connect to each other. An RST or an ICMP error \
-                      ends the socket. So does a timeout, close() or shutdown().",
-        lasts: "One round trip. Without an answer, connect() fails with ETIMEDOUT after 131 s with \
-                default settings, or after 127 s before 6.5.",
+                      the socket to SYN_RECV, because both sides connect to each other. An RST, an \
+                      ICMP error, a timeout, close() or shutdown() ends the socket.",
+        lasts: "The state lasts one round trip. Without an answer, connect() fails with ETIMEDOUT \
+                after 131 s with default settings, or after 127 s before 6.5.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_syn_retries",
@@ -149,8 +155,8 @@ pub(super) const STATES: [StateText; 13] = [
             Setting {
                 name: "net.ipv4.tcp_syn_linear_timeouts",
                 default: "4, since 6.5",
-                does: "Number of additional SYN retransmissions, one per second. They come before \
-                       the others.",
+                does: "Number of additional SYN retransmissions, one per second. The \
+                       retransmissions of tcp_syn_retries follow them.",
             },
             USER_TIMEOUT,
         ],
@@ -165,7 +171,7 @@ pub(super) const STATES: [StateText; 13] = [
                queues of the listener are full. Each socket holds a local port.",
         what_to_do: "Find the destinations with tcpstate count --state syn-sent --by remote, or \
                      with ss -tan state syn-sent. Check the network path, then the queues of the \
-                     peer. Set a connect timeout in the program instead of lowering \
+                     peer's listener. Set a connect timeout in the program instead of lowering \
                      tcp_syn_retries for all programs.",
     },
     StateText {
@@ -180,17 +186,19 @@ pub(super) const STATES: [StateText; 13] = [
         meaning: "The connection is half-open. A SYN has arrived and a SYN+ACK was sent, but the \
                   last ACK of the handshake is missing. Nearly all of these sockets are request \
                   sockets. A request socket is a mini socket: a small kernel struct that stands \
-                  for a connection. It belongs to the listener, no program holds it, and no \
-                  transition reports it. Inside the kernel its state is NEW_SYN_RECV. Full sockets \
-                  are in SYN_RECV in three cases: a child socket just after its creation, Fast \
-                  Open, and two sides that connect to each other.",
+                  for a connection. A request socket belongs to the listener. No program holds a \
+                  request socket, and no transition reports it. Inside the kernel the state of a \
+                  request socket is NEW_SYN_RECV. Full sockets are in SYN_RECV in three cases: a \
+                  child socket just after its creation, Fast Open, and two sides that connect to \
+                  each other.",
         moved_on_by: "The peer's ACK creates a child socket, which becomes ESTABLISHED. The peer's \
                       RST or a timeout removes the request socket. The kernel drops the ACK if the \
-                      accept queue is full. With TCP_DEFER_ACCEPT it also drops an ACK without \
-                      data. After such a drop the request socket stays.",
-        lasts: "One round trip. Without the ACK, 63 s with default settings. The time is shorter \
-                while the queue is more than half full, because the kernel then removes old \
-                request sockets earlier.",
+                      accept queue is full. With TCP_DEFER_ACCEPT the kernel also drops an ACK \
+                      without data. The request socket stays after the kernel has dropped the \
+                      ACK.",
+        lasts: "The state lasts one round trip. Without the peer's ACK, the state lasts 63 s with \
+                default settings. If the queue of half-open connections is more than half full, \
+                the kernel removes old request sockets earlier.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_synack_retries",
@@ -208,7 +216,7 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_minisocks.c: tcp_check_req",
         ],
         rfc: "3.3.2, 3.5, 3.10.7.2, 3.10.7.4",
-        many: "There is a SYN flood, or the ACKs of the clients do not arrive. Or the accept queue \
+        many: "Possible causes are a SYN flood, lost ACKs of the clients, and an accept queue that \
                is full because accept() is too slow.",
         what_to_do: "Compare two counters with nstat -az. TcpExtListenOverflows grows if accept() \
                      is too slow. TcpExtTCPReqQFullDoCookies grows if the queue of half-open \
@@ -228,11 +236,12 @@ pub(super) const STATES: [StateText; 13] = [
         meaning: "The handshake is complete and both sides may send data. Connections that wait \
                   for accept() are in this state too.",
         moved_on_by: "The program moves the socket to FIN_WAIT1 with close(), or with shutdown() \
-                      for writing. The peer's FIN moves it to CLOSE_WAIT. The peer's RST ends it. \
-                      A timeout ends it if the peer does not acknowledge data.",
-        lasts: "Without limit while neither side sends. If data stay without an ACK, the \
-                connection ends after about 15 min with default settings (at least 924.6 s). The \
-                kernel detects only then, or by keepalive, that the peer is gone.",
+                      for writing. The peer's FIN moves the socket to CLOSE_WAIT. The peer's RST \
+                      ends the socket. A timeout ends the socket if the peer does not acknowledge \
+                      data.",
+        lasts: "The state has no time limit while neither side sends. If the peer does not \
+                acknowledge data, the connection ends after about 15 min with default settings (at \
+                least 924.6 s). Only this timeout or keepalive detects that the peer is gone.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_retries2",
@@ -252,10 +261,11 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_keepalive_timer",
         ],
         rfc: "3.3.2, 3.8.3, 3.8.4, 3.10.7.4",
-        many: "Usually this is normal load. If the number only grows, a connection pool has no \
-               limit, or peers disappeared without a FIN. Examples are a host that lost power and \
-               a firewall that dropped the connection. Without keepalive such sockets stay \
-               forever. Sockets without a process wait for accept().",
+        many: "Many connections in ESTABLISHED are usually normal load. If their number only \
+               grows, a connection pool has no limit, or peers disappeared without a FIN. A peer \
+               disappears if its host loses power or if a firewall drops the connection. Without \
+               keepalive the sockets of such peers stay forever. Sockets without a process wait \
+               for accept().",
         what_to_do: "Find the peers with tcpstate count --state established --by remote. Let \
                      programs set TCP_USER_TIMEOUT, or SO_KEEPALIVE with a time below 2 h. Limit \
                      the size of connection pools.",
@@ -273,10 +283,11 @@ pub(super) const STATES: [StateText; 13] = [
                   writing. The peer has not acknowledged the FIN yet. Linux enters this state as \
                   soon as the FIN is queued, even if data before the FIN are still unsent.",
         moved_on_by: "The peer's ACK of the FIN moves the socket to FIN_WAIT2. The peer's FIN \
-                      without that ACK moves it to CLOSING. The peer's RST or a timeout ends it.",
-        lasts: "One round trip, plus the time to send queued data. If the peer is silent, the \
-                socket ends about 100 s after the program has closed it. It ends after at least \
-                924.6 s if the program still holds it.",
+                      without an ACK of this side's FIN moves the socket to CLOSING. The peer's \
+                      RST or a timeout ends the socket.",
+        lasts: "The state lasts one round trip, plus the time to send queued data. If the peer is \
+                silent, the socket ends about 100 s after the program has closed it. If the \
+                program still holds the socket, the socket ends after at least 924.6 s.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp.c: tcp_close_state",
@@ -285,9 +296,9 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_orphan_retries",
         ],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
-        many: "Peers disappeared, or they do not read. If a peer does not read, its receive window \
-               is closed, and the data before the FIN cannot be sent. Each socket may hold about \
-               64 KiB of memory that cannot be swapped.",
+        many: "Peers disappeared, or peers do not read data. If a peer does not read, its receive \
+               window is closed, and the data before the FIN cannot be sent. Each socket may hold \
+               about 64 KiB of memory that cannot be swapped.",
         what_to_do: "Check Send-Q with ss -tan state fin-wait-1. On a busy web server you may \
                      lower tcp_orphan_retries. Keep tcp_max_orphans well above the usual number of \
                      orphans.",
@@ -302,22 +313,23 @@ pub(super) const STATES: [StateText; 13] = [
             node_exporter: Some("fin_wait2"),
         },
         meaning: "This side has closed the connection and the peer has acknowledged the FIN. The \
-                  peer has not closed yet. There are two kinds of such sockets. After shutdown() \
-                  for writing, a program still holds the socket. After close(), the socket is an \
-                  orphan. Linux replaces an orphan with a time-wait mini socket, which sockstat \
-                  counts in tw.",
-        moved_on_by: "The peer's FIN moves the socket to TIME_WAIT. The peer's RST ends it. Data \
-                      that arrive for an orphan end it too: no program can read them, so the \
-                      kernel answers with RST.",
-        lasts: "Without limit if a program holds the socket. An orphan lasts tcp_fin_timeout, 60 s \
-                by default.",
+                  peer has not closed yet. There are two kinds of sockets in FIN_WAIT2. After \
+                  shutdown() for writing, a program still holds the socket. After close(), the \
+                  socket is an orphan. Linux replaces an orphan with a time-wait mini socket, \
+                  which sockstat counts in tw.",
+        moved_on_by: "The peer's FIN moves the socket to TIME_WAIT. The peer's RST ends the \
+                      socket. Data that arrive for an orphan end the orphan too. No program can \
+                      read the data, so the kernel answers with RST.",
+        lasts: "If a program holds the socket, FIN_WAIT2 has no time limit. An orphan stays for \
+                tcp_fin_timeout, 60 s by default.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_fin_timeout",
                 default: "60 s",
-                does: "Lifetime of orphans in FIN_WAIT2. It does not shorten TIME_WAIT. The kernel \
-                       uses at least 3.5 retransmission timeouts. A value T above 60 gives 2 x \
-                       (T-60) s, so 65 gives 10 s (tcp_keepalive_timer; measured on 6.18).",
+                does: "Lifetime of orphans in FIN_WAIT2. tcp_fin_timeout does not shorten \
+                       TIME_WAIT. The kernel waits for at least 3.5 retransmission timeouts. A \
+                       value T above 60 gives a lifetime of 2 x (T-60) s, so 65 gives 10 s \
+                       (tcp_keepalive_timer; measured on 6.18).",
             },
             Setting {
                 name: "TCP_LINGER2",
@@ -328,8 +340,8 @@ pub(super) const STATES: [StateText; 13] = [
             Setting {
                 name: "net.ipv4.tcp_max_tw_buckets",
                 default: "depends on memory",
-                does: "Limit of time-wait sockets. Orphans in FIN_WAIT2 count too. Above the limit \
-                       the kernel closes them at once.",
+                does: "Limit of time-wait sockets. Orphans in FIN_WAIT2 count as time-wait \
+                       sockets. Above the limit the kernel closes orphans in FIN_WAIT2 at once.",
             },
             KEEPALIVE_TIME,
             KEEPALIVE_INTVL,
@@ -343,11 +355,13 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_keepalive_timer",
         ],
         rfc: "3.3.2, 3.6, 3.6.1, 3.10.7.4",
-        many: "The peers do not close. On their side the connections are in CLOSE_WAIT. Orphans \
-               cost little and end by themselves. Sockets that a program holds stay.",
-        what_to_do: "Run ss -tanp state fin-wait-2. A program in this list has to close its \
-                     sockets, with its own timeout after shutdown(). For orphans, fix the peer. Do \
-                     not change tcp_fin_timeout unless there are very many orphans.",
+        many: "The peers have not closed the connections. On the side of the peers the connections \
+               are in CLOSE_WAIT. Orphans cost little and end by themselves. Sockets that a \
+               program holds do not end by themselves.",
+        what_to_do: "Find the programs with ss -tanp state fin-wait-2. After shutdown(), a program \
+                     has to close its socket after a timeout of its own. If the sockets are \
+                     orphans, fix the peer. Do not change tcp_fin_timeout unless there are very \
+                     many orphans.",
     },
     StateText {
         state: State::CloseWait,
@@ -358,13 +372,13 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("CLOSE-WAIT"),
             node_exporter: Some("close_wait"),
         },
-        meaning: "The peer has closed the connection. The program on this side has not closed it \
-                  yet. The program can read the remaining data and can still write.",
-        moved_on_by: "Only the program on this side moves it on: close(), or shutdown() for \
-                      writing, moves the socket to LAST_ACK. An RST of the peer ends the socket. A \
-                      peer often sends RST in answer to a write.",
-        lasts: "Without limit, until the program closes the socket or an RST arrives. The kernel \
-                has no timeout for this state, and no sysctl adds one.",
+        meaning: "The peer has closed the connection. The program on this side has not closed the \
+                  connection yet. The program can read the remaining data and can still write.",
+        moved_on_by: "Only the program on this side can move the socket to LAST_ACK, with close() \
+                      or with shutdown() for writing. An RST of the peer ends the socket. A peer \
+                      often sends RST in answer to a write.",
+        lasts: "CLOSE_WAIT lasts until the program closes the socket or an RST arrives. The kernel \
+                has no timeout for CLOSE_WAIT, and no sysctl adds a timeout.",
         governed_by: &[
             KEEPALIVE_TIME,
             KEEPALIVE_INTVL,
@@ -372,20 +386,22 @@ pub(super) const STATES: [StateText; 13] = [
             Setting {
                 name: "net.ipv4.tcp_retries2",
                 default: "15",
-                does: "Ends the connection if the program writes and the peer is silent, after at \
-                       least 924.6 s.",
+                does: "Number of retransmissions of data before the connection ends. If the \
+                       program writes and the peer is silent, the connection ends after at least \
+                       924.6 s.",
             },
         ],
         kernel: &["net/ipv4/tcp_input.c: tcp_fin", "net/ipv4/tcp.c: tcp_close_state"],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
-        many: "Usually a leak: a program does not close connections that its peers have closed. It \
-               will run out of file descriptors. Or the program is blocked or too slow. Sockets \
-               without a process were never accepted: the client closed while the connection was \
-               in the accept queue.",
+        many: "The cause is usually a leak: a program does not close connections that its peers \
+               have closed. The program will run out of file descriptors. Another cause is a \
+               program that is blocked or too slow. Sockets without a process were never accepted: \
+               the client closed while the connection was in the accept queue.",
         what_to_do: "Find the program with tcpstate count --state close-wait --by process, or with \
                      ss -tanp state close-wait. Fix the program: it has to close the connection on \
-                     every code path, also after an error. A restart frees the sockets. A sysctl \
-                     cannot free them. If there is no process, find out why accept() is slow.",
+                     every code path, also after an error. A restart of the program frees the \
+                     sockets. No sysctl frees the sockets. If the sockets have no process, find \
+                     out why accept() is slow.",
     },
     StateText {
         state: State::Closing,
@@ -401,9 +417,9 @@ pub(super) const STATES: [StateText; 13] = [
         moved_on_by: "The peer's ACK of the FIN moves the connection to TIME_WAIT. A mini socket \
                       then replaces the full socket, so the kernel reports CLOSING -> CLOSE. The \
                       peer's RST or a timeout ends the socket.",
-        lasts: "One round trip. If the peer is silent, the socket ends about 100 s after the \
-                program has closed it. It ends after at least 924.6 s if the program still holds \
-                it.",
+        lasts: "The state lasts one round trip. If the peer is silent, the socket ends about 100 s \
+                after the program has closed it. If the program still holds the socket, the socket \
+                ends after at least 924.6 s.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp_input.c: tcp_fin",
@@ -411,10 +427,11 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_minisocks.c: tcp_time_wait",
         ],
         rfc: "3.3.2, 3.6, 3.10.7.4",
-        many: "The state is rare. Many sockets mean that the network lost the ACKs, or that peers \
-               disappeared while both sides closed. A restart of a load balancer can cause this.",
+        many: "CLOSING is a rare state. Many sockets in CLOSING mean that the network lost the \
+               ACKs, or that peers disappeared while both sides closed. A restart of a load \
+               balancer can cause many sockets in CLOSING.",
         what_to_do: "Look for packet loss towards these peers: ss -tni state closing shows \
-                     retransmissions. The sockets end by themselves.",
+                     retransmissions. Sockets in CLOSING end by themselves.",
     },
     StateText {
         state: State::LastAck,
@@ -427,11 +444,11 @@ pub(super) const STATES: [StateText; 13] = [
         },
         meaning: "The peer closed first, and then this side closed too. The ACK of this side's FIN \
                   has not arrived yet.",
-        moved_on_by: "The peer's ACK or RST ends the socket. So does a timeout. No TIME_WAIT \
-                      follows on this side. The TIME_WAIT is on the side that closed first.",
-        lasts: "One round trip, plus the time to send queued data. If the peer is silent, the \
-                socket ends about 100 s after the program has closed it. It ends after at least \
-                924.6 s if the program still holds it.",
+        moved_on_by: "The peer's ACK, the peer's RST or a timeout ends the socket. No TIME_WAIT \
+                      follows on this side. Only the side that closed first enters TIME_WAIT.",
+        lasts: "The state lasts one round trip, plus the time to send queued data. If the peer is \
+                silent, the socket ends about 100 s after the program has closed it. If the \
+                program still holds the socket, the socket ends after at least 924.6 s.",
         governed_by: &[ORPHAN_RETRIES, RETRIES2, MAX_ORPHANS, USER_TIMEOUT],
         kernel: &[
             "net/ipv4/tcp.c: tcp_close_state",
@@ -439,11 +456,11 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_timer.c: tcp_orphan_retries",
         ],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
-        many: "Peers disappeared after their FIN. Examples are mobile clients, firewalls that \
-               forget a connection at the first FIN, and peers whose orphans in FIN_WAIT2 timed \
-               out. Or the data before the FIN of this side cannot be sent.",
+        many: "Peers disappeared after their FIN, or this side cannot send the data before its own \
+               FIN. Mobile clients often disappear. A firewall may forget a connection at the \
+               first FIN. The peer's orphan in FIN_WAIT2 may have timed out.",
         what_to_do: "Check Send-Q and retransmissions with ss -tni state last-ack. If many sockets \
-                     stay for long, lower tcp_orphan_retries.",
+                     stay in LAST_ACK for long, lower tcp_orphan_retries.",
     },
     StateText {
         state: State::TimeWait,
@@ -455,45 +472,49 @@ pub(super) const STATES: [StateText; 13] = [
             node_exporter: Some("time_wait"),
         },
         meaning: "The connection is over. This side closed first, or both sides closed at the same \
-                  time. A mini socket keeps the addresses and ports for a while. So late segments \
-                  cannot reach a new connection, and the last ACK can be sent again. No program \
-                  holds the mini socket.",
-        moved_on_by: "Time ends it. On a server, a SYN from the same peer and port replaces it at \
-                      once if its sequence number or timestamp is later. On a client, connect() \
-                      may reuse its port if tcp_tw_reuse allows that. An RST ends it unless \
-                      tcp_rfc1337 is 1.",
-        lasts: "60 s, a constant in the kernel (TCP_TIMEWAIT_LEN). A late segment starts the 60 s \
-                again. No sysctl changes this time, and tcp_fin_timeout does not either.",
+                  time. A mini socket keeps the addresses and ports for a while. Late segments \
+                  therefore cannot reach a new connection, and the last ACK can be sent again. No \
+                  program holds the mini socket.",
+        moved_on_by: "A timer ends the mini socket. On a server, a SYN from the same peer and port \
+                      replaces the mini socket if the SYN has a later sequence number or \
+                      timestamp. On a client, connect() may reuse the port of the mini socket if \
+                      tcp_tw_reuse allows that. An RST ends the mini socket unless tcp_rfc1337 is \
+                      1.",
+        lasts: "TIME_WAIT lasts 60 s, a constant in the kernel (TCP_TIMEWAIT_LEN). A late segment \
+                starts the 60 s again. No sysctl changes the duration of TIME_WAIT, not even \
+                tcp_fin_timeout.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_tw_reuse",
                 default: "2",
-                does: "Whether connect() may reuse addresses and ports in TIME_WAIT. 0: no. 1: \
-                       yes. 2: over loopback only. The old connection needs timestamps and must be \
-                       in TIME_WAIT for 1 s. Incoming connections are not affected.",
+                does: "Whether connect() may reuse addresses and ports in TIME_WAIT. 0 means \
+                       never, 1 means always, and 2 means over loopback only. The old connection \
+                       must have used timestamps and must have been in TIME_WAIT for 1 s. \
+                       tcp_tw_reuse does not affect incoming connections.",
             },
             Setting {
                 name: "net.ipv4.tcp_tw_reuse_delay",
                 default: "1000 ms, since 6.14",
-                does: "Time in TIME_WAIT before connect() may reuse the port.",
+                does: "How long a socket is in TIME_WAIT before connect() may reuse its port.",
             },
             Setting {
                 name: "net.ipv4.tcp_max_tw_buckets",
                 default: "depends on memory",
-                does: "Limit of time-wait sockets. Above it connections close without TIME_WAIT, \
-                       and TcpExt TCPTimeWaitOverflow counts them. The limit protects against \
-                       attacks: raise it if necessary, do not lower it.",
+                does: "Limit of time-wait sockets. Above the limit connections close without \
+                       TIME_WAIT, and TcpExt TCPTimeWaitOverflow counts these connections. \
+                       tcp_max_tw_buckets protects against attacks: raise the limit if necessary, \
+                       but do not lower it.",
             },
             Setting {
                 name: "net.ipv4.tcp_rfc1337",
                 default: "0",
-                does: "1: an RST does not end TIME_WAIT.",
+                does: "With 1 an RST does not end TIME_WAIT.",
             },
             Setting {
                 name: "net.ipv4.tcp_tw_recycle",
                 default: "none, removed in 4.12",
-                does: "Nothing since 4.12. Before, it broke clients behind NAT. Guides that \
-                       recommend it are out of date.",
+                does: "tcp_tw_recycle broke clients behind NAT, so 4.12 removed it. Guides that \
+                       recommend tcp_tw_recycle are out of date.",
             },
         ],
         kernel: &[
@@ -505,13 +526,13 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
         ],
         rfc: "3.3.2, 3.4.2, 3.6.1, 3.10.7.4, 3.10.8",
-        many: "On a server's own port they are harmless, whatever the number. They use no \
-               additional port, and the server accepts a new SYN. On a client with one \
-               destination, each socket holds a local port for 60 s. The 28,232 ports of \
-               32768-60999 are used up at 470 connections per second.",
+        many: "On a server's own port, any number of sockets in TIME_WAIT is harmless. The sockets \
+               use no additional port, and the server accepts a new SYN. On a client with one \
+               destination, each socket holds a local port for 60 s. At 470 connections per \
+               second, all 28,232 ports from 32768 to 60999 are in use.",
         what_to_do: "On a server, do nothing. A client should keep connections open (pool, \
-                     keep-alive) or let the other side close first. If that is not enough, add \
-                     source addresses or widen ip_local_port_range. As a last step set \
+                     keep-alive) or let the other side close first. If these changes are not \
+                     enough, add source addresses or widen ip_local_port_range. As a last step set \
                      tcp_tw_reuse=1. tcpstate count --state time-wait --by remote shows the \
                      destinations.",
     },
@@ -525,13 +546,13 @@ pub(super) const STATES: [StateText; 13] = [
             node_exporter: Some("close"),
         },
         meaning: "There is no connection: the socket is new, or its connection is over. The kernel \
-                  lists such a socket in no table of connections. So no tool shows it, and \
-                  tcpstate does not count it. Transitions of a connection begin and end in CLOSE. \
-                  X -> CLOSE is also reported when a mini socket in TIME_WAIT or FIN_WAIT2 \
-                  replaces a full socket.",
-        moved_on_by: "The program calls connect() or listen(). It may call them again after a \
-                      connection is over.",
-        lasts: "As long as the program keeps the socket open.",
+                  lists a socket in CLOSE in no table of connections. Therefore no tool shows \
+                  sockets in CLOSE, and tcpstate does not count them. Transitions of a connection \
+                  begin and end in CLOSE. X -> CLOSE is also reported when a mini socket in \
+                  TIME_WAIT or FIN_WAIT2 replaces a full socket.",
+        moved_on_by: "The program calls connect() or listen(). After a connection is over, the \
+                      program may call connect() or listen() again.",
+        lasts: "The state lasts as long as the program keeps the socket open.",
         governed_by: &[Setting {
             name: "RLIMIT_NOFILE (ulimit -n)",
             default: "set by systemd or the shell",
@@ -544,8 +565,9 @@ pub(super) const STATES: [StateText; 13] = [
         ],
         rfc: "3.3.2, 3.10.7.1",
         many: "A program opened sockets and did not use them, or did not close them after their \
-               connections were over. A sign of this: in the TCP line of /proc/net/sockstat, alloc \
-               is well above inuse. The number alloc counts the sockets of the host in any state.",
+               connections were over. A sign of such sockets is that alloc is well above inuse in \
+               the TCP line of /proc/net/sockstat. The number alloc counts the sockets of the host \
+               in any state.",
         what_to_do: "List the file descriptors of the program: ls -l /proc/PID/fd shows sockets \
                      that ss does not list.",
     },
@@ -558,12 +580,14 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: None,
             node_exporter: Some("syn_recv"),
         },
-        meaning: "The kernel's own state for request sockets, which are the mini sockets of \
-                  half-open connections. Every interface shows it as SYN_RECV, and tcpstate counts \
-                  it as SYN_RECV.",
-        moved_on_by: "A request socket never changes its state. The peer's ACK replaces it with a \
-                      child socket (LISTEN -> SYN_RECV). An RST or a timeout removes it.",
-        lasts: "As long as SYN_RECV: 63 s without an ACK, with default settings.",
+        meaning: "NEW_SYN_RECV is the kernel's own state for request sockets, which are the mini \
+                  sockets of half-open connections. Every interface shows NEW_SYN_RECV as \
+                  SYN_RECV, and tcpstate counts request sockets as SYN_RECV.",
+        moved_on_by: "A request socket never changes its state. The peer's ACK replaces the \
+                      request socket with a child socket (LISTEN -> SYN_RECV). An RST or a timeout \
+                      removes the request socket.",
+        lasts: "NEW_SYN_RECV lasts as long as SYN_RECV: 63 s without an ACK, with default \
+                settings.",
         governed_by: &[
             Setting {
                 name: "net.ipv4.tcp_synack_retries",
@@ -591,16 +615,16 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: None,
             node_exporter: None,
         },
-        meaning: "This is not a state of a socket but a filter for sock_diag, available since 6.8. \
-                  It selects sockets in CLOSE to which bind() gave a port. The answer shows them \
-                  as CLOSE.",
+        meaning: "BOUND_INACTIVE is not a state of a socket but a filter for sock_diag, available \
+                  since 6.8. The filter selects sockets in CLOSE to which bind() gave a port. The \
+                  answer of sock_diag shows the sockets as CLOSE.",
         moved_on_by: "The program calls connect() or listen().",
-        lasts: "As long as the program keeps the socket open.",
+        lasts: "The state lasts as long as the program keeps the socket open.",
         governed_by: &[Setting {
             name: "net.ipv4.ip_local_port_range",
             default: "32768 60999",
             does: "Range in which bind() to port 0 looks for a port. Other programs cannot use the \
-                   port of such a socket.",
+                   port that bind() has chosen.",
         }],
         kernel: &[
             "include/net/tcp_states.h: TCP_BOUND_INACTIVE",
@@ -609,7 +633,7 @@ pub(super) const STATES: [StateText; 13] = [
         rfc: "3.3.2, a case of CLOSED",
         many: "Programs call bind() and then wait. Each socket holds a port, and no other \
                interface shows the socket.",
-        what_to_do: "List the sockets with ss -tB. It needs iproute2 6.8 or newer and kernel 6.8 \
-                     or newer.",
+        what_to_do: "List the sockets with ss -tB. ss -tB needs iproute2 6.8 or newer and kernel \
+                     6.8 or newer.",
     },
 ];

@@ -91,8 +91,8 @@ fn transition(text: &TransitionText, page: &mut Page<'_>) -> io::Result<()> {
     let seen = match text.seen() {
         Seen::Reported => "The tracepoint sock:inet_sock_set_state.",
         Seen::Unreported => {
-            "The hook for time-wait sockets, which tcpstate trace names in its header. The kernel \
-             does not report this transition."
+            "The hook for time-wait sockets sees this transition. tcpstate trace names the hook in \
+             its header. The kernel does not report this transition."
         }
     };
     page.section("Seen by", seen)?;
