@@ -1,4 +1,5 @@
-//! The effect of lines in sysctl files on this kernel. Many such lines follow outdated advice.
+//! The effect of lines in sysctl files on this kernel. Many lines in sysctl files follow outdated
+//! advice.
 //!
 //! The file is long because it has the text of each rule, and tests of both sides of each decision.
 
@@ -16,10 +17,10 @@ pub(super) const T4: Rule = Rule {
     id: "T4",
     family: "advice",
     title: "tcp_tw_recycle in a sysctl file",
-    means: "The setting was removed in 4.12, so the line only makes sysctl print an error. Before \
-            4.12 it dropped clients behind NAT.",
-    knows: "The rule reads the effective line of the sysctl files, and checks whether /proc/sys \
-            has the setting.",
+    means: "tcp_tw_recycle was removed in 4.12, so the line only makes sysctl print an error. \
+            Before 4.12 tcp_tw_recycle made the kernel drop connections of clients behind NAT.",
+    knows: "If several lines in sysctl files set tcp_tw_recycle, the rule reads the line that \
+            takes effect. The rule checks whether /proc/sys has the setting.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); sysctl.d(5)",
     help: "Delete the line.",
@@ -30,13 +31,15 @@ pub(super) const A1: Rule = Rule {
     id: "A1",
     family: "advice",
     title: "tcp_syncookies in a sysctl file",
-    means: "1 is the default, so a line with 1 changes nothing. With 0, a full SYN queue drops \
-            SYNs. 2 is for tests.",
-    knows: "The rule reads the effective line of the sysctl files and the value in force.",
+    means: "The default of tcp_syncookies is 1, so a line with 1 changes nothing. With 0, a full \
+            SYN queue drops SYNs. The value 2 is for tests.",
+    knows: "The rule reads the line in the sysctl files that takes effect, and the value in \
+            force.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); \
                 Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    help: "Delete the line: the default is 1. SYN cookies have nothing to do with TIME_WAIT.",
+    help: "Delete the line: the default of tcp_syncookies is 1. SYN cookies have nothing to do \
+           with TIME_WAIT.",
     check: a1,
 };
 
@@ -44,14 +47,16 @@ pub(super) const A2: Rule = Rule {
     id: "A2",
     family: "advice",
     title: "tcp_tw_reuse in a sysctl file",
-    means: "The setting only lets connect() reuse ports in TIME_WAIT. It does not affect incoming \
-            connections of a server. It does not reduce the number of sockets in TIME_WAIT.",
-    knows: "The rule reads the effective line of the sysctl files and the value in force. It \
-            states the effect on this kernel (T5).",
+    means: "tcp_tw_reuse only lets connect() reuse ports in TIME_WAIT. tcp_tw_reuse does not \
+            affect incoming connections of a server. tcp_tw_reuse does not reduce the number of \
+            sockets in TIME_WAIT.",
+    knows: "The rule reads the line in the sysctl files that takes effect, and the value in force. \
+            The finding states the effect on this kernel (T5).",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: \
                 tcp_tw_reuse",
-    help: "Keep the line only on a host that opens many connections to few destinations (P1, P2).",
+    help: "Keep the line for tcp_tw_reuse only on a host that opens many connections to few \
+           destinations (P1, P2).",
     check: a2,
 };
 
@@ -59,13 +64,15 @@ pub(super) const A3: Rule = Rule {
     id: "A3",
     family: "advice",
     title: "tcp_fin_timeout in a sysctl file",
-    means: "The setting does not apply to TIME_WAIT, which always takes 60 s. It ends orphans in \
-            FIN_WAIT2: sockets that a program has closed and whose peer does not close.",
-    knows: "The rule reads the effective line of the sysctl files and the value in force.",
+    means: "tcp_fin_timeout does not apply to TIME_WAIT, which always takes 60 s. tcp_fin_timeout \
+            ends orphans in FIN_WAIT2: sockets that a program has closed and whose peer does not \
+            close.",
+    knows: "The rule reads the line in the sysctl files that takes effect, and the value in \
+            force.",
     thresholds: &[],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
                 Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
-    help: "Delete the line, unless it is meant for orphans in FIN_WAIT2.",
+    help: "Delete the line, unless you need tcp_fin_timeout for orphans in FIN_WAIT2.",
     check: a3,
 };
 
@@ -74,10 +81,10 @@ pub(super) const A4: Rule = Rule {
     family: "advice",
     title: "tcp_max_tw_buckets in a sysctl file",
     means: "If the limit is below the kernel's default, connections close without TIME_WAIT sooner \
-            (T1). The limit is a protection against simple attacks. The kernel's documentation \
-            says that it must not be lowered.",
-    knows: "The rule compares the effective line of the sysctl files with the kernel's default, \
-            which is half of tcp_ehash_entries.",
+            (T1). The limit protects against simple attacks, and the kernel's documentation says \
+            that tcp_max_tw_buckets must not be lowered.",
+    knows: "The rule compares the line in the sysctl files that takes effect with the kernel's \
+            default, which is half of tcp_ehash_entries.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); \
                 Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
@@ -89,9 +96,10 @@ pub(super) const A5: Rule = Rule {
     id: "A5",
     family: "advice",
     title: "tcp_max_syn_backlog in a sysctl file",
-    means: "The kernel does not read this setting while SYN cookies are on. The length of a SYN \
-            queue is the backlog of its listener, which net.core.somaxconn limits.",
-    knows: "The rule reads the effective line of the sysctl files, and tcp_syncookies.",
+    means: "The kernel does not read tcp_max_syn_backlog while SYN cookies are on. The length of a \
+            SYN queue is the backlog of its listener, which net.core.somaxconn limits.",
+    knows: "The rule reads the line in the sysctl files that takes effect, and the value of \
+            tcp_syncookies.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only user); \
                 include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
@@ -104,13 +112,13 @@ pub(super) const A6: Rule = Rule {
     family: "advice",
     title: "lines without effect in sysctl files",
     means: "The sysctl files contain lines that set nothing, or settings that the kernel keeps \
-            only for old scripts. Or a file could not be read.",
+            only for old scripts, or doctor cannot read a file.",
     knows: "The rule looks for lines that are not assignments, for files that cannot be read, and \
             for settings without effect. The kernel's documentation calls tcp_fack and \
             tcp_low_latency legacy settings without effect.",
     thresholds: &[],
     reference: "sysctl.d(5); Documentation/networking/ip-sysctl.rst: tcp_fack, tcp_low_latency",
-    help: "Delete or fix the lines. Let this user read the files.",
+    help: "Delete or fix the lines. If doctor cannot read a file, let this user read the file.",
     check: a6,
 };
 
@@ -118,18 +126,19 @@ pub(super) const A7: Rule = Rule {
     id: "A7",
     family: "advice",
     title: "tcp_timestamps in a sysctl file",
-    means: "0 removes the protection against late segments (PAWS) and the measurement of round \
-            trips by timestamps. tcp_tw_reuse then has no effect, and SYN cookies lose window \
-            scaling.",
-    knows: "The rule reads the effective line of the sysctl files.",
+    means: "tcp_timestamps=0 turns off the protection against late segments (PAWS) and the \
+            measurement of round trips by timestamps. Without timestamps tcp_tw_reuse has no \
+            effect, and connections by SYN cookie lose window scaling.",
+    knows: "The rule reads the line in the sysctl files that takes effect.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: \
                 cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",
-    help: "Delete the line. The default is 1, with a random offset for each connection since 4.10.",
+    help: "Delete the line. The default of tcp_timestamps is 1, with a random offset for each \
+           connection since 4.10.",
     check: a7,
 };
 
-/// The command that deletes the lines of the setting from its file.
+/// Returns the command that deletes all lines of the setting from the file of `line`.
 fn deletion(line: &Line) -> String {
     let name = line.key.rsplit('.').next().unwrap_or_default();
     format!(
@@ -139,7 +148,7 @@ fn deletion(line: &Line) -> String {
     )
 }
 
-/// The finding about the effective line for this key, if a file sets the key.
+/// Returns the finding about the line that takes effect for this key, if a file sets the key.
 fn about_line(
     facts: &Facts,
     key: &'static str,
@@ -171,7 +180,8 @@ fn quote(line: &Line, facts: &Facts) -> String {
     format!("{line}: {name} = {}{differs}", line.value)
 }
 
-/// Whether two values are equal, apart from white space. The kernel separates numbers by tabs.
+/// Returns whether two values are equal, apart from white space. The kernel separates numbers with
+/// tabs.
 fn same(one: &str, other: &str) -> bool {
     one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
 }
@@ -270,7 +280,7 @@ fn a2(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 }
 
 fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // The numbers of sockets are only information. The finding does not depend on them.
+    // The numbers of sockets are only information. The finding does not depend on these numbers.
     let sockets = facts
         .sockets()
         .ok()
@@ -290,15 +300,16 @@ fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             .number("time_wait", sockets.map(|(_, time_wait)| time_wait));
         Ok(finding
             .advice(
-                "Delete the line, unless it is meant for orphans in FIN_WAIT2. The default is 60.",
+                "Delete the line, unless you need tcp_fin_timeout for orphans in FIN_WAIT2. The \
+                 default is 60.",
             )
             .command(deletion(line)))
     })
 }
 
 fn a4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // A namespace without its own table uses the host's table, and shows its size as a negative
-    // number.
+    // A namespace without its own hash table uses the host's table, and shows the table's size as a
+    // negative number.
     let own: Option<i64> = facts.sysctls.find("net.ipv4.tcp_ehash_entries")?;
     let own = own.map(|entries| entries.unsigned_abs() / 2);
     about_line(facts, "net.ipv4.tcp_max_tw_buckets", |line| {

@@ -17,11 +17,12 @@ pub(super) const C1: Rule = Rule {
     title: "connections that a program does not close",
     means: "The peer has closed and the program has not. The program leaks connections until it \
             runs out of file descriptors. The kernel has no timeout for CLOSE_WAIT, and no sysctl \
-            helps.",
+            frees the sockets.",
     knows: "The rule counts sockets in CLOSE_WAIT by process and by the time since the peer's last \
-            ACK. That time is never longer than the time in CLOSE_WAIT. It reports many sockets \
-            that are not brand-new, fewer sockets that are old, or a large share of the files that \
-            the process may open.",
+            ACK. The time since the last ACK is never longer than the time in CLOSE_WAIT. The rule \
+            reports a process with many sockets that are not brand-new, or with fewer sockets that \
+            are old. The rule also reports a process if its sockets are a large share of the files \
+            that the process may open.",
     thresholds: &[
         "close_wait.settled_seconds",
         "close_wait.warn",
@@ -33,7 +34,7 @@ pub(super) const C1: Rule = Rule {
     reference: "net/ipv4/tcp_input.c: tcp_fin; RFC 9293 3.6; net/ipv4/tcp.c: tcp_get_info \
                 (tcpi_last_ack_recv)",
     help: "Fix the program: it has to close a socket when it reads the end of the stream or an \
-           error. A restart helps only for a while.",
+           error. After a restart the program leaks connections again.",
     check: c1,
 };
 
@@ -41,16 +42,17 @@ pub(super) const C2: Rule = Rule {
     id: "C2",
     family: "close_wait",
     title: "connections that the client closed before accept()",
-    means: "No program holds these sockets in CLOSE_WAIT. They wait in the accept queue of a \
-            listener, and their clients have closed. The program is blocked or far too slow.",
+    means: "Connections in CLOSE_WAIT that no program holds wait in the accept queue of a \
+            listener. The clients have closed these connections. The program is blocked or far too \
+            slow.",
     knows: "The rule counts sockets in CLOSE_WAIT without an inode, which accept() would assign. \
-            It groups them by the address of the listener. It counts only sockets whose peer has \
-            been silent for a while.",
+            The rule groups the sockets by the address of the listener. The rule counts only \
+            sockets whose peer has been silent for a while.",
     thresholds: &["close_wait.settled_seconds", "close_wait.never_accepted_warn"],
     reference: "net/ipv4/inet_connection_sock.c: inet_csk_accept, inet_csk_reqsk_queue_add; \
                 net/ipv4/inet_diag.c: inet_diag_msg_common_fill (sock_i_ino)",
-    help: "Find out why the program of the listener does not call accept(). The command shows the \
-           program.",
+    help: "Find out why the program of the listener does not call accept(). The command of the \
+           finding shows the program.",
     check: c2,
 };
 
@@ -90,7 +92,8 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let old_ones = if old == 0 { "none".to_owned() } else { old.to_string() };
         let (advice, command) = match &holder.process {
             Some(process) => (
-                "Fix the program: it has to close these connections. A restart helps for a while.",
+                "Fix the program: it has to close these connections. After a restart the program \
+                 leaks connections again.",
                 format!("ss -tanp state close-wait | grep pid={},", process.pid),
             ),
             None => (

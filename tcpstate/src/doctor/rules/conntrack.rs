@@ -11,11 +11,11 @@ pub(super) const K1: Rule = Rule {
     family: "conntrack",
     title: "limit of connection tracking",
     means: "When the table of tracked connections is full, the kernel drops packets of new \
-            connections. An entry lives longer than its socket. For TIME_WAIT the default is 120 s \
-            in the table and 60 s for the socket. For CLOSE_WAIT kube-proxy sets 3600 s in the \
-            table.",
+            connections. An entry of the table stays longer than its socket. After TIME_WAIT \
+            begins, the entry stays for 120 s by default, and the socket stays for 60 s. \
+            kube-proxy sets the timeout of entries in CLOSE_WAIT to 3600 s.",
     knows: "The rule compares nf_conntrack_count with nf_conntrack_max, and reads the growth of \
-            drop and early_drop. Without nf_conntrack there is no limit.",
+            the counters drop and early_drop. Without nf_conntrack there is no limit.",
     thresholds: &["conntrack.used_warn", "conntrack.used_crit"],
     reference: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc, nf_conntrack_in; \
                 Documentation/networking/nf_conntrack-sysctl.rst",
@@ -34,7 +34,7 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let count: u64 = facts.sysctls.get("net.netfilter.nf_conntrack_count")?;
     let limits = &thresholds.conntrack;
     // A kernel option decides whether the file of the counters exists. The sysctls exist without
-    // it.
+    // this option.
     let growth = |name| facts.growth("conntrack", name).ok().map(|growth| growth.by);
     let (dropped, early) = (growth("drop"), growth("early_drop"));
     let lost = dropped.unwrap_or(0) + early.unwrap_or(0);
@@ -67,8 +67,8 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
             format!("{count} tracked connections, {share} of the limit of {max}{what}"),
         )
         .advice(
-            "Raise the limit on the host, where it applies to all network namespaces. Or shorten \
-             nf_conntrack_tcp_timeout_time_wait.",
+            "Raise the limit on the host, where the limit applies to all network namespaces. \
+             Another way is to shorten nf_conntrack_tcp_timeout_time_wait.",
         )
         .command(format!("sysctl -w net.netfilter.nf_conntrack_max={}", max.saturating_mul(2)))
     };

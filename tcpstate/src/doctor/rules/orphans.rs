@@ -15,11 +15,12 @@ pub(super) const F1: Rule = Rule {
     family: "orphans",
     title: "FIN_WAIT2 sockets held by a program",
     means: "The program has called shutdown() for writing. The peer has acknowledged the FIN but \
-            has not closed. While the program keeps the socket open, the kernel waits without a \
-            timeout. tcp_fin_timeout applies only to sockets that no program holds.",
-    knows: "The rule counts sockets in FIN_WAIT2 with an inode by process, if their peer has been \
-            silent for long. If the peer still sends, the half-closed connection is in use and \
-            does not count.",
+            has not closed the connection. While the program keeps the socket open, the kernel \
+            waits without a timeout. tcp_fin_timeout applies only to sockets that no program \
+            holds.",
+    knows: "The rule counts, per process, sockets in FIN_WAIT2 that have an inode and whose peer \
+            has been silent for long. If the peer still sends, the half-closed connection is in \
+            use, and the rule does not count it.",
     thresholds: &["orphans.fin_wait2_seconds", "orphans.fin_wait2_warn"],
     reference: "net/ipv4/tcp_input.c: tcp_rcv_state_process (TCP_FIN_WAIT1, SOCK_DEAD); \
                 net/ipv4/tcp.c: __tcp_close",
@@ -33,17 +34,17 @@ pub(super) const F2: Rule = Rule {
     family: "orphans",
     title: "limit of orphans",
     means: "Orphans are connections that programs have closed and that have not ended yet. Above \
-            tcp_max_orphans the kernel resets orphans, and unsent data are lost. If an orphan \
-            makes no progress, the kernel resets it at a lower number of orphans. Each orphan may \
-            use up to 64 KiB of memory that cannot be swapped.",
+            tcp_max_orphans the kernel resets orphans, and unsent data are lost. For orphans that \
+            make no progress the kernel uses a lower limit. Each orphan may use up to 64 KiB of \
+            memory that cannot be swapped.",
     knows: "The rule compares sockstat's orphan, which counts the whole host, with \
             tcp_max_orphans. tcp_max_orphans is visible only in the host's network namespace. The \
             rule also reads the growth of TcpExt TCPAbortOnMemory.",
     thresholds: &["orphans.used_warn"],
     reference: "net/ipv4/tcp.c: tcp_check_oom; net/ipv4/tcp_timer.c: tcp_out_of_resources; \
                 Documentation/networking/ip-sysctl.rst: tcp_max_orphans",
-    help: "Check the states of the orphans. FIN_WAIT1 with unsent data means slow or dead peers \
-           (tcp_orphan_retries). Raise tcp_max_orphans if there is enough memory.",
+    help: "Check the states of the orphans. Orphans in FIN_WAIT1 with unsent data have slow or \
+           dead peers (tcp_orphan_retries). Raise tcp_max_orphans if there is enough memory.",
     check: f2,
 };
 
@@ -58,8 +59,8 @@ pub(super) const F3: Rule = Rule {
     thresholds: &["orphans.last_ack_seconds", "orphans.last_ack_warn"],
     reference: "net/ipv4/tcp_timer.c: tcp_orphan_retries (0 means 8), tcp_write_timeout; \
                 Documentation/networking/ip-sysctl.rst: tcp_orphan_retries",
-    help: "The sockets end by themselves after tcp_orphan_retries retransmissions. Its default 0 \
-           means 8. Check the network path to the peers.",
+    help: "The sockets end by themselves after tcp_orphan_retries retransmissions. The default \
+           value 0 means 8 retransmissions. Check the network path to the peers.",
     check: f3,
 };
 
@@ -90,8 +91,8 @@ fn f1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("max_files", holder.max_files)
         .number("not_told_apart", holding.beyond)
         .advice(
-            "The program should close them. tcp_fin_timeout does not apply while a program holds \
-             them.",
+            "The program should close the connections. tcp_fin_timeout does not apply while a \
+             program holds them.",
         )
         .command(match pid {
             Some(pid) => format!("ss -tanp state fin-wait-2 | grep pid={pid},"),

@@ -15,13 +15,14 @@ pub(super) const R1: Rule = Rule {
             TIME_WAIT.",
     knows: "The rule compares the growth of Tcp EstabResets with the growth of ActiveOpens and \
             PassiveOpens. EstabResets counts transitions from ESTABLISHED or CLOSE_WAIT to CLOSE. \
-            The counters TcpExt TCPAbortOn* give some of the reasons.",
+            The counters TcpExt TCPAbortOn* show some of the reasons for resets.",
     thresholds: &["resets.share_info", "resets.at_least"],
     reference: "net/ipv4/tcp.c: tcp_set_state (TCP_MIB_ESTABRESETS), __tcp_close; RFC 4022 \
                 (tcpEstabResets)",
-    help: "Find out which side resets: OutRsts grows if it is this side. TCPAbortOnClose: a \
-           program closed with unread data. TCPAbortOnData: a program closed and the peer sent \
-           more data. TCPAbortOnTimeout: the peer was gone.",
+    help: "Find out which side resets connections: OutRsts grows if this side sends RSTs. \
+           TCPAbortOnClose grows if a program closes with unread data. TCPAbortOnData grows if the \
+           peer sends data after a program has closed. TCPAbortOnTimeout grows if the peer is \
+           gone.",
     check: r1,
 };
 

@@ -16,16 +16,16 @@ pub(super) const S1: Rule = Rule {
     means: "A program accepts connections more slowly than they arrive, so its accept queue is \
             full. The kernel drops new SYNs and the last ACKs of handshakes. Clients wait for \
             seconds or give up.",
-    knows: "TcpExt ListenOverflows grew between the two readings. Or more connections wait for a \
-            listener (Recv-Q) than its backlog (Send-Q). An accept queue holds one connection more \
-            than the backlog.",
+    knows: "TcpExt ListenOverflows grew between the two readings, or the accept queue of a \
+            listener has more connections (Recv-Q) than its backlog (Send-Q). An accept queue can \
+            hold one connection more than the backlog.",
     thresholds: &[],
     reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_input.c: tcp_conn_request; \
                 net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock",
     help: "Make the program accept faster, for example with more workers. A longer queue helps \
-           only with bursts. Its length is the smaller of net.core.somaxconn and the backlog that \
-           the program passes to listen(). net.core.somaxconn is 4096 since 5.4 and was 128 \
-           before. After a change the program has to call listen() again.",
+           only with bursts. The length of the queue is the smaller of net.core.somaxconn and the \
+           backlog that the program passes to listen(). net.core.somaxconn is 4096 since 5.4 and \
+           was 128 before. A new length takes effect when the program calls listen() again.",
     check: s1,
 };
 
@@ -33,13 +33,13 @@ pub(super) const S2: Rule = Rule {
     id: "S2",
     family: "syn",
     title: "nearly full accept queues",
-    means: "Nearly as many connections wait for accept() as the accept queue can hold. Above that \
-            number the kernel drops connections (S1).",
+    means: "Nearly as many connections wait for accept() as the accept queue can hold. When the \
+            accept queue is full, the kernel drops connections (S1).",
     knows: "The rule compares Recv-Q of a listener with Send-Q plus one.",
     thresholds: &["syn.accept_queue_warn"],
     reference: "include/net/sock.h: sk_acceptq_is_full; net/ipv4/tcp_diag.c: tcp_diag_get_info",
-    help: "Make the program accept faster. Or raise the smaller of net.core.somaxconn and the \
-           backlog that the program passes to listen(), then restart the program.",
+    help: "Make the program accept faster, or raise the backlog. The backlog is the smaller of \
+           net.core.somaxconn and the argument of listen(). Restart the program after a change.",
     check: s2,
 };
 
@@ -48,10 +48,11 @@ pub(super) const S3: Rule = Rule {
     family: "syn",
     title: "full SYN queues",
     means: "A listener got more half-open connections than its backlog, so the kernel answered \
-            with SYN cookies. This is a SYN flood, or a burst on a short backlog. A connection by \
-            cookie loses options such as window scaling if the client has no timestamps.",
+            with SYN cookies. The cause is a SYN flood, or a burst of connections to a listener \
+            with a short backlog. A connection that was made by SYN cookie loses options such as \
+            window scaling if the client has no timestamps.",
     knows: "TcpExt TCPReqQFullDoCookies grew, tcp_syncookies is 1, and no accept queue overflowed. \
-            If tcp_syncookies is 2, the counter grows with every SYN.",
+            If tcp_syncookies is 2, the counter grows with every SYN, so the rule ignores it.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action; \
                 include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
@@ -66,12 +67,13 @@ pub(super) const S4: Rule = Rule {
     title: "SYNs dropped by full SYN queues",
     means: "SYN cookies are off, so a full SYN queue drops SYNs, including those of genuine \
             clients.",
-    knows: "TcpExt TCPReqQFullDrop grew. Or tcp_syncookies is 0, so that a full SYN queue would \
+    knows: "TcpExt TCPReqQFullDrop grew, or tcp_syncookies is 0, so that a full SYN queue would \
             drop SYNs.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_syn_flood_action; \
                 Documentation/networking/ip-sysctl.rst: tcp_syncookies",
-    help: "Turn SYN cookies on, which is the default. They cost nothing until a SYN queue is full.",
+    help: "Turn SYN cookies on, which is the default. SYN cookies cost nothing until a SYN queue \
+           is full.",
     check: s4,
 };
 
@@ -79,8 +81,9 @@ pub(super) const S5: Rule = Rule {
     id: "S5",
     family: "syn",
     title: "SYN cookies for every connection",
-    means: "The kernel makes every connection by SYN cookie, as if the SYN queue were full. This \
-            setting is for tests. Connections of clients without timestamps lose options.",
+    means: "The kernel makes every connection by SYN cookie, as if the SYN queue were full. The \
+            value 2 of tcp_syncookies is for tests. Connections of clients without timestamps lose \
+            options.",
     knows: "tcp_syncookies is 2.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request; Documentation/networking/ip-sysctl.rst: \
@@ -94,16 +97,18 @@ pub(super) const S6: Rule = Rule {
     family: "syn",
     title: "destinations that do not answer",
     means: "SYNs to a destination are sent again and again. The destination is down, or a firewall \
-            drops the SYNs. Each such socket holds a local port, for about two minutes by default.",
-    knows: "The rule counts sockets in SYN_SENT whose SYN was retransmitted, by destination. It \
-            does not use TcpExt TCPSynRetrans, because this counter includes the SYN+ACKs of \
+            drops the SYNs. Each unanswered socket in SYN_SENT holds a local port, for about two \
+            minutes by default.",
+    knows: "The rule counts, per destination, sockets in SYN_SENT whose SYN was retransmitted. The \
+            rule does not use TcpExt TCPSynRetrans, because this counter includes the SYN+ACKs of \
             listeners.",
     thresholds: &["syn.unanswered_warn", "syn.unanswered_retransmits"],
     reference: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; net/ipv4/tcp_output.c: \
                 __tcp_retransmit_skb, tcp_rtx_synack; Documentation/networking/ip-sysctl.rst: \
                 tcp_syn_retries",
     help: "Check the route to the destination and the firewalls. tcp_syn_retries limits how long \
-           connect() tries. A timeout in the program is better.",
+           connect() tries. A connect timeout in the program is better than a change of \
+           tcp_syn_retries.",
     check: s6,
 };
 
@@ -123,11 +128,11 @@ fn about(finding: Finding, listener: &Listener, sockets: &SocketTable, facts: &F
     let somaxconn: Option<u64> = facts.sysctls.find("net.core.somaxconn").ok().flatten();
     let is_capped = somaxconn == listener.backlog.map(u64::from);
     let advice = if is_capped {
-        "Make the program accept faster. net.core.somaxconn limits its backlog. After you raise \
-         it, the program has to call listen() again."
+        "Make the program accept faster. net.core.somaxconn limits the backlog of the program. \
+         After you raise net.core.somaxconn, the program has to call listen() again."
     } else {
-        "Make the program accept faster. Its backlog is the argument of listen(), so only the \
-         program can raise it."
+        "Make the program accept faster. The backlog is the argument of listen(), so only the \
+         program can raise the backlog."
     };
     let command = somaxconn
         .filter(|_| is_capped)
@@ -337,7 +342,7 @@ fn s5(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             Level::Warn,
             "tcp_syncookies is 2: every connection uses a SYN cookie, a setting for tests",
         )
-        .advice("Set it to 1, the default.")
+        .advice("Set tcp_syncookies to 1, the default.")
         .command("sysctl -w net.ipv4.tcp_syncookies=1".to_owned())
     } else {
         ok(format!("tcp_syncookies is {mode}, so not every connection uses a SYN cookie"))

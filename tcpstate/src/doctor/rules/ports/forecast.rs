@@ -19,11 +19,12 @@ pub(in crate::doctor::rules) const P2: Rule = Rule {
     means: "This host opens and closes connections to one destination very fast. Each closed \
             connection stays in TIME_WAIT for 60 s and keeps its local port. Within a minute all \
             or nearly all local ports will be in use.",
-    knows: "The rule counts the sockets per destination that entered TIME_WAIT in the last 10 s. \
-            The remaining time of a socket shows when it entered. It then computes the use of \
-            ports, as old sockets leave TIME_WAIT and new ones enter at the same rate. It reports \
-            a destination if the last port will be taken within a minute. It also reports a \
-            destination if a large share of its ports will stay in use.",
+    knows: "The rule counts, per destination, the sockets that entered TIME_WAIT in the last 10 s. \
+            The remaining time of a socket shows when the socket entered TIME_WAIT. The rule \
+            assumes that sockets keep entering TIME_WAIT at this rate, and computes how many ports \
+            will be in use. The rule reports a destination if the last port will be taken within a \
+            minute. The rule also reports a destination if a large share of its ports will stay in \
+            use.",
     thresholds: &["ports.forecast_warn"],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; include/net/tcp.h: TCP_TIMEWAIT_LEN",
     help: "Keep connections open and share them, or let the other side close first. tcp_tw_reuse=1 \
@@ -106,8 +107,8 @@ impl<'a> Forecast<'a> {
             advice
         } else {
             format!(
-                "{advice} Or let connect() reuse ports in TIME_WAIT. This needs timestamps at both \
-                 ends."
+                "{advice} Another way is to let connect() reuse ports in TIME_WAIT, which needs \
+                 timestamps at both ends."
             )
         })
         .command(if choice.reuse == 1 || !choice.timestamps {

@@ -17,17 +17,18 @@ pub(in crate::doctor::rules) const P1: Rule = Rule {
     means: "Each connection from one address to one address and port needs its own local port. If \
             no port is left, connect() fails with EADDRNOTAVAIL. The fewer ports are left, the \
             longer connect() takes.",
-    knows: "The rule counts sockets in any state whose local port is in ip_local_port_range. It \
-            groups them by source address, destination address and destination port. It compares \
-            each count with the number of ports that connect() tries. connect() tries an even \
-            number of ports of the range. It skips reserved ports and ports with a listener. \
-            Sockets in TIME_WAIT that connect() may reuse (T5) do not count.",
+    knows: "The rule counts sockets in any state whose local port is in ip_local_port_range, per \
+            source address, destination address and destination port. The rule compares each count \
+            with the number of ports that connect() tries. connect() tries an even number of ports \
+            of the range. connect() skips reserved ports and ports with a listener. The rule does \
+            not count sockets in TIME_WAIT whose port connect() may reuse (T5).",
     thresholds: &["ports.used_warn", "ports.used_crit"],
     reference: "net/ipv4/inet_hashtables.c: __inet_hash_connect, __inet_check_established; \
                 net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
-    help: "Keep connections open and share them, with a pool or HTTP keep-alive. If that is not \
-           possible, use more addresses at either end. Then widen ip_local_port_range. A program \
-           that calls bind() before connect() should set IP_BIND_ADDRESS_NO_PORT.",
+    help: "Keep connections open and share them, with a pool or HTTP keep-alive. If the program \
+           cannot share connections, use more source or destination addresses, and widen \
+           ip_local_port_range. A program that calls bind() before connect() should set \
+           IP_BIND_ADDRESS_NO_PORT.",
     check: p1,
 };
 

@@ -14,15 +14,16 @@ pub(in crate::doctor::rules) const P3: Rule = Rule {
     family: "ports",
     title: "range of local ports",
     means: "connect() prefers ports with the parity of the first port of the range, and bind() \
-            prefers the other ports. Both work best with as many odd as even ports. Otherwise the \
-            kernel prints a warning. A server whose port is in the range may fail to start, \
-            because a connection may use the port.",
-    knows: "The rule reads ip_local_port_range. It looks for ports in the range that have a \
+            prefers the other ports. The range should contain as many odd ports as even ports. If \
+            it does not, the kernel prints a warning. A server whose port is in the range may fail \
+            to start, because a connection may use the port.",
+    knows: "The rule reads ip_local_port_range. The rule looks for ports in the range that have a \
             listener and are not in ip_local_reserved_ports.",
     thresholds: &[],
     reference: "net/ipv4/sysctl_net_ipv4.c: set_local_port_range; \
                 Documentation/networking/ip-sysctl.rst: ip_local_reserved_ports",
-    help: "Choose a range with one even end and one odd end. Reserve the ports of servers.",
+    help: "Choose a range with one even end and one odd end. Reserve the ports of servers with \
+           ip_local_reserved_ports.",
     check: p3,
 };
 

@@ -1,4 +1,5 @@
-//! T8, T9 and T10: the number of sockets in TIME_WAIT, and the rate at which more enter.
+//! T8, T9 and T10: the number of sockets in TIME_WAIT, and the rate at which sockets enter
+//! TIME_WAIT.
 
 use tcpstate_common::State;
 
@@ -12,14 +13,15 @@ pub(in crate::doctor::rules) const T8: Rule = Rule {
     id: "T8",
     family: "time_wait",
     title: "tcp_fin_timeout and TIME_WAIT",
-    means: "tcp_fin_timeout was changed, most likely to shorten TIME_WAIT. It applies only to \
-            orphans in FIN_WAIT2. TIME_WAIT takes 60 s, and no setting changes that.",
+    means: "tcp_fin_timeout was changed, most likely to shorten TIME_WAIT. But tcp_fin_timeout \
+            applies only to orphans in FIN_WAIT2. TIME_WAIT takes 60 s, and no setting changes \
+            this duration.",
     knows: "tcp_fin_timeout is not 60, and TIME_WAIT is the most frequent state.",
     thresholds: &["time_wait.top_info"],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
                 Documentation/networking/ip-sysctl.rst: tcp_fin_timeout",
-    help: "Remove the setting. Or keep it for its real effect: it ends orphans whose peer does not \
-           close.",
+    help: "Remove the setting, unless you need its real effect: tcp_fin_timeout ends orphans whose \
+           peer does not close.",
     check: t8,
 };
 
@@ -27,13 +29,14 @@ pub(in crate::doctor::rules) const T9: Rule = Rule {
     id: "T9",
     family: "time_wait",
     title: "short connections closed by this side",
-    means: "This side closes most connections first, soon after they were opened. So most of them \
-            end in TIME_WAIT here. Each connection costs a handshake. If this side also opens the \
-            connections, each of them holds a local port for 60 s.",
+    means: "This side closes most connections first, soon after they were opened. So most \
+            connections end in TIME_WAIT on this side. Each connection costs a handshake. If this \
+            side also opens the connections, each of them holds a local port for 60 s.",
     knows: "The rule compares the growth of TcpExt TW and TWKilled with the growth of Tcp \
-            ActiveOpens and PassiveOpens. It computes the average duration of a connection: \
-            CurrEstab divided by the connections opened per second. Before 5.18, TW and TWKilled \
-            count ends, so the rule adds the growth of sockstat's tw.",
+            ActiveOpens and PassiveOpens. The rule computes the average duration of a connection \
+            as CurrEstab divided by the connections opened per second. Before 5.18, TW and \
+            TWKilled count time-wait sockets that ended, so the rule adds the growth of sockstat's \
+            tw.",
     thresholds: &["time_wait.short_share", "time_wait.short_per_second", "time_wait.short_seconds"],
     reference: "net/ipv4/inet_timewait_sock.c: __inet_twsk_schedule (TW counts creations since \
                 5.18, expiries before); RFC 4022 (CurrEstab)",
@@ -45,9 +48,9 @@ pub(in crate::doctor::rules) const T10: Rule = Rule {
     id: "T10",
     family: "time_wait",
     title: "number of sockets in TIME_WAIT",
-    means: "The number is large, but it does no harm by itself. On a server's own port, a socket \
-            in TIME_WAIT uses no additional port and at most about 250 bytes. P1, P2, T1 and K1 \
-            report cases that do harm.",
+    means: "The number of sockets in TIME_WAIT is large, but the number does no harm by itself. On \
+            a server's own port, a socket in TIME_WAIT uses no additional port and at most about \
+            250 bytes. P1, P2, T1 and K1 report cases that do harm.",
     knows: "The rule counts the sockets in TIME_WAIT, and how many of them have a local port with \
             a listener.",
     thresholds: &["time_wait.many_info"],
@@ -90,7 +93,8 @@ fn entries(facts: &Facts) -> Known<u64> {
     if facts.counts_births {
         return Ok(counted);
     }
-    // Before 5.18 the counters count ends. Entries are the ends plus the growth of the number.
+    // Before 5.18 the counters count time-wait sockets that ended. The number of entries is the
+    // number of ends plus the growth of the number of sockets.
     let (before, after) = (facts.before.get("TCP", "tw")?, facts.after.get("TCP", "tw")?);
     Ok((counted + after).saturating_sub(before))
 }
@@ -109,8 +113,8 @@ fn t9(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         Finding::new(
             Level::Info,
             format!(
-                "this side closes {per_second:.0} connections/s first, {} of the opened ones, \
-                 after {lasts:.2} s on average",
+                "this side closes {per_second:.0} connections/s first ({} of the opened \
+                 connections), after {lasts:.2} s on average",
                 percent(entries, opens)
             ),
         )
@@ -144,8 +148,8 @@ fn t10(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         format!("{time_wait} sockets in TIME_WAIT, {of_servers} of them on ports with a listener");
     let found = (time_wait >= thresholds.time_wait.many_info).then(|| {
         Finding::new(Level::Info, format!("{text}: harmless by itself")).advice(
-            "On a port with a listener they use no additional local port. On other ports P1 and P2 \
-             check them.",
+            "On a port with a listener, sockets in TIME_WAIT use no additional local port. P1 and \
+             P2 check the sockets on other ports.",
         )
     });
     let findings = or_ok(found.into_iter().collect(), || ok(text));

@@ -11,14 +11,15 @@ pub(in crate::doctor::rules) const T1: Rule = Rule {
     family: "time_wait",
     title: "connections closed without TIME_WAIT",
     means: "The number of time-wait sockets reached tcp_max_tw_buckets, or there was no memory for \
-            another one. So connections closed without TIME_WAIT. A late segment of such a \
-            connection may reach a new connection with the same addresses and ports.",
+            another time-wait socket. Therefore connections closed without TIME_WAIT. A late \
+            segment of a connection that closed without TIME_WAIT may reach a new connection with \
+            the same addresses and ports.",
     knows: "The counter TcpExt TCPTimeWaitOverflow grew between the two readings.",
     thresholds: &[],
     reference: "net/ipv4/tcp_minisocks.c: tcp_time_wait; net/ipv4/inet_timewait_sock.c: \
                 inet_twsk_alloc; Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    help: "Raise tcp_max_tw_buckets. The kernel's documentation says that it must not be lowered. \
-           A time-wait socket takes about 250 bytes.",
+    help: "Raise tcp_max_tw_buckets. The kernel's documentation says that tcp_max_tw_buckets must \
+           not be lowered. A time-wait socket takes about 250 bytes.",
     check: t1,
 };
 
@@ -29,11 +30,11 @@ pub(in crate::doctor::rules) const T2: Rule = Rule {
     means: "The number of time-wait sockets is near its limit. Above the limit, connections close \
             without TIME_WAIT (T1).",
     knows: "The rule compares sockstat's tw with tcp_max_tw_buckets. tw includes orphans in \
-            FIN_WAIT2. Both values are those of the network namespace.",
+            FIN_WAIT2. Both values belong to the network namespace.",
     thresholds: &["time_wait.buckets_warn"],
     reference: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; \
                 Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    help: "Raise tcp_max_tw_buckets. Do not lower it.",
+    help: "Raise tcp_max_tw_buckets, and never lower it.",
     check: t2,
 };
 
@@ -63,7 +64,7 @@ fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
                 facts.interval.as_secs_f64()
             ),
         )
-        .advice("Raise the limit. Do not lower it.")
+        .advice("Raise tcp_max_tw_buckets, and never lower it.")
         .command(limit.as_ref().ok().copied().map(raised)),
     };
     Ok(vec![
@@ -91,7 +92,7 @@ fn t2(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
             Level::Warn,
             format!("{sockets} time-wait sockets, {share} of the limit of {limit}"),
         )
-        .advice("Raise the limit. Do not lower it.")
+        .advice("Raise tcp_max_tw_buckets, and never lower it.")
         .command(raised(limit))
     } else {
         ok(format!("{sockets} time-wait sockets, {share} of the limit of {limit}"))

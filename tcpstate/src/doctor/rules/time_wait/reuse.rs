@@ -12,11 +12,13 @@ pub(in crate::doctor::rules) const T3: Rule = Rule {
     title: "value of tcp_tw_recycle",
     means: "tcp_tw_recycle is on. The kernel drops connections from clients behind one NAT address \
             at random, because it compares the timestamps of different clients.",
-    knows: "The sysctl exists, which it does only before 4.12, and its value is not 0.",
+    knows: "The sysctl tcp_tw_recycle exists, which is possible only before 4.12, and its value is \
+            not 0.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); net/ipv4/tcp_ipv4.c \
                 before that commit: tcp_v4_conn_request",
-    help: "Turn it off. For outgoing connections tcp_tw_reuse has the intended effect.",
+    help: "Turn tcp_tw_recycle off. For outgoing connections tcp_tw_reuse has the intended \
+           effect.",
     check: t3,
 };
 
@@ -25,14 +27,15 @@ pub(in crate::doctor::rules) const T5: Rule = Rule {
     family: "time_wait",
     title: "effect of tcp_tw_reuse",
     means: "connect() may reuse the port of a socket in TIME_WAIT if the old connection had \
-            timestamps. 0: never. 1: to any destination. 2: only if one of the addresses is a \
-            loopback address; this is the default since 4.19. The setting does not affect incoming \
-            connections. It does not apply to sockets in FIN_WAIT2.",
+            timestamps. With 0 connect() never reuses a port. With 1 connect() reuses ports to any \
+            destination. With 2, the default since 4.19, connect() reuses ports only over \
+            loopback. tcp_tw_reuse does not affect incoming connections. tcp_tw_reuse does not \
+            apply to sockets in FIN_WAIT2.",
     knows: "The rule reads tcp_tw_reuse and tcp_tw_reuse_delay.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit 79e9fed46038 (2: loopback only, 4.19)",
-    help: "Leave it at 2. If P1 or P2 reports connections to other hosts, 1 is safe with \
-           timestamps at both ends.",
+    help: "Leave tcp_tw_reuse at 2. If P1 or P2 reports connections to other hosts, tcp_tw_reuse=1 \
+           is safe if both ends use timestamps.",
     check: t5,
 };
 
@@ -40,8 +43,8 @@ pub(in crate::doctor::rules) const T6: Rule = Rule {
     id: "T6",
     family: "time_wait",
     title: "tcp_tw_reuse without timestamps",
-    means: "Before connect() reuses a port, it needs the timestamps of the old connection, to \
-            distinguish late segments from new ones. Without timestamps tcp_tw_reuse has no \
+    means: "connect() reuses a port only if the old connection had timestamps, because timestamps \
+            distinguish late segments from new segments. Without timestamps tcp_tw_reuse has no \
             effect.",
     knows: "tcp_tw_reuse is not 0 while tcp_timestamps is 0.",
     thresholds: &[],
@@ -54,16 +57,17 @@ pub(in crate::doctor::rules) const T7: Rule = Rule {
     id: "T7",
     family: "time_wait",
     title: "value of tcp_tw_reuse_delay",
-    means: "A socket must be in TIME_WAIT for this time before connect() may reuse its port. The \
-            time must not be shorter than one tick of the peer's timestamp clock. Otherwise the \
-            protection against late segments (PAWS) does not work for the new connection.",
-    knows: "The rule reads tcp_tw_reuse_delay, which exists since 6.14. Before, the delay was \
-            always one second. One second is also the default.",
+    means: "tcp_tw_reuse_delay is how long a socket must be in TIME_WAIT before connect() may \
+            reuse its port. The delay must not be shorter than one tick of the peer's timestamp \
+            clock. If the delay is shorter, the protection against late segments (PAWS) does not \
+            work for the new connection.",
+    knows: "The rule reads tcp_tw_reuse_delay, which exists since 6.14. Before 6.14 the delay was \
+            always one second. The default of tcp_tw_reuse_delay is one second too.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit ca6a6f93867a (6.14); \
                 Documentation/networking/ip-sysctl.rst: tcp_tw_reuse_delay",
-    help: "Leave it at 1000 ms unless you know the timestamp clocks of the peers. It does not \
-           shorten TIME_WAIT.",
+    help: "Leave tcp_tw_reuse_delay at 1000 ms unless you know the timestamp clocks of the peers. \
+           tcp_tw_reuse_delay does not shorten TIME_WAIT.",
     check: t7,
 };
 
@@ -76,7 +80,7 @@ fn t3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             Level::Crit,
             "tcp_tw_recycle is on: the kernel drops clients behind one NAT address at random",
         )
-        .advice("Turn it off. For outgoing connections tcp_tw_reuse is safe.")
+        .advice("Turn tcp_tw_recycle off. For outgoing connections tcp_tw_reuse is safe.")
         .command("sysctl -w net.ipv4.tcp_tw_recycle=0".to_owned()),
     };
     Ok(vec![finding.number("tcp_tw_recycle", value).source("/proc/sys/net/ipv4/tcp_tw_recycle")])
@@ -94,7 +98,7 @@ pub(in crate::doctor::rules) fn reuse(facts: &Facts, value: u64) -> Known<String
     Ok(format!("{what}, after {delay} ms and if the old connection had timestamps"))
 }
 
-/// Whether this kernel knows the value 2 of tcp_tw_reuse. If so, 2 is its default.
+/// Whether this kernel knows the value 2 of tcp_tw_reuse. If the kernel knows 2, its default is 2.
 pub(in crate::doctor::rules) fn has_loopback_reuse(facts: &Facts, value: Option<u64>) -> bool {
     // A vendor kernel may have the value in an older version.
     value == Some(2) || facts.kernel.is_at_least((4, 19))
@@ -142,8 +146,10 @@ fn t6(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 fn t7(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let delay: Option<u64> = facts.sysctls.find("net.ipv4.tcp_tw_reuse_delay")?;
     let finding = match delay {
-        None => ok("connect() may reuse a port in TIME_WAIT after 1 s; this kernel cannot change \
-                    that"),
+        None => {
+            ok("connect() may reuse a port in TIME_WAIT after 1 s; this kernel has no setting \
+                    for the delay")
+        }
         Some(1000) => ok("connect() may reuse a port in TIME_WAIT after 1 s, the default"),
         Some(delay) => Finding::new(
             Level::Info,
@@ -152,7 +158,7 @@ fn t7(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         .advice(if delay < 1000 {
             "The delay must not be shorter than one tick of the peer's timestamp clock."
         } else {
-            "P1 and P2 count a port as in use for this time."
+            "P1 and P2 count a port as in use until the delay is over."
         })
         .command("sysctl -w net.ipv4.tcp_tw_reuse_delay=1000".to_owned()),
     };
