@@ -60,7 +60,8 @@ fn lockdown(facts: &Facts) -> Feature {
     }
 }
 
-/// The feature is missing if `suspect` is the likely cause of the refusal in `cause`.
+/// Returns a feature that is missing if `suspect` is the likely cause of the refusal that `cause`
+/// reports.
 fn suspected(id: &'static str, suspect: Suspect, cause: &str) -> Feature {
     if cause.contains(&suspect.to_string()) {
         Feature::wanting(id, Status::Missing, cause, suspect.help())
@@ -80,7 +81,7 @@ fn unprivileged(facts: &Facts) -> Feature {
     }
 }
 
-/// The failure of features that cannot be tried without permission.
+/// Returns the failure of features that this process may not try.
 pub(super) fn not_permitted(facts: &Facts) -> super::Failure {
     match &facts.whole {
         Err(failure) => failure.clone(),

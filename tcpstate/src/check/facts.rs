@@ -37,7 +37,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The result of an attempt.
+/// The result of an attempt to use a feature.
 pub type Attempt = Result<(), Failure>;
 
 /// All facts about this system.
@@ -57,7 +57,7 @@ pub struct Facts {
     pub unprivileged_bpf: Option<u32>,
     /// `net.core.bpf_jit_enable`, which is visible only in the initial network namespace.
     pub jit: Option<u32>,
-    /// Whether timers can be distinguished.
+    /// Whether the kernel's timers can be distinguished by their addresses.
     pub addresses: Attempt,
     /// Whether the record format of the classic tracepoint can be read.
     pub record: Attempt,
@@ -65,11 +65,11 @@ pub struct Facts {
     pub statistics: Attempt,
     /// The kernel's own counters, if they can be read.
     pub counters: KernelCounters,
-    /// The hooks that `trace` would use, or the reason why it cannot start.
+    /// The hooks that `trace` would use, or the reason why `trace` cannot start.
     pub whole: Result<Whole, Failure>,
-    /// The result for each hook. `None`: this process may not try hooks.
+    /// The result for each hook. `None` if this process may not try hooks.
     pub parts: Option<Parts>,
-    /// The result of the traffic in a private network namespace, with `--live`.
+    /// The result of the traffic that `--live` makes in a private network namespace.
     pub live: Option<Result<Live, Failure>>,
 }
 
@@ -82,9 +82,9 @@ pub struct Whole {
     pub time_wait: Provider,
     /// The provider for request sockets.
     pub syn_recv: Provider,
-    /// The advice for hooks that do not see each event.
+    /// The advice for hooks that do not see every event.
     pub help_lines: Vec<String>,
-    /// Whether this kernel counts skipped runs of programs.
+    /// Whether this kernel counts the runs of BPF programs that it skips.
     pub counts_misses: bool,
 }
 
@@ -171,7 +171,7 @@ fn sysctl(path: &str) -> Option<u32> {
 pub(super) mod tests {
     use super::*;
 
-    /// The facts of a process without privilege on this kernel.
+    /// Returns the facts of a process without privilege on this kernel.
     pub(in super::super) fn facts(release: &str) -> Facts {
         Facts {
             kernel: Kernel::from_release(release.into()),
@@ -191,7 +191,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The facts of a system where everything works.
+    /// Returns the facts of a system where all features work.
     pub(in super::super) fn with_parts(release: &str) -> Facts {
         let transitions = Transitions::ALL.map(|by| (by, Ok(()))).into();
         let minis = Minis::BOTH.into_iter().flat_map(|minis| {

@@ -46,7 +46,8 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
     Feature::of(id, attempt, detail)
 }
 
-/// The iterator. Every scan needs it, so `trace` does not start without it.
+/// Returns the feature of the iterator. Every scan needs the iterator, so `trace` does not start
+/// without it.
 fn iterator(facts: &Facts) -> Feature {
     let id = "iter_tcp";
     match &facts.whole {
@@ -96,7 +97,7 @@ fn misses(facts: &Facts) -> Feature {
         Ok(whole) if whole.counts_misses => {
             Feature::ok(id, "the kernel counts the program runs that it skips")
         }
-        // Before 5.12 the kernel skips no runs, except those of classic tracepoints.
+        // Before 5.12 the kernel skips only runs at classic tracepoints.
         Ok(_) => {
             Feature::ok(id, "this kernel does not count skipped runs; before 5.12 it skips none")
         }

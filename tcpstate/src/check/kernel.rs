@@ -66,8 +66,8 @@ fn memory(facts: &Facts) -> Feature {
     }
 }
 
-/// The size of the map of a scan: about 80 bytes per socket. The map has room for a quarter more
-/// sockets plus 16,384.
+/// Returns the size of the map of a scan, about 80 bytes per entry. The map has 25 % more entries
+/// than sockets, plus 16,384 entries.
 fn scan_bytes(sockets: u64) -> u64 {
     (sockets + sockets / 4 + 16_384) * 80
 }

@@ -2,7 +2,7 @@
 //!
 //! A few connections over loopback move sockets through the most important states. At each
 //! checkpoint the gauges are compared with the kernel's own table. At the end the number of runs of
-//! each program is read. This finds a hook that attaches but never runs.
+//! each program is read, to find hooks that are attached but never run.
 
 use std::{
     collections::BTreeMap,
@@ -25,12 +25,13 @@ use crate::{
     tracer::Tracer,
 };
 
-/// The result of the traffic.
+/// The result of the traffic that `--live` makes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// The number of runs of each program for transitions.
     pub transitions: Vec<(&'static str, u64)>,
-    /// The number of runs of each program for time-wait sockets. Empty: no program is attached.
+    /// The number of runs of each program for time-wait sockets. The list is empty if no program is
+    /// attached.
     pub time_wait: Vec<(&'static str, u64)>,
     /// The number of runs of each program for request sockets. Empty: no program is attached.
     pub syn_recv: Vec<(&'static str, u64)>,
@@ -45,11 +46,11 @@ pub struct Checkpoint {
     pub label: &'static str,
     /// The states whose gauge differs: state, gauge, sockets in the table.
     pub differ: Vec<(State, i64, i64)>,
-    /// Whether a scan was made because the gauges differed.
+    /// Whether a scan was made before the comparison, because the gauges differed from the table.
     pub after_a_scan: bool,
 }
 
-/// Makes the traffic, if this process may create a network namespace.
+/// Makes the traffic in a new network namespace, if this process may create one.
 pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
     if !is_permitted {
         return Err(Error::Capability(COUNTING.to_vec()).into());
@@ -76,7 +77,7 @@ fn unknown(error: &anyhow::Error) -> Failure {
 
 fn run() -> anyhow::Result<Live> {
     loopback_up()?;
-    // With statistics the kernel counts the runs of each program.
+    // The kernel counts the runs of each program only while statistics are on.
     let mut tracer = Tracer::start(&Options { statistics: true, ..Options::default() })?;
     let mut checkpoints = Vec::new();
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -99,8 +100,8 @@ fn run() -> anyhow::Result<Live> {
     })
 }
 
-/// Makes four connections. One stays open and one ends in TIME_WAIT. In the other two the client
-/// closes before its server.
+/// Makes four connections. The first stays open, and both sides close the second. In the third and
+/// fourth connection the client closes before the server.
 fn connections(
     tracer: &mut Tracer,
     address: SocketAddr,
@@ -118,7 +119,7 @@ fn connections(
     let to = listener.local_addr()?;
     let pair = || -> io::Result<(Socket, Socket)> {
         let client = stream(address)?;
-        // A later connection binds to the address of the first client.
+        // The option lets a later connection bind to the address of the first client.
         client.set_reuse_address(true)?;
         client.connect_timeout(&to, PATIENCE)?;
         Ok((client, listener.accept()?.0))
@@ -141,13 +142,14 @@ fn connections(
     let closed = [(Listen, 1), (Established, 4), (TimeWait, 1), (FinWait2, 1), (CloseWait, 1)];
     check("after a client closed a second one", &closed)?;
 
-    // The FIN reaches a mini socket in FIN_WAIT2, which moves to TIME_WAIT.
+    // The server's FIN moves the mini socket of the client from FIN_WAIT2 to TIME_WAIT.
     drop(orphan_server);
     let closed = [(Listen, 1), (Established, 4), (TimeWait, 2)];
     check("after its server closed it", &closed)?;
 
-    // A new connection with the addresses and ports of the first one. Whether the kernel lets it
-    // replace the mini socket depends on the settings and the time.
+    // The new connection has the addresses and ports of the connection that is in TIME_WAIT.
+    // Settings and timing decide whether the kernel lets the new connection replace the mini
+    // socket.
     let again = stream(address)?;
     again.set_reuse_address(true)?;
     again.bind(&local)?;
@@ -173,15 +175,16 @@ fn listener(address: SocketAddr) -> io::Result<Socket> {
     Ok(listener)
 }
 
-/// Closes a client and waits until its server reads the end. If both sides sent their FIN at the
-/// same time, both would end in TIME_WAIT.
+/// Closes a client and waits until its server has received the FIN. If both sides sent FINs at the
+/// same time, both sides would end in TIME_WAIT.
 fn close_in_turn(client: Socket, mut server: &Socket) -> io::Result<()> {
     drop(client);
     server.set_read_timeout(Some(PATIENCE))?;
     server.read(&mut [0]).map(drop)
 }
 
-/// The maximum time to wait. The expected times are microseconds, or one second.
+/// The maximum time to wait for the kernel. A wait usually takes microseconds, or one second for
+/// the expiry of a mini socket.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The number of sockets by state in the kernel's table.
@@ -202,8 +205,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Adds the rows of a file. The fourth column is the state in hexadecimal. Half-open
-    /// connections have the state SYN_RECV there.
+    /// Adds the rows of `/proc/net/tcp` or `tcp6`. The fourth column is the state in hexadecimal.
+    /// Half-open connections have the state SYN_RECV in these files.
     fn add(&mut self, text: &str) {
         let states = text.lines().skip(1).filter_map(|row| row.split_ascii_whitespace().nth(3));
         for state in states.filter_map(|state| usize::from_str_radix(state, 16).ok()) {
@@ -223,7 +226,7 @@ impl Table {
         sum
     }
 
-    /// Waits until the table of the kernel equals this table.
+    /// Waits until the kernel's table equals this table.
     fn await_it(&self, label: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -246,7 +249,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Compares the gauges with the table. If they differ, makes a scan and compares again.
+/// Compares the gauges with the kernel's table. If they differ, makes a scan and compares again.
 fn compare(tracer: &mut Tracer, label: &'static str) -> anyhow::Result<Checkpoint> {
     let differ = differences(&tracer.snapshot()?)?;
     if differ.is_empty() {
@@ -269,7 +272,7 @@ fn stream(address: SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
 }
 
-/// Limits the time of the socket in FIN_WAIT2 to one second after close().
+/// Sets the lifetime of the socket in FIN_WAIT2 after close() to one second.
 fn expire_in_a_second(socket: &Socket) -> io::Result<()> {
     let second: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&second)).expect("an int is small");

@@ -7,9 +7,9 @@
 //!                                   -> features -> view
 //! ```
 //!
-//! [`Facts`] are gathered once. Everything else is a pure function of them. Causes and help lines
-//! are those of [`probe::Error`](crate::probe::Error), so that `check` and `trace` print equal
-//! texts.
+//! [`Facts`] are gathered once. All features are computed from the facts by pure functions. Causes
+//! and help lines are taken from [`probe::Error`](crate::probe::Error), so `check` and `trace`
+//! print equal texts.
 
 mod confinement;
 mod facts;
@@ -40,7 +40,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The name in the output.
+    /// Returns the name of the status in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ pub struct Feature {
     pub id: &'static str,
     /// The status.
     pub status: Status,
-    /// The details of the status.
+    /// The details that explain the status.
     pub detail: String,
     /// The advice, if there is any.
     pub help: Option<String>,
@@ -83,14 +83,14 @@ impl Feature {
         Self::wanting(id, Status::Missing, &failure.cause, &failure.help)
     }
 
-    /// A feature that was not tried because of this failure. The advice is in the line of the
-    /// missing feature and in the last line.
+    /// Returns a feature that was not tried because of this failure. The feature has no advice,
+    /// because the missing feature and the last feature print the advice.
     fn untested(id: &'static str, failure: &Failure) -> Self {
         let detail = format!("not tried: {}", failure.cause);
         Self { id, status: Status::Untested, detail, help: None }
     }
 
-    /// The feature for the result of an attempt.
+    /// Returns the feature for the result of an attempt.
     fn of(id: &'static str, attempt: &Attempt, detail: impl Into<String>) -> Self {
         match attempt {
             Ok(()) => Self::ok(id, detail),
@@ -99,7 +99,7 @@ impl Feature {
     }
 }
 
-/// All features in the order of their dependencies. The last one is `trace` itself.
+/// Returns all features in the order of their dependencies. The last feature is `trace` itself.
 #[must_use]
 pub fn features(facts: &Facts) -> Vec<Feature> {
     let mut features = kernel::features(facts);
@@ -112,7 +112,7 @@ pub fn features(facts: &Facts) -> Vec<Feature> {
     features
 }
 
-/// Whether `trace` would be exact.
+/// Returns whether `trace` would be exact.
 #[must_use]
 pub fn is_exact(features: &[Feature]) -> bool {
     features.last().is_some_and(|trace| trace.status == Status::Ok)

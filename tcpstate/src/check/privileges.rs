@@ -28,7 +28,7 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     ]
 }
 
-/// A capability that counting always needs.
+/// Returns the feature of a capability that counting always needs.
 fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
     if facts.has(capability) {
         Feature::ok(id, format!("held: {purpose}"))
@@ -41,7 +41,8 @@ fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &s
     }
 }
 
-/// CAP_SYSLOG, which is needed only if timers are the only hook for mini sockets.
+/// Returns the feature of CAP_SYSLOG, which is needed only if timers are the only hook for mini
+/// sockets.
 fn syslog(facts: &Facts) -> Feature {
     let id = "cap_syslog";
     let serves = |minis| facts.provider(minis, Provider::Fentry).is_some_and(Result::is_ok);
@@ -57,7 +58,7 @@ fn syslog(facts: &Facts) -> Feature {
     Feature::missing(id, &Error::Kallsyms(Hidden::FromThisProcess).into())
 }
 
-/// A capability that plain counting does not need.
+/// Returns the feature of a capability that counting does not need.
 fn optional(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
     if facts.has(capability) {
         return Feature::ok(id, format!("held: {purpose}"));

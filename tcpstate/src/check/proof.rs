@@ -2,7 +2,7 @@
 
 use super::{Checkpoint, Failure, Feature, Live, Status};
 
-/// Programs that this traffic does not trigger, because it does not abort sockets as `ss -K` does.
+/// Programs that the traffic does not trigger. `ss -K` would trigger them by aborting sockets.
 const NOT_PROVOKED: [&str; 1] = ["tcp_abort"];
 
 const REMEDY: &str = "report it with `uname -r` and the output of `tcpstate check --live -o json`";
@@ -21,7 +21,7 @@ pub(super) fn features(live: &Result<Live, Failure>) -> Vec<Feature> {
     }
 }
 
-/// The reasons why `trace` is not exact, according to this proof.
+/// Returns the reasons why `trace` is not exact, according to the result of `--live`.
 pub(super) fn faults(live: &Live) -> Vec<String> {
     let dead = |programs| !dead(programs).is_empty();
     let mut faults = Vec::new();
@@ -47,7 +47,7 @@ fn dead(programs: &[(&'static str, u64)]) -> Vec<&'static str> {
 
 fn fired(id: &'static str, programs: &[(&'static str, u64)]) -> Feature {
     if programs.is_empty() {
-        let detail = "no program is attached, so none ran".into();
+        let detail = "no program is attached, so no run was counted".into();
         return Feature { id, status: Status::Missing, detail, help: None };
     }
     let dead = dead(programs);

@@ -1,5 +1,5 @@
-//! Faults and changes of certain kernel versions. They are judged by the version number only. A
-//! distribution may have fixed a fault without a change of that number.
+//! Faults and changes of certain kernel versions. The faults and changes are judged by the version
+//! number only. A distribution may have fixed a fault without a change of the version number.
 
 use super::{Facts, Feature, Status};
 
@@ -15,11 +15,12 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     ]
 }
 
-/// The number of sockets after which the kernel interrupts a walk of the iterator, and the reader
-/// continues it (`MAX_ITER_OBJECTS`).
+/// After this number of sockets the kernel interrupts a walk of the iterator (`MAX_ITER_OBJECTS`),
+/// and the next read continues the walk.
 const WALK: u64 = 1_000_000;
 
-/// A walk that is interrupted within a bucket of the socket table may skip or repeat sockets.
+/// Returns the feature for interrupted walks: a walk that is interrupted within a bucket of the
+/// socket table may skip or repeat sockets.
 fn stopped_walk(facts: &Facts) -> Feature {
     const FIXED: Version = (6, 17, 0);
     let id = "iter_tcp_resume";
@@ -36,7 +37,8 @@ fn stopped_walk(facts: &Facts) -> Feature {
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.17 or newer")
 }
 
-/// The iterator may release a socket twice. Then a walk can crash the kernel.
+/// Returns the feature for a fault of the iterator: a walk may release a socket twice and crash the
+/// kernel.
 fn double_release(facts: &Facts) -> Feature {
     let id = "iter_tcp_release";
     let version = facts.kernel.version();

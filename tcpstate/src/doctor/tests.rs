@@ -1,6 +1,6 @@
-//! Tests with files of real kernels, whole and damaged. They were captured in a network namespace
-//! where seven connections had been closed. 5.10, 6.1 and 7.2 are kernels of Debian in a guest,
-//! 6.18 is a kernel of a vendor.
+//! Tests with /proc files of real kernels, whole and damaged. The files were captured in a network
+//! namespace where seven connections had been closed. The files of 5.10, 6.1 and 7.2 are from
+//! Debian's kernels in a virtual machine, and those of 6.18 are from a vendor's kernel.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ fn paths(root: &Path) -> Paths {
     Paths { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
 }
 
-/// Facts from these files, without sockets.
+/// Returns the facts from these files, without sockets.
 fn facts(before: &Paths, after: &Paths) -> Facts {
     let sysctls = Sysctls::read(before).unless_changed(&Sysctls::read(after));
     Facts {
@@ -47,7 +47,7 @@ fn worst(findings: &[Finding]) -> Vec<(&str, Level)> {
     bad.map(|finding| (finding.id, finding.level)).collect()
 }
 
-/// A copy of the captured files, which a test may damage.
+/// Returns a copy of the captured files. A test may damage the copy.
 fn copy() -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("there is a place for temporary files");
     copy_folder(&captured(), copy.path());
@@ -95,8 +95,8 @@ fn all_counters_of_a_healthy_kernel_are_read() {
 
 #[test]
 fn all_counters_of_older_and_newer_kernels_are_read() {
-    // The orphans are those of another test. Before 5.18 TW counts the ends of time-wait sockets,
-    // and none has ended yet.
+    // The 101 orphans were made by another test before the files were captured. Before 5.18 TW
+    // counts the ends of time-wait sockets, and no time-wait socket had ended yet.
     for (kernel, ended_or_born) in [("5.10", 0), ("6.1", 7), ("7.2", 7)] {
         let paths = paths(&captured_on(kernel));
         let numbers = counted(&Counters::read(&paths));
@@ -170,7 +170,7 @@ fn a_missing_file_makes_only_its_rules_unknown() {
         ("net/netstat", vec!["T1", "T9", "S1", "S3", "S4", "F2"]),
         ("net/snmp", vec!["T9", "F2", "R1"]),
         ("net/sockstat", vec!["T2", "F2"]),
-        // K1 works without the counters of drops.
+        // K1 works without the counters of drops in stat/nf_conntrack.
         ("net/stat/nf_conntrack", vec!["F2"]),
     ] {
         let copy = copy();
@@ -190,7 +190,7 @@ fn a_counter_that_decreases_is_missing() {
     let copy = copy();
     let path = copy.path().join("net/snmp");
     let text = fs::read_to_string(&path).expect("it was captured");
-    // Decreases the first counter that is not zero.
+    // The replacement decreases the first counter that is not zero.
     fs::write(&path, text.replace(" 7 7 ", " 6 7 ")).expect("it is ours");
     let findings = diagnose(&facts(&whole, &paths(copy.path())), &Thresholds::default());
     let expected = ["T9", "F2", "R1"].map(|id| (id, Level::Unknown));

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// The file of the defaults, with comments.
+/// The default thresholds: a TOML file with comments.
 pub const DEFAULTS: &str = include_str!("thresholds.toml");
 
 /// A share from 0 to 1.
@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for Share {
 }
 
 impl Share {
-    /// Whether the part is at least this share of the whole.
+    /// Returns whether `part` is at least this share of `whole`.
     #[must_use]
     pub fn is_reached(self, part: u64, whole: u64) -> bool {
         whole > 0 && part as f64 >= self.0 * whole as f64
@@ -33,7 +33,7 @@ impl Share {
 
 macro_rules! sections {
     ($($(#[$note:meta])* $section:ident: $type:ident { $($name:ident: $kind:ty,)* })*) => {
-        /// All thresholds. The file of the defaults describes them.
+        /// All thresholds. `thresholds.toml` describes each threshold.
         #[derive(Clone, Debug, PartialEq)]
         #[expect(missing_docs, reason = "thresholds.toml documents them, for users too")]
         pub struct Thresholds {
@@ -47,7 +47,7 @@ macro_rules! sections {
             $(pub $name: $kind,)*
         })*
 
-        /// The thresholds in the file of a user, which may leave some out.
+        /// The thresholds in the file of a user. A threshold that the file leaves out is `None`.
         #[derive(Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Written {
@@ -65,7 +65,7 @@ macro_rules! sections {
         }
 
         impl Thresholds {
-            /// These thresholds, overridden by those in the file of a user.
+            /// Returns these thresholds, with the thresholds that the file of a user sets.
             fn overridden_by(self, written: &Written) -> Self {
                 Self {
                     $($section: $type {
@@ -74,7 +74,7 @@ macro_rules! sections {
                 }
             }
 
-            /// The thresholds of a file that leaves none out. `None`: one is left out.
+            /// Returns the thresholds of a file, or `None` if the file leaves a threshold out.
             fn whole(written: &Written) -> Option<Self> {
                 Some(Self { $($section: $type { $($name: written.$section.$name?,)* },)* })
             }

@@ -3,7 +3,7 @@
 /// The diagram in plain ASCII, at most 80 columns wide.
 ///
 /// Solid lines are transitions of full sockets, which the kernel reports. Dotted lines are changes
-/// that it does not report.
+/// that the kernel does not report.
 pub(super) const DIAGRAM: &str = r"
                            CLOSE
                connect() /       \ listen()

@@ -1,6 +1,5 @@
-//! The texts of `tcpstate explain`: states, transitions and the rules of `doctor`. The texts are
-//! data. [`answer`] finds the text for the words of the command line. The texts of the rules are in
-//! `doctor::rules`.
+//! The texts of `tcpstate explain`: states, transitions and the rules of `doctor`. [`answer`] finds
+//! the text for the words of the command line. The texts of the rules are in `doctor::rules`.
 //!
 //! This module reads nothing from the system. `view::explain` formats the texts.
 
@@ -48,7 +47,7 @@ pub struct StateText {
     pub rfc: &'static str,
     /// The meaning of many sockets in the state.
     pub many: &'static str,
-    /// What to do if there are many.
+    /// What to do if there are many sockets in the state.
     pub what_to_do: &'static str,
 }
 
@@ -68,7 +67,7 @@ pub struct Names {
 }
 
 impl StateText {
-    /// The metric of `tcpstate serve` for this state, if there is one.
+    /// Returns the metric of `tcpstate serve` for this state. `None` if there is no metric.
     #[must_use]
     pub fn metric(&self) -> Option<String> {
         State::GAUGES
@@ -76,7 +75,8 @@ impl StateText {
             .then(|| format!("tcpstate_connections{{state=\"{}\"}}", self.state.label()))
     }
 
-    /// The metric of node_exporter for this state. Its collector tcpstat is off by default.
+    /// Returns the metric of node_exporter for this state. The collector tcpstat of node_exporter
+    /// is off by default.
     #[must_use]
     pub fn node_exporter_metric(&self) -> Option<String> {
         self.names
@@ -90,8 +90,8 @@ impl StateText {
         transitions().filter(move |pair| pair.to == state && pair.from != state)
     }
 
-    /// The transitions that begin in this state. They include `X -> X`, and the creation of a child
-    /// socket, where the listener stays in LISTEN.
+    /// Returns the transitions that begin in this state. The list includes `X -> X` and LISTEN ->
+    /// SYN_RECV, although the listener stays in LISTEN.
     pub fn goes_on_by(&self) -> impl Iterator<Item = &'static TransitionText> {
         let state = self.state;
         transitions().filter(move |pair| pair.from == state)
@@ -112,13 +112,13 @@ pub struct Setting {
 /// The text of a transition.
 #[derive(Clone, Copy, Debug)]
 pub struct TransitionText {
-    /// The state before.
+    /// The state before the transition.
     pub from: State,
-    /// The state after.
+    /// The state after the transition.
     pub to: State,
-    /// What the transition means.
+    /// The meaning of the transition.
     pub meaning: &'static str,
-    /// The events that cause it.
+    /// The events that cause the transition.
     pub caused_by: &'static str,
     /// The kernel functions: `file: function`.
     pub kernel: &'static [&'static str],
@@ -151,7 +151,7 @@ impl TransitionText {
     }
 }
 
-/// The answer to a question of the user.
+/// The page that `tcpstate explain` prints.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
     /// The diagram and the lists of all names.
@@ -162,9 +162,9 @@ pub enum Answer {
     Transition(&'static TransitionText),
     /// A pair of states that is not a transition.
     Never {
-        /// The state before.
+        /// The state before the transition.
         from: State,
-        /// The state that never follows it.
+        /// The state that never follows `from`.
         to: State,
         /// The reason.
         reason: &'static str,
@@ -173,7 +173,7 @@ pub enum Answer {
     Rule(&'static Rule),
 }
 
-/// The words of the command line have no text.
+/// The error if there is no text for the words of the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No text has this name.
@@ -232,8 +232,8 @@ pub fn similar_states(word: &str) -> Vec<&'static str> {
 
 /// Finds the text for the words of the command line.
 ///
-/// The words are none, a rule, a state, or two states. An arrow (`->`) may stand between two
-/// states.
+/// The command line may name a rule, a state or two states, or may be empty. An arrow (`->`) may
+/// stand between two states.
 pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
     let words: Vec<&str> = words
         .iter()
@@ -267,13 +267,13 @@ pub fn transitions() -> impl Iterator<Item = &'static TransitionText> {
     transitions::TRANSITIONS.iter()
 }
 
-/// The transition between two states. `None`: the kernel never makes it.
+/// Returns the transition between two states. `None` if the kernel never makes the transition.
 #[must_use]
 pub fn transition(from: State, to: State) -> Option<&'static TransitionText> {
     transitions().find(|pair| (pair.from, pair.to) == (from, to))
 }
 
-/// The names and the defaults of the thresholds of a rule.
+/// Returns the names and defaults of the thresholds of a rule.
 #[must_use]
 pub fn thresholds(rule: &Rule) -> Vec<(&'static str, Value)> {
     let defaults: Value = toml::from_str(DEFAULTS).expect("a test parses the defaults");
@@ -314,7 +314,7 @@ fn by_number(word: &str) -> Option<State> {
     }
 }
 
-/// The names of a state that are compared with a mistyped word.
+/// Returns the names of a state that are compared with a mistyped word.
 fn spellings(text: &'static StateText) -> impl Iterator<Item = &'static str> {
     let Names { ss, netstat, rfc, .. } = text.names;
     [Some(text.state.name()), ss, netstat, rfc].into_iter().flatten()

@@ -13,8 +13,8 @@ use tcpstate_common::{
 use super::*;
 
 /// Each place in Linux 6.12 that sets the state of a TCP socket (`tcp_set_state`,
-/// `inet_sk_state_store`, `inet_sk_set_state`). A row has the possible states of the socket before,
-/// and the new state.
+/// `inet_sk_state_store`, `inet_sk_set_state`). A row has the place, the possible states of the
+/// socket before the change, and the new state.
 const CALL_SITES: [(&str, &[State], State); 19] = [
     ("inet_csk_listen_start: before get_port", &[Close], Listen),
     ("inet_csk_listen_start: get_port or hash failed", &[Listen], Close),

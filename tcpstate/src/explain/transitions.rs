@@ -394,7 +394,7 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     },
 ];
 
-/// Why the kernel never makes this transition.
+/// Returns the reason why the kernel never makes this transition.
 pub(super) const fn why_never(from: State, to: State) -> &'static str {
     match (from, to) {
         (NewSynRecv, _) | (_, NewSynRecv) => {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::groups::Sum;
 
-/// The longest silence that is distinguished, in seconds.
+/// Longer silences count as this silence, in seconds.
 const LONGEST_SILENCE: u64 = 3600;
 
-/// Numbers of sockets by the silence of their peers. The silence is never longer than the time in
-/// the state.
+/// The numbers of sockets by the silence of their peers. The silence is never longer than the time
+/// that the socket has spent in its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ages {
-    /// The number of sockets per second of silence.
+    /// The number of sockets for each whole second of silence.
     seconds: Vec<u64>,
     /// The number of sockets whose silence is unknown.
     unknown: u64,
@@ -31,14 +31,14 @@ impl Ages {
         self.seconds[second] += 1;
     }
 
-    /// The sockets with at least this silence, and the sockets with an unknown silence.
+    /// Returns the number of sockets whose silence is at least this long or unknown.
     #[must_use]
     pub fn at_least(&self, age: Duration) -> u64 {
         let first = usize::try_from(age.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
         self.seconds.iter().skip(first).sum::<u64>() + self.unknown
     }
 
-    /// The longest silence, at most one hour.
+    /// Returns the longest silence. Silences above one hour count as one hour.
     #[must_use]
     pub fn oldest(&self) -> Option<Duration> {
         self.seconds.len().checked_sub(1).map(|second| Duration::from_secs(second as u64))

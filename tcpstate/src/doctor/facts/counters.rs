@@ -1,7 +1,8 @@
 //! The kernel's counters, by the kernel's names.
 //!
-//! A file whose rows do not match is read again. If it still does not match, all its counters are
-//! missing, because a part of a file is not a reliable count.
+//! A file whose rows of names and values do not match is read again. If the rows still do not
+//! match, all counters of the file are missing, because counters from a part of a file are not
+//! reliable.
 
 use std::{io, path::Path};
 
@@ -25,7 +26,7 @@ pub struct Counters {
     recording: Option<String>,
 }
 
-/// The difference between two readings of a counter.
+/// How much a counter grew between the two readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
     /// The difference.
@@ -64,8 +65,8 @@ impl Counters {
         Self { recording: Some(recording.to_owned()), ..Self::of(pairs) }
     }
 
-    /// The counter with this name. The tables are `TcpExt` (file `netstat`), `Tcp` (`snmp`), `TCP`
-    /// (`sockstat`) and `conntrack` (`stat/nf_conntrack`).
+    /// Returns the counter with this name. The tables are `TcpExt` (file `netstat`), `Tcp`
+    /// (`snmp`), `TCP` (`sockstat`) and `conntrack` (`stat/nf_conntrack`).
     pub fn get(&self, table: &str, name: &str) -> Known<u64> {
         let pairs = match table {
             "TCP" => &self.sockstat,
@@ -107,7 +108,7 @@ fn read(path: &Path, parse: fn(&str) -> Result<Pairs, String>) -> Known<Pairs> {
     let mut outcome = Err(io::Error::other("not read"));
     for _ in 0..ATTEMPTS {
         outcome = procfs::text(path).and_then(|text| parse(&text).map_err(io::Error::other));
-        // A second attempt does not help if the file cannot be opened.
+        // If the file cannot be opened, a second attempt does not help.
         if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::Other) {
             break;
         }

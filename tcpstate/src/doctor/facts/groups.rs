@@ -1,16 +1,16 @@
 //! Sums by key, with a limit on the number of keys. The largest sums are kept, and
-//! [`lost`](Groups::lost) bounds their error.
+//! [`lost`](Groups::lost) is an upper bound of their error.
 //!
-//! When the limit is reached, the smaller half of the sums is removed (lossy counting). If a
-//! removed key comes again, its sum starts again at zero. Then `lost` bounds the part that is
-//! missing.
+//! When the limit is reached, the smaller half of the sums is removed (lossy counting). If a socket
+//! with a removed key is added later, the sum of the key starts again at zero. `lost` is an upper
+//! bound of the part that the sum lacks.
 
 use std::{
     collections::{HashMap, hash_map},
     hash::Hash,
 };
 
-/// The maximum number of keys, about 20 MiB.
+/// The maximum number of keys. This number of keys uses about 20 MiB.
 const MAX_KEYS: usize = 1 << 16;
 
 /// A sum of sockets.
@@ -40,7 +40,7 @@ impl<K, S> Default for Groups<K, S> {
 }
 
 impl<K: Eq + Hash, S: Sum> Groups<K, S> {
-    /// The sum of this key, to which the caller adds the next socket.
+    /// Returns the sum of this key. The caller adds the next socket to the sum.
     pub fn of(&mut self, key: K) -> &mut S {
         if self.sums.len() >= self.max_keys && !self.sums.contains_key(&key) {
             self.make_room();
@@ -57,7 +57,7 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         self.lost += median;
     }
 
-    /// All sums, in no order.
+    /// Returns all sums, in no particular order.
     #[must_use]
     pub fn iter(&self) -> hash_map::Iter<'_, K, S> {
         self.sums.iter()
@@ -81,14 +81,14 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         self.sums.len()
     }
 
-    /// Whether no socket was added.
+    /// Returns whether there are no sums, because no socket was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sums.is_empty()
     }
 
-    /// The maximum number of sockets that any sum may lack, including removed sums. Zero: all sums
-    /// are exact.
+    /// Returns an upper bound of the number of sockets that a kept or removed sum lacks. Zero means
+    /// that all sums are exact.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -123,7 +123,7 @@ mod tests {
         let mut groups: Groups<u32, u64> = Groups { max_keys: 64, ..Groups::default() };
         for round in 0..1000 {
             *groups.of(7) += 1;
-            // Each of these keys comes once.
+            // Each of these keys is added only once.
             for key in 0..10 {
                 *groups.of(1000 + round * 10 + key) += 1;
             }

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The maximum number of sockets in one state that are grouped by program.
+/// For each state, only this number of sockets is grouped by program.
 const MAX_SOCKETS: usize = 1 << 16;
 
 /// A socket that a program holds, without the data that no rule needs.
@@ -32,14 +32,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes the needed data from a socket.
+    /// Copies the data that the rules need from a socket.
     #[must_use]
     pub fn of(holder: sock_diag::SocketFile, socket: &Socket) -> Self {
         Self {
             holder,
             remote: socket.remote,
             silence: socket.detail.silence,
-            // The kernel counts the peer's FIN as one byte.
+            // The kernel counts the peer's FIN as one byte of unread data.
             unread: socket
                 .detail
                 .receive_queue
@@ -53,7 +53,7 @@ impl Held {
 pub struct Holding {
     /// The programs, most sockets first. [`ask`] fills this list.
     pub holders: Vec<Holder>,
-    /// The number of sockets above the limit, which are not grouped.
+    /// The number of sockets above the limit `MAX_SOCKETS`, which are not grouped by program.
     pub beyond: u64,
     held: Vec<Held>,
 }
@@ -69,7 +69,7 @@ pub struct Holder {
     pub ages: Ages,
     /// The number of received bytes that the program has not read.
     pub unread: u64,
-    /// The most frequent peer.
+    /// The peer with the most sockets in the group.
     pub peer: Option<IpAddr>,
     /// The number of open files, if it is visible.
     pub open_files: Option<u64>,
@@ -97,7 +97,7 @@ impl Holding {
         let mut groups: BTreeMap<(Option<u32>, u32), Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let pid = owners.pid(held.holder.inode);
-            // A process may hold sockets of several users, so its sockets are one group.
+            // A process may hold sockets of several users, so the user is not a part of its key.
             let uid = if pid.is_some() { 0 } else { held.holder.uid };
             groups.entry((pid, uid)).or_default().push(held);
         }
@@ -152,7 +152,8 @@ pub(super) fn limit(limits: &str) -> Option<u64> {
 
 /// Searches all processes once for the programs that hold the sockets.
 ///
-/// The programs of `many` are stored there. The programs of `single` are returned by inode.
+/// The programs that hold sockets of `many` are stored in `many`. The programs that hold sockets of
+/// `single` are returned by inode.
 #[must_use]
 pub fn ask(
     single: Vec<sock_diag::SocketFile>,

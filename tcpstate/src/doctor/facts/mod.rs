@@ -1,4 +1,4 @@
-//! The data for the rules, read from the kernel. This module makes no decisions.
+//! The data for the rules, read from the kernel. This module reads data and does not judge them.
 //!
 //! ```text
 //! /proc/net/{netstat,snmp,sockstat,stat/nf_conntrack}  counters, twice   -> Counters
@@ -10,8 +10,8 @@
 //! a recording, instead of all these sources            -> Facts::recorded
 //! ```
 //!
-//! Data that cannot be read are never zero. They are [`Missing`], with a cause and a help text, and
-//! a rule that needs them reports that.
+//! Data that cannot be read are never reported as zero. Such data are [`Missing`], with a cause and
+//! a help text, and a rule that needs the data reports that they are missing.
 
 mod ages;
 pub mod counters;
@@ -52,7 +52,7 @@ pub struct Missing {
     pub cause: String,
     /// The advice for the user.
     pub help: String,
-    /// The place where the data should be.
+    /// The file or interface that should contain the data.
     pub source: String,
 }
 
@@ -61,7 +61,7 @@ pub struct Missing {
 pub struct Paths {
     /// The folder `net` of /proc for the network namespace of the caller.
     pub net: PathBuf,
-    /// The folder of the sysctls.
+    /// The folder of the sysctls, `/proc/sys`.
     pub sys: PathBuf,
     /// The root folder of the sysctl files: `/`, or the folder where a container has the files of
     /// its host.
@@ -71,7 +71,7 @@ pub struct Paths {
 impl Default for Paths {
     fn default() -> Self {
         Self {
-            // A thread may be in another network namespace than its process.
+            // The network namespace of a thread may differ from that of its process.
             net: "/proc/thread-self/net".into(),
             sys: "/proc/sys".into(),
             root: "/".into(),
@@ -96,10 +96,10 @@ pub struct Facts {
     pub files: Known<SysctlFiles>,
     /// The sockets.
     pub sockets: Known<SocketTable>,
-    /// Whether TcpExt TW and TWKilled count time-wait sockets when they are created. Otherwise they
-    /// count them when they end.
+    /// Whether TcpExt TW and TWKilled count time-wait sockets when they are created. If false, the
+    /// counters count time-wait sockets when they end.
     pub counts_births: bool,
-    /// The name of the recording, if the data are from a recording.
+    /// The name of the recording. `None` if the data are not from a recording.
     pub recording: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Opening {
         Self { at: Instant::now(), counters, sysctls, paths }
     }
 
-    /// Reads the counters and sysctls again, and everything else once.
+    /// Reads the counters and sysctls for the second time, and reads all other data once.
     pub fn close(self) -> io::Result<Facts> {
         let after = Counters::read(&self.paths);
         let interval = self.at.elapsed();
@@ -152,7 +152,7 @@ impl Facts {
         Ok(Growth { by, total })
     }
 
-    /// The rate per second for a number of events between the two readings.
+    /// Returns the rate per second of events, from their number between the two readings.
     #[must_use]
     pub fn per_second(&self, events: u64) -> f64 {
         events as f64 / self.interval.as_secs_f64().max(0.001)

@@ -1,4 +1,5 @@
-//! Facts of a recording: its counts between two times, and the settings of its system at the start.
+//! Facts of a recording: the counts between two times, and the settings of the recorded system at
+//! the start.
 //!
 //! A recording gives those kernel counters that are sums of transitions or of time-wait sockets
 //! (`tcp_set_state` in `net/ipv4/tcp.c`). All other facts are missing.
@@ -14,7 +15,7 @@ use crate::{
     report::{Snapshot, Start},
 };
 
-/// The advice if a recording does not contain the data.
+/// The advice of a finding whose data the recording does not contain.
 pub(super) const LOOK_THERE: &str = "Run tcpstate doctor on that system while the problem exists.";
 
 /// The part of a recording that doctor checks.
@@ -26,7 +27,7 @@ pub struct Recorded<'a> {
     pub part: &'a Part,
     /// The start of the recording.
     pub start: &'a Start,
-    /// The counts before the selected time. `None`: the time begins with the recording.
+    /// The counts before the selected time. `None` if the selected time begins with the recording.
     pub before: Option<&'a Snapshot>,
     /// The counts up to the end of the selected time.
     pub after: &'a Snapshot,
@@ -37,7 +38,8 @@ impl Facts {
     #[must_use]
     pub fn recorded(recorded: &Recorded<'_>) -> Self {
         let Recorded { name, part, start, before, after } = *recorded;
-        // The time since the start is used, because the wall clock may have been changed.
+        // The durations are computed from the time since the start, because the wall clock may have
+        // been changed during the recording.
         let began = before.map_or(Duration::ZERO, |before| before.elapsed);
         let missing = |what: &str| Missing {
             cause: format!("{name} does not contain {what}"),
@@ -64,7 +66,7 @@ impl Facts {
 }
 
 /// The counters since the start of the recording, by the kernel's names. If the recording missed
-/// events, the affected counters are left out, because they would be too low.
+/// events, the counters that count these events are left out, because they would be too low.
 fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let count = |matches: fn(&(_, _)) -> bool| {
         let pairs = snapshot.transitions.iter().filter(|pair| matches(&(pair.from, pair.to)));
@@ -78,8 +80,8 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let counted = |number: u64| sees_all.then_some(number);
     let entries = snapshot.time_wait.entries.filter(|_| snapshot.missed.time_wait == 0);
     let known = [
-        // This includes calls of connect() that found no free port. The kernel moves them to
-        // SYN_SENT but does not count them (`tcp_v4_connect`).
+        // The number includes sockets whose connect() found no free port. The kernel moves these
+        // sockets to SYN_SENT but does not count them (`tcp_v4_connect`).
         ("Tcp ActiveOpens", counted(count(|pair| *pair == (Close, SynSent)))),
         ("Tcp PassiveOpens", counted(count(|pair| *pair == (Listen, SynRecv)))),
         (
@@ -88,7 +90,8 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
         ),
         ("Tcp CurrEstab", gauge(Established).zip(gauge(CloseWait)).map(|(one, other)| one + other)),
         ("TCP tw", snapshot.time_wait.sockets),
-        // This counts creations on every kernel. The kernel's own counter does so since 5.18.
+        // `entries` counts the creations of time-wait sockets on every kernel. The kernel's counter
+        // TW counts creations only since 5.18.
         ("TcpExt TW", entries),
         ("TcpExt TWKilled", entries.map(|_| 0)),
         ("TcpExt TCPTimeWaitOverflow", snapshot.time_wait.overflows),

@@ -1,8 +1,8 @@
 //! Settings in sysctl files, read in the order of `sysctl --system` and systemd. Wildcards in keys
 //! are not supported.
 //!
-//! If several folders have a file with one name, only the file in the first folder counts. The
-//! files are read in the order of their names, and the last line for a key takes effect.
+//! If several folders contain files with equal names, only the file in the first folder is read.
+//! The files are read in the order of their names, and the last line for a key takes effect.
 //! `/etc/sysctl.conf` is read last (sysctl.d(5), sysctl(8)).
 
 use std::{
@@ -14,7 +14,8 @@ use std::{
 
 use crate::procfs;
 
-/// The folders. A folder overrides the folders after it.
+/// The folders of sysctl files. A file overrides files with its name in the folders after its
+/// folder.
 const FOLDERS: &[&str] =
     &["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"];
 
@@ -40,7 +41,7 @@ impl fmt::Display for Line {
 /// All lines of all files.
 #[derive(Clone, Debug, Default)]
 pub struct SysctlFiles {
-    /// The lines in the order in which `sysctl` applies them.
+    /// The lines, in the order in which `sysctl` applies the lines.
     pub lines: Vec<Line>,
     /// The number of files, including files that set nothing.
     pub files: usize,
@@ -56,7 +57,8 @@ impl SysctlFiles {
         if let Err(error) = fs::read_dir(root) {
             read.problems.push(format!("{}: {error}", root.display()));
         }
-        // On most systems /lib is a link to /usr/lib. A name is used once, so this does no harm.
+        // On most systems /lib is a link to /usr/lib. Each file name is read only once, so the link
+        // does no harm.
         let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for folder in FOLDERS {
             let folder = root.join(folder);
@@ -75,7 +77,8 @@ impl SysctlFiles {
             }
         }
         let last = root.join("etc/sysctl.conf");
-        // Old Debian versions have a link to it in sysctl.d. The file must be read only once.
+        // Old Debian versions have a link to /etc/sysctl.conf in sysctl.d. The file must be read
+        // only once.
         let real_last = fs::canonicalize(&last).ok();
         let files = by_name.into_values().filter(|file| fs::canonicalize(file).ok() != real_last);
         let files: Vec<PathBuf> = files.chain(real_last.is_some().then_some(last)).collect();
@@ -93,7 +96,7 @@ impl SysctlFiles {
         }
     }
 
-    /// Adds the lines of a file with this text.
+    /// Adds the lines of a file that contains this text.
     pub fn parse(&mut self, file: &Path, text: &str) {
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
             if line.is_empty() || line.starts_with(['#', ';']) {
@@ -108,22 +111,22 @@ impl SysctlFiles {
                     key: dotted(key.trim()),
                     value: value.trim().to_owned(),
                 }),
-                // The line excludes a key from wildcards.
+                // The line (`-key`) excludes a key from wildcards, so it has no value.
                 None if may_fail => {}
                 _ => self.problems.push(format!("{}:{number}: not an assignment", file.display())),
             }
         }
     }
 
-    /// The line that takes effect for this key.
+    /// Returns the line that takes effect for this key.
     #[must_use]
     pub fn effective(&self, key: &str) -> Option<&Line> {
         self.lines.iter().rev().find(|line| line.key == key)
     }
 }
 
-/// The key with dots as separators. If the first separator of a key is a slash, its slashes are
-/// separators and its dots are part of a name.
+/// Returns the key with dots as separators. If the first separator of a key is a slash, all slashes
+/// of the key are separators, and its dots are parts of names.
 fn dotted(key: &str) -> String {
     match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
         Some(b'/') => {

@@ -6,7 +6,7 @@ use super::{Known, Missing, Paths, unreadable};
 use crate::procfs::sysctl::{self, KEYS};
 pub use crate::procfs::sysctl::{PortSet, Range};
 
-/// Files in /proc/sys that are not settings. The kernel changes their values.
+/// Files in /proc/sys that are not settings, because the kernel changes their values.
 const GAUGES: &[&str] = &["net.netfilter.nf_conntrack_count"];
 
 /// The values of sysctls as text.
@@ -31,7 +31,8 @@ impl Sysctls {
         sysctls
     }
 
-    /// The sysctls of a recording. If it has none, all are missing.
+    /// Returns the sysctls of a recording. If the recording has no sysctls, all sysctls are
+    /// missing.
     #[must_use]
     pub(super) fn recorded(known: &BTreeMap<String, String>, missing: &Missing) -> Self {
         let value = |&key: &&'static str| {
@@ -41,7 +42,7 @@ impl Sysctls {
         Self(KEYS.iter().map(value).collect())
     }
 
-    /// The result if no sysctl exists. Then /proc is not mounted.
+    /// Returns the result for a system where no sysctl exists, because /proc is not mounted.
     fn all_missing(self, paths: &Paths) -> Self {
         let missing = Missing {
             cause: format!("{} contains no sysctls", paths.sys.display()),
@@ -51,8 +52,8 @@ impl Sysctls {
         Self(self.0.into_keys().map(|key| (key, Err(missing.clone()))).collect())
     }
 
-    /// The sysctls of the second reading (`now`). A sysctl that changed between the readings is
-    /// missing, because the counters then belong to two values.
+    /// Returns the sysctls of the second reading (`now`). A sysctl that changed between the
+    /// readings is missing, because the growth of the counters then belongs to two values.
     #[must_use]
     pub fn unless_changed(self, now: &Self) -> Self {
         let compare = |(key, before)| {
@@ -77,7 +78,7 @@ impl Sysctls {
         Self(self.0.into_iter().map(compare).collect())
     }
 
-    /// The value as text, if this kernel and namespace have the sysctl.
+    /// Returns the value as text, or `None` if this kernel or namespace does not have the sysctl.
     pub fn text(&self, key: &str) -> Known<Option<&str>> {
         match self.0.get(key) {
             Some(Ok(value)) => Ok(value.as_deref()),
@@ -86,7 +87,7 @@ impl Sysctls {
         }
     }
 
-    /// The parsed value, if this kernel and namespace have the sysctl.
+    /// Returns the parsed value, or `None` if this kernel or namespace does not have the sysctl.
     pub fn find<T: FromStr<Err: Display>>(&self, key: &str) -> Known<Option<T>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         let value = text.parse().map_err(|error| Missing {
@@ -97,7 +98,8 @@ impl Sysctls {
         Ok(Some(value))
     }
 
-    /// The parsed value. It is missing if this kernel or namespace does not have the sysctl.
+    /// Returns the parsed value, or [`Missing`] if this kernel or namespace does not have the
+    /// sysctl.
     pub fn get<T: FromStr<Err: Display>>(&self, key: &str) -> Known<T> {
         self.find(key)?.ok_or_else(|| Missing {
             cause: format!("this kernel or this network namespace does not have {key}"),
@@ -122,7 +124,7 @@ fn cut(key: &str, text: &str) -> Missing {
     }
 }
 
-/// The path of a sysctl.
+/// Returns the path of a sysctl.
 #[must_use]
 pub fn path(key: &str) -> String {
     format!("/proc/sys/{}", key.replace('.', "/"))

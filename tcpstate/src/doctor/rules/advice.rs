@@ -425,7 +425,7 @@ mod tests {
     use super::*;
     use crate::doctor::rules::testing::{Scene, levels, nothing, only};
 
-    /// The lines of an old note on TIME_WAIT that many guides still repeat.
+    /// Lines of an old and wrong advice about TIME_WAIT that many guides still repeat.
     const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\n\
                         net.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
 
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(command.as_deref(), Some("sed -i.bak '/tcp_tw_recycle *=/d' /etc/sysctl.conf"));
     }
 
-    /// A fixture, because this kernel is older than all tested kernels.
+    /// The test uses stored input, because this kernel is older than all tested kernels.
     #[test]
     fn answers_differ_on_an_old_kernel() {
         let scene = Scene::default().file(NOTE).kernel("3.10.0");

@@ -217,7 +217,7 @@ mod tests {
             (vec![], None, Level::Ok),
             (vec![(99, 5)], None, Level::Ok),
             (vec![(100, 5)], None, Level::Warn),
-            // The program may be about to close brand-new sockets.
+            // These sockets are brand-new, and the program may be about to close them.
             (vec![(5000, 4)], None, Level::Ok),
             (vec![(9, 60)], None, Level::Ok),
             (vec![(10, 60)], None, Level::Warn),

@@ -30,7 +30,7 @@ pub enum Level {
     Unknown,
     /// Information that does no harm.
     Info,
-    /// A problem that will do harm, or does little harm now.
+    /// A problem that will do harm later, or that does little harm now.
     Warn,
     /// A problem that does harm now.
     Crit,
@@ -40,7 +40,7 @@ impl Level {
     /// All levels, in the order of the verdict.
     pub const ALL: [Self; 5] = [Self::Ok, Self::Info, Self::Warn, Self::Crit, Self::Unknown];
 
-    /// The name in JSON and CSV.
+    /// Returns the name of the level in JSON and CSV.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -64,9 +64,9 @@ pub struct Finding {
     pub summary: String,
     /// The measured numbers.
     pub numbers: Map<String, Value>,
-    /// The advice. Empty: there is nothing to do.
+    /// The advice. The text is empty if there is nothing to do.
     pub advice: String,
-    /// A command that fixes the problem or shows more, if there is one.
+    /// A command that fixes the problem or shows more data, if there is such a command.
     pub command: Option<String>,
     /// The source of the numbers.
     pub source: String,
@@ -114,13 +114,13 @@ pub struct Rule {
     pub id: &'static str,
     /// The family, which is also the section of its thresholds in the TOML file.
     pub family: &'static str,
-    /// The subject in a few words: a noun phrase.
+    /// The subject of the rule: a short noun phrase.
     pub title: &'static str,
     /// The meaning of a finding.
     pub means: &'static str,
     /// The data that the rule reads, and the condition of a finding.
     pub knows: &'static str,
-    /// The names of its thresholds, `section.key`.
+    /// The names of the thresholds of the rule, as `section.key`.
     pub thresholds: &'static [&'static str],
     /// The kernel source or documentation for the rule.
     pub reference: &'static str,
@@ -129,7 +129,7 @@ pub struct Rule {
     check: Check,
 }
 
-/// The function of a rule. It reads only its arguments.
+/// The function that checks a rule. The function reads only its arguments.
 type Check = fn(&Facts, &Thresholds) -> Known<Vec<Finding>>;
 
 /// All rules, in the order of the output.
@@ -170,13 +170,13 @@ pub static RULES: [Rule; 33] = [
 ];
 
 impl Rule {
-    /// The rule with this id, in upper or lower case.
+    /// Returns the rule with this id, in upper or lower case.
     #[must_use]
     pub fn by_id(id: &str) -> Option<&'static Self> {
         RULES.iter().find(|rule| rule.id.eq_ignore_ascii_case(id))
     }
 
-    /// The findings of the rule, at least one.
+    /// Returns the findings of the rule, at least one finding.
     ///
     /// The level is `ok` if there is no problem, and `unknown` if the rule could not read its data.
     #[must_use]
@@ -190,7 +190,7 @@ impl Rule {
         });
         for finding in &mut findings {
             finding.id = self.id;
-            // If the source is the recording, the finding reports what the recording lacks.
+            // A finding whose source is only the recording reports data that the recording lacks.
             if let Some(recording) =
                 facts.recording.as_ref().filter(|&name| *name != finding.source)
             {
@@ -210,7 +210,7 @@ pub fn diagnose(facts: &Facts, thresholds: &Thresholds) -> Vec<Finding> {
 /// The maximum number of findings of one rule.
 const MAX_FINDINGS: usize = 10;
 
-/// The findings, or the finding `ok` if there are none.
+/// Returns the findings, or the finding `ok` if there are no findings.
 fn or_ok(findings: Vec<Finding>, ok: impl FnOnce() -> Finding) -> Vec<Finding> {
     if findings.is_empty() { vec![ok()] } else { findings }
 }
@@ -224,12 +224,12 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{:.0} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// A computed number with three decimal places. More places have no meaning.
+/// Returns the number with three decimal places. More decimal places have no meaning.
 fn rounded(number: f64) -> Value {
     ((number * 1000.0).round() / 1000.0).into()
 }
 
-/// A word, quoted for a shell if necessary.
+/// Returns the word, quoted for a shell if necessary.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -239,7 +239,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The plural ending for a number of things.
+/// Returns the ending "s" unless the number is 1.
 fn plural(number: u64) -> &'static str {
     if number == 1 { "" } else { "s" }
 }

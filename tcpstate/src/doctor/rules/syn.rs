@@ -437,7 +437,7 @@ mod tests {
             (7, Some(9), Level::Ok),
             (8, Some(9), Level::Warn),
             (9, Some(9), Level::Warn),
-            // S1 reports a full queue.
+            // S2 does not report a full queue, because S1 reports it.
             (10, Some(9), Level::Ok),
             (1, None, Level::Unknown),
         ] {
@@ -469,7 +469,7 @@ mod tests {
             let scene = Scene::default().with(MODE, mode).counter(DROPS, 3, 3 + drops);
             assert_eq!(levels(&S4, &scene), [level], "{drops} {mode}");
         }
-        // A fixture, because no tested kernel is built without SYN cookies.
+        // The test uses stored input, because no tested kernel is built without SYN cookies.
         let without = Scene::default().without(MODE).counter(DROPS, 0, 0);
         assert_eq!(levels(&S4, &without), [Level::Warn]);
     }

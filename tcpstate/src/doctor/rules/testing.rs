@@ -106,14 +106,14 @@ pub(super) fn levels(rule: &Rule, scene: &Scene) -> Vec<Level> {
     scene.check(rule).into_iter().map(|finding| finding.level).collect()
 }
 
-/// The only finding of the rule.
+/// Returns the finding of a rule that has only one finding.
 pub(super) fn only(rule: &Rule, scene: &Scene) -> Finding {
     let mut findings = scene.check(rule);
     assert_eq!(findings.len(), 1, "{findings:?}");
     findings.remove(0)
 }
 
-/// Facts of a system where nothing could be read.
+/// Returns the facts of a system where no data could be read.
 pub(super) fn nothing() -> Facts {
     let paths = Paths {
         net: "/nonexistent/net".into(),

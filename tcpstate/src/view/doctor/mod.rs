@@ -18,12 +18,12 @@ pub trait DoctorView {
     fn show(&self, findings: &[Finding], out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// The number of findings of this level.
+/// Returns the number of findings of this level.
 fn count(findings: &[Finding], level: Level) -> usize {
     findings.iter().filter(|finding| finding.level == level).count()
 }
 
-/// The numbers in one line, for text output.
+/// Returns the measured numbers in one line, for text output.
 fn in_words(numbers: &Map<String, Value>) -> String {
     let known = numbers.iter().filter(|(_, number)| !number.is_null());
     let words = known.map(|(name, number)| match number {
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    /// Findings of three levels. One has a process name with an escape sequence.
+    /// Returns findings of three levels. One finding has a process name with an escape sequence.
     pub(super) fn findings() -> Vec<Finding> {
         let numbers = |value: Value| value.as_object().cloned().expect("it is one");
         let finding = |id, level, summary: &str| Finding {

@@ -20,7 +20,7 @@ fn page(words: &[&str]) -> String {
     shown(Text::new(80, false), &answer(words).expect("it has a text"))
 }
 
-/// All answers: the diagram, the states, each pair of states and the rules.
+/// Returns all answers: the diagram, the states, each pair of states and the rules.
 fn answers() -> Vec<Answer> {
     let pairs = State::ALL.iter().flat_map(|&from| State::ALL.map(|to| [from.name(), to.name()]));
     let mut answers = vec![Answer::Overview];

@@ -12,7 +12,7 @@ use crate::{
 
 /// The maximum width of a line, because longer lines are hard to read.
 const MAX_WIDTH: usize = 100;
-/// The minimum width of a line. On a narrower terminal lines wrap.
+/// The minimum width of a line. A narrower terminal wraps the lines itself.
 const MIN_WIDTH: usize = 40;
 
 /// The text format, with bold headings if the terminal supports them.
@@ -62,7 +62,7 @@ fn state(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     sources(text.kernel, text.rfc, page)
 }
 
-/// Writes a row for each tool, with its name of the state.
+/// Writes a row for each tool, with the tool's name of the state.
 fn spelled(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     let names = &text.names;
     let (metric, node_exporter) = (text.metric(), text.node_exporter_metric());
@@ -154,7 +154,7 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
     RULES.iter().try_for_each(|rule| page.line(&format!("{:<3}  {}", rule.id, rule.title)))
 }
 
-/// The state after the transition, in brackets if it is the state of a mini socket.
+/// Returns the state after the transition. The name is in brackets if a mini socket has the state.
 fn name_after(pair: &TransitionText) -> String {
     match pair.seen() {
         Seen::Unreported if pair.to == State::TimeWait => format!("[{}]", pair.to),
@@ -170,7 +170,7 @@ fn sources(kernel: &[&str], rfc: &str, page: &mut Page<'_>) -> io::Result<()> {
     page.section("Sections of RFC 9293", rfc)
 }
 
-/// A page of text: it wraps and indents lines.
+/// A page of text. The page wraps and indents lines.
 struct Page<'a> {
     caps: Text,
     out: &'a mut dyn Write,
@@ -199,7 +199,7 @@ impl Page<'_> {
         self.indented(2, text)
     }
 
-    /// Writes one line. If it is too long, it wraps with a deeper indent.
+    /// Writes one line. A line that is too long is wrapped with a deeper indent.
     fn line(&mut self, text: &str) -> io::Result<()> {
         self.wrapped(2, 6, text)
     }

@@ -1,8 +1,9 @@
-//! The sockets. Each socket is read once and added to sums. The number of sums has a limit.
+//! The sums of all sockets. Each socket is read once and added to these sums. The number of sums
+//! has a limit.
 //!
-//! Listeners are read first, because their ports decide how the other sockets are counted. Next
-//! come the states that may last long, with the silence of the peers. The kernel needs more time
-//! for the silence. The other states come last.
+//! Listeners are read first, because their ports decide how the other sockets are counted. Sockets
+//! in states that may last long are read next, with the silence of their peers. The kernel needs
+//! more time to report the silence. Sockets in other states are read last.
 
 mod sums;
 
@@ -28,9 +29,10 @@ use crate::{
     source::sock_diag::{self, Query, Socket},
 };
 
-/// The maximum number of listeners with waiting connections. The fullest ones are kept.
+/// The maximum number of listeners with waiting connections in the table. The listeners with the
+/// fullest queues are kept.
 const MAX_LISTENERS: usize = 1000;
-/// The number of the largest groups whose owner is looked up.
+/// The owner is looked up only for this number of groups, the largest groups.
 const NAMED: usize = 20;
 
 /// The states whose peers may be silent for long.
@@ -42,11 +44,12 @@ pub struct SocketTable {
     states: HashMap<State, u64>,
     /// The ports with a listener.
     pub listening: HashSet<u16>,
-    /// The listeners with waiting connections, fullest first.
+    /// The listeners with waiting connections, fullest queue first.
     pub listeners: Vec<Listener>,
-    /// Sockets whose local port connect() may choose, by destination.
+    /// The sockets whose local port is in the range of connect(), by destination.
     pub destinations: Groups<Destination, PortUse>,
-    /// Sockets in TIME_WAIT on a port with a listener. They use no additional port.
+    /// The number of sockets in TIME_WAIT on a port with a listener. These sockets use no
+    /// additional port.
     pub time_wait_of_servers: u64,
     /// Sockets in CLOSE_WAIT that programs hold.
     pub close_wait: Holding,
@@ -60,23 +63,23 @@ pub struct SocketTable {
     pub last_ack: Ages,
     /// The programs, by the inodes of their sockets.
     pub owners: HashMap<std::num::NonZeroU32, Process>,
-    /// The reason why /proc/net/tcp was read instead of sock_diag, if it was. Then the limits of
-    /// accept queues and the ages are unknown.
+    /// The reason why /proc/net/tcp was read instead of sock_diag. `None` if sock_diag was read.
+    /// /proc/net/tcp does not contain the limits of accept queues and the ages.
     pub instead_of: Option<String>,
 }
 
-/// The settings that decide how sockets are counted.
+/// The settings that decide which ports count as in use.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The range of ports that connect() chooses from.
     pub range: RangeInclusive<u16>,
-    /// The time in TIME_WAIT before connect() may reuse a port.
+    /// How long a socket is in TIME_WAIT before connect() may reuse its port.
     pub reuse_delay: Duration,
 }
 
 impl Setting {
-    /// The settings of the sysctls. A missing sysctl has the kernel's default here, and the rules
-    /// that need it report that it is missing.
+    /// Returns the settings from the sysctls. For a missing sysctl the kernel's default is used,
+    /// and the rules that need the sysctl report that it is missing.
     #[must_use]
     pub fn of(sysctls: &Sysctls) -> Self {
         let range = sysctls.get("net.ipv4.ip_local_port_range");
@@ -87,7 +90,8 @@ impl Setting {
 }
 
 impl SocketTable {
-    /// Reads all sockets in the network namespace of the thread, and looks up the owners of some.
+    /// Reads all sockets in the network namespace of the thread, and looks up the owners of the
+    /// largest groups.
     pub fn read(sysctls: &Sysctls) -> Known<Self> {
         let setting = Setting::of(sysctls);
         let (alone, others): (Vec<State>, Vec<State>) = State::GAUGES
@@ -158,7 +162,7 @@ impl SocketTable {
     }
 
     fn keep_fullest(&mut self) {
-        // Compares the shares waiting / limit by multiplication, so without a division.
+        // The shares waiting / limit are compared by cross-multiplication, which is exact.
         let room = |listener: &Listener| u64::from(listener.backlog.unwrap_or(u32::MAX)) + 1;
         self.listeners.sort_by(|a, b| {
             let (a_full, b_full) = (u64::from(a.waiting) * room(b), u64::from(b.waiting) * room(a));
@@ -206,7 +210,7 @@ impl SocketTable {
         self.owners = holders::ask(single, [&mut self.close_wait, &mut self.fin_wait2]);
     }
 
-    /// The program that holds a socket, if it is visible: `nginx[77]`.
+    /// Returns the program that holds the socket, if the program is visible: `nginx[77]`.
     #[must_use]
     pub fn owner(&self, holder: Option<sock_diag::SocketFile>) -> Option<String> {
         let process = self.owners.get(&holder?.inode)?;

@@ -9,25 +9,26 @@ use crate::{doctor::facts::groups::Sum, source::sock_diag::SocketFile};
 
 /// The lifetime of a time-wait socket (`TCP_TIMEWAIT_LEN`).
 pub const TIME_WAIT: Duration = Duration::from_secs(60);
-/// The number of age groups into which the lifetime is divided.
+/// The number of age groups into which the lifetime of a time-wait socket is divided.
 pub const AGES: usize = 6;
 /// The duration of an age group.
 pub const AGE: Duration = Duration::from_secs(TIME_WAIT.as_secs() / AGES as u64);
 
-/// A socket that accepts connections.
+/// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The local address.
     pub local: SocketAddr,
     /// The number of connections that wait for accept().
     pub waiting: u32,
-    /// The limit of listen(). The queue holds one connection more.
+    /// The limit of the accept queue, as listen() set it. The queue holds one connection more.
     pub backlog: Option<u32>,
     /// The program that holds the listener.
     pub holder: Option<SocketFile>,
 }
 
-/// A source address and a destination. Connections with equal values cannot share a local port.
+/// A source address and a destination. Two connections with equal source address and destination
+/// cannot share a local port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
     /// The local address.
@@ -36,14 +37,15 @@ pub struct Destination {
     pub remote: SocketAddr,
 }
 
-/// The sockets to one destination. Each uses one local port.
+/// The sockets to one destination. Each socket uses one local port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortUse {
     /// The number of all sockets.
     pub sockets: u64,
     /// The sockets in TIME_WAIT by age group, youngest first.
     pub time_wait: [u64; AGES],
-    /// The sockets in TIME_WAIT that are too young for a reuse of their port.
+    /// The number of sockets in TIME_WAIT that are too young: connect() may not reuse their ports
+    /// yet.
     pub young: u64,
     /// The program that holds one of the sockets.
     pub holder: Option<SocketFile>,
@@ -66,7 +68,8 @@ impl PortUse {
 /// Connections in SYN_SENT by the number of SYN retransmissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// The number of connections for 0, 1, 2, ... retransmissions. The last entry counts 7 or more.
+    /// The number of connections for 0, 1, 2, ... retransmissions. The last entry counts
+    /// connections with 7 or more retransmissions.
     pub by_retransmits: [u64; 8],
     /// The program that opens one of the connections.
     pub holder: Option<SocketFile>,

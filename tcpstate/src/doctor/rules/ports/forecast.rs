@@ -35,12 +35,13 @@ pub(in crate::doctor::rules) const P2: Rule = Rule {
 /// The seconds until the last port is taken, if connections close as fast as in the last ten
 /// seconds.
 ///
-/// `None`: sockets leave TIME_WAIT as fast as they enter it before the last port is taken.
+/// `None` if there is always a free port: sockets leave TIME_WAIT as fast as sockets enter
+/// TIME_WAIT.
 fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
     let entering = ports.time_wait[0] as f64;
     let others = ports.sockets.saturating_sub(ports.in_time_wait()) as f64;
-    // After each period of ten seconds the oldest part has left TIME_WAIT, and as many sockets have
-    // entered as in the last ten seconds.
+    // Each period of ten seconds is one age group. After a period the sockets of the oldest group
+    // have left TIME_WAIT, and as many sockets have entered as in the last ten seconds.
     let taken_after = |parts: usize| {
         let left: u64 = ports.time_wait[..AGES - parts].iter().sum();
         others + left as f64 + entering * parts as f64
@@ -61,11 +62,11 @@ struct Forecast<'a> {
     ports: &'a PortUse,
     /// Sockets that enter TIME_WAIT per second.
     rate: f64,
-    /// The seconds for which each socket keeps its port.
+    /// How long each socket keeps its port, in seconds.
     hold: f64,
     /// The number of ports in use once the rate has been constant for `hold` seconds.
     steady: f64,
-    /// The seconds until the last port is taken. `None`: this does not happen.
+    /// The seconds until the last port is taken. `None` if there is always a free port.
     left: Option<f64>,
 }
 
@@ -158,14 +159,15 @@ mod tests {
     #[test]
     fn p2_computes_when_the_last_port_is_taken() {
         for (ports, capacity, expected) in [
-            // Nothing closes.
+            // No connection closes.
             (open(5), 10, None),
-            // One socket per second enters, none leaves for a minute, and five ports are free.
+            // One socket per second enters TIME_WAIT, no socket leaves TIME_WAIT for 50 s, and five
+            // ports are free.
             (closed([10, 0, 0, 0, 0, 0], 1), 15, Some(5.0)),
-            // As many sockets leave as enter.
+            // As many sockets leave TIME_WAIT as enter it.
             (closed([10, 10, 10, 10, 10, 10], 1), 61, None),
             (closed([10, 10, 10, 10, 10, 10], 1), 60, Some(0.0)),
-            // Old sockets leave first, then the number grows.
+            // First old sockets leave TIME_WAIT, and later the number of sockets grows.
             (closed([10, 0, 0, 0, 0, 10], 1), 40, Some(30.0)),
             (PortUse { sockets: 30, ..closed([10, 0, 0, 0, 0, 0], 1) }, 45, Some(15.0)),
         ] {
@@ -182,7 +184,7 @@ mod tests {
             ports.sockets += others;
             assert_eq!(levels(&P2, &ten_ports(ports)), [level], "{entered} {others}");
         }
-        // Sockets that were closed at a higher rate earlier still hold their ports.
+        // Connections closed at a higher rate 50 s ago, and their sockets still hold ports.
         let burst = closed([1, 0, 0, 0, 0, 8], 0);
         assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Ok]);
         let burst = closed([1, 0, 0, 8, 0, 0], 0);

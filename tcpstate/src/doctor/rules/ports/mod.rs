@@ -17,7 +17,7 @@ use crate::doctor::facts::{
 const SOURCE: &str = "sock_diag; /proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports, \
                       tcp_tw_reuse, tcp_timestamps";
 
-/// The ports that connect() may choose from, and its settings.
+/// The ports that connect() may choose from, and the settings of connect().
 struct Choice {
     range: Range,
     ports: u64,
@@ -30,7 +30,8 @@ impl Choice {
         let range: Range = facts.sysctls.get("net.ipv4.ip_local_port_range")?;
         let reserved: PortSet =
             facts.sysctls.find("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
-        // connect() tries an even number of ports: from an odd number it skips one, each time.
+        // connect() tries an even number of ports. If the range has an odd number of ports, each
+        // connect() skips one port.
         let mut last = range.high;
         if last > range.low && (last - range.low).is_multiple_of(2) {
             last -= 1;
@@ -44,14 +45,14 @@ impl Choice {
         })
     }
 
-    /// Whether connect() may reuse the port of a socket in TIME_WAIT to this destination, if the
-    /// peer uses timestamps.
+    /// Returns whether connect() to this destination may reuse the ports of sockets in TIME_WAIT,
+    /// if the peer uses timestamps.
     fn may_reuse(&self, to: &Destination) -> bool {
         let is_local = to.local.is_loopback() || to.remote.ip().is_loopback();
         self.timestamps && (self.reuse == 1 || self.reuse == 2 && is_local)
     }
 
-    /// The number of ports that connect() cannot use for this destination now.
+    /// Returns the number of ports that connect() cannot use for this destination now.
     fn taken(&self, to: &Destination, ports: &PortUse) -> u64 {
         if self.may_reuse(to) {
             ports.sockets - ports.in_time_wait() + ports.young
@@ -93,10 +94,10 @@ fn advice(choice: &Choice) -> String {
     format!("Keep connections open and share them, or use more addresses at either end. {range}")
 }
 
-/// The command that widens the range, if the range can be wider.
+/// Returns the command that widens the range. `None` if the range cannot be wider.
 fn widen(choice: &Choice) -> Option<String> {
     let Range { low, high } = choice.range;
-    // The first port is even, because the last port is odd.
+    // The first port is made even, because the last port 65535 is odd.
     let lowest = low.min(1024) & !1;
     let is_all = low == lowest && high == u16::MAX;
     (!is_all).then(|| format!("sysctl -w net.ipv4.ip_local_port_range='{lowest} {}'", u16::MAX))

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::doctor::rules::testing::{Scene, levels, only};
 
-    /// A fixture, because no tested kernel has tcp_tw_recycle.
+    /// The test uses stored input, because no tested kernel has tcp_tw_recycle.
     #[test]
     fn t3_is_critical_if_the_setting_exists_and_is_on() {
         let key = "net.ipv4.tcp_tw_recycle";
