@@ -186,7 +186,7 @@ fn in_first_process(tracepoint: &str, filter: &str) -> Vec<Counter> {
     names.map(open).collect()
 }
 
-/// `PERF_EVENT_IOC_SET_FILTER`: `_IOW('$', 6, char *)`.
+/// The request number of `PERF_EVENT_IOC_SET_FILTER`, which is `_IOW('$', 6, char *)`.
 const SET_FILTER: libc::Ioctl = 0x4008_2406;
 
 fn counter(builder: &mut Builder<'_>) -> Counter {

@@ -166,7 +166,7 @@ impl Default for Place {
     }
 }
 
-/// A thread in a [`Place`].
+/// A thread that runs in a [`Place`] until this value is dropped.
 #[derive(Debug)]
 pub struct Inhabitant {
     id: Pid,

@@ -29,7 +29,8 @@ pub(super) struct Row {
     left: Option<f64>,
 }
 
-/// The rows of a snapshot: by [`State::GAUGES`], then all time-wait sockets.
+/// Returns the rows of a snapshot: first the states in the order of [`State::GAUGES`], then all
+/// time-wait sockets.
 pub(super) fn rows(snapshot: &Snapshot) -> [Row; ROWS] {
     let seconds = snapshot.interval.as_secs_f64();
     let time_wait = &snapshot.time_wait;
@@ -240,7 +241,8 @@ pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
     })
 }
 
-/// The part of the programs' times that measuring takes; `cargo xtask bench --quick` measures it.
+/// Note that the times of the programs include the cost of measuring. `cargo xtask bench --quick`
+/// measures this cost.
 pub(super) const COST_NOTE: &str =
     "these times include measuring: 60 ns for an empty program (AMD EPYC, Linux 6.18)";
 

@@ -1,5 +1,5 @@
-//! Snapshots for spreadsheets and scripts: a row for each state of each snapshot. Totals are since
-//! the start. An empty field is unknown.
+//! Snapshots for spreadsheets and scripts: a row for each state of each snapshot. The counters in
+//! the rows count since the start of the run. An empty field means that the value is unknown.
 
 use std::io::{self, Write};
 
@@ -46,7 +46,8 @@ impl View for Csv {
                     write_rows(&mut writer, snapshot, &netns, &namespace.states)?;
                 }
             }
-            // The end has no rows. Its totals are the last snapshot's plus the events since then.
+            // The end report has no rows. The totals at the end are the totals of the last snapshot
+            // plus the later events.
             Report::End(_) => {}
         }
         writer.flush()

@@ -110,7 +110,8 @@ fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
 
 /// A share of all: a shade and the number, or blanks for a pair that did not occur.
 fn cell(share: f64) -> (Tone, String) {
-    // With twenty equally frequent pairs, each has 5 %. So the steps are close together.
+    // With twenty equally frequent pairs, each has 5 %. The limits between the levels are therefore
+    // low.
     let level = match share {
         ..=0.0 => return (Tone::Faint, " ".repeat(CELL - 1)),
         ..0.01 => 1_u8,
@@ -175,13 +176,13 @@ fn bar(pair: &Move, most: u64, all: u64, seconds: f64) -> Line {
 pub struct Heat {
     /// The capabilities of the terminal, if stdout is one.
     caps: Option<TerminalCaps>,
-    /// Called for each frame.
+    /// Returns the size of the terminal. Each frame calls this function.
     size: Box<dyn Fn() -> Size + Send>,
 }
 
 impl Heat {
-    /// For a terminal with these capabilities, or for a pipe; `size` returns the size of the
-    /// terminal.
+    /// Creates a view for a terminal with these capabilities, or for a pipe if `caps` is `None`.
+    /// `size` returns the size of the terminal.
     pub fn new(caps: Option<TerminalCaps>, size: impl Fn() -> Size + Send + 'static) -> Self {
         Self { caps, size: Box::new(size) }
     }
@@ -223,7 +224,8 @@ impl View for Heat {
                     self.paint(Vec::new(), size, out)?;
                 }
                 writeln!(out, "whole run, until {}", clock(end.time))?;
-                // The end scrolls, so only the width is a limit.
+                // The matrix of the whole run may scroll, so only the width of the terminal limits
+                // it.
                 let size = size.map(|Size { columns, .. }| Size { columns, rows: u16::MAX });
                 self.write(&lines(end, size), out)
             }

@@ -23,7 +23,7 @@ use crate::{
     text::is_plain,
 };
 
-/// The version of the lines. It grows when the meaning of a key changes.
+/// The version of the lines. The version increases when the meaning of a key changes.
 pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
@@ -66,7 +66,7 @@ fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Compact JSON that escapes control characters and invisible characters, so that a terminal does
-/// not act on them. The values stay the same.
+/// not act on them. A parser still reads the original text.
 struct Visible;
 
 impl Formatter for Visible {

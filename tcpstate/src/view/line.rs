@@ -62,7 +62,8 @@ impl Line {
         Self { parts: vec![(tone, text.into())] }
     }
 
-    /// An indent, then the words that fit into the width. The first word is always there.
+    /// An indent, then the words that fit into the width. The line always has the first word, even
+    /// if this word does not fit.
     pub(super) fn of_words(
         indent: usize,
         words: impl IntoIterator<Item = (Tone, String)>,
@@ -145,7 +146,7 @@ pub(super) fn end_of(text: &str, width: usize) -> String {
     end.into_iter().rev().collect()
 }
 
-/// The first characters that leave a column free.
+/// Returns the longest beginning of the text that leaves at least one column of `width` free.
 fn fitting(characters: impl Iterator<Item = char>, width: usize) -> impl Iterator<Item = char> {
     let mut used = 0;
     characters.take_while(move |c| {

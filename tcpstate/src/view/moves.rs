@@ -7,10 +7,10 @@
 //!
 //! * A request socket begins as `CLOSE -> SYN_RECV` and ends as `SYN_RECV -> CLOSE`.
 //! * The tracepoint reports `FIN_WAIT2 -> CLOSE` or `CLOSING -> CLOSE` when a time-wait socket
-//!   replaces a full socket. The rows show the state as `ss` does: `FIN_WAIT2 -> TIME_WAIT`, or no
-//!   move while the time-wait socket is in FIN_WAIT2.
-//! * No hook reports the state that a time-wait socket came from. Where the counts do not prove it,
-//!   the row says `unknown`.
+//!   replaces a full socket. The rows name the states that `ss` shows: `FIN_WAIT2 -> TIME_WAIT`, or
+//!   no move while the time-wait socket is in FIN_WAIT2.
+//! * No hook reports the state that a time-wait socket came from. If the counts do not prove this
+//!   state, the row shows `unknown`.
 
 use std::collections::BTreeMap;
 

@@ -122,11 +122,11 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", timestamp(time))
 }
 
-/// [`rfc3339`] for times in sequence. Most times are in the second of the time before, so only
-/// their milliseconds are formatted.
+/// [`rfc3339`] for consecutive times, which keeps the last text. Consecutive times are mostly in
+/// one second, so only the milliseconds are formatted again.
 #[derive(Debug, Default)]
 pub(super) struct Rfc3339 {
-    /// The second of `text`, since 1970.
+    /// The second that `text` shows, as seconds since 1970.
     second: Option<u64>,
     text: String,
 }

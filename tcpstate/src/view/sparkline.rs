@@ -1,8 +1,8 @@
 //! The last readings of a gauge, one character for each.
 
-/// The marks from zero upwards, for terminals with UTF-8.
+/// The marks of the eight levels, lowest first, for terminals with UTF-8.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// The marks from zero upwards, for other terminals.
+/// The marks of the eight levels, lowest first, for terminals without UTF-8.
 const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
 
 /// The newest `width` readings, newest last, in proportion to the largest reading shown. Only zero

@@ -33,8 +33,8 @@ const ENOUGH: Duration = Duration::from_secs(3);
 /// A command that ends by itself, possibly long after it has printed its complete output. A slow
 /// command is not interrupted after [`ENOUGH`].
 const SLOW: &str = "tcpstate check";
-/// Commands that exit with status 1 if they find a problem. For these commands, status 1 is no
-/// error.
+/// Commands that exit with status 1 if they find a problem. For these commands, status 1 does not
+/// mean an error.
 const FINDERS: [&str; 2] = ["tcpstate check", "tcpstate doctor"];
 
 /// The control sequence at the start of each screen frame.

@@ -37,7 +37,7 @@ fn tcpstate(arguments: &[&str]) -> Command {
 }
 
 /// Runs `trace` and `check` in an environment that causes an error. Asserts that `trace` prints the
-/// error of the row, and that the last line of `check` predicts this error.
+/// error of the row of docs/ERRORS.md, and that the last line of `check` predicts this error.
 fn assert_predicted(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Command) {
     let row = Row::of(test);
     row.assert(&run(&mut way(&[&TRACE[..], arguments].concat())));

@@ -10,7 +10,7 @@ use tcpstate_tests::{
 
 use super::desk::Desk;
 
-/// Examples that run at the same time: most of them run until Ctrl-C.
+/// The number of examples that run at the same time, because most examples run until Ctrl-C.
 const AT_A_TIME: usize = 8;
 /// Parts of examples that may print nothing: the output goes to a file, or no line matches.
 const MAY_BE_SILENT: [&str; 3] = ["> ", "select(", "tcpstate serve"];

@@ -230,8 +230,8 @@ fn process_writes_rows_that_a_csv_reader_accepts() {
     assert_eq!(&rows[3][4], "6", "{stdout}");
 }
 
-/// Reads the sysctl that makes the kernel measure the runs of all BPF programs. `--cost` must not
-/// change this sysctl.
+/// Reads the sysctl that makes the kernel measure the runs of all BPF programs. The sysctl must
+/// have the same value before and after a run with `--cost`.
 fn statistics_sysctl() -> String {
     std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").expect("the kernel provides it")
 }

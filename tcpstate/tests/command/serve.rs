@@ -46,9 +46,9 @@ fn difference(metrics: &Metrics, truth: &[(String, f64)]) -> f64 {
     truth.iter().map(|(series, count)| (metrics[series] - count).abs()).sum()
 }
 
-/// Asserts that the gauges are equal to the counts of `ss`. No socket may change its state
-/// meanwhile. A difference is allowed only if BPF programs missed events that the kernel did not
-/// count. A scan must correct such a difference.
+/// Asserts that the gauges are equal to the counts of `ss`. No socket may change its state during
+/// this call. A difference is allowed only if BPF programs missed events that the kernel did not
+/// count. A scan must remove an allowed difference.
 fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     let truth = by_ss(place);
     let found = server.exact_metrics();

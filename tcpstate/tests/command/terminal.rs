@@ -185,7 +185,8 @@ fn terminal_is_redrawn_in_place() {
         "{sparkline:?}"
     );
     assert!(terminal.seen().bytes.windows(5).any(|bytes| bytes == b"\x1b[32m"), "no colour");
-    // Only the empty lines before the first frame may be scrolled off the screen, and no frame.
+    // Only the empty lines before the first frame may be scrolled off the screen. No line of a
+    // frame may be scrolled off.
     assert_eq!(terminal.scrolled_away(), "");
     terminal.master.write_all(b"\x03").expect("Ctrl-C can be typed");
     assert!(terminal.end().0.success());

@@ -134,7 +134,7 @@ fn matrix_of_a_pipe_is_whole() {
     assert!(!text.contains("more transitions") && !text.contains("do not fit"), "{text}");
 }
 
-/// The rows of this many namespaces, the last one the largest.
+/// Returns the rows of `count` namespaces. The last row has the most sockets.
 fn namespaces(count: u32) -> Vec<NamespaceRow> {
     let row = |number: u32| NamespaceRow {
         netns: 4_026_532_000 + u64::from(number),

@@ -55,7 +55,8 @@ pub(super) fn stays_full(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// The server closes at once. The mini sockets move to TIME_WAIT before their timers have advanced.
+/// The server closes immediately after the client. The mini sockets move to TIME_WAIT before their
+/// timers have advanced.
 pub(super) fn gets_fin_at_once(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(11);

@@ -17,7 +17,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) family: Family,
     path: &'static str,
     checkpoints: &'a mut dyn Checkpoints,
-    /// Sockets that do not belong to the path.
+    /// The sockets of the namespace that do not belong to the path.
     others: Counts,
 }
 

@@ -84,7 +84,7 @@ pub(super) fn room_for_some(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 3);
 }
 
-/// A client connects again from its own port.
+/// Clients connect again from the ports of their earlier connections, which are in TIME_WAIT.
 pub(super) fn reused_by_connect(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients: Vec<Socket> = (0..7).map(|_| returning(stage.family, 0)).collect();

@@ -41,7 +41,7 @@ impl Sockets {
     }
 }
 
-/// Reads both tables of the thread's namespace.
+/// Reads the IPv4 table and the IPv6 table of the thread's namespace.
 ///
 /// # Panics
 /// Panics if the text cannot be parsed.
@@ -102,7 +102,7 @@ pub fn has_mini(family: Family, ports: [u16; 2]) -> bool {
     count_minis(tables(family), |row| row.ports == ports) > 0
 }
 
-/// The row of a time-wait mini socket.
+/// The row of a time-wait mini socket in `/proc/net/tcp`.
 struct MiniRow {
     state: State,
     /// The local port, and the peer's port.

@@ -200,7 +200,7 @@ fn assert_lines(
                 assert_eq!(event.remote, Some(loopback), "{label}");
                 // A client's port is chosen after its first event, and a child has its peer after
                 // its first event. The second event of the socket contains the port and the peer.
-                // The port and the peer stay until the last event.
+                // Later events, including the last event, must have the port and the peer too.
                 let other = if expected_socket.name == "client" {
                     event.local_port
                 } else {

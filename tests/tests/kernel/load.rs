@@ -136,7 +136,7 @@ fn load_makes_auto_reconcile_scan_by_itself() {
 #[test]
 fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     let _namespace = Namespace::enter();
-    // The number is not a power of two and does not divide the six transitions of a connection.
+    // The interval is not a power of two and does not divide the six transitions of a connection.
     // Each kind of transition is therefore dropped sometimes.
     let options = Options {
         testing: Testing { drop_one_in: 97, drop_in_silence: true, ..testing() },

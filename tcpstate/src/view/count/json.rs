@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{super::json::times, CountView, by_state};
 use crate::report::count::{Count, Groups, Key, Name, States, total};
 
-/// The version of the lines. It grows when the meaning of a key changes.
+/// The version of the lines. The version increases when the meaning of a key changes.
 const VERSION: u32 = 1;
 
 /// Writes JSON lines.

@@ -38,7 +38,7 @@ fn name(name: &Name) -> String {
     }
 }
 
-/// States and their counts.
+/// Pairs each state with its count.
 fn by_state(counts: &[u64; 10]) -> impl Iterator<Item = (State, u64)> {
     State::GAUGES.into_iter().zip(*counts)
 }

@@ -29,7 +29,7 @@ const CAUSES: [CloseReason; 4] =
 /// The maximum number of ports with their own row.
 const MAX_ROWS: usize = 20;
 
-/// Adds the keys of the end line.
+/// Adds the close reasons to the JSON line of the end report.
 pub(in crate::view) fn add(line: &mut Value, close_reasons: &CloseReasons) {
     let row = |port: Option<u16>, ends: &ReasonCounts| {
         let mut row = Map::from_iter([("local_port".to_owned(), json!(port))]);

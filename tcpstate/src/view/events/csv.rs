@@ -1,4 +1,5 @@
-//! Events for spreadsheets and scripts: one row for each event. An empty field is unknown.
+//! Events for spreadsheets and scripts: one row for each event. An empty field means that the value
+//! is unknown.
 
 use std::io::{self, Write};
 

@@ -13,7 +13,7 @@ use crate::{
     view::{json::VERSION, number::Rfc3339},
 };
 
-/// A line; its fields name the keys.
+/// An event as one JSON line. The names of the fields are the keys.
 #[derive(Serialize)]
 struct Line<'a> {
     r#type: &'static str,

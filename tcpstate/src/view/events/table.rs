@@ -49,7 +49,7 @@ pub struct EventTable {
     times: usize,
     locals: usize,
     remotes: usize,
-    /// The form of the last heading.
+    /// The form in which the last heading was written.
     form: Form,
 }
 
@@ -147,7 +147,7 @@ impl EventTable {
     }
 }
 
-/// The cells of a line, as text.
+/// The texts of the columns of one event line.
 struct Cells {
     time: String,
     from: &'static str,

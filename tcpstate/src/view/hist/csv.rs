@@ -1,5 +1,5 @@
-//! Histograms for spreadsheets and scripts: one row for each histogram. An empty field is unknown
-//! or does not apply.
+//! Histograms for spreadsheets and scripts: one row for each histogram. An empty field means that
+//! the value is unknown or that the column does not apply.
 
 use std::{
     io::{self, Write},
@@ -72,7 +72,7 @@ const HEADER: [&str; 21] = [
 ];
 
 impl HistCsv {
-    /// A view of these sections.
+    /// Creates a view of these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }

@@ -26,7 +26,7 @@ pub enum Section {
     TimeWait,
     /// The time in each state.
     State,
-    /// The time in a state, by the transition that ended it.
+    /// The time in a state, one histogram for each transition that ended the time.
     Transition,
 }
 
@@ -86,9 +86,9 @@ pub(super) struct Labels {
     pub(super) state: Option<&'static str>,
     pub(super) from: Option<&'static str>,
     pub(super) to: Option<&'static str>,
-    /// `full` or `mini` sockets, for states.
+    /// `full` or `mini` for durations of states; `None` for other durations.
     pub(super) sockets: Option<&'static str>,
-    /// `client` or `server`, for connect latency.
+    /// `client` or `server` for connect latency; `None` for other durations.
     pub(super) side: Option<&'static str>,
 }
 

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Columns of a bar, about as many as in bcc and bpftrace.
+/// The maximum width of a bar in columns, similar to the bars of bcc and bpftrace.
 const BAR: usize = 40;
 /// Columns of a label; a longer name of a group gets more where there is room.
 const LABEL: usize = 22;
@@ -38,13 +38,13 @@ pub struct HistTable {
     coloured: bool,
     /// The size of the terminal; `None` in a pipe.
     size: Option<fn() -> Size>,
-    /// What the hooks in place cannot see.
+    /// The events that the active hooks cannot observe.
     limits: Vec<Limit>,
 }
 
 impl HistTable {
-    /// A view of these sections. Transitions have bars only if they are named, because the bars of
-    /// states show the same durations.
+    /// Creates a view of these sections. Transitions have bars only if they are named, because the
+    /// bars of states show the same durations.
     #[must_use]
     pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
@@ -236,7 +236,8 @@ fn heading(label: &str, width: usize) -> Line {
     )
 }
 
-/// A histogram on a line. The minimum is not in the line but above the bars.
+/// Writes a histogram as one line. The line does not show the minimum, which the view shows above
+/// the bars.
 fn row(label: &str, width: usize, histogram: &Histogram) -> Line {
     let tally = &histogram.tally;
     let fill = width.saturating_sub(label.width());

@@ -95,7 +95,7 @@ impl Kernel {
         }
     }
 
-    /// A connection whose path these numbers choose.
+    /// Simulates one connection. The three numbers choose how it begins, closes and ends.
     fn connection(&mut self, [begin, close, end]: [u32; 3]) {
         use State::{CloseWait, Established, FinWait1, LastAck};
         if begin == 0 {

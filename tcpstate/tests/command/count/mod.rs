@@ -208,7 +208,8 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
         assert_eq!(counted, ss_filtered(filter), "{flags:?}: {filter:?}");
         assert!(counted.total() > 0, "{flags:?} choose nothing");
     }
-    // Check one count, because both programs could ignore the filter and be equal.
+    // Check the count of one filter, because both programs could ignore all filters and print equal
+    // counts.
     let of_ours = counts(&stdout(&mut program.count(&["--port", &port])));
     assert_eq!(of_ours, Counts::from([(State::Listen, 1), (State::Established, 26)].as_slice()));
 }

@@ -18,7 +18,7 @@ fn without_netlink(command: &mut Command) -> &mut Command {
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
     // The BPF filter loads two fields of `struct seccomp_data`: the system call number, and the low
-    // half of the first argument. The second offset is valid only on little-endian machines.
+    // half of the first argument. The offset of this half is valid only on little-endian machines.
     let instruction = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("codes are small"),
         jt,

@@ -3,7 +3,8 @@
 /// A block of commands of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Example {
-    /// The document and the line of its first command, such as `README.md:12`.
+    /// The name of the document and the line number of the block's first command, for example
+    /// `README.md:12`.
     pub(super) place: String,
     /// The heading of the section that the block is in.
     pub(super) section: String,

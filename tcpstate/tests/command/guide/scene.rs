@@ -65,7 +65,7 @@ impl Scene {
             scope.spawn(move || leave_time_wait(Ipv4Addr::new(127, 0, 0, 2), half));
             scope.spawn(move || leave_time_wait(Ipv4Addr::new(127, 0, 0, 3), TIME_WAIT - half));
         });
-        // Some end without TIME_WAIT, when both sides close at once.
+        // Some connections end without TIME_WAIT, because both sides may close at the same time.
         let mut hosts = 6..;
         wait::until("sockets in TIME_WAIT", || {
             let missing = u64::from(TIME_WAIT).saturating_sub(ss()[State::TimeWait]);
@@ -117,7 +117,8 @@ fn visit() -> io::Result<()> {
     }
 }
 
-/// Makes that many connections from an address. The server closes each first.
+/// Makes that many connections from an address. The server closes each connection before the client
+/// does.
 fn leave_time_wait(host: Ipv4Addr, connections: u16) {
     clients(host, connections)
         .for_each(|mut client| close_by_server(&mut client).expect("the server answers"));

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A line of a document that stands for any number of lines.
 const OMITTED: &str = "...";
-/// Stands for a number, a time, an address, or the dash of an unknown value.
+/// The text that replaces a number, a time, an address, or the dash of an unknown value.
 const VALUE: &str = "N";
 /// Units that depend on the size of the number before them.
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
@@ -71,7 +71,8 @@ fn shape(line: &str) -> String {
     words.join(" ")
 }
 
-/// A bar between two `|` differs in length, and a row of blocks in height.
+/// Removes bars: a bar between two `|` varies in length, and a row of block characters varies in
+/// height.
 fn without_bars(line: &str) -> String {
     let is_block = |c| ('\u{2580}'..='\u{259f}').contains(&c);
     let parts: Vec<&str> = line.split('|').collect();

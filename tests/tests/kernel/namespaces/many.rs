@@ -18,8 +18,8 @@ use tcpstate_tests::{
 
 use super::{Mixture, all, assert_rows_equal, assert_sum, current, is_hidden, is_lossless, row};
 
-/// The number of namespaces in a test. The number is lower on an emulated machine. An environment
-/// variable can set the number of namespaces.
+/// The number of namespaces in a test. The default number is lower on a machine where no event is
+/// lost without being counted. An environment variable can set the number of namespaces.
 fn many(variable: &str, here: usize, emulated: usize) -> usize {
     let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
     asked_for.unwrap_or(if is_lossless() { emulated } else { here })
@@ -155,7 +155,7 @@ fn namespaces_without_room_are_reported_and_get_rows_later() {
     wait::until_within(long, "rows for those that had none", || {
         let snapshot = traced.snapshot();
         traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
-        // Other namespaces of the machine may take the free entries first.
+        // Other namespaces of the machine may take the free entries of the map first.
         with_row(&later, &snapshot) >= if is_lossless() { 3 } else { 1 }
     });
     let snapshot = traced.snapshot();
