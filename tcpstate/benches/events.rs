@@ -26,8 +26,8 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, gauges";
-/// The column with the number of scans that were made because events were missed. The first scan
-/// does not count.
+/// The column with the number of scans that were made because events were missed. The number does
+/// not include the first scan.
 const SCANS: &str = "scans";
 /// The interval at which `trace` checks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);

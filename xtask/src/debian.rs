@@ -45,8 +45,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     println!("installing Debian packages: {list}");
     apt_get(privilege, &["update"])?;
-    // apt fails if it would have to remove an installed package. The user must decide about
-    // removals.
+    // apt fails if it would have to remove an installed package. The user must decide whether to
+    // remove a package.
     let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     arguments.extend(&missing);
     apt_get(privilege, &arguments).with_context(|| format!("install {list}"))

@@ -35,7 +35,7 @@ pub(crate) fn install(llvm: u32) -> Result<()> {
         fs::rename(scratch.join("out"), &root).with_context(|| format!("create {}", root.display()))
     });
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
-    // If another process has installed `bpf-linker` meanwhile, ignore the error.
+    // If another process has installed `bpf-linker` meanwhile, ignore the error of this build.
     if installed(llvm).is_some() { Ok(()) } else { built }
 }
 

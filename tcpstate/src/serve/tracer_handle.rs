@@ -45,8 +45,8 @@ pub struct Settings {
     /// Maximum number of network namespaces with their own series. `None` disables the series of
     /// namespaces.
     pub max_series: Option<usize>,
-    /// Whether to export the durations that `options` enables. If false, only the number of
-    /// transitions is exported.
+    /// Whether to export the durations that `options` enables. If durations are not exported, only
+    /// the number of transitions is exported.
     pub durations: bool,
     /// Counts of failed deliveries to a file or a receiver. The counts of deliveries are exported
     /// as metrics from the first scrape.

@@ -100,7 +100,8 @@ fn errors_have_a_row_and_a_test_each() {
     assert_eq!(tests.find(|name| !rows.contains(*name)), None, "a test without a row");
 }
 
-/// Whether a text is `cannot <verb> <object>: <cause>`. `…` may stand for the object.
+/// Whether an error message has the form `cannot <verb> <object>: <cause>`. `…` may stand for the
+/// object.
 fn has_form(cause: &str) -> bool {
     let Some(rest) = cause.strip_prefix("cannot ") else { return false };
     let verb = rest.split(' ').next().unwrap_or_default();

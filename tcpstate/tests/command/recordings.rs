@@ -220,8 +220,8 @@ fn assert_cut(file: &str, lines: &str) {
         let line: Value = serde_json::from_str(line).expect("each line is an object");
         line["time"].as_str().expect("each line has a time").to_owned()
     };
-    // Use times of lines as the limits of the part. Lines have times in milliseconds, so the limits
-    // are whole milliseconds.
+    // The limits of the exported part are the times of two lines. Lines have times in milliseconds,
+    // so the limits are whole milliseconds.
     let times: Vec<String> = lines.lines().map(time).collect();
     let (from, until) = (&times[times.len() / 3], &times[times.len() * 2 / 3]);
     let cut = shown(&["replay", file, "-o", "json", "--from", from, "--until", until]);

@@ -49,7 +49,7 @@ const GOLDEN: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Runs all steps of the check and prints the counts. Returns whether all steps passed.
+/// Runs all steps of `cargo xtask check` and prints the counts. Returns whether all steps passed.
 pub(crate) fn run(root: &Path) -> bool {
     let mut report = Report::default();
     report.prepare("components of Rust", || rust_components(root));

@@ -165,10 +165,11 @@ impl Module {
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Segments = Vec::new();
         let mut line = 0;
-        // The number of colons since the last name. A name after two colons belongs to the path.
+        // The number of colons after the last name in the tokens. A name after two colons belongs
+        // to the path.
         let mut colons = 0;
-        // The number of dots since the last name. A name after one dot is a field or a method. A
-        // name after two dots ends a range.
+        // The number of dots after the last name in the tokens. A name after one dot is a field or
+        // a method. A name after two dots ends a range.
         let mut dots = 0;
         for token in tokens {
             match token {

@@ -91,8 +91,8 @@ pub(crate) fn hash(root: &Path, fault: &Fault) -> Result<String> {
 fn hash_of(source: &[u8], fault: &Fault) -> String {
     let mut digest = Sha256::new();
     let mut add = |bytes: &[u8]| {
-        // Include the length of each part in the hash. Otherwise bytes that move from one part to
-        // the next part would not change the hash.
+        // Include the length of each part in the hash. Without the lengths, bytes that move from
+        // one part to the next part would not change the hash.
         digest.update(bytes.len().to_le_bytes());
         digest.update(bytes);
     };

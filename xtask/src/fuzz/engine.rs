@@ -13,7 +13,7 @@ use crate::{debian, kernel_tests, process};
 
 /// The maximum length of a fuzzing input in bytes. Longer inputs do not reach more code.
 const LONGEST: u32 = 65_536;
-/// The maximum time for one input in seconds. An input that takes longer is a fault. On an idle
+/// The maximum time for one input in seconds. An input that takes longer shows a fault. On an idle
 /// machine, the slowest known input takes 0.1 s.
 const SLOWEST: u32 = 10;
 /// The maximum time in seconds to shorten an input that shows a fault.

@@ -29,7 +29,8 @@ pub(crate) struct Binary {
     /// The package's directory, relative to the workspace.
     pub(crate) package: String,
     pub(crate) executable: PathBuf,
-    /// The absolute path of the package's directory. Cargo runs tests in this directory too.
+    /// The absolute path of the package's directory. The tests run in this directory, as they do
+    /// with cargo.
     folder: PathBuf,
 }
 

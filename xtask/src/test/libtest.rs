@@ -67,7 +67,7 @@ pub(crate) struct Parser {
     /// The name of the test whose output the parser is reading.
     speaker: Option<String>,
     /// The number of passed tests that the binary printed in its last line. `None` until the parser
-    /// has read that line.
+    /// has read the last line of the binary.
     total: Option<usize>,
     /// The number of tests that printed `skipped: CAUSE`.
     said: usize,

@@ -64,7 +64,7 @@ pub(crate) struct Judge<'a> {
     pub(crate) binaries: &'a [Binary],
 }
 
-/// One fault and its verdict.
+/// A seeded fault and its verdict.
 struct Row {
     fault: &'static Fault,
     hash: String,

@@ -87,8 +87,8 @@ impl Plan<'_> {
         archive.folder(&self.programs.folder.to_string_lossy())?;
         lines.push(format!("set\tCARGO_MANIFEST_DIR\t{folder}"));
         lines.push("set\tRUST_BACKTRACE\t1".to_owned());
-        // Tests read this variable. In an emulated guest, some tests would take hours, and
-        // measurements are useless.
+        // Tell the tests that the guest is emulated. In an emulated guest, some tests would take
+        // hours, and measurements are useless.
         lines.push(format!("set\t{EMULATED}\t1"));
         for (name, path) in &self.programs.tests {
             let guest = format!("tests/{name}");

@@ -163,8 +163,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     Ok(total)
 }
 
-/// Returns the lines of the selected kernels without duplicates. Two guests of one line would write
-/// to the same files.
+/// Returns the lines of the selected kernels without duplicates. Two guests of one kernel line,
+/// such as 6.12, would write to the same files.
 fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     let mut lines = options.kernels.clone();
     if lines.is_empty() {

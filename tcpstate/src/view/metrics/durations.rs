@@ -29,8 +29,8 @@ const ENDS: RangeInclusive<u32> = 12..=42;
 pub struct Durations {
     /// All histograms of the kernel half since the start.
     pub histograms: Histograms,
-    /// Whether to export the durations. If false, only the number of transitions of each group is
-    /// exported.
+    /// Whether to export the durations. If durations are not exported, only the number of
+    /// transitions of each group is exported.
     pub with_buckets: bool,
 }
 

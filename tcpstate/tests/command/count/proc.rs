@@ -37,8 +37,8 @@ fn without_netlink(command: &mut Command) -> &mut Command {
     ];
     let confine = move || {
         let filter = libc::sock_fprog { len: 6, filter: program.as_ptr().cast_mut() };
-        // SAFETY: the kernel copies the filter during the call. The filter outlives the calls, and
-        // the calls use no other memory.
+        // SAFETY: the kernel copies the filter during the call. The seccomp filter outlives the two
+        // calls, and the calls use no other memory.
         let result = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)

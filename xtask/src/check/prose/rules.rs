@@ -74,7 +74,7 @@ struct Name {
 struct Phrase {
     old: String,
     new: String,
-    /// The kinds of text in which the phrase is searched.
+    /// The kinds of text that must not contain the phrase.
     parts: Vec<Part>,
 }
 
@@ -125,7 +125,7 @@ impl Rules {
         self.name(path.rsplit('/').next()?)
     }
 
-    /// Returns a message for each phrase in a line that has a replacement.
+    /// Returns a message for each phrase of the rules that the line contains.
     pub(super) fn phrases_in(&self, part: Part, line: &str) -> Vec<String> {
         let line = if part == Part::Code { line.to_lowercase() } else { text_of(line) };
         let found = self
