@@ -9,9 +9,9 @@
 //!                                            scans           recording/ -> view/
 //! ```
 //!
-//! The types that these folders exchange are in [`report`], which imports no other module.
-//! [`source`] makes events. [`aggregate`] makes snapshots. [`recording`] writes events and
-//! snapshots to files and reads them back. [`view`] shows events and snapshots, live or recorded.
+//! The types that the folders exchange are in [`report`], which imports no other module. [`source`]
+//! makes events. [`aggregate`] makes snapshots. [`recording`] writes events and snapshots to files
+//! and reads them back. [`view`] shows events and snapshots, live or recorded.
 //!
 //! [`tracer`] joins all steps before the view. [`counter`] joins the steps for a list of sockets,
 //! without BPF. For clients that poll, [`serve`] replaces the loop of [`command`].

@@ -1,6 +1,6 @@
 //! Suggestions for a mistyped name.
 
-/// More suggestions do not help.
+/// The maximum number of suggestions, because more suggestions do not help.
 const MAX_SUGGESTIONS: usize = 3;
 
 /// Returns the names that are nearest to the word.
@@ -13,7 +13,8 @@ pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> V
     if word.len() < 2 {
         return Vec::new();
     }
-    // A third of the letters. At most 3, so that short words do not match everything.
+    // The maximum distance is a third of the letters, and at most 3, so that short words do not
+    // match everything.
     let reach = (word.len() / 3).clamp(1, 3);
     let mut found: Vec<((usize, bool), &str)> = names
         .map(|name| {

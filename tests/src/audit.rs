@@ -36,8 +36,8 @@ pub const ATTEMPTS: u32 = 10;
 /// Returns whether the kernel created two children for one handshake on two CPUs and removed one of
 /// them (`inet_csk_complete_hashdance`).
 ///
-/// The event lines of the two children are correct, but no script expects them. Two children occur
-/// on a slow machine, where the last segment of a handshake and the first data arrive at the same
+/// The event lines of both children are correct, but no script expects them. Two children occur on
+/// a slow machine, where the last segment of a handshake and the first data arrive at the same
 /// time.
 #[must_use]
 pub fn has_twin(lines: &[Event]) -> bool {

@@ -1,4 +1,5 @@
-//! The entries of `docs/ERRORS.md`. Tests compare the printed errors with these entries.
+//! The entries of `docs/ERRORS.md`. Tests compare the printed errors with the entries of
+//! `docs/ERRORS.md`.
 
 use tcpstate::error::Help as _;
 

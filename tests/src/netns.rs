@@ -1,8 +1,8 @@
 //! New network namespaces with loopback up.
 //!
 //! A network namespace belongs to a thread. Threads and processes that a thread starts are also in
-//! the namespace of the thread. `/proc/net` shows the namespace of the main thread, so these
-//! functions use `/proc/thread-self`.
+//! the namespace of the thread. `/proc/net` shows the namespace of the main thread, so this module
+//! uses `/proc/thread-self`.
 
 use std::{
     ffi::OsStr,

@@ -151,7 +151,7 @@ impl Pairs {
         self.0.values().sum()
     }
 
-    /// Returns the error of gauges that are computed from these transitions: the sum over all
+    /// Returns the error of gauges that are computed from the peer's transitions: the sum over all
     /// states, in sockets. A gauge is the number of entries minus the number of exits. A listener
     /// stays in LISTEN when its child is born, so the pair LISTEN -> SYN_RECV is not an exit from
     /// LISTEN.

@@ -1,5 +1,5 @@
 //! The results of a benchmark: one JSON object per line of stdout. The command `cargo xtask bench`
-//! makes tables of these objects.
+//! makes tables of the JSON objects.
 //!
 //! ```text
 //! {"section":"transitions","at":100000,"what":"counters","figures":[FIGURE]}
@@ -71,7 +71,8 @@ impl Turns {
     }
 
     /// Prints the rows of all programs. Each figure is printed with its median and its spread. If
-    /// there is a row `base`, each figure is also printed as a ratio to the figure of that row.
+    /// there is a row `base`, each figure is also printed as a ratio to the figure of the row
+    /// `base`.
     pub fn print(mut self, base: &str) {
         let base_row = self.rows.iter_mut().find(|row| row.what == base);
         let bases: Vec<_> = base_row

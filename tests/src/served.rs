@@ -186,7 +186,7 @@ fn parse(response: &[u8]) -> Option<Response> {
     Some(Response { status, header: header.to_ascii_lowercase(), body: body.to_owned() })
 }
 
-/// The samples of a text in the exposition format.
+/// Returns the samples of a text in the Prometheus exposition format.
 #[must_use]
 pub fn metrics(text: &str) -> Metrics {
     let samples = text.lines().filter(|line| !line.starts_with('#'));

@@ -14,7 +14,7 @@ use tcpstate_common::State;
 use crate::{audit::Audit, traffic, truth, wait};
 
 /// The environment variable that names an object to test instead of the embedded object. Tests with
-/// seeded faults use this variable.
+/// seeded faults use the variable `TCPSTATE_TEST_OBJECT`.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 
 /// A tracer of the thread's namespace, with an audit of its events. The audit distinguishes a fault

@@ -16,7 +16,7 @@ const EMULATED: u32 = 5;
 /// time waited so far. The kernel therefore gets the CPU. A wait of a minute costs little CPU time,
 /// which matters on an emulated machine.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
-/// The pause is the time waited so far, divided by this number.
+/// The length of a pause is the time waited so far, divided by `SHARE`.
 const SHARE: u32 = 10;
 
 /// Waits until the condition is true.
@@ -78,8 +78,8 @@ pub fn patience(time: Duration) -> Duration {
 /// Returns when all RCU readers that are active at the call have ended.
 ///
 /// A closing socket disappears from `/proc` a moment before its last transition is reported. The
-/// kernel reports transitions from packets and timers under RCU, so these reports have ended after
-/// this call.
+/// kernel reports transitions from packets and timers under RCU, so all such reports have ended
+/// when the function returns.
 pub fn grace_period() {
     // SAFETY: membarrier takes only numbers and does not access memory of this process.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };

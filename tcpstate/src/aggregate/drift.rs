@@ -5,8 +5,8 @@
 //! cause differences, in either direction. A difference therefore counts only in two cases: no
 //! socket changed, or many readings in a row have a difference with the same sign.
 
-/// The number of consecutive readings whose differences must have the same sign. By chance, such a
-/// series happens once in 256 times, and costs one unnecessary scan.
+/// The number of consecutive readings whose differences must have the same sign. By chance, nine
+/// differences in a row have the same sign once in 256 times, which costs one unnecessary scan.
 const STREAK: u32 = 9;
 
 /// The gauges' sums minus the kernel's sums at one reading. The value is `None` if the kernel's sum
@@ -25,9 +25,9 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    /// Adds the excess of a reading. `moved` tells whether sockets changed since the earlier
-    /// reading. Returns the number of sockets by which the gauges must be wrong, minus the number
-    /// that earlier calls returned.
+    /// Adds the differences that a reading shows. `moved` tells whether sockets changed since the
+    /// earlier reading. Returns the number of sockets by which the gauges must be wrong, minus the
+    /// number that earlier calls returned.
     pub(super) fn look(&mut self, excess: Excess, moved: bool) -> u64 {
         let full = excess.full.map_or(0, |excess| self.full.look(excess, moved));
         full + excess.time_wait.map_or(0, |excess| self.time_wait.look(excess, moved))

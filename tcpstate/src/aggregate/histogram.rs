@@ -1,4 +1,5 @@
-//! Converts durations by slot of the BPF map to histograms by meaning. The module performs no I/O.
+//! Converts the histograms of the BPF map to histograms that name what they measure. The module
+//! performs no I/O.
 
 use std::collections::BTreeMap;
 

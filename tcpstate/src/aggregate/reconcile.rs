@@ -29,8 +29,8 @@ pub struct Situation {
     pub since_last: Duration,
     /// The CPU time of the last scan.
     pub last_cost: Duration,
-    /// No socket changes now, but sockets changed since the last scan. In such a quiet period, a
-    /// scan is cheap and its result is final.
+    /// No socket changes now, but sockets changed since the last scan. If no socket changes, a scan
+    /// is cheap and its result is final.
     pub quiet_again: bool,
 }
 

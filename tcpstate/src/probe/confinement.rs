@@ -16,7 +16,7 @@ pub struct Confinement {
     /// The process is in a user namespace other than the initial user namespace. `bpf(2)` ignores
     /// capabilities of other user namespaces.
     pub user_namespace: bool,
-    /// A seccomp filter checks the system calls.
+    /// A seccomp filter checks the system calls of this process.
     pub seccomp: bool,
     /// The lockdown mode of the kernel.
     pub lockdown: Option<Lockdown>,
@@ -64,8 +64,8 @@ impl Confinement {
     /// Returns the most probable cause if the kernel refuses something that the capabilities allow.
     #[must_use]
     pub fn suspect(&self, errno: Errno) -> Option<Suspect> {
-        // A lockdown removes the helpers that read memory. The verifier then considers a program
-        // that calls such a helper invalid.
+        // A lockdown removes the helpers that read memory. The verifier considers a program invalid
+        // if it calls a removed helper.
         let by_lockdown = matches!(errno, Errno::EPERM | Errno::EINVAL);
         if by_lockdown && self.lockdown == Some(Lockdown::Confidentiality) {
             return Some(Suspect::Lockdown);

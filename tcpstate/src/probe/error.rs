@@ -59,7 +59,7 @@ pub enum Error {
     Arguments {
         /// The name of the function.
         function: &'static str,
-        /// The number of its arguments in this kernel.
+        /// The number of arguments of the function in this kernel.
         arguments: usize,
     },
     /// The format of the classic tracepoint cannot be read.

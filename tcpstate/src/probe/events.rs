@@ -24,14 +24,15 @@ use crate::{
     report::{Acceptors, Effect, Limit, Minis, Provider},
 };
 
-/// The default size of the ring in bytes. A ring of this size holds about 80,000 events, which a
-/// very busy host produces in most of a second.
+/// The default size of the ring in bytes. A ring of 8 MiB holds about 80,000 events. A very busy
+/// host needs most of a second to fill the ring.
 pub const RING_BYTES: u32 = 8 << 20;
-/// The default number of sockets whose state is stored between events. Tables of this size use 17
-/// MiB, and another 13 MiB for owners that are found between events.
+/// The default number of sockets whose state is stored between events. The tables for 131,072
+/// sockets use 17 MiB, and another 13 MiB for owners that are found between events.
 pub const MAX_SOCKETS: u32 = 131_072;
 
-/// The tracepoint of sent RSTs. The program at this tracepoint has the same name.
+/// The tracepoint of sent RSTs. The program at the tracepoint `tcp_send_reset` has the name of the
+/// tracepoint.
 const RESETS: &str = "tcp_send_reset";
 
 /// The options of recording events.

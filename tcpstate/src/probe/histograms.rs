@@ -19,10 +19,11 @@ use super::{
 };
 use crate::report::{Effect, Limit, Minis, Provider};
 
-/// The default number of sockets whose state is stored until they close. Tables of this size use 17
-/// MiB, and another 23 MiB for that number of time-wait sockets and request sockets.
+/// The default number of sockets whose state is stored until they close. The tables for 131,072
+/// sockets use 17 MiB, and another 23 MiB for the same number of time-wait sockets and request
+/// sockets.
 pub const MAX_TIMED: u32 = 131_072;
-/// The default number of groups. The default number of groups uses 13 MiB.
+/// The default number of groups. The histograms of 64 groups use 13 MiB.
 pub const MAX_GROUPS: u32 = 64;
 
 /// The options of measuring durations.

@@ -17,25 +17,26 @@ pub struct Kernel {
 /// tested on kernels before 5.10.
 pub const OLDEST: (u32, u32) = (5, 10);
 
-/// Since this version, `__bpf_trace_run` prevents a program from interrupting itself.
+/// The first kernel version in which `__bpf_trace_run` prevents a program from interrupting itself.
 const RECURSION_GUARD: (u32, u32) = (6, 1);
 
-/// Before this version, the kernel counts maps as locked memory.
+/// The first kernel version that does not count maps as locked memory.
 const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 
-/// Since this version the kernel counts skipped runs of programs on classic tracepoints
+/// The first kernel version that counts skipped runs of programs on classic tracepoints
 /// (`trace_call_bpf`).
 const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 
-/// Since this version tracing programs may assign a cookie to a socket.
+/// The first kernel version in which tracing programs may assign a cookie to a socket.
 const COOKIES: (u32, u32) = (5, 12);
 
-/// Since this version, a process may use a map whose descriptor it holds, even if unprivileged BPF
-/// is disabled (`__sys_bpf`). Before this version, each use of a map needed `CAP_BPF`.
+/// The first kernel version in which a process may use a map whose descriptor it holds, even if
+/// unprivileged BPF is disabled (`__sys_bpf`). On earlier kernels, each use of a map needs
+/// `CAP_BPF`.
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
 
-/// Since this version TW and TWKilled of TcpExt count creations of time-wait sockets. Before this
-/// version, TW and TWKilled counted expiries.
+/// The first kernel version in which TW and TWKilled of TcpExt count creations of time-wait
+/// sockets. On earlier kernels, TW and TWKilled count expiries.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
 impl Kernel {

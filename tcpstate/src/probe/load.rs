@@ -134,7 +134,7 @@ fn load_object(
 }
 
 /// Returns the maximum number of time-wait sockets of the network namespace, up to a bound. Few of
-/// these time-wait sockets are in FIN_WAIT2.
+/// the namespace's time-wait sockets are in FIN_WAIT2.
 fn fin_wait2_entries(netns: &Netns) -> u32 {
     const BOUND: u32 = 65_536;
     if *netns == Netns::All {

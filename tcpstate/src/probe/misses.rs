@@ -27,8 +27,8 @@ pub(super) struct MissedRuns {
 impl MissedRuns {
     pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
-    /// Adds programs that become active. Another kind of mini sockets may already use a program, so
-    /// its count need not be 0.
+    /// Adds programs that become active to the sum of skipped runs. Another kind of mini sockets
+    /// may already use a program, so its count need not be 0.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
         self.active.extend(programs);
     }
@@ -63,8 +63,8 @@ pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> 
 }
 
 /// Returns how often the kernel skipped this program because it was already running on that CPU
-/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). A kernel that prints no such line skips no
-/// run.
+/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). A kernel whose fdinfo has no line for skipped
+/// runs skips no run.
 fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }

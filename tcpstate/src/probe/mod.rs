@@ -1,4 +1,4 @@
-//! Loads, attaches and removes the BPF programs. Every number that tcpstate shows starts at these
+//! Loads, attaches and removes the BPF programs. Every number that tcpstate shows starts in the BPF
 //! programs.
 //!
 //! All kernel objects depend on file descriptors of this process, and nothing is pinned. When the

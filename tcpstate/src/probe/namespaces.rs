@@ -29,14 +29,14 @@ const FOLDERS: [&str; 3] = [netns::NAMES[0], netns::NAMES[1], "/run/docker/netns
 
 /// The maximum number of search rounds. During a round, a namespace can move from a place that is
 /// not searched yet to a place that was already searched. The next round finds a namespace that
-/// moved in this way.
+/// moved during the search.
 const MAX_ROUNDS: u32 = 3;
 
 /// The network namespaces that were found.
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
-    /// The inodes of the namespaces. During the search, only a new namespace can reuse one of these
-    /// inodes.
+    /// The inodes of the namespaces. During the search, only a new namespace can reuse the inode of
+    /// a namespace that was found.
     seen: HashSet<u64>,
     /// The number of namespaces that could not be entered.
     pub(crate) refused: u64,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The default maximum number of network namespaces that are counted separately. The counters of
-/// that number of namespaces use 6 MiB.
+/// 4,096 namespaces use 6 MiB.
 pub const MAX_NAMESPACES: u32 = 4096;
 
 /// The options of loading the BPF programs.
@@ -60,7 +60,8 @@ pub struct Testing {
     pub object: Option<Vec<u8>>,
     /// Whether the programs count with atomic additions; `None` decides by the kernel's version.
     pub atomic: Option<bool>,
-    /// If this number n is not 0, each CPU ignores every n-th event and counts the event as missed.
+    /// If `drop_one_in` is n and not 0, each CPU ignores every n-th event and counts the event as
+    /// missed.
     pub drop_one_in: u32,
     /// Whether the ignored events are not counted as missed. No correct kernel misses events
     /// without counting them.

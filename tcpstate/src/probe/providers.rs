@@ -33,7 +33,7 @@ pub(super) struct Providers {
     handlers: Handlers,
     /// Whether the kernel's own counters cover exactly the counted sockets.
     is_pollable: bool,
-    /// The function at which a test observes the ends of time-wait sockets.
+    /// The kernel function at which a test observes the ends of time-wait sockets.
     time_wait_exit: Option<&'static str>,
 }
 

@@ -13,7 +13,7 @@ use crate::report::Counted;
 #[must_use]
 pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {
-        // Scans of all namespaces need these capabilities to find and enter namespaces. The
+        // Scans of all namespaces need the following capabilities to find and enter namespaces. The
         // capability CAP_SYS_ADMIN also allows creating and reading maps.
         vec![Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH]
     } else if probe.kernel.guards_each_bpf_call() {

@@ -34,14 +34,14 @@ impl DetachedRuns {
     }
 
     fn add_runs(&mut self, name: &'static str, runs: Runs) {
-        // All numbers are zero if statistics are disabled.
+        // All counts and times of runs are zero if the kernel's statistics are disabled.
         if runs != Runs::default() {
             self.0.entry(name).or_default().add(runs);
         }
     }
 
-    /// Returns the sums over attached and detached programs. A program that was attached again has
-    /// runs of both kinds, which are added.
+    /// Returns the sums over attached and detached programs. If a program was detached and attached
+    /// again, the function adds its runs from both times.
     fn with<'a>(
         &'a self,
         attached: impl IntoIterator<Item = (&'a str, Runs)>,

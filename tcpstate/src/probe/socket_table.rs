@@ -4,7 +4,7 @@
 use aya::EbpfLoader;
 
 /// Whether other CPUs see the stores of a program in program order. The socket that holds a slot
-/// relies on that order.
+/// relies on the order of the stores.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
 /// The sizes of the two maps of a table, for a number of sockets.

@@ -12,7 +12,7 @@ use std::{
 const FOLDER: &str = "/proc/sys";
 
 /// The sysctls that limit the number and the lifetime of TCP sockets. The rules of `doctor` read
-/// these sysctls, and recordings contain them.
+/// the sysctls in this list, and recordings contain them.
 pub const KEYS: &[&str] = &[
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",

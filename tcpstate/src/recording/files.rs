@@ -12,7 +12,8 @@ use super::{Error, Part, Reader, Timed};
 pub struct Recording {
     reader: Reader<File>,
     file: PathBuf,
-    /// The name of the first file, from which the other names are derived, if it is known.
+    /// The name of the recording's first file, from which the names of the other files are derived,
+    /// if it is known.
     base: Option<PathBuf>,
     has_ended: bool,
     /// The number of unknown records in the previous files.

@@ -36,7 +36,8 @@ pub use self::{
 };
 use crate::report::{Event, Report};
 
-/// The text at the start of each file. A version number and a line end follow this text.
+/// The text at the start of each file of a recording. A version number and a line end follow the
+/// text.
 pub const HEADING: &str = "tcpstate recording ";
 
 /// The version of the format that tcpstate writes. No other version of the format exists.

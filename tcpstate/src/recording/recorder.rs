@@ -26,7 +26,8 @@ const MAX_WAITING: usize = 4 << 20;
 pub struct Limits {
     /// The size in bytes after which a new file begins.
     pub file_bytes: Option<u64>,
-    /// The maximum number of files. If there are more files, the oldest file is removed.
+    /// The maximum number of files. If a recording has more files than the maximum, the oldest file
+    /// is removed.
     pub files: Option<u32>,
 }
 
@@ -62,7 +63,7 @@ pub enum News {
 }
 
 impl Recorder {
-    /// Creates a recording in a file that must not exist yet. The number in `part` is ignored.
+    /// Creates a recording in a file that must not exist yet. The file number in `part` is ignored.
     pub fn create(file: &Path, limits: Limits, part: Part) -> Result<Self, Error> {
         let part = Part { number: 0, ..part };
         let files = Files {
@@ -110,8 +111,8 @@ impl Recorder {
         self.shared.lock().news.take()
     }
 
-    /// Writes all waiting records and returns whether everything is on the disk. Nothing may be
-    /// added after this call.
+    /// Writes all waiting records and returns whether everything is on the disk. The caller must
+    /// not add records after this function returns.
     pub fn close(&self) -> Result<(), Error> {
         self.shared.lock().is_closing = true;
         self.shared.changed.notify_one();
@@ -143,7 +144,7 @@ enum Health {
 
 struct Files {
     writer: Writer<File>,
-    /// The name of the first file, from which the other names are derived.
+    /// The name of the recording's first file, from which the names of the other files are derived.
     base: PathBuf,
     /// The existing files, newest last.
     kept: VecDeque<PathBuf>,

@@ -81,7 +81,7 @@ impl ReasonCounts {
         }
     }
 
-    /// Adds other counts to these counts.
+    /// Adds the counts of `other` to the counts of `self`.
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.known.iter_mut().zip(other.known) {
             *sum += count;
@@ -105,8 +105,8 @@ pub struct CloseReasons {
     /// One row for each port that listened or accepted a connection while events were recorded. The
     /// port with the most closed connections is first.
     pub ports: Vec<PortReasons>,
-    /// The connections that belong to no port in `ports`. Most of these connections are outgoing,
-    /// and each outgoing connection has a different local port.
+    /// The connections that belong to no port in `ports`. Most other connections are outgoing, and
+    /// each outgoing connection has a different local port.
     pub others: ReasonCounts,
     /// The connection attempts that failed, by close reason.
     pub failed_connects: ReasonCounts,

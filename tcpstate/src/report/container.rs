@@ -47,7 +47,7 @@ pub fn unit(path: &str) -> Option<&str> {
 fn of_name(name: &str, outer: &str) -> Option<Container> {
     let bare = name.strip_suffix(".scope").unwrap_or(name);
     for (prefix, runtime) in PREFIXES {
-        // The monitor of a container is not a container: `libpod-conmon-ID`.
+        // The cgroup `libpod-conmon-ID` belongs to the monitor of a container, not to a container.
         if let Some(id) = bare.strip_prefix(prefix).filter(|id| is_id(id)) {
             return Some(Container { id: id.into(), runtime: Some(runtime) });
         }

@@ -141,7 +141,7 @@ pub struct Group {
 /// The groups that are not shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Other {
-    /// The sum of the sockets in these groups, by state.
+    /// The sum of the sockets in the groups that are not shown, by state.
     pub states: States,
     /// The number of groups that are not shown, without groups that did not fit in the table.
     pub groups: usize,

@@ -25,7 +25,7 @@ pub enum Of {
     ConnectClient,
     /// The time from the SYN of a client to the established connection.
     ConnectServer,
-    /// The time from the start of a connection to its end.
+    /// The time from the start of a connection until it closes.
     Lifetime,
     /// The time from the creation of a time-wait socket to its end.
     TimeWaitHold,

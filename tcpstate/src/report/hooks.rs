@@ -129,6 +129,6 @@ const UNKNOWN: &str = "unknown";
 pub struct Attached {
     /// The attached hooks.
     pub hooks: Hooks,
-    /// The limits of these hooks, with reasons.
+    /// The limits of the attached hooks, with reasons.
     pub limits: Vec<Limit>,
 }

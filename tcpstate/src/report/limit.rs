@@ -96,11 +96,11 @@ pub enum Effect {
     LateMoves,
     /// The time of the move from FIN_WAIT2 to TIME_WAIT is often unknown.
     UnknownMoves,
-    /// Dropped request sockets are not timed.
+    /// The durations of dropped request sockets are not measured.
     UntimedDrops,
-    /// Time-wait sockets are not timed.
+    /// The durations of time-wait sockets are not measured.
     UntimedTimeWait,
-    /// Request sockets are not timed.
+    /// The durations of request sockets are not measured.
     UntimedRequests,
 }
 

@@ -9,8 +9,8 @@ pub struct Missed {
     pub time_wait: u64,
     /// Events of request sockets.
     pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that did not fit in their map. Views show these sockets as a
-    /// full map.
+    /// Time-wait sockets in FIN_WAIT2 that did not fit in their map. Views show sockets that did
+    /// not fit as a full map.
     pub unrecorded: u64,
     /// Events that are missing from the counts of single namespaces, because the table of
     /// namespaces was full. The events are counted in the sum of all namespaces, so no gauge of the

@@ -114,7 +114,8 @@ pub enum Group {
     Cgroup(u64, Option<String>),
     /// A process name.
     Comm(OsString),
-    /// All sockets without the property, or with an unknown property.
+    /// All sockets that lack the property by which sockets are grouped, or whose property is
+    /// unknown.
     None,
     /// All groups that did not fit in the table of groups.
     Other,

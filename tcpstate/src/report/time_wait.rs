@@ -32,7 +32,7 @@ pub struct Exits {
     pub reused: Option<u64>,
     /// A RST, late data or an operator ended the socket.
     pub killed: Option<u64>,
-    /// The network namespace ended, or the cause is unknown.
+    /// The network namespace was removed, or the cause is unknown.
     pub other: Option<u64>,
 }
 

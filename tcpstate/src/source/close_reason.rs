@@ -77,8 +77,8 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
             Some(CloseReason::Timeout)
         }
         // An orderly close never goes from ESTABLISHED or CLOSE_WAIT directly to CLOSE. The cause
-        // of such a transition is `tcp_close` or `tcp_disconnect`, and both functions send a RST
-        // next.
+        // of the direct transition is `tcp_close` or `tcp_disconnect`, and both functions send a
+        // RST next.
         (State::Established | State::CloseWait, SocketError::Nothing) => {
             Some(CloseReason::LocalRst)
         }

@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::report::{Losses, Missed};
 
-/// One moment as a time of two clocks.
+/// A moment, as the times of two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time of the monotonic clock, for durations and rates.
@@ -98,7 +98,7 @@ pub struct Identity(pub u64);
 pub struct Namespace {
     /// The inode of the namespace.
     pub inode: u64,
-    /// The name below `/run/netns` that was last found.
+    /// The namespace's name below `/run/netns`, as it was last found.
     pub name: Option<String>,
     /// Whether the namespace is no longer in use. Mini sockets can remain in the namespace for a
     /// short time.

@@ -2,7 +2,7 @@
 //! read.
 //!
 //! This module does not search file descriptors that only one thread of a process has. Few programs
-//! unshare their file table, and such a search would read a folder for each thread.
+//! unshare their file table, and a search of all threads would read a folder for each thread.
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 

@@ -7,7 +7,7 @@
 //! programs goes to the second serial port. The kernel writes to the first serial port, so no line
 //! of the second port is cut in two.
 //!
-//! The modules in `xtask/src/vm/` write the plan and read these lines:
+//! The modules in `xtask/src/vm/` write the plan and read the following lines:
 //!
 //! ```text
 //! tcpstate-vm: note TEXT             something is missing; the tests show whether it matters
@@ -182,8 +182,8 @@ fn end(has_passed: bool, way_out: io::Result<()>) -> ! {
     unsafe { libc::tcdrain(libc::STDOUT_FILENO) };
     let status = if has_passed { PASSED } else { FAILED };
     note("end the emulator", way_out.and_then(|()| exit(status)));
-    // If a kernel is locked down from its start, no process may use the I/O port. In that case, a
-    // reboot ends the emulator without a status.
+    // If a kernel is locked down from its start, no process may use the I/O port. If the port
+    // cannot be used, a reboot ends the emulator without a status.
     note("reboot", reboot(RebootMode::RB_AUTOBOOT).map_err(io::Error::from).map(|_| ()));
     // The first process must not exit.
     loop {
@@ -213,8 +213,8 @@ fn exit(status: u32) -> io::Result<()> {
     Err(io::Error::other("it has no isa-debug-exit"))
 }
 
-/// This function is for machines other than x86, on which no guest runs. On such machines the
-/// function only has to compile.
+/// This function is for machines other than x86, on which no guest runs. On machines other than
+/// x86, the function only has to compile.
 #[cfg(not(target_arch = "x86_64"))]
 fn open_exit() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -135,8 +135,8 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
 fn crossing_syns(family: Family, pairs: usize) -> (Vec<Socket>, Vec<Socket>) {
     let pair = |_| {
         let (first, second) = (bound(family), bound(family));
-        // A RST reports that the port has no listener. The sockets must not receive such a RST, so
-        // they are made deaf.
+        // A RST reports that the port has no listener. The sockets are deaf, so that they do not
+        // receive the RST.
         deafen([&first, &second]);
         begin_connect(&first, &second.local_addr().expect("the socket is bound"));
         hear([&first]);

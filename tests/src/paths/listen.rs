@@ -122,8 +122,8 @@ pub(super) fn closed_under_connects(stage: &mut Stage<'_>) {
         drop(listener);
         clients.join().expect("who is refused does not panic")
     });
-    // If a client's last ACK arrives while the listener closes, the client may stay ESTABLISHED. In
-    // that case, no socket is left that could send the client a RST.
+    // If a client's last ACK arrives while the listener closes, the client may stay ESTABLISHED.
+    // After the close, no socket is left that could send the client a RST.
     clients.into_iter().for_each(reset);
     stage.check("clients reset", &[]);
 }

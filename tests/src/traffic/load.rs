@@ -15,7 +15,7 @@ use socket2::Socket;
 use super::{Family, Listener, reset, shutdown};
 
 /// The number of listeners that a worker has for each kind of connection. The kernel's highest
-/// default is 262,144 time-wait sockets. With 16 listeners, these time-wait sockets use 16,384 of
+/// default is 262,144 time-wait sockets. With 16 listeners, 262,144 time-wait sockets use 16,384 of
 /// the 28,000 client ports for each listener.
 pub const LISTENERS: usize = 16;
 

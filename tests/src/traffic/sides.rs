@@ -40,15 +40,15 @@ impl Sides {
         Self(listener)
     }
 
-    /// Connects this number of clients, which move from CLOSE to SYN_SENT to ESTABLISHED.
+    /// Connects this number of clients. The clients move from CLOSE to SYN_SENT to ESTABLISHED.
     /// Connecting the clients creates no server socket.
     #[must_use]
     pub fn clients(&self, connections: usize) -> Vec<Socket> {
         (0..connections).map(|_| self.0.connect()).collect()
     }
 
-    /// Creates and accepts the servers of the clients, which move from LISTEN to SYN_RECV to
-    /// ESTABLISHED. No client changes its state while the servers are created.
+    /// Creates and accepts the server sockets of the clients. The server sockets move from LISTEN
+    /// to SYN_RECV to ESTABLISHED. No client changes its state while the servers are created.
     ///
     /// # Panics
     /// Panics if a client is no longer connected.

@@ -10,8 +10,8 @@ use crate::{traffic::Family, wait};
 /// The row of a full socket has 17 columns. The row of a mini socket ends after the column with the
 /// kernel pointer.
 const MINI_COLUMNS: usize = 12;
-/// The value in the timer column of a time-wait mini socket. No other kind of socket has this
-/// value.
+/// The value in the timer column of a time-wait mini socket. Only time-wait sockets have the value
+/// 03 in the timer column.
 const TIME_WAIT_TIMER: &str = "03";
 
 /// The sockets of one namespace, IPv4 and IPv6 together.

@@ -28,7 +28,8 @@ fn counted() -> Counts {
 }
 
 /// At a checkpoint no socket changes its state, but TIME_WAIT sockets of an earlier path may end
-/// between two readings. If such a socket ends, all readings are repeated.
+/// between two readings. If a TIME_WAIT socket ends between two readings, all readings are
+/// repeated.
 fn compare(label: &str) {
     loop {
         let (before, counted, ss) = (sockets().all(), counted(), ss());
@@ -91,7 +92,7 @@ fn from_many_addresses() -> Vec<Socket> {
     held
 }
 
-/// Makes a connection from this address to itself. Every third connection is half-closed.
+/// Makes a connection from an address to the same address. Every third connection is half-closed.
 fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
     let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
     let client = socket(family);

@@ -230,7 +230,7 @@ fn events_of_two_busy_processes_never_name_the_peer() {
     let wanted = usize::try_from(scaled(100_000)).expect("a small number");
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = traced(Netns::Own, None).expect("some way is always there");
-    // Each process is the server in one half.
+    // Each process is the server in one half of the test.
     for (server, client) in [("alpha", "beta"), ("beta", "alpha")] {
         let costume =
             |name| Costume { name, uid: if name == "alpha" { 1001 } else { 1002 }, cgroup: None };

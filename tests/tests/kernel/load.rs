@@ -163,8 +163,9 @@ fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     traced.compare().expect("one scan makes every gauge equal");
 }
 
-/// When a program is removed, the kernel discards the program's counts. This test compares runs and
-/// their time, because these counts always exist. Skipped runs would happen only by chance.
+/// When a program is removed, the kernel discards the program's counts. This test compares the
+/// number of runs and their time, because both counts always exist. Skipped runs would happen only
+/// by chance.
 #[test]
 fn load_counts_of_programs_do_not_fall_when_hooks_are_replaced() {
     let _namespace = Namespace::enter();

@@ -74,13 +74,12 @@ fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
             .expect("it is checked in")
     });
     let additions = |section| atomic_additions(&object, section);
-    // The three additions are those to the transition matrix, to `left` and to `entered`. The
-    // scan's counters are in functions that are not inlined, where the compiler merges the
-    // additions.
+    // The program adds to the transition matrix, to `left` and to `entered`. The scan's counters
+    // are in functions that are not inlined, where the compiler merges the additions.
     assert!(additions("tp_btf/inet_sock_set_state") >= 3);
     assert!(additions(".text") >= 1);
-    // The three additions are those to the visited sockets, to the base counts, and to the counter
-    // for a full map.
+    // The iterator adds to the visited sockets, to the base counts, and to the counter for a full
+    // map.
     assert!(additions("iter/tcp") >= 3);
 }
 

@@ -1,8 +1,8 @@
 //! Tests recorded runs on this kernel. A replay must print the same text that the run printed.
 //!
 //! A virtual machine prints each recording in hexadecimal. The host writes each recording to the
-//! directory `TCPSTATE_TEST_RECORDINGS`. The recordings in `tests/recordings` were made this way,
-//! as described there.
+//! directory `TCPSTATE_TEST_RECORDINGS`. The recordings in `tests/recordings` were made on virtual
+//! machines, as the README in that folder describes.
 
 use std::{env, ffi::OsStr, fmt::Write as _, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 

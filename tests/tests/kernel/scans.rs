@@ -13,7 +13,8 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// Runs a scan, calls `before_walk` and `after_walk` at these points, and then compares the gauges.
+/// Runs a scan, calls `before_walk` before the walk and `after_walk` after the walk, and then
+/// compares the gauges.
 fn scan_around(
     traced: &mut Traced,
     label: &str,

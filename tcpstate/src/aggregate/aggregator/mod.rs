@@ -29,7 +29,7 @@ pub struct Aggregator {
     /// The readings at which the active providers of mini sockets were attached.
     time_wait_since: Reading,
     syn_recv_since: Reading,
-    /// The reading at the end of the first scan. All totals start at this reading.
+    /// The reading at the end of the first scan. All totals start at the end of the first scan.
     origin: Reading,
     /// The reading of the last snapshot.
     previous: Reading,
@@ -148,7 +148,7 @@ impl Aggregator {
 
     /// Returns the number of events since the last scan that the counts of namespaces lack, because
     /// the table of namespaces was full. Namespaces that appeared since the last scan may lack some
-    /// of these events.
+    /// events.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
@@ -280,7 +280,8 @@ impl Aggregator {
 
     /// Raises negative gauges to zero. In a consistent cut, a gauge is negative only if an event
     /// was missed. One missed event can make several gauges negative: a gauge of all sockets, of a
-    /// namespace and of a family. Only the largest of these three sums is therefore counted.
+    /// namespace and of a family. Only the largest sum of raised gauges (of all sockets, of
+    /// namespaces or of families) is therefore counted.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);

@@ -165,7 +165,8 @@ impl<T: Eq + Hash> Indices<T> {
 }
 
 impl Events {
-    /// Returns the number of events. All required columns must have that number of values.
+    /// Returns the number of events. All required columns must have as many values as there are
+    /// events.
     fn count(&self) -> Result<usize, Malformed> {
         let count = self.monotonic.len();
         if [self.ahead.len(), self.states.len(), self.family.len(), self.netns.len()] != [count; 4]

@@ -207,8 +207,8 @@ impl Wire<Option<Provider>> for HookName {
     }
 }
 
-/// Encodes a limit as its sentence. Recordings contain only the sentence, so older programs can
-/// show new limits.
+/// Encodes a limit as the sentence that describes it. Recordings contain only the sentence, so
+/// older programs can show new limits.
 impl Wire<Limit> for String {
     fn of(limit: &Limit) -> Self {
         limit.to_string()

@@ -64,7 +64,7 @@ impl Live {
         };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.scan_sums()?;
-        // The number of missed events is read before the flip. If an event is missed between this
+        // The number of missed events is read before the flip. If an event is missed between the
         // read and the flip, it is counted as not corrected although the scan corrects it. The
         // opposite error cannot happen: an event is never counted as corrected if no scan corrects
         // it.

@@ -69,8 +69,8 @@ impl Fragment {
         self
     }
 
-    /// Joins two parts by a jump over the second part. A socket that fails in the first part
-    /// continues after that jump, in the second part.
+    /// Joins two parts by a jump over the second part. For a socket that fails in the first part,
+    /// the bytecode continues after the jump, in the second part.
     fn or(self, second: Self) -> Self {
         if self.0.is_empty() || second.0.is_empty() {
             return Self::always();
@@ -104,8 +104,8 @@ fn instruction(code: u8, yes: usize, no: usize) -> [u8; INSTRUCTION] {
     [code, yes, low, high]
 }
 
-/// Encodes the distance of a jump. A distance that is too long is truncated, but bytecode of such a
-/// length is never sent.
+/// Encodes the distance of a jump. A distance that is too long is truncated, but tcpstate never
+/// sends bytecode of that length.
 fn short(distance: usize) -> [u8; 2] {
     u16::try_from(distance).unwrap_or(u16::MAX).to_ne_bytes()
 }

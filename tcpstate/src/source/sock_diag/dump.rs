@@ -2,7 +2,7 @@
 //! of the answer.
 //!
 //! Messages are read in place, without allocation. The message type of the netlink library would
-//! allocate each record with all its attributes. With 47,000 sockets, these allocations take more
+//! allocate each record with all its attributes. With 47,000 sockets, the allocations take more
 //! time than the kernel needs to write the records.
 
 use std::io;
@@ -143,7 +143,7 @@ fn refused(code: i32) -> Error {
     let number = code.saturating_neg();
     let error = io::Error::from_raw_os_error(number);
     match number {
-        // Kernels without the modules inet_diag or tcp_diag return these errors.
+        // Kernels without the modules inet_diag or tcp_diag return ENOENT or EOPNOTSUPP.
         NO_ENTRY | NOT_SUPPORTED => Error::Unavailable(error),
         _ => Error::Refused(error),
     }

@@ -85,7 +85,7 @@ pub struct Query<'a> {
     /// requested.
     pub cgroups: bool,
     /// Whether the time since the peer's last ACK is requested. The kernel needs more time for each
-    /// socket if this time is requested.
+    /// socket if the time since the last ACK is requested.
     pub silence: bool,
 }
 

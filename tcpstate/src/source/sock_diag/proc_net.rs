@@ -75,8 +75,8 @@ fn socket(row: &str) -> Option<Socket> {
     Some(Socket { state, local, remote, holder, cgroup: None, detail })
 }
 
-/// Parses an address and a port. An address consists of 4-byte words in memory order. A port is a
-/// plain number.
+/// Parses an address and a port. An address consists of 4-byte words in memory order. A port is
+/// written as a hexadecimal number.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| {

@@ -1,8 +1,9 @@
 //! Tests each rule of `doctor` on a real kernel, in a namespace with one fault. The rule for the
 //! fault must report it, and no other rule may report anything.
 //!
-//! Some faults cannot be created in a namespace. Unit tests of the rules cover these faults:
-//! tcp_tw_recycle (removed from Linux), the host's orphans, and the host's connection tracking.
+//! Some faults cannot be created in a namespace. Unit tests of the rules cover the remaining
+//! faults: tcp_tw_recycle (removed from Linux), the host's orphans, and the host's connection
+//! tracking.
 
 mod ports;
 
@@ -94,8 +95,8 @@ fn doctor_reports_nothing_in_a_healthy_namespace() {
 struct Leaky(Child);
 
 impl Leaky {
-    /// Starts the program with this limit of open files. Returns `None` if no shell can start such
-    /// a program.
+    /// Starts the program with this limit of open files. Returns `None` if no shell can start the
+    /// program.
     fn start(listener: &Listener, connections: usize, max_files: usize) -> Option<Self> {
         let script = format!(
             "ulimit -n {max_files} || exit 1; for i in {{1..{connections}}}; do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; read -r",

@@ -53,8 +53,8 @@ fn all_of(histograms: &Histograms, of: Of) -> (u64, u64) {
     tallies.fold((0, 0), |(count, unknown), tally| (count + tally.count(), unknown + tally.unknown))
 }
 
-/// Asserts that every transition out of a state has a duration. The births of sockets and missed
-/// durations are exceptions.
+/// Asserts that every transition out of a state has a duration. Births of sockets and missed events
+/// have no recorded duration.
 fn assert_totals(snapshot: &Snapshot, histograms: &Histograms) {
     let mut differences = 0;
     for pair in &snapshot.transitions {
@@ -192,9 +192,9 @@ fn hist_that_misses_events_never_overstates_a_duration() {
 }
 
 /// The test opens as many sockets as the table has space for. The slot of a third of the sockets is
-/// taken, so these sockets are in the overflow map. Further rounds succeed only if the space of
-/// earlier sockets is free again. At the end, an eighth of the sockets is closed and opened again
-/// several times, so the slots are taken in another order.
+/// taken, so a third of the sockets is in the overflow map. Further rounds succeed only if the
+/// space of earlier sockets is free again. At the end, an eighth of the sockets is closed and
+/// opened again several times, so the slots are taken in another order.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;
