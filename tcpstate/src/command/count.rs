@@ -137,7 +137,7 @@ async fn watch(counter: &Counter, mut show: Show, repetition: Repetition) -> Res
                     return Ok(());
                 }
             }
-            // A reader who stalls must not keep us from close_reason.
+            // A signal must end the process even if the reader of stdout stalls.
             () = signals.next() => std::process::exit(0),
         }
     }

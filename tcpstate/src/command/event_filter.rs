@@ -1,5 +1,5 @@
-//! The flags that say which events are matching, or the durations that they end: those for sockets, and more. All of them have
-//! to hold.
+//! The flags that select events, or the durations that events end. They contain the flags that
+//! select sockets. The conditions of all flags are combined with AND.
 
 use std::{borrow::Cow, str::FromStr, time::Duration};
 

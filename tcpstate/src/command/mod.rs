@@ -148,13 +148,13 @@ fn help(error: &anyhow::Error) -> Cow<'static, str> {
     .into()
 }
 
-/// Any error, as a chain of causes has it.
+/// An error of any type, as `anyhow` returns it from a chain of causes.
 type Cause = dyn std::error::Error + 'static;
 
-/// The caps for errors of one type.
+/// Returns the help of an error if the error has one particular type.
 type FindHelp = fn(&Cause) -> Option<&dyn Help>;
 
-/// The error as one of our own, if it is one. An error of another type is told without a help.
+/// Returns the help of an error whose type tcpstate defines. An error of another type has no help.
 fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)

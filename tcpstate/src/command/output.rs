@@ -30,7 +30,8 @@ const EVENTS_AT_ONCE: usize = 1024;
 pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
-    /// ReasonCounts with the reports, or with the reader.
+    /// The writer's thread. It ends after the last report, or when the reader of stdout closes the
+    /// pipe.
     writer: JoinHandle<(io::Result<()>, Writer)>,
 }
 

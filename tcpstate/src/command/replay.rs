@@ -368,7 +368,7 @@ impl Pace {
 struct Cut {
     span: Span,
     start: Option<SystemTime>,
-    /// What serves, if that changed in what is not shown.
+    /// The active hooks, if they changed in a part that is not shown.
     attached: Option<Attached>,
 }
 

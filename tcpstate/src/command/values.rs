@@ -23,7 +23,7 @@ pub(super) fn entries(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 to 4294967295")
 }
 
-/// Parses when passes are made.
+/// Parses the condition for scans: `auto`, `off` or an interval.
 pub(super) fn reconcile(text: &str) -> Result<Reconcile, String> {
     match text {
         "auto" => Ok(Reconcile::Auto),

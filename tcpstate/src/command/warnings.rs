@@ -18,7 +18,7 @@ pub(super) fn at_start(probe: &Probe) {
     }
 }
 
-/// That passes found their map full, if they did, and what would help.
+/// Warns on stderr that the map of scans was full, and prints help.
 pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
     if map_full == 0 {
         return;
