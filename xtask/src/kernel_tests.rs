@@ -71,8 +71,8 @@ pub(crate) fn build_alike(cargo: &mut Command) {
     cargo.args(PROFILE);
     if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         // Static linking breaks build scripts and procedural macros. With an explicit target, cargo
-        // does not apply the flag to them. `CARGO_ENCODED_RUSTFLAGS` has priority over all other
-        // ways to set flags.
+        // does not apply the flag to build scripts and macros. `CARGO_ENCODED_RUSTFLAGS` has
+        // priority over all other ways to set flags.
         cargo
             .args(["--target", STATIC_TARGET])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

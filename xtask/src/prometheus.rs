@@ -13,8 +13,8 @@ use crate::{debian, privilege::Privilege, process};
 /// The programs of Prometheus that the tests run.
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
-/// Returns the directory in which the tests find Prometheus. Returns `None` if Prometheus is
-/// already in `PATH` or not available.
+/// Unpacks Prometheus if necessary, and returns the directory of its programs. Returns `None` if
+/// Prometheus is already in `PATH` or not available.
 pub(crate) fn provide(root: &Path) -> Option<PathBuf> {
     if PROGRAMS.iter().all(|program| process::find_in_path(program).is_some()) {
         return None;

@@ -45,7 +45,7 @@ const HOME: &[u8] = b"\x1b[H";
 #[derive(Debug)]
 pub(crate) struct Desk(TempDir);
 
-/// The result of typed commands.
+/// The output and the exit status of commands that ran in a terminal.
 #[derive(Debug)]
 pub(crate) struct Typed {
     /// The output of the commands, without colours and other control sequences.

@@ -72,7 +72,8 @@ struct System {
 }
 
 impl System {
-    /// Creates a system from an unchanged copy.
+    /// Copies the unchanged Debian system, and returns the copy. Creates the unchanged system if it
+    /// does not exist.
     fn fresh(folder: &Path) -> Result<Self> {
         let (base, root) = (folder.join("base"), folder.join("system"));
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;

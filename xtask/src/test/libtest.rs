@@ -19,7 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) flaky: Vec<String>,
     /// The first line of the first panic message.
     pub(crate) reason: Option<String>,
-    /// The duration of each test. The list is empty if tests ran in parallel.
+    /// The duration of each test. The list of durations is empty if tests ran in parallel.
     pub(crate) times: Vec<(String, Duration)>,
 }
 

@@ -32,8 +32,9 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "hist_by_each_grouping",
     "hist_with_more_groups",
     "hist_agrees_with_the_matrix_and_with_the_events",
-    // The BPF programs count the namespaces together with the gauges.
-    // `namespaces_rows_equal_the_sockets` checks the counts of namespaces.
+    // The BPF programs count the sockets of each namespace together with the gauges, and other
+    // tests check the gauges on every path. `namespaces_rows_equal_the_sockets` checks the counts
+    // of namespaces.
     "namespaces_rows_equal_the_kernel_on_every_path",
     // On the oldest and on the newest kernel, tcpstate uses fentry hooks. `gauges_by_functions`
     // checks the fentry hooks on every path.

@@ -8,7 +8,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Maximum number of collections in the queue, which are about 15 minutes at the default interval.
+/// Maximum number of collections in the queue. At the default interval, a full queue covers about
+/// 15 minutes.
 pub const QUEUE: usize = 64;
 /// Maximum number of points in the queue. A point with its attributes uses about 400 bytes, so the
 /// queue uses at most about 100 MiB. With the default `--max-series`, a full queue has half as many

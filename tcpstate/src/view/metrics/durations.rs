@@ -2,8 +2,8 @@
 //! grouped, each group has its own histograms.
 //!
 //! The kernel half has eight buckets per octave, and the metrics have one bucket per octave. The
-//! upper bound of each metric bucket is the upper bound of a kernel bucket, so every duration is in
-//! the right metric bucket.
+//! upper bound of each metric bucket is also the upper bound of a kernel bucket, so each kernel
+//! bucket belongs to exactly one metric bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
