@@ -279,8 +279,8 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // No value is ever sent. `recv` returns an error when the sender is dropped, and the thread
-        // ends.
+        // The channel never carries a value. `recv` returns an error when the sender is dropped,
+        // and the thread ends.
         self.release = None;
         let result = self.thread.take().map(JoinHandle::join);
         // A second panic would hide the first panic.

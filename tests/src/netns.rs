@@ -137,7 +137,8 @@ impl Place {
             setns(file.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");
             drop(file);
             say_ready.send(gettid()).expect("somebody waits");
-            // No value is ever sent. `recv` returns an error when the sender is dropped.
+            // The channel never carries a value. `recv` returns an error when the sender is
+            // dropped.
             _ = released.recv();
         };
         let thread = Some(thread::spawn(stay));

@@ -161,8 +161,8 @@ impl Traced {
         assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
-        // The field `unreconciled` cannot be used here, because it contains losses that were found
-        // by differences. A fault of tcpstate causes differences too.
+        // The field The field `unreconciled` cannot be used here, because it also counts losses
+        // that tcpstate inferred from differences. A fault of tcpstate causes differences too.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;

@@ -17,10 +17,10 @@ use crate::{
 
 /// The number of gauges: the states, and all time-wait sockets.
 pub(super) const ROWS: usize = TIME_WAIT_SOCKETS + 1;
-/// The index of the gauge of all time-wait sockets, whether they show as TIME_WAIT or FIN_WAIT2.
+/// The index of the gauge that counts all time-wait sockets, in TIME_WAIT and in FIN_WAIT2.
 pub(super) const TIME_WAIT_SOCKETS: usize = State::GAUGES.len();
 
-/// A gauge and its flow.
+/// One row of the table of gauges: the gauge, and how many sockets entered and left per second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     label: &'static str,
@@ -47,7 +47,7 @@ pub(super) fn rows(snapshot: &Snapshot) -> [Row; ROWS] {
     rows
 }
 
-/// The rows before the end of the first interval.
+/// Returns the rows that are shown until the first interval ends. These rows have no rates.
 pub(super) fn opening_rows(start: &Start) -> [Row; ROWS] {
     let mut rows = [time_wait_sockets(&TimeWait::default()); ROWS];
     for (slot, (row, state)) in rows.iter_mut().zip(State::GAUGES).enumerate() {
@@ -70,7 +70,7 @@ fn time_wait_sockets(time_wait: &TimeWait) -> Row {
     }
 }
 
-/// The columns that fit into a width.
+/// The columns of the table of gauges that fit into the width of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     entered: bool,
@@ -82,14 +82,14 @@ pub(super) struct Columns {
 impl Columns {
     const LABEL: usize = 17;
     const NUMBER: usize = 11;
-    /// The narrowest sparkline; a narrower sparkline has too few readings to be useful.
+    /// The minimum width of a sparkline. A narrower sparkline has too few readings to be useful.
     const SHORTEST: usize = 8;
     const GAP: usize = 2;
 
-    /// Three columns of numbers, without sparklines.
+    /// The layout with three columns of numbers and without sparklines.
     pub(super) const NUMBERS: Self = Self { entered: true, left: true, sparkline: 0 };
 
-    /// The columns that fit into a width.
+    /// Returns the columns that fit into `width` columns of text.
     pub(super) fn within(width: usize) -> Self {
         let numbers = |count| Self::LABEL + count * Self::NUMBER;
         let rest = width.saturating_sub(numbers(3) + Self::GAP);
@@ -113,7 +113,7 @@ impl Columns {
         Line::of(Tone::Strong, text)
     }
 
-    /// A row with its sparkline.
+    /// Returns the line of a row. `sparkline` is the last column.
     pub(super) fn row(self, row: &Row, sparkline: &str) -> Line {
         let mut line = Line::of(Tone::Plain, format!("{:<1$}", row.label, Self::LABEL));
         let current = or_unknown(row.current, signed);
@@ -135,7 +135,7 @@ impl Columns {
 
 type Words = Vec<(Tone, String)>;
 
-/// The share of `tcp_max_tw_buckets` in use, and the overflows.
+/// Returns the share of `tcp_max_tw_buckets` that is in use, and the number of overflows.
 pub(super) fn fullness(time_wait: &TimeWait) -> Words {
     let mut words = Vec::new();
     if let (Some(sockets), Some(limit)) = (time_wait.sockets, time_wait.limit) {
@@ -154,7 +154,7 @@ pub(super) fn fullness(time_wait: &TimeWait) -> Words {
     words
 }
 
-/// The ends of time-wait sockets per second, by cause as far as causes are known.
+/// Returns for each known cause how many time-wait sockets ended per second.
 pub(super) fn exits(snapshot: &Snapshot) -> Words {
     let seconds = snapshot.interval.as_secs_f64();
     let words = causes(snapshot.time_wait.exits_in_interval).map(|(cause, count)| {
@@ -164,15 +164,16 @@ pub(super) fn exits(snapshot: &Snapshot) -> Words {
     words.collect()
 }
 
-/// The known causes with their numbers. Where a hook cannot distinguish causes, `other` includes
-/// them.
+/// Returns the known causes for the ends of time-wait sockets, with the number of ends. `other`
+/// includes the causes that the hook cannot distinguish.
 pub(super) fn causes(exits: Exits) -> impl Iterator<Item = (&'static str, u64)> {
     let Exits { expired, reused, killed, other } = exits;
     let causes = [("expired", expired), ("reused", reused), ("killed", killed), ("other", other)];
     causes.into_iter().filter_map(|(cause, count)| Some((cause, count?)))
 }
 
-/// Whether the gauges are exact, the missed events, and the scans after the first one.
+/// Returns the accuracy as short words: whether the gauges are exact, the missed events, and the
+/// scans after the first scan.
 pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
     let missed = snapshot.missed.events();
     let mut words = vec![
@@ -193,7 +194,7 @@ pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
     words
 }
 
-/// The result of the comparison with the kernel's list of sockets (`--verify`).
+/// Returns the result of `--verify`, which compares the gauges with the kernel's list of sockets.
 fn verified(verdict: &Verdict) -> (Tone, String) {
     match verdict {
         Verdict::Equal => (Tone::Good, "equal to sock_diag".to_owned()),
@@ -217,7 +218,7 @@ fn inexact(snapshot: &Snapshot) -> String {
     }
 }
 
-/// The processor time of all programs together, if it is measured.
+/// Returns the CPU time of all BPF programs together, or `None` if this time is not measured.
 pub(super) fn cost_of_all(snapshot: &Snapshot) -> Option<(Tone, String)> {
     if snapshot.cost.is_empty() {
         return None;
@@ -227,7 +228,7 @@ pub(super) fn cost_of_all(snapshot: &Snapshot) -> Option<(Tone, String)> {
     Some((Tone::Plain, format!("cost {} of a CPU", or_unknown(share, percent))))
 }
 
-/// The processor time of each program.
+/// Returns one line for each BPF program, with its CPU time.
 pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
     let (interval, seconds) = (snapshot.interval, snapshot.interval.as_secs_f64());
     snapshot.cost.iter().map(move |Cost { program, in_interval, .. }| {
@@ -246,19 +247,19 @@ pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
 pub(super) const COST_NOTE: &str =
     "these times include measuring: 60 ns for an empty program (AMD EPYC, Linux 6.18)";
 
-/// The hooks of transitions, time-wait sockets and request sockets, in a few characters.
+/// Returns the hooks of transitions, time-wait sockets and request sockets, as short as possible.
 pub(super) fn hooks(hooks: Hooks) -> (Tone, String) {
     let [transitions, time_wait, syn_recv] = hooks.names();
     (Tone::Plain, format!("hooks {transitions}/{time_wait}/{syn_recv}"))
 }
 
-/// The hooks in words.
+/// Returns the hooks of transitions, TIME_WAIT and SYN_RECV as a sentence.
 pub(super) fn hooks_in_words(hooks: Hooks) -> String {
     let [transitions, time_wait, syn_recv] = hooks.names();
     format!("transitions by {transitions}, TIME_WAIT by {time_wait}, SYN_RECV by {syn_recv}")
 }
 
-/// The network namespaces that are counted.
+/// Names the network namespaces that are counted.
 pub(super) fn scope_in_words(scope: Counted) -> String {
     match scope {
         Counted::One(inode) => format!("network namespace {inode}"),
@@ -266,7 +267,8 @@ pub(super) fn scope_in_words(scope: Counted) -> String {
     }
 }
 
-/// The accuracy in words: whether the gauges are exact, the missed events, and the scans.
+/// Returns the accuracy as a sentence: whether the gauges are exact, the missed events, and the
+/// scans.
 pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     let missed = &snapshot.missed;
     let mut clauses = vec![
@@ -298,13 +300,14 @@ pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     clauses.join("; ")
 }
 
-/// `2 limits, listed at the end`; `None` without limits.
+/// Returns the number of limits as text, for example `2 limits, listed at the end`. Returns `None`
+/// if no limit applies.
 pub(super) fn limits_in_short(limits: &[Limit]) -> Option<String> {
     let count = u64::try_from(limits.len()).unwrap_or(u64::MAX);
     (count > 0).then(|| format!("{}, listed at the end", counted(count, "limit")))
 }
 
-/// A number with commas, or the mark of an unknown number.
+/// Returns a number with commas, or `-` if the number is unknown.
 pub(super) fn count_of(count: Option<u64>) -> String {
     count.map_or_else(|| UNKNOWN.to_owned(), grouped)
 }

@@ -15,7 +15,7 @@ pub struct Csv {
     netns: String,
 }
 
-/// A row; its fields name the columns.
+/// A row of the CSV output. The names of the fields are the column names.
 #[derive(Serialize)]
 struct Row<'a> {
     time: &'a str,
@@ -54,7 +54,7 @@ impl View for Csv {
     }
 }
 
-/// The rows of the whole scope, or of one network namespace.
+/// Writes the rows of the whole scope, or of one network namespace.
 fn write_rows(
     writer: &mut csv::Writer<impl Write>,
     snapshot: &Snapshot,

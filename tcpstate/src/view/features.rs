@@ -10,10 +10,10 @@ use crate::{check::Feature, text::escaped};
 
 /// The maximum width of a line.
 const WIDTH: usize = 80;
-/// The widths of the columns of ids and statuses.
+/// The widths of the column of IDs and of the column of statuses.
 const COLUMNS: [usize; 2] = [20, 9];
 
-/// An output format.
+/// An output format of `tcpstate check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Text, at most 80 columns wide.

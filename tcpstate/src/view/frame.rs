@@ -2,25 +2,26 @@
 
 use super::line::{Line, Tone};
 
-/// How important a line is. The ranks are in order: the first rank is left out last.
+/// The importance of a line. The ranks are sorted from the most important to the least important
+/// rank. Lines of the first rank are left out last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Status,
     Heading,
-    /// A gauge; the smaller the number, the more important it is.
+    /// A gauge. A gauge with a smaller number is more important.
     Gauge(usize),
     TimeWait,
     Title,
     Limit,
     Namespaces,
     Blank,
-    /// Shown together or not at all.
+    /// All lines of this rank are shown, or none.
     Cost,
-    /// Shown together or not at all.
+    /// All lines of this rank are shown, or none.
     Transitions,
 }
 
-/// Lines in the order in which they are shown.
+/// The lines of a frame, in the order in which they are shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
     lines: Vec<(Rank, Line)>,
@@ -32,8 +33,8 @@ impl Frame {
         self.lines.push((rank, line));
     }
 
-    /// The most important lines that fit into a number of lines. If namespaces or transitions are
-    /// left out, a line says so.
+    /// Returns the most important lines that fit into `height` lines. If namespaces or transitions
+    /// are left out, a line reports this.
     pub(super) fn into_lines(self, height: usize) -> impl Iterator<Item = Line> {
         let mut ranks: Vec<Rank> = self.lines.iter().map(|&(rank, _)| rank).collect();
         ranks.sort_unstable();
@@ -56,7 +57,7 @@ impl Frame {
     }
 }
 
-/// How many lines of a rank are shown, and the line that stands for its other lines.
+/// Returns how many lines of a rank are shown, and the line that reports the lines left out.
 fn fit(rank: Rank, lines: usize, used: usize, height: usize) -> (usize, Option<Line>) {
     let room = height - used;
     if lines <= room {
@@ -65,7 +66,7 @@ fn fit(rank: Rank, lines: usize, used: usize, height: usize) -> (usize, Option<L
     let text = match rank {
         _ if room == 0 => return (0, None),
         Rank::Namespaces => {
-            // The first line is the heading, which is of no use without a row.
+            // The first line is the heading. The heading is useless without a namespace below it.
             let shown = if room > 2 { room - 1 } else { 0 };
             let hidden = lines - shown.max(1);
             let (and, more) = if shown > 0 { ("and ", "more ") } else { ("", "") };
@@ -73,7 +74,7 @@ fn fit(rank: Rank, lines: usize, used: usize, height: usize) -> (usize, Option<L
             let note = format!("{and}{hidden} {more}namespace{plural}");
             return (shown, Some(Line::of(Tone::Faint, note)));
         }
-        // The line of the cursor is not part of the frame.
+        // The terminal needs one more line for the cursor, which is not part of the frame.
         Rank::Transitions => {
             format!("transitions: not shown; they need a terminal of {} lines", used + lines + 1)
         }
@@ -87,7 +88,8 @@ fn fit(rank: Rank, lines: usize, used: usize, height: usize) -> (usize, Option<L
 mod tests {
     use super::*;
 
-    /// The text of the lines that are shown of these ranks.
+    /// Makes a frame with one line for each rank. Returns the text of the lines that fit into
+    /// `height`.
     fn kept(ranks: &[Rank], height: usize) -> Vec<String> {
         let mut frame = Frame::default();
         for (at, &rank) in ranks.iter().enumerate() {
@@ -113,7 +115,7 @@ mod tests {
             Rank::Cost,
         ];
         assert_eq!(kept(&ranks, 7), ["0", "1", "2", "3", "4", "5", "6"]);
-        // Costs are shown together or not at all.
+        // All lines of the cost are shown, or none.
         assert_eq!(kept(&ranks, 6), ["0", "1", "2", "3", "4"]);
         assert_eq!(kept(&ranks, 4), ["1", "2", "3", "4"]);
         assert_eq!(kept(&ranks, 3), ["1", "3", "4"]);

@@ -1,5 +1,5 @@
 //! The matrix of transitions: the share of each pair of states as a map, and a bar for each pair.
-//! Readable without colours, and at most 80 columns wide.
+//! The matrix is readable without colours, and at most 80 columns wide.
 
 use std::io::{self, Write};
 
@@ -14,19 +14,19 @@ use super::{
 };
 use crate::report::{Report, Snapshot};
 
-/// Columns of a bar.
+/// The width of a bar in columns.
 const BAR: usize = 18;
 
-/// Columns of a state that is left.
+/// The width of the column with the names of the states that sockets left.
 const FROM: usize = 12;
 
-/// Columns of a cell, the gap before it included.
+/// The width of a cell in columns, including the gap before the cell.
 const CELL: usize = 6;
 
-/// The shades from nothing to all, for terminals without colours.
+/// The shades from the lowest to the highest level, for terminals without colours.
 const SHADES: [char; 5] = [' ', '.', ':', '*', '#'];
 
-/// A state's name in five characters, so that all states fit into 80 columns.
+/// Returns the name of a state in five characters, so that all states fit into 80 columns.
 const fn short(state: Option<State>) -> &'static str {
     match state {
         Some(State::Listen) => "LISTN",
@@ -46,7 +46,8 @@ const fn short(state: Option<State>) -> &'static str {
     }
 }
 
-/// The matrix of an interval: a title, a map and bars. Without a size nothing is left out.
+/// Returns the matrix of an interval: a title, a map and bars. If `size` is `None`, nothing is left
+/// out.
 pub(super) fn lines(snapshot: &Snapshot, size: Option<Size>) -> Vec<Line> {
     let mut pairs = moves(snapshot);
     pairs.retain(|pair| pair.in_interval > 0);
@@ -60,11 +61,11 @@ pub(super) fn lines(snapshot: &Snapshot, size: Option<Size>) -> Vec<Line> {
         return lines;
     }
     let columns = size.map_or(usize::MAX, |size| size.columns.into());
-    // The time of the snapshot stands above the matrix.
+    // One line above the matrix shows the time of the snapshot.
     let room = size.map_or(usize::MAX, |size| size.frame_rows() - 1);
     let map = map(&pairs, all, columns);
     let room_for_bars = room.saturating_sub(lines.len() + map.len() + 2);
-    // Under a map, a heading and one bar are the least that is useful.
+    // A map is shown only if there is space for a heading and one bar below it.
     let has_map = room_for_bars >= 2;
     if has_map {
         lines.push(Line::default());
@@ -76,8 +77,8 @@ pub(super) fn lines(snapshot: &Snapshot, size: Option<Size>) -> Vec<Line> {
     lines
 }
 
-/// A row for each state that was left and a column for each state that was entered. Each cell is
-/// the pair's share of all transitions.
+/// Returns the map: a row for each state that sockets left, and a column for each state that
+/// sockets entered. Each cell shows the share of its pair of states in all transitions.
 fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
     let to = sorted(pairs.iter().map(|pair| pair.to), end);
     let fitting = (columns.saturating_sub(FROM) / CELL).min(to.len());
@@ -108,10 +109,10 @@ fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
     lines
 }
 
-/// A share of all: a shade and the number, or blanks for a pair that did not occur.
+/// Returns a cell: a shade and the share in percent, or blanks for a pair that did not occur.
 fn cell(share: f64) -> (Tone, String) {
-    // With twenty equally frequent pairs, each has 5 %. The limits between the levels are therefore
-    // low.
+    // If twenty pairs are equally frequent, the share of each pair is only 5 %. The limits between
+    // the levels are therefore low.
     let level = match share {
         ..=0.0 => return (Tone::Faint, " ".repeat(CELL - 1)),
         ..0.01 => 1_u8,
@@ -128,7 +129,8 @@ fn cell(share: f64) -> (Tone, String) {
     (Tone::Heat(level), format!("{} {number:>3}", SHADES[usize::from(level)]))
 }
 
-/// Each pair with its count, rate and share; the most frequent pairs if not all fit.
+/// Returns a line for each pair of states, with its count, rate and share. If not all lines fit,
+/// returns the most frequent pairs.
 fn bars(pairs: &[Move], all: u64, seconds: f64, room: usize, has_map: bool) -> Vec<Line> {
     let legend = legend(pairs);
     let has_legend = !legend.is_empty();
@@ -171,8 +173,8 @@ fn bar(pair: &Move, most: u64, all: u64, seconds: f64) -> Line {
     line
 }
 
-/// Writes a matrix at each interval and one of the whole run at the end. On a terminal each matrix
-/// is painted over the previous one.
+/// Writes a matrix at the end of each interval, and a matrix of the whole run at the end. On a
+/// terminal each matrix replaces the previous matrix.
 pub struct Heat {
     /// The capabilities of the terminal, if stdout is one.
     caps: Option<TerminalCaps>,
@@ -206,7 +208,8 @@ impl View for Heat {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let size = self.caps.map(|_| (self.size)());
         match (report, size) {
-            // Earlier lines of the terminal scroll away, so that they are not painted over.
+            // Scroll the earlier text of the terminal off the screen, so that no matrix overwrites
+            // this text.
             (Report::Start(_), Some(size)) => write!(out, "{}", "\n".repeat(size.rows.into())),
             (Report::Start(_), None) => Ok(()),
             (Report::Snapshot(snapshot), size) => {
@@ -254,7 +257,7 @@ mod tests {
 
     #[test]
     fn all_states_fit_into_80_columns() {
-        // Every gauge and CLOSE.
+        // The columns of the map are all states with a gauge, and CLOSE.
         let to = State::GAUGES.len() + 1;
         assert!(FROM + to * CELL <= 80);
         assert!(State::ALL.iter().all(|&state| short(Some(state)).len() == 5));

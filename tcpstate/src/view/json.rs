@@ -1,5 +1,5 @@
-//! Reports for programs: one JSON object on each line, with its type and version. Keys stay stable;
-//! new keys may be added.
+//! Reports for programs: one JSON object on each line, with its type and version. Existing keys do
+//! not change. New keys may be added.
 
 use std::{
     io::{self, Write},
@@ -23,7 +23,7 @@ use crate::{
     text::is_plain,
 };
 
-/// The version of the lines. The version increases when the meaning of a key changes.
+/// The version of the JSON lines. The version increases when the meaning of a key changes.
 pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
@@ -57,16 +57,16 @@ pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Resu
     out.write_all(&text)
 }
 
-/// Appends an object and a line end to a buffer. An object is many small writes, which are much
-/// faster to a buffer of a known type than to a `dyn Write`.
+/// Appends a JSON object and a line end to a buffer. Serializing an object makes many small writes.
+/// These writes are much faster to a buffer of a known type than to a `dyn Write`.
 fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
     line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
     text.push(b'\n');
     Ok(())
 }
 
-/// Compact JSON that escapes control characters and invisible characters, so that a terminal does
-/// not act on them. A parser still reads the original text.
+/// Writes compact JSON and escapes control characters and invisible characters, so that a terminal
+/// does not act on them. A JSON parser still reads the original text.
 struct Visible;
 
 impl Formatter for Visible {
@@ -74,7 +74,7 @@ impl Formatter for Visible {
     where
         W: ?Sized + Write,
     {
-        // Without an early exit, the compiler can test many bytes at once.
+        // The loop has no early exit, so the compiler can test many bytes in one instruction.
         if fragment.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
             return out.write_all(fragment.as_bytes());
         }
@@ -172,7 +172,7 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
     line
 }
 
-/// Adds the losses of events and histograms, if the run has events or histograms.
+/// Adds the numbers of lost events and lost durations, if the run has events or histograms.
 fn add_losses(line: &mut Value, snapshot: &Snapshot) {
     if let Some(losses) = &snapshot.losses {
         line["untracked_events"] = json!(losses.untracked);
@@ -218,7 +218,7 @@ fn namespace(row: &NamespaceRow) -> Value {
     })
 }
 
-/// The result of a comparison, and the states that differ.
+/// Returns the result of `--verify`, and the states whose counts differ.
 fn verify(verdict: &Verdict) -> Value {
     let differences: &[Difference] = match verdict {
         Verdict::Differs(differences) => differences,
@@ -234,8 +234,8 @@ fn verify(verdict: &Verdict) -> Value {
     json!({ "result": verdict.name(), "differences": differences.collect::<Value>() })
 }
 
-/// Runs and their time since the start, and the time of a run and the share of one CPU in the
-/// interval.
+/// Returns the cost of each program: runs and run time since the start, time per run and share of
+/// one CPU in the interval.
 fn costs(snapshot: &Snapshot) -> Value {
     let costs = snapshot.cost.iter().map(|Cost { program, total, in_interval }| {
         json!({
@@ -286,7 +286,7 @@ fn by_state(gauges: &[Gauge; 10], show: impl Fn(&Gauge) -> Value) -> Value {
     )
 }
 
-/// A time as text (UTC, RFC 3339 with milliseconds) and in seconds since 1970.
+/// Returns a time as text (UTC, RFC 3339 with milliseconds) and in seconds since 1970.
 pub(super) fn times(time: SystemTime) -> (String, f64) {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     (rfc3339(time), since_1970.as_secs_f64())

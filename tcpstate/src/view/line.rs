@@ -1,11 +1,12 @@
-//! A line of text whose parts have a tone, and how it is written to a terminal or a file.
+//! A line of text whose parts have tones. The line is written to a terminal or a file, with or
+//! without colours.
 
 use std::io::{self, Write};
 
 use anstyle::{Ansi256Color, AnsiColor, Color, Style};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// The meaning of a part of a line. A terminal may show it by colour.
+/// The meaning of a part of a line. A terminal may show the meaning as a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -47,7 +48,7 @@ const fn heat(background: u8, text: u8) -> Style {
         .fg_color(Some(Color::Ansi256(Ansi256Color(text))))
 }
 
-/// A line. The caller has escaped its text.
+/// A line of text. The caller must escape the text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     parts: Vec<(Tone, String)>,
@@ -57,13 +58,13 @@ pub(super) struct Line {
 const GAP: &str = "  ";
 
 impl Line {
-    /// A line with one part.
+    /// Creates a line with one part.
     pub(super) fn of(tone: Tone, text: impl Into<String>) -> Self {
         Self { parts: vec![(tone, text.into())] }
     }
 
-    /// An indent, then the words that fit into the width. The line always has the first word, even
-    /// if this word does not fit.
+    /// Creates a line with an indent and the words that fit into `width`. The line always has the
+    /// first word, even if this word does not fit.
     pub(super) fn of_words(
         indent: usize,
         words: impl IntoIterator<Item = (Tone, String)>,
@@ -89,12 +90,12 @@ impl Line {
         self.parts.push((tone, text.into()));
     }
 
-    /// The width in columns.
+    /// Returns the width of the line in columns.
     pub(super) fn width(&self) -> usize {
         self.parts.iter().map(|(_, text)| text.width()).sum()
     }
 
-    /// The line cut to a number of columns; `>` marks the cut.
+    /// Returns the line, cut to a number of columns. If something was cut, the last column is `>`.
     pub(super) fn cropped(mut self, columns: usize) -> Self {
         if self.width() <= columns {
             return self;
@@ -122,13 +123,14 @@ impl Line {
     }
 }
 
-/// Text in lines of whole words; all lines but the first are indented.
+/// Wraps a text between words. All lines except the first line are indented.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width).subsequent_indent("  ");
     textwrap::wrap(text, options).into_iter().map(String::from).collect()
 }
 
-/// The beginning of a text, in at most this number of columns; `~` marks the cut.
+/// Returns the beginning of a text in at most `width` columns. If something was cut, the last
+/// character is `~`.
 pub(super) fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -136,7 +138,8 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     fitting(text.chars(), width).chain(['~']).collect()
 }
 
-/// The end of a text, in at most this number of columns; `~` marks the cut.
+/// Returns the end of a text in at most `width` columns. If something was cut, the first character
+/// is `~`.
 pub(super) fn end_of(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

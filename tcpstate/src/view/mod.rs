@@ -1,4 +1,4 @@
-//! Reports as text: one view for each form of output. A view has no loop and reads no clock. It
+//! Reports as text: one view for each form of output. A view has no loop and reads no clock. A view
 //! writes to the writer that the caller passes.
 
 mod block;
@@ -51,7 +51,8 @@ pub trait View {
         Ok(())
     }
 
-    /// Paints again because the size of the terminal has changed. Only a screen does so.
+    /// Paints the frame again after a change of the terminal's size. Views without frames do
+    /// nothing.
     fn redraw(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let _ = out;
         Ok(())

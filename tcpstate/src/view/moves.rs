@@ -25,36 +25,37 @@ use super::{
 };
 use crate::report::{Exits, Snapshot, Transition};
 
-/// A row of the list: how often sockets went from one state to another.
+/// A row of the list. The row counts how often sockets went from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Move {
-    /// The state before; `None` if it is unknown.
+    /// The state before the move; `None` if this state is unknown.
     pub(super) from: Option<State>,
-    /// The state after; `None` if it is unknown.
+    /// The state after the move; `None` if this state is unknown.
     pub(super) to: Option<State>,
-    /// Which sockets the row counts.
+    /// The kind of sockets that the row counts.
     pub(super) kind: Kind,
-    /// Since the start. Below 0 only if mini sockets resumed after they had been counted as gone.
+    /// The number of moves since the start. The number is negative only if mini sockets were
+    /// counted as ended but continued.
     pub(super) count: i64,
-    /// In the interval.
+    /// The number of moves in the interval.
     pub(super) in_interval: i64,
 }
 
-/// Which sockets a row counts.
+/// The kind of sockets that a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Full sockets, as the tracepoint reported them.
+    /// The row counts full sockets, as the tracepoint reported them.
     Full,
-    /// New sockets of a listener, which itself stays in LISTEN.
+    /// The row counts new sockets of listeners. The listeners stay in LISTEN.
     Born,
-    /// The kernel reported a transition from a state to itself.
+    /// The row counts transitions from a state to itself, in which no socket moves.
     Stayed,
-    /// Mini sockets have a part in the row.
+    /// The row counts mini sockets, alone or together with full sockets.
     Mini,
 }
 
 impl Kind {
-    /// The mark behind the row's second state; a footnote explains it.
+    /// Returns the mark that follows the row's second state. A footnote explains the mark.
     pub(super) const fn mark(self) -> &'static str {
         match self {
             Self::Full => "",
@@ -67,7 +68,7 @@ impl Kind {
 
 type Key = (Option<State>, Option<State>, Kind);
 
-/// All moves of a snapshot, by the order in which a connection passes through the states.
+/// Returns all moves of a snapshot, in the order in which a connection passes through the states.
 pub(super) fn moves(snapshot: &Snapshot) -> Vec<Move> {
     let total = snapshot.states.map(|gauge| {
         let (entered, left) = gauge.entered.zip(gauge.left)?;
@@ -94,7 +95,7 @@ pub(super) fn moves(snapshot: &Snapshot) -> Vec<Move> {
     moves.filter(|row| row.count != 0 || row.in_interval != 0).collect()
 }
 
-/// The rows of one stretch of time.
+/// The rows for one period: the whole run or one interval.
 struct Rows {
     rows: BTreeMap<Key, i64>,
 }
@@ -128,8 +129,8 @@ impl Rows {
             rows.add(Some(Close), Some(SynRecv), Kind::Mini, born);
             rows.add(Some(SynRecv), Some(Close), Kind::Mini, gone);
         }
-        // A full socket that went on as a time-wait socket in FIN_WAIT2 has not left FIN_WAIT2; a
-        // time-wait socket that ended in FIN_WAIT2 has.
+        // If a time-wait socket replaces a full socket in FIN_WAIT2, no socket leaves FIN_WAIT2. If
+        // a time-wait socket ends in FIN_WAIT2, a socket leaves FIN_WAIT2.
         if let Some(fin_wait2) = flow(FinWait2) {
             let closed = fin_wait2.left.cast_signed() - rows.leaving(FinWait2);
             rows.add(Some(FinWait2), Some(Close), Kind::Full, closed);
@@ -146,10 +147,11 @@ impl Rows {
         rows
     }
 
-    /// The moves into TIME_WAIT, as far as the counts prove the state before, and out of it.
+    /// Adds the moves into TIME_WAIT and out of TIME_WAIT. The state before TIME_WAIT is added only
+    /// if the counts prove it.
     ///
-    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING, so each of the two counts
-    /// bounds the part of the other.
+    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING. The number of sockets that left
+    /// one of these states therefore gives a minimum for the other state.
     fn add_time_wait(&mut self, fin_wait2: Flow, time_wait: Flow, exits: Exits) {
         let [arrived, gone, fin_wait2_left] =
             [time_wait.entered, time_wait.left, fin_wait2.left].map(u64::cast_signed);
@@ -179,12 +181,12 @@ impl Rows {
         self.rows.get(&key).copied().unwrap_or(0)
     }
 
-    /// The sum of the rows into a state.
+    /// Returns the number of moves into a state, summed over the rows.
     fn entering(&self, state: State) -> i64 {
         self.sum(|to, kind| to.1 == Some(state) && kind != Kind::Stayed)
     }
 
-    /// The sum of the rows out of a state.
+    /// Returns the number of moves out of a state, summed over the rows.
     fn leaving(&self, state: State) -> i64 {
         let moves = |kind| !matches!(kind, Kind::Stayed | Kind::Born);
         self.sum(|from, kind| from.0 == Some(state) && moves(kind))
@@ -196,7 +198,8 @@ impl Rows {
     }
 }
 
-/// A heading, and a row for each move: the count since the start, and the rate over the interval.
+/// Returns the list as text: a heading, and a line for each move with the count since the start and
+/// the rate in the interval.
 pub(super) fn list(moves: &[Move], seconds: f64) -> Vec<String> {
     if moves.is_empty() {
         return Vec::new();
@@ -211,7 +214,8 @@ pub(super) fn list(moves: &[Move], seconds: f64) -> Vec<String> {
     [heading].into_iter().chain(lines).collect()
 }
 
-/// The marks of a list in one line of at most 80 columns; empty without marks.
+/// Explains the marks of a list in one line of at most 80 columns. The line is empty if the list
+/// has no marks.
 pub(super) fn legend(moves: &[Move]) -> String {
     let notes = [
         (Kind::Mini, "* mini sockets, not reported by the tracepoint"),
@@ -222,7 +226,7 @@ pub(super) fn legend(moves: &[Move]) -> String {
     notes.map(|(_, note)| note).collect::<Vec<_>>().join("  ")
 }
 
-/// The marks of a list in sentences, in lines of this width.
+/// Explains the marks of a list in sentences, in lines of at most `width` columns.
 pub(super) fn footnotes(snapshot: &Snapshot, moves: &[Move], width: usize) -> Vec<String> {
     if moves.is_empty() {
         return Vec::new();
@@ -263,12 +267,12 @@ pub(super) fn footnotes(snapshot: &Snapshot, moves: &[Move], width: usize) -> Ve
     notes.iter().flat_map(|note| wrapped(note, width)).collect()
 }
 
-/// A state's name in a list.
+/// Returns the name of a state, or `unknown`.
 pub(super) fn name(state: Option<State>) -> &'static str {
     state.map_or("unknown", State::name)
 }
 
-/// The states of some moves, each once, in this order.
+/// Returns each of the states once, sorted by the position that `by` returns.
 pub(super) fn sorted(
     states: impl Iterator<Item = Option<State>>,
     by: fn(Option<State>) -> usize,
@@ -279,13 +283,15 @@ pub(super) fn sorted(
     states
 }
 
-/// The position of a state that is left: CLOSE comes first, because sockets begin in it.
+/// Returns the position of the state that a row leaves. CLOSE comes first, because sockets begin in
+/// CLOSE.
 pub(super) fn begin(state: Option<State>) -> usize {
     let Some(state) = state else { return State::ALL.len() + 1 };
     State::GAUGES.iter().position(|&gauge| gauge == state).map_or(0, |position| position + 1)
 }
 
-/// The position of a state that is entered: CLOSE comes last, because sockets end in it.
+/// Returns the position of the state that a row enters. CLOSE comes last, because sockets end in
+/// CLOSE.
 pub(super) fn end(state: Option<State>) -> usize {
     if state == Some(Close) { State::ALL.len() } else { begin(state) }
 }

@@ -1,4 +1,4 @@
-//! Lines for people, one for each network namespace, at most 80 columns wide.
+//! Text for people: one line of at most 80 columns for each network namespace.
 
 use std::{cmp::Reverse, fmt::Write as _};
 
@@ -10,7 +10,7 @@ use crate::{
     text::escaped,
 };
 
-/// The columns: the most common states have their own column, the other states share one.
+/// The columns: each of the most common states has a column, and all other states share one column.
 const SHOWN: [(&str, &[State]); 7] = [
     ("TOTAL", &State::GAUGES),
     ("LISTEN", &[State::Listen]),
@@ -21,11 +21,11 @@ const SHOWN: [(&str, &[State]); 7] = [
     ("TIME_W", &[State::TimeWait]),
 ];
 
-/// The width of a namespace's name or number.
+/// The maximum width of the name or the inode number of a namespace.
 const NAME: usize = 24;
 
-/// A heading, then a line for each namespace, largest first. A namespace is shown by its name, or
-/// by its inode number if it has no name.
+/// Returns a heading, and a line for each namespace, largest first. A namespace is shown by its
+/// name, or by its inode number if it has no name.
 pub(super) fn lines(rows: &[NamespaceRow]) -> Vec<String> {
     let mut heading = format!("{:<NAME$}", "NAMESPACE");
     for (title, _) in SHOWN {
@@ -50,7 +50,7 @@ fn line(row: &NamespaceRow) -> String {
     line
 }
 
-/// The number of sockets in these states; `None` if any of the gauges is unknown.
+/// Returns the number of sockets in these states. Returns `None` if one of the gauges is unknown.
 fn sum(gauges: &[Gauge; 10], states: &[State]) -> Option<i64> {
     let of = |state: &State| {
         let slot = State::GAUGES.iter().position(|gauge| gauge == state)?;

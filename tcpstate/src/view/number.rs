@@ -1,4 +1,4 @@
-//! Numbers and times as text for people.
+//! Converts numbers and times to text for people.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,24 +7,24 @@ use jiff::Timestamp;
 /// The text of an unknown number.
 pub(super) const UNKNOWN: &str = "-";
 
-/// `46,807`.
+/// Returns a number with commas, for example `46,807`.
 pub(super) fn grouped(count: u64) -> String {
     group(&count.to_string())
 }
 
-/// `46,807`, `-3`.
+/// Returns a signed number with commas, for example `46,807` or `-3`.
 pub(super) fn signed(count: i64) -> String {
     let sign = if count < 0 { "-" } else { "" };
     format!("{sign}{}", grouped(count.unsigned_abs()))
 }
 
-/// `+3`, `-3`, `0`.
+/// Returns a change with its sign, for example `+3`, `-3` or `0`.
 pub(super) fn change(by: i64) -> String {
     let plus = if by > 0 { "+" } else { "" };
     format!("{plus}{}", signed(by))
 }
 
-/// `1,482.1`, `-0.5`.
+/// Returns a number with one decimal, for example `1,482.1` or `-0.5`.
 pub(super) fn decimal(number: f64) -> String {
     let sign = if number < 0.0 { "-" } else { "" };
     let text = format!("{:.1}", number.abs());
@@ -32,7 +32,8 @@ pub(super) fn decimal(number: f64) -> String {
     format!("{sign}{}.{fraction}", group(whole))
 }
 
-/// `17.9 %`; a small share keeps two significant figures.
+/// Returns a share as a percentage, for example `17.9 %`. A small share keeps two significant
+/// figures.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
@@ -45,22 +46,22 @@ pub(super) fn percent(share: f64) -> String {
     format!("{percent:.decimals$} %")
 }
 
-/// A count per second; `None` if no time has passed.
+/// Returns a count per second. Returns `None` if no time has passed.
 pub(super) fn rate(count: u64, seconds: f64) -> Option<f64> {
     (seconds > 0.0).then(|| count as f64 / seconds)
 }
 
-/// A change per second; `None` if no time has passed.
+/// Returns a change per second. Returns `None` if no time has passed.
 pub(super) fn signed_rate(change: i64, seconds: f64) -> Option<f64> {
     (seconds > 0.0).then(|| change as f64 / seconds)
 }
 
-/// The number as text, if it is known.
+/// Returns a known number as text, or `-` for an unknown number.
 pub(super) fn or_unknown<T>(number: Option<T>, show: impl Fn(T) -> String) -> String {
     number.map_or_else(|| UNKNOWN.to_owned(), show)
 }
 
-/// `4.1 s`, `2m 03s`, `1h 02m 03s`, `12d 01h 02m`.
+/// Returns a long duration as text: `4.1 s`, `2m 03s`, `1h 02m 03s`, `12d 01h 02m`.
 pub(super) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -72,7 +73,8 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
-/// `48 us`, `12.3 ms`, `1.23 s`, `2m 03s`: about three figures, in at most seven characters.
+/// Returns a duration with about three figures in at most seven characters: `48 us`, `12.3 ms`,
+/// `1.23 s`, `2m 03s`.
 pub(super) fn span(time: Duration) -> String {
     let nanos = time.as_nanos();
     let (divisor, unit) = match nanos {
@@ -100,25 +102,25 @@ fn long_span(seconds: u64) -> String {
     }
 }
 
-/// `1 event`, `2 events`.
+/// Returns a number with its noun, for example `1 event` or `2 events`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     let (number, plural) = (grouped(count), if count == 1 { "" } else { "s" });
     format!("{number} {noun}{plural}")
 }
 
-/// The time of day, UTC.
+/// Returns the time of day in UTC.
 pub(super) fn clock(time: SystemTime) -> String {
     formatted(time, "%H:%M:%SZ")
 }
 
-/// Day and time, UTC.
+/// Returns the day and the time in UTC.
 pub(super) fn date(time: SystemTime) -> String {
     formatted(time, "%Y-%m-%d %H:%M:%SZ")
 }
 
-/// UTC in RFC 3339 with milliseconds, for programs.
+/// Returns a time in UTC as RFC 3339 with milliseconds, for programs.
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    // The default format of jiff is much faster than a pattern.
+    // The default format of the crate `jiff` is much faster than a format string.
     format!("{:.3}", timestamp(time))
 }
 
@@ -133,7 +135,7 @@ pub(super) struct Rfc3339 {
 
 impl Rfc3339 {
     pub(super) fn of(&mut self, time: SystemTime) -> &str {
-        /// `2026-11-24T12:00:00.`, up to the year 9999.
+        /// The position of the milliseconds after `2026-11-24T12:00:00.`, for years up to 9999.
         const MILLISECONDS: std::ops::Range<usize> = 20..23;
         let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).ok();
         let second = since_1970.map(|since_1970| since_1970.as_secs());
@@ -162,7 +164,7 @@ fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Commas between thousands.
+/// Inserts commas between groups of three digits.
 fn group(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -5,24 +5,25 @@ use std::io::{self, Write};
 
 use super::line::{Line, Tone};
 
-/// A terminal's size.
+/// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Characters in a line.
+    /// The number of characters that fit into a line.
     pub columns: u16,
-    /// Lines.
+    /// The number of lines of the terminal.
     pub rows: u16,
 }
 
 impl Size {
-    /// Lines of a frame. The last line of the terminal is left to the cursor.
+    /// Returns the maximum number of lines of a frame. The last line of the terminal is reserved
+    /// for the cursor.
     pub(super) fn frame_rows(self) -> usize {
         usize::from(self.rows).max(2) - 1
     }
 }
 
-/// With "synchronized output" a terminal shows the whole frame at once. Terminals without it ignore
-/// these sequences.
+/// Begins "synchronized output", in which a terminal shows the whole frame in one step. Terminals
+/// without this feature ignore the two sequences.
 const BEGIN_FRAME: &str = "\x1b[?2026h";
 const END_FRAME: &str = "\x1b[?2026l";
 /// Moves the cursor to the top left corner.
@@ -42,7 +43,7 @@ pub(super) fn paint(
     for line in lines.into_iter().take(size.frame_rows()) {
         let line = line.cropped(columns);
         line.write(coloured, out)?;
-        // In a full line, the sequence would erase the last character.
+        // If a line fills the terminal's width, this sequence would erase its last character.
         let erase = if line.width() < columns { ERASE_REST_OF_LINE } else { "" };
         write!(out, "{erase}\r\n")?;
     }

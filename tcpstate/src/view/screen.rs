@@ -1,9 +1,10 @@
-//! The screen on a terminal: one frame that is painted over at each interval, and the summary at
-//! the end.
+//! The screen on a terminal. A new frame replaces the previous frame at each interval, and the
+//! summary follows at the end.
 //!
-//! The screen uses the whole terminal. It changes no modes, uses no alternate screen and hides no
-//! cursor, so nothing has to be restored when the program ends. Earlier lines of the terminal
-//! scroll away. The cursor stays on the line below the frame.
+//! The screen uses the whole terminal. The screen changes no modes, uses no alternate screen and
+//! does not hide the cursor. The program therefore has nothing to restore when it ends. At the
+//! start, the earlier text of the terminal is scrolled off the screen. The cursor stays on the line
+//! below the frame.
 
 use std::{
     collections::VecDeque,
@@ -38,23 +39,24 @@ pub struct TerminalCaps {
     pub unicode: bool,
 }
 
-/// Paints frames.
+/// The view that paints one frame for each snapshot.
 pub struct Screen {
     caps: TerminalCaps,
-    /// Called for each frame.
+    /// Returns the size of the terminal. Each frame calls this function.
     size: Box<dyn Fn() -> Size + Send>,
-    /// The start of the run, with the hooks in place now.
+    /// The report of the start. Its hooks are replaced when a snapshot reports other hooks.
     start: Option<Start>,
     now: Option<Snapshot>,
     /// The gauges of the last snapshots, newest last.
     history: VecDeque<[Option<i64>; ROWS]>,
 }
 
-/// The number of snapshots in the history: more than a very wide terminal shows.
+/// The number of snapshots in the history, which is more than a very wide terminal can show.
 const HISTORY: usize = 256;
 
 impl Screen {
-    /// A screen for a terminal with these capabilities; `size` returns the size of the terminal.
+    /// Creates a screen for a terminal with these capabilities. `size` returns the size of the
+    /// terminal.
     pub fn new(caps: TerminalCaps, size: impl Fn() -> Size + Send + 'static) -> Self {
         Self { caps, size: Box::new(size), start: None, now: None, history: VecDeque::new() }
     }
@@ -66,7 +68,7 @@ impl Screen {
         paint(lines, size, self.caps.coloured, out)
     }
 
-    /// All lines of a frame at this width, with their ranks.
+    /// Returns all lines of a frame with their ranks. A line has at most `columns` columns.
     fn frame(&self, start: &Start, columns: usize) -> Frame {
         let mut frame = Frame::default();
         frame.add(Rank::Title, self.title(start, columns));
@@ -133,7 +135,7 @@ impl Screen {
     }
 }
 
-/// The position of a gauge in the order of importance.
+/// Returns the position of a gauge in the order of importance.
 fn importance(slot: usize) -> usize {
     use State::{
         CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
@@ -152,14 +154,14 @@ fn importance(slot: usize) -> usize {
         Closing,
     ];
     let state = State::GAUGES.get(slot);
-    // All time-wait sockets come after TIME_WAIT.
+    // The gauge of all time-wait sockets has position 2, after ESTABLISHED and TIME_WAIT.
     state.map_or(2, |state| {
         let place = ORDER.iter().position(|other| other == state).unwrap_or(ORDER.len());
         if place < 2 { place } else { place + 1 }
     })
 }
 
-/// A line for each network namespace.
+/// Adds a line for each network namespace.
 fn add_namespaces(frame: &mut Frame, now: &Snapshot) {
     let Some(rows) = &now.namespaces else { return };
     frame.add(Rank::Blank, Line::default());
@@ -169,7 +171,7 @@ fn add_namespaces(frame: &mut Frame, now: &Snapshot) {
     }
 }
 
-/// The list of transitions.
+/// Adds the list of transitions.
 fn add_transitions(frame: &mut Frame, now: &Snapshot) {
     let moves = moves(now);
     let lines = list(&moves, now.interval.as_secs_f64());
@@ -191,7 +193,8 @@ impl View for Screen {
         match report {
             Report::Start(start) => {
                 self.start = Some(start.clone());
-                // Earlier lines of the terminal scroll away, so that they are not painted over.
+                // Scroll the earlier text of the terminal off the screen, so that no frame
+                // overwrites this text.
                 write!(out, "{}", "\n".repeat(usize::from((self.size)().rows)))?;
                 self.paint(out)
             }

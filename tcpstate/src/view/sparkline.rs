@@ -1,12 +1,13 @@
-//! The last readings of a gauge, one character for each.
+//! Sparklines: the last readings of a gauge, one character for each reading.
 
 /// The marks of the eight levels, lowest first, for terminals with UTF-8.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// The marks of the eight levels, lowest first, for terminals without UTF-8.
 const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
 
-/// The newest `width` readings, newest last, in proportion to the largest reading shown. Only zero
-/// has the lowest mark. An unknown reading is a blank.
+/// Returns the newest `width` readings as characters, newest last. The level of a character is in
+/// proportion to the largest of these readings. Only a reading of 0 has the lowest mark. An unknown
+/// reading is a blank.
 pub(super) fn sparkline(
     readings: impl DoubleEndedIterator<Item = Option<i64>>,
     width: usize,
@@ -19,7 +20,7 @@ pub(super) fn sparkline(
         let Some(reading) = reading else { return ' ' };
         let highest = marks.len() - 1;
         let height = reading.max(0) as f64 / largest as f64 * highest as f64;
-        // The level is at most `highest`, because no reading is larger than the largest.
+        // The level is at most `highest`, because `height` is at most `highest`.
         let level = (1..=highest).rev().find(|&level| height > level as f64 - 1.0);
         marks[level.unwrap_or(0)]
     };

@@ -16,11 +16,11 @@ use crate::{
     text::escaped,
 };
 
-/// The width of mails and of most terminals.
+/// The maximum width, because mails and most terminals have 80 columns.
 const WIDTH: usize = 80;
 
-/// Writes the summary of a run without its limits, which come last. On a terminal the list of
-/// namespaces has at most `height` lines.
+/// Writes the summary of a run without the limits, which the caller writes last. On a terminal the
+/// list of namespaces has at most `height` lines.
 pub(super) fn write(
     start: &Start,
     end: &Snapshot,
@@ -65,7 +65,7 @@ fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// All time-wait sockets, and the causes of their ends.
+/// Writes the number of time-wait sockets, and the causes of their ends.
 fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let time_wait = &end.time_wait;
     if time_wait.sockets.is_none() && time_wait.entries.is_none() {
@@ -101,8 +101,8 @@ fn write_transitions(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     lines.iter().chain(&notes).try_for_each(|line| writeln!(out, "{line}"))
 }
 
-/// A line for each network namespace, largest first; on a terminal the lines that fit into its
-/// height.
+/// Writes a line for each network namespace, largest first. On a terminal, writes only the lines
+/// that fit into `height`.
 fn write_namespaces(end: &Snapshot, height: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     let Some(rows) = &end.namespaces else { return Ok(()) };
     let lines = namespaces::lines(rows);
@@ -119,7 +119,7 @@ fn write_namespaces(end: &Snapshot, height: Option<usize>, out: &mut dyn Write) 
     }
 }
 
-/// The processor time of this process and of its programs in the kernel.
+/// Writes the CPU time of this process and of its BPF programs.
 fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let seconds = end.elapsed.as_secs_f64();
     let took = end.process_time.as_secs_f64();
@@ -143,7 +143,7 @@ fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{COST_NOTE}")
 }
 
-/// Writes each limit: what the hooks in place cannot see, and why.
+/// Writes each limit: the events that the active hooks cannot observe, and the reason.
 pub(super) fn write_limits(limits: &[Limit], out: &mut dyn Write) -> io::Result<()> {
     for limit in limits {
         write_wrapped(&format!("limit: {}", escaped(limit.to_string())), out)?;

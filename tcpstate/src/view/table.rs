@@ -20,7 +20,7 @@ use crate::{
 /// Writes plain text.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// The start of the run, with the hooks in place now.
+    /// The report of the start. Its hooks are replaced when a snapshot reports other hooks.
     start: Option<Start>,
 }
 
@@ -39,7 +39,8 @@ impl View for Table {
 }
 
 impl Table {
-    /// Writes a start or a snapshot; nothing of an end.
+    /// Writes the report of the start or a snapshot. For the end report, this function writes
+    /// nothing.
     pub(super) fn show_block(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         match report {
             Report::Start(start) => {
@@ -80,7 +81,7 @@ impl Table {
     }
 }
 
-/// The hooks, and the number of limits.
+/// Writes the hooks and the number of limits.
 fn show_attached(attached: &Attached, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", block::hooks_in_words(attached.hooks))?;
     let limits = block::limits_in_short(&attached.limits);
@@ -108,7 +109,7 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
     lines
 }
 
-/// The transitions of the interval; empty if no socket moved.
+/// Returns the list of transitions in the interval. The list is empty if no socket moved.
 fn transitions(snapshot: &Snapshot) -> Vec<String> {
     let mut moves = moves(snapshot);
     moves.retain(|Move { in_interval, .. }| *in_interval != 0);

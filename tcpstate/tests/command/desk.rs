@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 
-/// The maximum duration of a command. A command that takes longer is interrupted.
+/// The maximum duration of a command. A command that runs longer is interrupted.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The time after which a command is interrupted if it still runs although its output is complete.
 const ENOUGH: Duration = Duration::from_secs(3);

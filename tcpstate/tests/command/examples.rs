@@ -15,7 +15,8 @@ const AT_A_TIME: usize = 8;
 /// Parts of examples that may print nothing: the output goes to a file, or no line matches.
 const MAY_BE_SILENT: [&str; 3] = ["> ", "select(", "tcpstate serve"];
 
-/// The lines under `Examples:` in the `--help` of each subcommand, without the words beside them.
+/// Returns the command lines under `Examples:` in the `--help` of each subcommand, without their
+/// descriptions.
 fn of_the_help() -> Vec<String> {
     let mut lines = Vec::new();
     for subcommand in tcpstate::command::command_line().get_subcommands() {
@@ -62,7 +63,7 @@ fn examples_of_the_help_run() {
 fn assert_good(line: &str) {
     println!("{line}");
     let desk = Desk::new();
-    // Examples use files of readers. An empty file of thresholds changes nothing.
+    // The examples read files that a user would have. An empty file of thresholds changes nothing.
     desk.write("my.toml", b"");
     if !line.contains("--record") {
         let recording = in_tree().into_iter().next().expect("there are recordings");

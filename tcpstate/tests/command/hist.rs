@@ -112,8 +112,8 @@ fn of(line: &Value) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The expected number of durations of each subject. The last two subjects need a hook that
-/// observes each request socket.
+/// The expected number of durations of each subject. The last two entries need a hook that observes
+/// each request socket.
 const EXPECTED: [(&str, u64); 12] = [
     ("connect_latency client", ALL),
     ("lifetime", 2 * ALL),

@@ -241,8 +241,8 @@ fn process_measures_its_cost_only_while_it_runs() {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let sysctl = statistics_sysctl();
-    // Start another tracer. The run count of its program shows whether the kernel measures program
-    // runs.
+    // Start another tracer. The run count of this tracer's program shows whether the kernel
+    // measures program runs.
     let tracer = Tracer::start(&traced::options()).unwrap_or_else(|error| panic!("{error}"));
     let measured = || tracer.probe().transitions_info().expect("it is loaded").run_count();
     let mut child =

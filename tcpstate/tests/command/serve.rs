@@ -196,7 +196,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
     // A scan must work after `serve` has dropped its privileges.
     server.scan();
     let found = server.exact_metrics();
-    // Each connection has two sockets. The connection of the scraper counts too.
+    // Each connection has two sockets. The connection of the scraper also has two sockets.
     assert_eq!((found[established], found[v6]), (2.0 * (7.0 + 5.0 + 1.0), 1.0));
     let sum = |state: &str| {
         let of = |family| {

@@ -153,7 +153,8 @@ fn serve_by_port_and_cgroup_has_series_up_to_a_limit() {
             assert_eq!(of(&[(label, "other")]), 0.0);
         }
         if most == "1" {
-            // The first observed port, which is the port of the first client, has the only group.
+            // With a limit of one group, only the first observed port has a group. This port is the
+            // port of the first client.
             assert!(equals(lifetimes(&[(label, "other")]), 2 * CONNECTIONS - 1), "{found:?}");
         }
     }

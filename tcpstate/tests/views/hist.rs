@@ -125,7 +125,7 @@ fn hist_in_json_has_buckets_that_add_up() {
     let json = |reports: &[Report], sections| -> Vec<Value> {
         let text = shown(&mut HistJson::new(sections), reports.iter().cloned());
         let lines = text.lines().map(|line| serde_json::from_str(line).expect("an object a line"));
-        // The other lines are the lines of `trace`.
+        // The JSON output also contains the lines of `trace`, which are dropped here.
         lines.filter(|line: &Value| line["type"] == "histogram").collect()
     };
     let mut lines = json(&reports(), Section::ALL.to_vec());

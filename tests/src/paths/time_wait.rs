@@ -41,8 +41,8 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
         .map(|client| {
             client.connect(listener.address()).expect("the listener has room");
             drop(listener.accept());
-            // If the client closed before it receives the FIN, the client would get the TIME_WAIT
-            // socket.
+            // If the client closed before it received the FIN, the TIME_WAIT socket would be on the
+            // client's side.
             let end = (&client).read(&mut [0]).expect("the server closes");
             assert_eq!(end, 0, "nobody sent anything");
             client.local_addr().expect("the client is bound")
@@ -140,7 +140,7 @@ pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
     stage.await_time_wait(&listener, 5);
     for (&port, &next) in ports.iter().zip(&next) {
-        // The server's FIN used one sequence number.
+        // The FIN of the server used one sequence number, so the RST needs the next number.
         send_reset(stage.family, listener.port(), port, next.wrapping_add(1));
     }
     stage.await_time_wait(&listener, 0);

@@ -15,8 +15,8 @@ use socket2::Socket;
 use super::{Family, Listener};
 use crate::files;
 
-/// The number of connections per thread. Each connection needs two files, and the sum is below
-/// every limit of root.
+/// The number of connections per thread. Each connection needs two file descriptors. The
+/// descriptors of a group fit into every file limit that root may have.
 const GROUP: usize = 2000;
 
 /// Established sockets on both sides of idle connections. Dropping the value resets the

@@ -63,7 +63,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, [Instant; 2]) {
 
 /// Makes a connection, holds it, and closes it with `end`. The function `end` returns when the
 /// client left its state. Returns the expected transitions of the two sockets of the connection.
-/// The server receives data before its transition number `received_at`.
+/// The server receives data before its transition with the number `received_at`.
 fn connection(
     (family, acceptors): (Family, Acceptors),
     received_at: Option<usize>,

@@ -213,7 +213,7 @@ fn load_is_verified_when_it_pauses() {
     assert_eq!(verify(&mut traced, 2), Verdict::Differs(vec![difference]));
 }
 
-/// Compares with a list that contains this number of invented sockets in CLOSING.
+/// Compares the gauges with a list of sockets, to which the test adds `made_up` sockets in CLOSING.
 fn verify(traced: &mut Traced, made_up: u64) -> Verdict {
     let list = || -> Result<_, Error> {
         let list = sock_diag::count_by_state(&Filter::default());

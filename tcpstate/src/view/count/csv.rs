@@ -17,7 +17,7 @@ impl CountView for Csv {
     fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()> {
         let mut csv = WriterBuilder::new().from_writer(out);
         let by = count.groups.as_ref().map(|groups| groups.by.label());
-        // Groups by state need no second column for the state.
+        // If the groups are states, the second column for the state is left out.
         let by = by.filter(|&by| by != "state");
         if !std::mem::replace(&mut self.is_later, true) {
             csv.write_record(["time", "netns"].into_iter().chain(by).chain(["state", "count"]))?;

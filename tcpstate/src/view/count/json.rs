@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{super::json::times, CountView, by_state};
 use crate::report::count::{Count, Groups, Key, Name, States, total};
 
-/// The version of the lines. The version increases when the meaning of a key changes.
+/// The version of the JSON lines. The version increases when the meaning of a key changes.
 const VERSION: u32 = 1;
 
 /// Writes JSON lines.
@@ -58,8 +58,8 @@ fn states(counts: &States) -> Value {
     Value::Object(states.collect::<Map<_, _>>())
 }
 
-/// The key of a group: a number, text or an object. Sockets without a process are `"none"`, and
-/// sockets of unknown processes are null.
+/// The key of a group: a number, a text or an object. The key is `"none"` for sockets without a
+/// process, and null for sockets of unknown processes.
 fn key(name: &Name) -> Value {
     match name {
         Key::Port(port) => json!(port),

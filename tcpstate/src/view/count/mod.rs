@@ -21,7 +21,7 @@ pub trait CountView {
     fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// The key of a group as text.
+/// Returns the key of a group as text.
 fn name(name: &Name) -> String {
     match name {
         Key::Port(port) => port.to_string(),
@@ -68,7 +68,8 @@ mod tests {
         Count { groups: Some(Groups { by, rows, other }), ..plain() }
     }
 
-    /// A process with a hostile name, and the groups `none` and `unknown`.
+    /// Returns counts by process: a process with escape sequences in its name, and the groups
+    /// `none` and `unknown`.
     pub(super) fn processes() -> Count {
         let process = Process { pid: 7, name: "ev\u{1b}[2J\til".into() };
         let rows = vec![

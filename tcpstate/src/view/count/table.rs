@@ -10,10 +10,10 @@ use crate::{
     view::{Size, line::end_of},
 };
 
-/// The maximum width of the column of groups on a terminal: an IPv6 address fits.
+/// The maximum width of the column of groups on a terminal. An IPv6 address fits into this width.
 const WIDEST: usize = 40;
 
-/// The width of the column of totals, with the gaps around it.
+/// The width of the column of totals, including the gaps on both sides.
 const SOCKETS: usize = 13;
 
 /// Writes aligned tables with an empty line between them.
@@ -25,7 +25,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes the lines fit into a terminal; `size` returns the size of the terminal.
+    /// Makes the lines fit into a terminal. `size` returns the size of the terminal.
     #[must_use]
     pub fn on_terminal(size: fn() -> Size) -> Self {
         Self { is_later: false, size: Some(size) }
@@ -72,7 +72,7 @@ fn show_groups(
     let width = longest.min(columns.map_or(WIDEST, |columns| WIDEST.max(columns / 2)));
     writeln!(out, "{heading:<width$}  {:>9}  STATES", "SOCKETS")?;
     for (name, states) in &rows {
-        // In a pipe a long name is shown in full, and its row is longer.
+        // In a pipe a long name is not cut, so its row is longer than the other rows.
         let name = if columns.is_some() { end_of(name, width) } else { name.clone() };
         let fill = width.saturating_sub(name.width());
         let room = columns.map(|columns| columns.saturating_sub(width + SOCKETS));
@@ -82,7 +82,8 @@ fn show_groups(
     writeln!(out, "{:<width$}  {all:>9}", "total")
 }
 
-/// The states with sockets, most frequent first, as many as fit; then the number of other states.
+/// Returns the states that have sockets, most frequent first. If not all fit into `room`, the text
+/// ends with the number of states left out.
 fn in_words(states: &States, room: Option<usize>) -> String {
     let mut present: Vec<_> = by_state(states).filter(|(_, sockets)| *sockets > 0).collect();
     present.sort_by_key(|(_, sockets)| std::cmp::Reverse(*sockets));

@@ -9,7 +9,7 @@ use crate::{
     view::{line::wrapped, number::grouped},
 };
 
-/// The close reasons of established connections.
+/// The close reasons of established connections that have a separate column.
 const COLUMNS: [CloseReason; 6] = [
     CloseReason::LocalFin,
     CloseReason::RemoteFin,
@@ -19,7 +19,7 @@ const COLUMNS: [CloseReason; 6] = [
     CloseReason::Abort,
 ];
 
-/// The width of the text.
+/// The maximum width of a line.
 const WIDTH: usize = 80;
 
 /// The causes of failed connects.
@@ -54,12 +54,13 @@ fn counts(columns: &[CloseReason], ends: &ReasonCounts) -> impl Iterator<Item = 
     known.into_iter().chain([("unknown".to_owned(), json!(rest(columns, ends)))])
 }
 
-/// The ends whose reason has no column.
+/// Returns the number of connections whose close reason has no column.
 fn rest(columns: &[CloseReason], ends: &ReasonCounts) -> u64 {
     ends.total() - columns.iter().map(|&by| ends.by(by)).sum::<u64>()
 }
 
-/// Writes both as text. A part without any count is left out.
+/// Writes the close reasons and the causes of failed connects as text. A part is left out if all
+/// its counts are 0.
 pub(super) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Result<()> {
     let (rows, beyond) = close_reasons.ports.split_at(close_reasons.ports.len().min(MAX_ROWS));
     let mut others = close_reasons.others;

@@ -10,7 +10,7 @@ use crate::{
     view::View,
 };
 
-/// Writes comma-separated values: events only.
+/// Writes events as comma-separated values. Other reports have no rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventCsv;
 

@@ -1,4 +1,4 @@
-//! Events for programs: the keys of one event, in the order of the line.
+//! Events for programs: JSON lines, whose keys are in the order of the fields below.
 
 use std::{
     borrow::Cow,
@@ -22,7 +22,7 @@ struct Line<'a> {
     values: Values<'a>,
 }
 
-/// Texts that many consecutive events share.
+/// Formatted texts that are kept, because many consecutive events need equal texts.
 #[derive(Debug, Default)]
 pub(in crate::view) struct Texts {
     time: Rfc3339,
@@ -54,7 +54,7 @@ pub(super) struct Values<'a> {
     remote: Option<String>,
     remote_port: Option<u16>,
     netns: &'a str,
-    /// Text, because many programs keep numbers as floats and a cookie has 64 bits.
+    /// The cookie is a text, because it has 64 bits and many programs store numbers as floats.
     cookie: Option<String>,
     pid: Option<u32>,
     pub(super) comm: Option<Cow<'a, str>>,
@@ -104,7 +104,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The line of an event.
+/// Returns the JSON line of an event.
 pub(in crate::view) fn line<'a>(event: &'a Event, texts: &'a mut Texts) -> impl Serialize {
     Line { r#type: "transition", version: VERSION, values: Values::of(event, texts) }
 }

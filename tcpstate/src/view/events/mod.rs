@@ -1,4 +1,4 @@
-//! Events, one line for each, in each form of output.
+//! The output formats of events. Each event is one line.
 
 pub(super) mod close_reason;
 mod csv;

@@ -16,12 +16,13 @@ use crate::{
     view::{Size, Table, View, line::shortened, number::UNKNOWN},
 };
 
-/// The clock of the times.
+/// The clock that the times of events refer to.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The time of day in this time zone.
     Zone(TimeZone),
-    /// Seconds since the machine started, without the time in suspend (CLOCK_MONOTONIC).
+    /// Seconds since the machine started, without the time while it was suspended
+    /// (CLOCK_MONOTONIC).
     Monotonic,
 }
 
@@ -45,7 +46,8 @@ pub struct EventTable {
     clock: Clock,
     /// The size of the terminal; `None` in a pipe, where lines have any length.
     size: Option<fn() -> Size>,
-    /// The widths of the columns. They only grow, so that later lines stay aligned.
+    /// The widths of the columns of times, local addresses and remote addresses. These widths only
+    /// grow, so that later lines stay aligned.
     times: usize,
     locals: usize,
     remotes: usize,
@@ -53,38 +55,38 @@ pub struct EventTable {
     form: Form,
 }
 
-/// How an event is laid out.
+/// The layout of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// On one line.
+    /// An event is on one line.
     Wide,
-    /// Addresses and notes on lines of their own, each of at most this width.
+    /// Addresses and notes are on separate lines, which have at most this width.
     Narrow(usize),
 }
 
-/// The longest note: `remote_rst (mini)`.
+/// The length of the longest note, `remote_rst (mini)`.
 const NOTE: usize = 17;
-/// The longest name of a process (`TASK_COMM_LEN` less its final zero).
+/// The maximum length of a process name (`TASK_COMM_LEN` without the final zero).
 const COMM: usize = 15;
 
 impl EventTable {
-    /// A table whose times are by this clock.
+    /// Creates a table that shows the times of this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        // The longest IPv4 address and port.
+        // This text is the longest IPv4 address with the longest port.
         let locals = "255.255.255.255:65535".len();
         let times = "00:00:00.000".len();
         let form = Form::Wide;
         Self { table: Table::default(), clock, size: None, times, locals, remotes: locals, form }
     }
 
-    /// Makes the lines fit into a terminal; `size` returns the size of the terminal.
+    /// Makes the lines fit into a terminal. `size` returns the size of the terminal.
     #[must_use]
     pub fn on_terminal(self, size: fn() -> Size) -> Self {
         Self { size: Some(size), ..self }
     }
 
-    /// The form for the present width of the terminal.
+    /// Returns the layout for the current width of the terminal.
     fn form(&self) -> Form {
         let columns = self.size.map_or(usize::MAX, |size| usize::from(size().columns));
         let head = self.times + " ESTABLISHED -> ESTABLISHED 1234567 us 1234567 ".len() + COMM;
@@ -130,7 +132,7 @@ impl EventTable {
             Form::Narrow(width) => width,
         };
         writeln!(out, "{head}")?;
-        // IPv4 columns are aligned; longer addresses take the width that they need.
+        // Columns with IPv4 addresses are aligned. A longer address uses the width that it needs.
         let v4 = "255.255.255.255:65535".len();
         let addresses = format!("{local:<v4$} {remote:<v4$} {note}");
         let indent = times + 1;
@@ -214,7 +216,8 @@ impl View for EventTable {
     }
 }
 
-/// `192.0.2.1:443`, `[2001:db8::1]:443`; an unknown part is `-`.
+/// Returns an address and a port, for example `192.0.2.1:443` or `[2001:db8::1]:443`. An unknown
+/// part is `-`.
 fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
     match (address, port) {
         (Some(address), Some(port)) => SocketAddr::from((address, port)).to_string(),
@@ -225,7 +228,8 @@ fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
     }
 }
 
-/// The close reason, at the end of a connection, and the kind of a mini socket.
+/// Returns the note of an event: the close reason if the connection closed, and `(mini)` or
+/// `(request)` for a mini socket.
 fn note(event: &Event) -> String {
     let kind = match event.hook {
         Hook::Transitions => None,
@@ -236,7 +240,7 @@ fn note(event: &Event) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// `48 us`, `12.345 ms`, `4.321 s`.
+/// Returns a duration as text, for example `48 us`, `12.345 ms` or `4.321 s`.
 fn span(duration: Duration) -> String {
     match duration.as_micros() {
         micros @ 0..1000 => format!("{micros} us"),

@@ -21,7 +21,7 @@ pub struct HistCsv {
     sections: Vec<Section>,
 }
 
-/// A row; its fields name the columns.
+/// A row of the CSV output. The names of the fields are the column names.
 #[derive(Serialize)]
 struct Row<'a> {
     time: &'a str,

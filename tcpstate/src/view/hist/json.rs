@@ -20,7 +20,7 @@ pub struct HistJson {
 }
 
 impl HistJson {
-    /// A view of these sections.
+    /// Creates a view of these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }
@@ -37,7 +37,7 @@ impl View for HistJson {
                 write_line(&line(histogram, histograms, window, snapshot), out)?;
             }
         }
-        // The line of `trace` has the counts of the interval or run.
+        // The JSON line of `trace` contains the counts of transitions.
         Json.show(report, out)
     }
 }
@@ -96,7 +96,8 @@ fn line(
     line
 }
 
-/// Cumulative counts. Empty buckets are left out because they add nothing to the sum.
+/// Returns the buckets with cumulative counts. Empty buckets are left out, because the cumulative
+/// count does not change there.
 fn buckets(histogram: &Histogram) -> Value {
     let mut sum = 0;
     let mut buckets: Vec<Value> = Vec::new();

@@ -16,9 +16,9 @@ use crate::{
 /// A section of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// The counts of transitions.
+    /// The matrix of transitions: how often sockets went from each state to each other state.
     Matrix,
-    /// Connect latency.
+    /// The duration of connects, for clients and servers.
     Connect,
     /// The lifetime of connections.
     Lifetime,
@@ -41,7 +41,7 @@ impl Section {
         Self::Transition,
     ];
 
-    /// The name in flags.
+    /// Returns the name of the section on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Section {
     }
 }
 
-/// The histograms of these sections.
+/// Returns the histograms that belong to these sections.
 fn chosen<'a>(
     histograms: &'a [Histogram],
     sections: &'a [Section],
@@ -73,13 +73,13 @@ fn chosen<'a>(
     histograms.iter().filter(|histogram| sections.contains(&Section::of(histogram.of)))
 }
 
-/// Whether more durations are unknown than known. Then percentiles of the known durations would
-/// mislead, and no form of output has percentiles.
+/// Returns whether more durations are unknown than known. If so, no form of output has percentiles,
+/// because percentiles of the known durations would mislead.
 fn is_mostly_unknown(tally: &Tally) -> bool {
     tally.unknown > tally.count()
 }
 
-/// The kind of a duration, for programs; a label that does not apply is `None`.
+/// The kind of a duration as labels, for JSON and CSV. A label that does not apply is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Labels {
     pub(super) of: &'static str,
@@ -125,7 +125,7 @@ impl Labels {
     }
 }
 
-/// The key of the groups, for programs.
+/// Returns the name of the key by which sockets are grouped, for JSON and CSV.
 pub(super) const fn by_label(by: By) -> &'static str {
     match by {
         By::LocalPort => "local_port",
@@ -137,7 +137,7 @@ pub(super) const fn by_label(by: By) -> &'static str {
     }
 }
 
-/// A group as text; `None` for sockets that have no such key.
+/// Returns a group as text. Returns `None` for the group of the sockets without a key.
 pub(super) fn group_text(group: &Group) -> Option<String> {
     Some(match group {
         Group::Port(port) => port.to_string(),

@@ -24,16 +24,17 @@ use crate::{
 
 /// The maximum width of a bar in columns, similar to the bars of bcc and bpftrace.
 const BAR: usize = 40;
-/// Columns of a label; a longer name of a group gets more where there is room.
+/// The usual width of a label in columns. A longer group name gets a wider label if the output is
+/// wide enough.
 const LABEL: usize = 22;
-/// Columns of a line with a label of the usual width.
+/// The width of a line in columns, if its label has the usual width.
 const WIDTH: usize = 80;
 
 /// Writes plain text, with colours on terminals that show them.
 #[derive(Clone, Debug)]
 pub struct HistTable {
     sections: Vec<Section>,
-    /// The sections with bars.
+    /// The sections whose histograms are also shown as bars.
     bars: Vec<Section>,
     coloured: bool,
     /// The size of the terminal; `None` in a pipe.
@@ -43,8 +44,8 @@ pub struct HistTable {
 }
 
 impl HistTable {
-    /// Creates a view of these sections. Transitions have bars only if they are named, because the
-    /// bars of states show the same durations.
+    /// Creates a view of these sections. Transitions have bars only if the user chose this section,
+    /// because the bars of states show the same durations.
     #[must_use]
     pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
@@ -56,7 +57,7 @@ impl HistTable {
         Self { sections, bars, coloured, size: None, limits: Vec::new() }
     }
 
-    /// Makes the lines fit into a terminal; `size` returns the size of the terminal.
+    /// Makes the lines fit into a terminal. `size` returns the size of the terminal.
     #[must_use]
     pub fn on_terminal(self, size: fn() -> Size) -> Self {
         Self { size: Some(size), ..self }
@@ -98,12 +99,13 @@ impl HistTable {
         Ok(())
     }
 
-    /// The matrix scrolls, so only the width of a terminal is a limit.
+    /// Returns the size that limits the matrix. The matrix may scroll, so only the width of the
+    /// terminal limits it.
     fn size_of_matrix(&self) -> Option<Size> {
         self.size.map(|size| Size { rows: u16::MAX, ..size() })
     }
 
-    /// For each kind of duration: a title, and a line for each group of sockets.
+    /// Writes for each kind of duration a title and a line for each group of sockets.
     fn groups(
         &self,
         histograms: &Histograms,
@@ -128,8 +130,8 @@ impl HistTable {
         Ok(())
     }
 
-    /// A heading and a line for each histogram; then a sentence for each histogram without
-    /// percentiles.
+    /// Writes a heading and a line for each histogram. Then writes a sentence for each histogram
+    /// without percentiles.
     fn rows(
         &self,
         title: &str,
@@ -142,7 +144,7 @@ impl HistTable {
             columns.map_or(longest, |columns| longest.min(LABEL + columns.saturating_sub(WIDTH)));
         self.write([heading(title, width)], out)?;
         for (label, histogram) in rows {
-            // A label that is too long has a line of its own.
+            // A label that is too long is on a separate line.
             let label = end_of(label, columns.unwrap_or(usize::MAX));
             if label.width() <= width {
                 self.write([row(&label, width, histogram)], out)?;
@@ -219,7 +221,7 @@ impl View for HistTable {
     }
 }
 
-/// The sentence for a histogram without percentiles.
+/// Returns the sentence that explains why a histogram has no percentiles.
 fn unknown(label: &str, tally: &Tally) -> String {
     let all = grouped(tally.unknown.saturating_add(tally.count()));
     let unknown = grouped(tally.unknown);
@@ -258,7 +260,7 @@ fn row(label: &str, width: usize, histogram: &Histogram) -> Line {
     line
 }
 
-/// A heading, and a bar for each octave between the minimum and the maximum.
+/// Returns a heading, and a bar for each octave between the minimum and the maximum.
 fn bars(histogram: &Histogram) -> Vec<Line> {
     let tally = &histogram.tally;
     let title = format!(
@@ -294,7 +296,7 @@ fn bars(histogram: &Histogram) -> Vec<Line> {
     lines
 }
 
-/// Buckets in an octave. The first octave ends at 256 ns.
+/// The number of buckets in an octave. The first octave ends at 256 ns.
 const OCTAVE: usize = 8;
 
 fn octaves(histogram: &Histogram) -> BTreeMap<usize, u64> {
@@ -305,7 +307,7 @@ fn octaves(histogram: &Histogram) -> BTreeMap<usize, u64> {
     octaves
 }
 
-/// The lower and the upper bound of an octave.
+/// Returns the lower and the upper bound of an octave as text.
 fn ends(octave: usize) -> (String, String) {
     use tcpstate_common::histogram::{bucket_begin, bucket_end};
     let above = bucket_begin(octave * OCTAVE);
@@ -315,8 +317,8 @@ fn ends(octave: usize) -> (String, String) {
     (text(above), up_to.map_or_else(String::new, text))
 }
 
-/// A bar whose length is in proportion to `count`; `most` fills all columns. A count above 0 has at
-/// least one mark.
+/// Returns a bar whose length is in proportion to `count`. A count of `most` fills all columns. The
+/// bar of a count above 0 has at least one `@`.
 pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
     let rounded = (u128::from(count) * columns as u128 * 2 + u128::from(most))
         .checked_div(2 * u128::from(most))
@@ -326,7 +328,7 @@ pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
     format!("{:<columns$}", "@".repeat(filled))
 }
 
-/// The kind of a duration, for a column.
+/// Returns the kind of a duration as a short label.
 fn title(of: Of) -> String {
     match of {
         Of::State(state, SocketKind::Full) => state.name().to_owned(),
@@ -340,7 +342,7 @@ fn title(of: Of) -> String {
     }
 }
 
-/// The kind of a duration, in words.
+/// Returns the kind of a duration as a title.
 fn long_title(of: Of) -> String {
     match of {
         Of::State(state, SocketKind::Full) => format!("time in {state}"),

@@ -1,4 +1,5 @@
-//! The rows add up: over recordings of real kernels, and over simulated sockets.
+//! Tests that the rows add up to the gauges, with recordings of real kernels and with simulated
+//! sockets.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,7 +9,8 @@ use crate::{
     report::{Report, Snapshot},
 };
 
-/// The sums of the rows into a state and out of it, as a reader adds them up.
+/// Returns the sum of the rows into a state and the sum of the rows out of this state, as a reader
+/// computes them.
 fn sums(moves: &[Move], state: State, count: fn(&Move) -> i64) -> (i64, i64) {
     let rows = || moves.iter().filter(|row| row.kind != Kind::Stayed);
     let into = rows().filter(|row| row.to == Some(state));
@@ -58,14 +60,14 @@ fn rows_add_up_to_entered_and_left_in_every_recording_of_the_tree() {
     assert!(checked >= 10, "only {checked} snapshots were checked");
 }
 
-/// The kernel's sockets, of which tcpstate sees only the counts.
+/// Simulated sockets of a kernel. tcpstate sees only the counts of these sockets.
 #[derive(Default)]
 struct Kernel {
     flows: BTreeMap<State, Flow>,
     pairs: BTreeMap<(State, State), u64>,
-    /// All ends of time-wait sockets.
+    /// The number of time-wait sockets that ended.
     exits: u64,
-    /// The time-wait sockets that came from CLOSING.
+    /// The number of time-wait sockets that came from CLOSING.
     of_closing: i64,
 }
 
@@ -82,7 +84,7 @@ impl Kernel {
         *self.pairs.entry((from, to)).or_default() += 1;
     }
 
-    /// A transition of a full socket.
+    /// Moves a full socket along a path of states.
     fn go(&mut self, path: &[State]) {
         for pair in path.windows(2) {
             self.report(pair[0], pair[1]);
@@ -113,7 +115,8 @@ impl Kernel {
                 self.go(&[Established, FinWait1, Closing]);
                 self.report(Closing, Close);
                 self.leave(Closing);
-                // With a full table of time-wait sockets, or after a RST, there is no such socket.
+                // If the table of time-wait sockets is full, or after a RST, no time-wait socket is
+                // created.
                 if end > 0 {
                     self.enter(TimeWait);
                     self.of_closing += 1;

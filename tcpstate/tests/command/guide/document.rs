@@ -22,7 +22,7 @@ pub(super) struct Example {
 pub(super) fn examples(name: &str, text: &str) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
     let mut section = String::new();
-    // Whether only blank lines were read since the last block of commands.
+    // Whether only blank lines were read since the end of the last block of commands.
     let mut is_right_below = false;
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
@@ -48,7 +48,8 @@ pub(super) fn examples(name: &str, text: &str) -> Vec<Example> {
                 for (command, line) in block.split("\n$ ").zip(index + 2..) {
                     let (command, shown) = command.split_once('\n').unwrap_or((command, ""));
                     examples.push(Example {
-                        // Each command has a place of its own, although not its line.
+                        // The `place` of each command is different, but its line number is not
+                        // exact.
                         place: format!("{name}:{line}"),
                         section: section.clone(),
                         commands: command.trim_start_matches("$ ").to_owned(),

@@ -26,7 +26,7 @@ const GUIDE: &str = include_str!("../../../../docs/GUIDE.md");
 
 /// Sections are independent of each other and run at the same time, in a folder each. The commands
 /// of a section run one after the other. If `TCPSTATE_TEST_GUIDE` names a folder, the test also
-/// writes the outputs there, for whoever updates the documents.
+/// writes the outputs to this folder, from which the documents can be updated.
 #[test]
 fn guide_and_readme_show_what_their_commands_print() {
     let _namespace = Namespace::enter();
@@ -46,7 +46,8 @@ fn guide_and_readme_show_what_their_commands_print() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// Runs the commands of a section, and says what is not as shown.
+/// Runs the commands of a section. Returns a text for each command whose output differs from the
+/// document.
 fn failures(section: &[Example]) -> Vec<String> {
     let desk = Desk::new();
     section.iter().filter_map(|example| failure(&desk, example).err()).collect()

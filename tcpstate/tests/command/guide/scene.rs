@@ -41,13 +41,13 @@ pub(super) struct Scene {
     _server: Killed,
 }
 
-/// A process that is killed with this value.
+/// A process that is killed when this value is dropped.
 #[derive(Debug)]
 struct Killed(Actor);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // The actor is waited for afterwards.
+        // Dropping the inner actor then waits for the process.
         _ = kill(Pid::from_raw(self.0.pid().cast_signed()), Signal::SIGKILL);
     }
 }
@@ -60,7 +60,7 @@ impl Scene {
         let server = start("api", serve);
         wait::until("the server to listen", || ss()[State::Listen] > 0);
         thread::scope(|scope| {
-            // One address of clients for each thread, so that no two choose the same port.
+            // Each thread has a different client address, so that no two threads use the same port.
             let half = TIME_WAIT / 2;
             scope.spawn(move || leave_time_wait(Ipv4Addr::new(127, 0, 0, 2), half));
             scope.spawn(move || leave_time_wait(Ipv4Addr::new(127, 0, 0, 3), TIME_WAIT - half));
@@ -73,7 +73,8 @@ impl Scene {
             leave_time_wait(Ipv4Addr::new(127, 0, 0, host), missing.try_into().expect("few are"));
             missing == 0
         });
-        // The clients of these are gone without a packet, so only the server's sockets count.
+        // These clients disappear without sending a packet, so only the server's sockets are
+        // counted.
         vanish(kept(Ipv4Addr::new(127, 0, 0, 4), ESTABLISHED));
         let half_closed = kept(Ipv4Addr::new(127, 0, 0, 5), CLOSE_WAIT);
         shutdown(&half_closed);
@@ -92,14 +93,15 @@ fn start(name: &str, work: fn() -> io::Result<()>) -> Killed {
     Killed(actor)
 }
 
-/// Accepts connections, and closes each at once or never.
+/// Accepts connections. Keeps a connection if the client sends `KEEP`, and closes every other
+/// connection immediately.
 fn serve() -> io::Result<()> {
     let listener = TcpListener::bind(SERVER)?;
     let mut held = Vec::new();
     loop {
         let (mut connection, _) = listener.accept()?;
         let mut wish = [CLOSE];
-        // A client that is gone has no wish.
+        // If the client has closed already, the read returns no byte, and the connection is closed.
         if connection.read(&mut wish).is_ok() && wish == [KEEP] {
             held.push(connection);
         }
