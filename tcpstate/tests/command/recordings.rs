@@ -1,5 +1,5 @@
 //! Tests `--record` and `--replay`. The output of a replay must be identical to the output of the
-//! run, whatever ended the run. A replay must need no privileges.
+//! run, also if the run was killed or failed. A replay must need no privileges.
 //!
 //! The expected output of the checked-in recordings is in `tests/golden/`. `cargo xtask golden`
 //! writes the expected output again, and a reviewer must check the changes.
@@ -257,8 +257,8 @@ impl Recording {
         Self { child, lines }
     }
 
-    /// Kills the process. Returns its output lines with the times when they were read. The last
-    /// line may be incomplete.
+    /// Kills the process. Returns the output lines of the process with the times when they were
+    /// read. The last line may be incomplete.
     fn kill(mut self) -> Vec<(Instant, String)> {
         self.child.kill().expect("the test owns it");
         self.child.wait().expect("it ends");
@@ -331,7 +331,8 @@ fn recording_of_a_run_without_a_reader_has_its_end() {
     drop(reader);
     assert!(child.wait().expect("it ends").success());
     assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
-    // Write stdout to a full disk, which is an error. The recording must still be complete.
+    // Stdout is a full disk, so the run fails. The recording must still be complete. The recording
+    // must still be complete.
     let file = folder.path("full.tcps");
     let mut command = tcpstate(&[&trace[..], &["--record", &file]].concat());
     let full = fs::File::options().write(true).open("/dev/full").expect("it is there");

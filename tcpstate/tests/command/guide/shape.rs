@@ -8,7 +8,7 @@ const OMITTED: &str = "...";
 const VALUE: &str = "N";
 /// Units that depend on the size of the number before them.
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
-/// Hooks, of which each kernel offers others.
+/// Names of hooks. The output contains different hooks on each kernel.
 const HOOKS: [&str; 7] = ["tp_btf", "raw_tp", "tracepoint", "fentry", "timer", "polled", "none"];
 
 /// Checks that the output has the shown lines in their order. If `is_whole`, the output may have
@@ -48,7 +48,8 @@ pub(super) fn compare(shown: &str, output: &str, is_whole: bool) -> Result<(), S
     Ok(())
 }
 
-/// Names the first line of a group that is nowhere in the rest of the output, or else the group.
+/// Returns an error text: the first line of the group that the rest of the output lacks, or the
+/// whole group if the output has all its lines.
 fn missing(group: &[String], rest: &[&str]) -> String {
     let is_missing = |line: &&String| find(rest, &words(std::slice::from_ref(*line))).is_none();
     group.iter().find(is_missing).map_or_else(
@@ -130,7 +131,7 @@ fn without_numbers(word: &str) -> String {
             shape += VALUE;
             usize::from(has_sign) + number
         } else {
-            // The T of a time follows a number, and begins no name.
+            // A letter directly after a number, such as the T of a time, does not begin a name.
             let begins_name = is_name(first) && !shape.ends_with(VALUE);
             let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
             let length = if begins_name { end } else { first.len_utf8() };
@@ -139,11 +140,12 @@ fn without_numbers(word: &str) -> String {
         };
         rest = &rest[length..];
     }
-    // A client's port is unknown until it is chosen.
+    // The port of a client is shown as `-` until the kernel chooses the port.
     shape.replace(":-", ":N").replace("N:N", VALUE)
 }
 
-/// The bytes of the number that a text begins with, none if it begins with no digit.
+/// Returns the length of the number at the beginning of a text in bytes. Returns 0 if the text does
+/// not begin with a digit.
 fn length_of_number(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut length = 0;
@@ -187,7 +189,8 @@ fn guide_output_is_compared_line_by_line() {
         ("LISTEN 1", false, true),
         // A paragraph that wraps elsewhere.
         ("STATE\nNOW LISTEN 1\n...", true, true),
-        // Lines that are not there, are in another order, or are left out without a word.
+        // These cases must fail: lines that the output lacks, lines in another order, and lines
+        // left out of the document without `...`.
         ("STATE NOW\n...\nTIME-WAIT 9", true, false),
         ("...\nTIME_WAIT 9\n...\nLISTEN 1\n...", true, false),
         ("STATE NOW\nTIME_WAIT 9", true, false),
