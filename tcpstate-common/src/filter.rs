@@ -38,9 +38,9 @@ pub const FILTER_DURATION: u32 = 2048;
 /// Bit of [`FilterConfig::conditions`] that describes the port filter: the filter includes no port
 /// that the kernel chooses automatically.
 ///
-/// A socket that calls connect() or listen() before it has a port then cannot match, because the
-/// kernel chooses its port. The state of a socket that cannot match is not stored. If such a socket
-/// does match later, its event has no duration and no owner.
+/// A socket that calls connect() or listen() without a port therefore cannot match, because the
+/// kernel chooses its port. The state of a socket that cannot match is not stored. If a socket
+/// whose state is not stored matches later, its event has no duration and no owner.
 pub const FILTER_NO_CHOSEN_PORT: u32 = 4096;
 
 /// Maximum number of items in each list of the filter, except the lists of ports.

@@ -43,8 +43,8 @@ pub(crate) unsafe fn add_atomically(counter: *mut u64, number: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number) };
 }
 
-/// Subtracts one that [`add_one_atomically`] added, perhaps to the counter of another CPU. The
-/// counter may wrap below 0, but the sum over all CPUs is right.
+/// Subtracts 1 from a counter to undo [`add_one_atomically`], which may have added to the counter
+/// of another CPU. The counter may wrap below 0, but the sum over all CPUs is right.
 ///
 /// # Safety
 /// `counter` must point into a map element.

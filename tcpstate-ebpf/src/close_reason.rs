@@ -64,7 +64,7 @@ pub(crate) fn facts<A: Access>(sock: Sock<A>, from: usize, to: usize) -> (u16, u
     let Some(memory) = maps::event_memory() else { return (0, 0) };
     let mut flags = 0;
     // If the old state is ESTABLISHED, CLOSE_WAIT or SYN_SENT, the state itself shows whether a RST
-    // follows. In other states, a later record of a RST may amend the line of this close.
+    // follows. If the old state is any other state, a later record of a RST may amend the line.
     let is_amendable = from != State::Established as usize
         && from != State::CloseWait as usize
         && from != State::SynSent as usize;

@@ -62,10 +62,11 @@ pub(crate) fn add<A: Access>(
 /// child's birth, or `u64::MAX` if the time is unknown.
 ///
 /// The function uses the request socket that was last removed from the kernel's table on this CPU.
-/// It is the child's request socket if it has the child's ports and was removed after the child's
-/// birth. The handshake began when the child's request socket was inserted into the table. A child
-/// has no request socket after a SYN cookie or with Fast Open. The programs may also have missed
-/// the request socket. Without a known request socket, the start of the handshake is unknown.
+/// The request socket belongs to the child if it has the child's ports and was removed after the
+/// child's birth. The handshake began when the child's request socket was inserted into the table.
+/// A child has no request socket after a SYN cookie or with Fast Open. The programs may also have
+/// missed the request socket. Without a known request socket, the start of the handshake is
+/// unknown.
 ///
 /// The first filter result is for the duration of the request socket, whose end another hook
 /// reports. The second filter result is for the duration of the child.

@@ -204,8 +204,8 @@ pub(crate) fn is_on() -> bool {
     filter!(conditions) & !FILTER_NO_CHOSEN_PORT != 0
 }
 
-/// Returns whether the table may hold the state of a socket although the socket never matches. The
-/// filter could not decide at the birth of such a socket.
+/// Returns whether the table may hold the state of a socket although the socket never matches. At
+/// the birth of the socket, the filter could not know that the socket never matches.
 #[inline(always)]
 pub(crate) fn was_undecided(from: usize) -> bool {
     const OF_CHILDREN: u32 =

@@ -201,7 +201,7 @@ pub(crate) fn inet_csk_reqsk_queue_drop(ctx: FExitContext) -> i32 {
     0
 }
 
-/// Stores on this CPU why a time-wait socket ends, for the case that this socket is the next to
+/// Stores on this CPU the cause that applies to a time-wait socket if the socket is the next to
 /// end.
 #[inline(always)]
 fn set_label(tw: u64, cause: Cause, exit: Exit) {

@@ -46,8 +46,9 @@ fn visit(sock: Sock<Typed>) {
     }
     let Some(slots) = maps::cpu_slots() else { return };
     let counters = CounterRefs::of(slots, sock);
-    // The state must be read before the observation. If an event happens between the read and the
-    // observation, the event is the first observation and adds the old state to the base counts.
+    // The socket's state must be read before the scan observes the socket. If an event happens
+    // between the read and the observation, the event is the first observation and adds the old
+    // state to the base counts.
     let state = sock.state();
     if state == State::TimeWait as usize {
         if control & CONTROL_TIME_WAIT != 0 {

@@ -31,8 +31,8 @@ pub(crate) static TOUCHED: ArrayOfMaps<Touched, 1> = ArrayOfMaps::new();
 /// move.
 ///
 /// User space sets the size of this map to the maximum number of time-wait sockets of the
-/// namespace, up to 65,536 entries (5 MiB). The map holds few sockets, because each socket stays in
-/// it for at most a minute.
+/// namespace, up to 65,536 entries (5 MiB). This map holds few sockets, because a mini socket stays
+/// in FIN_WAIT2 for at most a minute.
 #[btf_map]
 pub(crate) static FIN_WAIT2: HashMap<u64, u32, 1> = HashMap::new();
 

@@ -113,7 +113,7 @@ pub(crate) fn time_wait_restarted<A: Access>(tw: Sock<A>, control: u32) {
 }
 
 /// Corrects the durations of a time-wait socket that did not end. The function is not inlined,
-/// because such a correction is rare.
+/// because corrections are rare.
 #[inline(never)]
 fn restarted<A: Access>(tw: Sock<A>, control: u32) {
     let Some(slots) = histogram_slots() else { return };

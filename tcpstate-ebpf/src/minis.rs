@@ -86,7 +86,8 @@ pub(crate) fn settle<A: Access>(
 }
 
 /// Called when a time-wait socket ends. `exit` is the [`Exit`](tcpstate_common::abi::Exit) of the
-/// socket, or unknown. If `may_resume` is true, the socket's timer was stopped and may start again.
+/// socket; it is 0 if no hook observed how the socket ended. If `may_resume` is true, the socket's
+/// timer was stopped and may start again.
 #[inline(always)]
 pub(crate) fn time_wait_gone<A: Access>(
     counters: CounterRefs,

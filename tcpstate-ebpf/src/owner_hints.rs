@@ -2,8 +2,8 @@
 //! [`OWNER_HINTS`].
 //!
 //! connect() and listen() cause events of the socket, and the process that calls them is the owner.
-//! Two other sources give the owner of a socket. Neither source uses the process that happens to
-//! run when a packet arrives:
+//! Two other sources give the owner of a socket, and neither uses the process that happens to run
+//! when a packet arrives:
 //!
 //! * The owner of an accepted connection is the process that calls accept(). If no program can be
 //!   attached to accept(), the owner is the process that first sends or receives on the connection.

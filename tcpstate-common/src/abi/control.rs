@@ -7,7 +7,8 @@ pub const CONTROL_BUFFER: u32 = 1 << 0;
 /// the first observation of a socket adds the socket to the scan's base counts.
 ///
 /// The scan flag and [`CONTROL_BUFFER`] lie in one byte, so that one store changes both. An event
-/// therefore sees both bits from before the store, or both from after it.
+/// therefore reads both bits as they were before the store, or both bits as they are after the
+/// store.
 pub const CONTROL_SCAN: u32 = 1 << 1;
 /// Bit of [`Control::word`]: the timer hooks report time-wait sockets.
 pub const CONTROL_TIME_WAIT_TIMERS: u32 = 1 << 2;

@@ -14,8 +14,8 @@ pub struct Flow {
     pub left: u64,
 }
 
-/// The counts of one CPU, from the periods in which this buffer was the active buffer. The counts
-/// never decrease.
+/// The counts of full sockets of one CPU in one buffer. The CPU counts in a buffer while the buffer
+/// is active. The counts never decrease.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Counters {
@@ -26,8 +26,8 @@ pub struct Counters {
     pub transitions: [u64; TRANSITION_SLOTS],
 }
 
-/// The counts of mini sockets of one CPU, from the periods in which this buffer was the active
-/// buffer. A time-wait socket is counted in its substate, a request socket in `SYN_RECV`. Mini
+/// The counts of mini sockets of one CPU in one buffer. The CPU counts in a buffer while the buffer
+/// is active. A time-wait socket is counted in its substate, a request socket in `SYN_RECV`. Mini
 /// sockets have their own counters, separate from the [`Counters`] of full sockets. The program
 /// that adds to [`Counters`] uses plain additions, and the programs that count mini sockets can
 /// interrupt it.
@@ -152,8 +152,8 @@ pub struct CpuSlots {
     pub unlisted: u64,
 }
 
-/// The counts of one network namespace by all CPUs, from the periods in which this buffer was the
-/// active buffer.
+/// The counts of one network namespace by all CPUs in one buffer. The CPUs count in a buffer while
+/// the buffer is active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NamespaceCounters {

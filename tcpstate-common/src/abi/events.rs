@@ -34,7 +34,7 @@ pub const EVENT_IS_SHUT: u8 = 4;
 /// The kernel's `SHUTDOWN_MASK`.
 pub const SHUTDOWN_BOTH: u8 = 3;
 
-/// One transition, as the kernel half writes it to the ring.
+/// One transition, as the BPF programs write it to the ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventRecord {

@@ -394,7 +394,7 @@ fn recordings_continue_in_further_files_and_are_read_as_one() {
     assert!(recorder.news().is_none());
     let names = |number: u32| super::files::name_of(&path, number);
     let there: Vec<u32> = (0..20).filter(|&number| names(number).exists()).collect();
-    // The last file contains the end.
+    // The last file of the recording contains the end report.
     assert_eq!(there, [4, 5, 6]);
     let mut recording = Recording::open(&names(4)).expect("it is one");
     let mut kinds = Vec::new();

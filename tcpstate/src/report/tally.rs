@@ -110,7 +110,7 @@ pub enum Group {
     Address(IpAddr),
     /// A network namespace, by its inode.
     Netns(u64),
-    /// A cgroup: its id, and its path if that can be known.
+    /// A cgroup: its id, and its path if the path can be known.
     Cgroup(u64, Option<String>),
     /// A process name.
     Comm(OsString),

@@ -92,7 +92,7 @@ fn address(family: Family, words: [u32; 4]) -> IpAddr {
     }
 }
 
-/// The reading end of the ring buffer. Events do not wake the reader, so the reader must poll.
+/// The reader of the ring buffer. Events do not wake the reader, so the reader must poll.
 pub struct Events {
     ring: RingBuf<MapData>,
     max_events: usize,

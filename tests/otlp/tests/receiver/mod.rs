@@ -32,7 +32,7 @@ use tokio::{runtime::Runtime, sync::oneshot};
 
 type Requests = Arc<Mutex<Vec<ExportMetricsServiceRequest>>>;
 
-/// A receiver that receives until it is dropped.
+/// An OTLP receiver that runs until it is dropped.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     requests: Requests,
