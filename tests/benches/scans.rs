@@ -11,7 +11,7 @@ use tcpstate_tests::{
     traffic::{Family, Idle},
 };
 
-/// One snapshot is too cheap to measure.
+/// The number of snapshots in a measurement, because one snapshot is too cheap to measure.
 const SNAPSHOTS: u32 = 20;
 
 fn main() {

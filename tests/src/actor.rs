@@ -62,8 +62,8 @@ impl Actor {
                     }
                 });
                 let code = i32::from(catch_unwind(play).is_err());
-                // SAFETY: the function `_exit` ends this process at once. The exit handlers belong
-                // to the test, so the child must not run them.
+                // SAFETY: the function `_exit` ends this process immediately. The exit handlers
+                // belong to the test, so the child must not run them.
                 unsafe { libc::_exit(code) }
             }
         }

@@ -7,7 +7,7 @@ use crate::command::Finished;
 
 const ENTRIES: &str = include_str!("../../docs/ERRORS.md");
 
-/// One error with its cause and its help.
+/// An entry of docs/ERRORS.md: one error with its cause and its help.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The situation that causes the error.

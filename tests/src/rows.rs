@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::measure::{Cost, median, spread};
 
-/// Returns whether to run the full measurement, which takes minutes. If not, the benchmark only
-/// checks that measuring works.
+/// Returns whether to run the full measurement, which takes minutes. Without `--full`, the
+/// benchmark only checks that measuring works.
 #[must_use]
 pub fn is_full() -> bool {
     env::args().any(|argument| argument == "--full")

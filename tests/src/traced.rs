@@ -161,8 +161,8 @@ impl Traced {
         assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
-        // The field The field `unreconciled` cannot be used here, because it also counts losses
-        // that tcpstate inferred from differences. A fault of tcpstate causes differences too.
+        // The field `unreconciled` cannot be used here, because it also counts losses that tcpstate
+        // inferred from differences. A fault of tcpstate causes differences too.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;
@@ -290,9 +290,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Returns the gauges of the thread's namespace. If the snapshot counts namespaces separately, the
-/// gauges are those of the thread's namespace. If not, the tracer counts only the thread's
-/// namespace.
+/// Returns the gauges of the thread's namespace. If the snapshot has one row for each namespace,
+/// the gauges are from the row of the thread's namespace. A snapshot without such rows covers only
+/// the thread's namespace.
 #[must_use]
 pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     let Some(rows) = &snapshot.namespaces else { return (snapshot.states, snapshot.time_wait) };
@@ -309,7 +309,7 @@ pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     )
 }
 
-/// Returns the counts of the living namespace with this inode.
+/// Returns the counts of the namespace with this inode, if the namespace still exists.
 #[must_use]
 pub fn row_of(rows: &[NamespaceRow], inode: u64) -> Option<&NamespaceRow> {
     rows.iter().find(|row| row.netns == inode && !row.is_gone)

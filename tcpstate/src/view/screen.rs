@@ -44,7 +44,8 @@ pub struct Screen {
     caps: TerminalCaps,
     /// Returns the size of the terminal. Each frame calls this function.
     size: Box<dyn Fn() -> Size + Send>,
-    /// The report of the start. Its hooks are replaced when a snapshot reports other hooks.
+    /// The report of the start. The hooks in this report are replaced when a snapshot reports other
+    /// hooks.
     start: Option<Start>,
     now: Option<Snapshot>,
     /// The gauges of the last snapshots, newest last.

@@ -20,7 +20,8 @@ use crate::{
 /// Writes plain text.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// The report of the start. Its hooks are replaced when a snapshot reports other hooks.
+    /// The report of the start. The hooks in this report are replaced when a snapshot reports other
+    /// hooks.
     start: Option<Start>,
 }
 

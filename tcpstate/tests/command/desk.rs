@@ -178,7 +178,7 @@ impl Terminal {
             let is_ours = getsid(Some(Pid::from_raw(pid))).ok() == session;
             let program = fs::read_link(format!("/proc/{pid}/exe"));
             if is_ours && program.is_ok_and(|program| program == Path::new(TCPSTATE)) {
-                // Ignore errors, because the process may have ended meanwhile.
+                // Ignore errors of kill, because the process may have ended already.
                 _ = kill(Pid::from_raw(pid), Signal::SIGINT);
             }
         }

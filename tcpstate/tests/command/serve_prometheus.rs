@@ -2,9 +2,9 @@
 //! results of queries must be the kernel's numbers. The alerts must load and pass their tests, and
 //! each query of the dashboard must return data.
 //!
-//! The Prometheus server is the Debian package `prometheus`. Its programs are in the `PATH` or in
-//! the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic runs for two seconds, or for
-//! `TCPSTATE_TEST_SECONDS` seconds.
+//! The Prometheus server is the Debian package `prometheus`. The programs of this package are in
+//! the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic runs for two seconds,
+//! or for `TCPSTATE_TEST_SECONDS` seconds.
 
 use std::{
     env, fs,

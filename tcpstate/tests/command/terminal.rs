@@ -39,7 +39,7 @@ struct Terminal {
     child: Child,
     seen: Arc<Mutex<Seen>>,
     reader: Option<JoinHandle<()>>,
-    /// The modes before the process started.
+    /// The modes of the terminal before the process started.
     before: Termios,
 }
 
@@ -64,7 +64,7 @@ impl Terminal {
         Self::of(columns, rows, environment, &command)
     }
 
-    /// The same for any command.
+    /// Starts any command in a terminal of this size, with these environment variables.
     fn of(columns: u16, rows: u16, environment: &[(&str, &str)], command: &[&str]) -> Self {
         let pair = openpty(&winsize(columns, rows), None).expect("a pseudo-terminal can be opened");
         for side in [&pair.master, &pair.slave] {

@@ -73,7 +73,7 @@ fn reports() -> [Report; 3] {
     ]
 }
 
-/// Durations by the name of the process. One name has escape sequences.
+/// Durations by the name of the process. One process name has escape sequences.
 fn grouped() -> [Report; 2] {
     let groups = [
         (Group::Comm("nginx".into()), 45 * MICROSECOND, 0),

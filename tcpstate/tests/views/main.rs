@@ -1,4 +1,4 @@
-//! Each view over made-up reports, at several sizes of the terminal.
+//! Tests each view with made-up reports, at several sizes of the terminal.
 //!
 //! The expected texts are in `snapshots/`. `INSTA_UPDATE=always cargo test --test views` writes
 //! them again; review the differences.

@@ -213,8 +213,8 @@ fn exit(status: u32) -> io::Result<()> {
     Err(io::Error::other("it has no isa-debug-exit"))
 }
 
-/// This function is for machines other than x86, on which no guest runs. On machines other than
-/// x86, the function only has to compile.
+/// This variant of `open_exit` is for machines other than x86, on which no virtual machine of the
+/// tests runs. On machines other than x86, the function only has to compile.
 #[cfg(not(target_arch = "x86_64"))]
 fn open_exit() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

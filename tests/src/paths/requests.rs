@@ -53,8 +53,8 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
 /// sockets expire.
 pub(super) fn flood(stage: &mut Stage<'_>) {
     // Request sockets expire after 15 s. An emulated machine needs longer to create all request
-    // sockets, so there the request sockets expire after 31 s. The first request socket must still
-    // exist when the last request socket is created.
+    // sockets, so its request sockets expire after 31 s. The first request socket must still exist
+    // when the last request socket is created.
     let (number, retries) = if is_emulated() { (1009, "4") } else { (3001, "3") };
     let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", retries);
     let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");

@@ -31,7 +31,7 @@ impl<'a> Stage<'a> {
     }
 
     /// A listener on a port without time-wait sockets. Earlier paths may have left time-wait
-    /// sockets, and Linux 5.10 often chooses their ports again.
+    /// sockets, and Linux 5.10 often chooses the ports of these sockets again.
     pub(crate) fn listener(&self) -> Listener {
         // Rejected listeners stay open during the search, so the kernel does not choose their ports
         // again.
@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
         wait::until_equal(&label, &expected, || time_wait_of(listener.port()));
     }
 
-    /// Closes these sockets so that each socket becomes a mini socket at once. If a FIN is
+    /// Closes these sockets so that each socket becomes a mini socket immediately. If a FIN is
     /// acknowledged during close(), the socket may stay a full socket (the "bad case" of
     /// `tcp_rcv_state_process`). This function therefore waits for the acknowledgements before it
     /// closes the sockets.

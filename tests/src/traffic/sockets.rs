@@ -39,7 +39,7 @@ pub fn bound(family: Family) -> Socket {
 /// Returns a non-blocking socket whose connect() has begun.
 ///
 /// # Panics
-/// Panics if connect() fails at once.
+/// Panics if connect() returns an error other than `EINPROGRESS`.
 #[must_use]
 pub fn connecting(family: Family, to: &SockAddr) -> Socket {
     let socket = socket(family);

@@ -213,8 +213,8 @@ fn serve() {
     }
 }
 
-/// Returns the fields that are equal for all programs. Times are not compared, because each program
-/// reads the clock itself.
+/// Returns the fields of an event that must be equal in the filtered and in the unfiltered run.
+/// Times may differ, because each run's BPF program reads the clock itself.
 fn known(event: &Event) -> String {
     let Event { from, to, family, local, local_port, remote, remote_port, pid, comm, uid, .. } =
         event;

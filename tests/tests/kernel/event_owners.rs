@@ -197,8 +197,8 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     let server = listener.accept();
     let holder = Costume { name: "holder", uid: 0, cgroup: None };
     let mut holder = Actor::start(holder, || {
-        // This process has a copy of the server socket since fork. No other process has the server
-        // socket now.
+        // This process got a copy of the server socket by fork(). After `drop(server)` no other
+        // process has the server socket.
         assert_eq!((&server).read(&mut [0]).expect("the client closes"), 0);
     });
     drop(server);
@@ -294,8 +294,8 @@ fn events_of_two_busy_processes_never_name_the_peer() {
             }
         }
         println!("{} lines, {owned:?} of {of_end:?} with an owner, {lost} lost", lines.len());
-        // All event lines of a client have an owner. A server's lines have an owner from accept()
-        // on, which is three lines of five.
+        // All event lines of a client have an owner. A server has five lines, and the three lines
+        // after accept() have an owner.
         assert!(
             owned[1] * 10 >= of_end[1] * 9 && owned[0] * 10 >= of_end[0] * 4,
             "{owned:?} of {of_end:?}"

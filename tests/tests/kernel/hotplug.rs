@@ -12,11 +12,11 @@ use tcpstate_tests::{
     wait,
 };
 
-/// The switch of the second CPU, because Linux does not allow the first CPU to go offline.
+/// The file that takes the second CPU offline. Linux does not allow the first CPU to go offline.
 const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
 
-/// A guard for the time in which the second CPU is offline. Dropping the value brings the second
-/// CPU online again.
+/// The second CPU is offline while this value exists. Dropping the value brings the second CPU
+/// online again.
 struct Offline;
 
 impl Offline {

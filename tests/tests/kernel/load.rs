@@ -136,8 +136,8 @@ fn load_makes_auto_reconcile_scan_by_itself() {
 #[test]
 fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     let _namespace = Namespace::enter();
-    // The interval is not a power of two and does not divide the six transitions of a connection.
-    // Each kind of transition is therefore dropped sometimes.
+    // The value of `drop_one_in` is not a power of two and not a multiple of six, the number of
+    // transitions of a connection. Each kind of transition is therefore dropped sometimes.
     let options = Options {
         testing: Testing { drop_one_in: 97, drop_in_silence: true, ..testing() },
         ..options()

@@ -31,7 +31,7 @@ const CLOSE_WAIT: u16 = 165;
 const KEEP: u8 = b'k';
 const CLOSE: u8 = b'c';
 
-/// The first port of the clients of an address.
+/// The port of the first client of each address.
 const FIRST_PORT: u16 = 10_000;
 
 /// A server with connections in several states, and a client that goes on connecting to it.
@@ -55,7 +55,7 @@ impl Drop for Killed {
 impl Scene {
     /// Opens the connections in the thread's namespace, and waits until they are in their states.
     pub(super) fn open() -> Self {
-        // The default depends on the memory of the machine.
+        // The default of this sysctl depends on the memory of the machine.
         sysctl("net.ipv4.tcp_max_tw_buckets", "131072");
         let server = start("api", serve);
         wait::until("the server to listen", || ss()[State::Listen] > 0);
@@ -84,7 +84,7 @@ impl Scene {
     }
 }
 
-/// Starts a process of this name that does its work until it is killed.
+/// Starts a process with this name, which runs `work` until the process is killed.
 fn start(name: &str, work: fn() -> io::Result<()>) -> Killed {
     let mut actor = Actor::start(Costume { name, uid: 0, cgroup: None }, || {
         work().expect("loopback works");
@@ -119,8 +119,8 @@ fn visit() -> io::Result<()> {
     }
 }
 
-/// Makes that many connections from an address. The server closes each connection before the client
-/// does.
+/// Makes `connections` connections from this address. The server closes each connection before the
+/// client does.
 fn leave_time_wait(host: Ipv4Addr, connections: u16) {
     clients(host, connections)
         .for_each(|mut client| close_by_server(&mut client).expect("the server answers"));
@@ -131,7 +131,7 @@ fn close_by_server(connection: &mut TcpStream) -> io::Result<()> {
     connection.read_to_end(&mut Vec::new()).map(drop)
 }
 
-/// That many clients from an address, whose connections the server keeps.
+/// Returns `connections` clients with this address. The server keeps their connections.
 fn kept(host: Ipv4Addr, connections: u16) -> Vec<Socket> {
     let keep = |mut client: TcpStream| {
         client.write_all(&[KEEP]).expect("the connection stands");
@@ -140,7 +140,8 @@ fn kept(host: Ipv4Addr, connections: u16) -> Vec<Socket> {
     clients(host, connections).map(keep).collect()
 }
 
-/// Connects that many clients from an address, each from a port that no other client ever uses.
+/// Connects `connections` clients from this address. Each client uses a port that no other client
+/// uses.
 fn clients(host: Ipv4Addr, connections: u16) -> impl Iterator<Item = TcpStream> {
     (FIRST_PORT..).take(connections.into()).map(move |port| {
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");

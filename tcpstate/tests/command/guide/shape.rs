@@ -58,7 +58,7 @@ fn missing(group: &[String], rest: &[&str]) -> String {
     )
 }
 
-/// The first place of these words.
+/// Returns the index of the first occurrence of `wanted` in `words`.
 fn find(words: &[&str], wanted: &[&str]) -> Option<usize> {
     words.windows(wanted.len()).position(|words| words == wanted)
 }
@@ -187,7 +187,7 @@ fn guide_output_is_compared_line_by_line() {
         ("STATE NOW\nLISTEN 1\n...", true, true),
         ("...\nTIME_WAIT 9", true, true),
         ("LISTEN 1", false, true),
-        // A paragraph that wraps elsewhere.
+        // This case must succeed: the lines of a paragraph are broken at other words.
         ("STATE\nNOW LISTEN 1\n...", true, true),
         // These cases must fail: lines that the output lacks, lines in another order, and lines
         // left out of the document without `...`.

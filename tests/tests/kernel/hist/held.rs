@@ -266,8 +266,8 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
 }
 
 /// Checks that each measured span has its own duration in the buckets, and that each duration has
-/// its own span. The function goes through the buckets in order. Each bucket is matched with the
-/// spans that end first.
+/// its own span. The function goes through the buckets in order. For each duration of a bucket, the
+/// function takes the matching span with the lowest maximum.
 fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), String> {
     let mut open: Vec<Span> = spans.to_vec();
     open.sort_by_key(|span| span[1]);

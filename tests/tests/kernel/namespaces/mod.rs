@@ -139,7 +139,7 @@ fn current(row: &NamespaceRow, state: State) -> i64 {
     row.states[slot].current.expect("it is seen")
 }
 
-/// Sockets of one namespace, in many states at once.
+/// Sockets of one namespace, in many states at the same time.
 struct Mixture {
     _listener: Listener,
     _open: (Vec<Socket>, Vec<Socket>),
