@@ -15,7 +15,7 @@ use crate::{
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
-/// A function that accepts any bytes.
+/// A fuzz function, which accepts any bytes.
 #[derive(Debug)]
 pub struct Target {
     /// The name of the folders with the inputs of the target.

@@ -190,7 +190,7 @@ impl Providers {
         self.put(minis, Provider::None, Vec::new(), reasons);
     }
 
-    /// Stores the attached hooks of a provider. The number with each hook is the number of runs
+    /// Stores the attached hooks of a provider. Each hook is stored with the number of its runs
     /// that the kernel had already skipped.
     fn put(
         &mut self,

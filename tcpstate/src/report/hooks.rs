@@ -9,8 +9,8 @@ pub enum Transitions {
     TpBtf,
     /// The tracepoint `inet_sock_set_state` with untyped arguments.
     RawTp,
-    /// The tracepoint `inet_sock_set_state` with its formatted record. The program at the formatted
-    /// record misses most events.
+    /// The tracepoint `inet_sock_set_state` with its formatted record. With the formatted record,
+    /// tcpstate misses most events.
     Tracepoint,
 }
 

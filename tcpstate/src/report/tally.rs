@@ -8,7 +8,7 @@ use tcpstate_common::histogram::{BUCKETS, Histogram, SUM_BITS};
 /// duration and sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The number of durations in each bucket. Empty buckets are left out.
+    /// The number of durations in each bucket. Empty buckets are not stored.
     buckets: BTreeMap<usize, u64>,
     /// The sum of all known durations.
     pub sum: Duration,

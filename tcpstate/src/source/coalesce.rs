@@ -6,7 +6,7 @@
 //! * The first record of a client has no port, and the first record of a child has no peer. The
 //!   second record of the socket has both the port and the peer.
 //! * The RST that ends a connection is sent after the record of the close.
-//! * A timer that stopped is started again, so its socket did not end.
+//! * The kernel starts a stopped timer again, so the socket did not end.
 //!
 //! No record waits longer than [`MAX_DELAY`], and the order of records does not change.
 

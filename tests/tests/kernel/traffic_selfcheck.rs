@@ -53,7 +53,7 @@ fn a_sysctl_is_held_in_its_namespace_only() {
 #[test]
 fn load_leaves_the_sockets_of_its_style() {
     let _namespace = Namespace::enter();
-    // On a small machine, the default limit is lower.
+    // On a small machine, the default limit of time-wait sockets is lower.
     let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "262144");
     // Over loopback, the kernel may reuse the port of a time-wait socket after one second, which
     // would end the time-wait socket.

@@ -161,7 +161,7 @@ impl Wire<SystemTime> for Nanos {
     }
 }
 
-/// A state by the kernel's number.
+/// A state, which is encoded as the kernel's number.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Number(#[n(0)] pub(super) u8);
@@ -176,7 +176,8 @@ impl Wire<State> for Number {
     }
 }
 
-/// A hook by its name. An unknown name is decoded as no hook. No hook is encoded as `unknown`.
+/// A hook, which is encoded as its name. An unknown name is decoded as no hook. No hook is encoded
+/// as `unknown`.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct HookName(#[n(0)] String);

@@ -1,4 +1,4 @@
-//! Counting one family of sockets separately.
+//! Tests counting one family of sockets separately.
 
 use tcpstate::{
     probe::Options,
