@@ -1,4 +1,4 @@
-//! The hooks. Each result comes from an attempt to attach the hook.
+//! The hooks. The result for each hook comes from an attempt to attach the hook.
 
 use super::{Facts, Failure, Feature, Status, confinement::not_permitted};
 use crate::{
@@ -25,7 +25,9 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
     };
     let detail = match by {
         Transitions::TpBtf => "transitions: loaded and attached",
-        Transitions::RawTp => "transitions: loaded and attached; a fallback with a higher cost",
+        Transitions::RawTp => {
+            "transitions: loaded and attached; this fallback costs more CPU time than tp_btf"
+        }
         Transitions::Tracepoint => {
             let uncounted = !facts.kernel.counts_misses_of_tracepoints();
             let (status, detail) = if uncounted {
@@ -35,7 +37,11 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
                      version)",
                 )
             } else {
-                (Status::Ok, "transitions: loaded and attached; a fallback that misses more events")
+                (
+                    Status::Ok,
+                    "transitions: loaded and attached; this fallback misses more events than \
+                     tp_btf",
+                )
             };
             return match attempt {
                 Ok(()) => Feature { id, status, detail: detail.into(), help: None },
@@ -59,16 +65,17 @@ fn iterator(facts: &Facts) -> Feature {
 
 fn provider(facts: &Facts, minis: Minis, by: Provider) -> Feature {
     let (id, detail) = match (minis, by) {
-        (Minis::TimeWait, Provider::Fentry) => {
-            ("time_wait_fentry", "TIME_WAIT by kernel functions, with the reason of each exit")
-        }
+        (Minis::TimeWait, Provider::Fentry) => (
+            "time_wait_fentry",
+            "counts TIME_WAIT by hooks on kernel functions, with the reason of each exit",
+        ),
         (Minis::TimeWait, _) => {
-            ("time_wait_timer", "TIME_WAIT by timers; the only exit reason is expiry")
+            ("time_wait_timer", "counts TIME_WAIT by timers; the only exit reason is expiry")
         }
         (Minis::SynRecv, Provider::Fentry) => {
-            ("syn_recv_fentry", "half-open connections by kernel functions")
+            ("syn_recv_fentry", "counts half-open connections by hooks on kernel functions")
         }
-        (Minis::SynRecv, _) => ("syn_recv_timer", "half-open connections by timers"),
+        (Minis::SynRecv, _) => ("syn_recv_timer", "counts half-open connections by timers"),
     };
     match facts.provider(minis, by) {
         Some(attempt) => Feature::of(id, attempt, detail),
@@ -87,7 +94,10 @@ fn polled(facts: &Facts) -> Feature {
         };
         return Feature::missing(id, &failure);
     }
-    Feature::ok(id, "sockstat and TcpExt: the last fallback, not exact")
+    Feature::ok(
+        id,
+        "sockstat and TcpExt can be read: the last fallback for TIME_WAIT, which is not exact",
+    )
 }
 
 fn misses(facts: &Facts) -> Feature {
@@ -98,9 +108,10 @@ fn misses(facts: &Facts) -> Feature {
             Feature::ok(id, "the kernel counts the program runs that it skips")
         }
         // Before 5.12 the kernel skips only runs at classic tracepoints.
-        Ok(_) => {
-            Feature::ok(id, "this kernel does not count skipped runs; before 5.12 it skips none")
-        }
+        Ok(_) => Feature::ok(
+            id,
+            "this kernel does not count skipped program runs; before 5.12 the kernel skips no run",
+        ),
     }
 }
 

@@ -32,7 +32,7 @@ fn jit(facts: &Facts) -> Feature {
         Some(0) => Feature::wanting(
             "jit",
             Status::Degraded,
-            "off: programs run slower, and kernel functions cannot be hooked",
+            "off: BPF programs run slower, and programs cannot be attached to kernel functions",
             help,
         ),
         Some(_) => Feature::ok("jit", "on: the kernel compiles BPF programs"),

@@ -33,7 +33,8 @@ pub struct Live {
     /// The number of runs of each program for time-wait sockets. The list is empty if no program is
     /// attached.
     pub time_wait: Vec<(&'static str, u64)>,
-    /// The number of runs of each program for request sockets. Empty: no program is attached.
+    /// The number of runs of each program for request sockets. The list is empty if no program is
+    /// attached.
     pub syn_recv: Vec<(&'static str, u64)>,
     /// The comparisons of the gauges with the kernel's table.
     pub checkpoints: Vec<Checkpoint>,

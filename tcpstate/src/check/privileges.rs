@@ -53,7 +53,10 @@ fn syslog(facts: &Facts) -> Feature {
         );
     }
     if facts.addresses.is_ok() || Minis::BOTH.into_iter().all(serves) {
-        return Feature::ok(id, "not held and not needed: mini sockets are counted without it");
+        return Feature::ok(
+            id,
+            "not held and not needed: mini sockets are counted without CAP_SYSLOG",
+        );
     }
     Feature::missing(id, &Error::Kallsyms(Hidden::FromThisProcess).into())
 }

@@ -33,7 +33,7 @@ fn stopped_walk(facts: &Facts) -> Feature {
         return Feature::ok(id, by_version(detail));
     }
     let detail = "before 6.17 an interrupted walk may skip or repeat sockets; walks are \
-                  interrupted here, because this system has a million sockets or more";
+                  interrupted on this system, because it has a million sockets or more";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.17 or newer")
 }
 
@@ -47,8 +47,8 @@ fn double_release(facts: &Facts) -> Feature {
     if !is_faulty {
         return Feature::ok(id, by_version("no walk releases a socket twice"));
     }
-    let detail = "a walk may release a socket twice and crash the kernel, a fault of 6.17 to \
-                  6.18.41 and 6.19 to 7.1.5";
+    let detail = "a walk may release a socket twice and crash the kernel; the kernels 6.17 to \
+                  6.18.41 and 6.19 to 7.1.5 have this fault";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.18.42, 7.1.6 or newer")
 }
 
@@ -56,8 +56,8 @@ fn nested_runs(facts: &Facts) -> Feature {
     let detail = if facts.kernel.programs_interrupt_themselves() {
         "before 6.1 a program run may interrupt another run, so counters use atomic additions"
     } else {
-        "since 6.1 the kernel skips a program run that would interrupt another, and counts it as \
-         missed"
+        "since 6.1 the kernel skips a program run that would interrupt another, and counts the \
+         skipped run as missed"
     };
     Feature::ok("nested_runs", by_version(detail))
 }
@@ -81,7 +81,8 @@ fn time_wait_births(facts: &Facts) -> Feature {
             by_version("since 5.18 TcpExt TW counts time-wait sockets when they are created"),
         );
     }
-    let detail = "before 5.18 TcpExt TW counts expiries, so a polled TIME_WAIT has no entry rate";
+    let detail = "before 5.18 TcpExt TW counts expiries, so tcpstate shows no entry rate if \
+                  TIME_WAIT is only polled";
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 5.18 or newer")
 }
 

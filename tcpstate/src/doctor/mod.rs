@@ -1,5 +1,5 @@
-//! `tcpstate doctor`: finds problems, shows the numbers that prove them, and gives advice. It
-//! changes nothing.
+//! `tcpstate doctor`: finds problems, shows the numbers that prove them, and gives advice.
+//! `tcpstate doctor` changes nothing on the system.
 //!
 //! ```text
 //! kernel -> facts/: counters read twice, sockets once -> rules/: pure functions, thresholds

@@ -34,11 +34,12 @@ pub(super) const DIAGRAM: &str = r"
 
 /// How to read the diagram, and what it does not show.
 pub(super) const LEGEND: &str = "\
-Names without brackets are full sockets. A solid line is a transition that the kernel reports \
-(sock:inet_sock_set_state). [Names] in brackets are mini sockets: small structs that the kernel \
-uses instead of full sockets. Request sockets stand for half-open connections, and time-wait \
-sockets for closed ones. The kernel does not report when a mini socket is created or ends. \
-Dotted lines show these changes. When a time-wait socket replaces a full socket, the kernel \
-reports FIN_WAIT2 -> CLOSE or CLOSING -> CLOSE. The diagram leaves out three kinds of \
-transitions. Any state -> CLOSE is a reset, a timeout or an abort. SYN_RECV -> FIN_WAIT1 is a \
-close() before the last ACK. In X -> X the state does not change.";
+Names without brackets are states of full sockets. A solid line is a transition that the kernel \
+reports (sock:inet_sock_set_state). [Names] in brackets are states of mini sockets: small structs \
+that the kernel uses instead of full sockets. Request sockets stand for half-open connections, and \
+time-wait sockets stand for closed connections. The kernel does not report when a mini socket is \
+created or ends. Dotted lines show these changes. When a time-wait socket replaces a full socket, \
+the kernel reports FIN_WAIT2 -> CLOSE or CLOSING -> CLOSE. The diagram leaves out three kinds of \
+transitions. The first kind is any state -> CLOSE: a reset, a timeout or an abort. The second kind \
+is SYN_RECV -> FIN_WAIT1: a close() before the last ACK. The third kind is X -> X: the state does \
+not change.";

@@ -176,7 +176,7 @@ pub enum Answer {
 /// The error if there is no text for the words of the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No text has this name.
+    /// There is no text with this name.
     #[error("cannot explain \"{}\": no state or rule has this name", word.escape_debug())]
     Unknown {
         /// The word.

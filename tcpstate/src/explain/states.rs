@@ -168,7 +168,7 @@ pub(super) const STATES: [StateText; 13] = [
         ],
         rfc: "3.3.2, 3.5, 3.10.1, 3.10.7.3",
         many: "A destination does not answer. A firewall drops the SYN, the host is down, or the \
-               queues of the listener are full. Each socket holds a local port.",
+               queues of the listener are full. Each socket in SYN_SENT holds a local port.",
         what_to_do: "Find the destinations with tcpstate count --state syn-sent --by remote, or \
                      with ss -tan state syn-sent. Check the network path, then the queues of the \
                      peer's listener. Set a connect timeout in the program instead of lowering \
@@ -297,8 +297,8 @@ pub(super) const STATES: [StateText; 13] = [
         ],
         rfc: "3.3.2, 3.6, 3.10.4, 3.10.7.4",
         many: "Peers disappeared, or peers do not read data. If a peer does not read, its receive \
-               window is closed, and the data before the FIN cannot be sent. Each socket may hold \
-               about 64 KiB of memory that cannot be swapped.",
+               window is closed, and the data before the FIN cannot be sent. Each socket in \
+               FIN_WAIT1 may hold about 64 KiB of memory that cannot be swapped.",
         what_to_do: "Check Send-Q with ss -tan state fin-wait-1. On a busy web server you may \
                      lower tcp_orphan_retries. Keep tcp_max_orphans well above the usual number of \
                      orphans.",
@@ -545,11 +545,11 @@ pub(super) const STATES: [StateText; 13] = [
             rfc: Some("CLOSED"),
             node_exporter: Some("close"),
         },
-        meaning: "There is no connection: the socket is new, or its connection is over. The kernel \
-                  lists a socket in CLOSE in no table of connections. Therefore no tool shows \
-                  sockets in CLOSE, and tcpstate does not count them. Transitions of a connection \
-                  begin and end in CLOSE. X -> CLOSE is also reported when a mini socket in \
-                  TIME_WAIT or FIN_WAIT2 replaces a full socket.",
+        meaning: "A socket in CLOSE has no connection: the socket is new, or its connection is \
+                  over. The kernel lists a socket in CLOSE in no table of connections. Therefore \
+                  no tool shows sockets in CLOSE, and tcpstate does not count them. Transitions of \
+                  a connection begin and end in CLOSE. X -> CLOSE is also reported when a mini \
+                  socket in TIME_WAIT or FIN_WAIT2 replaces a full socket.",
         moved_on_by: "The program calls connect() or listen(). After a connection is over, the \
                       program may call connect() or listen() again.",
         lasts: "The state lasts as long as the program keeps the socket open.",
@@ -631,8 +631,8 @@ pub(super) const STATES: [StateText; 13] = [
             "net/ipv4/inet_diag.c: inet_diag_dump_icsk",
         ],
         rfc: "3.3.2, a case of CLOSED",
-        many: "Programs call bind() and then wait. Each socket holds a port, and no other \
-               interface shows the socket.",
+        many: "Programs call bind() and then wait. Each of these sockets holds a port, and no \
+               other interface shows the sockets.",
         what_to_do: "List the sockets with ss -tB. ss -tB needs iproute2 6.8 or newer and kernel \
                      6.8 or newer.",
     },

@@ -165,7 +165,7 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
         meaning: "The kernel has code for this transition, which handles a FIN in the SYN of a \
                   Fast Open. But the kernel drops a SYN with a FIN before this code runs. If you \
                   see this transition, please report it.",
-        caused_by: "No known cause.",
+        caused_by: "No cause is known.",
         kernel: &["net/ipv4/tcp_input.c: tcp_fin", "net/ipv4/tcp_fastopen.c: tcp_fastopen_add_skb"],
         rfc: "3.10.7.4",
     },
@@ -465,9 +465,6 @@ pub(super) const fn why_never(from: State, to: State) -> &'static str {
         (FinWait1 | FinWait2 | Closing | LastAck, Established | CloseWait) => {
             "After this side has sent its FIN, the socket cannot return to an earlier state."
         }
-        _ => {
-            "The kernel has no code that moves a socket from the first state to the second \
-              state."
-        }
+        _ => "The kernel has no code that moves a socket from the first state to the second state.",
     }
 }

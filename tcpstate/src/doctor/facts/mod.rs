@@ -1,4 +1,5 @@
-//! The data for the rules, read from the kernel. This module reads data and does not judge them.
+//! The data for the rules, read from the kernel. The module `facts` reads data and does not judge
+//! them.
 //!
 //! ```text
 //! /proc/net/{netstat,snmp,sockstat,stat/nf_conntrack}  counters, twice   -> Counters

@@ -208,7 +208,7 @@ fn t4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
                     "{text}: removed in 4.12, so on {release} it only makes sysctl print an error"
                 ),
             )
-            .advice("Delete the line. No other setting replaces it.")
+            .advice("Delete the line. No other setting replaces tcp_tw_recycle.")
             .command(deletion(line))
         })
     })

@@ -91,8 +91,8 @@ fn f1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("max_files", holder.max_files)
         .number("not_told_apart", holding.beyond)
         .advice(
-            "The program should close the connections. tcp_fin_timeout does not apply while a \
-             program holds them.",
+            "The program should close the connections. tcp_fin_timeout does not apply to \
+             connections that a program holds.",
         )
         .command(match pid {
             Some(pid) => format!("ss -tanp state fin-wait-2 | grep pid={pid},"),

@@ -14,9 +14,9 @@ pub(in crate::doctor::rules) const P1: Rule = Rule {
     id: "P1",
     family: "ports",
     title: "local ports in use per destination",
-    means: "Each connection from one address to one address and port needs its own local port. If \
-            no port is left, connect() fails with EADDRNOTAVAIL. The fewer ports are left, the \
-            longer connect() takes.",
+    means: "Each connection from a source address to a destination address and port needs its own \
+            local port. If no port is left, connect() fails with EADDRNOTAVAIL. The fewer ports \
+            are left, the longer connect() takes.",
     knows: "The rule counts sockets in any state whose local port is in ip_local_port_range, per \
             source address, destination address and destination port. The rule compares each count \
             with the number of ports that connect() tries. connect() tries an even number of ports \

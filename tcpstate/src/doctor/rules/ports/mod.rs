@@ -86,12 +86,15 @@ fn advice(choice: &Choice) -> String {
     let Range { low, high } = choice.range;
     let range = match widen(choice) {
         Some(_) => format!(
-            "Or widen the range of local ports, now {low} to {high}. First reserve the ports of \
-             servers in the new range."
+            "Another way is to widen the range of local ports, now {low} to {high}, after you \
+             reserve the ports of servers in the new range."
         ),
         None => format!("The range of local ports cannot be wider than {low} to {high}."),
     };
-    format!("Keep connections open and share them, or use more addresses at either end. {range}")
+    format!(
+        "Keep connections open and share them, or use more source or destination addresses. \
+         {range}"
+    )
 }
 
 /// Returns the command that widens the range. `None` if the range cannot be wider.

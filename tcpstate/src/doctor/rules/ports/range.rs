@@ -13,10 +13,11 @@ pub(in crate::doctor::rules) const P3: Rule = Rule {
     id: "P3",
     family: "ports",
     title: "range of local ports",
-    means: "connect() prefers ports with the parity of the first port of the range, and bind() \
-            prefers the other ports. The range should contain as many odd ports as even ports. If \
-            it does not, the kernel prints a warning. A server whose port is in the range may fail \
-            to start, because a connection may use the port.",
+    means: "If the first port of the range is even, connect() prefers even ports and bind() \
+            prefers odd ports. If the first port is odd, connect() prefers odd ports and bind() \
+            prefers even ports. The range should contain as many odd ports as even ports. If it \
+            does not, the kernel prints a warning. A server whose port is in the range may fail to \
+            start, because a connection may use the port.",
     knows: "The rule reads ip_local_port_range. The rule looks for ports in the range that have a \
             listener and are not in ip_local_reserved_ports.",
     thresholds: &[],
@@ -38,8 +39,8 @@ fn p3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             Finding::new(
                 Level::Info,
                 format!(
-                    "the ends of the local port range ({low} and {}) have equal parity: each \
-                     connect() skips one port",
+                    "the ends of the local port range ({low} and {}) have equal parity (both are \
+                     even or both are odd): each connect() skips one port",
                     range.high
                 ),
             )

@@ -147,8 +147,8 @@ fn t7(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let delay: Option<u64> = facts.sysctls.find("net.ipv4.tcp_tw_reuse_delay")?;
     let finding = match delay {
         None => {
-            ok("connect() may reuse a port in TIME_WAIT after 1 s; this kernel has no setting \
-                    for the delay")
+            ok("connect() may reuse a port in TIME_WAIT after 1 s; this kernel has no setting for \
+                the delay")
         }
         Some(1000) => ok("connect() may reuse a port in TIME_WAIT after 1 s, the default"),
         Some(delay) => Finding::new(
