@@ -57,11 +57,8 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let mut finding = if level == Level::Ok {
         ok(format!("{count} tracked connections, {share} of the limit of {max}"))
     } else {
-        let what = if lost > 0 {
-            format!(", and {lost} dropped during this check")
-        } else {
-            String::new()
-        };
+        let what =
+            if lost > 0 { format!(", and {lost} drops during this check") } else { String::new() };
         Finding::new(
             level,
             format!("{count} tracked connections, {share} of the limit of {max}{what}"),

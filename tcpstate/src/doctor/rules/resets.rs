@@ -41,8 +41,8 @@ fn r1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let finding = if is_much {
         Finding::new(Level::Info, format!("{text}: {}", percent(resets, whole)))
             .advice(
-                "The numbers show which side resets, and why. out_rsts counts the resets that this \
-                 side sent.",
+                "The measured numbers show which side resets connections, and why. out_rsts counts \
+                 the resets that this side sent.",
             )
             .command("nstat -az TcpEstabResets TcpOutRsts 'TcpExtTCPAbort*'".to_owned())
     } else {

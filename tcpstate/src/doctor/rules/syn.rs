@@ -177,7 +177,7 @@ fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
         let fullest = sockets.listeners.first();
         let now = fullest
             .map(|listener| {
-                format!("; the fullest queue now is that of {}", name(listener, sockets))
+                format!("; the fullest queue now belongs to {}", name(listener, sockets))
             })
             .unwrap_or_default();
         let finding = Finding::new(
