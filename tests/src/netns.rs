@@ -60,7 +60,7 @@ impl Namespace {
     /// Runs `inside` in a new namespace, on a separate thread.
     ///
     /// # Panics
-    /// Panics if `inside` panics. The panic value is that of `inside`.
+    /// Panics if `inside` panics. The panic value is the panic value of `inside`.
     pub fn fresh<T: Send>(inside: impl FnOnce(&Self) -> T + Send) -> T {
         let result = thread::scope(|scope| scope.spawn(|| inside(&Self::enter())).join());
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -113,7 +113,7 @@ impl Place {
     /// Runs `work` in the namespace, on a thread that then ends.
     ///
     /// # Panics
-    /// Panics if `work` panics. The panic value is that of `work`.
+    /// Panics if `work` panics. The panic value is the panic value of `work`.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter = || {
             setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter it");

@@ -197,7 +197,7 @@ pub fn metrics(text: &str) -> Metrics {
     samples.map(sample).collect()
 }
 
-/// Returns the path of a program from Debian's package `prometheus`. The function searches the
+/// Returns the path of a program from Debian's package `prometheus`. The function searches for the
 /// program in `PATH` and in the directory `TCPSTATE_TEST_PROMETHEUS`. If the program is missing,
 /// the function prints why the test is skipped.
 #[must_use]

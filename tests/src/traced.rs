@@ -221,9 +221,9 @@ impl Traced {
         }
     }
 
-    /// Asserts that the number of time-wait sockets, and of their births since the start, equals
-    /// the kernel's counts. The births may differ by `kept`, the number of events that the kernel
-    /// withheld from the programs.
+    /// Asserts that the number of time-wait sockets and the number of their births since the start
+    /// equal the kernel's counts. The births may differ by `kept`, the number of events that the
+    /// kernel withheld from the programs.
     fn assert_time_wait(&mut self, inspect: &Inspection, label: &str, kept: u64) {
         let (_, time_wait) = here(&inspect.snapshot);
         let Some(sockets) = time_wait.sockets else { return };

@@ -20,7 +20,7 @@ pub(super) enum Tone {
     Warning,
     /// An error or a loss.
     Bad,
-    /// An amount from 0 to 4, for heat maps.
+    /// A level from 0 to 4, for heat maps.
     Heat(u8),
 }
 

@@ -50,7 +50,7 @@ pub(super) fn paint(
     write!(out, "{ERASE_BELOW}{END_FRAME}")
 }
 
-/// Paints a view's text.
+/// Paints the text of a view as one frame, without colours.
 pub fn repaint(text: &[u8], size: Size, out: &mut dyn Write) -> io::Result<()> {
     let text = String::from_utf8_lossy(text.trim_ascii());
     paint(text.lines().map(|line| Line::of(Tone::Plain, line)), size, false, out)

@@ -100,8 +100,8 @@ fn errors_have_a_row_and_a_test_each() {
     assert_eq!(tests.find(|name| !rows.contains(*name)), None, "a test without a row");
 }
 
-/// Whether an error message has the form `cannot <verb> <object>: <cause>`. `…` may stand for the
-/// object.
+/// Whether an error message has the form `cannot <verb> <object>: <cause>`. The character `…` may
+/// stand for the object.
 fn has_form(cause: &str) -> bool {
     let Some(rest) = cause.strip_prefix("cannot ") else { return false };
     let verb = rest.split(' ').next().unwrap_or_default();
@@ -112,7 +112,8 @@ fn has_form(cause: &str) -> bool {
 #[test]
 fn errors_have_one_form() {
     for row in Row::all() {
-        // A limit or a loss does not end the run, and is a sentence.
+        // Entries with status 0 are limits and losses. They do not end the run, so their text is a
+        // sentence.
         let is_right = has_form(&row.cause) || row.status == 0;
         assert!(is_right && !row.cause.ends_with('.'), "{row:#?}");
         let begins = row.help.chars().next().is_some_and(|first| first.is_ascii_lowercase());
@@ -143,7 +144,8 @@ fn source_texts(folder: &Path) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn errors_in_the_source_have_one_form() {
-    // The part of an error after its colon, and texts that another error makes.
+    // These texts are not whole errors: parts that follow the colon of an error, and texts that
+    // contain another error.
     const PARTS: [(&str, &str); 4] = [
         ("recording/error.rs", ""),
         ("doctor/thresholds.rs", "line {line}, column {column}: "),

@@ -199,7 +199,8 @@ fn recording_replays_identically_to_the_run() {
     assert!(refused.stderr.contains("help: choose another name"), "{}", refused.stderr);
     assert_eq!(fs::read(&file).expect("it is there"), before);
 
-    // The export starts with one line about the recording. The lines of the run follow.
+    // The export starts with one line about the recording. All further lines are the lines of the
+    // run.
     let exported = shown(&["replay", &file, "-o", "json"]);
     let (first, lines) = exported.split_once('\n').expect("there are lines");
     assert!(lines == shown(&["trace", "--replay", &file, "--events", "-o", "json"]));

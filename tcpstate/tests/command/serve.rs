@@ -182,7 +182,7 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             let line = status.lines().find(|line| line.starts_with(set)).expect("a set");
             let is_none = line.ends_with("\t0000000000000000");
-            // The bit of CAP_BPF is 39.
+            // CAP_BPF is bit 39 of a capability set.
             let is_least = is_old && line.ends_with("\t0000008000000000");
             assert!(is_none || is_least, "{}: {line}", task.path().display());
         }

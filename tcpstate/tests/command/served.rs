@@ -1,4 +1,4 @@
-//! Helpers for tests that run `tcpstate serve` of this package.
+//! Functions for tests that run `tcpstate serve`.
 
 use std::process::Command;
 

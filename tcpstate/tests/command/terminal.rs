@@ -152,7 +152,8 @@ impl Terminal {
         tcgetattr(self.slave.as_ref().expect("it is open until the end")).expect("it is a terminal")
     }
 
-    /// Waits until the process exits. Returns its exit status, its output and the final screen.
+    /// Waits until the process exits. Returns the exit status and the output of the process, and
+    /// the final screen.
     fn end(mut self) -> (ExitStatus, Seen) {
         let status = self.child.wait().expect("it ends");
         self.slave = None;

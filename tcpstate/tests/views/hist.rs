@@ -60,7 +60,7 @@ fn with(mut snapshot: Snapshot, histograms: Histograms) -> Snapshot {
     snapshot
 }
 
-/// An interval in which few states ended, and the run.
+/// Returns the reports of a run whose interval has only few durations.
 fn reports() -> [Report; 3] {
     let mut recent = durations();
     recent.all.truncate(2);

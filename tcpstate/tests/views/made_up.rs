@@ -11,11 +11,12 @@ use tcpstate::{
 };
 use tcpstate_common::{State, abi::Flow};
 
-/// Gauges at the start, by `State::GAUGES`.
+/// The gauges at the start, in the order of `State::GAUGES`.
 const OPENING: [i64; 10] = [12, 0, 3, 497, 0, 41, 7, 0, 1, 45_027];
-/// Sockets that enter and leave each state in a second. The numbers are those of 120 connects, 920
-/// accepted connections, 774 closed here first and 262 closed by the peer first. All 771 sockets
-/// that reach FIN_WAIT2 go on as time-wait sockets: 763 move to TIME_WAIT and 3 end in FIN_WAIT2.
+/// The numbers of sockets that enter and leave each state per second. The numbers are those of 120
+/// connects, 920 accepted connections, 774 closed here first and 262 closed by the peer first. All
+/// 771 sockets that reach FIN_WAIT2 go on as time-wait sockets: 763 move to TIME_WAIT and 3 end in
+/// FIN_WAIT2.
 const PER_SECOND: [(u64, u64); 10] = [
     (0, 0),
     (120, 120),

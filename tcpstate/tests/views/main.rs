@@ -1,7 +1,7 @@
 //! Tests each view with made-up reports, at several sizes of the terminal.
 //!
-//! The expected texts are in `snapshots/`. `INSTA_UPDATE=always cargo test --test views` writes
-//! them again; review the differences.
+//! The expected texts are in `snapshots/`. `INSTA_UPDATE=always cargo test --test views` writes the
+//! expected texts again. Review the differences.
 
 mod hist;
 mod made_up;

@@ -70,7 +70,7 @@ fn main() {
     for (kind, path) in MOUNTS {
         note(&format!("mount {path}"), mount_at(kind, path));
     }
-    // The port must be opened before the plan runs. The plan may lock the kernel down, and a
+    // The I/O port must be opened before the plan runs. The plan may lock the kernel down, and a
     // locked-down kernel lets no process use I/O ports.
     let way_out = open_exit();
     // The value sets the flags IFF_LOOPBACK and IFF_UP. The kernel ignores changes of all flags

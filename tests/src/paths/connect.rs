@@ -67,7 +67,8 @@ pub(super) fn abandoned(stage: &mut Stage<'_>) {
 /// A test makes more connections than the host has free ports.
 pub(super) fn ports_exhausted(stage: &mut Stage<'_>) {
     let listener = stage.listener();
-    // If the number of ports is odd, the kernel does not use a random port of the range.
+    // If the number of ports in the range is odd, the kernel leaves one port unused, which it
+    // chooses at random.
     let _six_ports = Sysctl::held("net.ipv4.ip_local_port_range", "20001 20006");
     let (clients, servers) = listener.pairs(6);
     let late: Vec<Socket> = (0..5).map(|_| socket(stage.family)).collect();

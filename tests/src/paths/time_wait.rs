@@ -18,8 +18,8 @@ use crate::{
     wait,
 };
 
-/// The kernel may create no mini sockets. Closed clients end immediately, and the kernel answers
-/// late FINs with a RST.
+/// The kernel is not allowed to create mini sockets. Closed clients end immediately, and the kernel
+/// answers late FINs with a RST.
 pub(super) fn no_room(stage: &mut Stage<'_>) {
     let _none = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "0");
     let listener = stage.listener();
@@ -68,7 +68,7 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
     stage.check("clients disconnected", &[(Listen, 1)]);
 }
 
-/// The kernel may create three more mini sockets. Of seven clients that close, four therefore end
+/// The limit allows three more mini sockets. Of seven clients that close, four therefore end
 /// immediately.
 pub(super) fn room_for_some(stage: &mut Stage<'_>) {
     let listener = stage.listener();

@@ -1,8 +1,8 @@
 //! Idle connections in any number.
 //!
-//! A process may be allowed fewer files than the test needs sockets, and root may not always raise
-//! the limit. The limit applies to a file table, and a thread can have its own table. Each thread
-//! therefore holds a group of connections in its own file table.
+//! The limit on open files may be lower than the number of sockets in a test, and root may not
+//! always raise the limit. The limit applies to a file table, and a thread can have its own table.
+//! Each thread therefore holds a group of connections in its own file table.
 
 use std::{
     sync::mpsc::{self, Receiver, Sender},
@@ -79,7 +79,8 @@ impl Group {
         let hold = move || {
             let _sockets = connect(family, connections);
             say_ready.send(()).expect("Idle waits");
-            // No value is ever sent. `recv` returns an error when the sender is dropped.
+            // The channel never carries a value. `recv` returns an error when the sender is
+            // dropped.
             _ = released.recv();
         };
         Self { ready, release, thread: thread::spawn(hold) }

@@ -76,8 +76,8 @@ fn unacknowledged(listener: &Listener, already: usize, held: &mut Vec<Socket>) {
     held.extend(clients.into_iter().chain(servers));
 }
 
-/// Waits until only this number of FINs is not acknowledged. The peer may need a while to
-/// acknowledge a FIN.
+/// Waits until exactly `few` FINs are not acknowledged. The peer may need a while to acknowledge a
+/// FIN.
 fn acknowledged_but(few: usize) {
     let unacknowledged = || truth::sockets().all()[State::FinWait1];
     wait::until_equal("FINs to be acknowledged", &(few as u64), unacknowledged);

@@ -15,8 +15,8 @@ use crate::netns::Sysctl;
 const GROUP: usize = 4_000;
 
 /// Leaves this number of sockets in TIME_WAIT, spread over the families. The listeners are closed
-/// after the connections are made. All CPUs take part, because the first time-wait socket ends
-/// after a minute.
+/// after the connections are made. All CPUs make connections, so that the last connection closes
+/// before the first time-wait socket ends after a minute.
 ///
 /// # Panics
 /// Panics if loopback does not work.

@@ -1,7 +1,8 @@
 //! The numbers of sockets, read from the kernel without BPF.
 //!
-//! All functions report the calling thread's namespace. The numbers are exact only while no socket
-//! changes its state, because the kernel's tables may change while the kernel walks them.
+//! All functions count the sockets in the network namespace of the calling thread. The numbers are
+//! exact only while no socket changes its state, because the kernel's tables may change while the
+//! kernel walks them.
 
 mod counters;
 mod counts;

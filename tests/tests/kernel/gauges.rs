@@ -45,7 +45,8 @@ fn assert_equal_on<'a, P: Iterator<Item = &'a paths::Path> + Send>(
     );
 }
 
-/// Returns the number of sockets by which gauges were wrong without a reason that the tracer knew.
+/// Runs the paths. Returns the sum of all gauge errors that the tracer could not explain, in
+/// sockets.
 fn follow<'a>(paths: impl Iterator<Item = &'a paths::Path>, options: &Options) -> u64 {
     let _namespace = Namespace::enter();
     let mut traced = Traced::unaudited(options);

@@ -97,7 +97,8 @@ impl Kernel {
         }
     }
 
-    /// Simulates one connection. The three numbers choose how it begins, closes and ends.
+    /// Simulates one connection. The three numbers choose how the connection begins, closes and
+    /// ends.
     fn connection(&mut self, [begin, close, end]: [u32; 3]) {
         use State::{CloseWait, Established, FinWait1, LastAck};
         if begin == 0 {

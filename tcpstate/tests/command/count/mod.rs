@@ -65,7 +65,7 @@ fn count(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command that must succeed. Returns its stdout and stderr.
+/// Runs a command that must succeed. Returns the stdout and the stderr of the command.
 fn output(command: &mut Command) -> (String, String) {
     let output = command.output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
@@ -235,8 +235,8 @@ fn count_memory_does_not_grow_with_the_number_of_sockets() {
     let before = peak();
     leave_time_wait(30_000, &Family::BOTH);
     let after = peak();
-    // The sizes are in KiB. A program that keeps all sockets in memory would need about 3 MiB for
-    // 30,000 sockets.
+    // The numbers `before` and `after` are in KiB. A program that keeps all sockets in memory would
+    // need about 3 MiB for 30,000 sockets.
     assert!(after < before + 1024, "{before} KiB with no socket, {after} KiB with 30,000");
 }
 

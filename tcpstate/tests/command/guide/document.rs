@@ -1,4 +1,4 @@
-//! Documents as examples: the commands of a document, and the output shown below each.
+//! Documents as examples: the commands of a document, and the output shown below each command.
 
 /// A block of commands of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(super) struct Example {
     pub(super) place: String,
     /// The heading of the section that the block is in.
     pub(super) section: String,
-    /// The commands, one a line.
+    /// The commands of the block, one on each line.
     pub(super) commands: String,
     /// The block of output that follows.
     pub(super) shown: Option<String>,

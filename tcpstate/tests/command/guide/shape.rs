@@ -28,7 +28,7 @@ pub(super) fn compare(shown: &str, output: &str, is_whole: bool) -> Result<(), S
         let is_last = groups.peek().is_none();
         let wanted = words(group);
         if wanted.is_empty() {
-            // The document begins or ends with `...`.
+            // An empty group means that the document begins or ends with `...`.
             may_skip = true;
             continue;
         }

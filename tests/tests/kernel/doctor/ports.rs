@@ -1,4 +1,4 @@
-//! Rules about local ports, TIME_WAIT and settings.
+//! Tests the rules of `doctor` about local ports, TIME_WAIT and sysctls.
 
 use std::{
     io::ErrorKind,
@@ -172,7 +172,7 @@ fn doctor_explains_settings_on_this_kernel() {
     assert!(summary("T8", Level::Info).contains("stay 60 s"));
 }
 
-/// Four settings against TIME_WAIT that are still copied today.
+/// A `sysctl.conf` with four old recommendations against TIME_WAIT, which users still copy.
 const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
 
 #[test]
