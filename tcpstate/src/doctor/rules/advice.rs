@@ -19,8 +19,8 @@ pub(super) const T4: Rule = Rule {
     title: "tcp_tw_recycle in a sysctl file",
     means: "tcp_tw_recycle was removed in 4.12, so the line only makes sysctl print an error. \
             Before 4.12 tcp_tw_recycle made the kernel drop connections of clients behind NAT.",
-    knows: "If several lines in sysctl files set tcp_tw_recycle, the rule reads the line that \
-            takes effect. The rule checks whether /proc/sys has the setting.",
+    knows: "The rule reads the line that takes effect among all sysctl files. The rule also checks \
+            whether /proc/sys has the setting.",
     thresholds: &[],
     reference: "commit 4396e46187ca (\"tcp: remove tcp_tw_recycle\", 4.12); sysctl.d(5)",
     help: "Delete the line.",
@@ -31,9 +31,9 @@ pub(super) const A1: Rule = Rule {
     id: "A1",
     family: "advice",
     title: "tcp_syncookies in a sysctl file",
-    means: "The default of tcp_syncookies is 1, so a line with 1 changes nothing. With 0, a full \
-            SYN queue drops SYNs. The value 2 is for tests.",
-    knows: "The rule reads the line in the sysctl files that takes effect, and the value in \
+    means: "The default of tcp_syncookies is 1, so a line with 1 changes nothing. With \
+            tcp_syncookies=0, a full SYN queue drops SYNs. tcp_syncookies=2 is for tests.",
+    knows: "The rule reads the line that takes effect among all sysctl files, and the value in \
             force.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init (sysctl_tcp_syncookies = 1); \
@@ -50,8 +50,8 @@ pub(super) const A2: Rule = Rule {
     means: "tcp_tw_reuse only lets connect() reuse ports in TIME_WAIT. tcp_tw_reuse does not \
             affect incoming connections of a server. tcp_tw_reuse does not reduce the number of \
             sockets in TIME_WAIT.",
-    knows: "The rule reads the line in the sysctl files that takes effect, and the value in force. \
-            The finding states the effect on this kernel (T5).",
+    knows: "The rule reads the line that takes effect among all sysctl files, and the value in \
+            force. The finding states the effect on this kernel (T5).",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; Documentation/networking/ip-sysctl.rst: \
                 tcp_tw_reuse",
@@ -67,7 +67,7 @@ pub(super) const A3: Rule = Rule {
     means: "tcp_fin_timeout does not apply to TIME_WAIT, which always takes 60 s. tcp_fin_timeout \
             ends orphans in FIN_WAIT2: sockets that a program has closed and whose peer does not \
             close.",
-    knows: "The rule reads the line in the sysctl files that takes effect, and the value in \
+    knows: "The rule reads the line that takes effect among all sysctl files, and the value in \
             force.",
     thresholds: &[],
     reference: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp.c: __tcp_close; \
@@ -80,15 +80,16 @@ pub(super) const A4: Rule = Rule {
     id: "A4",
     family: "advice",
     title: "tcp_max_tw_buckets in a sysctl file",
-    means: "If the limit is below the kernel's default, connections close without TIME_WAIT sooner \
-            (T1). The limit protects against simple attacks, and the kernel's documentation says \
-            that tcp_max_tw_buckets must not be lowered.",
-    knows: "The rule compares the line in the sysctl files that takes effect with the kernel's \
+    means: "If tcp_max_tw_buckets is below the kernel's default, connections close without \
+            TIME_WAIT at a lower number of sockets (T1). The limit protects against simple \
+            attacks, and the kernel's documentation says that tcp_max_tw_buckets must not be \
+            lowered.",
+    knows: "The rule compares the line that takes effect among all sysctl files with the kernel's \
             default, which is half of tcp_ehash_entries.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_sk_init, tcp_set_hashinfo (sysctl_max_tw_buckets); \
                 Documentation/networking/ip-sysctl.rst: tcp_max_tw_buckets",
-    help: "Delete the line, or raise the value.",
+    help: "Delete the line, or raise tcp_max_tw_buckets.",
     check: a4,
 };
 
@@ -98,12 +99,13 @@ pub(super) const A5: Rule = Rule {
     title: "tcp_max_syn_backlog in a sysctl file",
     means: "The kernel does not read tcp_max_syn_backlog while SYN cookies are on. The length of a \
             SYN queue is the backlog of its listener, which net.core.somaxconn limits.",
-    knows: "The rule reads the line in the sysctl files that takes effect, and the value of \
+    knows: "The rule reads the line that takes effect among all sysctl files, and the value of \
             tcp_syncookies.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request (its only user); \
                 include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
-    help: "Raise net.core.somaxconn and the backlog that the program passes to listen() instead.",
+    help: "Instead of tcp_max_syn_backlog, raise net.core.somaxconn and the backlog that the \
+           program passes to listen().",
     check: a5,
 };
 
@@ -129,7 +131,7 @@ pub(super) const A7: Rule = Rule {
     means: "tcp_timestamps=0 turns off the protection against late segments (PAWS) and the \
             measurement of round trips by timestamps. Without timestamps tcp_tw_reuse has no \
             effect, and connections by SYN cookie lose window scaling.",
-    knows: "The rule reads the line in the sysctl files that takes effect.",
+    knows: "The rule reads the line that takes effect among all sysctl files.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; net/ipv4/syncookies.c: \
                 cookie_timestamp_decode; Documentation/networking/ip-sysctl.rst: tcp_timestamps",

@@ -42,9 +42,9 @@ pub(super) const C2: Rule = Rule {
     id: "C2",
     family: "close_wait",
     title: "connections that the client closed before accept()",
-    means: "Connections in CLOSE_WAIT that no program holds wait in the accept queue of a \
-            listener. The clients have closed these connections. The program is blocked or far too \
-            slow.",
+    means: "If no program holds a connection in CLOSE_WAIT, the connection is in the accept queue \
+            of a listener, and the client has closed it. The program of the listener is blocked or \
+            far too slow.",
     knows: "The rule counts sockets in CLOSE_WAIT without an inode, which accept() would assign. \
             The rule groups the sockets by the address of the listener. The rule counts only \
             sockets whose peer has been silent for a while.",

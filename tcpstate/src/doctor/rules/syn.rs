@@ -52,7 +52,8 @@ pub(super) const S3: Rule = Rule {
             with a short backlog. A connection that was made by SYN cookie loses options such as \
             window scaling if the client has no timestamps.",
     knows: "TcpExt TCPReqQFullDoCookies grew, tcp_syncookies is 1, and no accept queue overflowed. \
-            If tcp_syncookies is 2, the counter grows with every SYN, so the rule ignores it.",
+            If tcp_syncookies is 2, the counter grows with every SYN, so the rule ignores the \
+            counter.",
     thresholds: &[],
     reference: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action; \
                 include/net/inet_connection_sock.h: inet_csk_reqsk_queue_is_full",
@@ -81,7 +82,7 @@ pub(super) const S5: Rule = Rule {
     id: "S5",
     family: "syn",
     title: "SYN cookies for every connection",
-    means: "The kernel makes every connection by SYN cookie, as if the SYN queue were full. The \
+    means: "The kernel uses a SYN cookie for every connection, as if the SYN queue were full. The \
             value 2 of tcp_syncookies is for tests. Connections of clients without timestamps lose \
             options.",
     knows: "tcp_syncookies is 2.",

@@ -31,7 +31,7 @@ pub(in crate::doctor::rules) const T9: Rule = Rule {
     title: "short connections closed by this side",
     means: "This side closes most connections first, soon after they were opened. So most \
             connections end in TIME_WAIT on this side. Each connection costs a handshake. If this \
-            side also opens the connections, each of them holds a local port for 60 s.",
+            side also opens the connections, each closed connection holds a local port for 60 s.",
     knows: "The rule compares the growth of TcpExt TW and TWKilled with the growth of Tcp \
             ActiveOpens and PassiveOpens. The rule computes the average duration of a connection \
             as CurrEstab divided by the connections opened per second. Before 5.18, TW and \

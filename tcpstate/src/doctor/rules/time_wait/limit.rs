@@ -27,8 +27,8 @@ pub(in crate::doctor::rules) const T2: Rule = Rule {
     id: "T2",
     family: "time_wait",
     title: "limit of time-wait sockets",
-    means: "The number of time-wait sockets is near its limit. Above the limit, connections close \
-            without TIME_WAIT (T1).",
+    means: "The number of time-wait sockets is near the limit tcp_max_tw_buckets. Above the limit, \
+            connections close without TIME_WAIT (T1).",
     knows: "The rule compares sockstat's tw with tcp_max_tw_buckets. tw includes orphans in \
             FIN_WAIT2. Both values belong to the network namespace.",
     thresholds: &["time_wait.buckets_warn"],

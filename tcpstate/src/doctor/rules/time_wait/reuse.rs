@@ -27,10 +27,10 @@ pub(in crate::doctor::rules) const T5: Rule = Rule {
     family: "time_wait",
     title: "effect of tcp_tw_reuse",
     means: "connect() may reuse the port of a socket in TIME_WAIT if the old connection had \
-            timestamps. With 0 connect() never reuses a port. With 1 connect() reuses ports to any \
-            destination. With 2, the default since 4.19, connect() reuses ports only over \
-            loopback. tcp_tw_reuse does not affect incoming connections. tcp_tw_reuse does not \
-            apply to sockets in FIN_WAIT2.",
+            timestamps. With tcp_tw_reuse=0 connect() never reuses a port. With tcp_tw_reuse=1 \
+            connect() reuses ports to any destination. With tcp_tw_reuse=2, the default since \
+            4.19, connect() reuses ports only over loopback. tcp_tw_reuse does not affect incoming \
+            connections. tcp_tw_reuse does not apply to sockets in FIN_WAIT2.",
     knows: "The rule reads tcp_tw_reuse and tcp_tw_reuse_delay.",
     thresholds: &[],
     reference: "net/ipv4/tcp_ipv4.c: tcp_twsk_unique; commit 79e9fed46038 (2: loopback only, 4.19)",
