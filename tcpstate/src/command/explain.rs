@@ -9,24 +9,25 @@ use crate::{
     view::explain::{Json, Text},
 };
 
-/// Explain a state, a transition or a rule of doctor
+/// Explain a state, a transition, a sysctl or a rule of doctor
 ///
 /// Without a name: the state diagram, and the names that can be explained. A state is found in every spelling: those of
 /// the kernel, ss, netstat and RFC 9293, and the number in /proc/net/tcp.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO | RULE]",
+    override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO | SYSCTL | RULE]",
     before_long_help = "\
 Examples:
   tcpstate explain TIME_WAIT        a state: its cause, duration and settings
   tcpstate explain LISTEN SYN_RECV  a transition
+  tcpstate explain tcp_tw_reuse     a sysctl
   tcpstate explain P1               a rule of tcpstate doctor
   tcpstate explain                  the state diagram, and all names
   tcpstate explain 08               CLOSE_WAIT, as /proc/net/tcp shows it
   tcpstate explain time-wait -o json"
 )]
 pub(super) struct Arguments {
-    /// State, two states, or rule id, such as TIME_WAIT or P1
+    /// State, two states, sysctl, or rule id
     #[arg(value_name = "NAME", num_args = 0..=2)]
     what: Vec<String>,
 

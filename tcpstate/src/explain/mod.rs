@@ -5,6 +5,7 @@
 
 mod diagram;
 mod states;
+mod sysctls;
 #[cfg(test)]
 mod tests;
 mod transitions;
@@ -151,6 +152,35 @@ impl TransitionText {
     }
 }
 
+/// The text of a sysctl.
+#[derive(Clone, Copy, Debug)]
+pub struct SysctlText {
+    /// The full name, such as `net.ipv4.tcp_tw_reuse`.
+    pub name: &'static str,
+    /// The effect.
+    pub does: &'static str,
+    /// The default.
+    pub default: &'static str,
+    /// The unit, or the possible values.
+    pub unit: &'static str,
+    /// The kernel versions that have it.
+    pub kernels: &'static str,
+    /// The states whose number or duration it changes.
+    pub states: &'static [State],
+    /// When to change it.
+    pub change: &'static str,
+    /// Functions of the kernel, as `file: function`.
+    pub kernel: &'static [&'static str],
+}
+
+impl SysctlText {
+    /// Returns the last part of the name, such as `tcp_tw_reuse`.
+    #[must_use]
+    pub fn short_name(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+}
+
 /// The page that `tcpstate explain` prints.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
@@ -171,13 +201,15 @@ pub enum Answer {
     },
     /// The text of a rule of `doctor`.
     Rule(&'static Rule),
+    /// The text of a sysctl.
+    Sysctl(&'static SysctlText),
 }
 
 /// The error if there is no text for the words of the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no text with this name.
-    #[error("cannot explain \"{}\": no state or rule has this name", word.escape_debug())]
+    #[error("cannot explain \"{}\": no state, rule or sysctl has this name", word.escape_debug())]
     Unknown {
         /// The word.
         word: String,
@@ -204,8 +236,10 @@ impl Error {
     fn unknown(word: &str) -> Self {
         let of_states =
             || states().flat_map(|text| spellings(text).map(|name| (name, text.state.name())));
-        let names: Vec<(&str, &'static str)> =
-            of_states().chain(RULES.iter().map(|rule| (rule.id, rule.id))).collect();
+        let names: Vec<(&str, &'static str)> = of_states()
+            .chain(RULES.iter().map(|rule| (rule.id, rule.id)))
+            .chain(sysctls().map(|text| (text.short_name(), text.short_name())))
+            .collect();
         Self::Unknown { word: word.to_owned(), nearest: shown_nearest(word, &names) }
     }
 }
@@ -244,7 +278,10 @@ pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
         [] => Ok(Answer::Overview),
         [word] => match Rule::by_id(word) {
             Some(rule) => Ok(Answer::Rule(rule)),
-            None => Ok(Answer::State(state_text(state(word)?))),
+            None => match sysctl(word) {
+                Some(text) => Ok(Answer::Sysctl(text)),
+                None => Ok(Answer::State(state_text(state(word)?))),
+            },
         },
         [from, to] => {
             let (from, to) = (state(from)?, state(to)?);
@@ -265,6 +302,17 @@ pub fn states() -> impl Iterator<Item = &'static StateText> {
 /// The texts of the transitions, in the order of the output.
 pub fn transitions() -> impl Iterator<Item = &'static TransitionText> {
     transitions::TRANSITIONS.iter()
+}
+
+/// Returns the sysctls in the order of their names.
+pub fn sysctls() -> impl Iterator<Item = &'static SysctlText> {
+    sysctls::SYSCTLS.iter()
+}
+
+/// Finds a sysctl by its full name or by the last part of the name. Slashes may replace the dots.
+fn sysctl(word: &str) -> Option<&'static SysctlText> {
+    let word = word.trim_start_matches("/proc/sys/").replace('/', ".").to_ascii_lowercase();
+    sysctls().find(|text| text.name == word || text.short_name() == word)
 }
 
 /// Returns the transition between two states. `None` if the kernel never makes the transition.

@@ -194,13 +194,13 @@ fn a_typing_error_gets_the_nearest_name_and_nonsense_the_list() {
         assert_eq!(error.help(), help, "{word}");
         assert_eq!(
             error.to_string(),
-            format!("cannot explain \"{word}\": no state or rule has this name")
+            format!("cannot explain \"{word}\": no state, rule or sysctl has this name")
         );
     }
     let error = answer(&["TIME\x1b[31m"]).expect_err("it is not a name");
     assert_eq!(
         error.to_string(),
-        r#"cannot explain "TIME\u{1b}[31m": no state or rule has this name"#
+        r#"cannot explain "TIME\u{1b}[31m": no state, rule or sysctl has this name"#
     );
 }
 
@@ -245,4 +245,61 @@ fn the_diagram_shows_every_counted_state() {
     }
     assert!(diagram.lines().all(|line| line.len() <= 80 && line.is_ascii()));
     assert!(legend.is_ascii());
+}
+
+/// Names of functions and files of the kernel in the texts, which look like names of sysctls.
+const FUNCTIONS: [&str; 1] = ["tcp_keepalive_timer"];
+
+/// The names in a text that are names of sysctls.
+fn named_sysctls(text: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
+    let words = text.split(|letter| !is_part(letter)).map(|word| word.trim_matches('.'));
+    let starts = ["net.ipv4.", "net.core.", "net.netfilter.", "tcp_", "nf_conntrack_", "ip_local_"];
+    let is_name = |word: &&str| {
+        starts.iter().any(|start| word.starts_with(start) && word.len() > start.len())
+            || *word == "somaxconn"
+    };
+    let names = words.filter(is_name).filter(|word| !FUNCTIONS.contains(word));
+    names.filter(|word| !word.ends_with(['_', '.'])).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_sysctl_that_a_text_names_is_explained() {
+    let mut named = BTreeSet::new();
+    for text in states() {
+        let prose = [text.meaning, text.moved_on_by, text.lasts, text.many, text.what_to_do];
+        let settings = text.governed_by.iter().flat_map(|set| [set.name, set.does]);
+        named.extend(prose.into_iter().chain(settings).flat_map(named_sysctls));
+    }
+    for text in transitions() {
+        named.extend([text.meaning, text.caused_by].into_iter().flat_map(named_sysctls));
+    }
+    for rule in &RULES {
+        named.extend(
+            [rule.title, rule.means, rule.knows, rule.help].into_iter().flat_map(named_sysctls),
+        );
+    }
+    assert!(named.len() >= 30, "{named:?}");
+    let missing: Vec<&String> = named.iter().filter(|name| sysctl(name).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn sysctls_are_in_order_and_complete() {
+    let names: Vec<&str> = sysctls().map(|text| text.name).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    for text in sysctls() {
+        for sentence in [text.does, text.change] {
+            assert!(sentence.len() > 10 && sentence.ends_with('.'), "{}: {sentence}", text.name);
+        }
+        for part in [text.default, text.unit, text.kernels] {
+            assert!(!part.is_empty() && !part.ends_with('.'), "{}: {part}", text.name);
+        }
+        assert_sources(text.kernel, "3.1");
+    }
+    for word in ["tcp_tw_reuse", "net.ipv4.tcp_tw_reuse", "/proc/sys/net/ipv4/tcp_tw_reuse"] {
+        assert!(matches!(answer(&[word]), Ok(Answer::Sysctl(_))), "{word}");
+    }
+    let error = answer(&["tcp_tw_resue"]).expect_err("it is mistyped");
+    assert_eq!(error.help(), "did you mean tcp_tw_reuse?");
 }

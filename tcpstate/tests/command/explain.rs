@@ -38,11 +38,11 @@ fn explain_refuses_a_typo_in_two_lines_with_status_2() {
     for (words, lines) in [
         (
             &["TIME_WIAT"][..],
-            "tcpstate: cannot explain \"TIME_WIAT\": no state or rule has this name\nhelp: did you mean TIME_WAIT?\n",
+            "tcpstate: cannot explain \"TIME_WIAT\": no state, rule or sysctl has this name\nhelp: did you mean TIME_WAIT?\n",
         ),
         (
             &["LISTEN", "\x1b[2J"],
-            "tcpstate: cannot explain \"\\u{1b}[2J\": no state or rule has this name\nhelp: run tcpstate explain without arguments for a list of all names\n",
+            "tcpstate: cannot explain \"\\u{1b}[2J\": no state, rule or sysctl has this name\nhelp: run tcpstate explain without arguments for a list of all names\n",
         ),
         (
             &["LISTEN -> CLOSE -> CLOSE"],
@@ -100,5 +100,14 @@ fn explain_has_bold_headings_on_a_terminal_unless_disabled() {
         assert_eq!(text.contains("\x1b[1mHow long this state lasts\x1b[0m"), bold, "{text}");
         let widest = lines.iter().map(|line| line.trim_end_matches('\r').len()).max();
         assert!(widest.is_some_and(|widest| (60..=72).contains(&widest)), "{widest:?}: {text}");
+    }
+}
+
+#[test]
+fn explain_knows_every_sysctl_that_doctor_reads() {
+    for name in tcpstate::procfs::sysctl::KEYS {
+        let Finished { status, stdout, stderr } = run(&mut explain(&[name]));
+        assert_eq!(status, Some(0), "{name}: {stderr}");
+        assert!(stdout.starts_with(&format!("{name}\n")), "{name}: {stdout}");
     }
 }

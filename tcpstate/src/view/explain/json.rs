@@ -25,6 +25,7 @@ impl Json {
             Answer::State(_) => "state",
             Answer::Transition(_) | Answer::Never { .. } => "transition",
             Answer::Rule(_) => "rule",
+            Answer::Sysctl(_) => "sysctl",
         };
         let mut line =
             json!({ "type": "explain", "version": VERSION, "of": of, "kernel_source": KERNEL });
@@ -51,6 +52,16 @@ impl Json {
                 "what_to_do": rule.help,
                 "reference": rule.reference,
             }),
+            Answer::Sysctl(text) => json!({
+                "name": text.name,
+                "does": text.does,
+                "default": text.default,
+                "unit": text.unit,
+                "kernels": text.kernels,
+                "states": text.states.iter().map(|state| state.label()).collect::<Vec<_>>(),
+                "when_to_change": text.change,
+                "kernel": text.kernel,
+            }),
         };
         if let (Value::Object(line), Value::Object(keys)) = (&mut line, keys) {
             line.extend(keys);
@@ -67,6 +78,7 @@ fn overview() -> Value {
         "legend": legend,
         "states": explain::states().map(|text| text.state.label()).collect::<Vec<_>>(),
         "transitions": pairs(explain::transitions()),
+        "sysctls": explain::sysctls().map(|text| text.name).collect::<Vec<_>>(),
         "rules": RULES.iter().map(|rule| rule.id).collect::<Vec<_>>(),
     })
 }

@@ -7,7 +7,7 @@ use tcpstate_common::State;
 use super::{Json, Text};
 use crate::{
     doctor::RULES,
-    explain::{Answer, answer, states, transitions},
+    explain::{Answer, answer, states, sysctls, transitions},
 };
 
 fn shown(text: Text, answer: &Answer) -> String {
@@ -26,6 +26,7 @@ fn answers() -> Vec<Answer> {
     let mut answers = vec![Answer::Overview];
     answers.extend(states().map(Answer::State));
     answers.extend(RULES.iter().map(Answer::Rule));
+    answers.extend(sysctls().map(Answer::Sysctl));
     answers.extend(pairs.map(|pair| answer(&pair).expect("both are states")));
     answers
 }
@@ -45,6 +46,12 @@ fn pages_of_states_are_complete() {
     insta::assert_snapshot!("time_wait", page(&["TIME_WAIT"]));
     insta::assert_snapshot!("close_wait", page(&["CLOSE_WAIT"]));
     insta::assert_snapshot!("fin_wait2", page(&["FIN_WAIT2"]));
+}
+
+#[test]
+fn sysctls_look_like_this() {
+    insta::assert_snapshot!("tcp_tw_reuse", page(&["tcp_tw_reuse"]));
+    assert_eq!(page(&["net/ipv4/tcp_tw_reuse"]), page(&["net.ipv4.tcp_tw_reuse"]));
 }
 
 #[test]

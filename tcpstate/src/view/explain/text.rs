@@ -7,7 +7,7 @@ use textwrap::{Options, WordSplitter};
 
 use crate::{
     doctor::{RULES, Rule},
-    explain::{self, Answer, KERNEL, StateText, TransitionText},
+    explain::{self, Answer, KERNEL, StateText, SysctlText, TransitionText},
 };
 
 /// The maximum width of a line, because longer lines are hard to read.
@@ -38,6 +38,7 @@ impl Text {
             Answer::Transition(text) => transition(text, &mut page),
             Answer::Never { from, to, reason } => never(*from, *to, reason, &mut page),
             Answer::Rule(about) => rule(about, &mut page),
+            Answer::Sysctl(text) => sysctl(text, &mut page),
         }
     }
 }
@@ -125,6 +126,20 @@ fn rule(rule: &Rule, page: &mut Page<'_>) -> io::Result<()> {
     rule.reference.split("; ").try_for_each(|place| page.line(place))
 }
 
+fn sysctl(text: &SysctlText, page: &mut Page<'_>) -> io::Result<()> {
+    page.title(text.name)?;
+    page.paragraph(text.does)?;
+    page.section("Default", text.default)?;
+    page.section("Unit", text.unit)?;
+    page.section("Kernels", text.kernels)?;
+    let states: Vec<&str> = text.states.iter().map(|state| state.name()).collect();
+    let states = if states.is_empty() { "none".to_owned() } else { states.join(" ") };
+    page.section("Changes states", &states)?;
+    page.section("When to change it", text.change)?;
+    page.heading(&format!("In the kernel ({KERNEL})"))?;
+    text.kernel.iter().try_for_each(|place| page.line(place))
+}
+
 fn overview(page: &mut Page<'_>) -> io::Result<()> {
     let (diagram, legend) = explain::diagram();
     page.title("TCP on Linux")?;
@@ -150,6 +165,9 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
             page.line(&format!("{from:<11} -> {}", after.join(" ")))?;
         }
     }
+    page.heading("Sysctls: tcpstate explain SYSCTL")?;
+    let names: Vec<&str> = explain::sysctls().map(SysctlText::short_name).collect();
+    page.paragraph(&names.join(" "))?;
     page.heading("Rules of tcpstate doctor: tcpstate explain ID")?;
     RULES.iter().try_for_each(|rule| page.line(&format!("{:<3}  {}", rule.id, rule.title)))
 }
