@@ -22,7 +22,8 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// How long a line may wait. A pace rather than a wakeup per line, which would slow what it watches.
+/// How long a line may wait. A pace rather than a wakeup per line, which would slow what it
+/// watches.
 const PACE: Duration = Duration::from_millis(50);
 
 /// Forwards lines for as long as the runtime lives.

@@ -1,4 +1,5 @@
-//! `tcpstate check`: feature by feature, what this kernel, these privileges and this container allow.
+//! `tcpstate check`: feature by feature, what this kernel, these privileges and this container
+//! allow.
 
 use std::process::ExitCode;
 
@@ -13,9 +14,9 @@ use crate::{
 
 /// Show what tcpstate can trace on this system, and what would help
 ///
-/// Attaches each hook that this process may attach, and detaches it again. The other features are judged by the version
-/// of the kernel. The last line says what `trace` can count. The exit status is 0 if its counts are exact, else 1. Run
-/// without root, it shows which privileges are missing.
+/// Attaches each hook that this process may attach, and detaches it again. The other features are
+/// judged by the version of the kernel. The last line says what `trace` can count. The exit status
+/// is 0 if its counts are exact, else 1. Run without root, it shows which privileges are missing.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:

@@ -22,7 +22,8 @@ pub(super) enum Color {
     Never,
 }
 
-/// The choice of this process. Views and the help of clap depend on it, and both are reached from many places.
+/// The choice of this process. Views and the help of clap depend on it, and both are reached from
+/// many places.
 static CHOICE: AtomicU8 = AtomicU8::new(Color::Auto as u8);
 
 /// The flag.

@@ -1,4 +1,5 @@
-//! `tcpstate count`: how many sockets there are now, in which state; without privilege and without BPF.
+//! `tcpstate count`: how many sockets there are now, in which state; without privilege and without
+//! BPF.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -30,10 +31,12 @@ use crate::{
 
 /// Count TCP sockets by state, now
 ///
-/// Reads the sockets from the kernel (sock_diag, as ss does) and needs neither privileges nor BPF. Prints a table on a
-/// terminal. In a pipe it prints ten rows STATE<TAB>count, instead of `netstat -n | awk`.
+/// Reads the sockets from the kernel (sock_diag, as ss does) and needs neither privileges nor BPF.
+/// Prints a table on a terminal. In a pipe it prints ten rows STATE<TAB>count, instead of `netstat
+/// -n | awk`.
 ///
-/// Filters are combined with AND and evaluated in the kernel. A list such as 80,443 matches each of its items.
+/// Filters are combined with AND and evaluated in the kernel. A list such as 80,443 matches each of
+/// its items.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "\
@@ -53,8 +56,8 @@ Groups of --by:
 pub(super) struct Arguments {
     /// Time between counts, such as 2s
     ///
-    /// Count again at this interval, such as 500ms or 2s. Without a value the interval is 1s. By default the sockets are
-    /// counted once.
+    /// Count again at this interval, such as 500ms or 2s. Without a value the interval is 1s. By
+    /// default the sockets are counted once.
     #[arg(short, long, alias = "watch", short_alias = 'w', value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
@@ -68,7 +71,8 @@ pub(super) struct Arguments {
 
     /// Output format: table, json or csv
     ///
-    /// Output format: table, json or csv. The default is a table on a terminal, and bare rows in a pipe.
+    /// Output format: table, json or csv. The default is a table on a terminal, and bare rows in a
+    /// pipe.
     #[arg(short, long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 

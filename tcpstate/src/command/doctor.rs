@@ -1,4 +1,5 @@
-//! `tcpstate doctor`: what is wrong, how that is known, and what would mend it; without privilege and without BPF.
+//! `tcpstate doctor`: what is wrong, how that is known, and what would mend it; without privilege
+//! and without BPF.
 
 use std::{
     borrow::Cow,
@@ -36,13 +37,14 @@ use crate::{
 
 /// Find problems with TCP on this system, and what to do
 ///
-/// Reads the counters and settings of the kernel twice, the sockets once, and the sysctl files. Each finding names its
-/// numbers, and the command that fixes the problem. Nothing is changed. It needs neither privileges nor BPF, and it works in
-/// a container. A rule that cannot read its numbers is a finding of the level `unknown`. Ctrl-C shortens the time between the
-/// two readings.
+/// Reads the counters and settings of the kernel twice, the sockets once, and the sysctl files.
+/// Each finding names its numbers, and the command that fixes the problem. Nothing is changed. It
+/// needs neither privileges nor BPF, and it works in a container. A rule that cannot read its
+/// numbers is a finding of the level `unknown`. Ctrl-C shortens the time between the two readings.
 ///
-/// --replay reads a recording of `trace` or `hist` instead: the growth of its counters and the settings of that system. A
-/// recording has no single sockets, no sysctl files and no other counters. The rules that need them are `unknown`.
+/// --replay reads a recording of `trace` or `hist` instead: the growth of its counters and the
+/// settings of that system. A recording has no single sockets, no sysctl files and no other
+/// counters. The rules that need them are `unknown`.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "\

@@ -1,4 +1,5 @@
-//! Durations as people type them: `500ms`, `2s`, `1h30m`; a bare number is seconds, fractions allowed.
+//! Durations as people type them: `500ms`, `2s`, `1h30m`; a bare number is seconds, fractions
+//! allowed.
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ fn too_long() -> String {
     "a duration must not be longer than 100 years".to_owned()
 }
 
-/// Whether a text is a number and perhaps a unit. The library refuses such a text only if the number is too large.
+/// Whether a text is a number and perhaps a unit. The library refuses such a text only if the
+/// number is too large.
 fn is_number(text: &str) -> bool {
     let digits = text.trim_end_matches(|last: char| last.is_ascii_lowercase());
     !digits.is_empty()

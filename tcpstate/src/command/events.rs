@@ -19,8 +19,8 @@ use crate::{
 pub(super) struct Flags {
     /// Print one line for each transition
     ///
-    /// Print one line for each transition, with the addresses, the time in the state that was left, and the process.
-    /// Snapshots are printed too if --interval is given.
+    /// Print one line for each transition, with the addresses, the time in the state that was left,
+    /// and the process. Snapshots are printed too if --interval is given.
     #[arg(long)]
     pub(super) events: bool,
 
@@ -34,15 +34,15 @@ pub(super) struct Flags {
 
     /// Event buffer, a power of 2
     ///
-    /// Size of the buffer between the kernel and tcpstate, a power of 2. Events that do not fit are dropped and counted
-    /// as lost.
+    /// Size of the buffer between the kernel and tcpstate, a power of 2. Events that do not fit are
+    /// dropped and counted as lost.
     #[arg(long, alias = "event-buffer", value_name = "BYTES", requires = "events", default_value_t = RING_BYTES, value_parser = parse_buffer, help_heading = ADVANCED)]
     max_event_buffer: u32,
 
     /// Sockets to remember
     ///
-    /// Maximum number of sockets that are remembered between their events. Events of other sockets have no duration and
-    /// no owner.
+    /// Maximum number of sockets that are remembered between their events. Events of other sockets
+    /// have no duration and no owner.
     #[arg(long, alias = "event-sockets", value_name = "N", requires = "events", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_event_sockets: u32,
 }

@@ -1,4 +1,5 @@
-//! `tcpstate explain`: what states, transitions and the rules of doctor mean, from the program itself, without a kernel to ask.
+//! `tcpstate explain`: what states, transitions and the rules of doctor mean, from the program
+//! itself, without a kernel to ask.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -11,8 +12,8 @@ use crate::{
 
 /// Explain a state, a transition, a sysctl or a rule of doctor
 ///
-/// Without a name: the state diagram, and the names that can be explained. A state is found in every spelling: those of
-/// the kernel, ss, netstat and RFC 9293, and the number in /proc/net/tcp.
+/// Without a name: the state diagram, and the names that can be explained. A state is found in
+/// every spelling: those of the kernel, ss, netstat and RFC 9293, and the number in /proc/net/tcp.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO | SYSCTL | RULE]",

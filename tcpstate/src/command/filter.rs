@@ -41,7 +41,8 @@ pub(super) struct Flags {
 
     /// IP version of the sockets
     ///
-    /// IP version of the sockets. 6 includes IPv6 sockets with IPv4-mapped addresses, as `ss -6` does.
+    /// IP version of the sockets. 6 includes IPv6 sockets with IPv4-mapped addresses, as `ss -6`
+    /// does.
     #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
     pub(super) family: family::Choice,
 }

@@ -1,4 +1,5 @@
-//! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition occurs.
+//! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition
+//! occurs.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -35,15 +36,17 @@ use crate::{
 
 /// Show how long states, handshakes and connections last
 ///
-/// Measures in the kernel, and prints histograms: the time in each state, of each transition out of it, of connecting (a
-/// client from connect() to ESTABLISHED, a server from the SYN to ESTABLISHED), of connections, and of TIME_WAIT. It also
-/// prints the matrix of transitions. Histograms are printed at the end of the run and after each --interval.
+/// Measures in the kernel, and prints histograms: the time in each state, of each transition out of
+/// it, of connecting (a client from connect() to ESTABLISHED, a server from the SYN to
+/// ESTABLISHED), of connections, and of TIME_WAIT. It also prints the matrix of transitions.
+/// Histograms are printed at the end of the run and after each --interval.
 ///
-/// Percentiles have an error of at most 6.25 %, from 256 ns to 52 days. Counts, minimum, maximum and mean are exact. A
-/// duration whose start was not observed, or of which an event was missed, is counted as unknown.
+/// Percentiles have an error of at most 6.25 %, from 256 ns to 52 days. Counts, minimum, maximum
+/// and mean are exact. A duration whose start was not observed, or of which an event was missed, is
+/// counted as unknown.
 ///
-/// Filters are combined with AND and evaluated in the kernel. They match the transition that ends a duration. The matrix
-/// has no filter.
+/// Filters are combined with AND and evaluated in the kernel. They match the transition that ends a
+/// duration. The matrix has no filter.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -61,8 +64,8 @@ pub(super) struct Arguments {
 
     /// Time between histograms, at least 50ms
     ///
-    /// Print what ended in each interval of this length, such as 500ms, 2s or 1m. A bare number is seconds. By default only
-    /// the whole run is printed.
+    /// Print what ended in each interval of this length, such as 500ms, 2s or 1m. A bare number is
+    /// seconds. By default only the whole run is printed.
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
@@ -76,7 +79,8 @@ pub(super) struct Arguments {
 
     /// Network namespace: NAME, pid:N, all
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all counts the whole host.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all
+    /// counts the whole host.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     netns: Netns,
 
@@ -93,8 +97,8 @@ pub(super) struct Arguments {
 
     /// Kinds of histograms, such as connect,time-wait
     ///
-    /// Kinds of histograms: matrix, connect, lifetime, time-wait, state, transition. By default all kinds are shown, but bars
-    /// of transitions only if they are named.
+    /// Kinds of histograms: matrix, connect, lifetime, time-wait, state, transition. By default all
+    /// kinds are shown, but bars of transitions only if they are named.
     #[arg(long, value_name = "KINDS", hide_possible_values = true, value_delimiter = ',', value_parser = named(&Section::ALL, Section::name))]
     of: Option<Vec<Section>>,
 
@@ -168,8 +172,8 @@ fn wants_matrix(arguments: &Arguments) -> bool {
     arguments.of.as_ref().is_some_and(|of| of.contains(&Section::Matrix))
 }
 
-/// Refuses a recording without durations, and one of some of them if the matrix is wanted, as if it were live. Its first
-/// snapshot tells; events are recorded by `trace` alone.
+/// Refuses a recording without durations, and one of some of them if the matrix is wanted, as if it
+/// were live. Its first snapshot tells; events are recorded by `trace` alone.
 fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
     // What a pipe gives is gone once it was read.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {

@@ -79,7 +79,8 @@ impl Keys {
             OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/tty");
         // Without keys, the screen still works.
         let Some(modes) = terminal.ok().and_then(Modes::of) else { return Ok(Self::none()) };
-        // SAFETY: `Modes` owns the descriptor, keeps it open as long as it lives, and never replaces it.
+        // SAFETY: `Modes` owns the descriptor, keeps it open as long as it lives, and never
+        // replaces it.
         let registered = unsafe { AsyncFd::register_with_interest(modes, Interest::READABLE) };
         let Ok(terminal) = registered else { return Ok(Self::none()) };
         let mut keyboard = Keyboard {

@@ -15,8 +15,8 @@ use crate::serve::{
 pub(super) struct Flags {
     /// Also push to an OpenTelemetry receiver
     ///
-    /// Also push the metrics to this OpenTelemetry receiver: http://127.0.0.1:4317, or port 4318 with --otlp-protocol http.
-    /// Environment variable: TCPSTATE_OTLP.
+    /// Also push the metrics to this OpenTelemetry receiver: http://127.0.0.1:4317, or port 4318
+    /// with --otlp-protocol http. Environment variable: TCPSTATE_OTLP.
     #[arg(long, value_name = "URL", env = "TCPSTATE_OTLP", hide_env = true, value_parser = parse_url, help_heading = OUTPUT)]
     otlp: Option<String>,
 

@@ -1,4 +1,5 @@
-//! Writes reports on a thread of its own, so that a reader who stalls costs snapshots and neither memory nor signals.
+//! Writes reports on a thread of its own, so that a reader who stalls costs snapshots and neither
+//! memory nor signals.
 
 use std::{
     fs::File,
@@ -20,10 +21,12 @@ use crate::{
     view::View,
 };
 
-/// How long events wait at most until somebody looks for them: too short for people to notice. The kernel half wakes nobody.
+/// How long events wait at most until somebody looks for them: too short for people to notice. The
+/// kernel half wakes nobody.
 const EVENT_PACE: Duration = Duration::from_millis(20);
 
-/// Events in one write. While it takes, those that follow wait in the kernel, where what has no room is counted.
+/// Events in one write. While it takes, those that follow wait in the kernel, where what has no
+/// room is counted.
 const EVENTS_AT_ONCE: usize = 1024;
 
 /// The way to stdout.
@@ -67,7 +70,8 @@ impl Output {
         let writer = thread::spawn(move || {
             let written = writer_state.write_to_stdout(&mut queue);
             if written.is_err() {
-                // Whoever waits for a reader is told; what was handed over by then is shown to nobody.
+                // Whoever waits for a reader is told; what was handed over by then is shown to
+                // nobody.
                 queue.close();
                 let _ = writer_state.write_all(&mut queue, &mut io::sink());
             }
@@ -76,8 +80,8 @@ impl Output {
         Self { messages, writer }
     }
 
-    /// Makes a report and hands it over, if there is room for it. While a reader stalls none is made, and the next
-    /// one covers the time of those that were not.
+    /// Makes a report and hands it over, if there is room for it. While a reader stalls none is
+    /// made, and the next one covers the time of those that were not.
     pub(super) fn offer<E>(&self, report: impl FnOnce() -> Result<Report, E>) -> Result<(), E> {
         match self.messages.try_reserve() {
             Ok(room) => room.send(Message::Show(Box::new(report()?))),
@@ -118,7 +122,8 @@ impl Output {
 
 impl Writer {
     fn write_to_stdout(&mut self, messages: &mut Receiver<Message>) -> io::Result<()> {
-        // Not the standard library's stdout, which would write a frame in two parts, its last line alone.
+        // Not the standard library's stdout, which would write a frame in two parts, its last line
+        // alone.
         let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         self.write_all(messages, &mut out)
     }
@@ -167,8 +172,8 @@ impl Writer {
         }
     }
 
-    /// Writes what came before a message, and no more than there may be at one time. Before the last one that is also what
-    /// might yet have changed, and it gets the sums.
+    /// Writes what came before a message, and no more than there may be at one time. Before the
+    /// last one that is also what might yet have changed, and it gets the sums.
     fn write_events_before(
         &mut self,
         message: &mut Message,

@@ -1,4 +1,5 @@
-//! The loop of a run: an interval at a time, until it is over: as asked for, by a signal, or because nobody reads any more.
+//! The loop of a run: an interval at a time, until it is over: as asked for, by a signal, or
+//! because nobody reads any more.
 
 use std::{future::pending, num::NonZeroU64, time::Duration};
 

@@ -24,7 +24,8 @@ pub(super) struct Flags {
 
     /// Maximum size of a file, such as 100M
     ///
-    /// Maximum size of a file, such as 500k, 100M or 2G. The recording continues in FILE.1, FILE.2 and so on.
+    /// Maximum size of a file, such as 500k, 100M or 2G. The recording continues in FILE.1, FILE.2
+    /// and so on.
     #[arg(long, alias = "record-size", value_name = "SIZE", requires = "record", value_parser = parse_size, help_heading = RECORDING)]
     max_record_size: Option<u64>,
 
@@ -34,7 +35,8 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// Begins a recording, if one is asked for. To be called in the network namespace that it is of.
+    /// Begins a recording, if one is asked for. To be called in the network namespace that it is
+    /// of.
     pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
         let limits = Limits { file_bytes: self.max_record_size, files: self.max_record_files };
@@ -101,7 +103,8 @@ impl View for Recorded {
     }
 }
 
-/// Says on stderr what became of the recording, as it happens. What is shown goes on whatever it is.
+/// Says on stderr what became of the recording, as it happens. What is shown goes on whatever it
+/// is.
 fn warn(recorder: &Recorder) {
     match recorder.news() {
         None => {}

@@ -1,6 +1,7 @@
 //! What is asked of a kernel, and so of no recording: the flags that `--replay` refuses.
 
-/// Of every command that shows recordings: the pace, the namespace, a recording to write, and what is filtered by.
+/// Of every command that shows recordings: the pace, the namespace, a recording to write, and what
+/// is filtered by.
 const SHARED: [&str; 19] = [
     "interval",
     "duration",

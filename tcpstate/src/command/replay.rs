@@ -39,8 +39,8 @@ use crate::{
 pub(super) struct Flags {
     /// Replay speed: 1, 10 or full
     ///
-    /// Replay speed: 1 is the speed of the recording, 10 is ten times that, full has no pauses. The default is 1 on a
-    /// terminal that is repainted, else full.
+    /// Replay speed: 1 is the speed of the recording, 10 is ten times that, full has no pauses. The
+    /// default is 1 on a terminal that is repainted, else full.
     #[arg(long, value_name = "SPEED", requires = "replay", value_parser = parse_speed, help_heading = INPUT)]
     speed: Option<Speed>,
 
@@ -54,15 +54,15 @@ pub(super) struct Flags {
 pub(super) struct Span {
     /// Start of the replay, such as 5m
     ///
-    /// Start of the replay: a time after the start of the recording, such as 90s or 5m, or a date such as
-    /// 2026-11-24T14:09:23Z.
+    /// Start of the replay: a time after the start of the recording, such as 90s or 5m, or a date
+    /// such as 2026-11-24T14:09:23Z.
     #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when, help_heading = INPUT)]
     from: Option<When>,
 
     /// End of the replay, such as 6m
     ///
-    /// End of the replay: a time after the start of the recording, such as 90s or 5m, or a date such as
-    /// 2026-11-24T14:09:23Z.
+    /// End of the replay: a time after the start of the recording, such as 90s or 5m, or a date
+    /// such as 2026-11-24T14:09:23Z.
     #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when, help_heading = INPUT)]
     until: Option<When>,
 }
@@ -125,8 +125,8 @@ impl When {
 
 /// Print a recording as JSON or CSV
 ///
-/// Prints everything that `trace --record` or `hist --record` wrote, without pauses and without privileges. `tcpstate
-/// trace --replay FILE` shows a recording as a table, at the recorded speed.
+/// Prints everything that `trace --record` or `hist --record` wrote, without pauses and without
+/// privileges. `tcpstate trace --replay FILE` shows a recording as a table, at the recorded speed.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "\
@@ -230,7 +230,8 @@ fn show(
     })
 }
 
-/// Says on stderr what is missing of a recording that was read as far as it goes. If it is damaged, the status to end with.
+/// Says on stderr what is missing of a recording that was read as far as it goes. If it is damaged,
+/// the status to end with.
 pub(super) fn report_end(
     recording: &Recording,
     failure: Option<&recording::Error>,

@@ -34,13 +34,14 @@ use crate::{
 
 /// Show the number of TCP sockets by state, and every transition
 ///
-/// Counts the sockets of one network namespace exactly and without polling: a program in the kernel counts each
-/// transition. Ctrl-C ends the run and prints a summary.
+/// Counts the sockets of one network namespace exactly and without polling: a program in the kernel
+/// counts each transition. Ctrl-C ends the run and prints a summary.
 ///
-/// A terminal is repainted at each interval: `q` ends the run, and `?` shows a line of help. In a pipe, or with TERM=dumb, each interval prints a block of text.
+/// A terminal is repainted at each interval: `q` ends the run, and `?` shows a line of help. In a
+/// pipe, or with TERM=dumb, each interval prints a block of text.
 ///
-/// Filters require --events, except --family. They are combined with AND and evaluated in the kernel. A list such as
-/// 80,443 matches each of its items. Unknown fields match no filter.
+/// Filters require --events, except --family. They are combined with AND and evaluated in the
+/// kernel. A list such as 80,443 matches each of its items. Unknown fields match no filter.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -65,8 +66,8 @@ pub(super) struct Arguments {
 
     /// Time between snapshots, at least 50ms [default: 1s]
     ///
-    /// Time between snapshots, such as 500ms, 2s or 1m. A bare number is seconds. With --events, snapshots are printed
-    /// only if --interval is given.
+    /// Time between snapshots, such as 500ms, 2s or 1m. A bare number is seconds. With --events,
+    /// snapshots are printed only if --interval is given.
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
@@ -80,7 +81,8 @@ pub(super) struct Arguments {
 
     /// Network namespace: NAME, pid:N, all
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all counts the whole host.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all
+    /// counts the whole host.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     netns: Netns,
 
@@ -103,15 +105,16 @@ pub(super) struct Arguments {
 
     /// Compare the gauges with sock_diag
     ///
-    /// Compare the gauges with sock_diag (as ss shows it) whenever no socket moves. The exit status is 1 if they ever
-    /// differed.
+    /// Compare the gauges with sock_diag (as ss shows it) whenever no socket moves. The exit status
+    /// is 1 if they ever differed.
     #[arg(long, help_heading = OUTPUT)]
     verify: bool,
 
     /// Show the CPU time of the programs in the kernel
     ///
-    /// Show the time of a run and the share of one CPU of each BPF program (BPF_ENABLE_STATS), which needs
-    /// CAP_SYS_ADMIN. The measurement adds about 70 ns to a run, a part of which is in the times shown.
+    /// Show the time of a run and the share of one CPU of each BPF program (BPF_ENABLE_STATS),
+    /// which needs CAP_SYS_ADMIN. The measurement adds about 70 ns to a run, a part of which is in
+    /// the times shown.
     #[arg(long, help_heading = OUTPUT)]
     cost: bool,
 
@@ -127,14 +130,15 @@ pub(super) struct Arguments {
 
     /// Show the frequency of each transition
     ///
-    /// Show the number, rate and share of each transition instead of the gauges, as a heat map and as bars.
+    /// Show the number, rate and share of each transition instead of the gauges, as a heat map and
+    /// as bars.
     #[arg(long, conflicts_with = "events")]
     matrix: bool,
 
     /// Rescan: auto, off or TIME
     ///
-    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or an interval such as
-    /// 30s.
+    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or
+    /// an interval such as 30s.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
     reconcile: Reconcile,
 
@@ -146,7 +150,8 @@ pub(super) struct Arguments {
 
     /// Sockets of a scan [default: by count]
     ///
-    /// Maximum number of sockets of a scan. The default is the number of sockets and a quarter more.
+    /// Maximum number of sockets of a scan. The default is the number of sockets and a quarter
+    /// more.
     #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries, help_heading = ADVANCED)]
     max_scan_sockets: Option<NonZeroU32>,
 
@@ -158,19 +163,22 @@ pub(super) struct Arguments {
 
     /// Source: fentry, timer, polled or none
     ///
-    /// The only source of the counts of time-wait mini sockets. The default is the first one that works.
+    /// The only source of the counts of time-wait mini sockets. The default is the first one that
+    /// works.
     #[arg(long, value_name = "BY", value_parser = named(&Provider::ALL, Provider::name), hide_possible_values = true, help_heading = ADVANCED)]
     time_wait_provider: Option<Provider>,
 
     /// Source: fentry, timer or none
     ///
-    /// The only source of the counts of half-open connections. The default is the first one that works.
+    /// The only source of the counts of half-open connections. The default is the first one that
+    /// works.
     #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name), hide_possible_values = true, help_heading = ADVANCED)]
     syn_recv_provider: Option<Provider>,
 
     /// Log each transition to stderr
     ///
-    /// Log each transition from the programs in the kernel to stderr, for debugging. It costs about 1 us a transition.
+    /// Log each transition from the programs in the kernel to stderr, for debugging. It costs about
+    /// 1 us a transition.
     #[arg(long, help_heading = ADVANCED)]
     bpf_log: bool,
 }

@@ -15,7 +15,8 @@ use crate::{
     text::escaped,
 };
 
-/// The lines to print, unless the error is a request for help or for the version, which clap prints.
+/// The lines to print, unless the error is a request for help or for the version, which clap
+/// prints.
 pub(super) fn lines(error: &clap::Error, words: &[OsString]) -> Option<[String; 2]> {
     if matches!(
         error.kind(),

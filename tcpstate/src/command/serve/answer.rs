@@ -19,7 +19,8 @@ use crate::{
 
 /// Listens there.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    /// As many as Linux allows unless told otherwise (`net.core.somaxconn`): who floods the queue shall not fill it.
+    /// As many as Linux allows unless told otherwise (`net.core.somaxconn`): who floods the queue
+    /// shall not fill it.
     const BACKLOG: u32 = 4096;
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;

@@ -31,12 +31,13 @@ use crate::{
 
 /// Serve metrics for Prometheus, for as long as it runs
 ///
-/// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, as the client prefers. /healthz tells whether
-/// the process is alive, /readyz whether it counts. A scrape reads the counts from the kernel. Nothing is computed between
-/// scrapes.
+/// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, as the client prefers.
+/// /healthz tells whether the process is alive, /readyz whether it counts. A scrape reads the
+/// counts from the kernel. Nothing is computed between scrapes.
 ///
-/// It drops its privileges when all hooks are attached. SIGTERM ends it. SIGHUP scans all sockets, which corrects the gauges
-/// after missed events; counters keep their values. There is no configuration file.
+/// It drops its privileges when all hooks are attached. SIGTERM ends it. SIGHUP scans all sockets,
+/// which corrects the gauges after missed events; counters keep their values. There is no
+/// configuration file.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -49,8 +50,8 @@ Examples:
 pub(super) struct Arguments {
     /// Address, or off
     ///
-    /// Address and port to listen on, or off. There is no authentication and no TLS. To expose the metrics to other hosts, use
-    /// a reverse proxy. Environment variable: TCPSTATE_LISTEN.
+    /// Address and port to listen on, or off. There is no authentication and no TLS. To expose the
+    /// metrics to other hosts, use a reverse proxy. Environment variable: TCPSTATE_LISTEN.
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -62,8 +63,8 @@ pub(super) struct Arguments {
 
     /// Namespace: NAME, pid:N, all
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all counts the whole host. Environment
-    /// variable: TCPSTATE_NETNS.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all
+    /// counts the whole host. Environment variable: TCPSTATE_NETNS.
     #[arg(
         long,
         value_name = "NETNS",
@@ -75,20 +76,22 @@ pub(super) struct Arguments {
 
     /// Group: netns, cgroup or local-port
     ///
-    /// Key of additional series. netns has gauges and needs CAP_SYS_ADMIN, because all network namespaces are counted. cgroup
-    /// and local-port have transitions and durations, and no gauges.
+    /// Key of additional series. netns has gauges and needs CAP_SYS_ADMIN, because all network
+    /// namespaces are counted. cgroup and local-port have transitions and durations, and no gauges.
     #[arg(long, value_name = "KEY", hide_possible_values = true)]
     by: Option<SeriesBy>,
 
     /// Also serve histograms of durations
     ///
-    /// Also serve histograms of the durations of states, handshakes and connections, as `tcpstate hist` shows them.
+    /// Also serve histograms of the durations of states, handshakes and connections, as `tcpstate
+    /// hist` shows them.
     #[arg(long)]
     hist: bool,
 
     /// Also write the metrics to FILE
     ///
-    /// Also write the metrics to FILE, for the textfile collector of node_exporter. Environment variable: TCPSTATE_TEXTFILE.
+    /// Also write the metrics to FILE, for the textfile collector of node_exporter. Environment
+    /// variable: TCPSTATE_TEXTFILE.
     #[arg(long, value_name = "FILE", env = "TCPSTATE_TEXTFILE", hide_env = true, help_heading = OUTPUT)]
     textfile: Option<PathBuf>,
 
@@ -108,8 +111,8 @@ pub(super) struct Arguments {
 
     /// Rescan: auto, off or TIME
     ///
-    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or an interval such as
-    /// 30s.
+    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or
+    /// an interval such as 30s.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
     reconcile: Reconcile,
 
@@ -121,29 +124,29 @@ pub(super) struct Arguments {
 
     /// Sockets of a scan [default: by count]
     ///
-    /// Maximum number of sockets of a scan, 80 bytes each. The default is twice the number of sockets at the start, and 65,536
-    /// more.
+    /// Maximum number of sockets of a scan, 80 bytes each. The default is twice the number of
+    /// sockets at the start, and 65,536 more.
     #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries, help_heading = ADVANCED)]
     max_scan_sockets: Option<NonZeroU32>,
 
     /// Groups of --by
     ///
-    /// Maximum number of groups; the rest is summed as `other`. Of transitions and durations these are the groups that came
-    /// first, 210 KiB each.
+    /// Maximum number of groups; the rest is summed as `other`. Of transitions and durations these
+    /// are the groups that came first, 210 KiB each.
     #[arg(long, alias = "most-series", value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000), help_heading = ADVANCED)]
     max_series: u32,
 
     /// Sockets to time
     ///
-    /// Maximum number of sockets, and of time-wait sockets, to time at once, 324 bytes each. It is used with --hist, and with
-    /// --by cgroup and --by local-port.
+    /// Maximum number of sockets, and of time-wait sockets, to time at once, 324 bytes each. It is
+    /// used with --hist, and with --by cgroup and --by local-port.
     #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_sockets: u32,
 
     /// Keep the capabilities of the process
     ///
-    /// Keep the capabilities of the process. Then the memory of scans can grow with the number of sockets, and a hook that
-    /// never fires can be replaced.
+    /// Keep the capabilities of the process. Then the memory of scans can grow with the number of
+    /// sockets, and a hook that never fires can be replaced.
     #[arg(long, help_heading = ADVANCED)]
     keep_privileges: bool,
 }
