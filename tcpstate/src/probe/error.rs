@@ -24,9 +24,7 @@ pub enum Error {
     Capability(Vec<Capability>),
     /// The process has the capabilities only in a user namespace other than the initial one, where
     /// they have no effect.
-    #[error(
-        "cannot trace TCP sockets: CAP_BPF and CAP_PERFMON have no effect in a user namespace"
-    )]
+    #[error("cannot trace TCP sockets: CAP_BPF and CAP_PERFMON have no effect in a user namespace")]
     UserNamespace,
     /// The kernel is older than the oldest kernel on which exact counts work.
     #[error(
@@ -220,7 +218,9 @@ fn hidden(hidden: Hidden) -> &'static str {
         Hidden::FromAll => {
             "cannot distinguish timers: /proc/kallsyms shows no addresses (kernel.kptr_restrict=2)"
         }
-        Hidden::Absent => "cannot distinguish timers: the function of such timers is not in /proc/kallsyms",
+        Hidden::Absent => {
+            "cannot distinguish timers: the function of such timers is not in /proc/kallsyms"
+        }
     }
 }
 

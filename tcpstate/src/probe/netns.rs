@@ -286,7 +286,10 @@ mod tests {
             "pid:x",
         ] {
             let error = text.parse::<Netns>().expect_err(text);
-            assert!(error.contains("is not a ") || error.contains("path:/proc/1/ns/net"), "{error}");
+            assert!(
+                error.contains("is not a ") || error.contains("path:/proc/1/ns/net"),
+                "{error}"
+            );
         }
     }
 
