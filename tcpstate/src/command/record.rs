@@ -113,7 +113,7 @@ fn warn(recorder: &Recorder) {
             eprintln!("help: {}", error.help());
         }
         Some(News::Resumed) => {
-            eprintln!("tcpstate: the recording is written again, and it is complete")
+            eprintln!("tcpstate: the recording is written again, and it is complete");
         }
         Some(News::Ended) => {
             eprintln!(

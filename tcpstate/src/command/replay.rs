@@ -201,6 +201,7 @@ pub(super) fn show_as(
 }
 
 /// How a recording is shown.
+#[derive(Clone, Copy, Debug)]
 struct Look {
     /// The speed unless another one is given.
     usual: Speed,
