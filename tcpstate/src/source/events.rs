@@ -95,21 +95,21 @@ fn address(family: Family, words: [u32; 4]) -> IpAddr {
 /// The reader of the ring buffer. Events do not wake the reader, so the reader must poll.
 pub struct Events {
     ring: RingBuf<MapData>,
-    max_events: usize,
+    max_records: usize,
     coalescer: Coalescer,
     cgroups: Resolver,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
-        let max_events = bytes as usize / size_of::<EventRecord>();
-        Self { ring, max_events, coalescer: Coalescer::default(), cgroups: Resolver::default() }
+        let max_records = bytes as usize / size_of::<EventRecord>();
+        Self { ring, max_records, coalescer: Coalescer::default(), cgroups: Resolver::default() }
     }
 
     /// Returns the maximum number of events in the ring.
     #[must_use]
-    pub fn max_events(&self) -> usize {
-        self.max_events
+    pub fn max_records(&self) -> usize {
+        self.max_records
     }
 
     /// Returns up to `max` events that no later record can change, oldest first. If the function

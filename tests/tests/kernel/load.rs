@@ -159,7 +159,7 @@ fn load_with_uncounted_losses_is_detected_when_it_pauses() {
     assert!(is_found_out, "but its own sums are not");
     traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
     let corrected = traced.snapshot();
-    assert_eq!((corrected.reconciles, mended.is_exact()), (1, true));
+    assert_eq!((corrected.reconciles, corrected.is_exact()), (1, true));
     traced.compare().expect("one scan makes every gauge equal");
 }
 
