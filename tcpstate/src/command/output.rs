@@ -180,7 +180,7 @@ impl Writer {
         out: &mut impl Write,
     ) -> io::Result<()> {
         let Some(events) = &self.events else { return Ok(()) };
-        for _ in 0..events.max_events().div_ceil(EVENTS_AT_ONCE) {
+        for _ in 0..events.max_records().div_ceil(EVENTS_AT_ONCE) {
             if !self.write_events(out)? {
                 break;
             }
