@@ -1,6 +1,6 @@
-//! Copies the prebuilt BPF object to the path from which `probe::object` embeds it. So a user needs
-//! only stable Rust. `cargo xtask bpf` rebuilds the object. The environment variable
-//! `TCPSTATE_BPF_OBJECT` selects another object.
+//! Copies the prebuilt BPF object to the path from which `probe::object` embeds it. For this
+//! reason, a user who builds tcpstate needs only stable Rust. `cargo xtask bpf` rebuilds the
+//! object. The environment variable `TCPSTATE_BPF_OBJECT` selects another object.
 
 use std::{env, fs, path::Path};
 

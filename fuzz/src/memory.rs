@@ -1,5 +1,6 @@
-//! Defines an allocator that limits the memory of a fuzz target by the length of the input. The
-//! limit detects a parser that allocates as many bytes as a number in the input says.
+//! Defines an allocator that limits the memory of a fuzz target. The limit grows with the length of
+//! the input. The limit detects a parser that allocates as many bytes as a number in the input
+//! says.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -7,9 +8,9 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// The memory in bytes that a fuzz target may hold for any input.
+/// The fixed part of the memory limit, in bytes.
 const FIXED: usize = 16 << 20;
-/// The additional memory in bytes that a fuzz target may hold for each byte of the input.
+/// The number of bytes that each byte of the input adds to the memory limit.
 const FOR_A_BYTE: usize = 64;
 
 /// An allocator that counts the held memory and passes all calls on to the system's allocator. The
@@ -50,8 +51,8 @@ unsafe impl GlobalAlloc for Counting {
             unlimited(|| eprintln!("holds {held} bytes, {} of them asked for now", layout.size()));
             process::abort();
         }
-        // SAFETY: the caller meets the requirements of `GlobalAlloc::alloc`, which are those of
-        // `System.alloc`.
+        // SAFETY: the caller meets the requirements of `GlobalAlloc::alloc`, and `System.alloc` has
+        // the same requirements.
         unsafe { System.alloc(layout) }
     }
 

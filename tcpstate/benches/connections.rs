@@ -2,9 +2,9 @@
 //! tracer slows an application. The benchmark measures connections per second and CPU time per
 //! connection. The load runs without a tracer and with each tracer alternately.
 //!
-//! For a loopback connection, all kernel work counts as CPU time of the sending process. So the CPU
-//! time of the load includes the BPF programs. The CPU time of the tracer's process is added to the
-//! CPU time of the load.
+//! For a loopback connection, all kernel work counts as CPU time of the sending process. The BPF
+//! programs are part of this kernel work, so the CPU time of the load includes them. The CPU time
+//! of the tracer's process is added to the CPU time of the load.
 
 use std::{process, thread, time::Duration};
 
@@ -30,7 +30,7 @@ const UNTRACED: &str = "untraced";
 
 /// The number of turns, their duration, and the loads and tools that are measured.
 struct Size {
-    /// The number of turns. The number is odd, so that the median is one of the measurements.
+    /// The number of turns. With an odd number of turns, the median is one of the measurements.
     turns: usize,
     time: Duration,
     threads: &'static [usize],
@@ -56,7 +56,7 @@ fn main() {
         for &cpu in &available[..processors] {
             some.set(cpu).expect("the processor exists");
         }
-        // Set the affinity of this process, because processes that it starts later inherit the
+        // Set the affinity of this process. Processes that the benchmark starts later inherit this
         // affinity.
         sched_setaffinity(Pid::from_raw(0), &some).expect("the process may use these CPUs");
         by_turns("processors", processors, &Tracer::OURS[..2], &size);
@@ -65,7 +65,7 @@ fn main() {
     share(&size);
 }
 
-/// In each turn, runs the load with a number of threads, once with each tracer.
+/// In each turn, runs the load with `threads` threads, once with each tracer.
 fn by_turns(section: &'static str, threads: usize, tracers: &[Tracer], size: &Size) {
     let mut rows = Turns::new(section, Some(threads as u64));
     for _ in 0..size.turns {
@@ -108,8 +108,8 @@ fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &
 fn share(size: &Size) {
     const PROGRAMS: &str = "our programs, net";
     let mut rows = Turns::new("share", None);
-    // Measure many short turns. A single result is inexact, because it is a small difference of two
-    // large numbers.
+    // Measure many short turns. The result of one turn is inexact, because the result is a small
+    // difference of two large numbers.
     for _ in 0..3 * size.turns {
         let _namespace = Namespace::enter();
         let load = Load::start(1, Style::Close);
@@ -164,7 +164,7 @@ enum Tracer {
     Peer(Peer),
 }
 
-/// A running tracer. Dropping the value ends the tracer.
+/// A running tracer. The tracer ends when the value is dropped.
 enum Started {
     Untraced,
     Own(Own),

@@ -24,9 +24,9 @@ use tcpstate_tests::{
     traffic::{Family, Idle, leave_time_wait},
 };
 
-/// The number of TIME_WAIT sockets on a host that a well-known article describes.
+/// The number of sockets: a well-known article describes a host with 46,807 TIME_WAIT sockets.
 const SOCKETS: usize = 46_807;
-/// The maximum time for creating the time-wait sockets. If creating them takes longer, the first
+/// The maximum time for creating the time-wait sockets. If the creation takes longer, the first
 /// sockets expire before all tools have run.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SNAPSHOT: &str = "a snapshot of trace";
@@ -119,8 +119,8 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
         Query { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
         of_shell(
             "ss -s",
-            // Leave out the number of closed sockets, because it counts all network namespaces of
-            // the machine.
+            // Leave out the number of closed sockets. `ss -s` counts closed sockets in all network
+            // namespaces of the machine.
             "ss -s | sed -n 's/^TCP:.*(estab \\([0-9]*\\),.*timewait \\([0-9]*\\)).*/\\1 \\2/p'",
             format!("{full} {minis}"),
         ),

@@ -1,10 +1,11 @@
 //! The section `truth` of `cargo xtask bench` measures the rate of connections at which each tool
 //! begins to lose transitions.
 //!
-//! The number of transitions is known from the load. A transition that is not in a tool's output
-//! counts as lost, even if the tool reports no loss. The load, the kernel and the tool share the
-//! CPUs, as in production. No socket exists before and after the load, so the benchmark can compute
-//! gauges from the transitions that a tool prints.
+//! The benchmark computes the true number of transitions from the number of connections that the
+//! load made. A transition that is not in a tool's output counts as lost, even if the tool reports
+//! no loss. The load, the kernel and the tool share the CPUs, as in production. No socket exists
+//! before and after the load, so the benchmark can compute gauges from the transitions that a tool
+//! prints.
 
 use std::{
     thread,
@@ -26,13 +27,14 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, gauges";
-/// The column with the number of scans that were made because events were missed. The number does
-/// not include the first scan.
+/// The column with the number of scans that were made because events were missed. The first scan is
+/// not counted.
 const SCANS: &str = "scans";
 /// The interval at which `trace` checks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
-/// The number of transitions of a connection that is reset, and of a listener.
+/// The number of transitions of a connection that is closed by a RST, and the number of transitions
+/// of a listener.
 const TRANSITIONS: [u64; 2] = [6, 2];
 
 fn main() {
@@ -90,8 +92,9 @@ impl Truth {
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 
-    /// Measures the error of the gauges after the load. Gauges are computed from counters in the
-    /// kernel. A full event buffer does not affect these counters.
+    /// Measures the difference between the tool's gauges and the true counts after the load.
+    /// tcpstate computes gauges from counters that the BPF programs keep in the kernel. These
+    /// counters are exact even if the event buffer is full.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel loads the programs");
         let made = self.load(|time| look_for_scans(&mut tracer, time));
@@ -108,7 +111,7 @@ impl Truth {
             Ok(running) => {
                 let made = self.load(thread::sleep);
                 let truth = truth::sockets().all();
-                // Wait until the other tool has read its remaining events.
+                // Wait until the compared tool has read the remaining events from its buffers.
                 thread::sleep(Duration::from_secs(1));
                 let pairs = running.stop();
                 self.add(peer.name(), &made, pairs.total());
@@ -141,8 +144,8 @@ impl Truth {
     }
 }
 
-/// Checks repeatedly whether a scan is due and makes it. The interval of the checks is that of
-/// `trace`.
+/// Checks repeatedly whether a scan is due. Makes each scan that is due. The interval between two
+/// checks is the interval that `trace` uses.
 fn look_for_scans(tracer: &mut Tracer, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {

@@ -2,9 +2,9 @@
 //! time.
 //!
 //! The load makes as many transitions as possible, creates and deletes network namespaces, and
-//! scrapes without a pause. Memory and open descriptors must not grow, and no counter may fall. At
-//! the end, each gauge must be equal to the kernel's number. Leaks show only after minutes, so this
-//! check is not part of the tests.
+//! scrapes without a pause. Memory and open descriptors must not grow, and no counter may fall.
+//! When the test ends, each gauge must be equal to the number of sockets in the kernel. Leaks show
+//! only after minutes, so this check is not part of the tests.
 //!
 //! The environment variable `TCPSTATE_SOAK_MINUTES` sets the duration in minutes.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
@@ -26,8 +26,8 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-/// The fraction of the duration after which memory must not grow. In a run of ten minutes, 0.2
-/// means after the second minute.
+/// The part of the test's duration in which memory may grow. If the test takes ten minutes, 0.2
+/// means that memory must not grow after the second minute.
 const SETTLED: f64 = 0.2;
 /// The allowed growth of memory in KiB.
 const MAX_GROWTH: u64 = 1024;
@@ -67,7 +67,7 @@ fn main() {
             scope.spawn(move || scrape(server, work, ACCEPT[number % ACCEPT.len()]));
         }
         scope.spawn(|| come_and_go(&work));
-        // Catch a panic of a failed check, so that the other threads are ended first.
+        // Catch the panic of a failed check, and end the other threads before the panic continues.
         let watched = catch_unwind(AssertUnwindSafe(|| watch(&server, &work, &load, whole)));
         work.is_over.store(true, Relaxed);
         watched.unwrap_or_else(|fault| resume_unwind(fault));
@@ -190,8 +190,8 @@ fn report(last: &Metrics, work: &Work, connections: u64, whole: Duration) {
     println!("processor time of the process: {:.1} s", sum("tcpstate_process_cpu_seconds_total"));
 }
 
-/// Opens sockets that do not change their state in the loaded namespace. Asserts that the gauges of
-/// the namespace are equal to the counts of `ss`.
+/// In the network namespace `place`, opens sockets whose state does not change. Asserts that the
+/// gauges of the namespace are equal to the counts of `ss`.
 fn assert_exact(server: &Server, place: &Place) {
     let mixed = place.inside(|| {
         wait::until_within(Duration::from_secs(180), "TIME_WAIT to end", || {

@@ -47,7 +47,8 @@ pub(crate) enum Verdict {
     SourcesMatch,
     /// A rebuild gave identical bytes. `differences` lists tools whose versions differ.
     Identical { differences: Vec<String> },
-    /// Different tools built a different object, which must pass the kernel tests too.
+    /// A rebuild with other tool versions gave a different object. The different object must pass
+    /// the kernel tests too.
     OtherTools { differences: Vec<String>, rebuilt: PathBuf },
 }
 
@@ -85,8 +86,8 @@ fn build(root: &Path, tools: &Toolchain) -> Result<()> {
 
     let object = root.join(OBJECT);
     let before = fs::read(&object).ok();
-    // Do not write an unchanged object. Its modification time stays, so cargo does not rebuild the
-    // user half.
+    // Do not write an unchanged object. An unchanged object keeps its modification time, so cargo
+    // does not rebuild the user half.
     if before.as_deref() != Some(&bytes) {
         fs::write(&object, &bytes).with_context(|| format!("write {OBJECT}"))?;
     }
@@ -156,8 +157,8 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     Ok(Verdict::OtherTools { differences, rebuilt })
 }
 
-/// A copy of the kernel half's sources in a directory with a longer path. The copy always has the
-/// same path, so `core` is compiled for the copy only once.
+/// A copy of the kernel half's sources in a directory with a longer path. The directory always has
+/// the same path, so `core` is compiled for the copy only once.
 pub(crate) struct Copy {
     pub(crate) sources: PathBuf,
     pub(crate) target: PathBuf,
@@ -168,7 +169,7 @@ impl Copy {
         Self::at(root, "target/bpf-copy")
     }
 
-    /// Creates the second of two copies that are built at the same time. The second copy has a
+    /// Creates a second copy, so that two objects can be built in parallel. The second copy has a
     /// fixed path too, so `core` is compiled for the second copy only once.
     pub(crate) fn second(root: &Path) -> Result<Self> {
         Self::at(root, "target/bpf-copy-2")

@@ -7,7 +7,7 @@ use super::{
     table::{aligned, markdown_line, number, wrapped},
 };
 
-/// A promise: a figure is at most `at_most`.
+/// A promise of the project: the measured figure is at most `at_most`.
 struct Promise {
     what: &'static str,
     at_most: f64,
@@ -127,7 +127,8 @@ fn ratio(rows: &Rows, path: [&str; 3]) -> Option<f64> {
     rows.all(path).filter_map(|(_, figure)| figure.ratio).max_by(f64::total_cmp)
 }
 
-/// The largest ratio of the figures of two rows, over all values that the section varies.
+/// For each value at which both rows were measured, divides the figure of the row `what` by the
+/// figure of the row `other`. Returns the largest ratio.
 fn of_other(rows: &Rows, [section, figure]: [&str; 2], what: &str, other: &str) -> Option<f64> {
     let others = rows.all([section, other, figure]);
     let ratios = others.filter_map(|(at, other)| {

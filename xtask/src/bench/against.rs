@@ -16,13 +16,14 @@ use anyhow::{Context as _, Result, bail};
 use super::{build, measure, rows::Rows, sections::Benchmark, table};
 use crate::process;
 
-/// The number of runs of each revision. The number is odd, so the median is the result of one run.
+/// The number of runs of each revision. `TURNS` is odd, so that the median is the result of one
+/// run.
 const TURNS: usize = 15;
 /// The name of the figure that is compared.
 const FIGURE: &str = "ns";
 
-/// The figures that the runs measured, by row. Of the two lists, the first is of the earlier
-/// revision, and the second is of the work tree.
+/// The figures that the runs measured, by row. The first list has the figures of the earlier
+/// revision. The second list has the figures of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
 /// Measures one benchmark of the work tree and of an earlier revision, and prints both medians.

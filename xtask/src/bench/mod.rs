@@ -34,8 +34,8 @@ use self::{
 };
 use crate::{debian, privilege::Privilege, process, test::binaries};
 
-/// Debian packages with the programs that tcpstate is compared with. Some of these programs also
-/// measure tcpstate.
+/// Debian packages with the programs that tcpstate is compared with. Some benchmarks also use these
+/// programs to measure tcpstate.
 const PEERS: &[&str] = &["bpftrace", "bpfcc-tools", "iproute2", "libbpf-tools", "net-tools"];
 
 /// Options of `cargo xtask bench`.
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Run smaller benchmarks without other programs, and do not write the document
     #[arg(long)]
     quick: bool,
-    /// Compare with this revision; do not write the document
+    /// Compare the work tree with this revision, and do not write the document
     #[arg(long, value_name = "REV", requires = "benchmark", conflicts_with = "quick")]
     against: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(super) struct Figure {
     pub(super) median: f64,
     /// The largest measured value minus the smallest.
     pub(super) spread: f64,
-    /// The median divided by the median of the row that the section compares with.
+    /// The median divided by the median of the section's base row.
     pub(super) ratio: Option<f64>,
 }
 

@@ -1,6 +1,6 @@
 //! The benchmarks, their programs, and the explanations of their tables.
 
-/// A program that measures.
+/// A benchmark: a program that measures costs.
 pub(super) struct Benchmark {
     pub(super) package: &'static str,
     /// The name of the benchmark in cargo and on the command line.
@@ -13,7 +13,8 @@ pub(super) struct Section {
     /// The name of the section in its rows.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// The heading of the column with the varied value. Empty if no value varies.
+    /// The heading of the column with the varied value. The text is empty if the section varies no
+    /// value.
     pub(super) at: &'static str,
     /// The row with which the other rows are compared.
     pub(super) base: &'static str,
@@ -23,7 +24,7 @@ pub(super) struct Section {
     pub(super) plot: Option<Plot>,
 }
 
-/// A drawing of one figure of all rows.
+/// A drawing that shows one figure for all rows of a section.
 pub(super) struct Plot {
     pub(super) figure: &'static str,
     /// Whether both axes are logarithmic, for values that grow by powers.

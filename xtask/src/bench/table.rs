@@ -7,7 +7,7 @@ use super::{
     sections::Section,
 };
 
-/// The columns of a line of Markdown.
+/// The maximum width of a line of Markdown, in columns.
 const WIDTH: usize = 100;
 
 /// The prefix of a cell with the reason why a row has no figures.
@@ -18,7 +18,7 @@ pub(super) fn plain(section: &Section, rows: &Rows) -> String {
     aligned(&lines(section, rows))
 }
 
-/// Each line of a text wrapped at [`WIDTH`]. Further lines of a list item are indented.
+/// Wraps each line of the text at [`WIDTH`]. Further lines of a list item are indented.
 pub(super) fn wrapped(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(wrapped_line).collect();
     lines.join("\n")
@@ -48,8 +48,8 @@ fn wrapped_line(line: &str) -> String {
 pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
-        // The last cell of an absent row is the reason. The reason may extend over the columns
-        // without figures.
+        // The last cell of an absent row is the reason. The reason does not affect the width of the
+        // columns, because it may cover the empty cells of the row.
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.filter(|cell| !cell.starts_with(ABSENT)).map(|cell| cell.chars().count()).max()
     };
@@ -65,8 +65,8 @@ pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// The table as Markdown. If its columns do not fit into [`WIDTH`], there are several tables. The
-/// reasons of rows without figures follow.
+/// The table as Markdown. Returns several tables if the columns do not fit into [`WIDTH`]. After
+/// the tables, the text lists the reasons of rows without figures.
 pub(super) fn markdown(section: &Section, rows: &Rows) -> String {
     let keys = if section.at.is_empty() { 1 } else { 2 };
     let mut lines = lines(section, rows);
@@ -93,8 +93,8 @@ pub(super) fn markdown(section: &Section, rows: &Rows) -> String {
     text
 }
 
-/// The columns of each table: as many as fit into [`WIDTH`] next to the key columns, but at least
-/// one.
+/// Distributes the columns over several tables. Each table has the key columns, and as many other
+/// columns as fit into [`WIDTH`], but at least one other column.
 fn fitting(lines: &[Vec<String>], keys: usize) -> Vec<Range<usize>> {
     let columns = lines.first().map_or(0, Vec::len);
     let is_wide = |figures: Range<usize>| {
@@ -157,7 +157,7 @@ fn lines(section: &Section, rows: &Rows) -> Vec<Vec<String>> {
     [vec![header.clone()], lines].concat()
 }
 
-/// For example `71.2 ± 3.1 (1.16 ×)`.
+/// Formats a figure: median, spread and ratio, for example `71.2 ± 3.1 (1.16 ×)`.
 fn cell(figure: &Figure) -> String {
     let mut text = number(figure.median);
     if figure.spread > 0.0 {
@@ -169,8 +169,8 @@ fn cell(figure: &Figure) -> String {
     text
 }
 
-/// A number with at least two or three significant digits, and with separators: `0.0105`, `71.2`,
-/// `46,807`.
+/// Formats a number with thousands separators. Smaller numbers have more decimals: `0.0105`,
+/// `71.2`, `46,807`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {

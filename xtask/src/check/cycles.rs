@@ -13,7 +13,7 @@ use super::graph::Edges;
 const LARGEST: usize = 2;
 
 /// Returns the cycles that have too many files. Each returned text lists the files and the imported
-/// names. File names in the text begin with `folder`.
+/// names. Each file name in a returned text begins with `folder`.
 pub(super) fn cycles(edges: &Edges, folder: &Path) -> Vec<String> {
     let files: BTreeSet<&PathBuf> = edges.keys().collect();
     let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
@@ -37,8 +37,8 @@ pub(super) fn cycles(edges: &Edges, folder: &Path) -> Vec<String> {
     cycles
 }
 
-/// Returns every file that `start` imports, directly or through other files. `start` itself is
-/// included only if it is part of a cycle.
+/// Returns every file that `start` imports, directly or through other files. The result contains
+/// `start` only if `start` is part of a cycle.
 fn reachable<'a>(edges: &'a Edges, start: &PathBuf) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();
     let mut waiting: Vec<&PathBuf> =

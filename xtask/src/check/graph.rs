@@ -1,8 +1,9 @@
 //! Resolves the paths in a crate's code to the files that define the names.
 //!
-//! An import of a module alone is not an edge. A name that the code uses through the imported
-//! module is an edge. Re-exports are followed to the defining file. If no module defines a name, a
-//! macro created the name. A name that a macro created belongs to the module in its path.
+//! An import that names only a module creates no edge. If the code uses a name through the imported
+//! module, the use creates an edge. Re-exports are followed to the defining file. If no module
+//! defines a name, a macro created the name. The edge for such a macro-created name leads to the
+//! module that the path names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use std::{
 
 use super::modules::{Kind, Mention, Module, Modules, Segments};
 
-/// The longest chain of re-exports that is followed. A longer chain of re-exports must be a cycle.
+/// The longest chain of re-exports that is followed. A chain with more re-exports must be a cycle.
 const LONGEST_CHAIN: usize = 32;
 
 /// The module or the item that a path names.
@@ -34,7 +35,8 @@ impl Target {
     }
 }
 
-/// For each file: the files that define names which this file uses, with the used names.
+/// The edges of a crate. The outer key is a file that uses names. The inner key is a file that
+/// defines some of these names. The value contains these names.
 pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// Returns the edges between the files of a crate.
@@ -67,12 +69,12 @@ pub(super) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Op
 }
 
 impl Module {
-    /// Whether a path that the code mentions is an import. Three kinds of mentioned paths are not
-    /// imports:
+    /// Whether a path that the code mentions is an import. A mentioned path is not an import in
+    /// three cases:
     ///
-    /// - a re-export
-    /// - a path that begins with a submodule of the module
-    /// - a path that begins with a name that the module re-exports from a submodule
+    /// - The path is a re-export.
+    /// - The path begins with a submodule of the module.
+    /// - The path begins with a name that the module re-exports from a submodule.
     fn imports_by(&self, mention: &Mention, is_in_part: bool) -> bool {
         let is_own = |name: &String| {
             self.children.contains(name) || (is_in_part && self.handed_on.contains(name))
@@ -113,7 +115,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Resolves a path. `is_prefix` says that more segments follow the path. Before another
+    /// Resolves a path. `is_prefix` is true if more segments follow the path. Before another
     /// segment, a name that is both a module and a function means the module.
     fn path(
         &self,

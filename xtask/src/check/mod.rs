@@ -1,4 +1,5 @@
-//! `cargo xtask check` runs the quick checks. After a first build, they take at most three minutes.
+//! `cargo xtask check` runs the quick checks. After a first build, the checks take at most three
+//! minutes.
 //!
 //! The command runs all checks that need neither root nor BPF:
 //!
@@ -34,8 +35,9 @@ use crate::{
     },
 };
 
-/// Tests outside the library that need neither root nor BPF: the test program, and parts of test
-/// names. An empty part selects all tests of the program.
+/// Tests outside the library that need neither root nor BPF. Each entry has the name of a test
+/// program, and parts of the names of the tests to run. The empty text selects all tests of the
+/// program.
 const GOLDEN: [(&str, &[&str]); 2] = [
     ("views", &[""]),
     (
@@ -98,8 +100,8 @@ pub(crate) fn rust_components(root: &Path) -> Result<()> {
 }
 
 /// Runs clippy twice on the user half. The first run enables the features of all packages. The
-/// second run checks the few lines that exist only without the feature `otlp`. The two runs share
-/// all compiled dependencies.
+/// second run checks the few lines that exist only without the feature `otlp`. The two runs of
+/// clippy share all compiled dependencies.
 fn lints(root: &Path) -> Result<()> {
     let whole = ["--workspace", "--exclude", "tcpstate-ebpf", "--all-targets"];
     for packages in [&whole[..], &["--package", "tcpstate", "--lib"]] {
@@ -114,7 +116,8 @@ fn lints(root: &Path) -> Result<()> {
 }
 
 /// Runs the unit tests. Also builds and returns the test programs that `programs` selects. One
-/// cargo command builds the unit tests and these programs, so that they share dependencies.
+/// cargo command builds the unit tests and the test programs, so that all of them share
+/// dependencies.
 fn unit_tests(root: &Path, programs: &[&str], report: &mut Report) -> Option<Vec<Binary>> {
     let targets = ["--workspace", "--lib", "--bins", "--examples"];
     let excluded = ["tcpstate-ebpf", "tcpstate-fuzz", kernel_tests::OTLP_PACKAGE];

@@ -1,5 +1,6 @@
 //! Reads the source files of one crate into [`Module`] values. A module value contains the names
-//! that the module defines, the imports, and the paths in the code. `graph` resolves the paths.
+//! that the module defines, the imports, and the paths in the code. The module `graph` resolves the
+//! paths.
 //!
 //! Reading begins at the crate's root and follows each `mod x;`. Code that is compiled only for
 //! tests is skipped.
@@ -17,7 +18,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The segments of a path. The path is relative to the crate's root or as written in the source.
+/// The segments of a path. The path is either relative to the crate's root, or written as in the
+/// source.
 pub(super) type Segments = Vec<String>;
 
 /// A module of the crate: a file, or a `mod x { .. }` inside a file.
@@ -72,7 +74,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file. `below` is the directory that contains the files of its submodules.
+    /// Reads a file. `below` is the directory with the files of the module's submodules.
     fn file(&mut self, path: Segments, file: &Path, below: &Path) -> Result<()> {
         let whole = self.folder.join(file);
         let text =
@@ -160,16 +162,17 @@ impl Module {
         }
     }
 
-    /// Finds the paths in the tokens of a macro call or definition. These tokens may not be valid
-    /// Rust, so the function looks for names that are joined by `::`.
+    /// Finds the paths in the tokens of a macro call or definition. These tokens may be invalid as
+    /// Rust code, so the function looks for names that are joined by `::`.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Segments = Vec::new();
         let mut line = 0;
-        // The number of colons after the last name in the tokens. A name after two colons belongs
-        // to the path.
+        // The number of colons between the last name and the current token. If a name follows two
+        // colons, as `b` in `a::b`, the name continues the path.
         let mut colons = 0;
-        // The number of dots after the last name in the tokens. A name after one dot is a field or
-        // a method. A name after two dots ends a range.
+        // The number of dots between the last name and the current token. A name after one dot is a
+        // field or a method. If a name follows two dots, as `b` in `a..b`, the name begins a new
+        // path.
         let mut dots = 0;
         for token in tokens {
             match token {

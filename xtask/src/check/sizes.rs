@@ -1,4 +1,5 @@
-//! Finds long files and long functions. A comment must give a reason for their length.
+//! Finds long files and long functions. A long file or function must give a reason for its length
+//! in a comment.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,8 +15,8 @@ use crate::files;
 const FILE: usize = 400;
 /// The maximum number of lines of a function without a reason, from `fn` to its closing brace.
 const FUNCTION: usize = 60;
-/// The words that begin a reason. A file gives its reason in its `//!` comment, and a function
-/// gives its reason in its doc comment.
+/// A comment that begins with these words gives the reason for the length. A file gives its reason
+/// in its `//!` comment, and a function gives its reason in its doc comment.
 const REASON: &str = "Long because";
 
 /// Returns the files and functions of these packages that are too long and give no reason.

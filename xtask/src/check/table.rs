@@ -49,7 +49,8 @@ impl Table {
         for (index, line) in lines {
             let row = Row::parse(line, index + 1)?;
             match rows.last_mut() {
-                // A row without a name continues the row above, because lines have a limit.
+                // Table lines have a limited width, so a row without a name continues the previous
+                // row.
                 Some(above) if row.name.is_empty() => above.may_use.extend(row.may_use),
                 _ => rows.push(row),
             }

@@ -124,8 +124,8 @@ fn build(root: &Path) -> Result<PathBuf> {
     let mut cargo = process::cargo(root);
     cargo
         .args(["build", "--release", "--package", "tcpstate", "--target", &target])
-        // Static linking breaks build scripts. With an explicit target, cargo does not apply the
-        // flag to build scripts.
+        // Static linking breaks build scripts. Without an explicit target, cargo would also apply
+        // the static linking to build scripts.
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::run(&mut cargo)?;
     Ok(root.join("target").join(target).join("release/tcpstate"))

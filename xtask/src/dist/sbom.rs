@@ -1,9 +1,9 @@
 //! Writes a software bill of materials in CycloneDX 1.5. The bill lists the crates from which cargo
 //! builds the packaged program.
 //!
-//! `cargo tree` lists the crates, because it uses the features of the packaged program only. `cargo
-//! metadata` would use the features of the whole workspace. The bill contains no machine name and
-//! no time, so identical sources give identical bills.
+//! `cargo tree` lists the crates, because `cargo tree` can use only the features of the packaged
+//! program. `cargo metadata` would use the features of the whole workspace. The bill contains no
+//! machine name and no time, so identical sources give identical bills.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ const KERNEL_HALF: &str = "tcpstate-ebpf";
 /// Identifies a crate by its name and version.
 type Id = (String, String);
 
-/// The properties of a crate in the bill.
+/// An entry of the bill: the properties of one crate.
 #[derive(Debug, Default)]
 struct Component {
     license: String,
@@ -74,8 +74,9 @@ pub(crate) fn of(root: &Path, target: &str) -> Result<String> {
     Ok(serde_json::to_string_pretty(&bill)? + "\n")
 }
 
-/// Parses lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`. The number is the depth of
-/// the crate in the tree. `(*)` means that an earlier line listed the dependencies of this crate.
+/// Parses lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`. The first number, here 2,
+/// is the depth of the crate in the tree. `(*)` means that an earlier line listed the dependencies
+/// of this crate.
 fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
     let mut above: Vec<Id> = Vec::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {

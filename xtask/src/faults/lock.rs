@@ -67,8 +67,8 @@ impl FaultLock {
         self.detected.get(name).is_some_and(|known| known == hash)
     }
 
-    /// Returns the entries after a run of every fault. A fault that was removed from the table has
-    /// no entry.
+    /// Returns the new entries of the lock file after every fault has run. A fault that was removed
+    /// from the table has no entry.
     pub(crate) fn after(&self, run: &[(&str, &str, Found)]) -> Self {
         let is_kept = |name: &str, hash: &str, found: Found| match found {
             Found::Detected => true,

@@ -2,8 +2,8 @@
 //! fault.
 //!
 //! A fault replaces one text in the source files. A unit test of this module fails if a fault no
-//! longer matches the source files. Correct the fault's entry in [`table`] when this unit test
-//! fails.
+//! longer matches the source files. If this unit test fails, correct the fault's entry in
+//! [`table`].
 
 pub(crate) mod lock;
 mod paths;

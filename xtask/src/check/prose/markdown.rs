@@ -1,7 +1,8 @@
 //! Splits a Markdown document into sentences.
 //!
 //! Code blocks, tables and headings are skipped. Each list item begins a new sentence. Code in
-//! backticks counts as one word. The text of a link counts, and its target does not.
+//! backticks counts as one word. The text of a link is part of the sentence, and the target of the
+//! link is not.
 
 /// A sentence of a document.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub(super) enum Part {
     Docs,
     /// A comment in Rust or in a settings file.
     Comments,
-    /// Any other line of a Rust or settings file, including strings that the program prints.
+    /// A line of code in a Rust or settings file, including strings that the program prints.
     Code,
 }
 
@@ -84,7 +84,7 @@ struct Phrase {
 pub(super) struct Exception {
     rule: Rule,
     path: String,
-    /// A text that each excepted line contains.
+    /// The exception covers the lines that contain this text.
     line: String,
     reason: String,
 }
