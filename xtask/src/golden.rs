@@ -1,5 +1,5 @@
 //! `cargo xtask golden` replays the checked-in recordings and writes the expected output to
-//! `tests/golden`. Run it after an intended change of a view.
+//! `tests/golden`. Developers run this command after an intended change of a view.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::process;
 
-/// Writes the expected output. A reviewer must check the changes of the files.
+/// Writes the expected output. A reviewer must check how the files in `tests/golden` changed.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--quiet", "--package", "tcpstate", "--test", "command"]);

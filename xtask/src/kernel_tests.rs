@@ -26,8 +26,8 @@ const PROFILE: &[&str] = &[
 
 /// The options for a fast build of one test after an edit. Cargo rebuilds only the changed codegen
 /// units, which are small. After an edit of the library, a build with these options took 5 s of CPU
-/// time. A build with 16 codegen units took 54 s. With these options a first build takes a third
-/// longer, so `cargo xtask test` does not use them.
+/// time. A build with 16 codegen units took 54 s. The options make a first build a third slower, so
+/// `cargo xtask test` does not use the options.
 const AFTER_AN_EDIT: &[&str] = &[
     "--config=profile.kernel-tests.incremental=true",
     "--config=profile.kernel-tests.package.tcpstate.codegen-units=256",
@@ -56,8 +56,8 @@ fn test_command(root: &Path, test: &str) -> Command {
     cargo
 }
 
-/// Returns the cargo command that builds the tests of the feature `otlp`. A separate command is
-/// needed, because cargo builds all programs of one command with the same features.
+/// Returns the cargo command that builds the tests of the feature `otlp`. Cargo builds all programs
+/// of one command with the same features, so the feature `otlp` needs a separate command.
 pub(crate) fn cargo_with_otlp(root: &Path) -> Command {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", OTLP_PACKAGE, "--test", "*"]);
@@ -71,8 +71,8 @@ pub(crate) fn build_alike(cargo: &mut Command) {
     cargo.args(PROFILE);
     if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         // Static linking breaks build scripts and procedural macros. With an explicit target, cargo
-        // does not apply the flag to build scripts and macros. `CARGO_ENCODED_RUSTFLAGS` has
-        // priority over all other ways to set flags.
+        // does not link build scripts and macros statically. `CARGO_ENCODED_RUSTFLAGS` has priority
+        // over all other ways to set flags.
         cargo
             .args(["--target", STATIC_TARGET])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

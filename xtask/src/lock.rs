@@ -14,7 +14,7 @@ pub(crate) struct Lock {
     pub(crate) object: String,
     /// The SHA-256 of the empty program that benchmarks compare with.
     pub(crate) empty: String,
-    /// The SHA-256 over the sources of the object, which `sources::hash` computes.
+    /// The hash that `sources::hash` computes: the SHA-256 over the sources of the object.
     pub(crate) sources: String,
     pub(crate) tools: Tools,
 }

@@ -72,7 +72,7 @@ enum Command {
     Golden,
     /// Measure the cost of tcpstate, compared with other programs
     Bench(bench::Options),
-    /// Run tcpstate serve under load, and check that it does not grow
+    /// Run tcpstate serve under load, and check that its memory does not grow
     Soak(soak::Options),
 }
 

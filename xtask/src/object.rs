@@ -45,7 +45,8 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];
-/// The number of options in [`OPTIONS`] for cargo. The remaining options are for rustc.
+/// The first options in [`OPTIONS`] are for cargo. This constant is the number of these options.
+/// The remaining options are for rustc.
 const CARGO_OPTIONS: usize = 11;
 
 /// A variant of the BPF object.
@@ -161,8 +162,9 @@ fn without_settings_of_others(cargo: &mut Command) {
 /// Returns the options for rustc. The options replace every directory of this machine in the object
 /// with a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
-    // If several directories of this list contain a file, rustc uses the last of them. For this
-    // reason, a parent directory precedes its subdirectories.
+    // If a file is below several directories of this list, rustc uses the last of these
+    // directories. The list contains each directory before its subdirectories, so that rustc uses
+    // the most specific directory.
     let mut names: Vec<(PathBuf, &str)> =
         vec![(source_root.to_owned(), "."), (target_dir.to_owned(), "/target")];
     names.extend(
@@ -184,8 +186,9 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
     Ok(flags.join(&OsString::from("\x1f")))
 }
 
-/// Returns the directories of the unpacked dependencies. The paths depend on the user's home
-/// directory and registry, so `cargo metadata` reports them. Cargo also downloads missing packages.
+/// Returns the directories of the unpacked dependencies. `cargo metadata` reports the paths,
+/// because the paths depend on the user's home directory and registry. `cargo metadata` also
+/// downloads missing packages.
 fn package_folders(tools: &Toolchain, root: &Path) -> Result<BTreeSet<PathBuf>> {
     #[derive(Deserialize)]
     struct Metadata {

@@ -40,7 +40,8 @@ impl Privilege {
     }
 
     /// Returns a command that runs `program` as root with these environment variables. The
-    /// variables are arguments of env(1), because `sudo` removes environment variables.
+    /// environment variables are passed as arguments of env(1), because `sudo` removes environment
+    /// variables.
     pub(crate) fn command(
         self,
         program: &Path,
@@ -70,8 +71,7 @@ impl Privilege {
 
     /// Kills a child process that [`Self::command`] started.
     pub(crate) fn kill(self, child: &mut std::process::Child) {
-        // sudo runs as root, so this process cannot send it a signal directly. sudo forwards a
-        // signal to its command.
+        // sudo runs as root, so this process cannot send a signal to sudo directly.
         if self == Self::Sudo {
             let id = child.id().to_string();
             let _ = process::read(process::command("sudo").args(["-n", "kill", "-TERM", &id]));

@@ -24,8 +24,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// Returns a command that runs cargo in the workspace. The command does not inherit the environment
-/// variables that describe the package xtask. With these variables, build scripts would see a
-/// changed environment, and cargo would rebuild every package.
+/// variables that describe the package xtask. If a build script saw these variables, its
+/// environment would differ, and cargo would rebuild every package.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     scrub(&mut cargo);
@@ -83,7 +83,7 @@ pub(crate) fn describe(command: &Command) -> String {
 }
 
 fn quoted(word: &OsStr) -> String {
-    // Show the byte 0x1f as text, because terminals do not show it. Cargo uses this byte to
+    // Show the byte 0x1f as text, because terminals do not show this byte. Cargo uses this byte to
     // separate the words of CARGO_ENCODED_RUSTFLAGS.
     let word = word.to_string_lossy().replace('\x1f', "\\x1f");
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);

@@ -10,7 +10,7 @@ use crate::{kernel_tests, privilege::Privilege, process, test::binaries};
 /// Options of `cargo xtask soak`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Duration in minutes; memory must not grow after the first fifth
+    /// Duration in minutes; memory must not grow after the first fifth of this time
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
 }
@@ -22,7 +22,7 @@ impl Options {
 }
 
 /// Builds the soak test and runs it as root. The soak test has the build options of the kernel
-/// tests, so they share most dependencies.
+/// tests, so that the soak test and the kernel tests share most dependencies.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut cargo = process::cargo(root);
     cargo.args(["test", "--package", "tcpstate", "--bench", "soak"]);

@@ -18,8 +18,8 @@ const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
 /// of their BPF dependencies, and the build options.
 ///
 /// The dependencies are read from `cargo tree` and not from `Cargo.lock`. `Cargo.lock` also
-/// contains the dependencies of the user half. An update of a user-half dependency would wrongly
-/// mark the object as outdated.
+/// contains the dependencies of the user half. With `Cargo.lock`, an update of a user-half
+/// dependency would wrongly mark the object as outdated.
 pub(crate) fn hash(root: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     let mut add = |name: &str, bytes: &[u8]| {
@@ -36,7 +36,7 @@ pub(crate) fn hash(root: &Path) -> Result<String> {
     Ok(hexadecimal(digest))
 }
 
-/// Returns the sorted files of both packages below `root`.
+/// Returns the sorted files of the packages [`PACKAGES`] below `root`.
 fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut sources = BTreeSet::new();
     for package in PACKAGES {

@@ -36,8 +36,8 @@ pub(crate) struct Toolchain {
     /// The directory with the source files of `core`.
     pub(crate) rust_src: PathBuf,
     /// The directory of `bpf-linker`, which is the first directory in `PATH`. A compiler flag that
-    /// names the path of `bpf-linker` would change the hashes in symbol names. With such a flag,
-    /// the object would depend on the user's home directory.
+    /// names the path of `bpf-linker` would change the hashes in symbol names. If the compiler
+    /// flags contained this path, the object would depend on the user's home directory.
     linker_folder: PathBuf,
     pub(crate) strip: PathBuf,
     /// The versions of the tools, which are written to the lock file.

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, kernel_tests, process};
 
-/// The maximum length of a fuzzing input in bytes. Longer inputs do not reach more code.
+/// The maximum length of a fuzzing input in bytes. Inputs that are longer than this do not reach
+/// more code.
 const LONGEST: u32 = 65_536;
-/// The maximum time for one input in seconds. An input that takes longer shows a fault. On an idle
-/// machine, the slowest known input takes 0.1 s.
+/// The maximum time for one input in seconds. If an input takes longer than this, the fuzzer
+/// reports a fault. On an idle machine, the slowest known input takes 0.1 s.
 const SLOWEST: u32 = 10;
 /// The maximum time in seconds to shorten an input that shows a fault.
 const SHRINKING: u32 = 10;
@@ -72,7 +73,7 @@ impl Engine {
         Ok(Self { root: root.to_owned(), program: executable(&messages)? })
     }
 
-    /// Runs the fuzzer on a target until it finds a fault or the time ends.
+    /// Runs the fuzzer on a target until the fuzzer finds a fault or the time has passed.
     pub(super) fn run(&self, target: &str, effort: Effort) -> Result<Ending> {
         let folder = self.root.join("target/fuzz").join(target);
         let faults = folder.join("faults");
@@ -110,8 +111,8 @@ impl Engine {
         Ok(Ending::Fault { input, log })
     }
 
-    /// Reports a fault, shortens the input, and stores it in the directory whose inputs the unit
-    /// test runs. Returns the path of the stored input.
+    /// Reports a fault, shortens the input, and stores the shortened input in `fuzz/regressions`,
+    /// whose files a unit test runs. Returns the path of the stored input.
     pub(super) fn keep(&self, target: &str, ending: Ending) -> Result<Option<PathBuf>> {
         let Ending::Fault { input, log } = ending else { return Ok(None) };
         let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -138,7 +139,7 @@ impl Engine {
         Ok(Some(kept))
     }
 
-    /// Runs one input and shows the output. Returns whether the run had no fault.
+    /// Runs one input and shows the output. Returns whether the run found no fault.
     pub(super) fn replay(&self, target: &str, input: &Path) -> Result<bool> {
         fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
         let mut command = self.command(target);

@@ -29,8 +29,8 @@ use crate::test::libtest::Outcome;
 
 /// The default time in seconds for all fuzz targets together.
 const SECONDS: u32 = 60;
-/// The time in seconds for all fuzz targets in `cargo xtask test`, which must also build the
-/// fuzzer.
+/// The time in seconds for all fuzz targets in `cargo xtask test`. This time does not include the
+/// build of the fuzzer.
 const GATE_SECONDS: u32 = 20;
 /// Fuzz targets with a planted fault. `cargo xtask test` checks that the fuzzer finds the planted
 /// fault.
@@ -41,10 +41,10 @@ const PLANTED: &[&str] = &["planted_panic", "planted_hunger"];
 pub(crate) struct Options {
     /// Run only this target [default: all directories of fuzz/corpus]
     target: Option<String>,
-    /// Total time in seconds
+    /// Fuzzing time in seconds, for all targets together
     #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Seed of an earlier run, to repeat its inputs
+    /// Repeat the inputs of the earlier run that had this seed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
     /// Run only the input in this file
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     input: Option<PathBuf>,
 }
 
-/// Runs the fuzzer. Returns whether it found no fault.
+/// Runs the fuzzer. Returns whether the fuzzer found no fault.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let mut targets = targets(root)?;
     if let Some(target) = &options.target {
@@ -71,8 +71,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(outcome.failed.is_empty())
 }
 
-/// Runs the fuzzing step of `cargo xtask test`. The fuzzer must find the planted faults. Then the
-/// fuzzer runs each target for a few seconds. A fixed seed makes the inputs identical in each run.
+/// Runs the fuzzing step of `cargo xtask test`. The fuzzer must find the planted faults. After the
+/// planted faults, the fuzzer runs each target for a few seconds. A fixed seed makes the inputs
+/// identical in each run.
 pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     let engine = Engine::build(root)?;
     let mut outcome = Outcome::default();

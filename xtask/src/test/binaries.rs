@@ -17,8 +17,8 @@ use serde::Deserialize;
 use super::libtest::{Outcome, Parser};
 use crate::{privilege::Privilege, process};
 
-/// The maximum time for which a test binary may print nothing. A test that takes longer counts as
-/// hanging. The longest tests take a minute.
+/// The maximum time for which a test binary may print nothing. If a test prints nothing for longer
+/// than this, the test counts as hanging. The longest tests take a minute.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// An executable that contains tests.
@@ -29,8 +29,8 @@ pub(crate) struct Binary {
     /// The package's directory, relative to the workspace.
     pub(crate) package: String,
     pub(crate) executable: PathBuf,
-    /// The absolute path of the package's directory. The tests run in this directory, as they do
-    /// with cargo.
+    /// The absolute path of the package's directory. The tests run in this directory, because cargo
+    /// also runs tests in the directory of their package.
     folder: PathBuf,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Run {
     /// Whether each filter must be equal to the complete name of a test.
     pub(crate) is_exact: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
-    /// Whether the tests change the kernel's state. Such tests run as root and one at a time.
+    /// Whether the tests change the kernel's state. Kernel tests run as root and one at a time.
     pub(crate) is_kernel_test: bool,
     /// Whether to show only the results of tests, and not the output of failed tests.
     pub(crate) is_terse: bool,

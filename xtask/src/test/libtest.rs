@@ -15,7 +15,7 @@ pub(crate) struct Outcome {
     /// Names of skipped tests, with causes.
     pub(crate) skipped: Vec<String>,
     /// Names of tests that failed in a guest and passed in a second guest. The number of passed
-    /// tests includes these flaky tests.
+    /// tests includes the flaky tests.
     pub(crate) flaky: Vec<String>,
     /// The first line of the first panic message.
     pub(crate) reason: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) struct Parser {
     /// The name of the test whose output the parser is reading.
     speaker: Option<String>,
     /// The number of passed tests that the binary printed in its last line. `None` until the parser
-    /// has read the last line of the binary.
+    /// has read the last line of the binary's output.
     total: Option<usize>,
     /// The number of tests that printed `skipped: CAUSE`.
     said: usize,

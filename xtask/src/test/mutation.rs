@@ -35,14 +35,14 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// The beginning of the error message when the kernel refuses the faulty program. A test that fails
-/// with this message has not detected the fault.
+/// The beginning of the error message when the kernel refuses the faulty program. If a test fails
+/// with this message, the test has not detected the fault.
 const REFUSED: &str = "load BPF program";
 /// The environment variable that names the scripted paths that a test runs. `tests/src/paths` reads
 /// the variable.
 const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";
-/// The number of faults from which a second copy of the kernel half saves time. Each copy must
-/// build `core`, so two copies are slower for few faults.
+/// The minimum number of faults for which a second copy of the kernel half saves time. Each copy
+/// must build `core`, so two copies are slower for few faults.
 const MANY: usize = 6;
 
 /// Selects the faults to run.
@@ -231,8 +231,8 @@ impl Judge<'_> {
         rows
     }
 
-    /// Runs the fault's tests on the fault's scripted paths. If these paths do not show the fault,
-    /// runs the tests on all paths.
+    /// Runs the fault's tests on the fault's scripted paths. If the scripted paths of the fault do
+    /// not show the fault, runs the tests on all paths.
     fn judge(&self, fault: &Fault, object: &Path) -> Result<Verdict> {
         let paths = fault.paths();
         let verdict = self.first_red(fault, &on(object, paths))?;

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Three extras take long to fetch or build: the object without log lines, Prometheus, and the
-//! feature `otlp`. An extra is provided only if a selected test names the extra's environment
-//! variable or is in the extra's directory.
+//! feature `otlp`. An extra is provided only if a selected test needs the extra: the test names the
+//! environment variable of the extra, or is a test of the feature `otlp`.
 
 use std::{
     collections::BTreeSet,
@@ -35,11 +35,11 @@ struct Target {
 /// The way in which a program with tests is built.
 #[derive(Clone, Copy, Debug)]
 enum Build {
-    /// Built as the kernel test with this name.
+    /// The program contains kernel tests. This text is the name of the program in cargo.
     Kernel(&'static str),
     /// Built with the feature `otlp`.
     Otlp,
-    /// Built with these arguments of `cargo test`.
+    /// The program contains unit tests. These arguments of `cargo test` select the program.
     Unit(&'static [&'static str]),
 }
 
@@ -73,8 +73,8 @@ struct Test {
     text: String,
 }
 
-/// Builds and runs the tests whose names contain `name`. Kernel tests use the BPF object `object`,
-/// or the embedded object if it is `None`.
+/// Builds and runs the tests whose names contain `name`. Kernel tests use the BPF object `object`.
+/// If `object` is `None`, kernel tests use the embedded object.
 pub(super) fn run(root: &Path, name: &str, object: Option<&Path>, report: &mut Report) {
     let Some(found) = report.prepare("find the tests", || find(root, name)) else { return };
     let is_needed = |variable: &str| {
@@ -157,7 +157,7 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// Returns the module path of a file: `doctor::rules::` for `doctor/rules/mod.rs`. The root file of
-/// a crate has an empty path.
+/// a crate has an empty module path.
 fn module_of(file: &Path) -> String {
     let path = file.with_extension("");
     let parts = path.iter().map(|part| part.to_string_lossy().into_owned());

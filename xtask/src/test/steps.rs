@@ -39,12 +39,12 @@ const LEFT_OUT: &[&str] = &[
     // start of a tracer.
     "load_twenty_starts",
     // This test runs every scripted path once for each address family. `families_add_up` and the
-    // tests of `serve` also compare the families.
+    // tests of `serve` also compare the address families.
     "families_equal_the_kernel_on_every_path",
 ];
 
 /// The library test that waits a minute for TIME_WAIT to expire. The waiting test uses almost no
-/// CPU, so it runs in parallel with the command tests, which also mostly wait.
+/// CPU, so the test runs in parallel with the command tests. The command tests also mostly wait.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
 /// Installs the programs that the tests run. Returns the BPF tools, or `None` if they are missing.
@@ -82,8 +82,8 @@ pub(super) fn object(
     report: &mut Report,
 ) -> Option<PathBuf> {
     let verdict = report.check("BPF object", || {
-        // Missing BPF tools do not fail this step. If the run needs the BPF tools, the set-up step
-        // has already failed.
+        // Missing BPF tools do not fail this step. If the run needs the missing tools, the set-up
+        // step has already failed.
         let verdict = bpf::check(root, tools)?;
         println!("{verdict}");
         Ok(verdict)
@@ -183,7 +183,7 @@ pub(super) fn fuzz(root: &Path, report: &mut Report) {
 }
 
 /// Runs the seeded faults. Skips the seeded faults if the BPF tools are missing. If the run needs
-/// the tools, the set-up step has already failed.
+/// the missing tools, the set-up step has already failed.
 pub(super) fn faults(
     root: &Path,
     selection: Selection<'_>,

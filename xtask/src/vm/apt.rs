@@ -68,8 +68,8 @@ impl Apt {
             ("Dir::State", path("state")),
             ("Dir::State::status", self.status.display().to_string()),
             ("Dir::Cache", path("cache")),
-            // Enable apt's package cache, which container images often disable. Without the cache,
-            // each call reads all package lists again.
+            // Enable apt's package cache, which container images often disable. Without the package
+            // cache, each call reads all package lists again.
             ("Dir::Cache::pkgcache", "pkgcache.bin".to_owned()),
             ("Dir::Cache::srcpkgcache", "srcpkgcache.bin".to_owned()),
             ("Acquire::Retries", "2".to_owned()),
@@ -96,8 +96,8 @@ impl Apt {
     pub(crate) fn update_now(&self) -> Result<()> {
         println!("updating Debian's lists of packages");
         let mut command = self.command("apt-get");
-        // Fail on any error. By default, apt silently uses old package lists after a download
-        // error.
+        // Fail if the download of any package list fails. By default, apt silently uses old package
+        // lists after a download error.
         process::read(command.args(["--quiet=2", "--error-on=any", "update"]))?;
         write(&self.folder.join("updated"), "")
     }
@@ -164,7 +164,7 @@ fn is_fresh(stamp: &Path, sources: &Path) -> bool {
 }
 
 /// Writes a file if the new content differs, so that an unchanged file keeps its modification time.
-/// A file with empty text is only a timestamp and is always written.
+/// If `text` is empty, the file is only a timestamp, and the function always writes the file.
 fn write(path: &Path, text: &str) -> Result<()> {
     let is_stamp = text.is_empty();
     if is_stamp || fs::read_to_string(path).ok().as_deref() != Some(text) {

@@ -23,7 +23,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes a piece of the stream. Returns the lines that are now complete.
+    /// Adds a piece of the stream to the incomplete last line. Returns the lines that are now
+    /// complete.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
         self.partial.extend_from_slice(piece);
         let Some(end) = self.partial.iter().rposition(|&byte| byte == b'\n') else {

@@ -4,7 +4,7 @@
 //! An emulated machine is slow and its clocks jump. A timeout may expire too early in an emulated
 //! machine, or a kernel thread may run too late. A test is listed as flaky if it fails once and
 //! then passes alone in a new guest. The run fails if there are more than [`MAX_FLAKY`] flaky
-//! tests. So many flaky tests show a fault in the tests or in tcpstate.
+//! tests. More flaky tests than [`MAX_FLAKY`] are a sign of a fault in the tests or in tcpstate.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;
@@ -24,8 +24,8 @@ pub(super) struct Failure {
     pub(super) test: String,
 }
 
-/// Returns the tests to run again. The list is empty if the guest did not finish or a program
-/// crashed, because some results are unknown.
+/// Returns the tests to run again. The list is empty if the guest did not finish or if a program
+/// crashed. In both cases, some results are unknown.
 pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     let is_death = |name: &String| name.ends_with(')');
     if *verdict != Verdict::Fail
@@ -48,7 +48,7 @@ pub(super) fn clears(verdict: &Verdict, outcome: &Outcome) -> bool {
 }
 
 /// Moves a test that passed in the second guest from the failed tests to the flaky tests, and
-/// counts it as passed. `output` is the path of the log of the first guest.
+/// counts the test as passed. `output` is the path of the log of the first guest.
 pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
     let name = format!("{}: {}", failure.program, failure.test);
     outcome.failed.retain(|failed| *failed != name);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::vm::console::{Console, Port};
 
-    /// Returns the parsed results of a guest whose tests have these results.
+    /// Returns the parsed output of a guest in which the tests had these results.
     fn guest(results: &[(&str, &str)], status: &str) -> Outcome {
         let mut console = Console::default();
         let mut print = |line: &str| drop(console.line(Port::Programs, line));

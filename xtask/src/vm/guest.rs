@@ -20,8 +20,8 @@ use crate::{process, test::libtest::Outcome};
 
 /// The time for which a crashed kernel may still print messages before QEMU is killed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// The maximum boot time with KVM. A guest with a working KVM boots in a small part of this time.
-/// If this machine is itself a virtual machine, KVM may never boot a guest.
+/// The maximum boot time with KVM. If KVM works, a guest boots in a small part of this time. If
+/// this machine is itself a virtual machine, KVM may be unable to boot a guest.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The accelerator that QEMU uses for a guest.

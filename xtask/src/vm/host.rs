@@ -74,8 +74,8 @@ impl<'a> Host<'a> {
                 }
                 Ok(rows)
             };
-            // The kernel kills QEMU when the thread that started QEMU ends. For this reason, each
-            // worker thread waits until its QEMU process has ended.
+            // The kernel kills QEMU when the thread that started QEMU ends, so each worker thread
+            // waits until its QEMU process has ended.
             let workers: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
             let mut rows = Vec::new();
             for worker in workers {
@@ -87,7 +87,8 @@ impl<'a> Host<'a> {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// Runs each failed test again, alone in a new guest. All other guests must have ended.
+    /// Runs each failed test again, alone in a new guest. Call this function only after all other
+    /// guests have ended.
     pub(super) fn run_failed_again(&self, kernels: &[Kernel], rows: &mut [Row]) -> Result<()> {
         for (kernel, row) in kernels.iter().zip(rows) {
             for failure in flaky::failures(&row.ending.verdict, &row.ending.outcome) {
@@ -145,8 +146,8 @@ impl<'a> Host<'a> {
             ending.verdict,
             first.display()
         ));
-        // Emulate the second guest. If KVM could not boot a kernel once, a second attempt with KVM
-        // would fail too.
+        // Emulate the second guest. If KVM failed to boot a kernel, a second attempt with KVM would
+        // fail too.
         let machine = Machine { accelerator: Accelerator::Tcg, ..self.machine.clone() };
         let ending = boot(&machine, &log)?;
         Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: true })

@@ -1,9 +1,9 @@
 //! Writes the archive from which a guest boots. The archive contains the first process, kernel
 //! modules, test programs and a plan.
 //!
-//! The only other files in the guest are `ss`, its libraries, and files that tests read. The guest
-//! has no shell. `tests/src/bin/vm_init.rs` reads the plan. The plan has one step per line, and
-//! tabs separate the words of a step:
+//! Besides these files, a guest contains only `ss`, the libraries of `ss`, and files that tests
+//! read. The guest has no shell. `tests/src/bin/vm_init.rs` reads the plan. The plan has one step
+//! per line, and tabs separate the words of a step:
 //!
 //! ```text
 //! module  PATH                 load a module
@@ -41,8 +41,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) writes: &'a [Write],
 }
 
-/// A text that the guest writes to a file of the kernel. The value of the option on the command
-/// line is `PATH=TEXT`.
+/// A text that the guest writes to a file of the kernel. The command-line option `--write` has the
+/// value `PATH=TEXT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     path: String,
@@ -62,7 +62,8 @@ impl Plan<'_> {
     /// Returns the bytes of the archive.
     pub(crate) fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
-        // Add the console device. The first process writes errors to it before it has mounted /dev.
+        // Add the console device. The first process writes errors to the console before the first
+        // process has mounted /dev.
         archive.console()?;
         archive.folder("tmp")?;
         archive.file("init", 0o755, &read(&self.programs.init)?)?;

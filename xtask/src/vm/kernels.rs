@@ -7,8 +7,8 @@
 //! SHA256SUMS    sums of both, written after apt has verified the packages; checked before each use
 //! ```
 //!
-//! Debian removes a kernel from its mirror when it releases a newer kernel. If no mirror is
-//! reachable, the newest stored kernel is used.
+//! After the release of a newer kernel, Debian removes the older kernel from the mirror. If no
+//! mirror is reachable, the newest stored kernel is used.
 
 use std::{
     collections::BTreeSet,
@@ -209,7 +209,7 @@ fn existing(places: &[PathBuf]) -> Result<&PathBuf> {
     place.with_context(|| format!("the package has none of {places:?}"))
 }
 
-/// Returns the cache directory. All files in it can be fetched or built again.
+/// Returns the cache directory. All files in the cache can be fetched or built again.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));

@@ -1,5 +1,5 @@
 //! Lists slow tests, which `cargo xtask test` does not run in guests. `cargo xtask test --all` and
-//! `cargo xtask vm` run them.
+//! `cargo xtask vm` run the slow tests in guests.
 
 /// Parts of the names of the slow tests.
 pub(super) const LEFT_OUT: &[&str] = &[
@@ -12,20 +12,20 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "idle_connections_are",
     "a_namespace_is",
     "a_sysctl_is",
-    // These tests check user space. Other tests check the BPF programs.
+    // These tests check the user half. Other tests check the BPF programs that these tests load.
     "load_is_verified",
     "load_makes_auto",
     "load_with_uncounted_losses",
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // These tests check one more condition of BPF programs that other tests check, or use more
-    // namespaces.
+    // Other tests already check the BPF programs of these tests. These tests add one condition or
+    // more namespaces.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each of these tests takes as long as all other tests of its group. The BPF code that these
-    // tests run is almost the same as in other tests.
+    // Each of these tests takes as long as all other tests of its group. These tests run almost no
+    // BPF code that other tests do not run.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",
@@ -33,8 +33,8 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "hist_with_more_groups",
     "hist_agrees_with_the_matrix_and_with_the_events",
     // The BPF programs count the sockets of each namespace together with the gauges, and other
-    // tests check the gauges on every path. `namespaces_rows_equal_the_sockets` checks the counts
-    // of namespaces.
+    // tests check the gauges on every path. `namespaces_rows_equal_the_sockets` checks the socket
+    // counts of each namespace.
     "namespaces_rows_equal_the_kernel_on_every_path",
     // On the oldest and on the newest kernel, tcpstate uses fentry hooks. `gauges_by_functions`
     // checks the fentry hooks on every path.

@@ -17,8 +17,8 @@
 //! guest are the tests, `ss`, and the first process `tests/src/bin/vm_init.rs`. The output of a
 //! guest is stored in `target/vm/consoles/LINE.log`.
 //!
-//! A failed test runs again, alone, in a new guest. If the test passes in the new guest, it is
-//! listed as flaky and counts as passed. The output of the first guest stays in
+//! A failed test runs again, alone, in a new guest. If the test passes in the new guest, the test
+//! is listed as flaky and counts as passed. The output of the first guest stays in
 //! `target/vm/consoles`. The run fails if more than two tests are flaky. If a guest ends before its
 //! tests begin, the guest is started again. Tests on the host are never repeated.
 
@@ -93,7 +93,7 @@ pub(crate) struct Options {
     /// Word to add to the kernel's command line; repeatable
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     append: Vec<String>,
-    /// Text to write to a file of the kernel before the tests run; repeatable
+    /// Text to write to a file in /proc or /sys before the tests run; repeatable
     #[arg(long, value_name = "PATH=TEXT")]
     write: Vec<Write>,
 }
@@ -163,8 +163,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     Ok(total)
 }
 
-/// Returns the lines of the selected kernels without duplicates. Two guests of one kernel line,
-/// such as 6.12, would write to the same files.
+/// Returns the kernel lines to test, such as 6.12. Each line occurs once. Two guests of one kernel
+/// line, such as 6.12, would write to the same files.
 fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     let mut lines = options.kernels.clone();
     if lines.is_empty() {

@@ -1,7 +1,7 @@
 //! Finds the kernel modules that the tests need and their dependencies, in the order of loading.
 //!
 //! The unpacked packages have no `modules.dep`, because only the installation of a kernel creates
-//! this file. The dependencies are read from the section `.modinfo` of each module instead.
+//! this file. xtask reads the dependencies from the section `.modinfo` of each module.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,8 @@ use object::{Object as _, ObjectSection as _};
 
 use crate::process;
 
-/// Kernel modules that the tests may use. A kernel may have such a module built in, or may lack it.
+/// Kernel modules that the tests may use. A kernel may have a module of this list built in, or may
+/// lack the module.
 const WANTED: &[&str] =
     &["inet_diag", "tcp_diag", "mptcp_diag", "veth", "tun", "dummy", "sch_netem", "tcp_bbr"];
 
@@ -33,7 +34,8 @@ struct Unpacked {
     needs: Vec<String>,
 }
 
-/// Returns the wanted modules in `folder`, each after its dependencies.
+/// Returns the modules of [`WANTED`] that are in `folder`, and their dependencies. Each module
+/// follows its dependencies.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     let mut paths = BTreeMap::new();
     find(folder, &mut paths)?;

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Error, Result};
 
 const FLAVOUR: &str = "-cloud-amd64";
 /// The parts of package names. Up to kernel 6.18, the image package contains all files of a kernel.
-/// In later kernels, the image package depends on the other packages.
+/// In later kernels, the image package depends on the other packages of this list, which contain
+/// the remaining files.
 const PARTS: &[&str] = &["image", "binary", "modules", "base"];
 /// A pattern that matches every package that [`packages`] may return.
 pub(crate) const PATTERN: &str = "^linux-(image|binary|modules|base)-[0-9].*-cloud-amd64$";
@@ -67,7 +68,7 @@ impl Abi {
         self.line
     }
 
-    /// Returns the packages of this kernel that `known` contains.
+    /// `known` contains names of packages. Returns the names in `known` that belong to this kernel.
     pub(crate) fn packages(&self, known: &BTreeSet<String>) -> Vec<String> {
         let names = PARTS.iter().map(|part| format!("linux-{part}-{}", self.name));
         names.filter(|name| known.contains(name)).collect()

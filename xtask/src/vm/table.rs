@@ -17,10 +17,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Returns the results of the tests. The name of each test begins with the kernel's line.
+    /// Returns the results of the tests. The name of each test begins with the kernel line, such as
+    /// `6.12`.
     pub(crate) fn into_outcome(self) -> Outcome {
         let Ending { mut outcome, verdict, .. } = self.ending;
-        // If the guest did not pass and no test failed or was flaky, report the guest as failed.
+        // If the guest did not pass, but no test failed or was flaky, report the guest as failed.
         if verdict != Verdict::Pass && outcome.failed.is_empty() && outcome.flaky.is_empty() {
             outcome.failed.push(format!("the guest ({verdict})"));
         }

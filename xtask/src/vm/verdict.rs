@@ -20,7 +20,7 @@ use std::fmt;
 const PASSED: i32 = 33;
 const FAILED: i32 = 35;
 
-/// Messages after which the kernel does not recover. Only the output of the kernel is searched for
+/// Messages after which the kernel does not recover. xtask searches only the kernel's output for
 /// these messages.
 const FATAL: &[&str] = &[
     "Kernel panic",
@@ -36,7 +36,7 @@ const FATAL: &[&str] = &[
 /// the kernel has already removed.
 const PATCHING_FLAKE: &str = "Oops: int3";
 
-/// The signs of a guest that has ended.
+/// The observations from which the verdict on a guest is computed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signs {
     /// Whether the first process had finished the set-up and started the tests.
@@ -62,7 +62,8 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the cause of the guest's failure. `None` if the results of the tests show the cause.
+    /// Returns the cause of the guest's failure. Returns `None` if the results of the tests show
+    /// the cause.
     pub(crate) fn cause(&self) -> Option<&str> {
         match self {
             Self::Pass | Self::Fail => None,
