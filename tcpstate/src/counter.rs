@@ -31,7 +31,7 @@ pub struct Counted {
     pub count: Count,
     /// The error of `sock_diag`, if another source replaced it.
     pub instead_of: Option<Error>,
-    /// Whether this user may not read the open files of some process.
+    /// Whether some process has open files that this user may not read.
     pub owners_are_hidden: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The functions that the fuzzer calls (`cargo xtask fuzz`). There is one function for each kind of
-//! input from outside. A fuzz function must not panic on any input, and it checks that its result
-//! makes sense.
+//! input from outside. A fuzz function must not panic on any input. The function checks that its
+//! result makes sense, and panics if the result is wrong.
 //!
 //! Most fuzz functions are in the modules that they test. The inputs of a fuzz function are in
 //! `fuzz/corpus/TARGET`. Inputs that once caused a fault are in `fuzz/regressions/TARGET`. A test
@@ -122,7 +122,7 @@ fn settings(bytes: &[u8]) {
     doctor::facts::fuzz::settings(bytes);
 }
 
-/// Reads small files of /proc and /sys of which tcpstate needs one line or one word.
+/// Parses small files of /proc and /sys from which tcpstate reads one line or one word.
 fn kernel_files(bytes: &[u8]) {
     probe::fuzz::kernel_files(bytes);
     source::fuzz::kernel_files(bytes);
@@ -141,7 +141,8 @@ fn planted_panic(bytes: &[u8]) {
     }
 }
 
-/// Uses a number from the input as a size, which a reader must never do.
+/// Planted fault: uses a number from the input as a size. A reader must never use such a number as
+/// a size.
 fn planted_hunger(bytes: &[u8]) {
     if let Some(size) = bytes.first_chunk().map(|&size| u32::from_le_bytes(size)) {
         std::hint::black_box(Vec::<u8>::with_capacity(size as usize));

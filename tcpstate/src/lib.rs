@@ -13,12 +13,13 @@
 //! makes events. [`aggregate`] makes snapshots. [`recording`] writes events and snapshots to files
 //! and reads them back. [`view`] shows events and snapshots, live or recorded.
 //!
-//! [`tracer`] joins all steps before the view. [`counter`] joins the steps for a list of sockets,
-//! without BPF. For clients that poll, [`serve`] replaces the loop of [`command`].
+//! [`tracer`] runs all steps before the view. [`counter`] runs the steps that count sockets from
+//! the kernel's list, without BPF. The loop in [`command`] makes reports at intervals. The loop in
+//! [`serve`] makes reports on request.
 //!
-//! Three modules are not on the path of a number. [`check`] tries what [`probe`] would do, and
-//! reports the results. [`doctor`] evaluates the kernel's own counters. [`explain`] contains texts,
-//! and reads nothing from the system.
+//! The modules [`check`], [`doctor`] and [`explain`] do not process these numbers. [`check`] tries
+//! what [`probe`] would do, and reports the results. [`doctor`] evaluates the kernel's own
+//! counters. [`explain`] contains texts, and reads nothing from the system.
 
 pub mod aggregate;
 pub mod check;

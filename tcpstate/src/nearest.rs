@@ -1,6 +1,6 @@
 //! Suggestions for a mistyped name.
 
-/// The maximum number of suggestions, because more suggestions do not help.
+/// The maximum number of suggestions. More suggestions do not help the user.
 const MAX_SUGGESTIONS: usize = 3;
 
 /// Returns the names that are nearest to the word.
@@ -38,7 +38,8 @@ pub(crate) fn did_you_mean(names: &[impl AsRef<str>]) -> Option<String> {
     is_few.then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
-/// The letters and digits of a name in lower case. Case and separators are not compared.
+/// The letters and digits of a name in lower case. The case of letters and the separators have no
+/// effect on a comparison of names.
 fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }

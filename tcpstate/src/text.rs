@@ -7,8 +7,8 @@
 use std::{borrow::Cow, ffi::OsStr, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
 /// Escapes all characters that are not plainly visible: control characters, invisible and
-/// unassigned characters, and invalid UTF-8. A backslash is not escaped, so escaped text stays
-/// unchanged.
+/// unassigned characters, and invalid UTF-8. A backslash is not escaped, so escaping a text twice
+/// has no further effect.
 #[must_use]
 pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     let mut safe = String::new();
@@ -62,8 +62,8 @@ mod tests {
             (b"two\nlines\r\0", r"two\nlines\r\0"),
             (br"C:\x1b", r"C:\x1b"),
             (b"\xff\xfe ok \xe2\x28", r"\xff\xfe ok \xe2("),
-            // The text contains the CSI of one byte, and the character that reverses the direction
-            // of text.
+            // The text contains the control character CSI (U+009B), and the character that reverses
+            // the direction of text (U+202E).
             ("\u{9b}31m \u{202e}txt".as_bytes(), r"\u{9b}31m \u{202e}txt"),
         ] {
             assert_eq!(escaped(OsStr::from_bytes(text)), shown);

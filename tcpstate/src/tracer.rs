@@ -1,5 +1,5 @@
-//! Joins the live source and its gauges. The command `trace` uses this module, and tests call it
-//! directly.
+//! Connects the live source to the module that computes gauges. The command `trace` uses this
+//! module, and tests call it directly.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,21 +12,23 @@ use crate::{
     source::{Events, Reading, live::Live},
 };
 
-/// The maximum time between two removals of network namespaces that no longer exist. The maximum
-/// also applies if no snapshots are requested.
+/// The maximum time between two removals of the entries of network namespaces that no longer exist.
+/// The maximum also applies if no snapshots are requested.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts the sockets of one network namespace, or of all network namespaces, until it is dropped.
+/// Counts the sockets of one network namespace, or of all network namespaces, until the tracer is
+/// dropped.
 ///
-/// A tracer must stay on the thread that started it. Scans walk over the sockets of the calling
-/// thread's network namespace, which must be the counted namespace.
+/// A tracer must stay on the thread that started the tracer. Scans walk over the sockets of the
+/// calling thread's network namespace. If tcpstate counts one namespace, the thread must be in the
+/// counted namespace.
 pub struct Tracer {
     live: Live,
     aggregator: Aggregator,
     started: SystemTime,
     /// The limits that were last reported.
     reported: Vec<Limit>,
-    /// The time when namespaces were last removed.
+    /// The time when entries of namespaces were last removed.
     last_removal: Instant,
 }
 
@@ -110,13 +112,13 @@ impl Tracer {
         self.live.take_events()
     }
 
-    /// Stops recording events at the next cut, which is the cut of the summary.
+    /// Stops recording events at the next cut. The next cut is the cut of the summary.
     pub fn end_events(&mut self) {
         self.live.end_events();
     }
 
     /// If events are enabled, finds the events that no hook observes when the events happen. The
-    /// time between two calls is the maximum delay of the late events.
+    /// time between two calls is the maximum delay of these events.
     pub fn look_for_late_events(&self) -> Result<(), Error> {
         self.live.look_for_late_events()
     }
@@ -172,8 +174,8 @@ impl Tracer {
     /// Makes the scan before the end report, if a scan is due.
     ///
     /// If the kernel has sums of all counted sockets, the function looks for drift first. The
-    /// function looks for drift even if scans are disabled, because the end report says whether it
-    /// is exact.
+    /// function looks for drift even if scans are disabled, because the end report says whether the
+    /// gauges are exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
         let (last, _) = self.aggregator.last_scan();
         if last.kernel.covers_whole_scope {
@@ -194,8 +196,9 @@ impl Tracer {
         Ok(self.aggregator.unreconciled(self.live.missed()?))
     }
 
-    /// Returns the number of events that a scan would correct: missed events, and events of
-    /// namespaces that had no space and have space now.
+    /// Returns the number of events whose effect a scan would correct. The number includes missed
+    /// events. The number also includes events of namespaces that did not fit in the table, if the
+    /// table has space now.
     fn to_reconcile(&self) -> Result<u64, Error> {
         let missed = self.live.missed()?;
         let room = self.live.has_room_for_rows();

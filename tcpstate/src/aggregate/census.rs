@@ -28,8 +28,8 @@ pub struct Census {
 }
 
 impl Census {
-    /// Adds a socket, and adds it to its group if it has one. Sockets in other states than the ten
-    /// gauges are not counted.
+    /// Adds a socket to the counts of its state. If a key is given, also adds the socket to the
+    /// group of this key. Sockets in states without a gauge are not counted.
     pub fn add(&mut self, socket: &Socket, key: Option<Key>) {
         let Some(slot) = State::GAUGES.iter().position(|&state| state == socket.state) else {
             return;

@@ -18,7 +18,7 @@ pub struct CloseReasonCounter {
     by_port: BTreeMap<u16, ReasonCounts>,
     /// Close reasons of connections with an unknown local port.
     portless: ReasonCounts,
-    /// The ports of listeners and of children.
+    /// The local ports that listened or accepted a connection.
     listening: BTreeSet<u16>,
     failed_connects: ReasonCounts,
     no_local_port: u64,

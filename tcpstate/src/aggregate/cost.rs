@@ -5,7 +5,8 @@ use crate::{
     source::{ProgramRuns, Reading},
 };
 
-/// Returns the cost of each attached program since the origin and since the start of the interval.
+/// Returns the cost of each attached program since the reading `origin` and since the reading
+/// `interval_start`.
 pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) -> Vec<Cost> {
     let costs = reading.runs.iter().map(|now| Cost {
         program: now.program.clone(),
@@ -15,11 +16,11 @@ pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) 
     costs.collect()
 }
 
-/// Returns the runs of a program since an earlier reading. The runs of a program that was attached
-/// after the earlier reading started at 0.
+/// Returns the runs of a program since an earlier reading. If a program was attached after the
+/// earlier reading, its number of runs started at 0.
 fn since(now: &ProgramRuns, earlier: &Reading) -> Runs {
     let then = earlier.runs.iter().find(|then| then.program == now.program);
     let (count, time) = then.map_or_else(Default::default, |then| (then.runs, then.time));
-    // The runs of a program that was detached and attached again started at 0 again.
+    // If a program was detached and attached again, its number of runs started again at 0.
     Runs { count: now.runs.saturating_sub(count), time: now.time.saturating_sub(time) }
 }

@@ -1,9 +1,9 @@
 //! Finds hooks that are attached but never fire.
 //!
 //! Some compilers inline a function into its callers and leave an unused copy that can be hooked.
-//! The kernel's own counters reveal a hook that never fires. The kernel's counters are enough even
-//! if they cover only one of the counted namespaces. That namespace had events, and the hook
-//! observed no event in any namespace.
+//! The kernel's own counters reveal a hook that never fires. The kernel's counters are sufficient
+//! even if the counters cover only one of the counted namespaces. If the counters show events of
+//! one namespace, but the hook observed no event of any namespace, the hook never fires.
 
 use tcpstate_common::State;
 

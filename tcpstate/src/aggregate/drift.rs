@@ -43,8 +43,8 @@ impl Drift {
 /// The differences of one sum, either of full sockets or of time-wait sockets.
 #[derive(Clone, Debug, Default)]
 struct Sum {
-    /// A difference that a scan did not change. A difference that a scan did not change is not an
-    /// error of the gauges.
+    /// The difference that remained after a scan. A remaining difference is not an error of the
+    /// gauges.
     explained: i64,
     /// The last reported difference, and whether a scan was made since then.
     last_report: Option<(i64, bool)>,

@@ -1,5 +1,5 @@
-//! Converts the histograms of the BPF map to histograms that name what they measure. The module
-//! performs no I/O.
+//! Converts the histograms of the BPF map to report histograms. A report histogram names the
+//! measured quantity. The module performs no I/O.
 
 use std::collections::BTreeMap;
 

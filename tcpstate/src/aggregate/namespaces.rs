@@ -1,4 +1,5 @@
-//! The gauges of each network namespace, from its first socket until it is gone and empty.
+//! The gauges of each network namespace. A namespace has gauges until it no longer exists and has
+//! no sockets.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -19,16 +20,16 @@ type Cut = BTreeMap<Identity, Namespace>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Namespaces {
     live: BTreeMap<Identity, NamespaceGauges>,
-    /// The namespaces at the start, in the order of inodes.
+    /// The namespaces at the start, ordered by inode.
     opening: Vec<NamespaceStart>,
-    /// The namespaces that are gone and empty. Nothing is counted in a finished namespace any more.
+    /// The namespaces that no longer exist and have no sockets.
     finished: Vec<Identity>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct NamespaceGauges {
     gauges: Gauges,
-    /// The counts at which the totals of the namespace start.
+    /// The counts of the namespace that are subtracted to compute totals since the start.
     origin: Flows,
 }
 
@@ -56,8 +57,8 @@ impl Namespaces {
 
     /// Corrects the gauges with another scan, and adds namespaces that had no gauges.
     ///
-    /// The entries of namespaces are removed only between scans. A namespace that has an entry at
-    /// the end of a scan has therefore had this entry since its first observation in that scan.
+    /// The entries of namespaces are removed only between scans. If a namespace has an entry at the
+    /// end of a scan, all observations of the namespace during the scan are in this entry.
     pub(super) fn correct(&mut self, scan: &Scan) {
         for (&identity, namespace) in cut(&scan.end) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
@@ -71,9 +72,9 @@ impl Namespaces {
         }
     }
 
-    /// Adds namespaces that appeared since the last reading. Namespaces are not added if earlier
-    /// events of them may be missing because the table was full (`!has_all_namespaces`). Returns
-    /// the sum by which negative gauges were raised.
+    /// Adds namespaces that appeared since the last reading. Earlier events of a new namespace may
+    /// be missing if the table was full (`!has_all_namespaces`). In this case the function does not
+    /// add the namespace. Returns the sum by which negative gauges were raised.
     pub(super) fn update(&mut self, reading: &Reading, has_all_namespaces: bool) -> u64 {
         let mut lifted = 0;
         for (&identity, namespace) in cut(reading) {
@@ -90,7 +91,7 @@ impl Namespaces {
         lifted
     }
 
-    /// Returns the counts of each namespace at a reading, in the order of inodes.
+    /// Returns the counts of each namespace at a reading, ordered by inode.
     pub(super) fn show(
         &self,
         provider: Provider,
@@ -110,8 +111,9 @@ impl Namespaces {
         shown
     }
 
-    /// Removes namespaces that are gone and empty, and returns their identities. The snapshot of
-    /// this reading contains the last numbers of the removed namespaces.
+    /// Removes the gauges of namespaces that no longer exist and have no sockets. Returns the
+    /// identities of the removed namespaces. The snapshot of this reading contains the last numbers
+    /// of the removed namespaces.
     pub(super) fn drop_finished(&mut self, reading: &Reading) -> Vec<Identity> {
         let mut finished = Vec::new();
         for (identity, namespace) in cut(reading).filter(|(_, namespace)| namespace.is_gone) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The minimum time between two scans that are caused by missed events under load.
+/// The minimum time between two scans that correct missed events while sockets keep changing.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The maximum share of one CPU that scans may use: 1 in 100.
@@ -29,8 +29,8 @@ pub struct Situation {
     pub since_last: Duration,
     /// The CPU time of the last scan.
     pub last_cost: Duration,
-    /// No socket changes now, but sockets changed since the last scan. If no socket changes, a scan
-    /// is cheap and its result is final.
+    /// No socket changes now, but sockets changed since the last scan. While no socket changes, a
+    /// scan is cheap and misses no event.
     pub quiet_again: bool,
 }
 

@@ -28,8 +28,8 @@ pub(super) fn counted(
     }
 }
 
-/// Returns the numbers of ended time-wait sockets by cause. The provider by timers reports only
-/// expiries.
+/// Returns the numbers of ended time-wait sockets by cause. The provider [`Provider::Timer`]
+/// recognizes only one cause, the expiry.
 fn exits(provider: Provider, flows: &Flows) -> Exits {
     let [expired, reused, killed] =
         [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| flows.exits(cause));
@@ -85,8 +85,8 @@ pub(super) fn polled(
     }
 }
 
-/// Returns how many time-wait sockets were created and how many ended between two readings. Kernels
-/// whose counters count expiries report no creations and no other ends.
+/// Returns how many time-wait sockets were created and how many ended between two readings. If the
+/// kernel's counters count expiries, the numbers of creations and of other ends are unknown.
 fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) {
     let counted = growth(reading, earlier, |kernel| kernel.time_wait_turnover);
     if !reading.kernel.counts_births {

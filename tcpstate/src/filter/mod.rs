@@ -67,9 +67,9 @@ pub struct Filter {
     pub family: Option<Family>,
     /// The states that match.
     pub states: States,
-    /// Conditions on ports, all of which must hold.
+    /// Conditions on ports. All of these conditions must hold.
     pub ports: Vec<(End, Ports)>,
-    /// Conditions on addresses, all of which must hold.
+    /// Conditions on addresses. All of these conditions must hold.
     pub addresses: Vec<(End, Addresses)>,
 }
 
@@ -85,8 +85,8 @@ impl Filter {
         self.states.contain(state) && self.matches_ends(local, remote)
     }
 
-    /// Returns whether a socket with these addresses matches, in any state. An IPv6 socket with an
-    /// IPv4 connection must be given with mapped addresses.
+    /// Returns whether a socket with these addresses matches, in any state. The addresses of an
+    /// IPv6 socket with an IPv4 connection must be IPv4-mapped IPv6 addresses.
     #[must_use]
     pub fn matches_ends(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
         let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };

@@ -1,4 +1,5 @@
-//! Sets of states, such as `established,TIME-WAIT`. Any common spelling is accepted.
+//! Sets of states, such as `established,TIME-WAIT`. The parser accepts every common spelling of a
+//! state.
 
 use std::str::FromStr;
 

@@ -72,7 +72,7 @@ pub fn known() -> BTreeMap<String, String> {
     KEYS.iter().filter_map(known).collect()
 }
 
-/// Two ports that limit a range, as in `ip_local_port_range`.
+/// A range of ports, as in `ip_local_port_range`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first port.

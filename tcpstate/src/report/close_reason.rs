@@ -110,7 +110,7 @@ pub struct CloseReasons {
     pub others: ReasonCounts,
     /// The connection attempts that failed, by close reason.
     pub failed_connects: ReasonCounts,
-    /// The connection attempts for which no local port was free. These connection attempts are not
-    /// included in `failed_connects`.
+    /// The connection attempts for which no local port was free. `failed_connects` does not include
+    /// these attempts.
     pub no_local_port: u64,
 }

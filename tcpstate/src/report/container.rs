@@ -34,7 +34,7 @@ pub fn container(path: &str) -> Option<Container> {
 }
 
 /// Returns the innermost systemd unit in a path, such as `nginx.service` or `session-3.scope`. The
-/// function does not return slices, because slices contain units.
+/// function does not return systemd slices, because a slice only groups units.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
     let is_unit = |name: &&str| {
@@ -43,7 +43,7 @@ pub fn unit(path: &str) -> Option<&str> {
     path.split('/').rfind(is_unit)
 }
 
-/// Returns the container that a folder's name and its parent's name describe.
+/// Returns the container that the names of a folder and of its parent folder describe.
 fn of_name(name: &str, outer: &str) -> Option<Container> {
     let bare = name.strip_suffix(".scope").unwrap_or(name);
     for (prefix, runtime) in PREFIXES {

@@ -120,7 +120,8 @@ impl Histogram {
             seen >= rank
         })?;
         let middle = bucket.up_to.map_or(longest, |end| (bucket.above + end) / 2);
-        // The longest and the shortest duration are exact, and they can lie in this bucket.
+        // The middle of a bucket can lie outside the range from the shortest to the longest
+        // duration.
         Some(middle.min(longest).max(shortest))
     }
 
@@ -141,8 +142,8 @@ pub struct Histograms {
     pub all: Vec<Histogram>,
     /// The numbers of durations that no histogram contains, since the start.
     pub untimed: Untimed,
-    /// Whether a filter selects the durations. Counts outside the histograms always cover all
-    /// sockets.
+    /// Whether the histograms contain only the durations that a filter selects. Counts outside the
+    /// histograms always cover all sockets.
     pub is_filtered: bool,
 }
 

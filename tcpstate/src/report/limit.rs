@@ -137,7 +137,7 @@ impl Effect {
     }
 }
 
-/// The hook that finds the process to which an accepted connection belongs.
+/// The hook that finds the process that accepted a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptors {
     /// The hook at accept().
@@ -242,7 +242,8 @@ impl UnknownOwners {
     }
 }
 
-/// Returns the clause that names the reasons, or an empty string without a reason.
+/// Returns the clause that names the reasons. If there is no reason, the function returns an empty
+/// string.
 fn because<H: Copy>(reasons: &[Reason<H>], name: fn(H) -> &'static str) -> String {
     if reasons.is_empty() {
         return String::new();

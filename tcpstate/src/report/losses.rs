@@ -9,8 +9,8 @@ pub struct Missed {
     pub time_wait: u64,
     /// Events of request sockets.
     pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that did not fit in their map. Views show sockets that did
-    /// not fit as a full map.
+    /// Time-wait sockets in FIN_WAIT2 that did not fit in their map. Reports add this number to the
+    /// number of sockets that did not fit because a map was full.
     pub unrecorded: u64,
     /// Events that are missing from the counts of single namespaces, because the table of
     /// namespaces was full. The events are counted in the sum of all namespaces, so no gauge of the
@@ -50,11 +50,11 @@ impl Missed {
 pub struct Losses {
     /// Transitions that were dropped because the ring buffer was full.
     pub dropped: u64,
-    /// Transitions, in any namespace, for which the kernel skipped the program because the program
-    /// was already running on that CPU.
+    /// Transitions, in any namespace, that the BPF program did not observe. The kernel skipped the
+    /// program because the program was already running on the CPU.
     pub missed: u64,
-    /// Events whose sockets did not fit in the table of sockets. The next event of a socket that
-    /// did not fit has no duration and no owner.
+    /// Events whose sockets did not fit in the table of sockets. If a socket did not fit in the
+    /// table, the next event of the socket has no duration and no owner.
     pub untracked: u64,
     /// Events of time-wait sockets that were dropped because the ring buffer was full.
     pub time_wait: u64,

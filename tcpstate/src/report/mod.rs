@@ -1,8 +1,8 @@
 //! The reports of a run as plain data. The modules `source` and `aggregate` make reports,
 //! `recording` stores them, and `view` shows them.
 //!
-//! The module contains only types and functions of their fields. The module performs no I/O, reads
-//! no clock and imports no other module of this crate.
+//! The module contains only types, and functions that compute values from the fields of these
+//! types. The module performs no I/O, reads no clock and imports no other module of this crate.
 
 mod cgroup;
 mod close_reason;

@@ -38,8 +38,8 @@ pub struct Snapshot {
     pub interval: Duration,
     /// The attached hooks and their limits, if they changed since the previous snapshot.
     pub attached: Option<Attached>,
-    /// The maximum number of missed events that no scan has corrected. Each missed event can make a
-    /// gauge wrong by one.
+    /// An upper bound of the number of missed events that no scan has corrected. Each missed event
+    /// can make a gauge wrong by one.
     pub unreconciled: u64,
     /// Whether the attached hooks observe all kinds of sockets.
     pub sees_all: bool,
@@ -82,7 +82,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns whether each gauge equals the number of the kernel's sockets.
+    /// Returns whether each gauge equals the kernel's number of sockets in that state.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.sees_all && self.unreconciled == 0
@@ -111,7 +111,7 @@ impl Snapshot {
     }
 }
 
-/// A report of a run, which a view shows. A run has one start report, then snapshots, and one end
+/// A report of a run. Views show reports. A run has one start report, then snapshots, and one end
 /// report.
 #[derive(Clone, Debug)]
 pub enum Report {

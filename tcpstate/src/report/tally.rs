@@ -1,4 +1,5 @@
-//! Durations by bucket, with one meaning and of one group of sockets.
+//! The numbers of durations in each bucket, for one meaning of the durations and one group of
+//! sockets.
 
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr, time::Duration};
 
@@ -70,8 +71,8 @@ impl Tally {
             return None;
         }
         let nanos = Duration::from_nanos;
-        // Whole seconds do not overflow, because the unit of the upper part is only little more
-        // than 1 s.
+        // The unit of `sum_high` is 2^30 ns (1.07 s), so the seconds of every realistic sum fit in
+        // a `u64`.
         let high = Duration::from_nanos(1 << SUM_BITS).as_nanos() * u128::from(histogram.sum_high);
         let high = Duration::new(
             u64::try_from(high / 1_000_000_000).unwrap_or(u64::MAX),
@@ -124,15 +125,16 @@ pub enum Group {
 /// The numbers of events and sockets that make durations unreliable, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
-    /// Events, in any namespace, for which the kernel skipped the program because the program was
-    /// already running on that CPU. A duration that ends with a missed event is in no histogram. A
-    /// duration that a missed event makes wrong is counted as unknown.
+    /// Events, in any namespace, that the BPF program did not observe. The kernel skipped the
+    /// program because the program was already running on the CPU. A duration that ends with a
+    /// missed event is in no histogram. A duration that a missed event makes wrong is counted as
+    /// unknown.
     pub missed: u64,
-    /// Full sockets that did not fit in the table of sockets. The next duration of a socket that
-    /// did not fit is unknown.
+    /// Full sockets that did not fit in the table of sockets. If a socket did not fit in the table,
+    /// the next duration of the socket is unknown.
     pub untracked: u64,
-    /// Mini sockets that did not fit in their tables. The durations of a mini socket that did not
-    /// fit are unknown.
+    /// Mini sockets that did not fit in their tables. If a mini socket did not fit in the table,
+    /// the durations of the mini socket are unknown.
     pub untracked_minis: u64,
     /// Durations that were added to the group `other` although the table of groups had space.
     pub group_errors: u64,

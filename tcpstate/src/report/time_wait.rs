@@ -37,8 +37,9 @@ pub struct Exits {
 }
 
 impl TimeWait {
-    /// Raises each total that has decreased to its earlier value. The kernel's own counters can
-    /// decrease slightly, because they are read one after the other while sockets change.
+    /// If a total has decreased, sets the total to its value in `earlier`. The kernel's own
+    /// counters can decrease slightly, because they are read one after the other while sockets
+    /// change.
     pub fn keep_growing(&mut self, earlier: &Self) {
         let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;
         let then = &earlier.exits;

@@ -11,7 +11,7 @@ pub enum Verdict {
     Differs(Vec<Difference>),
     /// Sockets changed state while the list was read, so a comparison was not possible.
     Moving,
-    /// The gauges are known to be inexact until the next scan, so they were not compared.
+    /// tcpstate did not compare the gauges, because the gauges are inexact until the next scan.
     Inexact,
 }
 

@@ -15,8 +15,8 @@ use std::{
 
 use crate::report::{Cgroup, container::container};
 
-/// The mount points of cgroup version 2, for hosts that also have version 1 and for hosts with
-/// version 2 only.
+/// The possible mount points of cgroup version 2. Hosts with version 1 and version 2 use the first
+/// path, and hosts with only version 2 use the second path.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 /// The maximum number of folders that are read. A host usually has some hundreds of cgroup folders.
 const MAX_FOLDERS: usize = 1 << 16;
@@ -53,8 +53,8 @@ impl Cgroups {
         Self(paths)
     }
 
-    /// Returns the id of the cgroup with this absolute path, or the ids of all cgroups of the
-    /// containers whose id begins with this text.
+    /// The text is an absolute path or the start of a container id. Returns the id of the cgroup
+    /// with this path, or the ids of all cgroups of the matching containers.
     #[must_use]
     pub fn matching(&self, path_or_id: &str) -> Vec<u64> {
         let path = Path::new(path_or_id);
@@ -97,7 +97,8 @@ pub struct Resolver {
 const WALK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Resolver {
-    /// Returns the cgroup with this id, if it exists or existed at its first look-up.
+    /// Returns the cgroup with this id. The cgroup must exist, or have existed when the id was
+    /// first looked up.
     pub fn get(&mut self, id: u64) -> Option<Arc<Cgroup>> {
         if id == 0 {
             return None;
@@ -135,8 +136,8 @@ impl Resolver {
     }
 }
 
-/// Opens the folder of a cgroup by its id. Opening a folder by id needs CAP_DAC_READ_SEARCH, and no
-/// search below the mount point.
+/// Opens the folder of a cgroup by its id. Opening a folder by id requires CAP_DAC_READ_SEARCH, but
+/// does not require a search of the folders below the mount point.
 fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
     /// `struct file_handle` with a handle of 8 bytes.
     #[repr(C)]

@@ -52,7 +52,7 @@ impl SocketError {
 /// was no connection.
 ///
 /// The last state shows which side sent the first FIN, because only that side passes through
-/// FIN_WAIT1. If anything other than two FINs closed the connection, that cause is the close
+/// FIN_WAIT1. If a connection closed for a reason other than two FINs, the function returns that
 /// reason, even after a FIN.
 pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseReason> {
     let socket_error = SocketError::of(error);

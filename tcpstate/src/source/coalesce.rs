@@ -1,7 +1,7 @@
 //! Keeps records for a short time if a later record may complete or cancel them.
 //!
-//! A later record completes or cancels an earlier record in three cases, which all normally take
-//! microseconds:
+//! A later record completes or cancels an earlier record in three cases. The later record normally
+//! follows within microseconds:
 //!
 //! * The first record of a client has no port, and the first record of a child has no peer. The
 //!   second record of the socket has both the port and the peer.

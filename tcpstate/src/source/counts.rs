@@ -37,7 +37,8 @@ impl Flows {
         let entered = full.entered.wrapping_add(minis.entered).wrapping_sub(handed_over);
         let left = full.left.wrapping_add(minis.left).wrapping_sub(handed_over);
         // A number since an earlier cut is negative if a socket was between two of its events at
-        // one of the two cuts. The function adds the negative part to the opposite counter.
+        // one of the two cuts. The function adds the absolute value of the negative number to both
+        // counters, so that the difference of the counters does not change.
         let below = |count: u64| if count.cast_signed() < 0 { count.wrapping_neg() } else { 0 };
         let debt = below(entered).max(below(left));
         Flow { entered: entered.wrapping_add(debt), left: left.wrapping_add(debt) }
@@ -71,8 +72,8 @@ impl Flows {
         let both =
             side(self.minis(State::FinWait2)).wrapping_add(side(self.minis(State::TimeWait)));
         let count = both.wrapping_sub(self.minis.moved);
-        // The result is negative while a timer is being started again, because the stop of the
-        // timer was counted as an end that is subtracted later.
+        // The result can be negative when a timer is stopped and started again: the stop counts an
+        // end, and the start subtracts this end.
         if count.cast_signed() < 0 { 0 } else { count }
     }
 

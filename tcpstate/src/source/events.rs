@@ -113,7 +113,7 @@ impl Events {
     }
 
     /// Returns up to `max` events that no later record can change, oldest first. If the function
-    /// returns fewer than `max` events, no further event is final yet.
+    /// returns fewer than `max` events, a later record can still change each remaining event.
     pub fn take_settled(&mut self, max: usize) -> Vec<Event> {
         self.collect(max, |events| {
             loop {
@@ -127,7 +127,7 @@ impl Events {
         })
     }
 
-    /// Returns up to `max` events, oldest first, even if later records could change them.
+    /// Returns up to `max` events, oldest first, even if later records could change these events.
     pub fn take(&mut self, max: usize) -> Vec<Event> {
         while self.take_in() {}
         self.collect(max, |events| events.coalescer.pop_anyway())

@@ -13,9 +13,9 @@ use crate::procfs::{
 /// The counters at one moment. A counter is `None` if the file or the counter is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
-    /// Whether the counters cover all counted sockets, so that they can be shown. If false, the
-    /// counters cover one of several counted namespaces, and they can only prove that something
-    /// happened.
+    /// Whether the counters cover all counted sockets. If true, reports show the counters. If
+    /// false, the counters cover only one of several counted namespaces. A changed counter then
+    /// proves only that an event happened.
     pub covers_whole_scope: bool,
     /// Whether `time_wait_turnover` counts creations. If false, `time_wait_turnover` counts
     /// expiries.
@@ -27,14 +27,14 @@ pub struct KernelCounters {
     pub time_wait_sockets: Option<u64>,
     /// The maximum number of time-wait sockets (`net.ipv4.tcp_max_tw_buckets`).
     pub time_wait_limit: Option<u64>,
-    /// The sum of `TW` and `TWKilled` of `TcpExt`. The sum counts creations of time-wait sockets
-    /// since Linux 5.18 (`__inet_twsk_schedule`), and expiries before.
+    /// The sum of `TW` and `TWKilled` of `TcpExt`. Since Linux 5.18, the sum counts creations of
+    /// time-wait sockets (`__inet_twsk_schedule`). Before Linux 5.18, the sum counts expiries.
     pub time_wait_turnover: Option<u64>,
     /// `TCPTimeWaitOverflow` of `TcpExt`: the number of time-wait sockets that the kernel did not
     /// create because `tcp_max_tw_buckets` was reached.
     pub time_wait_overflows: Option<u64>,
-    /// The number of `PassiveOpens` of `Tcp` that had a request socket, which excludes connections
-    /// by SYN cookie or Fast Open.
+    /// The number of passive opens (`PassiveOpens` of `Tcp`) that had a request socket. The number
+    /// excludes connections by SYN cookie or Fast Open.
     pub passive_opens: Option<u64>,
 }
 

@@ -39,7 +39,8 @@ impl Namespaces {
     /// Reads the inactive buffer of each namespace, and adds the latest copy of the other buffer.
     ///
     /// `names` must have been read before the BPF programs marked namespaces that no longer exist.
-    /// An unmarked namespace then had its inode, and therefore its name, the whole time.
+    /// An unmarked namespace therefore existed while `names` was read, and `names` maps the
+    /// namespace's inode to the correct name.
     pub(super) fn read(
         &mut self,
         inactive: usize,
@@ -68,8 +69,8 @@ impl Namespaces {
         Ok(self.slots()?.into_iter().map(base).collect())
     }
 
-    /// Removes the entries of namespaces that are gone and empty, to make space for other
-    /// namespaces.
+    /// Removes the entries of namespaces that no longer exist and have no sockets. The BPF map then
+    /// has space for other namespaces.
     pub(super) fn forget(&mut self, gone: &[Identity]) -> Result<(), Error> {
         for identity in gone {
             self.rows.remove(&identity.0).map_err(map_error("update", "NAMESPACES"))?;

@@ -12,8 +12,8 @@ use crate::report::UnknownOwners;
 /// The inode of the initial PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Stores a hint for each open socket of each process. Returns the reason if some open sockets have
-/// no owner.
+/// Stores a hint for each open socket of each process. If some open sockets have no owner, the
+/// function returns the reason.
 pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<UnknownOwners> {
     // The BPF programs use process ids of the initial PID namespace.
     if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())

@@ -67,7 +67,7 @@ impl Owners {
         self.pids.iter().map(|(&inode, &pid)| (inode, pid))
     }
 
-    /// Returns whether this user may not read the open files of some process.
+    /// Returns whether some process has open files that this user may not read.
     #[must_use]
     pub fn has_hidden_files(&self) -> bool {
         self.has_hidden_files

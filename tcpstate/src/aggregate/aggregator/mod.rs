@@ -42,7 +42,7 @@ pub struct Aggregator {
     last_scan: LastScan,
     /// The number of scans after the first scan.
     reconciles: u64,
-    /// The totals over all scans.
+    /// The sums of `map_full` and of `map_errors` over all scans.
     map_full: u64,
     map_errors: u64,
 }
@@ -54,12 +54,12 @@ struct LastScan {
     cost: Duration,
     /// The number of events that were missed before the scan, which the scan has corrected.
     missed_before: Missed,
-    /// Number of observations that the scan could not use, and of namespaces that the scan could
-    /// not enter.
+    /// The number of observations that the scan could not use, plus the number of namespaces that
+    /// the scan could not enter.
     unsettled: u64,
-    /// Number of sockets that left a state without entering it, or that the kernel does not have.
-    /// An impossible number proves that tracing missed an event, and that the kernel did not count
-    /// the miss.
+    /// The number of sockets by which the gauges are certainly wrong: the sum by which negative
+    /// gauges were raised, plus the drift from the kernel's sums. A number above 0 proves that
+    /// tracing missed an event, and that the kernel did not count the miss.
     impossible: u64,
 }
 
@@ -146,9 +146,9 @@ impl Aggregator {
         missed.since(&last.missed_before).total() + last.unsettled + last.impossible
     }
 
-    /// Returns the number of events since the last scan that the counts of namespaces lack, because
-    /// the table of namespaces was full. Namespaces that appeared since the last scan may lack some
-    /// events.
+    /// Returns the number of events since the last scan that are missing from the counts of
+    /// namespaces. The events are missing because the table of namespaces was full. Namespaces that
+    /// appeared since the last scan may lack some events.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
@@ -180,9 +180,10 @@ impl Aggregator {
 
     /// Compares the gauges with the kernel's own sums of sockets.
     ///
-    /// If no event was counted since the earlier reading, the function compares the sums of the
-    /// earlier reading, because no socket changed while these sums were read. If missed events are
-    /// known, the function compares nothing, because the missed events explain differences.
+    /// If no event was counted between the two readings, no socket changed while the kernel's sums
+    /// of `earlier` were read. In this case the function compares the sums of `earlier`. If missed
+    /// events are known, the function compares nothing, because the missed events explain
+    /// differences.
     pub fn look_for_drift(&mut self, earlier: &Reading, reading: &Reading) {
         if self.unreconciled(reading.missed) > 0 {
             return;
@@ -223,14 +224,16 @@ impl Aggregator {
         Excess { full, time_wait: time_wait.filter(|_| self.providers.time_wait.is_exact()) }
     }
 
-    /// Removes namespaces that are gone and empty, at a reading that is not shown.
+    /// Removes the entries of namespaces that no longer exist and have no sockets. The caller does
+    /// not show this reading.
     pub fn remove_finished(&mut self, reading: &Reading) {
         self.floor(reading);
         self.drop_finished(reading);
     }
 
-    /// Removes namespaces that are gone and empty, also from earlier readings. If a removed
-    /// namespace appears again, the BPF programs count it from 0.
+    /// Removes the entries of namespaces that no longer exist and have no sockets, from the gauges
+    /// and from stored readings. If an event later arrives from a removed namespace, the BPF
+    /// programs count the namespace from 0.
     fn drop_finished(&mut self, reading: &Reading) {
         let Some(namespaces) = &mut self.namespaces else { return };
         for finished in namespaces.drop_finished(reading) {
@@ -245,7 +248,7 @@ impl Aggregator {
         self.namespaces.as_mut().map(Namespaces::take_finished).unwrap_or_default()
     }
 
-    /// Returns the whole run up to a reading as one interval.
+    /// Returns a snapshot whose interval is the whole run, from its start to the reading.
     pub fn summary(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
         let histograms = reading.histograms.as_deref().map(histogram::of_run);

@@ -142,8 +142,8 @@ fn misses_during_a_scan_bound_the_error() {
 }
 
 /// A sum over the attached hooks once decreased when a dead hook was replaced. The module `source`
-/// now continues a sum when a hook is replaced. If a sum decreases anyway, its difference must not
-/// wrap around, and must not hide other misses.
+/// now keeps the counts of a replaced hook in the sum. If a sum decreases anyway, its difference
+/// must not wrap around, and must not hide other misses.
 #[test]
 fn decreased_miss_counts_do_not_wrap() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };
@@ -311,7 +311,7 @@ fn namespaces_that_reappear_start_at_zero() {
 fn a_partly_seen_namespace_has_no_row_until_a_scan() {
     let mut aggregator = Aggregator::open(&scan_of(reading_of(&[], 0), 0, &[]), FULL_ONLY);
     let one = (ONE, false, counts(&[(State::Close, State::Established, 5)]));
-    // The map was full at the first events of the other namespace.
+    // The map was already full when the first events of the other namespace occurred.
     let other = (OTHER, false, counts(&[(State::Established, State::CloseWait, 1)]));
     let snapshot = aggregator.snapshot(&reading_of(std::slice::from_ref(&one), 0));
     assert_eq!(namespaces(&snapshot), [(1, 5)]);

@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Live {
-    /// Makes the other buffer active, sets or clears the scan flag in the same store, and reads the
-    /// buffer that is now inactive.
+    /// Makes the other buffer active, and sets or clears the scan flag in a single store. Then the
+    /// function reads the buffer that is now inactive.
     pub(super) fn flip(&mut self, scan_flag: u32) -> Result<Reading, Error> {
         let names = self.mark_gone_namespaces()?;
         let inactive = (self.control & CONTROL_BUFFER) as usize;
@@ -41,8 +41,8 @@ impl Live {
         let kernel = self.kernel_counters();
         let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = processor_time::of_process()?;
-        // If families are not counted separately, the list has one element, and this conversion
-        // returns `None`.
+        // If families are not counted separately, the list has one element. In this case the
+        // conversion returns `None`.
         let families = families.try_into().ok();
         Ok(Reading {
             at,
@@ -98,8 +98,8 @@ impl Live {
     /// Waits until every BPF program that was running at the call has returned.
     ///
     /// An update of a map of maps waits for running programs (`maybe_wait_bpf_programs` in
-    /// `kernel/bpf/syscall.c`). During a scan the update inserts the scan's map again. If no scan
-    /// is running, the update inserts the stand-in map.
+    /// `kernel/bpf/syscall.c`). If a scan is running, the function inserts the scan's map again. If
+    /// no scan is running, the function inserts the stand-in map.
     pub(super) fn wait_for_programs(&mut self) -> Result<(), Error> {
         let touched = self.scan.as_ref().map_or(&self.stand_in, |scan| &scan.touched);
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))

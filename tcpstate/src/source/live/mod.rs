@@ -20,8 +20,8 @@ pub struct Live {
     probe: Probe,
     /// The control word that was last stored.
     control: u32,
-    /// [`CONTROL_EVENTS`] after the end of the first scan, if events are enabled. The value is 0 if
-    /// events are disabled or the first scan has not ended.
+    /// The value is [`CONTROL_EVENTS`] if events are enabled and the first scan has ended. The
+    /// value is 0 if events are disabled or the first scan has not ended.
     events: u32,
     /// The latest copy of each buffer, read while the buffer was inactive. The list has one element
     /// for each family if families are counted separately.
@@ -177,7 +177,8 @@ impl Live {
         self.flip(self.control & CONTROL_SCAN)
     }
 
-    /// Replaces the provider of one kind of mini sockets. The caller must make a scan afterwards.
+    /// Replaces the provider of one kind of mini sockets. After this call, the caller must make a
+    /// scan.
     pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
         self.probe.replace(minis, why)?;
         self.set_control()

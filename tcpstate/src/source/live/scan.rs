@@ -15,12 +15,14 @@ use crate::{
     source::{Identity, Population, Reading, Scan},
 };
 
-/// How long a scan waits between t0 and its walk, and again before it clears the scan flag.
+/// How long a scan waits after t0 before its walk, and after the walk before it clears the scan
+/// flag.
 ///
 /// The iterator finds a socket only while the socket is hashed. The kernel hashes a socket after
 /// the event of its birth, and unhashes it before the event of its end (`tcp_v4_connect`,
-/// `tcp_set_state`). Only a few instructions lie between the event and the change of the hash
-/// table, but the task can be preempted there. The wait gives a preempted task time to continue.
+/// `tcp_set_state`). Only a few instructions separate the event from the change of the hash table,
+/// but the kernel can preempt the task between these instructions. The wait gives a preempted task
+/// time to continue.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// The number of spare entries of a scan's map, for sockets that are created during the scan.
@@ -65,9 +67,9 @@ impl Live {
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.scan_sums()?;
         // The number of missed events is read before the flip. If an event is missed between the
-        // read and the flip, it is counted as not corrected although the scan corrects it. The
-        // opposite error cannot happen: an event is never counted as corrected if no scan corrects
-        // it.
+        // read and the flip, tcpstate reports that no scan corrected the event, although this scan
+        // corrects it. The opposite error cannot happen: an event is never counted as corrected if
+        // no scan corrects it.
         let missed_before = self.missed()?;
         self.scan = Some(RunningScan {
             touched,
@@ -150,8 +152,8 @@ impl Live {
         self.end_scan()
     }
 
-    /// Returns the number of sockets for which the next scan's map has space, and the CPU time of
-    /// finding that number.
+    /// Returns how many sockets fit in the next scan's map, and the CPU time that was used to find
+    /// this number.
     fn entries(&self) -> Result<(u32, Duration), Error> {
         if let Some(entries) = self.max_scan_sockets {
             return Ok((entries, Duration::ZERO));
@@ -216,8 +218,8 @@ impl ScanSums {
     }
 }
 
-/// Returns the number of network namespaces that existed during the whole scan and could not be
-/// visited.
+/// Returns the number of network namespaces that existed during the whole scan, but that the scan
+/// could not visit.
 fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
     let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
     let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);

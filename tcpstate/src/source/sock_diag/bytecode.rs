@@ -3,10 +3,12 @@
 //!
 //! The bytecode is a sequence of conditional forward jumps (`inet_diag_bc_run` in the kernel's
 //! `net/ipv4/inet_diag.c`). If the condition of an instruction holds, the next instruction runs. If
-//! the condition of an instruction fails, the instruction jumps. A socket matches if the bytecode
-//! arrives exactly at its end. A socket does not match if the bytecode jumps beyond its end.
+//! the condition of an instruction fails, the instruction jumps. A socket matches if execution
+//! reaches exactly the end of the bytecode. A socket does not match if a jump leads beyond the end
+//! of the bytecode.
 //!
-//! The bytecode does not contain families and states, because the request names them.
+//! The request itself selects families and states, so the bytecode contains no conditions on
+//! families or states.
 
 use std::net::IpAddr;
 
@@ -43,8 +45,8 @@ pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
     (!program.is_empty() && program.len() <= MAX_PROGRAM_BYTES).then_some(program)
 }
 
-/// A part of the bytecode. For a socket that matches, the part continues at its end. For a socket
-/// that does not match, the part jumps to one instruction length beyond its end.
+/// A part of the bytecode. If a socket matches, execution continues at the end of the part. If a
+/// socket does not match, execution jumps to one instruction length after the end of the part.
 ///
 /// Every jump of a part leads to the start of an instruction or out of the part, as the kernel
 /// requires.
@@ -69,8 +71,9 @@ impl Fragment {
         self
     }
 
-    /// Joins two parts by a jump over the second part. For a socket that fails in the first part,
-    /// the bytecode continues after the jump, in the second part.
+    /// Joins two parts with a jump instruction between the parts. If the first part matches, this
+    /// instruction jumps over the second part. If the first part does not match, the second part
+    /// runs.
     fn or(self, second: Self) -> Self {
         if self.0.is_empty() || second.0.is_empty() {
             return Self::always();
@@ -81,7 +84,7 @@ impl Fragment {
         Self(bytes)
     }
 
-    /// Moves the target of the jumps that failed conditions take.
+    /// Lengthens each jump for a failed condition, so that the jump also skips an appended part.
     fn fail_later_by(&mut self, distance: usize) {
         let failure = self.0.len() + INSTRUCTION;
         let mut at = 0;
@@ -96,8 +99,8 @@ impl Fragment {
     }
 }
 
-/// Encodes an instruction. `yes` and `no` are the distances to the next instruction if the
-/// condition holds and if it fails.
+/// Encodes an instruction. `yes` is the distance to the next instruction if the condition holds.
+/// `no` is the distance to the next instruction if the condition fails.
 fn instruction(code: u8, yes: usize, no: usize) -> [u8; INSTRUCTION] {
     let yes = u8::try_from(yes).expect("an instruction with an address has at most 28 bytes");
     let [low, high] = short(no);
@@ -178,8 +181,8 @@ mod tests {
         }
     }
 
-    /// Returns the position, the code and the target of failure of each instruction, as the kernel
-    /// reads them.
+    /// Returns the position of each instruction, its code, and the position to which the kernel
+    /// jumps if the condition fails.
     fn listing(program: &[u8]) -> Vec<(usize, u8, usize)> {
         let mut instructions = Vec::new();
         let mut at = 0;

@@ -66,7 +66,7 @@ pub(super) fn request(
     bytes
 }
 
-/// The way in which a list ended.
+/// Whether a list is complete, or the tables changed during the dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The kernel reported that the list is complete.

@@ -42,8 +42,9 @@ pub struct Socket {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
-    /// The open file of the socket. The value is `None` if only the kernel uses the socket, because
-    /// it is a mini socket, already closed or not accepted yet.
+    /// The open file of the socket. The value is `None` if only the kernel uses the socket. Only
+    /// the kernel uses mini sockets, closed sockets, and sockets that accept() has not returned
+    /// yet.
     pub holder: Option<SocketFile>,
     /// The id of the cgroup, if it was requested and is known.
     pub cgroup: Option<u64>,
@@ -54,10 +55,11 @@ pub struct Socket {
 /// The queues and timers of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// For a listener, the number of connections that wait for accept(). For other sockets, the
-    /// number of bytes that wait to be read.
+    /// If the socket is a listener, the number of connections that wait for accept(). If the socket
+    /// is not a listener, the number of bytes that wait to be read.
     pub receive_queue: u32,
-    /// For a listener, the maximum number of waiting connections minus one, if it is known.
+    /// The backlog of a listener, if the backlog is known. At most `backlog + 1` connections can
+    /// wait.
     pub backlog: Option<u32>,
     /// The time until the timer fires. The expiry of a time-wait socket's timer ends the socket.
     pub timer: Option<Duration>,
@@ -103,8 +105,8 @@ pub struct Answer<A> {
 
 /// Lists the sockets of the calling thread's network namespace, and adds each socket to the sum.
 ///
-/// If the list must be requested again, the sum is also started again. The result is therefore
-/// complete, or it is an error.
+/// If the list must be requested again, the sum is also started again. The function therefore
+/// returns a complete result or an error.
 pub fn collect<A>(
     query: &Query<'_>,
     start: impl Fn() -> A,
@@ -128,8 +130,8 @@ pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
     collect(&query, || [0; STATE_SLOTS], by_state).map(|answer| answer.sum)
 }
 
-/// Adds up the sockets of `list`, which returns whether its list is consistent. The function starts
-/// again after an inconsistent list, up to [`ATTEMPTS`] times.
+/// Calls `add` with each matching socket that `list` finds. The function `list` returns whether its
+/// result is consistent. The function makes at most [`ATTEMPTS`] attempts to get a consistent list.
 fn sum<A>(
     mut list: impl FnMut(&Query<'_>, &mut dyn FnMut(&Socket)) -> Result<bool, Error>,
     query: &Query<'_>,

@@ -15,10 +15,11 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 /// have a `struct tcp_info`.
 const INET_DIAG_INFO: u16 = 2;
 
-/// The offset of `idiag_expires` in a record, in milliseconds. The netlink library does not return
-/// the expiry of time-wait sockets.
+/// The byte offset of the field `idiag_expires` in a record. The unit of the field is milliseconds.
+/// The netlink library does not return the expiry of time-wait sockets.
 const EXPIRES: usize = 52;
-/// The offset of `tcpi_last_ack_recv` in `struct tcp_info`, in milliseconds.
+/// The byte offset of the field `tcpi_last_ack_recv` in `struct tcp_info`. The unit of the field is
+/// milliseconds.
 const LAST_ACK_RECEIVED: usize = 56;
 
 /// Parses a record.

@@ -101,7 +101,7 @@ fn truncated_datagrams_are_refused() {
     for length in 1..IPV4.len() {
         let outcome = read(&[&IPV4[..length], DONE]);
         if ends.contains(&length) {
-            // The kernel also splits its list between any two sockets.
+            // The kernel itself can end a datagram between any two sockets.
             assert!(outcome.is_ok(), "{length}");
         } else {
             malformed(outcome);
@@ -183,7 +183,7 @@ fn read_errors_are_returned_and_signals_are_ignored() {
 }
 
 /// Requests the list again until it is consistent. The function uses the answers one after the
-/// other. Returns the number of matching sockets and of listed sockets.
+/// other. Returns the number of matching sockets and the number of listed sockets.
 fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
     let mut answers = answers.iter().cycle();
     let list = |_: &Query<'_>, each: &mut dyn FnMut(&Socket)| {
