@@ -1,5 +1,5 @@
-//! Builds [`Config`], the constants of the BPF programs. The programs cannot change the constants,
-//! and the verifier knows them.
+//! Builds [`Config`], the constants of the BPF programs. The BPF programs cannot change these
+//! constants. The verifier knows the values of the constants.
 
 use tcpstate_common::{
     abi::{

@@ -24,11 +24,11 @@ use crate::{
     report::{Acceptors, Effect, Limit, Minis, Provider},
 };
 
-/// The default size of the ring in bytes. A ring of 8 MiB holds about 80,000 events. A very busy
-/// host needs most of a second to fill the ring.
+/// The default size of the ring in bytes. A ring of 8 MiB holds about 80,000 events. At 100,000
+/// events per second, the ring fills in 0.8 s.
 pub const RING_BYTES: u32 = 8 << 20;
-/// The default number of sockets whose state is stored between events. The tables for 131,072
-/// sockets use 17 MiB, and another 13 MiB for owners that are found between events.
+/// The default number of sockets whose state is stored between events. The table for 131,072 full
+/// sockets uses 17 MiB. The map of owner hints uses another 13 MiB.
 pub const MAX_SOCKETS: u32 = 131_072;
 
 /// The tracepoint of sent RSTs. The program at the tracepoint `tcp_send_reset` has the name of the
@@ -62,7 +62,7 @@ pub(crate) struct EventHook {
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
-    /// The reason why sent RSTs are not observed; `None` if they are observed.
+    /// The reason why sent RSTs are not observed; `None` if sent RSTs are observed.
     reset_limit: Option<Limit>,
 }
 
@@ -123,7 +123,8 @@ pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Er
     if filter.config.conditions & (FILTER_LOCAL_PORT | FILTER_REMOTE_PORT | FILTER_PORT) == 0 {
         return Ok(());
     }
-    // The map is borrowed, because before the load only the loader keeps it open.
+    // Borrow the map and do not take it, because the descriptor of the map must stay open until the
+    // programs are loaded.
     let map = ebpf.map_mut("PORTS").ok_or(Error::Absent("PORTS"))?;
     let mut ports: Array<_, PortSet> = Array::try_from(map).map_err(map_error("open", "PORTS"))?;
     for (index, set) in (0..).zip(&filter.ports) {

@@ -19,9 +19,9 @@ use super::{
 };
 use crate::report::{Effect, Limit, Minis, Provider};
 
-/// The default number of sockets whose state is stored until they close. The tables for 131,072
-/// sockets use 17 MiB, and another 23 MiB for the same number of time-wait sockets and request
-/// sockets.
+/// The default number of sockets whose state is stored until they close. The table for 131,072 full
+/// sockets uses 17 MiB. The tables for as many time-wait sockets and request sockets use another 23
+/// MiB.
 pub const MAX_TIMED: u32 = 131_072;
 /// The default number of groups. The histograms of 64 groups use 13 MiB.
 pub const MAX_GROUPS: u32 = 64;
@@ -33,7 +33,7 @@ pub struct HistogramOptions {
     pub by: Option<By>,
     /// The maximum number of groups.
     pub max_groups: u32,
-    /// The maximum number of full sockets, and also the maximum number of time-wait sockets.
+    /// The maximum number of full sockets. The maximum number of time-wait sockets is equal.
     pub max_sockets: u32,
 }
 

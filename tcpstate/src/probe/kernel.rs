@@ -75,10 +75,10 @@ impl Kernel {
         self.version < OLDEST
     }
 
-    /// Returns whether another run of a tracing program may interrupt the program, so that the
-    /// program needs atomic additions. If a vendor has backported the guard, the function returns
-    /// true although the program does not need atomic additions. Unneeded atomic additions only
-    /// cost time.
+    /// Returns whether a tracing program can interrupt an earlier run of itself on one CPU. Such
+    /// programs need atomic additions. The function also returns true on older kernels to which a
+    /// vendor has backported the recursion guard. On these kernels, atomic additions are
+    /// unnecessary and only cost time.
     #[must_use]
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD

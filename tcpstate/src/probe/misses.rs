@@ -1,5 +1,5 @@
-//! Reads the kernel's count of skipped program runs, and sums it over programs that are attached
-//! and detached. The aya library does not read this count.
+//! Reads the kernel's counts of skipped runs of BPF programs. The sums include attached and
+//! detached programs. The aya library does not read this count.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +13,9 @@ use super::{Error, programs};
 
 /// The skipped runs of all programs of one kind of mini sockets, including detached programs.
 ///
-/// The kernel's count of a program starts at zero when the program is loaded, and it disappears
-/// with the program. The sum continues when a program is replaced, so it never decreases.
+/// When a program is loaded, the kernel's count of its skipped runs is 0. When the program is
+/// unloaded, the kernel discards this count. The sum includes the counts of replaced programs, so
+/// the sum never decreases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
     /// The skipped runs of programs that are no longer active.
@@ -27,14 +28,15 @@ pub(super) struct MissedRuns {
 impl MissedRuns {
     pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
-    /// Adds programs that become active to the sum of skipped runs. Another kind of mini sockets
-    /// may already use a program, so its count need not be 0.
+    /// Adds programs to the list of active programs. Each program is given with the kernel's
+    /// current count of its skipped runs. This count need not be 0, because another kind of mini
+    /// sockets may already use the program.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
         self.active.extend(programs);
     }
 
-    /// Ends the activity of the current programs and keeps their counts. The current programs must
-    /// still be loaded.
+    /// Adds the skipped runs of all active programs to `earlier`, and removes the programs from the
+    /// list. The programs must still be loaded when this function is called.
     pub(super) fn end<E>(
         &mut self,
         misses: impl Fn(&'static str) -> Result<u64, E>,
@@ -44,7 +46,8 @@ impl MissedRuns {
         Ok(())
     }
 
-    /// Returns the number of all skipped runs. `misses` returns the kernel's count of a program.
+    /// Returns the number of all skipped runs. `misses` returns the kernel's count of the skipped
+    /// runs of a program.
     pub(super) fn total<E>(
         &self,
         misses: impl Fn(&'static str) -> Result<u64, E>,
@@ -62,9 +65,9 @@ pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> 
         .map_err(|source| Error::System { action: "read the program's fdinfo", source })
 }
 
-/// Returns how often the kernel skipped this program because it was already running on that CPU
-/// (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). A kernel whose fdinfo has no line for skipped
-/// runs skips no run.
+/// Returns how often the kernel skipped this program. The kernel skips a program that is already
+/// running on the CPU (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). If fdinfo has no line for
+/// skipped runs, the kernel never skips a run.
 fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }

@@ -54,7 +54,8 @@ pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }
 
-/// Returns the byte that contains a whole bit field, and the mask of the field. Bits are counted
+/// Returns the offset of the byte that contains a bit field, and the mask of the field in this
+/// byte. If the field is in more than one byte, the function returns an error. Bits are counted
 /// from the lowest bit of a byte, as on little-endian machines.
 fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
     let field = btf.field(structure, path)?;

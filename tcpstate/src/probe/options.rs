@@ -33,8 +33,9 @@ pub struct Options {
     pub syn_recv: Option<Provider>,
     /// The options of recording each transition with its connection; `None` records no events.
     pub events: Option<EventOptions>,
-    /// The filter of the events to record. The filter also selects durations, by the event that
-    /// ends a duration. Conditions on owners and on the minimum duration do not apply to durations.
+    /// The filter of the events to record. If a duration ends with an event that the filter
+    /// rejects, the duration is not counted. Conditions on owners and on the minimum duration do
+    /// not apply to durations.
     pub event_filter: EventFilter,
     /// The options of measuring durations of states and connections; `None` measures no durations.
     pub histograms: Option<HistogramOptions>,
@@ -42,8 +43,8 @@ pub struct Options {
     pub statistics: bool,
     /// Whether the BPF programs log each transition, for debugging. A log line costs about 1 µs.
     pub log: bool,
-    /// The maximum number of sockets in the map of a scan. The value `None` selects the number of
-    /// existing sockets plus a quarter.
+    /// The maximum number of sockets in the map of a scan. If the value is `None`, the maximum is
+    /// the number of existing sockets plus 25 %.
     pub max_scan_sockets: Option<u32>,
     /// Whether the map of scans is created once and kept, with space for twice the number of
     /// existing sockets. A process that drops its capabilities must keep the map, because creating
@@ -53,23 +54,25 @@ pub struct Options {
     pub testing: Testing,
 }
 
-/// Faults and replacements for tests. By default, nothing is replaced and nothing fails.
+/// Faults and replacements that tests set. By default, nothing is replaced and nothing fails.
 #[derive(Clone, Debug, Default)]
 pub struct Testing {
     /// The object to load instead of the embedded object.
     pub object: Option<Vec<u8>>,
-    /// Whether the programs count with atomic additions; `None` decides by the kernel's version.
+    /// Whether the programs count with atomic additions. If `atomic` is `None`, the kernel's
+    /// version decides.
     pub atomic: Option<bool>,
     /// If `drop_one_in` is n and not 0, each CPU ignores every n-th event and counts the event as
     /// missed.
     pub drop_one_in: u32,
-    /// Whether the ignored events are not counted as missed. No correct kernel misses events
-    /// without counting them.
+    /// Whether the events that `drop_one_in` ignores are left out of the count of missed events. On
+    /// a correct kernel, every missed event is counted.
     pub drop_in_silence: bool,
-    /// Whether the program that measures durations ignores events, instead of the counting program.
+    /// Whether `drop_one_in` applies to the program that measures durations, instead of the
+    /// counting program.
     pub drop_durations: bool,
-    /// The kernel function at which the ends of time-wait sockets are observed; a test may name a
-    /// function that is never called.
+    /// The kernel function whose call tells the BPF programs that a time-wait socket closes. A test
+    /// may name a function that the kernel never calls.
     pub time_wait_exit: Option<&'static str>,
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct OwnerHook {
     pub(super) limit: Option<Limit>,
 }
 
-/// Attaches the best hook that the kernel accepts, or only the hook `only`.
+/// Attaches the hook `only`. If `only` is `None`, the function attaches the best hook that the
+/// kernel accepts.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,

@@ -26,7 +26,8 @@ pub(super) struct Providers {
     syn_recv: Active,
     /// The limits of the active providers, with reasons.
     pub(super) limits: Vec<Limit>,
-    /// Help for failed providers, if the active provider is not exact.
+    /// The help lines of providers that could not be attached. A kind of mini sockets has a help
+    /// line only if its active provider is not exact.
     pub(super) help_lines: Vec<String>,
     /// The cost of programs that were detached.
     pub(super) detached: DetachedRuns,
@@ -42,7 +43,7 @@ pub(super) struct Providers {
 pub(super) struct Active {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
-    /// The runs of the current and of earlier programs that the kernel skipped.
+    /// The number of runs of the current and earlier programs that the kernel skipped.
     pub(super) missed: MissedRuns,
 }
 
@@ -78,7 +79,8 @@ impl Providers {
         }
     }
 
-    /// Attaches the program that counts transitions, by the requested hook or the best hook.
+    /// Attaches the counting program with the hook `forced`. If `forced` is `None`, the function
+    /// attaches the best hook that the kernel accepts.
     pub(super) fn attach_transitions(
         &mut self,
         ebpf: &mut Ebpf,
@@ -112,7 +114,8 @@ impl Providers {
         Err(first.unwrap_or(Error::Absent(TRACEPOINT)))
     }
 
-    /// Attaches a provider: the requested provider or the best provider.
+    /// Attaches the provider `forced`. If `forced` is `None`, the function attaches the best
+    /// provider that the kernel accepts.
     pub(super) fn attach(
         &mut self,
         ebpf: &mut Ebpf,
@@ -126,7 +129,8 @@ impl Providers {
             return Ok(());
         };
         if provider == Provider::Polled && !self.is_pollable {
-            // The gauges are then reported as unknown instead of wrong.
+            // The kernel's own counters do not cover exactly the counted sockets. Attach no
+            // provider, so that the gauges are reported as unknown instead of wrong.
             self.choose(ebpf, types, minis, std::iter::once(provider), Vec::new());
             return Ok(());
         }
@@ -137,9 +141,10 @@ impl Providers {
 
     /// Replaces a provider that does not work by the next best provider.
     ///
-    /// When a program is detached, the kernel's count of its skipped runs disappears, so the count
-    /// is read first. Runs that are skipped between the read of the count and the detachment are
-    /// not counted. The next scan corrects the gauges for uncounted skipped runs.
+    /// The kernel discards its count of a program's skipped runs when the program is detached. The
+    /// function reads this count before the detachment. If the kernel skips a run after this read
+    /// and before the detachment, the run is not counted. The next scan corrects the gauges for
+    /// uncounted skipped runs.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,
@@ -190,8 +195,8 @@ impl Providers {
         self.put(minis, Provider::None, Vec::new(), reasons);
     }
 
-    /// Stores the attached hooks of a provider. Each hook is stored with the number of its runs
-    /// that the kernel had already skipped.
+    /// Stores the attached hooks of a provider. Each program is stored with the number of its runs
+    /// that the kernel had skipped before this provider used the program.
     fn put(
         &mut self,
         minis: Minis,
@@ -214,7 +219,8 @@ impl Providers {
     }
 
     /// Attaches all programs of a provider. If a program fails, no program stays attached. Returns
-    /// each program with the number of runs that the kernel had already skipped.
+    /// each program with the number of its runs that the kernel had skipped before this provider
+    /// used the program.
     fn install(
         &self,
         ebpf: &mut Ebpf,

@@ -20,8 +20,9 @@ impl Runs {
     }
 }
 
-/// The runs of detached programs. The kernel discards the runs of a program with the program, but
-/// the cost of a tcpstate run must not decrease.
+/// The runs of detached programs. When a program is unloaded, the kernel discards its count of the
+/// program's runs. This struct keeps the count, so that the reported cost of tcpstate never
+/// decreases.
 #[derive(Debug, Default)]
 pub(super) struct DetachedRuns(BTreeMap<&'static str, Runs>);
 
@@ -54,7 +55,7 @@ impl DetachedRuns {
     }
 }
 
-/// Returns the cost of each program by name, since the load.
+/// Returns the cost of each program since the load. The keys are the names of the programs.
 pub(super) fn measured<'a>(
     ebpf: &'a Ebpf,
     detached: &'a DetachedRuns,

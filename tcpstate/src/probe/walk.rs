@@ -1,6 +1,6 @@
 //! Runs the BPF iterators over all sockets of a network namespace, or over all entries of a map.
-//! The aya library supports only iterators over sockets, and it cannot attach on one thread and run
-//! on another thread.
+//! The aya library supports only iterators over sockets. With aya, a program cannot attach an
+//! iterator on one thread and run the iterator on another thread.
 
 use std::{
     fs::File,
@@ -37,12 +37,13 @@ struct IterCreate {
 #[derive(Debug)]
 pub(crate) struct Walk {
     link: OwnedFd,
-    /// The action that error messages name.
+    /// The name of the action in error messages.
     action: &'static str,
 }
 
 impl Walk {
-    /// Attaches an iterator over the sockets of the network namespace of the thread that runs it.
+    /// Attaches an iterator over sockets. The iterator visits the sockets in the network namespace
+    /// of the thread that runs the iterator.
     pub(super) fn over_sockets(program: BorrowedFd<'_>) -> Result<Self, Error> {
         Self::attach(program, &[], "walk the TCP sockets")
     }
@@ -81,15 +82,16 @@ impl Walk {
     }
 }
 
-/// Reads an iterator to its end, which runs its program.
+/// Reads an iterator to its end. The reads make the kernel run the iterator's BPF program.
 fn read_to_end(mut walk: File) -> io::Result<()> {
     let mut nothing = [0; 64];
     loop {
         match walk.read(&mut nothing) {
-            // The program writes no output, so one read walks to the end.
+            // The BPF program writes no output, so the first successful read is the end.
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // After a million entries, the kernel requires another read (`bpf_seq_read`).
+            // After a million entries, a read fails with `EAGAIN` and must be repeated
+            // (`bpf_seq_read`).
             Err(error)
                 if matches!(
                     error.kind(),

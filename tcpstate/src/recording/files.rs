@@ -12,8 +12,8 @@ use super::{Error, Part, Reader, Timed};
 pub struct Recording {
     reader: Reader<File>,
     file: PathBuf,
-    /// The name of the recording's first file, from which the names of the other files are derived,
-    /// if it is known.
+    /// The name of the recording's first file, if the name is known. The names of the later files
+    /// are derived from this name.
     base: Option<PathBuf>,
     has_ended: bool,
     /// The number of unknown records in the previous files.

@@ -7,8 +7,8 @@ use minicbor::Decoder;
 
 use super::{Part, Reader, Record, Unreadable, Writer, frame, wire};
 
-/// Reads the bytes as a file of a recording. The function then reads the bytes as the records of a
-/// valid frame, because no fuzzer finds a valid checksum.
+/// Reads the bytes as a file of a recording. The function also reads the bytes as the records of a
+/// valid frame, because a fuzzer cannot find a valid checksum.
 pub(crate) fn recording(bytes: &[u8]) {
     read(bytes);
     let writer = Writer::begin(Vec::new(), &Part::default());

@@ -11,8 +11,7 @@
 //!
 //! A file begins with a line of [`HEADING`] and a version. After the heading, the file contains
 //! [frames](frame) that contain [records](wire). The first record describes the file ([`Part`]),
-//! and the second record is the start report. Each file can therefore be read without the previous
-//! files.
+//! and the second record is the start report. Each file can be read without the earlier files.
 
 mod error;
 mod files;
@@ -40,7 +39,7 @@ use crate::report::{Event, Report};
 /// text.
 pub const HEADING: &str = "tcpstate recording ";
 
-/// The version of the format that tcpstate writes. No other version of the format exists.
+/// The version of the format that tcpstate writes. So far, the format has only this version.
 pub const VERSION: u16 = 1;
 
 /// A record of a recording, which is an input of a view.

@@ -1,5 +1,5 @@
-//! Records a run. Everything that a view shows is in the file half a second later, even if the
-//! process is killed.
+//! Records a run. If the process is killed, the file contains everything that a view showed up to
+//! half a second earlier.
 
 use std::{
     collections::VecDeque,
@@ -14,14 +14,14 @@ use std::{
 use super::{Error, Part, Writer, files::name_of};
 use crate::report::{Event, Report, Start};
 
-/// The maximum time that records wait before they are written. The delay is well below the
-/// documented second, as a reserve for busy machines.
+/// The maximum time between the addition of a record and the write of the record. The documentation
+/// promises one second. Half a second leaves a reserve for busy machines.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// The maximum number of bytes that wait while the file cannot be written.
 const MAX_WAITING: usize = 4 << 20;
 
-/// The maximum size of recordings.
+/// The limits of the size and the number of a recording's files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// The size in bytes after which a new file begins.
@@ -90,7 +90,7 @@ impl Recorder {
         let mut files = self.shared.lock();
         files.remember(report);
         files.add(|writer, at| writer.add_report(at, report));
-        // The start and the end get their own frames.
+        // Write the start report and the end report immediately.
         if !matches!(report, Report::Snapshot(_)) {
             files.flush();
         }
@@ -127,7 +127,7 @@ impl Recorder {
 impl Drop for Recorder {
     /// Writes the waiting records, even if the run fails.
     fn drop(&mut self) {
-        // A caller that needs the result calls `close` itself.
+        // Ignore the error. A caller that needs the error calls `close` before the drop.
         let _ = self.close();
     }
 }
@@ -144,7 +144,8 @@ enum Health {
 
 struct Files {
     writer: Writer<File>,
-    /// The name of the recording's first file, from which the names of the other files are derived.
+    /// The name of the recording's first file. The names of the later files are derived from this
+    /// name.
     base: PathBuf,
     /// The existing files, newest last.
     kept: VecDeque<PathBuf>,
@@ -213,8 +214,8 @@ impl Files {
 
     fn try_flush(&mut self) -> Result<(), Error> {
         if let Err(error) = self.writer.flush() {
-            // The written part of the frame is removed, because it would be damage in the middle of
-            // the file.
+            // Remove the incomplete frame, so that the file contains no damage before the later
+            // frames.
             let length = self.writer.length();
             let file = self.writer.file_mut();
             let _ = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
@@ -255,8 +256,8 @@ impl Files {
     }
 }
 
-/// Creates a file, and writes the start report if it is known. A file that cannot be written is
-/// removed again.
+/// Creates a file. If the start report is known, the function writes the start report to the file.
+/// If a write fails, the function removes the file.
 fn begin(
     file: &Path,
     part: &Part,

@@ -223,7 +223,8 @@ fn file(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
     (std::mem::take(writer.file_mut()), ends)
 }
 
-/// Returns all records that can be read, as text, and the error after them.
+/// Returns the readable records as text. If the file has an error, the function also returns the
+/// error.
 fn read(bytes: &[u8]) -> (Vec<String>, Option<Unreadable>) {
     let mut records = Vec::new();
     let mut reader = match Reader::open(bytes) {
@@ -318,8 +319,8 @@ fn framed(records: &[u8]) -> Vec<u8> {
 fn unknown_records_and_columns_are_skipped() {
     let mut records = Vec::new();
     let mut encoder = Encoder::new(&mut records);
-    // The bytes contain an unknown kind of record, and events that have only the required columns
-    // and one unknown column.
+    // The bytes contain a record of an unknown kind. The bytes also contain a record of events that
+    // has only the required columns and one unknown column.
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
@@ -385,7 +386,7 @@ fn recordings_continue_in_further_files_and_are_read_as_one() {
     let error = Recorder::create(&path, limits, Part::new("test")).err().expect("it is there");
     assert!(matches!(&error, Error::Create { .. }) && error.help().contains("never overwritten"));
     recorder.add_report(&Report::Start(start()));
-    // Each call adds enough events for one frame, which is written at once.
+    // Each call adds so many events that the recorder writes a frame immediately.
     for _ in 0..6 {
         recorder.add_events(&events(20_000));
     }

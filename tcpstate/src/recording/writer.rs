@@ -8,15 +8,15 @@ use std::{
 use super::{HEADING, Part, VERSION, frame, wire};
 use crate::report::{Event, Report};
 
-/// The size of records in bytes at which a frame is written. Frames of a larger size would not make
-/// the file smaller.
+/// When the waiting records have at least this size in bytes, the recorder writes a frame. A larger
+/// size would not make the file smaller.
 const FRAME: usize = 256 << 10;
 
 /// Writes one file of a recording. The next [`Writer::flush`] writes all added records to the file.
 #[derive(Debug)]
 pub struct Writer<W> {
     file: W,
-    /// The size of all complete frames in the file in bytes.
+    /// The size in bytes of the heading and all complete frames.
     length: u64,
     /// The records that are not in a frame yet.
     waiting: Vec<u8>,
@@ -55,18 +55,19 @@ impl<W: Write> Writer<W> {
         self.waiting.len()
     }
 
-    /// Returns the size of all complete frames in the file in bytes.
+    /// Returns the size in bytes of the heading and all complete frames.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Returns the file. After an error, the file may contain a part of a frame after its first
-    /// [`Writer::length`] bytes.
+    /// Returns the file. After an error, the file may contain an incomplete frame at the offset
+    /// [`Writer::length`].
     pub fn file_mut(&mut self) -> &mut W {
         &mut self.file
     }
 
-    /// Writes a frame with all added records. If the write fails, the records continue to wait.
+    /// Writes a frame with all added records. If the write fails, the records stay in memory until
+    /// the next call.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());

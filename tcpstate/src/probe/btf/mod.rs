@@ -2,7 +2,7 @@
 //! the BPF programs load.
 //!
 //! Rust objects contain no relocations for field offsets, and field offsets differ between kernels.
-//! This module therefore looks up the offsets, and user space passes them to the programs as frozen
+//! This module looks up the offsets. User space passes the offsets to the programs as frozen
 //! globals. The BTF format is described in `include/uapi/linux/btf.h`.
 
 use std::{collections::HashSet, fs, path::Path};
@@ -58,7 +58,7 @@ pub enum Error {
 /// The position of a field in its outermost struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The offset from the start of the struct in bits.
+    /// The offset in bits from the start of the struct.
     pub offset_bits: u32,
     /// The width in bits. The width is 0 if the type has no size of its own.
     pub bits: u32,
@@ -98,7 +98,7 @@ const RECORD_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const ENUMERATOR_BYTES: usize = 8;
 /// The maximum nesting of types. Types of real kernels are nested less than ten levels deep. The
-/// maximum also stops the search in malicious types, which can contain cycles.
+/// maximum also stops a search in the cyclic types of a malicious file.
 const MAX_DEPTH: u32 = 32;
 
 impl Btf {
@@ -222,8 +222,8 @@ impl Btf {
     /// Finds a member of a struct or union, and the type of the member. The returned `bits` is 0
     /// unless the member is a bit field.
     ///
-    /// An unnamed struct is searched only once, even if it occurs in several places. Without this
-    /// rule, a search in malicious types could take unlimited time.
+    /// An unnamed struct is searched only once, even if it occurs in several places. Otherwise a
+    /// search in the types of a malicious file could take unlimited time.
     fn member(
         &self,
         id: u32,
@@ -267,7 +267,7 @@ impl Btf {
         Ok(None)
     }
 
-    /// Follows typedefs and qualifiers to the type itself.
+    /// Skips typedefs and qualifiers, and returns the type that they refer to.
     fn resolve(&self, mut id: u32) -> Result<u32, Error> {
         for _ in 0..MAX_DEPTH {
             let at = self.record(id)?;
@@ -306,8 +306,8 @@ impl Btf {
         Ok((read_u32(&self.data, at + 4)? >> 24) & 0x1f)
     }
 
-    /// Returns whether the string at this offset equals the name. The function reads no further
-    /// than the name's length.
+    /// Returns whether the string at this offset equals the name. The function reads at most one
+    /// byte more than the name has.
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let strings = &self.data[self.strings.clone()];
         let rest = strings.get(offset as usize..).and_then(|at| at.strip_prefix(name.as_bytes()));

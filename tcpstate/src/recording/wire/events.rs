@@ -23,8 +23,8 @@ use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 /// at most 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
-/// A column. The column is empty if the recording was written without it. A missing value means
-/// that the field is unknown.
+/// A column. A column. If the recording was written without this column, the column is empty. A
+/// missing value means that the field is unknown.
 type Column<T> = Vec<Option<T>>;
 
 #[derive(Default, Encode, Decode)]
@@ -33,8 +33,8 @@ pub(super) struct Events {
     /// first value is the time since boot.
     #[n(0)]
     monotonic: Vec<i64>,
-    /// The wall clock minus the monotonic clock in nanoseconds. Each value is stored as its
-    /// difference to the previous value.
+    /// The wall clock minus the monotonic clock in nanoseconds. Each element stores the change of
+    /// this difference since the previous event.
     #[n(1)]
     ahead: Vec<i64>,
     /// The old and the new state by the kernel's numbers, 4 bits each.
@@ -43,7 +43,8 @@ pub(super) struct Events {
     /// The address family of each event: 4 or 6.
     #[cbor(n(3), with = "minicbor::bytes")]
     family: Vec<u8>,
-    /// Addresses of 4 or 16 bytes. Other columns contain indices into the list of addresses.
+    /// The addresses of all events; each address has 4 or 16 bytes. The columns `local` and
+    /// `remote` contain indices into this list.
     #[n(4)]
     addresses: Vec<ByteVec>,
     #[n(5)]
@@ -58,7 +59,7 @@ pub(super) struct Events {
     netns: Vec<u32>,
     #[n(10)]
     cookie: Column<u64>,
-    /// The texts of all events. Other columns contain indices into the list of texts.
+    /// The texts of all events. The columns `comm` and `cgroup` contain indices into this list.
     #[n(11)]
     texts: Vec<ByteVec>,
     #[n(12)]
@@ -70,8 +71,8 @@ pub(super) struct Events {
     /// How long the socket was in the old state (nanoseconds).
     #[n(15)]
     duration: Column<u64>,
-    /// The index of the cgroup's path in the list of texts. Container and unit are derived from the
-    /// path.
+    /// The index of the cgroup's path in the list of texts. The reader derives the container and
+    /// the unit from this path.
     #[cbor(n(16), default)]
     cgroup: Column<u32>,
     /// The hook of each event: 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
@@ -179,8 +180,8 @@ impl Events {
         Ok(count)
     }
 
-    /// Refuses texts that would use much memory, because many events may share one text and each
-    /// event gets a copy of it.
+    /// Many events may share one process name, and each decoded event gets a copy of this name. The
+    /// function returns an error if the copies would use too much memory.
     fn limit_copies(&self, count: usize, texts: &[OsString]) -> Result<(), Malformed> {
         let length = |row| Ok(listed(&self.comm, row, texts)?.map_or(0, |text| text.len()));
         let copied =

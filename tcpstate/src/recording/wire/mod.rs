@@ -4,8 +4,8 @@
 //! A record is a CBOR array (RFC 8949) of its kind, its time and its fields. Each field has a
 //! number, which is never reused for another field. New data is added as an optional field at the
 //! end, or as a new kind of record. A new program treats the new field as missing in older
-//! recordings, and an old program skips the new field. All other changes of the encoding need a new
-//! version of the format.
+//! recordings, and an old program skips the new field. If a change is neither a new optional field
+//! nor a new kind of record, the format needs a new version.
 
 mod events;
 mod histograms;
@@ -26,7 +26,7 @@ use crate::report::{Event, Report};
 pub(super) type Malformed = minicbor::decode::Error;
 
 /// The maximum number of events in one record. The maximum limits the memory of a reader. A view
-/// never gets more events at once.
+/// gets at most this number of events at once.
 pub(super) const MAX_EVENTS: usize = 1 << 17;
 
 /// The numbers of the kinds of records.
