@@ -1,5 +1,5 @@
 //! This program contains all fuzz targets. libFuzzer mutates inputs that reached new code. A target
-//! may allocate only a limited amount of memory for one input. `cargo xtask fuzz` builds the
+//! may allocate only a limited amount of memory for one input. `cargo xtask fuzz` builds this
 //! program and sets the environment variable that names the target.
 #![no_main]
 

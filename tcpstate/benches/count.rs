@@ -133,7 +133,7 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
     ]
 }
 
-/// Measures the CPU time of each tool that counts once per second for a minute.
+/// Measures the CPU time that each tool uses to count once per second for a minute.
 fn a_minute(sockets: usize) {
     const SECONDS: u32 = 60;
     let mut rows = Turns::new("minute", Some(sockets as u64));

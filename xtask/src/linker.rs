@@ -8,7 +8,7 @@ use crate::{debian, process};
 
 const VERSION: &str = "0.13.0";
 
-/// Returns the directory of the `bpf-linker` for this LLVM version, if it was built before.
+/// Returns the directory of the `bpf-linker` for this LLVM version, if the linker is already built.
 pub(crate) fn installed(llvm: u32) -> Option<PathBuf> {
     let folder = root(llvm)?.join("bin");
     folder.join("bpf-linker").is_file().then_some(folder)

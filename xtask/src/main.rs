@@ -68,7 +68,7 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Write man pages and completions to target/dist
     Dist(dist::Options),
-    /// Write the expected output of the recordings in the tree
+    /// Replay the checked-in recordings, and write the expected output
     Golden,
     /// Measure the cost of tcpstate, compared with other programs
     Bench(bench::Options),

@@ -1,5 +1,5 @@
-//! Builds a BPF object. Identical sources and tools give identical bytes, whatever the build
-//! directory is.
+//! Builds a BPF object. If the sources and the tools are identical, the bytes are identical, even
+//! in another build directory.
 
 use std::{
     collections::BTreeSet,
@@ -159,8 +159,8 @@ fn without_settings_of_others(cargo: &mut Command) {
     }
 }
 
-/// Returns the options for rustc. The options replace every directory of this machine in the object
-/// with a fixed name.
+/// Returns the options for rustc. If the object contains the path of a directory of this machine,
+/// the options replace the path with a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
     // If a file is below several directories of this list, rustc uses the last of these
     // directories. The list contains each directory before its subdirectories, so that rustc uses

@@ -60,8 +60,8 @@ fn dependencies(root: &Path) -> Result<String> {
         "{p} {f}",
     ]);
     let text = process::read(&mut tree)?;
-    // Omit the packages of this workspace, because the hash covers their files. Cargo lists these
-    // packages with a directory.
+    // Omit the packages of this workspace, because the hash covers their files. `cargo tree` prints
+    // a directory for each of these packages.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))

@@ -122,7 +122,7 @@ const PROMISES: &[Promise] = &[
     },
 ];
 
-/// The largest ratio to the section's base, over all values that the section varies.
+/// Returns the largest ratio of the figure at `path` to the figure of the section's base row.
 fn ratio(rows: &Rows, path: [&str; 3]) -> Option<f64> {
     rows.all(path).filter_map(|(_, figure)| figure.ratio).max_by(f64::total_cmp)
 }
@@ -142,7 +142,7 @@ pub(super) fn plain(rows: &Rows) -> String {
     aligned(&lines(rows))
 }
 
-/// The table as Markdown, followed by the reasons.
+/// Returns the table as Markdown, and the reasons why promises are not kept.
 pub(super) fn markdown(rows: &Rows) -> String {
     let mut text = String::new();
     for line in lines(rows) {

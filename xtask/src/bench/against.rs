@@ -26,7 +26,8 @@ const FIGURE: &str = "ns";
 /// revision. The second list has the figures of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
-/// Measures one benchmark of the work tree and of an earlier revision, and prints both medians.
+/// Measures one benchmark of the work tree and of an earlier revision, and prints the median of
+/// each.
 pub(super) fn run(root: &Path, benchmark: &Benchmark, revision: &str) -> Result<()> {
     let before = checkout(root, revision)?;
     let mut executables = Vec::new();
@@ -58,7 +59,8 @@ pub(super) fn run(root: &Path, benchmark: &Benchmark, revision: &str) -> Result<
     Ok(())
 }
 
-/// Creates a git work tree of a revision in `target` and returns its directory.
+/// Creates a git work tree of a revision in the directory `target`, and returns the directory of
+/// the work tree.
 fn checkout(root: &Path, revision: &str) -> Result<PathBuf> {
     let git = |arguments: &[&str]| {
         let mut git = process::command("git");

@@ -69,7 +69,7 @@ fn lines(section: &Section, plot: &Plot, rows: &Rows) -> Vec<Line> {
 }
 
 /// Returns the ranges of the two axes. A linear axis begins at zero, and a logarithmic axis begins
-/// below the minimum. The two axes end above the largest value.
+/// below the minimum. Each axis ends above the largest value.
 fn ranges(lines: &[Line], is_logarithmic: bool) -> [Range<f64>; 2] {
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = |of: fn(&(f64, f64)) -> f64| {

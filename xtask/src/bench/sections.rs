@@ -10,7 +10,7 @@ pub(super) struct Benchmark {
 
 /// A table.
 pub(super) struct Section {
-    /// The name of the section in its rows.
+    /// The name of the section, which each row of the section contains.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     /// The heading of the column with the varied value. The text is empty if the section varies no

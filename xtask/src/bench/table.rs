@@ -48,8 +48,8 @@ fn wrapped_line(line: &str) -> String {
 pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
-        // The last cell of an absent row is the reason. The reason does not affect the width of the
-        // columns, because it may cover the empty cells of the row.
+        // The last cell of a row without figures is the reason. The reason does not affect the
+        // width of the columns, because it may cover the empty cells of the row.
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.filter(|cell| !cell.starts_with(ABSENT)).map(|cell| cell.chars().count()).max()
     };
@@ -131,7 +131,7 @@ pub(super) fn markdown_line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The header, and a line for each row. The last cell of an absent row is the reason.
+/// The header, and a line for each row. The last cell of a row without figures is the reason.
 fn lines(section: &Section, rows: &Rows) -> Vec<Vec<String>> {
     let mut figures: Vec<&str> = Vec::new();
     for figure in rows.of(section.id).flat_map(|row| &row.figures) {

@@ -17,7 +17,7 @@ const WITH_PATHS: [&str; 4] =
 /// File name extensions. A word without a slash is a path if it ends with one of these extensions.
 const EXTENSIONS: [&str; 3] = [".rs", ".toml", ".md"];
 
-/// Returns the links of all documents whose target file or heading does not exist.
+/// Returns the broken links of all documents: links to a file or a heading that does not exist.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
     let mut documents = BTreeMap::new();
     for path in files::below(root, Path::new(""), &["md"], &|_| false)? {

@@ -15,7 +15,7 @@ use nix::{
 
 use crate::{debian, privilege::Privilege, process};
 
-/// The version number of a package that is older than every release.
+/// A package version that is lower than the version of every release.
 const EARLIER: &str = "0.0.1~earlier";
 /// The path of the user's settings file, relative to the root directory of the system.
 const SETTINGS: &str = "etc/default/tcpstate";

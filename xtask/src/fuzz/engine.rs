@@ -124,8 +124,8 @@ impl Engine {
         let mut shrink = self.command(target);
         shrink.args(["-minimize_crash=1".into(), format!("-max_total_time={SHRINKING}")]);
         shrink.arg(format!("-exact_artifact_path={}", small.display())).arg(&input);
-        // Shorten only inputs that crash. Each attempt with an input that hangs would take too
-        // long.
+        // Shorten an input only if the target crashes. If the target hangs, each attempt to shorten
+        // the input would take too long.
         if kind == "crash" {
             let _ = shrink.output();
         }

@@ -93,8 +93,8 @@ pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Returns the names of the fuzz targets, which are the directories of the corpus. A test compares
-/// these names with the targets in `tcpstate/src/fuzz.rs`.
+/// Returns the names of the fuzz targets. The directory `fuzz/corpus` has one directory per target.
+/// A test compares these names with the targets in `tcpstate/src/fuzz.rs`.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let folder = root.join("fuzz/corpus");
     let read = || format!("read {}", folder.display());

@@ -36,8 +36,8 @@ use std::{
 use self::{mutation::Selection, report::Report};
 use crate::{check, debian, vm};
 
-/// The environment variable that names the BPF object for the kernel tests. Without the variable,
-/// the tests use the embedded object.
+/// The environment variable that names the BPF object for the kernel tests. If this variable is not
+/// set, the tests use the embedded object.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 /// The environment variable that names the BPF object without log lines.
 const NO_LOG_VARIABLE: &str = "TCPSTATE_TEST_OBJECT_NO_LOG";

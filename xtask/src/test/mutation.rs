@@ -56,7 +56,7 @@ pub(crate) enum Selection<'a> {
     Named(&'a str),
 }
 
-/// Runs the seeded faults, with the tools that build objects and the programs that contain the
+/// Runs the seeded faults. The BPF tools build the objects, and the test programs contain the
 /// tests.
 pub(crate) struct Judge<'a> {
     pub(crate) root: &'a Path,

@@ -37,7 +37,7 @@ struct Target {
 enum Build {
     /// The program contains kernel tests. This text is the name of the program in cargo.
     Kernel(&'static str),
-    /// Built with the feature `otlp`.
+    /// The program contains tests of the feature `otlp`, and is built with this feature.
     Otlp,
     /// The program contains unit tests. These arguments of `cargo test` select the program.
     Unit(&'static [&'static str]),

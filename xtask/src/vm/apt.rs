@@ -17,7 +17,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The maximum age of stored package lists. Debian's kernels change about every two weeks.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An apt with its own directory.
+/// An apt instance with its own directory.
 #[derive(Debug)]
 pub(crate) struct Apt {
     folder: PathBuf,

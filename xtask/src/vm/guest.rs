@@ -29,7 +29,7 @@ const KVM_PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Accelerator {
     /// Emulation by QEMU: slow, but works on every machine
     Tcg,
-    /// Hardware virtualization; many virtual machines offer KVM although it fails
+    /// Hardware virtualization; may not work if this machine is a virtual machine
     Kvm,
 }
 

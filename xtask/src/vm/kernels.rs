@@ -75,7 +75,8 @@ impl Kernels {
         Ok(Self { folder, apt, packages })
     }
 
-    /// Returns the newest kernel of each line, oldest first, and whether this kernel is stored.
+    /// Returns the newest kernel of each kernel line, and whether this kernel is stored. The list
+    /// is sorted by version.
     pub(crate) fn lines(&self) -> Vec<(Abi, bool)> {
         let mut lines: Vec<(Abi, bool)> = Vec::new();
         let here = self.here();
@@ -169,7 +170,7 @@ impl Kernels {
     }
 }
 
-/// Unpacks the packages in `work`, and moves the files that a guest needs to `work/kernel`.
+/// Unpacks the packages in `work`. The files for the guest are moved to `work/kernel`.
 fn unpack(abi: &Abi, work: &Path) -> Result<()> {
     let root = work.join("root");
     let mut bytes = 0;

@@ -24,8 +24,8 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each of these tests takes as long as all other tests of its group. These tests run almost no
-    // BPF code that other tests do not run.
+    // Each of these tests takes as long as all other tests of its group together. These tests run
+    // almost no BPF code that other tests do not run.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",

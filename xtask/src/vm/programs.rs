@@ -31,8 +31,8 @@ pub(crate) struct Programs {
     pub(crate) folder: PathBuf,
     /// Files of the source tree that the test programs read.
     pub(crate) files: Vec<PathBuf>,
-    /// Programs that the test programs run, and the libraries of these programs. The guest has
-    /// these files under the paths of this machine.
+    /// Programs that the test programs run, and the libraries of these programs. In the guest,
+    /// these files have the paths that they have on this machine.
     pub(crate) tools: Vec<PathBuf>,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Signs {
     pub(crate) is_ready: bool,
     /// The verdict that the first process printed. `true` means that all tests passed.
     pub(crate) said: Option<bool>,
-    /// The first line of the kernel for which [`is_fatal`] is true.
+    /// The first line that the kernel printed and for which [`is_fatal`] is true.
     pub(crate) fatal: Option<String>,
     /// The exit status of QEMU. `None` if a signal killed QEMU.
     pub(crate) status: Option<i32>,

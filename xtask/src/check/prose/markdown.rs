@@ -77,8 +77,8 @@ fn plain(text: &str) -> String {
     shown.replace('[', "")
 }
 
-/// Splits a text into sentences: after `.`, `!` or `?`, if a sentence seems to begin at the next
-/// word.
+/// Splits a text into sentences. A sentence ends after `.`, `!` or `?` if the next word looks like
+/// the first word of a sentence.
 fn split(text: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut begin = 0;
