@@ -1,4 +1,4 @@
-//! `--bpf-log`: what the kernel half says while it counts, line by line to stderr.
+//! `--bpf-log`: prints the log lines of the BPF programs on stderr.
 
 use std::time::Duration;
 
@@ -22,13 +22,12 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// How long a line may wait. A pace rather than a wakeup per line, which would slow what it
-/// watches.
+/// The time between two reads of the log. A wakeup for each line would slow the BPF programs.
 const PACE: Duration = Duration::from_millis(50);
 
-/// Forwards lines for as long as the runtime lives.
+/// Forwards log lines to stderr until the runtime ends.
 pub(super) fn forward(probe: &mut Probe) -> Result<()> {
-    // A logger that is set already serves as well.
+    // An error means that a logger is already set. In this case that logger prints the lines.
     let _ = log::set_logger(&Stderr);
     log::set_max_level(LevelFilter::Trace);
     let mut logger = probe.logger().context("cannot read the log of the BPF programs")?;

@@ -1,5 +1,5 @@
-//! `tcpstate check`: feature by feature, what this kernel, these privileges and this container
-//! allow.
+//! `tcpstate check`: shows which features work with this kernel, these privileges and this
+//! container.
 
 use std::process::ExitCode;
 
@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     output: Format,
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate check`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let facts = Facts::gather(arguments.live).context("cannot read the release of the kernel")?;
     let features = check::features(&facts);

@@ -1,4 +1,4 @@
-//! `--color auto|always|never`, which every subcommand takes.
+//! The flag `--color auto|always|never` of every subcommand.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -22,11 +22,11 @@ pub(super) enum Color {
     Never,
 }
 
-/// The choice of this process. Views and the help of clap depend on it, and both are reached from
-/// many places.
+/// The value of `--color`. The value is static because views and the help of clap read it in many
+/// places.
 static CHOICE: AtomicU8 = AtomicU8::new(Color::Auto as u8);
 
-/// The flag.
+/// Returns the flag `--color`.
 pub(super) fn flag() -> Arg {
     Arg::new(ID)
         .long(ID)
@@ -41,20 +41,21 @@ pub(super) fn flag() -> Arg {
         )
 }
 
-/// Takes the choice from the flag of the subcommand.
+/// Stores the value of `--color` from the flags of the subcommand.
 pub(super) fn choose(matches: &ArgMatches) {
     let chosen = matches.subcommand().and_then(|(_, matches)| matches.get_one::<Color>(ID));
     CHOICE.store(chosen.copied().unwrap_or_default() as u8, Relaxed);
 }
 
-/// The choice of this process.
+/// Returns the stored value of `--color`.
 pub(super) fn choice() -> Color {
     let stored = CHOICE.load(Relaxed);
     let mut choices = Color::value_variants().iter().copied();
     choices.find(|&color| color as u8 == stored).unwrap_or_default()
 }
 
-/// The choice for the help texts, which clap prints before it has parsed all flags.
+/// Returns the value of `--color` for help texts. clap prints help before it has parsed all flags,
+/// so this function searches the words of the command line.
 pub(super) fn of_help(words: impl Iterator<Item = OsString>) -> ColorChoice {
     let mut words = words.take_while(|word| word != "--");
     while let Some(word) = words.next() {

@@ -1,5 +1,4 @@
-//! `tcpstate count`: how many sockets there are now, in which state; without privilege and without
-//! BPF.
+//! `tcpstate count`: counts the current sockets by state, without privileges and without BPF.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -97,7 +96,7 @@ fn top(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate count`.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let counter = Counter {
         filter: arguments.filter.filter(),
@@ -112,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     runtime()?.block_on(watch(&counter, show, Repetition { interval, duration, count }))
 }
 
-/// When to count again, and for how long.
+/// The interval between counts, and the limits of a run.
 #[derive(Clone, Copy, Debug)]
 struct Repetition {
     interval: Duration,
@@ -148,7 +147,7 @@ async fn watch(counter: &Counter, mut show: Show, repetition: Repetition) -> Res
     Ok(())
 }
 
-/// Makes text of counts, and says on stderr, once, what they could not see.
+/// Formats counts as text. With the first count, prints the limits of the counts on stderr.
 struct Show {
     view: Box<dyn CountView>,
     repaints: bool,

@@ -1,5 +1,5 @@
-//! `tcpstate doctor`: what is wrong, how that is known, and what would mend it; without privilege
-//! and without BPF.
+//! `tcpstate doctor`: finds problems and names the commands that fix them, without privileges and
+//! without BPF.
 
 use std::{
     borrow::Cow,
@@ -136,7 +136,7 @@ impl FailOn {
     }
 }
 
-/// Why thresholds could not be had, and what helps.
+/// The errors of `tcpstate doctor`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("cannot read {}: {why}", .file.display())]
@@ -167,7 +167,7 @@ impl Help for Error {
     }
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate doctor`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.print_thresholds {
         return write(DEFAULTS.as_bytes(), ExitCode::SUCCESS);
@@ -190,21 +190,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(damaged.unwrap_or(written))
 }
 
-/// What is to be seen on this system.
+/// Reads the facts of this system.
 fn seen(arguments: &Arguments) -> Result<Facts> {
     let opening = Opening::read(Paths { root: arguments.sysctl_root.clone(), ..Paths::default() });
     runtime()?.block_on(wait(arguments.interval))?;
     opening.close().context("cannot read the version of the kernel")
 }
 
-/// A recording that was read as far as it goes.
+/// A recording that was read to its end, or to the first damage.
 struct Read {
     recording: Recording,
-    /// What keeps it from being read on, if it is damaged after its first snapshot.
+    /// The error at the damage, if the recording is damaged after its first snapshot.
     failure: Option<recording::Error>,
 }
 
-/// What a recording tells of that time.
+/// Reads the facts of a part of a recording.
 fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Read)> {
     let mut recording = Recording::open(file)?;
     let part = recording.part().clone();
@@ -266,13 +266,14 @@ fn view(arguments: &Arguments) -> Box<dyn DoctorView> {
 }
 
 fn status(findings: &[Finding], fail_on: Level) -> ExitCode {
-    // What is unknown is no failure, even if everything is.
+    // Findings of the level `unknown` never cause exit status 1.
     let fails =
         findings.iter().any(|finding| finding.level != Level::Unknown && finding.level >= fail_on);
     ExitCode::from(u8::from(fails))
 }
 
-/// Lets the time pass between the two readings, and shows that it does; Ctrl-C makes it short.
+/// Waits between the two readings, and shows the remaining time on stderr. A signal ends the wait
+/// early.
 async fn wait(time: Duration) -> Result<()> {
     let mut signals = Signals::new()?;
     let end = Instant::now() + time;
@@ -297,7 +298,7 @@ async fn wait(time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Writes it all, then that status.
+/// Writes the text. Returns `status`, or success if the reader has closed the pipe.
 fn write(text: &[u8], status: ExitCode) -> Result<ExitCode> {
     Ok(match stdout::write(text)? {
         Reader::Reads => status,

@@ -1,14 +1,14 @@
-//! Durations as people type them: `500ms`, `2s`, `1h30m`; a bare number is seconds, fractions
-//! allowed.
+//! Parses durations such as `500ms`, `2s` and `1h30m`. A number without a unit is in seconds and
+//! may have a fraction.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// A hundred years. A clock can still show the time after them.
+/// The longest duration: 100 years. Clocks can represent the time that is 100 years from now.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// An interval is no shorter, because a reading takes the kernel about ten milliseconds.
+/// The shortest interval. A reading takes the kernel about 10 ms.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Parses a duration above zero.
@@ -34,8 +34,8 @@ fn too_long() -> String {
     "a duration must not be longer than 100 years".to_owned()
 }
 
-/// Whether a text is a number and perhaps a unit. The library refuses such a text only if the
-/// number is too large.
+/// Returns whether a text is a number with or without a unit. The library refuses such a text only
+/// if the number is too large.
 fn is_number(text: &str) -> bool {
     let digits = text.trim_end_matches(|last: char| last.is_ascii_lowercase());
     !digits.is_empty()
@@ -43,7 +43,7 @@ fn is_number(text: &str) -> bool {
         && ["", "ms", "s", "m", "h"].contains(&&text[digits.len()..])
 }
 
-/// Parses an interval, which has a shortest length.
+/// Parses an interval of at least `SHORTEST_INTERVAL`.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         interval if interval < SHORTEST_INTERVAL => {

@@ -1,5 +1,5 @@
-//! The flags that select events, or the durations that events end. They contain the flags that
-//! select sockets. The conditions of all flags are combined with AND.
+//! The flags that select events in `trace` and durations in `hist`. The flags that select sockets
+//! are among them. The conditions of all flags are combined with AND.
 
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
@@ -13,7 +13,8 @@ use crate::{
     source::cgroups::Cgroups,
 };
 
-/// Which events: all conditions have to hold, and of each list one item. What is not known does not match.
+/// The flags that select events. An event must match each given flag. A list matches if one of its
+/// items matches. Unknown fields match no flag.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
@@ -38,7 +39,7 @@ pub(super) struct Flags {
     cgroup: Option<CgroupPaths>,
 }
 
-/// Conditions on what is remembered of a socket from one event to the next, for lines of events alone.
+/// The flags that depend on the stored state of a socket. Only event lines have these flags.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct ConnectionConditions {
@@ -55,7 +56,8 @@ pub(super) struct ConnectionConditions {
     min_duration: Option<Duration>,
 }
 
-/// The same where durations are timed: hidden, and refused with what would help.
+/// The flags of [`ConnectionConditions`] in `hist`. The flags are hidden, and using them is an
+/// error with help.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct UnavailableConditions {
@@ -67,30 +69,30 @@ pub(super) struct UnavailableConditions {
     min_duration: Option<String>,
 }
 
-/// What can't be filtered by.
+/// The errors of filters.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// Gauges are of all sockets.
+    /// A filter was given with snapshots, which count all sockets.
     #[error("cannot use {0} with snapshots: they count all sockets")]
     Gauges(&'static str),
-    /// So is the matrix.
+    /// A filter was given with the matrix, which counts the transitions of all sockets.
     #[error("cannot use {0} with the matrix: it counts the transitions of all sockets")]
     Matrix(&'static str),
-    /// Durations can't be told apart by whose the socket is.
+    /// An owner was given for durations, but the owner is not known when a duration is recorded.
     #[error(
         "cannot use {0} with hist: the owner of an accepted connection is not known when its durations are recorded"
     )]
     Owner(&'static str),
-    /// A histogram has all durations.
+    /// `--min-duration` would remove the short durations from each histogram.
     #[error("cannot use --min-duration with hist: it would remove the short end of each histogram")]
     Shortest,
-    /// There is no such cgroup.
+    /// The cgroup does not exist.
     #[error("cannot find the cgroup {0}: it does not exist")]
     NoCgroup(String),
-    /// More than the kernel half has room for.
+    /// More cgroups match than the filter in the kernel can hold.
     #[error("cannot use --cgroup: it matches {0} cgroups, and the limit is {FILTER_ITEMS}")]
     ManyCgroups(usize),
-    /// More than the kernel half has room for.
+    /// More networks were given than the filter in the kernel can hold.
     #[error(transparent)]
     Networks(#[from] TooManyNetworks),
 }
@@ -117,12 +119,12 @@ impl Help for Error {
 }
 
 impl Flags {
-    /// The family that gauges and events are of.
+    /// Returns the IP family of the gauges and the events.
     pub(super) fn family(&self) -> family::Choice {
         self.sockets.family
     }
 
-    /// The first flag that says something of events alone.
+    /// Returns the name of the first given flag, except `--family`.
     pub(super) fn given(&self) -> Option<&'static str> {
         let others = [
             (self.transition.is_some(), "--transition"),
@@ -132,7 +134,7 @@ impl Flags {
         self.sockets.given().or_else(|| first(others))
     }
 
-    /// What they say together. Looks the cgroups up.
+    /// Returns the filter of all flags. Looks up the ids of the cgroups.
     pub(super) fn filter(&self) -> Result<EventFilter, Error> {
         let states = self.sockets.state.map(Moves::touching);
         let moves = match (states, self.transition) {
@@ -153,7 +155,7 @@ impl Flags {
 }
 
 impl ConnectionConditions {
-    /// The first flag that is given.
+    /// Returns the name of the first given flag.
     pub(super) fn given(&self) -> Option<&'static str> {
         first([
             (self.pid.is_some(), "--pid"),
@@ -162,7 +164,7 @@ impl ConnectionConditions {
         ])
     }
 
-    /// The filter with these conditions, too.
+    /// Returns the filter with these conditions added.
     pub(super) fn narrow(&self, filter: EventFilter) -> EventFilter {
         EventFilter {
             pids: self.pid.clone(),
@@ -188,7 +190,7 @@ fn first<const N: usize>(flags: [(bool, &'static str); N]) -> Option<&'static st
     flags.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
 }
 
-/// Cgroups, as people name them.
+/// Cgroups as typed: paths or container ids.
 #[derive(Clone, Debug)]
 struct CgroupPaths(Vec<String>);
 
@@ -220,7 +222,7 @@ impl FromStr for CgroupPaths {
 }
 
 fn place(word: &str) -> Result<String, String> {
-    /// What `docker ps` shows.
+    /// The number of digits that `docker ps` shows.
     const DIGITS: usize = 12;
     let is_id = word.len() >= DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id {

@@ -1,4 +1,4 @@
-//! `trace --events` and what belongs to it.
+//! The flags of `trace --events`, and the warnings about lost events.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::{
     view::Clock,
 };
 
-/// What may be said of events.
+/// The flags for events.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
@@ -47,13 +47,13 @@ pub(super) struct Flags {
     max_event_sockets: u32,
 }
 
-/// What can't be had with --events.
+/// Flags that cannot be combined with `--events`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Conflict {
-    /// Nothing to count.
+    /// `--count` was given, but no snapshots are shown.
     #[error("cannot use --count with --events: it counts snapshots, which need --interval")]
     Count,
-    /// Two kinds of rows.
+    /// CSV cannot contain both event rows and snapshot rows.
     #[error(
         "cannot use -o csv: it cannot mix event rows (--events) and snapshot rows (--interval)"
     )]
@@ -71,7 +71,7 @@ impl Help for Conflict {
 }
 
 impl Flags {
-    /// How to write them down, if they are asked for.
+    /// Returns the options for events, or `None` without `--events`.
     pub(super) fn options(&self) -> Option<EventOptions> {
         let options = EventOptions {
             ring_bytes: self.max_event_buffer,
@@ -81,7 +81,7 @@ impl Flags {
         self.events.then_some(options)
     }
 
-    /// By which clock a table tells the time.
+    /// Returns the clock for the times in a table of events.
     pub(super) fn clock(&self) -> Clock {
         match (self.utc, self.monotonic) {
             (_, true) => Clock::Monotonic,
@@ -98,21 +98,21 @@ fn parse_buffer(text: &str) -> Result<u32, &'static str> {
     is_right.then_some(bytes).ok_or(EXPECTED)
 }
 
-/// Says on stderr that events were lost, as it happens.
+/// Warns on stderr about lost events during the run.
 #[derive(Debug)]
 pub(super) struct LossWarner {
-    /// Lost before the start, or said to be.
+    /// The number of events that were lost before the run, plus the number already reported.
     reported: u64,
     has_helped: bool,
 }
 
 impl LossWarner {
-    /// Begins where the run does.
+    /// Creates a warner that ignores the events lost before the run.
     pub(super) fn since(losses: Option<Losses>) -> Self {
         Self { reported: losses.unwrap_or_default().lines(), has_helped: false }
     }
 
-    /// Says what was lost since the last call; what would help, only once.
+    /// Reports the events lost since the last call. The help line is printed only once.
     pub(super) fn warn(&mut self, losses: Option<Losses>) {
         let lost = losses.unwrap_or_default().lines() - self.reported;
         if lost == 0 {

@@ -1,5 +1,5 @@
-//! `tcpstate explain`: what states, transitions and the rules of doctor mean, from the program
-//! itself, without a kernel to ask.
+//! `tcpstate explain`: explains states, transitions, sysctls and rules of doctor. The texts are in
+//! the program, so the command reads nothing from the kernel.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -52,7 +52,7 @@ enum Format {
     Json,
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate explain`.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let answer = explain::answer(&arguments.what)?;
     let mut text = Vec::new();
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     stdout::write(&text).map(|_| ())
 }
 
-/// As wide as the terminal, if stdout is one.
+/// Returns a text view with the width of the terminal, or of 80 columns without a terminal.
 fn page() -> Text {
     Text::new(terminal::size().columns.into(), terminal::is_coloured())
 }

@@ -1,12 +1,13 @@
-//! `--family 4|6|all`, as `ss -4` and `ss -6` have it.
+//! The flag `--family 4|6|all`. The values 4 and 6 select the sockets that `ss -4` and `ss -6`
+//! show.
 
 use crate::report::Family;
 
-/// One family, or both.
+/// One IP family, or `None` for both families.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice(pub(super) Option<Family>);
 
-/// Parses the flag's value.
+/// Parses the value of `--family`.
 pub(super) fn parse(text: &str) -> Result<Choice, &'static str> {
     match text {
         "4" => Ok(Choice(Some(Family::V4))),

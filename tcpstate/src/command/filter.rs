@@ -1,11 +1,12 @@
-//! The flags that say which sockets are meant: all of them have to hold.
+//! The flags that select sockets. The conditions of all flags are combined with AND.
 
 use clap::Args;
 
 use super::{family, help::FILTERS};
 use crate::filter::{Addresses, End, Filter, Ports, States};
 
-/// Which sockets: all conditions have to hold, and of each list one item.
+/// The flags that select sockets. A socket must match each given flag. A list matches if one of its
+/// items matches.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
@@ -48,7 +49,7 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// What they say together.
+    /// Returns the filter of all flags.
     pub(super) fn filter(&self) -> Filter {
         Filter {
             family: self.family.0,
@@ -58,17 +59,17 @@ impl Flags {
         }
     }
 
-    /// Conditions on ports.
+    /// Returns the conditions on ports.
     pub(super) fn ports(&self) -> Vec<(End, Ports)> {
         by_end([&self.port, &self.local_port, &self.remote_port])
     }
 
-    /// Conditions on addresses.
+    /// Returns the conditions on addresses.
     pub(super) fn addresses(&self) -> Vec<(End, Addresses)> {
         by_end([&self.address, &self.local, &self.remote])
     }
 
-    /// The first flag that is given, the family's apart.
+    /// Returns the name of the first given flag, except `--family`.
     pub(super) fn given(&self) -> Option<&'static str> {
         let flags = [
             (self.port.is_some(), "--port"),

@@ -1,4 +1,4 @@
-//! What of this the fuzzer tries.
+//! The fuzzed function for command lines.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,8 +9,8 @@ use std::{
 use super::{duration, parse, usage};
 use crate::{error::Help as _, explain, text::is_plain};
 
-/// Words of a command line, with a zero byte between them: they are taken, or refused in two lines
-/// that do nothing to a terminal.
+/// Parses a command line whose words are separated by zero bytes. Asserts that error messages
+/// contain no control characters for a terminal.
 pub(crate) fn command_line(bytes: &[u8]) {
     let words = bytes.split(|&byte| byte == 0).map(OsStr::from_bytes);
     let line = [OsStr::new("tcpstate")].into_iter().chain(words.clone()).map(OsString::from);

@@ -11,9 +11,9 @@ pub(super) const OUTPUT: &str = "Output";
 pub(super) const RECORDING: &str = "Recording";
 pub(super) const ADVANCED: &str = "Advanced";
 
-/// Columns of the widest line, also on a wider terminal and in a pipe.
+/// The maximum width of a line in columns, also on a wider terminal and in a pipe.
 const WIDTH: usize = 80;
-/// Examples in `-h`. `--help` has all examples.
+/// The number of examples in `-h`. `--help` shows all examples.
 const FEW: usize = 3;
 
 const TEMPLATE: &str = "\
@@ -28,7 +28,7 @@ const ROOT_TEMPLATE: &str = "\
 
 {all-args}{after-help}";
 
-/// Lays the help of all commands out.
+/// Sets the layout of the help texts of all commands.
 pub(super) fn lay_out(command: Command) -> Command {
     let command = command.help_template(ROOT_TEMPLATE).max_term_width(WIDTH);
     command.mut_subcommands(of_subcommand)
@@ -57,7 +57,7 @@ fn help_flag() -> Arg {
         .long_help("Print help; -h prints less")
 }
 
-/// The heading and the first examples.
+/// Returns the heading and the first examples.
 fn few_examples(all: &StyledStr) -> String {
     all.to_string().lines().take(1 + FEW).collect::<Vec<_>>().join("\n")
 }

@@ -1,5 +1,5 @@
-//! `tcpstate hist`: how long states, handshakes and connections last, and how often each transition
-//! occurs.
+//! `tcpstate hist`: measures how long states, handshakes and connections last, and counts each
+//! transition.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -134,7 +134,7 @@ pub(super) struct Arguments {
     max_sockets: u32,
 }
 
-/// What can't be asked of a recording, beside what no command can ask of one.
+/// The flags that `--replay` refuses only in `hist`. [`refused_by_replay`] has the shared flags.
 const LIVE: [&str; 3] = ["by", "max_groups", "max_sockets"];
 
 const fn name(by: By) -> &'static str {
@@ -158,7 +158,7 @@ enum Format {
     Csv,
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate hist`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         require_shown(file, wants_matrix(arguments))?;
@@ -167,20 +167,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     runtime()?.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
 }
 
-/// Whether the matrix was asked for by name.
+/// Returns whether `--of` names the matrix.
 fn wants_matrix(arguments: &Arguments) -> bool {
     arguments.of.as_ref().is_some_and(|of| of.contains(&Section::Matrix))
 }
 
-/// Refuses a recording without durations, and one of some of them if the matrix is wanted, as if it
-/// were live. Its first snapshot tells; events are recorded by `trace` alone.
+/// Refuses a recording without durations. If the matrix is wanted, also refuses a recording of
+/// filtered durations, as a live run does. The first snapshot decides. Only `trace` records events.
 fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
-    // What a pipe gives is gone once it was read.
+    // A pipe can be read only once, so its content is not checked here.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
     let mut recording = Recording::open(file)?;
-    // What is damaged before its first snapshot is shown up to there.
+    // A recording with damage before its first snapshot is shown up to the damage.
     while let Ok(Some(Timed { record, .. })) = recording.next_record() {
         let histograms = match &record {
             Record::Events(_) => None,
@@ -205,7 +205,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     if let (true, Some(flag)) = (wants_matrix(arguments), arguments.filter.given()) {
         return Err(event_filter::Error::Matrix(flag).into());
     }
-    // Before anything is attached, so that a signal at any time ends the run in order.
+    // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::new()?;
     let histograms = HistogramOptions {
         by: arguments.by,
@@ -239,7 +239,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What shows the reports.
+/// Returns the view for the reports.
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let sections = || arguments.of.clone().unwrap_or_else(|| Section::ALL.to_vec());
     match arguments.output {
@@ -253,7 +253,7 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     }
 }
 
-/// A run that is under way.
+/// A run in progress.
 struct Run(Tracer);
 
 impl Paced for Run {
@@ -267,7 +267,7 @@ impl Paced for Run {
     }
 }
 
-/// Says on stderr what there was no room for, and what would help.
+/// Reports on stderr how many sockets did not fit into the table, and prints help.
 fn warn(untimed: Untimed, most: u32) {
     let untracked = untimed.untracked + untimed.untracked_minis;
     if untracked > 0 {

@@ -1,8 +1,9 @@
 //! The keys of a screen: `q` ends the run, `?` shows a line of help.
 //!
-//! The terminal then passes each key on at once and does not echo it. Ctrl-C and Ctrl-Z still send
-//! signals. The modes are restored before the process stops, ends or panics. A process in the
-//! background neither reads the terminal nor changes its modes, because either would stop it.
+//! While keys are read, the terminal delivers each key at once and does not echo it. Ctrl-C and
+//! Ctrl-Z still send signals. The modes are restored before the process stops, ends or panics. A
+//! process in the background neither reads the terminal nor changes its modes, because either
+//! action would stop the process.
 
 use std::{
     fs::{File, OpenOptions},
@@ -54,7 +55,8 @@ impl Key {
     }
 }
 
-/// The keyboard of a screen. It is empty if there is no screen, or if stdin is not a terminal.
+/// The keyboard of a screen. `keyboard` is `None` if there is no screen, or if stdin is not a
+/// terminal.
 pub(super) struct Keys {
     keyboard: Option<Keyboard>,
     /// Whether the line of help is shown.
@@ -62,7 +64,7 @@ pub(super) struct Keys {
 }
 
 struct Keyboard {
-    /// A file description of its own, so that no other process reads without blocking.
+    /// The terminal has a separate file description, so that `O_NONBLOCK` affects no other process.
     terminal: AsyncFd<Modes>,
     suspend: Signal,
     resume: Signal,
@@ -93,12 +95,12 @@ impl Keys {
         Ok(Self { keyboard: Some(keyboard), ..Self::none() })
     }
 
-    /// No keys.
+    /// Returns a keyboard without keys.
     pub(super) fn none() -> Self {
         Self { keyboard: None, help: Arc::default() }
     }
 
-    /// The view with a line of help, which [`toggle_help`](Self::toggle_help) shows and hides.
+    /// Adds a line of help to a view. [`toggle_help`](Self::toggle_help) shows and hides this line.
     pub(super) fn with_help(&self, view: Box<dyn View + Send>) -> Box<dyn View + Send> {
         match self.keyboard {
             None => view,
@@ -126,7 +128,7 @@ impl Keyboard {
                 biased;
                 _ = self.suspend.recv() => {
                     self.terminal.get_mut().restore();
-                    // Stops here until SIGCONT.
+                    // The process stops here until SIGCONT.
                     let _ = signal::kill(Pid::this(), signal::Signal::SIGSTOP);
                     self.terminal.get_mut().change();
                 }
@@ -145,7 +147,7 @@ impl Keyboard {
     }
 }
 
-/// Reads what was typed. Never returns if the terminal is gone.
+/// Reads the typed bytes. Never returns if the terminal is closed.
 async fn read(terminal: &AsyncFd<Modes>) -> Vec<u8> {
     let mut bytes = [0; 64];
     loop {
@@ -163,7 +165,7 @@ async fn read(terminal: &AsyncFd<Modes>) -> Vec<u8> {
     }
 }
 
-/// Ends this process as the signal does by default.
+/// Ends this process with the default action of the signal.
 fn end_by(signal: signal::Signal) {
     // SAFETY: the default action runs no code of this process.
     if unsafe { signal::signal(signal, SigHandler::SigDfl) }.is_ok() {
@@ -188,7 +190,7 @@ impl Modes {
         tcgetpgrp(&self.terminal).is_ok_and(|group| group == getpgrp())
     }
 
-    /// Passes keys on one by one and without echo, in the foreground.
+    /// Disables line buffering and echo, if this process is in the foreground.
     fn change(&mut self) {
         if self.is_changed || !self.is_foreground() {
             return;
@@ -211,7 +213,7 @@ impl Modes {
 }
 
 impl Drop for Modes {
-    /// Runs on a panic, too.
+    /// Restores the modes, also on a panic.
     fn drop(&mut self) {
         self.restore();
     }
@@ -223,7 +225,7 @@ impl std::os::fd::AsRawFd for Modes {
     }
 }
 
-/// Writes the line of help below each frame: a frame leaves the last line of the terminal free.
+/// Writes the line of help below each frame. A frame leaves the last line of the terminal free.
 struct WithHelp {
     view: Box<dyn View + Send>,
     is_wanted: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! The subcommands, and what they share: flags, exit status, the way errors are told.
+//! The subcommands, and their shared flags, exit statuses and error messages.
 
 mod bpf_log;
 mod check;
@@ -76,12 +76,12 @@ enum Command {
     Serve(serve::Arguments),
 }
 
-/// Something was found wrong.
+/// The exit status if a problem was found.
 const FOUND: u8 = 1;
-/// It could not be done, bad usage included.
+/// The exit status if the command failed or its usage was wrong.
 const FAILED: u8 = 2;
 
-/// The command line, for those who write about it: man pages, completions.
+/// Returns the command line. Man pages and completions are generated from the returned value.
 #[must_use]
 pub fn command_line() -> clap::Command {
     help::lay_out(Arguments::command())
@@ -126,17 +126,18 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// For what waits: an interval, a signal, a client.
+/// Creates the runtime for timers, signals and clients.
 fn runtime() -> Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// What went wrong, on one line. Our own errors name their causes themselves.
+/// Returns the message of an error as one line. The errors of tcpstate already contain their
+/// causes.
 fn cause(error: &anyhow::Error) -> String {
     error.chain().find_map(ours).map_or_else(|| format!("{error:#}"), ToString::to_string)
 }
 
-/// What the user can do about it.
+/// Returns the help line of an error.
 fn help(error: &anyhow::Error) -> Cow<'static, str> {
     if let Some(ours) = error.chain().find_map(ours) {
         return ours.help();

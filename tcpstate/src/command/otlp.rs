@@ -1,4 +1,4 @@
-//! The flags of `serve` that push to an OpenTelemetry receiver.
+//! The flags of `serve` for pushing to an OpenTelemetry receiver.
 
 use std::time::Duration;
 
@@ -49,12 +49,12 @@ fn parse_url(text: &str) -> Result<String, &'static str> {
 }
 
 impl Flags {
-    /// Whether there is something to push to.
+    /// Returns whether a receiver was given.
     pub(super) fn is_given(&self) -> bool {
         self.otlp.is_some()
     }
 
-    /// Begins to push, where that is asked for.
+    /// Starts to push, if a receiver was given.
     pub(super) fn begin(&self, tracer_handle: &TracerHandle) -> Result<()> {
         let Some(url) = self.otlp.clone() else { return Ok(()) };
         let protocol = match self.otlp_protocol {

@@ -1,5 +1,5 @@
-//! Writes reports on a thread of its own, so that a reader who stalls costs snapshots and neither
-//! memory nor signals.
+//! Writes reports on a separate thread. If the reader of stdout stalls, snapshots are skipped,
+//! memory does not grow, and signals still end the run.
 
 use std::{
     fs::File,
@@ -21,32 +21,32 @@ use crate::{
     view::View,
 };
 
-/// How long events wait at most until somebody looks for them: too short for people to notice. The
-/// kernel half wakes nobody.
+/// The time between two reads of events. The kernel half does not wake this process. The delay is
+/// too short for people to notice.
 const EVENT_PACE: Duration = Duration::from_millis(20);
 
-/// Events in one write. While it takes, those that follow wait in the kernel, where what has no
-/// room is counted.
+/// The maximum number of events in one write. During a write, new events wait in the kernel. Events
+/// that do not fit there are counted as lost.
 const EVENTS_AT_ONCE: usize = 1024;
 
-/// The way to stdout.
+/// Passes reports to the thread that writes to stdout.
 pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
-    /// The writer's thread. It ends after the last report, or when the reader of stdout closes the
-    /// pipe.
+    /// The thread that writes. The thread ends after the last report, or when the reader of stdout
+    /// closes the pipe.
     writer: JoinHandle<(io::Result<()>, Writer)>,
 }
 
-/// What the writer holds.
+/// The state of the thread that writes.
 struct Writer {
     view: Box<dyn View + Send>,
     events: Option<Events>,
-    /// What their lines add up to.
+    /// The close reasons of the events written so far.
     close_reasons: CloseReasonCounter,
-    /// Lines on their way, in memory that is used again.
+    /// A reused buffer for event lines.
     text: Vec<u8>,
-    /// The start line has been written, which all else comes after.
+    /// Whether the start line has been written. All other output follows the start line.
     has_begun: bool,
 }
 
@@ -57,7 +57,7 @@ enum Message {
 }
 
 impl Output {
-    /// Starts the writer, which also writes the events as they come, if there are any.
+    /// Starts the thread that writes reports and, if given, events.
     pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Self {
         let (messages, mut queue) = mpsc::channel(1);
         let mut writer_state = Writer {
@@ -70,8 +70,8 @@ impl Output {
         let writer = thread::spawn(move || {
             let written = writer_state.write_to_stdout(&mut queue);
             if written.is_err() {
-                // Whoever waits for a reader is told; what was handed over by then is shown to
-                // nobody.
+                // Closing the queue wakes `closed`. Messages that are already queued can still be
+                // recorded, but are not shown.
                 queue.close();
                 let _ = writer_state.write_all(&mut queue, &mut io::sink());
             }
@@ -80,8 +80,8 @@ impl Output {
         Self { messages, writer }
     }
 
-    /// Makes a report and hands it over, if there is room for it. While a reader stalls none is
-    /// made, and the next one covers the time of those that were not.
+    /// Creates a report and queues it, if the queue has space. While the reader stalls, no report
+    /// is created, and the next report covers the skipped time.
     pub(super) fn offer<E>(&self, report: impl FnOnce() -> Result<Report, E>) -> Result<(), E> {
         match self.messages.try_reserve() {
             Ok(room) => room.send(Message::Show(Box::new(report()?))),
@@ -90,24 +90,24 @@ impl Output {
         Ok(())
     }
 
-    /// Has the terminal painted anew, because its size has changed.
+    /// Queues a repaint of the terminal.
     pub(super) fn redraw(&self) {
-        // What waits already will be of the new size.
+        // If the queue is full, the message in the queue repaints the terminal anyway.
         let _ = self.messages.try_send(Message::Redraw);
     }
 
-    /// Returns when nobody reads any more.
+    /// Returns when a write to stdout has failed, usually because the reader has closed the pipe.
     pub(super) async fn closed(&self) {
         self.messages.closed().await;
     }
 
-    /// Writes a report whatever it takes, then ends. A closed pipe is success.
+    /// Writes the last report, and waits for the reader if necessary. A closed pipe is success.
     pub(super) fn finish(self, last: Report) -> io::Result<()> {
         let refused = self.messages.blocking_send(Message::Show(Box::new(last))).err();
         drop(self.messages);
         let (written, mut writer_state) = self.writer.join().expect("the writer does not panic");
         if let Some(refused) = refused {
-            // Nobody reads it, but it may be recorded.
+            // stdout has no reader, but the last report can still be recorded.
             let (messages, mut queue) = mpsc::channel(1);
             messages.blocking_send(refused.0).map_err(io::Error::other)?;
             drop(messages);
@@ -122,13 +122,12 @@ impl Output {
 
 impl Writer {
     fn write_to_stdout(&mut self, messages: &mut Receiver<Message>) -> io::Result<()> {
-        // Not the standard library's stdout, which would write a frame in two parts, its last line
-        // alone.
+        // The standard library's stdout would write the last line of a frame in a separate call.
         let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         self.write_all(messages, &mut out)
     }
 
-    /// Writes each message at once, so that a frame is never seen half painted.
+    /// Writes each message in one call, so that a terminal never shows half of a frame.
     fn write_all(
         &mut self,
         messages: &mut Receiver<Message>,
@@ -149,7 +148,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The next message; writes events while there is none.
+    /// Returns the next message. While no message is queued, writes events.
     fn next(
         &mut self,
         messages: &mut Receiver<Message>,
@@ -163,7 +162,7 @@ impl Writer {
                 Ok(message) => return Ok(Some(message)),
                 Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) => {
-                    // They come after the start line.
+                    // Events follow the start line.
                     if !self.has_begun || !self.write_events(out)? {
                         thread::sleep(EVENT_PACE);
                     }
@@ -172,8 +171,9 @@ impl Writer {
         }
     }
 
-    /// Writes what came before a message, and no more than there may be at one time. Before the
-    /// last one that is also what might yet have changed, and it gets the sums.
+    /// Writes the events before a message, but at most as many events as the ring can hold. Before
+    /// the last report, also writes the events that later records could have changed, and adds the
+    /// close reasons to the report.
     fn write_events_before(
         &mut self,
         message: &mut Message,
@@ -196,7 +196,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the next events, if there are any. Says whether there may be more at once.
+    /// Writes the next events. Returns whether more events may be available.
     fn write_events(&mut self, out: &mut impl Write) -> io::Result<bool> {
         let Some(events) = &mut self.events else { return Ok(false) };
         let taken = events.take_settled(EVENTS_AT_ONCE);

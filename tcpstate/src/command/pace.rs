@@ -1,5 +1,5 @@
-//! The loop of a run: an interval at a time, until it is over: as asked for, by a signal, or
-//! because nobody reads any more.
+//! The main loop of a run. The loop ends after the requested time or number of reports, on a
+//! signal, on a key, or when the reader of stdout closes the pipe.
 
 use std::{future::pending, num::NonZeroU64, time::Duration};
 
@@ -15,31 +15,33 @@ use super::{
     signals::{Signals, listen},
 };
 
-/// How often misses are looked for, whatever the interval: one number is asked of the kernel.
+/// The time between two checks for missed events, independent of the interval of reports. A check
+/// reads one number from the kernel.
 const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
-/// When there are reports, and for how long.
+/// The interval of reports, and the limits of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Between two of them; without one there are none but the last.
+    /// The time between two reports. `None` means that only the first and the last report are
+    /// shown.
     pub(super) interval: Option<Duration>,
-    /// From begin to end.
+    /// The maximum duration of the run.
     pub(super) duration: Option<Duration>,
-    /// So many at most.
+    /// The maximum number of reports at intervals.
     pub(super) count: Option<NonZeroU64>,
 }
 
-/// What is done meanwhile.
+/// The actions of a run in progress.
 pub(super) trait Paced {
-    /// An interval is over.
+    /// Reports an interval. Called at the end of each interval.
     fn report(&mut self, output: &Output) -> Result<()>;
 
-    /// Half a second is.
+    /// Checks for missed events. Called every half second.
     fn look(&mut self) -> Result<()>;
 }
 
 impl Pace {
-    /// Runs until the end.
+    /// Runs until a limit is reached, or until a signal, a key or a closed pipe ends the run.
     pub(super) async fn run(
         self,
         paced: &mut impl Paced,
@@ -47,7 +49,7 @@ impl Pace {
         signals: &mut Signals,
         keys: &mut Keys,
     ) -> Result<()> {
-        /// Of a clock that nobody looks at.
+        /// The period of the timer if no interval is given. The timer is not used in this case.
         const NEVER: Duration = Duration::from_secs(3600);
         let begin = Instant::now();
         let mut left = self.count.map_or(u64::MAX, NonZeroU64::get);

@@ -1,7 +1,7 @@
-//! What is asked of a kernel, and so of no recording: the flags that `--replay` refuses.
+//! The flags that `--replay` refuses, because they apply only to a live kernel.
 
-/// Of every command that shows recordings: the pace, the namespace, a recording to write, and what
-/// is filtered by.
+/// The refused flags of all commands that show recordings: the interval and the limits of a run,
+/// the network namespace, the new recording, and the filters.
 const SHARED: [&str; 19] = [
     "interval",
     "duration",
@@ -24,18 +24,18 @@ const SHARED: [&str; 19] = [
     "cgroup",
 ];
 
-/// All of a command, of which these are its own.
+/// Returns all refused flags of a command. `own` are the flags of this command only.
 pub(super) fn with(own: &[&'static str]) -> impl Iterator<Item = &'static str> {
     SHARED.iter().chain(own).copied()
 }
 
-/// Holds that a command has no flag that is neither refused nor known to be of what is shown.
+/// Asserts that each flag of a command is refused, or is known to work with a recording.
 #[cfg(test)]
 pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&'static str]) {
     use std::collections::BTreeSet;
 
     let of_recordings = ["replay", "speed", "from", "until"];
-    // These ask for what is among those.
+    // These flags require `--record`, which is refused.
     let implied = ["max_record_size", "max_record_files"];
     let known: BTreeSet<&str> =
         with(own).chain(of_views.iter().copied()).chain(of_recordings).chain(implied).collect();

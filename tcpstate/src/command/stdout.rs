@@ -1,4 +1,4 @@
-//! What is written to stdout at once, and the forms that it has.
+//! Writes a whole text to stdout, and defines the output formats.
 
 use std::io::{self, Write as _};
 
@@ -16,15 +16,15 @@ pub(super) enum Format {
     Csv,
 }
 
-/// Whether somebody reads on.
+/// Whether stdout still has a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
     Reads,
-    /// Who closes the pipe has read enough: that is success.
+    /// The reader has closed the pipe, which is success.
     Gone,
 }
 
-/// Writes it all.
+/// Writes the whole text.
 pub(super) fn write(text: &[u8]) -> Result<Reader> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

@@ -9,7 +9,8 @@ use std::{
 use super::color::{self, Color};
 use crate::view::{Size, TerminalCaps};
 
-/// What the terminal can show; `None` if stdout is none, or one that can't be painted on.
+/// Returns the capabilities of the terminal. Returns `None` if stdout is not a terminal, or if the
+/// terminal cannot be repainted.
 pub(super) fn caps() -> Option<TerminalCaps> {
     if !io::stdout().is_terminal() {
         return None;
@@ -23,7 +24,7 @@ pub(super) fn caps() -> Option<TerminalCaps> {
     Some(caps)
 }
 
-/// Whether text that is not repainted has colours.
+/// Returns whether text that is not repainted has colours.
 pub(super) fn is_coloured() -> bool {
     match color::choice() {
         Color::Auto => caps().is_some_and(|caps| caps.coloured),
@@ -34,7 +35,7 @@ pub(super) fn is_coloured() -> bool {
 
 fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<TerminalCaps> {
     variable("TERM").filter(|term| term != "dumb")?;
-    // The first one that is set decides, as in setlocale(3).
+    // The first variable that is set decides, as in setlocale(3).
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
     let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
     Some(TerminalCaps {
@@ -43,9 +44,9 @@ fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<TerminalCaps> 
     })
 }
 
-/// Its size now.
+/// Returns the current size of the terminal.
 pub(super) fn size() -> Size {
-    // A serial line may not know.
+    // A serial terminal may not report its size.
     const USUAL: Size = Size { columns: 80, rows: 24 };
     let size = terminal_size::terminal_size_of(io::stdout());
     size.map_or(USUAL, |(width, height)| Size { columns: width.0, rows: height.0 })

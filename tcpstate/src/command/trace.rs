@@ -1,4 +1,4 @@
-//! `tcpstate trace`: counts as they change, an interval at a time.
+//! `tcpstate trace`: shows live counts at each interval, or each transition as an event.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -183,7 +183,7 @@ pub(super) struct Arguments {
     bpf_log: bool,
 }
 
-/// What can't be asked of a recording, beside what no command can ask of one.
+/// The flags that `--replay` refuses only in `trace`. [`refused_by_replay`] has the shared flags.
 const LIVE: [&str; 11] = [
     "max_namespaces",
     "reconcile",
@@ -199,13 +199,13 @@ const LIVE: [&str; 11] = [
 ];
 
 impl Arguments {
-    /// The pace of snapshots, and whether there are any.
+    /// Returns the interval of snapshots, and whether snapshots are shown.
     fn snapshots(&self) -> (Duration, bool) {
         const USUAL: Duration = Duration::from_secs(1);
         (self.interval.unwrap_or(USUAL), self.interval.is_some() || !self.events.events)
     }
 
-    /// What can't be had together.
+    /// Refuses flags that cannot be combined.
     fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
         let condition = self.filter.given().or_else(|| self.connection.given());
@@ -234,7 +234,7 @@ fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 on")
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate trace`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         return replay::show_as(file, &arguments.replayed, view(arguments), has_screen(arguments));
@@ -244,7 +244,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     arguments.look_for_conflicts()?;
-    // Before anything is attached, so that a signal at any time ends the run in order.
+    // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::new()?;
     let options = Options {
         netns: arguments.netns.clone(),
@@ -295,14 +295,14 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
 }
 
-/// Whether the terminal is repainted.
+/// Returns whether the terminal is repainted.
 fn has_screen(arguments: &Arguments) -> bool {
     terminal::caps().is_some()
         && matches!(arguments.output, Format::Table)
         && !arguments.events.events
 }
 
-/// What shows the reports.
+/// Returns the view for the reports.
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
     match (arguments.output, terminal::caps()) {
@@ -320,7 +320,7 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     }
 }
 
-/// A run that is under way.
+/// A run in progress.
 struct Run {
     tracer: Tracer,
     reconcile: Reconcile,

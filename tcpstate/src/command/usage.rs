@@ -1,4 +1,4 @@
-//! Bad usage: one line with the cause, one line with help, as for all errors.
+//! Formats errors of usage as two lines, the cause and the help, as for all errors.
 
 use std::ffi::OsString;
 
@@ -15,7 +15,7 @@ use crate::{
     text::escaped,
 };
 
-/// The lines to print, unless the error is a request for help or for the version, which clap
+/// Returns the lines to print. Returns `None` for a request for help or the version, which clap
 /// prints.
 pub(super) fn lines(error: &clap::Error, words: &[OsString]) -> Option<[String; 2]> {
     if matches!(
@@ -31,11 +31,11 @@ pub(super) fn lines(error: &clap::Error, words: &[OsString]) -> Option<[String; 
     let refused = Refused { error, subcommand: typed.and_then(|name| line.find_subcommand(name)) };
     let (cause, help) = refused.cause_and_help(&line);
     let lines = [format!("tcpstate: cannot {cause}"), format!("help: {help}")];
-    // A message of clap has several lines, and what was typed may act on a terminal.
+    // A message of clap has several lines, and the typed words may contain control characters.
     Some(lines.map(|line| escaped(line.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
-/// What clap refused.
+/// A command line that clap refused.
 struct Refused<'a> {
     error: &'a clap::Error,
     /// The subcommand that was typed, if it exists.
@@ -43,7 +43,7 @@ struct Refused<'a> {
 }
 
 impl Refused<'_> {
-    /// The cause after `cannot`, and what to do.
+    /// Returns the text after `cannot`, and the help.
     fn cause_and_help(&self, line: &Command) -> (String, String) {
         let flag = self.strings(ContextKind::InvalidArg).into_iter().next().unwrap_or_default();
         let flag = name(&flag);
@@ -117,9 +117,9 @@ impl Refused<'_> {
         }
     }
 
-    /// The flags of the subcommand that are most like a flag.
+    /// Returns the flags of the subcommand that are similar to a typed flag.
     fn similar_flags(&self, flag: &str) -> Vec<String> {
-        // A short flag is too short for a guess.
+        // A short flag is too short to guess the intended flag.
         if !flag.starts_with("--") {
             return Vec::new();
         }
@@ -141,24 +141,25 @@ impl Refused<'_> {
     }
 }
 
-/// The name of a flag without its value: `--interval` of `--interval <TIME>`.
+/// Returns the name of a flag without its value: `--interval` for `--interval <TIME>`.
 fn name(argument: &str) -> &str {
     argument.split_whitespace().next().unwrap_or_default()
 }
 
-/// A flag with the value that was typed, or the value alone if it belongs to no flag.
+/// Returns a flag with the typed value, or only the value if it belongs to no flag.
 fn with_value(flag: &str, value: &str) -> String {
     let value = if value.is_empty() { "''" } else { value };
     if flag.starts_with('-') { format!("{flag} {value}") } else { value.to_owned() }
 }
 
-/// The words that a flag with a parser of its own takes, if one is like a word that was typed.
+/// Returns the accepted words of a flag that are similar to the typed word. Only flags with their
+/// own parser are listed here.
 fn similar_words(flag: &str, typed: &str) -> Vec<String> {
     let words: &[&str] = match flag {
         "--state" | "--transition" => {
             let unknown = typed.split([',', ':']).find(|word| word.parse::<State>().is_err());
             let states = unknown.map(explain::similar_states).unwrap_or_default();
-            // As help texts spell them.
+            // Help texts write states in lower case with hyphens.
             return states.iter().map(|name| name.to_lowercase().replace('_', "-")).collect();
         }
         "--reconcile" => &["auto", "off"],
@@ -174,7 +175,7 @@ fn similar_words(flag: &str, typed: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// The two lines for a command line.
+    /// Returns the two lines for a command line.
     fn refused(line: &str) -> [String; 2] {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let error = super::super::parse(words.clone().into_iter()).expect_err(line);

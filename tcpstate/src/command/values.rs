@@ -1,4 +1,4 @@
-//! Values that flags of several commands take.
+//! Parsers for values that flags of several commands have.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::duration;
 use crate::aggregate::Reconcile;
 
-/// A parser of one of these values, by their names.
+/// Returns a parser that accepts the names of these values.
 pub(super) fn named<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     name: fn(T) -> &'static str,
@@ -18,7 +18,7 @@ pub(super) fn named<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// Parses how many entries a map has.
+/// Parses the number of entries of a map.
 pub(super) fn entries(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 to 4294967295")
 }

@@ -1,4 +1,4 @@
-//! `trace --verify`: the gauges held against the kernel's own list of sockets, again and again.
+//! `trace --verify`: compares the gauges with the kernel's list of sockets at each snapshot.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::{
     tracer::Tracer,
 };
 
-/// Why there is nothing to compare with.
+/// `--verify` was given with all network namespaces, but sock_diag lists only one namespace.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use --verify with --netns all: sock_diag lists one network namespace")]
 pub(super) struct ManyLists;
@@ -24,7 +24,7 @@ impl Help for ManyLists {
     }
 }
 
-/// What came of all comparisons.
+/// Compares the gauges, and counts the comparisons and the differences.
 pub(super) struct Verifier {
     filter: Filter,
     differed: u64,
@@ -32,7 +32,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// If asked for.
+    /// Returns a verifier if `is_wanted`.
     pub(super) fn new(
         is_wanted: bool,
         netns: &Netns,
@@ -48,7 +48,7 @@ impl Verifier {
         Ok(Some(Self { filter, differed: 0, compared: 0 }))
     }
 
-    /// Compares now.
+    /// Compares the gauges with the kernel's list of sockets once.
     pub(super) fn verify(&mut self, tracer: &mut Tracer) -> Result<Verdict> {
         let verdict = tracer
             .verify(|| sock_diag::count_by_state(&self.filter).map_err(anyhow::Error::from))?;
@@ -57,7 +57,7 @@ impl Verifier {
         Ok(verdict)
     }
 
-    /// Whether no gauge ever differed; says on stderr what came of it.
+    /// Prints the result of all comparisons on stderr. Returns whether no gauge ever differed.
     pub(super) fn conclude(&self) -> bool {
         let Self { differed, compared, .. } = self;
         if *differed > 0 {

@@ -1,8 +1,9 @@
-//! What a run says on stderr beside its data: before the first line, and after the last.
+//! Warnings on stderr at the start and at the end of a run.
 
 use crate::{probe::Probe, report::Minis};
 
-/// What keeps the gauges from being exact, and what would help. Nothing, where each event is seen.
+/// Prints the limits that make gauges inexact, and the help. Prints nothing if all providers
+/// observe every event.
 pub(super) fn at_start(probe: &Probe) {
     let mut help_lines = probe.help_lines().to_vec();
     help_lines.dedup();

@@ -1,4 +1,4 @@
-//! What runs until the end: the endpoint, the textfile, and the service manager's watchdog.
+//! The main loop of `serve`: the endpoint, the textfile, and the watchdog of the service manager.
 
 use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::{
     view::metrics::Format,
 };
 
-/// Listens there.
+/// Starts to listen on an address.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    /// As many as Linux allows unless told otherwise (`net.core.somaxconn`): who floods the queue
-    /// shall not fill it.
+    /// The default of `net.core.somaxconn`. A long queue is harder to fill by a flood of
+    /// connections.
     const BACKLOG: u32 = 4096;
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -31,12 +31,12 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     listen().map_err(|error| Error::Listen(address, error))
 }
 
-/// The service manager, if there is one.
+/// Notifies the service manager, if there is one.
 pub(super) fn notify_manager(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
 
-/// Answers until something ends that must not.
+/// Answers requests. Returns only with an error, for example if the tracer's thread ends.
 pub(super) async fn answer(
     arguments: &Arguments,
     tracer_handle: &TracerHandle,
@@ -49,7 +49,7 @@ pub(super) async fn answer(
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let address = address.context("cannot read the listening address")?;
     if let Some(listener) = listener {
-        // Who asks before the first scan is done is answered after it.
+        // Requests that arrive before the end of the first scan are answered after the scan.
         let most = arguments.max_connections as usize;
         tokio::spawn(http::serve(listener, tracer_handle.clone(), most));
     }
@@ -63,7 +63,8 @@ pub(super) async fn answer(
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watchdog = sd_notify::watchdog_enabled();
-    // At half the time, as systemd advises; never without it.
+    // systemd advises a notification at half the watchdog time. Without a watchdog, this timer is
+    // not used.
     let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
     loop {
         tokio::select! {
@@ -75,7 +76,7 @@ pub(super) async fn answer(
                 }
             }
             _ = looks.tick(), if watchdog.is_some() => {
-                // Only if the thread that counts is alive.
+                // The watchdog is notified only if the tracer's thread is alive.
                 if timeout(looks.period(), tracer_handle.ping()).await.is_ok_and(|it| it.is_ok()) {
                     notify_manager(NotifyState::Watchdog);
                 }
@@ -94,7 +95,7 @@ async fn write(tracer_handle: &TracerHandle, textfile: &mut Textfile) -> Result<
     Ok(())
 }
 
-/// On stderr; what goes wrong here ends nothing.
+/// Reports an error on stderr. The run continues.
 fn report(error: Option<impl Into<anyhow::Error>>) {
     if let Some(error) = error {
         eprintln!("tcpstate: {}", escaped(format!("{:#}", error.into())));

@@ -1,19 +1,19 @@
-//! What `serve` can't be asked for, or can't have.
+//! The errors of `serve`.
 
 use std::{borrow::Cow, fmt, io, net::SocketAddr, path::PathBuf};
 
 use crate::{error::Help, text::escaped};
 
-/// What can't be had together, or not here.
+/// Flags of `serve` that cannot be combined, or an output that is not available.
 #[derive(Debug)]
 pub(in crate::command) enum Error {
-    /// Nobody would ever see a number.
+    /// No output is enabled.
     NothingToDo,
-    /// `--by netns` with one namespace.
+    /// `--by netns` was given with one network namespace.
     OneNamespace,
-    /// The address can't be had.
+    /// Listening on the address failed.
     Listen(SocketAddr, io::Error),
-    /// The file can't be one.
+    /// The textfile cannot be written.
     Textfile(PathBuf, io::Error),
 }
 

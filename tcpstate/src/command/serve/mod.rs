@@ -1,4 +1,4 @@
-//! `tcpstate serve`: counts for months, told to whoever asks.
+//! `tcpstate serve`: counts until it is stopped, and serves metrics over HTTP.
 
 mod answer;
 mod error;
@@ -151,7 +151,7 @@ pub(super) struct Arguments {
     keep_privileges: bool,
 }
 
-/// What series there are beside those of the whole.
+/// The key of the additional series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SeriesBy {
     /// Network namespaces
@@ -163,7 +163,7 @@ enum SeriesBy {
 }
 
 impl SeriesBy {
-    /// As what states are timed for.
+    /// Returns the key of the histograms in the kernel.
     const fn of_histograms(self) -> histogram::By {
         match self {
             Self::Netns => histogram::By::Netns,
@@ -173,7 +173,7 @@ impl SeriesBy {
     }
 }
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Clone, Copy, Debug)]
 enum Listen {
     At(SocketAddr),
@@ -212,7 +212,9 @@ impl Arguments {
         })
     }
 
-    /// What is to be timed: also where durations are not asked for, but who made which transitions.
+    /// Returns the options of the histograms in the kernel. `--by cgroup` and `--by local-port`
+    /// need histograms even without `--hist`, because the histograms count the transitions of each
+    /// group.
     fn histograms(&self) -> Option<HistogramOptions> {
         let is_wanted =
             self.hist || matches!(self.by, Some(SeriesBy::Cgroup | SeriesBy::LocalPort));
@@ -223,7 +225,7 @@ impl Arguments {
         })
     }
 
-    /// Whether somebody is told who does not ask.
+    /// Returns whether metrics are pushed to a receiver.
     #[cfg(feature = "otlp")]
     fn pushes(&self) -> bool {
         self.otlp.is_given()
@@ -243,17 +245,17 @@ impl Arguments {
     }
 }
 
-/// Runs it to its end.
+/// Runs `tcpstate serve`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(arguments));
-    // Threads that ask a name server, for where to push to, are not waited for.
+    // Do not wait for threads that still resolve the name of the receiver.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(arguments: &Arguments) -> Result<()> {
-    // Before anything is attached, so that a signal at any time ends the run in order.
+    // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::new()?;
     let hang_up = listen(SignalKind::hangup())?;
     let options = arguments.options()?;
@@ -280,7 +282,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     };
     let (tracer_handle, progress) = TracerHandle::start(settings, warnings::at_start);
     if !arguments.keep_privileges {
-        // The tracer's thread gives up its own when it has used them.
+        // The tracer's thread drops its own capabilities after it has used them.
         relinquish::keep_only(&[])?;
     }
     let ended = tokio::select! {
