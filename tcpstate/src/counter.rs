@@ -24,12 +24,12 @@ pub struct Counter {
     pub groups: Option<(By, usize)>,
 }
 
-/// A count, and the reasons why it may be incomplete.
+/// A count, and the reasons why the count may be incomplete.
 #[derive(Debug)]
 pub struct Counted {
     /// The count.
     pub count: Count,
-    /// The error of `sock_diag`, if another source replaced it.
+    /// The error of `sock_diag`, if another source replaced `sock_diag`.
     pub instead_of: Option<Error>,
     /// Whether some process has open files that this user may not read.
     pub owners_are_hidden: bool,

@@ -116,7 +116,7 @@ fn thresholds(bytes: &[u8]) {
     }
 }
 
-/// Reads sysctls as the kernel writes them, and lines of sysctl files.
+/// Parses sysctl values in the format of the kernel, and lines of sysctl files.
 fn settings(bytes: &[u8]) {
     procfs::fuzz::settings(bytes);
     doctor::facts::fuzz::settings(bytes);

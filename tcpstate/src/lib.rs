@@ -9,9 +9,9 @@
 //!                                            scans           recording/ -> view/
 //! ```
 //!
-//! The types that the folders exchange are in [`report`], which imports no other module. [`source`]
-//! makes events. [`aggregate`] makes snapshots. [`recording`] writes events and snapshots to files
-//! and reads them back. [`view`] shows events and snapshots, live or recorded.
+//! The module [`report`] contains the types that the folders exchange, and imports no other module.
+//! [`source`] makes events. [`aggregate`] makes snapshots. [`recording`] writes events and
+//! snapshots to files and reads such files. [`view`] shows events and snapshots, live or recorded.
 //!
 //! [`tracer`] runs all steps before the view. [`counter`] runs the steps that count sockets from
 //! the kernel's list, without BPF. The loop in [`command`] makes reports at intervals. The loop in

@@ -1,4 +1,4 @@
-//! The command line tool, whose code is all in the library.
+//! The command line tool. All code of the tool is in the library.
 
 use std::process::ExitCode;
 

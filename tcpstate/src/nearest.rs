@@ -5,9 +5,9 @@ const MAX_SUGGESTIONS: usize = 3;
 
 /// Returns the names that are nearest to the word.
 ///
-/// A name is near if it begins with the word, or if it has at most one typing error per three
-/// letters of the word. Among equally near names, names with the same first letter are nearer:
-/// people rarely mistype the first letter. No name is near to a word of fewer than two letters.
+/// A name is near if the name begins with the word, or if the word has at most one typing error per
+/// three letters. Among equally near names, names with the same first letter are nearer: people
+/// rarely mistype the first letter. No name is near to a word of fewer than two letters.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let word = letters(word);
     if word.len() < 2 {

@@ -137,7 +137,7 @@ impl Tracer {
         let before = self.live.read()?;
         let listed = list()?;
         let after = self.live.read()?;
-        // Drift that is found here is reported and corrected like missed events.
+        // If the function finds drift, tcpstate reports and corrects the drift like missed events.
         self.aggregator.look_for_drift(&before, &after);
         Ok(self.aggregator.verify(&before, &after, &listed))
     }
@@ -149,8 +149,8 @@ impl Tracer {
         Ok(())
     }
 
-    /// Makes a scan if a scan is due. If no event was missed, the function makes a cut only to
-    /// remove namespaces.
+    /// Makes a scan if a scan is due. At intervals, the function also makes a cut and removes the
+    /// entries of namespaces that no longer exist.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         if self.aggregator.has_rows() && self.last_removal.elapsed() >= REMOVAL_INTERVAL {
             let reading = self.live.read()?;
@@ -237,7 +237,7 @@ impl Tracer {
         Ok((first, self.live.read()?))
     }
 
-    /// Returns the names of maps of the BPF programs, with their numbers of entries.
+    /// Returns the name and the number of entries of maps of the BPF programs.
     pub fn map_entries(&self) -> Result<Vec<(&'static str, u64)>, Error> {
         Ok(vec![
             ("fin_wait2", self.live.probe().stored_orphans()?),

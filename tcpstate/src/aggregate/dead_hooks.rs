@@ -19,7 +19,7 @@ const MIN_UNSEEN: u64 = 10;
 /// Returns a reason if the hooks of one kind of mini sockets are dead.
 ///
 /// `since` is the reading at which the hooks were attached. `before` is an earlier reading than
-/// `now`, and its kernel counters were read before the cut of `now`.
+/// `now`. The kernel counters of `before` were read before the cut of `now`.
 pub(super) fn of(
     minis: Minis,
     since: &Reading,
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn births_and_ends_follow_from_the_kernels_counters() {
-        // 20 sockets were created and 3 of them remain, so 17 ended.
+        // 20 sockets were created and 3 of these sockets remain, so 17 sockets ended.
         assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &kernel(8, 120)), (20, 17));
         let old = KernelCounters { counts_births: false, ..kernel(8, 120) };
         assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &old), (3, 20));

@@ -6,7 +6,7 @@
 //! socket changed, or many readings in a row have a difference with the same sign.
 
 /// The number of consecutive readings whose differences must have the same sign. By chance, nine
-/// differences in a row have the same sign once in 256 times, which costs one unnecessary scan.
+/// differences in a row have the same sign once in 256 times. Each time costs one unnecessary scan.
 const STREAK: u32 = 9;
 
 /// The gauges' sums minus the kernel's sums at one reading. The value is `None` if the kernel's sum
@@ -46,10 +46,10 @@ struct Sum {
     /// The difference that remained after a scan. A remaining difference is not an error of the
     /// gauges.
     explained: i64,
-    /// The last reported difference, and whether a scan was made since then.
+    /// The last reported difference, and whether a scan was made after that report.
     last_report: Option<(i64, bool)>,
-    /// The smallest difference of the last readings with the same sign, and the number of these
-    /// readings.
+    /// The smallest difference of the last readings whose differences have the same sign, and the
+    /// number of these readings.
     streak: (i64, u32),
 }
 

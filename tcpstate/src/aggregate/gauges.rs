@@ -28,7 +28,7 @@ impl Gauges {
         }
     }
 
-    /// Corrects the gauges so that they equal the result of a scan.
+    /// Corrects the gauges so that the gauges equal the result of a scan.
     pub(super) fn correct(&mut self, base: &Population, in_scan: &Flows, since_start: &Flows) {
         self.full.correct(&base.full, |state| in_scan.full(state), |state| since_start.full(state));
         self.minis.correct(
@@ -136,8 +136,8 @@ impl Baseline {
 }
 
 /// Returns the number of sockets at the end of a scan: the sockets at t0, plus the sockets that
-/// entered the state since t0, minus the sockets that left it. The number is negative only if
-/// events were missed during the scan.
+/// entered the state since t0, minus the sockets that left the state. The number is negative only
+/// if events were missed during the scan.
 fn at_end(base: &[u64; STATE_SLOTS], state: State, in_scan: Flow) -> i64 {
     base[state.number()].cast_signed() + net(in_scan)
 }

@@ -1,5 +1,5 @@
-//! Converts readings and scans to gauges and rates, and computes whether they are exact. The module
-//! performs no I/O and reads no clock.
+//! Converts readings and scans to gauges and rates, and computes whether the gauges are exact. The
+//! module performs no I/O and reads no clock.
 
 mod aggregator;
 pub mod census;

@@ -1,5 +1,5 @@
-//! The gauges of each network namespace. A namespace has gauges until it no longer exists and has
-//! no sockets.
+//! The gauges of each network namespace. A namespace keeps its gauges until the namespace no longer
+//! exists and all of its sockets have ended.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},

@@ -17,8 +17,8 @@ pub struct Addresses(Vec<IpNet>);
 impl Addresses {
     /// Returns whether the set contains a socket's address.
     ///
-    /// As in the kernel and in `ss`, an IPv4 network also contains IPv4 addresses that are mapped
-    /// into IPv6. An IPv6 network contains only addresses of IPv6 sockets, without conversion.
+    /// An IPv4 network also contains IPv4-mapped IPv6 addresses, as in the kernel and in `ss`. An
+    /// IPv6 network contains only addresses of IPv6 sockets, without conversion.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| match (network, address) {

@@ -1,5 +1,5 @@
-//! Filters of sockets. A filter matches if all of its conditions hold. A condition is a list, and
-//! at least one item of the list must match.
+//! Filters of sockets. A filter matches a socket if all conditions of the filter hold. A condition
+//! is a list, and at least one item of the list must match.
 //!
 //! ```text
 //! flags -> Filter -> matches()                      here, for each socket
@@ -46,7 +46,7 @@ pub enum End {
     Local,
     /// The condition checks the remote side.
     Remote,
-    /// The condition checks both sides, and one of them must match.
+    /// The condition checks both sides, and at least one side must match.
     Either,
 }
 
@@ -63,7 +63,7 @@ impl End {
 /// A filter of sockets. The default filter matches all counted sockets.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The only address family that matches; `None` if both families match.
+    /// The address family that matches, or `None` if both families match.
     pub family: Option<Family>,
     /// The states that match.
     pub states: States,

@@ -38,8 +38,8 @@ impl Moves {
         self.0[from.number()] & 1 << to.number() != 0
     }
 
-    /// Returns the set as one word for each old state, by the kernel's number. Each word of the
-    /// result has one bit for each new state.
+    /// Returns the set as one word for each old state. The kernel's number of the old state is the
+    /// index of the word. Each word of the result has one bit for each new state.
     pub(super) fn bits(self) -> [u16; STATE_SLOTS] {
         self.0
     }

@@ -6,7 +6,7 @@ use tcpstate_common::{abi::COMM_BYTES, filter::FILTER_ITEMS};
 
 use super::list;
 
-/// A list of numbers, with at most as many items as the BPF programs can check.
+/// A list of numbers. The maximum length is the number of items that the BPF programs can check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(Vec<u32>);
 
@@ -27,7 +27,8 @@ impl FromStr for Numbers {
     }
 }
 
-/// A list of process names, with at most as many items as the BPF programs can check.
+/// A list of process names. The maximum length is the number of items that the BPF programs can
+/// check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(Vec<[u8; COMM_BYTES]>);
 

@@ -18,7 +18,8 @@ impl States {
         self.0 & 1 << state.number() != 0
     }
 
-    /// Returns the set as one bit for each state, by the kernel's number.
+    /// Returns the set as one bit for each state. The kernel's number of the state is the index of
+    /// the bit.
     pub(crate) fn bits(self) -> u32 {
         self.0.into()
     }

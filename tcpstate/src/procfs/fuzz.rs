@@ -16,7 +16,7 @@ pub(crate) fn counters(bytes: &[u8]) {
     }
 }
 
-/// Parses sysctl values as the kernel writes them.
+/// Parses sysctl values in the format of the kernel.
 pub(crate) fn settings(bytes: &[u8]) {
     let text = &*String::from_utf8_lossy(bytes);
     if let Ok(Range { low, high }) = text.parse() {

@@ -27,7 +27,7 @@ pub fn text(path: &Path) -> io::Result<String> {
 }
 
 /// Reads a file of the calling thread's network namespace. The network namespace of a thread may
-/// differ from the namespace of its process.
+/// differ from the network namespace of the thread's process.
 pub fn net(file: &str) -> io::Result<String> {
     text(&Path::new("/proc/thread-self/net").join(file))
 }

@@ -12,7 +12,7 @@ use std::{
 const FOLDER: &str = "/proc/sys";
 
 /// The sysctls that limit the number and the lifetime of TCP sockets. The rules of `doctor` read
-/// the sysctls in this list, and recordings contain them.
+/// the sysctls in this list. Recordings contain the sysctls in this list.
 pub const KEYS: &[&str] = &[
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
@@ -59,7 +59,7 @@ pub fn read(folder: &Path, key: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// Returns the value of a sysctl in this network namespace, if it can be read.
+/// Returns the value of a sysctl in this network namespace, if the sysctl can be read.
 #[must_use]
 pub fn value<T: FromStr>(key: &str) -> Option<T> {
     read(Path::new(FOLDER), key).ok()??.parse().ok()

@@ -2,7 +2,7 @@
 
 use super::container::{self, Container, container};
 
-/// A cgroup, and the container and unit that its path names.
+/// A cgroup, and the container and the systemd unit that the cgroup's path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// The path from the root of the hierarchy.

@@ -8,7 +8,7 @@ pub enum CloseReason {
     /// An orderly close in which the peer sent the first FIN.
     RemoteFin,
     /// The local side sent a RST. The local side closed with unread data or with a linger time of
-    /// zero, or it received data after its close.
+    /// zero, or the local side received data after its close.
     LocalRst,
     /// The peer sent a RST.
     RemoteRst,
@@ -18,7 +18,8 @@ pub enum CloseReason {
     Refused,
     /// The network reported that the peer is unreachable before the connection was established.
     Unreachable,
-    /// The local side gave up: it closed while connecting, or the socket was destroyed (`ss -K`).
+    /// The local side gave up: the program closed the socket while connecting, or an operator
+    /// destroyed the socket (`ss -K`).
     Abort,
 }
 

@@ -1,15 +1,16 @@
 //! Finds the container of a cgroup by the names that container runtimes give to cgroups.
 
-/// A container, as the name of its cgroup describes it.
+/// A container that the name of a cgroup describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// The whole id of 64 hexadecimal digits. The id of a systemd-nspawn container is its name.
     pub id: String,
-    /// The container runtime, if the name of the cgroup contains it.
+    /// The container runtime, if the name of the cgroup contains the runtime.
     pub runtime: Option<&'static str>,
 }
 
-/// The prefixes of container ids and their runtimes. For each runtime, the longest prefix is first.
+/// The prefixes that precede container ids, and the runtime of each prefix. The longest prefix of
+/// each runtime is first.
 const PREFIXES: [(&str, &str); 7] = [
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),

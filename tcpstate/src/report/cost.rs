@@ -13,8 +13,8 @@ pub struct Cost {
     pub in_interval: Runs,
 }
 
-/// The number of runs of a program and their total time. The time includes the cost of measuring
-/// the time in the kernel.
+/// The number of runs of a program, and the total time of these runs. The time includes the cost of
+/// measuring the time in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
     /// The number of runs.

@@ -81,7 +81,7 @@ pub enum Key<P = u32, C = u64> {
     Cgroup(C),
     /// A state.
     State(State),
-    /// The socket has no owner, because only the kernel uses it.
+    /// The socket has no owner, because only the kernel uses the socket.
     None,
     /// The socket has an owner, but the owner cannot be known.
     Unknown,
@@ -92,7 +92,7 @@ pub enum Key<P = u32, C = u64> {
 pub struct Cgroup {
     /// The id of the cgroup.
     pub id: u64,
-    /// The path of the cgroup, if it can be known.
+    /// The path of the cgroup, if the path can be known.
     pub path: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub fn total(states: &States) -> u64 {
 pub struct Count {
     /// The time of the count.
     pub time: SystemTime,
-    /// The inode of the network namespace, if it can be known.
+    /// The inode of the network namespace, if the inode can be known.
     pub netns: Option<u64>,
     /// The numbers of all sockets.
     pub states: States,

@@ -1,4 +1,4 @@
-//! A transition of one socket, with its connection.
+//! A transition of one socket, and the connection of this socket.
 
 use std::{
     ffi::OsString,
@@ -37,8 +37,8 @@ impl Hook {
 /// One transition of a socket, and the connection of the socket.
 ///
 /// The event of a full socket is a transition that the tracepoint reported. The event of a mini
-/// socket is its creation, its move from FIN_WAIT2 to TIME_WAIT, or its end. A field that is
-/// unknown is `None`.
+/// socket is the creation of the socket, the move from FIN_WAIT2 to TIME_WAIT, or the end of the
+/// socket. A field that is unknown is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The source of the event.
@@ -53,8 +53,8 @@ pub struct Event {
     pub to: State,
     /// The address family of the socket.
     pub family: Family,
-    /// The local address. A child has no local address at its creation, unless its listener is
-    /// bound to an address.
+    /// The local address. At creation, a child has no local address unless the listener is bound to
+    /// an address.
     pub local: Option<IpAddr>,
     /// The local port. The local port is unknown in events of connect() and listen() if the kernel
     /// has not chosen a port yet.

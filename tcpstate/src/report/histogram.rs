@@ -19,13 +19,13 @@ pub enum Of {
     State(State, SocketKind),
     /// How long sockets were in the old state of a transition.
     Transition(State, State),
-    /// How long sockets were in the old state of transitions that no known kernel makes.
+    /// The durations in the old state of transitions that no known kernel makes.
     OtherTransitions,
     /// The time from connect() to the established connection.
     ConnectClient,
     /// The time from the SYN of a client to the established connection.
     ConnectServer,
-    /// The time from the start of a connection until it closes.
+    /// The time from the start to the close of a connection.
     Lifetime,
     /// The time from the creation of a time-wait socket to its end.
     TimeWaitHold,
@@ -83,7 +83,7 @@ pub struct Histogram {
     pub tally: Tally,
 }
 
-/// The bounds of a bucket, and the number of durations in it.
+/// The bounds of a bucket, and the number of durations in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// The exclusive lower bound.
@@ -136,7 +136,7 @@ impl Histogram {
 /// All histograms of an interval or of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histograms {
-    /// The property by which sockets are grouped, if they are grouped.
+    /// The property by which sockets are grouped, if sockets are grouped.
     pub by: Option<By>,
     /// The histograms, ordered by meaning, then by group, largest group first.
     pub all: Vec<Histogram>,

@@ -80,7 +80,7 @@ pub enum Effect {
     CostlyTransitions,
     /// More transitions are missed.
     MoreMissed,
-    /// Expiry is the only exit reason of time-wait sockets that is known.
+    /// Expiry is the only known reason why time-wait sockets end.
     OnlyExpiryKnown,
     /// Time-wait sockets are counted as one sum for both substates.
     SumOfTimeWait,
@@ -172,8 +172,8 @@ impl Acceptors {
 /// The reason why sockets that were opened before the start have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownOwners {
-    /// tcpstate runs outside the host's PID namespace, so its process ids differ from the ids that
-    /// the BPF programs see.
+    /// tcpstate runs outside the host's PID namespace. The process ids that tcpstate reads
+    /// therefore differ from the ids that the BPF programs see.
     OtherPidNamespace,
     /// The table of owners had no space for this number of sockets.
     TableFull(u64),

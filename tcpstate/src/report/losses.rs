@@ -1,6 +1,6 @@
-//! The events that the BPF programs missed, and the events that they could not record.
+//! The events that the BPF programs missed, and the events that the BPF programs could not record.
 
-/// The numbers of events that the BPF programs missed since they were loaded.
+/// The numbers of events that the BPF programs missed since the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
     /// Transitions of full sockets.
@@ -9,8 +9,8 @@ pub struct Missed {
     pub time_wait: u64,
     /// Events of request sockets.
     pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that did not fit in their map. Reports add this number to the
-    /// number of sockets that did not fit because a map was full.
+    /// Time-wait sockets in FIN_WAIT2 that did not fit in the map of such sockets. Reports add this
+    /// number to the number of sockets that did not fit because a map was full.
     pub unrecorded: u64,
     /// Events that are missing from the counts of single namespaces, because the table of
     /// namespaces was full. The events are counted in the sum of all namespaces, so no gauge of the
@@ -31,8 +31,9 @@ impl Missed {
         self.events() + self.unrecorded
     }
 
-    /// Returns the counts minus earlier counts. A count should never decrease. If one count
-    /// decreases, the saturating subtraction keeps the differences of the other counts.
+    /// Returns the counts minus earlier counts. A count is not expected to decrease. If one count
+    /// decreases nevertheless, the saturating subtraction does not affect the differences of the
+    /// other counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -53,8 +54,8 @@ pub struct Losses {
     /// Transitions, in any namespace, that the BPF program did not observe. The kernel skipped the
     /// program because the program was already running on the CPU.
     pub missed: u64,
-    /// Events whose sockets did not fit in the table of sockets. If a socket did not fit in the
-    /// table, the next event of the socket has no duration and no owner.
+    /// The number of events of sockets that did not fit in the table of sockets. If a socket did
+    /// not fit in the table, the next event of the socket has no duration and no owner.
     pub untracked: u64,
     /// Events of time-wait sockets that were dropped because the ring buffer was full.
     pub time_wait: u64,

@@ -1,5 +1,5 @@
-//! The reports of a run as plain data. The modules `source` and `aggregate` make reports,
-//! `recording` stores them, and `view` shows them.
+//! The reports of a run as plain data. The modules `source` and `aggregate` make reports. The
+//! module `recording` stores reports, and the module `view` shows reports.
 //!
 //! The module contains only types, and functions that compute values from the fields of these
 //! types. The module performs no I/O, reads no clock and imports no other module of this crate.

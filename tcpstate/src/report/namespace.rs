@@ -16,7 +16,7 @@ pub enum Counted {
 pub struct NamespaceStart {
     /// The inode of the namespace.
     pub netns: u64,
-    /// The name of the namespace, if it has a name.
+    /// The name of the namespace, if the namespace has a name.
     pub name: Option<String>,
     /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],
@@ -26,10 +26,10 @@ pub struct NamespaceStart {
 /// rates cover the interval.
 #[derive(Clone, Debug)]
 pub struct NamespaceRow {
-    /// The inode of the namespace. Two rows can have one inode, if a new namespace reuses the inode
-    /// of a removed namespace.
+    /// The inode of the namespace. Two rows can have equal inodes, because a new namespace can
+    /// reuse the inode of a removed namespace.
     pub netns: u64,
-    /// The name of the namespace, if it has a name.
+    /// The name of the namespace, if the namespace has a name.
     pub name: Option<String>,
     /// Whether the namespace is no longer in use. The report contains the namespace until its last
     /// socket ends.

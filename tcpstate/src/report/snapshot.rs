@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// The time since the previous snapshot.
     pub interval: Duration,
-    /// The attached hooks and their limits, if they changed since the previous snapshot.
+    /// The attached hooks and their limits, if hooks or limits changed since the previous snapshot.
     pub attached: Option<Attached>,
     /// An upper bound of the number of missed events that no scan has corrected. Each missed event
     /// can make a gauge wrong by one.
@@ -58,8 +58,8 @@ pub struct Snapshot {
     pub missed: Missed,
     /// The events that were lost since the start, if events are enabled.
     pub losses: Option<Losses>,
-    /// The close reasons of all connections. The close reasons are present only at the end of a run
-    /// with events.
+    /// The close reasons of all connections. Only the end report of a run with events contains
+    /// close reasons.
     pub close_reasons: Option<CloseReasons>,
     /// The durations that ended in the interval, if durations are measured.
     pub histograms: Option<Histograms>,
@@ -69,7 +69,7 @@ pub struct Snapshot {
     pub map_full: u64,
     /// The number of observations that a scan's map refused although the map had space.
     pub map_errors: u64,
-    /// The cost of each program in the kernel, if it is measured.
+    /// The cost of each BPF program, if the cost is measured.
     pub cost: Vec<Cost>,
     /// The CPU time of this process since the start.
     pub process_time: Duration,

@@ -39,7 +39,7 @@ impl Tally {
         self.unknown == 0 && self.count() == 0
     }
 
-    /// Returns this tally with its buckets replaced by the given buckets, in the form that
+    /// Returns a copy of this tally with the given buckets. The buckets have the form that
     /// [`Tally::buckets`] returns. The function returns `None` if a bucket does not exist or the
     /// total overflows.
     #[must_use]

@@ -7,7 +7,8 @@ use tcpstate_common::State;
 pub enum Verdict {
     /// Every gauge equals the number of sockets in the list.
     Equal,
-    /// The listed gauges differ from the kernel's list, although tcpstate reported them as exact.
+    /// The gauges in this list differ from the kernel's list, although tcpstate reported the gauges
+    /// as exact.
     Differs(Vec<Difference>),
     /// Sockets changed state while the list was read, so a comparison was not possible.
     Moving,

@@ -26,7 +26,7 @@ const MAX_FOLDERS: usize = 1 << 16;
 pub struct Cgroups(HashMap<u64, String>);
 
 impl Cgroups {
-    /// Walks over the folders of all cgroups. A folder that cannot be read is omitted.
+    /// Walks over the folders of all cgroups. The walk omits folders that cannot be read.
     #[must_use]
     pub fn now() -> Self {
         root().map(Self::below).unwrap_or_default()
@@ -88,8 +88,8 @@ pub struct Resolver {
     /// The mount point and its open folder. The value is `None` on a host that has only cgroup
     /// version 1.
     root: Option<(&'static Path, File)>,
-    /// The time of the last walk over all cgroups. Walks are needed if a single cgroup cannot be
-    /// opened by its id.
+    /// The time of the last walk over all cgroups. A walk is necessary only if a folder of a cgroup
+    /// cannot be opened by the cgroup's id.
     walked: Option<Instant>,
 }
 
@@ -114,7 +114,7 @@ impl Resolver {
         let (root, file) = self.root.as_ref()?;
         let found = match open_by_number(file.as_raw_fd(), id) {
             Ok(folder) => path(&folder, root),
-            // The cgroup has been removed.
+            // The cgroup no longer exists.
             Err(error) if error.raw_os_error() == Some(libc::ESTALE) => None,
             Err(_) if self.walked.is_none_or(|last| last.elapsed() >= WALK_INTERVAL) => {
                 self.walk();

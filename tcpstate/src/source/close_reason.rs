@@ -24,8 +24,8 @@ enum SocketError {
     /// The kernel set the error after a SYN: the peer responded with a RST (`tcp_reset`), or an
     /// ICMP message says that the port is closed (`tcp_v4_err`).
     Refused,
-    /// The error is an ICMP error of a router. An ICMP error may be old, and it need not be the
-    /// reason why the connection closed.
+    /// The error is an ICMP error of a router. An ICMP error may be old and unrelated to the close
+    /// of the connection.
     Unreachable,
     /// Another error, which may be old.
     Other,
@@ -47,9 +47,9 @@ impl SocketError {
     }
 }
 
-/// Returns the close reason of a full socket that moves to CLOSE, from its last state, its `sk_err`
-/// and the flags of the record. The function returns `None` if the reason is unknown or if there
-/// was no connection.
+/// Derives the close reason of a full socket that moves to CLOSE. The inputs are the socket's last
+/// state, the socket's `sk_err` and the flags of the record. The function returns `None` if the
+/// reason is unknown or if there was no connection.
 ///
 /// The last state shows which side sent the first FIN, because only that side passes through
 /// FIN_WAIT1. If a connection closed for a reason other than two FINs, the function returns that
@@ -65,8 +65,8 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
         }
         (_, SocketError::Timeout) => Some(CloseReason::Timeout),
         (State::SynSent, _) => None,
-        // If data arrives after a close, the kernel closes the connection as if it had received a
-        // RST, and sends a RST.
+        // If data arrives after a close, the kernel sends a RST, and closes the connection as after
+        // a received RST.
         _ if flags & EVENT_SENT_RESET != 0 => Some(CloseReason::LocalRst),
         (_, SocketError::Reset) => Some(CloseReason::RemoteRst),
         // If the socket is not shut down, only the network can have set this error. A connection

@@ -1,4 +1,4 @@
-//! Keeps records for a short time if a later record may complete or cancel them.
+//! Keeps a record for a short time if a later record may complete or cancel the earlier record.
 //!
 //! A later record completes or cancels an earlier record in three cases. The later record normally
 //! follows within microseconds:
@@ -17,8 +17,8 @@ use tcpstate_common::{
     abi::{EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord, RecordKind},
 };
 
-/// The maximum time for which a record waits. The maximum is short compared with the interval at
-/// which events are read.
+/// The maximum time that a record waits. The maximum is short compared with the interval at which
+/// events are read.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
 /// The maximum number of earlier records that are searched for the amendable record. The amendable
@@ -60,10 +60,10 @@ impl Coalescer {
         }
     }
 
-    /// Returns the oldest record, if no later record can change it.
+    /// Returns the oldest record, if no later record can change the oldest record.
     ///
-    /// `now` is the monotonic time, which the caller passes only if the ring is empty. If the ring
-    /// is not empty, the newest record gives the time.
+    /// `now` is the monotonic time. The caller passes the time only if the ring is empty. If the
+    /// ring is not empty, the newest record gives the time.
     pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<EventRecord> {
         let first = self.records.front()?;
         if first.flags & EVENT_IS_AMENDABLE != 0 {
@@ -76,7 +76,7 @@ impl Coalescer {
         self.records.pop_front()
     }
 
-    /// Returns the oldest record, even if a later record could change it.
+    /// Returns the oldest record, even if a later record could change the oldest record.
     pub(super) fn pop_anyway(&mut self) -> Option<EventRecord> {
         self.records.pop_front()
     }

@@ -25,11 +25,12 @@ impl Flows {
         Self { full: *full, minis: *minis }
     }
 
-    /// Returns the numbers of sockets that entered and left a state, as `ss` shows states.
+    /// Returns how many sockets entered and left a state. The meaning of a state is the meaning in
+    /// `ss`.
     ///
-    /// A full socket in FIN_WAIT2 that becomes a mini socket in FIN_WAIT2 does not change its
-    /// state. The mini socket is counted before the full socket is subtracted, so a cut between the
-    /// two events contains both sockets.
+    /// If a full socket in FIN_WAIT2 becomes a mini socket in FIN_WAIT2, the state of the socket
+    /// does not change. The mini socket is counted before the full socket is subtracted, so a cut
+    /// between the two events contains both sockets.
     #[must_use]
     pub fn flow(&self, state: State) -> Flow {
         let (full, minis) = (self.full(state), self.minis(state));

@@ -36,8 +36,8 @@ fn event_of(
     let family =
         Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
     // The fields of a listener may still hold the peer of an earlier connection. A child starts as
-    // a copy of its listener, so the child's peer is known only if the child's next record came in
-    // time to complete this record.
+    // a copy of its listener. The child's peer is therefore known only if the child's next record
+    // arrived in time to complete this record.
     let may_lack_peer = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
     let is_child = may_lack_peer && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
     let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);

@@ -1,5 +1,5 @@
-//! Reads durations at each cut: it reads the inactive histogram buffer of the BPF programs, empties
-//! the buffer, and adds the durations to the totals since the start.
+//! Reads durations at each cut. The module reads the inactive histogram buffer of the BPF programs,
+//! empties the buffer, and adds the durations to the totals since the start.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -59,7 +59,7 @@ pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 /// The durations that ended before a cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timed {
-    /// The property by which sockets are grouped, if they are grouped.
+    /// The property by which sockets are grouped, if sockets are grouped.
     pub by: Option<By>,
     /// Whether a filter selects the durations.
     pub is_filtered: bool,
@@ -76,7 +76,7 @@ pub struct Timed {
 pub(super) struct Timer {
     timed: Arc<Timed>,
     origin: Untimed,
-    /// The groups found so far, by the number that the BPF programs gave them.
+    /// The groups found so far, by the number that the BPF programs assigned to each group.
     groups: HashMap<u32, Group>,
     cgroups: Option<Cgroups>,
 }

@@ -46,13 +46,13 @@ impl KernelCounters {
         let text = |name| procfs::net(name).unwrap_or_default();
         let counters =
             Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
-        // The limit is read each time, because the sysctl can change. The limit belongs to the
-        // thread's network namespace, like the other counters.
+        // The limit is read each time, because the sysctl can change. The limit and the counters
+        // belong to the thread's network namespace.
         let time_wait_limit = sysctl::value("net.ipv4.tcp_max_tw_buckets");
         Self { covers_whole_scope, counts_births, time_wait_limit, ..counters }
     }
 
-    /// Returns a counter if it covers all counted sockets.
+    /// Returns a counter if the counter covers all counted sockets.
     #[must_use]
     pub fn whole(&self, counter: fn(&Self) -> Option<u64>) -> Option<u64> {
         counter(self).filter(|_| self.covers_whole_scope)

@@ -49,8 +49,8 @@ impl Moment {
     }
 }
 
-/// The number of runs of a program since the load and their total time. Only runs during which the
-/// kernel's statistics were enabled are counted.
+/// The number of runs of a BPF program since the load, and the total time of these runs. A run is
+/// counted only if the kernel's BPF statistics were enabled during the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramRuns {
     /// The name of the program.
@@ -98,7 +98,7 @@ pub struct Identity(pub u64);
 pub struct Namespace {
     /// The inode of the namespace.
     pub inode: u64,
-    /// The namespace's name below `/run/netns`, as it was last found.
+    /// The last known name of the namespace in `/run/netns`.
     pub name: Option<String>,
     /// Whether the namespace is no longer in use. Mini sockets can remain in the namespace for a
     /// short time.

@@ -1,5 +1,5 @@
-//! Reads the counters of each network namespace from the BPF map: its counts, its name, and whether
-//! it still exists.
+//! Reads the counts of each network namespace from the BPF map, finds the name of the namespace,
+//! and reads whether the namespace still exists.
 
 use std::collections::{BTreeMap, HashMap};
 

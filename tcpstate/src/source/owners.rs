@@ -1,8 +1,9 @@
 //! Finds the process that has a socket open, by the links in `/proc/PID/fd` that this user may
 //! read.
 //!
-//! This module does not search file descriptors that only one thread of a process has. Few programs
-//! unshare their file table, and a search of all threads would read a folder for each thread.
+//! A thread can have file descriptors that its process does not share. This module does not search
+//! such file descriptors. Few programs unshare their file table, and a search of all threads would
+//! read a folder for each thread.
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 
@@ -32,7 +33,7 @@ impl Owners {
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
         // Several processes can have a socket open. The process with the lowest id is searched
-        // first, because it most likely created the socket.
+        // first, because this process most likely created the socket.
         pids.sort_unstable();
         for pid in pids {
             if let Err(error) = owners.look_into(pid)

@@ -52,7 +52,7 @@ pub struct Aggregator {
 struct LastScan {
     end: Reading,
     cost: Duration,
-    /// The number of events that were missed before the scan, which the scan has corrected.
+    /// The number of missed events that the scan has corrected.
     missed_before: Missed,
     /// The number of observations that the scan could not use, plus the number of namespaces that
     /// the scan could not enter.
@@ -193,8 +193,8 @@ impl Aggregator {
         self.last_scan.impossible += self.drift.look(excess, moved);
     }
 
-    /// Compares the gauges with the kernel's list of sockets, which was read between the readings
-    /// `before` and `after`.
+    /// Compares the gauges with the kernel's list of sockets. The list was read between the
+    /// readings `before` and `after`.
     #[must_use]
     pub fn verify(
         &self,
@@ -248,7 +248,7 @@ impl Aggregator {
         self.namespaces.as_mut().map(Namespaces::take_finished).unwrap_or_default()
     }
 
-    /// Returns a snapshot whose interval is the whole run, from its start to the reading.
+    /// Returns a snapshot whose interval begins at the start of the run and ends at the reading.
     pub fn summary(&mut self, reading: &Reading) -> Snapshot {
         self.floor(reading);
         let histograms = reading.histograms.as_deref().map(histogram::of_run);
@@ -283,8 +283,8 @@ impl Aggregator {
 
     /// Raises negative gauges to zero. In a consistent cut, a gauge is negative only if an event
     /// was missed. One missed event can make several gauges negative: a gauge of all sockets, of a
-    /// namespace and of a family. Only the largest sum of raised gauges (of all sockets, of
-    /// namespaces or of families) is therefore counted.
+    /// namespace and of a family. Therefore only the largest of the three sums of raised gauges is
+    /// counted: the sum of all sockets, of namespaces or of families.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);

@@ -142,8 +142,8 @@ fn misses_during_a_scan_bound_the_error() {
 }
 
 /// A sum over the attached hooks once decreased when a dead hook was replaced. The module `source`
-/// now keeps the counts of a replaced hook in the sum. If a sum decreases anyway, its difference
-/// must not wrap around, and must not hide other misses.
+/// now keeps the counts of a replaced hook in the sum. If a sum decreases anyway, the difference of
+/// the sum must not wrap around, and must not hide other misses.
 #[test]
 fn decreased_miss_counts_do_not_wrap() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };

@@ -75,8 +75,8 @@ impl Live {
         Ok(names)
     }
 
-    /// Reads the kernel's counters. With `--family` the counters are omitted, because they do not
-    /// distinguish address families.
+    /// Reads the kernel's counters. If the flag `--family` is set, the function returns no kernel
+    /// counters, because the kernel counters do not distinguish address families.
     fn kernel_counters(&self) -> KernelCounters {
         if self.probe.family.is_some() {
             return KernelCounters::default();
@@ -105,7 +105,7 @@ impl Live {
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
     }
 
-    /// Returns the cost of each program since the load, if it is measured.
+    /// Returns the cost of each BPF program since the load, if the cost is measured.
     fn runs(&self) -> Result<Vec<ProgramRuns>, Error> {
         let measured = self.probe.measured()?;
         let runs = measured.into_iter().map(|(name, runs)| ProgramRuns {

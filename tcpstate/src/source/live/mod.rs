@@ -36,8 +36,8 @@ pub struct Live {
     kept: Option<Touched>,
     /// Whether events that a test drops are left out of the missed events.
     drops_in_silence: bool,
-    /// The factor by which scan maps are enlarged. The factor is doubled each time a scan finds its
-    /// map full.
+    /// The factor by which scan maps are enlarged. The factor is doubled each time the map of a
+    /// scan is full.
     growth: u64,
     /// The counters of network namespaces, if namespaces are counted separately.
     namespaces: Option<Namespaces>,
@@ -51,8 +51,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Attaches the BPF programs, which start to count. The number of sockets that were opened
-    /// before the attachment is still unknown.
+    /// Attaches the BPF programs. The attached programs start to count. The number of sockets that
+    /// were opened before the attachment is still unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
         // The attached programs find the owners of later sockets, so the hints are stored after the
@@ -169,7 +169,7 @@ impl Live {
         self.namespaces.as_mut().map_or(Ok(()), |namespaces| namespaces.forget(gone))
     }
 
-    /// Makes a consistent cut and reads it.
+    /// Makes a consistent cut and returns the counts of the cut.
     pub fn read(&mut self) -> Result<Reading, Error> {
         if let Some(orphans) = self.probe.orphans() {
             orphans.run()?;

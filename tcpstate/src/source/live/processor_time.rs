@@ -1,4 +1,4 @@
-//! Measures the CPU time of a piece of work and of this process.
+//! Measures the CPU time of a function call and of this process.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use nix::{
 
 use crate::probe::Error;
 
-/// Runs `work` and returns its result and the CPU time that the thread used.
+/// Runs `work`. Returns the result of `work` and the CPU time that the thread used.
 pub(super) fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(T, Duration), Error> {
     let start = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     let result = work()?;

@@ -19,7 +19,7 @@ use crate::{
 /// flag.
 ///
 /// The iterator finds a socket only while the socket is hashed. The kernel hashes a socket after
-/// the event of its birth, and unhashes it before the event of its end (`tcp_v4_connect`,
+/// the birth event of the socket, and unhashes the socket before the end event (`tcp_v4_connect`,
 /// `tcp_set_state`). Only a few instructions separate the event from the change of the hash table,
 /// but the kernel can preempt the task between these instructions. The wait gives a preempted task
 /// time to continue.

@@ -48,8 +48,8 @@ pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
 /// A part of the bytecode. If a socket matches, execution continues at the end of the part. If a
 /// socket does not match, execution jumps to one instruction length after the end of the part.
 ///
-/// Every jump of a part leads to the start of an instruction or out of the part, as the kernel
-/// requires.
+/// The kernel requires that every jump of a part leads to the start of an instruction or out of the
+/// part.
 struct Fragment(Vec<u8>);
 
 impl Fragment {

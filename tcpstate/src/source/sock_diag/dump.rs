@@ -25,8 +25,8 @@ const INET_DIAG_REQ_BYTECODE: u16 = 1;
 /// `linux/netlink.h`: the tables changed during the dump.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// The maximum size of a datagram in bytes. The kernel writes datagrams as large as the reader's
-/// buffer, up to this maximum.
+/// The maximum size of a datagram in bytes. The kernel makes datagrams as large as the reader's
+/// buffer allows, but not larger than this maximum.
 pub(super) const DATAGRAM: usize = 32 * 1024;
 
 /// Encodes the request for all TCP sockets of a family that have one of the states and match the
@@ -77,8 +77,8 @@ pub(super) enum End {
 
 /// Reads datagrams until the list ends, and calls `record` with the bytes of each record.
 ///
-/// `receive` fills the buffer and returns the length of the datagram, which can be larger than the
-/// buffer.
+/// `receive` fills the buffer and returns the length of the datagram. The length can be larger than
+/// the buffer.
 pub(super) fn read(
     buffer: &mut [u8],
     sequence: u32,

@@ -8,7 +8,7 @@ use std::{borrow::Cow, io};
 /// [`Help::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel has no `sock_diag`, or the confinement of this process forbids it.
+    /// The kernel has no `sock_diag`, or the confinement of this process forbids `sock_diag`.
     #[error("cannot ask the kernel for its sockets (netlink, sock_diag): {0}")]
     Unavailable(#[source] io::Error),
     /// A system call failed.
@@ -19,7 +19,7 @@ pub enum Error {
         /// The error of the kernel.
         source: io::Error,
     },
-    /// The kernel refused the request, or it stopped in the middle of the list.
+    /// The kernel refused the request, or the kernel stopped in the middle of the list.
     #[error("cannot list the sockets of the kernel: {0}")]
     Refused(#[source] io::Error),
     /// A message did not fit in the buffer.

@@ -16,7 +16,7 @@ use crate::{
 /// The sequence number of the request that the inputs answer.
 const SEQUENCE: u32 = 1;
 
-/// Reads a list as the kernel sends it, in one datagram.
+/// Reads a list in the format of the kernel, from one datagram.
 pub(crate) fn netlink(bytes: &[u8]) {
     for wants_attributes in [false, true] {
         let mut datagrams = [bytes].into_iter();

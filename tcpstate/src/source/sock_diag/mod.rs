@@ -46,7 +46,7 @@ pub struct Socket {
     /// the kernel uses mini sockets, closed sockets, and sockets that accept() has not returned
     /// yet.
     pub holder: Option<SocketFile>,
-    /// The id of the cgroup, if it was requested and is known.
+    /// The id of the cgroup, if the id was requested and is known.
     pub cgroup: Option<u64>,
     /// The queues and timers.
     pub detail: Detail,
@@ -65,7 +65,7 @@ pub struct Detail {
     pub timer: Option<Duration>,
     /// The number of retransmissions without an answer.
     pub retransmits: u8,
-    /// The time since the peer's last ACK, if it was requested and is known.
+    /// The time since the peer's last ACK, if this time was requested and is known.
     pub silence: Option<Duration>,
 }
 
@@ -99,7 +99,7 @@ pub struct Answer<A> {
     /// The number of sockets that the kernel listed. The number is larger than the number of
     /// matching sockets only if the kernel could not apply the filter.
     pub listed: u64,
-    /// The error of `sock_diag`, if `/proc/net/tcp` and `tcp6` replaced it.
+    /// The error of `sock_diag`, if `/proc/net/tcp` and `tcp6` replaced `sock_diag`.
     pub instead_of: Option<Error>,
 }
 
@@ -142,8 +142,8 @@ fn sum<A>(
         let mut answer = Answer { sum: start(), listed: 0, instead_of: None };
         let mut each = |socket: &Socket| {
             answer.listed += 1;
-            // The socket is filtered again, because its state can change between the kernel's check
-            // and the record.
+            // The socket is filtered again, because the socket's state can change after the
+            // kernel's check and before the kernel writes the record.
             if query.filter.matches(socket.state, &socket.local, &socket.remote) {
                 add(&mut answer.sum, socket);
             }

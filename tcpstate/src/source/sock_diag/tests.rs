@@ -182,7 +182,7 @@ fn read_errors_are_returned_and_signals_are_ignored() {
     );
 }
 
-/// Requests the list again until it is consistent. The function uses the answers one after the
+/// Requests the list again until a list is consistent. The function uses the answers one after the
 /// other. Returns the number of matching sockets and the number of listed sockets.
 fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
     let mut answers = answers.iter().cycle();
