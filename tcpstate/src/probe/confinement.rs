@@ -43,7 +43,7 @@ pub enum Suspect {
     Lockdown,
     /// The cause is a seccomp filter.
     Seccomp,
-    /// The cause is the limit of locked memory in bytes.
+    /// The cause is the limit of locked memory. The number is the limit in bytes.
     LockedMemory(u64),
 }
 

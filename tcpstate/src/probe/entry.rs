@@ -11,8 +11,8 @@ use super::{
 use crate::report::Counted;
 
 impl Netns {
-    /// Moves the calling thread into the network namespace to count, permanently. If all namespaces
-    /// are counted, the thread stays in its namespace.
+    /// Permanently moves the calling thread into the counted network namespace. If all namespaces
+    /// are counted, the thread does not change its namespace.
     pub(super) fn enter(&self) -> Result<Counted, Error> {
         match self {
             Self::Own => {}

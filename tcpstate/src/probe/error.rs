@@ -22,11 +22,11 @@ pub enum Error {
     /// The process lacks capabilities that loading BPF programs needs.
     #[error("cannot trace TCP sockets: this process lacks {}", names(.0))]
     Capability(Vec<Capability>),
-    /// The process has the capabilities only in a user namespace other than the initial one, where
-    /// they have no effect.
+    /// The process has the capabilities only in its own user namespace. The capabilities have an
+    /// effect only in the initial user namespace.
     #[error("cannot trace TCP sockets: CAP_BPF and CAP_PERFMON have no effect in a user namespace")]
     UserNamespace,
-    /// The kernel is older than the oldest kernel on which exact counts work.
+    /// The kernel is older than the oldest supported kernel.
     #[error(
         "cannot trace TCP sockets: kernel {release} is too old, because it has no socket iterator"
     )]
@@ -82,7 +82,7 @@ pub enum Error {
         /// The error of the kernel.
         source: Box<Error>,
     },
-    /// The object lacks a program or a map, so it is not the object of this build.
+    /// The BPF object lacks a program or a map, because the object belongs to another build.
     #[error("cannot use the BPF object: it has no {0}")]
     Absent(&'static str),
     /// The kernel does not measure BPF programs for this process.
@@ -158,7 +158,7 @@ impl Help for Error {
 }
 
 impl Error {
-    /// Returns whether the kernel refused the action, as opposed to a defect of tcpstate.
+    /// Returns whether the error is a refusal by the kernel: `EPERM`, `EACCES` or `ENOMEM`.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM))
@@ -201,8 +201,9 @@ impl Error {
     }
 }
 
-/// Returns a text that says how to grant capabilities. The command `setcap` removes capabilities
-/// that it does not name, so `capabilities` must contain all that are needed.
+/// Returns a text that says how to grant capabilities. The command `setcap` removes every
+/// capability that the command does not name. The list `capabilities` must contain all capabilities
+/// that the program needs.
 #[must_use]
 pub fn grant(capabilities: &[Capability]) -> String {
     let set = capabilities.iter().map(|capability| capability.to_string().to_lowercase());

@@ -31,8 +31,7 @@ pub const RING_BYTES: u32 = 8 << 20;
 /// sockets uses 17 MiB. The map of owner hints uses another 13 MiB.
 pub const MAX_SOCKETS: u32 = 131_072;
 
-/// The tracepoint of sent RSTs. The program at the tracepoint `tcp_send_reset` has the name of the
-/// tracepoint.
+/// The tracepoint of sent RSTs. The BPF program at this tracepoint has the name of the tracepoint.
 const RESETS: &str = "tcp_send_reset";
 
 /// The options of recording events.

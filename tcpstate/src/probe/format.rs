@@ -1,10 +1,11 @@
-//! Reads the `format` file of a classic tracepoint, which contains the offsets of its fields.
+//! Reads the `format` file of a classic tracepoint. The file contains the offsets of the
+//! tracepoint's fields.
 
 use std::{fs, io, path::Path};
 
 use tcpstate_common::abi::RecordOffsets;
 
-/// The mount points of tracefs: as a separate file system, or inside debugfs.
+/// The two folders in which tracefs is mounted. The second folder is inside debugfs.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Reads the format of `sock:inet_sock_set_state`.

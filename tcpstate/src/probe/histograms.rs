@@ -19,9 +19,9 @@ use super::{
 };
 use crate::report::{Effect, Limit, Minis, Provider};
 
-/// The default number of sockets whose state is stored until they close. The table for 131,072 full
-/// sockets uses 17 MiB. The tables for as many time-wait sockets and request sockets use another 23
-/// MiB.
+/// The default number of sockets whose state is stored until the socket closes. The table for
+/// 131,072 full sockets uses 17 MiB. The tables for as many time-wait sockets and request sockets
+/// use another 23 MiB.
 pub const MAX_TIMED: u32 = 131_072;
 /// The default number of groups. The histograms of 64 groups use 13 MiB.
 pub const MAX_GROUPS: u32 = 64;
@@ -88,7 +88,7 @@ pub(super) fn set_map_sizes(
     capacity.set(loader, "REQUEST_SLOTS", "REQUEST_EXCESS");
 }
 
-/// Returns the limits for durations of mini sockets that the active providers cannot measure.
+/// Returns the limits for the durations that the active providers cannot measure.
 pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
     let effect = |minis| match (minis, providers.of(minis).provider) {
         (_, Provider::Fentry) => None,

@@ -1,5 +1,5 @@
-//! Lists the programs of each provider and their kernel hooks. The module also attaches and
-//! detaches programs.
+//! Lists the BPF programs of each provider, and the kernel hook of each program. This module also
+//! attaches and detaches the programs.
 
 use aya::{
     Btf, Ebpf,
@@ -32,11 +32,13 @@ pub(super) const fn hook(program: &'static str, target: &'static str) -> Hook {
     Hook { program, target }
 }
 
-/// The kernel function whose number of arguments selects the program that reads its result.
+/// The kernel function whose return value a BPF program reads. The number of arguments of this
+/// function selects the BPF program.
 const VERDICT: &str = "tcp_timewait_state_process";
 
-/// Returns the programs of a provider. The programs that observe births are attached last. A
-/// program for births that is attached first could store a socket whose end no program observes.
+/// Returns the programs of a provider. The programs that observe the creation of sockets are
+/// attached last. If these programs were attached first, the BPF programs could miss the close of a
+/// new socket.
 pub(super) fn programs(
     minis: Minis,
     provider: Provider,
@@ -115,7 +117,7 @@ pub(super) fn is_attached(ebpf: &Ebpf, program: &str) -> bool {
 
 /// Detaches and unloads a program, if it is loaded.
 pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
-    // The only possible error is that the program is not loaded, which needs no action.
+    // Ignore the error. The only possible error is that the program is not loaded.
     let _ = match ebpf.program_mut(program) {
         Some(Program::FEntry(program)) => program.unload(),
         Some(Program::FExit(program)) => program.unload(),
@@ -126,8 +128,9 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     };
 }
 
-/// Loads the three iterators: one visits each socket during a scan, one finds moves that timers do
-/// not report, and one marks namespaces that no longer exist.
+/// Loads the three iterators. The first iterator visits each socket during a scan. The second
+/// iterator finds the moves from FIN_WAIT2 to TIME_WAIT that timers do not report. The third
+/// iterator marks the map entries of deleted namespaces.
 pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
     let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
     for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {

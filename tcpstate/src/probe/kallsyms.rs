@@ -10,13 +10,13 @@ use caps::Capability;
 use super::privileges;
 use crate::report::Minis;
 
-/// The addresses of the kernel functions that identify the timers of mini sockets. An address is 0
-/// if the kernel does not show it.
+/// The addresses of the kernel functions that identify the timers of mini sockets. If the kernel
+/// hides an address, the address is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handlers {
     pub(super) tw_timer_handler: u64,
     pub(super) reqsk_timer_handler: u64,
-    /// Whether the kernel shows the address of any function.
+    /// Whether the kernel shows the address of at least one function.
     shows_addresses: bool,
 }
 
@@ -27,7 +27,8 @@ pub enum Hidden {
     FromThisProcess,
     /// The addresses are hidden from all processes (`kernel.kptr_restrict=2`).
     FromAll,
-    /// The kernel shows addresses of other functions, but this function does not exist.
+    /// The kernel shows the addresses of other functions, so the kernel does not contain this
+    /// function.
     Absent,
 }
 
@@ -38,7 +39,7 @@ impl Handlers {
         Self::read(BufReader::new(File::open("/proc/kallsyms")?))
     }
 
-    /// Returns the address of the kernel function that the timers of these mini sockets call.
+    /// Returns the address of the kernel function that the timers of one kind of mini sockets call.
     pub(super) fn of(&self, minis: Minis) -> Result<u64, Hidden> {
         let address = match minis {
             Minis::TimeWait => self.tw_timer_handler,

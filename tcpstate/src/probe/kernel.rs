@@ -30,13 +30,14 @@ const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 /// The first kernel version in which tracing programs may assign a cookie to a socket.
 const COOKIES: (u32, u32) = (5, 12);
 
-/// The first kernel version in which a process may use a map whose descriptor it holds, even if
-/// unprivileged BPF is disabled (`__sys_bpf`). On earlier kernels, each use of a map needs
-/// `CAP_BPF`.
+/// The first kernel version in which a process without capabilities may use a map whose descriptor
+/// the process holds. An earlier kernel refuses this if unprivileged BPF is disabled (`__sys_bpf`).
+/// On earlier kernels, each use of a map needs `CAP_BPF`.
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
 
-/// The first kernel version in which TW and TWKilled of TcpExt count creations of time-wait
-/// sockets. On earlier kernels, TW and TWKilled count expiries.
+/// The first kernel version in which the TcpExt counters TW and TWKilled count creations of
+/// time-wait sockets. On earlier kernels, the counters TW and TWKilled count expiries of time-wait
+/// sockets.
 const BIRTHS_COUNTED: (u32, u32) = (5, 18);
 
 impl Kernel {
@@ -117,8 +118,8 @@ impl Kernel {
 }
 
 /// Returns the number of TCP sockets in the caller's network namespace, including time-wait
-/// sockets, from `/proc/net/sockstat` and `sockstat6`. The number is good enough for the size of a
-/// map, but it is not exact.
+/// sockets, from `/proc/net/sockstat` and `sockstat6`. The number is not exact, but it is
+/// sufficient for choosing the size of a map.
 #[must_use]
 pub fn hashed_sockets() -> u64 {
     let files = ["sockstat", "sockstat6"].into_iter().filter_map(|file| procfs::net(file).ok());

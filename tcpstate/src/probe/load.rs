@@ -32,7 +32,8 @@ impl Probe {
     pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
-        // If the handlers or the format are missing, the hooks that need them are not chosen later.
+        // If the handlers or the format cannot be read, the hooks that need them are not attached
+        // later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
@@ -90,7 +91,7 @@ impl Probe {
     }
 }
 
-/// Makes the kernel measure the runs of every BPF program until the descriptor is closed.
+/// Makes the kernel measure the runs of every BPF program until the returned descriptor is closed.
 pub(super) fn measure_runs() -> Result<OwnedFd, Error> {
     enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
 }
@@ -124,8 +125,8 @@ fn load_object(
     if let Some(options) = options.histograms {
         histograms::set_map_sizes(&mut loader, options, capacity);
     }
-    // A variant without log lines and a stripped object do not contain the globals and maps for
-    // logging.
+    // Some objects lack the globals and maps for logging: an object that was built without log
+    // lines, and a stripped object.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.log {
         loader.map_max_entries("AYA_LOGS", 4096);
@@ -143,8 +144,8 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     sysctl::value("net.ipv4.tcp_max_tw_buckets").unwrap_or(BOUND).clamp(1, BOUND)
 }
 
-/// Returns the range of ports from which the kernel chooses automatically. The range is known only
-/// if one network namespace is counted, because the thread is in that namespace.
+/// Returns the range of ports from which the kernel chooses automatically. If all network
+/// namespaces are counted, the range is unknown, because each namespace has its own range.
 fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     if *netns == Netns::All {
         return None;

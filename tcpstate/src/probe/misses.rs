@@ -1,5 +1,5 @@
 //! Reads the kernel's counts of skipped runs of BPF programs. The sums include attached and
-//! detached programs. The aya library does not read this count.
+//! detached programs. The aya library does not read these counts.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +20,8 @@ use super::{Error, programs};
 pub(super) struct MissedRuns {
     /// The skipped runs of programs that are no longer active.
     earlier: u64,
-    /// The active programs. The value of each program is the kernel's count at the time when the
-    /// program became active.
+    /// The active programs. The value of each program is the kernel's count of skipped runs at the
+    /// time when the program became active.
     active: BTreeMap<&'static str, u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Loads, attaches and removes the BPF programs. Every number that tcpstate shows starts in the BPF
-//! programs.
+//! Loads, attaches and removes the BPF programs. Every number that tcpstate shows comes from the
+//! BPF programs.
 //!
 //! All kernel objects depend on file descriptors of this process, and nothing is pinned. When the
 //! [`Probe`] is dropped or the process is killed, nothing remains in the kernel.
@@ -65,8 +65,8 @@ pub(crate) use self::{
 };
 use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
 
-/// The map of a scan. The value of an entry says whether an event or the iterator observed the
-/// socket.
+/// The map of the sockets that were observed during a scan. The value of an entry says whether an
+/// event or the iterator observed the socket.
 pub type Touched = HashMap<MapData, u64, u32>;
 
 /// The map with the counters of each network namespace, by the namespace's identity.
@@ -78,7 +78,7 @@ pub struct Probe {
     ebpf: Ebpf,
     /// The counted network namespaces.
     pub counted: Counted,
-    /// The counted address family, if only one is counted.
+    /// The counted address family; `None` if both address families are counted.
     pub family: Option<Family>,
     /// The running kernel.
     pub kernel: Kernel,
@@ -95,7 +95,7 @@ pub struct Probe {
     statistics: Option<OwnedFd>,
     /// The iterator that visits each socket.
     pub(crate) sockets: Walk,
-    /// The iterator that marks namespaces that no longer exist, if namespaces are counted
+    /// The iterator that marks the map entries of deleted namespaces, if namespaces are counted
     /// separately.
     pub(crate) namespaces: Option<Walk>,
     /// The map with the counters of network namespaces, until the caller takes the map.
@@ -165,33 +165,31 @@ impl Probe {
             .map_err(|source| Error::System { action: "read the program's fdinfo", source })
     }
 
-    /// Replaces a provider that does not work by the next best provider. The caller must make a
-    /// scan afterwards.
+    /// Replaces a broken provider with the next best provider. After this function returns, the
+    /// caller must make a scan.
     pub fn replace(&mut self, minis: Minis, why: &str) -> Result<(), Error> {
         let types = Types::of_kernel()?;
         self.providers.replace(&mut self.ebpf, &types, minis, why)
     }
 
-    /// Returns the number of transitions since the load for which the kernel skipped the counting
-    /// program, because the program was already running on that CPU.
+    /// Returns the number of transitions since the load that the counting program missed. The
+    /// kernel skips a program that is already running on the CPU.
     pub fn missed(&self) -> Result<u64, Error> {
         self.misses_of(hooks::program(self.transitions))
     }
 
-    /// Returns the number of events since the load for which the kernel skipped a program of one
-    /// kind of mini sockets. Skipped runs of replaced programs are included.
+    /// Returns how often the kernel has skipped the programs of one kind of mini sockets. Skipped
+    /// runs of replaced programs are included.
     pub fn missed_minis(&self, minis: Minis) -> Result<u64, Error> {
         self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
 
-    /// Returns the number of events since the load for which the kernel skipped the program that
-    /// records events.
+    /// Returns how often the kernel has skipped the program that records events.
     pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
         self.misses_of(events.program)
     }
 
-    /// Returns the number of events since the load for which the kernel skipped the program that
-    /// measures durations.
+    /// Returns how often the kernel has skipped the program that measures durations.
     pub(crate) fn missed_durations(&self, histograms: &HistogramHook) -> Result<u64, Error> {
         self.misses_of(histograms.program)
     }
@@ -235,8 +233,8 @@ impl Probe {
         aya_log::EbpfLogger::init(&mut self.ebpf)
     }
 
-    /// Returns the iterator over time-wait sockets in FIN_WAIT2, which counts the sockets that
-    /// moved to TIME_WAIT. Only the provider by timers needs this iterator.
+    /// Returns the iterator over time-wait sockets in FIN_WAIT2. The iterator counts the sockets
+    /// that moved to TIME_WAIT. Only the provider [`Provider::Timer`] needs this iterator.
     pub(crate) fn orphans(&self) -> Option<&Walk> {
         (self.provider(Minis::TimeWait) == Provider::Timer).then_some(&self.orphans)
     }

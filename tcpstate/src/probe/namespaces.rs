@@ -1,9 +1,8 @@
 //! Finds every network namespace of the host and its name.
 //!
 //! The kernel has a list of all network namespaces but does not export the list. This module
-//! therefore searches all places that keep a namespace alive and that a file leads to: tasks,
-//! names, mounts and open descriptors. A namespace that only an open socket keeps alive is not
-//! found.
+//! searches all places in which a file refers to a network namespace: tasks, names, mounts and open
+//! descriptors. A namespace that only an open socket keeps alive is not found.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,22 +34,23 @@ const MAX_ROUNDS: u32 = 3;
 /// The network namespaces that were found.
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
-    /// The inodes of the namespaces. During the search, only a new namespace can reuse the inode of
-    /// a namespace that was found.
+    /// The inodes of the namespaces. If a namespace is deleted during the search, a new namespace
+    /// may get the inode of the deleted namespace. The search does not visit this new namespace.
     seen: HashSet<u64>,
     /// The number of namespaces that could not be entered.
     pub(crate) refused: u64,
 }
 
 impl Visited {
-    /// Returns whether the namespace with this inode was found, even if it could not be entered.
+    /// Returns whether the namespace with this inode was found, even if the namespace could not be
+    /// entered.
     pub(crate) fn found(&self, inode: u64) -> bool {
         self.seen.contains(&inode)
     }
 }
 
 /// Moves the calling thread into each network namespace of the host once, and calls `visit` there.
-/// Afterwards the thread is in the namespace that it visited last.
+/// After the search, the thread stays in the last namespace that the search entered.
 pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
     let mut tour = Tour { visit, visited: Visited::default() };
     for _ in 0..MAX_ROUNDS {
@@ -88,8 +88,8 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
         Ok(())
     }
 
-    /// Visits the namespace of a procfs link. The text of a procfs link contains the inode of the
-    /// namespace.
+    /// Visits the namespace to which a procfs link refers. The text of a procfs link contains the
+    /// inode of the namespace.
     fn stop_at_link(&mut self, link: &Path) -> Result<(), Error> {
         let Ok(target) = fs::read_link(link) else { return Ok(()) };
         match inode(target.as_os_str().as_bytes()) {
@@ -105,8 +105,8 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
         }
     }
 
-    /// Visits a namespace. The function skips a path that no longer exists, or that is not a
-    /// network namespace.
+    /// Visits a namespace. If the path does not exist or is not a network namespace, the function
+    /// does nothing.
     fn stop(&mut self, path: &Path) -> Result<(), Error> {
         let Ok(Some(namespace)) = netns::open(path) else { return Ok(()) };
         let Ok(metadata) = namespace.metadata() else { return Ok(()) };
@@ -169,7 +169,8 @@ impl Names {
     /// Reads all existing names.
     pub(crate) fn read() -> Self {
         let mut names = HashMap::new();
-        // The file of a deleted namespace remains, but the file is in another file system.
+        // After the deletion of a namespace, the file of its name may remain, but in another file
+        // system.
         let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
         for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())

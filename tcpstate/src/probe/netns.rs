@@ -36,7 +36,7 @@ pub enum Netns {
     /// The network namespace of the calling thread.
     #[default]
     Own,
-    /// All network namespaces of the host, which are counted separately.
+    /// All network namespaces of the host. Each network namespace is counted separately.
     All,
     /// The network namespace with this name below `/run/netns`.
     Name(String),
@@ -54,7 +54,7 @@ pub enum Error {
     NoName {
         /// The requested name.
         name: String,
-        /// The most similar names.
+        /// The existing names that are most similar to the requested name.
         near: Vec<String>,
     },
     /// There is no process with this id.
@@ -122,7 +122,7 @@ impl Help for Error {
 }
 
 impl Netns {
-    /// Moves the calling thread to another network namespace, permanently.
+    /// Permanently moves the calling thread to another network namespace.
     pub(super) fn enter_other(&self) -> Result<(), Error> {
         let file = self.open()?;
         setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
@@ -201,8 +201,8 @@ impl fmt::Display for Netns {
 }
 
 impl Counted {
-    /// Returns the inode for the programs, or 0 for all namespaces. The kernel's inode has 32 bits
-    /// (`struct ns_common`).
+    /// Returns the inode of the counted network namespace, or 0 if all network namespaces are
+    /// counted. The kernel's inode has 32 bits (`struct ns_common`).
     pub(super) fn inode(self) -> u32 {
         match self {
             Self::One(inode) => u32::try_from(inode).unwrap_or(u32::MAX),
@@ -225,8 +225,8 @@ impl fmt::Display for Counted {
 pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // The check of the file system comes first, because the driver of another file could
-    // misinterpret the ioctl below.
+    // Check the file system before the ioctl, because the driver of another file could misinterpret
+    // the ioctl.
     if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC {
         return Ok(None);
     }
@@ -244,7 +244,7 @@ fn names() -> Vec<OsString> {
     names
 }
 
-/// Returns the names that are most like a name.
+/// Returns the names that are most similar to the given name.
 fn near(name: &str, names: Vec<OsString>) -> Vec<String> {
     let names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     nearest(name, names.iter().map(String::as_str)).into_iter().map(str::to_owned).collect()

@@ -19,8 +19,8 @@ pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
 }
 
 /// Adds the offsets for distinguishing network namespaces. Returns whether the kernel gives each
-/// namespace a cookie. The cookie of a namespace is a plain number since 5.12. Before 5.12, the
-/// cookie was a struct, and the kernel created it only on request.
+/// namespace a cookie. Since Linux 5.12, the cookie of a namespace is a plain number. Before Linux
+/// 5.12, the cookie was a struct, and the kernel created a cookie only on request.
 pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error> {
     let has_cookies = btf.field("net", "net_cookie.counter").is_err();
     let cookie = btf.offset("net", "net_cookie", 64).ok().filter(|_| has_cookies);
@@ -28,7 +28,8 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
         Some(offset) => offset,
         None => btf.offset("net", "hash_mix", 32)?,
     };
-    // The field with the user count is `count` before 5.11 and `ns.__ns_ref` since 6.18.
+    // The field with the user count of a namespace is `count` before Linux 5.11 and `ns.__ns_ref`
+    // since Linux 6.18.
     let users = btf.offset("net", "ns.count", 32).or_else(|_| btf.offset("net", "count", 32));
     offsets.net_users = users.or_else(|_| btf.offset("net", "ns.__ns_ref", 32))?;
     Ok(cookie.is_some())
@@ -78,8 +79,8 @@ mod tests {
 
     use super::*;
 
-    /// The test uses types of kernels from 5.10 to 7.2. The test files contain only the structs
-    /// that are needed, and they are also inputs of the fuzzer.
+    /// The test uses types of kernels from 5.10 to 7.2. The test files contain only the needed
+    /// structs. The fuzzer also uses these files as inputs.
     #[test]
     #[cfg(target_endian = "little")]
     fn the_fields_of_all_kernels_are_found() {

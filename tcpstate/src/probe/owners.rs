@@ -18,7 +18,7 @@ const ACCEPT: &str = "inet_csk_accept";
 pub(crate) struct OwnerHook {
     /// The attached hook.
     pub(crate) acceptors: Acceptors,
-    /// The map of hints. User space also stores hints in the map of owner hints.
+    /// The map of owner hints. User space also stores hints in the map of owner hints.
     pub(crate) hints: HashMap<MapData, u64, OwnerHint>,
     /// The reason why a better hook is not attached; `None` if the best hook is attached.
     pub(super) limit: Option<Limit>,
@@ -77,7 +77,7 @@ fn attach_hooks(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<
 /// Returns the program that matches the number of arguments of the accept function.
 fn accepted(btf: &btf::Btf) -> Result<&'static str, Error> {
     match btf.arguments(ACCEPT)? {
-        // The function `inet_csk_accept` has 2 arguments since 6.10.
+        // Since Linux 6.10, the function `inet_csk_accept` has 2 arguments.
         2 => Ok("accepted_2"),
         4 => Ok("accepted_4"),
         arguments => Err(Error::Arguments { function: ACCEPT, arguments }),
@@ -94,11 +94,11 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
         ..OwnerOffsets::default()
     };
-    // A kernel without cgroups has neither field of `sk_cgrp_data`.
+    // A kernel without cgroups has neither `sk_cgrp_data.cgroup` nor `sk_cgrp_data.val`.
     let pointer = btf.offset("sock", "sk_cgrp_data.cgroup", 64);
     let number = btf.offset("sock", "sk_cgrp_data.val", 64);
     if let Ok(sk_cgroup) = pointer.as_ref().or(number.as_ref()) {
-        // The field `parent` has another name since 6.15.
+        // Since Linux 6.15, the field `parent` is named `__parent`.
         let parent = btf.offset("kernfs_node", "parent", 64);
         offsets.sk_cgroup = *sk_cgroup;
         offsets.cgroup_is_number = pointer.is_err().into();

@@ -7,8 +7,8 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 /// lets programs read kernel memory by pointer.
 pub const COUNTING: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 
-/// Returns the capabilities that counting needs and this thread lacks. The capability
-/// `CAP_SYS_ADMIN` replaces both capabilities.
+/// Returns the capabilities that counting needs and this thread lacks. If the thread has
+/// `CAP_SYS_ADMIN`, the function returns no capability.
 #[must_use]
 pub fn missing() -> Vec<Capability> {
     if has(Capability::CAP_SYS_ADMIN) {

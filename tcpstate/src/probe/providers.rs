@@ -34,7 +34,7 @@ pub(super) struct Providers {
     handlers: Handlers,
     /// Whether the kernel's own counters cover exactly the counted sockets.
     is_pollable: bool,
-    /// The kernel function at which a test observes the ends of time-wait sockets.
+    /// The kernel function that a test uses instead of `inet_twsk_kill`.
     time_wait_exit: Option<&'static str>,
 }
 
@@ -110,7 +110,7 @@ impl Providers {
                 }
             }
         }
-        // The error of the best hook names the cause that is most useful to fix.
+        // Return the error of the best hook, because a fix of this error has the greatest benefit.
         Err(first.unwrap_or(Error::Absent(TRACEPOINT)))
     }
 
@@ -139,12 +139,12 @@ impl Providers {
         Ok(())
     }
 
-    /// Replaces a provider that does not work by the next best provider.
+    /// Replaces a broken provider with the next best provider.
     ///
     /// The kernel discards its count of a program's skipped runs when the program is detached. The
     /// function reads this count before the detachment. If the kernel skips a run after this read
-    /// and before the detachment, the run is not counted. The next scan corrects the gauges for
-    /// uncounted skipped runs.
+    /// and before the detachment, the run is not counted. The next scan corrects the gauges after
+    /// such a run.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,
@@ -177,7 +177,7 @@ impl Providers {
         candidates: impl Iterator<Item = Provider>,
         mut reasons: Vec<Reason<Provider>>,
     ) {
-        // The help line belongs to the last failed provider, because the cause of that failure is
+        // Keep only the help line of the last failed provider, because the cause of its failure is
         // the easiest to fix.
         let mut help = None;
         for provider in candidates {

@@ -7,9 +7,8 @@ use caps::{CapSet, Capability, CapsHashSet};
 use super::{Error, Probe};
 use crate::report::Counted;
 
-/// Returns the capabilities that later scans need. Later scans need no capability, with two
-/// exceptions: scans visit other network namespaces, or the kernel (before 5.19) requires CAP_BPF
-/// each time a map is read.
+/// Returns the capabilities that later scans need. Scans of one network namespace need no
+/// capability since kernel 5.19. Before 5.19, the kernel requires CAP_BPF for each read of a map.
 #[must_use]
 pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {
@@ -23,8 +22,8 @@ pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     }
 }
 
-/// Drops all capabilities of this thread permanently, except the capabilities in `wanted`. A
-/// program that this thread starts has no capability either.
+/// Drops all capabilities of this thread permanently, except the capabilities in `wanted`. The
+/// thread passes no ambient or inheritable capability to a program that it starts.
 pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     let set = |set, capabilities: &_| {
         caps::set(None, set, capabilities).map_err(|error| Error::System {
@@ -34,7 +33,7 @@ pub fn keep_only(wanted: &[Capability]) -> Result<(), Error> {
     };
     let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
     let kept = held.into_iter().filter(|capability| wanted.contains(capability)).collect();
-    // This call also removes the capabilities from the ambient set.
+    // Clearing the inheritable set also clears the ambient set.
     set(CapSet::Inheritable, &CapsHashSet::new())?;
     set(CapSet::Effective, &kept)?;
     set(CapSet::Permitted, &kept)

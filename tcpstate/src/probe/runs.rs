@@ -42,7 +42,7 @@ impl DetachedRuns {
     }
 
     /// Returns the sums over attached and detached programs. If a program was detached and attached
-    /// again, the function adds its runs from both times.
+    /// again, the sum includes its runs before and after the detachment.
     fn with<'a>(
         &'a self,
         attached: impl IntoIterator<Item = (&'a str, Runs)>,

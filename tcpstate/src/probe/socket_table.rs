@@ -1,10 +1,10 @@
-//! The sizes of the maps that hold the state of sockets between their events: an array of slots,
-//! and a hash map (the overflow) for sockets whose slot is taken.
+//! The sizes of the two maps that hold the state of sockets between events. The first map is an
+//! array of slots. The second map is a hash map (the overflow) for sockets whose slot is taken.
 
 use aya::EbpfLoader;
 
-/// Whether other CPUs see the stores of a program in program order. The socket that holds a slot
-/// relies on the order of the stores.
+/// Whether other CPUs see the memory writes of a program in program order. The assignment of slots
+/// to sockets relies on this order.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
 /// The sizes of the two maps of a table, for a number of sockets.
@@ -15,9 +15,10 @@ pub(super) struct Capacity {
     slots: u32,
     /// The number of entries of the hash map.
     ///
-    /// If all sockets are created together and the array has one slot for each, a third of them
-    /// (1/e) find their slot taken. As sockets open and close, the share of sockets in the hash map
-    /// grows to a half, because a socket stays in the hash map after its slot has become free.
+    /// If all sockets are created together and there are as many slots as sockets, about a third of
+    /// the sockets (1/e) find their slot taken. A socket stays in the hash map even after its slot
+    /// becomes free. As sockets open and close, the share of sockets in the hash map grows to a
+    /// half.
     overflow: u32,
 }
 
@@ -25,7 +26,8 @@ impl Capacity {
     /// Returns the capacity for this number of sockets.
     pub(super) fn new(sockets: u32) -> Self {
         if KEEPS_STORES_IN_ORDER {
-            // The array needs at least two slots, because a shift by all 64 bits has no effect.
+            // The array needs at least two slots. For one slot, the programs would have to shift by
+            // 64 bits, but such a shift has no effect.
             Self { slots: sockets.max(2).next_power_of_two(), overflow: sockets.div_ceil(8) * 5 }
         } else {
             Self { slots: 1, overflow: sockets }

@@ -10,8 +10,9 @@ use super::{
     types::Types,
 };
 
-/// The tracking programs, best first: for the typed tracepoint and for the raw tracepoint. The
-/// classic tracepoint has no tracking program, because it loses most events under heavy load.
+/// The tracking programs, best first. The program `track` is for the typed tracepoint, and
+/// `track_raw` is for the raw tracepoint. The classic tracepoint has no tracking program, because
+/// this tracepoint loses most events under heavy load.
 const PROGRAMS: [&str; 2] = ["track", "track_raw"];
 
 /// Attaches the best program that the kernel accepts, and returns its name. Events and histograms

@@ -62,8 +62,8 @@ pub fn kptr_restrict() -> Option<u32> {
     kallsyms::kptr_restrict()
 }
 
-/// Checks that the kernel measures programs on request. The measurement stops when the function
-/// returns.
+/// Checks that the kernel can measure the run time of BPF programs. The measurement stops when the
+/// function returns.
 pub fn statistics() -> Result<(), Error> {
     measure_runs().map(drop)
 }

@@ -1,4 +1,4 @@
-//! The kernel's types, which are needed while programs are loaded.
+//! The kernel's types, which the loader of the BPF programs needs.
 
 use aya::Btf;
 

@@ -8,7 +8,7 @@ use crate::error::Help;
 /// The reason why a recording cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be created, or it exists already.
+    /// The file cannot be created. A possible cause is that the file exists already.
     #[error("cannot create the recording {}: {error}", .file.display())]
     Create {
         /// The name of the file.
@@ -40,7 +40,8 @@ pub enum Error {
         /// The defect of the file.
         why: Unreadable,
     },
-    /// The recording has no durations, because the command that wrote it recorded none.
+    /// The recording has no durations, because the command that wrote the recording recorded no
+    /// durations.
     #[error("cannot show histograms of the recording {}: it has no durations", .file.display())]
     NoDurations {
         /// The name of the file.
@@ -63,13 +64,13 @@ pub enum Unreadable {
     /// The file ends too early.
     #[error("it ends within the frame at byte {offset}")]
     Cut {
-        /// The offset of the incomplete frame in bytes.
+        /// The offset in bytes of the incomplete frame.
         offset: u64,
     },
     /// The bytes differ from the bytes that were written.
     #[error("the frame at byte {offset} is damaged: {what}")]
     Corrupt {
-        /// The offset of the frame in bytes.
+        /// The offset in bytes of the frame.
         offset: u64,
         /// The part of the frame that is wrong.
         what: String,

@@ -105,7 +105,7 @@ pub(super) fn name_of(base: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Derives the name of the first file from the name of another file.
+/// Derives the name of the first file from the name of a later file.
 fn base_of(file: &Path, number: u32) -> Option<PathBuf> {
     if number == 0 {
         return Some(file.to_owned());

@@ -56,7 +56,7 @@ pub(super) enum Damage {
 /// A frame that was read.
 pub(super) struct Frame {
     pub(super) records: Vec<u8>,
-    /// The size of the frame in the file in bytes.
+    /// The size in bytes of the frame in the file.
     pub(super) length: u64,
 }
 

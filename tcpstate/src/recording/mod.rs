@@ -35,14 +35,14 @@ pub use self::{
 };
 use crate::report::{Event, Report};
 
-/// The text at the start of each file of a recording. A version number and a line end follow the
-/// text.
+/// The text at the start of each file of a recording. In a file, a version number and a line feed
+/// follow this text.
 pub const HEADING: &str = "tcpstate recording ";
 
 /// The version of the format that tcpstate writes. So far, the format has only this version.
 pub const VERSION: u16 = 1;
 
-/// A record of a recording, which is an input of a view.
+/// A record of a recording. Each record is an input of a view.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// A start, a snapshot or an end.

@@ -22,12 +22,11 @@ pub struct Timed {
     pub record: Record,
 }
 
-/// Reads one file of a recording. The reader uses the memory of one frame, whatever the file
-/// contains.
+/// Reads one file of a recording. The reader never uses more memory than one frame needs.
 pub struct Reader<R> {
     file: BufReader<R>,
     part: Part,
-    /// The offset of the current frame in bytes.
+    /// The offset in bytes of the current frame.
     offset: u64,
     frame_length: u64,
     /// The records of the current frame; `position` is the number of their bytes that were read.
@@ -115,7 +114,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Reads the heading line. Returns the length of the heading in bytes.
+/// Reads the heading line. Returns the length in bytes of the heading.
 fn read_heading(file: &mut impl BufRead) -> Result<u64, Unreadable> {
     let longest = HEADING.len() + "65535\n".len();
     let mut line = Vec::new();

@@ -54,7 +54,7 @@ impl Shared {
 /// A change of the state of a recording since the last call.
 #[derive(Debug)]
 pub enum News {
-    /// The recording cannot be written now.
+    /// At present, writes to the recording fail.
     Failing(Error),
     /// The recording is written again, and it is complete.
     Resumed,
@@ -190,7 +190,8 @@ impl Files {
         }
     }
 
-    /// Writes the waiting records. If the write fails, the records continue to wait.
+    /// Writes the waiting records. If the write fails, the records stay in memory until the next
+    /// write.
     fn flush(&mut self) {
         let outcome = self.try_flush();
         let is_failing = self.health != Health::Well;
@@ -227,7 +228,7 @@ impl Files {
         Ok(())
     }
 
-    /// Continues in a new file.
+    /// Continues the recording in a new file.
     fn begin_next(&mut self) -> Result<(), Error> {
         let part = Part { number: self.part.number + 1, ..self.part.clone() };
         let file = name_of(&self.base, part.number);

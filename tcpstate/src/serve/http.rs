@@ -33,14 +33,16 @@ use tokio::{
 use super::{TracerHandle, negotiation};
 use crate::view::metrics::Format;
 
-/// Maximum time until the header of a request is complete, including the wait for the request.
+/// Maximum time from the start of the wait for a request until the header of the request is
+/// complete.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Maximum time for the response to a request. A snapshot takes about 30 ms. A scan of a million
 /// sockets takes about a second.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// Maximum duration of a connection. A client that needs longer must connect again.
+/// Maximum duration of a connection. A client that needs a connection for a longer time must
+/// connect again.
 const CONNECTION_TIME: Duration = Duration::from_secs(120);
-/// Time to finish the running request after its connection has reached [`CONNECTION_TIME`].
+/// How long a running request may continue after the connection has reached [`CONNECTION_TIME`].
 const LAST_TIME: Duration = Duration::from_secs(2);
 /// Maximum size of a request header in bytes.
 const HEADER_BYTES: usize = 16 << 10;
@@ -56,8 +58,8 @@ pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_conne
     loop {
         match listener.accept().await {
             Ok((stream, _)) => connections.admit(stream, &tracer_handle, max_connections),
-            // Accepting failed. Either no file descriptor is free, or the client has already
-            // disconnected.
+            // Accepting failed. Either no file descriptor is free for the connection, or the client
+            // has already disconnected.
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
                     sleep(Duration::from_millis(100)).await;
@@ -83,8 +85,8 @@ struct Connection {
     task: Option<AbortHandle>,
 }
 
-/// The slot of a connection. Dropping the value frees the slot, whatever the reason for which the
-/// connection closes.
+/// The slot of a connection. Dropping a `ConnectionSlot` frees the slot, so every kind of close
+/// frees the slot.
 struct ConnectionSlot {
     connections: Connections,
     number: u64,
@@ -110,7 +112,7 @@ impl Connections {
         if open.by_age.len() >= max {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
             // Skip connections that have no task. A connection without a task was already aborted,
-            // but has not freed its slot yet.
+            // but its slot is not free yet.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();
@@ -133,7 +135,7 @@ impl Connections {
 }
 
 /// Answers the requests of one connection until either side closes the connection. Connection
-/// errors are ignored, because they affect only this client.
+/// errors are ignored, because such an error affects only this client.
 async fn converse(stream: TcpStream, tracer_handle: &TracerHandle, is_busy: &AtomicBool) {
     let service = service_fn(|request: Request<Incoming>| async move {
         is_busy.store(true, Relaxed);

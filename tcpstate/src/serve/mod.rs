@@ -9,8 +9,8 @@
 //! otlp      pushes the metrics to an OpenTelemetry receiver (feature `otlp`)
 //! ```
 //!
-//! The server computes no metrics between two requests. Between requests, only the kernel half
-//! counts.
+//! The server computes metrics only for a request. Between two requests, only the BPF programs
+//! count events.
 
 pub mod http;
 mod negotiation;

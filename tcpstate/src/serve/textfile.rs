@@ -1,8 +1,8 @@
 //! Writes the metrics to a file, for node_exporter's textfile collector and similar collectors.
 //!
-//! A reader sees either the whole new text or the whole previous text, because each text is written
-//! to a draft file that is then renamed. The file is not synced to disk. After a crash of the
-//! machine, numbers of the earlier boot would be useless.
+//! Each text is written to a draft file, and the draft file is then renamed. A reader therefore
+//! never sees an incomplete text. The file is not synced to disk, because its numbers are useless
+//! after a crash of the machine.
 
 use std::{
     ffi::OsString,
@@ -16,9 +16,9 @@ use std::{
 #[derive(Debug)]
 pub struct Textfile {
     path: PathBuf,
-    /// The path of the draft file. The draft is in the folder of the text file, so that it can be
-    /// renamed. Its name begins with a dot and has another extension, so that no collector reads
-    /// the draft.
+    /// The path of the draft file. The draft is in the folder of the text file, so that a rename
+    /// can replace the text file. The name of the draft begins with a dot and ends with `.new`, so
+    /// that no collector reads the draft.
     draft: PathBuf,
     /// The number of texts that could not be written.
     errors: u64,
@@ -51,8 +51,8 @@ impl Textfile {
         self.errors
     }
 
-    /// Replaces the text file. Every error is counted. Returns the first of several consecutive
-    /// errors.
+    /// Replaces the text file. Every error is counted. If several consecutive writes fail, only the
+    /// first write returns its error.
     pub fn write(&mut self, text: &[u8]) -> Option<io::Error> {
         let written = self.try_to_write(text);
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
@@ -65,8 +65,8 @@ impl Textfile {
     }
 
     fn try_to_write(&self, text: &[u8]) -> io::Result<()> {
-        // Remove the draft that a killed run left. Opening it instead could follow a symbolic link
-        // at this path.
+        // Remove the draft of an earlier run that was killed. Opening an existing draft could
+        // follow a symbolic link.
         if let Err(error) = fs::remove_file(&self.draft)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -79,8 +79,8 @@ impl Textfile {
         fs::rename(&self.draft, &self.path)
     }
 
-    /// Removes the text file if it was ever written. A collector would not notice that the numbers
-    /// in the file are old.
+    /// Removes the text file if any write of the file has succeeded. If the file stayed, collectors
+    /// would continue to report its old numbers.
     pub fn remove(self) {
         if self.is_written {
             let _ = fs::remove_file(&self.path);

@@ -155,12 +155,12 @@ impl TracerHandle {
     }
 }
 
-/// Receivers that report the start and the end of the tracer's thread.
+/// Channel receivers that report the start and the end of the tracer's thread.
 pub struct Progress {
     /// Resolves when the start of the tracer has succeeded or failed.
     pub started: oneshot::Receiver<Result<(), Error>>,
-    /// Resolves to an error when the tracer's thread has ended. The thread ends early only after a
-    /// fault, because it runs while a handle exists.
+    /// Resolves to an error when the tracer's thread has ended. The thread runs while a handle
+    /// exists. Only a fault in the thread ends the thread earlier.
     pub ended: oneshot::Receiver<()>,
 }
 
@@ -172,7 +172,7 @@ struct Worker {
     reconcile: Reconcile,
     series: Option<Series>,
     durations: bool,
-    /// The highest exported time-wait counters. An exported counter must not fall.
+    /// The highest exported time-wait counters. An exported counter must not decrease.
     shown: TimeWait,
     delivery_stats: Arc<DeliveryStats>,
     looked: Instant,
@@ -250,7 +250,7 @@ impl Worker {
     }
 
     fn read(&mut self) -> Result<Arc<[Metric]>, Broken> {
-        // Make a due scan before the snapshot, so that the exported gauges are correct.
+        // Make a scan first if a scan is due, so that the exported gauges are correct.
         self.look_for_misses();
         let read = self.tracer.snapshot().and_then(|it| Ok((it, self.tracer.map_entries()?)));
         let (mut snapshot, map_entries) = read.map_err(|error| broken(&error))?;

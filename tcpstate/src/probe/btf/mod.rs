@@ -48,9 +48,9 @@ pub enum Error {
     Width {
         /// The names of structs and fields, joined by dots.
         path: String,
-        /// The width in this kernel in bits.
+        /// The width in bits in this kernel.
         bits: u32,
-        /// The width that the programs expect in bits.
+        /// The width in bits that the programs expect.
         expected: u32,
     },
 }
@@ -68,7 +68,7 @@ pub struct Field {
 #[derive(Debug)]
 pub struct Btf {
     data: Vec<u8>,
-    /// The position of each type's record in bytes. The ids of types begin with 1. Index 0 is the
+    /// The position in bytes of each type's record. The ids of types begin with 1. Index 0 is the
     /// type `void`, which has no record.
     records: Vec<usize>,
     strings: std::ops::Range<usize>,
@@ -175,7 +175,7 @@ impl Btf {
         Ok(field)
     }
 
-    /// Returns the offset of a field in bytes, if the field has the expected width.
+    /// Returns the offset in bytes of a field, if the field has the expected width.
     pub fn offset(&self, structure: &str, path: &str, expected: u32) -> Result<u32, Error> {
         let Field { offset_bits, bits } = self.field(structure, path)?;
         if bits != expected || offset_bits % 8 != 0 {
@@ -219,8 +219,8 @@ impl Btf {
         Ok(None)
     }
 
-    /// Finds a member of a struct or union, and the type of the member. The returned `bits` is 0
-    /// unless the member is a bit field.
+    /// Finds a member of a struct or union, and the type of the member. If the member is not a bit
+    /// field, the returned `bits` is 0.
     ///
     /// An unnamed struct is searched only once, even if it occurs in several places. Otherwise a
     /// search in the types of a malicious file could take unlimited time.

@@ -1,4 +1,4 @@
-//! Tests with a small handmade BTF file, complete and damaged.
+//! Tests with a small handmade BTF file. Some tests damage the file before they read it.
 
 use super::*;
 
@@ -123,8 +123,8 @@ fn cyclic_unnamed_structs_have_no_other_members() {
     assert_eq!(btf.field("sock", "a"), Err(Error::NoField { path: "sock.a".into() }));
 }
 
-/// Returns types with nested structs. Each struct has only unnamed members, whose type is the next
-/// struct.
+/// Returns types with nested structs. All members of a struct are unnamed, and the type of each
+/// member is the next struct.
 fn nested(levels: u32, members: u32) -> Btf {
     let mut blob = Blob::new();
     blob.record("sock", kind::STRUCT, members, 8);

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 
-/// The maximum size in bytes of all process names of a record's events together. A process name has
-/// at most 15 bytes.
+/// The maximum total size in bytes of the process names in one record. A process name has at most
+/// 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
 /// A column. A column. If the recording was written without this column, the column is empty. A
@@ -33,11 +33,11 @@ pub(super) struct Events {
     /// first value is the time since boot.
     #[n(0)]
     monotonic: Vec<i64>,
-    /// The wall clock minus the monotonic clock in nanoseconds. Each element stores the change of
-    /// this difference since the previous event.
+    /// The wall clock minus the monotonic clock in nanoseconds. Each element stores how much this
+    /// clock difference has increased since the previous event.
     #[n(1)]
     ahead: Vec<i64>,
-    /// The old and the new state by the kernel's numbers, 4 bits each.
+    /// The old state and the new state of each event. Each state is the kernel's number in 4 bits.
     #[cbor(n(2), with = "minicbor::bytes")]
     states: Vec<u8>,
     /// The address family of each event: 4 or 6.
@@ -252,7 +252,7 @@ fn value<T: Copy>(column: &Column<T>, row: usize) -> Option<T> {
     column.get(row).copied().flatten()
 }
 
-/// Returns the element of a list to which a value in a column refers.
+/// Returns the list element whose index a column contains.
 fn listed<'a, T>(
     column: &Column<u32>,
     row: usize,

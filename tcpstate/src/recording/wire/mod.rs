@@ -1,11 +1,11 @@
 //! Encodes records. The encoded structs are separate from the structs of the program, so the
 //! program's structs can change freely.
 //!
-//! A record is a CBOR array (RFC 8949) of its kind, its time and its fields. Each field has a
-//! number, which is never reused for another field. New data is added as an optional field at the
-//! end, or as a new kind of record. A new program treats the new field as missing in older
-//! recordings, and an old program skips the new field. If a change is neither a new optional field
-//! nor a new kind of record, the format needs a new version.
+//! A record is a CBOR array (RFC 8949) that contains the kind, the time and the fields of the
+//! record. Each field has a number, which is never reused for another field. New data is added as
+//! an optional field at the end, or as a new kind of record. A new program treats the new field as
+//! missing in older recordings, and an old program skips the new field. If a change is neither a
+//! new optional field nor a new kind of record, the format needs a new version.
 
 mod events;
 mod histograms;

@@ -23,7 +23,7 @@ pub struct Part {
     /// Whether the recording contains events besides snapshots.
     #[n(3)]
     pub has_events: bool,
-    /// The kernel's sysctls by name, with the text that the kernel prints.
+    /// The names and values of sysctls. Each value is the text that the kernel prints.
     #[n(4)]
     pub sysctls: BTreeMap<String, String>,
 }

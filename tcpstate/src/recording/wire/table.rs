@@ -1,4 +1,4 @@
-//! Connects the structs of the program with their encodings, by tables of fields and numbers.
+//! Defines how the structs of the program are encoded, by tables of fields and numbers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -161,7 +161,7 @@ impl Wire<SystemTime> for Nanos {
     }
 }
 
-/// A state, which is encoded as the kernel's number.
+/// A state. The encoding of a state is the kernel's number.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Number(#[n(0)] pub(super) u8);
@@ -176,8 +176,8 @@ impl Wire<State> for Number {
     }
 }
 
-/// A hook, which is encoded as its name. An unknown name is decoded as no hook. No hook is encoded
-/// as `unknown`.
+/// A hook. The encoding of a hook is the name of the hook. An unknown name is decoded as a missing
+/// hook. A missing hook is encoded as the name `unknown`.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct HookName(#[n(0)] String);
@@ -220,7 +220,7 @@ impl Wire<Limit> for String {
     }
 }
 
-/// The counted network namespace, by its inode. The value `None` means all network namespaces.
+/// The inode of the counted network namespace. The value `None` means all network namespaces.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Scope(#[n(0)] Option<u64>);

@@ -1,5 +1,5 @@
-//! Converts metrics into collections of OpenTelemetry instruments. The names follow OpenTelemetry's
-//! conventions.
+//! Converts metrics into collections of OpenTelemetry instruments. The names of the instruments
+//! follow OpenTelemetry's semantic conventions.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,8 +23,9 @@ use opentelemetry_sdk::{
 
 use crate::view::metrics::{Kind, Label, Metric, Value};
 
-/// Maximum number of attribute sets of a metric, which is higher than any value of `--max-series`.
-/// The OpenTelemetry crates merge the attribute sets above this limit, and their default is lower.
+/// Maximum number of attribute sets of a metric. This number is higher than every valid value of
+/// `--max-series`. If a metric has more attribute sets, the OpenTelemetry crates merge the excess
+/// sets. The default limit of the crates is lower than this number.
 const MAX_SERIES: usize = 1 << 20;
 
 /// Returns the metrics that are sent: all metrics except histograms.
@@ -32,10 +33,11 @@ pub(super) fn shown(metrics: &[Metric]) -> impl Iterator<Item = &Metric> {
     metrics.iter().filter(|metric| metric.kind != Kind::Histogram)
 }
 
-/// Converts metrics into collections. Its instruments report the latest samples.
+/// Converts metrics into collections. Converts metrics into collections. The instruments of the
+/// collector report the latest samples.
 pub(super) struct Collector {
     reader: Reader,
-    /// The provider is kept because it owns the state of the instruments.
+    /// The meter provider is kept, because the meter provider owns the state of the instruments.
     _provider: SdkMeterProvider,
     meter: Meter,
     latest: Latest,
@@ -95,8 +97,8 @@ impl Collector {
         self.reader.collect(&mut collection).map(|()| collection)
     }
 
-    /// Adds an instrument for a metric. A gauge becomes an up-down counter. The crates stop sending
-    /// a series of an up-down counter when the series no longer exists.
+    /// Adds an instrument for a metric. A gauge is exported as an up-down counter. If the latest
+    /// samples lack a series of an up-down counter, the crates do not send the series.
     fn add_instrument(&self, metric: &Metric) {
         let (name, unit) = instrument(metric);
         let (latest, key) = (Arc::clone(&self.latest), metric.name);
@@ -133,7 +135,7 @@ impl Collector {
     }
 }
 
-/// A metric reader that the provider and the collector share.
+/// A metric reader that the meter provider and the collector share.
 #[derive(Clone, Debug, Default)]
 struct Reader(Arc<ManualReader>);
 

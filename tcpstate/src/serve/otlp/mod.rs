@@ -1,9 +1,10 @@
 //! Pushes the metrics to an OpenTelemetry receiver, with OpenTelemetry's own crates. The names of
-//! the metrics follow OpenTelemetry's conventions.
+//! the metrics follow OpenTelemetry's semantic conventions.
 //!
-//! Collections wait in a queue of at most [`QUEUE`] collections, or fewer if they are large. While
-//! the receiver is down, the oldest collections in the queue are dropped, so that memory does not
-//! grow. When the receiver is up again, the queued collections are sent in order.
+//! The queue holds at most [`QUEUE`] collections. If the collections are large, the queue holds
+//! fewer collections. While the receiver is down, the oldest collections in the queue are dropped,
+//! so that memory does not grow. When the receiver is up again, the queued collections are sent in
+//! order.
 //!
 //! Counters are totals since the start, so a dropped collection loses a point in time, but no
 //! counts. Histograms are not sent, because the OpenTelemetry crates accept only single durations.

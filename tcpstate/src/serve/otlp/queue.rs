@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 /// 15 minutes.
 pub const QUEUE: usize = 64;
 /// Maximum number of points in the queue. A point with its attributes uses about 400 bytes, so the
-/// queue uses at most about 100 MiB. With the default `--max-series`, a full queue has half as many
-/// points. With 10,000 namespaces, two collections reach the limit.
+/// queue uses at most about 100 MiB. With the default `--max-series`, a queue of [`QUEUE`]
+/// collections has half of the maximum number of points. With 10,000 namespaces, two collections
+/// have the maximum number of points.
 const MAX_POINTS: usize = 1 << 18;
 
 /// The waiting collections, oldest first, each with its number of points.
@@ -53,8 +54,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether a collection that was removed may be kept in addition to the waiting collections. If
-    /// the queue is empty, a collection of any size may be kept.
+    /// Whether a collection that was removed from the queue still fits next to the waiting
+    /// collections. If the queue is empty, a collection of any size may be kept.
     pub(super) fn has_room_beside(&self, points: usize) -> bool {
         let waiting = self.waiting();
         waiting.is_empty() || has_room(&waiting, points)

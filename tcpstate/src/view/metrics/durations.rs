@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn buckets_are_cumulative_and_the_last_has_all_durations() {
         // The first duration is equal to the upper bound of the first bucket. The second duration
-        // is 1 ns longer. The third duration is above the last bound.
+        // is 1 ns longer than the first duration. The third duration is longer than the upper bound
+        // of the last bucket.
         let lines = lines(vec![lifetimes(None, &[4096, 4097, 1 << 50], 2)], None, HOOKS);
         let life = |rest: &str| lines.contains(&format!("tcpstate_lifetime_seconds_{rest}"));
         assert!(life("bucket{le=\"0.000004096\"} 1"), "{lines:#?}");

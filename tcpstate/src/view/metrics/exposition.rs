@@ -1,9 +1,9 @@
 //! Writes metrics in the two text formats that Prometheus reads: the Prometheus text format (0.0.4)
 //! and OpenMetrics 1.0.
 //!
-//! No Rust library fits. Each library writes only one of the formats, and keeps metrics in
-//! registers for the life of the process. The functions of this module write one snapshot in either
-//! format.
+//! No existing Rust library is suitable. Each library writes only one of the two formats, and
+//! stores each metric in a registry until the process ends. The functions of this module write one
+//! snapshot in the requested format.
 
 use std::fmt::{Arguments, Display, Write as _};
 
@@ -135,7 +135,8 @@ impl Text {
 }
 
 /// Displays a text with the escapes of both formats. The flag says whether quotes are escaped too.
-/// Quotes are escaped in label values, and in every text of OpenMetrics.
+/// The Prometheus text format escapes quotes only in label values. OpenMetrics escapes quotes in
+/// all texts.
 struct Escaped<'a>(&'a str, bool);
 
 impl Display for Escaped<'_> {

@@ -7,20 +7,20 @@ use std::fmt::Display;
 pub enum Kind {
     /// A number that may increase and decrease.
     Gauge,
-    /// A number that only increases. The name in [`Metric`] does not contain the suffix `_total`,
-    /// which the samples have.
+    /// A number that only increases. The samples of a counter have the suffix `_total`, but the
+    /// name in [`Metric`] does not.
     Counter,
-    /// A histogram of durations. The numbers of a histogram only increase.
+    /// A histogram of durations. The numbers of a histogram never decrease.
     Histogram,
-    /// The number 1 with labels that describe the program. The name in [`Metric`] does not contain
-    /// the suffix `_info`, which the sample has.
+    /// The number 1 with labels that describe the program. The sample has the suffix `_info`, but
+    /// the name in [`Metric`] does not.
     Info,
 }
 
 /// The name and the value of a label.
 pub type Label = (&'static str, String);
 
-/// A metric: samples with one kind and one name, which differ in their labels.
+/// A metric. All samples of a metric have one kind, one name and different labels.
 #[derive(Clone, Debug)]
 pub struct Metric {
     /// The kind of the metric.
@@ -137,8 +137,8 @@ impl Metric {
         self
     }
 
-    /// Adds a sample if its number is known, because a missing sample is better than a wrong
-    /// number.
+    /// Adds a sample if the value of the sample is known. A missing sample is better than a wrong
+    /// value.
     pub(super) fn known(
         &mut self,
         labels: &[(&'static str, &str)],

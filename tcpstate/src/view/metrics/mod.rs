@@ -1,5 +1,5 @@
-//! Converts one snapshot to metrics for Prometheus and for other programs that read its formats.
-//! The names and labels of metrics are stable. New metrics and labels may be added.
+//! Converts one snapshot to metrics. The module `exposition` writes the metrics as text. The names
+//! and labels of metrics are stable. New metrics and labels may be added.
 //!
 //! Every counter is in the first text with the value 0, so that Prometheus notices the first
 //! increase of a counter. A number that is unknown on this system has no sample.
@@ -214,7 +214,7 @@ fn about(all: &mut Metrics, exporter: &Exporter) {
     );
 }
 
-/// Returns the seconds since 1970 of a time, for [`Exporter::started`].
+/// Converts a time to seconds since 1970, for the field [`Exporter::started`].
 #[must_use]
 pub fn unix_seconds(time: std::time::SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
