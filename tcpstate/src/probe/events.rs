@@ -122,8 +122,8 @@ pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Er
     if filter.config.conditions & (FILTER_LOCAL_PORT | FILTER_REMOTE_PORT | FILTER_PORT) == 0 {
         return Ok(());
     }
-    // Borrow the map and do not take it, because the descriptor of the map must stay open until the
-    // programs are loaded.
+    // Borrow the map instead of taking it, because the descriptor of the map must stay open until
+    // the programs are loaded.
     let map = ebpf.map_mut("PORTS").ok_or(Error::Absent("PORTS"))?;
     let mut ports: Array<_, PortSet> = Array::try_from(map).map_err(map_error("open", "PORTS"))?;
     for (index, set) in (0..).zip(&filter.ports) {

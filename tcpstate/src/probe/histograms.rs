@@ -20,8 +20,8 @@ use super::{
 use crate::report::{Effect, Limit, Minis, Provider};
 
 /// The default number of sockets whose state is stored until the socket closes. The table for
-/// 131,072 full sockets uses 17 MiB. The tables for as many time-wait sockets and request sockets
-/// use another 23 MiB.
+/// 131,072 full sockets uses 17 MiB. The tables for 131,072 time-wait sockets and 131,072 request
+/// sockets use another 23 MiB.
 pub const MAX_TIMED: u32 = 131_072;
 /// The default number of groups. The histograms of 64 groups use 13 MiB.
 pub const MAX_GROUPS: u32 = 64;
@@ -33,7 +33,8 @@ pub struct HistogramOptions {
     pub by: Option<By>,
     /// The maximum number of groups.
     pub max_groups: u32,
-    /// The maximum number of full sockets. The maximum number of time-wait sockets is equal.
+    /// The maximum number of full sockets. This value is also the maximum number of time-wait
+    /// sockets.
     pub max_sockets: u32,
 }
 

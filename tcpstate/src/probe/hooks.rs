@@ -37,8 +37,8 @@ pub(super) const fn hook(program: &'static str, target: &'static str) -> Hook {
 const VERDICT: &str = "tcp_timewait_state_process";
 
 /// Returns the programs of a provider. The programs that observe the creation of sockets are
-/// attached last. If these programs were attached first, the BPF programs could miss the close of a
-/// new socket.
+/// attached last. If the programs for the creation of sockets were attached first, tcpstate could
+/// miss the close of a new socket.
 pub(super) fn programs(
     minis: Minis,
     provider: Provider,

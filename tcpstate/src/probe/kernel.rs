@@ -30,9 +30,8 @@ const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 /// The first kernel version in which tracing programs may assign a cookie to a socket.
 const COOKIES: (u32, u32) = (5, 12);
 
-/// The first kernel version in which a process without capabilities may use a map whose descriptor
-/// the process holds. An earlier kernel refuses this if unprivileged BPF is disabled (`__sys_bpf`).
-/// On earlier kernels, each use of a map needs `CAP_BPF`.
+/// The first kernel version in which an open descriptor of a map is enough to use the map. An
+/// earlier kernel also requires `CAP_BPF` if unprivileged BPF is disabled (`__sys_bpf`).
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
 
 /// The first kernel version in which the TcpExt counters TW and TWKilled count creations of
@@ -76,10 +75,10 @@ impl Kernel {
         self.version < OLDEST
     }
 
-    /// Returns whether a tracing program can interrupt an earlier run of itself on one CPU. Such
-    /// programs need atomic additions. The function also returns true on older kernels to which a
-    /// vendor has backported the recursion guard. On these kernels, atomic additions are
-    /// unnecessary and only cost time.
+    /// Returns whether a tracing program can interrupt an earlier run of itself on one CPU. A
+    /// program that can interrupt itself needs atomic additions. The function also returns true on
+    /// older kernels to which a vendor has backported the recursion guard. On such vendor kernels,
+    /// atomic additions are unnecessary and only cost time.
     #[must_use]
     pub fn programs_interrupt_themselves(&self) -> bool {
         self.version < RECURSION_GUARD

@@ -1,5 +1,5 @@
 //! Reads the kernel's counts of skipped runs of BPF programs. The sums include attached and
-//! detached programs. The aya library does not read these counts.
+//! detached programs. The aya library does not read the counts of skipped runs.
 
 use std::{
     collections::BTreeMap,
@@ -29,8 +29,8 @@ impl MissedRuns {
     pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
     /// Adds programs to the list of active programs. Each program is given with the kernel's
-    /// current count of its skipped runs. This count need not be 0, because another kind of mini
-    /// sockets may already use the program.
+    /// current count of its skipped runs. The count of an added program need not be 0, because
+    /// another kind of mini sockets may already use the program.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
         self.active.extend(programs);
     }

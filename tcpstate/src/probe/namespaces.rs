@@ -35,7 +35,8 @@ const MAX_ROUNDS: u32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
     /// The inodes of the namespaces. If a namespace is deleted during the search, a new namespace
-    /// may get the inode of the deleted namespace. The search does not visit this new namespace.
+    /// may get the inode of the deleted namespace. The search does not visit a new namespace with
+    /// the inode of a deleted namespace.
     seen: HashSet<u64>,
     /// The number of namespaces that could not be entered.
     pub(crate) refused: u64,

@@ -56,7 +56,7 @@ pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
 }
 
 /// Returns the offset of the byte that contains a bit field, and the mask of the field in this
-/// byte. If the field is in more than one byte, the function returns an error. Bits are counted
+/// byte. If the bit field crosses a byte boundary, the function returns an error. Bits are counted
 /// from the lowest bit of a byte, as on little-endian machines.
 fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
     let field = btf.field(structure, path)?;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     /// The test uses types of kernels from 5.10 to 7.2. The test files contain only the needed
-    /// structs. The fuzzer also uses these files as inputs.
+    /// structs. The fuzzer also uses the test files as inputs.
     #[test]
     #[cfg(target_endian = "little")]
     fn the_fields_of_all_kernels_are_found() {

@@ -43,8 +43,8 @@ pub struct Options {
     pub statistics: bool,
     /// Whether the BPF programs log each transition, for debugging. A log line costs about 1 µs.
     pub log: bool,
-    /// The maximum number of sockets in the map of a scan. If the value is `None`, the maximum is
-    /// the number of existing sockets plus 25 %.
+    /// The maximum number of sockets in the map of a scan. If `max_scan_sockets` is `None`, the
+    /// maximum is the number of existing sockets plus 25 %.
     pub max_scan_sockets: Option<u32>,
     /// Whether the map of scans is created once and kept, with space for twice the number of
     /// existing sockets. A process that drops its capabilities must keep the map, because creating
@@ -59,8 +59,8 @@ pub struct Options {
 pub struct Testing {
     /// The object to load instead of the embedded object.
     pub object: Option<Vec<u8>>,
-    /// Whether the programs count with atomic additions. If `atomic` is `None`, the kernel's
-    /// version decides.
+    /// Whether the programs count with atomic additions. If `atomic` is `None`, the choice depends
+    /// on the kernel's version.
     pub atomic: Option<bool>,
     /// If `drop_one_in` is n and not 0, each CPU ignores every n-th event and counts the event as
     /// missed.
@@ -71,8 +71,8 @@ pub struct Testing {
     /// Whether `drop_one_in` applies to the program that measures durations, instead of the
     /// counting program.
     pub drop_durations: bool,
-    /// The kernel function whose call tells the BPF programs that a time-wait socket closes. A test
-    /// may name a function that the kernel never calls.
+    /// The kernel function at which the BPF programs observe the close of a time-wait socket. A
+    /// test may name a function that the kernel never calls.
     pub time_wait_exit: Option<&'static str>,
 }
 

@@ -24,8 +24,8 @@ pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Raises this process's limit of locked memory (`RLIMIT_MEMLOCK`) to infinity. If the limit cannot
-/// be raised, the later error of creating a map reports the limit.
+/// Raises this process's limit of locked memory (`RLIMIT_MEMLOCK`) to infinity. If this function
+/// cannot raise the limit, a later error of creating a map names the limit.
 pub(super) fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }

@@ -43,7 +43,7 @@ pub(super) struct Providers {
 pub(super) struct Active {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
-    /// The number of runs of the current and earlier programs that the kernel skipped.
+    /// How many runs of the current and the earlier programs the kernel has skipped.
     pub(super) missed: MissedRuns,
 }
 
@@ -110,7 +110,7 @@ impl Providers {
                 }
             }
         }
-        // Return the error of the best hook, because a fix of this error has the greatest benefit.
+        // Return the error of the best hook, because fixing the cause of this error is most useful.
         Err(first.unwrap_or(Error::Absent(TRACEPOINT)))
     }
 
@@ -141,10 +141,10 @@ impl Providers {
 
     /// Replaces a broken provider with the next best provider.
     ///
-    /// The kernel discards its count of a program's skipped runs when the program is detached. The
-    /// function reads this count before the detachment. If the kernel skips a run after this read
-    /// and before the detachment, the run is not counted. The next scan corrects the gauges after
-    /// such a run.
+    /// When a program is detached, the kernel discards the count of the program's skipped runs. The
+    /// function reads the count of skipped runs before the detachment. If the kernel skips a run
+    /// between the read of the count and the detachment, this run is not counted. The next scan
+    /// corrects the errors that uncounted runs cause in the gauges.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,
@@ -177,7 +177,7 @@ impl Providers {
         candidates: impl Iterator<Item = Provider>,
         mut reasons: Vec<Reason<Provider>>,
     ) {
-        // Keep only the help line of the last failed provider, because the cause of its failure is
+        // Keep only the help line of the last failed provider, because the cause of this failure is
         // the easiest to fix.
         let mut help = None;
         for provider in candidates {
@@ -195,8 +195,8 @@ impl Providers {
         self.put(minis, Provider::None, Vec::new(), reasons);
     }
 
-    /// Stores the attached hooks of a provider. Each program is stored with the number of its runs
-    /// that the kernel had skipped before this provider used the program.
+    /// Stores the attached hooks of a provider. For each program, the function stores how many runs
+    /// the kernel had skipped before this provider used the program.
     fn put(
         &mut self,
         minis: Minis,
@@ -218,9 +218,9 @@ impl Providers {
         }
     }
 
-    /// Attaches all programs of a provider. If a program fails, no program stays attached. Returns
-    /// each program with the number of its runs that the kernel had skipped before this provider
-    /// used the program.
+    /// Attaches all programs of a provider. If a program fails, no program stays attached. For each
+    /// program, the function returns how many runs the kernel had skipped before this provider used
+    /// the program.
     fn install(
         &self,
         ebpf: &mut Ebpf,

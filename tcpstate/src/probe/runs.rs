@@ -21,8 +21,8 @@ impl Runs {
 }
 
 /// The runs of detached programs. When a program is unloaded, the kernel discards its count of the
-/// program's runs. This struct keeps the count, so that the reported cost of tcpstate never
-/// decreases.
+/// program's runs. This struct keeps the counts of detached programs, so that the reported cost of
+/// tcpstate never decreases.
 #[derive(Debug, Default)]
 pub(super) struct DetachedRuns(BTreeMap<&'static str, Runs>);
 
@@ -42,7 +42,7 @@ impl DetachedRuns {
     }
 
     /// Returns the sums over attached and detached programs. If a program was detached and attached
-    /// again, the sum includes its runs before and after the detachment.
+    /// again, the sum includes the program's runs before and after the detachment.
     fn with<'a>(
         &'a self,
         attached: impl IntoIterator<Item = (&'a str, Runs)>,
@@ -55,7 +55,8 @@ impl DetachedRuns {
     }
 }
 
-/// Returns the cost of each program since the load. The keys are the names of the programs.
+/// Returns the cost of each program since the load. The keys of the returned map are the names of
+/// the programs.
 pub(super) fn measured<'a>(
     ebpf: &'a Ebpf,
     detached: &'a DetachedRuns,

@@ -4,7 +4,7 @@
 use aya::EbpfLoader;
 
 /// Whether other CPUs see the memory writes of a program in program order. The assignment of slots
-/// to sockets relies on this order.
+/// to sockets relies on the order of the memory writes.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
 /// The sizes of the two maps of a table, for a number of sockets.
@@ -17,8 +17,7 @@ pub(super) struct Capacity {
     ///
     /// If all sockets are created together and there are as many slots as sockets, about a third of
     /// the sockets (1/e) find their slot taken. A socket stays in the hash map even after its slot
-    /// becomes free. As sockets open and close, the share of sockets in the hash map grows to a
-    /// half.
+    /// becomes free. As sockets open and close, the share of sockets in the hash map grows to 50 %.
     overflow: u32,
 }
 
@@ -26,8 +25,8 @@ impl Capacity {
     /// Returns the capacity for this number of sockets.
     pub(super) fn new(sockets: u32) -> Self {
         if KEEPS_STORES_IN_ORDER {
-            // The array needs at least two slots. For one slot, the programs would have to shift by
-            // 64 bits, but such a shift has no effect.
+            // The array needs at least two slots. For an array of one slot, the BPF programs would
+            // have to shift by 64 bits, but such a shift has no effect.
             Self { slots: sockets.max(2).next_power_of_two(), overflow: sockets.div_ceil(8) * 5 }
         } else {
             Self { slots: 1, overflow: sockets }

@@ -87,7 +87,8 @@ fn read_to_end(mut walk: File) -> io::Result<()> {
     let mut nothing = [0; 64];
     loop {
         match walk.read(&mut nothing) {
-            // The BPF program writes no output, so the first successful read is the end.
+            // The BPF program writes no output, so a successful read returns 0 bytes and ends the
+            // iteration.
             Ok(0) => return Ok(()),
             Ok(_) => {}
             // After a million entries, a read fails with `EAGAIN` and must be repeated

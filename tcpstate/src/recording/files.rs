@@ -13,7 +13,7 @@ pub struct Recording {
     reader: Reader<File>,
     file: PathBuf,
     /// The name of the recording's first file, if the name is known. The names of the later files
-    /// are derived from this name.
+    /// are derived from the name of the first file.
     base: Option<PathBuf>,
     has_ended: bool,
     /// The number of unknown records in the previous files.

@@ -36,10 +36,10 @@ pub use self::{
 use crate::report::{Event, Report};
 
 /// The text at the start of each file of a recording. In a file, a version number and a line feed
-/// follow this text.
+/// follow the heading text.
 pub const HEADING: &str = "tcpstate recording ";
 
-/// The version of the format that tcpstate writes. So far, the format has only this version.
+/// The version of the format that tcpstate writes. So far, 1 is the only version of the format.
 pub const VERSION: u16 = 1;
 
 /// A record of a recording. Each record is an input of a view.

@@ -15,7 +15,8 @@ use super::{Error, Part, Writer, files::name_of};
 use crate::report::{Event, Report, Start};
 
 /// The maximum time between the addition of a record and the write of the record. The documentation
-/// promises one second. Half a second leaves a reserve for busy machines.
+/// promises that each record is written within one second. The maximum is only half a second, as a
+/// reserve for busy machines.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// The maximum number of bytes that wait while the file cannot be written.
@@ -144,8 +145,8 @@ enum Health {
 
 struct Files {
     writer: Writer<File>,
-    /// The name of the recording's first file. The names of the later files are derived from this
-    /// name.
+    /// The name of the recording's first file. The names of the later files are derived from the
+    /// name of the first file.
     base: PathBuf,
     /// The existing files, newest last.
     kept: VecDeque<PathBuf>,
@@ -215,8 +216,7 @@ impl Files {
 
     fn try_flush(&mut self) -> Result<(), Error> {
         if let Err(error) = self.writer.flush() {
-            // Remove the incomplete frame, so that the file contains no damage before the later
-            // frames.
+            // Remove the incomplete frame, because a reader stops at the first incomplete frame.
             let length = self.writer.length();
             let file = self.writer.file_mut();
             let _ = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));

@@ -223,7 +223,7 @@ fn file(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
     (std::mem::take(writer.file_mut()), ends)
 }
 
-/// Returns the readable records as text. If the file has an error, the function also returns the
+/// Returns the readable records as text. If the file is damaged, the function also returns the
 /// error.
 fn read(bytes: &[u8]) -> (Vec<String>, Option<Unreadable>) {
     let mut records = Vec::new();

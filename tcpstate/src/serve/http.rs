@@ -85,8 +85,7 @@ struct Connection {
     task: Option<AbortHandle>,
 }
 
-/// The slot of a connection. Dropping a `ConnectionSlot` frees the slot, so every kind of close
-/// frees the slot.
+/// The slot of a connection. Dropping a `ConnectionSlot` frees the slot of the connection.
 struct ConnectionSlot {
     connections: Connections,
     number: u64,
@@ -112,7 +111,7 @@ impl Connections {
         if open.by_age.len() >= max {
             let idle = |connection: &&mut Connection| !connection.is_busy.load(Relaxed);
             // Skip connections that have no task. A connection without a task was already aborted,
-            // but its slot is not free yet.
+            // but still occupies a slot.
             let oldest = open.by_age.values_mut().filter(idle).find_map(|it| it.task.take());
             let Some(task) = oldest else { return };
             task.abort();

@@ -2,8 +2,9 @@
 //! the BPF programs load.
 //!
 //! Rust objects contain no relocations for field offsets, and field offsets differ between kernels.
-//! This module looks up the offsets. User space passes the offsets to the programs as frozen
-//! globals. The BTF format is described in `include/uapi/linux/btf.h`.
+//! This module looks up the field offsets of the running kernel. User space passes the field
+//! offsets to the BPF programs as frozen globals. The BTF format is described in
+//! `include/uapi/linux/btf.h`.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -222,8 +223,8 @@ impl Btf {
     /// Finds a member of a struct or union, and the type of the member. If the member is not a bit
     /// field, the returned `bits` is 0.
     ///
-    /// An unnamed struct is searched only once, even if it occurs in several places. Otherwise a
-    /// search in the types of a malicious file could take unlimited time.
+    /// An unnamed struct is searched only once, even if it occurs in several places. Repeated
+    /// searches in the types of a malicious file could take unlimited time.
     fn member(
         &self,
         id: u32,
@@ -267,7 +268,7 @@ impl Btf {
         Ok(None)
     }
 
-    /// Skips typedefs and qualifiers, and returns the type that they refer to.
+    /// Skips typedefs and qualifiers, and returns the id of the underlying type.
     fn resolve(&self, mut id: u32) -> Result<u32, Error> {
         for _ in 0..MAX_DEPTH {
             let at = self.record(id)?;
@@ -307,7 +308,7 @@ impl Btf {
     }
 
     /// Returns whether the string at this offset equals the name. The function reads at most one
-    /// byte more than the name has.
+    /// byte more than the length of the name.
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let strings = &self.data[self.strings.clone()];
         let rest = strings.get(offset as usize..).and_then(|at| at.strip_prefix(name.as_bytes()));

@@ -1,4 +1,4 @@
-//! Tests with a small handmade BTF file. Some tests damage the file before they read it.
+//! Tests with a small handmade BTF file. Some tests damage the file first.
 
 use super::*;
 

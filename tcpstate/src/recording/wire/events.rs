@@ -33,18 +33,19 @@ pub(super) struct Events {
     /// first value is the time since boot.
     #[n(0)]
     monotonic: Vec<i64>,
-    /// The wall clock minus the monotonic clock in nanoseconds. Each element stores how much this
-    /// clock difference has increased since the previous event.
+    /// The wall clock minus the monotonic clock in nanoseconds. Each element stores how much the
+    /// difference of the clocks has increased since the previous event.
     #[n(1)]
     ahead: Vec<i64>,
-    /// The old state and the new state of each event. Each state is the kernel's number in 4 bits.
+    /// The old state and the new state of each event. Each state is stored in 4 bits as the
+    /// kernel's number of the state.
     #[cbor(n(2), with = "minicbor::bytes")]
     states: Vec<u8>,
     /// The address family of each event: 4 or 6.
     #[cbor(n(3), with = "minicbor::bytes")]
     family: Vec<u8>,
     /// The addresses of all events; each address has 4 or 16 bytes. The columns `local` and
-    /// `remote` contain indices into this list.
+    /// `remote` contain indices into the list of addresses.
     #[n(4)]
     addresses: Vec<ByteVec>,
     #[n(5)]
@@ -59,7 +60,8 @@ pub(super) struct Events {
     netns: Vec<u32>,
     #[n(10)]
     cookie: Column<u64>,
-    /// The texts of all events. The columns `comm` and `cgroup` contain indices into this list.
+    /// The texts of all events. The columns `comm` and `cgroup` contain indices into the list of
+    /// texts.
     #[n(11)]
     texts: Vec<ByteVec>,
     #[n(12)]
@@ -72,7 +74,7 @@ pub(super) struct Events {
     #[n(15)]
     duration: Column<u64>,
     /// The index of the cgroup's path in the list of texts. The reader derives the container and
-    /// the unit from this path.
+    /// the unit from the cgroup's path.
     #[cbor(n(16), default)]
     cgroup: Column<u32>,
     /// The hook of each event: 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.

@@ -26,7 +26,7 @@ use crate::report::{Event, Report};
 pub(super) type Malformed = minicbor::decode::Error;
 
 /// The maximum number of events in one record. The maximum limits the memory of a reader. A view
-/// gets at most this number of events at once.
+/// gets at most [`MAX_EVENTS`] events at once.
 pub(super) const MAX_EVENTS: usize = 1 << 17;
 
 /// The numbers of the kinds of records.

@@ -1,4 +1,4 @@
-//! Defines how the structs of the program are encoded, by tables of fields and numbers.
+//! Tables of fields and numbers define how the structs of the program are encoded.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -161,7 +161,7 @@ impl Wire<SystemTime> for Nanos {
     }
 }
 
-/// A state. The encoding of a state is the kernel's number.
+/// A state. The encoding of a state is the kernel's number of the state.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Number(#[n(0)] pub(super) u8);

@@ -23,9 +23,9 @@ use opentelemetry_sdk::{
 
 use crate::view::metrics::{Kind, Label, Metric, Value};
 
-/// Maximum number of attribute sets of a metric. This number is higher than every valid value of
-/// `--max-series`. If a metric has more attribute sets, the OpenTelemetry crates merge the excess
-/// sets. The default limit of the crates is lower than this number.
+/// Maximum number of attribute sets of a metric. The maximum is higher than every valid value of
+/// `--max-series`. If a metric has more attribute sets than the maximum, the OpenTelemetry crates
+/// merge the excess sets. The default maximum of the crates is lower.
 const MAX_SERIES: usize = 1 << 20;
 
 /// Returns the metrics that are sent: all metrics except histograms.

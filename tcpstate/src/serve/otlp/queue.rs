@@ -54,8 +54,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether a collection that was removed from the queue still fits next to the waiting
-    /// collections. If the queue is empty, a collection of any size may be kept.
+    /// Whether the queue has space for a collection that was removed from the queue. If the queue
+    /// is empty, a collection of any size may be kept.
     pub(super) fn has_room_beside(&self, points: usize) -> bool {
         let waiting = self.waiting();
         waiting.is_empty() || has_room(&waiting, points)

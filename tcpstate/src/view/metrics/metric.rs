@@ -8,12 +8,12 @@ pub enum Kind {
     /// A number that may increase and decrease.
     Gauge,
     /// A number that only increases. The samples of a counter have the suffix `_total`, but the
-    /// name in [`Metric`] does not.
+    /// name in [`Metric`] lacks this suffix.
     Counter,
     /// A histogram of durations. The numbers of a histogram never decrease.
     Histogram,
     /// The number 1 with labels that describe the program. The sample has the suffix `_info`, but
-    /// the name in [`Metric`] does not.
+    /// the name in [`Metric`] lacks this suffix.
     Info,
 }
 
