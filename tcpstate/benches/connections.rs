@@ -103,8 +103,8 @@ fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &
     rows.add(name, "CPU us of both", microseconds(of_load + of_tracer));
 }
 
-/// Measures the CPU time of tcpstate's BPF programs per connection, from the kernel's statistics,
-/// and the CPU time of an untraced connection.
+/// Measures two CPU times per connection: of tcpstate's BPF programs, from the kernel's statistics,
+/// and of an untraced connection.
 fn share(size: &Size) {
     const PROGRAMS: &str = "our programs, net";
     let mut rows = Turns::new("share", None);
@@ -140,8 +140,8 @@ fn share(size: &Size) {
     rows.print(UNTRACED);
 }
 
-/// Returns the run time of BPF programs while connections are made and closed, and the number of
-/// connections.
+/// Measures BPF programs while connections are made and closed. Returns the run time of the
+/// programs, and the number of connections.
 fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
     const CONNECTIONS: u64 = 5_000;
     let load = Load::start(1, Style::Close);

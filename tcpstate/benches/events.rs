@@ -92,9 +92,9 @@ impl Truth {
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 
-    /// Measures the difference between the tool's gauges and the true counts after the load.
-    /// tcpstate computes gauges from counters that the BPF programs keep in the kernel. These
-    /// counters are exact even if the event buffer is full.
+    /// Measures the difference between the tool's gauges and the true counts after the load. The
+    /// gauges are computed from counters that the BPF programs keep in the kernel. These counters
+    /// are exact even if the event buffer is full.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel loads the programs");
         let made = self.load(|time| look_for_scans(&mut tracer, time));

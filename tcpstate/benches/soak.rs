@@ -100,7 +100,7 @@ fn is_counter(series: &str) -> bool {
     series.split('{').next().is_some_and(|name| name.ends_with("_total"))
 }
 
-/// Repeatedly creates a network namespace with some sockets, and deletes it.
+/// Repeatedly creates a network namespace with some sockets, and deletes the namespace.
 fn come_and_go(work: &Work) {
     while !work.is_over.load(Relaxed) {
         let place = Place::new();

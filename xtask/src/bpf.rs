@@ -24,7 +24,7 @@ use crate::{
 
 const OBJECT: &str = "tcpstate/bpf/tcpstate.bpf.o";
 /// The object with an empty BPF program for benchmarks. The empty object is built like the real
-/// object, and the lock file contains its hash.
+/// object, and the lock file contains the hash of the empty object.
 const EMPTY: &str = "tests/bpf/empty.bpf.o";
 const LOCK: &str = "tcpstate/bpf/tcpstate.bpf.lock";
 
@@ -157,8 +157,9 @@ pub(crate) fn check(root: &Path, tools: Option<&Toolchain>) -> Result<Verdict> {
     Ok(Verdict::OtherTools { differences, rebuilt })
 }
 
-/// A copy of the kernel half's sources in a directory with a longer path. The directory always has
-/// the same path, so `core` is compiled for the copy only once.
+/// A copy of the kernel half's sources in another directory, whose path is longer than the path of
+/// the workspace. The directory always has the same path, so `core` is compiled for the copy only
+/// once.
 pub(crate) struct Copy {
     pub(crate) sources: PathBuf,
     pub(crate) target: PathBuf,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{privilege::Privilege, process};
 
-/// Whether this machine is a Debian system, so that [`install`] works.
+/// Whether this machine is a Debian system. [`install`] works only on Debian.
 pub(crate) fn is_debian() -> bool {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     release.lines().any(|line| line == "ID=debian") && process::find_in_path("apt-get").is_some()

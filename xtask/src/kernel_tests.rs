@@ -10,7 +10,7 @@ const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The directory of the package `tcpstate-tests`, whose tests also run in guests.
 pub(crate) const FOLDER: &str = "tests";
 
-/// The package that enables the feature `otlp`, and contains its tests.
+/// The package that enables the feature `otlp`, and contains the tests of this feature.
 pub(crate) const OTLP_PACKAGE: &str = "tcpstate-tests-otlp";
 
 /// The options of the build profile for kernel tests. The profile optimises the programs, because

@@ -26,8 +26,8 @@ pub(crate) fn install(llvm: u32) -> Result<()> {
     }
     let root = root(llvm).context("no home folder: set XDG_CACHE_HOME")?;
     println!("building bpf-linker {VERSION} for LLVM {llvm}, once, into {}", root.display());
-    // Build `bpf-linker` in a temporary directory and then move it, so that an interrupted build
-    // leaves no incomplete linker.
+    // Build `bpf-linker` in a temporary directory and then move the linker, so that an interrupted
+    // build leaves no incomplete linker.
     let parent = root.parent().context("the cache has a parent folder")?;
     let scratch = parent.join(format!("build-{}", std::process::id()));
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;

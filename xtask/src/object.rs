@@ -171,8 +171,8 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
         package_folders(tools, source_root)?.into_iter().map(|folder| (folder, "/registry")),
     );
     names.push((tools.rust_src.clone(), "/rust"));
-    // On Debian the directory of `core` is a symbolic link. rustc uses both the path of the link
-    // and the path of its target.
+    // On Debian the directory of `core` is a symbolic link. The compiler uses two paths: the path
+    // of the link and the path of the target.
     names.push((fs::canonicalize(&tools.rust_src).context("open the sources of core")?, "/rust"));
 
     let mut flags: Vec<OsString> = OPTIONS[CARGO_OPTIONS..].iter().map(OsString::from).collect();

@@ -24,8 +24,8 @@ pub(crate) enum Privilege {
 }
 
 impl Privilege {
-    /// Determines the privilege of this process. `sudo` is usable if it needs no password or can
-    /// ask for the password on a terminal.
+    /// Determines the privilege of this process. `sudo` is usable if `sudo` needs no password, or
+    /// if `sudo` can ask for the password on a terminal.
     pub(crate) fn current() -> Self {
         if geteuid().is_root() {
             return Self::Root;
@@ -71,7 +71,8 @@ impl Privilege {
 
     /// Kills a child process that [`Self::command`] started.
     pub(crate) fn kill(self, child: &mut std::process::Child) {
-        // sudo runs as root, so this process cannot send a signal to sudo directly.
+        // This process cannot send a signal to sudo directly, because sudo runs as root. A second
+        // sudo sends the signal, and the first sudo forwards the signal to its command.
         if self == Self::Sudo {
             let id = child.id().to_string();
             let _ = process::read(process::command("sudo").args(["-n", "kill", "-TERM", &id]));

@@ -16,7 +16,7 @@ use nix::sys::{prctl, signal::Signal};
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     // SAFETY: between fork and exec, the closure makes one system call and allocates no memory, so
-    // it is async-signal-safe.
+    // the closure is async-signal-safe.
     unsafe {
         command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?));
     }

@@ -1,5 +1,5 @@
 //! Provides Debian's Prometheus for the tests. The package is unpacked into `target/prometheus`.
-//! The package is not installed, because an installation would start a Prometheus server.
+//! The package is only unpacked, because an installation would start a Prometheus server.
 
 use std::{
     fs,

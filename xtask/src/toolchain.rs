@@ -21,7 +21,8 @@ use crate::{
     process::{self, find_in_path},
 };
 
-/// The rustc of Debian's package `rustc-web`, which is newer than the rustc of the distribution.
+/// The rustc of Debian's package `rustc-web`. This rustc is newer than the rustc of Debian's
+/// package `rustc`.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// The clippy of Debian's rustc. `cargo-clippy` finds `clippy-driver` in its own directory, and
 /// runs the cargo that the variable `CARGO` names.
@@ -35,9 +36,9 @@ pub(crate) struct Toolchain {
     compiler: Compiler,
     /// The directory with the source files of `core`.
     pub(crate) rust_src: PathBuf,
-    /// The directory of `bpf-linker`, which is the first directory in `PATH`. A compiler flag that
-    /// names the path of `bpf-linker` would change the hashes in symbol names. If the compiler
-    /// flags contained this path, the object would depend on the user's home directory.
+    /// The directory of `bpf-linker`, which xtask puts first in `PATH`. A compiler flag that names
+    /// the path of `bpf-linker` would change the hashes in symbol names. If the compiler flags
+    /// contained this path, the object would depend on the user's home directory.
     linker_folder: PathBuf,
     pub(crate) strip: PathBuf,
     /// The versions of the tools, which are written to the lock file.

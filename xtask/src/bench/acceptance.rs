@@ -14,7 +14,7 @@ struct Promise {
     unit: &'static str,
     /// The figure, if it was measured.
     measured: fn(&Rows) -> Option<f64>,
-    /// The reason why the promise is not kept, if it is known.
+    /// The known reason why the promise is not kept, or an empty text.
     why_not: &'static str,
 }
 

@@ -79,7 +79,8 @@ fn checkout(root: &Path, revision: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Returns a line for each row: both medians, and the new median divided by the old median.
+/// Returns a line for each row: the medians of both revisions, and the new median divided by the
+/// old median.
 fn lines(samples: &Samples) -> Vec<Vec<String>> {
     let header = ["what", "at", "before ns", "now ns", "ratio"];
     let mut lines = vec![header.map(str::to_owned).to_vec()];

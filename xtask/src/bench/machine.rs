@@ -38,7 +38,7 @@ impl Machine {
         let kib: u64 = memory.trim_end_matches(" kB").parse().context("memory of the machine")?;
         Ok(Self {
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            // Some architectures have no processor name.
+            // On some architectures, /proc/cpuinfo has no processor name.
             processor: of_file(&read("/proc/cpuinfo")?, "model name")
                 .unwrap_or_else(|| "unknown".to_owned()),
             processors: thread::available_parallelism()?.get(),

@@ -31,7 +31,7 @@ fn of_modules(modules: &Modules, table: &Table) -> Vec<String> {
     let mut findings = table.faults(&there);
     let mut used = BTreeSet::new();
     for (path, module) in modules {
-        // The root file only declares modules, so the root needs no allowed edges.
+        // The root file of the user half only declares modules, so the root needs no allowed edges.
         let Some(from) = path.first() else { continue };
         let mut seen = BTreeSet::new();
         for mention in &module.mentions {

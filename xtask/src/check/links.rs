@@ -73,7 +73,8 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Returns the link targets that are files of the tree or headings, with line numbers.
+/// Returns the targets of links inside the project, with line numbers. A target is a file or a
+/// heading.
 fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
     prose(text).flat_map(|(number, line)| {
         let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));

@@ -30,7 +30,7 @@ pub(super) struct Module {
     pub(super) children: BTreeSet<String>,
     /// The names that the module defines, including macros.
     pub(super) items: BTreeSet<String>,
-    /// The names that `use` imports, with their paths as written.
+    /// The names that `use` imports. Each name has its path as written in the source.
     pub(super) imports: BTreeMap<String, Segments>,
     /// The names in `imports` that `pub use` re-exports.
     pub(super) handed_on: BTreeSet<String>,
@@ -137,7 +137,7 @@ impl Module {
             let alias =
                 if alias == "self" { path.last().cloned() } else { Some(alias.to_string()) };
             module.mention(path.clone(), name.span().start().line, kind);
-            // `use Trait as _` binds no name, so no path can use it.
+            // `use Trait as _` binds no name, so no path can use this import.
             if let Some(alias) = alias.filter(|alias| alias != "_") {
                 if kind == Kind::Reexport {
                     module.handed_on.insert(alias.clone());

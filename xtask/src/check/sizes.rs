@@ -13,7 +13,8 @@ use crate::files;
 
 /// The maximum number of lines of a file without a reason.
 const FILE: usize = 400;
-/// The maximum number of lines of a function without a reason, from `fn` to its closing brace.
+/// The maximum number of lines of a function without a reason, from `fn` to the closing brace of
+/// the function.
 const FUNCTION: usize = 60;
 /// A comment that begins with these words gives the reason for the length. A file gives its reason
 /// in its `//!` comment, and a function gives its reason in its doc comment.

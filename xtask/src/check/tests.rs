@@ -248,7 +248,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder")
 }
 
-/// Creates a copy of the user half and of the document with the allowed edges.
+/// Copies the user half, and the document that lists the allowed edges.
 fn real_tree() -> TempDir {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).expect("the test owns the folder");

@@ -2,13 +2,13 @@
 //! their sources.
 //!
 //! Each line has the name of a fault and a hash. The hash covers the source file that the fault
-//! changes, the change, and the names of the tests that must fail. `cargo xtask test` runs the
-//! faults whose hash is missing or differs. A run of every fault (`--all`, or `--faults` without a
-//! name) writes the lock file.
+//! changes, the change, and the names of the tests that must fail. `cargo xtask test` runs a fault
+//! if the lock file does not contain the current hash of the fault. A run of every fault (`--all`,
+//! or `--faults` without a name) writes the lock file.
 //!
-//! This machine may skip the tests of a fault. A skipped fault keeps its entry in the lock file if
-//! the hash of the fault is unchanged. A skipped fault without an entry is tried again in each run,
-//! and the report names the cause of the skip.
+//! This machine may be unable to run the tests of a fault. A skipped fault keeps its entry in the
+//! lock file if the hash of the fault is unchanged. A skipped fault without an entry is tried again
+//! in each run, and the report names the cause of the skip.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -67,8 +67,8 @@ impl FaultLock {
         self.detected.get(name).is_some_and(|known| known == hash)
     }
 
-    /// Returns the new entries of the lock file after every fault has run. A fault that was removed
-    /// from the table has no entry.
+    /// Returns the entries that the lock file gets after a run of every fault. A fault that was
+    /// removed from the table has no entry.
     pub(crate) fn after(&self, run: &[(&str, &str, Found)]) -> Self {
         let is_kept = |name: &str, hash: &str, found: Found| match found {
             Found::Detected => true,

@@ -19,7 +19,7 @@ pub(crate) use self::table::FAULTS;
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
-    /// The effect of the fault that users would see.
+    /// The effect that users would see if tcpstate had the fault.
     pub(crate) why: &'static str,
     /// The source file that the fault changes, relative to the root of the workspace.
     pub(crate) file: &'static str,

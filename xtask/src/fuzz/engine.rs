@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, kernel_tests, process};
 
-/// The maximum length of a fuzzing input in bytes. Inputs that are longer than this do not reach
+/// The maximum length of a fuzzing input in bytes. Inputs of more than this length do not reach
 /// more code.
 const LONGEST: u32 = 65_536;
-/// The maximum time for one input in seconds. If an input takes longer than this, the fuzzer
-/// reports a fault. On an idle machine, the slowest known input takes 0.1 s.
+/// The maximum time for one input in seconds. If one input takes longer, the fuzzer reports a
+/// fault. On an idle machine, the slowest known input takes 0.1 s.
 const SLOWEST: u32 = 10;
 /// The maximum time in seconds to shorten an input that shows a fault.
 const SHRINKING: u32 = 10;
@@ -64,7 +64,8 @@ impl Engine {
         }
         let mut cargo = process::cargo(root);
         cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
-        // Use the build options of the kernel tests, because their dependencies are already built.
+        // Use the build options of the kernel tests, because the dependencies are already built
+        // with these options.
         cargo.args(["build", "--quiet", "--package", "tcpstate-fuzz", "--features", "engine"]);
         kernel_tests::build_alike(&mut cargo);
         cargo.arg("--message-format=json-render-diagnostics");
@@ -111,8 +112,8 @@ impl Engine {
         Ok(Ending::Fault { input, log })
     }
 
-    /// Reports a fault, shortens the input, and stores the shortened input in `fuzz/regressions`,
-    /// whose files a unit test runs. Returns the path of the stored input.
+    /// Reports a fault and shortens the input. Stores the shortened input in `fuzz/regressions`,
+    /// where a unit test runs the input. Returns the path of the stored input.
     pub(super) fn keep(&self, target: &str, ending: Ending) -> Result<Option<PathBuf>> {
         let Ending::Fault { input, log } = ending else { return Ok(None) };
         let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -203,7 +204,8 @@ impl fmt::Display for Done {
     }
 }
 
-/// Returns the output of the target and the input as text, without the log lines of the fuzzer.
+/// Returns the lines that are not the fuzzer's own log: the output of the target, and the input as
+/// text.
 fn said(log: &str) -> impl Iterator<Item = &str> {
     const MOST: usize = 12;
     const DIARY: &[&str] = &[

@@ -49,7 +49,7 @@ pub(crate) struct Run {
     pub(crate) is_terse: bool,
 }
 
-/// Builds the tests that `arguments` of `cargo test` select.
+/// Builds the tests that these arguments of `cargo test` select.
 pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<Vec<Binary>> {
     let mut cargo = process::cargo(root);
     cargo.arg("test").args(arguments);
@@ -76,7 +76,7 @@ pub(crate) fn build_by(cargo: &mut Command) -> Result<Vec<Binary>> {
     }
 
     let text = messages(cargo)?;
-    // The map sorts the binaries, so that every run has one order.
+    // The map sorts the binaries, so that all runs have the same order.
     let mut binaries = BTreeMap::new();
     for line in text.lines() {
         let message: Message =
@@ -154,8 +154,8 @@ impl Binary {
     }
 }
 
-/// Runs a command that prints results in the format of libtest. Kills the command if it prints
-/// nothing for too long.
+/// Runs a command that prints results in the format of libtest. Kills the command if the command
+/// prints nothing for too long.
 pub(crate) fn follow(
     command: &mut Command,
     is_terse: bool,

@@ -71,8 +71,8 @@ pub(crate) struct Parser {
     total: Option<usize>,
     /// The number of tests that printed `skipped: CAUSE`.
     said: usize,
-    /// The results of single tests, which are used if the binary crashes before it prints its
-    /// counts.
+    /// The results of single tests. The parser uses these results if the binary crashes before the
+    /// binary prints its counts.
     seen: Outcome,
     /// Whether the previous line announced a panic, so that this line is the panic message.
     is_panic: bool,
@@ -194,8 +194,8 @@ impl Parser {
             self.outcome.passed = self.seen.passed;
             self.outcome.failed = std::mem::take(&mut self.seen.failed);
         }
-        // Failed tests explain an exit status that is not 0. If no test failed, the binary crashed,
-        // and the running test counts as failed.
+        // Failed tests explain an exit status that is not 0. If the exit status is not 0 but no
+        // test failed, the binary crashed, and the running test counts as failed.
         if self.total.is_none() || (problem.is_some() && self.outcome.failed.is_empty()) {
             let name = self.pending().unwrap_or_else(|| "the tests".to_owned());
             self.outcome

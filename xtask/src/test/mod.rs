@@ -1,5 +1,5 @@
-//! `cargo xtask test` runs the tests and installs everything that they need. The command also works
-//! on a newly installed Debian 12 system.
+//! `cargo xtask test` installs everything that the tests need, and then runs the tests. The command
+//! also works on a newly installed Debian 12 system.
 //!
 //! ```text
 //! cargo xtask test                 all of `cargo xtask check`; kernel tests on this kernel and, in

@@ -231,8 +231,8 @@ impl Judge<'_> {
         rows
     }
 
-    /// Runs the fault's tests on the fault's scripted paths. If the scripted paths of the fault do
-    /// not show the fault, runs the tests on all paths.
+    /// Runs the fault's tests on the fault's scripted paths. If no test fails on these paths, runs
+    /// the tests on all paths.
     fn judge(&self, fault: &Fault, object: &Path) -> Result<Verdict> {
         let paths = fault.paths();
         let verdict = self.first_red(fault, &on(object, paths))?;
@@ -275,7 +275,7 @@ enum Healthy {
     Passes,
     /// The test was skipped. The text of this variant is the cause of the skip.
     Skipped(String),
-    /// The test cannot detect a fault, because it fails without a fault or does not exist.
+    /// The test cannot detect a fault, because the test fails without a fault or does not exist.
     Useless(String),
 }
 

@@ -75,7 +75,7 @@ pub(super) fn programs() -> Result<()> {
 }
 
 /// Verifies that the checked-in object belongs to its sources. If a rebuild gives a different
-/// object, returns the rebuilt object, which must be tested too.
+/// object, returns the rebuilt object. The caller must test the rebuilt object too.
 pub(super) fn object(
     root: &Path,
     tools: Option<&Toolchain>,

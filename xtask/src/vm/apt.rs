@@ -1,5 +1,5 @@
-//! Runs apt with its own sources, package lists and cache in a directory. The separate apt does not
-//! change the system's configuration and needs no root.
+//! Runs an apt instance with a separate directory for sources, package lists and cache. The
+//! separate apt does not change the system's configuration and needs no root.
 
 use std::{
     collections::BTreeSet,
@@ -33,7 +33,7 @@ struct Mirrors {
 }
 
 impl Apt {
-    /// Creates an apt for the packages of these suites. The created apt treats no package as
+    /// Creates an apt for the packages of these suites. The new apt instance treats no package as
     /// installed.
     pub(crate) fn new(folder: &Path, suites: &[&str]) -> Result<Self> {
         for part in ["etc", "state/lists/partial", "cache/archives/partial"] {
@@ -46,8 +46,8 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Creates an apt for the packages of these suites. The created apt selects packages that are
-    /// compatible with the installed packages of the system.
+    /// Creates an apt for the packages of these suites. The new apt instance selects packages that
+    /// are compatible with the installed packages of the system.
     pub(crate) fn of_system(folder: &Path, suites: &[&str]) -> Result<Self> {
         Ok(Self { status: "/var/lib/dpkg/status".into(), ..Self::new(folder, suites)? })
     }

@@ -15,7 +15,7 @@ const PACKAGE: &str = "qemu-system-x86";
 /// The package of the program that unpacks kernel modules.
 const XZ: &str = "xz-utils";
 
-/// Returns the path of QEMU. If QEMU is missing, the function installs it.
+/// Returns the path of QEMU. If QEMU is missing, the function installs QEMU.
 pub(crate) fn provide(cache: &Path) -> Result<PathBuf> {
     if process::find_in_path("xz").is_none() {
         debian::install(&[XZ])?;

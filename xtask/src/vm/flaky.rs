@@ -11,8 +11,8 @@ use crate::test::libtest::Outcome;
 
 /// The maximum number of flaky tests on all kernels together before the run fails.
 pub(super) const MAX_FLAKY: usize = 2;
-/// The maximum number of failed tests of a guest that run again. If more tests of a guest fail, the
-/// fault is real, and no test of this guest runs again.
+/// The maximum number of tests of a guest that run again after a failure. If more tests of one
+/// guest fail than this number, the fault is real, and no test of this guest runs again.
 const MOST_RETRIES: usize = 6;
 
 /// A test that failed in a guest.

@@ -56,8 +56,8 @@ pub(crate) struct Ending {
 }
 
 impl Machine {
-    /// Runs a guest until QEMU exits. Writes the whole output of the guest to the file `log`, and
-    /// passes the lines to show to `show`.
+    /// Runs a guest until QEMU exits. Writes the whole output of the guest to the file `log`.
+    /// Passes the lines for the terminal to `show`.
     pub(crate) fn boot(
         &self,
         kernel: &Path,
@@ -130,8 +130,8 @@ impl Machine {
             .args(["-display", "none", "-monitor", "none"])
             .args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu])
             .args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()])
-            // The guest's kernel prints to the first serial port, which shares stderr with QEMU's
-            // messages. The test programs print to the second serial port.
+            // The guest's kernel prints to the first serial port. QEMU writes this output and its
+            // own messages to stderr. The test programs print to the second serial port.
             .args(["-serial", "file:/dev/stderr", "-serial", "stdio"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-kernel")

@@ -62,8 +62,8 @@ impl Plan<'_> {
     /// Returns the bytes of the archive.
     pub(crate) fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
-        // Add the console device. The first process writes errors to the console before the first
-        // process has mounted /dev.
+        // Add the console device. The first process writes errors to the console before /dev is
+        // mounted.
         archive.console()?;
         archive.folder("tmp")?;
         archive.file("init", 0o755, &read(&self.programs.init)?)?;

@@ -19,13 +19,13 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // Other tests already check the BPF programs of these tests. These tests add one condition or
-    // more namespaces.
+    // Other tests already check the BPF programs of these tests. These tests add one condition, or
+    // use more namespaces than the other tests.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each of these tests takes as long as all other tests of its group together. These tests run
-    // almost no BPF code that other tests do not run.
+    // Each of these tests takes as long as all other tests of its group together. Other tests run
+    // almost all BPF code that these tests run.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",

@@ -1,7 +1,8 @@
-//! Finds the kernel modules that the tests need and their dependencies, in the order of loading.
+//! Finds the kernel modules for the tests, and the dependencies of these modules, in the order of
+//! loading.
 //!
 //! The unpacked packages have no `modules.dep`, because only the installation of a kernel creates
-//! this file. xtask reads the dependencies from the section `.modinfo` of each module.
+//! this file. The section `.modinfo` of each module also lists the dependencies.
 
 use std::{
     collections::BTreeMap,
@@ -46,8 +47,8 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     Ok(modules)
 }
 
-/// Adds the dependencies of a module and then the module. Does nothing if the module is already in
-/// the list or `unpack` cannot find it.
+/// Adds the dependencies of a module and then the module. Does nothing if the list already contains
+/// the module, or if `unpack` cannot find the module.
 fn add(
     name: &str,
     unpack: &impl Fn(&str) -> Result<Option<Unpacked>>,
@@ -78,7 +79,7 @@ fn find(folder: &Path, paths: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the kernel's name of the module in a file: `tcp_diag` for `tcp-diag.ko.xz`.
+/// Returns the name that the kernel uses for the module in a file: `tcp_diag` for `tcp-diag.ko.xz`.
 fn name_of(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, packing) = file.split_once(".ko")?;

@@ -5,9 +5,9 @@ use std::{cmp::Ordering, collections::BTreeSet, fmt, str::FromStr};
 use anyhow::{Context as _, Error, Result};
 
 const FLAVOUR: &str = "-cloud-amd64";
-/// The parts of package names. Up to kernel 6.18, the image package contains all files of a kernel.
-/// In later kernels, the image package depends on the other packages of this list, which contain
-/// the remaining files.
+/// The words in package names that distinguish the packages of a kernel. Up to kernel 6.18, the
+/// image package contains all files of a kernel. In later kernels, the image package depends on the
+/// other packages of this list, which contain the remaining files.
 const PARTS: &[&str] = &["image", "binary", "modules", "base"];
 /// A pattern that matches every package that [`packages`] may return.
 pub(crate) const PATTERN: &str = "^linux-(image|binary|modules|base)-[0-9].*-cloud-amd64$";

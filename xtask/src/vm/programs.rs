@@ -20,7 +20,7 @@ const INIT: &str = "vm-init";
 const SS: &str = "ss";
 const SS_PACKAGE: &str = "iproute2";
 
-/// The paths of the guest's programs on this machine.
+/// The programs of a guest, and their paths on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The program that the guest runs as its first process.

@@ -1,8 +1,8 @@
 //! Computes the verdict on a guest from the observed signs. The functions of this module do no I/O.
 //!
-//! The verdict is PASS or FAIL only if two signs agree. The first sign is the exit status of QEMU,
-//! which the guest selects by a write to the I/O port of the device `isa-debug-exit`. The second
-//! sign is the last line that the guest's first process prints.
+//! The verdict is PASS or FAIL only if two signs agree. The first sign is the exit status of QEMU.
+//! The guest selects the exit status by a write to the I/O port of the device `isa-debug-exit`. The
+//! second sign is the last line that the guest's first process prints.
 //!
 //! The following cases were provoked on the kernels 5.10, 6.1, 6.12 and 7.3, with these results:
 //!
@@ -20,7 +20,7 @@ use std::fmt;
 const PASSED: i32 = 33;
 const FAILED: i32 = 35;
 
-/// Messages after which the kernel does not recover. xtask searches only the kernel's output for
+/// Messages after which the kernel does not recover. Only the output of the kernel is searched for
 /// these messages.
 const FATAL: &[&str] = &[
     "Kernel panic",
@@ -32,8 +32,8 @@ const FATAL: &[&str] = &[
     "hard LOCKUP",
 ];
 
-/// The message of a QEMU fault. QEMU's translator sometimes executes a breakpoint instruction that
-/// the kernel has already removed.
+/// A kernel message that a fault of QEMU causes. QEMU's translator sometimes executes a breakpoint
+/// instruction that the kernel has already removed.
 const PATCHING_FLAKE: &str = "Oops: int3";
 
 /// The observations from which the verdict on a guest is computed.

@@ -125,7 +125,7 @@ impl Rules {
         self.name(path.rsplit('/').next()?)
     }
 
-    /// Returns a message for each phrase of the rules that the line contains.
+    /// For each phrase of the rules, returns a message if the line contains the phrase.
     pub(super) fn phrases_in(&self, part: Part, line: &str) -> Vec<String> {
         let line = if part == Part::Code { line.to_lowercase() } else { text_of(line) };
         let found = self
