@@ -15,10 +15,10 @@ use crate::{
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
-/// A fuzz function, which accepts any bytes.
+/// A fuzz function. The argument can be any bytes.
 #[derive(Debug)]
 pub struct Target {
-    /// The name of the folders with the inputs of the target.
+    /// The name of the target, and of the folders that contain the inputs of the target.
     pub name: &'static str,
     /// The function. The function panics if it finds a fault.
     pub run: fn(&[u8]),

@@ -6,8 +6,9 @@ const MAX_SUGGESTIONS: usize = 3;
 /// Returns the names that are nearest to the word.
 ///
 /// A name is near if the name begins with the word, or if the word has at most one typing error per
-/// three letters. Among equally near names, names with the same first letter are nearer: people
-/// rarely mistype the first letter. No name is near to a word of fewer than two letters.
+/// three letters. If several names are equally near, the function prefers names whose first letter
+/// is also the first letter of the word. People rarely mistype the first letter. No name is near to
+/// a word of fewer than two letters.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let word = letters(word);
     if word.len() < 2 {
@@ -31,15 +32,15 @@ pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> V
     found.into_iter().map(|(_, name)| name).collect()
 }
 
-/// Returns the question for the user, if few names are near.
+/// Returns a question that suggests the names, if there are few names.
 pub(crate) fn did_you_mean(names: &[impl AsRef<str>]) -> Option<String> {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     let is_few = (1..=MAX_SUGGESTIONS).contains(&names.len());
     is_few.then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
-/// The letters and digits of a name in lower case. The case of letters and the separators have no
-/// effect on a comparison of names.
+/// The letters and digits of a name in lower case. Comparisons of names ignore the case of letters
+/// and ignore separators.
 fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -27,7 +27,8 @@ pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     safe
 }
 
-/// Converts text to a string for machines. Bytes that are not valid UTF-8 become `\xff`.
+/// Converts text to a string for machine-readable output. Bytes that are not valid UTF-8 become
+/// `\xff`.
 #[must_use]
 pub(crate) fn readable(text: &OsStr) -> Cow<'_, str> {
     if let Some(text) = text.to_str() {

@@ -229,8 +229,8 @@ impl Tracer {
     }
 
     fn read_twice(&mut self) -> Result<(Reading, Reading), Error> {
-        /// The pause is longer than the gap between two packets, so that a pause of the traffic is
-        /// recognized.
+        /// The wait is longer than the gap between two packets of busy traffic. Two equal readings
+        /// therefore mean that the traffic has paused.
         const PAUSE: Duration = Duration::from_millis(20);
         let first = self.live.read()?;
         std::thread::sleep(PAUSE);

@@ -51,8 +51,8 @@ impl Census {
         &self.states
     }
 
-    /// Returns the `top` largest groups and the sum of the other groups. The groups `none` and
-    /// `unknown` are always shown, after all other groups.
+    /// Returns the largest groups (at most `top` groups) and the sum of the other groups. The
+    /// groups `none` and `unknown` are always shown, after all other groups.
     #[must_use]
     pub fn top(mut self, by: By, top: usize, name: impl Fn(&Key) -> Name) -> Groups {
         let row = |key: &Key, states: States| Group { name: name(key), states };

@@ -1,4 +1,4 @@
-//! Computes the cost of the programs in the kernel between two readings.
+//! Computes the cost of the BPF programs between two readings.
 
 use crate::{
     report::{Cost, Runs},

@@ -12,8 +12,9 @@ use crate::{
     source::{KernelCounters, Reading},
 };
 
-/// The minimum number of sockets that the kernel counted and the hook did not observe. A smaller
-/// number can be a coincidence, because the kernel's counter files are read one after the other.
+/// A hook that observed no socket is dead if the kernel counted at least this number of sockets. A
+/// smaller number can be a coincidence, because the kernel's counter files are read one after the
+/// other.
 const MIN_UNSEEN: u64 = 10;
 
 /// Returns a reason if the hooks of one kind of mini sockets are dead.

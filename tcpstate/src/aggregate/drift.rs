@@ -33,7 +33,7 @@ impl Drift {
         full + excess.time_wait.map_or(0, |excess| self.time_wait.look(excess, moved))
     }
 
-    /// Called after a scan has corrected the gauges.
+    /// The caller calls this function after a scan has corrected the gauges.
     pub(super) fn scan(&mut self) {
         self.full.scan();
         self.time_wait.scan();

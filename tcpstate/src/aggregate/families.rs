@@ -1,5 +1,5 @@
-//! The gauges of each address family, if families are counted separately. The gauges of the
-//! families are parts of the gauges of all sockets, from the same cuts.
+//! The gauges of each address family, if families are counted separately. Each gauge of a family is
+//! a part of the gauge of all sockets. All gauges are computed from the same cuts.
 
 use tcpstate_common::State;
 

@@ -1,4 +1,5 @@
-//! Compares gauges with the kernel's list of sockets. No socket may change while the list is read.
+//! Compares gauges with the kernel's list of sockets. The comparison is valid only if no socket
+//! changes while the list is read.
 
 use tcpstate_common::{State, abi::STATE_SLOTS};
 

@@ -1,5 +1,5 @@
-//! Filters events and durations. A duration is filtered by the event that ends the duration. The
-//! BPF programs evaluate the filter.
+//! Filters events and durations. The filter selects a duration if the filter selects the event that
+//! ends the duration. The BPF programs evaluate the filter.
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
@@ -29,7 +29,7 @@ pub struct EventFilter {
     pub comms: Option<Names>,
     /// The user ids of the sockets.
     pub uids: Option<Numbers>,
-    /// The ids of the cgroups that match; sockets in descendant cgroups also match.
+    /// The ids of the cgroups that match. Sockets in descendants of these cgroups also match.
     pub cgroups: Option<Vec<u64>>,
     /// The minimum time that a socket must have been in the old state.
     pub min_duration: Option<Duration>,
@@ -70,11 +70,11 @@ impl EventFilter {
         if networks <= FILTER_NETWORKS { Ok(()) } else { Err(TooManyNetworks(networks)) }
     }
 
-    /// Converts the filter to the layout that the BPF programs read. Items that do not fit are
-    /// omitted, and [`check`](Self::check) reports them.
+    /// Converts the filter to the layout that the BPF programs read. The function omits items that
+    /// do not fit. The function [`check`](Self::check) reports such items.
     ///
-    /// `chosen` is the range of ports from which the kernel chooses automatically, if the range is
-    /// known.
+    /// `chosen` is the range from which the kernel chooses local ports automatically. The value is
+    /// `None` if the range is unknown.
     pub(crate) fn for_kernel(&self, chosen: Option<&RangeInclusive<u16>>) -> KernelFilter {
         let mut filter =
             KernelFilter { config: FilterConfig::NONE, ports: vec![PortSet::EMPTY; PORT_SETS] };

@@ -1,8 +1,8 @@
-//! Parses lists such as `80,443,8000-8100`. The error of a list names the position of the wrong
-//! item.
+//! Parses lists such as `80,443,8000-8100`. The error for an invalid list contains the position of
+//! the wrong item.
 
-/// Parses each item of a list. The error of an item contains the item and the position of the
-/// item's first character.
+/// Parses each item of a list. The error for an invalid item contains the item and the position of
+/// the item's first character.
 pub(crate) fn parse<T>(
     text: &str,
     mut item: impl FnMut(&str) -> Result<T, String>,

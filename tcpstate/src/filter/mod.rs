@@ -12,7 +12,7 @@
 //! flags -> EventFilter -> KernelFilter -> tcpstate-ebpf/src/event_filter.rs
 //! ```
 //!
-//! This module also parses the text of lists. The error of an invalid item contains the item's
+//! This module also parses the text of lists. The error for an invalid item contains the item's
 //! position.
 
 mod addresses;

@@ -1,8 +1,8 @@
 //! Parses the network stack's counter files: `netstat`, `snmp`, `sockstat`, `sockstat6` and
 //! `stat/nf_conntrack`.
 //!
-//! If the rows of a file do not fit together, the whole file is refused, because a truncated number
-//! would be wrong.
+//! If the row of names and the row of numbers do not match, the whole file is refused, because a
+//! truncated number would be wrong.
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The maximum size in bytes of a file that this module reads. All files that this module reads are
-/// shorter.
+/// shorter than the maximum.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads a small file. Invalid UTF-8 is replaced.

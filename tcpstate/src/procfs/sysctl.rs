@@ -38,8 +38,8 @@ pub const KEYS: &[&str] = &[
 /// The reason why an existing sysctl has no value.
 #[derive(Debug)]
 pub enum Error {
-    /// The text of the file was read without a line end. A truncated number would be a wrong
-    /// number.
+    /// The read text of the file does not end with a line end, so the text may be truncated. A
+    /// truncated number would be a wrong number.
     Cut(String),
     /// The file cannot be read.
     Unreadable(PathBuf, io::Error),

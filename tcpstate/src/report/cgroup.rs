@@ -1,4 +1,4 @@
-//! A cgroup in the form that events show.
+//! A cgroup as printed in events.
 
 use super::container::{self, Container, container};
 

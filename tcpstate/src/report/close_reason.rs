@@ -16,7 +16,7 @@ pub enum CloseReason {
     Timeout,
     /// The peer responded to the SYN with a RST, or the network reported that the port is closed.
     Refused,
-    /// The network reported that the peer is unreachable before the connection was established.
+    /// Before the connection was established, the network reported that the peer is unreachable.
     Unreachable,
     /// The local side gave up: the program closed the socket while connecting, or an operator
     /// destroyed the socket (`ss -K`).

@@ -1,8 +1,8 @@
-//! The CPU time of programs in the kernel.
+//! The CPU time of BPF programs.
 
 use std::time::Duration;
 
-/// The cost of one program in the kernel.
+/// The cost of one BPF program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The name of the program.
@@ -30,7 +30,7 @@ impl Runs {
         (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
     }
 
-    /// Returns the share of one CPU that the runs used during the time `of`.
+    /// Returns the CPU time of the runs divided by the time `of`.
     #[must_use]
     pub fn cpu_share(&self, of: Duration) -> Option<f64> {
         (of > Duration::ZERO).then(|| self.time.as_secs_f64() / of.as_secs_f64())

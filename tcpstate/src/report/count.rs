@@ -18,7 +18,8 @@ pub enum By {
     Remote,
     /// The peer's port.
     RemotePort,
-    /// The first process that has the socket open.
+    /// The process that has the socket open. If several processes have the socket open, the value
+    /// is the process with the lowest id.
     Process,
     /// The user.
     Uid,
@@ -87,7 +88,7 @@ pub enum Key<P = u32, C = u64> {
     Unknown,
 }
 
-/// A cgroup in the form that views show.
+/// A cgroup as printed by views.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// The id of the cgroup.
@@ -96,7 +97,7 @@ pub struct Cgroup {
     pub path: Option<String>,
 }
 
-/// A key in the form that views show.
+/// A key as printed by views.
 pub type Name = Key<Process, Cgroup>;
 
 /// Returns the sum over all states.
@@ -143,7 +144,7 @@ pub struct Group {
 pub struct Other {
     /// The sum of the sockets in the groups that are not shown, by state.
     pub states: States,
-    /// The number of groups that are not shown, without groups that did not fit in the table.
+    /// The number of groups that are in the table but are not shown.
     pub groups: usize,
     /// The number of sockets whose groups did not fit in the table. If this number is not 0, a
     /// group that is not shown can be larger than a shown group.

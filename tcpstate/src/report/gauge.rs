@@ -1,4 +1,5 @@
-//! Sockets by state, and transitions between states, of all sockets or of one address family.
+//! The numbers of sockets by state, and the numbers of transitions between states. The numbers
+//! cover all sockets or one address family.
 
 use tcpstate_common::State;
 
@@ -14,8 +15,8 @@ pub struct Gauge {
     pub entered: Option<u64>,
     /// The number of sockets that left the state since the start.
     pub left: Option<u64>,
-    /// The sum of the corrections by scans since the start. Scans correct a gauge after missed
-    /// events.
+    /// The sum of the corrections that scans made since the start. Scans correct a gauge after
+    /// missed events.
     pub corrected: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! Durations of states, transitions and connections, with their percentiles.
+//! Durations of states, transitions and connections, with percentiles.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -140,10 +140,10 @@ pub struct Histograms {
     pub by: Option<By>,
     /// The histograms, ordered by meaning, then by group, largest group first.
     pub all: Vec<Histogram>,
-    /// The numbers of durations that no histogram contains, since the start.
+    /// The numbers of durations since the start that no histogram contains.
     pub untimed: Untimed,
-    /// Whether the histograms contain only the durations that a filter selects. Counts outside the
-    /// histograms always cover all sockets.
+    /// Whether the histograms contain only the durations that a filter selects. The counts of
+    /// durations that no histogram contains always cover all sockets.
     pub is_filtered: bool,
 }
 

@@ -112,7 +112,8 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Returns the output names of the hooks of transitions, time-wait sockets and request sockets.
+    /// Returns the output names of three hooks: of transitions, of time-wait sockets and of request
+    /// sockets.
     #[must_use]
     pub fn names(self) -> [&'static str; 3] {
         let provider = |provider: Option<Provider>| provider.map_or(UNKNOWN, Provider::name);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Minis, Provider, Transitions};
 
-/// A fact that tcpstate cannot observe on this system, and the reason.
+/// A kind of information that tcpstate cannot observe on this system, and the reason.
 ///
 /// A limit is displayed as one sentence: `subject: hook, because reason: effect`. Recordings
 /// contain only the sentence of a limit.
@@ -82,7 +82,7 @@ pub enum Effect {
     MoreMissed,
     /// Expiry is the only known reason why time-wait sockets end.
     OnlyExpiryKnown,
-    /// Time-wait sockets are counted as one sum for both substates.
+    /// Time-wait sockets of both substates (FIN_WAIT2 and TIME_WAIT) are counted as one sum.
     SumOfTimeWait,
     /// Time-wait sockets are not counted.
     NoTimeWait,
@@ -142,9 +142,9 @@ impl Effect {
 pub enum Acceptors {
     /// The hook at accept().
     Accept,
-    /// The hook at the first send or receive.
+    /// The hook at the first call that sends or receives data on a connection.
     Use,
-    /// The hook at the first receive that reads data.
+    /// The hook at the first call that receives data on a connection.
     Receive,
     /// No hook finds the process.
     None,

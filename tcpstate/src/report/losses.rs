@@ -19,7 +19,8 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// Returns the number of events for which the kernel skipped a program.
+    /// Returns the number of events that the BPF programs did not observe because the kernel
+    /// skipped a program.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.transitions + self.time_wait + self.syn_recv

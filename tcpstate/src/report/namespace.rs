@@ -1,4 +1,4 @@
-//! Network namespaces: the counted namespaces, and the numbers of each namespace.
+//! The counted network namespaces, and the counts of each namespace.
 
 use super::{Gauge, TimeWait};
 
@@ -31,8 +31,8 @@ pub struct NamespaceRow {
     pub netns: u64,
     /// The name of the namespace, if the namespace has a name.
     pub name: Option<String>,
-    /// Whether the namespace is no longer in use. The report contains the namespace until its last
-    /// socket ends.
+    /// Whether the namespace is no longer in use. The report contains the namespace until the
+    /// namespace's last socket ends.
     pub is_gone: bool,
     /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],

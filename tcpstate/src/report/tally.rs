@@ -122,7 +122,7 @@ pub enum Group {
     Other,
 }
 
-/// The numbers of events and sockets that make durations unreliable, since the start.
+/// The numbers of events and sockets since the start that make durations unreliable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
     /// Events, in any namespace, that the BPF program did not observe. The kernel skipped the

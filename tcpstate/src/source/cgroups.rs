@@ -88,8 +88,8 @@ pub struct Resolver {
     /// The mount point and its open folder. The value is `None` on a host that has only cgroup
     /// version 1.
     root: Option<(&'static Path, File)>,
-    /// The time of the last walk over all cgroups. A walk is necessary only if a folder of a cgroup
-    /// cannot be opened by the cgroup's id.
+    /// The time of the last walk over all cgroups. A walk finds the cgroups whose folders cannot be
+    /// opened by id.
     walked: Option<Instant>,
 }
 

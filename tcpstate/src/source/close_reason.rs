@@ -24,10 +24,10 @@ enum SocketError {
     /// The kernel set the error after a SYN: the peer responded with a RST (`tcp_reset`), or an
     /// ICMP message says that the port is closed (`tcp_v4_err`).
     Refused,
-    /// The error is an ICMP error of a router. An ICMP error may be old and unrelated to the close
-    /// of the connection.
+    /// A router caused the error by an ICMP message. An ICMP error may be old and unrelated to the
+    /// close of the connection.
     Unreachable,
-    /// Another error, which may be old.
+    /// Another error. The error may be old.
     Other,
 }
 
@@ -76,9 +76,9 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
         {
             Some(CloseReason::Timeout)
         }
-        // An orderly close never goes from ESTABLISHED or CLOSE_WAIT directly to CLOSE. The cause
-        // of the direct transition is `tcp_close` or `tcp_disconnect`, and both functions send a
-        // RST next.
+        // An orderly close never goes from ESTABLISHED or CLOSE_WAIT directly to CLOSE. The
+        // functions `tcp_close` and `tcp_disconnect` make such a direct transition. Both functions
+        // then send a RST.
         (State::Established | State::CloseWait, SocketError::Nothing) => {
             Some(CloseReason::LocalRst)
         }
@@ -91,9 +91,9 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
 }
 
 /// Returns the close reason of a time-wait socket. The full socket that preceded a time-wait socket
-/// sent the first FIN. In TIME_WAIT the connection is already closed, so the way in which the
-/// socket ends does not matter. In FIN_WAIT2 the peer has not closed yet, so the way in which the
-/// socket ends matters.
+/// sent the first FIN. If the socket is in TIME_WAIT, the connection is already closed, so the end
+/// of the socket does not affect the close reason. If the socket is in FIN_WAIT2, the peer has not
+/// closed yet, so the end of the socket determines the close reason.
 pub(super) fn of_time_wait(from: State, exit: u16) -> Option<CloseReason> {
     match from {
         State::TimeWait => Some(CloseReason::LocalFin),

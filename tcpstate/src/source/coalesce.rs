@@ -5,7 +5,7 @@
 //!
 //! * The first record of a client has no port, and the first record of a child has no peer. The
 //!   second record of the socket has both the port and the peer.
-//! * The RST that ends a connection is sent after the record of the close.
+//! * The kernel sends a closing RST after the close of the connection is recorded.
 //! * The kernel starts a stopped timer again, so the socket did not end.
 //!
 //! No record waits longer than [`MAX_DELAY`], and the order of records does not change.
@@ -96,7 +96,8 @@ impl Coalescer {
     }
 }
 
-/// Copies the fields that a socket's first record lacks from the socket's second record.
+/// Copies fields from a socket's second record to the socket's first record. The first record lacks
+/// these fields.
 fn complete(first: &mut EventRecord, second: &EventRecord) {
     first.local = second.local;
     first.local_port = second.local_port;

@@ -10,8 +10,8 @@ use tcpstate_common::{
 
 /// The numbers of sockets that entered and left each state since the load or since an earlier cut.
 ///
-/// The sums wrap around. One CPU may subtract what another CPU added, and a socket that was created
-/// before an earlier cut may end after that cut.
+/// The sums use wrapping arithmetic. One CPU may subtract a number that another CPU added. A socket
+/// that was created before a cut may end after the cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flows {
     full: [Flow; STATE_SLOTS],
@@ -78,7 +78,7 @@ impl Flows {
         if count.cast_signed() < 0 { 0 } else { count }
     }
 
-    /// Returns the number of time-wait sockets that ended for this cause.
+    /// Returns the number of time-wait sockets that ended with this cause.
     #[must_use]
     pub fn exits(&self, cause: Cause) -> u64 {
         self.minis.exits[cause as usize & (EXIT_SLOTS - 1)]
@@ -97,8 +97,8 @@ impl Flows {
                 into.left = operation(into.left, from.left);
             }
         };
-        // Each field is named here, so that code with a new counter does not compile until the
-        // counter is added here.
+        // This function names each field, so that code with a new counter does not compile until
+        // this function handles the counter.
         let Self { full, minis: MiniCounters { states, moved, exits } } = &mut self;
         flows(full, &other.full);
         flows(states, &other.minis.states);

@@ -165,7 +165,8 @@ fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }
 
-/// Returns the time between 1970 and the start of the monotonic clock, by the current wall clock.
+/// Returns the wall-clock time at which the monotonic clock was zero, as the time since 1970. The
+/// function computes this time from the current times of both clocks.
 fn since_1970() -> Duration {
     let wall = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
     wall.saturating_sub(monotonic())

@@ -61,7 +61,7 @@ pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 pub struct Timed {
     /// The property by which sockets are grouped, if sockets are grouped.
     pub by: Option<By>,
-    /// Whether a filter selects the durations.
+    /// Whether the histograms contain only the durations that a filter selects.
     pub is_filtered: bool,
     /// The durations since the start.
     pub total: Tallies,
@@ -87,7 +87,7 @@ impl Timer {
         Self { timed: Arc::new(timed), ..Self::default() }
     }
 
-    /// Reads and empties the inactive buffer. Returns the durations before the cut.
+    /// Reads and empties the inactive buffer. Returns the durations that ended before the cut.
     pub(super) fn drain(
         &mut self,
         hook: &mut HistogramHook,

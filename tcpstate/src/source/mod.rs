@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::report::{Losses, Missed};
 
-/// A moment, as the times of two clocks.
+/// A moment, measured by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time of the monotonic clock, for durations and rates.
@@ -67,14 +67,14 @@ pub struct ProgramRuns {
 pub struct Reading {
     /// The time of the cut.
     pub at: Moment,
-    /// All counts before the cut, since the load.
+    /// All counts from the load to the cut.
     pub counts: Counts,
     /// The counts of each address family in the order of
     /// [`Family::BOTH`](crate::report::Family::BOTH), if families are counted separately.
     pub families: Option<[Counts; 2]>,
     /// The counts of each network namespace, if namespaces are counted separately.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
-    /// An upper bound of the events that were missed before the cut.
+    /// An upper bound of the number of events that were missed before the cut.
     pub missed: Missed,
     /// The events that were lost before the cut, if events are enabled.
     pub losses: Option<Losses>,
@@ -100,10 +100,11 @@ pub struct Namespace {
     pub inode: u64,
     /// The last known name of the namespace in `/run/netns`.
     pub name: Option<String>,
-    /// Whether the namespace is no longer in use. Mini sockets can remain in the namespace for a
-    /// short time.
+    /// Whether the namespace is no longer in use. Mini sockets can remain for a short time in a
+    /// namespace that is no longer in use.
     pub is_gone: bool,
-    /// All counts in the namespace before the cut, since tcpstate first found the namespace.
+    /// All counts of the namespace from the time when tcpstate first found the namespace to the
+    /// cut.
     pub flows: Flows,
 }
 
@@ -129,7 +130,7 @@ pub struct Scan {
     pub bases: BTreeMap<Identity, Population>,
     /// The cut that cleared the scan flag.
     pub end: Reading,
-    /// A lower bound of the events that were missed before t0.
+    /// A lower bound of the number of events that were missed before t0.
     pub missed_before: Missed,
     /// The number of sockets that the iterator visited.
     pub visited: u64,

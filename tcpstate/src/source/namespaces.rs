@@ -8,7 +8,7 @@ use tcpstate_common::abi::NamespaceSlots;
 use super::{Flows, Identity, Namespace, Population};
 use crate::probe::{Error, Rows, map_error, namespaces::Names};
 
-/// The entries of the BPF map, and the state that user space stores for each entry.
+/// The entries of the BPF map, and the data that tcpstate stores for each entry in user space.
 pub(super) struct Namespaces {
     rows: Rows,
     memory: HashMap<Identity, Memory>,

@@ -32,7 +32,7 @@ impl Owners {
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        // Several processes can have a socket open. The process with the lowest id is searched
+        // Several processes can have one socket open. The process with the lowest id is searched
         // first, because this process most likely created the socket.
         pids.sort_unstable();
         for pid in pids {
@@ -75,7 +75,8 @@ impl Owners {
     }
 }
 
-/// Returns the process with its name. The name is empty if the process has already exited.
+/// Returns the process with this id, and reads the name of the process. The name is empty if the
+/// process has already exited.
 #[must_use]
 pub fn process(pid: u32) -> Process {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -22,7 +22,7 @@ use crate::{
     source::{Flows, Identity, KernelCounters, Reading, Scan},
 };
 
-/// The gauges of one run, and the data from which they are computed.
+/// The gauges of one run, and the input data of these gauges.
 #[derive(Clone, Debug)]
 pub struct Aggregator {
     providers: Providers,
@@ -125,7 +125,8 @@ impl Aggregator {
         is_exact.then(|| dead_hooks::of(minis, since, &self.previous, reading)).flatten()
     }
 
-    /// Changes the provider after a scan, and corrects the gauges with that scan.
+    /// Changes the provider of one kind of mini sockets, and corrects the gauges with a scan. The
+    /// scan was made after the new provider was attached.
     pub fn replace(&mut self, minis: Minis, provider: Provider, scan: &Scan) {
         match minis {
             Minis::TimeWait => {
@@ -147,8 +148,8 @@ impl Aggregator {
     }
 
     /// Returns the number of events since the last scan that are missing from the counts of
-    /// namespaces. The events are missing because the table of namespaces was full. Namespaces that
-    /// appeared since the last scan may lack some events.
+    /// namespaces. The events are missing because the table of namespaces was full. The counts of
+    /// namespaces that appeared since the last scan may lack some events.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
@@ -160,7 +161,8 @@ impl Aggregator {
         (&self.last_scan.end, self.last_scan.cost)
     }
 
-    /// Returns the numbers of events since the last snapshot and since the last scan.
+    /// Returns the number of events since the last snapshot, and the number of events since the
+    /// last scan.
     #[must_use]
     pub fn events_since(&self, reading: &Reading) -> (u64, u64) {
         let total = reading.counts.total();
@@ -355,8 +357,8 @@ impl Aggregator {
         }
     }
 
-    /// Returns whether the active provider observes sockets in this state. Only time-wait sockets
-    /// can be in TIME_WAIT.
+    /// Returns whether the active provider observes sockets in this state. Every socket in
+    /// TIME_WAIT is a time-wait socket.
     fn is_seen(&self, state: State) -> bool {
         state != State::TimeWait || self.providers.time_wait.is_exact()
     }

@@ -277,7 +277,7 @@ fn namespaces_have_rows_until_they_are_gone_and_empty() {
     let lone = counts(&[(State::Close, State::Established, 3)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
     assert_eq!(namespaces(&snapshot), [(1, 3)]);
-    // The namespace is gone, but three orphans remain.
+    // The namespace no longer exists, but three orphans remain.
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
     assert_eq!((namespaces(&snapshot), aggregator.take_finished()), (vec![(1, 3)], vec![]));
     let ended = lone + counts(&[(State::Established, State::Close, 3)]);
@@ -299,7 +299,8 @@ fn namespaces_that_reappear_start_at_zero() {
         Counts::new(Flows::new(&[Flow::default(); STATE_SLOTS], &minis), &[0; TRANSITION_SLOTS]);
     aggregator.snapshot(&reading_of(&[(ONE, true, expired)], 0));
     assert_eq!(aggregator.take_finished(), [ONE]);
-    // After a late event, the BPF programs create another entry for the namespace.
+    // If an event of the namespace arrives late, the BPF programs create another entry for the
+    // namespace.
     let late = counts(&[(State::Close, State::Established, 1)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, late)], 0));
     let row = &snapshot.namespaces.as_ref().expect("there are rows")[0];

@@ -1,5 +1,5 @@
-//! Stores the control word, which all BPF programs read, and makes cuts. A cut switches the active
-//! buffer and reads the buffer that becomes inactive.
+//! Stores the control word and makes cuts. All BPF programs read the control word. A cut switches
+//! the active buffer and reads the buffer that becomes inactive.
 
 use std::sync::Arc;
 

@@ -34,7 +34,7 @@ pub struct Live {
     keeps_scan_map: bool,
     /// The emptied map of the last scan, if the map is kept for the next scan.
     kept: Option<Touched>,
-    /// Whether events that a test drops are left out of the missed events.
+    /// Whether the number of missed events excludes events that a test drops intentionally.
     drops_in_silence: bool,
     /// The factor by which scan maps are enlarged. The factor is doubled each time the map of a
     /// scan is full.
@@ -55,8 +55,8 @@ impl Live {
     /// were opened before the attachment is still unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
-        // The attached programs find the owners of later sockets, so the hints are stored after the
-        // programs are attached.
+        // The hints are stored after the programs are attached, because the attached programs find
+        // the owners of later sockets.
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
@@ -92,7 +92,7 @@ impl Live {
         &mut self.probe
     }
 
-    /// Returns the number of events missed so far, without making a cut.
+    /// Returns the number of events that were missed since the load. The function makes no cut.
     pub fn missed(&self) -> Result<Missed, Error> {
         let slots = self.slots()?;
         let slots = || slots.iter().flatten();

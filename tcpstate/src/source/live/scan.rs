@@ -1,5 +1,5 @@
-//! Scans: the iterator visits each socket while the scan flag is set. A scan counts sockets opened
-//! before the start and corrects missed events.
+//! Scans: the iterator visits each socket while the scan flag is set. A scan counts the sockets
+//! that were opened before the start, and corrects the effect of missed events.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::{
     source::{Identity, Population, Reading, Scan},
 };
 
-/// How long a scan waits after t0 before its walk, and after the walk before it clears the scan
-/// flag.
+/// How long a scan waits after t0 before the walk begins, and after the walk before the scan flag
+/// is cleared.
 ///
 /// The iterator finds a socket only while the socket is hashed. The kernel hashes a socket after
 /// the birth event of the socket, and unhashes the socket before the end event (`tcp_v4_connect`,
@@ -88,8 +88,8 @@ impl Live {
 
     /// Makes the iterator visit every socket of the namespace, or of every namespace.
     ///
-    /// The network namespaces are listed during the walk, after t0. A namespace that is created
-    /// after the listing had no sockets at t0.
+    /// The function lists the network namespaces during the walk, after t0. A namespace that is
+    /// created after the listing had no sockets at t0.
     pub fn walk(&mut self) -> Result<(), Error> {
         let sockets = &self.probe.sockets;
         let walk = || sockets.run();

@@ -121,7 +121,7 @@ fn both_ends(end: End, condition: impl Fn(End) -> Fragment) -> Fragment {
 }
 
 fn any(conditions: impl DoubleEndedIterator<Item = Fragment>) -> Fragment {
-    // The parts are joined from the last to the first, so that a match needs only one jump.
+    // The function joins the parts from the last to the first, so that a match needs only one jump.
     conditions
         .rev()
         .reduce(|later, earlier| earlier.or(later))
@@ -181,8 +181,8 @@ mod tests {
         }
     }
 
-    /// Returns the position of each instruction, its code, and the position to which the kernel
-    /// jumps if the condition fails.
+    /// Returns the instructions. Each instruction has its position, its code, and the position to
+    /// which the kernel jumps if the condition fails.
     fn listing(program: &[u8]) -> Vec<(usize, u8, usize)> {
         let mut instructions = Vec::new();
         let mut at = 0;

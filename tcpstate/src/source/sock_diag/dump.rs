@@ -1,5 +1,5 @@
-//! One netlink dump of the kernel's list of sockets: encodes the request, and checks each message
-//! of the answer.
+//! Implements one netlink dump of the kernel's list of sockets. The module encodes the request, and
+//! checks each message of the answer.
 //!
 //! Messages are read in place, without allocation. The message type of the netlink library would
 //! allocate each record with all its attributes. With 47,000 sockets, the allocations take more

@@ -72,7 +72,7 @@ pub struct Detail {
 /// The open file of a socket. The open file identifies the owner of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFile {
-    /// The user id, as seen from the reader's user namespace.
+    /// The user id in the user namespace of the reader.
     pub uid: u32,
     /// The inode that `/proc/PID/fd` shows: `socket:[inode]`.
     pub inode: NonZeroU32,
@@ -105,8 +105,8 @@ pub struct Answer<A> {
 
 /// Lists the sockets of the calling thread's network namespace, and adds each socket to the sum.
 ///
-/// If the list must be requested again, the sum is also started again. The function therefore
-/// returns a complete result or an error.
+/// If the function requests the list again, the function also starts the sum again. The function
+/// therefore returns a complete result or an error.
 pub fn collect<A>(
     query: &Query<'_>,
     start: impl Fn() -> A,

@@ -8,11 +8,11 @@ use tcpstate_common::State;
 
 use super::{Detail, Error, Socket, SocketFile};
 
-/// Attribute number of the cgroup id in `linux/inet_diag.h`, since Linux 5.9. Only full sockets
-/// have a cgroup id.
+/// The number of the attribute that contains the cgroup id (`linux/inet_diag.h`). The attribute
+/// exists since Linux 5.9. Only full sockets have a cgroup id.
 const INET_DIAG_CGROUP_ID: u16 = 21;
-/// Attribute number of `struct tcp_info` in `linux/inet_diag.h`, if requested. Only full sockets
-/// have a `struct tcp_info`.
+/// The number of the attribute that contains `struct tcp_info` (`linux/inet_diag.h`). The kernel
+/// sends the attribute only on request. Only full sockets have a `struct tcp_info`.
 const INET_DIAG_INFO: u16 = 2;
 
 /// The byte offset of the field `idiag_expires` in a record. The unit of the field is milliseconds.

@@ -17,7 +17,7 @@ const IPV6: &[u8] = include_bytes!("captured/ipv6.bin");
 const DONE: &[u8] = include_bytes!("captured/done.bin");
 /// The answer to a program with an invalid instruction.
 const ERROR: &[u8] = include_bytes!("captured/error.bin");
-/// The answer to a request for DCCP, whose module is not loaded.
+/// The answer to a request for DCCP sockets. The DCCP module was not loaded.
 const NO_MODULE: &[u8] = include_bytes!("captured/no_module.bin");
 
 /// The offsets of the flags and of the request number in the first message.
@@ -64,7 +64,7 @@ fn captured_lists_are_read_to_their_end() {
     for (list, loopback) in [(IPV4, "127.0.0.1"), (IPV6, "[::1]")] {
         let (end, mut sockets) = read(&[list, DONE]).expect("it is the kernel's");
         assert_eq!(end, End::Whole);
-        // The kernel's order is the order of its hash table.
+        // The kernel lists sockets in the order of the kernel's hash table.
         sockets.sort_by_key(|socket| socket.state);
         let [client, server, time_wait, listener] = sockets[..] else { panic!("{sockets:?}") };
         let states = [client, server, time_wait, listener].map(|socket| socket.state);
@@ -80,7 +80,7 @@ fn captured_lists_are_read_to_their_end() {
             assert_eq!((socket.holder.map(|holder| holder.uid), socket.cgroup), (Some(0), Some(1)));
         }
         assert_eq!((time_wait.holder, time_wait.cgroup), (None, None));
-        // The timer shows the rest of the 60 seconds in TIME_WAIT.
+        // The timer contains the remaining part of the 60 seconds in TIME_WAIT.
         let left = time_wait.detail.timer.expect("a time-wait socket ends by a timer");
         assert!((1..=60).contains(&left.as_secs()), "{left:?}");
         assert_eq!((client.detail.timer, client.detail.backlog), (None, None));
