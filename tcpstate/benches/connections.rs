@@ -3,8 +3,8 @@
 //! connection. The load runs without a tracer and with each tracer alternately.
 //!
 //! For a loopback connection, all kernel work counts as CPU time of the sending process. The BPF
-//! programs are part of this kernel work, so the CPU time of the load includes them. The CPU time
-//! of the tracer's process is added to the CPU time of the load.
+//! programs are part of this kernel work, so the CPU time of the load includes the BPF programs.
+//! The CPU time of the tracer's process is added to the CPU time of the load.
 
 use std::{process, thread, time::Duration};
 

@@ -39,7 +39,8 @@ fn main() {
         if is_full() { &[(1_000, 9), (SOCKETS, 7), (250_000, 3)] } else { &[(5_000, 1)] };
     for &(sockets, turns) in sizes {
         let _namespace = Namespace::enter();
-        // Raise the limit of time-wait sockets, because its default is too low on small machines.
+        // Raise the limit of time-wait sockets, because the default limit is too low on small
+        // machines.
         let _room = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "300000");
         let began = Instant::now();
         leave_time_wait(sockets, &[Family::V4]);

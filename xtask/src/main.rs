@@ -87,8 +87,8 @@ fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&root, &options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
         Command::Check => Ok(check::run(&root)),
-        // The last line on stdout must be the counts of tests, so `test::run` prints its errors
-        // itself.
+        // The last line on stdout must be the counts of tests, so `test::run` itself prints the
+        // errors of the run.
         Command::Test(options) => Ok(test::run(&root, &options)),
         Command::Vm(options) => vm::run(&root, &options).map(|outcome| {
             println!("\n{outcome}");

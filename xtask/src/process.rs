@@ -55,7 +55,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns its stdout. If the command fails, the error contains its stderr.
+/// Runs a command and returns its stdout. If the command fails, the error contains the stderr of
+/// the command.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

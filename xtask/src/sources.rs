@@ -1,4 +1,5 @@
-//! Hashes the sources of the BPF object, and copies them so that a copy can be changed and built.
+//! Hashes the sources of the BPF object. Copies the sources, so that a copy can be changed and
+//! built.
 
 use std::{
     collections::BTreeSet,
@@ -14,8 +15,8 @@ use crate::{files, lock::hexadecimal, object, process};
 /// The packages from which the BPF object is built.
 const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
 
-/// Returns the SHA-256 over the sources and manifests of both packages, the versions and features
-/// of their BPF dependencies, and the build options.
+/// Returns the SHA-256 over the sources and manifests of both BPF packages, the versions and
+/// features of the dependencies of the BPF object, and the build options.
 ///
 /// The dependencies are read from `cargo tree` and not from `Cargo.lock`. `Cargo.lock` also
 /// contains the dependencies of the user half. With `Cargo.lock`, an update of a user-half
@@ -60,8 +61,8 @@ fn dependencies(root: &Path) -> Result<String> {
         "{p} {f}",
     ]);
     let text = process::read(&mut tree)?;
-    // Omit the packages of this workspace, because the hash covers their files. `cargo tree` prints
-    // a directory for each of these packages.
+    // Omit the packages of this workspace, because the hash covers the files of these packages.
+    // `cargo tree` prints a directory for each of these packages.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))

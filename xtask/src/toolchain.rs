@@ -24,8 +24,8 @@ use crate::{
 /// The rustc of Debian's package `rustc-web`. This rustc is newer than the rustc of Debian's
 /// package `rustc`.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// The clippy of Debian's rustc. `cargo-clippy` finds `clippy-driver` in its own directory, and
-/// runs the cargo that the variable `CARGO` names.
+/// The clippy of Debian's rustc. `cargo-clippy` finds `clippy-driver` in the directory of
+/// `cargo-clippy`. The environment variable `CARGO` names the cargo that `cargo-clippy` runs.
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 /// The oldest LLVM version that `bpf-linker` supports.
 const OLDEST_LLVM: u32 = 20;
@@ -36,7 +36,7 @@ pub(crate) struct Toolchain {
     compiler: Compiler,
     /// The directory with the source files of `core`.
     pub(crate) rust_src: PathBuf,
-    /// The directory of `bpf-linker`, which xtask puts first in `PATH`. A compiler flag that names
+    /// The directory of `bpf-linker`, and the first directory in `PATH`. A compiler flag that names
     /// the path of `bpf-linker` would change the hashes in symbol names. If the compiler flags
     /// contained this path, the object would depend on the user's home directory.
     linker_folder: PathBuf,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::Rows;
 use crate::process;
 
-/// The last run of a benchmark, which is stored in `target/bench`.
+/// The last run of a benchmark. The run is stored in `target/bench`.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Run {
     pub(super) machine: Machine,

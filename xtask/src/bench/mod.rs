@@ -7,9 +7,9 @@
 //! cargo xtask bench --quick       a minute, without other programs: checks that benchmarks work
 //! ```
 //!
-//! Each benchmark is a separate program. A benchmark contains the code that it measures, and prints
-//! rows. `cargo xtask bench` prints the rows as tables, stores the rows in target/bench, and
-//! compares the figures with the promised limits.
+//! Each benchmark is a separate program. A benchmark contains the measured code, and prints rows.
+//! `cargo xtask bench` prints the rows as tables, stores the rows in target/bench, and compares the
+//! figures with the promised limits.
 
 mod acceptance;
 mod against;

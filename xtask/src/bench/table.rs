@@ -49,7 +49,7 @@ pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
         // The last cell of a row without figures is the reason. The reason does not affect the
-        // width of the columns, because it may cover the empty cells of the row.
+        // width of the columns, because the reason may cover the empty cells of the row.
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.filter(|cell| !cell.starts_with(ABSENT)).map(|cell| cell.chars().count()).max()
     };

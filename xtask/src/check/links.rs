@@ -14,7 +14,8 @@ use crate::files;
 /// or change.
 const WITH_PATHS: [&str; 4] =
     ["CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/PRINCIPLES.md"];
-/// File name extensions. A word without a slash is a path if it ends with one of these extensions.
+/// File name extensions. A word without a slash is a path if the word ends with one of these
+/// extensions.
 const EXTENSIONS: [&str; 3] = [".rs", ".toml", ".md"];
 
 /// Returns the broken links of all documents: links to a file or a heading that does not exist.
@@ -96,8 +97,8 @@ fn paths(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Returns the part of a path before a placeholder. A placeholder is a word in capitals, which
-/// readers replace with a name.
+/// Returns the part of a path before a placeholder. A placeholder is a word in capitals. Readers
+/// replace the placeholder with a name.
 fn without_placeholder(path: &str) -> PathBuf {
     let is_placeholder = |part: &&str| {
         let stem = part.split('.').next().unwrap_or(part);

@@ -71,7 +71,7 @@ pub(crate) fn run(root: &Path) -> bool {
 }
 
 /// Runs the first steps of `cargo xtask test`. The golden tests run later, together with the other
-/// tests of their programs.
+/// tests in the same programs.
 pub(crate) fn steps(root: &Path, report: &mut Report) {
     sources(root, report);
     unit_tests(root, &[], report);

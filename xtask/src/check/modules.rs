@@ -231,7 +231,7 @@ impl<'ast> Visit<'ast> for Module {
             let segments = path.segments.iter().map(|segment| segment.ident.to_string());
             self.mention(segments.collect(), first.ident.span().start().line, Kind::Path);
         }
-        // Visit the generic arguments of the path, because they contain paths too.
+        // Visit the generic arguments of the path, because generic arguments contain paths too.
         visit::visit_path(self, path);
     }
 

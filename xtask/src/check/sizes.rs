@@ -1,5 +1,5 @@
-//! Finds long files and long functions. A long file or function must give a reason for its length
-//! in a comment.
+//! Finds long files and long functions. A file or function that is too long must give the reason in
+//! a comment.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -22,7 +22,7 @@ const REASON: &str = "Long because";
 
 /// Returns the files and functions of these packages that are too long and give no reason.
 pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
-    // Skip folders with their own `Cargo.toml`, because they are other packages.
+    // Skip folders with their own `Cargo.toml`, because such folders are other packages.
     let is_package = |path: &Path| root.join(path).join("Cargo.toml").exists();
     let mut files = BTreeSet::new();
     for package in packages {

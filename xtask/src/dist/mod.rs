@@ -42,7 +42,7 @@ impl Options {
 /// changed.
 const CONFIGURATION: &str = "# Settings of tcpstate.service: see tcpstate-serve(1).\n#TCPSTATE_LISTEN=127.0.0.1:9919\n#TCPSTATE_NETNS=self\n#TCPSTATE_TEXTFILE=\n";
 
-/// Empties the directory `target/dist` and writes the files into it.
+/// Empties the directory `target/dist`, and writes the files into this directory.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let folder = root.join("target/dist");
     if folder.exists() {

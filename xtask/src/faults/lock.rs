@@ -1,14 +1,14 @@
-//! Reads and writes `xtask/faults.lock`, which lists the detected seeded faults with a hash of
-//! their sources.
+//! Reads and writes `xtask/faults.lock`, which lists the detected seeded faults, and a hash for
+//! each fault.
 //!
 //! Each line has the name of a fault and a hash. The hash covers the source file that the fault
 //! changes, the change, and the names of the tests that must fail. `cargo xtask test` runs a fault
 //! if the lock file does not contain the current hash of the fault. A run of every fault (`--all`,
 //! or `--faults` without a name) writes the lock file.
 //!
-//! This machine may be unable to run the tests of a fault. A skipped fault keeps its entry in the
-//! lock file if the hash of the fault is unchanged. A skipped fault without an entry is tried again
-//! in each run, and the report names the cause of the skip.
+//! This machine may be unable to run the tests of a fault. A skipped fault keeps the fault's entry
+//! in the lock file if the hash of the fault is unchanged. A skipped fault without an entry is
+//! tried again in each run, and the report names the cause of the skip.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -36,7 +36,7 @@ pub(crate) enum Found {
     Detected,
     /// The tests that must fail cannot run on this machine.
     Skipped,
-    /// The fault was not detected, or an error prevented its run.
+    /// The fault was not detected, or an error prevented the run of the fault.
     Not,
 }
 

@@ -90,7 +90,8 @@ impl Engine {
         command.args(effort.seed.map(|seed| format!("-seed={seed}")));
         command.args([format!("-max_len={LONGEST}"), "-reload=0".into()]);
         command.arg(format!("-artifact_prefix={}/", faults.display())).arg(&corpus);
-        // The fuzzer reads inputs from these directories, but writes no inputs to them.
+        // The fuzzer reads inputs from these directories, but writes no inputs to these
+        // directories.
         let kept =
             ["corpus", "regressions"].map(|kind| self.root.join("fuzz").join(kind).join(target));
         command.args(kept.iter().filter(|folder| folder.exists()));

@@ -29,8 +29,8 @@ pub(crate) struct Binary {
     /// The package's directory, relative to the workspace.
     pub(crate) package: String,
     pub(crate) executable: PathBuf,
-    /// The absolute path of the package's directory. The tests run in this directory, because cargo
-    /// also runs tests in the directory of their package.
+    /// The absolute path of the package's directory. The tests run in this directory, because
+    /// `cargo test` uses this directory too.
     folder: PathBuf,
 }
 

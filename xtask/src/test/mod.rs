@@ -95,7 +95,7 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     let selection = if is_all { Selection::All } else { Selection::Changed };
     steps::faults(root, selection, tools, report);
     // Start the guests only after the faults have run. On a busy machine some kernels lose more
-    // events, which would hide small faults.
+    // events, and lost events would hide small faults.
     if debian::is_debian() {
         report.tests("virtual machines", || vm::gate(root, is_all));
     } else {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! All faulty objects are built before any test runs. On a busy machine the kernel loses more
-//! events, which would hide small faults. The tests of a fault run one by one until the first test
-//! fails.
+//! events, and lost events would hide small faults. The tests of a fault run one by one until the
+//! first test fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

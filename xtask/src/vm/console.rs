@@ -73,7 +73,7 @@ impl Console {
         }
     }
 
-    /// Parses the last line of the second serial port, which has no line end.
+    /// Parses the incomplete last line of the second serial port.
     pub(crate) fn partial(&mut self, text: &str) {
         self.printed(text);
     }

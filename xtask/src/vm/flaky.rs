@@ -1,10 +1,11 @@
 //! Handles tests that fail in one guest and pass in a second guest. The module decides which tests
 //! run again, and corrects the results. The functions of this module do no I/O.
 //!
-//! An emulated machine is slow and its clocks jump. A timeout may expire too early in an emulated
-//! machine, or a kernel thread may run too late. A test is listed as flaky if it fails once and
-//! then passes alone in a new guest. The run fails if there are more than [`MAX_FLAKY`] flaky
-//! tests. More flaky tests than [`MAX_FLAKY`] are a sign of a fault in the tests or in tcpstate.
+//! An emulated machine is slow, and the clocks of the machine jump. A timeout may expire too early
+//! in an emulated machine, or a kernel thread may run too late. A test is listed as flaky if the
+//! test fails once and then passes alone in a new guest. The run fails if there are more than
+//! [`MAX_FLAKY`] flaky tests. More flaky tests than [`MAX_FLAKY`] are a sign of a fault in the
+//! tests or in tcpstate.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;
@@ -24,8 +25,8 @@ pub(super) struct Failure {
     pub(super) test: String,
 }
 
-/// Returns the tests to run again. The list is empty if the guest did not finish or if a program
-/// crashed. In both cases, some results are unknown.
+/// Returns the tests to run again. The list is empty if the guest did not finish or a program
+/// crashed, because some results are unknown in these cases.
 pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     let is_death = |name: &String| name.ends_with(')');
     if *verdict != Verdict::Fail

@@ -73,8 +73,8 @@ impl Plan<'_> {
             archive.file(&path, 0o644, bytes)?;
             lines.push(format!("module\t/{path}"));
         }
-        // Store these files under their paths on this machine, because the tests were compiled with
-        // these paths.
+        // Store these files under the paths that they have on this machine, because the tests were
+        // compiled with these paths.
         for path in &self.programs.files {
             archive.file(&path.to_string_lossy(), 0o644, &read(path)?)?;
         }
@@ -120,7 +120,7 @@ impl Archive {
         self.write(entry, path, bytes)
     }
 
-    /// Writes a directory and its parents, unless they are already in the archive.
+    /// Writes a directory and the parents of the directory, unless they are already in the archive.
     fn folder(&mut self, path: &str) -> Result<()> {
         let path = Path::new(path.trim_start_matches('/'));
         let ancestors: Vec<&Path> =

@@ -35,8 +35,8 @@ struct Unpacked {
     needs: Vec<String>,
 }
 
-/// Returns the modules of [`WANTED`] that are in `folder`, and their dependencies. Each module
-/// follows its dependencies.
+/// Returns the modules of [`WANTED`] that are in `folder`, and the dependencies of these modules.
+/// Each module follows its dependencies.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Module>> {
     let mut paths = BTreeMap::new();
     find(folder, &mut paths)?;

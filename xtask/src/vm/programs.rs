@@ -107,8 +107,8 @@ fn named(messages: &str) -> Result<Programs> {
         };
         let package = message.manifest_path.as_deref().and_then(Path::parent);
         match target.kind.first().map(String::as_str) {
-            // Skip the tests of the package `tcpstate`, because they need programs that a guest
-            // does not have.
+            // Skip the tests of the package `tcpstate`, because these tests need programs that a
+            // guest does not have.
             Some("test") if package.is_some_and(|package| package.ends_with(FOLDER)) => {
                 tests.insert(target.name, executable);
                 folder = package.map(Path::to_owned);

@@ -47,7 +47,7 @@ pub(crate) struct Signs {
     pub(crate) fatal: Option<String>,
     /// The exit status of QEMU. `None` if a signal killed QEMU.
     pub(crate) status: Option<i32>,
-    /// The number of seconds after which the guest was killed because it exceeded its time limit.
+    /// The time limit in seconds, if the guest was killed because the guest exceeded the limit.
     pub(crate) timeout: Option<u64>,
 }
 

@@ -61,7 +61,7 @@ fn item(text: &str) -> Option<&str> {
     text.strip_prefix("* ").or_else(|| text.strip_prefix("- "))
 }
 
-/// Replaces code in backticks by one word, and links by their text.
+/// Replaces code in backticks by one word. Replaces a link by the text of the link.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     for (index, part) in text.split('`').enumerate() {
