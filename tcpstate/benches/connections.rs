@@ -56,7 +56,7 @@ fn main() {
         for &cpu in &available[..processors] {
             some.set(cpu).expect("the processor exists");
         }
-        // Set the affinity of this process. Processes that the benchmark starts later inherit this
+        // Set the affinity of this process. Processes that the benchmark starts later inherit the
         // affinity.
         sched_setaffinity(Pid::from_raw(0), &some).expect("the process may use these CPUs");
         by_turns("processors", processors, &Tracer::OURS[..2], &size);

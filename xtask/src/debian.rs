@@ -60,7 +60,7 @@ fn apt_get(privilege: Privilege, arguments: &[&str]) -> Result<()> {
     command
         .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
         .args(arguments);
-    // apt prints thousands of lines about unpacking. `process::read` shows these lines only if apt
-    // fails.
+    // apt prints thousands of lines about unpacking. `process::read` shows the lines of apt only if
+    // apt fails.
     process::read(&mut command).map(drop)
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask golden` replays the checked-in recordings and writes the expected output to
-//! `tests/golden`. Developers run this command after an intended change of a view.
+//! `tests/golden`. Developers run `cargo xtask golden` after an intended change of a view.
 
 use std::path::Path;
 

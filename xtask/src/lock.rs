@@ -26,7 +26,7 @@ pub(crate) struct Tools {
     pub(crate) rustc: String,
     pub(crate) llvm: String,
     pub(crate) bpf_linker: String,
-    /// The version of cargo. This version affects the hashes in symbol names.
+    /// The version of cargo. The version of cargo affects the hashes in symbol names.
     pub(crate) cargo: String,
 }
 

@@ -45,7 +45,7 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];
-/// The first options in [`OPTIONS`] are for cargo. This constant is the number of these options.
+/// The first options in [`OPTIONS`] are for cargo. The constant is the number of options for cargo.
 /// The remaining options are for rustc.
 const CARGO_OPTIONS: usize = 11;
 
@@ -162,7 +162,7 @@ fn without_settings_of_others(cargo: &mut Command) {
 /// Returns the options for rustc. If the object contains the path of a directory of this machine,
 /// the options replace the path with a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
-    // If a file is below several directories of this list, rustc uses the last of these
+    // If a file is below several directories of the list `names`, rustc uses the last of these
     // directories. The list contains each directory before its subdirectories, so that rustc uses
     // the most specific directory.
     let mut names: Vec<(PathBuf, &str)> =

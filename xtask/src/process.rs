@@ -84,8 +84,8 @@ pub(crate) fn describe(command: &Command) -> String {
 }
 
 fn quoted(word: &OsStr) -> String {
-    // Show the byte 0x1f as text, because terminals do not show this byte. Cargo uses this byte to
-    // separate the words of CARGO_ENCODED_RUSTFLAGS.
+    // Show the byte 0x1f as text, because terminals do not show this byte. Cargo separates the
+    // words of CARGO_ENCODED_RUSTFLAGS by the byte 0x1f.
     let word = word.to_string_lossy().replace('\x1f', "\\x1f");
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -62,7 +62,7 @@ fn dependencies(root: &Path) -> Result<String> {
     ]);
     let text = process::read(&mut tree)?;
     // Omit the packages of this workspace, because the hash covers the files of these packages.
-    // `cargo tree` prints a directory for each of these packages.
+    // `cargo tree` prints a directory for each package of this workspace.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))

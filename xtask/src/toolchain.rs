@@ -21,8 +21,8 @@ use crate::{
     process::{self, find_in_path},
 };
 
-/// The rustc of Debian's package `rustc-web`. This rustc is newer than the rustc of Debian's
-/// package `rustc`.
+/// The rustc of Debian's package `rustc-web`. The rustc of `rustc-web` is newer than the rustc of
+/// Debian's package `rustc`.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// The clippy of Debian's rustc. `cargo-clippy` finds `clippy-driver` in the directory of
 /// `cargo-clippy`. The environment variable `CARGO` names the cargo that `cargo-clippy` runs.
@@ -38,7 +38,7 @@ pub(crate) struct Toolchain {
     pub(crate) rust_src: PathBuf,
     /// The directory of `bpf-linker`, and the first directory in `PATH`. A compiler flag that names
     /// the path of `bpf-linker` would change the hashes in symbol names. If the compiler flags
-    /// contained this path, the object would depend on the user's home directory.
+    /// contained the path of `bpf-linker`, the object would depend on the user's home directory.
     linker_folder: PathBuf,
     pub(crate) strip: PathBuf,
     /// The versions of the tools, which are written to the lock file.

@@ -34,8 +34,8 @@ use self::{
 };
 use crate::{debian, privilege::Privilege, process, test::binaries};
 
-/// Debian packages with the programs that tcpstate is compared with. Some benchmarks also use these
-/// programs to measure tcpstate.
+/// Debian packages with the programs that tcpstate is compared with. Some benchmarks also use
+/// programs of these packages to measure tcpstate.
 const PEERS: &[&str] = &["bpftrace", "bpfcc-tools", "iproute2", "libbpf-tools", "net-tools"];
 
 /// Options of `cargo xtask bench`.

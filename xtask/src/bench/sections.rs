@@ -27,7 +27,7 @@ pub(super) struct Section {
 /// A drawing that shows one figure for all rows of a section.
 pub(super) struct Plot {
     pub(super) figure: &'static str,
-    /// Whether both axes are logarithmic. Such axes suit a value that grows exponentially.
+    /// Whether both axes are logarithmic. Logarithmic axes suit a value that grows exponentially.
     pub(super) is_logarithmic: bool,
 }
 

@@ -36,7 +36,7 @@ impl Target {
 }
 
 /// The edges of a crate. The outer key is a file that uses names. The inner key is a file that
-/// defines some of these names. The value contains these names.
+/// defines names which the first file uses. The value contains the used names.
 pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// Returns the edges between the files of a crate.

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 
 use crate::files;
 
-/// The documents whose file paths are checked. These documents tell developers which files to read
-/// or change.
+/// The documents whose file paths are checked. The checked documents tell developers which files to
+/// read or change.
 const WITH_PATHS: [&str; 4] =
     ["CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/PRINCIPLES.md"];
 /// File name extensions. A word without a slash is a path if the word ends with one of these

@@ -7,7 +7,8 @@
 //! * the lock file of the BPF object
 //! * unit tests, and golden tests of views and documents
 //!
-//! `cargo xtask test` begins with these steps. A failed step does not stop the other steps.
+//! `cargo xtask test` begins with the steps of `cargo xtask check`. A failed step does not stop the
+//! other steps.
 
 mod cycles;
 mod graph;

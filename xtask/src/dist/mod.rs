@@ -48,8 +48,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
-    // The example program `dist` of the package `tcpstate` writes these files, because the package
-    // defines the command line. The package `xtask` does not depend on the package `tcpstate`.
+    // The example program `dist` of the package `tcpstate` writes man pages and completions,
+    // because the package defines the command line. The package `xtask` does not depend on the
+    // package `tcpstate`.
     let arguments = ["run", "--quiet", "--package", "tcpstate", "--example", "dist", "--"];
     process::run(process::cargo(root).args(arguments).arg(&folder))?;
     for part in ["man", "completions"] {

@@ -76,7 +76,7 @@ pub(crate) fn of(root: &Path, target: &str) -> Result<String> {
 
 /// Parses lines such as `2serde v1.0.1 (proc-macro)|MIT|https://… (*)`. The first number, here 2,
 /// is the depth of the crate in the tree. `(*)` means that an earlier line listed the dependencies
-/// of this crate.
+/// of the crate in this line.
 fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
     let mut above: Vec<Id> = Vec::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {
@@ -141,7 +141,7 @@ fn bill(components: &Components, program: &Id, checksums: &BTreeMap<Id, String>)
     })
 }
 
-/// Returns the package URL of a crate. Vulnerability scanners search for this URL.
+/// Returns the package URL of a crate. Vulnerability scanners search for the package URL.
 fn reference((name, version): &Id) -> String {
     format!("pkg:cargo/{name}@{version}")
 }

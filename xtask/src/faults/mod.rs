@@ -26,7 +26,7 @@ pub(crate) struct Fault {
     /// The text that the fault replaces. The text must occur exactly once in `file`.
     find: &'static str,
     replace: &'static str,
-    /// Parts of names of tests in `tcpstate-tests`. At least one of these tests must fail with the
+    /// Parts of names of tests in `tcpstate-tests`. At least one test of a fault must fail with the
     /// fault.
     pub(crate) red: &'static [&'static str],
 }

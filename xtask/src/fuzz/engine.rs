@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{debian, kernel_tests, process};
 
-/// The maximum length of a fuzzing input in bytes. Inputs of more than this length do not reach
-/// more code.
+/// The maximum length of a fuzzing input in bytes. Inputs that are longer than `LONGEST` do not
+/// reach more code.
 const LONGEST: u32 = 65_536;
 /// The maximum time for one input in seconds. If one input takes longer, the fuzzer reports a
 /// fault. On an idle machine, the slowest known input takes 0.1 s.

@@ -29,8 +29,8 @@ use crate::test::libtest::Outcome;
 
 /// The default time in seconds for all fuzz targets together.
 const SECONDS: u32 = 60;
-/// The time in seconds for all fuzz targets in `cargo xtask test`. This time does not include the
-/// build of the fuzzer.
+/// The time in seconds for all fuzz targets in `cargo xtask test`. The build of the fuzzer does not
+/// count as fuzzing time.
 const GATE_SECONDS: u32 = 20;
 /// Fuzz targets with a planted fault. `cargo xtask test` checks that the fuzzer finds the planted
 /// fault.
@@ -94,7 +94,7 @@ pub(crate) fn gate(root: &Path) -> Result<Outcome> {
 }
 
 /// Returns the names of the fuzz targets. The directory `fuzz/corpus` has one directory per target.
-/// A test compares these names with the targets in `tcpstate/src/fuzz.rs`.
+/// A test compares the names of the directories with the targets in `tcpstate/src/fuzz.rs`.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let folder = root.join("fuzz/corpus");
     let read = || format!("read {}", folder.display());

@@ -17,8 +17,8 @@ use serde::Deserialize;
 use super::libtest::{Outcome, Parser};
 use crate::{privilege::Privilege, process};
 
-/// The maximum time for which a test binary may print nothing. If a test prints nothing for longer
-/// than this, the test counts as hanging. The longest tests take a minute.
+/// The maximum time for which a test binary may print nothing. If a test prints nothing for ten
+/// minutes, the test counts as hanging. The longest tests take a minute.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// An executable that contains tests.
@@ -29,8 +29,8 @@ pub(crate) struct Binary {
     /// The package's directory, relative to the workspace.
     pub(crate) package: String,
     pub(crate) executable: PathBuf,
-    /// The absolute path of the package's directory. The tests run in this directory, because
-    /// `cargo test` uses this directory too.
+    /// The absolute path of the package's directory. The tests run in the directory of their
+    /// package, as with `cargo test`.
     folder: PathBuf,
 }
 

@@ -231,8 +231,8 @@ impl Judge<'_> {
         rows
     }
 
-    /// Runs the fault's tests on the fault's scripted paths. If no test fails on these paths, runs
-    /// the tests on all paths.
+    /// Runs the fault's tests on the fault's scripted paths. If no test fails on the scripted paths
+    /// of the fault, runs the tests on all paths.
     fn judge(&self, fault: &Fault, object: &Path) -> Result<Verdict> {
         let paths = fault.paths();
         let verdict = self.first_red(fault, &on(object, paths))?;

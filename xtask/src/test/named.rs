@@ -35,11 +35,12 @@ struct Target {
 /// The way in which a program with tests is built.
 #[derive(Clone, Copy, Debug)]
 enum Build {
-    /// The program contains kernel tests. This text is the name of the program in cargo.
+    /// The program contains kernel tests. The text is the name of the program in cargo.
     Kernel(&'static str),
     /// The program contains tests of the feature `otlp`, and is built with this feature.
     Otlp,
-    /// The program contains unit tests. These arguments of `cargo test` select the program.
+    /// The program contains unit tests. The texts are the arguments of `cargo test` that select the
+    /// program.
     Unit(&'static [&'static str]),
 }
 

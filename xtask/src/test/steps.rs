@@ -30,7 +30,7 @@ const DEBIAN_PACKAGES: &[&str] =
 /// The names of the programs that the tests run.
 const PROGRAMS: &[&str] = &["bpftool", "curl", "ip", "jq", "ss"];
 
-/// Parts of the names of slow tests. Only `cargo xtask test --all` runs these tests.
+/// Parts of the names of slow tests. Only `cargo xtask test --all` runs the slow tests.
 const LEFT_OUT: &[&str] = &[
     // This test runs a minute of load to check that memory does not grow. `cargo xtask soak` and
     // the shorter load tests also detect most memory growth.

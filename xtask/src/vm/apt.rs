@@ -33,8 +33,8 @@ struct Mirrors {
 }
 
 impl Apt {
-    /// Creates an apt for the packages of these suites. The new apt instance treats no package as
-    /// installed.
+    /// Creates an apt instance for the packages of these Debian suites. The new apt instance treats
+    /// no package as installed.
     pub(crate) fn new(folder: &Path, suites: &[&str]) -> Result<Self> {
         for part in ["etc", "state/lists/partial", "cache/archives/partial"] {
             let path = folder.join(part);
@@ -144,7 +144,7 @@ impl Mirrors {
     }
 }
 
-/// Returns the text of `sources.list` for these suites.
+/// Returns the text of `sources.list` for the given suites.
 fn sources(mirrors: &Mirrors, suites: &[&str]) -> String {
     let line = |suite: &&str| {
         let mirror = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.main };

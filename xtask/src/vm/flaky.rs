@@ -12,8 +12,8 @@ use crate::test::libtest::Outcome;
 
 /// The maximum number of flaky tests on all kernels together before the run fails.
 pub(super) const MAX_FLAKY: usize = 2;
-/// The maximum number of tests of a guest that run again after a failure. If more tests of one
-/// guest fail than this number, the fault is real, and no test of this guest runs again.
+/// The maximum number of tests of a guest that run again after a failure. If more than
+/// `MOST_RETRIES` tests of one guest fail, the fault is real, and no test of this guest runs again.
 const MOST_RETRIES: usize = 6;
 
 /// A test that failed in a guest.
@@ -26,7 +26,7 @@ pub(super) struct Failure {
 }
 
 /// Returns the tests to run again. The list is empty if the guest did not finish or a program
-/// crashed, because some results are unknown in these cases.
+/// crashed, because then the results of some tests are unknown.
 pub(super) fn failures(verdict: &Verdict, outcome: &Outcome) -> Vec<Failure> {
     let is_death = |name: &String| name.ends_with(')');
     if *verdict != Verdict::Fail
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::vm::console::{Console, Port};
 
-    /// Returns the parsed output of a guest in which the tests had these results.
+    /// Returns the parsed output of a guest whose test programs printed `results`.
     fn guest(results: &[(&str, &str)], status: &str) -> Outcome {
         let mut console = Console::default();
         let mut print = |line: &str| drop(console.line(Port::Programs, line));

@@ -20,8 +20,8 @@ use crate::{process, test::libtest::Outcome};
 
 /// The time for which a crashed kernel may still print messages before QEMU is killed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// The maximum boot time with KVM. If KVM works, a guest boots in a small part of this time. If
-/// this machine is itself a virtual machine, KVM may be unable to boot a guest.
+/// The maximum boot time with KVM. If KVM works, a guest boots in a small part of the maximum boot
+/// time. If this machine is itself a virtual machine, KVM may be unable to boot a guest.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The accelerator that QEMU uses for a guest.
@@ -130,8 +130,9 @@ impl Machine {
             .args(["-display", "none", "-monitor", "none"])
             .args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu])
             .args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()])
-            // The guest's kernel prints to the first serial port. QEMU writes this output and its
-            // own messages to stderr. The test programs print to the second serial port.
+            // The guest's kernel prints to the first serial port. QEMU writes the output of this
+            // port to stderr, where QEMU also writes its own messages. The test programs print to
+            // the second serial port.
             .args(["-serial", "file:/dev/stderr", "-serial", "stdio"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-kernel")

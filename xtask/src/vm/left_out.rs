@@ -19,8 +19,8 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // Other tests already check the BPF programs of these tests. These tests add one condition, or
-    // use more namespaces than the other tests.
+    // Other tests already check the BPF programs of these tests. Each of these tests adds one
+    // condition, or uses many namespaces.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",

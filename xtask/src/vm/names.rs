@@ -7,7 +7,8 @@ use anyhow::{Context as _, Error, Result};
 const FLAVOUR: &str = "-cloud-amd64";
 /// The words in package names that distinguish the packages of a kernel. Up to kernel 6.18, the
 /// image package contains all files of a kernel. In later kernels, the image package depends on
-/// other packages of this list. The other packages contain the remaining files.
+/// other packages of the list `PARTS`. Some of these packages contain the files that the image
+/// package lacks.
 const PARTS: &[&str] = &["image", "binary", "modules", "base"];
 /// A pattern that matches every package that [`packages`] may return.
 pub(crate) const PATTERN: &str = "^linux-(image|binary|modules|base)-[0-9].*-cloud-amd64$";

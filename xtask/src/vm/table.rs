@@ -17,8 +17,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Returns the results of the tests. The name of each test begins with the kernel line, such as
-    /// `6.12`.
+    /// Returns the results of the tests. The name of each test begins with the kernel line, for
+    /// example `6.12`.
     pub(crate) fn into_outcome(self) -> Outcome {
         let Ending { mut outcome, verdict, .. } = self.ending;
         // If the guest did not pass, but no test failed or was flaky, report the guest as failed.

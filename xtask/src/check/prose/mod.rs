@@ -27,7 +27,7 @@ struct Finding {
     path: String,
     /// The number of the line. The first line has number 1.
     line: usize,
-    /// The text of the line. Exceptions are compared with this text.
+    /// The text of the line. The checker compares exceptions with the text of the line.
     text: String,
     message: String,
 }
