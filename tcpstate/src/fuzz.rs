@@ -69,7 +69,7 @@ fn escaping(bytes: &[u8]) {
     assert_eq!(text::escaped(&*readable), shown, "both escape the same bytes");
 }
 
-/// Checks that all records that can be read can be shown, in lines that have no effect on a
+/// Checks that every readable record can be shown, and that the shown lines have no effect on a
 /// terminal.
 fn records(bytes: &[u8]) {
     let records = recording::fuzz::records(bytes);

@@ -106,8 +106,8 @@ impl Tracer {
         self.aggregator.durations()
     }
 
-    /// Returns the reader of events since the start, if events are enabled. After this call, the
-    /// caller must read the events.
+    /// Returns the reader of events, if events are enabled. The reader returns the events since the
+    /// start. After this call, the caller must read the events.
     pub fn take_events(&mut self) -> Option<Events> {
         self.live.take_events()
     }

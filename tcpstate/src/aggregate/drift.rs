@@ -25,7 +25,7 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    /// Adds the differences that a reading shows. `moved` tells whether sockets changed since the
+    /// Adds the differences that a reading shows. `moved` is true if sockets changed since the
     /// earlier reading. Returns the number of sockets by which the gauges must be wrong, minus the
     /// number that earlier calls returned.
     pub(super) fn look(&mut self, excess: Excess, moved: bool) -> u64 {

@@ -9,7 +9,8 @@ use crate::{
     source::{Flows, KernelCounters, Reading},
 };
 
-/// Returns the time-wait counts of the BPF programs, since the start and in an interval.
+/// Returns the counts of time-wait sockets from the BPF programs: the counts since the start and
+/// the counts in an interval.
 pub(super) fn counted(
     provider: Provider,
     sockets: i64,
@@ -42,7 +43,7 @@ fn exits(provider: Provider, flows: &Flows) -> Exits {
     }
 }
 
-/// Adds the numbers that only the kernel has: refused creations and the limit.
+/// Adds the numbers that only the kernel's own counters contain: refused creations and the limit.
 pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Reading) -> TimeWait {
     TimeWait {
         limit: reading.kernel.whole(|kernel| kernel.time_wait_limit),
@@ -51,8 +52,8 @@ pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Readi
     }
 }
 
-/// Returns the time-wait counts of the kernel's own counters. If there is no provider, only the
-/// limit and the number of refused creations are known.
+/// Returns the counts of time-wait sockets from the kernel's own counters. If there is no provider,
+/// only the limit and the number of refused creations are known.
 pub(super) fn polled(
     provider: Provider,
     reading: &Reading,

@@ -39,7 +39,7 @@ impl Moves {
     }
 
     /// Returns the set as one word for each old state. The kernel's number of the old state is the
-    /// index of the word. Each word of the result has one bit for each new state.
+    /// index of the word. Each word has one bit for each new state.
     pub(super) fn bits(self) -> [u16; STATE_SLOTS] {
         self.0
     }

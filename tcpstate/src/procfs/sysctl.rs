@@ -1,4 +1,5 @@
-//! Reads sysctls by the names that `sysctl` uses. Each sysctl is one file below /proc/sys.
+//! Reads sysctls by the names that the command `sysctl` uses. Each sysctl is one file below
+//! /proc/sys.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! Finds the container of a cgroup by the names that container runtimes give to cgroups.
+//! Finds the container of a cgroup. The names that container runtimes give to cgroups identify the
+//! container.
 
 /// A container that the name of a cgroup describes.
 #[derive(Clone, Debug, PartialEq, Eq)]

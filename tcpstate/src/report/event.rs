@@ -38,7 +38,7 @@ impl Hook {
 ///
 /// The event of a full socket is a transition that the tracepoint reported. The event of a mini
 /// socket is the creation of the socket, the move from FIN_WAIT2 to TIME_WAIT, or the end of the
-/// socket. A field that is unknown is `None`.
+/// socket. An unknown field is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The source of the event.

@@ -34,7 +34,7 @@ pub struct Transition {
     pub in_interval: u64,
 }
 
-/// The part of all counts that belongs to one address family. Totals are counted since the start.
+/// The counts of the sockets of one address family. Totals are counted since the start.
 #[derive(Clone, Debug)]
 pub struct FamilyRow {
     /// The gauges, in the order of [`State::GAUGES`].

@@ -6,8 +6,8 @@ use super::{Minis, Provider, Transitions};
 
 /// A kind of information that tcpstate cannot observe on this system, and the reason.
 ///
-/// A limit is displayed as one sentence: `subject: hook, because reason: effect`. Recordings
-/// contain only the sentence of a limit.
+/// A limit is displayed as one sentence: `subject: hook, because reason: effect`. A recording
+/// stores a limit only as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Transitions of full sockets are observed by a hook that is not the best hook.
@@ -44,7 +44,7 @@ pub enum Limit {
         /// The error of the hook.
         reason: String,
     },
-    /// accept() is not traced, so another hook attributes accepted connections to processes.
+    /// No hook traces accept(), so another hook attributes accepted connections to processes.
     Acceptors {
         /// The hook that attributes accepted connections to processes.
         by: Acceptors,
@@ -78,7 +78,7 @@ pub enum Reason<H> {
 pub enum Effect {
     /// Each transition costs more CPU time.
     CostlyTransitions,
-    /// More transitions are missed.
+    /// tcpstate misses more transitions.
     MoreMissed,
     /// Expiry is the only known reason why time-wait sockets end.
     OnlyExpiryKnown,
@@ -94,7 +94,7 @@ pub enum Effect {
     NoRequestLines,
     /// Moves from FIN_WAIT2 to TIME_WAIT are reported late.
     LateMoves,
-    /// The time of the move from FIN_WAIT2 to TIME_WAIT is often unknown.
+    /// tcpstate often does not know the time when a socket moves from FIN_WAIT2 to TIME_WAIT.
     UnknownMoves,
     /// The durations of dropped request sockets are not measured.
     UntimedDrops,
@@ -182,7 +182,7 @@ pub enum UnknownOwners {
 }
 
 impl Limit {
-    /// Returns whether the gauges of this kind of mini sockets have this limit.
+    /// Returns whether this limit applies to the gauges of this kind of mini sockets.
     #[must_use]
     pub fn limits_gauges_of(&self, of: Minis) -> bool {
         matches!(self, Self::Minis { minis, .. } if *minis == of)

@@ -5,7 +5,7 @@ use tcpstate_common::State;
 /// The result of comparing gauges with the kernel's list of sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every gauge equals the number of sockets in the list.
+    /// Every gauge equals the number of sockets in the kernel's list.
     Equal,
     /// The gauges in this list differ from the kernel's list, although tcpstate reported the gauges
     /// as exact.

@@ -69,8 +69,8 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
         // a received RST.
         _ if flags & EVENT_SENT_RESET != 0 => Some(CloseReason::LocalRst),
         (_, SocketError::Reset) => Some(CloseReason::RemoteRst),
-        // If the socket is not shut down, only the network can have set this error. A connection
-        // with an error from the network closes at the retransmission timeout.
+        // If the socket is not shut down, only the network can have set this error. If the network
+        // reported an error, the connection closes at the retransmission timeout.
         (State::Established | State::CloseWait, SocketError::Unreachable)
             if flags & EVENT_IS_SHUT == 0 =>
         {

@@ -21,8 +21,8 @@ use tcpstate_common::{
 /// events are read.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
-/// The maximum number of earlier records that are searched for the amendable record. The amendable
-/// record is usually one of the last few records.
+/// The maximum number of earlier records in which the function looks for the amendable record. The
+/// amendable record is usually one of the last few records.
 const MAX_DISTANCE: usize = 4096;
 
 /// The records that wait, oldest first.

@@ -78,7 +78,8 @@ fn event_of(
     })
 }
 
-/// Decodes an address of a record. An IPv4 address is in the first word.
+/// Decodes an address of a record. If the address is an IPv4 address, the first word contains the
+/// address.
 fn address(family: Family, words: [u32; 4]) -> IpAddr {
     match family {
         Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),

@@ -110,7 +110,7 @@ impl Timer {
         Ok(Arc::clone(&self.timed))
     }
 
-    /// Discards all durations before the last cut.
+    /// Discards all durations that ended before the last cut.
     pub(super) fn begin(&mut self) {
         let timed = Arc::make_mut(&mut self.timed);
         (timed.total, timed.recent) = Default::default();

@@ -61,7 +61,7 @@ impl Namespaces {
         Ok(cut)
     }
 
-    /// Returns the sums of all scans for each namespace.
+    /// Returns the sum of the results of all scans for each namespace.
     pub(super) fn bases(&self) -> Result<BTreeMap<Identity, Population>, Error> {
         let base = |(identity, row): (Identity, NamespaceSlots)| {
             (identity, Population { full: row.base, minis: row.base_minis })

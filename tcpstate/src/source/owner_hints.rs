@@ -1,5 +1,5 @@
-//! Finds the owners of sockets that were opened before the start. The owners are stored as hints
-//! for the BPF programs, by the inode of each socket's file.
+//! Finds the owners of sockets that were opened before the start. The module stores the owners as
+//! hints for the BPF programs. The key of a hint is the inode of the socket's file.
 
 use std::{fs, num::NonZeroU32, os::unix::fs::MetadataExt as _};
 

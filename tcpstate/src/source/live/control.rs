@@ -95,7 +95,7 @@ impl Live {
         control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 
-    /// Waits until every BPF program that was running at the call has returned.
+    /// Waits until every BPF program that was running at the time of the call has returned.
     ///
     /// An update of a map of maps waits for running programs (`maybe_wait_bpf_programs` in
     /// `kernel/bpf/syscall.c`). If a scan is running, the function inserts the scan's map again. If

@@ -28,7 +28,7 @@ pub struct Live {
     buffers: Vec<[Counts; 2]>,
     /// The empty map that replaces the scan's map between scans.
     stand_in: Touched,
-    /// The map of the running scan, and the values read before the scan.
+    /// The map of the running scan, and the values that were read before the scan.
     scan: Option<RunningScan>,
     max_scan_sockets: Option<u32>,
     keeps_scan_map: bool,
@@ -184,7 +184,7 @@ impl Live {
         self.set_control()
     }
 
-    /// Discards all durations before the last cut.
+    /// Discards all durations that ended before the last cut.
     pub fn begin_histograms(&mut self) {
         self.timer.iter_mut().for_each(Timer::begin);
     }

@@ -20,8 +20,8 @@ use crate::filter::{Addresses, End, Filter, Ports};
 /// If the bytecode has more than some hundred instructions, filtering in user space is cheaper.
 const MAX_PROGRAM_BYTES: usize = 4096;
 
-// The numbers of the instructions, from `linux/inet_diag.h`. The instructions that test for
-// equality are newer than Linux 5.10.
+// The codes of the instructions (`linux/inet_diag.h`). The instructions that test for equality are
+// newer than Linux 5.10.
 const JUMP: u8 = 1;
 const LOCAL_PORT_AT_LEAST: u8 = 2;
 const LOCAL_PORT_AT_MOST: u8 = 3;

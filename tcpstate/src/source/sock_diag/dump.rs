@@ -20,9 +20,9 @@ use nix::errno::Errno;
 use super::{Error, Query};
 use crate::report::Family;
 
-/// `linux/inet_diag.h`: the attribute of a request that holds the filter program.
+/// The number of the request attribute that contains the filter bytecode (`linux/inet_diag.h`).
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
-/// `linux/netlink.h`: the tables changed during the dump.
+/// The flag of a message that means that the tables changed during the dump (`linux/netlink.h`).
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// The maximum size of a datagram in bytes. The kernel makes datagrams as large as the reader's

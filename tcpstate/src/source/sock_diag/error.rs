@@ -70,7 +70,7 @@ impl Help for Error {
 }
 
 impl Error {
-    /// Returns whether another source can replace `sock_diag`.
+    /// Returns whether tcpstate can use another source instead of `sock_diag` after this error.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))

@@ -29,7 +29,7 @@ use self::dump::End;
 pub use self::error::Error;
 use crate::filter::Filter;
 
-/// The maximum number of attempts if the kernel reports an inconsistent list.
+/// The maximum number of attempts to get a consistent list from the kernel.
 const ATTEMPTS: u32 = 5;
 
 /// A full socket or a mini socket.
