@@ -1,5 +1,5 @@
-//! Finds the confinements that can forbid BPF to a process that has the capabilities: a user
-//! namespace, a seccomp filter, or a lockdown.
+//! Finds the confinements that can prevent a process with the capabilities from using BPF: a user
+//! namespace, a seccomp filter or a lockdown.
 
 use std::{fmt, fs, os::unix::fs::MetadataExt as _};
 
@@ -32,7 +32,7 @@ pub enum Lockdown {
     None,
     /// The lockdown forbids changes of the kernel.
     Integrity,
-    /// The lockdown also forbids reading the kernel, even by BPF programs.
+    /// The lockdown also forbids BPF programs to read kernel memory.
     Confidentiality,
 }
 
@@ -61,11 +61,11 @@ impl Confinement {
         }
     }
 
-    /// Returns the most probable cause if the kernel refuses something that the capabilities allow.
+    /// Returns the most probable cause if the kernel refuses an action that the capabilities allow.
     #[must_use]
     pub fn suspect(&self, errno: Errno) -> Option<Suspect> {
-        // A lockdown removes the helpers that read memory. The verifier considers a program invalid
-        // if it calls a removed helper.
+        // A lockdown removes the BPF helpers that read kernel memory. If a program calls a removed
+        // helper, the verifier considers the program invalid.
         let by_lockdown = matches!(errno, Errno::EPERM | Errno::EINVAL);
         if by_lockdown && self.lockdown == Some(Lockdown::Confidentiality) {
             return Some(Suspect::Lockdown);
@@ -114,8 +114,9 @@ impl Suspect {
     }
 }
 
-/// Returns whether the status has `Seccomp:\t2`, which means that a seccomp filter is active. In
-/// seccomp mode 1 only read(2) and write(2) are allowed, so this code could not run.
+/// Returns whether a seccomp filter is active. If a filter is active, the status contains
+/// `Seccomp:\t2`. In seccomp mode 1 only read(2) and write(2) are allowed, so this code could not
+/// run.
 pub(super) fn has_filter(status: &str) -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }

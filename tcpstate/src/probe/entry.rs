@@ -1,4 +1,4 @@
-//! Moves a thread into the network namespace that it counts.
+//! Moves the calling thread into the counted network namespace.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 

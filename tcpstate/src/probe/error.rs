@@ -37,7 +37,7 @@ pub enum Error {
     /// The kernel's type information is missing or unusable.
     #[error(transparent)]
     Btf(#[from] btf::Error),
-    /// The loader could not use the object or create its maps.
+    /// The loader could not use the BPF object or create the maps.
     #[error("cannot create the maps of the BPF object: {}", chain(.0))]
     Object(#[source] Box<aya::EbpfError>),
     /// The kernel refused a program.
@@ -71,7 +71,7 @@ pub enum Error {
         "cannot poll the counters of the kernel: they cover one network namespace and both IP versions"
     )]
     Counters,
-    /// The network namespace to count cannot be entered.
+    /// The process cannot enter the network namespace to count.
     #[error(transparent)]
     Netns(#[from] netns::Error),
     /// The kernel refused an action, and the confinement of this process is a probable cause.
@@ -178,7 +178,7 @@ impl Error {
         }
     }
 
-    /// Returns the program that the kernel refused, if it refused a program.
+    /// If the kernel refused a program, returns the name of the program.
     #[must_use]
     pub fn program(&self) -> Option<&'static str> {
         match self {

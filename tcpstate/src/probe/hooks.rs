@@ -21,7 +21,7 @@ pub(super) const fn program(by: Transitions) -> &'static str {
     }
 }
 
-/// A program, and the function or tracepoint to which it attaches.
+/// A BPF program, and the kernel function or tracepoint to which the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hook {
     pub(super) program: &'static str,
@@ -115,7 +115,7 @@ pub(super) fn is_attached(ebpf: &Ebpf, program: &str) -> bool {
     ebpf.program(program).is_some_and(|program| program.fd().is_ok())
 }
 
-/// Detaches and unloads a program, if it is loaded.
+/// If the program is loaded, detaches and unloads the program.
 pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
     // Ignore the error. The only possible error is that the program is not loaded.
     let _ = match ebpf.program_mut(program) {

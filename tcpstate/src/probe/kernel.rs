@@ -1,4 +1,4 @@
-//! The version of the running kernel, and the features that depend on it.
+//! The version of the running kernel, and the kernel features that depend on the version.
 
 use nix::sys::utsname;
 
@@ -13,7 +13,7 @@ pub struct Kernel {
     patch: u32,
 }
 
-/// The oldest supported kernel. The iterator `iter/tcp` exists since 5.9, but tcpstate is not
+/// The oldest supported kernel. The iterator `iter/tcp` exists since Linux 5.9, but tcpstate is not
 /// tested on kernels before 5.10.
 pub const OLDEST: (u32, u32) = (5, 10);
 
@@ -117,8 +117,8 @@ impl Kernel {
 }
 
 /// Returns the number of TCP sockets in the caller's network namespace, including time-wait
-/// sockets, from `/proc/net/sockstat` and `sockstat6`. The number is not exact, but it is
-/// sufficient for choosing the size of a map.
+/// sockets. The number is read from `/proc/net/sockstat` and `sockstat6`. The number is not exact,
+/// but it is sufficient for choosing the size of a map.
 #[must_use]
 pub fn hashed_sockets() -> u64 {
     let files = ["sockstat", "sockstat6"].into_iter().filter_map(|file| procfs::net(file).ok());

@@ -32,8 +32,8 @@ impl Probe {
     pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
-        // If the handlers or the format cannot be read, the hooks that need them are not attached
-        // later.
+        // If the timer handlers or the tracepoint format cannot be read, the hooks that need this
+        // data are not attached later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
@@ -134,8 +134,8 @@ fn load_object(
     loader.load(&object).map_err(|error| Error::Object(Box::new(error)))
 }
 
-/// Returns the maximum number of time-wait sockets of the network namespace, up to a bound. Few of
-/// the namespace's time-wait sockets are in FIN_WAIT2.
+/// Returns the kernel's maximum number of time-wait sockets in the network namespace, but at most
+/// `BOUND`. Few of the namespace's time-wait sockets are in FIN_WAIT2.
 fn fin_wait2_entries(netns: &Netns) -> u32 {
     const BOUND: u32 = 65_536;
     if *netns == Netns::All {
@@ -154,7 +154,8 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     Some(low..=high)
 }
 
-/// Returns the iterator over network namespaces and the map with the counters of each namespace.
+/// Returns the iterator over network namespaces. The function also returns the map with the
+/// counters of each namespace.
 fn open_rows(ebpf: &mut Ebpf) -> Result<(Walk, Rows), Error> {
     let walk = sweep(ebpf, NAMESPACE_SWEEP, "NAMESPACES", "walk the map NAMESPACES")?;
     Ok((walk, open(ebpf, "NAMESPACES")?))

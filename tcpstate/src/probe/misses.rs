@@ -59,7 +59,7 @@ impl MissedRuns {
     }
 }
 
-/// Returns the kernel's count of a loaded program.
+/// Returns the kernel's count of the skipped runs of a loaded program.
 pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> {
     recursion_misses(programs::fd(ebpf, name)?)
         .map_err(|source| Error::System { action: "read the program's fdinfo", source })
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(parse("pos:\t0\nprog_type:\t26\n"), None);
     }
 
-    /// The kernel's count of each loaded program.
+    /// The kernel's count of skipped runs for each loaded program.
     type Kernel = BTreeMap<&'static str, u64>;
 
     fn total(missed: &MissedRuns, kernel: &Kernel) -> u64 {

@@ -1,8 +1,8 @@
 //! Loads, attaches and removes the BPF programs. Every number that tcpstate shows comes from the
 //! BPF programs.
 //!
-//! All kernel objects depend on file descriptors of this process, and nothing is pinned. When the
-//! [`Probe`] is dropped or the process is killed, nothing remains in the kernel.
+//! All kernel objects depend on file descriptors of this process, and no kernel object is pinned.
+//! When the [`Probe`] is dropped or the process is killed, nothing remains in the kernel.
 
 pub mod btf;
 mod configuration;
@@ -69,12 +69,12 @@ use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transiti
 /// event or the iterator observed the socket.
 pub type Touched = HashMap<MapData, u64, u32>;
 
-/// The map with the counters of each network namespace, by the namespace's identity.
+/// The map with the counters of each network namespace. The key is the identity of the namespace.
 pub(crate) type Rows = HashMap<MapData, u64, NamespaceSlots>;
 
 /// The attached BPF programs and their maps.
 pub struct Probe {
-    /// The loaded object, which keeps the programs and links alive.
+    /// The loaded object. The object keeps the BPF programs and links alive.
     ebpf: Ebpf,
     /// The counted network namespaces.
     pub counted: Counted,
@@ -178,8 +178,8 @@ impl Probe {
         self.misses_of(hooks::program(self.transitions))
     }
 
-    /// Returns how often the kernel has skipped the programs of one kind of mini sockets. Skipped
-    /// runs of replaced programs are included.
+    /// Returns how often the kernel has skipped the programs of one kind of mini sockets. The
+    /// number includes the skipped runs of replaced programs.
     pub fn missed_minis(&self, minis: Minis) -> Result<u64, Error> {
         self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
@@ -216,8 +216,8 @@ impl Probe {
         hooks.map(|hook| Ok((hook.program, programs::info(&self.ebpf, hook.program)?))).collect()
     }
 
-    /// Returns the cost of each program since the load, if it is measured. The cost of replaced
-    /// programs is included.
+    /// Returns the cost of each program since the load, if the cost is measured. The result
+    /// includes the cost of replaced programs.
     pub(crate) fn measured(&self) -> Result<BTreeMap<&str, Runs>, Error> {
         if self.statistics.is_none() {
             return Ok(BTreeMap::new());

@@ -2,7 +2,7 @@
 //!
 //! The kernel has a list of all network namespaces but does not export the list. This module
 //! searches all places in which a file refers to a network namespace: tasks, names, mounts and open
-//! descriptors. A namespace that only an open socket keeps alive is not found.
+//! descriptors. The search does not find a namespace that only an open socket keeps alive.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -170,8 +170,8 @@ impl Names {
     /// Reads all existing names.
     pub(crate) fn read() -> Self {
         let mut names = HashMap::new();
-        // After the deletion of a namespace, the file of its name may remain, but in another file
-        // system.
+        // If a namespace is deleted, the file with the name of the namespace may remain. Such a
+        // file is not in the file system of namespaces.
         let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
         for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())

@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(verdicts(&btf), Ok((1, 3)), "{kernel}");
         }
         with_cookies.sort();
-        // The list lacks 5.10, where the kernel creates a cookie only on request.
+        // The list lacks kernel 5.10, because kernel 5.10 creates a cookie only on request.
         assert_eq!(with_cookies, ["linux-6.1", "linux-6.12", "linux-6.18", "linux-7.2"]);
     }
 

@@ -34,8 +34,8 @@ pub struct Options {
     /// The options of recording each transition with its connection; `None` records no events.
     pub events: Option<EventOptions>,
     /// The filter of the events to record. If a duration ends with an event that the filter
-    /// rejects, the duration is not counted. Conditions on owners and on the minimum duration do
-    /// not apply to durations.
+    /// rejects, the duration is not counted. The filter's conditions for owners and for the minimum
+    /// duration have no effect on durations.
     pub event_filter: EventFilter,
     /// The options of measuring durations of states and connections; `None` measures no durations.
     pub histograms: Option<HistogramOptions>,

@@ -17,8 +17,8 @@ pub fn missing() -> Vec<Capability> {
     COUNTING.into_iter().filter(|&capability| !has(capability)).collect()
 }
 
-/// Returns whether this thread has a capability. In a user namespace other than the initial one,
-/// the capability may have no effect.
+/// Returns whether this thread has a capability. In a user namespace other than the initial user
+/// namespace, the capability may have no effect.
 #[must_use]
 pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
@@ -30,7 +30,7 @@ pub(super) fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Returns how many bytes this process may lock, if there is a limit.
+/// Returns how many bytes of memory this process may lock; `None` if there is no limit.
 #[must_use]
 pub fn memory_limit() -> Option<u64> {
     let (soft, _hard) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;

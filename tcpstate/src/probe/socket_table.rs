@@ -7,7 +7,7 @@ use aya::EbpfLoader;
 /// to sockets relies on the order of the memory writes.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
-/// The sizes of the two maps of a table, for a number of sockets.
+/// The sizes of the two maps of a socket table.
 #[derive(Clone, Copy)]
 pub(super) struct Capacity {
     /// The number of elements of the array: a power of two. If the table has no slots, the array

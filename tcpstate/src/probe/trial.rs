@@ -1,5 +1,5 @@
-//! Tries each part of the BPF programs separately, as `trace` would attach it, and removes it
-//! again. The command `check` reports the results.
+//! Attaches each part of the BPF programs separately, as `trace` does, and then removes the part.
+//! The command `check` reports the results.
 
 use super::{
     Error, Options, Probe,
@@ -14,7 +14,7 @@ use crate::report::{Minis, Provider, Transitions};
 /// A part of the BPF programs that can be tried separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A hook of transitions of full sockets.
+    /// A hook that observes transitions of full sockets.
     Transitions(Transitions),
     /// A provider of mini sockets.
     Minis(Minis, Provider),

@@ -1,4 +1,4 @@
-//! The kernel's types, which the loader of the BPF programs needs.
+//! The kernel's types, in the form that the loader of the BPF programs needs.
 
 use aya::Btf;
 

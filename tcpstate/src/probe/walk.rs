@@ -116,6 +116,6 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns the descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

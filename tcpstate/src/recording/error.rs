@@ -1,4 +1,4 @@
-//! The errors of writing and reading recordings, and their help.
+//! The errors of writing and reading recordings, and a help line for each error.
 
 use std::{borrow::Cow, io, path::PathBuf};
 
@@ -32,7 +32,7 @@ pub enum Error {
         /// The error of the system.
         error: io::Error,
     },
-    /// The file is not a recording, or it is damaged.
+    /// The file is damaged or is not a recording.
     #[error("cannot read the recording {}: {why}", .file.display())]
     Read {
         /// The name of the file.
@@ -61,13 +61,13 @@ pub enum Unreadable {
         /// The version of the recording.
         found: u16,
     },
-    /// The file ends too early.
+    /// The file ends inside a frame.
     #[error("it ends within the frame at byte {offset}")]
     Cut {
         /// The offset in bytes of the incomplete frame.
         offset: u64,
     },
-    /// The bytes differ from the bytes that were written.
+    /// The bytes in the file differ from the bytes that were written.
     #[error("the frame at byte {offset} is damaged: {what}")]
     Corrupt {
         /// The offset in bytes of the frame.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Error, Part, Reader, Timed};
 
-/// Reads a recording, beginning with one of its files.
+/// Reads a recording from a given file to the last file.
 pub struct Recording {
     reader: Reader<File>,
     file: PathBuf,
@@ -21,8 +21,8 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Opens a recording at one of its files. Earlier files of the recording are skipped, and later
-    /// files follow.
+    /// Opens a recording. The given file is the first file that is read. The reader skips earlier
+    /// files and continues with later files.
     pub fn open(file: &Path) -> Result<Self, Error> {
         let reader = open(file)?;
         let base = base_of(file, reader.part().number);
@@ -47,8 +47,7 @@ impl Recording {
         &self.file
     }
 
-    /// Returns the number of records that were skipped because this program does not know their
-    /// kind.
+    /// Returns the number of skipped records of unknown kinds.
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown + self.reader.unknown()
@@ -82,7 +81,8 @@ impl Recording {
         if (reader.part().id, reader.part().number) != (id, number + 1) {
             return Ok(false);
         }
-        // Each file repeats the start report, which is already known.
+        // Skip the start report of a later file, because the reader has already returned the start
+        // report.
         reader.next_record().map_err(|why| Error::Read { file: file.clone(), why })?;
         self.unknown += self.reader.unknown();
         (self.reader, self.file) = (reader, file);

@@ -47,7 +47,7 @@ fn head(length: u32, data: &[u8]) -> [u8; HEAD] {
 pub(super) enum Damage {
     /// The file ends inside the frame.
     Cut,
-    /// The bytes differ from the bytes that were written.
+    /// The bytes in the file differ from the bytes that were written.
     Corrupt(&'static str),
     /// Reading the file fails.
     Io(io::Error),

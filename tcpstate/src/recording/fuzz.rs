@@ -1,5 +1,5 @@
-//! The functions of this module that the fuzzer calls. The reader must read any file or report it
-//! as damaged, with memory in proportion to the file's size.
+//! The functions of this module that the fuzzer calls. For any file, the reader must return records
+//! or report damage. The used memory must be in proportion to the size of the file.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn offset(error: &Unreadable) -> u64 {
     }
 }
 
-/// Reads a sequence of records and returns them. Each record must stay equal when it is written and
-/// read again.
+/// Reads a sequence of records and returns them. A record that is written and read again must equal
+/// the original record.
 pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
     let mut decoder = Decoder::new(bytes);
     let mut records = Vec::new();

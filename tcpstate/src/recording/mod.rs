@@ -9,9 +9,10 @@
 //!
 //! A recording contains the reports and events that the view gets, including the owners of sockets.
 //!
-//! A file begins with a line of [`HEADING`] and a version. After the heading, the file contains
-//! [frames](frame) that contain [records](wire). The first record describes the file ([`Part`]),
-//! and the second record is the start report. Each file can be read without the earlier files.
+//! The first line of a file contains [`HEADING`] and a version. After the heading, the file
+//! contains [frames](frame) that contain [records](wire). The first record describes the file
+//! ([`Part`]), and the second record is the start report. Each file can be read without the earlier
+//! files.
 
 mod error;
 mod files;

@@ -1,4 +1,4 @@
-//! Reads a recording up to its end or to the first damage.
+//! Reads a recording up to the end or the first damage.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -29,7 +29,7 @@ pub struct Reader<R> {
     /// The offset in bytes of the current frame.
     offset: u64,
     frame_length: u64,
-    /// The records of the current frame; `position` is the number of their bytes that were read.
+    /// The records of the current frame. The reader has already read the first `position` bytes.
     records: Vec<u8>,
     position: usize,
     unknown: u64,
@@ -64,8 +64,7 @@ impl<R: Read> Reader<R> {
         &self.part
     }
 
-    /// Returns the number of records that were skipped because this program does not know their
-    /// kind.
+    /// Returns the number of skipped records of unknown kinds.
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown

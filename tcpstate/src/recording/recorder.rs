@@ -52,12 +52,12 @@ impl Shared {
     }
 }
 
-/// A change of the state of a recording since the last call.
+/// A change of a recording's state.
 #[derive(Debug)]
 pub enum News {
     /// At present, writes to the recording fail.
     Failing(Error),
-    /// The recording is written again, and it is complete.
+    /// After a failure, writes succeed again, and the recording is complete.
     Resumed,
     /// Too many bytes waited to be written, so the recording has ended.
     Ended,
@@ -106,7 +106,7 @@ impl Recorder {
         }
     }
 
-    /// Returns the change of state since the last call, if there is one.
+    /// If the state of the recording has changed since the last call, returns the change.
     #[must_use]
     pub fn news(&self) -> Option<News> {
         self.shared.lock().news.take()

@@ -120,7 +120,7 @@ fn close_reasons() -> CloseReasons {
     CloseReasons { ports, others: ends(3), failed_connects: ends(4), no_local_port: 5 }
 }
 
-/// Returns one histogram of each meaning, with different groups.
+/// Returns one histogram of each kind. Each histogram has a different group.
 fn histograms() -> Histograms {
     let address = |text: &str| Group::Address(text.parse().expect("an address"));
     let kinds = [

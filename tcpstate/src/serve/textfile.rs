@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A text file that each write replaces.
+/// A text file with metrics. Each write replaces the file.
 #[derive(Debug)]
 pub struct Textfile {
     path: PathBuf,
@@ -29,7 +29,8 @@ pub struct Textfile {
 }
 
 impl Textfile {
-    /// Checks the path and writes nothing yet. Fails if the path cannot be the path of a file.
+    /// Checks the path and writes nothing yet. Returns an error if the path cannot be the path of a
+    /// file.
     pub fn new(path: &Path) -> io::Result<Self> {
         let name = path.file_name().filter(|_| !path.is_dir());
         let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
@@ -51,8 +52,8 @@ impl Textfile {
         self.errors
     }
 
-    /// Replaces the text file. Every error is counted. If several consecutive writes fail, only the
-    /// first write returns its error.
+    /// Replaces the text file. The function counts every error. If several consecutive writes fail,
+    /// only the first failed write returns an error.
     pub fn write(&mut self, text: &[u8]) -> Option<io::Error> {
         let written = self.try_to_write(text);
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
@@ -80,7 +81,7 @@ impl Textfile {
     }
 
     /// Removes the text file if any write of the file has succeeded. If the file stayed, collectors
-    /// would continue to report its old numbers.
+    /// would continue to report the old numbers.
     pub fn remove(self) {
         if self.is_written {
             let _ = fs::remove_file(&self.path);

@@ -1,8 +1,8 @@
-//! Runs the tracer on its own thread, and sends requests to this thread.
+//! Runs the tracer on a separate thread, and sends requests to this thread.
 //!
-//! A tracer stays on the thread that started it, and this thread waits for the kernel during a
+//! A tracer stays on the thread that started the tracer. This thread waits for the kernel during a
 //! snapshot. All requests that arrive during a snapshot share the next snapshot. The next snapshot
-//! starts after these requests, so it includes all events before the requests. A thousand
+//! starts after these requests, so the snapshot includes all events before the requests. A thousand
 //! simultaneous requests need only one snapshot.
 
 use std::{
@@ -29,8 +29,8 @@ use crate::{
     },
 };
 
-/// The interval at which the tracer's thread checks for missed events. A check reads one number
-/// from the kernel.
+/// The interval at which the tracer's thread checks for missed events. A check for missed events
+/// reads one number from the kernel.
 const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 
 /// Settings of the tracer that answers scrapes.
@@ -38,7 +38,7 @@ const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Options for loading the BPF programs.
     pub options: Options,
-    /// The condition for another scan of all sockets.
+    /// The condition under which the tracer scans all sockets again.
     pub reconcile: Reconcile,
     /// Whether to drop the privileges that are not needed after the start.
     pub drop_privileges: bool,
@@ -92,7 +92,7 @@ pub struct TracerHandle {
 
 impl TracerHandle {
     /// Starts the tracer's thread and returns immediately. The thread calls `on_start` with the
-    /// loaded programs before it drops privileges.
+    /// loaded programs before the thread drops privileges.
     pub fn start(
         settings: Settings,
         on_start: impl FnOnce(&Probe) + Send + 'static,
@@ -138,7 +138,7 @@ impl TracerHandle {
         self.ask(Request::Ping).await
     }
 
-    /// Returns the counts of deliveries, which the file writer and the pusher update.
+    /// Returns the counts of deliveries. The file writer and the pusher update these counts.
     #[must_use]
     pub fn delivery_stats(&self) -> &Arc<DeliveryStats> {
         &self.delivery_stats
@@ -286,8 +286,8 @@ impl Worker {
         Ok(metrics(&snapshot, &exporter, self.series.as_ref(), durations.as_ref()).into())
     }
 
-    /// Makes a scan if it is due. If the scan fails, the gauges stay inexact, and a metric reports
-    /// this.
+    /// Makes a scan if a scan is due. If the scan fails, the gauges stay inexact, and a metric
+    /// reports this.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
         let error = match self.tracer.reconcile_if_due(self.reconcile) {

@@ -27,7 +27,7 @@ pub enum Error {
     Malformed {
         /// The position of the error in the file.
         at: usize,
-        /// The content that was expected at the position.
+        /// The content that was expected at the position of the error.
         what: &'static str,
     },
     /// The kernel's types do not contain this field.
@@ -44,7 +44,7 @@ pub enum Error {
         /// The name of the missing type.
         name: String,
     },
-    /// The field exists, but its width differs from the width that the programs load.
+    /// The field exists, but the BPF programs load a different width.
     #[error("cannot use the kernel BTF: field {path} has {bits} bits instead of {expected}")]
     Width {
         /// The names of structs and fields, joined by dots.
@@ -61,7 +61,7 @@ pub enum Error {
 pub struct Field {
     /// The offset in bits from the start of the struct.
     pub offset_bits: u32,
-    /// The width in bits. The width is 0 if the type has no size of its own.
+    /// The width in bits. If a type has no size of its own, `bits` is 0.
     pub bits: u32,
 }
 
@@ -223,8 +223,8 @@ impl Btf {
     /// Finds a member of a struct or union, and the type of the member. If the member is not a bit
     /// field, the returned `bits` is 0.
     ///
-    /// An unnamed struct is searched only once, even if it occurs in several places. Repeated
-    /// searches in the types of a malicious file could take unlimited time.
+    /// An unnamed struct is searched only once, even if the struct occurs in several places.
+    /// Repeated searches in the types of a malicious file could take unlimited time.
     fn member(
         &self,
         id: u32,
@@ -298,7 +298,8 @@ impl Btf {
         at.ok_or(Error::Malformed { at: 0, what: "an existing type id" })
     }
 
-    /// Returns the number of members, enumerators or arguments of a record.
+    /// Returns the number of entries of a record: the members of a struct, the enumerators of an
+    /// enum or the arguments of a function.
     fn count(&self, at: usize) -> Result<usize, Error> {
         Ok((read_u32(&self.data, at + 4)? & 0xffff) as usize)
     }

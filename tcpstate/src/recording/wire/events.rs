@@ -145,7 +145,7 @@ impl From<&[Event]> for Events {
     }
 }
 
-/// Values with their indices, in the order of their first occurrence.
+/// Distinct values and their indices. The indices follow the order in which the values first occur.
 struct Indices<T>(HashMap<T, u32>);
 
 impl<T> Default for Indices<T> {

@@ -38,7 +38,8 @@ wire! {
     }
 }
 
-/// The property by which sockets are grouped, as the number that the BPF programs use.
+/// The property by which sockets are grouped. The property is encoded as the number that the BPF
+/// programs use.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 struct By(#[n(0)] u32);
@@ -159,8 +160,8 @@ impl Wire<report::Group> for Group {
 
 #[derive(Encode, Decode)]
 struct Tally {
-    /// The buckets that are not empty, as pairs of a bucket's index and the number of its
-    /// durations.
+    /// The buckets that are not empty. Each pair contains the index of a bucket and the number of
+    /// durations in the bucket.
     #[n(0)]
     buckets: Vec<u64>,
     /// The sum of the durations, as seconds and nanoseconds.

@@ -2,9 +2,9 @@
 //! program's structs can change freely.
 //!
 //! A record is a CBOR array (RFC 8949) that contains the kind, the time and the fields of the
-//! record. Each field has a number, which is never reused for another field. New data is added as
-//! an optional field at the end, or as a new kind of record. A new program treats the new field as
-//! missing in older recordings, and an old program skips the new field. If a change is neither a
+//! record. Each field has a number. The number is never reused for another field. New data is added
+//! as an optional field at the end, or as a new kind of record. A new program treats the new field
+//! as missing in older recordings, and an old program skips the new field. If a change is neither a
 //! new optional field nor a new kind of record, the format needs a new version.
 
 mod events;
@@ -29,7 +29,7 @@ pub(super) type Malformed = minicbor::decode::Error;
 /// gets at most [`MAX_EVENTS`] events at once.
 pub(super) const MAX_EVENTS: usize = 1 << 17;
 
-/// The numbers of the kinds of records.
+/// The number of each kind of record.
 mod kind {
     pub(super) const PART: u8 = 0;
     pub(super) const START: u8 = 1;
@@ -43,7 +43,7 @@ pub(super) fn append_part(part: &Part, records: &mut Vec<u8>) {
     append(kind::PART, Duration::ZERO, part, records);
 }
 
-/// Appends a report and its time.
+/// Appends a record with a time and a report.
 pub(super) fn append_report(at: Duration, report: &Report, records: &mut Vec<u8>) {
     match report {
         Report::Start(start) => append(kind::START, at, &report::Start::of(start), records),
@@ -54,7 +54,7 @@ pub(super) fn append_report(at: Duration, report: &Report, records: &mut Vec<u8>
     }
 }
 
-/// Appends events that a view shows together, and their time.
+/// Appends a record with a time and the events that a view shows together.
 pub(super) fn append_events(at: Duration, events: &[Event], records: &mut Vec<u8>) {
     append(kind::EVENTS, at, &events::Events::from(events), records);
 }

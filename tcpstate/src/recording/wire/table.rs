@@ -208,8 +208,8 @@ impl Wire<Option<Provider>> for HookName {
     }
 }
 
-/// Encodes a limit as the sentence that describes it. Recordings contain only the sentence, so
-/// older programs can show new limits.
+/// Encodes a limit as the sentence that describes the limit. Recordings contain limits only as
+/// sentences, so older programs can show new kinds of limits.
 impl Wire<Limit> for String {
     fn of(limit: &Limit) -> Self {
         limit.to_string()

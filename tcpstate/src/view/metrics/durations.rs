@@ -85,7 +85,8 @@ impl Durations {
             .sample(&[("reason", "group_errors")], untimed.group_errors);
     }
 
-    /// Returns the tally of each kind and group. Kinds without durations have empty tallies.
+    /// Returns the tally of each kind and group. If no duration of a kind was counted, the tally of
+    /// the kind is empty.
     fn tallies(&self) -> Tallies {
         let Histograms { by, all, .. } = &self.histograms;
         let name = |group: &Group| group_text(group).unwrap_or_else(|| "none".to_owned());

@@ -12,7 +12,8 @@ use super::metric::{Distribution, Kind, Label, Metric, Value};
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// The Prometheus text format 0.0.4. Text files for node_exporter use this format too.
+    /// The Prometheus text format 0.0.4. The text files for node_exporter also use the Prometheus
+    /// text format.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
@@ -67,7 +68,7 @@ pub fn text(metrics: &[Metric], format: Format) -> String {
     text.text
 }
 
-/// The text of all metrics while it is being written.
+/// The text that has been written so far.
 struct Text {
     format: Format,
     text: String,
@@ -134,9 +135,9 @@ impl Text {
     }
 }
 
-/// Displays a text with the escapes of both formats. The flag says whether quotes are escaped too.
-/// The Prometheus text format escapes quotes only in label values. OpenMetrics escapes quotes in
-/// all texts.
+/// Displays a text with the escapes that the text formats need. The flag says whether quotes are
+/// escaped too. The Prometheus text format escapes quotes only in label values. OpenMetrics escapes
+/// quotes in all texts.
 struct Escaped<'a>(&'a str, bool);
 
 impl Display for Escaped<'_> {

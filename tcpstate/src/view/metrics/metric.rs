@@ -29,7 +29,7 @@ pub struct Metric {
     pub name: &'static str,
     /// The description of the metric for readers.
     pub help: &'static str,
-    /// The samples of the metric. Each set of labels occurs once.
+    /// The samples of the metric. No two samples have equal labels.
     pub samples: Vec<(Vec<Label>, Value)>,
 }
 
@@ -126,7 +126,7 @@ impl Metric {
         ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit))
     }
 
-    /// Adds a sample to the metric. Each set of labels may be added only once.
+    /// Adds a sample to the metric. The caller must not add two samples with equal labels.
     pub(super) fn sample(
         &mut self,
         labels: &[(&'static str, &str)],

@@ -26,7 +26,7 @@ use tcpstate_common::{
 use self::metric::Metrics;
 use crate::report::{Family, Hooks, Snapshot};
 
-/// The data of an export that the snapshot does not contain.
+/// The exported data that is not in the snapshot.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     /// The release of the running kernel.

@@ -1,4 +1,4 @@
-//! Exports the number of sockets by network namespace, with a limit on the number of series.
+//! Exports the number of sockets of each network namespace. The number of series is limited.
 
 use std::collections::BTreeMap;
 
