@@ -1,6 +1,6 @@
 //! The section `recording` of `cargo xtask bench` measures a recording of many events. The
 //! benchmark measures the recording's size in bytes, the time to write the recording, and the time
-//! to read and display it.
+//! to read and display the recording.
 //!
 //! `tcpstate_tests::synthetic` generates events like those of a busy host. The benchmark writes
 //! 1,024 events at a time, as `trace` does.

@@ -171,8 +171,8 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
         package_folders(tools, source_root)?.into_iter().map(|folder| (folder, "/registry")),
     );
     names.push((tools.rust_src.clone(), "/rust"));
-    // On Debian the directory of `core` is a symbolic link. The compiler uses two paths: the path
-    // of the link and the path of the target.
+    // On Debian the directory of `core` is a symbolic link. The compiler uses both the path of the
+    // symbolic link and the path of the target directory.
     names.push((fs::canonicalize(&tools.rust_src).context("open the sources of core")?, "/rust"));
 
     let mut flags: Vec<OsString> = OPTIONS[CARGO_OPTIONS..].iter().map(OsString::from).collect();
@@ -186,9 +186,9 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
     Ok(flags.join(&OsString::from("\x1f")))
 }
 
-/// Returns the directories of the unpacked dependencies. `cargo metadata` reports the paths,
-/// because the paths depend on the user's home directory and registry. `cargo metadata` also
-/// downloads missing packages.
+/// Returns the directories of the unpacked dependencies. The paths of the dependencies depend on
+/// the user's home directory and registry, so xtask reads the paths from `cargo metadata`. `cargo
+/// metadata` also downloads missing packages.
 fn package_folders(tools: &Toolchain, root: &Path) -> Result<BTreeSet<PathBuf>> {
     #[derive(Deserialize)]
     struct Metadata {

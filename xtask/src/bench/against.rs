@@ -22,8 +22,8 @@ const TURNS: usize = 15;
 /// The name of the figure that is compared.
 const FIGURE: &str = "ns";
 
-/// The figures that the runs measured, by row. The first list has the figures of the earlier
-/// revision. The second list has the figures of the work tree.
+/// The figures that the runs measured, by row. In each pair of lists, the first list has the
+/// figures of the earlier revision. The second list has the figures of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
 /// Measures one benchmark of the work tree and of an earlier revision, and prints the median of

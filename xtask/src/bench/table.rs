@@ -18,7 +18,8 @@ pub(super) fn plain(section: &Section, rows: &Rows) -> String {
     aligned(&lines(section, rows))
 }
 
-/// Wraps each line of the text at [`WIDTH`]. Further lines of a list item are indented.
+/// Wraps each line of the text at [`WIDTH`]. Indents all lines of a list item except the first
+/// line.
 pub(super) fn wrapped(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(wrapped_line).collect();
     lines.join("\n")
@@ -48,8 +49,8 @@ fn wrapped_line(line: &str) -> String {
 pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
-        // The last cell of a row without figures is the reason. The reason does not affect the
-        // width of the columns, because the reason may cover the empty cells of the row.
+        // In a row without figures, the last cell contains the reason. The reason does not affect
+        // the width of the columns, because the reason may cover the empty cells of the row.
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.filter(|cell| !cell.starts_with(ABSENT)).map(|cell| cell.chars().count()).max()
     };

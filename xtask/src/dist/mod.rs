@@ -34,7 +34,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The options that build a package and install it in a chroot.
+    /// These options build a package and install the package in a chroot.
     pub(crate) const TRY: Self = Self { package: true, is_tried: true };
 }
 

@@ -30,8 +30,9 @@ pub(super) struct Engine {
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
     pub(super) time: Duration,
-    /// The seed of the random inputs. Two runs with the same seed and the same corpus generate
-    /// identical inputs. With a seed, the fuzzer does not use the inputs that earlier runs stored.
+    /// The seed of the random inputs. If two runs have the same seed and the same corpus, the
+    /// fuzzer generates identical inputs. With a seed, the fuzzer does not use the inputs that
+    /// earlier runs stored.
     pub(super) seed: Option<u32>,
 }
 

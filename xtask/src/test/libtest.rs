@@ -71,8 +71,8 @@ pub(crate) struct Parser {
     total: Option<usize>,
     /// The number of tests that printed `skipped: CAUSE`.
     said: usize,
-    /// The results of single tests. The parser uses these results if the binary crashes before the
-    /// binary prints its counts.
+    /// The results of single tests. If the binary crashes, its counts are missing, and the parser
+    /// uses the results of single tests.
     seen: Outcome,
     /// Whether the previous line announced a panic, so that this line is the panic message.
     is_panic: bool,

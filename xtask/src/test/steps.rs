@@ -24,7 +24,7 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// Debian packages that contain programs which the tests run.
+/// Debian packages that contain the programs for the tests.
 const DEBIAN_PACKAGES: &[&str] =
     &["bpftool", "ca-certificates", "curl", "iproute2", "jq", "procps"];
 /// The names of the programs that the tests run.
@@ -44,7 +44,8 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 /// The library test that waits a minute for TIME_WAIT to expire. The waiting test uses almost no
-/// CPU, so the test runs in parallel with the command tests. The command tests also mostly wait.
+/// CPU, so the test runs in parallel with the command tests. The command tests also wait most of
+/// the time.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
 /// Installs the programs that the tests run. Returns the BPF tools, or `None` if they are missing.
@@ -82,8 +83,8 @@ pub(super) fn object(
     report: &mut Report,
 ) -> Option<PathBuf> {
     let verdict = report.check("BPF object", || {
-        // Missing BPF tools do not fail this step. If the run needs the missing tools, the set-up
-        // step has already failed.
+        // Missing BPF tools do not fail this step. If the run needs the missing BPF tools, the
+        // set-up step has already failed.
         let verdict = bpf::check(root, tools)?;
         println!("{verdict}");
         Ok(verdict)

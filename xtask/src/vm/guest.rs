@@ -139,8 +139,8 @@ impl Machine {
             .arg(kernel)
             .arg("-initrd")
             .arg(initramfs);
-        // With `panic=-1` the kernel reboots immediately after a panic. With `-no-reboot` QEMU
-        // exits when the kernel reboots.
+        // With `panic=-1` the guest's kernel reboots immediately after a panic. With `-no-reboot`
+        // QEMU exits when the guest's kernel reboots.
         let mut line = vec!["console=ttyS0", "loglevel=5", "panic=-1"];
         line.extend(self.append.iter().map(String::as_str));
         command.arg("-append").arg(line.join(" ")).stdin(Stdio::null());

@@ -76,7 +76,7 @@ impl Kernels {
     }
 
     /// Returns the newest kernel of each kernel line, and whether this kernel is stored. The list
-    /// is sorted by version.
+    /// is sorted by kernel version.
     pub(crate) fn lines(&self) -> Vec<(Abi, bool)> {
         let mut lines: Vec<(Abi, bool)> = Vec::new();
         let here = self.here();

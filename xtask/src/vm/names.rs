@@ -48,8 +48,8 @@ impl fmt::Display for Line {
 }
 
 impl Abi {
-    /// Parses the name of a cloud kernel. Returns `None` for other flavours, for other builds of a
-    /// cloud kernel, and for names that always mean the newest kernel.
+    /// Parses the name of a cloud kernel. Returns `None` if the kernel has another flavour, if the
+    /// name is from another build of a cloud kernel, or if the name always means the newest kernel.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let version = name.strip_suffix(FLAVOUR)?;
         let numbers: Vec<u64> = version

@@ -1,8 +1,8 @@
 //! Computes the verdict on a guest from the observed signs. The functions of this module do no I/O.
 //!
-//! The verdict is PASS or FAIL only if two signs agree. The first sign is the exit status of QEMU.
-//! The guest selects the exit status by a write to the I/O port of the device `isa-debug-exit`. The
-//! second sign is the last line that the guest's first process prints.
+//! The verdict is PASS or FAIL only if two signs agree. The first of the two signs is the exit
+//! status of QEMU. The guest selects the exit status by a write to the I/O port of the device
+//! `isa-debug-exit`. The second sign is the last line that the guest's first process prints.
 //!
 //! The following cases were provoked on the kernels 5.10, 6.1, 6.12 and 7.3, with these results:
 //!
@@ -62,8 +62,8 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the cause of the guest's failure. Returns `None` if the results of the tests show
-    /// the cause.
+    /// Returns the cause of the guest's failure. Returns `None` if the results of the tests already
+    /// show the cause of the failure.
     pub(crate) fn cause(&self) -> Option<&str> {
         match self {
             Self::Pass | Self::Fail => None,
