@@ -115,8 +115,8 @@ impl Suspect {
 }
 
 /// Returns whether a seccomp filter is active. If a filter is active, the status contains
-/// `Seccomp:\t2`. In seccomp mode 1 only read(2) and write(2) are allowed, so this code could not
-/// run.
+/// `Seccomp:\t2`. A process in seccomp mode 1 may use only read(2) and write(2), so this code
+/// cannot run in mode 1.
 pub(super) fn has_filter(status: &str) -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }

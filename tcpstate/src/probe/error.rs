@@ -74,7 +74,7 @@ pub enum Error {
     /// The process cannot enter the network namespace to count.
     #[error(transparent)]
     Netns(#[from] netns::Error),
-    /// The kernel refused an action, and the confinement of this process is a probable cause.
+    /// The kernel refused an action. The probable cause is the confinement of this process.
     #[error("{source}; {suspect}")]
     Confined {
         /// The probable cause.

@@ -24,7 +24,7 @@ pub(crate) fn tracepoint(bytes: &[u8]) {
     let _ = format::parse(text);
 }
 
-/// Parses small files of which tcpstate needs one line or one word.
+/// Parses the small files from which tcpstate reads a single line or word.
 pub(crate) fn kernel_files(bytes: &[u8]) {
     let _ = kallsyms::Handlers::read(bytes);
     namespaces::mounts(bytes).for_each(drop);

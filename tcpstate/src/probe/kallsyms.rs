@@ -1,4 +1,4 @@
-//! Reads the addresses of kernel functions, if the kernel shows them.
+//! If the kernel shows the addresses of kernel functions, reads the addresses.
 
 use std::{
     fs::{self, File},

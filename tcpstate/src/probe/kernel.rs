@@ -118,7 +118,7 @@ impl Kernel {
 
 /// Returns the number of TCP sockets in the caller's network namespace, including time-wait
 /// sockets. The number is read from `/proc/net/sockstat` and `sockstat6`. The number is not exact,
-/// but it is sufficient for choosing the size of a map.
+/// but sufficient for choosing the size of a map.
 #[must_use]
 pub fn hashed_sockets() -> u64 {
     let files = ["sockstat", "sockstat6"].into_iter().filter_map(|file| procfs::net(file).ok());

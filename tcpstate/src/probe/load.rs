@@ -144,7 +144,7 @@ fn fin_wait2_entries(netns: &Netns) -> u32 {
     sysctl::value("net.ipv4.tcp_max_tw_buckets").unwrap_or(BOUND).clamp(1, BOUND)
 }
 
-/// Returns the range of ports from which the kernel chooses automatically. If all network
+/// Returns the range of local ports that the kernel assigns automatically. If all network
 /// namespaces are counted, the range is unknown, because each namespace has its own range.
 fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     if *netns == Netns::All {

@@ -13,9 +13,9 @@ use super::{Error, programs};
 
 /// The skipped runs of all programs of one kind of mini sockets, including detached programs.
 ///
-/// When a program is loaded, the kernel's count of its skipped runs is 0. When the program is
-/// unloaded, the kernel discards this count. The sum includes the counts of replaced programs, so
-/// the sum never decreases.
+/// When a program is loaded, the kernel's count of the program's skipped runs is 0. When the
+/// program is unloaded, the kernel discards the count of skipped runs. The sum includes the counts
+/// of replaced programs, so the sum never decreases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
     /// The skipped runs of programs that are no longer active.
@@ -28,9 +28,9 @@ pub(super) struct MissedRuns {
 impl MissedRuns {
     pub(super) const NONE: Self = Self { earlier: 0, active: BTreeMap::new() };
 
-    /// Adds programs to the list of active programs. Each program is given with the kernel's
-    /// current count of its skipped runs. The count of an added program need not be 0, because
-    /// another kind of mini sockets may already use the program.
+    /// Adds programs to the list of active programs. `programs` contains the name of each program
+    /// and the kernel's count of the program's skipped runs. The count of an added program need not
+    /// be 0, because another kind of mini sockets may already use the program.
     pub(super) fn begin(&mut self, programs: impl IntoIterator<Item = (&'static str, u64)>) {
         self.active.extend(programs);
     }

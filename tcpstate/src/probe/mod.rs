@@ -108,8 +108,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads and attaches the programs. The scan flag stays cleared after the programs are
-    /// attached.
+    /// Loads and attaches the programs. This function does not set the scan flag.
     ///
     /// If the counted network namespace is not the namespace of the calling thread, the thread
     /// enters the counted namespace permanently.

@@ -49,8 +49,8 @@ pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
     })
 }
 
-/// Returns the values with which `tcp_timewait_state_process` tells its caller to kill or to
-/// replace a socket.
+/// Returns two return values of `tcp_timewait_state_process`. With the first value, the caller
+/// kills the socket. With the second value, the caller replaces the socket.
 pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }

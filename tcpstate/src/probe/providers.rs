@@ -27,7 +27,7 @@ pub(super) struct Providers {
     /// The limits of the active providers, with reasons.
     pub(super) limits: Vec<Limit>,
     /// The help lines of providers that could not be attached. A kind of mini sockets has a help
-    /// line only if its active provider is not exact.
+    /// line only if the active provider of this kind is not exact.
     pub(super) help_lines: Vec<String>,
     /// The cost of programs that were detached.
     pub(super) detached: DetachedRuns,

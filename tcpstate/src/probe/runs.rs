@@ -6,7 +6,7 @@ use aya::{Ebpf, programs::ProgramError};
 
 use super::{Error, programs};
 
-/// The runs of one program since the load, and their total time on all CPUs.
+/// The number of runs of one program since the load, and the total time of the runs on all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     pub(crate) count: u64,
@@ -20,7 +20,7 @@ impl Runs {
     }
 }
 
-/// The runs of detached programs. When a program is unloaded, the kernel discards its count of the
+/// The runs of detached programs. When a program is unloaded, the kernel discards the count of the
 /// program's runs. This struct keeps the counts of detached programs, so that the reported cost of
 /// tcpstate never decreases.
 #[derive(Debug, Default)]

@@ -16,13 +16,14 @@ pub(super) struct Capacity {
     /// The number of entries of the hash map.
     ///
     /// If all sockets are created together and there are as many slots as sockets, about a third of
-    /// the sockets (1/e) find their slot taken. A socket stays in the hash map even after its slot
-    /// becomes free. As sockets open and close, the share of sockets in the hash map grows to 50 %.
+    /// the sockets (1/e) find their slot taken. A socket stays in the hash map even after the slot
+    /// of the socket becomes free. As sockets open and close, the share of sockets in the hash map
+    /// grows to 50 %.
     overflow: u32,
 }
 
 impl Capacity {
-    /// Returns the capacity for this number of sockets.
+    /// Returns the sizes of the two maps for this number of sockets.
     pub(super) fn new(sockets: u32) -> Self {
         if KEEPS_STORES_IN_ORDER {
             // The array needs at least two slots. For an array of one slot, the BPF programs would

@@ -15,8 +15,8 @@ use super::{
 /// this tracepoint loses most events under heavy load.
 const PROGRAMS: [&str; 2] = ["track", "track_raw"];
 
-/// Attaches the best program that the kernel accepts, and returns its name. Events and histograms
-/// share the program, so the program may already be attached.
+/// Attaches the best program that the kernel accepts, and returns the name of this program. Events
+/// and histograms share the program, so the program may already be attached.
 pub(super) fn attach(ebpf: &mut Ebpf, types: &Types) -> Result<&'static str, Error> {
     if let Some(program) = PROGRAMS.into_iter().find(|program| hooks::is_attached(ebpf, program)) {
         return Ok(program);

@@ -1,5 +1,5 @@
-//! Attaches each part of the BPF programs separately, as `trace` does, and then removes the part.
-//! The command `check` reports the results.
+//! Attaches each part of the BPF programs separately, and then removes the part. Each part is
+//! attached as in the command `trace`. The command `check` reports the results.
 
 use super::{
     Error, Options, Probe,

@@ -1,4 +1,4 @@
-//! The kernel's types, in the form that the loader of the BPF programs needs.
+//! Reads the kernel's types for finding field offsets and for loading BPF programs.
 
 use aya::Btf;
 

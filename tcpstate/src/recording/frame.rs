@@ -22,7 +22,7 @@ const HEAD: usize = 8;
 pub(super) fn append(records: &[u8], file: &mut Vec<u8>) {
     let begin = file.len();
     file.extend_from_slice(&[0; HEAD]);
-    // Records are so repetitive that a higher compression level saves only 5 % but takes three
+    // A higher compression level would make frames 5 % smaller, but compression would take three
     // times as long.
     let mut encoder = DeflateEncoder::new(&mut *file, Compression::fast());
     encoder.write_all(records).and_then(|()| encoder.finish().map(drop)).expect("memory takes all");

@@ -1,5 +1,5 @@
-//! Records the input of views, and replays it without root, kernel or `/proc`. The replayed output
-//! equals the original output byte for byte.
+//! Records the input of views, and replays this input without root, kernel or `/proc`. The replayed
+//! output equals the original output byte for byte.
 //!
 //! ```text
 //! live source -> Report, Event --+--> view

@@ -59,7 +59,7 @@ pub enum News {
     Failing(Error),
     /// After a failure, writes succeed again, and the recording is complete.
     Resumed,
-    /// Too many bytes waited to be written, so the recording has ended.
+    /// The recording has ended, because too many bytes were waiting for the next write.
     Ended,
 }
 

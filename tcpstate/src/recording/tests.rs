@@ -1,4 +1,4 @@
-//! Tests that recordings are read as they were written, and that damage is reported.
+//! Tests that a read recording equals the written recording, and that the reader reports damage.
 //!
 //! This file is long because it contains a record with every field set.
 
@@ -308,7 +308,7 @@ fn foreign_files_and_other_versions_are_refused() {
     assert_eq!(error.to_string(), "it has version 2, and this program reads version 1");
 }
 
-/// Returns a file with valid frames whose records are these bytes.
+/// Returns a file in which valid frames contain these bytes as records.
 fn framed(records: &[u8]) -> Vec<u8> {
     let (mut bytes, _) = file(&[]);
     frame::append(records, &mut bytes);
@@ -319,8 +319,8 @@ fn framed(records: &[u8]) -> Vec<u8> {
 fn unknown_records_and_columns_are_skipped() {
     let mut records = Vec::new();
     let mut encoder = Encoder::new(&mut records);
-    // The bytes contain a record of an unknown kind. The bytes also contain a record of events that
-    // has only the required columns and one unknown column.
+    // The bytes contain a record of an unknown kind. The bytes also contain a record of events.
+    // This record has only the required columns and one unknown column.
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {

@@ -14,7 +14,8 @@ pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
                 (["application/openmetrics-text", "application/*", "*/*"], "1.0.0")
             }
         };
-        // The most specific media range that matches a format determines the weight of the format.
+        // Several media ranges can match a format. The most specific of these media ranges
+        // determines the weight of the format.
         let fitting = |media: &&str| {
             let fits = |range: &&Range<'_>| {
                 range.media.eq_ignore_ascii_case(media)

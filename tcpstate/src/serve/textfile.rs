@@ -1,7 +1,7 @@
 //! Writes the metrics to a file, for node_exporter's textfile collector and similar collectors.
 //!
 //! Each text is written to a draft file, and the draft file is then renamed. A reader therefore
-//! never sees an incomplete text. The file is not synced to disk, because its numbers are useless
+//! never sees an incomplete text. The file is not synced to disk, because the numbers are useless
 //! after a crash of the machine.
 
 use std::{
@@ -60,7 +60,7 @@ impl Textfile {
         self.is_written |= written.is_ok();
         let error = written.err()?;
         self.errors += 1;
-        // Remove the incomplete draft, which would occupy space on a full disk.
+        // Remove the incomplete draft, because the draft would occupy space on a full disk.
         let _ = fs::remove_file(&self.draft);
         (!was_failing).then_some(error)
     }

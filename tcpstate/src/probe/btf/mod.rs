@@ -70,7 +70,7 @@ pub struct Field {
 pub struct Btf {
     data: Vec<u8>,
     /// The position in bytes of each type's record. The ids of types begin with 1. Index 0 is the
-    /// type `void`, which has no record.
+    /// type `void`. This type has no record.
     records: Vec<usize>,
     strings: std::ops::Range<usize>,
 }

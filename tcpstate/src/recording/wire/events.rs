@@ -1,5 +1,5 @@
-//! Encodes events that were shown together, with one column for each field. Values in a column are
-//! similar, so columns compress well.
+//! Encodes the events that were shown together. Each field of the events is one column. Values in a
+//! column are similar, so columns compress well.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 /// 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
-/// A column. A column. If the recording was written without this column, the column is empty. A
+/// A column. A column. A column is empty if the writer of the recording did not write the column. A
 /// missing value means that the field is unknown.
 type Column<T> = Vec<Option<T>>;
 

@@ -36,9 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The protocol of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// gRPC. Receivers usually listen on port 4317.
+    /// gRPC. For gRPC, receivers usually listen on port 4317.
     Grpc,
-    /// HTTP with protobuf. Receivers usually listen on port 4318.
+    /// HTTP with protobuf. For HTTP, receivers usually listen on port 4318.
     Http,
 }
 

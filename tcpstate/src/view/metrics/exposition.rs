@@ -107,8 +107,7 @@ impl Text {
         self.sample(name, "_count", labels, None, count);
     }
 
-    /// Writes one sample. `end` is the upper bound of a bucket, which is the value of the label
-    /// `le`.
+    /// Writes one sample. `end` is the upper bound of a bucket. The label `le` contains this bound.
     fn sample(
         &mut self,
         name: &str,

@@ -49,7 +49,7 @@ pub enum Value {
 /// The number of durations in each bucket of a histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
-    /// The upper bound of each bucket in seconds, and the number of durations up to this bound.
+    /// For each bucket: the upper bound in seconds, and the number of durations up to the bound.
     pub buckets: Vec<(f64, u64)>,
     /// The number of durations in all buckets.
     pub count: u64,

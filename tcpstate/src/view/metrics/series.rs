@@ -7,18 +7,18 @@ use tcpstate_common::State;
 use super::metric::{Kind, Metrics};
 use crate::report::NamespaceRow;
 
-/// The name of one network namespace, and the number of its sockets in each state.
+/// The name of one network namespace, and the number of sockets of this namespace in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketsOf {
     name: String,
     states: [Option<i64>; 10],
 }
 
-/// The network namespaces that have their own series, up to a limit. The sockets of all other
-/// namespaces are summed in the series `other`.
+/// The network namespaces that have a separate series. The number of these namespaces is limited.
+/// The sockets of all other namespaces are summed in the series `other`.
 ///
-/// A namespace keeps its series until the namespace is deleted. A namespace does not lose its
-/// series if another namespace has more sockets.
+/// A namespace keeps its series until the namespace is deleted. If a second namespace has more
+/// sockets, the first namespace still keeps its series.
 #[derive(Clone, Debug)]
 pub struct Series {
     max: usize,
