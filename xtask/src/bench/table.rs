@@ -132,7 +132,7 @@ pub(super) fn markdown_line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The header, and a line for each row. The last cell of a row without figures is the reason.
+/// The header, and a line for each row. If a row has no figures, its last cell gives the reason.
 fn lines(section: &Section, rows: &Rows) -> Vec<Vec<String>> {
     let mut figures: Vec<&str> = Vec::new();
     for figure in rows.of(section.id).flat_map(|row| &row.figures) {
