@@ -12,20 +12,21 @@ use crate::{
     view::{FeatureForm, show_features},
 };
 
-/// Show what tcpstate can trace on this system, and what would help
+/// Show what tcpstate can trace on this system
 ///
-/// Attaches each hook that this process may attach, and detaches it again. The other features are
-/// judged by the version of the kernel. The last line says what `trace` can count. The exit status
-/// is 0 if its counts are exact, else 1. Run without root, it shows which privileges are missing.
+/// Attaches each hook that this process may attach, and detaches it again. The version of the
+/// kernel decides about the other features. For each feature that does not work, check prints the
+/// reason and how to enable it. The last line summarizes what `trace` can count. The exit status is
+/// 0 if these counts are exact, else 1. Without root, check shows which privileges are missing.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
-  sudo tcpstate check         show what works, and what would help
-  sudo tcpstate check --live  prove it with connections of its own
+  sudo tcpstate check         show what works, and how to enable the rest
+  sudo tcpstate check --live  also test each hook with real connections
   tcpstate check              show which privileges are missing
   tcpstate check -o json | jq -c 'select(.status != \"ok\")'")]
 pub(super) struct Arguments {
-    /// Test each hook with connections of its own
+    /// Test each hook with real connections
     ///
     /// Test each hook and each gauge with connections in a private network namespace.
     #[arg(long)]

@@ -13,12 +13,12 @@ const ID: &str = "color";
 /// When output has colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is dumb
+    /// Color on a terminal, unless NO_COLOR is set or TERM is dumb
     #[default]
     Auto,
-    /// Also in pipes and files
+    /// Color also in pipes and files
     Always,
-    /// Not even on a terminal
+    /// No color, even on a terminal
     Never,
 }
 

@@ -28,10 +28,10 @@ use crate::{
     },
 };
 
-/// Count TCP sockets by state, now
+/// Count the current TCP sockets by state
 ///
 /// Reads the sockets from the kernel (sock_diag, as ss does) and needs neither privileges nor BPF.
-/// Prints a table on a terminal. In a pipe it prints ten rows STATE<TAB>count, instead of `netstat
+/// Prints a table on a terminal. In a pipe, prints ten rows STATE<TAB>count, which replace `netstat
 /// -n | awk`.
 ///
 /// Filters are combined with AND and evaluated in the kernel. A list such as 80,443 matches each of
@@ -53,10 +53,10 @@ Groups of --by:
   other    groups that are not shown, and groups after the first 65536"
 )]
 pub(super) struct Arguments {
-    /// Time between counts, such as 2s
+    /// Time between two counts, such as 2s
     ///
-    /// Count again at this interval, such as 500ms or 2s. Without a value the interval is 1s. By
-    /// default the sockets are counted once.
+    /// Count again at this interval, such as 500ms or 2s. The flag without a value means 1s. By
+    /// default, the sockets are counted once.
     #[arg(short, long, alias = "watch", short_alias = 'w', value_name = "TIME", num_args = 0..=1, default_missing_value = "1s", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
@@ -70,8 +70,8 @@ pub(super) struct Arguments {
 
     /// Output format: table, json or csv
     ///
-    /// Output format: table, json or csv. The default is a table on a terminal, and bare rows in a
-    /// pipe.
+    /// Output format: table, json or csv. The default is table on a terminal, and rows
+    /// STATE<TAB>count in a pipe.
     #[arg(short, long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 
@@ -81,7 +81,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KEY", hide_possible_values = true, value_parser = named(&By::ALL, By::name))]
     by: Option<By>,
 
-    /// Number of groups, the largest first
+    /// Number of largest groups to show
     #[arg(long, value_name = "N", default_value = "20", requires = "by", value_parser = top)]
     top: usize,
 
@@ -198,12 +198,12 @@ fn say_limits(counted: &Counted) {
         let (why, help) = if counted.owners_are_hidden {
             (
                 "this user may not read the open files of other users",
-                "run it as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                "run tcpstate as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
             )
         } else {
             (
                 "no visible process has them open",
-                "run it in the PID namespace of the host (docker run --pid=host ...)",
+                "run tcpstate in the PID namespace of the host (docker run --pid=host ...)",
             )
         };
         eprintln!("tcpstate: {sockets} sockets have an unknown process: {why}");

@@ -35,22 +35,22 @@ use crate::{
     view::doctor::{Csv, DoctorView, Json, Table},
 };
 
-/// Find problems with TCP on this system, and what to do
+/// Find problems with TCP on this system, and how to fix them
 ///
 /// Reads the counters and settings of the kernel twice, the sockets once, and the sysctl files.
-/// Each finding names its numbers, and the command that fixes the problem. Nothing is changed. It
-/// needs neither privileges nor BPF, and it works in a container. A rule that cannot read its
-/// numbers is a finding of the level `unknown`. Ctrl-C shortens the time between the two readings.
+/// Each finding shows the measured numbers and a command that fixes the problem. doctor changes
+/// nothing, needs neither privileges nor BPF, and works in a container. If a rule cannot read its
+/// numbers, its finding has the level `unknown`. Ctrl-C shortens the time between the two readings.
 ///
-/// --replay reads a recording of `trace` or `hist` instead: the growth of its counters and the
-/// settings of that system. A recording has no single sockets, no sysctl files and no other
-/// counters. The rules that need them are `unknown`.
+/// --replay reads a recording of `trace` or `hist` instead: the growth of the counters, and the
+/// settings of the recorded system. The findings of rules that need single sockets, sysctl files or
+/// other counters have the level `unknown`.
 #[derive(Debug, Args)]
 #[command(
     before_long_help = "\
 Examples:
   tcpstate doctor                           the worst problem first
-  sudo tcpstate doctor                      also the names of all programs
+  sudo tcpstate doctor                      also the programs of other users
   tcpstate doctor -i 30s --fail-on crit     a health check
   tcpstate doctor -o json | jq -r .summary  one object per line, for programs
   tcpstate doctor --replay run.tcps         a recording, on any machine
@@ -86,9 +86,9 @@ pub(super) struct Arguments {
     #[arg(short, long)]
     all: bool,
 
-    /// Level of exit status 1, such as crit
+    /// Lowest level that causes exit status 1
     ///
-    /// The exit status is 1 if a finding has this level or a worse one: info, warn or crit.
+    /// Lowest level that causes exit status 1: info, warn or crit.
     #[arg(
         long,
         value_enum,
@@ -102,9 +102,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interval", "sysctl_root"])]
     replay: Option<PathBuf>,
 
-    /// TOML file with other thresholds
+    /// TOML file with thresholds
     ///
-    /// TOML file with other thresholds. A threshold that the file leaves out keeps its default.
+    /// TOML file with thresholds. A threshold that is not in the file keeps its default.
     #[arg(long, value_name = "FILE", help_heading = INPUT)]
     thresholds: Option<PathBuf>,
 
@@ -112,9 +112,9 @@ pub(super) struct Arguments {
     #[arg(long, help_heading = OUTPUT)]
     print_thresholds: bool,
 
-    /// Root of the sysctl files
+    /// Root folder for sysctl files
     ///
-    /// Folder below which sysctl.conf and sysctl.d are read.
+    /// Folder that replaces / in the paths of the sysctl files, such as /etc/sysctl.conf.
     #[arg(long, value_name = "FOLDER", default_value = "/", help_heading = INPUT)]
     sysctl_root: PathBuf,
 }
@@ -143,7 +143,7 @@ pub(super) enum Error {
     Read { file: PathBuf, why: io::Error },
     #[error("cannot parse {}: {why}", .file.display())]
     Parse { file: PathBuf, why: thresholds::Error },
-    #[error("cannot diagnose the recording {}: it has no snapshot in that time", .file.display())]
+    #[error("cannot diagnose the recording {}: it has no snapshot in the selected time", .file.display())]
     NoSnapshot { file: PathBuf },
     #[error("cannot diagnose the recording {}: it counts all network namespaces together", .file.display())]
     ManyNamespaces { file: PathBuf },
@@ -152,7 +152,7 @@ pub(super) enum Error {
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
-            Self::Read { .. } => "choose a file that this user may read",
+            Self::Read { .. } => "choose an existing file that this user may read",
             Self::Parse { .. } => {
                 "compare the file with the output of tcpstate doctor --print-thresholds"
             }

@@ -23,7 +23,8 @@ pub(super) struct Flags {
 
     /// Transition, such as listen:syn_recv or :close
     ///
-    /// Transition FROM:TO. An empty FROM or TO matches every state: :close.
+    /// Transition FROM:TO. An empty FROM or TO matches every state, so :close matches all
+    /// transitions to CLOSE.
     #[arg(long, value_name = "FROM:TO", help_heading = FILTERS)]
     transition: Option<Moves>,
 
@@ -33,8 +34,9 @@ pub(super) struct Flags {
 
     /// Cgroup path or container id
     ///
-    /// Cgroup in which the socket was created, or one of its parents, as a path such as /system.slice/nginx.service. Or
-    /// a container id, of which the first 12 digits are enough.
+    /// Cgroup path such as /system.slice/nginx.service, or at least the first 12 digits of a
+    /// container id. A path matches all sockets that were created in this cgroup or in a cgroup
+    /// below it.
     #[arg(long, value_name = "CGROUPS", help_heading = FILTERS)]
     cgroup: Option<CgroupPaths>,
 }
@@ -47,11 +49,11 @@ pub(super) struct ConnectionConditions {
     #[arg(long, value_name = "PIDS", help_heading = FILTERS)]
     pid: Option<Numbers>,
 
-    /// Name of that process, as in /proc/PID/comm
+    /// Name of the owner process, as in /proc/PID/comm
     #[arg(long, value_name = "NAMES", help_heading = FILTERS)]
     comm: Option<Names>,
 
-    /// Minimum time in the state that was left
+    /// Minimum time in the previous state
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = FILTERS)]
     min_duration: Option<Duration>,
 }
@@ -73,10 +75,10 @@ pub(super) struct UnavailableConditions {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// A filter was given with snapshots, which count all sockets.
-    #[error("cannot use {0} with snapshots: they count all sockets")]
+    #[error("cannot use {0} with snapshots: a snapshot counts all sockets")]
     Gauges(&'static str),
     /// A filter was given with the matrix, which counts the transitions of all sockets.
-    #[error("cannot use {0} with the matrix: it counts the transitions of all sockets")]
+    #[error("cannot use {0} with the matrix: the matrix counts the transitions of all sockets")]
     Matrix(&'static str),
     /// An owner was given for durations, but the owner is not known when a duration is recorded.
     #[error(
@@ -84,7 +86,7 @@ pub(super) enum Error {
     )]
     Owner(&'static str),
     /// `--min-duration` would remove the short durations from each histogram.
-    #[error("cannot use --min-duration with hist: it would remove the short end of each histogram")]
+    #[error("cannot use --min-duration with hist: the filter would remove the short durations from each histogram")]
     Shortest,
     /// The cgroup does not exist.
     #[error("cannot find the cgroup {0}: it does not exist")]
@@ -103,13 +105,13 @@ impl Help for Error {
             Self::Gauges(_) => {
                 "use --events without --interval, or tcpstate count, which filters sockets"
             }
-            Self::Matrix(_) => "leave out the filter, or the kind matrix of --of",
+            Self::Matrix(_) => "leave out the filter, or remove matrix from --of",
             Self::Owner(_) => {
-                "use tcpstate trace --events, or group by the process that connects or listens with --by comm"
+                "use tcpstate trace --events, or use --by comm to group by the process that connects or listens"
             }
             Self::Shortest => "use the buckets of -o json, or tcpstate trace --events",
             Self::NoCgroup(_) => {
-                "list cgroups with find /sys/fs/cgroup -type d; a container must be running"
+                "list cgroups with `find /sys/fs/cgroup -type d`; the container of an id must be running"
             }
             Self::ManyCgroups(_) => "choose a parent cgroup",
             Self::Networks(_) => "use shorter prefixes, or filter the output",

@@ -19,30 +19,30 @@ use crate::{
 pub(super) struct Flags {
     /// Print one line for each transition
     ///
-    /// Print one line for each transition, with the addresses, the time in the state that was left,
-    /// and the process. Snapshots are printed too if --interval is given.
+    /// Print one line for each transition, with the addresses, the time in the previous state, and
+    /// the process. Snapshots are printed too if --interval is given.
     #[arg(long)]
     pub(super) events: bool,
 
-    /// Times of event lines in UTC
+    /// Show times of event lines in UTC
     #[arg(long, requires = "events", help_heading = OUTPUT)]
     utc: bool,
 
-    /// Times of event lines in seconds since the boot
+    /// Show times of event lines in seconds since boot
     #[arg(long, requires = "events", conflicts_with = "utc", help_heading = OUTPUT)]
     monotonic: bool,
 
-    /// Event buffer, a power of 2
+    /// Size of the event buffer
     ///
-    /// Size of the buffer between the kernel and tcpstate, a power of 2. Events that do not fit are
-    /// dropped and counted as lost.
+    /// Size of the buffer between the kernel and tcpstate in bytes, a power of 2. Events that do
+    /// not fit are dropped and counted as lost.
     #[arg(long, alias = "event-buffer", value_name = "BYTES", requires = "events", default_value_t = RING_BYTES, value_parser = parse_buffer, help_heading = ADVANCED)]
     max_event_buffer: u32,
 
-    /// Sockets to remember
+    /// Maximum sockets to remember
     ///
-    /// Maximum number of sockets that are remembered between their events. Events of other sockets
-    /// have no duration and no owner.
+    /// Maximum number of sockets whose state is stored from one event to the next. Events of other
+    /// sockets have no duration and no owner.
     #[arg(long, alias = "event-sockets", value_name = "N", requires = "events", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_event_sockets: u32,
 }
@@ -51,7 +51,7 @@ pub(super) struct Flags {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Conflict {
     /// `--count` was given, but no snapshots are shown.
-    #[error("cannot use --count with --events: it counts snapshots, which need --interval")]
+    #[error("cannot use --count with --events: --count limits snapshots, which need --interval")]
     Count,
     /// CSV cannot contain both event rows and snapshot rows.
     #[error(

@@ -12,8 +12,8 @@ use crate::{
 
 /// Explain a state, a transition, a sysctl or a rule of doctor
 ///
-/// Without a name: the state diagram, and the names that can be explained. A state is found in
-/// every spelling: those of the kernel, ss, netstat and RFC 9293, and the number in /proc/net/tcp.
+/// Without a name, prints the state diagram and all names that can be explained. A state can be
+/// written as in the kernel, ss, netstat or RFC 9293, or as the number in /proc/net/tcp.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "tcpstate explain [OPTIONS] [STATE | FROM TO | SYSCTL | RULE]",
@@ -28,7 +28,7 @@ Examples:
   tcpstate explain time-wait -o json"
 )]
 pub(super) struct Arguments {
-    /// State, two states, sysctl, or rule id
+    /// One state, two states, sysctl or rule id
     #[arg(value_name = "NAME", num_args = 0..=2)]
     what: Vec<String>,
 

@@ -36,17 +36,18 @@ use crate::{
 
 /// Show how long states, handshakes and connections last
 ///
-/// Measures in the kernel, and prints histograms: the time in each state, of each transition out of
-/// it, of connecting (a client from connect() to ESTABLISHED, a server from the SYN to
-/// ESTABLISHED), of connections, and of TIME_WAIT. It also prints the matrix of transitions.
-/// Histograms are printed at the end of the run and after each --interval.
+/// Measures durations in the kernel and prints them as histograms: the time in each state, the time
+/// before each transition, the lifetime of connections, the time in TIME_WAIT, and the duration of
+/// connects. A connect lasts from connect() to ESTABLISHED on a client, and from the SYN to
+/// ESTABLISHED on a server. hist also prints the matrix of transitions. Histograms are printed at
+/// the end of the run and after each --interval.
 ///
-/// Percentiles have an error of at most 6.25 %, from 256 ns to 52 days. Counts, minimum, maximum
-/// and mean are exact. A duration whose start was not observed, or of which an event was missed, is
-/// counted as unknown.
+/// Percentiles have an error of at most 6.25 % for durations from 256 ns to 52 days. Counts,
+/// minimum, maximum and mean are exact. A duration is counted as unknown if its start was not
+/// observed or if an event was missed.
 ///
-/// Filters are combined with AND and evaluated in the kernel. They match the transition that ends a
-/// duration. The matrix has no filter.
+/// Filters are combined with AND and evaluated in the kernel. A filter matches the transition that
+/// ends a duration. The matrix cannot be filtered.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -64,8 +65,9 @@ pub(super) struct Arguments {
 
     /// Time between histograms, at least 50ms
     ///
-    /// Print what ended in each interval of this length, such as 500ms, 2s or 1m. A bare number is
-    /// seconds. By default only the whole run is printed.
+    /// Print the durations that ended in each interval of this length, such as 500ms, 2s or 1m. A
+    /// number without a unit is in seconds. By default, only the durations of the whole run are
+    /// printed.
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
@@ -79,8 +81,8 @@ pub(super) struct Arguments {
 
     /// Network namespace: NAME, pid:N, all
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all
-    /// counts the whole host.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. The
+    /// value all counts the whole host.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     netns: Netns,
 
@@ -97,8 +99,8 @@ pub(super) struct Arguments {
 
     /// Kinds of histograms, such as connect,time-wait
     ///
-    /// Kinds of histograms: matrix, connect, lifetime, time-wait, state, transition. By default all
-    /// kinds are shown, but bars of transitions only if they are named.
+    /// Kinds of histograms: matrix, connect, lifetime, time-wait, state, transition. By default,
+    /// all kinds except the bars of transitions are shown.
     #[arg(long, value_name = "KINDS", hide_possible_values = true, value_delimiter = ',', value_parser = named(&Section::ALL, Section::name))]
     of: Option<Vec<Section>>,
 
@@ -123,13 +125,14 @@ pub(super) struct Arguments {
 
     /// Maximum number of groups
     ///
-    /// Maximum number of groups, 210 KiB each. The groups that come later are summed as `other`.
+    /// Maximum number of groups, 210 KiB each. The groups after the first N are summed as `other`.
     #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_GROUPS, value_parser = value_parser!(u32).range(1..=16_384), help_heading = ADVANCED)]
     max_groups: u32,
 
     /// Maximum number of sockets to time
     ///
-    /// Maximum number of sockets, and of time-wait sockets, to time at once, 324 bytes each.
+    /// Maximum number of sockets to time at once, and of time-wait sockets. Each socket uses 324
+    /// bytes.
     #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_sockets: u32,
 }
@@ -274,7 +277,7 @@ fn warn(untimed: Untimed, most: u32) {
         eprintln!(
             "tcpstate: {untracked} sockets did not fit into the table: their durations are unknown"
         );
-        eprintln!("help: increase --max-sockets, which is {most}");
+        eprintln!("help: increase --max-sockets from {most}");
     }
 }
 

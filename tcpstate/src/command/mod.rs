@@ -54,7 +54,7 @@ Examples:
   tcpstate count                count the sockets of this host by state
   sudo tcpstate trace           show gauges and rates, every second
   sudo tcpstate trace --events  print one line for each transition
-  sudo tcpstate doctor          find problems with TCP, and what to do
+  sudo tcpstate doctor          find problems with TCP, and how to fix them
   tcpstate explain TIME_WAIT    explain a state, a transition or a rule
   tcpstate check                show what works on this kernel",
     after_help = "Run `tcpstate COMMAND -h` for the flags of a command."
@@ -143,7 +143,7 @@ fn help(error: &anyhow::Error) -> Cow<'static, str> {
         return ours.help();
     }
     match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::StorageFull) => "free space on the disk of stdout, or redirect it",
+        Some(io::ErrorKind::StorageFull) => "free space on the disk of stdout, or redirect stdout to another disk",
         _ => "report this with the output of `tcpstate check`",
     }
     .into()

@@ -13,16 +13,17 @@ use crate::serve::{
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Also push to an OpenTelemetry receiver
+    /// Also push metrics to an OpenTelemetry receiver
     ///
-    /// Also push the metrics to this OpenTelemetry receiver: http://127.0.0.1:4317, or port 4318
-    /// with --otlp-protocol http. Environment variable: TCPSTATE_OTLP.
+    /// URL of an OpenTelemetry receiver to push the metrics to, such as http://127.0.0.1:4317 for
+    /// gRPC or http://127.0.0.1:4318 for HTTP. Environment variable: TCPSTATE_OTLP.
     #[arg(long, value_name = "URL", env = "TCPSTATE_OTLP", hide_env = true, value_parser = parse_url, help_heading = OUTPUT)]
     otlp: Option<String>,
 
-    /// Protocol: grpc or http
+    /// OTLP protocol: grpc or http
     ///
-    /// Protocol of the receiver: grpc or http. Environment variable: TCPSTATE_OTLP_PROTOCOL.
+    /// Protocol of the OpenTelemetry receiver: grpc or http. Environment variable:
+    /// TCPSTATE_OTLP_PROTOCOL.
     #[arg(long, value_name = "PROTOCOL", env = "TCPSTATE_OTLP_PROTOCOL", hide_env = true, default_value = "grpc", hide_possible_values = true, help_heading = OUTPUT)]
     otlp_protocol: Speaks,
 
@@ -35,7 +36,7 @@ pub(super) struct Flags {
 enum Speaks {
     /// gRPC
     Grpc,
-    /// HTTP with protobuf; /v1/metrics is added to the URL
+    /// HTTP with protobuf; tcpstate adds /v1/metrics to the URL
     Http,
 }
 
@@ -43,7 +44,7 @@ fn parse_url(text: &str) -> Result<String, &'static str> {
     match text.strip_prefix("http://") {
         Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
         _ => Err(
-            "expected a URL such as http://127.0.0.1:4317; for one with https put a collector of this host before it",
+            "expected an http URL such as http://127.0.0.1:4317; for https, push to a local collector that forwards to the receiver",
         ),
     }
 }

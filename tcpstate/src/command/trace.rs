@@ -37,11 +37,11 @@ use crate::{
 /// Counts the sockets of one network namespace exactly and without polling: a program in the kernel
 /// counts each transition. Ctrl-C ends the run and prints a summary.
 ///
-/// A terminal is repainted at each interval: `q` ends the run, and `?` shows a line of help. In a
-/// pipe, or with TERM=dumb, each interval prints a block of text.
+/// On a terminal, the screen is repainted at each interval. `q` ends the run, and `?` shows a line
+/// of help. In a pipe, or with TERM=dumb, each interval prints a block of text.
 ///
-/// Filters require --events, except --family. They are combined with AND and evaluated in the
-/// kernel. A list such as 80,443 matches each of its items. Unknown fields match no filter.
+/// Filters are combined with AND and evaluated in the kernel. Filters require --events, except
+/// --family. A list such as 80,443 matches each of its items. Unknown fields match no filter.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -51,7 +51,7 @@ Examples:
   sudo tcpstate trace --netns all             the whole host
   sudo tcpstate trace --netns pid:1           the network namespace of process 1
   sudo tcpstate trace --family 6              the sockets that ss -6 shows
-  sudo tcpstate trace --cost                  also the CPU time of the programs
+  sudo tcpstate trace --cost                  also the CPU time of the BPF programs
   sudo tcpstate trace --verify                also a comparison with sock_diag
   sudo tcpstate trace --matrix -i 5s          transitions as a heat map
   sudo tcpstate trace --events --local-port 443
@@ -66,8 +66,8 @@ pub(super) struct Arguments {
 
     /// Time between snapshots, at least 50ms [default: 1s]
     ///
-    /// Time between snapshots, such as 500ms, 2s or 1m. A bare number is seconds. With --events,
-    /// snapshots are printed only if --interval is given.
+    /// Time between snapshots, such as 500ms, 2s or 1m. A number without a unit is in seconds. With
+    /// --events, snapshots are printed only if --interval is given.
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Option<Duration>,
 
@@ -81,8 +81,8 @@ pub(super) struct Arguments {
 
     /// Network namespace: NAME, pid:N, all
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all
-    /// counts the whole host.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. The
+    /// value all counts the whole host.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     netns: Netns,
 
@@ -105,16 +105,16 @@ pub(super) struct Arguments {
 
     /// Compare the gauges with sock_diag
     ///
-    /// Compare the gauges with sock_diag (as ss shows it) whenever no socket moves. The exit status
-    /// is 1 if they ever differed.
+    /// Compare the gauges with the sockets that sock_diag lists (as ss does), at each snapshot
+    /// during which no socket changes its state. The exit status is 1 if a gauge ever differed.
     #[arg(long, help_heading = OUTPUT)]
     verify: bool,
 
-    /// Show the CPU time of the programs in the kernel
+    /// Show the CPU time of the BPF programs
     ///
-    /// Show the time of a run and the share of one CPU of each BPF program (BPF_ENABLE_STATS),
-    /// which needs CAP_SYS_ADMIN. The measurement adds about 70 ns to a run, a part of which is in
-    /// the times shown.
+    /// Show the time per run and the share of one CPU for each BPF program (BPF_ENABLE_STATS). This
+    /// needs CAP_SYS_ADMIN. The measurement adds about 70 ns to each run, and the shown times
+    /// include a part of these 70 ns.
     #[arg(long, help_heading = OUTPUT)]
     cost: bool,
 
@@ -130,55 +130,55 @@ pub(super) struct Arguments {
 
     /// Show the frequency of each transition
     ///
-    /// Show the number, rate and share of each transition instead of the gauges, as a heat map and
-    /// as bars.
+    /// Show the number, rate and share of each transition as a heat map and as bars, instead of the
+    /// gauges.
     #[arg(long, conflicts_with = "events")]
     matrix: bool,
 
-    /// Rescan: auto, off or TIME
+    /// Scan again: auto, off or TIME
     ///
-    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or
-    /// an interval such as 30s.
+    /// When to scan all sockets again: auto, off, or an interval such as 30s. A scan corrects the
+    /// gauges after missed events; auto scans only after missed events.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
     reconcile: Reconcile,
 
-    /// Network namespaces to track
+    /// Maximum number of namespaces
     ///
     /// Maximum number of network namespaces to track with --netns all.
     #[arg(long, value_name = "N", default_value_t = MAX_NAMESPACES, value_parser = value_parser!(u32).range(1..=1_048_576), help_heading = ADVANCED)]
     max_namespaces: u32,
 
-    /// Sockets of a scan [default: by count]
+    /// Maximum sockets per scan [default: automatic]
     ///
-    /// Maximum number of sockets of a scan. The default is the number of sockets and a quarter
-    /// more.
+    /// Maximum number of sockets in a scan. The default is 25 % more than the number of sockets.
     #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries, help_heading = ADVANCED)]
     max_scan_sockets: Option<NonZeroU32>,
 
-    /// Hook: tp_btf, raw_tp or tracepoint
+    /// Transition hook: tp_btf, raw_tp, tracepoint
     ///
-    /// The only hook by which transitions are counted. The default is the first one that works.
+    /// Hook that counts transitions: tp_btf, raw_tp or tracepoint. By default, the first hook that
+    /// works is used.
     #[arg(long, value_name = "BY", value_parser = named(&Transitions::ALL, Transitions::name), hide_possible_values = true, help_heading = ADVANCED)]
     transitions_provider: Option<Transitions>,
 
-    /// Source: fentry, timer, polled or none
+    /// TIME_WAIT source: fentry, timer, polled, none
     ///
-    /// The only source of the counts of time-wait mini sockets. The default is the first one that
-    /// works.
+    /// Source of the counts of time-wait sockets: fentry, timer, polled or none. By default, the
+    /// first source that works is used.
     #[arg(long, value_name = "BY", value_parser = named(&Provider::ALL, Provider::name), hide_possible_values = true, help_heading = ADVANCED)]
     time_wait_provider: Option<Provider>,
 
-    /// Source: fentry, timer or none
+    /// SYN_RECV source: fentry, timer, none
     ///
-    /// The only source of the counts of half-open connections. The default is the first one that
-    /// works.
+    /// Source of the counts of half-open connections: fentry, timer or none. By default, the first
+    /// source that works is used.
     #[arg(long, value_name = "BY", value_parser = named(&[Provider::Fentry, Provider::Timer, Provider::None], Provider::name), hide_possible_values = true, help_heading = ADVANCED)]
     syn_recv_provider: Option<Provider>,
 
     /// Log each transition to stderr
     ///
-    /// Log each transition from the programs in the kernel to stderr, for debugging. It costs about
-    /// 1 us a transition.
+    /// Log each transition that the BPF programs count to stderr, for debugging. The log costs
+    /// about 1 us per transition.
     #[arg(long, help_heading = ADVANCED)]
     bpf_log: bool,
 }
@@ -222,7 +222,7 @@ impl Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Text: a screen on a terminal, else a block per interval
+    /// Text: a screen on a terminal, else a block for each interval
     Table,
     /// One JSON object per line
     Json,
@@ -231,7 +231,7 @@ enum Format {
 }
 
 fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
-    text.parse().map_err(|_| "expected a number from 1 on")
+    text.parse().map_err(|_| "expected a number of at least 1")
 }
 
 /// Runs `tcpstate trace`.

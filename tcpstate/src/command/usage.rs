@@ -51,7 +51,7 @@ impl Refused<'_> {
         match self.error.kind() {
             ErrorKind::ValueValidation => {
                 let why = std::error::Error::source(self.error).map(ToString::to_string);
-                let why = why.unwrap_or_else(|| "the value is wrong".to_owned());
+                let why = why.unwrap_or_else(|| "the value is not valid".to_owned());
                 let help = did_you_mean(&similar_words(flag, &value));
                 (
                     format!("use {}: {why}", with_value(flag, &value)),
@@ -88,7 +88,7 @@ impl Refused<'_> {
                 let prior = self.strings(ContextKind::PriorArg);
                 let prior = prior.iter().map(|prior| name(prior)).collect::<Vec<_>>().join(" and ");
                 if prior == flag {
-                    (format!("use {flag} twice: it has one value"), format!("leave out one {flag}"))
+                    (format!("use {flag} twice: the flag has only one value"), format!("leave out one {flag}"))
                 } else {
                     (
                         format!("use {flag} with {prior}: they exclude each other"),
@@ -227,7 +227,7 @@ mod tests {
             ("tcpstate trace -i", "use --interval: the value is missing"),
             ("tcpstate trace -o xml", "use --output xml: unknown value"),
             ("tcpstate trace 10", "use 10: unexpected argument"),
-            ("tcpstate trace -i 1 -i 2", "use --interval twice: it has one value"),
+            ("tcpstate trace -i 1 -i 2", "use --interval twice: the flag has only one value"),
             ("tcpstate hist -n 2", "run tcpstate hist: --interval <TIME> is missing"),
             ("tcpstate replay a", "run tcpstate replay: --output <FORMAT> is missing"),
             ("tcpstate trace --utc --events --monotonic", "use --utc with --monotonic: "),

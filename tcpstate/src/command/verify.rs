@@ -15,7 +15,7 @@ use crate::{
 
 /// `--verify` was given with all network namespaces, but sock_diag lists only one namespace.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use --verify with --netns all: sock_diag lists one network namespace")]
+#[error("cannot use --verify with --netns all: sock_diag lists only one network namespace")]
 pub(super) struct ManyLists;
 
 impl Help for ManyLists {

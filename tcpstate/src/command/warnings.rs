@@ -28,7 +28,7 @@ pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32
     eprintln!("tcpstate: {map_full} sockets did not fit into a map{since}");
     match max_scan_sockets {
         Some(entries) => eprintln!(
-            "help: increase --max-scan-sockets from {entries} to {} or more, or leave it out",
+            "help: increase --max-scan-sockets from {entries} to {} or more, or leave the flag out",
             u64::from(entries) + map_full
         ),
         None => eprintln!("help: nothing to do: the next scan has a map of twice the size"),

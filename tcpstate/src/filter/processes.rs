@@ -54,7 +54,7 @@ fn name(word: &str) -> Result<[u8; COMM_BYTES], String> {
         Some(begin) if word.len() <= LONGEST => begin.copy_from_slice(word.as_bytes()),
         _ => {
             return Err(format!(
-                "is too long: the kernel cuts names after {LONGEST} bytes, as /proc/PID/comm has them"
+                "is too long: the kernel cuts names to {LONGEST} bytes"
             ));
         }
     }

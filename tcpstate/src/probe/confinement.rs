@@ -91,7 +91,7 @@ impl fmt::Display for Suspect {
                 let kib = bytes / 1024;
                 write!(
                     f,
-                    "before Linux 5.11 maps are locked memory, and the limit is {kib} KiB"
+                    "before Linux 5.11, BPF maps count as locked memory, and the limit is {kib} KiB"
                 )
             }
         }
@@ -105,10 +105,10 @@ impl Suspect {
         match self {
             Self::Lockdown => "boot with lockdown=integrity, or without lockdown",
             Self::Seccomp => {
-                "allow bpf(2) and perf_event_open(2) in the seccomp profile, or run it outside the container"
+                "allow bpf(2) and perf_event_open(2) in the seccomp profile, or run tcpstate outside the container"
             }
             Self::LockedMemory(_) => {
-                "raise the limit (ulimit -l unlimited, or LimitMEMLOCK=infinity), or run it as root"
+                "raise the limit (ulimit -l unlimited, or LimitMEMLOCK=infinity), or run tcpstate as root"
             }
         }
     }

@@ -91,12 +91,12 @@ impl Help for Error {
             Self::Create { error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
                 "choose another name: recordings are never overwritten"
             }
-            Self::Create { .. } => "choose a folder that this user may write to",
+            Self::Create { .. } => "choose an existing folder that this user may write to",
             Self::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
-                "free space on its disk, or keep less with --max-record-size and --max-record-files"
+                "free space on the disk of the recording, or keep less data with --max-record-size and --max-record-files"
             }
-            Self::Write { .. } => "check that its disk can be written",
-            Self::Open { .. } => "choose a file that this user may read",
+            Self::Write { .. } => "check that the disk of the recording is writable",
+            Self::Open { .. } => "choose an existing file that this user may read",
             Self::Read { why, .. } => why.help(),
             Self::NoDurations { .. } => {
                 "use tcpstate trace --replay; only tcpstate hist --record records durations"

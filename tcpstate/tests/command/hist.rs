@@ -353,9 +353,9 @@ fn hist_recording_replays_identically_and_in_other_formats() {
     let Finished { status, stdout, stderr } =
         run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));
     assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
-    let expected = "tcpstate: cannot use the recording's filter with the matrix: it counts the \
-                    transitions of all sockets\nhelp: leave out the filter, or the kind matrix of \
-                    --of\n";
+    let expected = "tcpstate: cannot use the recording's filter with the matrix: the \
+                    matrix counts the transitions of all sockets\nhelp: leave out the filter, or \
+                    remove matrix from --of\n";
     assert_eq!(stderr, expected);
     // `hist` must show a recording in any format, and `trace` must show the matrix of the
     // recording.

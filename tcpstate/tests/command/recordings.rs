@@ -380,7 +380,7 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     let status = child.wait().expect("it ends");
     errors.read_to_string(&mut said).expect("it is text");
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("help: free space on its disk"), "{said}");
+    assert!(said.contains("help: free space on the disk of the recording"), "{said}");
     let live = lines.join().expect("the reader does not panic");
     let copy = folder.path("copy.tcps");
     std::io::copy(&mut &file, &mut fs::File::create(&copy).expect("the test owns the folder"))

@@ -27,7 +27,7 @@ impl fmt::Display for Error {
                 "cannot serve metrics: --listen off without --textfile leaves no output",
             ),
             Self::OneNamespace => {
-                f.write_str("cannot use --by netns with --netns: it counts all network namespaces")
+                f.write_str("cannot use --by netns with --netns: --by netns counts all network namespaces")
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Textfile(path, error) => {
@@ -54,7 +54,7 @@ impl Help for Error {
                 io::ErrorKind::PermissionDenied => "choose a port from 1024 to 65535",
                 _ => "choose an address of this host",
             },
-            Self::Textfile(..) => "choose a folder that this user may write to",
+            Self::Textfile(..) => "choose an existing folder that this user may write to",
         };
         help.into()
     }

@@ -29,15 +29,15 @@ use crate::{
     serve::{DeliveryStats, Settings, Textfile, TracerHandle},
 };
 
-/// Serve metrics for Prometheus, for as long as it runs
+/// Serve metrics for Prometheus
 ///
-/// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, as the client prefers.
-/// /healthz tells whether the process is alive, /readyz whether it counts. A scrape reads the
-/// counts from the kernel. Nothing is computed between scrapes.
+/// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, whichever the client
+/// prefers. /healthz reports whether the process is alive, and /readyz whether it counts. A scrape
+/// reads the counts from the kernel. Nothing is computed between scrapes.
 ///
-/// It drops its privileges when all hooks are attached. SIGTERM ends it. SIGHUP scans all sockets,
-/// which corrects the gauges after missed events; counters keep their values. There is no
-/// configuration file.
+/// serve drops its privileges when all hooks are attached. SIGTERM ends serve. After SIGHUP, serve
+/// scans all sockets, which corrects the gauges after missed events; counters keep their values.
+/// There is no configuration file.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -48,7 +48,7 @@ Examples:
   sudo tcpstate serve --hist --by local-port             durations of each port
   sudo tcpstate serve --listen off --textfile a.prom     a file for node_exporter")]
 pub(super) struct Arguments {
-    /// Address, or off
+    /// Listen address, or off
     ///
     /// Address and port to listen on, or off. There is no authentication and no TLS. To expose the
     /// metrics to other hosts, use a reverse proxy. Environment variable: TCPSTATE_LISTEN.
@@ -61,10 +61,10 @@ pub(super) struct Arguments {
     )]
     listen: Listen,
 
-    /// Namespace: NAME, pid:N, all
+    /// Network namespace, such as pid:1
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. all
-    /// counts the whole host. Environment variable: TCPSTATE_NETNS.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. The
+    /// value all counts the whole host. Environment variable: TCPSTATE_NETNS.
     #[arg(
         long,
         value_name = "NETNS",
@@ -74,10 +74,11 @@ pub(super) struct Arguments {
     )]
     netns: Netns,
 
-    /// Group: netns, cgroup or local-port
+    /// Add series by netns, cgroup or local-port
     ///
-    /// Key of additional series. netns has gauges and needs CAP_SYS_ADMIN, because all network
-    /// namespaces are counted. cgroup and local-port have transitions and durations, and no gauges.
+    /// Key of additional series: netns, cgroup or local-port. netns adds gauges and needs
+    /// CAP_SYS_ADMIN, because all network namespaces are counted. cgroup and local-port add
+    /// transitions and durations, but no gauges.
     #[arg(long, value_name = "KEY", hide_possible_values = true)]
     by: Option<SeriesBy>,
 
@@ -95,7 +96,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", env = "TCPSTATE_TEXTFILE", hide_env = true, help_heading = OUTPUT)]
     textfile: Option<PathBuf>,
 
-    /// Time between two writes
+    /// Time between textfile writes
     #[arg(long, value_name = "TIME", default_value = "15s", allow_hyphen_values = true, value_parser = duration::parse_interval, help_heading = OUTPUT)]
     textfile_interval: Duration,
 
@@ -103,50 +104,51 @@ pub(super) struct Arguments {
     #[command(flatten)]
     otlp: super::otlp::Flags,
 
-    /// CPU time of the programs in the kernel
+    /// Serve the CPU time of the BPF programs
     ///
-    /// Serve the CPU time of the BPF programs too (BPF_ENABLE_STATS), which needs CAP_SYS_ADMIN.
+    /// Serve the CPU time of the BPF programs (BPF_ENABLE_STATS). This needs CAP_SYS_ADMIN.
     #[arg(long, help_heading = OUTPUT)]
     cost: bool,
 
-    /// Rescan: auto, off or TIME
+    /// Scan again: auto, off or TIME
     ///
-    /// When to scan all sockets again, which corrects the gauges after missed events: auto, off, or
-    /// an interval such as 30s.
+    /// When to scan all sockets again: auto, off, or an interval such as 30s. A scan corrects the
+    /// gauges after missed events; auto scans only after missed events.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
     reconcile: Reconcile,
 
-    /// Connections at once
+    /// Maximum number of connections
     ///
-    /// Maximum number of connections at once. A new connection replaces the oldest idle one.
+    /// Maximum number of open connections. At the maximum, a new connection replaces the oldest
+    /// idle connection.
     #[arg(long, alias = "most-connections", value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536), help_heading = ADVANCED)]
     max_connections: u32,
 
-    /// Sockets of a scan [default: by count]
+    /// Maximum sockets per scan [default: automatic]
     ///
-    /// Maximum number of sockets of a scan, 80 bytes each. The default is twice the number of
-    /// sockets at the start, and 65,536 more.
+    /// Maximum number of sockets in a scan, 80 bytes each. The default is twice the number of
+    /// sockets at the start, plus 65,536.
     #[arg(long, alias = "pass-entries", value_name = "N", value_parser = values::entries, help_heading = ADVANCED)]
     max_scan_sockets: Option<NonZeroU32>,
 
-    /// Groups of --by
+    /// Maximum number of groups
     ///
-    /// Maximum number of groups; the rest is summed as `other`. Of transitions and durations these
-    /// are the groups that came first, 210 KiB each.
+    /// Maximum number of groups of --by. The other groups are summed as `other`. For transitions
+    /// and durations, the first N groups are kept, 210 KiB each.
     #[arg(long, alias = "most-series", value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000), help_heading = ADVANCED)]
     max_series: u32,
 
-    /// Sockets to time
+    /// Maximum sockets to time
     ///
-    /// Maximum number of sockets, and of time-wait sockets, to time at once, 324 bytes each. It is
-    /// used with --hist, and with --by cgroup and --by local-port.
+    /// Maximum number of sockets to time at once, and of time-wait sockets. Each socket uses 324
+    /// bytes. The limit applies with --hist, --by cgroup or --by local-port.
     #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_sockets: u32,
 
     /// Keep the capabilities of the process
     ///
-    /// Keep the capabilities of the process. Then the memory of scans can grow with the number of
-    /// sockets, and a hook that never fires can be replaced.
+    /// Keep the capabilities of the process. With them, the memory of scans can grow with the
+    /// number of sockets, and a hook that never fires can be replaced.
     #[arg(long, help_heading = ADVANCED)]
     keep_privileges: bool,
 }

@@ -64,7 +64,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
     let (rows, stderr) = output(&mut with_mounts(ALL_PROCESSES, &nobodys));
     assert_eq!(rows, "none\t8\nunknown\t12\n");
     let why = "tcpstate: 12 sockets have an unknown process: this user may not read";
-    assert!(stderr.starts_with(why) && stderr.contains("\nhelp: run it as root"), "{stderr}");
+    assert!(stderr.starts_with(why) && stderr.contains("\nhelp: run tcpstate as root"), "{stderr}");
 }
 
 #[test]
