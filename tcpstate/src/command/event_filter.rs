@@ -86,7 +86,9 @@ pub(super) enum Error {
     )]
     Owner(&'static str),
     /// `--min-duration` would remove the short durations from each histogram.
-    #[error("cannot use --min-duration with hist: the filter would remove the short durations from each histogram")]
+    #[error(
+        "cannot use --min-duration with hist: the filter would remove the short durations from each histogram"
+    )]
     Shortest,
     /// The cgroup does not exist.
     #[error("cannot find the cgroup {0}: it does not exist")]

@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_asked_of_a_kernel_is_not_asked_of_a_recording() {
+    fn live_flags_conflict_with_replay() {
         refused_by_replay::assert_complete::<Arguments>(&LIVE, &["of", "output"]);
     }
 }

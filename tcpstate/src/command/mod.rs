@@ -143,7 +143,9 @@ fn help(error: &anyhow::Error) -> Cow<'static, str> {
         return ours.help();
     }
     match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::StorageFull) => "free space on the disk of stdout, or redirect stdout to another disk",
+        Some(io::ErrorKind::StorageFull) => {
+            "free space on the disk of stdout, or redirect stdout to another disk"
+        }
         _ => "report this with the output of `tcpstate check`",
     }
     .into()

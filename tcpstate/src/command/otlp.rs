@@ -25,7 +25,7 @@ pub(super) struct Flags {
     /// Protocol of the OpenTelemetry receiver: grpc or http. Environment variable:
     /// TCPSTATE_OTLP_PROTOCOL.
     #[arg(long, value_name = "PROTOCOL", env = "TCPSTATE_OTLP_PROTOCOL", hide_env = true, default_value = "grpc", hide_possible_values = true, help_heading = OUTPUT)]
-    otlp_protocol: Speaks,
+    otlp_protocol: ProtocolFlag,
 
     /// Time between two pushes
     #[arg(long, value_name = "TIME", default_value = "15s", allow_hyphen_values = true, value_parser = duration::parse_interval, help_heading = OUTPUT)]
@@ -33,7 +33,7 @@ pub(super) struct Flags {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Speaks {
+enum ProtocolFlag {
     /// gRPC
     Grpc,
     /// HTTP with protobuf; tcpstate adds /v1/metrics to the URL
@@ -59,8 +59,8 @@ impl Flags {
     pub(super) fn begin(&self, tracer_handle: &TracerHandle) -> Result<()> {
         let Some(url) = self.otlp.clone() else { return Ok(()) };
         let protocol = match self.otlp_protocol {
-            Speaks::Grpc => Protocol::Grpc,
-            Speaks::Http => Protocol::Http,
+            ProtocolFlag::Grpc => Protocol::Grpc,
+            ProtocolFlag::Http => Protocol::Http,
         };
         let receiver = Receiver { url, protocol, interval: self.otlp_interval };
         let push = Push::new(receiver, tracer_handle)

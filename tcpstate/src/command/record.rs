@@ -1,4 +1,4 @@
-//! `--record`: what is shown is written to a file, too.
+//! `--record`: writes the shown reports and events to a file, too.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     view::View,
 };
 
-/// What may be said of recordings that are to be written.
+/// The flags for writing a recording.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
@@ -29,14 +29,14 @@ pub(super) struct Flags {
     #[arg(long, alias = "record-size", value_name = "SIZE", requires = "record", value_parser = parse_size, help_heading = RECORDING)]
     max_record_size: Option<u64>,
 
-    /// Number of files to keep, the newest
+    /// Number of newest files to keep
     #[arg(long, alias = "record-files", value_name = "N", requires = "max_record_size", value_parser = value_parser!(u32).range(1..), help_heading = RECORDING)]
     max_record_files: Option<u32>,
 }
 
 impl Flags {
-    /// Begins a recording, if one is asked for. To be called in the network namespace that it is
-    /// of.
+    /// Begins a recording, if `--record` is given. The caller must be in the recorded network
+    /// namespace, because the sysctls of this namespace are recorded.
     pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
         let limits = Limits { file_bytes: self.max_record_size, files: self.max_record_files };
@@ -49,7 +49,7 @@ impl Flags {
     }
 }
 
-/// The view, and what it is given goes to the recorder first, if there is one.
+/// Returns a view that passes all reports and events to the recorder first, if there is a recorder.
 pub(super) fn recorded(
     view: Box<dyn View + Send>,
     recorder: Option<Arc<Recorder>>,
@@ -67,7 +67,7 @@ pub(super) async fn finish(
     recorder: Option<Arc<Recorder>>,
     signals: &mut Signals,
 ) -> Result<()> {
-    // Nothing but the reader is waited for now, so a second signal need not be polite.
+    // Only the reader of stdout can delay the end now, so a second signal ends the process at once.
     tokio::select! {
         written = tokio::task::spawn_blocking(|| output.finish(last)) => {
             written.context("cannot write the last line")?.context("cannot write to stdout")?;
@@ -103,8 +103,8 @@ impl View for Recorded {
     }
 }
 
-/// Says on stderr what became of the recording, as it happens. What is shown goes on whatever it
-/// is.
+/// Reports the state of the recording on stderr when the state changes. The output on stdout
+/// continues in any state.
 fn warn(recorder: &Recorder) {
     match recorder.news() {
         None => {}
@@ -124,7 +124,7 @@ fn warn(recorder: &Recorder) {
 }
 
 fn parse_size(text: &str) -> Result<u64, &'static str> {
-    const EXPECTED: &str = "expected a size such as 500k, 100M or 2G, from 64k on";
+    const EXPECTED: &str = "expected a size such as 500k, 100M or 2G, of at least 64k";
     const UNITS: [(char, u32); 3] = [('k', 10), ('M', 20), ('G', 30)];
     const SMALLEST: u64 = 64 << 10;
     let unit = UNITS.iter().find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?, shift)));

@@ -1,4 +1,4 @@
-//! `--replay`, and `tcpstate replay`: a recording in the place of the kernel.
+//! `--replay` and `tcpstate replay`: show a recording instead of a live kernel.
 
 use std::{
     cmp::Ordering,
@@ -33,14 +33,14 @@ use crate::{
     view::{Csv, EventCsv, Json, View, show_part},
 };
 
-/// What may be said of recordings that are to be shown.
+/// The flags for replaying a recording.
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
     /// Replay speed: 1, 10 or full
     ///
-    /// Replay speed: 1 is the speed of the recording, 10 is ten times that, full has no pauses. The
-    /// default is 1 on a terminal that is repainted, else full.
+    /// Replay speed: 1 is the recorded speed, 10 is ten times the recorded speed, and full has no
+    /// pauses. The default is 1 if the terminal is repainted, else full.
     #[arg(long, value_name = "SPEED", requires = "replay", value_parser = parse_speed, help_heading = INPUT)]
     speed: Option<Speed>,
 
@@ -48,7 +48,7 @@ pub(super) struct Flags {
     span: Span,
 }
 
-/// Which part of a recording.
+/// The part of a recording to show.
 #[derive(Clone, Copy, Debug, Args)]
 #[group(skip)]
 pub(super) struct Span {
@@ -68,7 +68,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where a time lies of a recording that began then: before the part, in it, or behind it.
+    /// Compares a time with the part: before the part, in it, or after it. `start` is the start of
+    /// the recording.
     pub(super) fn place(&self, start: SystemTime, time: SystemTime) -> Ordering {
         if self.from.is_some_and(|from| time < from.after(start)) {
             Ordering::Less
@@ -80,12 +81,12 @@ impl Span {
     }
 }
 
-/// How fast.
+/// The replay speed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Speed {
-    /// So many times as fast as recorded.
+    /// This number of times the recorded speed.
     Times(f64),
-    /// As fast as can be.
+    /// No pauses.
     Full,
 }
 
@@ -98,10 +99,10 @@ fn parse_speed(text: &str) -> Result<Speed, &'static str> {
     times.map(Speed::Times).ok_or(EXPECTED)
 }
 
-/// A moment of a recording.
+/// A time in a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
-    /// After its start.
+    /// This long after the start of the recording.
     After(Duration),
     At(SystemTime),
 }
@@ -137,12 +138,13 @@ Examples:
   tcpstate replay run.tcps -o json --from 5m --until 6m
   sudo tcpstate trace --events -i 1s --record run.tcps",
     after_long_help = "\
-Exit status: 0 if the whole file was read, 2 if it is damaged. What precedes the
+Exit status: 0 if the whole file was read, 2 if it is damaged. The part before the
 damage is printed."
 )]
 pub(super) struct Arguments {
     /// Recording, or the file of a recording to begin with
-    // Named as the flag of other commands is.
+    // The id is the id of `--replay` of other commands, because the flags of replays require this
+    // id.
     #[arg(id = "replay", value_name = "FILE")]
     file: PathBuf,
 
@@ -173,7 +175,7 @@ enum Format {
     Csv,
 }
 
-/// Exports a recording.
+/// Runs `tcpstate replay`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Arguments { file, output, events, flags } = arguments;
     let view: Box<dyn View + Send> = match (output, events) {
@@ -186,10 +188,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Format::Json = output {
         show_part(recording.part(), &mut begin)?;
     }
-    show(recording, flags, view, Look { usual: Speed::Full, is_painted: false }, begin)
+    show(recording, flags, view, ReplaySettings { usual: Speed::Full, is_painted: false }, begin)
 }
 
-/// Shows a recording in a view, at its pace if that is painted and nothing else was asked for.
+/// Shows a recording in a view. The default speed is the recorded speed if the terminal is
+/// repainted, else full.
 pub(super) fn show_as(
     file: &Path,
     flags: &Flags,
@@ -197,13 +200,13 @@ pub(super) fn show_as(
     is_painted: bool,
 ) -> Result<ExitCode> {
     let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
-    show(Recording::open(file)?, flags, view, Look { usual, is_painted }, Vec::new())
+    show(Recording::open(file)?, flags, view, ReplaySettings { usual, is_painted }, Vec::new())
 }
 
-/// How a recording is shown.
+/// The settings of a replay.
 #[derive(Clone, Copy, Debug)]
-struct Look {
-    /// The speed unless another one is given.
+struct ReplaySettings {
+    /// The speed if `--speed` is not given.
     usual: Speed,
     /// Whether the terminal is repainted.
     is_painted: bool,
@@ -213,26 +216,26 @@ fn show(
     recording: Recording,
     flags: &Flags,
     view: Box<dyn View + Send>,
-    look: Look,
+    settings: ReplaySettings,
     begin: Vec<u8>,
 ) -> Result<ExitCode> {
     runtime()?.block_on(async {
-        let keys = Keys::start(look.is_painted)?;
+        let keys = Keys::start(settings.is_painted)?;
         let player = Player {
             out: File::from(io::stdout().as_fd().try_clone_to_owned()?),
             view: keys.with_help(view),
             keys,
             signals: Signals::new()?,
             resized: listen(SignalKind::window_change())?,
-            pace: Pace { speed: flags.speed.unwrap_or(look.usual), began: None },
+            pace: Pace { speed: flags.speed.unwrap_or(settings.usual), began: None },
             cut: Cut { span: flags.span, start: None, attached: None },
         };
         player.play(recording, begin).await
     })
 }
 
-/// Says on stderr what is missing of a recording that was read as far as it goes. If it is damaged,
-/// the status to end with.
+/// Reports on stderr what is missing from a recording that was read to its end or to damage.
+/// Returns the exit status if the recording is damaged.
 pub(super) fn report_end(
     recording: &Recording,
     failure: Option<&recording::Error>,
@@ -256,12 +259,12 @@ pub(super) fn report_end(
     None
 }
 
-/// What became of the view's place.
-enum Seen {
-    /// It is still there.
-    On,
-    /// Nobody wants to see more.
-    Over,
+/// Whether the replay goes on after an output.
+enum Next {
+    /// The replay goes on.
+    Continue,
+    /// The user has quit, or the reader of stdout has closed the pipe.
+    Stop,
 }
 
 struct Player {
@@ -276,7 +279,7 @@ struct Player {
 
 impl Player {
     async fn play(mut self, mut recording: Recording, begin: Vec<u8>) -> Result<ExitCode> {
-        if let Seen::Over = self.write(&begin)? {
+        if let Next::Stop = self.write(&begin)? {
             return Ok(ExitCode::SUCCESS);
         }
         let failure = loop {
@@ -284,7 +287,7 @@ impl Player {
                 Err(error) => break Some(error),
                 Ok(None) => break None,
                 Ok(Some(timed)) => {
-                    if let Seen::Over = self.show(timed).await? {
+                    if let Next::Stop = self.show(timed).await? {
                         return Ok(ExitCode::SUCCESS);
                     }
                 }
@@ -293,27 +296,27 @@ impl Player {
         Ok(report_end(&recording, failure.as_ref()).unwrap_or(ExitCode::SUCCESS))
     }
 
-    /// Shows a record, when it is time for it.
-    async fn show(&mut self, timed: Timed) -> Result<Seen> {
+    /// Waits until the time of a record, then shows the record.
+    async fn show(&mut self, timed: Timed) -> Result<Next> {
         let Timed { at, record } = timed;
-        let Some(record) = self.cut.of(record) else { return Ok(Seen::On) };
+        let Some(record) = self.cut.of(record) else { return Ok(Next::Continue) };
         let moment = self.pace.moment(at);
         loop {
             tokio::select! {
                 biased;
-                () = self.signals.next() => return Ok(Seen::Over),
+                () = self.signals.next() => return Ok(Next::Stop),
                 key = self.keys.next() => {
                     if key == Key::Quit {
-                        return Ok(Seen::Over);
+                        return Ok(Next::Stop);
                     }
                     self.keys.toggle_help();
-                    if let Seen::Over = self.redraw()? {
-                        return Ok(Seen::Over);
+                    if let Next::Stop = self.redraw()? {
+                        return Ok(Next::Stop);
                     }
                 }
                 _ = self.resized.recv() => {
-                    if let Seen::Over = self.redraw()? {
-                        return Ok(Seen::Over);
+                    if let Next::Stop = self.redraw()? {
+                        return Ok(Next::Stop);
                     }
                 }
                 () = wait(moment) => break,
@@ -327,16 +330,16 @@ impl Player {
         self.write(&text)
     }
 
-    fn redraw(&mut self) -> Result<Seen> {
+    fn redraw(&mut self) -> Result<Next> {
         let mut text = Vec::new();
         self.view.redraw(&mut text)?;
         self.write(&text)
     }
 
-    fn write(&mut self, text: &[u8]) -> Result<Seen> {
+    fn write(&mut self, text: &[u8]) -> Result<Next> {
         match self.out.write_all(text) {
-            Ok(()) => Ok(Seen::On),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Seen::Over),
+            Ok(()) => Ok(Next::Continue),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Next::Stop),
             Err(error) => Err(error).context("cannot write to stdout"),
         }
     }
@@ -345,20 +348,21 @@ impl Player {
 async fn wait(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
-        // Lets signals come through.
+        // Lets the runtime handle signals.
         None => yield_now().await,
     }
 }
 
-/// When records are shown.
+/// Computes when records are shown.
 struct Pace {
     speed: Speed,
-    /// When the first one was, after the start line, and when it came then.
+    /// The time at which the first record after the start line was shown, and the recorded time of
+    /// that record.
     began: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// When to show what came then, if not at once.
+    /// Returns when to show a record of the recorded time `at`, or `None` to show it at once.
     fn moment(&mut self, at: Duration) -> Option<Instant> {
         let Speed::Times(times) = self.speed else { return None };
         let (began, first) = *self.began.get_or_insert((Instant::now(), at));
@@ -366,7 +370,8 @@ impl Pace {
     }
 }
 
-/// The part of the recording that is shown. Its start always is: all else builds on it.
+/// The part of the recording that is shown. The start report is always shown, because all other
+/// reports depend on it.
 struct Cut {
     span: Span,
     start: Option<SystemTime>,
@@ -375,7 +380,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// What is to be shown of a record.
+    /// Returns the shown part of a record, or `None` if nothing of the record is shown.
     fn of(&mut self, mut record: Record) -> Option<Record> {
         let is_shown = match &mut record {
             Record::Report(report) => match report.as_mut() {
@@ -385,7 +390,7 @@ impl Cut {
                 }
                 Report::Snapshot(snapshot) => {
                     let is_shown = self.has(snapshot.time);
-                    // What has changed is told with the next one that is shown.
+                    // A change of the hooks is shown with the next shown snapshot.
                     let changed = snapshot.attached.take().or(self.attached.take());
                     let place = if is_shown { &mut snapshot.attached } else { &mut self.attached };
                     *place = changed;

@@ -88,7 +88,10 @@ impl Refused<'_> {
                 let prior = self.strings(ContextKind::PriorArg);
                 let prior = prior.iter().map(|prior| name(prior)).collect::<Vec<_>>().join(" and ");
                 if prior == flag {
-                    (format!("use {flag} twice: the flag has only one value"), format!("leave out one {flag}"))
+                    (
+                        format!("use {flag} twice: the flag has only one value"),
+                        format!("leave out one {flag}"),
+                    )
                 } else {
                     (
                         format!("use {flag} with {prior}: they exclude each other"),

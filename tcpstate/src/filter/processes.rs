@@ -53,9 +53,7 @@ fn name(word: &str) -> Result<[u8; COMM_BYTES], String> {
     match name.get_mut(..word.len()) {
         Some(begin) if word.len() <= LONGEST => begin.copy_from_slice(word.as_bytes()),
         _ => {
-            return Err(format!(
-                "is too long: the kernel cuts names to {LONGEST} bytes"
-            ));
+            return Err(format!("is too long: the kernel cuts names to {LONGEST} bytes"));
         }
     }
     Ok(name)

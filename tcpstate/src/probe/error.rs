@@ -113,7 +113,7 @@ impl Help for Error {
         match self {
             Self::Capability(_) => grant(&privileges::COUNTING).into(),
             Self::UserNamespace => {
-                "run it outside the container, or in a container without a user namespace".into()
+                "run tcpstate outside the container, or in a container without a user namespace".into()
             }
             Self::Netns(error) => error.help(),
             Self::Kernel { .. } => format!("use kernel {}.{} or newer", OLDEST.0, OLDEST.1).into(),
@@ -121,7 +121,7 @@ impl Help for Error {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount the host's /sys".into()
             }
             Self::Btf(btf::Error::Malformed { .. }) => {
-                "check that no mount covers /sys/kernel/btf: mount -t sysfs sysfs /sys".into()
+                "check that no other mount hides /sys/kernel/btf, or mount sysfs again: mount -t sysfs sysfs /sys".into()
             }
             Self::Btf(_) => "report the unknown socket structs of this kernel with the output of `uname -r`".into(),
             Self::Format(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -137,9 +137,9 @@ impl Help for Error {
                 Capability::CAP_PERFMON,
                 Capability::CAP_SYSLOG,
             ]).into(),
-            Self::Kallsyms(Hidden::FromAll) => "allow addresses: sysctl kernel.kptr_restrict=1".into(),
+            Self::Kallsyms(Hidden::FromAll) => "show addresses to privileged processes: sysctl kernel.kptr_restrict=1".into(),
             Self::Statistics(_) => {
-                "run it as root, or grant it CAP_SYS_ADMIN, or leave out --cost".into()
+                "run tcpstate as root, grant it CAP_SYS_ADMIN, or leave out --cost".into()
             }
             Self::Confined { suspect, .. } => suspect.help().into(),
             _ if self.errno() == Some(Errno::ENOMEM) => {
@@ -208,7 +208,7 @@ impl Error {
 pub fn grant(capabilities: &[Capability]) -> String {
     let set = capabilities.iter().map(|capability| capability.to_string().to_lowercase());
     let set = set.collect::<Vec<_>>().join(",");
-    format!("run it as root (sudo tcpstate ...), or grant it: setcap {set}+ep on the binary")
+    format!("run tcpstate as root (sudo tcpstate ...), or run `setcap {set}+ep` on its binary")
 }
 
 fn hidden(hidden: Hidden) -> &'static str {

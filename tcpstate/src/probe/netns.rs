@@ -103,7 +103,7 @@ impl Help for Error {
                     None => "list all names with `ip netns list`; for a container, use --netns pid:N with one of its processes".into(),
                 }
             }
-            Self::NoProcess(_) => "choose a running process; `lsns -t net` lists one for each network namespace".into(),
+            Self::NoProcess(_) => "choose a running process; `lsns -t net` lists one process for each network namespace".into(),
             Self::Other(path) if NAMES.iter().any(|folder| path.starts_with(folder)) => {
                 "delete the file with `ip netns delete`, and create the namespace with `ip netns add`".into()
             }
@@ -111,10 +111,10 @@ impl Help for Error {
                 "choose a file such as /run/netns/NAME or /proc/PID/ns/net, which this process may read".into()
             }
             Self::Refused { .. } => {
-                "run it as root (sudo tcpstate ...), or in the network namespace without --netns".into()
+                "run tcpstate as root (sudo tcpstate ...), or run it in the network namespace without --netns".into()
             }
             Self::Hidden(_) => {
-                "run it as root, or grant it CAP_SYS_ADMIN and CAP_SYS_PTRACE, or choose another process of that namespace".into()
+                "run tcpstate as root, grant it CAP_SYS_ADMIN and CAP_SYS_PTRACE, or choose another process of the namespace".into()
             }
             Self::NotEntered { .. } => "report it with the output of `uname -r`".into(),
         }

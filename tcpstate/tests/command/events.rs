@@ -186,7 +186,7 @@ fn events_have_aligned_columns_in_the_table_and_in_csv() {
 fn events_refuse_unavailable_options_with_help() {
     for (arguments, cause) in [
         (&["-o", "csv", "-i", "1s"][..], "cannot mix event rows"),
-        (&["-n", "1"], "counts snapshots"),
+        (&["-n", "1"], "--count limits snapshots"),
         (&["--max-event-buffer", "5000"], "power of two"),
         (&["--max-event-sockets", "0"], "--max-event-sockets"),
         (&["--utc", "--monotonic"], "they exclude each other"),

@@ -168,12 +168,12 @@ fn process_that_may_not_enter_a_namespace_names_the_capability() {
     assert_refused(
         &mut trace("tcpstate-red"),
         "cannot enter the network namespace name:tcpstate-red: this process lacks CAP_SYS_ADMIN",
-        "run it as root",
+        "run tcpstate as root",
     );
     assert_refused(
         &mut trace("all"),
         "cannot count all network namespaces: this process lacks CAP_SYS_ADMIN",
-        "run it as root",
+        "run tcpstate as root",
     );
 }
 

@@ -89,7 +89,9 @@ async fn write(tracer_handle: &TracerHandle, textfile: &mut Textfile) -> Result<
     let text = tracer_handle.scrape(Format::Prometheus).await?;
     if let Some(error) = textfile.write(&text) {
         eprintln!("tcpstate: cannot write the textfile: {error}");
-        eprintln!("help: free space on the disk of the textfile, and check that this user may write to its folder");
+        eprintln!(
+            "help: free space on the disk of the textfile, and check that this user may write to its folder"
+        );
     }
     tracer_handle.delivery_stats().textfile_errors.store(textfile.errors(), Relaxed);
     Ok(())

@@ -26,9 +26,9 @@ impl fmt::Display for Error {
             Self::NothingToDo => f.write_str(
                 "cannot serve metrics: --listen off without --textfile leaves no output",
             ),
-            Self::OneNamespace => {
-                f.write_str("cannot use --by netns with --netns: --by netns counts all network namespaces")
-            }
+            Self::OneNamespace => f.write_str(
+                "cannot use --by netns with --netns: --by netns counts all network namespaces",
+            ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Textfile(path, error) => {
                 write!(f, "cannot write to {}: {error}", escaped(path.as_os_str()))
