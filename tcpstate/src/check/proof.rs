@@ -5,7 +5,7 @@ use super::{Checkpoint, Failure, Feature, Live, Status};
 /// Programs that the traffic does not trigger. `ss -K` would trigger them by aborting sockets.
 const NOT_PROVOKED: [&str; 1] = ["tcp_abort"];
 
-const REMEDY: &str = "report it with `uname -r` and the output of `tcpstate check --live -o json`";
+const HELP: &str = "report it with `uname -r` and the output of `tcpstate check --live -o json`";
 
 pub(super) fn features(live: &Result<Live, Failure>) -> Vec<Feature> {
     let ids = ["live_transitions", "live_time_wait", "live_syn_recv", "live_gauges"];
@@ -53,7 +53,7 @@ fn fired(id: &'static str, programs: &[(&'static str, u64)]) -> Feature {
     let dead = dead(programs);
     if !dead.is_empty() {
         let detail = format!("attached, but did not run: {}", dead.join(", "));
-        return Feature::wanting(id, Status::Missing, detail, REMEDY);
+        return Feature::wanting(id, Status::Missing, detail, HELP);
     }
     let runs = programs.iter().map(|(name, runs)| match runs {
         0 => format!("{name} not triggered"),
@@ -68,7 +68,7 @@ fn gauges(id: &'static str, checkpoints: &[Checkpoint]) -> Feature {
             format!("{state} is {gauge}, but the kernel has {sockets}")
         });
         let detail = format!("{}: {}", wrong.label, states.collect::<Vec<_>>().join("; "));
-        return Feature::wanting(id, Status::Missing, detail, REMEDY);
+        return Feature::wanting(id, Status::Missing, detail, HELP);
     }
     let all = checkpoints.len();
     let equal = format!("equal to /proc/net/tcp and tcp6 at all {all} checkpoints");

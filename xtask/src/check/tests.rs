@@ -348,15 +348,18 @@ fn rules_with(exceptions: &str) -> String {
 fn planted_faults_of_prose_are_found() {
     let wide = format!("{} end.\n", "wide ".repeat(28));
     let sentence = format!("A {}end.\n", "word ".repeat(38));
+    let sentence = sentence.replace("word word word word ", "word word word word\n");
+    let readme = sentence + &"\n".repeat(150);
     let files = [
         ("tcpstate/src/a.rs", "// Help follows.\nfn f() {\n    eprintln!(\"remedy: {}\", 1);\n}\n"),
         ("docs/EVENTS.md", &*wide),
-        ("README.md", &*sentence.replace("word word word word ", "word word word word\n")),
+        ("README.md", &*readme),
         ("docs/GUIDE.md", "A short sentence. Another one.\n"),
         ("tcpstate/src/books.rs", "struct Books;\n"),
     ];
     let found = prose_of(&rules_with(""), &files);
     let expected = [
+        "README.md:1: 160 lines, more than 150",
         "README.md:1: a sentence of 40 words, more than 25: A word",
         "docs/EVENTS.md:1: 145 columns, more than 100",
         "tcpstate/src/a.rs:3: \"remedy:\": use help:",

@@ -67,6 +67,9 @@ fn of_file(
     if let Some(word) = rules.file_named(&file.path) {
         add(Rule::Word, 1, word);
     }
+    if let Some(message) = rules.length(&file.path, text.lines().count()) {
+        add(Rule::Length, 1, message);
+    }
     for (index, line) in text.lines().enumerate() {
         let part = part_of(file.kind, line);
         let columns = line.chars().count();

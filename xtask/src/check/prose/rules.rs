@@ -1,6 +1,6 @@
 //! Reads `xtask/prose.toml`, which contains limits, words and exceptions.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -25,6 +25,7 @@ pub(super) enum Part {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Rule {
     Width,
+    Length,
     Word,
     Phrase,
     Sentence,
@@ -37,6 +38,9 @@ pub(super) struct Rules {
     pub(super) skip: Vec<String>,
     width: Width,
     sentences: Sentences,
+    /// The largest number of lines of a file.
+    #[serde(default)]
+    max_lines: BTreeMap<String, usize>,
     #[serde(default)]
     names: Vec<Name>,
     #[serde(default)]
@@ -133,6 +137,12 @@ impl Rules {
             .iter()
             .filter(|phrase| phrase.parts.contains(&part) && has_words(&line, &phrase.old));
         found.map(|phrase| format!("\"{}\": use {}", phrase.old, phrase.new)).collect()
+    }
+
+    /// Says how many lines a file has, if it has too many.
+    pub(super) fn length(&self, path: &str, lines: usize) -> Option<String> {
+        let most = *self.max_lines.get(path)?;
+        (lines > most).then(|| format!("{lines} lines, more than {most}"))
     }
 
     pub(super) fn has_short_sentences(&self, path: &str) -> bool {
