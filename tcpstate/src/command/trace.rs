@@ -51,7 +51,7 @@ Examples:
   sudo tcpstate trace --netns all             the whole host
   sudo tcpstate trace --netns pid:1           the network namespace of process 1
   sudo tcpstate trace --family 6              the sockets that ss -6 shows
-  sudo tcpstate trace --cost                  also the CPU time of the BPF programs
+  sudo tcpstate trace --cost                  also the CPU time of BPF programs
   sudo tcpstate trace --verify                also a comparison with sock_diag
   sudo tcpstate trace --matrix -i 5s          transitions as a heat map
   sudo tcpstate trace --events --local-port 443

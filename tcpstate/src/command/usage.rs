@@ -51,7 +51,7 @@ impl Refused<'_> {
         match self.error.kind() {
             ErrorKind::ValueValidation => {
                 let why = std::error::Error::source(self.error).map(ToString::to_string);
-                let why = why.unwrap_or_else(|| "the value is not valid".to_owned());
+                let why = why.map_or_else(|| "the value is not valid".to_owned(), expected);
                 let help = did_you_mean(&similar_words(flag, &value));
                 (
                     format!("use {}: {why}", with_value(flag, &value)),
@@ -144,6 +144,20 @@ impl Refused<'_> {
     }
 }
 
+/// Replaces the messages of clap and of the standard library about numbers.
+fn expected(why: String) -> String {
+    let range = why.split_once(" is not in ").and_then(|(_, range)| range.split_once("..="));
+    match (range, why.as_str()) {
+        (Some((least, most)), _) => format!("expected a number from {least} to {most}"),
+        (None, "invalid digit found in string") => "expected a number".to_owned(),
+        (None, "number would be zero for non-zero type") => {
+            "expected a number of at least 1".to_owned()
+        }
+        (None, "number too large to fit in target type") => "the number is too large".to_owned(),
+        _ => why,
+    }
+}
+
 /// Returns the name of a flag without its value: `--interval` for `--interval <TIME>`.
 fn name(argument: &str) -> &str {
     argument.split_whitespace().next().unwrap_or_default()
@@ -228,6 +242,9 @@ mod tests {
         for (line, cause) in [
             ("tcpstate trace --interval 0", "use --interval 0: "),
             ("tcpstate trace -i", "use --interval: the value is missing"),
+            ("tcpstate hist --max-sockets 0", "use --max-sockets 0: expected a number from 1 to "),
+            ("tcpstate hist -i 1 -n 0", "use --count 0: expected a number of at least 1"),
+            ("tcpstate hist --max-sockets x", "use --max-sockets x: expected a number"),
             ("tcpstate trace -o xml", "use --output xml: unknown value"),
             ("tcpstate trace 10", "use 10: unexpected argument"),
             ("tcpstate trace -i 1 -i 2", "use --interval twice: the flag has only one value"),

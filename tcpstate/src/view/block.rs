@@ -164,8 +164,8 @@ pub(super) fn exits(snapshot: &Snapshot) -> Words {
     words.collect()
 }
 
-/// Returns the known causes for the ends of time-wait sockets, with the number of ends. `other`
-/// includes the causes that the hook cannot distinguish.
+/// Returns how many time-wait sockets ended, for each known cause. `other` includes the causes that
+/// the hook cannot distinguish.
 pub(super) fn causes(exits: Exits) -> impl Iterator<Item = (&'static str, u64)> {
     let Exits { expired, reused, killed, other } = exits;
     let causes = [("expired", expired), ("reused", reused), ("killed", killed), ("other", other)];

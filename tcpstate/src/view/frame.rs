@@ -66,7 +66,7 @@ fn fit(rank: Rank, lines: usize, used: usize, height: usize) -> (usize, Option<L
     let text = match rank {
         _ if room == 0 => return (0, None),
         Rank::Namespaces => {
-            // The first line is the heading. The heading is useless without a namespace below it.
+            // The first line is the heading, which is useless without a namespace below it.
             let shown = if room > 2 { room - 1 } else { 0 };
             let hidden = lines - shown.max(1);
             let (and, more) = if shown > 0 { ("and ", "more ") } else { ("", "") };

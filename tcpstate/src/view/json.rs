@@ -58,7 +58,7 @@ pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Resu
 }
 
 /// Appends a JSON object and a line end to a buffer. Serializing an object makes many small writes.
-/// These writes are much faster to a buffer of a known type than to a `dyn Write`.
+/// Small writes to a `Vec` are much faster than to a `dyn Write`.
 fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
     line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
     text.push(b'\n');

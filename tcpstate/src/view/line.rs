@@ -103,7 +103,7 @@ impl Line {
         let mut taken = 0;
         let mut fits = |c: &char| {
             taken += c.width().unwrap_or(0);
-            // The mark takes the last column.
+            // The last column is reserved for the mark `>`.
             taken < columns
         };
         for (_, text) in &mut self.parts {

@@ -283,14 +283,14 @@ pub(super) fn sorted(
     states
 }
 
-/// Returns the position of the first state of a row. CLOSE comes first, because sockets begin in
+/// Returns the sort key of the first state of a row. CLOSE comes first, because sockets begin in
 /// CLOSE.
 pub(super) fn begin(state: Option<State>) -> usize {
     let Some(state) = state else { return State::ALL.len() + 1 };
     State::GAUGES.iter().position(|&gauge| gauge == state).map_or(0, |position| position + 1)
 }
 
-/// Returns the position of the second state of a row. CLOSE comes last, because sockets end in
+/// Returns the sort key of the second state of a row. CLOSE comes last, because sockets end in
 /// CLOSE.
 pub(super) fn end(state: Option<State>) -> usize {
     if state == Some(Close) { State::ALL.len() } else { begin(state) }

@@ -10,7 +10,8 @@ use crate::{
     text::escaped,
 };
 
-/// The columns: each of the most common states has a column, and all other states share one column.
+/// The headings of the columns with their states. Each of the most common states has a column, and
+/// all other states share one column.
 const SHOWN: [(&str, &[State]); 7] = [
     ("TOTAL", &State::GAUGES),
     ("LISTEN", &[State::Listen]),

@@ -124,8 +124,8 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", timestamp(time))
 }
 
-/// [`rfc3339`] for consecutive times, which keeps the last text. Consecutive times are mostly in
-/// one second, so only the milliseconds are formatted again.
+/// Formats consecutive times as [`rfc3339`] does, and keeps the last text. Consecutive times are
+/// mostly in one second, so only the milliseconds are formatted again.
 #[derive(Debug, Default)]
 pub(super) struct Rfc3339 {
     /// The second that `text` shows, as seconds since 1970.

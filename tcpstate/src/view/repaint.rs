@@ -22,8 +22,8 @@ impl Size {
     }
 }
 
-/// Begins "synchronized output", in which a terminal shows the whole frame in one step. Terminals
-/// without this feature ignore the two sequences.
+/// The sequences that begin and end "synchronized output", in which a terminal shows the whole
+/// frame in one step. Terminals without this feature ignore both sequences.
 const BEGIN_FRAME: &str = "\x1b[?2026h";
 const END_FRAME: &str = "\x1b[?2026l";
 /// Moves the cursor to the top left corner.
@@ -43,7 +43,8 @@ pub(super) fn paint(
     for line in lines.into_iter().take(size.frame_rows()) {
         let line = line.cropped(columns);
         line.write(coloured, out)?;
-        // If a line fills the terminal's width, this sequence would erase its last character.
+        // If a line fills the terminal's width, `ERASE_REST_OF_LINE` would erase the last character
+        // of the line.
         let erase = if line.width() < columns { ERASE_REST_OF_LINE } else { "" };
         write!(out, "{erase}\r\n")?;
     }

@@ -65,7 +65,7 @@ fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// Writes the number of time-wait sockets, and the causes of their ends.
+/// Writes the number of time-wait sockets, and why time-wait sockets ended.
 fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let time_wait = &end.time_wait;
     if time_wait.sockets.is_none() && time_wait.entries.is_none() {

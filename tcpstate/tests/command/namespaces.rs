@@ -185,7 +185,7 @@ fn process_refuses_invalid_namespaces_and_families() {
         (["--netns", "pid:0"], "is not a process id"),
         (["--netns", "path:"], "needs a file"),
         (["--family", "5"], "expected 4, 6 or all"),
-        (["--max-namespaces", "0"], "0 is not in 1..="),
+        (["--max-namespaces", "0"], "0: expected a number from 1 to "),
     ] {
         let arguments = [&["trace"], arguments.as_slice()].concat();
         let Finished { status, stdout, stderr } = run(&mut tcpstate(&arguments));

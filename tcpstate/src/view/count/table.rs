@@ -82,8 +82,8 @@ fn show_groups(
     writeln!(out, "{:<width$}  {all:>9}", "total")
 }
 
-/// Returns the states that have sockets, most frequent first. If not all fit into `room`, the text
-/// ends with the number of states left out.
+/// Returns the states that have sockets, most frequent first. If not all states fit into `room`
+/// columns, the text ends with the number of states left out.
 fn in_words(states: &States, room: Option<usize>) -> String {
     let mut present: Vec<_> = by_state(states).filter(|(_, sockets)| *sockets > 0).collect();
     present.sort_by_key(|(_, sockets)| std::cmp::Reverse(*sockets));

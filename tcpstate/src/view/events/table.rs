@@ -39,7 +39,7 @@ impl Clock {
 }
 
 /// Writes a line for each event, and the blocks of a [`Table`] between them if snapshots are asked
-/// for. On a terminal that is too narrow, an event takes two lines, or three with long addresses.
+/// for. On a narrow terminal, an event uses two lines, or three lines if the addresses are long.
 #[derive(Clone, Debug)]
 pub struct EventTable {
     table: Table,
@@ -51,7 +51,7 @@ pub struct EventTable {
     times: usize,
     locals: usize,
     remotes: usize,
-    /// The form in which the last heading was written.
+    /// The layout of the last heading.
     form: Form,
 }
 
@@ -73,7 +73,7 @@ impl EventTable {
     /// Creates a table that shows the times of this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        // This text is the longest IPv4 address with the longest port.
+        // The longest IPv4 address with the longest port sets the width.
         let locals = "255.255.255.255:65535".len();
         let times = "00:00:00.000".len();
         let form = Form::Wide;

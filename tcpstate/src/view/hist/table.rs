@@ -1,5 +1,5 @@
 //! Histograms for people: the matrix, a line of percentiles for each histogram, and bars. The text
-//! fits into 80 columns; on a wider terminal and in a pipe, long names of groups have more room.
+//! fits into 80 columns. On a wider terminal and in a pipe, long names of groups get more columns.
 
 use std::{
     collections::BTreeMap,
@@ -317,8 +317,8 @@ fn ends(octave: usize) -> (String, String) {
     (text(above), up_to.map_or_else(String::new, text))
 }
 
-/// Returns a bar whose length is in proportion to `count`. A count of `most` fills all columns. The
-/// bar of a count above 0 has at least one `@`.
+/// Returns a bar whose length is in proportion to `count`. The bar of `count == most` has `columns`
+/// columns. The bar of a count above 0 has at least one `@`.
 pub(in crate::view) fn bar(count: u64, most: u64, columns: usize) -> String {
     let rounded = (u128::from(count) * columns as u128 * 2 + u128::from(most))
         .checked_div(2 * u128::from(most))
