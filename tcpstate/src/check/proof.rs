@@ -5,7 +5,8 @@ use super::{Checkpoint, Failure, Feature, Live, Status};
 /// Programs that the traffic does not trigger. `ss -K` would trigger them by aborting sockets.
 const NOT_PROVOKED: [&str; 1] = ["tcp_abort"];
 
-const HELP: &str = "report it with `uname -r` and the output of `tcpstate check --live -o json`";
+const HELP: &str =
+    "report the failed test with `uname -r` and the output of `tcpstate check --live -o json`";
 
 pub(super) fn features(live: &Result<Live, Failure>) -> Vec<Feature> {
     let ids = ["live_transitions", "live_time_wait", "live_syn_recv", "live_gauges"];

@@ -152,7 +152,7 @@ impl Help for Error {
             _ if self.is_refusal() => {
                 "check in `dmesg` whether a security module forbids bpf(2)".into()
             }
-            _ => "report it with the output of `uname -r`".into(),
+            _ => "report this error with the output of `uname -r`".into(),
         }
     }
 }

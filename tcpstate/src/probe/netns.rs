@@ -116,7 +116,7 @@ impl Help for Error {
             Self::Hidden(_) => {
                 "run tcpstate as root, grant it CAP_SYS_ADMIN and CAP_SYS_PTRACE, or choose another process of the namespace".into()
             }
-            Self::NotEntered { .. } => "report it with the output of `uname -r`".into(),
+            Self::NotEntered { .. } => "report this error with the output of `uname -r`".into(),
         }
     }
 }

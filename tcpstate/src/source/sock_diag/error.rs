@@ -64,7 +64,7 @@ impl Help for Error {
             }
             Self::Interrupted(_) => "try again when sockets come and go less often".into(),
             Self::Table { .. } => "mount /proc with the network files of this process".into(),
-            _ => "report it with the output of `uname -r`".into(),
+            _ => "report this error with the output of `uname -r`".into(),
         }
     }
 }
