@@ -391,11 +391,8 @@ fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
 /// Asserts that `explain` knows every transition that occurred.
 fn assert_transitions_are_explained(snapshot: &Snapshot, label: &str) {
     for pair in &snapshot.transitions {
-        assert!(
-            explain::transition(pair.from, pair.to).is_some(),
-            "{label}: {} -> {} is not explained",
-            pair.from,
-            pair.to
-        );
+        let (from, to) = (pair.from, pair.to);
+        let is_explained = explain::transition(from, to).is_some();
+        assert!(is_explained, "{label}: {from} -> {to} is not explained");
     }
 }

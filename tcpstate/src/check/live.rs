@@ -102,7 +102,8 @@ fn run() -> anyhow::Result<Live> {
 }
 
 /// Makes four connections. The first stays open, and both sides close the second. In the third and
-/// fourth connection the client closes before the server.
+/// fourth connection the client closes before the server. The function is long because it is one
+/// script, from the first connection to the last one.
 fn connections(
     tracer: &mut Tracer,
     address: SocketAddr,

@@ -1,4 +1,6 @@
 //! `--replay` and `tcpstate replay`: show a recording instead of a live kernel.
+//!
+//! The file is long because the flags, the clock and the loop of a replay share one state.
 
 use std::{
     cmp::Ordering,

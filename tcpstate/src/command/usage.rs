@@ -43,7 +43,8 @@ struct Refused<'a> {
 }
 
 impl Refused<'_> {
-    /// Returns the text after `cannot`, and the help.
+    /// Returns the text after `cannot`, and the help. The function is long because it has one case
+    /// for each kind of error of clap.
     fn cause_and_help(&self, line: &Command) -> (String, String) {
         let flag = self.strings(ContextKind::InvalidArg).into_iter().next().unwrap_or_default();
         let flag = name(&flag);

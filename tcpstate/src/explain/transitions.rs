@@ -394,7 +394,8 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     },
 ];
 
-/// Returns the reason why the kernel never makes this transition.
+/// Returns the reason why the kernel never makes this transition. The function is long because it
+/// is a table of texts.
 pub(super) const fn why_never(from: State, to: State) -> &'static str {
     match (from, to) {
         (NewSynRecv, _) | (_, NewSynRecv) => {

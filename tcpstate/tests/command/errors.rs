@@ -1,5 +1,5 @@
 //! Contains one test for each row of docs/ERRORS.md. The test causes the error and compares the
-//! message with the row.
+//! message with the row. The file is long because docs/ERRORS.md has many rows.
 
 use std::{
     collections::BTreeSet,

@@ -164,6 +164,8 @@ fn who(event: &Event, port: u16) -> Option<&'static str> {
     (event.remote_port == Some(port)).then_some("client")
 }
 
+/// Asserts that the lines of each socket are the expected lines. The function is long because it
+/// compares every field of a line.
 fn assert_lines(
     family: Family,
     netns: u64,

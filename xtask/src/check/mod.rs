@@ -15,7 +15,6 @@ mod graph;
 mod layers;
 mod links;
 mod modules;
-#[cfg(test)]
 mod prose;
 mod sizes;
 mod structure;

@@ -16,9 +16,9 @@ const FILE: usize = 400;
 /// The maximum number of lines of a function without a reason, from `fn` to the closing brace of
 /// the function.
 const FUNCTION: usize = 60;
-/// A comment that begins with these words gives the reason for the length. A file gives its reason
-/// in its `//!` comment, and a function gives its reason in its doc comment.
-const REASON: &str = "Long because";
+/// A comment with these words gives the reason for the length: "The file is long because …". A file
+/// gives its reason in its `//!` comment, and a function gives its reason in its doc comment.
+const REASON: &str = "long because";
 
 /// Returns the files and functions of these packages that are too long and give no reason.
 pub(super) fn unexplained(root: &Path, packages: &[&str]) -> Result<Vec<String>> {
@@ -106,5 +106,5 @@ fn has_reason(attributes: &[Attribute]) -> bool {
     let words: Vec<String> = lines
         .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    words.join(" ").contains(REASON)
+    words.join(" ").to_lowercase().contains(REASON)
 }

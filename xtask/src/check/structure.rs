@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{cycles, graph, layers, links, modules, sizes};
+use super::{cycles, graph, layers, links, modules, prose, sizes};
 use crate::test::report::Report;
 
 /// The crates that are checked for import cycles: the source directory and the name of the root
@@ -28,6 +28,7 @@ pub(super) fn check(root: &Path, report: &mut Report) {
         let folders: Vec<&str> = packages.values().map(|package| package.folder.as_str()).collect();
         expect_none(&sizes::unexplained(root, &folders)?)
     });
+    report.check("prose", || expect_none(&prose::check(root)?));
     report.check("links between documents", || expect_none(&links::broken(root)?));
     report.check("paths that documents name", || expect_none(&links::missing(root)?));
 }

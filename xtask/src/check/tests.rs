@@ -227,7 +227,7 @@ fn long_files_and_functions_need_a_reason() {
     let tree = tree(&[
         ("a/src/fits.rs", &file("//! Head.\n", 400)),
         ("a/src/long.rs", &file("//! Head.\n", 401)),
-        ("a/src/reasoned.rs", &file("//! Head. Long because it is a table.\n", 401)),
+        ("a/src/reasoned.rs", &file("//! Head. The file is long because it is a table.\n", 401)),
         ("a/src/functions.rs", &function("", 60)),
         ("a/tests/long.rs", &function("/// Does it.\n", 61)),
         ("a/tests/reasoned.rs", &function("/// Does it. Long\n/// because it is a list.\n", 61)),
@@ -237,8 +237,8 @@ fn long_files_and_functions_need_a_reason() {
     assert_eq!(
         sizes::unexplained(tree.path(), &["a"]).expect("the tree can be read"),
         [
-            "a/src/long.rs: 401 lines, more than 400, and no `Long because` in its //! head",
-            "a/tests/long.rs:2: fn long has 61 lines, more than 60, and no `Long because` in its doc comment",
+            "a/src/long.rs: 401 lines, more than 400, and no `long because` in its //! head",
+            "a/tests/long.rs:2: fn long has 61 lines, more than 60, and no `long because` in its doc comment",
         ]
     );
 }
@@ -325,7 +325,7 @@ fn a_file_of_401_lines_is_found_in_the_real_tree() {
     assert_eq!(
         found,
         [
-            "tcpstate/src/report/planted.rs: 401 lines, more than 400, and no `Long because` in its //! head"
+            "tcpstate/src/report/planted.rs: 401 lines, more than 400, and no `long because` in its //! head"
         ]
     );
 }

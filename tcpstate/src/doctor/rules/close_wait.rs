@@ -73,6 +73,7 @@ fn leak(holder: &Holder, limits: &CloseWait) -> (Level, u64, u64) {
     (level, settled, old)
 }
 
+/// The function is long because it contains every text of the finding.
 fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let sockets = facts.sockets()?;
     let holding = &sockets.close_wait;

@@ -153,6 +153,7 @@ fn about(finding: Finding, listener: &Listener, sockets: &SocketTable, facts: &F
 const QUEUES: &str =
     "/proc/net/netstat TcpExt ListenOverflows; sock_diag; /proc/sys/net/core/somaxconn";
 
+/// The function is long because it contains every text of the finding.
 fn s1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let sockets = facts.sockets()?;
     let overflows = facts.growth("TcpExt", "ListenOverflows")?;

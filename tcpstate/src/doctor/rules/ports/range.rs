@@ -28,6 +28,7 @@ pub(in crate::doctor::rules) const P3: Rule = Rule {
     check: p3,
 };
 
+/// The function is long because it contains every text of the finding.
 fn p3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let range: Range = facts.sysctls.get("net.ipv4.ip_local_port_range")?;
     let Range { low, high } = range;
