@@ -161,7 +161,7 @@ pub(super) struct Arguments {
     )]
     output: Format,
 
-    /// Print events instead of states with -o csv
+    /// Print events instead of states, which needs -o csv
     #[arg(long)]
     events: bool,
 
