@@ -123,7 +123,7 @@ impl Tracer {
         self.live.look_for_late_events()
     }
 
-    /// Returns the number of events lost since the load, if events are enabled.
+    /// Returns the number of events lost since the BPF programs were loaded, if events are enabled.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         self.live.losses()
     }

@@ -1,23 +1,24 @@
-//! Compares sums of gauges with the kernel's own sums (`sockstat`). A difference proves that
+//! Compares totals of gauges with the kernel's own totals (`sockstat`). A difference proves that
 //! tracing missed events, and that the kernel did not count the misses.
 //!
-//! Sockets that change between the reading of the gauges and the reading of the kernel's sums also
-//! cause differences, in either direction. A difference therefore counts only in two cases: no
+//! Sockets that change between the reading of the gauges and the reading of the kernel's totals
+//! also cause differences, in either direction. A difference therefore counts only in two cases: no
 //! socket changed, or many readings in a row have a difference with the same sign.
 
 /// The number of consecutive readings whose differences must have the same sign. By chance, nine
-/// differences in a row have the same sign once in 256 times. Each time costs one unnecessary scan.
+/// differences in a row have the same sign once in 256 times. Each such coincidence costs one
+/// unnecessary scan.
 const STREAK: u32 = 9;
 
-/// The gauges' sums minus the kernel's sums at one reading. The value is `None` if the kernel's sum
-/// does not cover all counted sockets.
+/// The totals of the gauges minus the kernel's totals at one reading. The value is `None` if the
+/// kernel's total does not cover all counted sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Excess {
     pub(super) full: Option<i64>,
     pub(super) time_wait: Option<i64>,
 }
 
-/// The differences since the last scan, and the differences that scans do not change.
+/// The differences found since the last scan, and the differences that remained after a scan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drift {
     full: Sum,
@@ -26,8 +27,8 @@ pub(super) struct Drift {
 
 impl Drift {
     /// Adds the differences that a reading shows. `moved` is true if sockets changed since the
-    /// earlier reading. Returns the number of sockets by which the gauges must be wrong, minus the
-    /// number that earlier calls returned.
+    /// earlier reading. Returns how many more sockets are certainly counted wrong than earlier
+    /// calls have reported.
     pub(super) fn look(&mut self, excess: Excess, moved: bool) -> u64 {
         let full = excess.full.map_or(0, |excess| self.full.look(excess, moved));
         full + excess.time_wait.map_or(0, |excess| self.time_wait.look(excess, moved))
@@ -40,7 +41,7 @@ impl Drift {
     }
 }
 
-/// The differences of one sum, either of full sockets or of time-wait sockets.
+/// The differences of one total: of the full sockets, or of the time-wait sockets.
 #[derive(Clone, Debug, Default)]
 struct Sum {
     /// The difference that remained after a scan. A remaining difference is not an error of the
@@ -48,8 +49,8 @@ struct Sum {
     explained: i64,
     /// The last reported difference, and whether a scan was made after that report.
     last_report: Option<(i64, bool)>,
-    /// The smallest difference of the last readings whose differences have the same sign, and the
-    /// number of these readings.
+    /// The last consecutive readings had differences with the same sign. The pair contains the
+    /// smallest of these differences and the number of these readings.
     streak: (i64, u32),
 }
 

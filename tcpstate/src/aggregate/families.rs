@@ -29,7 +29,8 @@ impl Families {
         }
     }
 
-    /// Raises negative gauges to zero. Returns the sum by which gauges were raised.
+    /// Raises negative gauges to zero. Returns how many sockets were added in total to raise
+    /// negative gauges to zero.
     pub(super) fn floor(&mut self, reading: &Reading, origin: &Reading) -> u64 {
         let Some(since) = since(reading, origin) else { return 0 };
         self.0.iter_mut().zip(since).map(|(gauges, since)| gauges.floor(&since.flows)).sum()
@@ -55,7 +56,7 @@ impl Families {
     }
 }
 
-/// Returns the transitions that occurred, in the order of the kernel's numbers.
+/// Returns the transitions that occurred, in the order of the kernel's state numbers.
 pub(super) fn transitions(since_start: &Counts, in_interval: &Counts) -> Vec<Transition> {
     let pairs = State::ALL.into_iter().flat_map(|from| State::ALL.map(|to| (from, to)));
     let transition = |(from, to)| Transition {

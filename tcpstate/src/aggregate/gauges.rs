@@ -38,8 +38,9 @@ impl Gauges {
         );
     }
 
-    /// Raises negative gauges to zero. Returns the sum by which gauges were raised. In a consistent
-    /// cut, a gauge is negative only if an event was missed.
+    /// Raises negative gauges to zero. Returns how many sockets were added in total to raise
+    /// negative gauges to zero. In a consistent cut, a gauge is negative only if an event was
+    /// missed.
     pub(super) fn floor(&mut self, since_start: &Flows) -> u64 {
         self.full.floor(|state| since_start.full(state))
             + self.minis.floor(|state| since_start.minis(state))

@@ -73,8 +73,9 @@ impl Namespaces {
     }
 
     /// Adds namespaces that appeared since the last reading. Earlier events of a new namespace may
-    /// be missing if the table was full (`!has_all_namespaces`). In this case the function does not
-    /// add the namespace. Returns the sum by which negative gauges were raised.
+    /// be missing if the table was full (`!has_all_namespaces`). If the table was full, the
+    /// function does not add the namespace. Returns how many sockets were added in total to raise
+    /// negative gauges to zero.
     pub(super) fn update(&mut self, reading: &Reading, has_all_namespaces: bool) -> u64 {
         let mut lifted = 0;
         for (&identity, namespace) in cut(reading) {

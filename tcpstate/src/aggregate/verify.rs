@@ -6,8 +6,8 @@ use tcpstate_common::{State, abi::STATE_SLOTS};
 use super::providers::Providers;
 use crate::report::{Difference, Gauge, Verdict};
 
-/// Compares the gauges that the attached hooks observe completely. `listed` is indexed by the
-/// kernel's number of a state.
+/// Compares the gauges that the attached hooks observe completely. `listed` has the kernel's state
+/// number as its index.
 pub(super) fn compare(
     gauges: &[Gauge; 10],
     providers: Providers,

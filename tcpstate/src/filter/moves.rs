@@ -38,8 +38,8 @@ impl Moves {
         self.0[from.number()] & 1 << to.number() != 0
     }
 
-    /// Returns the set as one word for each old state. The kernel's number of the old state is the
-    /// index of the word. Each word has one bit for each new state.
+    /// Returns the set as one word for each old state. The index of a word is the kernel's state
+    /// number of the old state. Each word has one bit for each new state.
     pub(super) fn bits(self) -> [u16; STATE_SLOTS] {
         self.0
     }

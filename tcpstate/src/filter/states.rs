@@ -18,8 +18,7 @@ impl States {
         self.0 & 1 << state.number() != 0
     }
 
-    /// Returns the set as one bit for each state. The kernel's number of the state is the index of
-    /// the bit.
+    /// Returns the set as one bit for each state. The index of a bit is the kernel's state number.
     pub(crate) fn bits(self) -> u32 {
         self.0.into()
     }

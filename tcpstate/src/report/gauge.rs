@@ -39,6 +39,6 @@ pub struct Transition {
 pub struct FamilyRow {
     /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// The transitions that occurred since the start, in the order of the kernel's numbers.
+    /// The transitions that occurred since the start, in the order of the kernel's state numbers.
     pub transitions: Vec<Transition>,
 }

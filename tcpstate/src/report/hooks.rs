@@ -34,7 +34,7 @@ impl Transitions {
 pub enum Provider {
     /// The kernel functions that create and destroy mini sockets.
     Fentry,
-    /// The starts and stops of the timers of mini sockets.
+    /// The programs observe when the kernel starts or cancels the timer of a mini socket.
     Timer,
     /// The kernel's own counters, read with each snapshot.
     Polled,
@@ -103,7 +103,7 @@ impl Minis {
 /// know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hooks {
-    /// The hook of transitions of full sockets.
+    /// The hook that reports transitions of full sockets.
     pub transitions: Option<Transitions>,
     /// The provider of time-wait sockets.
     pub time_wait: Option<Provider>,
@@ -112,8 +112,8 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Returns the output names of three hooks: of transitions, of time-wait sockets and of request
-    /// sockets.
+    /// Returns the output names of the hooks that observe transitions, time-wait sockets and
+    /// request sockets, in this order.
     #[must_use]
     pub fn names(self) -> [&'static str; 3] {
         let provider = |provider: Option<Provider>| provider.map_or(UNKNOWN, Provider::name);
@@ -125,11 +125,11 @@ impl Hooks {
 /// The output name of a hook that this program does not know.
 const UNKNOWN: &str = "unknown";
 
-/// The attached hooks and their limits.
+/// The attached hooks, and what these hooks cannot observe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// The attached hooks.
     pub hooks: Hooks,
-    /// The limits of the attached hooks, with reasons.
+    /// What the attached hooks cannot observe, and why.
     pub limits: Vec<Limit>,
 }

@@ -10,45 +10,46 @@ use super::{Minis, Provider, Transitions};
 /// stores a limit only as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Transitions of full sockets are observed by a hook that is not the best hook.
+    /// tcpstate observes transitions of full sockets with a hook that is not the best available
+    /// kind.
     Transitions {
         /// The attached hook.
         by: Transitions,
         /// The reasons why no better hook is attached.
         reasons: Vec<Reason<Transitions>>,
-        /// The effect on the results.
+        /// How the limit affects the results.
         effect: Effect,
     },
     /// The gauges of one kind of mini sockets are incomplete.
     Minis {
-        /// The kind of mini sockets.
+        /// The kind of mini sockets to which the limit applies.
         minis: Minis,
         /// The attached provider.
         by: Provider,
         /// The reasons why no better provider is attached.
         reasons: Vec<Reason<Provider>>,
-        /// The effect on the results.
+        /// How the limit affects the results.
         effect: Effect,
     },
     /// The events of one kind of mini sockets are incomplete.
     Events {
-        /// The kind of mini sockets.
+        /// The kind of mini sockets to which the limit applies.
         minis: Minis,
         /// The attached provider.
         by: Provider,
-        /// The effect on the events.
+        /// How the limit affects the events.
         effect: Effect,
     },
     /// RSTs that this host sends are not observed.
     Resets {
-        /// The error of the hook.
+        /// The error that occurred when the hook was attached.
         reason: String,
     },
     /// No hook traces accept(), so another hook attributes accepted connections to processes.
     Acceptors {
         /// The hook that attributes accepted connections to processes.
         by: Acceptors,
-        /// The error of the hook at accept().
+        /// The error that occurred when the hook at accept() was attached.
         reason: String,
     },
     /// Sockets that were opened before the start have no owner.
@@ -76,13 +77,13 @@ pub enum Reason<H> {
 /// The effect of a limit on the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Each transition costs more CPU time.
+    /// With the attached hook, each transition costs more CPU time than with a better hook.
     CostlyTransitions,
-    /// tcpstate misses more transitions.
+    /// With the attached hook, tcpstate misses more transitions than with a better hook.
     MoreMissed,
     /// Expiry is the only known reason why time-wait sockets end.
     OnlyExpiryKnown,
-    /// Time-wait sockets of both substates (FIN_WAIT2 and TIME_WAIT) are counted as one sum.
+    /// Time-wait sockets in FIN_WAIT2 and in TIME_WAIT are counted together, as one number.
     SumOfTimeWait,
     /// Time-wait sockets are not counted.
     NoTimeWait,
@@ -105,7 +106,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Returns the effect as a clause.
+    /// Returns the text that describes the effect in a limit sentence.
     const fn in_words(self) -> &'static str {
         match self {
             Self::CostlyTransitions => "each transition costs more CPU time",
@@ -137,16 +138,16 @@ impl Effect {
     }
 }
 
-/// The hook that finds the process that accepted a connection.
+/// The hook that attributes an accepted connection to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptors {
-    /// The hook at accept().
+    /// A hook at accept() attributes the connection to a process.
     Accept,
-    /// The hook at the first call that sends or receives data on a connection.
+    /// A hook at the first send or receive call attributes the connection to a process.
     Use,
-    /// The hook at the first call that receives data on a connection.
+    /// A hook at the first receive call attributes the connection to a process.
     Receive,
-    /// No hook finds the process.
+    /// No hook attributes accepted connections to processes.
     None,
 }
 
@@ -154,7 +155,7 @@ impl Acceptors {
     /// All hooks, best first.
     pub const ALL: [Self; 4] = [Self::Accept, Self::Use, Self::Receive, Self::None];
 
-    /// Returns the effect on accepted connections if this hook is attached.
+    /// Describes to which process an accepted connection is attributed if this hook is attached.
     const fn effect(self) -> &'static str {
         match self {
             Self::Accept => "accepted connections are attributed to the process that accepts them",
@@ -175,7 +176,7 @@ pub enum UnknownOwners {
     /// tcpstate runs outside the host's PID namespace. The process ids that tcpstate reads
     /// therefore differ from the ids that the BPF programs see.
     OtherPidNamespace,
-    /// The table of owners had no space for this number of sockets.
+    /// The owners of this number of sockets did not fit in the table of owners.
     TableFull(u64),
     /// This user may not read the open files of all processes.
     Hidden,
@@ -242,8 +243,8 @@ impl UnknownOwners {
     }
 }
 
-/// Returns the clause that names the reasons. If there is no reason, the function returns an empty
-/// string.
+/// Returns the part of a limit sentence that names the reasons (`, because …`). If there is no
+/// reason, the function returns an empty string.
 fn because<H: Copy>(reasons: &[Reason<H>], name: fn(H) -> &'static str) -> String {
     if reasons.is_empty() {
         return String::new();

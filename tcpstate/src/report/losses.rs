@@ -1,6 +1,6 @@
 //! The events that the BPF programs missed, and the events that the BPF programs could not record.
 
-/// The numbers of events that the BPF programs missed since the load.
+/// The numbers of events that the BPF programs missed since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
     /// Transitions of full sockets.
@@ -32,9 +32,9 @@ impl Missed {
         self.events() + self.unrecorded
     }
 
-    /// Returns the counts minus earlier counts. A count is not expected to decrease. If one count
-    /// decreases nevertheless, the saturating subtraction does not affect the differences of the
-    /// other counts.
+    /// Returns the counts minus earlier counts. No count should ever decrease. If a count decreases
+    /// nevertheless, the difference of this count is 0, and the differences of the other counts
+    /// stay correct.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

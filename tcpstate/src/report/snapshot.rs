@@ -50,7 +50,7 @@ pub struct Snapshot {
     pub moved: [Option<Flow>; 10],
     /// The result of a comparison with the kernel's list of sockets, if one was requested.
     pub verdict: Option<Verdict>,
-    /// The transitions that occurred, in the order of the kernel's numbers.
+    /// The transitions that occurred, in the order of the kernel's state numbers.
     pub transitions: Vec<Transition>,
     /// The counts of TIME_WAIT mini sockets.
     pub time_wait: TimeWait,

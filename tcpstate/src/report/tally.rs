@@ -163,7 +163,7 @@ mod tests {
         histogram.buckets[300] = u64::MAX >> 20;
         (histogram.sum, histogram.sum_high) = (5, 1 << 40);
         let tally = Tally::of(&histogram).expect("it is not empty");
-        // The sum is 2^40 times 2^30 ns.
+        // The sum of the durations is 2^40 times 2^30 ns, plus 5 ns.
         assert_eq!(tally.sum, Duration::new(1_180_591_620_717, 411_303_429));
     }
 

@@ -32,13 +32,13 @@ pub struct Exits {
     pub reused: Option<u64>,
     /// A RST, late data or an operator ended the socket.
     pub killed: Option<u64>,
-    /// The kernel removed the network namespace, or the cause is unknown.
+    /// The socket ended because its network namespace was removed, or for an unknown cause.
     pub other: Option<u64>,
 }
 
 impl TimeWait {
-    /// If a total has decreased, sets the total to its value in `earlier`. Sums of the kernel's own
-    /// counters can decrease slightly, because the counters are read one after the other while
+    /// If a total has decreased, sets the total to its value in `earlier`. Totals of the kernel's
+    /// own counters can decrease slightly, because the counters are read one after the other while
     /// sockets change.
     pub fn keep_growing(&mut self, earlier: &Self) {
         let Self { entries, exits: Exits { expired, reused, killed, other }, overflows, .. } = self;

@@ -32,7 +32,7 @@ impl Verdict {
 /// A gauge that differs from the kernel's list of sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The state of the gauge.
+    /// The TCP state whose sockets the gauge counts.
     pub state: State,
     /// The value of the gauge.
     pub current: i64,

@@ -21,7 +21,7 @@ const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 /// The maximum number of folders that are read. A host usually has some hundreds of cgroup folders.
 const MAX_FOLDERS: usize = 1 << 16;
 
-/// The paths of all cgroups that this process can see. The key is the cgroup's id.
+/// The paths of all cgroups that this process can see. The key of the map is the id of the cgroup.
 #[derive(Debug, Default)]
 pub struct Cgroups(HashMap<u64, String>);
 

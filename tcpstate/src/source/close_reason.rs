@@ -91,9 +91,9 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
 }
 
 /// Returns the close reason of a time-wait socket. The full socket that preceded a time-wait socket
-/// sent the first FIN. If the socket is in TIME_WAIT, the connection is already closed, so the end
-/// of the socket does not affect the close reason. If the socket is in FIN_WAIT2, the peer has not
-/// closed yet, so the end of the socket determines the close reason.
+/// sent the first FIN. If the socket is in TIME_WAIT, the connection is already closed, so the
+/// destruction of the socket does not affect the close reason. If the socket is in FIN_WAIT2, the
+/// peer has not closed yet, so the way in which the socket closes determines the close reason.
 pub(super) fn of_time_wait(from: State, exit: u16) -> Option<CloseReason> {
     match from {
         State::TimeWait => Some(CloseReason::LocalFin),

@@ -1,7 +1,7 @@
 //! Keeps a record for a short time if a later record may complete or cancel the earlier record.
 //!
 //! A later record completes or cancels an earlier record in three cases. The later record normally
-//! follows within microseconds:
+//! arrives microseconds after the earlier record:
 //!
 //! * The first record of a client has no port, and the first record of a child has no peer. The
 //!   second record of the socket has both the port and the peer.

@@ -8,7 +8,8 @@ use tcpstate_common::{
     },
 };
 
-/// The numbers of sockets that entered and left each state since the load or since an earlier cut.
+/// The numbers of sockets that entered and left each state since the BPF programs were loaded or
+/// since an earlier cut.
 ///
 /// The sums use wrapping arithmetic. One CPU may subtract a number that another CPU added. A socket
 /// that was created before a cut may end after the cut.
@@ -73,8 +74,8 @@ impl Flows {
         let both =
             side(self.minis(State::FinWait2)).wrapping_add(side(self.minis(State::TimeWait)));
         let count = both.wrapping_sub(self.minis.moved);
-        // The result can be negative when a timer is stopped and started again: the stop counts an
-        // end, and the start subtracts this end.
+        // The result can be negative if the kernel cancels and restarts the timer of a mini socket:
+        // the cancellation adds one ended socket, and the restart subtracts that socket.
         if count.cast_signed() < 0 { 0 } else { count }
     }
 

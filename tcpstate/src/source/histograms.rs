@@ -182,7 +182,7 @@ fn drain_all(hook: &mut HistogramHook, inactive: u32) -> Result<Tallies, Error> 
     Ok(tallies)
 }
 
-/// Returns the numbers of unreliable durations since the load.
+/// Returns the numbers of unreliable durations since the BPF programs were loaded.
 fn untimed(hook: &HistogramHook, missed: u64) -> Result<Untimed, Error> {
     let of_cpus = hook.slots.get(&0, 0).map_err(map_error("read", "HISTOGRAM_SLOTS"))?;
     let sum = |of: fn(&tcpstate_common::histogram::HistogramSlots) -> u64| {

@@ -14,8 +14,8 @@ use crate::procfs::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
     /// Whether the counters cover all counted sockets. If true, reports show the counters. If
-    /// false, the counters cover only one of several counted namespaces. A changed counter then
-    /// proves only that an event happened.
+    /// false, the counters cover only one of several counted namespaces. If false, a changed
+    /// counter proves only that an event happened in that namespace.
     pub covers_whole_scope: bool,
     /// Whether `time_wait_turnover` counts creations. If false, `time_wait_turnover` counts
     /// expiries.
@@ -27,8 +27,9 @@ pub struct KernelCounters {
     pub time_wait_sockets: Option<u64>,
     /// The maximum number of time-wait sockets (`net.ipv4.tcp_max_tw_buckets`).
     pub time_wait_limit: Option<u64>,
-    /// The sum of `TW` and `TWKilled` of `TcpExt`. Since Linux 5.18, the sum counts creations of
-    /// time-wait sockets (`__inet_twsk_schedule`). Before Linux 5.18, the sum counts expiries.
+    /// The sum of `TW` and `TWKilled` of `TcpExt`. Since Linux 5.18, `TW` plus `TWKilled` counts
+    /// creations of time-wait sockets (`__inet_twsk_schedule`). Before Linux 5.18, `TW` plus
+    /// `TWKilled` counts expired time-wait sockets.
     pub time_wait_turnover: Option<u64>,
     /// `TCPTimeWaitOverflow` of `TcpExt`: the number of time-wait sockets that the kernel did not
     /// create because `tcp_max_tw_buckets` was reached.

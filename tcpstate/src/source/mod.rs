@@ -1,5 +1,5 @@
-//! Reads the counters of the BPF programs: totals since the load, as one consistent cut over all
-//! CPUs.
+//! Reads the counters of the BPF programs: totals since the programs were loaded, as one consistent
+//! cut over all CPUs.
 
 pub mod cgroups;
 mod close_reason;
@@ -35,9 +35,9 @@ use crate::report::{Losses, Missed};
 /// A moment, measured by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The time of the monotonic clock, for durations and rates.
+    /// The monotonic time, from which durations and rates are computed.
     pub monotonic: Instant,
-    /// The time of the wall clock, for display.
+    /// The wall-clock time, which output shows.
     pub wall: SystemTime,
 }
 
@@ -49,13 +49,13 @@ impl Moment {
     }
 }
 
-/// The number of runs of a BPF program since the load, and the total time of these runs. A run is
-/// counted only if the kernel's BPF statistics were enabled during the run.
+/// The number of runs of a BPF program since the program was loaded, and the total time of these
+/// runs. A run is counted only if the kernel's BPF statistics were enabled during the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramRuns {
     /// The name of the program.
     pub program: String,
-    /// The number of runs.
+    /// How often the program ran.
     pub runs: u64,
     /// The total time of all runs on all CPUs.
     pub time: Duration,
@@ -65,9 +65,9 @@ pub struct ProgramRuns {
 /// too.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// The time of the cut.
+    /// When the cut was made.
     pub at: Moment,
-    /// All counts from the load to the cut.
+    /// All events that the BPF programs counted before the cut.
     pub counts: Counts,
     /// The counts of each address family in the order of
     /// [`Family::BOTH`](crate::report::Family::BOTH), if families are counted separately.
@@ -82,7 +82,8 @@ pub struct Reading {
     pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
-    /// The cost of the programs up to the cut. The list is empty if the cost is not measured.
+    /// How often each BPF program ran before the cut, and the total time of its runs. The list is
+    /// empty if the cost is not measured.
     pub runs: Vec<ProgramRuns>,
     /// The CPU time of this process up to the cut.
     pub process_time: Duration,
@@ -151,7 +152,7 @@ impl Population {
         add_each(&mut self.minis, minis);
     }
 
-    /// Returns the numbers minus the numbers of an earlier population.
+    /// Returns the numbers of sockets minus the numbers in an earlier population.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let minus = |now: &[u64; STATE_SLOTS], then: &[u64; STATE_SLOTS]| {

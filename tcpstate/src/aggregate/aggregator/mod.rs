@@ -1,7 +1,8 @@
 //! Computes gauges from the results of scans and the counts since the last scan.
 //!
 //! `current = start + entered - left + corrected` holds for every state at every time. A scan finds
-//! the true number of sockets. A scan adds the true number minus the gauge to `corrected`.
+//! the true number of sockets. A scan adds to `corrected` the difference: the true number of
+//! sockets minus the gauge.
 
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ struct LastScan {
     /// the scan could not enter.
     unsettled: u64,
     /// The number of sockets by which the gauges are certainly wrong: the sum by which negative
-    /// gauges were raised, plus the drift from the kernel's sums. A number above 0 proves that
+    /// gauges were raised, plus the drift from the kernel's totals. A number above 0 proves that
     /// tracing missed an event, and that the kernel did not count the miss.
     impossible: u64,
 }
@@ -140,7 +141,7 @@ impl Aggregator {
     }
 
     /// Returns the number of missed events that no scan has corrected. `missed` is the number of
-    /// missed events since the load.
+    /// missed events since the BPF programs were loaded.
     #[must_use]
     pub fn unreconciled(&self, missed: Missed) -> u64 {
         let last = &self.last_scan;
@@ -180,12 +181,12 @@ impl Aggregator {
         snapshot
     }
 
-    /// Compares the gauges with the kernel's own sums of sockets.
+    /// Compares the gauges with the kernel's own totals of sockets.
     ///
-    /// If no event was counted between the two readings, no socket changed while the kernel's sums
-    /// of `earlier` were read. In this case the function compares the sums of `earlier`. If missed
-    /// events are known, the function compares nothing, because the missed events explain
-    /// differences.
+    /// If no event was counted between the two readings, no socket changed while the kernel's
+    /// totals of `earlier` were read. The function then compares the totals of `earlier`, and
+    /// otherwise the totals of `reading`. If missed events are known, the function compares
+    /// nothing, because the missed events explain differences.
     pub fn look_for_drift(&mut self, earlier: &Reading, reading: &Reading) {
         if self.unreconciled(reading.missed) > 0 {
             return;
@@ -285,8 +286,8 @@ impl Aggregator {
 
     /// Raises negative gauges to zero. In a consistent cut, a gauge is negative only if an event
     /// was missed. One missed event can make several gauges negative: a gauge of all sockets, of a
-    /// namespace and of a family. Therefore only the largest of the three sums of raised gauges is
-    /// counted: the sum of all sockets, of namespaces or of families.
+    /// namespace and of a family. Raised gauges are summed for all sockets, for namespaces and for
+    /// families. Only the largest of these three sums is counted.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);

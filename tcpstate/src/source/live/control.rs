@@ -1,5 +1,5 @@
-//! Stores the control word and makes cuts. All BPF programs read the control word. A cut switches
-//! the active buffer and reads the buffer that becomes inactive.
+//! Writes the control word of the BPF programs, and makes cuts. All BPF programs read the control
+//! word. A cut switches the active buffer and reads the buffer that becomes inactive.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Live {
-    /// Makes the other buffer active, and sets or clears the scan flag in a single store. Then the
-    /// function reads the buffer that is now inactive.
+    /// Makes the other buffer active, and sets or clears the scan flag in the same write. After the
+    /// switch, the function reads the buffer that is now inactive.
     pub(super) fn flip(&mut self, scan_flag: u32) -> Result<Reading, Error> {
         let names = self.mark_gone_namespaces()?;
         let inactive = (self.control & CONTROL_BUFFER) as usize;
@@ -41,8 +41,8 @@ impl Live {
         let kernel = self.kernel_counters();
         let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
         let process_time = processor_time::of_process()?;
-        // If families are not counted separately, the list has one element. In this case the
-        // conversion returns `None`.
+        // If families are not counted separately, the list has one element. For a list of one
+        // element, the conversion returns `None`.
         let families = families.try_into().ok();
         Ok(Reading {
             at,
@@ -85,8 +85,8 @@ impl Live {
         KernelCounters::read(counts_births, self.namespaces.is_none())
     }
 
-    /// Stores the control word. The function writes back the other values in the map `.bss`
-    /// unchanged.
+    /// Writes the control word to the map `.bss` of the BPF programs. The function writes back the
+    /// other values in the map `.bss` unchanged.
     pub(super) fn set_control(&mut self) -> Result<(), Error> {
         let attached = self.probe.control_bits();
         let control = &mut self.probe.control;
@@ -105,7 +105,7 @@ impl Live {
         self.probe.touched.set(0, touched, 0).map_err(map_error("update", "TOUCHED"))
     }
 
-    /// Returns the cost of each BPF program since the load, if the cost is measured.
+    /// Returns the cost of each BPF program since the program was loaded, if the cost is measured.
     fn runs(&self) -> Result<Vec<ProgramRuns>, Error> {
         let measured = self.probe.measured()?;
         let runs = measured.into_iter().map(|(name, runs)| ProgramRuns {

@@ -18,13 +18,13 @@ use crate::{
 /// The source that reads the running kernel.
 pub struct Live {
     probe: Probe,
-    /// The control word that was last stored.
+    /// The last value written to the control word.
     control: u32,
     /// The value is [`CONTROL_EVENTS`] if events are enabled and the first scan has ended. The
     /// value is 0 if events are disabled or the first scan has not ended.
     events: u32,
-    /// The latest copy of each buffer, read while the buffer was inactive. The list has one element
-    /// for each family if families are counted separately.
+    /// The latest copy of each buffer, read while the buffer was inactive. If families are counted
+    /// separately, the list has one element for each family.
     buffers: Vec<[Counts; 2]>,
     /// The empty map that replaces the scan's map between scans.
     stand_in: Touched,
@@ -51,8 +51,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Attaches the BPF programs. The attached programs start to count. The number of sockets that
-    /// were opened before the attachment is still unknown.
+    /// Attaches the BPF programs. The BPF programs count sockets as soon as they are attached. The
+    /// number of sockets that were opened before the programs were attached is still unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
         // The hints are stored after the programs are attached, because the attached programs find
@@ -92,7 +92,8 @@ impl Live {
         &mut self.probe
     }
 
-    /// Returns the number of events that were missed since the load. The function makes no cut.
+    /// Returns the number of events that were missed since the BPF programs were loaded. The
+    /// function makes no cut.
     pub fn missed(&self) -> Result<Missed, Error> {
         let slots = self.slots()?;
         let slots = || slots.iter().flatten();
@@ -141,7 +142,7 @@ impl Live {
         }))
     }
 
-    /// Returns the limits of the attached hooks, with reasons.
+    /// Returns what the attached hooks cannot observe, and why.
     #[must_use]
     pub fn limits(&self) -> Vec<Limit> {
         let mut limits = self.probe.limits().to_vec();

@@ -61,7 +61,8 @@ pub struct Detail {
     /// The backlog of a listener, if the backlog is known. At most `backlog + 1` connections can
     /// wait.
     pub backlog: Option<u32>,
-    /// The time until the timer fires. The expiry of a time-wait socket's timer ends the socket.
+    /// The time until the timer fires. When the timer of a time-wait socket expires, the kernel
+    /// destroys the socket.
     pub timer: Option<Duration>,
     /// The number of retransmissions without an answer.
     pub retransmits: u8,
@@ -121,7 +122,7 @@ pub fn collect<A>(
     }
 }
 
-/// Counts the matching sockets by state. The result is indexed by the kernel's number of a state.
+/// Counts the matching sockets by state. The result has the kernel's state number as its index.
 pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
     let query = Query { filter, cgroups: false, silence: false };
     let by_state = |counts: &mut [u64; STATE_SLOTS], socket: &Socket| {
