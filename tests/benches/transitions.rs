@@ -85,7 +85,7 @@ fn main() {
     by_turns("sides", None, size.long_turns, &programs, |program| {
         of_sides(&sides, size.rounds, program)
     });
-    // Each event belongs to another socket, so no cache holds its data.
+    // Each event belongs to another socket, so no CPU cache holds the data of the event's socket.
     for &sockets in size.spread_sockets {
         by_turns("spread", Some(sockets), size.long_turns, &programs, |program| {
             let before = program();
@@ -176,10 +176,10 @@ enum Program {
     Counters,
     /// The counting program with separate counters for each namespace.
     Rows,
-    /// The events program with a filter that rejects every event, by a condition on a value that
-    /// never changes for a socket.
+    /// The program that sends events, with a filter that rejects every event. The filter compares a
+    /// value that never changes for a socket.
     Rejected,
-    /// The events program, whose events a thread reads at the interval of `trace`.
+    /// The program that sends events. A thread reads the events at the interval that `trace` uses.
     Written,
     Histograms,
     Peer(Peer),

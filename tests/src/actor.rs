@@ -163,8 +163,8 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The cgroup has no process after the test has waited for its last process. The kernel may
-        // need a moment longer until the cgroup is empty.
+        // After the test has waited for the last process of the cgroup, the cgroup is empty. The
+        // kernel may need a moment longer until the cgroup is empty.
         let is_gone = || fs::remove_dir(&self.folder).is_ok() || !self.folder.exists();
         crate::wait::until("the cgroup to be empty", is_gone);
         let _ = self.folder.parent().map(fs::remove_dir);

@@ -3,7 +3,8 @@
 //! Some kernels withhold events from BPF programs without counting them. One vendor's kernel
 //! withholds events while process 1 runs, and in interrupts during that time. On a kernel that
 //! withholds events, a gauge may be wrong until the next scan. The kernel is the cause, not
-//! tcpstate. The audit lets a test distinguish withheld events from a fault of tcpstate.
+//! tcpstate. With the audit, a test can distinguish events that the kernel withheld from errors of
+//! tcpstate.
 
 use std::{
     ffi::CString,
@@ -77,8 +78,8 @@ impl Audit {
         self.transitions.fired() - self.transitions.before
     }
 
-    /// Returns the number of events that no program observed and that were not reported as missed.
-    /// The number is exact only while no socket changes its state.
+    /// Returns the number of events that no program observed and that tcpstate did not report as
+    /// missed. The number is exact only while no socket changes its state.
     ///
     /// # Panics
     /// Panics if the counters cannot be read.

@@ -35,7 +35,8 @@ pub struct RunTime {
 }
 
 impl RunTime {
-    /// Returns the runs of these programs since their load, if the kernel counted the runs.
+    /// Returns the runs of these programs since the programs were loaded, if the kernel counted the
+    /// runs.
     #[must_use]
     pub fn of(programs: impl IntoIterator<Item = ProgramInfo>) -> Self {
         let add = |sum: Self, program: ProgramInfo| Self {
@@ -100,12 +101,12 @@ impl Empty {
     }
 }
 
-/// Returns the run time of programs while a load makes the given number of connections.
+/// Returns the run time of programs while traffic makes the given number of connections.
 ///
 /// # Panics
 /// Panics if loopback does not work.
 pub fn during(load: &Load, connections: u64, mut programs: impl FnMut() -> RunTime) -> RunTime {
-    // The load first warms up caches and branch predictors.
+    // The first connections only warm up caches and branch predictors.
     let warm = load.completed() + 500;
     wait::until("the load", || load.completed() >= warm);
     let before = programs();

@@ -219,8 +219,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Returns the run time of the peer's BPF programs since their load, if the kernel counted the
-    /// run time.
+    /// Returns the run time of the peer's BPF programs since the programs were loaded, if the
+    /// kernel counted the run time.
     #[must_use]
     pub fn run_time(&self) -> RunTime {
         let all = loaded_programs().filter_map(Result::ok);

@@ -17,8 +17,8 @@ use crate::{audit::Audit, traffic, truth, wait};
 /// seeded faults use the variable `TCPSTATE_TEST_OBJECT`.
 const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 
-/// A tracer of the thread's namespace, with an audit of its events. The audit distinguishes a fault
-/// of tcpstate from a kernel that withholds events from BPF.
+/// A tracer of the thread's namespace, with an audit of its events. With the audit, a test can
+/// distinguish an error of tcpstate from a kernel that withholds events from BPF.
 pub struct Traced {
     /// The tracer.
     pub tracer: Tracer,
@@ -29,8 +29,7 @@ pub struct Traced {
     missed: u64,
     /// The result of the audit at the last comparison.
     excused: i64,
-    /// The number of sockets by which gauges were wrong, minus the errors that missed events
-    /// explain.
+    /// The sum of all gauge errors, in sockets, without the errors that missed events explain.
     unexplained: u64,
     /// The minimum and the maximum number of time-wait sockets that were created before the start.
     /// The minimum and the maximum differ only if there was traffic.
@@ -86,7 +85,7 @@ impl Traced {
     }
 
     /// Starts a tracer without an audit, for tests in which other programs make traffic. The tracer
-    /// adds up differences instead of failing.
+    /// adds up the differences between the gauges and the truth, and does not panic.
     ///
     /// # Panics
     /// Panics if the tracer does not start.
@@ -106,8 +105,8 @@ impl Traced {
         Ok(Self { tracer, audit: None, missed: 0, excused: 0, unexplained: 0, births_before })
     }
 
-    /// Returns the number of sockets by which gauges were wrong, minus the errors that missed
-    /// events explain.
+    /// Returns the sum of all gauge errors, in sockets, without the errors that missed events
+    /// explain.
     #[must_use]
     pub fn unexplained(&self) -> u64 {
         self.unexplained
@@ -151,7 +150,7 @@ impl Traced {
     /// counting agree. No socket may change its state during this call.
     ///
     /// A difference is accepted if missed events since the last comparison explain it, and if one
-    /// scan removes it. Any difference that missed events do not explain is a fault.
+    /// scan removes it. Any difference that missed events do not explain is an error in tcpstate.
     ///
     /// # Panics
     /// Panics if a gauge differs.
@@ -162,7 +161,7 @@ impl Traced {
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
         // The field `unreconciled` cannot be used here, because it also counts losses that tcpstate
-        // inferred from differences. A fault of tcpstate causes differences too.
+        // inferred from differences. An error in tcpstate also causes differences.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;
@@ -196,8 +195,8 @@ impl Traced {
     }
 
     /// Takes a snapshot and counts the sockets without BPF. If a socket changes its state between
-    /// the snapshot and the count, both are repeated. On a slow machine, a timer may expire or a
-    /// packet may arrive between the snapshot and the count.
+    /// the snapshot and the count, the function repeats the snapshot and the count. On a slow
+    /// machine, a timer may expire or a packet may arrive between the snapshot and the count.
     fn inspect(&mut self) -> Inspection {
         /// If two counts of the kernel differ in every attempt, the caller must see the difference.
         const ATTEMPTS: u32 = 100;
@@ -222,8 +221,8 @@ impl Traced {
     }
 
     /// Asserts that the number of time-wait sockets and the number of their births since the start
-    /// equal the kernel's counts. The births may differ by `kept`, the number of events that the
-    /// kernel withheld from the programs.
+    /// equal the kernel's counts. The number of births may differ from the kernel's count by at
+    /// most `kept`, the number of events that the kernel withheld from the programs.
     fn assert_time_wait(&mut self, inspect: &Inspection, label: &str, kept: u64) {
         let (_, time_wait) = here(&inspect.snapshot);
         let Some(sockets) = time_wait.sockets else { return };

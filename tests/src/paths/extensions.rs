@@ -13,8 +13,8 @@ use crate::{
 /// Fast Open for clients and for all listeners, without cookies.
 const FAST_OPEN: &str = "0x607";
 
-/// The SYN of a Fast Open client carries data. The listener's child exists as a full socket in
-/// SYN_RECV before the client knows it.
+/// The SYN of a Fast Open client carries data. The listener creates its child as a full socket in
+/// SYN_RECV before it sends the SYN-ACK.
 pub(super) fn fast_open(stage: &mut Stage<'_>) {
     let _on = Sysctl::held("net.ipv4.tcp_fastopen", FAST_OPEN);
     let listener = stage.listener();

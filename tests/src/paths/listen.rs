@@ -1,4 +1,4 @@
-//! Listeners: the connections in their queues, and how listeners begin and end.
+//! Listeners: the connections in their queues, and the ways in which listeners open and close.
 
 use std::{
     io::ErrorKind,

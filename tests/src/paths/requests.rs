@@ -117,8 +117,8 @@ pub(super) fn deferred(stage: &mut Stage<'_>) {
     clients.into_iter().for_each(reset);
 }
 
-/// Request sockets exist longer than their listener. A request socket ends when its timer finds
-/// that the listener is closed.
+/// Request sockets exist longer than their listener. The kernel removes a request socket when the
+/// timer of the request socket finds that the listener is closed.
 pub(super) fn listener_closed(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let clients = deaf_clients(&listener, stage.family, 5);

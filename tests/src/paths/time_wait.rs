@@ -1,4 +1,4 @@
-//! Mini sockets in `TIME_WAIT`, and the ways in which they end.
+//! Mini sockets in `TIME_WAIT`, and the ways in which the kernel removes mini sockets.
 
 use std::{io::Read as _, time::Duration};
 
@@ -108,8 +108,8 @@ pub(super) fn reused_by_connect(stage: &mut Stage<'_>) {
     drop(servers);
 }
 
-/// The server does not receive the ACK of its FIN and sends the FIN again. The minute of the mini
-/// socket starts again.
+/// The server does not receive the ACK of its FIN and sends the FIN again. The timer of the mini
+/// socket starts again with one minute.
 pub(super) fn gets_fin_again(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);

@@ -1,4 +1,4 @@
-//! Load: connections that are opened and closed as fast as possible.
+//! Test traffic: threads that open and close connections as fast as possible.
 
 use std::{
     io::{self, Read},
@@ -124,8 +124,8 @@ impl Shared {
 /// A function that closes a connection, given the client socket and the server socket.
 type End = fn((Socket, Socket));
 
-/// Returns the listeners of a worker, and how the worker closes connections to each listener, in
-/// the order of its turns.
+/// Returns the listeners of a worker thread, in the order in which the worker uses them. With each
+/// listener, the function returns how the worker closes the listener's connections.
 fn turns(style: Style) -> Vec<(Listener, End)> {
     let kinds: &[(Family, End)] = match style {
         Style::Rst => &[(Family::V4, rst)],

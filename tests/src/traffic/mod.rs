@@ -1,4 +1,4 @@
-//! Sockets, load and idle connections over the loopback of the thread's namespace.
+//! Creates sockets, traffic and idle connections on the loopback device of the thread's namespace.
 
 mod deaf;
 mod idle;

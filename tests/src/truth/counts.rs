@@ -1,4 +1,4 @@
-//! One number of sockets for each state.
+//! The number of sockets in each state.
 
 use std::{
     fmt,

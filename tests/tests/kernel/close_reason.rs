@@ -87,8 +87,8 @@ fn endings_on_scripted_paths_have_the_expected_reasons() {
     }
 }
 
-/// Makes a connection and closes both of its sockets with `end`. Returns the last event line of the
-/// client.
+/// Makes a connection, and calls `end` to close both sockets of the connection. Returns the last
+/// event line of the client.
 fn last_line(events: &mut Events, end: impl FnOnce(Socket, Socket)) -> Event {
     let listener = Listener::open(Family::V4);
     let (client, server) = (listener.connect(), listener.accept());

@@ -25,7 +25,7 @@ use tcpstate_tests::{
 
 /// The minimum time for which a script holds a state.
 const HOLD: Duration = Duration::from_millis(30);
-/// The maximum difference between a duration and the script's own clock.
+/// The maximum difference between a duration in an event and the duration that the script measured.
 const TOLERANCE: Duration = Duration::from_millis(1);
 
 fn with_events(events: EventOptions) -> (Traced, Events) {
@@ -48,8 +48,8 @@ struct ExpectedSocket {
     owned_from: Option<usize>,
 }
 
-/// Returns the minimum and the maximum of a duration that began between two moments and ended
-/// between two other moments.
+/// Returns the shortest and the longest possible duration. The duration began between two known
+/// moments, and ended between two other known moments.
 fn bracket(begin: [Instant; 2], end: [Instant; 2]) -> [Duration; 2] {
     [end[0] - begin[1], end[1] - begin[0]]
 }
@@ -284,8 +284,8 @@ fn events_without_room_are_counted_and_gauges_stay_exact() {
     let lines = events.take(usize::MAX);
     let written = lines.iter().filter(is_transition).count() as u64;
     assert!(written > 0 && losses.dropped > written, "{written} written, {losses:?}");
-    // The kernel may have withheld events from both programs, and not the same events from each
-    // program.
+    // The kernel may have withheld some events from one program, and different events from the
+    // other program.
     let (counted, reported) = (snapshot.total(), written + losses.dropped);
     assert!(
         reported <= counted + snapshot.missed.transitions && counted <= reported + losses.missed,

@@ -1,5 +1,5 @@
-//! Tests exactness under load: starts, missed events, long runs. Rates are only printed, and no
-//! test asserts a rate.
+//! Tests that counts are exact under heavy traffic: when a tracer starts, after missed events, and
+//! in long runs. Rates are only printed, and no test asserts a rate.
 
 use std::{
     process,
@@ -56,7 +56,7 @@ fn load_twenty_starts_among_20_000_sockets_are_exact() {
         wait::until("the load", || load.completed() >= 101);
         let mut traced = Traced::start();
         let at_once = traced.snapshot();
-        // Some sockets stay in their state: the idle sockets, and the listeners of the load.
+        // Some sockets stay in their state: the idle sockets, and the listeners of the traffic.
         let listeners =
             at_once.gauge(State::Listen).and_then(|gauge| gauge.current).expect("LISTEN is seen");
         let held = sockets.cast_signed() + listeners;

@@ -36,7 +36,7 @@ fn gauge(text: &str, state: State, family: &str) -> Option<u64> {
         .map(|count| count.parse().expect("a count"))
 }
 
-/// Returns the number of sockets by which gauges are wrong, for states that a provider counts.
+/// Returns the sum of all gauge errors, in sockets, for the states that a provider counts.
 fn difference(text: &str, counts_requests: bool) -> u64 {
     let families = [("ipv4", Family::V4), ("ipv6", Family::V6)];
     let of_family = |(name, family): (&str, Family)| {

@@ -1,8 +1,8 @@
-//! Tests each rule of `doctor` on a real kernel, in a namespace with one fault. The rule for the
-//! fault must report it, and no other rule may report anything.
+//! Tests each rule of `doctor` on a real kernel, in a namespace with one network problem. The rule
+//! for the problem must report the problem, and no other rule may report anything.
 //!
-//! Some faults cannot be created in a namespace. Unit tests of the rules cover the remaining
-//! faults: tcp_tw_recycle (removed from Linux), the host's orphans, and the host's connection
+//! A test cannot create some problems in a namespace. Unit tests of the rules cover these remaining
+//! problems: tcp_tw_recycle (removed from Linux), the host's orphans, and the host's connection
 //! tracking.
 
 mod ports;

@@ -181,8 +181,8 @@ fn hist_that_misses_events_never_overstates_a_duration() {
     assert_totals(&snapshot, &histograms);
     let (_, unknown) = all_of(&histograms, Of::Lifetime);
     assert!(unknown >= 5, "{unknown} unknown");
-    // If the start of a state was not observed, its duration is unknown too, unless the state began
-    // with the birth.
+    // If the program did not observe the start of a state, the duration of the state is unknown,
+    // unless the state began with the socket's birth.
     let (_, unknown) = all_of(&histograms, Of::Transition(Established, Close));
     assert!(unknown >= 5, "{unknown} unknown");
     for histogram in histograms.all.iter().filter(|histogram| histogram.of != Of::TimeWaitHold) {

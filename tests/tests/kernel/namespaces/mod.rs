@@ -185,8 +185,8 @@ fn namespaces_rows_equal_the_kernel_on_every_path() {
     follow_paths(TRACERS, |tracer| variants[tracer % variants.len()].clone());
 }
 
-/// Runs every path and compares the counts of namespaces with their sockets at each checkpoint. The
-/// paths are spread over `tracers` threads, each with its own tracer.
+/// At each checkpoint of every path, compares the counts of each namespace with the sockets in the
+/// namespace. The paths are spread over `tracers` threads, each with its own tracer.
 fn follow_paths(tracers: usize, options: impl Fn(usize) -> Options) {
     let _namespace = Namespace::enter();
     let mut idle = Traced::start();
@@ -307,8 +307,8 @@ fn namespaces_that_cannot_be_entered_are_reported() {
     let inode = place.inode();
     let listener = place.inside(|| Listener::open(Family::V4));
     let (clients, _servers) = place.inside(|| listener.pairs(3));
-    // Now only the sockets of the namespace keep it alive. The kernel does not report the namespace
-    // of a socket.
+    // Now the namespace exists only because sockets still refer to the namespace. The kernel does
+    // not report the namespace of a socket.
     drop(place);
     let mut traced = Traced::unaudited(&all());
     shutdown(&clients);
