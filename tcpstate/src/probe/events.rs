@@ -132,7 +132,7 @@ pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Er
     Ok(())
 }
 
-/// Returns the offsets of the fields that recording events needs and counting does not need.
+/// Returns the offsets of the fields that are needed for recording events but not for counting.
 pub(super) fn offsets(btf: &btf::Btf) -> Result<EventOffsets, btf::Error> {
     let ipv6 = |field| match btf.offset("sock_common", field, 128) {
         Err(btf::Error::NoField { .. }) => Ok(0),

@@ -55,10 +55,10 @@ pub(crate) struct HistogramHook {
     pub(crate) all: PerCpuArray<MapData, Histogram>,
     /// The histograms of each group.
     pub(crate) grouped: Array<MapData, Histogram>,
-    /// The number of each group.
+    /// The map from each group to the group's id number.
     pub(crate) groups: HashMap<MapData, GroupKey, u32>,
     pub(crate) slots: PerCpuArray<MapData, HistogramSlots>,
-    /// The group numbers that no group uses yet.
+    /// The id numbers that no group uses yet.
     _ids: Queue<MapData, u32>,
 }
 

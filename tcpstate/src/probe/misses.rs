@@ -1,5 +1,5 @@
-//! Reads the kernel's counts of skipped runs of BPF programs. The sums include attached and
-//! detached programs. The aya library does not read the counts of skipped runs.
+//! Reads the kernel's counts of skipped runs of BPF programs. The totals include the skipped runs
+//! of attached and detached programs. The aya library does not read the counts of skipped runs.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,8 @@ use super::{Error, programs};
 /// The skipped runs of all programs of one kind of mini sockets, including detached programs.
 ///
 /// When a program is loaded, the kernel's count of the program's skipped runs is 0. When the
-/// program is unloaded, the kernel discards the count of skipped runs. The sum includes the counts
-/// of replaced programs, so the sum never decreases.
+/// program is unloaded, the kernel discards the count of skipped runs. The total includes the
+/// skipped runs of replaced programs, so the total never decreases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
     /// The skipped runs of programs that are no longer active.

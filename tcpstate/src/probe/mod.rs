@@ -171,8 +171,8 @@ impl Probe {
         self.providers.replace(&mut self.ebpf, &types, minis, why)
     }
 
-    /// Returns the number of transitions since the load that the counting program missed. The
-    /// kernel skips a program that is already running on the CPU.
+    /// Returns how many transitions the counting program has missed since tcpstate loaded the
+    /// programs. The kernel skips a program that is already running on the CPU.
     pub fn missed(&self) -> Result<u64, Error> {
         self.misses_of(hooks::program(self.transitions))
     }
@@ -215,8 +215,8 @@ impl Probe {
         hooks.map(|hook| Ok((hook.program, programs::info(&self.ebpf, hook.program)?))).collect()
     }
 
-    /// Returns the cost of each program since the load, if the cost is measured. The result
-    /// includes the cost of replaced programs.
+    /// Returns the cost of each program since tcpstate loaded the programs, if the cost is
+    /// measured. The result includes the cost of replaced programs.
     pub(crate) fn measured(&self) -> Result<BTreeMap<&str, Runs>, Error> {
         if self.statistics.is_none() {
             return Ok(BTreeMap::new());

@@ -49,8 +49,9 @@ pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
     })
 }
 
-/// Returns two return values of `tcp_timewait_state_process`. With the first value, the caller
-/// kills the socket. With the second value, the caller replaces the socket.
+/// Returns two values of the kernel function `tcp_timewait_state_process`. If the kernel function
+/// returns the first value, its caller kills the socket. If the kernel function returns the second
+/// value, its caller replaces the socket.
 pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
     Ok((btf.enumerator("TCP_TW_RST")?, btf.enumerator("TCP_TW_SYN")?))
 }

@@ -54,7 +54,8 @@ pub struct Options {
     pub testing: Testing,
 }
 
-/// Faults and replacements that tests set. By default, nothing is replaced and nothing fails.
+/// The seeded faults and the replacements that tests set. The default has no seeded faults and no
+/// replacements.
 #[derive(Clone, Debug, Default)]
 pub struct Testing {
     /// The object to load instead of the embedded object.

@@ -6,7 +6,8 @@ use aya::{Ebpf, programs::ProgramError};
 
 use super::{Error, programs};
 
-/// The number of runs of one program since the load, and the total time of the runs on all CPUs.
+/// The number of runs of one program since the program was loaded, and the total time of these runs
+/// on all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     pub(crate) count: u64,
@@ -41,8 +42,8 @@ impl DetachedRuns {
         }
     }
 
-    /// Returns the sums over attached and detached programs. If a program was detached and attached
-    /// again, the sum includes the program's runs before and after the detachment.
+    /// Returns the total runs of each attached or detached program. If a program was detached and
+    /// attached again, the total includes the program's runs before and after the detachment.
     fn with<'a>(
         &'a self,
         attached: impl IntoIterator<Item = (&'a str, Runs)>,
@@ -55,8 +56,8 @@ impl DetachedRuns {
     }
 }
 
-/// Returns the cost of each program since the load. The keys of the returned map are the names of
-/// the programs.
+/// Returns the cost of each program since tcpstate loaded the programs. The keys of the returned
+/// map are the names of the programs.
 pub(super) fn measured<'a>(
     ebpf: &'a Ebpf,
     detached: &'a DetachedRuns,

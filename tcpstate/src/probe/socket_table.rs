@@ -3,8 +3,8 @@
 
 use aya::EbpfLoader;
 
-/// Whether other CPUs see the memory writes of a program in program order. The assignment of slots
-/// to sockets relies on the order of the memory writes.
+/// Whether other CPUs see the memory writes of a BPF program in the order in which the program
+/// makes the writes. The assignment of slots to sockets relies on the order of the memory writes.
 const KEEPS_STORES_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
 /// The sizes of the two maps of a socket table.

@@ -12,7 +12,7 @@ use super::{
 
 /// The tracking programs, best first. The program `track` is for the typed tracepoint, and
 /// `track_raw` is for the raw tracepoint. The classic tracepoint has no tracking program, because
-/// this tracepoint loses most events under heavy load.
+/// the classic tracepoint loses most events when traffic is heavy.
 const PROGRAMS: [&str; 2] = ["track", "track_raw"];
 
 /// Attaches the best program that the kernel accepts, and returns the name of this program. Events

@@ -1,5 +1,5 @@
 //! Runs the BPF iterators over all sockets of a network namespace, or over all entries of a map.
-//! The aya library supports only iterators over sockets. With aya, a program cannot attach an
+//! The aya library supports only iterators over sockets. The aya library also cannot attach an
 //! iterator on one thread and run the iterator on another thread.
 
 use std::{
@@ -82,7 +82,8 @@ impl Walk {
     }
 }
 
-/// Reads an iterator to its end. The reads make the kernel run the iterator's BPF program.
+/// Reads an iterator until the iterator has visited all objects. The reads make the kernel run the
+/// iterator's BPF program.
 fn read_to_end(mut walk: File) -> io::Result<()> {
     let mut nothing = [0; 64];
     loop {

@@ -37,7 +37,7 @@ pub enum Error {
     Read {
         /// The name of the file.
         file: PathBuf,
-        /// The defect of the file.
+        /// The reason why the file cannot be read.
         why: Unreadable,
     },
     /// The recording has no durations, because the command that wrote the recording recorded no
@@ -72,7 +72,7 @@ pub enum Unreadable {
     Corrupt {
         /// The offset in bytes of the frame.
         offset: u64,
-        /// The part of the frame that is wrong.
+        /// The part of the frame that is damaged.
         what: String,
     },
     /// Reading the file fails.

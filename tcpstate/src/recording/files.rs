@@ -53,7 +53,8 @@ impl Recording {
         self.unknown + self.reader.unknown()
     }
 
-    /// Returns the next record, or `None` at the end. After an error no more records can be read.
+    /// Returns the next record, or `None` at the end of the last file. After an error no more
+    /// records can be read.
     pub fn next_record(&mut self) -> Result<Option<Timed>, Error> {
         loop {
             let next = self.reader.next_record();

@@ -60,8 +60,8 @@ pub(super) struct Frame {
     pub(super) length: u64,
 }
 
-/// Reads the next frame, or returns `None` at the end. The size of the file and [`MAX_BYTES`] limit
-/// the memory that the function uses.
+/// Reads the next frame, or returns `None` at the end of the file. The size of the file and
+/// [`MAX_BYTES`] limit the memory that the function uses.
 pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     let mut head_read = [0; HEAD];
     match fill(file, &mut head_read).map_err(Damage::Io)? {

@@ -46,7 +46,7 @@ pub const VERSION: u16 = 1;
 /// A record of a recording. Each record is an input of a view.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A start, a snapshot or an end.
+    /// A start report, a snapshot or an end report.
     Report(Box<Report>),
     /// Events that are shown together.
     Events(Vec<Event>),

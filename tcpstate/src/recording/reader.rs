@@ -70,7 +70,8 @@ impl<R: Read> Reader<R> {
         self.unknown
     }
 
-    /// Returns the next record, or `None` at the end. After an error no more records can be read.
+    /// Returns the next record, or `None` at the end of the file. After an error no more records
+    /// can be read.
     pub fn next_record(&mut self) -> Result<Option<Timed>, Unreadable> {
         loop {
             match self.read()? {

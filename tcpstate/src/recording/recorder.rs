@@ -55,7 +55,7 @@ impl Shared {
 /// A change of a recording's state.
 #[derive(Debug)]
 pub enum News {
-    /// At present, writes to the recording fail.
+    /// The last write to the recording failed.
     Failing(Error),
     /// After a failure, writes succeed again, and the recording is complete.
     Resumed,

@@ -58,8 +58,8 @@ pub async fn serve(listener: TcpListener, tracer_handle: TracerHandle, max_conne
     loop {
         match listener.accept().await {
             Ok((stream, _)) => connections.admit(stream, &tracer_handle, max_connections),
-            // The server could not accept a connection. Either no file descriptor is free, or the
-            // client has already disconnected.
+            // The server could not accept a connection. The cause is that no file descriptor is
+            // free, or that the client has already disconnected.
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
                     sleep(Duration::from_millis(100)).await;

@@ -155,12 +155,13 @@ impl TracerHandle {
     }
 }
 
-/// Channel receivers that report the start and the end of the tracer's thread.
+/// Channel receivers that report when the tracer has started and when the tracer's thread has
+/// ended.
 pub struct Progress {
     /// Resolves when the start of the tracer has succeeded or failed.
     pub started: oneshot::Receiver<Result<(), Error>>,
     /// Resolves to an error when the tracer's thread has ended. The thread runs while a handle
-    /// exists. Only a fault in the thread ends the thread earlier.
+    /// exists. The thread ends earlier only if the start fails or the thread panics.
     pub ended: oneshot::Receiver<()>,
 }
 
@@ -172,7 +173,8 @@ struct Worker {
     reconcile: Reconcile,
     series: Option<Series>,
     durations: bool,
-    /// The highest exported time-wait counters. An exported counter must not decrease.
+    /// The highest values of the time-wait counters that were exported so far. An exported counter
+    /// must not decrease.
     shown: TimeWait,
     delivery_stats: Arc<DeliveryStats>,
     looked: Instant,

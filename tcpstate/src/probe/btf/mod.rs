@@ -65,12 +65,12 @@ pub struct Field {
     pub bits: u32,
 }
 
-/// Parsed BTF with the position of each type's record.
+/// The parsed BTF data, and the position of each type's record.
 #[derive(Debug)]
 pub struct Btf {
     data: Vec<u8>,
     /// The position in bytes of each type's record. The ids of types begin with 1. Index 0 is the
-    /// type `void`. This type has no record.
+    /// type `void`. The type `void` has no record.
     records: Vec<usize>,
     strings: std::ops::Range<usize>,
 }
@@ -99,7 +99,7 @@ const RECORD_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const ENUMERATOR_BYTES: usize = 8;
 /// The maximum nesting of types. Types of real kernels are nested less than ten levels deep. The
-/// maximum also stops a search in the cyclic types of a malicious file.
+/// maximum nesting also stops a search in the cyclic types of a malicious file.
 const MAX_DEPTH: u32 = 32;
 
 impl Btf {

@@ -145,7 +145,8 @@ impl From<&[Event]> for Events {
     }
 }
 
-/// Distinct values and their indices. The indices follow the order in which the values first occur.
+/// Maps each distinct value to an index. The indices follow the order in which the values first
+/// occur.
 struct Indices<T>(HashMap<T, u32>);
 
 impl<T> Default for Indices<T> {

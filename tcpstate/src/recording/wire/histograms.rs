@@ -109,7 +109,7 @@ impl Wire<report::Of> for Of {
 enum Group {
     #[n(0)]
     Port(#[n(0)] u16),
-    /// An address of 4 or 16 bytes.
+    /// An IP address of 4 or 16 bytes.
     #[n(1)]
     Address(#[n(0)] ByteVec),
     #[n(2)]

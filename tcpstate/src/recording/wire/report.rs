@@ -162,7 +162,7 @@ wire! {
     }
 }
 
-/// The result of a comparison.
+/// The result of the comparison of tcpstate's numbers with the kernel's numbers.
 #[derive(minicbor::Encode, minicbor::Decode)]
 pub(super) enum Verdict {
     #[n(0)]

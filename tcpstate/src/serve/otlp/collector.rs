@@ -44,7 +44,7 @@ pub(super) struct Collector {
     instruments: HashSet<&'static str>,
 }
 
-/// The latest samples of each metric: attributes and numbers by the name of the metric.
+/// Maps the name of each metric to the latest samples, which are pairs of attributes and a number.
 type Latest = Arc<Mutex<HashMap<&'static str, Vec<(Vec<KeyValue>, Value)>>>>;
 
 impl Collector {

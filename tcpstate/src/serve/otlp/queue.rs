@@ -54,8 +54,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether the queue has space for a collection that was removed from the queue. If the queue
-    /// is empty, a collection of any size may be kept.
+    /// Returns whether the queue still has space for the collection that the caller removed and
+    /// tries to send. If the queue is empty, a collection of any size may be kept.
     pub(super) fn has_room_beside(&self, points: usize) -> bool {
         let waiting = self.waiting();
         waiting.is_empty() || has_room(&waiting, points)

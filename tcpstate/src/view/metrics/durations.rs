@@ -24,18 +24,17 @@ use crate::{
 /// The upper bounds of the buckets in nanoseconds, as exponents of two: from 4 us to 73 minutes.
 const ENDS: RangeInclusive<u32> = 12..=42;
 
-/// The durations that were counted since the start.
+/// The durations that were counted since tcpstate started.
 #[derive(Clone, Debug)]
 pub struct Durations {
-    /// All histograms of the kernel half since the start.
+    /// All histograms that the kernel half has counted since tcpstate started.
     pub histograms: Histograms,
     /// Whether to export the durations. If durations are not exported, only the number of
     /// transitions of each group is exported.
     pub with_buckets: bool,
 }
 
-/// The tallies of durations, by kind and by the label of the group. Groups with equal labels are
-/// merged.
+/// Maps each kind of duration and label of a group to a tally. Groups with equal labels are merged.
 type Tallies = BTreeMap<(Of, Option<String>), Tally>;
 
 impl Durations {
@@ -128,7 +127,7 @@ fn is_of_transition(of: Of) -> bool {
     matches!(of, Of::Transition(..) | Of::OtherTransitions)
 }
 
-/// Whether the hooks in use observe both the start and the end of every duration of this kind.
+/// Returns whether the hooks in use observe when each duration of this kind begins and ends.
 fn is_timed(of: Of, hooks: Hooks) -> bool {
     let sees_each = |hook: Option<Provider>| hook.is_some_and(Provider::is_exact);
     match of {
@@ -209,9 +208,8 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative_and_the_last_has_all_durations() {
-        // The first duration is equal to the upper bound of the first bucket. The second duration
-        // is 1 ns longer than the first duration. The third duration is longer than the upper bound
-        // of the last bucket.
+        // The duration 4096 ns is the upper bound of the first bucket, and 4097 ns is 1 ns longer.
+        // The duration `1 << 50` is longer than the upper bound of the last bucket.
         let lines = lines(vec![lifetimes(None, &[4096, 4097, 1 << 50], 2)], None, HOOKS);
         let life = |rest: &str| lines.contains(&format!("tcpstate_lifetime_seconds_{rest}"));
         assert!(life("bucket{le=\"0.000004096\"} 1"), "{lines:#?}");

@@ -107,7 +107,8 @@ impl Text {
         self.sample(name, "_count", labels, None, count);
     }
 
-    /// Writes one sample. `end` is the upper bound of a bucket. The label `le` contains this bound.
+    /// Writes one sample. If the sample is a bucket, `end` is the upper bound of the bucket and
+    /// becomes the label `le`.
     fn sample(
         &mut self,
         name: &str,
@@ -134,8 +135,8 @@ impl Text {
     }
 }
 
-/// Displays a text with the escapes that the text formats need. The flag says whether quotes are
-/// escaped too. The Prometheus text format escapes quotes only in label values. OpenMetrics escapes
+/// Displays a text with the escapes that the text formats need. The flag says whether to escape
+/// quotes. The Prometheus text format escapes quotes only in label values. OpenMetrics escapes
 /// quotes in all texts.
 struct Escaped<'a>(&'a str, bool);
 

@@ -49,7 +49,8 @@ pub enum Value {
 /// The number of durations in each bucket of a histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
-    /// For each bucket: the upper bound in seconds, and the number of durations up to the bound.
+    /// Each element contains the upper bound of a bucket in seconds, and the number of durations up
+    /// to this bound.
     pub buckets: Vec<(f64, u64)>,
     /// The number of durations in all buckets.
     pub count: u64,

@@ -39,12 +39,12 @@ pub struct Exporter {
     pub hooks: Hooks,
     /// Whether any feature is limited on this system.
     pub is_degraded: bool,
-    /// The number of entries of each BPF map, by the map's name.
+    /// The pairs contain the name of each BPF map and the number of entries in the map.
     pub map_entries: Vec<(&'static str, u64)>,
-    /// The number of texts that could not be written to the text file. `None` if no text file is
-    /// written.
+    /// The number of texts that could not be written to the text file. The field is `None` if no
+    /// text file is written.
     pub textfile_errors: Option<u64>,
-    /// The counts of failed pushes. `None` if metrics are not pushed.
+    /// The counts of failed pushes. The field is `None` if metrics are not pushed to a receiver.
     pub pushed: Option<Pushed>,
 }
 

@@ -72,7 +72,8 @@ impl Series {
 }
 
 impl SocketsOf {
-    /// Adds the sockets of a namespace to the sums. If a number is unknown, the sum is unknown too.
+    /// Adds the number of a namespace's sockets in each state to the totals. If a number is
+    /// unknown, the total of the state becomes unknown.
     fn add(&mut self, states: &[Option<i64>; 10]) {
         for (sum, &count) in self.states.iter_mut().zip(states) {
             *sum = count.map(|count| sum.unwrap_or(0) + count);
