@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_millis(50);
 
 /// Forwards log lines to stderr until the runtime ends.
 pub(super) fn forward(probe: &mut Probe) -> Result<()> {
-    // An error means that a logger is already set. In this case that logger prints the lines.
+    // An error means that another logger is already set. The other logger then prints the lines.
     let _ = log::set_logger(&Stderr);
     log::set_max_level(LevelFilter::Trace);
     let mut logger = probe.logger().context("cannot read the log of the BPF programs")?;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Arg, ArgMatches, ColorChoice, ValueEnum, builder::EnumValueParser};
 
-/// The identifier of the flag.
+/// The identifier of the flag `--color` in clap.
 const ID: &str = "color";
 
 /// When output has colours.

@@ -1,5 +1,5 @@
-//! The flags that select events in `trace` and durations in `hist`. The flags that select sockets
-//! are among them. The conditions of all flags are combined with AND.
+//! The flags that select events in `trace` and durations in `hist`. The flags for events include
+//! the flags that select sockets. The conditions of all flags are combined with AND.
 
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
@@ -41,7 +41,8 @@ pub(super) struct Flags {
     cgroup: Option<CgroupPaths>,
 }
 
-/// The flags that depend on the stored state of a socket. Only event lines have these flags.
+/// The flags that depend on the stored state of a socket. Only event lines can be filtered by these
+/// flags.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct ConnectionConditions {
@@ -58,8 +59,8 @@ pub(super) struct ConnectionConditions {
     min_duration: Option<Duration>,
 }
 
-/// The flags of [`ConnectionConditions`] in `hist`. The flags are hidden, and using them is an
-/// error with help.
+/// The flags of [`ConnectionConditions`] in `hist`. The help texts do not list these flags. If a
+/// user passes one of these flags, `hist` refuses the flag and prints help.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct UnavailableConditions {

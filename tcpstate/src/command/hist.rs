@@ -176,7 +176,9 @@ fn wants_matrix(arguments: &Arguments) -> bool {
 }
 
 /// Refuses a recording without durations. If the matrix is wanted, also refuses a recording of
-/// filtered durations, as a live run does. The first snapshot decides. Only `trace` records events.
+/// filtered durations, as a live run does. This function reads the recording up to the first
+/// snapshot or event. A recording with events has no durations, because only `trace` records
+/// events.
 fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
     // A pipe can be read only once, so its content is not checked here.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -256,7 +258,7 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     }
 }
 
-/// A run in progress.
+/// A run of `hist` in progress.
 struct Run(Tracer);
 
 impl Paced for Run {

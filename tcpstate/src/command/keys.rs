@@ -38,7 +38,7 @@ use crate::{
 /// The line that `?` shows and hides.
 const HELP: &str = "q: quit   ?: hide this line   Ctrl-Z: suspend   tcpstate trace -h: all flags";
 
-/// A key with a meaning.
+/// A key that a screen handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Quit,
@@ -159,7 +159,7 @@ async fn read(terminal: &AsyncFd<Modes>) -> Vec<u8> {
         match ready.try_io(|terminal| (&terminal.get_ref().terminal).read(&mut bytes)) {
             Ok(Ok(0) | Err(_)) => return pending().await,
             Ok(Ok(length)) => return bytes[..length].to_vec(),
-            // Nothing to read yet.
+            // The terminal has no input yet, so the loop waits again.
             Err(_) => {}
         }
     }

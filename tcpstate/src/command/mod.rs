@@ -87,7 +87,7 @@ pub fn command_line() -> clap::Command {
     help::lay_out(Arguments::command())
 }
 
-/// Parses the words of a command line, the first of which is the name of the program.
+/// Parses the words of a command line. The first word is the name of the program.
 fn parse(words: impl Iterator<Item = OsString> + Clone) -> Result<Arguments, clap::Error> {
     let matches =
         command_line().color(color::of_help(words.clone())).try_get_matches_from(words)?;

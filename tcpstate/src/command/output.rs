@@ -70,8 +70,8 @@ impl Output {
         let writer = thread::spawn(move || {
             let written = writer_state.write_to_stdout(&mut queue);
             if written.is_err() {
-                // Closing the queue wakes `closed`. Messages that are already queued can still be
-                // recorded, but are not shown.
+                // If the queue is closed, the waiting function `closed` returns. Messages that are
+                // already queued can still be recorded, but are not shown.
                 queue.close();
                 let _ = writer_state.write_all(&mut queue, &mut io::sink());
             }
@@ -162,7 +162,7 @@ impl Writer {
                 Ok(message) => return Ok(Some(message)),
                 Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) => {
-                    // Events follow the start line.
+                    // Events are written only after the start line.
                     if !self.has_begun || !self.write_events(out)? {
                         thread::sleep(EVENT_PACE);
                     }
@@ -171,9 +171,9 @@ impl Writer {
         }
     }
 
-    /// Writes the events before a message, but at most as many events as the ring can hold. Before
-    /// the last report, also writes the events that later records could have changed, and adds the
-    /// close reasons to the report.
+    /// Writes the events before a message, but at most as many events as the ring can hold. Some
+    /// events are held back, because later records can change these events. Before the last report,
+    /// also writes these events, and adds the close reasons to the report.
     fn write_events_before(
         &mut self,
         message: &mut Message,

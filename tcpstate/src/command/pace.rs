@@ -31,12 +31,12 @@ pub(super) struct Pace {
     pub(super) count: Option<NonZeroU64>,
 }
 
-/// The actions of a run in progress.
+/// The functions that the main loop calls during a run.
 pub(super) trait Paced {
-    /// Reports an interval. Called at the end of each interval.
+    /// Reports an interval. The main loop calls this function at the end of each interval.
     fn report(&mut self, output: &Output) -> Result<()>;
 
-    /// Checks for missed events. Called every half second.
+    /// Checks for missed events. The main loop calls this function every half second.
     fn look(&mut self) -> Result<()>;
 }
 
@@ -49,7 +49,8 @@ impl Pace {
         signals: &mut Signals,
         keys: &mut Keys,
     ) -> Result<()> {
-        /// The period of the timer if no interval is given. The timer is not used in this case.
+        /// The period of the timer if no interval is given. Without an interval, the timer is not
+        /// used.
         const NEVER: Duration = Duration::from_secs(3600);
         let begin = Instant::now();
         let mut left = self.count.map_or(u64::MAX, NonZeroU64::get);

@@ -67,7 +67,8 @@ pub(super) async fn finish(
     recorder: Option<Arc<Recorder>>,
     signals: &mut Signals,
 ) -> Result<()> {
-    // Only the reader of stdout can delay the end now, so a second signal ends the process at once.
+    // At this point, only a slow reader of stdout can delay the end of the process. A second signal
+    // therefore ends the process at once.
     tokio::select! {
         written = tokio::task::spawn_blocking(|| output.finish(last)) => {
             written.context("cannot write the last line")?.context("cannot write to stdout")?;
@@ -104,7 +105,7 @@ impl View for Recorded {
 }
 
 /// Reports the state of the recording on stderr when the state changes. The output on stdout
-/// continues in any state.
+/// continues even if the recording fails.
 fn warn(recorder: &Recorder) {
     match recorder.news() {
         None => {}

@@ -86,7 +86,7 @@ impl Span {
 /// The replay speed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Speed {
-    /// This number of times the recorded speed.
+    /// A multiple of the recorded speed: 2 is twice the recorded speed.
     Times(f64),
     /// No pauses.
     Full,
@@ -104,7 +104,7 @@ fn parse_speed(text: &str) -> Result<Speed, &'static str> {
 /// A time in a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
-    /// This long after the start of the recording.
+    /// The time since the start of the recording.
     After(Duration),
     At(SystemTime),
 }
@@ -261,9 +261,9 @@ pub(super) fn report_end(
     None
 }
 
-/// Whether the replay goes on after an output.
+/// Whether the replay continues after a record was shown.
 enum Next {
-    /// The replay goes on.
+    /// The replay continues with the next record.
     Continue,
     /// The user has quit, or the reader of stdout has closed the pipe.
     Stop,
@@ -377,7 +377,7 @@ impl Pace {
 struct Cut {
     span: Span,
     start: Option<SystemTime>,
-    /// The active hooks, if they changed in a part that is not shown.
+    /// The active hooks, if the hooks changed during a part of the recording that is not shown.
     attached: Option<Attached>,
 }
 

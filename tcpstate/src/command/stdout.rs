@@ -20,7 +20,7 @@ pub(super) enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
     Reads,
-    /// The reader has closed the pipe, which is success.
+    /// The reader has closed the pipe. A closed pipe is not an error.
     Gone,
 }
 

@@ -35,7 +35,8 @@ pub(super) fn is_coloured() -> bool {
 
 fn look_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<TerminalCaps> {
     variable("TERM").filter(|term| term != "dumb")?;
-    // The first variable that is set decides, as in setlocale(3).
+    // The first of these environment variables that is set determines the locale, as in
+    // setlocale(3).
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
     let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
     Some(TerminalCaps {

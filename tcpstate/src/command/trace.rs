@@ -320,7 +320,7 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     }
 }
 
-/// A run in progress.
+/// A run of `trace` in progress.
 struct Run {
     tracer: Tracer,
     reconcile: Reconcile,

@@ -47,7 +47,8 @@ pub(super) fn rows(snapshot: &Snapshot) -> [Row; ROWS] {
     rows
 }
 
-/// Returns the rows that are shown until the first interval ends. These rows have no rates.
+/// Returns the rows that are shown until the first interval ends. A rate needs an interval, so
+/// these rows have no rates.
 pub(super) fn opening_rows(start: &Start) -> [Row; ROWS] {
     let mut rows = [time_wait_sockets(&TimeWait::default()); ROWS];
     for (slot, (row, state)) in rows.iter_mut().zip(State::GAUGES).enumerate() {

@@ -111,8 +111,8 @@ fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
 
 /// Returns a cell: a shade and the share in percent, or blanks for a pair that did not occur.
 fn cell(share: f64) -> (Tone, String) {
-    // If twenty pairs are equally frequent, the share of each pair is only 5 %. The limits between
-    // the levels are therefore low.
+    // If twenty pairs are equally frequent, the share of each pair is only 5 %. The shares at which
+    // the next darker shade begins are therefore low.
     let level = match share {
         ..=0.0 => return (Tone::Faint, " ".repeat(CELL - 1)),
         ..0.01 => 1_u8,
@@ -130,7 +130,7 @@ fn cell(share: f64) -> (Tone, String) {
 }
 
 /// Returns a line for each pair of states, with its count, rate and share. If not all lines fit,
-/// returns the most frequent pairs.
+/// the lines of the least frequent pairs are left out.
 fn bars(pairs: &[Move], all: u64, seconds: f64, room: usize, has_map: bool) -> Vec<Line> {
     let legend = legend(pairs);
     let has_legend = !legend.is_empty();
@@ -174,7 +174,7 @@ fn bar(pair: &Move, most: u64, all: u64, seconds: f64) -> Line {
 }
 
 /// Writes a matrix at the end of each interval, and a matrix of the whole run at the end. On a
-/// terminal each matrix replaces the previous matrix.
+/// terminal, each matrix is painted over the previous matrix.
 pub struct Heat {
     /// The capabilities of the terminal, if stdout is one.
     caps: Option<TerminalCaps>,

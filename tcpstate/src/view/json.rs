@@ -66,7 +66,7 @@ fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Writes compact JSON and escapes control characters and invisible characters, so that a terminal
-/// does not act on them. A JSON parser still reads the original text.
+/// does not act on them. A JSON parser decodes the escaped text to the original text.
 struct Visible;
 
 impl Formatter for Visible {

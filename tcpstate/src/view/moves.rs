@@ -5,7 +5,8 @@
 //! socket is another object in the kernel (a mini socket), so its moves are derived from the
 //! gauges:
 //!
-//! * A request socket begins as `CLOSE -> SYN_RECV` and ends as `SYN_RECV -> CLOSE`.
+//! * Each new request socket counts as `CLOSE -> SYN_RECV`, and each removed request socket counts
+//!   as `SYN_RECV -> CLOSE`.
 //! * The tracepoint reports `FIN_WAIT2 -> CLOSE` or `CLOSING -> CLOSE` when a time-wait socket
 //!   replaces a full socket. The rows name the states that `ss` shows: `FIN_WAIT2 -> TIME_WAIT`, or
 //!   no move while the time-wait socket is in FIN_WAIT2.
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::report::{Exits, Snapshot, Transition};
 
-/// A row of the list. The row counts how often sockets went from one state to another.
+/// A row of the list: how often sockets went from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Move {
     /// The state before the move; `None` if this state is unknown.
@@ -46,7 +47,7 @@ pub(super) struct Move {
 pub(super) enum Kind {
     /// The row counts full sockets, as the tracepoint reported them.
     Full,
-    /// The row counts new sockets of listeners. The listeners stay in LISTEN.
+    /// The row counts the new sockets that listeners created. The listeners stay in LISTEN.
     Born,
     /// The row counts transitions from a state to itself, in which no socket moves.
     Stayed,
@@ -55,7 +56,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Returns the mark that follows the row's second state. A footnote explains the mark.
+    /// Returns the mark that is printed after the second state of a row. A footnote explains the
+    /// mark.
     pub(super) const fn mark(self) -> &'static str {
         match self {
             Self::Full => "",
@@ -129,8 +131,9 @@ impl Rows {
             rows.add(Some(Close), Some(SynRecv), Kind::Mini, born);
             rows.add(Some(SynRecv), Some(Close), Kind::Mini, gone);
         }
-        // If a time-wait socket replaces a full socket in FIN_WAIT2, no socket leaves FIN_WAIT2. If
-        // a time-wait socket ends in FIN_WAIT2, a socket leaves FIN_WAIT2.
+        // When a time-wait socket replaces a full socket in FIN_WAIT2, the number of sockets that
+        // left FIN_WAIT2 does not change. When a time-wait socket in FIN_WAIT2 is removed, this
+        // number increases.
         if let Some(fin_wait2) = flow(FinWait2) {
             let closed = fin_wait2.left.cast_signed() - rows.leaving(FinWait2);
             rows.add(Some(FinWait2), Some(Close), Kind::Full, closed);
@@ -150,8 +153,9 @@ impl Rows {
     /// Adds the moves into TIME_WAIT and out of TIME_WAIT. The state before TIME_WAIT is added only
     /// if the counts prove it.
     ///
-    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING. The number of sockets that left
-    /// one of these states therefore gives a minimum for the other state.
+    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING. If more time-wait sockets began
+    /// than sockets left one of these states, the difference is the minimum number of time-wait
+    /// sockets from the other state.
     fn add_time_wait(&mut self, fin_wait2: Flow, time_wait: Flow, exits: Exits) {
         let [arrived, gone, fin_wait2_left] =
             [time_wait.entered, time_wait.left, fin_wait2.left].map(u64::cast_signed);

@@ -51,7 +51,8 @@ fn line(row: &NamespaceRow) -> String {
     line
 }
 
-/// Returns the number of sockets in these states. Returns `None` if one of the gauges is unknown.
+/// Returns the total number of sockets in the given states. Returns `None` if one of the gauges is
+/// unknown.
 fn sum(gauges: &[Gauge; 10], states: &[State]) -> Option<i64> {
     let of = |state: &State| {
         let slot = State::GAUGES.iter().position(|gauge| gauge == state)?;

@@ -44,8 +44,8 @@ pub struct Screen {
     caps: TerminalCaps,
     /// Returns the size of the terminal. Each frame calls this function.
     size: Box<dyn Fn() -> Size + Send>,
-    /// The report of the start. The hooks in this report are replaced when a snapshot reports other
-    /// hooks.
+    /// The report from the start of the run. When a snapshot reports other hooks, the view replaces
+    /// the hooks in the start report.
     start: Option<Start>,
     now: Option<Snapshot>,
     /// The gauges of the last snapshots, newest last.
@@ -136,7 +136,7 @@ impl Screen {
     }
 }
 
-/// Returns the position of a gauge in the order of importance.
+/// Returns the rank of a gauge: 0 is the most important gauge.
 fn importance(slot: usize) -> usize {
     use State::{
         CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,

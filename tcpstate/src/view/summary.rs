@@ -16,7 +16,7 @@ use crate::{
     text::escaped,
 };
 
-/// The maximum width, because mails and most terminals have 80 columns.
+/// The maximum width of a line in columns, because mails and most terminals have 80 columns.
 const WIDTH: usize = 80;
 
 /// Writes the summary of a run without the limits, which the caller writes last. On a terminal the

@@ -20,8 +20,8 @@ use crate::{
 /// Writes plain text.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// The report of the start. The hooks in this report are replaced when a snapshot reports other
-    /// hooks.
+    /// The report from the start of the run. When a snapshot reports other hooks, the view replaces
+    /// the hooks in the start report.
     start: Option<Start>,
 }
 

@@ -1,4 +1,5 @@
-//! Events for programs: JSON lines, whose keys are in the order of the fields below.
+//! Events for programs: JSON lines. The keys of a line have the order of the fields of the structs
+//! in this file.
 
 use std::{
     borrow::Cow,

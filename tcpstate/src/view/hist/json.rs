@@ -97,7 +97,7 @@ fn line(
 }
 
 /// Returns the buckets with cumulative counts. Empty buckets are left out, because the cumulative
-/// count does not change there.
+/// count of an empty bucket equals the count of the bucket before.
 fn buckets(histogram: &Histogram) -> Value {
     let mut sum = 0;
     let mut buckets: Vec<Value> = Vec::new();

@@ -24,9 +24,9 @@ pub enum Section {
     Lifetime,
     /// The lifetime of time-wait sockets.
     TimeWait,
-    /// The time in each state.
+    /// How long sockets were in a state: one histogram for each state.
     State,
-    /// The time in a state, one histogram for each transition that ended the time.
+    /// How long sockets were in a state before a transition: one histogram for each transition.
     Transition,
 }
 
@@ -65,7 +65,7 @@ impl Section {
     }
 }
 
-/// Returns the histograms that belong to these sections.
+/// Returns the histograms of the given sections.
 fn chosen<'a>(
     histograms: &'a [Histogram],
     sections: &'a [Section],
@@ -73,8 +73,8 @@ fn chosen<'a>(
     histograms.iter().filter(|histogram| sections.contains(&Section::of(histogram.of)))
 }
 
-/// Returns whether more durations are unknown than known. If so, no form of output has percentiles,
-/// because percentiles of the known durations would mislead.
+/// Returns whether more durations are unknown than known. If more durations are unknown, no form of
+/// output has percentiles, because percentiles of the known durations would mislead.
 fn is_mostly_unknown(tally: &Tally) -> bool {
     tally.unknown > tally.count()
 }

@@ -238,8 +238,8 @@ fn heading(label: &str, width: usize) -> Line {
     )
 }
 
-/// Writes a histogram as one line. The line does not show the minimum, which the view shows above
-/// the bars.
+/// Writes a histogram as one line. The line does not show the minimum. The view shows the minimum
+/// above the bars.
 fn row(label: &str, width: usize, histogram: &Histogram) -> Line {
     let tally = &histogram.tally;
     let fill = width.saturating_sub(label.width());

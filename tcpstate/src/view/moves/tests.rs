@@ -97,8 +97,8 @@ impl Kernel {
         }
     }
 
-    /// Simulates one connection. The three numbers choose how the connection begins, closes and
-    /// ends.
+    /// Simulates one connection. The three numbers choose how the connection is opened, how the
+    /// connection is closed, and what happens to the time-wait socket.
     fn connection(&mut self, [begin, close, end]: [u32; 3]) {
         use State::{CloseWait, Established, FinWait1, LastAck};
         if begin == 0 {
@@ -130,14 +130,14 @@ impl Kernel {
                 self.report(FinWait2, Close);
                 self.report(FinWait2, FinWait2);
                 match end {
-                    // The full socket ends.
+                    // The full socket is closed, and no time-wait socket replaces the full socket.
                     0 => self.leave(FinWait2),
-                    // The time-wait socket ends in FIN_WAIT2.
+                    // The time-wait socket is removed while its state is FIN_WAIT2.
                     1 => {
                         self.leave(FinWait2);
                         self.exits += 1;
                     }
-                    // The time-wait socket stays in FIN_WAIT2.
+                    // The time-wait socket is in FIN_WAIT2 until the simulation ends.
                     2 => {}
                     _ => {
                         self.leave(FinWait2);
