@@ -24,7 +24,7 @@ use crate::{
     nearest::{did_you_mean, nearest},
 };
 
-/// The kernel version of the functions and the defaults in the texts.
+/// The texts name kernel functions and defaults of this kernel version.
 pub const KERNEL: &str = "v6.12";
 
 /// The text of a state.
@@ -34,41 +34,42 @@ pub struct StateText {
     pub state: State,
     /// The names of the state in other tools.
     pub names: Names,
-    /// The meaning of the state for a socket.
+    /// What the state says about a socket.
     pub meaning: &'static str,
-    /// The causes that move a socket to the next state.
+    /// The events that move a socket from this state to the next state.
     pub moved_on_by: &'static str,
     /// How long a socket stays in the state.
     pub lasts: &'static str,
-    /// The settings that change the duration or the number of sockets.
+    /// The settings that change how long sockets stay in the state, or the number of sockets in it.
     pub governed_by: &'static [Setting],
     /// The kernel functions: `file: function`.
     pub kernel: &'static [&'static str],
     /// Sections of RFC 9293.
     pub rfc: &'static str,
-    /// The meaning of many sockets in the state.
+    /// What it means if there are many sockets in the state.
     pub many: &'static str,
     /// What to do if there are many sockets in the state.
     pub what_to_do: &'static str,
 }
 
-/// The name of a state in other tools. `None`: the tool never shows the state.
+/// The names of a state in other tools. A name is `None` if the tool never shows the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
-    /// The name in the first column of `ss`.
+    /// The name of the state in the first column of `ss`.
     pub ss: Option<&'static str>,
-    /// The name in the last column of `netstat`.
+    /// The name of the state in the last column of `netstat`.
     pub netstat: Option<&'static str>,
-    /// The hexadecimal number in the column `st` of `/proc/net/tcp`.
+    /// The hexadecimal number of the state in the column `st` of `/proc/net/tcp`.
     pub proc: Option<&'static str>,
-    /// The name in RFC 9293.
+    /// The name of the state in RFC 9293.
     pub rfc: Option<&'static str>,
     /// The value of the label `state` in node_exporter's `node_tcp_connection_states`.
     pub node_exporter: Option<&'static str>,
 }
 
 impl StateText {
-    /// Returns the metric of `tcpstate serve` for this state. `None` if there is no metric.
+    /// Returns the metric of `tcpstate serve` for this state, or `None` if no metric contains the
+    /// state.
     #[must_use]
     pub fn metric(&self) -> Option<String> {
         State::GAUGES
@@ -85,7 +86,7 @@ impl StateText {
             .map(|label| format!("node_tcp_connection_states{{state=\"{label}\"}}"))
     }
 
-    /// The transitions from another state to this state.
+    /// Returns the transitions from other states to this state.
     pub fn entered_by(&self) -> impl Iterator<Item = &'static TransitionText> {
         let state = self.state;
         transitions().filter(move |pair| pair.to == state && pair.from != state)
@@ -99,7 +100,8 @@ impl StateText {
     }
 }
 
-/// A setting that changes how long sockets stay in a state, or how many sockets can be in it.
+/// A setting that changes how long sockets stay in a state, or how many sockets can be in the
+/// state.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The name of the sysctl or of the socket option.
@@ -117,7 +119,7 @@ pub struct TransitionText {
     pub from: State,
     /// The state after the transition.
     pub to: State,
-    /// The meaning of the transition.
+    /// What the transition says about the connection.
     pub meaning: &'static str,
     /// The events that cause the transition.
     pub caused_by: &'static str,
@@ -128,13 +130,13 @@ pub struct TransitionText {
 }
 
 impl TransitionText {
-    /// The hook that sees the transition.
+    /// Returns the kind of hook that observes the transition.
     #[must_use]
     pub fn seen(&self) -> Seen {
         seen(self.from, self.to).expect("a test checks that each text has a known transition")
     }
 
-    /// The changes of the gauges that the transition causes.
+    /// Returns how the transition changes the gauges.
     #[must_use]
     pub fn gauges(&self) -> String {
         let Self { from, to, .. } = self;
@@ -163,11 +165,11 @@ pub struct SysctlText {
     pub default: &'static str,
     /// The unit, or the possible values.
     pub unit: &'static str,
-    /// The kernel versions that have it.
+    /// The kernel versions that have the sysctl.
     pub kernels: &'static str,
-    /// The states whose number or duration it changes.
+    /// The states in which the sysctl changes the number of sockets or how long sockets stay.
     pub states: &'static [State],
-    /// When to change it.
+    /// When to change the sysctl.
     pub change: &'static str,
     /// Functions of the kernel, as `file: function`.
     pub kernel: &'static [&'static str],
@@ -190,7 +192,7 @@ pub enum Answer {
     State(&'static StateText),
     /// The text of a transition.
     Transition(&'static TransitionText),
-    /// A pair of states that is not a transition.
+    /// A pair of states. The kernel never moves a socket from the first state to the second state.
     Never {
         /// The state before the transition.
         from: State,
@@ -205,10 +207,10 @@ pub enum Answer {
     Sysctl(&'static SysctlText),
 }
 
-/// The error if there is no text for the words of the command line.
+/// The reason why there is no text for the words of the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no text with this name.
+    /// No state, rule or sysctl has this name.
     #[error("cannot explain \"{}\": no state, rule or sysctl has this name", word.escape_debug())]
     Unknown {
         /// The word.
@@ -216,7 +218,7 @@ pub enum Error {
         /// Similar names.
         nearest: Vec<&'static str>,
     },
-    /// More than two states were given.
+    /// The command line names more than two states.
     #[error("cannot explain more than two states: \"{}\" is the third", .0.escape_debug())]
     TooMany(String),
 }
@@ -244,7 +246,8 @@ impl Error {
     }
 }
 
-/// Returns the names to show for the spellings that are most like a word.
+/// Finds the spellings that are most similar to the word, and returns the name that is shown for
+/// each spelling.
 fn shown_nearest(word: &str, names: &[(&str, &'static str)]) -> Vec<&'static str> {
     let mut shown: Vec<&'static str> = nearest(word, names.iter().map(|&(name, _)| name))
         .into_iter()
@@ -255,7 +258,7 @@ fn shown_nearest(word: &str, names: &[(&str, &'static str)]) -> Vec<&'static str
     shown
 }
 
-/// Returns the names of the states with gauges that are most like a word.
+/// Returns names that are similar to the word. Only states that have a gauge are compared.
 #[must_use]
 pub fn similar_states(word: &str) -> Vec<&'static str> {
     let gauges = states().filter(|text| State::GAUGES.contains(&text.state));
@@ -266,8 +269,8 @@ pub fn similar_states(word: &str) -> Vec<&'static str> {
 
 /// Finds the text for the words of the command line.
 ///
-/// The command line may name a rule, a state or two states, or may be empty. An arrow (`->`) may
-/// stand between two states.
+/// The command line may name a rule, a sysctl, a state or two states, or may be empty. Two states
+/// may be separated by an arrow (`->`).
 pub fn answer(words: &[impl AsRef<str>]) -> Result<Answer, Error> {
     let words: Vec<&str> = words
         .iter()
@@ -309,13 +312,15 @@ pub fn sysctls() -> impl Iterator<Item = &'static SysctlText> {
     sysctls::SYSCTLS.iter()
 }
 
-/// Finds a sysctl by its full name or by the last part of the name. Slashes may replace the dots.
+/// Finds a sysctl by its full name or by the last part of the name. The full name may be written
+/// with slashes between its parts, not only with dots.
 fn sysctl(word: &str) -> Option<&'static SysctlText> {
     let word = word.trim_start_matches("/proc/sys/").replace('/', ".").to_ascii_lowercase();
     sysctls().find(|text| text.name == word || text.short_name() == word)
 }
 
-/// Returns the transition between two states. `None` if the kernel never makes the transition.
+/// Returns the transition from one state to another, or `None` if the kernel never makes the
+/// transition.
 #[must_use]
 pub fn transition(from: State, to: State) -> Option<&'static TransitionText> {
     transitions().find(|pair| (pair.from, pair.to) == (from, to))
@@ -333,7 +338,7 @@ pub fn thresholds(rule: &Rule) -> Vec<(&'static str, Value)> {
     rule.thresholds.iter().map(|&name| (name, value(name))).collect()
 }
 
-/// The diagram and its legend.
+/// Returns the diagram of the TCP states and its legend.
 #[must_use]
 pub fn diagram() -> (&'static str, &'static str) {
     (diagram::DIAGRAM.trim_matches('\n'), diagram::LEGEND)
@@ -343,13 +348,15 @@ fn state_text(state: State) -> &'static StateText {
     states().find(|text| text.state == state).expect("a test checks that each state has a text")
 }
 
-/// Parses a state in any spelling, or its number in `/proc/net/tcp`.
+/// Parses a state: the name that any tool uses for the state, or the state's number in
+/// `/proc/net/tcp`.
 fn state(word: &str) -> Result<State, Error> {
     word.parse().ok().or_else(|| by_number(word)).ok_or_else(|| Error::unknown(word))
 }
 
-/// Parses the number of a state. `0A`, `0x0a` and `6` are hexadecimal, as in the column `st`.
-/// `10` to `13` never occur in that column, so they are the kernel's decimal numbers.
+/// Parses the number that stands for a state. `0A`, `0x0a` and `6` are hexadecimal, as in the
+/// column `st`. `10` to `13` never occur in the column `st`, so these four words are the kernel's
+/// decimal numbers.
 fn by_number(word: &str) -> Option<State> {
     let of_radix = |digits: &str, radix| {
         let is_number =
@@ -362,7 +369,7 @@ fn by_number(word: &str) -> Option<State> {
     }
 }
 
-/// Returns the names of a state that are compared with a mistyped word.
+/// Returns all spellings of a state. A mistyped word is compared with each spelling.
 fn spellings(text: &'static StateText) -> impl Iterator<Item = &'static str> {
     let Names { ss, netstat, rfc, .. } = text.names;
     [Some(text.state.name()), ss, netstat, rfc].into_iter().flatten()

@@ -1,19 +1,21 @@
-//! Sockets in one state, counted by the silence of their peers.
+//! Counts the sockets in one state for each duration of the peer's silence.
 
 use std::time::Duration;
 
 use super::groups::Sum;
 
-/// Longer silences count as this silence, in seconds.
+/// The longest duration of silence that is counted, in seconds. A longer silence counts as 3,600
+/// seconds.
 const LONGEST_SILENCE: u64 = 3600;
 
-/// The numbers of sockets by the silence of their peers. The silence is never longer than the time
-/// that the socket has spent in its state.
+/// The number of sockets for each duration of the peer's silence. The silence of a peer is the time
+/// since the last ACK from the peer. The silence is never longer than the time that the socket has
+/// spent in its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ages {
-    /// The number of sockets for each whole second of silence.
+    /// Entry `n` is the number of sockets whose peer has been silent for `n` whole seconds.
     seconds: Vec<u64>,
-    /// The number of sockets whose silence is unknown.
+    /// The number of sockets for which the peer's silence is unknown.
     unknown: u64,
 }
 
@@ -31,7 +33,8 @@ impl Ages {
         self.seconds[second] += 1;
     }
 
-    /// Returns the number of sockets whose silence is at least this long or unknown.
+    /// Returns the number of sockets whose peer has been silent for at least this time, plus the
+    /// number of sockets whose peer's silence is unknown.
     #[must_use]
     pub fn at_least(&self, age: Duration) -> u64 {
         let first = usize::try_from(age.as_secs().min(LONGEST_SILENCE)).unwrap_or(0);
@@ -44,7 +47,7 @@ impl Ages {
         self.seconds.len().checked_sub(1).map(|second| Duration::from_secs(second as u64))
     }
 
-    /// The number of all sockets.
+    /// Returns the number of all added sockets.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.at_least(Duration::ZERO)

@@ -1,8 +1,8 @@
-//! The kernel's counters, by the kernel's names.
+//! The counters of the kernel. Each counter has the name that the kernel uses.
 //!
-//! A file whose rows of names and values do not match is read again. If the rows still do not
-//! match, all counters of the file are missing, because counters from a part of a file are not
-//! reliable.
+//! If the row of names and the row of values of a table do not match, the file is read again. If
+//! the rows still do not match, all counters of the file are missing, because counters from a part
+//! of a file are not reliable.
 
 use std::{io, path::Path};
 
@@ -15,7 +15,7 @@ use crate::procfs::{
 /// The maximum number of attempts to read a file that cannot be parsed.
 const ATTEMPTS: usize = 3;
 
-/// The counters of one reading.
+/// The values of all counters at one time.
 #[derive(Clone, Debug)]
 pub struct Counters {
     netstat: Known<Pairs>,
@@ -29,9 +29,9 @@ pub struct Counters {
 /// How much a counter grew between the two readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// The difference.
+    /// The value in the second reading minus the value in the first reading.
     pub by: u64,
-    /// The value of the second reading.
+    /// The value of the counter in the second reading.
     pub total: u64,
 }
 
@@ -51,7 +51,7 @@ impl Counters {
         }
     }
 
-    /// Creates counters from pairs of a name, such as `TcpExt TW`, and a value.
+    /// Creates the counters from a list of names, such as `TcpExt TW`, and values.
     #[must_use]
     pub fn of(pairs: &[(&str, u64)]) -> Self {
         let pairs: Pairs = pairs.iter().map(|&(name, number)| (name.to_owned(), number)).collect();
@@ -65,8 +65,8 @@ impl Counters {
         Self { recording: Some(recording.to_owned()), ..Self::of(pairs) }
     }
 
-    /// Returns the counter with this name. The tables are `TcpExt` (file `netstat`), `Tcp`
-    /// (`snmp`), `TCP` (`sockstat`) and `conntrack` (`stat/nf_conntrack`).
+    /// Returns the value of the counter that has this name in this table. The tables are `TcpExt`
+    /// (file `netstat`), `Tcp` (`snmp`), `TCP` (`sockstat`) and `conntrack` (`stat/nf_conntrack`).
     pub fn get(&self, table: &str, name: &str) -> Known<u64> {
         let pairs = match table {
             "TCP" => &self.sockstat,
@@ -90,7 +90,7 @@ impl Counters {
     }
 }
 
-/// The file of a counter, for text output.
+/// Returns the path of the file that contains the counters of this table, for text output.
 pub(super) fn file(table: &str) -> String {
     let file = match table {
         "TCP" => "sockstat",

@@ -1,21 +1,21 @@
-//! Sums by key, with a limit on the number of keys. The largest sums are kept, and
+//! Groups of sockets, with one sum per key and at most 65,536 keys. The largest sums are kept, and
 //! [`lost`](Groups::lost) is an upper bound of their error.
 //!
-//! When the limit is reached, the smaller half of the sums is removed (lossy counting). If a socket
-//! with a removed key is added later, the sum of the key starts again at zero. `lost` is an upper
-//! bound of the part that the sum lacks.
+//! If a new key would exceed the limit, the smaller half of the sums is removed (lossy counting).
+//! If a removed key is added again, the sum of the key starts at zero and may be too low. `lost` is
+//! the largest number of sockets by which a sum may be too low.
 
 use std::{
     collections::{HashMap, hash_map},
     hash::Hash,
 };
 
-/// The maximum number of keys. This number of keys uses about 20 MiB.
+/// The maximum number of keys in a `Groups`. 65,536 keys and their sums use about 20 MiB.
 const MAX_KEYS: usize = 1 << 16;
 
-/// A sum of sockets.
+/// The totals of the sockets that have one key.
 pub trait Sum: Default {
-    /// The number of sockets.
+    /// Returns the number of sockets in this sum.
     fn sockets(&self) -> u64;
 }
 
@@ -25,7 +25,7 @@ impl Sum for u64 {
     }
 }
 
-/// Sums by key.
+/// Groups of sockets: one sum for each key.
 #[derive(Clone, Debug)]
 pub struct Groups<K, S> {
     sums: HashMap<K, S>,
@@ -40,7 +40,7 @@ impl<K, S> Default for Groups<K, S> {
 }
 
 impl<K: Eq + Hash, S: Sum> Groups<K, S> {
-    /// Returns the sum of this key. The caller adds the next socket to the sum.
+    /// Returns the sum of this key, so that the caller can add a socket to the sum.
     pub fn of(&mut self, key: K) -> &mut S {
         if self.sums.len() >= self.max_keys && !self.sums.contains_key(&key) {
             self.make_room();
@@ -53,7 +53,8 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         let middle = sizes.len() / 2;
         let median = *sizes.select_nth_unstable(middle).1;
         self.sums.retain(|_, sum| sum.sockets() > median);
-        // A removed sum has at most `median` sockets, in addition to earlier losses of its key.
+        // A removed sum has at most `median` sockets. The sockets of the key that were lost earlier
+        // are already in `lost`.
         self.lost += median;
     }
 
@@ -63,7 +64,7 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         self.sums.iter()
     }
 
-    /// The `top` largest sums, largest first.
+    /// Returns the `top` largest sums, in descending order of their number of sockets.
     #[must_use]
     pub fn largest(&self, top: usize) -> Vec<(&K, &S)>
     where
@@ -75,20 +76,20 @@ impl<K: Eq + Hash, S: Sum> Groups<K, S> {
         all
     }
 
-    /// The number of keys.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sums.len()
     }
 
-    /// Returns whether there are no sums, because no socket was added.
+    /// Returns whether no socket was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sums.is_empty()
     }
 
-    /// Returns an upper bound of the number of sockets that a kept or removed sum lacks. Zero means
-    /// that all sums are exact.
+    /// Returns the largest number of sockets by which a sum may be too low. Zero means that all
+    /// sums are exact.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -123,7 +124,7 @@ mod tests {
         let mut groups: Groups<u32, u64> = Groups { max_keys: 64, ..Groups::default() };
         for round in 0..1000 {
             *groups.of(7) += 1;
-            // Each of these keys is added only once.
+            // Each key from 0 to 9 gets only one socket.
             for key in 0..10 {
                 *groups.of(1000 + round * 10 + key) += 1;
             }

@@ -1,4 +1,4 @@
-//! The programs that hold sockets, and their limits of open files.
+//! The programs that hold sockets, and each program's limit of open files.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// For each state, only this number of sockets is grouped by program.
+/// The maximum number of sockets per state that are grouped by program.
 const MAX_SOCKETS: usize = 1 << 16;
 
-/// A socket that a program holds, without the data that no rule needs.
+/// A socket that a program holds. Only the data that the rules need are stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     holder: sock_diag::SocketFile,
@@ -32,7 +32,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Copies the data that the rules need from a socket.
+    /// Copies from a socket the data that the rules need.
     #[must_use]
     pub fn of(holder: sock_diag::SocketFile, socket: &Socket) -> Self {
         Self {
@@ -65,13 +65,13 @@ pub struct Holder {
     pub process: Option<Process>,
     /// The user of the sockets.
     pub uid: u32,
-    /// The sockets by the silence of their peers.
+    /// The number of sockets for each duration of the peer's silence.
     pub ages: Ages,
     /// The number of received bytes that the program has not read.
     pub unread: u64,
-    /// The peer with the most sockets in the group.
+    /// The remote address that most of these sockets are connected to.
     pub peer: Option<IpAddr>,
-    /// The number of open files, if it is visible.
+    /// The number of files that the process has open, if this number is visible.
     pub open_files: Option<u64>,
     /// The limit of open files (`RLIMIT_NOFILE`), if there is a limit.
     pub max_files: Option<u64>,
@@ -97,7 +97,8 @@ impl Holding {
         let mut groups: BTreeMap<(Option<u32>, u32), Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let pid = owners.pid(held.holder.inode);
-            // A process may hold sockets of several users, so the user is not a part of its key.
+            // A visible process may hold sockets of several users, so the key of its group does not
+            // contain the user.
             let uid = if pid.is_some() { 0 } else { held.holder.uid };
             groups.entry((pid, uid)).or_default().push(held);
         }
@@ -126,7 +127,7 @@ impl Holder {
         }
     }
 
-    /// The name, for text output.
+    /// Returns the name of the program, for text output.
     #[must_use]
     pub fn name(&self) -> String {
         match &self.process {
@@ -152,8 +153,8 @@ pub(super) fn limit(limits: &str) -> Option<u64> {
 
 /// Searches all processes once for the programs that hold the sockets.
 ///
-/// The programs that hold sockets of `many` are stored in `many`. The programs that hold sockets of
-/// `single` are returned by inode.
+/// The programs that hold the sockets in `many` are stored in `many`. For the sockets in `single`,
+/// the function returns a map from the inode of the socket to the program.
 #[must_use]
 pub fn ask(
     single: Vec<sock_diag::SocketFile>,
