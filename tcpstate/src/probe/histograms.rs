@@ -49,7 +49,7 @@ pub(crate) struct HistogramHook {
     /// The name of the program.
     pub(super) program: &'static str,
     pub(crate) by: Option<By>,
-    /// Whether a filter selects the durations.
+    /// Whether a filter limits which durations are measured.
     pub(crate) is_filtered: bool,
     /// The histograms of all sockets.
     pub(crate) all: PerCpuArray<MapData, Histogram>,

@@ -1,4 +1,5 @@
-//! If the kernel shows the addresses of kernel functions, reads the addresses.
+//! Reads the memory addresses of kernel functions from `/proc/kallsyms`, if the kernel shows the
+//! addresses.
 
 use std::{
     fs::{self, File},
@@ -80,7 +81,8 @@ impl Handlers {
     }
 }
 
-/// Returns `kernel.kptr_restrict`. The value 2 hides addresses from all processes.
+/// Returns the value of the sysctl `kernel.kptr_restrict`. With the value 2, the kernel hides the
+/// addresses of kernel functions from all processes.
 pub(super) fn kptr_restrict() -> Option<u32> {
     fs::read_to_string("/proc/sys/kernel/kptr_restrict").ok()?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Loads the BPF object with its maps, its programs, and its iterators.
+//! Loads the BPF object: the maps, the programs and the iterators.
 
 use std::{
     borrow::Cow,

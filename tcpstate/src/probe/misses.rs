@@ -18,7 +18,7 @@ use super::{Error, programs};
 /// skipped runs of replaced programs, so the total never decreases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MissedRuns {
-    /// The skipped runs of programs that are no longer active.
+    /// The number of skipped runs of the programs that are no longer active.
     earlier: u64,
     /// The active programs. The value of each program is the kernel's count of skipped runs at the
     /// time when the program became active.
@@ -72,7 +72,8 @@ fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }
 
-/// Returns whether this kernel counts skipped runs. Kernels since 5.12 count skipped runs.
+/// Returns whether this kernel counts skipped runs of BPF programs. Kernels since 5.12 count
+/// skipped runs.
 pub(super) fn counts_skipped_runs(program: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(parse(&fdinfo(program)?).is_some())
 }

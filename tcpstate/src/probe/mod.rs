@@ -65,11 +65,12 @@ pub(crate) use self::{
 };
 use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
 
-/// The map of the sockets that were observed during a scan. The value of an entry says whether an
-/// event or the iterator observed the socket.
+/// The map that contains the sockets that were observed during a scan. The value of an entry says
+/// whether an event or the iterator observed the socket.
 pub type Touched = HashMap<MapData, u64, u32>;
 
-/// The map with the counters of each network namespace. The key is the identity of the namespace.
+/// The map that contains the counters of each network namespace. The key is the identity of the
+/// namespace.
 pub(crate) type Rows = HashMap<MapData, u64, NamespaceSlots>;
 
 /// The attached BPF programs and their maps.
@@ -91,7 +92,7 @@ pub struct Probe {
     /// The hook that measures durations, if histograms are enabled.
     pub(crate) histograms: Option<HistogramHook>,
     /// The kernel measures runs while this descriptor is open. The kernel closes the descriptor
-    /// when the process exits.
+    /// when tcpstate exits.
     statistics: Option<OwnedFd>,
     /// The iterator that visits each socket.
     pub(crate) sockets: Walk,
@@ -146,7 +147,7 @@ impl Probe {
         Some(self.events.as_ref()?.owners.acceptors)
     }
 
-    /// Returns the limits of the attached hooks, with reasons.
+    /// Returns the limits of the attached hooks, and the reason for each limit.
     #[must_use]
     pub fn limits(&self) -> &[Limit] {
         &self.providers.limits

@@ -170,8 +170,8 @@ impl Names {
     /// Reads all existing names.
     pub(crate) fn read() -> Self {
         let mut names = HashMap::new();
-        // If a namespace is deleted, the file with the name of the namespace may remain. Such a
-        // file is not in the file system of namespaces.
+        // If a namespace is deleted, the file with the name of the namespace may remain. The file
+        // of a deleted namespace is not in the file system of namespaces (nsfs).
         let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
         for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())

@@ -58,7 +58,7 @@ pub struct Options {
 /// replacements.
 #[derive(Clone, Debug, Default)]
 pub struct Testing {
-    /// The object to load instead of the embedded object.
+    /// The BPF object that is loaded instead of the embedded object.
     pub object: Option<Vec<u8>>,
     /// Whether the programs count with atomic additions. If `atomic` is `None`, the choice depends
     /// on the kernel's version.
@@ -73,7 +73,7 @@ pub struct Testing {
     /// counting program.
     pub drop_durations: bool,
     /// The kernel function at which the BPF programs observe the close of a time-wait socket. A
-    /// test may name a function that the kernel never calls.
+    /// test may set a kernel function that the kernel never calls.
     pub time_wait_exit: Option<&'static str>,
 }
 

@@ -14,7 +14,7 @@ use crate::report::{Acceptors, Limit};
 /// The kernel function that returns accepted connections.
 const ACCEPT: &str = "inet_csk_accept";
 
-/// The attached hook for owners, and the map of owner hints.
+/// The attached hook that finds the owners of accepted connections, and the map of owner hints.
 pub(crate) struct OwnerHook {
     /// The attached hook.
     pub(crate) acceptors: Acceptors,

@@ -24,12 +24,12 @@ use crate::{
 pub(super) struct Providers {
     time_wait: Active,
     syn_recv: Active,
-    /// The limits of the active providers, with reasons.
+    /// The limits of the active providers, and the reason for each limit.
     pub(super) limits: Vec<Limit>,
     /// The help lines of providers that could not be attached. A kind of mini sockets has a help
     /// line only if the active provider of this kind is not exact.
     pub(super) help_lines: Vec<String>,
-    /// The cost of programs that were detached.
+    /// The runs of the programs that were detached.
     pub(super) detached: DetachedRuns,
     handlers: Handlers,
     /// Whether the kernel's own counters cover exactly the counted sockets.

@@ -64,7 +64,7 @@ impl Walk {
             target_fd: 0,
             attach_type: BPF_TRACE_ITER,
             flags: 0,
-            // The kernel refuses an address with a length of 0.
+            // If `iter_info_len` is 0, the kernel refuses an `iter_info` other than 0.
             iter_info: if info.is_empty() { 0 } else { info.as_ptr() as u64 },
             iter_info_len: u32::try_from(size_of_val(info)).unwrap_or_default(),
             padding: 0,

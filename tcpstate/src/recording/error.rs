@@ -32,7 +32,7 @@ pub enum Error {
         /// The error of the system.
         error: io::Error,
     },
-    /// The file is damaged or is not a recording.
+    /// The file cannot be read, is damaged or is not a recording.
     #[error("cannot read the recording {}: {why}", .file.display())]
     Read {
         /// The name of the file.

@@ -48,7 +48,7 @@ pub const VERSION: u16 = 1;
 pub enum Record {
     /// A start report, a snapshot or an end report.
     Report(Box<Report>),
-    /// Events that are shown together.
+    /// Events that a view gets in one call.
     Events(Vec<Event>),
 }
 

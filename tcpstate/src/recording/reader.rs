@@ -29,7 +29,8 @@ pub struct Reader<R> {
     /// The offset in bytes of the current frame.
     offset: u64,
     frame_length: u64,
-    /// The records of the current frame. The reader has already read the first `position` bytes.
+    /// The records of the current frame. The reader has already decoded the first `position` bytes
+    /// of these records.
     records: Vec<u8>,
     position: usize,
     unknown: u64,

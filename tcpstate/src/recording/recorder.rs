@@ -64,7 +64,8 @@ pub enum News {
 }
 
 impl Recorder {
-    /// Creates a recording in a file that must not exist yet. The file number in `part` is ignored.
+    /// Creates a recording in a file that must not exist yet. The function ignores `part.number`,
+    /// because the number of the first file is 0.
     pub fn create(file: &Path, limits: Limits, part: Part) -> Result<Self, Error> {
         let part = Part { number: 0, ..part };
         let files = Files {

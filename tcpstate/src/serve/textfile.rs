@@ -1,8 +1,8 @@
 //! Writes the metrics to a file, for node_exporter's textfile collector and similar collectors.
 //!
-//! Each text is written to a draft file, and the draft file is then renamed. A reader therefore
-//! never sees an incomplete text. The file is not synced to disk, because the numbers are useless
-//! after a crash of the machine.
+//! Each text is written to a draft file, and the draft file is then renamed. A program that reads
+//! the text file therefore never sees an incomplete text. The file is not synced to disk, because
+//! the numbers are useless after a crash of the machine.
 
 use std::{
     ffi::OsString,
@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A text file with metrics. Each write replaces the file.
+/// A text file that contains the metrics. Each write replaces the file.
 #[derive(Debug)]
 pub struct Textfile {
     path: PathBuf,

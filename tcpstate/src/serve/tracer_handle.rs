@@ -42,8 +42,8 @@ pub struct Settings {
     pub reconcile: Reconcile,
     /// Whether to drop the privileges that are not needed after the start.
     pub drop_privileges: bool,
-    /// Maximum number of network namespaces with their own series. `None` disables the series of
-    /// namespaces.
+    /// Maximum number of network namespaces that have separate series. `None` disables the series
+    /// of namespaces.
     pub max_series: Option<usize>,
     /// Whether to export the durations that `options` enables. If durations are not exported, only
     /// the number of transitions is exported.
@@ -53,12 +53,12 @@ pub struct Settings {
     pub delivery_stats: Arc<DeliveryStats>,
 }
 
-/// The error of a request: the tracer has ended, or the kernel refused a snapshot.
+/// The reason why a request failed: the tracer has ended, or the kernel refused a snapshot.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Broken(Arc<str>);
 
-/// A request to the tracer's thread, with the channel for the answer.
+/// A request to the tracer's thread, and the channel on which the thread sends the answer.
 enum Request {
     Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
     Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),

@@ -39,7 +39,7 @@ pub enum Error {
     /// The kernel's types do not contain this name.
     #[error("cannot use the kernel BTF: it has no {kind} {name}")]
     NoName {
-        /// The kind of the missing type, such as a struct.
+        /// The kind of the missing type, such as `struct`.
         kind: &'static str,
         /// The name of the missing type.
         name: String,

@@ -33,8 +33,8 @@ pub(super) struct Events {
     /// first value is the time since boot.
     #[n(0)]
     monotonic: Vec<i64>,
-    /// The wall clock minus the monotonic clock in nanoseconds. Each element stores how much the
-    /// difference of the clocks has increased since the previous event.
+    /// For each event, the wall clock minus the monotonic clock in nanoseconds. Each element stores
+    /// how much the difference of the clocks has increased since the previous event.
     #[n(1)]
     ahead: Vec<i64>,
     /// The old state and the new state of each event. Each state is stored in 4 bits as the

@@ -164,7 +164,7 @@ struct Tally {
     /// durations in the bucket.
     #[n(0)]
     buckets: Vec<u64>,
-    /// The sum of the durations, as seconds and nanoseconds.
+    /// The sum of the durations: whole seconds, and the rest in nanoseconds.
     #[n(1)]
     sum: (u64, u32),
     #[n(2)]

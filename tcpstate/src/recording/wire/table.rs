@@ -135,7 +135,7 @@ impl Wire<bool> for Newer {
     }
 }
 
-/// A duration in nanoseconds, up to 584 years.
+/// A duration of up to 584 years, encoded in nanoseconds.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Nanos(#[n(0)] pub(super) u64);
@@ -150,7 +150,7 @@ impl Wire<Duration> for Nanos {
     }
 }
 
-/// A time in nanoseconds since 1970.
+/// A wall-clock time, encoded as nanoseconds since 1970.
 impl Wire<SystemTime> for Nanos {
     fn of(time: &SystemTime) -> Self {
         Self::of(&time.duration_since(UNIX_EPOCH).unwrap_or_default())

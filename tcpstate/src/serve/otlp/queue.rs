@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 /// 15 minutes.
 pub const QUEUE: usize = 64;
 /// Maximum number of points in the queue. A point with its attributes uses about 400 bytes, so the
-/// queue uses at most about 100 MiB. With the default `--max-series`, a queue of [`QUEUE`]
-/// collections has half of the maximum number of points. With 10,000 namespaces, two collections
-/// have the maximum number of points.
+/// queue uses at most about 100 MiB. With the default `--max-series`, [`QUEUE`] collections
+/// together have half of the maximum number of points. With series for 10,000 namespaces, two
+/// collections together have the maximum number of points.
 const MAX_POINTS: usize = 1 << 18;
 
 /// The waiting collections, oldest first, each with its number of points.

@@ -59,7 +59,7 @@ pub struct Distribution {
 }
 
 impl Value {
-    /// Returns the value, if the value is an integer.
+    /// Returns the number of the sample, if the number is an integer.
     #[must_use]
     pub fn whole(&self) -> Option<i64> {
         match self {

@@ -36,8 +36,8 @@ impl Series {
     /// Updates the numbers of sockets from the rows of a snapshot. New namespaces get series in the
     /// order of their inodes.
     pub fn update(&mut self, rows: &[NamespaceRow]) {
-        // Add the numbers of all rows that have equal inodes. A deleted namespace and a new
-        // namespace may have equal inodes.
+        // Add the numbers of sockets of all rows that have equal inodes. A deleted namespace and a
+        // new namespace may have equal inodes.
         let mut now: BTreeMap<u64, SocketsOf> = BTreeMap::new();
         for row in rows {
             let sockets = now.entry(row.netns).or_default();
