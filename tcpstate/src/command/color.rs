@@ -22,8 +22,8 @@ pub(super) enum Color {
     Never,
 }
 
-/// The value of `--color`. The value is static because views and the help of clap read it in many
-/// places.
+/// The value of `--color`. The value is static because views and the help of clap read this value
+/// in many places.
 static CHOICE: AtomicU8 = AtomicU8::new(Color::Auto as u8);
 
 /// Returns the flag `--color`.

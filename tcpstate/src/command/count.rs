@@ -147,7 +147,7 @@ async fn watch(counter: &Counter, mut show: Show, repetition: Repetition) -> Res
     Ok(())
 }
 
-/// Formats counts as text. With the first count, prints the limits of the counts on stderr.
+/// Formats counts as text. At the first count, also prints the limits of the counts on stderr.
 struct Show {
     view: Box<dyn CountView>,
     repaints: bool,

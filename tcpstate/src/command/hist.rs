@@ -180,12 +180,13 @@ fn wants_matrix(arguments: &Arguments) -> bool {
 /// snapshot or event. A recording with events has no durations, because only `trace` records
 /// events.
 fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
-    // A pipe can be read only once, so its content is not checked here.
+    // A pipe can be read only once, so this function does not check a recording in a pipe.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
     let mut recording = Recording::open(file)?;
-    // A recording with damage before its first snapshot is shown up to the damage.
+    // If a recording is damaged before its first snapshot, `hist` shows the recording up to the
+    // damage.
     while let Ok(Some(Timed { record, .. })) = recording.next_record() {
         let histograms = match &record {
             Record::Events(_) => None,

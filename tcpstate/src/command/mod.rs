@@ -154,7 +154,8 @@ fn help(error: &anyhow::Error) -> Cow<'static, str> {
 /// An error of any type, as `anyhow` returns it from a chain of causes.
 type Cause = dyn std::error::Error + 'static;
 
-/// Returns the help of an error if the error has one particular type.
+/// A function that returns the help of an error, if the error has the type that the function checks
+/// for.
 type FindHelp = fn(&Cause) -> Option<&dyn Help>;
 
 /// Returns the help of an error whose type tcpstate defines. An error of another type has no help.

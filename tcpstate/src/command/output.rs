@@ -80,8 +80,8 @@ impl Output {
         Self { messages, writer }
     }
 
-    /// Creates a report and queues it, if the queue has space. While the reader stalls, no report
-    /// is created, and the next report covers the skipped time.
+    /// Creates and queues a report, if the queue has space. While the reader stalls, no report is
+    /// created, and the next report covers the skipped time.
     pub(super) fn offer<E>(&self, report: impl FnOnce() -> Result<Report, E>) -> Result<(), E> {
         match self.messages.try_reserve() {
             Ok(room) => room.send(Message::Show(Box::new(report()?))),

@@ -1,4 +1,4 @@
-//! The flags that `--replay` refuses, because they apply only to a live kernel.
+//! The flags that `--replay` refuses, because these flags apply only to a live kernel.
 
 /// The refused flags of all commands that show recordings: the interval and the limits of a run,
 /// the network namespace, the new recording, and the filters.

@@ -70,8 +70,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Compares a time with the part: before the part, in it, or after it. `start` is the start of
-    /// the recording.
+    /// Returns whether a time is before, inside or after this part of the recording. `start` is the
+    /// time at which the recording starts.
     pub(super) fn place(&self, start: SystemTime, time: SystemTime) -> Ordering {
         if self.from.is_some_and(|from| time < from.after(start)) {
             Ordering::Less
@@ -236,8 +236,8 @@ fn show(
     })
 }
 
-/// Reports on stderr what is missing from a recording that was read to its end or to damage.
-/// Returns the exit status if the recording is damaged.
+/// Reports on stderr which data is missing from a recording. The recording was read to its end or
+/// to the first damage. Returns the exit status if the recording is damaged.
 pub(super) fn report_end(
     recording: &Recording,
     failure: Option<&recording::Error>,
@@ -350,7 +350,7 @@ impl Player {
 async fn wait(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
-        // Lets the runtime handle signals.
+        // The replay does not wait, but gives the runtime a chance to handle signals.
         None => yield_now().await,
     }
 }
@@ -364,7 +364,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Returns when to show a record of the recorded time `at`, or `None` to show it at once.
+    /// Returns when to show a record that was recorded at the time `at`. `None` means that the
+    /// record is shown at once.
     fn moment(&mut self, at: Duration) -> Option<Instant> {
         let Speed::Times(times) = self.speed else { return None };
         let (began, first) = *self.began.get_or_insert((Instant::now(), at));
@@ -373,7 +374,7 @@ impl Pace {
 }
 
 /// The part of the recording that is shown. The start report is always shown, because all other
-/// reports depend on it.
+/// reports depend on the start report.
 struct Cut {
     span: Span,
     start: Option<SystemTime>,

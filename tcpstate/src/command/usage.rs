@@ -164,7 +164,7 @@ fn name(argument: &str) -> &str {
     argument.split_whitespace().next().unwrap_or_default()
 }
 
-/// Returns a flag with the typed value, or only the value if it belongs to no flag.
+/// Returns a flag and its typed value as text, or only the value if the value belongs to no flag.
 fn with_value(flag: &str, value: &str) -> String {
     let value = if value.is_empty() { "''" } else { value };
     if flag.starts_with('-') { format!("{flag} {value}") } else { value.to_owned() }

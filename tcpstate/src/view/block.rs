@@ -173,8 +173,8 @@ pub(super) fn causes(exits: Exits) -> impl Iterator<Item = (&'static str, u64)> 
     causes.into_iter().filter_map(|(cause, count)| Some((cause, count?)))
 }
 
-/// Returns the accuracy as short words: whether the gauges are exact, the missed events, and the
-/// scans after the first scan.
+/// Returns the accuracy of the gauges as short words: whether the gauges are exact, the missed
+/// events, and the scans after the first scan.
 pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
     let missed = snapshot.missed.events();
     let mut words = vec![
@@ -268,8 +268,8 @@ pub(super) fn scope_in_words(scope: Counted) -> String {
     }
 }
 
-/// Returns the accuracy as a sentence: whether the gauges are exact, the missed events, and the
-/// scans.
+/// Returns the accuracy of the gauges as a sentence: whether the gauges are exact, the missed
+/// events, and the scans.
 pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     let missed = &snapshot.missed;
     let mut clauses = vec![

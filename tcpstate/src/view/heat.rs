@@ -178,7 +178,8 @@ fn bar(pair: &Move, most: u64, all: u64, seconds: f64) -> Line {
 pub struct Heat {
     /// The capabilities of the terminal, if stdout is one.
     caps: Option<TerminalCaps>,
-    /// Returns the size of the terminal. Each frame calls this function.
+    /// A function that returns the size of the terminal. The view calls this function for each
+    /// frame.
     size: Box<dyn Fn() -> Size + Send>,
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Move {
 /// The kind of sockets that a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// The row counts full sockets, as the tracepoint reported them.
+    /// The row counts the moves of full sockets that the tracepoint reported.
     Full,
     /// The row counts the new sockets that listeners created. The listeners stay in LISTEN.
     Born,
@@ -151,7 +151,7 @@ impl Rows {
     }
 
     /// Adds the moves into TIME_WAIT and out of TIME_WAIT. The state before TIME_WAIT is added only
-    /// if the counts prove it.
+    /// if the counts prove this state.
     ///
     /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING. If more time-wait sockets began
     /// than sockets left one of these states, the difference is the minimum number of time-wait
@@ -276,7 +276,7 @@ pub(super) fn name(state: Option<State>) -> &'static str {
     state.map_or("unknown", State::name)
 }
 
-/// Returns each of the states once, sorted by the position that `by` returns.
+/// Returns the states without duplicates, sorted by the position that `by` returns for a state.
 pub(super) fn sorted(
     states: impl Iterator<Item = Option<State>>,
     by: fn(Option<State>) -> usize,

@@ -42,7 +42,8 @@ pub struct TerminalCaps {
 /// The view that paints one frame for each snapshot.
 pub struct Screen {
     caps: TerminalCaps,
-    /// Returns the size of the terminal. Each frame calls this function.
+    /// A function that returns the size of the terminal. The view calls this function for each
+    /// frame.
     size: Box<dyn Fn() -> Size + Send>,
     /// The report from the start of the run. When a snapshot reports other hooks, the view replaces
     /// the hooks in the start report.
@@ -52,7 +53,7 @@ pub struct Screen {
     history: VecDeque<[Option<i64>; ROWS]>,
 }
 
-/// The number of snapshots in the history, which is more than a very wide terminal can show.
+/// The maximum number of snapshots in the history. Even a very wide terminal shows fewer snapshots.
 const HISTORY: usize = 256;
 
 impl Screen {

@@ -4,10 +4,10 @@ use std::{borrow::Cow, fmt, io, net::SocketAddr, path::PathBuf};
 
 use crate::{error::Help, text::escaped};
 
-/// Flags of `serve` that cannot be combined, or an output that is not available.
+/// An error of `serve`: flags that cannot be combined, or an output that is not available.
 #[derive(Debug)]
 pub(in crate::command) enum Error {
-    /// No output is enabled.
+    /// No output is enabled: neither the endpoint, nor the textfile, nor the push to a receiver.
     NothingToDo,
     /// `--by netns` was given with one network namespace.
     OneNamespace,

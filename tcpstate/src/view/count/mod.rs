@@ -68,8 +68,8 @@ mod tests {
         Count { groups: Some(Groups { by, rows, other }), ..plain() }
     }
 
-    /// Returns counts by process: a process with escape sequences in its name, and the groups
-    /// `none` and `unknown`.
+    /// Returns counts grouped by process: one process has escape sequences in its name, and two
+    /// groups are `none` and `unknown`.
     pub(super) fn processes() -> Count {
         let process = Process { pid: 7, name: "ev\u{1b}[2J\til".into() };
         let rows = vec![

@@ -9,7 +9,7 @@ use crate::{
     view::{line::wrapped, number::grouped},
 };
 
-/// The close reasons of established connections that have a separate column.
+/// The close reasons that have a separate column in the table of established connections.
 const COLUMNS: [CloseReason; 6] = [
     CloseReason::LocalFin,
     CloseReason::RemoteFin,

@@ -23,7 +23,8 @@ struct Line<'a> {
     values: Values<'a>,
 }
 
-/// Formatted texts that are kept, because many consecutive events need equal texts.
+/// The time and the inode number of the network namespace of the last event, as formatted texts.
+/// The texts are reused, because many consecutive events have equal values.
 #[derive(Debug, Default)]
 pub(in crate::view) struct Texts {
     time: Rfc3339,

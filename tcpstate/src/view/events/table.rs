@@ -21,7 +21,7 @@ use crate::{
 pub enum Clock {
     /// The time of day in this time zone.
     Zone(TimeZone),
-    /// Seconds since the machine started, without the time while it was suspended
+    /// Seconds since the machine started, without the time while the machine was suspended
     /// (CLOCK_MONOTONIC).
     Monotonic,
 }

@@ -72,7 +72,7 @@ const HEADER: [&str; 21] = [
 ];
 
 impl HistCsv {
-    /// Creates a view of these sections.
+    /// Creates a view that shows the given sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }

@@ -20,7 +20,7 @@ pub struct HistJson {
 }
 
 impl HistJson {
-    /// Creates a view of these sections.
+    /// Creates a view that shows the given sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
         Self { sections }

@@ -79,7 +79,8 @@ fn is_mostly_unknown(tally: &Tally) -> bool {
     tally.unknown > tally.count()
 }
 
-/// The kind of a duration as labels, for JSON and CSV. A label that does not apply is `None`.
+/// The kind of a duration as labels, for JSON and CSV. A label that does not apply to this kind of
+/// duration is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Labels {
     pub(super) of: &'static str,

@@ -27,10 +27,10 @@ const BAR: usize = 40;
 /// The usual width of a label in columns. A longer group name gets a wider label if the output is
 /// wide enough.
 const LABEL: usize = 22;
-/// The width of a line in columns, if its label has the usual width.
+/// The width in columns of a line whose label has the usual width.
 const WIDTH: usize = 80;
 
-/// Writes plain text, with colours on terminals that show them.
+/// Writes plain text, with colours on terminals that support colours.
 #[derive(Clone, Debug)]
 pub struct HistTable {
     sections: Vec<Section>,
@@ -44,8 +44,8 @@ pub struct HistTable {
 }
 
 impl HistTable {
-    /// Creates a view of these sections. Transitions have bars only if the user chose this section,
-    /// because the bars of states show the same durations.
+    /// Creates a view that shows the given sections. Transitions have bars only if the user chose
+    /// this section, because the bars of states show the same durations.
     #[must_use]
     pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
@@ -100,7 +100,7 @@ impl HistTable {
     }
 
     /// Returns the size that limits the matrix. The matrix may scroll, so only the width of the
-    /// terminal limits it.
+    /// terminal limits the matrix.
     fn size_of_matrix(&self) -> Option<Size> {
         self.size.map(|size| Size { rows: u16::MAX, ..size() })
     }

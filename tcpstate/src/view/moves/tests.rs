@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Returns the sum of the rows into a state and the sum of the rows out of this state, as a reader
-/// computes them.
+/// of the list computes these sums.
 fn sums(moves: &[Move], state: State, count: fn(&Move) -> i64) -> (i64, i64) {
     let rows = || moves.iter().filter(|row| row.kind != Kind::Stayed);
     let into = rows().filter(|row| row.to == Some(state));
