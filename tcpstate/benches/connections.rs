@@ -1,10 +1,11 @@
 //! The sections `connections`, `processors` and `share` of `cargo xtask bench` measure how much a
 //! tracer slows an application. The benchmark measures connections per second and CPU time per
-//! connection. The load runs without a tracer and with each tracer alternately.
+//! connection. The benchmark makes the same traffic alternately without a tracer and with each
+//! tracer.
 //!
 //! For a loopback connection, all kernel work counts as CPU time of the sending process. The BPF
-//! programs are part of this kernel work, so the CPU time of the load includes the BPF programs.
-//! The CPU time of the tracer's process is added to the CPU time of the load.
+//! programs are part of this kernel work, so the CPU time of the sending process includes the BPF
+//! programs. The CPU time of the tracer's process is added to the CPU time of the load.
 
 use std::{process, thread, time::Duration};
 
@@ -65,12 +66,12 @@ fn main() {
     share(&size);
 }
 
-/// In each turn, runs the load with `threads` threads, once with each tracer.
+/// In each turn, makes connections with `threads` threads, once with each tracer.
 fn by_turns(section: &'static str, threads: usize, tracers: &[Tracer], size: &Size) {
     let mut rows = Turns::new(section, Some(threads as u64));
     for _ in 0..size.turns {
-        // Use a new namespace for each turn. The kernel frees the turn's time-wait sockets together
-        // with the namespace.
+        // Use a new network namespace for each turn. When the kernel deletes this namespace, the
+        // kernel also frees the time-wait sockets of the turn.
         let _namespace = Namespace::enter();
         for tracer in tracers {
             let name = tracer.name();
@@ -103,8 +104,8 @@ fn turn(rows: &mut Turns, name: &str, threads: usize, time: Duration, started: &
     rows.add(name, "CPU us of both", microseconds(of_load + of_tracer));
 }
 
-/// Measures two CPU times per connection: of tcpstate's BPF programs, from the kernel's statistics,
-/// and of an untraced connection.
+/// Measures how much CPU time tcpstate's BPF programs use per connection (from the kernel's
+/// statistics), and how much CPU time a connection uses without tracing.
 fn share(size: &Size) {
     const PROGRAMS: &str = "our programs, net";
     let mut rows = Turns::new("share", None);

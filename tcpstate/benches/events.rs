@@ -1,11 +1,11 @@
 //! The section `truth` of `cargo xtask bench` measures the rate of connections at which each tool
 //! begins to lose transitions.
 //!
-//! The benchmark computes the true number of transitions from the number of connections that the
-//! load made. A transition that is not in a tool's output counts as lost, even if the tool reports
-//! no loss. The load, the kernel and the tool share the CPUs, as in production. No socket exists
-//! before and after the load, so the benchmark can compute gauges from the transitions that a tool
-//! prints.
+//! The benchmark computes the true number of transitions from the number of connections that were
+//! made. A transition that is not in a tool's output counts as lost, even if the tool reports no
+//! loss. The threads that make traffic, the kernel and the tool share the CPUs, as in production.
+//! No socket exists before the traffic begins or after the traffic ends, so the benchmark can
+//! compute gauges from the transitions that a tool prints.
 
 use std::{
     thread,
@@ -67,7 +67,7 @@ struct Truth {
     rows: Turns,
 }
 
-/// The number of transitions that a load made, and the duration of the load.
+/// The number of transitions that the traffic made, and the duration of the traffic.
 struct Made {
     transitions: u64,
     time: Duration,
@@ -92,9 +92,9 @@ impl Truth {
         self.rows.add(EVENTS, SCANS, scans as f64);
     }
 
-    /// Measures the difference between the tool's gauges and the true counts after the load. The
-    /// gauges are computed from counters that the BPF programs keep in the kernel. These counters
-    /// are exact even if the event buffer is full.
+    /// After the traffic has ended, measures the difference between the tool's gauges and the true
+    /// counts. The gauges are computed from counters that the BPF programs keep in the kernel.
+    /// These counters are exact even if the event buffer is full.
     fn of_gauges(&mut self) {
         let mut tracer = Tracer::start(&options()).expect("the kernel loads the programs");
         let made = self.load(|time| look_for_scans(&mut tracer, time));
@@ -122,7 +122,7 @@ impl Truth {
         }
     }
 
-    /// Runs the load until `meanwhile` returns. Returns the number of transitions and the duration.
+    /// Makes traffic until `meanwhile` returns. Returns the number of transitions and the duration.
     fn load(&self, meanwhile: impl FnOnce(Duration)) -> Made {
         let began = Instant::now();
         let load = Load::paced(THREADS, Style::Rst, self.rate);

@@ -24,8 +24,8 @@ use tcpstate_tests::{
 
 /// The number of events that a view receives in one call.
 const AT_ONCE: usize = 1024;
-/// The number of events and the number of runs. The number of runs is odd, so that the median is
-/// one of the measurements.
+/// The number of events in the recording, and the number of measured runs. The number of runs is
+/// odd, so that the median is one of the measurements.
 const QUICK: [usize; 2] = [50_000, 1];
 const FULL: [usize; 2] = [1_000_000, 9];
 

@@ -1,7 +1,7 @@
 //! `cargo xtask soak --minutes N` checks that `tcpstate serve` stays stable under load for a long
 //! time.
 //!
-//! The load makes as many transitions as possible, creates and deletes network namespaces, and
+//! The test makes as many transitions as possible, creates and deletes network namespaces, and
 //! scrapes without a pause. Memory and open descriptors must not grow, and no counter may fall.
 //! When the test ends, each gauge must be equal to the number of sockets in the kernel. Leaks show
 //! only after minutes, so this check is not part of the tests.

@@ -45,7 +45,8 @@ pub(crate) enum Verdict {
     /// The lock file shows that the object was built from the current sources. The tools for a
     /// rebuild are missing.
     SourcesMatch,
-    /// A rebuild gave identical bytes. `differences` lists tools whose versions differ.
+    /// The rebuilt object is identical to the checked-in object. `differences` lists the tools
+    /// whose versions differ from the versions in the lock file.
     Identical { differences: Vec<String> },
     /// A rebuild with other tool versions gave a different object. The different object must pass
     /// the kernel tests too.

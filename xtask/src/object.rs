@@ -45,8 +45,8 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];
-/// The first options in [`OPTIONS`] are for cargo. The constant is the number of options for cargo.
-/// The remaining options are for rustc.
+/// The number of options in [`OPTIONS`] that are for cargo. The options for cargo are at the
+/// beginning of the list, and the remaining options are for rustc.
 const CARGO_OPTIONS: usize = 11;
 
 /// A variant of the BPF object.

@@ -24,8 +24,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// Returns a command that runs cargo in the workspace. The command does not inherit the environment
-/// variables that describe the package xtask. If a build script saw these variables, its
-/// environment would differ, and cargo would rebuild every package.
+/// variables that describe the package xtask. These variables would change the environment of the
+/// build scripts, and cargo would rebuild every package.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     scrub(&mut cargo);

@@ -1,5 +1,5 @@
-//! `cargo xtask soak --minutes N` runs `tcpstate serve` under load while network namespaces are
-//! created and deleted.
+//! `cargo xtask soak --minutes N` runs `tcpstate serve` for N minutes with heavy traffic, while
+//! network namespaces are created and deleted.
 
 use std::path::Path;
 

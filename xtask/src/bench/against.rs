@@ -1,9 +1,9 @@
 //! `cargo xtask bench transitions --against REV` runs a benchmark of the work tree and of an
 //! earlier revision, and compares the results.
 //!
-//! A revision runs with its own user half and its own BPF object, so the two revisions may use
-//! different kernel interfaces. The two revisions take turns in random order, because the speed of
-//! the machine drifts. The medians of the turns are compared.
+//! Each revision is measured with the user half and the BPF object of this revision, so the two
+//! revisions may use different kernel interfaces. The two revisions take turns in random order,
+//! because the speed of the machine drifts. The medians of the turns are compared.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ const TURNS: usize = 15;
 /// The name of the figure that is compared.
 const FIGURE: &str = "ns";
 
-/// The figures that the runs measured, by row. In each pair of lists, the first list has the
-/// figures of the earlier revision. The second list has the figures of the work tree.
+/// For each row, the measured figures of both revisions. The first list has the figures of the
+/// earlier revision, and the second list has the figures of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
 /// Measures one benchmark of the work tree and of an earlier revision, and prints the median of

@@ -17,7 +17,7 @@ pub(super) struct Run {
     pub(super) rows: Rows,
 }
 
-/// The properties of a machine that affect measured figures.
+/// The machine's properties that affect measured figures.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Machine {
     pub(super) kernel: String,

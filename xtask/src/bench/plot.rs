@@ -36,7 +36,7 @@ pub(super) fn name(section: &Section) -> String {
     format!("{}.svg", section.id)
 }
 
-/// Draws the plot of the section, if it has one.
+/// Draws the plot of the section, if the section has a plot.
 pub(super) fn draw(folder: &Path, section: &Section, rows: &Rows) -> Result<()> {
     let Some(plot) = &section.plot else { return Ok(()) };
     let lines = lines(section, plot, rows);
@@ -150,7 +150,8 @@ mod tests {
             let svg = std::fs::read_to_string(folder.join(name(&section))).expect("it was written");
             std::fs::remove_dir_all(&folder).expect("the test owns it");
             assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
-            // The plot must draw only the row `a`, because `b` has the figure at one value only.
+            // The row `b` has a figure at only one value, so the plot must contain only the row
+            // `a`.
             let names = ["\na\n", "\nb\n"].map(|name| svg.matches(name).count());
             assert_eq!(names, [1, 0], "{svg}");
         }

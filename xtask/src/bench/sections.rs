@@ -20,7 +20,7 @@ pub(super) struct Section {
     pub(super) base: &'static str,
     /// The method of the measurement.
     pub(super) text: &'static str,
-    /// The drawing of the section, if it has one.
+    /// The drawing of the section, if the section has a drawing.
     pub(super) plot: Option<Plot>,
 }
 

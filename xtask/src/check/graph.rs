@@ -35,8 +35,9 @@ impl Target {
     }
 }
 
-/// The edges of a crate. The outer key is a file that uses names. The inner key is a file that
-/// defines names which the first file uses. The value contains the used names.
+/// The edges of a crate. The outer key is a file that uses names, and the inner key is a file that
+/// defines some of these names. The value lists the names that the first file uses from the second
+/// file.
 pub(super) type Edges = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// Returns the edges between the files of a crate.
@@ -115,8 +116,8 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Resolves a path. `is_prefix` is true if more segments follow the path. Before another
-    /// segment, a name that is both a module and a function means the module.
+    /// Resolves a path. `is_prefix` is true if more segments follow the path. If another segment
+    /// follows a name that is both a module and a function, the name means the module.
     fn path(
         &self,
         from: &[String],

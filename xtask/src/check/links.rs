@@ -49,7 +49,7 @@ pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Returns the file paths that documents for developers name, if the file does not exist.
+/// Returns the file paths in developer documents that lead to no existing file.
 pub(super) fn missing(root: &Path) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for document in WITH_PATHS {

@@ -18,8 +18,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The segments of a path. The path is either relative to the crate's root, or written as in the
-/// source.
+/// The segments of a path, for example `a` and `b` of the path `a::b`. The path either begins at
+/// the crate's root, or is written as in the source.
 pub(super) type Segments = Vec<String>;
 
 /// A module of the crate: a file, or a `mod x { .. }` inside a file.

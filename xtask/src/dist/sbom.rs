@@ -95,7 +95,7 @@ fn read_tree(tree: &str, components: &mut Components) -> Result<()> {
             components.entry(parent.clone()).or_default().needs.insert(id.clone());
         }
         let component = components.entry(id.clone()).or_default();
-        // Old crates separate alternative licenses by a slash instead of OR.
+        // The manifests of old crates write a slash instead of OR between alternative licenses.
         component.license = license.replace('/', " OR ");
         repository.clone_into(&mut component.repository);
         above.push(id);

@@ -24,8 +24,8 @@ const OF_USER: &str = "TCPSTATE_LISTEN=127.0.0.1:1234\n";
 const PROGRAM: &str = "/usr/bin/tcpstate";
 const UNIT: &str = "lib/systemd/system/tcpstate.service";
 
-/// Installs an earlier version, upgrades to the version in `package`, removes the package and
-/// purges it.
+/// Installs an earlier version, upgrades to the version in `package`, and then removes and purges
+/// the package.
 pub(crate) fn run(root: &Path, package: &Path, version: &str) -> Result<()> {
     ensure!(debian::is_debian(), "--try needs Debian, which has debootstrap");
     ensure!(Privilege::current() == Privilege::Root, "--try needs root");

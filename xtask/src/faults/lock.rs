@@ -6,9 +6,9 @@
 //! if the lock file does not contain the current hash of the fault. A run of every fault (`--all`,
 //! or `--faults` without a name) writes the lock file.
 //!
-//! This machine may be unable to run the tests of a fault. A skipped fault keeps the fault's entry
-//! in the lock file if the hash of the fault is unchanged. A skipped fault without an entry is
-//! tried again in each run, and the report names the cause of the skip.
+//! This machine may be unable to run the tests of a fault. If a fault is skipped and the hash of
+//! the fault is unchanged, the entry of the fault stays in the lock file. A skipped fault without
+//! an entry is tried again in each run, and the report names the cause of the skip.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,8 +1,8 @@
 //! For faults whose test runs every scripted path: the paths of `tests/src/paths` that show the
 //! fault.
 //!
-//! A run with the fault uses only the listed paths. A run with the listed paths takes seconds
-//! instead of a minute. If no listed path shows the fault, the test runs again with every path.
+//! If a fault is seeded, its test runs only the listed paths, which takes seconds instead of a
+//! minute. If no listed path shows the fault, the test runs again with every path.
 
 /// The name of each fault, and the names of the scripted paths that fail with this fault.
 pub(super) const PATHS: &[(&str, &[&str])] = &[

@@ -14,10 +14,10 @@ use crate::{debian, kernel_tests, process};
 /// The maximum length of a fuzzing input in bytes. Inputs that are longer than `LONGEST` do not
 /// reach more code.
 const LONGEST: u32 = 65_536;
-/// The maximum time for one input in seconds. If one input takes longer, the fuzzer reports a
-/// fault. On an idle machine, the slowest known input takes 0.1 s.
+/// The maximum time for one input in seconds. If the target needs more time for an input, the
+/// fuzzer reports that the target hangs. On an idle machine, the slowest known input takes 0.1 s.
 const SLOWEST: u32 = 10;
-/// The maximum time in seconds to shorten an input that shows a fault.
+/// The maximum time in seconds to shorten an input that shows a bug.
 const SHRINKING: u32 = 10;
 
 /// The fuzzer program, and the root of the workspace.
@@ -26,7 +26,7 @@ pub(super) struct Engine {
     program: PathBuf,
 }
 
-/// The duration and the seed of a search for faults.
+/// The duration and the seed of a fuzzing run.
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
     pub(super) time: Duration,
@@ -46,7 +46,7 @@ pub(super) enum Ending {
     },
 }
 
-/// The statistics of a run that found no fault.
+/// The statistics of a fuzzing run that found no bug.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Done {
     runs: u64,
@@ -75,7 +75,7 @@ impl Engine {
         Ok(Self { root: root.to_owned(), program: executable(&messages)? })
     }
 
-    /// Runs the fuzzer on a target until the fuzzer finds a fault or the time has passed.
+    /// Runs the fuzzer on a target until the fuzzer finds a bug or the time has passed.
     pub(super) fn run(&self, target: &str, effort: Effort) -> Result<Ending> {
         let folder = self.root.join("target/fuzz").join(target);
         let faults = folder.join("faults");
@@ -114,8 +114,8 @@ impl Engine {
         Ok(Ending::Fault { input, log })
     }
 
-    /// Reports a fault and shortens the input. Stores the shortened input in `fuzz/regressions`,
-    /// where a unit test runs the input. Returns the path of the stored input.
+    /// Reports the bug that an input shows, and shortens this input. Stores the shortened input in
+    /// `fuzz/regressions`, where a unit test runs the input. Returns the path of the stored input.
     pub(super) fn keep(&self, target: &str, ending: Ending) -> Result<Option<PathBuf>> {
         let Ending::Fault { input, log } = ending else { return Ok(None) };
         let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -142,7 +142,7 @@ impl Engine {
         Ok(Some(kept))
     }
 
-    /// Runs one input and shows the output. Returns whether the run found no fault.
+    /// Runs one input and shows the output. Returns whether the fuzzing run found no bug.
     pub(super) fn replay(&self, target: &str, input: &Path) -> Result<bool> {
         fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
         let mut command = self.command(target);

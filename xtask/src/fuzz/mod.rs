@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The fuzz targets are in `tcpstate/src/fuzz.rs`. The initial inputs are in `fuzz/corpus/TARGET`.
-//! An input that shows a fault is shortened and stored in `fuzz/regressions/TARGET`. A unit test
-//! runs every stored input of `fuzz/regressions`.
+//! An input that shows a bug is shortened and stored in `fuzz/regressions/TARGET`. A unit test runs
+//! every stored input of `fuzz/regressions`.
 
 mod engine;
 
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     input: Option<PathBuf>,
 }
 
-/// Runs the fuzzer. Returns whether the fuzzer found no fault.
+/// Runs the fuzzer. Returns whether the fuzzer found no bug.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let mut targets = targets(root)?;
     if let Some(target) = &options.target {

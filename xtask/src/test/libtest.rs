@@ -1,4 +1,4 @@
-//! Parses the output of a test binary while it runs.
+//! Parses the output of a test binary while the binary runs.
 //!
 //! Test binaries run with `--show-output`, which prints the output of each test in a section after
 //! all results. The parser searches the output of passed tests for `skipped: CAUSE`. The parser

@@ -93,7 +93,7 @@ impl Verdict {
     }
 }
 
-/// A fault to run, and its hash.
+/// A seeded fault to run, and the hash of this fault.
 type Chosen = (&'static Fault, String);
 /// The object of each fault, by the name of the fault.
 type Objects = BTreeMap<&'static str, Result<PathBuf>>;
@@ -193,7 +193,7 @@ impl Judge<'_> {
         keep(&built.context("the faulty sources do not compile")?, self.root, fault.name)
     }
 
-    /// Runs all tests that the faults name, with an object that has no fault.
+    /// Builds the correct object, and runs all tests that the seeded faults name with this object.
     fn healthy(&self, faults: &[Chosen]) -> Result<BTreeMap<&'static str, Healthy>> {
         let copy = Copy::of(self.root)?;
         let built = build_object(self.tools, &copy.sources, Variant::Default, &copy.target)?;
@@ -270,12 +270,13 @@ impl Judge<'_> {
     }
 }
 
-/// The result of a test with an object that has no fault.
+/// The result of a test that ran with the correct object.
 enum Healthy {
     Passes,
     /// The test was skipped. The text of this variant is the cause of the skip.
     Skipped(String),
-    /// The test cannot detect a fault, because the test fails without a fault or does not exist.
+    /// The test cannot detect a seeded fault, because the test does not exist or fails with the
+    /// correct object too.
     Useless(String),
 }
 

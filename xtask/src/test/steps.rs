@@ -32,8 +32,8 @@ const PROGRAMS: &[&str] = &["bpftool", "curl", "ip", "jq", "ss"];
 
 /// Parts of the names of slow tests. Only `cargo xtask test --all` runs the slow tests.
 const LEFT_OUT: &[&str] = &[
-    // This test runs a minute of load to check that memory does not grow. `cargo xtask soak` and
-    // the shorter load tests also detect most memory growth.
+    // This test makes traffic for a minute, and checks that memory does not grow. `cargo xtask
+    // soak` and the shorter load tests also detect most memory growth.
     "load_of_ten_million",
     // This test starts a tracer twenty times with 20,000 sockets. Most other tests also test the
     // start of a tracer.
@@ -164,7 +164,7 @@ pub(super) fn no_log(
 }
 
 /// Returns the environment variable that names the directory with Prometheus. Returns `None` if
-/// Prometheus is in `PATH` or not available.
+/// `PATH` already contains Prometheus, or if Prometheus is not available.
 pub(super) fn prometheus(root: &Path) -> Option<(OsString, OsString)> {
     prometheus::provide(root).map(|programs| (PROMETHEUS_VARIABLE.into(), programs.into()))
 }

@@ -1,4 +1,4 @@
-//! Finds QEMU, and installs it if it is missing.
+//! Finds QEMU, and installs QEMU if this machine has no QEMU.
 
 use std::{
     fs,

@@ -4,8 +4,8 @@
 //! An emulated machine is slow, and the clocks of the machine jump. A timeout may expire too early
 //! in an emulated machine, or a kernel thread may run too late. A test is listed as flaky if the
 //! test fails once and then passes alone in a new guest. The run fails if there are more than
-//! [`MAX_FLAKY`] flaky tests. More flaky tests than [`MAX_FLAKY`] are a sign of a fault in the
-//! tests or in tcpstate.
+//! [`MAX_FLAKY`] flaky tests. More than [`MAX_FLAKY`] flaky tests indicate an error in the tests or
+//! in tcpstate.
 
 use super::verdict::Verdict;
 use crate::test::libtest::Outcome;
@@ -13,7 +13,8 @@ use crate::test::libtest::Outcome;
 /// The maximum number of flaky tests on all kernels together before the run fails.
 pub(super) const MAX_FLAKY: usize = 2;
 /// The maximum number of tests of a guest that run again after a failure. If more than
-/// `MOST_RETRIES` tests of one guest fail, the fault is real, and no test of this guest runs again.
+/// `MOST_RETRIES` tests of one guest fail, the failures count as real, and no test of this guest
+/// runs again.
 const MOST_RETRIES: usize = 6;
 
 /// A test that failed in a guest.

@@ -37,12 +37,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) programs: &'a Programs,
     /// The arguments of every test program.
     pub(crate) arguments: &'a [String],
-    /// Texts that the guest writes to files of the kernel before it runs the first program.
+    /// Texts that the guest writes to files in /proc or /sys before the first test program runs.
     pub(crate) writes: &'a [Write],
 }
 
-/// A text that the guest writes to a file of the kernel. The command-line option `--write` has the
-/// value `PATH=TEXT`.
+/// A text that the guest writes to a file in /proc or /sys. The command-line option `--write` has
+/// the value `PATH=TEXT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     path: String,
@@ -120,7 +120,8 @@ impl Archive {
         self.write(entry, path, bytes)
     }
 
-    /// Writes a directory and the parents of the directory, unless they are already in the archive.
+    /// Writes a directory and its parent directories, unless the archive already contains these
+    /// directories.
     fn folder(&mut self, path: &str) -> Result<()> {
         let path = Path::new(path.trim_start_matches('/'));
         let ancestors: Vec<&Path> =

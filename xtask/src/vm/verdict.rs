@@ -1,8 +1,8 @@
 //! Computes the verdict on a guest from the observed signs. The functions of this module do no I/O.
 //!
-//! The verdict is PASS or FAIL only if two signs agree. The first of the two signs is the exit
-//! status of QEMU. The guest selects the exit status by a write to the I/O port of the device
-//! `isa-debug-exit`. The second sign is the last line that the guest's first process prints.
+//! The verdict is PASS or FAIL only if two signs agree: the exit status of QEMU, and the last line
+//! that the guest's first process prints. The guest selects QEMU's exit status by a write to the
+//! I/O port of the device `isa-debug-exit`.
 //!
 //! The following cases were provoked on the kernels 5.10, 6.1, 6.12 and 7.3, with these results:
 //!
@@ -32,7 +32,7 @@ const FATAL: &[&str] = &[
     "hard LOCKUP",
 ];
 
-/// A kernel message that a fault of QEMU causes. QEMU's translator sometimes executes a breakpoint
+/// A kernel message that a bug in QEMU causes. QEMU's translator sometimes executes a breakpoint
 /// instruction that the kernel has already removed.
 const PATCHING_FLAKE: &str = "Oops: int3";
 
@@ -83,7 +83,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Whether this line of the kernel reports a fault from which the kernel does not recover.
+/// Returns whether this kernel message reports an error from which the kernel does not recover.
 pub(crate) fn is_fatal(line: &str) -> bool {
     FATAL.iter().any(|text| line.contains(text))
 }

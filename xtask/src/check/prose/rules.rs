@@ -139,7 +139,7 @@ impl Rules {
         found.map(|phrase| format!("\"{}\": use {}", phrase.old, phrase.new)).collect()
     }
 
-    /// Says how many lines a file has, if it has too many.
+    /// Returns a message with the number of lines if a file has too many lines.
     pub(super) fn length(&self, path: &str, lines: usize) -> Option<String> {
         let most = *self.max_lines.get(path)?;
         (lines > most).then(|| format!("{lines} lines, more than {most}"))
