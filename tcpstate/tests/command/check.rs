@@ -178,8 +178,8 @@ fn check_with_least_privilege_predicts_that_trace_is_exact() {
         serde_json::from_str(&line.expect("the pipe is open")).expect("a line is a JSON object")
     });
     assert_eq!(lines.next().expect("it starts")["type"], "start");
-    // Change the sockets that the start of `trace` found. Open new connections, and half-close,
-    // close or orphan existing connections.
+    // Change the states of the sockets that `trace` found when it started. Open new connections,
+    // and half-close, close or orphan existing connections.
     let v6 = Listener::open(Family::V6);
     let _more = v6.pairs(13);
     shutdown(&clients[..7]);

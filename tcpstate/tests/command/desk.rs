@@ -50,10 +50,10 @@ pub(crate) struct Desk(TempDir);
 pub(crate) struct Typed {
     /// The output of the commands, without colours and other control sequences.
     pub(crate) output: String,
-    /// Whether a command drew a full screen. For a full screen, `output` contains the frames one
-    /// after the other.
+    /// Whether a command drew a full screen. If the command drew a full screen, `output` contains
+    /// the frames one after the other.
     pub(crate) is_screen: bool,
-    /// Whether the commands ended without being interrupted.
+    /// Whether the commands exited before the test would have interrupted them.
     pub(crate) is_whole: bool,
     /// The exit status of the shell.
     pub(crate) status: Option<i32>,

@@ -23,7 +23,7 @@ use tcpstate_tests::{
 };
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-/// The arguments for a `trace` that takes one snapshot after the shortest interval.
+/// The arguments for a run of `trace` that takes one snapshot after the shortest interval.
 const TRACE: [&str; 5] = ["trace", "-n", "1", "-i", "50ms"];
 /// The commands that mount a new tracefs over an existing mount. The commands mount a tmpfs first,
 /// because the kernel refuses to mount tracefs twice at one place.
@@ -52,8 +52,8 @@ fn assert_predicted(test: &str, arguments: &[&str], way: impl Fn(&[&str]) -> Com
     assert!(matches(&row.help, help), "{row:#?}: {help}");
 }
 
-/// Returns the features that `check` reports. Asserts that the exit status of `check` is 1, which
-/// means that `trace` is not exact.
+/// Returns the features that `check` reports. Asserts that `check` exits with status 1, which means
+/// that the counts of `trace` would not be exact.
 fn features(check: &mut Command) -> Vec<Value> {
     let checked = run(check);
     assert_eq!(checked.status, Some(1), "{checked:?}");
@@ -100,8 +100,8 @@ fn errors_have_a_row_and_a_test_each() {
     assert_eq!(tests.find(|name| !rows.contains(*name)), None, "a test without a row");
 }
 
-/// Whether an error message has the form `cannot <verb> <object>: <cause>`. The character `…` may
-/// stand for the object.
+/// Whether an error message has the form `cannot <verb> <object>: <cause>`. The character `…`
+/// directly after `cannot` may replace the rest of the form.
 fn has_form(cause: &str) -> bool {
     let Some(rest) = cause.strip_prefix("cannot ") else { return false };
     let verb = rest.split(' ').next().unwrap_or_default();
@@ -112,8 +112,8 @@ fn has_form(cause: &str) -> bool {
 #[test]
 fn errors_have_one_form() {
     for row in Row::all() {
-        // Entries with status 0 are limits and losses. They do not end the run, so their text is a
-        // sentence.
+        // Rows with exit status 0 describe limits and losses that do not end the run. The messages
+        // of these rows are sentences, not errors of the form `cannot …`.
         let is_right = has_form(&row.cause) || row.status == 0;
         assert!(is_right && !row.cause.ends_with('.'), "{row:#?}");
         let begins = row.help.chars().next().is_some_and(|first| first.is_ascii_lowercase());
@@ -178,7 +178,8 @@ fn errors_include_help_for_a_call_without_arguments() {
     assert!(asked.stderr.contains("Usage: tcpstate <COMMAND>"), "{asked:?}");
 }
 
-/// Runs the commands that are in the rows of this test, and compares the errors with the rows.
+/// Runs the command of each row of docs/ERRORS.md that names this test, and compares the error
+/// message with the row.
 fn assert_typed(test: &str) {
     for row in Row::all().into_iter().filter(|row| row.test == test) {
         let typed: Vec<&str> = row.trigger.split(' ').collect();

@@ -117,8 +117,8 @@ fn events_lost_to_a_stalled_reader_are_counted() {
     let mut line = String::new();
     reader.read_line(&mut line).expect("the pipe is open");
     let load = Load::start(2, Style::Rst);
-    // The test does not read during the load. The load makes far more events than the pipe, the
-    // writer and the event buffer can hold together.
+    // The test does not read while the traffic runs. The traffic causes far more events than the
+    // pipe, the writer and the event buffer can hold together.
     wait::until("connections", || load.completed() >= 5000);
     let _ = load.stop();
     signal(&child, Signal::SIGINT);
@@ -136,7 +136,8 @@ fn events_lost_to_a_stalled_reader_are_counted() {
     let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
     let lines = lines.iter().filter(|line| line["hook"] == "transitions").count() as u64;
     let reported = lines + number("lost_events");
-    // The two counts may differ by the events that only one of the two BPF programs missed.
+    // `reported` and `counted` may differ by the number of events that only one of the two BPF
+    // programs missed.
     let missed = number("missed") + number("lost_events").min(1000);
     assert!(number("lost_events") > 10_000, "{end}");
     assert!(reported.abs_diff(counted) <= missed, "{reported} told of, {counted} counted: {end}");
@@ -235,7 +236,8 @@ fn events_rejected_by_a_filter_are_not_losses() {
     assert!(child.wait().expect("it ends").success());
     let (end, lines) = lines.split_last().expect("there is an end line");
     assert_eq!(end["lost_events"], 0);
-    // The lines are two events of the listener, and the birth of the accepted socket.
+    // The three lines are two events of the listener, and the event for the birth of the accepted
+    // socket.
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines.iter().all(|line| line["family"] == "ipv6"), "{lines:#?}");
 }

@@ -10,9 +10,11 @@ use tcpstate_tests::{
 
 use super::desk::Desk;
 
-/// The number of examples that run at the same time, because most examples run until Ctrl-C.
+/// The number of examples that run at the same time. To run the examples one by one would take
+/// long, because most examples run until Ctrl-C.
 const AT_A_TIME: usize = 8;
-/// Parts of examples that may print nothing: the output goes to a file, or no line matches.
+/// An example that contains one of these texts may print nothing, for example because its output
+/// goes to a file.
 const MAY_BE_SILENT: [&str; 3] = ["> ", "select(", "tcpstate serve"];
 
 /// Returns the command lines under `Examples:` in the `--help` of each subcommand, without their
@@ -36,7 +38,8 @@ fn of_the_help() -> Vec<String> {
 #[test]
 fn examples_of_the_help_run() {
     let _namespace = Namespace::enter();
-    // Filters find a web server, some of whose connections are half closed.
+    // Open connections to a web server and half-close some of them, so that the filters of the
+    // examples match sockets.
     let http = socket(Family::V4);
     http.bind(&Family::V4.loopback(80).into()).expect("the port is free in a new namespace");
     let server = Listener::on(Family::V4, http, 16);
@@ -59,11 +62,12 @@ fn examples_of_the_help_run() {
     });
 }
 
-/// Asserts that an example prints something, and no error.
+/// Runs an example command, and asserts that the command prints output but no error message.
 fn assert_good(line: &str) {
     println!("{line}");
     let desk = Desk::new();
-    // The examples read files that a user would have. An empty file of thresholds changes nothing.
+    // Write the files that the examples read. An empty file of thresholds keeps the default
+    // thresholds.
     desk.write("my.toml", b"");
     if !line.contains("--record") {
         let recording = in_tree().into_iter().next().expect("there are recordings");

@@ -7,7 +7,7 @@ use tcpstate_tests::command::run;
 /// The maximum number of columns of a line.
 const WIDTH: usize = 80;
 
-/// Returns the names of all subcommands. The empty name stands for `tcpstate` without a subcommand.
+/// Returns the names of all subcommands, and an empty name for `tcpstate` without a subcommand.
 fn commands() -> Vec<String> {
     let line = tcpstate::command::command_line();
     let names = line.get_subcommands().map(|command| command.get_name().to_owned());

@@ -63,8 +63,8 @@ fn check_traffic(arguments: &[&str], after: Duration, check: impl Fn(&Finished, 
         let mut audit = Traced::start();
         let mut child = tcpstate(&[&["hist"], arguments].concat()).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
-        // Wait until the programs are loaded. In each format, `hist` prints the first line at the
-        // start.
+        // Wait until `hist` has loaded its BPF programs. In every output format, `hist` then prints
+        // its first line.
         let mut stdout = String::new();
         reader.read_line(&mut stdout).expect("the pipe is open");
         let ports = traffic();
@@ -104,8 +104,8 @@ fn seconds(line: &Value, key: &str) -> f64 {
     line[key].as_f64().unwrap_or_else(|| panic!("{key} of {line}"))
 }
 
-/// Returns the subject of a JSON histogram as one string: the state, transition or handshake whose
-/// durations it counts.
+/// Returns what a JSON histogram measures, as one string: the name of the state, transition or
+/// handshake.
 fn of(line: &Value) -> String {
     let labels = ["of", "from", "to", "state", "sockets", "side"];
     let words = labels.into_iter().filter_map(|label| line[label].as_str());
@@ -412,7 +412,7 @@ fn error_hist_of_a_recording_without_durations() {
     let file = in_tree().into_iter().next().expect("there are recordings");
     row.assert(&run(&mut tcpstate(&["hist", "--replay", text(&file)])));
     // Check a recording of a run that was killed before its first snapshot. The replay must show
-    // the recording up to its last byte.
+    // every record of the recording.
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let killed = folder.path().join("killed.tcps");
     let records = read(&fs::read(&file).expect("it can be read"));

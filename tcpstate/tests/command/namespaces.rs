@@ -29,8 +29,8 @@ fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     assert!(second.starts_with("help: ") && second.contains(help), "{second}");
 }
 
-/// Asserts for each state that current = current at the start + entered - left + corrected. A
-/// namespace without a row at the start had no sockets.
+/// Asserts for each state that current = current at the start + entered - left + corrected. If
+/// `start` is `None`, the namespace had no sockets at the start.
 fn assert_adds_up(start: Option<&Value>, now: &Value) {
     for (state, gauge) in now["states"].as_object().expect("states are an object") {
         let Some(current) = gauge["current"].as_i64() else { continue };

@@ -154,7 +154,7 @@ fn recordings_in_the_tree_cover_every_version_and_are_documented() {
 }
 
 /// Makes about one connection per millisecond while a function runs. At this rate, each frame of a
-/// recording has some events, and the load uses little CPU.
+/// recording has some events, and the traffic uses little CPU time.
 fn trickle<T>(while_running: impl FnOnce() -> T) -> T {
     let listener = Listener::open(Family::V4);
     let is_over = AtomicBool::new(false);
@@ -214,8 +214,8 @@ fn recording_replays_identically_to_the_run() {
     assert_cut(&file, lines);
 }
 
-/// Asserts that the export of a part of a recording contains the start line and the lines between
-/// two times.
+/// Asserts that the export of a part of a recording contains the start line and all lines whose
+/// times are in this part.
 fn assert_cut(file: &str, lines: &str) {
     let time = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("each line is an object");
@@ -293,8 +293,8 @@ fn recording_killed_at_any_moment_has_all_but_the_last_second() {
     });
 }
 
-/// Kills a recording process after this time. Asserts that the recording contains all lines that
-/// were printed a second or more before the kill.
+/// Starts a process that records, and kills the process after the duration `after`. Asserts that
+/// the recording contains all lines that the process printed at least one second before the kill.
 fn assert_all_but_the_last_second(file: &str, after: Duration) {
     let recording = Recording::start(file);
     std::thread::sleep(after);
@@ -302,7 +302,7 @@ fn assert_all_but_the_last_second(file: &str, after: Duration) {
     let lines = recording.kill();
     let replayed = run(&mut tcpstate(&["trace", "--replay", file, "--events", "-o", "json"]));
     // If the process was writing a frame when it was killed, the frame is incomplete, and the
-    // replay reports this.
+    // replay reports the incomplete frame.
     let is_cut = replayed.stderr.contains("it ends within the frame at byte");
     assert_eq!(replayed.status, Some(if is_cut { 2 } else { 0 }), "{}", replayed.stderr);
     assert!(is_cut || replayed.stderr.contains("has no end"), "{}", replayed.stderr);
@@ -332,8 +332,7 @@ fn recording_of_a_run_without_a_reader_has_its_end() {
     drop(reader);
     assert!(child.wait().expect("it ends").success());
     assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
-    // Stdout is a full disk, so the run fails. The recording must still be complete. The recording
-    // must still be complete.
+    // Stdout is a full disk, so the run fails. The recording must still be complete.
     let file = folder.path("full.tcps");
     let mut command = tcpstate(&[&trace[..], &["--record", &file]].concat());
     let full = fs::File::options().write(true).open("/dev/full").expect("it is there");

@@ -27,8 +27,8 @@ use tcpstate_tests::{
 
 use super::served::{Metrics, PATIENCE, Server, metrics, program, serve};
 
-/// Returns the counts of `ss` by address family and state, with the names of the corresponding
-/// metrics.
+/// Returns one metric for each address family and state: the name of the metric, and the count that
+/// `ss` reports.
 fn by_ss(place: &Place) -> Vec<(String, f64)> {
     let families = [("ipv4", "-4"), ("ipv6", "-6")];
     let of_family = |(family, flag): (&str, &'static str)| {
@@ -47,8 +47,8 @@ fn difference(metrics: &Metrics, truth: &[(String, f64)]) -> f64 {
 }
 
 /// Asserts that the gauges are equal to the counts of `ss`. No socket may change its state during
-/// this call. A difference is allowed only if BPF programs missed events that the kernel did not
-/// count. A scan must remove an allowed difference.
+/// this call. The gauges may differ from `ss` only if BPF programs missed events and the kernel did
+/// not count these misses. After a scan, the gauges must be equal to the counts of `ss`.
 fn assert_equal(server: &Server, place: &Place, idle: &mut Traced) -> Metrics {
     let truth = by_ss(place);
     let found = server.exact_metrics();

@@ -1,5 +1,5 @@
-//! Tests `tcpstate serve` with faulty and malicious clients. Whatever one client does, the server
-//! must keep running and serve other clients.
+//! Tests `tcpstate serve` with faulty and malicious clients. The server must keep running and serve
+//! other clients, whatever one client does.
 
 use std::{
     fs,

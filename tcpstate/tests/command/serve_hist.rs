@@ -1,5 +1,5 @@
-//! Tests `tcpstate serve --hist` and `--by`. From the first scrape, the numbers of durations must
-//! agree with the transition counts in every group.
+//! Tests `tcpstate serve --hist` and `--by`. In every scrape, including the first, and in every
+//! group, the numbers of durations must agree with the transition counts.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use tcpstate_common::{State, abi::is_birth};
@@ -153,8 +153,8 @@ fn serve_by_port_and_cgroup_has_series_up_to_a_limit() {
             assert_eq!(of(&[(label, "other")]), 0.0);
         }
         if most == "1" {
-            // With a limit of one group, only the first observed port has a group. This port is the
-            // port of the first client.
+            // With a limit of one group, only the first observed port has a group. The first
+            // observed port is the port of the first client.
             assert!(equals(lifetimes(&[(label, "other")]), 2 * CONNECTIONS - 1), "{found:?}");
         }
     }

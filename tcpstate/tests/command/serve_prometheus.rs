@@ -1,6 +1,6 @@
 //! Tests `tcpstate serve` with a real Prometheus server that scrapes while traffic runs. The
-//! results of queries must be the kernel's numbers. The alerts must load and pass their tests, and
-//! each query of the dashboard must return data.
+//! results of Prometheus queries must be equal to the kernel's counts. The alerts must load and
+//! pass their tests, and each query of the dashboard must return data.
 //!
 //! The Prometheus server is the Debian package `prometheus`. The programs of this package are in
 //! the `PATH` or in the folder that `TCPSTATE_TEST_PROMETHEUS` names. Traffic runs for two seconds,
@@ -90,7 +90,7 @@ impl Prometheus {
         data["result"].as_array().expect("it is a list").clone()
     }
 
-    /// Returns the current number of a query that has a single sample.
+    /// Returns the current value of a query whose result has exactly one sample.
     fn number(&self, query: &str) -> Option<f64> {
         match &self.query(query)[..] {
             [sample] => sample["value"][1].as_str().and_then(|number| number.parse().ok()),

@@ -31,10 +31,11 @@ use tcpstate_tests::{
 
 /// A terminal in which a process runs.
 struct Terminal {
-    /// The side of the terminal that a terminal emulator would use.
+    /// The master side of the pseudo-terminal. The test uses this side as a terminal emulator
+    /// would.
     master: File,
-    /// The side of the terminal that the process uses. The test keeps this side open, so that it
-    /// can examine the terminal after the process has exited.
+    /// The slave side of the pseudo-terminal, which the process uses as its terminal. The test
+    /// keeps this side open, so that it can examine the terminal after the process has exited.
     slave: Option<OwnedFd>,
     child: Child,
     seen: Arc<Mutex<Seen>>,
@@ -51,7 +52,8 @@ impl Drop for Terminal {
     }
 }
 
-/// The bytes that the process wrote, and the screen that these bytes produce.
+/// The bytes that the process wrote, and the screen that a terminal shows after it has received
+/// these bytes.
 struct Seen {
     bytes: Vec<u8>,
     emulator: vt100::Parser,

@@ -18,7 +18,8 @@ const MICROSECOND: u64 = 1000;
 const MILLISECOND: u64 = 1000 * MICROSECOND;
 const SECOND: u64 = 1000 * MILLISECOND;
 
-/// Durations as pairs of a length in ns and a count, and the number of unknown durations.
+/// Creates a tally. Each pair in `durations` is a duration in ns and how often the duration
+/// occurred.
 fn tally(durations: &[(u64, u64)], unknown: u64) -> Tally {
     let nanos = |ns: Option<u64>| ns.map(Duration::from_nanos);
     let lengths = || durations.iter().map(|&(ns, _)| ns);
@@ -60,7 +61,7 @@ fn with(mut snapshot: Snapshot, histograms: Histograms) -> Snapshot {
     snapshot
 }
 
-/// Returns the reports of a run whose interval has only few durations.
+/// Returns the reports of a run. Few durations ended in the interval of the snapshot.
 fn reports() -> [Report; 3] {
     let mut recent = durations();
     recent.all.truncate(2);
@@ -73,7 +74,8 @@ fn reports() -> [Report; 3] {
     ]
 }
 
-/// Durations by the name of the process. One process name has escape sequences.
+/// Returns reports that group durations by process name. One process name contains escape
+/// sequences.
 fn grouped() -> [Report; 2] {
     let groups = [
         (Group::Comm("nginx".into()), 45 * MICROSECOND, 0),
@@ -94,7 +96,7 @@ fn grouped() -> [Report; 2] {
     [Report::Start(start()), Report::End(with(at(10, 0), histograms))]
 }
 
-/// Lifetimes of connections by these groups.
+/// Returns reports that contain one histogram of connection lifetimes for each of `groups`.
 pub(super) fn grouped_by(by: By, groups: &[Group]) -> [Report; 2] {
     let histogram = |group: &Group| Histogram {
         of: Of::Lifetime,

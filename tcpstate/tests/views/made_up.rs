@@ -13,10 +13,11 @@ use tcpstate_common::{State, abi::Flow};
 
 /// The gauges at the start, in the order of `State::GAUGES`.
 const OPENING: [i64; 10] = [12, 0, 3, 497, 0, 41, 7, 0, 1, 45_027];
-/// The numbers of sockets that enter and leave each state per second. The numbers are those of 120
-/// connects, 920 accepted connections, 774 closed here first and 262 closed by the peer first. All
-/// 771 sockets that reach FIN_WAIT2 go on as time-wait sockets: 763 move to TIME_WAIT and 3 end in
-/// FIN_WAIT2.
+/// For each state, the number of sockets that enter the state and the number of sockets that leave
+/// the state per second. In each second, this machine opens 120 connections and accepts 920
+/// connections. In each second, this machine closes 774 connections first, and the peer closes 262
+/// connections first. Each second, 771 sockets reach FIN_WAIT2 and become time-wait sockets: 763 of
+/// them move to TIME_WAIT, 3 close in FIN_WAIT2, and 5 stay in FIN_WAIT2.
 const PER_SECOND: [(u64, u64); 10] = [
     (0, 0),
     (120, 120),
@@ -70,7 +71,8 @@ pub(crate) fn start() -> Start {
     }
 }
 
-/// The snapshot at `seconds` after the start; its interval begins at `interval_start`.
+/// Returns the snapshot that is taken `seconds` after the start, for the interval that begins at
+/// `interval_start`.
 pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
     let interval = seconds - interval_start;
     let times = |per_second: u64, seconds: u64| per_second * seconds;
@@ -120,7 +122,8 @@ pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
     }
 }
 
-/// The time-wait sockets at `seconds` after the start, with an interval of this length.
+/// Returns the numbers of time-wait sockets in the snapshot that is taken `seconds` after the
+/// start, for an interval of `interval` seconds.
 fn time_wait(seconds: u64, interval: u64) -> TimeWait {
     let exits = |seconds| Exits {
         expired: Some(590 * seconds),

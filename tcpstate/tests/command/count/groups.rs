@@ -1,5 +1,5 @@
-//! Tests `count --by`. The groups must add up to the total, and each socket must be in the group of
-//! its owner.
+//! Tests `count --by`. The sum of the counts of all groups must be the total, and each socket must
+//! be in the group of its owner.
 
 use std::fs;
 

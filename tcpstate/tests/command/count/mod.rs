@@ -148,8 +148,8 @@ fn count_filters_give_what_ss_gives_with_the_same_filter() {
     let client = client.port().to_string();
     let (of_port, ports) = (format!(":{port}"), format!("{port},{client},1-99"));
     let of_client = format!(":{client}");
-    // Select a second state, CLOSE, in which no socket is. For a single state, ss prints no state
-    // column.
+    // If only one state is selected, `ss` prints no state column. Therefore the filters also select
+    // CLOSE, a state in which no socket is.
     let cases: &[(&[&str], &[&str])] = &[
         (&["--port", &port], &["(", "sport", "=", &of_port, "or", "dport", "=", &of_port, ")"]),
         (&["--local-port", &port], &["sport", "=", &of_port]),
@@ -227,8 +227,8 @@ fn count_memory_does_not_grow_with_the_number_of_sockets() {
             (libc::wait4(id, std::ptr::null_mut(), 0, usage.as_mut_ptr()), usage.assume_init())
         };
         assert_eq!(waited, id, "{}", io::Error::last_os_error());
-        // `wait4` has already reaped the process. `try_wait` makes the standard library notice that
-        // the process has ended.
+        // `wait4` has already reaped the process. Call `try_wait`, so that the standard library
+        // notices that the process has ended.
         let _ = child.try_wait();
         usage.ru_maxrss
     };

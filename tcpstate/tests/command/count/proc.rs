@@ -1,5 +1,5 @@
-//! Tests `count` if the kernel refuses netlink sockets. `count` must read /proc instead and report
-//! this.
+//! Tests `count` when the kernel refuses to create netlink sockets. In this case, `count` must read
+//! /proc and report that `count` reads /proc.
 
 use std::{io, os::unix::process::CommandExt as _, process::Command};
 

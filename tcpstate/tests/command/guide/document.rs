@@ -14,8 +14,9 @@ pub(super) struct Example {
     pub(super) shown: Option<String>,
 }
 
-/// The commands of a document, in order. A block `text` is the output of the block `sh` right above
-/// it. In a block `console`, a command begins with `$ `, and its output follows.
+/// The commands of a document, in order. A code block marked `text` is the output of the code block
+/// marked `sh` directly above it. In a code block marked `console`, a command begins with `$ `, and
+/// the output of the command follows.
 ///
 /// # Panics
 /// Panics if a block of output has no commands.
@@ -48,8 +49,8 @@ pub(super) fn examples(name: &str, text: &str) -> Vec<Example> {
                 for (command, line) in block.split("\n$ ").zip(index + 2..) {
                     let (command, shown) = command.split_once('\n').unwrap_or((command, ""));
                     examples.push(Example {
-                        // The `place` of each command is different, but its line number is not
-                        // exact.
+                        // The places of two commands always differ, but the line number in a place
+                        // is not exact.
                         place: format!("{name}:{line}"),
                         section: section.clone(),
                         commands: command.trim_start_matches("$ ").to_owned(),
@@ -69,7 +70,7 @@ pub(super) fn examples(name: &str, text: &str) -> Vec<Example> {
     examples
 }
 
-/// The first block that is indented by four spaces, without the indent.
+/// Returns the first block of lines that are indented by four spaces, and removes the indentation.
 pub(super) fn first_indented_block(text: &str) -> String {
     let lines = text.lines().skip_while(|line| !line.starts_with("    "));
     let block = lines.take_while(|line| line.is_empty() || line.starts_with("    "));

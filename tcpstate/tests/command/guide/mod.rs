@@ -71,7 +71,8 @@ fn failure(desk: &Desk, example: &Example) -> Result<(), String> {
     shown.map_or(Ok(()), |shown| compare(shown, &typed.output, is_whole).or_else(|why| fail(&why)))
 }
 
-/// The README begins with the last frame of a recording, which a guest with Linux 6.12 made.
+/// The first screen in the README must be the last frame of a replayed recording. The recording was
+/// made in a virtual machine that runs Linux 6.12.
 #[test]
 fn guide_screen_of_the_readme_is_that_of_a_recording() {
     let (columns, rows) = (80, 24);

@@ -31,7 +31,7 @@ const CLOSE_WAIT: u16 = 165;
 const KEEP: u8 = b'k';
 const CLOSE: u8 = b'c';
 
-/// The port of the first client of each address.
+/// The local port of the first client at each client address.
 const FIRST_PORT: u16 = 10_000;
 
 /// A server with connections in several states, and a client that goes on connecting to it.
@@ -47,7 +47,7 @@ struct Killed(Actor);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // Dropping the inner actor then waits for the process.
+        // After this function, dropping the inner actor waits until the killed process has exited.
         _ = kill(Pid::from_raw(self.0.pid().cast_signed()), Signal::SIGKILL);
     }
 }
@@ -65,7 +65,8 @@ impl Scene {
             scope.spawn(move || leave_time_wait(Ipv4Addr::new(127, 0, 0, 2), half));
             scope.spawn(move || leave_time_wait(Ipv4Addr::new(127, 0, 0, 3), TIME_WAIT - half));
         });
-        // Some connections end without TIME_WAIT, because both sides may close at the same time.
+        // Some connections leave no socket in TIME_WAIT, because both sides may close at the same
+        // time.
         let mut hosts = 6..;
         wait::until("sockets in TIME_WAIT", || {
             let missing = u64::from(TIME_WAIT).saturating_sub(ss()[State::TimeWait]);
@@ -73,8 +74,8 @@ impl Scene {
             leave_time_wait(Ipv4Addr::new(127, 0, 0, host), missing.try_into().expect("few are"));
             missing == 0
         });
-        // These clients disappear without sending a packet, so only the server's sockets are
-        // counted.
+        // The client sockets disappear without sending a packet, so that only the server's sockets
+        // remain.
         vanish(kept(Ipv4Addr::new(127, 0, 0, 4), ESTABLISHED));
         let half_closed = kept(Ipv4Addr::new(127, 0, 0, 5), CLOSE_WAIT);
         shutdown(&half_closed);
@@ -84,7 +85,7 @@ impl Scene {
     }
 }
 
-/// Starts a process with this name, which runs `work` until the process is killed.
+/// Starts a process whose name is `name`. The process runs `work` until the process is killed.
 fn start(name: &str, work: fn() -> io::Result<()>) -> Killed {
     let mut actor = Actor::start(Costume { name, uid: 0, cgroup: None }, || {
         work().expect("loopback works");
@@ -101,7 +102,8 @@ fn serve() -> io::Result<()> {
     loop {
         let (mut connection, _) = listener.accept()?;
         let mut wish = [CLOSE];
-        // If the client has closed already, the read returns no byte, and the connection is closed.
+        // If the client has closed the connection without sending a byte, the read returns 0 bytes,
+        // and the server closes the connection.
         if connection.read(&mut wish).is_ok() && wish == [KEEP] {
             held.push(connection);
         }

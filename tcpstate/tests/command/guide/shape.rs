@@ -1,10 +1,11 @@
-//! The shape of output: its words and its columns, without the values that differ from run to run.
+//! Compares the shapes of two outputs. A shape contains the words and the columns of an output, but
+//! not the values that differ from run to run.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// A line of a document that stands for any number of lines.
+/// A line `...` in a document stands for any number of omitted output lines.
 const OMITTED: &str = "...";
-/// The text that replaces a number, a time, an address, or the dash of an unknown value.
+/// In a shape, this text replaces each number, time and address, and the dash of an unknown value.
 const VALUE: &str = "N";
 /// Units that depend on the size of the number before them.
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
@@ -28,7 +29,8 @@ pub(super) fn compare(shown: &str, output: &str, is_whole: bool) -> Result<(), S
         let is_last = groups.peek().is_none();
         let wanted = words(group);
         if wanted.is_empty() {
-            // An empty group means that the document begins or ends with `...`.
+            // An empty group of lines means that the output in the document begins or ends with
+            // `...`.
             may_skip = true;
             continue;
         }
@@ -67,7 +69,7 @@ fn words(lines: &[String]) -> Vec<&str> {
     lines.iter().flat_map(|line| line.split(' ')).collect()
 }
 
-/// The shapes of all lines that are not blank.
+/// Returns the shape of each line that is not blank.
 fn shapes(text: &str) -> Vec<String> {
     text.lines().map(shape).filter(|shape| !shape.is_empty()).collect()
 }
@@ -118,8 +120,9 @@ fn is_version(word: &str) -> bool {
         && word[end..].starts_with(['-', '+'])
 }
 
-/// Replaces each run of digits, with the dots, commas and colons between them, by one value. A name
-/// that begins with a letter keeps its digits, such as FIN_WAIT1.
+/// Replaces each number in a word by [`VALUE`]. A number is a run of digits, and may contain dots,
+/// commas, colons and hyphens. A name that begins with a letter, such as FIN_WAIT1, keeps its
+/// digits.
 fn without_numbers(word: &str) -> String {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut shape = String::new();
@@ -140,12 +143,12 @@ fn without_numbers(word: &str) -> String {
         };
         rest = &rest[length..];
     }
-    // The port of a client is shown as `-` until the kernel chooses the port.
+    // The output shows `-` as the port of a client until the kernel has chosen the port.
     shape.replace(":-", ":N").replace("N:N", VALUE)
 }
 
-/// Returns the length of the number at the beginning of a text in bytes. Returns 0 if the text does
-/// not begin with a digit.
+/// Returns how many bytes the number at the beginning of a text has, or 0 if the text does not
+/// begin with a digit.
 fn length_of_number(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut length = 0;
@@ -187,7 +190,8 @@ fn guide_output_is_compared_line_by_line() {
         ("STATE NOW\nLISTEN 1\n...", true, true),
         ("...\nTIME_WAIT 9", true, true),
         ("LISTEN 1", false, true),
-        // This case must succeed: the lines of a paragraph are broken at other words.
+        // This case must succeed: the document and the output break the lines of a paragraph at
+        // different words.
         ("STATE\nNOW LISTEN 1\n...", true, true),
         // These cases must fail: lines that the output lacks, lines in another order, and lines
         // left out of the document without `...`.
