@@ -1,10 +1,10 @@
-//! The functions that the fuzzer calls (`cargo xtask fuzz`). There is one function for each kind of
-//! input from outside. A fuzz function must not panic on any input. The function checks that its
-//! result makes sense, and panics if the result is wrong.
+//! The functions that the fuzzer calls (`cargo xtask fuzz`). Each kind of input from outside has
+//! one fuzz function. A fuzz function must not panic on any input. A fuzz function checks its own
+//! result, and panics if the result is wrong.
 //!
 //! Most fuzz functions are in the modules that they test. The inputs of a fuzz function are in
-//! `fuzz/corpus/TARGET`. Inputs that once caused a fault are in `fuzz/regressions/TARGET`. A test
-//! in this file runs all inputs.
+//! `fuzz/corpus/TARGET`. Inputs that once made a fuzz function fail are in
+//! `fuzz/regressions/TARGET`. A test in this file runs all inputs.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -15,12 +15,12 @@ use crate::{
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
-/// A fuzz function. The argument can be any bytes.
+/// A fuzz function. A fuzz function accepts any bytes as its argument.
 #[derive(Debug)]
 pub struct Target {
-    /// The name of the target, and of the folders that contain the inputs of the target.
+    /// The name of the fuzz target. The folders of the target's inputs have the same name.
     pub name: &'static str,
-    /// The function. The function panics if it finds a fault.
+    /// The function that the fuzzer calls with each input. The function panics if a check fails.
     pub run: fn(&[u8]),
 }
 
@@ -41,7 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tracepoint", run: probe::fuzz::tracepoint },
 ];
 
-/// Intentional faults that prove that the fuzzer finds faults.
+/// Functions with intentional errors. Tests check that the fuzzer finds these errors.
 const PLANTED: &[Target] = &[
     Target { name: "planted_panic", run: planted_panic },
     Target { name: "planted_hunger", run: planted_hunger },
@@ -129,8 +129,8 @@ fn kernel_files(bytes: &[u8]) {
     doctor::facts::fuzz::limits(bytes);
 }
 
-/// Random inputs do not contain the bytes that cause this fault. A fuzzer that measures coverage
-/// and comparisons finds the bytes one after the other.
+/// Random inputs almost never contain the bytes that cause this error. A fuzzer that measures
+/// coverage and comparisons finds the bytes one after the other.
 fn planted_panic(bytes: &[u8]) {
     if let [b't', rest @ ..] = bytes
         && let [b'c', rest @ ..] = rest
@@ -141,8 +141,8 @@ fn planted_panic(bytes: &[u8]) {
     }
 }
 
-/// Planted fault: uses a number from the input as a size. A reader must never use such a number as
-/// a size.
+/// Intentional error for tests of the fuzzer: allocates as many bytes as a number in the input
+/// says. A parser must never use a number from the input as an allocation size.
 fn planted_hunger(bytes: &[u8]) {
     if let Some(size) = bytes.first_chunk().map(|&size| u32::from_le_bytes(size)) {
         std::hint::black_box(Vec::<u8>::with_capacity(size as usize));

@@ -5,8 +5,9 @@
 //!
 //! * The first record of a client has no port, and the first record of a child has no peer. The
 //!   second record of the socket has both the port and the peer.
-//! * The kernel sends a closing RST after the close of the connection is recorded.
-//! * The kernel starts a stopped timer again, so the socket did not end.
+//! * The kernel sends the RST that closes a connection after the close event is recorded.
+//! * The kernel cancels the timer of a mini socket and restarts the timer, so the socket did not
+//!   end.
 //!
 //! No record waits longer than [`MAX_DELAY`], and the order of records does not change.
 
@@ -17,15 +18,15 @@ use tcpstate_common::{
     abi::{EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord, RecordKind},
 };
 
-/// The maximum time that a record waits. The maximum is short compared with the interval at which
-/// events are read.
+/// The maximum time that a record waits for a later record. This time is short compared with the
+/// interval at which events are read.
 const MAX_DELAY: Duration = Duration::from_millis(10);
 
-/// The maximum number of earlier records in which the function looks for the amendable record. The
-/// amendable record is usually one of the last few records.
+/// The maximum number of earlier records among which the coalescer looks for a record that a later
+/// record may change. The wanted record is usually one of the last few records.
 const MAX_DISTANCE: usize = 4096;
 
-/// The records that wait, oldest first.
+/// The records that wait for a later record, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     records: VecDeque<EventRecord>,
@@ -62,8 +63,9 @@ impl Coalescer {
 
     /// Returns the oldest record, if no later record can change the oldest record.
     ///
-    /// `now` is the monotonic time. The caller passes the time only if the ring is empty. If the
-    /// ring is not empty, the newest record gives the time.
+    /// `now` is the monotonic time. The caller passes the current time only if the ring buffer is
+    /// empty. If the ring buffer is not empty, the time of the newest record is used as the current
+    /// time.
     pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<EventRecord> {
         let first = self.records.front()?;
         if first.flags & EVENT_IS_AMENDABLE != 0 {
@@ -81,7 +83,7 @@ impl Coalescer {
         self.records.pop_front()
     }
 
-    /// Returns the index of this socket's last amendable record.
+    /// Returns the index of the last record of this socket that a later record may change.
     fn find_amendable(
         &self,
         of: &EventRecord,
@@ -96,8 +98,8 @@ impl Coalescer {
     }
 }
 
-/// Copies fields from a socket's second record to the socket's first record. The first record lacks
-/// these fields.
+/// Copies fields from a socket's second record to the socket's first record. The first record of
+/// the socket lacks these fields.
 fn complete(first: &mut EventRecord, second: &EventRecord) {
     first.local = second.local;
     first.local_port = second.local_port;

@@ -82,7 +82,7 @@ pub struct Reading {
     pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
-    /// How often each BPF program ran before the cut, and the total time of its runs. The list is
+    /// How often each BPF program ran before the cut, and the total time of these runs. The list is
     /// empty if the cost is not measured.
     pub runs: Vec<ProgramRuns>,
     /// The CPU time of this process up to the cut.

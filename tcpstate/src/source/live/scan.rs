@@ -1,5 +1,5 @@
-//! Scans: the iterator visits each socket while the scan flag is set. A scan counts the sockets
-//! that were opened before the start, and corrects the effect of missed events.
+//! Scans the sockets: the BPF iterator visits each socket while the scan flag is set. A scan counts
+//! the sockets that were opened before the start, and corrects the effect of missed events.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -15,14 +15,15 @@ use crate::{
     source::{Identity, Population, Reading, Scan},
 };
 
-/// How long a scan waits after t0 before the walk begins, and after the walk before the scan flag
-/// is cleared.
+/// How long a scan waits between t0 and the walk, and between the walk and the clearing of the scan
+/// flag.
 ///
-/// The iterator finds a socket only while the socket is hashed. The kernel hashes a socket after
-/// the birth event of the socket, and unhashes the socket before the end event (`tcp_v4_connect`,
-/// `tcp_set_state`). Only a few instructions separate the event from the change of the hash table,
-/// but the kernel can preempt the task between these instructions. The wait gives a preempted task
-/// time to continue.
+/// The iterator finds a socket only while the socket is in the hash table. The kernel inserts a
+/// socket in the hash table after the first event of the socket, and removes the socket from the
+/// table before the last event (`tcp_v4_connect`, `tcp_set_state`). Only a few instructions
+/// separate the event from the change of the hash table, but the kernel can preempt the task
+/// between these instructions. During this wait, a preempted task can finish its change of the hash
+/// table.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// The number of spare entries of a scan's map, for sockets that are created during the scan.
@@ -32,7 +33,7 @@ const SPARE_ENTRIES: u64 = 16_384;
 /// kept map use 5 MiB.
 const SPARE_ENTRIES_TO_KEEP: u64 = 65_536;
 
-/// A scan that has begun and has not ended.
+/// The data of a scan that has begun and has not ended.
 pub(super) struct RunningScan {
     pub(super) touched: Touched,
     zero: Option<Reading>,
@@ -55,8 +56,8 @@ struct ScanSums {
 }
 
 impl Live {
-    /// Begins a scan; t0 is the time of the flip. Between `begin_scan` and
-    /// [`end_scan`](Self::end_scan), events and the walk may happen in any order.
+    /// Begins a scan. The time t0 of the scan is the time when the active buffer changes. Between
+    /// `begin_scan` and [`end_scan`](Self::end_scan), events and the walk may happen in any order.
     pub fn begin_scan(&mut self) -> Result<(), Error> {
         let (touched, cost) = if let Some(touched) = self.kept.take() {
             (touched, Duration::ZERO)
@@ -66,10 +67,10 @@ impl Live {
         };
         self.probe.touched.set(0, &touched, 0).map_err(map_error("update", "TOUCHED"))?;
         let before = self.scan_sums()?;
-        // The number of missed events is read before the flip. If an event is missed between the
-        // read and the flip, tcpstate reports that no scan corrected the event, although this scan
-        // corrects it. The opposite error cannot happen: an event is never counted as corrected if
-        // no scan corrects it.
+        // The number of missed events is read before the flip. If tracing misses an event between
+        // the read and the flip, the scan corrects the event, but tcpstate reports the event as
+        // uncorrected. The opposite error cannot happen: an uncorrected event is never reported as
+        // corrected.
         let missed_before = self.missed()?;
         self.scan = Some(RunningScan {
             touched,
@@ -116,7 +117,8 @@ impl Live {
         let end = self.flip(0)?;
         let scan = self.scan.take().expect("the caller began a scan");
         let RunningScan { mut touched, zero, before, missed_before, visited, cost } = scan;
-        // The map may be emptied or removed only when no program can still see the scan flag set.
+        // The map of a scan may be emptied or removed only when no BPF program can still use an old
+        // control word in which the scan flag is set.
         self.wait_for_programs()?;
         if self.keeps_scan_map {
             empty(&mut touched)?;

@@ -20,8 +20,8 @@ use crate::filter::{Addresses, End, Filter, Ports};
 /// If the bytecode has more than some hundred instructions, filtering in user space is cheaper.
 const MAX_PROGRAM_BYTES: usize = 4096;
 
-// The codes of the instructions (`linux/inet_diag.h`). The instructions that test for equality are
-// newer than Linux 5.10.
+// The codes of the instructions (`linux/inet_diag.h`). Linux 5.10 does not have the instructions
+// that compare for equality.
 const JUMP: u8 = 1;
 const LOCAL_PORT_AT_LEAST: u8 = 2;
 const LOCAL_PORT_AT_MOST: u8 = 3;
@@ -30,7 +30,7 @@ const REMOTE_PORT_AT_MOST: u8 = 5;
 const LOCAL_ADDRESS: u8 = 7;
 const REMOTE_ADDRESS: u8 = 8;
 
-/// The length of an instruction in bytes, without its operand.
+/// The length of an instruction in bytes, without the operand of the instruction.
 const INSTRUCTION: usize = 4;
 
 /// Returns the bytecode for the filter's ports and addresses. Returns `None` if the filter has no
@@ -45,8 +45,9 @@ pub(super) fn compile(filter: &Filter) -> Option<Vec<u8>> {
     (!program.is_empty() && program.len() <= MAX_PROGRAM_BYTES).then_some(program)
 }
 
-/// A part of the bytecode. If a socket matches, execution continues at the end of the part. If a
-/// socket does not match, execution jumps to one instruction length after the end of the part.
+/// A part of the bytecode: instructions that check one condition or several conditions. If a socket
+/// matches a part, execution continues at the end of the part. If a socket does not match a part,
+/// execution jumps to one instruction length after the end of the part.
 ///
 /// The kernel requires that every jump of a part leads to the start of an instruction or out of the
 /// part.
@@ -71,9 +72,9 @@ impl Fragment {
         self
     }
 
-    /// Joins two parts with a jump instruction between the parts. If the first part matches, this
-    /// instruction jumps over the second part. If the first part does not match, the second part
-    /// runs.
+    /// Joins two parts so that a socket matches if either part matches. A jump instruction
+    /// separates the parts. If the first part matches, this instruction jumps over the second part.
+    /// If the first part does not match, the second part runs.
     fn or(self, second: Self) -> Self {
         if self.0.is_empty() || second.0.is_empty() {
             return Self::always();
@@ -84,7 +85,8 @@ impl Fragment {
         Self(bytes)
     }
 
-    /// Lengthens each jump for a failed condition, so that the jump also skips an appended part.
+    /// Lengthens the jumps of failed conditions, so that these jumps also skip a part that is
+    /// appended later.
     fn fail_later_by(&mut self, distance: usize) {
         let failure = self.0.len() + INSTRUCTION;
         let mut at = 0;
@@ -121,7 +123,8 @@ fn both_ends(end: End, condition: impl Fn(End) -> Fragment) -> Fragment {
 }
 
 fn any(conditions: impl DoubleEndedIterator<Item = Fragment>) -> Fragment {
-    // The function joins the parts from the last to the first, so that a match needs only one jump.
+    // The function joins the parts from the last to the first, so that one jump after a match skips
+    // all remaining parts.
     conditions
         .rev()
         .reduce(|later, earlier| earlier.or(later))
@@ -133,7 +136,8 @@ fn any_port(end: End, ports: &Ports) -> Fragment {
         End::Remote => (REMOTE_PORT_AT_LEAST, REMOTE_PORT_AT_MOST),
         _ => (LOCAL_PORT_AT_LEAST, LOCAL_PORT_AT_MOST),
     };
-    // The port is stored where other instructions have their second jump.
+    // The instruction stores the port in the field in which other instructions store the distance
+    // of the second jump.
     let compare = |code, port: u16| {
         let [low, high] = port.to_ne_bytes();
         Fragment::condition(code, &[0, 0, low, high])

@@ -22,7 +22,7 @@ use crate::report::Family;
 
 /// The number of the request attribute that contains the filter bytecode (`linux/inet_diag.h`).
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
-/// The flag of a message that means that the tables changed during the dump (`linux/netlink.h`).
+/// This flag of a message means that the socket tables changed during the dump (`linux/netlink.h`).
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// The maximum size of a datagram in bytes. The kernel makes datagrams as large as the reader's
@@ -66,19 +66,19 @@ pub(super) fn request(
     bytes
 }
 
-/// Whether a list is complete, or the tables changed during the dump.
+/// Whether a list is consistent, or the socket tables changed during the dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The kernel reported that the list is complete.
     Whole,
-    /// The kernel reported that the tables changed during the dump.
+    /// The kernel reported that its socket tables changed during the dump.
     Interrupted,
 }
 
 /// Reads datagrams until the list ends, and calls `record` with the bytes of each record.
 ///
-/// `receive` fills the buffer and returns the length of the datagram. The length can be larger than
-/// the buffer.
+/// `receive` fills the buffer and returns the length of the datagram. The length of the datagram
+/// can be larger than the buffer.
 pub(super) fn read(
     buffer: &mut [u8],
     sequence: u32,
@@ -136,7 +136,7 @@ fn malformed(error: impl std::fmt::Display) -> Error {
     Error::Malformed(error.to_string())
 }
 
-/// Converts a negative error number of the kernel.
+/// Converts a negative error number of the kernel to an error of this module.
 fn refused(code: i32) -> Error {
     const NO_ENTRY: i32 = Errno::ENOENT as i32;
     const NOT_SUPPORTED: i32 = Errno::EOPNOTSUPP as i32;

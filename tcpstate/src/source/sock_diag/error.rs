@@ -14,12 +14,12 @@ pub enum Error {
     /// A system call failed.
     #[error("cannot {action}: {source}")]
     System {
-        /// The action that failed.
+        /// The system call or action that failed.
         action: &'static str,
-        /// The error of the kernel.
+        /// The error that the kernel returned.
         source: io::Error,
     },
-    /// The kernel refused the request, or the kernel stopped in the middle of the list.
+    /// The kernel refused the request, or reported an error in the middle of the list.
     #[error("cannot list the sockets of the kernel: {0}")]
     Refused(#[source] io::Error),
     /// A message did not fit in the buffer.
@@ -35,15 +35,15 @@ pub enum Error {
     /// A message has an invalid format.
     #[error("cannot parse the list of sockets: {0}")]
     Malformed(String),
-    /// The tables changed during every attempt, so no list was consistent.
+    /// The socket tables of the kernel changed during every attempt, so no list was consistent.
     #[error("cannot list the sockets of the kernel: changes interrupted {0} attempts")]
     Interrupted(u32),
-    /// The table that replaces `sock_diag` cannot be read.
+    /// The file that replaces `sock_diag` (`/proc/net/tcp` or `tcp6`) cannot be read.
     #[error("cannot read {file}: {source}")]
     Table {
-        /// The path of the table.
+        /// The path of the file: `/proc/net/tcp` or `tcp6`.
         file: String,
-        /// The error of the system.
+        /// The error that the system call returned.
         source: io::Error,
     },
 }

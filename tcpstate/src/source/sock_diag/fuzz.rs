@@ -13,7 +13,7 @@ use crate::{
     filter::{End, Filter, States},
 };
 
-/// The sequence number of the request that the inputs answer.
+/// The sequence number of the request. Each input is an answer to this request.
 const SEQUENCE: u32 = 1;
 
 /// Reads a list in the format of the kernel, from one datagram.
@@ -32,7 +32,7 @@ pub(crate) fn netlink(bytes: &[u8]) {
             sockets += 1;
             Ok(())
         });
-        // A message has a header of 16 bytes and a record of 72 bytes.
+        // A message needs at least 88 bytes: a header of 16 bytes and a record of 72 bytes.
         assert!(sockets <= bytes.len() / 88, "{sockets} sockets in {} bytes", bytes.len());
         if let Err(error) = end {
             assert!(!error.to_string().is_empty() && !error.help().is_empty());
@@ -60,8 +60,8 @@ fn look_at(socket: &Socket) {
     assert!(socket.state == State::Listen || socket.detail.backlog.is_none());
 }
 
-/// Reads lines with ports, addresses, states and the two addresses of a socket. The filter must
-/// give equal results in user space and in the kernel.
+/// Reads lines with ports, addresses, states and the two addresses of a socket. The filter in user
+/// space and the bytecode in the kernel must select the same sockets.
 pub(crate) fn filter(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let mut lines = text.split('\n');
@@ -78,7 +78,7 @@ pub(crate) fn filter(bytes: &[u8]) {
         let mut filter = Filter::default();
         filter.ports.extend(ports.clone().map(|ports| (end, ports)));
         filter.addresses.extend(addresses.clone().map(|addresses| (end, addresses)));
-        // The kernel lists only one family at a time.
+        // One request to the kernel lists sockets of only one address family.
         if let (Some(program), SocketAddr::V4(_), SocketAddr::V4(_))
         | (Some(program), SocketAddr::V6(_), SocketAddr::V6(_)) =
             (bytecode::compile(&filter), local, remote)

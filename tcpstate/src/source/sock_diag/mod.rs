@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each socket is passed to the caller and not stored, so the memory does not depend on the number
-//! of sockets. The kernel walks its tables while sockets change. The sum is exact if no socket
-//! changes during the walk.
+//! of sockets. Sockets can change while the kernel walks its socket tables. The numbers are exact
+//! if no socket changes while the kernel walks its tables.
 
 mod bytecode;
 mod dump;
@@ -32,23 +32,23 @@ use crate::filter::Filter;
 /// The maximum number of attempts to get a consistent list from the kernel.
 const ATTEMPTS: u32 = 5;
 
-/// A full socket or a mini socket.
+/// One listed socket: a full socket or a mini socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// The state as `ss` shows it. A request socket is in SYN_RECV, and a time-wait socket is in
-    /// TIME_WAIT or FIN_WAIT2.
+    /// The TCP state that `ss` shows for the socket. A request socket is in SYN_RECV, and a
+    /// time-wait socket is in TIME_WAIT or FIN_WAIT2.
     pub state: State,
     /// The local address and port. An IPv6 socket with an IPv4 connection has mapped addresses.
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
-    /// The open file of the socket. The value is `None` if only the kernel uses the socket. Only
-    /// the kernel uses mini sockets, closed sockets, and sockets that accept() has not returned
-    /// yet.
+    /// The file that belongs to the socket while a program has the socket open. The value is `None`
+    /// if only the kernel uses the socket. Only the kernel uses mini sockets, closed sockets, and
+    /// sockets that accept() has not returned yet.
     pub holder: Option<SocketFile>,
     /// The id of the cgroup, if the id was requested and is known.
     pub cgroup: Option<u64>,
-    /// The queues and timers.
+    /// The queues and timers of the socket.
     pub detail: Detail,
 }
 
@@ -64,13 +64,14 @@ pub struct Detail {
     /// The time until the timer fires. When the timer of a time-wait socket expires, the kernel
     /// destroys the socket.
     pub timer: Option<Duration>,
-    /// The number of retransmissions without an answer.
+    /// The number of unanswered retransmissions.
     pub retransmits: u8,
     /// The time since the peer's last ACK, if this time was requested and is known.
     pub silence: Option<Duration>,
 }
 
-/// The open file of a socket. The open file identifies the owner of the socket.
+/// The file that belongs to a socket while a program has the socket open. The inode of this file
+/// identifies the process that has the socket open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFile {
     /// The user id in the user namespace of the reader.
@@ -84,29 +85,30 @@ pub struct SocketFile {
 pub struct Query<'a> {
     /// The filter that selects the sockets to list.
     pub filter: &'a Filter,
-    /// Whether cgroups are requested. The kernel needs more time for each socket if cgroups are
-    /// requested.
+    /// Whether the request asks for the cgroup of each socket. The kernel needs more time for each
+    /// socket if cgroups are requested.
     pub cgroups: bool,
-    /// Whether the time since the peer's last ACK is requested. The kernel needs more time for each
-    /// socket if the time since the last ACK is requested.
+    /// Whether the request asks for the time since the peer's last ACK. The kernel needs more time
+    /// for each socket if the time since the last ACK is requested.
     pub silence: bool,
 }
 
-/// The result of a request.
+/// The result of a request for the list of sockets.
 #[derive(Debug)]
 pub struct Answer<A> {
-    /// The sum that the caller's functions computed.
+    /// The value that the functions of the caller computed from the listed sockets.
     pub sum: A,
-    /// The number of sockets that the kernel listed. The number is larger than the number of
-    /// matching sockets only if the kernel could not apply the filter.
+    /// The number of sockets that the kernel listed. The number of listed sockets is larger than
+    /// the number of matching sockets only if the kernel could not apply the filter.
     pub listed: u64,
     /// The error of `sock_diag`, if `/proc/net/tcp` and `tcp6` replaced `sock_diag`.
     pub instead_of: Option<Error>,
 }
 
-/// Lists the sockets of the calling thread's network namespace, and adds each socket to the sum.
+/// Lists the sockets of the calling thread's network namespace, and passes each socket to the
+/// function `add`.
 ///
-/// If the function requests the list again, the function also starts the sum again. The function
+/// Each time the function requests the list again, the function starts with a new sum. The function
 /// therefore returns a complete result or an error.
 pub fn collect<A>(
     query: &Query<'_>,
@@ -156,7 +158,7 @@ fn sum<A>(
     Err(Error::Interrupted(ATTEMPTS))
 }
 
-/// Lists the sockets by netlink.
+/// Lists the sockets with a netlink request.
 fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error> {
     let socket = open().map_err(Error::Unavailable)?;
     let program = bytecode::compile(query.filter);

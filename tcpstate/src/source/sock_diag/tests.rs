@@ -15,9 +15,9 @@ const IPV4: &[u8] = include_bytes!("captured/ipv4.bin");
 const IPV6: &[u8] = include_bytes!("captured/ipv6.bin");
 /// The end of a list.
 const DONE: &[u8] = include_bytes!("captured/done.bin");
-/// The answer to a program with an invalid instruction.
+/// The kernel's answer to bytecode with an invalid instruction.
 const ERROR: &[u8] = include_bytes!("captured/error.bin");
-/// The answer to a request for DCCP sockets. The DCCP module was not loaded.
+/// The answer to a request for DCCP sockets. The kernel module for DCCP was not loaded.
 const NO_MODULE: &[u8] = include_bytes!("captured/no_module.bin");
 
 /// The offsets of the flags and of the request number in the first message.
@@ -31,7 +31,7 @@ fn changed(bytes: &[u8], at: usize, value: u8) -> Vec<u8> {
     changed
 }
 
-/// Reads the datagrams as a list. The buffer is large enough for each datagram.
+/// Reads the datagrams as a list. The buffer is large enough for each captured datagram.
 fn read(datagrams: &[&[u8]]) -> Result<(End, Vec<Socket>), Error> {
     let mut datagrams = datagrams.iter();
     read_from(|buffer: &mut [u8]| {
@@ -74,13 +74,13 @@ fn captured_lists_are_read_to_their_end() {
         assert_eq!(listener.remote.port(), 0);
         assert_eq!((client.local, client.remote), (server.remote, server.local));
         assert_eq!(time_wait.remote.to_string(), format!("{loopback}:8080"));
-        // Full sockets have a file and a cgroup. In the captured lists, the user was root, and the
-        // cgroup was the root cgroup.
+        // Each full socket in the list has a file and a cgroup. In the captured lists, the user was
+        // root, and the cgroup was the root cgroup.
         for socket in [client, server, listener] {
             assert_eq!((socket.holder.map(|holder| holder.uid), socket.cgroup), (Some(0), Some(1)));
         }
         assert_eq!((time_wait.holder, time_wait.cgroup), (None, None));
-        // The timer contains the remaining part of the 60 seconds in TIME_WAIT.
+        // The timer value is the rest of the 60 seconds in TIME_WAIT.
         let left = time_wait.detail.timer.expect("a time-wait socket ends by a timer");
         assert!((1..=60).contains(&left.as_secs()), "{left:?}");
         assert_eq!((client.detail.timer, client.detail.backlog), (None, None));
@@ -182,8 +182,9 @@ fn read_errors_are_returned_and_signals_are_ignored() {
     );
 }
 
-/// Requests the list again until a list is consistent. The function uses the answers one after the
-/// other. Returns the number of matching sockets and the number of listed sockets.
+/// Repeats the request until the kernel returns a consistent list. The first request receives the
+/// first answer, the second request the second answer. Returns the number of matching sockets and
+/// the number of listed sockets.
 fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
     let mut answers = answers.iter().cycle();
     let list = |_: &Query<'_>, each: &mut dyn FnMut(&Socket)| {
