@@ -2,9 +2,9 @@
 //!
 //! Some kernels withhold events from BPF programs without counting them. One vendor's kernel
 //! withholds events while process 1 runs, and in interrupts during that time. On a kernel that
-//! withholds events, a gauge may be wrong until the next scan. The kernel is the cause, not
-//! tcpstate. With the audit, a test can distinguish events that the kernel withheld from errors of
-//! tcpstate.
+//! withholds events, a gauge may be wrong until the next scan. The cause of the wrong gauge is the
+//! kernel, not tcpstate. With the audit, a test can distinguish events that the kernel withheld
+//! from errors of tcpstate.
 
 use std::{
     ffi::CString,
@@ -70,7 +70,7 @@ impl Audit {
         Self { transitions, timers: by_timers.then(|| Timers::start(tracer)), _stats: stats }
     }
 
-    /// The number of transitions on the whole machine since the start.
+    /// The number of transitions on the whole machine since the audit started.
     ///
     /// # Panics
     /// Panics if the counters cannot be read.
@@ -124,10 +124,11 @@ impl Timers {
     }
 }
 
-/// The number of events on all CPUs according to perf, and the number that BPF had counted before.
+/// The number of events that perf has counted on all CPUs, and the number that BPF had counted
+/// before perf started.
 struct Tally {
     counters: Vec<Counter>,
-    /// The number of events that BPF had counted at the start.
+    /// The number of events that BPF had counted when the audit started.
     before: u64,
 }
 
@@ -138,8 +139,8 @@ impl Tally {
         Self { before: runs, counters: on_all_cpus(tracepoint) }
     }
 
-    /// Returns the number of all events. For the time before the start of the audit, the number is
-    /// BPF's count.
+    /// Returns the number of all events. Events before the start of the audit were counted by BPF,
+    /// and later events by perf.
     fn fired(&mut self) -> u64 {
         self.before + sum(&mut self.counters)
     }

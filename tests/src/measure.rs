@@ -52,8 +52,8 @@ impl RunTime {
         self.ns_per(self.runs)
     }
 
-    /// Returns the average time per thing, in nanoseconds. `things` is the number of things that
-    /// the runs processed.
+    /// Returns the average time per processed item, in nanoseconds. `things` is the number of items
+    /// that the runs processed.
     #[must_use]
     pub fn ns_per(self, things: u64) -> f64 {
         self.time.as_nanos() as f64 / things as f64

@@ -53,7 +53,7 @@ impl Own {
         processor_time(self.child.id())
     }
 
-    /// Ends the process as Ctrl-C does. Returns the lines that the process wrote.
+    /// Sends SIGINT to the process, as Ctrl-C does. Returns the lines that the process wrote.
     ///
     /// # Panics
     /// Panics if the process fails.

@@ -180,8 +180,8 @@ impl Pairs {
         }
     }
 
-    /// Removes refused connects from an output that contains no ports. The load itself makes no
-    /// refused connects.
+    /// Removes refused connects from an output that contains no ports. The test traffic itself
+    /// makes no refused connects.
     fn forget_refused(&mut self) {
         let refused = self.0.remove(&[State::SynSent, State::Close]).unwrap_or_default();
         if let Some(begun) = self.0.get_mut(&[State::Close, State::SynSent]) {
@@ -233,8 +233,8 @@ impl Running {
         processor_time(self.child.id())
     }
 
-    /// Ends the peer as Ctrl-C does. Returns the transitions that the peer reported, without the
-    /// transitions of refused connects.
+    /// Sends SIGINT to the peer, as Ctrl-C does. Returns the transitions that the peer reported,
+    /// without the transitions of refused connects.
     ///
     /// # Panics
     /// Panics if the test cannot wait for the process.

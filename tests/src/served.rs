@@ -153,7 +153,7 @@ impl Server {
         wait::until_within(PATIENCE, "a scan", || scans(self) > before);
     }
 
-    /// Ends the server as a service manager does.
+    /// Sends SIGTERM to the server, as a service manager does.
     #[must_use]
     pub fn end(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);

@@ -31,8 +31,8 @@ pub struct Traced {
     excused: i64,
     /// The sum of all gauge errors, in sockets, without the errors that missed events explain.
     unexplained: u64,
-    /// The minimum and the maximum number of time-wait sockets that were created before the start.
-    /// The minimum and the maximum differ only if there was traffic.
+    /// The minimum and the maximum number of time-wait sockets that were created before the tracer
+    /// started. The minimum and the maximum differ only if there was traffic.
     births_before: [u64; 2],
 }
 
@@ -98,8 +98,8 @@ impl Traced {
         let at_least = time_wait_births();
         let tracer = Tracer::start(options)?;
         let at_most = time_wait_births();
-        // In a namespace other than the thread's, no socket changes its state while a tracer
-        // starts.
+        // If the tracer counts a namespace other than the thread's, no socket of that namespace
+        // changes its state while the tracer starts.
         let has_moved = !matches!(options.netns, Netns::Own | Netns::All);
         let births_before = [if has_moved { at_most } else { at_least }, at_most];
         Ok(Self { tracer, audit: None, missed: 0, excused: 0, unexplained: 0, births_before })
@@ -112,7 +112,8 @@ impl Traced {
         self.unexplained
     }
 
-    /// Returns the number of transitions on the whole machine since the start, counted without BPF.
+    /// Returns the number of transitions on the whole machine since the audit started, counted
+    /// without BPF.
     ///
     /// # Panics
     /// Panics if this tracer has no audit.
@@ -120,8 +121,8 @@ impl Traced {
         self.audit.as_mut().expect("the caller asked for an audit").fired()
     }
 
-    /// Returns the number of events that the kernel withheld from BPF without reporting it, on the
-    /// whole machine, since the start.
+    /// Returns the number of events on the whole machine that the kernel has withheld from BPF
+    /// since the audit started, without reporting the loss.
     ///
     /// # Panics
     /// Panics if this tracer has no audit.
@@ -149,8 +150,9 @@ impl Traced {
     /// Asserts that each gauge equals the number of sockets in its state, and that both ways of
     /// counting agree. No socket may change its state during this call.
     ///
-    /// A difference is accepted if missed events since the last comparison explain it, and if one
-    /// scan removes it. Any difference that missed events do not explain is an error in tcpstate.
+    /// The function accepts a difference if missed events since the last comparison explain the
+    /// difference, and if one scan removes the difference. Any difference that missed events do not
+    /// explain is an error in tcpstate.
     ///
     /// # Panics
     /// Panics if a gauge differs.
@@ -220,9 +222,10 @@ impl Traced {
         }
     }
 
-    /// Asserts that the number of time-wait sockets and the number of their births since the start
-    /// equal the kernel's counts. The number of births may differ from the kernel's count by at
-    /// most `kept`, the number of events that the kernel withheld from the programs.
+    /// Asserts that tcpstate's number of time-wait sockets, and the number of births of time-wait
+    /// sockets since the tracer started, equal the kernel's counts. The number of births may differ
+    /// from the kernel's count by at most `kept`, the number of events that the kernel withheld
+    /// from the programs.
     fn assert_time_wait(&mut self, inspect: &Inspection, label: &str, kept: u64) {
         let (_, time_wait) = here(&inspect.snapshot);
         let Some(sockets) = time_wait.sockets else { return };
@@ -246,8 +249,8 @@ impl Traced {
             println!("{difference}; {kept} events were lost");
         }
         self.unexplained += lost;
-        // No socket changes its state now, so the number of births before the start is known
-        // exactly.
+        // No socket changes its state now, so the number of births before the tracer started is
+        // known exactly.
         self.births_before = [inspect.births.wrapping_sub(entries); 2];
     }
 }
@@ -266,7 +269,8 @@ struct Inspection {
     births: u64,
 }
 
-/// Returns the kernel's counters that count births since Linux 5.18, and expiries before.
+/// Returns the sum of the kernel's counters TW and TWKilled. Since Linux 5.18 these counters count
+/// births of time-wait sockets, and on older kernels expiries.
 fn time_wait_births() -> u64 {
     truth::tcp_ext("TW") + truth::tcp_ext("TWKilled")
 }

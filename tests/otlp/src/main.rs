@@ -1,4 +1,5 @@
-//! The command line tool with the feature `otlp`, under another name.
+//! Builds the command line tool with the Cargo feature `otlp`. The program has another name than
+//! `tcpstate`.
 
 use std::process::ExitCode;
 

@@ -38,7 +38,7 @@ pub(super) fn fast_open(stage: &mut Stage<'_>) {
 }
 
 /// A connection that is restored from a checkpoint becomes ESTABLISHED without a packet. The
-/// connection can also end without a packet.
+/// restored connection can also close without a packet.
 pub(super) fn repair(stage: &mut Stage<'_>) {
     if let Err(cause) = setsockopt(&socket(stage.family), sockopt::TcpRepair, &1) {
         return stage.skip(&format!("TCP_REPAIR: {cause}"));

@@ -16,7 +16,7 @@ use crate::{
     wait,
 };
 
-/// When a listener closes, the children in its queue end too.
+/// When a listener closes, the kernel also closes the child sockets in the listener's queue.
 pub(super) fn never_accepted(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let _clients: Vec<Socket> = (0..7).map(|_| listener.connect()).collect();

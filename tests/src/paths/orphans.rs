@@ -28,7 +28,8 @@ pub(super) fn gets_data(stage: &mut Stage<'_>) {
 }
 
 /// The orphans expire before the server closes. Other orphans of this path have a longer timeout.
-/// If an end were counted twice, the number of the remaining orphans would be wrong.
+/// If tcpstate counted the end of an orphan twice, tcpstate's number of remaining orphans would be
+/// wrong.
 pub(super) fn expires(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (patient, peers) = listener.pairs(37);

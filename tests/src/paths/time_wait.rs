@@ -18,8 +18,8 @@ use crate::{
     wait,
 };
 
-/// The kernel is not allowed to create mini sockets. Closed clients end immediately, and the kernel
-/// answers late FINs with a RST.
+/// The kernel is not allowed to create mini sockets. The kernel removes closed clients immediately,
+/// and answers late FINs with a RST.
 pub(super) fn no_room(stage: &mut Stage<'_>) {
     let _none = Sysctl::held("net.ipv4.tcp_max_tw_buckets", "0");
     let listener = stage.listener();
@@ -68,8 +68,8 @@ pub(super) fn taken_over(stage: &mut Stage<'_>) {
     stage.check("clients disconnected", &[(Listen, 1)]);
 }
 
-/// The limit allows three more mini sockets. Of seven clients that close, four therefore end
-/// immediately.
+/// The limit allows three more mini sockets. Of seven clients that close, the kernel therefore
+/// removes four immediately.
 pub(super) fn room_for_some(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(7);
@@ -147,7 +147,7 @@ pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     stage.check("assassinated", &[(Listen, 1)]);
 }
 
-/// An operator ends mini sockets of all three kinds with `ss -K`. All clients must be mini sockets,
+/// The command `ss -K` closes mini sockets of all three kinds. All clients must be mini sockets,
 /// because a destroyed full socket sends its peer a RST.
 pub(super) fn destroyed(stage: &mut Stage<'_>) {
     let listener = stage.listener();

@@ -138,8 +138,8 @@ fn turns(style: Style) -> Vec<(Listener, End)> {
     all.map(|&(family, end)| (Listener::open(family), end)).collect()
 }
 
-// The functions `rst` and `close` wait for the peer's packet, so that closing connections do not
-// accumulate.
+// The functions `rst` and `close` wait for the peer's packet, so that the number of closing
+// connections does not grow.
 
 fn rst((client, server): (Socket, Socket)) {
     reset(client);

@@ -23,7 +23,7 @@ impl Sides {
     /// Panics if the kernel does not support `TCP_DEFER_ACCEPT`.
     #[must_use]
     pub fn new() -> Self {
-        // The time is far longer than the time until a client sends data.
+        // This timeout is far longer than the time until a client sends data.
         let seconds: libc::c_int = 30;
         let listener = Listener::open(Family::V4);
         // SAFETY: the kernel reads one int, which outlives the call.

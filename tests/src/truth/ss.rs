@@ -29,8 +29,8 @@ pub fn ss_filtered(filter: &[&str]) -> Counts {
     parse(&run(&[&["-a"], filter].concat()))
 }
 
-/// Ends the sockets that match a filter with `ss -K`. An example of a filter is `state time-wait`.
-/// The program `ss` skips sockets that the kernel does not let it end.
+/// Runs `ss -K` to close the sockets that match a filter. An example of a filter is `state
+/// time-wait`. The program `ss` skips sockets that the kernel does not allow to be closed.
 ///
 /// # Panics
 /// Panics if there is no `ss`, or if it fails.

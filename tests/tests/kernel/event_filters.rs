@@ -324,8 +324,8 @@ fn timed(event_filter: EventFilter) -> Options {
 /// The known durations of each kind, in ascending order.
 type Durations = BTreeMap<Of, Vec<Duration>>;
 
-/// Returns the durations of the matching events, as histograms store them: of the transition that
-/// ends a state, of connects and of lifetimes. All sockets are observed from their births, so no
+/// Returns the durations of the matching events, in the groups that histograms use: each transition
+/// out of a state, connects, and lifetimes. All sockets are observed from their births, so no
 /// duration is unknown.
 fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     let mut durations = Durations::new();

@@ -224,7 +224,8 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     }
 }
 
-/// The test is long because both processes, their load and the check of their lines are one script.
+/// The test is long because one script contains both processes, their connections and the check of
+/// their event lines.
 #[test]
 fn events_of_two_busy_processes_never_name_the_peer() {
     let wanted = usize::try_from(scaled(100_000)).expect("a small number");

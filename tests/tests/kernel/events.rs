@@ -1,5 +1,5 @@
-//! Tests the events of each transition: the lines of known connections, and the behaviour when the
-//! ring is full.
+//! Tests that each transition makes an event: the event lines of known connections, and the counts
+//! when the ring is full.
 
 use std::{
     fs, thread,

@@ -143,8 +143,8 @@ fn load_with_uncounted_losses_is_detected_when_it_pauses() {
         ..options()
     };
     let mut traced = Traced::with(&options);
-    // If the number of lost births equals the number of lost ends, the sums do not differ. The next
-    // connections of the load then cause a difference.
+    // If as many births as ends of sockets were lost, the sums that the tracer compares are equal.
+    // The test then makes more connections, in at most ten attempts.
     let is_found_out = (1..=10).any(|attempt| {
         let load = Load::start(1, Style::Mixed);
         wait::until("1,009 connections", || load.completed() >= 1009);
@@ -164,8 +164,9 @@ fn load_with_uncounted_losses_is_detected_when_it_pauses() {
 }
 
 /// When a program is removed, the kernel discards the program's counts. This test compares the
-/// number of runs and their time, because both counts always exist. Skipped runs would happen only
-/// by chance.
+/// number of program runs and the total time of the runs, because the kernel always has both
+/// counts. The test also compares the numbers of missed events, but events are missed only by
+/// chance.
 #[test]
 fn load_counts_of_programs_do_not_fall_when_hooks_are_replaced() {
     let _namespace = Namespace::enter();
@@ -204,7 +205,7 @@ fn load_is_verified_when_it_pauses() {
     assert_eq!(verify(&mut traced, 0), Verdict::Moving);
     let _ = load.stop();
     await_end_of_sockets();
-    // If a missed event was reported, the tracer compares nothing.
+    // If the kernel reported a missed event, the tracer does not compare the gauges with the list.
     if verify(&mut traced, 0) == Verdict::Inexact {
         traced.reconcile();
     }

@@ -1,4 +1,4 @@
-//! Tests the properties of namespaces, load and idle connections.
+//! Tests the helpers for other tests: namespaces, test traffic and idle connections.
 
 use std::{
     os::unix::fs::MetadataExt,

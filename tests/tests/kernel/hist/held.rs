@@ -158,7 +158,7 @@ fn hold_orphan(family: Family, time: Duration) -> Held {
     let ports = [&client, &server].map(port);
     let ((), half_closed) = timed(|| shutdown([&client]));
     // If a FIN is acknowledged during close(), the socket may stay a full socket. The function
-    // therefore waits for the acknowledgement first.
+    // therefore waits for the acknowledgement before it closes the socket.
     let half_closed = await_state(&client, FinWait2, half_closed[0]);
     held.full(Established, made, half_closed);
     held.full(Established, made, half_closed);
@@ -265,9 +265,9 @@ fn hold_half_open(family: Family, time: Duration) -> Held {
     held
 }
 
-/// Checks that each measured span has its own duration in the buckets, and that each duration has
-/// its own span. The function goes through the buckets in order. For each duration of a bucket, the
-/// function takes the matching span with the lowest maximum.
+/// Checks that each measured span matches exactly one duration in the buckets, and that each
+/// duration matches exactly one span. The function goes through the buckets in order. For each
+/// duration of a bucket, the function takes the matching span with the lowest maximum.
 fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), String> {
     let mut open: Vec<Span> = spans.to_vec();
     open.sort_by_key(|span| span[1]);

@@ -155,8 +155,8 @@ fn hist_of_older_sockets_is_unknown() {
     }
 }
 
-/// An event that the program misses makes durations unknown, but makes no duration longer. The
-/// connections are short, and the pauses between them are long.
+/// If the program misses an event, some durations become unknown, but no duration becomes longer.
+/// The connections are short, and the pauses between them are long.
 #[test]
 fn hist_that_misses_events_never_overstates_a_duration() {
     const PAUSE: Duration = Duration::from_millis(20);
@@ -191,10 +191,10 @@ fn hist_that_misses_events_never_overstates_a_duration() {
     }
 }
 
-/// The test opens as many sockets as the table has space for. The slot of a third of the sockets is
-/// taken, so a third of the sockets is in the overflow map. Further rounds succeed only if the
-/// space of earlier sockets is free again. At the end, an eighth of the sockets is closed and
-/// opened again several times, so the slots are taken in another order.
+/// The test opens as many sockets as the table has space for. For a third of the sockets, another
+/// socket already uses the slot, so a third of the sockets is in the overflow map. Further rounds
+/// succeed only if the space of earlier sockets is free again. At the end, an eighth of the sockets
+/// is closed and opened again several times, so the slots are taken in another order.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;

@@ -18,8 +18,8 @@ use tcpstate_tests::{
 
 use super::{Mixture, all, assert_rows_equal, assert_sum, current, is_hidden, is_lossless, row};
 
-/// The number of namespaces in a test. The default number is lower on a machine where no event is
-/// lost without being counted. An environment variable can set the number of namespaces.
+/// The number of namespaces in a test. The default number is lower on an emulated machine. An
+/// environment variable can set the number of namespaces.
 fn many(variable: &str, here: usize, emulated: usize) -> usize {
     let asked_for = std::env::var(variable).ok().and_then(|number| number.parse().ok());
     asked_for.unwrap_or(if is_lossless() { emulated } else { here })
@@ -141,8 +141,8 @@ fn namespaces_without_room_are_reported_and_get_rows_later() {
         syn_recv >= Some(7 * 6)
     };
     if !snapshot.is_exact() || !has_all(&snapshot) {
-        // If the numbers differ, events were missed or lost. A lack of space cannot be the cause,
-        // because a scan would not correct it.
+        // If the counts are not exact or are too low, events were missed or lost. A full map cannot
+        // be the cause, because a scan would then not correct the counts.
         traced.reconcile();
         let snapshot = traced.snapshot();
         let missed = &snapshot.missed;

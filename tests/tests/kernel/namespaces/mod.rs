@@ -44,15 +44,16 @@ fn by_each_provider(options: &Options) -> Vec<Options> {
     vec![options.clone(), timers, record]
 }
 
-/// Returns whether no event can be lost without being counted (see `audit`). In a virtual machine,
-/// every lost event is counted.
+/// Returns whether the kernel counts every event that it withholds from BPF programs (see `audit`).
+/// In a virtual machine of the tests, the kernel counts every lost event.
 fn is_lossless() -> bool {
     std::env::var_os("TCPSTATE_TEST_EMULATED").is_some()
 }
 
-/// Returns whether every lost event of this tracer is counted. Before Linux 6.12 the kernel does
-/// not count all events that it withholds from the program of the classic tracepoint. The uncounted
-/// events are events of a softirq that interrupts a run of the program (`trace_call_bpf`).
+/// Returns whether the kernel counts every event that this tracer's programs do not receive. Before
+/// Linux 6.12 the kernel does not count all events that it withholds from the program of the
+/// classic tracepoint. The uncounted events are events of a softirq that interrupts a run of the
+/// program (`trace_call_bpf`).
 fn are_losses_counted(traced: &Traced) -> bool {
     let probe = traced.tracer.probe();
     let is_classic = probe.transitions == Transitions::Tracepoint;
@@ -60,7 +61,7 @@ fn are_losses_counted(traced: &Traced) -> bool {
 }
 
 /// Returns the number of namespaces that tcpstate could not find or enter. The result is `None` if
-/// tcpstate found and entered all namespaces.
+/// tcpstate found and entered every namespace.
 fn hidden_namespaces(limits: &[Limit]) -> Option<u64> {
     limits.iter().find_map(|limit| match limit {
         Limit::Namespaces { unentered } => Some(*unentered),
@@ -118,7 +119,8 @@ fn assert_sum(snapshot: &Snapshot, label: &str) {
     let rows = snapshot.namespaces.as_ref().expect("each namespace has a row");
     for (slot, state) in State::GAUGES.into_iter().enumerate() {
         let sum: Option<i64> = rows.iter().map(|row| row.states[slot].current).sum();
-        // The sums differ if negative gauges were raised to zero, or if a namespace found no space.
+        // The sums differ if tcpstate set negative gauges to zero, or if the map had no space for a
+        // namespace.
         if snapshot.is_exact() && snapshot.missed.unlisted == 0 {
             assert_eq!(
                 snapshot.states[slot].current, sum,
