@@ -5,7 +5,8 @@
 //!
 //! For a loopback connection, all kernel work counts as CPU time of the sending process. The BPF
 //! programs are part of this kernel work, so the CPU time of the sending process includes the BPF
-//! programs. The CPU time of the tracer's process is added to the CPU time of the load.
+//! programs. The benchmark adds the CPU time of the tracer's process to the CPU time of the sending
+//! process.
 
 use std::{process, thread, time::Duration};
 
@@ -29,7 +30,8 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const UNTRACED: &str = "untraced";
 
-/// The number of turns, their duration, and the loads and tools that are measured.
+/// The number of turns, the duration of each turn, the numbers of threads that make traffic, and
+/// the tools that are compared.
 struct Size {
     /// The number of turns. With an odd number of turns, the median is one of the measurements.
     turns: usize,
@@ -141,8 +143,8 @@ fn share(size: &Size) {
     rows.print(UNTRACED);
 }
 
-/// Measures BPF programs while connections are made and closed. Returns the run time of the
-/// programs, and the number of connections.
+/// Measures the run time of BPF programs while connections are made and closed. Returns this run
+/// time, and the number of connections.
 fn measure(programs: impl FnMut() -> RunTime) -> (RunTime, u64) {
     const CONNECTIONS: u64 = 5_000;
     let load = Load::start(1, Style::Close);
@@ -165,7 +167,7 @@ enum Tracer {
     Peer(Peer),
 }
 
-/// A running tracer. The tracer ends when the value is dropped.
+/// A running tracer, which stops when this value is dropped.
 enum Started {
     Untraced,
     Own(Own),

@@ -89,7 +89,7 @@ fn ask(section: &'static str, state: State, sockets: usize, turns: usize) {
     rows.print(SS);
 }
 
-/// A command that counts sockets, and the output line that contains the right number.
+/// A command that counts sockets, and the line that the command prints if the number is right.
 struct Query {
     what: &'static str,
     command: Command,
@@ -109,7 +109,7 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
     };
     let is_time_wait = state == State::TimeWait;
     let of_ss = if is_time_wait { "TIME-WAIT" } else { "ESTAB" };
-    // The kernel's own totals of full sockets and of time-wait sockets.
+    // The expected number of full sockets, and the expected number of time-wait sockets.
     let (full, minis) = if is_time_wait { (0, sockets) } else { (sockets, 0) };
     vec![
         of_shell(
@@ -120,8 +120,8 @@ fn queries(state: State, sockets: usize) -> Vec<Query> {
         Query { what: SS, command: ss(), line: format!("{of_ss} {sockets}") },
         of_shell(
             "ss -s",
-            // Leave out the number of closed sockets. `ss -s` counts closed sockets in all network
-            // namespaces of the machine.
+            // Ignore the number of closed sockets, because `ss -s` counts closed sockets in all
+            // network namespaces of the machine.
             "ss -s | sed -n 's/^TCP:.*(estab \\([0-9]*\\),.*timewait \\([0-9]*\\)).*/\\1 \\2/p'",
             format!("{full} {minis}"),
         ),

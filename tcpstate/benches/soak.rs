@@ -1,5 +1,4 @@
-//! `cargo xtask soak --minutes N` checks that `tcpstate serve` stays stable under load for a long
-//! time.
+//! `cargo xtask soak --minutes N` checks `tcpstate serve` during N minutes of heavy traffic.
 //!
 //! The test makes as many transitions as possible, creates and deletes network namespaces, and
 //! scrapes without a pause. Memory and open descriptors must not grow, and no counter may fall.

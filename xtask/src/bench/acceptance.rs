@@ -122,7 +122,8 @@ const PROMISES: &[Promise] = &[
     },
 ];
 
-/// Returns the largest ratio of the figure at `path` to the figure of the section's base row.
+/// Divides each figure at `path` by the figure of the section's base row, and returns the largest
+/// ratio.
 fn ratio(rows: &Rows, path: [&str; 3]) -> Option<f64> {
     rows.all(path).filter_map(|(_, figure)| figure.ratio).max_by(f64::total_cmp)
 }

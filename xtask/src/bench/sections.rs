@@ -18,7 +18,7 @@ pub(super) struct Section {
     pub(super) at: &'static str,
     /// The row with which the other rows are compared.
     pub(super) base: &'static str,
-    /// The method of the measurement.
+    /// A text that explains how the figures of the section are measured.
     pub(super) text: &'static str,
     /// The drawing of the section, if the section has a drawing.
     pub(super) plot: Option<Plot>,

@@ -132,7 +132,8 @@ pub(super) fn markdown_line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The header, and a line for each row. If a row has no figures, its last cell gives the reason.
+/// Returns the cells of the header, and the cells of each row. If a row has no figures, the last
+/// cell of the row gives the reason.
 fn lines(section: &Section, rows: &Rows) -> Vec<Vec<String>> {
     let mut figures: Vec<&str> = Vec::new();
     for figure in rows.of(section.id).flat_map(|row| &row.figures) {

@@ -12,7 +12,8 @@ use std::{
 
 use super::modules::{Kind, Mention, Module, Modules, Segments};
 
-/// The longest chain of re-exports that is followed. A chain with more re-exports must be a cycle.
+/// The maximum number of re-exports between a name and its definition. A longer chain of re-exports
+/// must be a cycle.
 const LONGEST_CHAIN: usize = 32;
 
 /// The module or the item that a path names.

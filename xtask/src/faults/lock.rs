@@ -30,13 +30,13 @@ pub(crate) struct FaultLock {
     detected: BTreeMap<String, String>,
 }
 
-/// The result of a complete run for one fault.
+/// The result of the tests for one seeded fault, in a run of all seeded faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Detected,
-    /// The tests that must fail cannot run on this machine.
+    /// The tests that must detect the seeded fault cannot run on this machine.
     Skipped,
-    /// The fault was not detected, or an error prevented the run of the fault.
+    /// No test detected the seeded fault, or an error prevented the tests from running.
     Not,
 }
 

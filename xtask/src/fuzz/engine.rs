@@ -14,13 +14,14 @@ use crate::{debian, kernel_tests, process};
 /// The maximum length of a fuzzing input in bytes. Inputs that are longer than `LONGEST` do not
 /// reach more code.
 const LONGEST: u32 = 65_536;
-/// The maximum time for one input in seconds. If the target needs more time for an input, the
-/// fuzzer reports that the target hangs. On an idle machine, the slowest known input takes 0.1 s.
+/// The maximum time in seconds that the target may need for one input. If the target needs more
+/// time for an input, the fuzzer reports that the target hangs. On an idle machine, the slowest
+/// known input takes 0.1 s.
 const SLOWEST: u32 = 10;
 /// The maximum time in seconds to shorten an input that shows a bug.
 const SHRINKING: u32 = 10;
 
-/// The fuzzer program, and the root of the workspace.
+/// The path of the fuzzer program, and the path of the workspace.
 pub(super) struct Engine {
     root: PathBuf,
     program: PathBuf,

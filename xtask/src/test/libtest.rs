@@ -62,7 +62,7 @@ pub(crate) struct Parser {
     section: Section,
     /// The incomplete last line of the output so far.
     partial: String,
-    /// The test that the binary has announced and that has no result yet.
+    /// The name of the running test: the binary has printed this name, but no result of the test.
     running: Option<String>,
     /// The name of the test whose output the parser is reading.
     speaker: Option<String>,
@@ -172,7 +172,8 @@ impl Parser {
         }
     }
 
-    /// Returns the name of the test that the binary has announced and that has no result yet.
+    /// Returns the name of the running test: the binary has printed this name, but no result of the
+    /// test.
     fn pending(&self) -> Option<String> {
         let announced =
             self.partial.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
@@ -194,8 +195,8 @@ impl Parser {
             self.outcome.passed = self.seen.passed;
             self.outcome.failed = std::mem::take(&mut self.seen.failed);
         }
-        // Failed tests explain an exit status that is not 0. If the exit status is not 0 but no
-        // test failed, the binary crashed, and the running test counts as failed.
+        // If a test failed, the binary exits with a status that is not 0. If the exit status is not
+        // 0 but no test failed, the binary crashed, and the running test counts as failed.
         if self.total.is_none() || (problem.is_some() && self.outcome.failed.is_empty()) {
             let name = self.pending().unwrap_or_else(|| "the tests".to_owned());
             self.outcome

@@ -35,11 +35,11 @@ use crate::{
     toolchain::Toolchain,
 };
 
-/// The beginning of the error message when the kernel refuses the faulty program. If a test fails
-/// with this message, the test has not detected the fault.
+/// The beginning of the error message that a test prints if the kernel refuses the faulty BPF
+/// program. If a test fails with this message, the test has not detected the fault.
 const REFUSED: &str = "load BPF program";
-/// The environment variable that names the scripted paths that a test runs. `tests/src/paths` reads
-/// the variable.
+/// The environment variable that lists the scripted paths for a test. `tests/src/paths` reads the
+/// variable.
 const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";
 /// The minimum number of faults for which a second copy of the kernel half saves time. Each copy
 /// must build `core`, so two copies are slower for few faults.
@@ -56,8 +56,8 @@ pub(crate) enum Selection<'a> {
     Named(&'a str),
 }
 
-/// Runs the seeded faults. The BPF tools build the objects, and the test programs contain the
-/// tests.
+/// Builds an object for each seeded fault with the BPF tools, and runs the fault's tests from the
+/// test programs with this object.
 pub(crate) struct Judge<'a> {
     pub(crate) root: &'a Path,
     pub(crate) tools: &'a Toolchain,
@@ -78,7 +78,7 @@ enum Verdict {
         reason: String,
     },
     NotDetected,
-    /// The tests that must fail cannot run on this machine.
+    /// The tests that must detect the seeded fault cannot run on this machine.
     Skipped(String),
     Broken(String),
 }

@@ -3,7 +3,7 @@
 
 /// Parts of the names of the slow tests.
 pub(super) const LEFT_OUT: &[&str] = &[
-    // These tests do not use BPF.
+    // The tests `count_` to `a_sysctl_is` do not use BPF.
     "count_",
     "doctor_",
     "truths_agree",
@@ -12,20 +12,21 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "idle_connections_are",
     "a_namespace_is",
     "a_sysctl_is",
-    // These tests check the user half. Other tests check the BPF programs that these tests load.
+    // The tests `load_is_verified` to `namespaces_without_room` check the user half. Other tests
+    // check the BPF programs that these six tests load.
     "load_is_verified",
     "load_makes_auto",
     "load_with_uncounted_losses",
     "load_of_ten_million",
     "load_twenty_starts",
     "namespaces_without_room",
-    // Other tests already check the BPF programs of these tests. Each of these tests adds one
-    // condition, or uses many namespaces.
+    // Other tests already check the BPF programs that the following three tests use. These three
+    // tests check more address families, or use many namespaces.
     "families_",
     "namespaces_by_the_hundred",
     "namespaces_removed_by_the_hundred",
-    // Each of these tests takes as long as all other tests of its group together. Other tests run
-    // almost all BPF code that these tests run.
+    // Each of the following six tests takes as long as all unlisted tests of its group (`events_`
+    // or `hist_`) together. The unlisted tests run almost all BPF code that the listed tests run.
     "events_filter_keeps",
     "hist_filter_keeps",
     "hist_of_sockets_held_for_known_times",

@@ -11,8 +11,7 @@ pub(crate) struct Row {
     pub(crate) abi: Abi,
     pub(crate) ending: Ending,
     pub(crate) log: PathBuf,
-    /// Whether this guest is a second attempt. A second guest is started if the first guest ended
-    /// before its tests began.
+    /// Whether this guest was started because an earlier guest ended before the tests began.
     pub(crate) is_second: bool,
 }
 
