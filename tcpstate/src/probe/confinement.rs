@@ -20,8 +20,8 @@ pub struct Confinement {
     pub seccomp: bool,
     /// The lockdown mode of the kernel.
     pub lockdown: Option<Lockdown>,
-    /// The limit of locked memory in bytes; `None` if there is no limit, or if the kernel does not
-    /// count maps as locked memory.
+    /// The limit of locked memory in bytes. The field is `None` if there is no limit, or if the
+    /// kernel does not count maps as locked memory.
     pub locked_memory: Option<u64>,
 }
 

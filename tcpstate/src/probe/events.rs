@@ -41,7 +41,8 @@ pub struct EventOptions {
     pub ring_bytes: u32,
     /// The maximum number of sockets whose state is stored between events.
     pub max_sockets: u32,
-    /// The only hook to use for the owners of accepted connections; `None` selects the best hook.
+    /// The only hook that may be used to find the owners of accepted connections. `None` selects
+    /// the best hook.
     pub acceptors: Option<Acceptors>,
 }
 
@@ -105,8 +106,8 @@ pub(super) fn attach(
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
         .map_err(map_error("open", "EVENT_LOSSES"))?;
-    // The program for sent RSTs is attached before the program that tracks sockets, so that no RST
-    // is missed.
+    // The program that reports sent RSTs is attached before the program that tracks sockets, so
+    // that no RST of a tracked socket is missed.
     let resets = Hook { program: RESETS, target: RESETS };
     let reset_limit = hooks::attach(ebpf, resets, &types.ids)
         .inspect_err(|_| hooks::detach(ebpf, RESETS))

@@ -32,8 +32,9 @@ impl Probe {
     pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
-        // If the timer handlers or the tracepoint format cannot be read, the hooks that need this
-        // data are not attached later.
+        // If the addresses of the timer handlers cannot be read, the hooks that need the addresses
+        // are not attached later. If the tracepoint format cannot be read, the hook that needs the
+        // format is not attached later.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
@@ -125,8 +126,8 @@ fn load_object(
     if let Some(options) = options.histograms {
         histograms::set_map_sizes(&mut loader, options, capacity);
     }
-    // Some objects lack the globals and maps for logging: an object that was built without log
-    // lines, and a stripped object.
+    // An object that was built without log lines, or a stripped object, lacks the globals and maps
+    // for logging.
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.log {
         loader.map_max_entries("AYA_LOGS", 4096);

@@ -247,7 +247,7 @@ impl Probe {
         Ok(map.keys().flatten().count() as u64)
     }
 
-    /// Returns the bits of the control word that describe the active providers.
+    /// Returns the values of the control word's bits that describe the active providers.
     pub(crate) fn control_bits(&self) -> u32 {
         let bits = |minis, exact, timers| match self.provider(minis) {
             Provider::Fentry => exact,

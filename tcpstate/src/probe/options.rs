@@ -18,7 +18,8 @@ pub const MAX_NAMESPACES: u32 = 4096;
 pub struct Options {
     /// The network namespaces to count.
     pub netns: Netns,
-    /// The only address family to count; `None` counts both families.
+    /// The address family to count. The value `None` means that both IPv4 and IPv6 sockets are
+    /// counted.
     pub family: Option<Family>,
     /// Whether each address family is also counted separately.
     pub by_family: bool,
@@ -31,13 +32,15 @@ pub struct Options {
     pub time_wait: Option<Provider>,
     /// The only provider to use for request sockets; `None` selects the best provider.
     pub syn_recv: Option<Provider>,
-    /// The options of recording each transition with its connection; `None` records no events.
+    /// The options of recording an event for each transition. If the field is `None`, no events are
+    /// recorded.
     pub events: Option<EventOptions>,
     /// The filter of the events to record. If a duration ends with an event that the filter
     /// rejects, the duration is not counted. The filter's conditions for owners and for the minimum
     /// duration have no effect on durations.
     pub event_filter: EventFilter,
-    /// The options of measuring durations of states and connections; `None` measures no durations.
+    /// The options of measuring durations of states and connections. If the field is `None`, no
+    /// durations are measured.
     pub histograms: Option<HistogramOptions>,
     /// Whether the kernel measures the cost of each BPF program while the probe exists.
     pub statistics: bool,
@@ -46,9 +49,9 @@ pub struct Options {
     /// The maximum number of sockets in the map of a scan. If `max_scan_sockets` is `None`, the
     /// maximum is the number of existing sockets plus 25 %.
     pub max_scan_sockets: Option<u32>,
-    /// Whether the map of scans is created once and kept, with space for twice the number of
-    /// existing sockets. A process that drops its capabilities must keep the map, because creating
-    /// another map later would need a capability.
+    /// Whether one map is created at the start and used for all scans. The map has space for twice
+    /// the number of sockets that exist at the start. A process that drops its capabilities must
+    /// keep the map, because creating another map later would need a capability.
     pub keep_scan_map: bool,
     /// Settings of tests.
     pub testing: Testing,
@@ -66,8 +69,8 @@ pub struct Testing {
     /// If `drop_one_in` is n and not 0, each CPU ignores every n-th event and counts the event as
     /// missed.
     pub drop_one_in: u32,
-    /// Whether the events that `drop_one_in` ignores are left out of the count of missed events. On
-    /// a correct kernel, every missed event is counted.
+    /// Whether the count of missed events omits the events that `drop_one_in` ignores. A correct
+    /// kernel counts every missed event.
     pub drop_in_silence: bool,
     /// Whether `drop_one_in` applies to the program that measures durations, instead of the
     /// counting program.

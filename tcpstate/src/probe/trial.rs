@@ -11,7 +11,7 @@ use super::{
 };
 use crate::report::{Minis, Provider, Transitions};
 
-/// A part of the BPF programs that can be tried separately.
+/// A part of the BPF programs that the command `check` can try separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A hook that observes transitions of full sockets.

@@ -49,7 +49,7 @@ pub enum Error {
     },
 }
 
-/// A defect of the bytes of a recording.
+/// The reason why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// The file does not begin with the heading of a recording.

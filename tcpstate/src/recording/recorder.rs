@@ -134,7 +134,7 @@ impl Drop for Recorder {
     }
 }
 
-/// The state of the recording.
+/// Whether writes to the recording succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Well,

@@ -266,7 +266,8 @@ fn truncated_files_are_read_up_to_the_truncated_frame() {
         let whole = ends.iter().filter(|&&end| end <= length).count();
         assert_eq!(found, text(&records[..whole.saturating_sub(1)]), "{length}");
         match error {
-            // The file looks as if the process had been killed between two frames.
+            // A file without an error was cut between two frames, as if tcpstate had been killed
+            // between the writes of these frames.
             None => assert!(ends.contains(&length), "{length}"),
             Some(Unreadable::Cut { offset }) => {
                 let begin = ends.iter().copied().filter(|&end| end <= length).max();

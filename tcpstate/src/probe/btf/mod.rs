@@ -36,12 +36,12 @@ pub enum Error {
         /// The names of structs and fields, joined by dots.
         path: String,
     },
-    /// The kernel's types do not contain this name.
+    /// The kernel's types contain no enumerator or function with this name.
     #[error("cannot use the kernel BTF: it has no {kind} {name}")]
     NoName {
-        /// The kind of the missing type, such as `struct`.
+        /// The kind of the missing name: `enumerator` or `function`.
         kind: &'static str,
-        /// The name of the missing type.
+        /// The name that is missing in the kernel's types.
         name: String,
     },
     /// The field exists, but the BPF programs load a different width.

@@ -8,15 +8,15 @@ use tcpstate_common::State;
 use super::Malformed;
 use crate::report::{Counted, Limit, Provider, Transitions};
 
-/// The encoding of a `T`.
+/// A type that encodes values of the type `T`.
 pub(super) trait Wire<T>: Sized {
     fn of(value: &T) -> Self;
     fn read(self) -> Result<T, Malformed>;
 }
 
 /// Defines the encodings of structs by the number, name and type of each field. The code does not
-/// compile if a field is missing in the struct or in the table. A new field is last in the table,
-/// has the next number, and is an `Option`.
+/// compile if a field is missing in the struct or in the table. A new field must be last in the
+/// table, must have the next number, and must be an `Option`.
 macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident is $($theirs:ident)::+ { $($number:literal $field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*
@@ -40,7 +40,7 @@ macro_rules! wire {
 }
 pub(super) use wire;
 
-/// Types that are encoded unchanged.
+/// Implements `Wire` for types that are encoded unchanged.
 macro_rules! plain {
     ($($type:ty)+) => {$(
         impl Wire<$type> for $type {
@@ -88,8 +88,8 @@ impl<T, W: Wire<T>, const N: usize> Wire<[T; N]> for [W; N] {
     }
 }
 
-/// A number that older recordings do not contain; a missing number is read as 0. A missing flag is
-/// read as false.
+/// A number or flag that older recordings do not contain. A missing number is read as 0, and a
+/// missing flag is read as false.
 pub(super) struct Newer(u64);
 
 impl<C> Encode<C> for Newer {
@@ -161,7 +161,7 @@ impl Wire<SystemTime> for Nanos {
     }
 }
 
-/// A state. The encoding of a state is the kernel's number of the state.
+/// Encodes a state as the number that the kernel uses for the state, such as 1 for ESTABLISHED.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]
 pub(super) struct Number(#[n(0)] pub(super) u8);

@@ -25,7 +25,8 @@ use crate::view::metrics::{Kind, Label, Metric, Value};
 
 /// Maximum number of attribute sets of a metric. The maximum is higher than every valid value of
 /// `--max-series`. If a metric has more attribute sets than the maximum, the OpenTelemetry crates
-/// merge the excess sets. The default maximum of the crates is lower.
+/// merge the excess sets into one set. The default maximum of the OpenTelemetry crates is lower
+/// than `MAX_SERIES`.
 const MAX_SERIES: usize = 1 << 20;
 
 /// Returns the metrics that are sent: all metrics except histograms.

@@ -37,7 +37,7 @@ pub struct Exporter {
     pub started: f64,
     /// The hooks that are in use.
     pub hooks: Hooks,
-    /// Whether any feature is limited on this system.
+    /// Whether tcpstate has any limit on this system.
     pub is_degraded: bool,
     /// The pairs contain the name of each BPF map and the number of entries in the map.
     pub map_entries: Vec<(&'static str, u64)>,

@@ -17,8 +17,8 @@ pub struct SocketsOf {
 /// The network namespaces that have a separate series. The number of these namespaces is limited.
 /// The sockets of all other namespaces are summed in the series `other`.
 ///
-/// A namespace keeps its series until the namespace is deleted. If a second namespace has more
-/// sockets, the first namespace still keeps its series.
+/// A namespace keeps its series until the namespace is deleted, even if a namespace without a
+/// separate series has more sockets.
 #[derive(Clone, Debug)]
 pub struct Series {
     max: usize,
@@ -99,7 +99,8 @@ mod tests {
         }
     }
 
-    /// Returns the lines `netns name sockets` of one state.
+    /// Returns one line `netns name sockets` for each series, with the number of sockets in one
+    /// state.
     fn lines(series: &Series) -> Vec<String> {
         let mut all = Metrics::default();
         series.show(&mut all);
