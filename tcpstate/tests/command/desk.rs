@@ -28,7 +28,7 @@ const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 
 /// The maximum duration of a command. A command that runs longer is interrupted.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The time after which a command is interrupted if it still runs although its output is complete.
+/// If a command still runs this long after its output was complete, the command is interrupted.
 const ENOUGH: Duration = Duration::from_secs(3);
 /// A command that ends by itself, possibly long after it has printed its complete output. A slow
 /// command is not interrupted after [`ENOUGH`].
@@ -170,7 +170,8 @@ impl Terminal {
         Self { child, seen, reader }
     }
 
-    /// Sends SIGINT to tcpstate, as Ctrl-C does, but not to programs that read its output.
+    /// Sends SIGINT to tcpstate, as Ctrl-C does, but not to programs that read the output of
+    /// tcpstate.
     fn interrupt(&self) {
         let session = Some(Pid::from_raw(self.child.id().cast_signed()));
         let entries = fs::read_dir("/proc").expect("procfs is mounted").flatten();

@@ -121,7 +121,7 @@ fn errors_have_one_form() {
     }
 }
 
-/// The texts of all errors in the source, with the file of each.
+/// Returns the text of each error in the source code, and the source file that contains the error.
 fn source_texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut texts = Vec::new();
     for entry in fs::read_dir(folder).expect("the sources are there") {

@@ -1,4 +1,4 @@
-//! The examples in `--help`: each is run, prints something and ends without an error.
+//! Tests the examples in `--help`: each example must print something and exit without an error.
 
 use std::{process, thread};
 

@@ -52,8 +52,10 @@ fn traffic() -> [u16; 2] {
     })
 }
 
-/// Starts `hist`, makes the traffic, ends `hist` with SIGINT, and checks its output. `after` is a
-/// pause before the signal, for tests with intervals. `check` gets the ports of the listeners.
+/// Starts `hist`, makes the traffic, ends `hist` with SIGINT, and checks its output. The function
+/// waits for the duration `after` before it sends the signal, so that a test can wait for the end
+/// of an interval. The closure `check` receives the output of `hist` and the ports of the
+/// listeners.
 ///
 /// The test runs in a separate network namespace. If the test fails and BPF programs missed events
 /// meanwhile, the test is repeated.
@@ -112,8 +114,8 @@ fn of(line: &Value) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The expected number of durations of each subject. The last two entries need a hook that observes
-/// each request socket.
+/// The expected number of durations in each histogram. The last two entries need a hook that
+/// observes each request socket.
 const EXPECTED: [(&str, u64); 12] = [
     ("connect_latency client", ALL),
     ("lifetime", 2 * ALL),

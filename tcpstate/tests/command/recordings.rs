@@ -258,8 +258,8 @@ impl Recording {
         Self { child, lines }
     }
 
-    /// Kills the process. Returns the output lines of the process with the times when they were
-    /// read. The last line may be incomplete.
+    /// Kills the process. Returns each output line of the process, and the time when the test read
+    /// the line. The last line may be incomplete.
     fn kill(mut self) -> Vec<(Instant, String)> {
         self.child.kill().expect("the test owns it");
         self.child.wait().expect("it ends");
@@ -349,8 +349,8 @@ fn recording_on_a_full_disk_continues_when_there_is_room() {
     let folder = Folder::new();
     let disk = folder.path("disk");
     fs::create_dir(&disk).expect("the test owns the folder");
-    // The tmpfs has three pages. A file occupies two pages until the recording has failed because
-    // the disk is full.
+    // The tmpfs has three pages. A file occupies two of these pages. The test removes the file
+    // after the recording has failed because the disk is full.
     let mut trace = tcpstate(&["trace", "-i", "50ms", "-o", "json", "--record"]);
     trace.arg(format!("{disk}/run.tcps"));
     let mounts =

@@ -12,7 +12,7 @@ use tcpstate_tests::{
 
 use super::served::{Metrics, Server, serve};
 
-/// Returns the sum of the series of a metric that have all these labels.
+/// Adds up the values of all series of a metric that have all these labels.
 fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {
     let has = |series: &str| {
         let of_name =

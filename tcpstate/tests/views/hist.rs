@@ -1,4 +1,4 @@
-//! The views of `hist`: made-up durations of each kind, in each form.
+//! Tests the views of `hist` in each output format, for made-up durations of each kind.
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ use self::made_up::{at, hostile_start, run, shown, start, unsure, with_cost};
 const COLOURED: TerminalCaps = TerminalCaps { coloured: true, unicode: true };
 const PLAIN: TerminalCaps = TerminalCaps { coloured: false, unicode: true };
 
-/// A screen on an emulated terminal.
+/// A screen that is drawn on an emulated terminal.
 struct Terminal {
     screen: Screen,
     emulator: vt100::Parser,

@@ -1,4 +1,5 @@
-//! Terminals of 80 columns: no line wraps, and nothing is left out without a note.
+//! Tests the views on terminals of 80 columns: no line wraps, and each view that leaves something
+//! out prints a note.
 
 use std::{
     ffi::OsString,
@@ -27,7 +28,7 @@ fn widest(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
-/// An event whose fields are as long as possible.
+/// Returns an event whose fields are as long as possible.
 fn event(address: &str, comm: &str, hook: Hook) -> Event {
     let address: Option<IpAddr> = address.parse().ok();
     let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_521_600);
@@ -106,7 +107,7 @@ fn groups_of_hist_fit_into_80_columns_and_keep_their_names() {
     assert!(piped.lines().any(|line| line.starts_with(path) && line.len() > 100), "{piped}");
 }
 
-/// The matrix on a terminal of this size.
+/// Returns the transition matrix that `trace` draws on a terminal of this size.
 fn matrix(size: Size) -> String {
     let mut heat = Heat::new(Some(PLAIN), move || size);
     let text = shown(&mut heat, [Report::Start(start()), Report::Snapshot(at(1, 0))]);
@@ -134,7 +135,7 @@ fn matrix_of_a_pipe_is_whole() {
     assert!(!text.contains("more transitions") && !text.contains("do not fit"), "{text}");
 }
 
-/// Returns the rows of `count` namespaces. The last row has the most sockets.
+/// Returns one row for each of `count` namespaces. The last row has the most sockets.
 fn namespaces(count: u32) -> Vec<NamespaceRow> {
     let row = |number: u32| NamespaceRow {
         netns: 4_026_532_000 + u64::from(number),
@@ -189,7 +190,7 @@ fn screen_announces_the_transitions_that_do_not_fit() {
     }
 }
 
-/// The number in a column of a line.
+/// Returns the number that a line has in a column.
 fn number(words: &[&str], column: usize) -> i64 {
     words[column].replace(',', "").parse().expect("a number")
 }
@@ -199,7 +200,8 @@ fn a_reader_of_the_summary_can_add_the_rows_up() {
     let text = shown(&mut Table::default(), [Report::Start(start()), Report::End(at(10, 0))]);
     let words: Vec<Vec<&str>> =
         text.lines().map(|line| line.split_whitespace().collect()).collect();
-    // FROM -> TO MARK COUNT COUNT/s
+    // Each of these lines has the columns FROM, `->`, TO, a mark, the count, and the count per
+    // second.
     let rows: Vec<&[&str]> =
         words.iter().filter(|words| words.get(1) == Some(&"->")).map(Vec::as_slice).collect();
     assert_eq!(rows.len(), 17, "{text}");

@@ -10,7 +10,7 @@ pub(super) struct Example {
     pub(super) section: String,
     /// The commands of the block, one on each line.
     pub(super) commands: String,
-    /// The block of output that follows.
+    /// The expected output of the commands, which the document shows after the commands.
     pub(super) shown: Option<String>,
 }
 

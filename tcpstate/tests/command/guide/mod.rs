@@ -1,5 +1,5 @@
-//! The README and the guide: each command is run, in order, and each output shown is compared with
-//! what the program prints now.
+//! Tests the README and the guide: runs each command in order, and compares the output in the
+//! document with the output that the program prints now.
 
 mod document;
 mod scene;
@@ -24,9 +24,10 @@ use super::desk::{self, Desk};
 const README: &str = include_str!("../../../../README.md");
 const GUIDE: &str = include_str!("../../../../docs/GUIDE.md");
 
-/// Sections are independent of each other and run at the same time, in a folder each. The commands
-/// of a section run one after the other. If `TCPSTATE_TEST_GUIDE` names a folder, the test also
-/// writes the outputs to this folder, from which the documents can be updated.
+/// Sections are independent of each other and run at the same time. Each section runs in its own
+/// folder. The commands of a section run one after the other. If `TCPSTATE_TEST_GUIDE` names a
+/// folder, the test also writes the outputs to this folder, from which the documents can be
+/// updated.
 #[test]
 fn guide_and_readme_show_what_their_commands_print() {
     let _namespace = Namespace::enter();

@@ -22,7 +22,7 @@ use tcpstate_tests::{
 };
 
 const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
-/// Sockets of the server in each state.
+/// The number of the server's sockets in each of three states.
 const TIME_WAIT: u16 = 46_807;
 const ESTABLISHED: u16 = 497;
 const CLOSE_WAIT: u16 = 165;
@@ -34,7 +34,8 @@ const CLOSE: u8 = b'c';
 /// The local port of the first client at each client address.
 const FIRST_PORT: u16 = 10_000;
 
-/// A server with connections in several states, and a client that goes on connecting to it.
+/// A server that has connections in several states, and a client that connects to the server again
+/// and again.
 #[derive(Debug)]
 pub(super) struct Scene {
     _client: Killed,
@@ -53,7 +54,8 @@ impl Drop for Killed {
 }
 
 impl Scene {
-    /// Opens the connections in the thread's namespace, and waits until they are in their states.
+    /// Opens the connections in the network namespace of this thread. Returns after each connection
+    /// has reached the state in which the documents show the connection.
     pub(super) fn open() -> Self {
         // The default of this sysctl depends on the memory of the machine.
         sysctl("net.ipv4.tcp_max_tw_buckets", "131072");
@@ -121,8 +123,8 @@ fn visit() -> io::Result<()> {
     }
 }
 
-/// Makes `connections` connections from this address. The server closes each connection before the
-/// client does.
+/// Opens `connections` connections from the address `host`. The server closes each connection
+/// before the client does.
 fn leave_time_wait(host: Ipv4Addr, connections: u16) {
     clients(host, connections)
         .for_each(|mut client| close_by_server(&mut client).expect("the server answers"));
@@ -133,7 +135,8 @@ fn close_by_server(connection: &mut TcpStream) -> io::Result<()> {
     connection.read_to_end(&mut Vec::new()).map(drop)
 }
 
-/// Returns `connections` clients with this address. The server keeps their connections.
+/// Connects `connections` clients from the address `host`, and returns the sockets of these
+/// clients. The server keeps the connections open.
 fn kept(host: Ipv4Addr, connections: u16) -> Vec<Socket> {
     let keep = |mut client: TcpStream| {
         client.write_all(&[KEEP]).expect("the connection stands");
@@ -142,8 +145,8 @@ fn kept(host: Ipv4Addr, connections: u16) -> Vec<Socket> {
     clients(host, connections).map(keep).collect()
 }
 
-/// Connects `connections` clients from this address. Each client uses a port that no other client
-/// uses.
+/// Connects `connections` clients from the address `host`. Each client uses a port that no other
+/// client uses.
 fn clients(host: Ipv4Addr, connections: u16) -> impl Iterator<Item = TcpStream> {
     (FIRST_PORT..).take(connections.into()).map(move |port| {
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");

@@ -12,9 +12,10 @@ const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
 /// Names of hooks. The output contains different hooks on each kernel.
 const HOOKS: [&str; 7] = ["tp_btf", "raw_tp", "tracepoint", "fentry", "timer", "polled", "none"];
 
-/// Checks that the output has the shown lines in their order. If `is_whole`, the output may have
-/// other lines only where the document has a line `...`. Texts may wrap at other places than in the
-/// document, because the lengths of their values differ.
+/// Checks that the output contains the lines that the document shows, in the order of the document.
+/// If `is_whole`, the output may have other lines only where the document has a line `...`. The
+/// output may break lines at other words than the document, because the values in the two texts
+/// have different lengths.
 ///
 /// # Errors
 /// Returns an error that names the first shown lines that the output lacks.
@@ -50,8 +51,8 @@ pub(super) fn compare(shown: &str, output: &str, is_whole: bool) -> Result<(), S
     Ok(())
 }
 
-/// Returns an error text: the first line of the group that the rest of the output lacks, or the
-/// whole group if the output has all its lines.
+/// Returns an error text. The text is the first line of the group that is missing in the rest of
+/// the output. If no single line is missing, the text is the whole group.
 fn missing(group: &[String], rest: &[&str]) -> String {
     let is_missing = |line: &&String| find(rest, &words(std::slice::from_ref(*line))).is_none();
     group.iter().find(is_missing).map_or_else(
