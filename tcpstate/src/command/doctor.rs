@@ -204,7 +204,7 @@ struct Read {
     failure: Option<recording::Error>,
 }
 
-/// Reads the facts of a part of a recording.
+/// Reads the facts for the rules of doctor from a part of a recording.
 fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Read)> {
     let mut recording = Recording::open(file)?;
     let part = recording.part().clone();

@@ -139,7 +139,8 @@ impl Flags {
         self.sockets.given().or_else(|| first(others))
     }
 
-    /// Returns the filter of all flags. Looks up the ids of the cgroups.
+    /// Returns a filter with the conditions of all flags. This function also finds the ids of the
+    /// cgroups.
     pub(super) fn filter(&self) -> Result<EventFilter, Error> {
         let states = self.sockets.state.map(Moves::touching);
         let moves = match (states, self.transition) {

@@ -101,7 +101,8 @@ fn parse_buffer(text: &str) -> Result<u32, &'static str> {
 /// Warns on stderr about lost events during the run.
 #[derive(Debug)]
 pub(super) struct LossWarner {
-    /// The number of events that were lost before the run, plus the number already reported.
+    /// The number of lost events that need no further warning: lost before the run, or already
+    /// reported.
     reported: u64,
     has_helped: bool,
 }
@@ -112,7 +113,8 @@ impl LossWarner {
         Self { reported: losses.unwrap_or_default().lines(), has_helped: false }
     }
 
-    /// Reports the events lost since the last call. The help line is printed only once.
+    /// Reports the number of events lost since the last call of this function. Only the first
+    /// warning has a help line.
     pub(super) fn warn(&mut self, losses: Option<Losses>) {
         let lost = losses.unwrap_or_default().lines() - self.reported;
         if lost == 0 {

@@ -79,7 +79,7 @@ impl Keys {
         }
         let terminal =
             OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/tty");
-        // Without keys, the screen still works.
+        // If the keyboard cannot be used, the screen works without keys.
         let Some(modes) = terminal.ok().and_then(Modes::of) else { return Ok(Self::none()) };
         // SAFETY: `Modes` owns the descriptor, keeps it open as long as it lives, and never
         // replaces it.
@@ -128,7 +128,7 @@ impl Keyboard {
                 biased;
                 _ = self.suspend.recv() => {
                     self.terminal.get_mut().restore();
-                    // The process stops here until SIGCONT.
+                    // The process is stopped by this call until SIGCONT arrives.
                     let _ = signal::kill(Pid::this(), signal::Signal::SIGSTOP);
                     self.terminal.get_mut().change();
                 }
@@ -147,7 +147,7 @@ impl Keyboard {
     }
 }
 
-/// Reads the typed bytes. Never returns if the terminal is closed.
+/// Reads the typed bytes. If the terminal is closed, this function never returns.
 async fn read(terminal: &AsyncFd<Modes>) -> Vec<u8> {
     let mut bytes = [0; 64];
     loop {
@@ -167,7 +167,7 @@ async fn read(terminal: &AsyncFd<Modes>) -> Vec<u8> {
 
 /// Ends this process with the default action of the signal.
 fn end_by(signal: signal::Signal) {
-    // SAFETY: the default action runs no code of this process.
+    // SAFETY: the new signal action is the default action, which runs no code of this process.
     if unsafe { signal::signal(signal, SigHandler::SigDfl) }.is_ok() {
         let _ = signal::raise(signal);
     }
@@ -242,7 +242,7 @@ impl WithHelp {
         let size = terminal::size();
         let line: String =
             if is_wanted { HELP } else { "" }.chars().take(size.columns.into()).collect();
-        // The cursor returns to the end of the frame.
+        // After the line is written, the cursor returns to the end of the frame.
         write!(out, "\x1b7\x1b[{};1H{line}\x1b[K\x1b8", size.rows)
     }
 }

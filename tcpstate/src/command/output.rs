@@ -21,12 +21,12 @@ use crate::{
     view::View,
 };
 
-/// The time between two reads of events. The kernel half does not wake this process. The delay is
-/// too short for people to notice.
+/// The time between two reads of events. The BPF programs do not wake this process when they record
+/// an event. A user does not notice a delay of 20 ms.
 const EVENT_PACE: Duration = Duration::from_millis(20);
 
 /// The maximum number of events in one write. During a write, new events wait in the kernel. Events
-/// that do not fit there are counted as lost.
+/// that do not fit into the buffer in the kernel are counted as lost.
 const EVENTS_AT_ONCE: usize = 1024;
 
 /// Passes reports to the thread that writes to stdout.
@@ -92,7 +92,8 @@ impl Output {
 
     /// Queues a repaint of the terminal.
     pub(super) fn redraw(&self) {
-        // If the queue is full, the message in the queue repaints the terminal anyway.
+        // If the queue is full, this message is not needed, because the message in the queue also
+        // repaints the terminal.
         let _ = self.messages.try_send(Message::Redraw);
     }
 
@@ -107,7 +108,7 @@ impl Output {
         drop(self.messages);
         let (written, mut writer_state) = self.writer.join().expect("the writer does not panic");
         if let Some(refused) = refused {
-            // stdout has no reader, but the last report can still be recorded.
+            // stdout has no reader, so the last report can be recorded but not shown.
             let (messages, mut queue) = mpsc::channel(1);
             messages.blocking_send(refused.0).map_err(io::Error::other)?;
             drop(messages);
@@ -122,7 +123,8 @@ impl Output {
 
 impl Writer {
     fn write_to_stdout(&mut self, messages: &mut Receiver<Message>) -> io::Result<()> {
-        // The standard library's stdout would write the last line of a frame in a separate call.
+        // The output does not use `std::io::Stdout`, because `Stdout` would write the last line of
+        // a frame in a separate call.
         let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         self.write_all(messages, &mut out)
     }
@@ -148,7 +150,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns the next message. While no message is queued, writes events.
+    /// Returns the next message. Until a message is queued, this function writes events.
     fn next(
         &mut self,
         messages: &mut Receiver<Message>,

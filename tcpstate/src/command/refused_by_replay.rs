@@ -24,7 +24,8 @@ const SHARED: [&str; 19] = [
     "cgroup",
 ];
 
-/// Returns all refused flags of a command. `own` are the flags of this command only.
+/// Returns all refused flags of a command. `own` contains the refused flags that only this command
+/// has.
 pub(super) fn with(own: &[&'static str]) -> impl Iterator<Item = &'static str> {
     SHARED.iter().chain(own).copied()
 }
@@ -35,7 +36,7 @@ pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&
     use std::collections::BTreeSet;
 
     let of_recordings = ["replay", "speed", "from", "until"];
-    // These flags require `--record`, which is refused.
+    // These two flags require `--record`, and a replay refuses `--record`.
     let implied = ["max_record_size", "max_record_files"];
     let known: BTreeSet<&str> =
         with(own).chain(of_views.iter().copied()).chain(of_recordings).chain(implied).collect();

@@ -355,7 +355,7 @@ async fn wait(moment: Option<Instant>) {
     }
 }
 
-/// Computes when records are shown.
+/// The pace of a replay: computes when each record is shown.
 struct Pace {
     speed: Speed,
     /// The time at which the first record after the start line was shown, and the recorded time of

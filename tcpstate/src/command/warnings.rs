@@ -19,7 +19,7 @@ pub(super) fn at_start(probe: &Probe) {
     }
 }
 
-/// Warns on stderr that the map of scans was full, and prints help.
+/// If the map of scans was full, prints a warning and help on stderr.
 pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
     if map_full == 0 {
         return;

@@ -87,7 +87,7 @@ impl Columns {
     const SHORTEST: usize = 8;
     const GAP: usize = 2;
 
-    /// The layout with three columns of numbers and without sparklines.
+    /// A layout that has three columns of numbers and no sparklines.
     pub(super) const NUMBERS: Self = Self { entered: true, left: true, sparkline: 0 };
 
     /// Returns the columns that fit into `width` columns of text.
@@ -260,7 +260,7 @@ pub(super) fn hooks_in_words(hooks: Hooks) -> String {
     format!("transitions by {transitions}, TIME_WAIT by {time_wait}, SYN_RECV by {syn_recv}")
 }
 
-/// Names the network namespaces that are counted.
+/// Returns a text that names the counted network namespaces.
 pub(super) fn scope_in_words(scope: Counted) -> String {
     match scope {
         Counted::One(inode) => format!("network namespace {inode}"),

@@ -78,7 +78,8 @@ pub(super) fn lines(snapshot: &Snapshot, size: Option<Size>) -> Vec<Line> {
 }
 
 /// Returns the map: a row for each state that sockets left, and a column for each state that
-/// sockets entered. Each cell shows the share of its pair of states in all transitions.
+/// sockets entered. Each cell shows which percentage of all transitions went between the two states
+/// of the cell.
 fn map(pairs: &[Move], all: u64, columns: usize) -> Vec<Line> {
     let to = sorted(pairs.iter().map(|pair| pair.to), end);
     let fitting = (columns.saturating_sub(FROM) / CELL).min(to.len());

@@ -10,8 +10,8 @@
 //! * The tracepoint reports `FIN_WAIT2 -> CLOSE` or `CLOSING -> CLOSE` when a time-wait socket
 //!   replaces a full socket. The rows name the states that `ss` shows: `FIN_WAIT2 -> TIME_WAIT`, or
 //!   no move while the time-wait socket is in FIN_WAIT2.
-//! * No hook reports the state that a time-wait socket came from. If the counts do not prove this
-//!   state, the row shows `unknown`.
+//! * No hook reports which state a full socket had when a time-wait socket replaced the full
+//!   socket. If the counts do not prove this state, the row shows `unknown`.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,8 @@ pub(super) struct Move {
     pub(super) to: Option<State>,
     /// The kind of sockets that the row counts.
     pub(super) kind: Kind,
-    /// The number of moves since the start. The number is negative only if mini sockets were
-    /// counted as ended but continued.
+    /// The number of moves since the start of the run. The number is negative only if mini sockets
+    /// were counted as removed, but were not removed.
     pub(super) count: i64,
     /// The number of moves in the interval.
     pub(super) in_interval: i64,
@@ -153,9 +153,9 @@ impl Rows {
     /// Adds the moves into TIME_WAIT and out of TIME_WAIT. The state before TIME_WAIT is added only
     /// if the counts prove this state.
     ///
-    /// Every time-wait socket comes from FIN_WAIT2 or from CLOSING. If more time-wait sockets began
-    /// than sockets left one of these states, the difference is the minimum number of time-wait
-    /// sockets from the other state.
+    /// Every time-wait socket replaces a full socket in FIN_WAIT2 or in CLOSING. If more time-wait
+    /// sockets began than sockets left one of these states, the difference is the minimum number of
+    /// time-wait sockets that replaced full sockets in the other state.
     fn add_time_wait(&mut self, fin_wait2: Flow, time_wait: Flow, exits: Exits) {
         let [arrived, gone, fin_wait2_left] =
             [time_wait.entered, time_wait.left, fin_wait2.left].map(u64::cast_signed);

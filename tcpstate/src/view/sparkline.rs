@@ -5,9 +5,9 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// The marks of the eight levels, lowest first, for terminals without UTF-8.
 const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
 
-/// Returns the newest `width` readings as characters, newest last. The level of a character is in
-/// proportion to the largest of these readings. Only a reading of 0 has the lowest mark. An unknown
-/// reading is a blank.
+/// Returns the newest `width` readings as characters, newest last. The level of a character is the
+/// reading in proportion to the largest shown reading. Only a reading of 0 has the lowest mark. An
+/// unknown reading is shown as a blank.
 pub(super) fn sparkline(
     readings: impl DoubleEndedIterator<Item = Option<i64>>,
     width: usize,

@@ -19,8 +19,9 @@ use crate::{
 
 /// Starts to listen on an address.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    /// The default of `net.core.somaxconn`. A long queue is harder to fill by a flood of
-    /// connections.
+    /// The maximum number of connections that wait for accept(): 4096 is also the default of
+    /// `net.core.somaxconn`. A flood of connections does not fill a long queue as fast as a short
+    /// queue.
     const BACKLOG: u32 = 4096;
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -63,8 +64,8 @@ pub(super) async fn answer(
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watchdog = sd_notify::watchdog_enabled();
-    // systemd advises a notification at half the watchdog time. Without a watchdog, this timer is
-    // not used.
+    // systemd advises a service to send a notification after half of the watchdog time. Without a
+    // watchdog, this timer is not used.
     let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
     loop {
         tokio::select! {

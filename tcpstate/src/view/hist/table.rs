@@ -39,7 +39,7 @@ pub struct HistTable {
     coloured: bool,
     /// The size of the terminal; `None` in a pipe.
     size: Option<fn() -> Size>,
-    /// The events that the active hooks cannot observe.
+    /// The limits of the run: the events that the active hooks cannot observe.
     limits: Vec<Limit>,
 }
 

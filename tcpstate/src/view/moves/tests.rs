@@ -65,9 +65,9 @@ fn rows_add_up_to_entered_and_left_in_every_recording_of_the_tree() {
 struct Kernel {
     flows: BTreeMap<State, Flow>,
     pairs: BTreeMap<(State, State), u64>,
-    /// The number of time-wait sockets that ended.
+    /// The number of time-wait sockets that were removed.
     exits: u64,
-    /// The number of time-wait sockets that came from CLOSING.
+    /// The number of time-wait sockets that replaced full sockets in CLOSING.
     of_closing: i64,
 }
 
