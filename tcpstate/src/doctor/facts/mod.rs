@@ -1,5 +1,5 @@
-//! The data for the rules, read from the kernel. The module `facts` reads data and does not judge
-//! them.
+//! The data for the rules, read from the kernel. The module `facts` only reads data, and the module
+//! `rules` decides whether the data show a problem.
 //!
 //! ```text
 //! /proc/net/{netstat,snmp,sockstat,stat/nf_conntrack}  counters, twice   -> Counters
@@ -11,8 +11,8 @@
 //! a recording, instead of all these sources            -> Facts::recorded
 //! ```
 //!
-//! Data that cannot be read are never reported as zero. Such data are [`Missing`], with a cause and
-//! a help text, and a rule that needs the data reports that they are missing.
+//! Data that cannot be read are never reported as zero. [`Missing`] replaces such data and contains
+//! a cause and a help text. A rule that needs the data reports that the data are missing.
 
 mod ages;
 pub mod counters;
@@ -43,36 +43,37 @@ pub use self::{
 };
 use crate::probe::kernel::Kernel;
 
-/// A value that was read, or the reason why it could not be read.
+/// A value that was read, or the reason why the value could not be read.
 pub type Known<T> = Result<T, Missing>;
 
 /// Data that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The data and the cause.
+    /// Names the missing data and says why the data could not be read.
     pub cause: String,
-    /// The advice for the user.
+    /// The advice that the user reads.
     pub help: String,
     /// The file or interface that should contain the data.
     pub source: String,
 }
 
-/// The paths of the files.
+/// The folders in which the files with the facts are.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// The folder `net` of /proc for the network namespace of the caller.
+    /// The folder of /proc that has the counters of the caller's network namespace.
     pub net: PathBuf,
     /// The folder of the sysctls, `/proc/sys`.
     pub sys: PathBuf,
-    /// The root folder of the sysctl files: `/`, or the folder where a container has the files of
-    /// its host.
+    /// The root folder of the sysctl files: `/`, or the folder of a container in which the files of
+    /// the host are mounted.
     pub root: PathBuf,
 }
 
 impl Default for Paths {
     fn default() -> Self {
         Self {
-            // The network namespace of a thread may differ from that of its process.
+            // The calling thread may be in a network namespace that is not the namespace of its
+            // process.
             net: "/proc/thread-self/net".into(),
             sys: "/proc/sys".into(),
             root: "/".into(),
@@ -85,26 +86,26 @@ impl Default for Paths {
 pub struct Facts {
     /// The running kernel.
     pub kernel: Kernel,
-    /// The time between the two readings.
+    /// The time between the first and the second reading of the counters.
     pub interval: Duration,
     /// The counters of the first reading.
     pub before: Counters,
     /// The counters of the second reading.
     pub after: Counters,
-    /// The sysctls in force.
+    /// The current values of the sysctls.
     pub sysctls: Sysctls,
     /// The settings in sysctl files.
     pub files: Known<SysctlFiles>,
     /// The sockets.
     pub sockets: Known<SocketTable>,
-    /// Whether TcpExt TW and TWKilled count time-wait sockets when they are created. If false, the
-    /// counters count time-wait sockets when they end.
+    /// Whether the counters TcpExt TW and TWKilled grow when a time-wait socket is created. If
+    /// false, these counters grow when a time-wait socket is destroyed.
     pub counts_births: bool,
-    /// The name of the recording. `None` if the data are not from a recording.
+    /// The name of the recording, or `None` if the data are not from a recording.
     pub recording: Option<String>,
 }
 
-/// The first reading.
+/// The counters and sysctls of the first reading.
 #[derive(Debug)]
 pub struct Opening {
     paths: Paths,
@@ -142,7 +143,7 @@ impl Opening {
 }
 
 impl Facts {
-    /// The growth of a counter between the two readings.
+    /// Returns the growth of a counter between the two readings.
     pub fn growth(&self, table: &str, name: &str) -> Known<Growth> {
         let (before, total) = (self.before.get(table, name)?, self.after.get(table, name)?);
         let by = total.checked_sub(before).ok_or_else(|| Missing {
@@ -153,7 +154,8 @@ impl Facts {
         Ok(Growth { by, total })
     }
 
-    /// Returns the rate per second of events, from their number between the two readings.
+    /// Returns the number of events per second. `events` is the number of events between the two
+    /// readings.
     #[must_use]
     pub fn per_second(&self, events: u64) -> f64 {
         events as f64 / self.interval.as_secs_f64().max(0.001)
@@ -170,7 +172,7 @@ impl Facts {
     }
 }
 
-/// The cause and the advice for a kernel file that cannot be read.
+/// Returns the cause and the advice for a kernel file that cannot be read.
 fn unreadable(path: &Path, error: &io::Error) -> Missing {
     let help = match error.kind() {
         io::ErrorKind::PermissionDenied => "Let this user read the file, or run doctor as root.",

@@ -1,8 +1,8 @@
-//! Facts of a recording: the counts between two times, and the settings of the recorded system at
-//! the start.
+//! Creates the facts for the rules from a recording: the counts between two times, and the sysctls
+//! of the recorded system when the recording started.
 //!
-//! A recording gives those kernel counters that are sums of transitions or of time-wait sockets
-//! (`tcp_set_state` in `net/ipv4/tcp.c`). All other facts are missing.
+//! The kernel counters that count transitions (`tcp_set_state` in `net/ipv4/tcp.c`) or time-wait
+//! sockets are computed from the recording. All other facts are missing.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     report::{Snapshot, Start},
 };
 
-/// The advice of a finding whose data the recording does not contain.
+/// The advice that a finding prints if the recording does not contain the data of the rule.
 pub(super) const LOOK_THERE: &str = "Run tcpstate doctor on that system while the problem exists.";
 
-/// The part of a recording that doctor checks.
+/// The part of a recording that `doctor` checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
     /// The name of the recording.
@@ -27,9 +27,10 @@ pub struct Recorded<'a> {
     pub part: &'a Part,
     /// The start of the recording.
     pub start: &'a Start,
-    /// The counts before the selected time. `None` if the selected time begins with the recording.
+    /// The counts at the start of the selected time, or `None` if the selected time starts when the
+    /// recording starts.
     pub before: Option<&'a Snapshot>,
-    /// The counts up to the end of the selected time.
+    /// The counts at the end of the selected time.
     pub after: &'a Snapshot,
 }
 
@@ -65,8 +66,9 @@ impl Facts {
     }
 }
 
-/// The counters since the start of the recording, by the kernel's names. If the recording missed
-/// events, the counters that count these events are left out, because they would be too low.
+/// Returns the kernel's names of the counters, and the counts since the start of the recording. If
+/// the recording missed events, the function leaves out the counters that count these events,
+/// because these counters would be too low.
 fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let count = |matches: fn(&(_, _)) -> bool| {
         let pairs = snapshot.transitions.iter().filter(|pair| matches(&(pair.from, pair.to)));
@@ -80,8 +82,8 @@ fn pairs(snapshot: &Snapshot) -> Vec<(&'static str, u64)> {
     let counted = |number: u64| sees_all.then_some(number);
     let entries = snapshot.time_wait.entries.filter(|_| snapshot.missed.time_wait == 0);
     let known = [
-        // The number includes sockets whose connect() found no free port. The kernel moves these
-        // sockets to SYN_SENT but does not count them (`tcp_v4_connect`).
+        // This count includes sockets whose connect() found no free port. The kernel moves these
+        // sockets to SYN_SENT, but does not add them to its counter ActiveOpens (`tcp_v4_connect`).
         ("Tcp ActiveOpens", counted(count(|pair| *pair == (Close, SynSent)))),
         ("Tcp PassiveOpens", counted(count(|pair| *pair == (Listen, SynRecv)))),
         (

@@ -1,9 +1,9 @@
 //! Settings in sysctl files, read in the order of `sysctl --system` and systemd. Wildcards in keys
 //! are not supported.
 //!
-//! If several folders contain files with equal names, only the file in the first folder is read.
-//! The files are read in the order of their names, and the last line for a key takes effect.
-//! `/etc/sysctl.conf` is read last (sysctl.d(5), sysctl(8)).
+//! If several folders contain a file of one name, only the file in the first of these folders is
+//! read. The files are read in the order of their names. If several lines set a key, the last line
+//! takes effect. `/etc/sysctl.conf` is read last (sysctl.d(5), sysctl(8)).
 
 use std::{
     collections::BTreeMap,
@@ -14,19 +14,19 @@ use std::{
 
 use crate::procfs;
 
-/// The folders of sysctl files. A file overrides files with its name in the folders after its
-/// folder.
+/// The folders that may contain sysctl files. If two folders contain a file of one name, the file
+/// in the earlier folder of this list is used.
 const FOLDERS: &[&str] =
     &["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"];
 
 /// A line that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The file of the line.
+    /// The file that contains the line.
     pub file: PathBuf,
-    /// The number of the line, from 1.
+    /// The number of the line in its file. The first line has the number 1.
     pub number: usize,
-    /// The key with dots: `net.ipv4.tcp_tw_reuse`.
+    /// The key, with dots as separators: `net.ipv4.tcp_tw_reuse`.
     pub key: String,
     /// The value.
     pub value: String,
@@ -38,27 +38,27 @@ impl fmt::Display for Line {
     }
 }
 
-/// All lines of all files.
+/// The lines of all sysctl files.
 #[derive(Clone, Debug, Default)]
 pub struct SysctlFiles {
     /// The lines, in the order in which `sysctl` applies the lines.
     pub lines: Vec<Line>,
     /// The number of files, including files that set nothing.
     pub files: usize,
-    /// The files and lines that could not be read, with the cause.
+    /// The files and lines that could not be read, and the cause for each.
     pub problems: Vec<String>,
 }
 
 impl SysctlFiles {
-    /// Reads all files under this folder.
+    /// Reads all sysctl files of the system whose root folder is `root`.
     #[must_use]
     pub fn read(root: &Path) -> Self {
         let mut read = Self::default();
         if let Err(error) = fs::read_dir(root) {
             read.problems.push(format!("{}: {error}", root.display()));
         }
-        // On most systems /lib is a link to /usr/lib. Each file name is read only once, so the link
-        // does no harm.
+        // On most systems /lib is a link to /usr/lib. Only one file of each name is read, so a file
+        // that is in both folders is read once.
         let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for folder in FOLDERS {
             let folder = root.join(folder);
@@ -77,8 +77,8 @@ impl SysctlFiles {
             }
         }
         let last = root.join("etc/sysctl.conf");
-        // Old Debian versions have a link to /etc/sysctl.conf in sysctl.d. The file must be read
-        // only once.
+        // Old Debian versions have a link to /etc/sysctl.conf in sysctl.d. /etc/sysctl.conf must be
+        // read only once.
         let real_last = fs::canonicalize(&last).ok();
         let files = by_name.into_values().filter(|file| fs::canonicalize(file).ok() != real_last);
         let files: Vec<PathBuf> = files.chain(real_last.is_some().then_some(last)).collect();
@@ -96,7 +96,7 @@ impl SysctlFiles {
         }
     }
 
-    /// Adds the lines of a file that contains this text.
+    /// Parses `text`, the content of `file`, and adds its lines.
     pub fn parse(&mut self, file: &Path, text: &str) {
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
             if line.is_empty() || line.starts_with(['#', ';']) {
@@ -111,7 +111,7 @@ impl SysctlFiles {
                     key: dotted(key.trim()),
                     value: value.trim().to_owned(),
                 }),
-                // The line (`-key`) excludes a key from wildcards, so it has no value.
+                // A line `-key` has no value: the line excludes the key from wildcards.
                 None if may_fail => {}
                 _ => self.problems.push(format!("{}:{number}: not an assignment", file.display())),
             }
@@ -125,8 +125,8 @@ impl SysctlFiles {
     }
 }
 
-/// Returns the key with dots as separators. If the first separator of a key is a slash, all slashes
-/// of the key are separators, and its dots are parts of names.
+/// Returns the key, with dots as separators. If the first separator of a key is a slash, all
+/// slashes of the key are separators, and all dots of the key are parts of names.
 fn dotted(key: &str) -> String {
     match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
         Some(b'/') => {

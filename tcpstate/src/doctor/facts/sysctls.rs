@@ -1,4 +1,4 @@
-//! The sysctls in force, by the names of `sysctl`.
+//! The current values of the sysctls. Each sysctl has the name that the tool `sysctl` uses.
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
@@ -6,7 +6,7 @@ use super::{Known, Missing, Paths, unreadable};
 use crate::procfs::sysctl::{self, KEYS};
 pub use crate::procfs::sysctl::{PortSet, Range};
 
-/// Files in /proc/sys that are not settings, because the kernel changes their values.
+/// Files in /proc/sys that are not settings: the kernel itself changes the values in these files.
 const GAUGES: &[&str] = &["net.netfilter.nf_conntrack_count"];
 
 /// The values of sysctls as text.
@@ -31,8 +31,8 @@ impl Sysctls {
         sysctls
     }
 
-    /// Returns the sysctls of a recording. If the recording has no sysctls, all sysctls are
-    /// missing.
+    /// Returns the sysctls of a recording. If the recording contains no sysctls, all sysctls are
+    /// [`Missing`].
     #[must_use]
     pub(super) fn recorded(known: &BTreeMap<String, String>, missing: &Missing) -> Self {
         let value = |&key: &&'static str| {
@@ -42,7 +42,7 @@ impl Sysctls {
         Self(KEYS.iter().map(value).collect())
     }
 
-    /// Returns the result for a system where no sysctl exists, because /proc is not mounted.
+    /// Returns the result for a system where /proc is not mounted: every sysctl is missing.
     fn all_missing(self, paths: &Paths) -> Self {
         let missing = Missing {
             cause: format!("{} contains no sysctls", paths.sys.display()),
@@ -52,8 +52,8 @@ impl Sysctls {
         Self(self.0.into_keys().map(|key| (key, Err(missing.clone()))).collect())
     }
 
-    /// Returns the sysctls of the second reading (`now`). A sysctl that changed between the
-    /// readings is missing, because the growth of the counters then belongs to two values.
+    /// Returns the sysctls of the second reading (`now`). A sysctl that changed between the two
+    /// readings is missing, because the counters then grew under two different values.
     #[must_use]
     pub fn unless_changed(self, now: &Self) -> Self {
         let compare = |(key, before)| {
@@ -108,7 +108,7 @@ impl Sysctls {
         })
     }
 
-    /// Sets or removes a value.
+    /// Sets the value of a sysctl, or removes the sysctl.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
         self.0.insert(key, Ok(value.map(str::to_owned)));
@@ -124,7 +124,7 @@ fn cut(key: &str, text: &str) -> Missing {
     }
 }
 
-/// Returns the path of a sysctl.
+/// Returns the path of a sysctl's file in /proc/sys.
 #[must_use]
 pub fn path(key: &str) -> String {
     format!("/proc/sys/{}", key.replace('.', "/"))

@@ -1,9 +1,11 @@
-//! The sums of all sockets. Each socket is read once and added to these sums. The number of sums
-//! has a limit.
+//! Totals of the sockets in the network namespace. Each socket is read once and added to the totals
+//! of its group. Each [`Groups`] has a maximum number of keys, and removes the smallest groups
+//! above this number.
 //!
-//! Listeners are read first, because their ports decide how the other sockets are counted. Sockets
-//! in states that may last long are read next, with the silence of their peers. The kernel needs
-//! more time to report the silence. Sockets in other states are read last.
+//! Listeners are read first, because a socket whose port has a listener is counted in another
+//! group. Sockets in CLOSE_WAIT, FIN_WAIT2, LAST_ACK and CLOSING are read next. For these sockets
+//! the kernel also reports the silence of the peer, which costs more time. Sockets in other states
+//! are read last.
 
 mod sums;
 
@@ -29,16 +31,16 @@ use crate::{
     source::sock_diag::{self, Query, Socket},
 };
 
-/// The maximum number of listeners with waiting connections in the table. The listeners with the
-/// fullest queues are kept.
+/// The maximum number of listeners that are kept. Only listeners with waiting connections are kept,
+/// and above the maximum only those with the fullest queues.
 const MAX_LISTENERS: usize = 1000;
-/// The owner is looked up only for this number of groups, the largest groups.
+/// The number of groups, largest first, whose owner is looked up.
 const NAMED: usize = 20;
 
-/// The states whose peers may be silent for long.
+/// The states in which a socket may wait for a long time for its peer or its program.
 const LEFT_ALONE: [State; 4] = [State::CloseWait, State::FinWait2, State::LastAck, State::Closing];
 
-/// The sums of all sockets.
+/// The totals of all sockets in the network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct SocketTable {
     states: HashMap<State, u64>,
@@ -46,25 +48,27 @@ pub struct SocketTable {
     pub listening: HashSet<u16>,
     /// The listeners with waiting connections, fullest queue first.
     pub listeners: Vec<Listener>,
-    /// The sockets whose local port is in the range of connect(), by destination.
+    /// For each destination, the sockets whose local port is in the range that connect() chooses
+    /// from.
     pub destinations: Groups<Destination, PortUse>,
-    /// The number of sockets in TIME_WAIT on a port with a listener. These sockets use no
-    /// additional port.
+    /// The number of sockets in TIME_WAIT whose local port has a listener. These sockets use no
+    /// port that connect() could choose.
     pub time_wait_of_servers: u64,
     /// Sockets in CLOSE_WAIT that programs hold.
     pub close_wait: Holding,
-    /// Sockets in CLOSE_WAIT that no program holds, by the address of their listener.
+    /// For each address of a listener, the sockets in CLOSE_WAIT that no program holds, because no
+    /// program has accepted the connection.
     pub never_accepted: Groups<SocketAddr, Ages>,
-    /// Sockets in SYN_SENT by destination.
+    /// For each destination, the sockets in SYN_SENT.
     pub syn_sent: Groups<SocketAddr, Attempts>,
     /// Sockets in FIN_WAIT2 that programs hold.
     pub fin_wait2: Holding,
     /// Sockets in LAST_ACK and CLOSING.
     pub last_ack: Ages,
-    /// The programs, by the inodes of their sockets.
+    /// The program that holds a socket, for the inode of the socket.
     pub owners: HashMap<std::num::NonZeroU32, Process>,
-    /// The reason why /proc/net/tcp was read instead of sock_diag. `None` if sock_diag was read.
-    /// /proc/net/tcp does not contain the limits of accept queues and the ages.
+    /// The reason why /proc/net/tcp was read instead of sock_diag, or `None` if sock_diag was read.
+    /// /proc/net/tcp contains neither the limits of accept queues nor the silence of peers.
     pub instead_of: Option<String>,
 }
 
@@ -73,13 +77,13 @@ pub struct SocketTable {
 pub struct Setting {
     /// The range of ports that connect() chooses from.
     pub range: RangeInclusive<u16>,
-    /// How long a socket is in TIME_WAIT before connect() may reuse its port.
+    /// How long a socket must have been in TIME_WAIT before connect() may reuse its port.
     pub reuse_delay: Duration,
 }
 
 impl Setting {
-    /// Returns the settings from the sysctls. For a missing sysctl the kernel's default is used,
-    /// and the rules that need the sysctl report that it is missing.
+    /// Takes the settings from the sysctls. If a sysctl is missing, the kernel's default is used,
+    /// and the rules that need this sysctl report that the sysctl is missing.
     #[must_use]
     pub fn of(sysctls: &Sysctls) -> Self {
         let range = sysctls.get("net.ipv4.ip_local_port_range");
@@ -90,8 +94,8 @@ impl Setting {
 }
 
 impl SocketTable {
-    /// Reads all sockets in the network namespace of the thread, and looks up the owners of the
-    /// largest groups.
+    /// Reads all sockets in the network namespace of the calling thread, and looks up the programs
+    /// that hold the sockets of the largest groups.
     pub fn read(sysctls: &Sysctls) -> Known<Self> {
         let setting = Setting::of(sysctls);
         let (alone, others): (Vec<State>, Vec<State>) = State::GAUGES
@@ -119,7 +123,7 @@ impl SocketTable {
         Ok(table)
     }
 
-    /// Adds a socket. All listeners must be added before other sockets.
+    /// Adds a socket. The caller must add all listeners before all other sockets.
     pub fn add(&mut self, socket: &Socket, setting: &Setting) {
         *self.states.entry(socket.state).or_default() += 1;
         match socket.state {
@@ -162,7 +166,7 @@ impl SocketTable {
     }
 
     fn keep_fullest(&mut self) {
-        // The shares waiting / limit are compared by cross-multiplication, which is exact.
+        // Two fractions `waiting / limit` are compared by cross-multiplication, which is exact.
         let room = |listener: &Listener| u64::from(listener.backlog.unwrap_or(u32::MAX)) + 1;
         self.listeners.sort_by(|a, b| {
             let (a_full, b_full) = (u64::from(a.waiting) * room(b), u64::from(b.waiting) * room(a));
@@ -194,7 +198,7 @@ impl SocketTable {
         }
     }
 
-    /// The number of sockets in this state.
+    /// Returns the number of sockets in this state.
     #[must_use]
     pub fn in_state(&self, state: State) -> u64 {
         self.states.get(&state).copied().unwrap_or(0)
@@ -210,7 +214,8 @@ impl SocketTable {
         self.owners = holders::ask(single, [&mut self.close_wait, &mut self.fin_wait2]);
     }
 
-    /// Returns the program that holds the socket, if the program is visible: `nginx[77]`.
+    /// Returns the name and process id of the program that holds the socket, such as `nginx[77]`,
+    /// if the program was looked up and is visible.
     #[must_use]
     pub fn owner(&self, holder: Option<sock_diag::SocketFile>) -> Option<String> {
         let process = self.owners.get(&holder?.inode)?;
@@ -218,7 +223,7 @@ impl SocketTable {
     }
 }
 
-/// The address, with an IPv4-mapped IPv6 address converted to IPv4.
+/// Returns the address. An IPv4-mapped IPv6 address is converted to IPv4.
 fn plain(end: SocketAddr) -> SocketAddr {
     SocketAddr::new(end.ip().to_canonical(), end.port())
 }
