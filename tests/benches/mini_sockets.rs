@@ -70,9 +70,9 @@ fn unrelated_timer(rows: &mut Turns, base: f64) {
     }
 }
 
-/// Measures the cost of a provider's programs per mini socket. The measured events happen during
-/// the turn: the birth of a time-wait socket, and the birth and the end of a request socket. The
-/// net cost excludes the cost of the same number of runs of an empty program.
+/// Measures the cost of a provider's programs per mini socket. The benchmark measures the events
+/// during a turn: the birth of a time-wait socket, or the birth and the end of a request socket.
+/// The net cost excludes the cost of the same number of runs of an empty program.
 fn lifecycle(rows: &mut Turns, minis: Minis, provider: Provider, base: f64) {
     let what = match minis {
         Minis::TimeWait => format!("a TIME_WAIT entry, by {}", provider.name()),

@@ -95,8 +95,8 @@ fn main() {
     }
 }
 
-/// The measured times, in nanoseconds. The first name is of the gross figure, and the second name
-/// is of the net figure, which excludes the cost of the empty program.
+/// The measured times, in nanoseconds. Each time has two names: the name of the gross time, and the
+/// name of the net time. The net time excludes the cost of the empty program.
 type Figures = Vec<([&'static str; 2], f64)>;
 
 /// The cost of all transitions of a connection: three transitions of the client and three of the

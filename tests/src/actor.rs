@@ -44,7 +44,7 @@ impl Actor {
         let (mut cue, ours) = pipe().expect("there are descriptors left");
         let (mut ready, mut theirs) = pipe().expect("there are descriptors left");
         // SAFETY: glibc keeps its allocator usable in the child of a process with threads. The
-        // child uses nothing else that another thread of the test may hold.
+        // child uses no other lock that another thread of the test may hold.
         match unsafe { fork() }.expect("there may be one more process") {
             ForkResult::Parent { child } => {
                 drop(theirs);

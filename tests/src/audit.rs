@@ -34,8 +34,8 @@ use tcpstate_common::State;
 /// events.
 pub const ATTEMPTS: u32 = 10;
 
-/// Returns whether the kernel created two children for one handshake on two CPUs and removed one of
-/// them (`inet_csk_complete_hashdance`).
+/// Returns whether two CPUs each created a child for the same handshake, and the kernel removed one
+/// child (`inet_csk_complete_hashdance`).
 ///
 /// The event lines of both children are correct, but no script expects them. Two children occur on
 /// a slow machine, where the last segment of a handshake and the first data arrive at the same
@@ -90,7 +90,7 @@ impl Audit {
 }
 
 /// Counters of the timer events of mini sockets. The programs also run for unrelated timers, so the
-/// number of runs says nothing about mini sockets. On a kernel that withholds events, the events
+/// number of runs is not the number of mini sockets. On a kernel that withholds events, the events
 /// while process 1 runs are counted as lost.
 struct Timers {
     /// The starts and the cancellations of all timers. A kernel may lose only starts or only

@@ -1,4 +1,4 @@
-//! The BPF objects of all processes that exist in the kernel.
+//! Lists the BPF objects that exist in the kernel, of all processes.
 
 use std::{collections::BTreeSet, mem, thread, time::Duration};
 

@@ -19,8 +19,8 @@ const FIRST: libc::c_uint = 3;
 /// # Panics
 /// Panics on kernels before Linux 5.9, which lack `close_range`.
 pub fn own_table() {
-    // SAFETY: the call closes descriptors only in the new table. All owners of other descriptors
-    // are in threads with the old table.
+    // SAFETY: the call closes descriptors only in the new table. The Rust values that own
+    // descriptors are in other threads, which keep the old table.
     let result = unsafe {
         libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
     };

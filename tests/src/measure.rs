@@ -153,7 +153,7 @@ fn bytes_of_status(process: u32, name: &str) -> u64 {
     kibibytes * 1024
 }
 
-/// The cost of a command or of other work.
+/// The CPU time and the elapsed time of a command or of a closure.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// CPU time, summed over all CPUs.

@@ -1,6 +1,6 @@
 //! New network namespaces with loopback up.
 //!
-//! A network namespace belongs to a thread. Threads and processes that a thread starts are also in
+//! Each thread is in one network namespace. Threads and processes that a thread starts are also in
 //! the namespace of the thread. `/proc/net` shows the namespace of the main thread, so this module
 //! uses `/proc/thread-self`.
 
@@ -34,7 +34,7 @@ use crate::{files, wait};
 pub struct Namespace {
     here: File,
     before: File,
-    /// A namespace belongs to a thread, so the guard must stay on this thread.
+    /// Entering a namespace changes only the calling thread, so the guard must stay on this thread.
     not_send: PhantomData<*const ()>,
 }
 
@@ -45,7 +45,8 @@ impl Namespace {
     /// Panics if the caller is not root.
     #[must_use = "dropped, the thread leaves the namespace"]
     pub fn enter() -> Self {
-        // All test traffic runs in a new namespace, so the limit on open files is raised here.
+        // All test traffic runs in a new namespace, so the function that creates a namespace also
+        // raises the limit on open files.
         files::lift_limit();
         let before = current();
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
@@ -224,7 +225,7 @@ pub fn sysctl(name: &str, value: &str) {
         .unwrap_or_else(|error| panic!("sysctl {name}={value}: {error}"));
 }
 
-/// A temporary value of a sysctl in the thread's namespace.
+/// Sets a sysctl of the thread's namespace to a value, and restores the earlier value on drop.
 #[derive(Debug)]
 pub struct Sysctl {
     name: &'static str,

@@ -1,5 +1,5 @@
-//! Other programs for the same task: tracers of the same tracepoint, and the shell command that
-//! counts sockets.
+//! Programs that are compared with tcpstate: tracers of the same tracepoint, and a shell command
+//! that counts sockets.
 
 use std::{
     collections::BTreeMap,
@@ -140,7 +140,7 @@ fn refused_connect() {
     _ = TcpStream::connect((Ipv4Addr::LOCALHOST, REFUSED));
 }
 
-/// The transitions that a peer reported: the number for each pair of states.
+/// The number of transitions that a peer reported, for each pair of states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs(BTreeMap<[State; 2], u64>);
 
@@ -151,8 +151,8 @@ impl Pairs {
         self.0.values().sum()
     }
 
-    /// Returns the error of gauges that are computed from the peer's transitions: the sum over all
-    /// states, in sockets. A gauge is the number of entries minus the number of exits. A listener
+    /// Computes gauges from the peer's transitions, and returns the sum of the errors of all
+    /// gauges, in sockets. A gauge is the number of entries minus the number of exits. A listener
     /// stays in LISTEN when its child is born, so the pair LISTEN -> SYN_RECV is not an exit from
     /// LISTEN.
     #[must_use]

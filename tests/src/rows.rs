@@ -37,8 +37,8 @@ struct Row {
 }
 
 impl Turns {
-    /// Creates an empty list. `at` is the value that the section varies, for example the number of
-    /// sockets.
+    /// Creates an empty list. `at` is the value that differs between the rows of a section, for
+    /// example the number of sockets.
     #[must_use]
     pub fn new(section: &'static str, at: Option<u64>) -> Self {
         Self { section, at, rows: Vec::new() }

@@ -200,7 +200,8 @@ impl Traced {
     /// the snapshot and the count, the function repeats the snapshot and the count. On a slow
     /// machine, a timer may expire or a packet may arrive between the snapshot and the count.
     fn inspect(&mut self) -> Inspection {
-        /// If two counts of the kernel differ in every attempt, the caller must see the difference.
+        /// If two counts of the kernel differ in every attempt, the function returns the difference
+        /// to the caller.
         const ATTEMPTS: u32 = 100;
         let truth = || (truth::sockets(), truth::sockstat().tw);
         let family = self.tracer.probe().family;

@@ -12,9 +12,10 @@ use crate::emulated::is_emulated;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The factor for deadlines on an emulated machine, whose host may be busy.
 const EMULATED: u32 = 5;
-/// The shortest and the longest pause between two checks. The length of a pause is a share of the
-/// time waited so far. During a pause the kernel and other processes get the CPU. A wait of a
-/// minute costs little CPU time, which matters on an emulated machine.
+/// The shortest and the longest pause between two checks. The pauses between two checks become
+/// longer: each pause is a fixed fraction of the time waited so far. During a pause the kernel and
+/// other processes get the CPU. A wait of a minute costs little CPU time, which matters on an
+/// emulated machine.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 /// The length of a pause is the time waited so far, divided by `SHARE`.
 const SHARE: u32 = 10;

@@ -1,7 +1,7 @@
-//! `tcpstate serve --otlp`. The test receiver uses OpenTelemetry's protocol crates. The receiver
-//! must receive the values that a scrape returns, over gRPC and over HTTP. While the receiver is
-//! down, the memory of `serve` must not grow. When the receiver is up again, it must receive the
-//! queued collections.
+//! `tcpstate serve --otlp`. The test receiver uses OpenTelemetry's protocol crates. Over gRPC and
+//! over HTTP, the receiver must receive the values that a Prometheus scrape returns. While the
+//! receiver is down, the memory of `serve` must not grow. When the receiver is up again, `serve`
+//! must send the queued collections.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 mod receiver;

@@ -82,8 +82,7 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
     stage.check("servers heard", &[(Listen, 1)]);
 }
 
-/// Both sides shut down at about the same time, on two threads. The script allows every order of
-/// the FINs.
+/// Both sides shut down at about the same time, on two threads. The FINs may be sent in any order.
 pub(super) fn racing(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(53);

@@ -104,8 +104,8 @@ pub(super) fn refused(stage: &mut Stage<'_>) {
     stage.check("listening", &[(Listen, 1)]);
 }
 
-/// The listener closes while clients connect. Some clients are refused, and others lose their
-/// connection.
+/// The listener closes while clients connect. The kernel refuses some clients, and resets the
+/// connections of other clients.
 pub(super) fn closed_under_connects(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (family, address) = (stage.family, listener.address().clone());

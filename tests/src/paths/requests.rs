@@ -49,7 +49,7 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
     drop(clients);
 }
 
-/// Thousands of half-open connections. The listener retransmits its SYN-ACKs until the request
+/// Thousands of half-open connections. The listener sends each SYN-ACK again until the request
 /// sockets expire.
 pub(super) fn flood(stage: &mut Stage<'_>) {
     // Request sockets expire after 15 s. An emulated machine needs longer to create all request

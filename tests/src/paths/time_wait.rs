@@ -128,7 +128,8 @@ pub(super) fn gets_fin_again(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 5);
 }
 
-/// A RST with the right sequence number ends TIME_WAIT (RFC 1337 calls this an assassination).
+/// If a socket in TIME_WAIT receives a RST with the right sequence number, the kernel removes the
+/// socket (RFC 1337 calls this event an assassination).
 pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);

@@ -41,7 +41,8 @@ impl Sides {
     }
 
     /// Connects this number of clients. The clients move from CLOSE to SYN_SENT to ESTABLISHED.
-    /// Connecting the clients creates no server socket.
+    /// Because of `TCP_DEFER_ACCEPT`, the kernel creates no child of the listener when a client
+    /// connects.
     #[must_use]
     pub fn clients(&self, connections: usize) -> Vec<Socket> {
         (0..connections).map(|_| self.0.connect()).collect()

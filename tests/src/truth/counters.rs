@@ -1,4 +1,4 @@
-//! The kernel's own counters: `sockstat`, and `TcpExt` by name.
+//! Reads the kernel's own counters from `sockstat` and `TcpExt`.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ pub struct Sockstat {
     pub inuse: u64,
     /// The number of IPv6 full sockets in the kernel's tables.
     pub inuse6: u64,
-    /// The number of sockets that their programs have closed and that still exist. The number of
-    /// orphans covers the whole host, not the namespace.
+    /// The number of orphans: sockets that still exist after their programs have closed them. The
+    /// number of orphans covers the whole host, not the namespace.
     pub orphan: u64,
     /// The number of time-wait mini sockets, including sockets in `FIN_WAIT2`.
     pub tw: u64,

@@ -7,8 +7,8 @@ use tcpstate_common::State;
 use super::Counts;
 use crate::{traffic::Family, wait};
 
-/// The row of a full socket has 17 columns. The row of a mini socket ends after the column with the
-/// kernel pointer.
+/// The row of a full socket has 17 columns. The row of a mini socket has no columns after the
+/// kernel's address of the socket.
 const MINI_COLUMNS: usize = 12;
 /// The value in the timer column of a time-wait mini socket. Only time-wait sockets have the value
 /// 03 in the timer column.
@@ -19,7 +19,7 @@ const TIME_WAIT_TIMER: &str = "03";
 pub struct Sockets {
     /// Full sockets.
     pub full: Counts,
-    /// Time-wait mini sockets in `TIME_WAIT`, and in `FIN_WAIT2` for closed sockets.
+    /// The time-wait mini sockets: sockets in `TIME_WAIT`, and closed sockets in `FIN_WAIT2`.
     pub minis: Counts,
     /// Request mini sockets: half-open connections.
     pub requests: u64,

@@ -1,5 +1,5 @@
-//! Tests filters of events and of histograms. The lines of a filtered run must be exactly the
-//! matching lines of an unfiltered run. The histograms of a filtered run must contain exactly the
+//! Tests filters of events and of histograms. A filtered run must print exactly the lines of an
+//! unfiltered run that match the filter. The histograms of a filtered run must contain exactly the
 //! durations of the matching events.
 //!
 //! The file is long because both parts, lines and durations, use one table of filters.

@@ -41,8 +41,8 @@ fn traced(netns: Netns, acceptors: Option<Acceptors>) -> Option<(Traced, Events)
     }
 }
 
-/// Returns the number of lost events that tcpstate reports, and the number that only the audit
-/// finds.
+/// Returns two numbers: the lost events that tcpstate reports, and the lost events that only the
+/// audit finds.
 fn losses(traced: &mut Traced) -> (u64, u64) {
     let losses = traced.tracer.losses().expect("they can be read").expect("events are asked for");
     (losses.events(), traced.uncounted())

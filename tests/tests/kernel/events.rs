@@ -38,8 +38,8 @@ fn losses(traced: &Traced) -> Losses {
     traced.tracer.losses().expect("the counters can be read").expect("events are asked for")
 }
 
-/// The expected events of one socket. `held` is a state that the script held, with the bounds of
-/// its duration.
+/// The expected events of one socket. `held` is a state that the script held, and the shortest and
+/// longest possible duration of the state.
 struct ExpectedSocket {
     name: &'static str,
     moves: Vec<(State, State)>,

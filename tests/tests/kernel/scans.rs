@@ -1,5 +1,5 @@
-//! Tests a scan step by step. Events between t0, the walk and the clearing of the scan flag must
-//! not change the scan's result.
+//! Tests a scan step by step. A scan must give exact gauges although events happen between t0 and
+//! the walk, and between the walk and the clearing of the scan flag.
 
 use std::net::Shutdown;
 

@@ -203,7 +203,7 @@ fn doctor_sees_a_backlog_of_one_flooded() {
     only(&findings, "S1", Level::Crit);
 }
 
-/// Returns clients that do not receive the answer to their SYN.
+/// Creates clients that send a SYN and do not receive the SYN-ACK.
 fn half_open(listener: &Listener, number: usize) -> Vec<Socket> {
     let client = |_| {
         let client = socket(Family::V4);
@@ -298,8 +298,8 @@ fn doctor_reports_how_connections_end() {
     let wanted = scaled(1009);
     for (style, id) in [(Style::Rst, "R1"), (Style::Close, "T9")] {
         let load = Load::start(1, style);
-        // Both sides of each connection are sockets of this namespace, so the share can be at most
-        // one half.
+        // Both sides of each connection are sockets of this namespace, so at most half of the
+        // sockets can be the side that the rule counts.
         let quick = thresholds("[time_wait]\nshort_per_second = 10\nshort_share = 0.3");
         let findings = found_with(&quick, || {
             let before = load.completed();

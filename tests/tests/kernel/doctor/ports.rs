@@ -34,7 +34,8 @@ fn doctor_calls_many_time_wait_of_a_server_harmless() {
     while truth::sockstat().tw < wanted {
         assert!(made < 2 * wanted, "{made} connections, {:?}", truth::sockstat());
         for _ in 0..1000 {
-            // With few clients per address, most clients get a port that was not used yet.
+            // Each server address has few clients, so most clients get a port that no earlier
+            // client used.
             let to = Ipv4Addr::new(127, 0, 0, u8::try_from(1 + made / 8000).expect("a few"));
             let client = socket(Family::V4);
             client.connect(&SocketAddr::from((to, 443)).into()).expect("the server listens");

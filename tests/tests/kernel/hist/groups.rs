@@ -1,4 +1,5 @@
-//! Tests histograms by group: the groups, and the sum of groups beyond the limit.
+//! Tests one histogram per group: the groups, and the common histogram of all groups beyond the
+//! limit.
 
 use std::{collections::BTreeSet, time::Instant};
 

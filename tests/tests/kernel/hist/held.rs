@@ -286,7 +286,7 @@ fn match_every_one(of: Of, spans: &[Span], histogram: &Histogram) -> Result<(), 
     if open.is_empty() { Ok(()) } else { Err(format!("{of:?}: in no bucket: {open:?}")) }
 }
 
-/// Compares the durations of all states with the held times.
+/// Compares the durations of all states with the times for which the script held the states.
 fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<(), String> {
     for (of, spans) in held {
         let Some(histogram) = histograms.of(*of).next() else {
@@ -305,8 +305,9 @@ fn match_all(held: &BTreeMap<Of, Vec<Span>>, histograms: &Histograms) -> Result<
     Ok(())
 }
 
-/// Compares the measured durations with the held times, and returns the number of lost events.
-/// Returns `None` if the durations differ from the held times and events were lost.
+/// Compares the measured durations with the times for which the script held each state. Returns the
+/// number of lost events. Returns `None` if events were lost and the durations differ from the
+/// times that the script measured.
 fn matched(
     attempt: u32,
     held: &BTreeMap<Of, Vec<Span>>,

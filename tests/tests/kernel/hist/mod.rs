@@ -199,7 +199,7 @@ fn hist_that_misses_events_never_overstates_a_duration() {
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;
     const ROUNDS: u64 = 3;
-    /// The number of times that an eighth of the sockets is closed and opened again.
+    /// The number of rounds in which the test closes an eighth of the sockets and opens them again.
     const CHURNED: u64 = 16;
     const EIGHTH: usize = SOCKETS as usize / 8;
     let _namespace = Namespace::enter();
