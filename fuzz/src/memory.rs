@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// The fixed part of the memory limit, in bytes.
+/// The memory limit in bytes for an empty input.
 const FIXED: usize = 16 << 20;
 /// The number of bytes that each byte of the input adds to the memory limit.
 const FOR_A_BYTE: usize = 64;
@@ -35,7 +35,7 @@ pub(super) fn limited(input: usize, target: impl FnOnce()) {
     COUNTING.most.store(usize::MAX, Relaxed);
 }
 
-/// Runs a function without a limit on its memory.
+/// Runs a function without the memory limit.
 pub(super) fn unlimited(work: impl FnOnce()) {
     let most = COUNTING.most.swap(usize::MAX, Relaxed);
     work();
@@ -43,7 +43,7 @@ pub(super) fn unlimited(work: impl FnOnce()) {
 }
 
 // SAFETY: every call is passed on unchanged to the system's allocator, which meets the requirements
-// of `GlobalAlloc`. The counting does not access the allocated memory.
+// of `GlobalAlloc`. The code that counts the bytes does not access the allocated memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = self.held.fetch_add(layout.size(), Relaxed) + layout.size();

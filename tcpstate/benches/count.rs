@@ -3,8 +3,9 @@
 //! tools.
 //!
 //! All tools run alternately in one network namespace, in which a known number of sockets is in one
-//! state. The cost is the user and system time of all processes of a tool, including their start
-//! and exit. The benchmark checks that each tool prints the right number.
+//! state. The cost of a tool is the user and system time of all processes of the tool, including
+//! the start and the exit of the processes. The benchmark checks that each tool prints the right
+//! number.
 
 use std::{
     process::Command,

@@ -45,7 +45,8 @@ fn main() {
     rows.print("");
 }
 
-/// Prints the memory of each BPF map. All features are enabled, so that each map has its full size.
+/// Prints the memory of each BPF map. The commands enable all optional features, so that each BPF
+/// map has the full size.
 fn by_map() {
     let mut rows = Turns::new("maps", None);
     for (name, arguments) in [

@@ -2,8 +2,8 @@
 //! `cargo xtask dist` runs this example.
 //!
 //! This generator is an example and not a part of the program, because users of the program do not
-//! need it. The generator is not a part of `xtask` either, because `xtask` depends on no other
-//! package of the workspace.
+//! need the generator. The generator is not a part of `xtask` either, because `xtask` depends on no
+//! other package of the workspace.
 //!
 //! ```text
 //! man/tcpstate.1, man/tcpstate-trace.1 ...

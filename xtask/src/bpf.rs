@@ -87,8 +87,8 @@ fn build(root: &Path, tools: &Toolchain) -> Result<()> {
 
     let object = root.join(OBJECT);
     let before = fs::read(&object).ok();
-    // Do not write an unchanged object. An unchanged object keeps its modification time, so cargo
-    // does not rebuild the user half.
+    // If the object is unchanged, do not write the file. The modification time of the file stays
+    // unchanged, so cargo does not rebuild the user half.
     if before.as_deref() != Some(&bytes) {
         fs::write(&object, &bytes).with_context(|| format!("write {OBJECT}"))?;
     }
@@ -171,8 +171,9 @@ impl Copy {
         Self::at(root, "target/bpf-copy")
     }
 
-    /// Creates a second copy, so that two objects can be built in parallel. The second copy has a
-    /// fixed path too, so `core` is compiled for the second copy only once.
+    /// Creates a second copy of the kernel half's sources, so that two objects can be built in
+    /// parallel. The second copy has a fixed path too, so `core` is compiled for the second copy
+    /// only once.
     pub(crate) fn second(root: &Path) -> Result<Self> {
         Self::at(root, "target/bpf-copy-2")
     }

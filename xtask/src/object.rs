@@ -163,8 +163,8 @@ fn without_settings_of_others(cargo: &mut Command) {
 /// the options replace the path with a fixed name.
 fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Result<OsString> {
     // If a file is below several directories of the list `names`, rustc uses the last of these
-    // directories. The list contains each directory before its subdirectories, so that rustc uses
-    // the most specific directory.
+    // directories. Each directory is listed before the subdirectories of the directory, so that
+    // rustc uses the most specific directory.
     let mut names: Vec<(PathBuf, &str)> =
         vec![(source_root.to_owned(), "."), (target_dir.to_owned(), "/target")];
     names.extend(

@@ -33,7 +33,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
     cargo
 }
 
-/// Removes the environment variables that cargo sets when it runs a package.
+/// Removes the environment variables that cargo sets for a program that cargo runs.
 pub(crate) fn scrub(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();

@@ -1,5 +1,5 @@
-//! Hashes the sources of the BPF object. Copies the sources, so that a copy can be changed and
-//! built.
+//! Hashes the sources of the BPF object. Copies the sources of the BPF object, so that the copy can
+//! be changed and built.
 
 use std::{
     collections::BTreeSet,

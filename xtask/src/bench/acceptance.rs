@@ -12,7 +12,7 @@ struct Promise {
     what: &'static str,
     at_most: f64,
     unit: &'static str,
-    /// The figure, if it was measured.
+    /// The function that returns the figure, or `None` if no benchmark measured the figure.
     measured: fn(&Rows) -> Option<f64>,
     /// The known reason why the promise is not kept, or an empty text.
     why_not: &'static str,
@@ -138,12 +138,12 @@ fn of_other(rows: &Rows, [section, figure]: [&str; 2], what: &str, other: &str) 
     ratios.max_by(f64::total_cmp)
 }
 
-/// The table as text.
+/// Returns the table of promises as text.
 pub(super) fn plain(rows: &Rows) -> String {
     aligned(&lines(rows))
 }
 
-/// Returns the table as Markdown, and the reasons why promises are not kept.
+/// Returns the table of promises as Markdown, and the reasons why promises are not kept.
 pub(super) fn markdown(rows: &Rows) -> String {
     let mut text = String::new();
     for line in lines(rows) {

@@ -26,8 +26,7 @@ const FIGURE: &str = "ns";
 /// earlier revision, and the second list has the figures of the work tree.
 type Samples = BTreeMap<(u64, String), [Vec<f64>; 2]>;
 
-/// Measures one benchmark of the work tree and of an earlier revision, and prints the median of
-/// each.
+/// Runs a benchmark of the work tree and of an earlier revision, and prints the medians of both.
 pub(super) fn run(root: &Path, benchmark: &Benchmark, revision: &str) -> Result<()> {
     let before = checkout(root, revision)?;
     let mut executables = Vec::new();

@@ -8,8 +8,8 @@ use std::{
 
 use super::graph::Edges;
 
-/// The largest allowed number of files in an import cycle. Two files may import each other. A cycle
-/// of three files is an error.
+/// The largest allowed number of files in an import cycle. Two files may import each other, but an
+/// import cycle of three or more files is an error.
 const LARGEST: usize = 2;
 
 /// Returns the cycles that have too many files. Each returned text lists the files and the imported
@@ -37,8 +37,8 @@ pub(super) fn cycles(edges: &Edges, folder: &Path) -> Vec<String> {
     cycles
 }
 
-/// Returns every file that `start` imports, directly or through other files. The result contains
-/// `start` only if `start` is part of a cycle.
+/// Returns every file that `start` imports, directly or through other files. The returned set
+/// contains `start` itself only if `start` is part of an import cycle.
 fn reachable<'a>(edges: &'a Edges, start: &PathBuf) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();
     let mut waiting: Vec<&PathBuf> =

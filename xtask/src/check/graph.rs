@@ -95,8 +95,8 @@ pub(super) fn absolute(from: &[String], path: &[String]) -> Option<Segments> {
     (rest.len() < path.len()).then(|| [&base, rest].concat())
 }
 
-/// Splits a path into the module at which it starts, and the names after `crate`, `self` and
-/// `super`.
+/// Splits a path into two parts: the module that the words `crate`, `self` and `super` mean, and
+/// the remaining names.
 fn split<'a>(from: &[String], path: &'a [String]) -> Option<(Segments, &'a [String])> {
     let mut base = from.to_vec();
     let mut rest = path;

@@ -64,7 +64,8 @@ pub(super) fn missing(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Returns the lines that are not in a code block, with their line numbers from 1.
+/// Returns the number and the text of each line outside code blocks. The first line of the document
+/// has number 1.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
     (1..).zip(text.lines()).filter(move |(_, line)| {

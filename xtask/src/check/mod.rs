@@ -116,8 +116,8 @@ fn lints(root: &Path) -> Result<()> {
 }
 
 /// Runs the unit tests. Also builds and returns the test programs that `programs` selects. One
-/// cargo command builds the unit tests and the test programs, so that all of them share
-/// dependencies.
+/// cargo command builds the unit tests and the test programs, so cargo builds the shared
+/// dependencies only once.
 fn unit_tests(root: &Path, programs: &[&str], report: &mut Report) -> Option<Vec<Binary>> {
     let targets = ["--workspace", "--lib", "--bins", "--examples"];
     let excluded = ["tcpstate-ebpf", "tcpstate-fuzz", kernel_tests::OTLP_PACKAGE];

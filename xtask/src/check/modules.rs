@@ -30,7 +30,8 @@ pub(super) struct Module {
     pub(super) children: BTreeSet<String>,
     /// The names that the module defines, including macros.
     pub(super) items: BTreeSet<String>,
-    /// The names that `use` imports. Each name has its path as written in the source.
+    /// The names that `use` imports. The value of each name is the imported path, as written in the
+    /// source.
     pub(super) imports: BTreeMap<String, Segments>,
     /// The names in `imports` that `pub use` re-exports.
     pub(super) handed_on: BTreeSet<String>,
@@ -58,7 +59,8 @@ pub(super) enum Kind {
     Path,
 }
 
-/// All modules of a crate, by their path from the crate's root. The root module has the empty path.
+/// All modules of a crate. The key of a module is the path from the crate's root to the module. The
+/// root module has the empty path.
 pub(super) type Modules = BTreeMap<Segments, Module>;
 
 /// Reads a crate. `root` is the name of the root file in the directory `folder`.

@@ -33,7 +33,7 @@ pub(super) fn check(root: &Path, report: &mut Report) {
     report.check("paths that documents name", || expect_none(&links::missing(root)?));
 }
 
-/// Returns the import cycles of three or more files in these crates.
+/// Returns each import cycle in these crates that consists of three or more files.
 fn cycles(root: &Path, crates: &[(&str, &str)]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (folder, file) in crates {

@@ -73,8 +73,8 @@ struct System {
 }
 
 impl System {
-    /// Copies the unchanged Debian system, and returns the copy. Creates the unchanged system if it
-    /// does not exist.
+    /// Copies the unchanged Debian system, and returns the copy. Creates the unchanged Debian
+    /// system if this system does not exist.
     fn fresh(folder: &Path) -> Result<Self> {
         let (base, root) = (folder.join("base"), folder.join("system"));
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
@@ -102,7 +102,7 @@ impl System {
         self.path(inside).symlink_metadata().is_ok()
     }
 
-    /// Copies a package into the system, and returns its path inside the system.
+    /// Copies a package into the system, and returns the path of the copy inside the system.
     fn take(&self, package: &Path) -> Result<String> {
         let name = package.file_name().context("a package is a file")?.to_string_lossy();
         fs::copy(package, self.path(&name)).context("copy the package")?;

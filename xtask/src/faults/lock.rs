@@ -1,10 +1,10 @@
 //! Reads and writes `xtask/faults.lock`, which lists the detected seeded faults, and a hash for
 //! each fault.
 //!
-//! Each line has the name of a fault and a hash. The hash covers the source file that the fault
-//! changes, the change, and the names of the tests that must fail. `cargo xtask test` runs a fault
-//! if the lock file does not contain the current hash of the fault. A run of every fault (`--all`,
-//! or `--faults` without a name) writes the lock file.
+//! Each line of the lock file has the name of a seeded fault and the hash of this fault. The hash
+//! covers the source file that the fault changes, the change, and the names of the tests that must
+//! fail. `cargo xtask test` runs a fault if the lock file does not contain the current hash of the
+//! fault. A run of every fault (`--all`, or `--faults` without a name) writes the lock file.
 //!
 //! This machine may be unable to run the tests of a fault. If a fault is skipped and the hash of
 //! the fault is unchanged, the entry of the fault stays in the lock file. A skipped fault without
@@ -91,8 +91,8 @@ pub(crate) fn hash(root: &Path, fault: &Fault) -> Result<String> {
 fn hash_of(source: &[u8], fault: &Fault) -> String {
     let mut digest = Sha256::new();
     let mut add = |bytes: &[u8]| {
-        // Include the length of each part in the hash. Without the lengths, bytes that move from
-        // one part to the next part would not change the hash.
+        // Hash the length of each part too. Without the lengths, a change that moves bytes from one
+        // part to the next part would not change the hash.
         digest.update(bytes.len().to_le_bytes());
         digest.update(bytes);
     };

@@ -66,13 +66,13 @@ pub(crate) struct Parser {
     running: Option<String>,
     /// The name of the test whose output the parser is reading.
     speaker: Option<String>,
-    /// The number of passed tests that the binary printed in its last line. `None` until the parser
-    /// has read the last line of the binary's output.
+    /// The number of passed tests, from the last line that the binary printed. `None` until the
+    /// parser has read the last line of the binary's output.
     total: Option<usize>,
     /// The number of tests that printed `skipped: CAUSE`.
     said: usize,
-    /// The results of single tests. If the binary crashes, its counts are missing, and the parser
-    /// uses the results of single tests.
+    /// The results of single tests. If the binary crashes, the output contains no counts, and the
+    /// parser uses the results of single tests.
     seen: Outcome,
     /// Whether the previous line announced a panic, so that this line is the panic message.
     is_panic: bool,

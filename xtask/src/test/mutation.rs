@@ -64,7 +64,7 @@ pub(crate) struct Judge<'a> {
     pub(crate) binaries: &'a [Binary],
 }
 
-/// A seeded fault and its verdict.
+/// A seeded fault, and the verdict on this fault.
 struct Row {
     fault: &'static Fault,
     hash: String,

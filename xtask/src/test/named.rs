@@ -112,7 +112,7 @@ fn build(root: &Path, target: &Target) -> Result<Vec<Binary>> {
     }
 }
 
-/// Returns the programs that contain tests with `name` in their names, and these tests.
+/// Returns the tests whose names contain `name`, and the programs that contain these tests.
 fn find(root: &Path, name: &str) -> Result<Vec<(&'static Target, Vec<Test>)>> {
     let mut found = Vec::new();
     let mut names = BTreeSet::new();

@@ -24,7 +24,7 @@ pub(crate) struct Report {
     /// Names and durations of the tests that ran one at a time.
     times: Vec<(String, Duration)>,
     passed: usize,
-    /// Names of failed tests and of their steps.
+    /// The name of each failed test, and the name of the step that ran the test.
     failed: Vec<String>,
     /// Names of skipped tests, and the causes.
     skipped: Vec<String>,

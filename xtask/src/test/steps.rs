@@ -75,8 +75,8 @@ pub(super) fn programs() -> Result<()> {
     Ok(())
 }
 
-/// Verifies that the checked-in object belongs to its sources. If a rebuild gives a different
-/// object, returns the rebuilt object. The caller must test the rebuilt object too.
+/// Verifies that the checked-in object was built from the current sources. If a rebuild gives a
+/// different object, returns the rebuilt object. The caller must test the rebuilt object too.
 pub(super) fn object(
     root: &Path,
     tools: Option<&Toolchain>,

@@ -17,7 +17,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The maximum age of stored package lists. Debian's kernels change about every two weeks.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An apt instance with its own directory.
+/// An apt instance with a separate directory for sources, package lists and cache.
 #[derive(Debug)]
 pub(crate) struct Apt {
     folder: PathBuf,
@@ -83,7 +83,7 @@ impl Apt {
         command
     }
 
-    /// Fetches the package lists if they are a day old or older.
+    /// Fetches the package lists if the stored lists are a day old or older.
     pub(crate) fn update(&self) -> Result<()> {
         let stamp = self.folder.join("updated");
         if is_fresh(&stamp, &self.sources()) {
@@ -92,7 +92,7 @@ impl Apt {
         self.update_now()
     }
 
-    /// Fetches the package lists, regardless of their age.
+    /// Fetches the package lists, even if the stored lists are recent.
     pub(crate) fn update_now(&self) -> Result<()> {
         println!("updating Debian's lists of packages");
         let mut command = self.command("apt-get");

@@ -23,8 +23,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Adds a piece of the stream to the incomplete last line. Returns the lines that are now
-    /// complete.
+    /// Adds a piece of the stream to the incomplete last line. Returns the lines that the piece
+    /// completes.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<String> {
         self.partial.extend_from_slice(piece);
         let Some(end) = self.partial.iter().rposition(|&byte| byte == b'\n') else {
@@ -49,7 +49,7 @@ impl Lines {
 pub(crate) struct Console {
     pub(crate) signs: Signs,
     outcome: Outcome,
-    /// The name of the running test program, and the parser of its output.
+    /// The name of the running test program, and the parser for the output of this program.
     running: Option<(String, Parser)>,
 }
 

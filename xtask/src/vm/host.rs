@@ -146,8 +146,8 @@ impl<'a> Host<'a> {
             ending.verdict,
             first.display()
         ));
-        // Emulate the second guest. If KVM failed to boot a kernel, a second attempt with KVM would
-        // fail too.
+        // Use emulation for the second guest. If KVM failed to boot a kernel, a second attempt with
+        // KVM would fail too.
         let machine = Machine { accelerator: Accelerator::Tcg, ..self.machine.clone() };
         let ending = boot(&machine, &log)?;
         Ok(Row { abi: kernel.abi.clone(), ending, log, is_second: true })

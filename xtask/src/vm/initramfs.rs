@@ -30,7 +30,7 @@ const PLAN: &str = "plan";
 /// The environment variable that tells the tests that the machine is emulated and slow.
 const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
 
-/// The steps that a guest executes after it has booted.
+/// The steps that a guest executes after the boot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) modules: &'a [Module],

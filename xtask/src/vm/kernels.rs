@@ -89,7 +89,8 @@ impl Kernels {
         lines
     }
 
-    /// Returns the newest kernel of a line, and fetches the kernel if it is not stored.
+    /// Returns the newest kernel of a kernel line, and fetches this kernel if the cache does not
+    /// contain the kernel.
     pub(crate) fn provide(&self, line: Line) -> Result<Kernel> {
         let newest =
             |kernels: &BTreeSet<Abi>| kernels.iter().rfind(|abi| abi.line() == line).cloned();
@@ -140,7 +141,7 @@ impl Kernels {
         fs::create_dir_all(&work).with_context(|| format!("create {}", work.display()))?;
         let result = self.fetch_into(abi, &work).and_then(|()| {
             let folder = self.folder.join(abi.to_string());
-            // Remove a stored kernel that failed its verification.
+            // Remove the stored kernel, because the verification of the kernel failed.
             let _ = fs::remove_dir_all(&folder);
             fs::rename(work.join("kernel"), &folder)
                 .with_context(|| format!("rename to {}", folder.display()))

@@ -19,7 +19,7 @@
 //!
 //! A failed test runs again, alone, in a new guest. If the test passes in the new guest, the test
 //! is listed as flaky and counts as passed. The output of the first guest stays in
-//! `target/vm/consoles`. The run fails if more than two tests are flaky. If a guest ends before its
+//! `target/vm/consoles`. The run fails if more than two tests are flaky. If a guest ends before the
 //! tests begin, the guest is started again. Tests on the host are never repeated.
 
 mod apt;
@@ -163,8 +163,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     Ok(total)
 }
 
-/// Returns the kernel lines to test, such as 6.12. Each line occurs once. Two guests of one kernel
-/// line, such as 6.12, would write to the same files.
+/// Returns the kernel lines to test, such as 6.12. Each kernel line occurs only once in the result,
+/// because two guests of one kernel line would write to the same files.
 fn lines(options: &Options, kernels: &Kernels) -> Result<Vec<Line>> {
     let mut lines = options.kernels.clone();
     if lines.is_empty() {

@@ -1,4 +1,5 @@
-//! Builds or finds the programs of a guest: the static test programs, and `ss` with its libraries.
+//! Builds or finds the programs of a guest: the static test programs, `ss`, and the libraries of
+//! `ss`.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ const SS_PACKAGE: &str = "iproute2";
 /// The programs of a guest, and their paths on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
-    /// The program that the guest runs as its first process.
+    /// The program that the guest's kernel starts as the first process.
     pub(crate) init: PathBuf,
     /// The name and the executable of each test program.
     pub(crate) tests: BTreeMap<String, PathBuf>,

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use super::{guest::Ending, names::Abi, verdict::Verdict};
 use crate::test::libtest::Outcome;
 
-/// A row of the table: a kernel and the result of its guest.
+/// A row of the table: a kernel, and the result of the guest that ran this kernel.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) abi: Abi,
