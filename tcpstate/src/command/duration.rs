@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// The longest duration: 100 years. Clocks can represent the time that is 100 years from now.
+/// The longest accepted duration: 100 years. A clock can represent the current time plus 100 years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The shortest interval. A reading takes the kernel about 10 ms.
+/// The shortest interval. The kernel needs about 10 ms for each reading.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Parses a duration above zero.
@@ -34,8 +34,8 @@ fn too_long() -> String {
     "a duration must not be longer than 100 years".to_owned()
 }
 
-/// Returns whether a text is a number with or without a unit. The library refuses such a text only
-/// if the number is too large.
+/// Returns whether a text is a number with or without a unit. The library refuses a number only if
+/// the number is too large.
 fn is_number(text: &str) -> bool {
     let digits = text.trim_end_matches(|last: char| last.is_ascii_lowercase());
     !digits.is_empty()

@@ -228,7 +228,7 @@ impl FromStr for CgroupPaths {
 }
 
 fn place(word: &str) -> Result<String, String> {
-    /// The number of digits that `docker ps` shows.
+    /// The minimum number of digits of a container id, which is the number that `docker ps` shows.
     const DIGITS: usize = 12;
     let is_id = word.len() >= DIGITS && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id {

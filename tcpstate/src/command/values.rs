@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::duration;
 use crate::aggregate::Reconcile;
 
-/// Returns a parser that accepts the names of these values.
+/// Returns a parser that accepts the name of each value in `all`.
 pub(super) fn named<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     name: fn(T) -> &'static str,

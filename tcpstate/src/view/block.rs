@@ -155,7 +155,7 @@ pub(super) fn fullness(time_wait: &TimeWait) -> Words {
     words
 }
 
-/// Returns for each known cause how many time-wait sockets ended per second.
+/// Returns how many time-wait sockets were removed per second, for each known cause of the removal.
 pub(super) fn exits(snapshot: &Snapshot) -> Words {
     let seconds = snapshot.interval.as_secs_f64();
     let words = causes(snapshot.time_wait.exits_in_interval).map(|(cause, count)| {
@@ -165,8 +165,8 @@ pub(super) fn exits(snapshot: &Snapshot) -> Words {
     words.collect()
 }
 
-/// Returns how many time-wait sockets ended, for each known cause. `other` includes the causes that
-/// the hook cannot distinguish.
+/// Returns how many time-wait sockets were removed, for each known cause of the removal. `other`
+/// includes the causes that the hook cannot distinguish.
 pub(super) fn causes(exits: Exits) -> impl Iterator<Item = (&'static str, u64)> {
     let Exits { expired, reused, killed, other } = exits;
     let causes = [("expired", expired), ("reused", reused), ("killed", killed), ("other", other)];
@@ -243,8 +243,8 @@ pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
     })
 }
 
-/// Note that the times of the programs include the cost of measuring. `cargo xtask bench --quick`
-/// measures this cost.
+/// A note for users: the times of the BPF programs include the cost of the measurement. `cargo
+/// xtask bench --quick` measures the cost of the measurement.
 pub(super) const COST_NOTE: &str =
     "these times include measuring: 60 ns for an empty program (AMD EPYC, Linux 6.18)";
 
@@ -301,8 +301,8 @@ pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     clauses.join("; ")
 }
 
-/// Returns the number of limits as text, for example `2 limits, listed at the end`. Returns `None`
-/// if no limit applies.
+/// Returns as text how many limits the run has, for example `2 limits, listed at the end`. Returns
+/// `None` if no limit applies.
 pub(super) fn limits_in_short(limits: &[Limit]) -> Option<String> {
     let count = u64::try_from(limits.len()).unwrap_or(u64::MAX);
     (count > 0).then(|| format!("{}, listed at the end", counted(count, "limit")))

@@ -49,7 +49,8 @@ pub(super) enum Kind {
     Full,
     /// The row counts the new sockets that listeners created. The listeners stay in LISTEN.
     Born,
-    /// The row counts transitions from a state to itself, in which no socket moves.
+    /// The row counts transitions from a state to the same state. No socket moves in these
+    /// transitions.
     Stayed,
     /// The row counts mini sockets, alone or together with full sockets.
     Mini,

@@ -124,8 +124,8 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{:.3}", timestamp(time))
 }
 
-/// Formats consecutive times as [`rfc3339`] does, and keeps the last text. Consecutive times are
-/// mostly in one second, so only the milliseconds are formatted again.
+/// Formats times as [`rfc3339`] does, and stores the last text. If the next time is in the same
+/// second, only the milliseconds are formatted again.
 #[derive(Debug, Default)]
 pub(super) struct Rfc3339 {
     /// The second that `text` shows, as seconds since 1970.

@@ -65,7 +65,7 @@ fn write_gauges(start: &Start, end: &Snapshot, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// Writes the number of time-wait sockets, and why time-wait sockets ended.
+/// Writes the number of time-wait sockets, and why time-wait sockets were removed.
 fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let time_wait = &end.time_wait;
     if time_wait.sockets.is_none() && time_wait.entries.is_none() {
@@ -143,7 +143,7 @@ fn write_cost(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{COST_NOTE}")
 }
 
-/// Writes each limit: the events that the active hooks cannot observe, and the reason.
+/// Writes each limit: which events the active hooks cannot observe, and the reason.
 pub(super) fn write_limits(limits: &[Limit], out: &mut dyn Write) -> io::Result<()> {
     for limit in limits {
         write_wrapped(&format!("limit: {}", escaped(limit.to_string())), out)?;

@@ -82,7 +82,7 @@ impl Table {
     }
 }
 
-/// Writes the hooks and the number of limits.
+/// Writes the active hooks, and how many limits the run has.
 fn show_attached(attached: &Attached, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", block::hooks_in_words(attached.hooks))?;
     let limits = block::limits_in_short(&attached.limits);

@@ -50,7 +50,7 @@ pub(super) async fn answer(
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let address = address.context("cannot read the listening address")?;
     if let Some(listener) = listener {
-        // Requests that arrive before the end of the first scan are answered after the scan.
+        // If a request arrives before the first scan ends, the request is answered after the scan.
         let most = arguments.max_connections as usize;
         tokio::spawn(http::serve(listener, tracer_handle.clone(), most));
     }

@@ -38,7 +38,7 @@ fn name(name: &Name) -> String {
     }
 }
 
-/// Pairs each state with its count.
+/// Returns each state and the number of sockets in the state.
 fn by_state(counts: &[u64; 10]) -> impl Iterator<Item = (State, u64)> {
     State::GAUGES.into_iter().zip(*counts)
 }

@@ -72,7 +72,8 @@ fn show_groups(
     let width = longest.min(columns.map_or(WIDEST, |columns| WIDEST.max(columns / 2)));
     writeln!(out, "{heading:<width$}  {:>9}  STATES", "SOCKETS")?;
     for (name, states) in &rows {
-        // In a pipe a long name is not cut, so its row is longer than the other rows.
+        // In a pipe, a long name is not cut, so the row of a long name is longer than the other
+        // rows.
         let name = if columns.is_some() { end_of(name, width) } else { name.clone() };
         let fill = width.saturating_sub(name.width());
         let room = columns.map(|columns| columns.saturating_sub(width + SOCKETS));
@@ -82,8 +83,9 @@ fn show_groups(
     writeln!(out, "{:<width$}  {all:>9}", "total")
 }
 
-/// Returns the states that have sockets, most frequent first. If not all states fit into `room`
-/// columns, the text ends with the number of states left out.
+/// Returns as text the states that have sockets, and the number of sockets in each state. The state
+/// with the most sockets is first. If not all states fit into `room` columns, the text ends with
+/// the number of states left out.
 fn in_words(states: &States, room: Option<usize>) -> String {
     let mut present: Vec<_> = by_state(states).filter(|(_, sockets)| *sockets > 0).collect();
     present.sort_by_key(|(_, sockets)| std::cmp::Reverse(*sockets));

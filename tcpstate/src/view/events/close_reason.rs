@@ -26,7 +26,7 @@ const WIDTH: usize = 80;
 const CAUSES: [CloseReason; 4] =
     [CloseReason::Refused, CloseReason::Timeout, CloseReason::Unreachable, CloseReason::Abort];
 
-/// The maximum number of ports with their own row.
+/// The maximum number of local ports that have a separate row.
 const MAX_ROWS: usize = 20;
 
 /// Adds the close reasons to the JSON line of the end report.

@@ -16,7 +16,8 @@ use crate::{
 /// A section of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// The matrix of transitions: how often sockets went from each state to each other state.
+    /// The matrix of transitions: for each pair of states, how often sockets went from the first
+    /// state to the second state.
     Matrix,
     /// The duration of connects, for clients and servers.
     Connect,
@@ -41,7 +42,7 @@ impl Section {
         Self::Transition,
     ];
 
-    /// Returns the name of the section on the command line.
+    /// Returns the name by which a user chooses the section on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

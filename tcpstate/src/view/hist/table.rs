@@ -24,8 +24,8 @@ use crate::{
 
 /// The maximum width of a bar in columns, similar to the bars of bcc and bpftrace.
 const BAR: usize = 40;
-/// The usual width of a label in columns. A longer group name gets a wider label if the output is
-/// wide enough.
+/// The usual width of a label in columns. If a group name is longer and the output is wide enough,
+/// the label is wider.
 const LABEL: usize = 22;
 /// The width in columns of a line whose label has the usual width.
 const WIDTH: usize = 80;
@@ -44,8 +44,9 @@ pub struct HistTable {
 }
 
 impl HistTable {
-    /// Creates a view that shows the given sections. Transitions have bars only if the user chose
-    /// this section, because the bars of states show the same durations.
+    /// Creates a view that shows the given sections. The histograms of transitions have bars only
+    /// if the user chose the section of transitions, because the bars of states show the same
+    /// durations.
     #[must_use]
     pub fn new(named: Option<Vec<Section>>, caps: Option<TerminalCaps>) -> Self {
         let mut bars = named.clone().unwrap_or_else(|| Section::ALL.to_vec());
@@ -296,7 +297,7 @@ fn bars(histogram: &Histogram) -> Vec<Line> {
     lines
 }
 
-/// The number of buckets in an octave. The first octave ends at 256 ns.
+/// The number of buckets in an octave. The upper bound of the first octave is 256 ns.
 const OCTAVE: usize = 8;
 
 fn octaves(histogram: &Histogram) -> BTreeMap<usize, u64> {

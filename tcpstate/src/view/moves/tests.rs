@@ -172,7 +172,8 @@ fn rows_of_simulated_sockets_add_up_and_are_true() {
     let mut without_unknown = 0;
     for round in 0..2000 {
         let mut kernel = Kernel::default();
-        // In some rounds every closed socket becomes a time-wait socket.
+        // In some rounds, a time-wait socket replaces every full socket that closes in FIN_WAIT2 or
+        // CLOSING.
         let least = below(2) * 2;
         for _ in 0..below(12) {
             kernel.connection([below(2), below(4), least + below(5 - least)]);
