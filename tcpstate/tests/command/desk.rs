@@ -60,8 +60,9 @@ pub(crate) struct Typed {
 }
 
 impl Desk {
-    /// Creates the folder. The tests run as root, so the folder's `sudo` only runs its arguments.
-    /// The program is already built, so the folder's `cargo` does nothing.
+    /// Creates the folder. The `sudo` in this folder only runs its arguments, because the tests
+    /// already run as root. The `cargo` in this folder does nothing, because the program is already
+    /// built.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let inside = |path: &str| folder.path().join(path);
@@ -87,7 +88,7 @@ impl Desk {
     }
 
     /// Runs commands and waits for their exit. If the commands still run after `is_enough` accepted
-    /// their output, they are interrupted.
+    /// their output, this function interrupts the commands.
     pub(crate) fn run(&self, commands: &str, is_enough: impl Fn(&str) -> bool) -> Typed {
         let mut terminal = Terminal::start(self, commands);
         let began = Instant::now();
@@ -198,8 +199,8 @@ impl Terminal {
     }
 }
 
-/// Removes control sequences, such as `ESC [ 2 K`, from terminal output. If a line was overwritten,
-/// only its last text is kept.
+/// Removes control sequences, such as `ESC [ 2 K`, from terminal output. If a program overwrote a
+/// line, the result contains only the last text of the line.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let written = String::from_utf8_lossy(bytes);
     let mut parts = written.split("\x1b[");

@@ -326,7 +326,7 @@ fn check_counts() {
         assert!(source.starts_with("run.tcps, instead of /proc/net/snmp Tcp"), "{source}");
     }
     // A recording contains the sysctls, so the findings about sysctls are known. In a replay,
-    // findings that need sockets or files of the recorded system are unknown.
+    // findings have the result unknown if they need sockets or files of the recorded system.
     assert_eq!(finding("T5")["level"], "ok", "{}", finding("T5"));
     for id in ["P1", "C1", "S1", "F2", "A1", "A6"] {
         let finding = finding(id);

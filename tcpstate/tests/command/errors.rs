@@ -144,8 +144,8 @@ fn source_texts(folder: &Path) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn errors_in_the_source_have_one_form() {
-    // These texts are not whole errors: parts that follow the colon of an error, and texts that
-    // contain another error.
+    // These texts are not complete error messages. Some texts follow the colon of an error message,
+    // and some texts contain another error message.
     const PARTS: [(&str, &str); 4] = [
         ("recording/error.rs", ""),
         ("doctor/thresholds.rs", "line {line}, column {column}: "),
@@ -442,7 +442,7 @@ fn error_map_full() {
 #[test]
 fn error_stdout_full() {
     let row = Row::of("error_stdout_full");
-    // `-d 1h` never ends the command, because the error ends it much earlier.
+    // The error ends the command long before the duration of `-d 1h` is over.
     let trace = |output| ["trace", "-d", "1h", "-i", "50ms", "-o", output];
     for arguments in [&trace("table")[..], &trace("json"), &trace("csv"), &["check"], &["count"]] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");

@@ -47,8 +47,8 @@ fn examples_of_the_help_run() {
     shutdown(&clients[..3]);
     let commands = of_the_help();
     assert!(commands.len() >= 15, "{commands:?}");
-    // A line with `...` is not complete and cannot run. Servers use one port, so they run one after
-    // another.
+    // An example line that contains `...` is incomplete, so the test does not run the line.
+    // Examples that start a server use the same port, so these examples run one after another.
     let complete = commands.iter().map(String::as_str).filter(|line| !line.contains("..."));
     let (serving, others): (Vec<&str>, Vec<&str>) =
         complete.partition(|line| line.contains("tcpstate serve"));

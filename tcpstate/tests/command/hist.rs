@@ -350,7 +350,7 @@ fn hist_recording_replays_identically_and_in_other_formats() {
         .output()
         .expect("there is a shell");
     assert_eq!(piped.stdout, replayed(&["hist", "--replay", &path("table")]).into_bytes());
-    // A replay must refuse the option, as a live run does.
+    // A replay of a recording that has a filter must refuse `--of matrix`, as a live run does.
     let (filtered, _) = recorded("filtered", &["--uid", "0"]);
     let Finished { status, stdout, stderr } =
         run(&mut tcpstate(&["hist", "--replay", &filtered, "--of", "matrix"]));

@@ -332,7 +332,8 @@ fn recording_of_a_run_without_a_reader_has_its_end() {
     drop(reader);
     assert!(child.wait().expect("it ends").success());
     assert!(shown(&["trace", "--replay", &file, "-o", "json"]).contains("\n{\"type\":\"end\""));
-    // Stdout is a full disk, so the run fails. The recording must still be complete.
+    // Stdout is `/dev/full`, so each write to stdout fails and the run fails. The recording must
+    // still be complete.
     let file = folder.path("full.tcps");
     let mut command = tcpstate(&[&trace[..], &["--record", &file]].concat());
     let full = fs::File::options().write(true).open("/dev/full").expect("it is there");

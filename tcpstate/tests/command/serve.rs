@@ -205,7 +205,8 @@ fn serve_as_nobody_is_exact_and_keeps_no_capability() {
         of("ipv4") + of("ipv6")
     };
     assert_eq!(sum("listen"), 3.0, "including the listener of the endpoint");
-    // `serve` must also read the durations from the BPF maps without privileges.
+    // After `serve` has dropped its privileges, `serve` must still read the durations from the BPF
+    // maps.
     let timed = &found["tcpstate_connect_latency_seconds_count{side=\"client\"}"];
     assert!(*timed > 0.0, "{found:?}");
     assert!(server.end().success());

@@ -14,8 +14,8 @@ use tcpstate_tests::{emulated::scaled, netns::Namespace, wait};
 
 use super::served::{PATIENCE, Server, serve};
 
-/// A raised limit on the number of open files of this process and its children. Dropping the value
-/// restores the limit.
+/// While this value exists, this process and its children may open more files than by default.
+/// Dropping the value restores the previous limit.
 struct Raised {
     before: (rlim_t, rlim_t),
 }
@@ -74,8 +74,8 @@ fn serve_refuses_requests_that_are_not_for_metrics() {
     ] {
         match server.send(request.as_bytes()) {
             Ok(response) => assert!(statuses.contains(&response.status), "{what}: {response:?}"),
-            // The read may fail. The server closes the connection before it has read the whole
-            // request, which resets the connection.
+            // The read fails if the server closes the connection before the server has read the
+            // whole request, because such a close resets the connection.
             Err(error) => assert!(statuses[0] >= 400, "{what}: {error}"),
         }
         assert_serves(&mut server, what);

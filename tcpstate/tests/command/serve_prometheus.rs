@@ -129,8 +129,8 @@ fn serve_is_scraped_by_prometheus() {
         for state in State::GAUGES {
             let query =
                 format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}}", state.label());
-            // Read both numbers again until they are equal, because sockets in TIME_WAIT still
-            // expire.
+            // Read the value of the query and the kernel's count again until they are equal,
+            // because sockets in TIME_WAIT still expire.
             let equals = || {
                 let there = place.inside(|| truth::ss_filtered(&[flag]))[state] as f64;
                 prometheus.number(&query) == Some(there)

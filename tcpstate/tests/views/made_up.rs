@@ -159,7 +159,8 @@ pub(crate) fn with_cost(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// A kernel without hooks for mini sockets, whose release has escape sequences.
+/// Describes a kernel that has no hooks for mini sockets. The release name of this kernel contains
+/// escape sequences.
 pub(crate) fn hostile_start() -> Start {
     let hooks = Hooks {
         transitions: Some(Transitions::RawTp),

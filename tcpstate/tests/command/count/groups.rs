@@ -27,7 +27,7 @@ fn count_by_groups_adds_up_to_the_total_in_every_state() {
             assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
             let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
             assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
-            // The limit on groups does not include the groups `none` and unknown.
+            // The groups `none` and unknown do not count towards the limit on the number of groups.
             assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
             let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
             let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);

@@ -1,6 +1,7 @@
-//! Documents as examples: the commands of a document, and the output shown below each command.
+//! Reads the commands of a document, and the output that the document shows below each command.
 
-/// A block of commands of a document.
+/// The commands of one code block in a document, and the output that the document shows for these
+/// commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Example {
     /// The name of the document and the line number of the block's first command, for example

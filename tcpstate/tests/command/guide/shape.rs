@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 const OMITTED: &str = "...";
 /// In a shape, this text replaces each number, time and address, and the dash of an unknown value.
 const VALUE: &str = "N";
-/// Units that depend on the size of the number before them.
+/// Units of durations. The output chooses the unit by the size of the duration.
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "min", "h"];
 /// Names of hooks. The output contains different hooks on each kernel.
 const HOOKS: [&str; 7] = ["tp_btf", "raw_tp", "tracepoint", "fentry", "timer", "polled", "none"];
