@@ -75,10 +75,11 @@ pub(super) struct UnavailableConditions {
 /// The errors of filters.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// A filter was given with snapshots, which count all sockets.
+    /// A filter and snapshots were requested, but snapshots count all sockets.
     #[error("cannot use {0} with snapshots: a snapshot counts all sockets")]
     Gauges(&'static str),
-    /// A filter was given with the matrix, which counts the transitions of all sockets.
+    /// A filter and the matrix were requested, but the matrix counts the transitions of all
+    /// sockets.
     #[error("cannot use {0} with the matrix: the matrix counts the transitions of all sockets")]
     Matrix(&'static str),
     /// An owner was given for durations, but the owner is not known when a duration is recorded.
@@ -170,7 +171,7 @@ impl ConnectionConditions {
         ])
     }
 
-    /// Returns the filter with these conditions added.
+    /// Adds the conditions of these flags to a filter, and returns the filter.
     pub(super) fn narrow(&self, filter: EventFilter) -> EventFilter {
         EventFilter {
             pids: self.pid.clone(),

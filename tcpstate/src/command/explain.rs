@@ -64,7 +64,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     stdout::write(&text).map(|_| ())
 }
 
-/// Returns a text view with the width of the terminal, or of 80 columns without a terminal.
+/// Returns a text view that is as wide as the terminal. Without a terminal, the view has 80
+/// columns.
 fn page() -> Text {
     Text::new(terminal::size().columns.into(), terminal::is_coloured())
 }

@@ -60,7 +60,7 @@ pub(super) fn recorded(
     }
 }
 
-/// Writes the last report, and ends the recording, if there is one.
+/// Writes the last report. If the run is recorded, also ends the recording.
 pub(super) async fn finish(
     output: Output,
     last: Report,

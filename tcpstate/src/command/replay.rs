@@ -393,7 +393,7 @@ impl Cut {
                 }
                 Report::Snapshot(snapshot) => {
                     let is_shown = self.has(snapshot.time);
-                    // A change of the hooks is shown with the next shown snapshot.
+                    // A change of the hooks is shown in the next snapshot that is shown.
                     let changed = snapshot.attached.take().or(self.attached.take());
                     let place = if is_shown { &mut snapshot.attached } else { &mut self.attached };
                     *place = changed;

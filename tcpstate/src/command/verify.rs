@@ -48,7 +48,7 @@ impl Verifier {
         Ok(Some(Self { filter, differed: 0, compared: 0 }))
     }
 
-    /// Compares the gauges with the kernel's list of sockets once.
+    /// Compares the gauges one time with the kernel's list of sockets.
     pub(super) fn verify(&mut self, tracer: &mut Tracer) -> Result<Verdict> {
         let verdict = tracer
             .verify(|| sock_diag::count_by_state(&self.filter).map_err(anyhow::Error::from))?;

@@ -229,7 +229,7 @@ pub(super) fn cost_of_all(snapshot: &Snapshot) -> Option<(Tone, String)> {
     Some((Tone::Plain, format!("cost {} of a CPU", or_unknown(share, percent))))
 }
 
-/// Returns one line for each BPF program, with its CPU time.
+/// Returns for each BPF program one line that shows the CPU time of the program.
 pub(super) fn costs(snapshot: &Snapshot) -> impl Iterator<Item = Line> {
     let (interval, seconds) = (snapshot.interval, snapshot.interval.as_secs_f64());
     snapshot.cost.iter().map(move |Cost { program, in_interval, .. }| {

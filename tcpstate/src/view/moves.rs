@@ -52,7 +52,7 @@ pub(super) enum Kind {
     /// The row counts transitions from a state to the same state. No socket moves in these
     /// transitions.
     Stayed,
-    /// The row counts mini sockets, alone or together with full sockets.
+    /// The row counts moves of mini sockets, and perhaps also moves of full sockets.
     Mini,
 }
 
@@ -203,8 +203,8 @@ impl Rows {
     }
 }
 
-/// Returns the list as text: a heading, and a line for each move with the count since the start and
-/// the rate in the interval.
+/// Returns the list as text: a heading, and a line for each move. A line shows the count since the
+/// start and the rate in the interval.
 pub(super) fn list(moves: &[Move], seconds: f64) -> Vec<String> {
     if moves.is_empty() {
         return Vec::new();

@@ -2,7 +2,7 @@
 //! summary follows at the end.
 //!
 //! The screen uses the whole terminal. The screen changes no modes, uses no alternate screen and
-//! does not hide the cursor. The program therefore has nothing to restore when it ends. At the
+//! does not hide the cursor. The program therefore has nothing to restore when the run ends. At the
 //! start, the earlier text of the terminal is scrolled off the screen. The cursor stays on the line
 //! below the frame.
 

@@ -37,7 +37,8 @@ pub(super) fn notify_manager(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
 
-/// Answers requests. Returns only with an error, for example if the tracer's thread ends.
+/// Answers requests. This function returns only if an error occurs, for example if the tracer's
+/// thread ends.
 pub(super) async fn answer(
     arguments: &Arguments,
     tracer_handle: &TracerHandle,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::{CountView, by_state, name};
 use crate::report::count::{Count, total};
 
-/// Writes rows of two columns without a heading, with an empty line between blocks.
+/// Writes rows that have two columns and no heading. An empty line separates two counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rows {
     is_later: bool,

@@ -1,5 +1,5 @@
-//! Tests that the rows add up to the gauges, with recordings of real kernels and with simulated
-//! sockets.
+//! Tests that the rows add up to the columns ENTERED and LEFT of the gauges. The tests use
+//! recordings of real kernels and simulated sockets.
 
 use std::{collections::BTreeMap, path::Path};
 
