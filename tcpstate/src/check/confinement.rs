@@ -60,8 +60,8 @@ fn lockdown(facts: &Facts) -> Feature {
     }
 }
 
-/// Returns a feature that is missing if `suspect` is the likely cause of the refusal that `cause`
-/// reports.
+/// Returns the feature for one kind of confinement. The feature is missing if the error text
+/// `cause` names `suspect` as the likely reason.
 fn suspected(id: &'static str, suspect: Suspect, cause: &str) -> Feature {
     if cause.contains(&suspect.to_string()) {
         Feature::wanting(id, Status::Missing, cause, suspect.help())
@@ -81,7 +81,7 @@ fn unprivileged(facts: &Facts) -> Feature {
     }
 }
 
-/// Returns the failure of features that this process may not try.
+/// Returns the cause and the advice for the features that this process may not try.
 pub(super) fn not_permitted(facts: &Facts) -> super::Failure {
     match &facts.whole {
         Err(failure) => failure.clone(),

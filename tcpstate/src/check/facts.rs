@@ -1,4 +1,4 @@
-//! The facts for the features, gathered from the running system.
+//! The facts about the running system from which `check` computes the features.
 
 use std::{fs, io};
 
@@ -26,7 +26,7 @@ pub struct Failure {
     pub cause: String,
     /// The advice.
     pub help: String,
-    /// The BPF program that the kernel refused, if it refused one.
+    /// The BPF program that the kernel refused to load, if the kernel refused a program.
     pub program: Option<&'static str>,
 }
 
@@ -37,7 +37,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The result of an attempt to use a feature.
+/// Whether an attempt to use a feature succeeded, or why the attempt failed.
 pub type Attempt = Result<(), Failure>;
 
 /// All facts about this system.
@@ -51,23 +51,26 @@ pub struct Facts {
     pub types: Attempt,
     /// The capabilities of this process.
     pub capabilities: Vec<Capability>,
-    /// The confinement of this process.
+    /// How the system confines this process: user namespace, seccomp, lockdown, and hidden kernel
+    /// files.
     pub confinement: Confinement,
     /// `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf: Option<u32>,
     /// `net.core.bpf_jit_enable`, which is visible only in the initial network namespace.
     pub jit: Option<u32>,
-    /// Whether the kernel's timers can be distinguished by their addresses.
+    /// Whether the BPF programs can distinguish the kernel's timers by the addresses of the timer
+    /// functions.
     pub addresses: Attempt,
-    /// Whether the record format of the classic tracepoint can be read.
+    /// Whether this process can read the format of the records that the classic tracepoint writes.
     pub record: Attempt,
-    /// Whether this process may make the kernel measure the time of BPF programs.
+    /// Whether this process may switch on the kernel's run-time statistics for BPF programs.
     pub statistics: Attempt,
     /// The kernel's own counters, if they can be read.
     pub counters: KernelCounters,
     /// The hooks that `trace` would use, or the reason why `trace` cannot start.
     pub whole: Result<Whole, Failure>,
-    /// The result for each hook. `None` if this process may not try hooks.
+    /// For each hook, the result of an attempt to attach the hook. `None` if this process may not
+    /// attach hooks.
     pub parts: Option<Parts>,
     /// The result of the traffic that `--live` makes in a private network namespace.
     pub live: Option<Result<Live, Failure>>,
@@ -76,24 +79,25 @@ pub struct Facts {
 /// The hooks that `trace` would use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// The hook for transitions of full sockets.
+    /// The hook that reports the transitions of full sockets.
     pub transitions: Transitions,
     /// The provider for time-wait sockets.
     pub time_wait: Provider,
     /// The provider for request sockets.
     pub syn_recv: Provider,
-    /// The advice for hooks that do not see every event.
+    /// The advice that is printed if a hook does not observe every event.
     pub help_lines: Vec<String>,
-    /// Whether this kernel counts the runs of BPF programs that it skips.
+    /// Whether this kernel counts the runs of BPF programs that the kernel skips.
     pub counts_misses: bool,
 }
 
-/// The result of an attempt for each hook.
+/// For each hook, the result of an attempt to attach the hook.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// The hooks for transitions, best first.
+    /// The hooks for transitions. The hook that `trace` prefers is the first.
     pub transitions: Vec<(Transitions, Attempt)>,
-    /// The providers for mini sockets by kind, best first.
+    /// The providers for each kind of mini socket. For each kind, the provider that `trace` prefers
+    /// is the first.
     pub minis: Vec<(Minis, Provider, Attempt)>,
 }
 
@@ -126,12 +130,14 @@ impl Facts {
         })
     }
 
-    /// Whether this process has a capability that applies to BPF.
+    /// Returns whether this process has the capability and is in the initial user namespace, so
+    /// that the capability applies to BPF.
     pub(super) fn has(&self, capability: Capability) -> bool {
         !self.confinement.user_namespace && self.capabilities.contains(&capability)
     }
 
-    /// The result for a provider of mini sockets, if it was tried.
+    /// Returns the result of the attempt to attach this provider of mini sockets, if the provider
+    /// was tried.
     pub(super) fn provider(&self, minis: Minis, provider: Provider) -> Option<&Attempt> {
         let parts = self.parts.as_ref()?;
         let found = parts.minis.iter().find(|part| (part.0, part.1) == (minis, provider));

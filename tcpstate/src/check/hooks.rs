@@ -1,4 +1,4 @@
-//! The hooks. The result for each hook comes from an attempt to attach the hook.
+//! The features for hooks. `check` attaches each hook and reports whether the attempt succeeded.
 
 use super::{Facts, Failure, Feature, Status, confinement::not_permitted};
 use crate::{
@@ -52,8 +52,8 @@ fn transitions(facts: &Facts, by: Transitions) -> Feature {
     Feature::of(id, attempt, detail)
 }
 
-/// Returns the feature of the iterator. Every scan needs the iterator, so `trace` does not start
-/// without it.
+/// Returns the feature for the socket iterator. Every scan needs the iterator, so `trace` does not
+/// start without the iterator.
 fn iterator(facts: &Facts) -> Feature {
     let id = "iter_tcp";
     match &facts.whole {
@@ -107,7 +107,7 @@ fn misses(facts: &Facts) -> Feature {
         Ok(whole) if whole.counts_misses => {
             Feature::ok(id, "the kernel counts the program runs that it skips")
         }
-        // Before 5.12 the kernel skips only runs at classic tracepoints.
+        // A kernel before 5.12 may skip a run of a BPF program only at a classic tracepoint.
         Ok(_) => Feature::ok(
             id,
             "this kernel does not count skipped program runs; before 5.12 the kernel skips no run",

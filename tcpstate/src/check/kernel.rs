@@ -1,4 +1,5 @@
-//! The kernel: its version, its types, its compiler for BPF, and the memory for maps.
+//! The features of the kernel: version, type information (BTF), JIT compiler for BPF, and memory
+//! for maps.
 
 use caps::Capability;
 
@@ -66,8 +67,8 @@ fn memory(facts: &Facts) -> Feature {
     }
 }
 
-/// Returns the size of the map of a scan, about 80 bytes per entry. The map has 25 % more entries
-/// than sockets, plus 16,384 entries.
+/// Returns the size in bytes of the map that a scan fills. An entry has about 80 bytes. For `n`
+/// sockets the map has 1.25 `n` + 16,384 entries.
 fn scan_bytes(sockets: u64) -> u64 {
     (sockets + sockets / 4 + 16_384) * 80
 }

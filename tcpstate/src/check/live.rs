@@ -1,8 +1,8 @@
 //! `--live`: makes traffic in a private network namespace and checks the result.
 //!
 //! A few connections over loopback move sockets through the most important states. At each
-//! checkpoint the gauges are compared with the kernel's own table. At the end the number of runs of
-//! each program is read, to find hooks that are attached but never run.
+//! checkpoint the gauges are compared with the kernel's own table. At the end `--live` reads the
+//! number of runs of each BPF program, to find programs that are attached but never run.
 
 use std::{
     collections::BTreeMap,
@@ -28,35 +28,37 @@ use crate::{
 /// The result of the traffic that `--live` makes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
-    /// The number of runs of each program for transitions.
+    /// The BPF programs that observe transitions, and the number of runs of each program.
     pub transitions: Vec<(&'static str, u64)>,
-    /// The number of runs of each program for time-wait sockets. The list is empty if no program is
-    /// attached.
+    /// The BPF programs that observe time-wait sockets, and the number of runs of each program. The
+    /// list is empty if no such program is attached.
     pub time_wait: Vec<(&'static str, u64)>,
-    /// The number of runs of each program for request sockets. The list is empty if no program is
-    /// attached.
+    /// The BPF programs that observe request sockets, and the number of runs of each program. The
+    /// list is empty if no such program is attached.
     pub syn_recv: Vec<(&'static str, u64)>,
     /// The comparisons of the gauges with the kernel's table.
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// A comparison of the gauges with the kernel's table, at a time without transitions.
+/// A comparison of the gauges with the kernel's table, made while no socket changes its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The traffic before this checkpoint.
+    /// Describes the traffic that was made before this checkpoint.
     pub label: &'static str,
-    /// The states whose gauge differs: state, gauge, sockets in the table.
+    /// The states whose gauge differs from the kernel's table: the state, the gauge, and the number
+    /// of sockets in the table.
     pub differ: Vec<(State, i64, i64)>,
     /// Whether a scan was made before the comparison, because the gauges differed from the table.
     pub after_a_scan: bool,
 }
 
-/// Makes the traffic in a new network namespace, if this process may create one.
+/// Makes the traffic in a new network namespace, if this process may create a network namespace.
 pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
     if !is_permitted {
         return Err(Error::Capability(COUNTING.to_vec()).into());
     }
-    // The network namespace belongs to this thread and ends with it.
+    // Only this thread is in the new network namespace. The kernel removes the namespace after the
+    // thread has exited.
     thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Failure {
             cause: format!("cannot create a network namespace, which needs CAP_SYS_ADMIN: {errno}"),
@@ -78,7 +80,7 @@ fn unknown(error: &anyhow::Error) -> Failure {
 
 fn run() -> anyhow::Result<Live> {
     loopback_up()?;
-    // The kernel counts the runs of each program only while statistics are on.
+    // The kernel counts the runs of BPF programs only while its run-time statistics are on.
     let mut tracer = Tracer::start(&Options { statistics: true, ..Options::default() })?;
     let mut checkpoints = Vec::new();
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -101,9 +103,9 @@ fn run() -> anyhow::Result<Live> {
     })
 }
 
-/// Makes four connections. The first stays open, and both sides close the second. In the third and
-/// fourth connection the client closes before the server. The function is long because it is one
-/// script, from the first connection to the last one.
+/// Makes four connections. The first connection stays open. Both sides close the second connection.
+/// In the third and the fourth connection the client closes before the server. The function is long
+/// because it is one script, from the first connection to the last one.
 fn connections(
     tracer: &mut Tracer,
     address: SocketAddr,
@@ -121,7 +123,8 @@ fn connections(
     let to = listener.local_addr()?;
     let pair = || -> io::Result<(Socket, Socket)> {
         let client = stream(address)?;
-        // The option lets a later connection bind to the address of the first client.
+        // SO_REUSEADDR lets the client of a later connection bind to the address and port of this
+        // client.
         client.set_reuse_address(true)?;
         client.connect_timeout(&to, PATIENCE)?;
         Ok((client, listener.accept()?.0))
@@ -144,14 +147,15 @@ fn connections(
     let closed = [(Listen, 1), (Established, 4), (TimeWait, 1), (FinWait2, 1), (CloseWait, 1)];
     check("after a client closed a second one", &closed)?;
 
-    // The server's FIN moves the mini socket of the client from FIN_WAIT2 to TIME_WAIT.
+    // When the server closes, the server's FIN moves the client's mini socket from FIN_WAIT2 to
+    // TIME_WAIT.
     drop(orphan_server);
     let closed = [(Listen, 1), (Established, 4), (TimeWait, 2)];
     check("after its server closed it", &closed)?;
 
-    // The new connection has the addresses and ports of the connection that is in TIME_WAIT.
-    // Settings and timing decide whether the kernel lets the new connection replace the mini
-    // socket.
+    // The new connection has the addresses and ports of the connection that is in TIME_WAIT. The
+    // sysctls and the time since the close decide whether the kernel lets the new connection
+    // replace the time-wait socket.
     let again = stream(address)?;
     again.set_reuse_address(true)?;
     again.bind(&local)?;
@@ -177,19 +181,20 @@ fn listener(address: SocketAddr) -> io::Result<Socket> {
     Ok(listener)
 }
 
-/// Closes a client and waits until its server has received the FIN. If both sides sent FINs at the
-/// same time, both sides would end in TIME_WAIT.
+/// Closes a client and waits until its server has received the FIN. The wait prevents that both
+/// sides send a FIN at the same time and both sockets enter TIME_WAIT.
 fn close_in_turn(client: Socket, mut server: &Socket) -> io::Result<()> {
     drop(client);
     server.set_read_timeout(Some(PATIENCE))?;
     server.read(&mut [0]).map(drop)
 }
 
-/// The maximum time to wait for the kernel. A wait usually takes microseconds, or one second for
-/// the expiry of a mini socket.
+/// The maximum time to wait until the kernel's table has the expected sockets. A wait usually takes
+/// microseconds. If a mini socket must expire, the wait takes one second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The number of sockets by state in the kernel's table.
+/// The number of sockets in each state, according to the kernel's table (`/proc/net/tcp` and
+/// `tcp6`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Table(BTreeMap<usize, i64>);
 
@@ -199,7 +204,7 @@ impl Table {
         for name in ["tcp", "tcp6"] {
             match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
                 Ok(text) => table.add(&text),
-                // Without IPv6 the file tcp6 does not exist.
+                // The file tcp6 does not exist if the kernel does not support IPv6.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -207,8 +212,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Adds the rows of `/proc/net/tcp` or `tcp6`. The fourth column is the state in hexadecimal.
-    /// Half-open connections have the state SYN_RECV in these files.
+    /// Adds the sockets in the text of `/proc/net/tcp` or `tcp6`. The fourth column is the state in
+    /// hexadecimal. Half-open connections have the state SYN_RECV in these files.
     fn add(&mut self, text: &str) {
         let states = text.lines().skip(1).filter_map(|row| row.split_ascii_whitespace().nth(3));
         for state in states.filter_map(|state| usize::from_str_radix(state, 16).ok()) {
@@ -251,7 +256,8 @@ impl fmt::Display for Table {
     }
 }
 
-/// Compares the gauges with the kernel's table. If they differ, makes a scan and compares again.
+/// Compares the gauges with the kernel's table. If the gauges differ, makes a scan and compares the
+/// gauges again.
 fn compare(tracer: &mut Tracer, label: &'static str) -> anyhow::Result<Checkpoint> {
     let differ = differences(&tracer.snapshot()?)?;
     if differ.is_empty() {
@@ -274,11 +280,12 @@ fn stream(address: SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
 }
 
-/// Sets the lifetime of the socket in FIN_WAIT2 after close() to one second.
+/// Sets TCP_LINGER2 to one second: after close() the socket stays in FIN_WAIT2 for at most one
+/// second.
 fn expire_in_a_second(socket: &Socket) -> io::Result<()> {
     let second: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&second)).expect("an int is small");
-    // SAFETY: the kernel reads one int, which outlives the call.
+    // SAFETY: the kernel only reads one int through the pointer, and the int outlives the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -291,7 +298,7 @@ fn expire_in_a_second(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets the loopback device up, which is down in a new network namespace.
+/// Sets the loopback device up. In a new network namespace the loopback device is down.
 fn loopback_up() -> io::Result<()> {
     let mut name = [0; libc::IFNAMSIZ];
     name[..2].copy_from_slice(&b"lo".map(u8::cast_signed));
@@ -299,7 +306,8 @@ fn loopback_up() -> io::Result<()> {
     let request =
         libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: up } };
     let any_socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call, and writes nothing.
+    // SAFETY: SIOCSIFFLAGS reads one ifreq through the pointer and writes nothing, and the ifreq
+    // outlives the call.
     let result =
         unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -7,9 +7,9 @@
 //!                                   -> features -> view
 //! ```
 //!
-//! [`Facts`] are gathered once. All features are computed from the facts by pure functions. Causes
-//! and help lines are taken from [`probe::Error`](crate::probe::Error), so `check` and `trace`
-//! print equal texts.
+//! [`Facts`] are read once. Pure functions compute all features from the facts. `check` and `trace`
+//! print the same causes and help lines, because both take the texts from
+//! [`probe::Error`](crate::probe::Error).
 
 mod confinement;
 mod facts;
@@ -33,14 +33,14 @@ pub enum Status {
     Ok,
     /// The feature does not work.
     Missing,
-    /// The feature works with a restriction.
+    /// The feature works, but has a restriction.
     Degraded,
     /// The feature was not tried, because this process may not try it.
     Untested,
 }
 
 impl Status {
-    /// Returns the name of the status in the output.
+    /// Returns the word that stands for the status in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,10 +52,11 @@ impl Status {
     }
 }
 
-/// A feature that counting uses or may use.
+/// A feature of the system that `trace` needs or can use to count sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// The name in the output, which never changes.
+    /// The name of the feature in the output. Scripts may rely on this name, so the name never
+    /// changes.
     pub id: &'static str,
     /// The status.
     pub status: Status,
@@ -83,14 +84,14 @@ impl Feature {
         Self::wanting(id, Status::Missing, &failure.cause, &failure.help)
     }
 
-    /// Returns a feature that was not tried because of this failure. The feature has no advice,
-    /// because the missing feature and the last feature print the advice.
+    /// Returns a feature with the status `Untested`, because `failure` prevented the attempt. The
+    /// feature has no advice: the feature that failed and the last feature print the advice.
     fn untested(id: &'static str, failure: &Failure) -> Self {
         let detail = format!("not tried: {}", failure.cause);
         Self { id, status: Status::Untested, detail, help: None }
     }
 
-    /// Returns the feature for the result of an attempt.
+    /// Returns the feature that has the status and the texts for this result of an attempt.
     fn of(id: &'static str, attempt: &Attempt, detail: impl Into<String>) -> Self {
         match attempt {
             Ok(()) => Self::ok(id, detail),
@@ -99,7 +100,8 @@ impl Feature {
     }
 }
 
-/// Returns all features in the order of their dependencies. The last feature is `trace` itself.
+/// Returns all features. A feature that needs other features follows these features. The last
+/// feature is `trace` itself.
 #[must_use]
 pub fn features(facts: &Facts) -> Vec<Feature> {
     let mut features = kernel::features(facts);
@@ -112,7 +114,7 @@ pub fn features(facts: &Facts) -> Vec<Feature> {
     features
 }
 
-/// Returns whether `trace` would be exact.
+/// Returns whether `trace` would count all sockets and transitions exactly.
 #[must_use]
 pub fn is_exact(features: &[Feature]) -> bool {
     features.last().is_some_and(|trace| trace.status == Status::Ok)

@@ -1,4 +1,5 @@
-//! The capabilities and their purposes.
+//! The features for capabilities: whether this process has the capability, and why `tcpstate` needs
+//! the capability.
 
 use caps::Capability;
 
@@ -28,7 +29,7 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     ]
 }
 
-/// Returns the feature of a capability that counting always needs.
+/// Returns the feature for a capability without which `trace` cannot count.
 fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
     if facts.has(capability) {
         Feature::ok(id, format!("held: {purpose}"))
@@ -41,8 +42,8 @@ fn counting(facts: &Facts, id: &'static str, capability: Capability, purpose: &s
     }
 }
 
-/// Returns the feature of CAP_SYSLOG, which is needed only if timers are the only hook for mini
-/// sockets.
+/// Returns the feature for CAP_SYSLOG. `trace` needs CAP_SYSLOG only if the timer hooks are the
+/// only hooks for mini sockets that work.
 fn syslog(facts: &Facts) -> Feature {
     let id = "cap_syslog";
     let serves = |minis| facts.provider(minis, Provider::Fentry).is_some_and(Result::is_ok);
@@ -61,7 +62,7 @@ fn syslog(facts: &Facts) -> Feature {
     Feature::missing(id, &Error::Kallsyms(Hidden::FromThisProcess).into())
 }
 
-/// Returns the feature of a capability that counting does not need.
+/// Returns the feature for a capability that `trace` does not need to count.
 fn optional(facts: &Facts, id: &'static str, capability: Capability, purpose: &str) -> Feature {
     if facts.has(capability) {
         return Feature::ok(id, format!("held: {purpose}"));

@@ -1,8 +1,9 @@
-//! The features that `--live` proves by traffic in a private network namespace.
+//! The features that `--live` checks with real traffic in a private network namespace.
 
 use super::{Checkpoint, Failure, Feature, Live, Status};
 
-/// Programs that the traffic does not trigger. `ss -K` would trigger them by aborting sockets.
+/// The BPF programs that the traffic of `--live` does not run. `tcp_abort` runs when `ss -K` aborts
+/// a socket.
 const NOT_PROVOKED: [&str; 1] = ["tcp_abort"];
 
 const HELP: &str =
@@ -22,7 +23,7 @@ pub(super) fn features(live: &Result<Live, Failure>) -> Vec<Feature> {
     }
 }
 
-/// Returns the reasons why `trace` is not exact, according to the result of `--live`.
+/// Returns the reasons, found by `--live`, why `trace` is not exact.
 pub(super) fn faults(live: &Live) -> Vec<String> {
     let dead = |programs| !dead(programs).is_empty();
     let mut faults = Vec::new();

@@ -1,5 +1,6 @@
-//! Faults and changes of certain kernel versions. The faults and changes are judged by the version
-//! number only. A distribution may have fixed a fault without a change of the version number.
+//! Kernel bugs and kernel changes that depend on the kernel version. Only the version number
+//! decides whether a bug is reported. A distribution may have fixed a bug without a change of the
+//! version number.
 
 use super::{Facts, Feature, Status};
 
@@ -15,12 +16,12 @@ pub(super) fn features(facts: &Facts) -> Vec<Feature> {
     ]
 }
 
-/// After this number of sockets the kernel interrupts a walk of the iterator (`MAX_ITER_OBJECTS`),
-/// and the next read continues the walk.
+/// The number of sockets after which the kernel interrupts a walk of the socket iterator
+/// (`MAX_ITER_OBJECTS`). The next read continues the walk.
 const WALK: u64 = 1_000_000;
 
-/// Returns the feature for interrupted walks: a walk that is interrupted within a bucket of the
-/// socket table may skip or repeat sockets.
+/// Returns the feature for interrupted walks of the socket iterator. If the kernel interrupts a
+/// walk within a bucket of the socket table, the walk may skip or repeat sockets.
 fn stopped_walk(facts: &Facts) -> Feature {
     const FIXED: Version = (6, 17, 0);
     let id = "iter_tcp_resume";
@@ -37,8 +38,8 @@ fn stopped_walk(facts: &Facts) -> Feature {
     Feature::wanting(id, Status::Degraded, by_version(detail), "use kernel 6.17 or newer")
 }
 
-/// Returns the feature for a fault of the iterator: a walk may release a socket twice and crash the
-/// kernel.
+/// Returns the feature for a kernel bug in the socket iterator: a walk may release a socket twice,
+/// which may crash the kernel.
 fn double_release(facts: &Facts) -> Feature {
     let id = "iter_tcp_release";
     let version = facts.kernel.version();

@@ -30,7 +30,7 @@ pub(super) fn trace(facts: &Facts) -> Feature {
     Feature { id, status: Status::Degraded, detail, help }
 }
 
-/// Returns the reasons why the hooks of `trace` may miss events without counting the missed events.
+/// Returns the reasons why `trace` may miss events without counting how many events it misses.
 fn shortfalls(facts: &Facts, whole: &Whole) -> Vec<String> {
     let mut shortfalls = Vec::new();
     if whole.transitions == Transitions::Tracepoint && !facts.kernel.counts_misses_of_tracepoints()
