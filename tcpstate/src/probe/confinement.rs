@@ -1,5 +1,5 @@
-//! Finds the confinements that can prevent a process with the capabilities from using BPF: a user
-//! namespace, a seccomp filter or a lockdown.
+//! Finds the confinements that can prevent a process from using BPF although the process has the
+//! capabilities: a user namespace, a seccomp filter or a lockdown.
 
 use std::{fmt, fs, os::unix::fs::MetadataExt as _};
 
@@ -61,7 +61,8 @@ impl Confinement {
         }
     }
 
-    /// Returns the most probable cause if the kernel refuses an action that the capabilities allow.
+    /// Returns the most probable cause if the kernel refuses an action although the process has the
+    /// capabilities for the action.
     #[must_use]
     pub fn suspect(&self, errno: Errno) -> Option<Suspect> {
         // A lockdown removes the BPF helpers that read kernel memory. If a program calls a removed

@@ -31,7 +31,8 @@ pub const RING_BYTES: u32 = 8 << 20;
 /// sockets uses 17 MiB. The map of owner hints uses another 13 MiB.
 pub const MAX_SOCKETS: u32 = 131_072;
 
-/// The tracepoint of sent RSTs. The BPF program at this tracepoint has the name of the tracepoint.
+/// The kernel tracepoint that fires when the kernel sends an RST. The BPF program at this
+/// tracepoint has the same name.
 const RESETS: &str = "tcp_send_reset";
 
 /// The options of recording events.
@@ -56,13 +57,14 @@ impl Default for EventOptions {
 pub(crate) struct EventHook {
     /// The program that records transitions.
     pub(super) program: &'static str,
-    /// The ring to which the programs write, until the caller takes the ring.
+    /// The ring to which the programs write events. The field is `None` after the caller has taken
+    /// the ring.
     pub(crate) ring: Option<RingBuf<MapData>>,
     /// The size of the ring in bytes.
     pub(crate) ring_bytes: u32,
     pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
-    /// The reason why sent RSTs are not observed; `None` if sent RSTs are observed.
+    /// The reason why sent RSTs are not observed. The field is `None` if sent RSTs are observed.
     reset_limit: Option<Limit>,
 }
 

@@ -36,9 +36,9 @@ pub(super) const fn hook(program: &'static str, target: &'static str) -> Hook {
 /// function selects the BPF program.
 const VERDICT: &str = "tcp_timewait_state_process";
 
-/// Returns the programs of a provider. The programs that observe the creation of sockets are
-/// attached last. If the programs for the creation of sockets were attached first, tcpstate could
-/// miss the close of a new socket.
+/// Returns the programs of a provider, in the order in which the programs are attached. The
+/// programs that observe the creation of sockets are attached last. If the programs for the
+/// creation of sockets were attached first, tcpstate could miss the close of a new socket.
 pub(super) fn programs(
     minis: Minis,
     provider: Provider,
@@ -110,7 +110,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Error
     }
 }
 
-/// Returns whether a program is attached. A detached program is also unloaded.
+/// Returns whether a program is attached. When a program is detached, the program is also unloaded.
 pub(super) fn is_attached(ebpf: &Ebpf, program: &str) -> bool {
     ebpf.program(program).is_some_and(|program| program.fd().is_ok())
 }
@@ -129,8 +129,8 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
 }
 
 /// Loads the three iterators. The first iterator visits each socket during a scan. The second
-/// iterator finds the moves from FIN_WAIT2 to TIME_WAIT that timers do not report. The third
-/// iterator marks the map entries of deleted namespaces.
+/// iterator finds sockets that moved from FIN_WAIT2 to TIME_WAIT without a report from a timer. The
+/// third iterator marks the map entries of deleted namespaces.
 pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
     let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
     for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {

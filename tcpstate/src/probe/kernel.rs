@@ -46,7 +46,7 @@ impl Kernel {
         Ok(Self::from_release(release))
     }
 
-    /// Returns the kernel with this release.
+    /// Returns the [`Kernel`] for a release that `uname -r` prints.
     #[must_use]
     pub fn from_release(release: String) -> Self {
         let mut numbers =
@@ -56,8 +56,8 @@ impl Kernel {
         Self { release, version, patch }
     }
 
-    /// Returns the version from `uname -r`. Distributions backport fixes without changing the
-    /// version.
+    /// Returns the version from `uname -r`. A distribution may backport a fix to an older version
+    /// without changing the version.
     #[must_use]
     pub fn version(&self) -> (u32, u32, u32) {
         (self.version.0, self.version.1, self.patch)
@@ -69,7 +69,7 @@ impl Kernel {
         self.version >= version
     }
 
-    /// Returns whether the kernel is too old.
+    /// Returns whether the kernel is older than the oldest supported kernel.
     #[must_use]
     pub fn is_too_old(&self) -> bool {
         self.version < OLDEST
@@ -90,7 +90,7 @@ impl Kernel {
         self.version >= COOKIES
     }
 
-    /// Returns whether `RLIMIT_MEMLOCK` limits maps.
+    /// Returns whether `RLIMIT_MEMLOCK` limits the memory of BPF maps.
     #[must_use]
     pub fn locks_memory_for_maps(&self) -> bool {
         self.version < MEMORY_CGROUPS

@@ -35,8 +35,8 @@ const MAX_ROUNDS: u32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
     /// The inodes of the namespaces. If a namespace is deleted during the search, a new namespace
-    /// may get the inode of the deleted namespace. The search does not visit a new namespace with
-    /// the inode of a deleted namespace.
+    /// may get the inode of the deleted namespace. The search does not visit a new namespace if the
+    /// new namespace has the inode of a deleted namespace.
     seen: HashSet<u64>,
     /// The number of namespaces that could not be entered.
     pub(crate) refused: u64,
@@ -167,7 +167,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 pub(crate) struct Names(HashMap<u64, String>);
 
 impl Names {
-    /// Reads all existing names.
+    /// Reads the names of all existing network namespaces.
     pub(crate) fn read() -> Self {
         let mut names = HashMap::new();
         // If a namespace is deleted, the file with the name of the namespace may remain. The file
@@ -183,7 +183,7 @@ impl Names {
         Self(names)
     }
 
-    /// Returns the name of the namespace with this inode.
+    /// Returns the name of the namespace that has this inode.
     pub(crate) fn of(&self, inode: u64) -> Option<String> {
         self.0.get(&inode).cloned()
     }

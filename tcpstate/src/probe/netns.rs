@@ -30,7 +30,7 @@ use crate::{
 /// folder.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// The user's choice of network namespaces.
+/// The network namespaces that the user chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Netns {
     /// The network namespace of the calling thread.
@@ -220,8 +220,8 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Opens a file if the file is a network namespace. Opening a file that is not a network namespace
-/// has no side effect.
+/// Opens a file and checks that the file is a network namespace. If the file is not a network
+/// namespace, opening the file has no side effect.
 pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -244,7 +244,7 @@ fn names() -> Vec<OsString> {
     names
 }
 
-/// Returns the names that are most similar to the given name.
+/// Returns the names of network namespaces that are most similar to the given name.
 fn near(name: &str, names: Vec<OsString>) -> Vec<String> {
     let names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     nearest(name, names.iter().map(String::as_str)).into_iter().map(str::to_owned).collect()

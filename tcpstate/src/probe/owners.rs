@@ -18,9 +18,10 @@ const ACCEPT: &str = "inet_csk_accept";
 pub(crate) struct OwnerHook {
     /// The attached hook.
     pub(crate) acceptors: Acceptors,
-    /// The map of owner hints. User space also stores hints in the map of owner hints.
+    /// The map of owner hints. The BPF programs and user space store hints in this map.
     pub(crate) hints: HashMap<MapData, u64, OwnerHint>,
-    /// The reason why a better hook is not attached; `None` if the best hook is attached.
+    /// The reason why a better hook is not attached. The field is `None` if the best hook is
+    /// attached.
     pub(super) limit: Option<Limit>,
 }
 

@@ -1,4 +1,5 @@
-//! Attaches the best hooks that the kernel accepts, and reports the limits if better hooks fail.
+//! Attaches the best hooks that the kernel accepts, and reports a limit if a better hook could not
+//! be attached.
 
 use std::io;
 
@@ -43,7 +44,7 @@ pub(super) struct Providers {
 pub(super) struct Active {
     pub(super) provider: Provider,
     pub(super) hooks: Vec<Hook>,
-    /// How many runs of the current and the earlier programs the kernel has skipped.
+    /// How many runs of the attached and the detached programs the kernel has skipped.
     pub(super) missed: MissedRuns,
 }
 
@@ -142,9 +143,9 @@ impl Providers {
     /// Replaces a broken provider with the next best provider.
     ///
     /// When a program is detached, the kernel discards the count of the program's skipped runs. The
-    /// function reads the count of skipped runs before the detachment. If the kernel skips a run
-    /// between the read of the count and the detachment, this run is not counted. The next scan
-    /// corrects the errors that uncounted runs cause in the gauges.
+    /// function reads the count of skipped runs before the detachment. A skipped run between the
+    /// read of the count and the detachment is not counted. The next scan corrects the errors that
+    /// uncounted runs cause in the gauges.
     pub(super) fn replace(
         &mut self,
         ebpf: &mut Ebpf,
@@ -218,9 +219,9 @@ impl Providers {
         }
     }
 
-    /// Attaches all programs of a provider. If a program fails, no program stays attached. For each
-    /// program, the function returns how many runs the kernel had skipped before this provider used
-    /// the program.
+    /// Attaches all programs of a provider. If a program cannot be attached, the function detaches
+    /// the programs that only this provider uses. For each program, the function returns how many
+    /// runs the kernel had skipped before this provider used the program.
     fn install(
         &self,
         ebpf: &mut Ebpf,

@@ -23,7 +23,7 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// Returns the sizes of the two maps for this number of sockets.
+    /// Returns the sizes of the two maps that a table for this number of sockets needs.
     pub(super) fn new(sockets: u32) -> Self {
         if KEEPS_STORES_IN_ORDER {
             // The array needs at least two slots. For an array of one slot, the BPF programs would

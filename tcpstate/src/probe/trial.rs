@@ -1,5 +1,6 @@
 //! Attaches each part of the BPF programs separately, and then removes the part. Each part is
-//! attached as in the command `trace`. The command `check` reports the results.
+//! attached in the way in which the command `trace` attaches the part. The command `check` reports
+//! the results.
 
 use super::{
     Error, Options, Probe,
@@ -20,7 +21,7 @@ pub enum Part {
     Minis(Minis, Provider),
 }
 
-/// Loads and attaches one part, with as few other parts as possible.
+/// Loads and attaches one part of the BPF programs, and as few other parts as possible.
 pub fn attach(part: Part) -> Result<(), Error> {
     let nothing = Some(Provider::None);
     let mut options = Options { time_wait: nothing, syn_recv: nothing, ..Options::default() };

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Error, Part, Reader, Timed};
 
-/// Reads a recording from a given file to the last file.
+/// Reads the records of a recording, from a given file to the last file.
 pub struct Recording {
     reader: Reader<File>,
     file: PathBuf,
@@ -35,7 +35,7 @@ impl Recording {
         self.reader.part()
     }
 
-    /// Returns whether the end of the run has been read.
+    /// Returns whether the reader has read the end report of the run.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.has_ended

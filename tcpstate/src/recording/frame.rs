@@ -18,7 +18,7 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 /// The size in bytes of a frame's length field and checksum.
 const HEAD: usize = 8;
 
-/// Appends a frame with these records.
+/// Appends a frame that contains these records.
 pub(super) fn append(records: &[u8], file: &mut Vec<u8>) {
     let begin = file.len();
     file.extend_from_slice(&[0; HEAD]);

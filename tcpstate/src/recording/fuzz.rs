@@ -1,5 +1,5 @@
 //! The functions of this module that the fuzzer calls. For any file, the reader must return records
-//! or report damage. The used memory must be in proportion to the size of the file.
+//! or report damage. The memory that the reader uses must be in proportion to the size of the file.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn offset(error: &Unreadable) -> u64 {
     }
 }
 
-/// Reads a sequence of records and returns them. A record that is written and read again must equal
-/// the original record.
+/// Reads a sequence of records and returns them. If the function writes a record and reads the
+/// written record, the result must equal the original record.
 pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
     let mut decoder = Decoder::new(bytes);
     let mut records = Vec::new();

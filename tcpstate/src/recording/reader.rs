@@ -1,4 +1,4 @@
-//! Reads a recording up to the end or the first damage.
+//! Reads one file of a recording, up to the end of the file or the first damaged frame.
 
 use std::{
     io::{BufRead, BufReader, Read},

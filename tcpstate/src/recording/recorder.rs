@@ -1,5 +1,5 @@
-//! Records a run. If the process is killed, the file contains everything that a view showed up to
-//! half a second earlier.
+//! Records a run. If tcpstate is killed, the file contains everything that a view showed until half
+//! a second before the kill.
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,8 @@ use super::{Error, Part, Writer, files::name_of};
 use crate::report::{Event, Report, Start};
 
 /// The maximum time between the addition of a record and the write of the record. The documentation
-/// promises that each record is written within one second. The maximum is only half a second, as a
-/// reserve for busy machines.
+/// promises that each record is written within one second. The maximum is only half a second, so
+/// that busy machines also write each record within one second.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// The maximum number of bytes that wait while the file cannot be written.
@@ -87,7 +87,7 @@ impl Recorder {
         Ok(Self { shared, flusher: Mutex::new(Some(flusher)) })
     }
 
-    /// Adds a report that a view shows.
+    /// Adds a report to the recording.
     pub fn add_report(&self, report: &Report) {
         let mut files = self.shared.lock();
         files.remember(report);
@@ -99,7 +99,7 @@ impl Recorder {
         self.shared.changed.notify_one();
     }
 
-    /// Adds events that a view shows together.
+    /// Adds events that a view gets in one call.
     pub fn add_events(&self, events: &[Event]) {
         if !events.is_empty() {
             self.shared.lock().add(|writer, at| writer.add_events(at, events));
@@ -154,7 +154,7 @@ struct Files {
     limits: Limits,
     part: Part,
     began: Instant,
-    /// The start report with the currently attached hooks, for the next file.
+    /// The start report for the next file. The start report lists the hooks that are attached now.
     start: Option<Start>,
     /// The time at which waiting records must be written.
     due: Option<Instant>,

@@ -33,12 +33,12 @@ impl<W: Write> Writer<W> {
         Ok(Self { file, length: begin.len() as u64, waiting: Vec::new() })
     }
 
-    /// Adds a report that a view shows.
+    /// Adds a report to the waiting records.
     pub fn add_report(&mut self, at: Duration, report: &Report) {
         wire::append_report(at, report, &mut self.waiting);
     }
 
-    /// Adds events that a view shows together.
+    /// Adds events that a view gets in one call to the waiting records.
     pub fn add_events(&mut self, at: Duration, events: &[Event]) {
         for events in events.chunks(wire::MAX_EVENTS) {
             wire::append_events(at, events, &mut self.waiting);

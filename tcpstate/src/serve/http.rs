@@ -33,8 +33,7 @@ use tokio::{
 use super::{TracerHandle, negotiation};
 use crate::view::metrics::Format;
 
-/// Maximum time from the start of the wait for a request until the header of the request is
-/// complete.
+/// Maximum time in which the server waits for a request and reads the header of the request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Maximum time for the response to a request. A snapshot takes about 30 ms. A scan of a million
 /// sockets takes about a second.
@@ -133,8 +132,8 @@ impl Connections {
     }
 }
 
-/// Answers the requests of one connection until either side closes the connection. Connection
-/// errors are ignored, because such an error affects only this client.
+/// Answers the requests of one connection until either side closes the connection. The function
+/// ignores connection errors, because a connection error affects only one client.
 async fn converse(stream: TcpStream, tracer_handle: &TracerHandle, is_busy: &AtomicBool) {
     let service = service_fn(|request: Request<Incoming>| async move {
         is_busy.store(true, Relaxed);

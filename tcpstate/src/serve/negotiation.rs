@@ -2,9 +2,10 @@
 
 use crate::view::metrics::Format;
 
-/// Returns the format with the highest weight in the `Accept` header. The Prometheus format is the
-/// default, even if the client accepts neither format. A response in a wrong format is better than
-/// an error.
+/// Returns the format with the highest weight in the `Accept` header. If the weights of both
+/// formats are equal, the function returns the Prometheus format. If the client accepts neither
+/// format, the function also returns the Prometheus format, because a response in a wrong format is
+/// better than an error.
 pub(super) fn format<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
     let ranges: Vec<_> = accept.flat_map(|line| line.split(',')).filter_map(Range::parse).collect();
     let quality = |format| {
@@ -55,7 +56,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// Parses a weight and returns thousandths: 750 for `0.75`.
+/// Parses a weight and returns the weight in thousandths: 750 for `0.75`.
 fn thousandths(weight: &str) -> Option<u32> {
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -29,8 +29,8 @@ pub struct Textfile {
 }
 
 impl Textfile {
-    /// Checks the path and writes nothing yet. Returns an error if the path cannot be the path of a
-    /// file.
+    /// Checks the path without writing a file. The function returns an error if the path cannot be
+    /// the path of a file.
     pub fn new(path: &Path) -> io::Result<Self> {
         let name = path.file_name().filter(|_| !path.is_dir());
         let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
@@ -52,8 +52,8 @@ impl Textfile {
         self.errors
     }
 
-    /// Replaces the text file. The function counts every error. If several consecutive writes fail,
-    /// only the first failed write returns an error.
+    /// Replaces the text file. The function counts every failed write. If several consecutive
+    /// writes fail, the function returns only the error of the first failed write.
     pub fn write(&mut self, text: &[u8]) -> Option<io::Error> {
         let written = self.try_to_write(text);
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
@@ -80,8 +80,8 @@ impl Textfile {
         fs::rename(&self.draft, &self.path)
     }
 
-    /// Removes the text file if any write of the file has succeeded. If the file stayed, collectors
-    /// would continue to report the old numbers.
+    /// Removes the text file if any write of the file has succeeded. If the text file remained
+    /// after the run, collectors would continue to report the old numbers.
     pub fn remove(self) {
         if self.is_written {
             let _ = fs::remove_file(&self.path);

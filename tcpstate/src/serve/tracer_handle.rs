@@ -1,9 +1,9 @@
 //! Runs the tracer on a separate thread, and sends requests to this thread.
 //!
-//! A tracer stays on the thread that started the tracer. This thread waits for the kernel during a
-//! snapshot. All requests that arrive during a snapshot share the next snapshot. The next snapshot
-//! starts after these requests, so the snapshot includes all events before the requests. A thousand
-//! simultaneous requests need only one snapshot.
+//! A tracer stays on the thread that started the tracer. During a snapshot, the tracer's thread
+//! waits for the kernel. All requests that arrive during a snapshot share the next snapshot. The
+//! next snapshot starts after these requests, so the snapshot includes all events before the
+//! requests. A thousand simultaneous requests need only one snapshot.
 
 use std::{
     collections::HashMap,
@@ -91,8 +91,8 @@ pub struct TracerHandle {
 }
 
 impl TracerHandle {
-    /// Starts the tracer's thread and returns immediately. The thread calls `on_start` with the
-    /// loaded programs before the thread drops privileges.
+    /// Starts the tracer's thread and returns immediately. After the BPF programs are loaded and
+    /// before the thread drops privileges, the thread calls `on_start`.
     pub fn start(
         settings: Settings,
         on_start: impl FnOnce(&Probe) + Send + 'static,
@@ -289,7 +289,7 @@ impl Worker {
     }
 
     /// Makes a scan if a scan is due. If the scan fails, the gauges stay inexact, and a metric
-    /// reports this.
+    /// reports that the gauges are inexact.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
         let error = match self.tracer.reconcile_if_due(self.reconcile) {

@@ -23,8 +23,8 @@ use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
 /// 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
-/// A column. A column. A column is empty if the writer of the recording did not write the column. A
-/// missing value means that the field is unknown.
+/// A column of the events. A column is empty if the writer of the recording did not write the
+/// column. A missing value means that the field is unknown.
 type Column<T> = Vec<Option<T>>;
 
 #[derive(Default, Encode, Decode)]
@@ -37,8 +37,8 @@ pub(super) struct Events {
     /// how much the difference of the clocks has increased since the previous event.
     #[n(1)]
     ahead: Vec<i64>,
-    /// The old state and the new state of each event. Each state is stored in 4 bits as the
-    /// kernel's number of the state.
+    /// The old state and the new state of each event. Each state is stored in 4 bits, as the number
+    /// that the kernel uses for the state.
     #[cbor(n(2), with = "minicbor::bytes")]
     states: Vec<u8>,
     /// The address family of each event: 4 or 6.
@@ -255,7 +255,7 @@ fn value<T: Copy>(column: &Column<T>, row: usize) -> Option<T> {
     column.get(row).copied().flatten()
 }
 
-/// Returns the list element whose index a column contains.
+/// Reads an index from a column, and returns the list element that has this index.
 fn listed<'a, T>(
     column: &Column<u32>,
     row: usize,

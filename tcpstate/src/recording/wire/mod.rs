@@ -1,5 +1,5 @@
-//! Encodes records. The encoded structs are separate from the structs of the program, so the
-//! program's structs can change freely.
+//! Encodes records. The structs in this module define the format. The other modules have separate
+//! structs, which can change without a change of the format.
 //!
 //! A record is a CBOR array (RFC 8949) that contains the kind, the time and the fields of the
 //! record. Each field has a number. The number is never reused for another field. New data is added
@@ -43,7 +43,7 @@ pub(super) fn append_part(part: &Part, records: &mut Vec<u8>) {
     append(kind::PART, Duration::ZERO, part, records);
 }
 
-/// Appends a record with a time and a report.
+/// Appends a record that contains a time and a report.
 pub(super) fn append_report(at: Duration, report: &Report, records: &mut Vec<u8>) {
     match report {
         Report::Start(start) => append(kind::START, at, &report::Start::of(start), records),
@@ -54,7 +54,7 @@ pub(super) fn append_report(at: Duration, report: &Report, records: &mut Vec<u8>
     }
 }
 
-/// Appends a record with a time and the events that a view shows together.
+/// Appends a record that contains a time and the events that a view gets in one call.
 pub(super) fn append_events(at: Duration, events: &[Event], records: &mut Vec<u8>) {
     append(kind::EVENTS, at, &events::Events::from(events), records);
 }

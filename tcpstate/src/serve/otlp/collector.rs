@@ -34,8 +34,7 @@ pub(super) fn shown(metrics: &[Metric]) -> impl Iterator<Item = &Metric> {
     metrics.iter().filter(|metric| metric.kind != Kind::Histogram)
 }
 
-/// Converts metrics into collections. Converts metrics into collections. The instruments of the
-/// collector report the latest samples.
+/// Converts metrics into collections. The instruments of the collector report the latest samples.
 pub(super) struct Collector {
     reader: Reader,
     /// The meter provider is kept, because the meter provider owns the state of the instruments.
@@ -99,7 +98,8 @@ impl Collector {
     }
 
     /// Adds an instrument for a metric. A gauge is exported as an up-down counter. If the latest
-    /// samples lack a series of an up-down counter, the crates do not send the series.
+    /// samples do not contain a series of an up-down counter, the OpenTelemetry crates do not send
+    /// the series.
     fn add_instrument(&self, metric: &Metric) {
         let (name, unit) = instrument(metric);
         let (latest, key) = (Arc::clone(&self.latest), metric.name);
@@ -136,7 +136,7 @@ impl Collector {
     }
 }
 
-/// A metric reader that the meter provider and the collector share.
+/// A metric reader that the meter provider and the [`Collector`] share.
 #[derive(Clone, Debug, Default)]
 struct Reader(Arc<ManualReader>);
 

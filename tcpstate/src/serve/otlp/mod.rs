@@ -1,14 +1,14 @@
-//! Pushes the metrics to an OpenTelemetry receiver, with OpenTelemetry's own crates. The names of
-//! the metrics follow OpenTelemetry's semantic conventions.
+//! Pushes the metrics to an OpenTelemetry receiver. The module uses the OpenTelemetry crates. The
+//! names of the metrics follow OpenTelemetry's semantic conventions.
 //!
 //! The queue holds at most [`QUEUE`] collections. If the collections are large, the queue holds
 //! fewer collections. While the receiver is down, the oldest collections in the queue are dropped,
 //! so that memory does not grow. When the receiver is up again, the queued collections are sent in
 //! order.
 //!
-//! Counters are totals since the start, so a dropped collection loses a point in time, but no
-//! counts. Histograms are not sent, because the OpenTelemetry crates accept only single durations.
-//! The kernel half counts durations by bucket and does not keep single durations.
+//! Counters contain totals since tcpstate started, so later collections include the counts of a
+//! dropped collection. Histograms are not sent, because the OpenTelemetry crates accept only single
+//! durations. The kernel half counts durations by bucket and does not keep single durations.
 
 mod collector;
 mod queue;

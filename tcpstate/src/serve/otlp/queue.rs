@@ -17,7 +17,8 @@ pub const QUEUE: usize = 64;
 /// collections together have the maximum number of points.
 const MAX_POINTS: usize = 1 << 18;
 
-/// The waiting collections, oldest first, each with its number of points.
+/// The waiting collections, oldest first. Each element contains a collection and the number of
+/// points in the collection.
 pub(super) struct Queue<T> {
     waiting: Mutex<VecDeque<(T, usize)>>,
     pushed: Notify,
@@ -55,7 +56,7 @@ impl<T> Queue<T> {
     }
 
     /// Returns whether the queue still has space for the collection that the caller removed and
-    /// tries to send. If the queue is empty, a collection of any size may be kept.
+    /// tries to send. If the queue is empty, the queue has space for a collection of any size.
     pub(super) fn has_room_beside(&self, points: usize) -> bool {
         let waiting = self.waiting();
         waiting.is_empty() || has_room(&waiting, points)

@@ -1,9 +1,9 @@
 //! Exports histograms of the durations of states, handshakes and connections. If sockets are
 //! grouped, each group has its own histograms.
 //!
-//! The kernel half has eight buckets per octave, and the metrics have one bucket per octave. The
-//! upper bound of each metric bucket is also the upper bound of a kernel bucket, so each kernel
-//! bucket belongs to exactly one metric bucket.
+//! The kernel half has eight buckets for each power of two, and the metrics have one bucket for
+//! each power of two. The upper bound of each metric bucket is also the upper bound of a kernel
+//! bucket, so each kernel bucket belongs to exactly one metric bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

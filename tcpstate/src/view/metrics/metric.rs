@@ -12,8 +12,8 @@ pub enum Kind {
     Counter,
     /// A histogram of durations. The numbers of a histogram never decrease.
     Histogram,
-    /// The number 1 with labels that describe the program. The sample has the suffix `_info`, but
-    /// the name in [`Metric`] lacks this suffix.
+    /// A sample with the value 1, whose labels describe tcpstate. The sample has the suffix
+    /// `_info`, but the name in [`Metric`] lacks this suffix.
     Info,
 }
 
@@ -69,7 +69,7 @@ impl Value {
         }
     }
 
-    /// Returns the value, if the value is a single number.
+    /// Returns the number of the sample, if the sample is not a histogram.
     #[must_use]
     pub fn float(&self) -> Option<f64> {
         match self {
@@ -138,8 +138,8 @@ impl Metric {
         self
     }
 
-    /// Adds a sample if the value of the sample is known. A missing sample is better than a wrong
-    /// value.
+    /// Adds a sample if the value of the sample is known. An omitted sample is better than a sample
+    /// with a wrong value.
     pub(super) fn known(
         &mut self,
         labels: &[(&'static str, &str)],
