@@ -1,8 +1,8 @@
-//! A separate file table for a thread, and the limit on open files.
+//! Gives a thread a separate file table, and raises the limit on open files.
 //!
 //! The threads of a process share one file table with one limit. Between fork and exec, a new
-//! process also has a copy of the file table. If a thread closes a socket between fork and exec,
-//! the copy keeps the socket open.
+//! process also has a copy of the file table. If a thread closes a socket between fork and exec of
+//! a new process, the descriptor in the new process keeps the socket open.
 
 use std::io::Error;
 

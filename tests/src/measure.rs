@@ -68,8 +68,8 @@ impl Sub for RunTime {
     }
 }
 
-/// An empty program on a tracepoint. The cost of the empty program is the cost of the statistics
-/// themselves.
+/// An empty program on a tracepoint. The kernel's statistics give the empty program a run time, and
+/// this time is the cost of the statistics.
 pub struct Empty(Ebpf);
 
 impl Empty {

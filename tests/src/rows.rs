@@ -21,7 +21,8 @@ pub fn is_full() -> bool {
     env::args().any(|argument| argument == "--full")
 }
 
-/// The figures of several programs that are measured alternately.
+/// The measured values of several programs. A benchmark measures one program after the other, in
+/// each of several turns.
 #[derive(Debug)]
 pub struct Turns {
     section: &'static str,

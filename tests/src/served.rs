@@ -53,7 +53,7 @@ pub struct Response {
 pub type Metrics = BTreeMap<String, f64>;
 
 impl Server {
-    /// Starts the server, and returns when the server counts.
+    /// Starts the server, and returns when the server has begun to count.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

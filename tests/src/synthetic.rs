@@ -13,8 +13,8 @@ use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
 
-/// The transitions of each side of a connection, with the average duration of the previous state in
-/// nanoseconds.
+/// The transitions of each side of a connection. Each transition has the average duration of the
+/// state that the transition leaves, in nanoseconds.
 const CLIENT: [(State, State, u64); 5] = [
     (Close, SynSent, 0),
     (SynSent, Established, 1_000_000),

@@ -22,8 +22,8 @@ const OBJECT_VARIABLE: &str = "TCPSTATE_TEST_OBJECT";
 pub struct Traced {
     /// The tracer.
     pub tracer: Tracer,
-    /// The audit, which compares tcpstate's events with perf's events. While other programs make
-    /// traffic, the result of the audit has no meaning.
+    /// The audit, which compares tcpstate's events with perf's events. The result of the audit is
+    /// correct only while no other program makes traffic.
     audit: Option<Audit>,
     /// The number of missed events at the last comparison.
     missed: u64,
@@ -382,7 +382,8 @@ fn assert_flows_match_transitions(snapshot: &Snapshot, label: &str) {
         };
         let others = || State::ALL.into_iter().filter(|&other| other != state);
         let came: u64 = others().map(|from| snapshot.count(from, state)).sum();
-        // A listener stays in LISTEN when its child is born.
+        // A listener stays in LISTEN when its child is born, so the transition from LISTEN to
+        // SYN_RECV does not leave LISTEN.
         let is_move = |to: &State| (state, *to) != (State::Listen, State::SynRecv);
         let went: u64 = others().filter(is_move).map(|to| snapshot.count(state, to)).sum();
         assert_eq!(entered, came, "{label}: entered {state}, by its counter and by the matrix");

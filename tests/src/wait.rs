@@ -76,7 +76,7 @@ pub fn patience(time: Duration) -> Duration {
     if is_emulated() { time * EMULATED } else { time }
 }
 
-/// Returns when all RCU readers that are active at the call have ended.
+/// Waits for all RCU read-side critical sections that were active when the function was called.
 ///
 /// A closing socket disappears from `/proc` a moment before its last transition is reported. The
 /// kernel reports transitions from packets and timers under RCU, so all such reports have ended

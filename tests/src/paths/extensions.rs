@@ -66,8 +66,8 @@ pub(super) fn repair(stage: &mut Stage<'_>) {
     stage.check("servers closed", &[(Listen, 1)]);
 }
 
-/// Only the subflows of MPTCP are counted, as in `ss -t`. The MPTCP sockets of the program are not
-/// TCP sockets.
+/// tcpstate counts only the subflows of an MPTCP connection, as `ss -t` does. The MPTCP sockets of
+/// the program are not TCP sockets.
 pub(super) fn mptcp(stage: &mut Stage<'_>) {
     let new = || Socket::new(stage.family.domain(), Type::STREAM, Some(Protocol::MPTCP));
     let socket = match new() {

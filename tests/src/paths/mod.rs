@@ -47,7 +47,7 @@ impl Path {
     /// Runs the path in the thread's namespace, for each of its families. The last checkpoint of
     /// each run is after all sockets are closed.
     ///
-    /// Other sockets of the namespace have no influence if they stay in their states.
+    /// The namespace may contain other sockets if these sockets stay in their states.
     ///
     /// # Panics
     /// Panics if the sockets do not reach the states that the script expects.

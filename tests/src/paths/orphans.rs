@@ -74,8 +74,8 @@ pub(super) fn gets_fin_late(stage: &mut Stage<'_>) {
     let (clients, servers) = listener.pairs(13);
     drop(clients);
     stage.check("clients closed", &[(Listen, 1), (FinWait2, 13), (CloseWait, 13)]);
-    // The wait must be longer than a slot of the kernel's timer wheel, so elapsed time is the
-    // condition here.
+    // The wait must be longer than a slot of the kernel's timer wheel, so the test sleeps for a
+    // fixed time.
     thread::sleep(Duration::from_secs(3));
     drop(servers);
     stage.check("servers closed", &[(Listen, 1)]);

@@ -17,7 +17,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) family: Family,
     path: &'static str,
     checkpoints: &'a mut dyn Checkpoints,
-    /// The sockets of the namespace that do not belong to the path.
+    /// The number of sockets in the namespace that do not belong to the path, in each state.
     others: Counts,
 }
 

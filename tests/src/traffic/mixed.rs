@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{truth, wait};
 
-/// The number of connections of each rarer kind, per family. The number is prime, so a wrong sum
-/// cannot look right by chance.
+/// The number of connections per family in each state that has few sockets. The number is prime, so
+/// a wrong sum cannot look right by chance.
 const FEW: usize = 7;
 
 /// A mixture of sockets in many states. Dropping the value closes the sockets.

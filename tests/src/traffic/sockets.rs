@@ -75,7 +75,8 @@ pub fn reset(socket: Socket) {
     drop(socket);
 }
 
-/// Sends a FIN on each of these sockets. The sockets can still receive.
+/// Shuts down the sending side of each of these sockets, so that the kernel sends a FIN. The
+/// sockets can still receive.
 ///
 /// # Panics
 /// Panics if a socket is not connected.

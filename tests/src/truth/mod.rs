@@ -1,4 +1,4 @@
-//! The numbers of sockets, read from the kernel without BPF.
+//! Counts the sockets in the kernel without BPF.
 //!
 //! All functions count the sockets in the network namespace of the calling thread. The numbers are
 //! exact only while no socket changes its state, because the kernel's tables may change while the

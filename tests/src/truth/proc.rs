@@ -1,4 +1,5 @@
-//! The numbers of sockets by state from `/proc/thread-self/net/tcp` and `tcp6`, separated by kind.
+//! Reads `/proc/thread-self/net/tcp` and `tcp6` to count the sockets in each state. Full sockets
+//! and each kind of mini socket are counted separately.
 
 use std::fs;
 
@@ -105,7 +106,7 @@ pub fn has_mini(family: Family, ports: [u16; 2]) -> bool {
 /// The row of a time-wait mini socket in `/proc/net/tcp`.
 struct MiniRow {
     state: State,
-    /// The local port, and the peer's port.
+    /// The local port and the peer's port of a time-wait mini socket.
     ports: [u16; 2],
 }
 

@@ -1,5 +1,5 @@
-//! The numbers of sockets by state from the program `ss`, which uses netlink. The program `ss` is a
-//! second independent truth.
+//! Runs the program `ss`, which uses netlink, to count the sockets in each state. The program `ss`
+//! is a second independent truth.
 
 use std::{
     process::{Command, Output},

@@ -299,8 +299,8 @@ fn events_filter_keeps_exactly_the_matching_lines() {
     panic!("the kernel kept events from the programs each time");
 }
 
-/// Returns whether the line was completed from the connection's second event. The filter had to
-/// check the first event before the line was completed.
+/// Returns whether tcpstate completed the line with data from the connection's second event. The
+/// filter checked the first event before tcpstate completed the line.
 fn is_completed(event: &Event) -> bool {
     matches!(event.to, State::SynSent | State::SynRecv)
 }
@@ -321,12 +321,12 @@ fn timed(event_filter: EventFilter) -> Options {
     Options { histograms, event_filter, time_wait: none, syn_recv: none, ..options() }
 }
 
-/// The known durations of each kind, in ascending order.
+/// The known durations of each transition, of connects and of lifetimes, in ascending order.
 type Durations = BTreeMap<Of, Vec<Duration>>;
 
-/// Returns the durations of the matching events, in the groups that histograms use: each transition
-/// out of a state, connects, and lifetimes. All sockets are observed from their births, so no
-/// duration is unknown.
+/// Returns the durations of the matching events, as histograms store them: separately for each
+/// transition out of a state, for connects and for lifetimes. All sockets are observed from their
+/// births, so no duration is unknown.
 fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     let mut durations = Durations::new();
     for event in lines.iter().filter(|event| matches(event)) {

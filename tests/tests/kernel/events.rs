@@ -44,7 +44,8 @@ struct ExpectedSocket {
     name: &'static str,
     moves: Vec<(State, State)>,
     held: Option<(State, [Duration; 2])>,
-    /// The index of the first transition at which the test process is known to be the owner.
+    /// The index of the first transition in which the event must name the test process as the
+    /// socket's owner.
     owned_from: Option<usize>,
 }
 
@@ -295,8 +296,8 @@ fn events_without_room_are_counted_and_gauges_stay_exact() {
     traced.assert_equal("after events were dropped");
 }
 
-/// An accept() that finds no connection does not make its caller the owner of any socket. In
-/// particular, the caller does not own a connection that was never accepted.
+/// If accept() finds no connection, the process that called accept() does not become the owner of
+/// any socket. The process also does not own a connection that it never accepted.
 #[test]
 fn events_of_unaccepted_connections_have_no_owner() {
     let _namespace = Namespace::enter();

@@ -21,7 +21,7 @@ use tcpstate_tests::{
     wait,
 };
 
-/// The reports and events of a run, as a view receives them.
+/// The reports and events that a view receives during a run.
 struct Run {
     traced: Traced,
     events: Option<Events>,

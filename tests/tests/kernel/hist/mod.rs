@@ -47,14 +47,15 @@ fn summary(traced: &mut Traced) -> (Snapshot, Histograms) {
     (snapshot, histograms)
 }
 
-/// Returns the number of known and of unknown durations of one kind, summed over all groups.
+/// Returns two numbers for one kind of duration: the known durations of all groups, and the unknown
+/// durations of all groups.
 fn all_of(histograms: &Histograms, of: Of) -> (u64, u64) {
     let tallies = histograms.of(of).map(|histogram| &histogram.tally);
     tallies.fold((0, 0), |(count, unknown), tally| (count + tally.count(), unknown + tally.unknown))
 }
 
-/// Asserts that every transition out of a state has a duration. Births of sockets and missed events
-/// have no recorded duration.
+/// Asserts that every transition out of a state has a duration. The program records no duration for
+/// births of sockets and for missed events.
 fn assert_totals(snapshot: &Snapshot, histograms: &Histograms) {
     let mut differences = 0;
     for pair in &snapshot.transitions {
@@ -192,9 +193,10 @@ fn hist_that_misses_events_never_overstates_a_duration() {
 }
 
 /// The test opens as many sockets as the table has space for. For a third of the sockets, another
-/// socket already uses the slot, so a third of the sockets is in the overflow map. Further rounds
-/// succeed only if the space of earlier sockets is free again. At the end, an eighth of the sockets
-/// is closed and opened again several times, so the slots are taken in another order.
+/// socket already uses the slot, so a third of the sockets is in the overflow map. Later rounds
+/// succeed only if the program has freed the table entries of the closed sockets. At the end, an
+/// eighth of the sockets is closed and opened again several times, so the slots are taken in
+/// another order.
 #[test]
 fn hist_with_just_enough_room_remembers_each_socket() {
     const SOCKETS: u32 = 4096;

@@ -74,8 +74,9 @@ fn is_hidden(traced: &mut Traced) -> bool {
     hidden_namespaces(&traced.tracer.live().limits()).is_some()
 }
 
-/// Asserts that the counts of each namespace equal the sockets in the namespace. The function
-/// allows one scan if events were missed or lost.
+/// Asserts that the counts of each namespace equal the sockets in the namespace. If the counts
+/// differ because events were missed or lost, the function runs one scan and compares the counts
+/// again.
 fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     let found = differences(traced, places, label);
     if found.is_empty() {
