@@ -1,4 +1,5 @@
-//! Tests the rules on small source trees, and on the real source tree with one planted fault.
+//! Tests the rules on small source trees, and on a copy of the real source tree to which one error
+//! was added.
 
 use std::{
     fs::{self, OpenOptions},
@@ -269,7 +270,8 @@ fn real_tree() -> TempDir {
     folder
 }
 
-/// Plants a fault in a copy of the real tree, and returns the findings that the fault adds.
+/// Adds an error to a copy of the real source tree, and returns the findings that this error
+/// causes.
 fn found(check: impl Fn(&Path) -> Vec<String>, plant: impl FnOnce(&Path)) -> Vec<String> {
     let tree = real_tree();
     let before = check(tree.path());

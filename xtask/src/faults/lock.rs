@@ -2,13 +2,15 @@
 //! each fault.
 //!
 //! Each line of the lock file has the name of a seeded fault and the hash of this fault. The hash
-//! covers the source file that the fault changes, the change, and the names of the tests that must
-//! fail. `cargo xtask test` runs a fault if the lock file does not contain the current hash of the
-//! fault. A run of every fault (`--all`, or `--faults` without a name) writes the lock file.
+//! covers the source file that the seeded fault changes, the change, and the names of the tests
+//! that must fail. `cargo xtask test` runs the tests with a seeded fault only if the lock file does
+//! not contain the current hash of this fault. A run of all seeded faults (`--all`, or `--faults`
+//! without a name) writes the lock file.
 //!
-//! This machine may be unable to run the tests of a fault. If a fault is skipped and the hash of
-//! the fault is unchanged, the entry of the fault stays in the lock file. A skipped fault without
-//! an entry is tried again in each run, and the report names the cause of the skip.
+//! This machine may be unable to run the tests of a seeded fault. If a fault is skipped and the
+//! hash of the fault is unchanged, the entry of the fault stays in the lock file. A skipped fault
+//! without an entry in the lock file runs again in each run of the tests, and the report names the
+//! cause of the skip.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -22,11 +24,11 @@ use crate::lock::hexadecimal;
 /// The path of the file, relative to the root of the workspace.
 pub(crate) const FILE: &str = "xtask/faults.lock";
 
-/// The content of the lock file: names of faults and their hashes.
+/// The content of the lock file: the name and the hash of each detected seeded fault.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FaultLock {
-    /// The hash of each detected fault. The faults are sorted by name, so a changed hash changes
-    /// one line of the file.
+    /// For the name of each detected seeded fault, the hash of this fault. The entries are sorted
+    /// by the names of the faults, so a changed hash changes only one line of the file.
     detected: BTreeMap<String, String>,
 }
 
@@ -67,8 +69,8 @@ impl FaultLock {
         self.detected.get(name).is_some_and(|known| known == hash)
     }
 
-    /// Returns the entries that the lock file gets after a run of every fault. A fault that was
-    /// removed from the table has no entry.
+    /// Returns the entries for the lock file after a run of all seeded faults. A seeded fault that
+    /// was removed from the table has no entry in the lock file.
     pub(crate) fn after(&self, run: &[(&str, &str, Found)]) -> Self {
         let is_kept = |name: &str, hash: &str, found: Found| match found {
             Found::Detected => true,

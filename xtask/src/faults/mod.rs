@@ -1,9 +1,9 @@
-//! The faults that `cargo xtask test --faults` seeds into the kernel half. A test must detect each
-//! fault.
+//! The faults that `cargo xtask test --faults` seeds into the kernel half. At least one test must
+//! detect each seeded fault.
 //!
-//! A fault replaces one text in the source files. A unit test of this module fails if a fault no
-//! longer matches the source files. If this unit test fails, correct the fault's entry in
-//! [`table`].
+//! A seeded fault replaces one text in one source file. A unit test of this module fails if a
+//! source file no longer contains the text that a seeded fault replaces. If this unit test fails,
+//! correct the fault's entry in [`table`].
 
 pub(crate) mod lock;
 mod paths;
@@ -19,27 +19,30 @@ pub(crate) use self::table::FAULTS;
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
-    /// The effect that users would see if tcpstate had the fault.
+    /// The wrong behavior that users would see if tcpstate contained the seeded fault.
     pub(crate) why: &'static str,
-    /// The source file that the fault changes, relative to the root of the workspace.
+    /// The path of the source file that the seeded fault changes, relative to the root of the
+    /// workspace.
     pub(crate) file: &'static str,
-    /// The text that the fault replaces. The text must occur exactly once in `file`.
+    /// The text in the source file that the seeded fault replaces. The text must occur exactly once
+    /// in `file`.
     find: &'static str,
     replace: &'static str,
-    /// Parts of names of tests in `tcpstate-tests`. At least one test of a fault must fail with the
-    /// fault.
+    /// Parts of names of tests in `tcpstate-tests`. If the fault is seeded, at least one of these
+    /// tests must fail.
     pub(crate) red: &'static [&'static str],
 }
 
 impl Fault {
-    /// Returns the names of scripted paths that show the fault. The list is empty if the fault's
-    /// tests use no paths or need all paths.
+    /// Returns the names of the scripted paths whose test fails if the fault is seeded. The list is
+    /// empty if the tests of the seeded fault run no scripted paths, or if these tests need all
+    /// scripted paths.
     pub(crate) fn paths(&self) -> &'static [&'static str] {
         paths::PATHS.iter().find(|(name, _)| *name == self.name).map_or(&[], |(_, paths)| paths)
     }
 
-    /// Seeds the fault into the source files below `root`. Returns the previous content of the
-    /// changed file.
+    /// Replaces the text of the seeded fault in the source file below `root`. Returns the previous
+    /// content of the changed file.
     pub(crate) fn seed(&self, root: &Path) -> Result<String> {
         let path = root.join(self.file);
         let healthy =
@@ -49,7 +52,7 @@ impl Fault {
         Ok(healthy)
     }
 
-    /// Restores the source file that the fault changed.
+    /// Restores the source file that the seeded fault changed.
     pub(crate) fn heal(&self, root: &Path, healthy: &str) -> Result<()> {
         let path = root.join(self.file);
         fs::write(&path, healthy).with_context(|| format!("write {}", path.display()))

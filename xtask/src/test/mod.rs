@@ -94,8 +94,8 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     steps::fuzz(root, report);
     let selection = if is_all { Selection::All } else { Selection::Changed };
     steps::faults(root, selection, tools, report);
-    // Start the guests only after the faults have run. On a busy machine some kernels lose more
-    // events, and lost events would hide small faults.
+    // Start the guests only after the tests of the seeded faults have ended. On a busy machine some
+    // kernels lose more events, and lost events would hide small seeded faults.
     if debian::is_debian() {
         report.tests("virtual machines", || vm::gate(root, is_all));
     } else {

@@ -1,13 +1,13 @@
-//! `cargo xtask test --faults` builds the kernel half with one fault at a time, and verifies that a
-//! test fails.
+//! `cargo xtask test --faults` builds a faulty kernel half for each seeded fault, and verifies that
+//! a test fails.
 //!
 //! ```text
 //! table, lock -> chosen faults -> run without fault -> objects (2 at a time) -> runs -> lock
 //! ```
 //!
 //! All faulty objects are built before any test runs. On a busy machine the kernel loses more
-//! events, and lost events would hide small faults. The tests of a fault run one by one until the
-//! first test fails.
+//! events, and lost events would hide small seeded faults. The tests of a fault run one by one
+//! until the first test fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,23 +36,23 @@ use crate::{
 };
 
 /// The beginning of the error message that a test prints if the kernel refuses the faulty BPF
-/// program. If a test fails with this message, the test has not detected the fault.
+/// program. If a test fails with this message, the test has not detected the seeded fault.
 const REFUSED: &str = "load BPF program";
 /// The environment variable that lists the scripted paths for a test. `tests/src/paths` reads the
 /// variable.
 const PATHS_VARIABLE: &str = "TCPSTATE_TEST_PATHS";
-/// The minimum number of faults for which a second copy of the kernel half saves time. Each copy
-/// must build `core`, so two copies are slower for few faults.
+/// The minimum number of seeded faults for which a second copy of the kernel half's sources saves
+/// time. Each copy must build `core`, so for a few faults two copies are slower than one copy.
 const MANY: usize = 6;
 
-/// Selects the faults to run.
+/// Selects the seeded faults that run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Selection<'a> {
-    /// Runs the faults whose current hash is not in the lock file.
+    /// Selects the seeded faults whose current hash is not in the lock file.
     Changed,
-    /// Runs every fault and writes the lock file.
+    /// Selects all seeded faults, and writes the lock file.
     All,
-    /// Runs the faults whose name contains this text.
+    /// Selects the seeded faults whose name contains this text.
     Named(&'a str),
 }
 
@@ -72,7 +72,7 @@ struct Row {
 }
 
 enum Verdict {
-    /// A test detected the fault.
+    /// A test failed, and so detected the seeded fault.
     Detected {
         test: String,
         reason: String,
@@ -95,10 +95,10 @@ impl Verdict {
 
 /// A seeded fault to run, and the hash of this fault.
 type Chosen = (&'static Fault, String);
-/// The object of each fault, by the name of the fault.
+/// For the name of each seeded fault, the BPF object with this fault.
 type Objects = BTreeMap<&'static str, Result<PathBuf>>;
 
-/// Runs the selected faults, and reports each fault as a check.
+/// Runs the tests with each selected fault, and reports each seeded fault as a check.
 pub(crate) fn run(judge: &Judge<'_>, selection: Selection<'_>, report: &mut Report) {
     let Some((known, faults)) = report.prepare("choose faults", || choose(judge.root, selection))
     else {
@@ -136,7 +136,7 @@ pub(crate) fn run(judge: &Judge<'_>, selection: Selection<'_>, report: &mut Repo
     }
 }
 
-/// Returns the content of the lock file, and the faults to run.
+/// Returns the content of the lock file, and the seeded faults that run.
 fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chosen>)> {
     let known = FaultLock::read(root)?;
     let mut chosen = Vec::new();
@@ -156,8 +156,8 @@ fn choose(root: &Path, selection: Selection<'_>) -> Result<(FaultLock, Vec<Chose
 }
 
 impl Judge<'_> {
-    /// Builds an object for each fault. The faults are seeded into one copy of the kernel half, or
-    /// into two copies in parallel.
+    /// Builds a BPF object for each seeded fault. The faults are seeded into one copy of the kernel
+    /// half's sources, or into two copies in parallel.
     fn build(&self, faults: &[&'static Fault]) -> Result<Objects> {
         let mut copies = vec![Copy::of(self.root)?];
         if faults.len() >= MANY {
@@ -294,8 +294,8 @@ impl Healthy {
     }
 }
 
-/// Returns the verdict of a fault that need not run, because one of its tests is useless or all of
-/// its tests are skipped.
+/// Returns the verdict on a seeded fault without a run, if a test of the fault is useless or all
+/// tests of the fault are skipped.
 fn unusable(fault: &Fault, healthy: &BTreeMap<&str, Healthy>) -> Option<Verdict> {
     let mut causes = Vec::new();
     for state in fault.red.iter().filter_map(|red| healthy.get(red)) {

@@ -37,7 +37,7 @@ impl Lines {
         text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
     }
 
-    /// Returns the last line of the stream if the line has no line end.
+    /// Returns the last line of the stream if no newline follows this line.
     pub(crate) fn finish(self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
         (!text.is_empty()).then_some(text)

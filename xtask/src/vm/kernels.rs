@@ -141,7 +141,8 @@ impl Kernels {
         fs::create_dir_all(&work).with_context(|| format!("create {}", work.display()))?;
         let result = self.fetch_into(abi, &work).and_then(|()| {
             let folder = self.folder.join(abi.to_string());
-            // Remove the stored kernel, because the verification of the kernel failed.
+            // If the cache already contains this kernel, its verification failed, so remove the
+            // stored files.
             let _ = fs::remove_dir_all(&folder);
             fs::rename(work.join("kernel"), &folder)
                 .with_context(|| format!("rename to {}", folder.display()))

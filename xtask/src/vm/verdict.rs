@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn guest_that_was_killed_timed_out() {
         assert!(matches!(judge(&timeout(true)), Verdict::Timeout(_)));
-        // The guest printed a verdict but did not end.
+        // The guest printed a verdict, but QEMU did not exit.
         let signs = Signs { said: Some(true), ..timeout(true) };
         assert!(matches!(judge(&signs), Verdict::Timeout(_)));
     }
