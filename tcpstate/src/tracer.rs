@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The maximum time between two removals of the entries of network namespaces that no longer exist.
-/// The maximum also applies if no snapshots are requested.
+/// The tracer keeps this interval even if no snapshots are requested.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts the sockets of one network namespace, or of all network namespaces, until the tracer is
@@ -26,7 +26,7 @@ pub struct Tracer {
     live: Live,
     aggregator: Aggregator,
     started: SystemTime,
-    /// The limits that were last reported.
+    /// The limits of the attached hooks in the last report.
     reported: Vec<Limit>,
     /// The time when entries of namespaces were last removed.
     last_removal: Instant,
@@ -51,7 +51,7 @@ impl Tracer {
         })
     }
 
-    /// Returns the report of the start.
+    /// Returns the start report of the run.
     #[must_use]
     pub fn start_report(&self) -> Start {
         let probe = self.live.probe();
@@ -112,13 +112,15 @@ impl Tracer {
         self.live.take_events()
     }
 
-    /// Stops recording events at the next cut. The next cut is the cut of the summary.
+    /// Makes the BPF programs stop recording events at the next cut, which is the cut of the
+    /// summary.
     pub fn end_events(&mut self) {
         self.live.end_events();
     }
 
-    /// If events are enabled, finds the events that no hook observes when the events happen. The
-    /// time between two calls is the maximum delay of these events.
+    /// If events are enabled, finds the events that tcpstate can only detect later, because no hook
+    /// observes them. The time between two calls of the function is the maximum delay with which
+    /// such an event is found.
     pub fn look_for_late_events(&self) -> Result<(), Error> {
         self.live.look_for_late_events()
     }
@@ -128,8 +130,8 @@ impl Tracer {
         self.live.losses()
     }
 
-    /// Compares the gauges with the kernel's list of sockets by state. The function `list` returns
-    /// the kernel's list.
+    /// Compares the gauges with the kernel's list of sockets. The function `list` returns the
+    /// number of listed sockets in each state.
     pub fn verify<E: From<Error>>(
         &mut self,
         list: impl FnOnce() -> Result<[u64; STATE_SLOTS], E>,
@@ -137,7 +139,8 @@ impl Tracer {
         let before = self.live.read()?;
         let listed = list()?;
         let after = self.live.read()?;
-        // If the function finds drift, tcpstate reports and corrects the drift like missed events.
+        // If the gauges differ from the kernel's totals, tcpstate reports and corrects the
+        // difference like missed events.
         self.aggregator.look_for_drift(&before, &after);
         Ok(self.aggregator.verify(&before, &after, &listed))
     }
@@ -171,11 +174,11 @@ impl Tracer {
         if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
     }
 
-    /// Makes the scan before the end report, if a scan is due.
+    /// If a scan is due at the end of the run, makes the scan before the end report.
     ///
-    /// If the kernel has sums of all counted sockets, the function looks for drift first. The
-    /// function looks for drift even if scans are disabled, because the end report says whether the
-    /// gauges are exact.
+    /// If the kernel has totals of all counted sockets, the function first compares the gauges with
+    /// these totals. The function makes this comparison even if scans are disabled, because the end
+    /// report says whether the gauges are exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
         let (last, _) = self.aggregator.last_scan();
         if last.kernel.covers_whole_scope {
@@ -237,7 +240,7 @@ impl Tracer {
         Ok((first, self.live.read()?))
     }
 
-    /// Returns the name and the number of entries of maps of the BPF programs.
+    /// For some maps of the BPF programs, returns the name and the number of entries.
     pub fn map_entries(&self) -> Result<Vec<(&'static str, u64)>, Error> {
         Ok(vec![
             ("fin_wait2", self.live.probe().stored_orphans()?),

@@ -1,8 +1,8 @@
-//! Counts the existing sockets by state and, if requested, by one more property. The command
-//! `count` shows the result.
+//! For each state, counts the existing sockets. If requested, also counts the sockets of each
+//! group. The command `count` shows the result.
 //!
-//! The census counts sockets one by one and does not store them. The census stores one number for
-//! each state and group, and the number of groups is limited.
+//! The census counts sockets one by one and stores no socket. The census stores one number for each
+//! state and group, and limits the number of groups.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ use crate::{
     source::sock_diag::Socket,
 };
 
-/// The maximum number of groups. The maximum is enough for all ports and usually for all other
-/// properties, except the remote addresses of a busy server. Groups beyond the maximum are summed
-/// as `other`. All groups together use at most about 10 MiB.
+/// The maximum number of groups. This number is enough for all ports. The number is usually enough
+/// for every other property, except the remote addresses of a busy server. Groups beyond the
+/// maximum are summed as `other`. All groups together use at most about 10 MiB.
 pub const MAX_GROUPS: usize = 1 << 16;
 
 /// The numbers of sockets that were counted so far.
@@ -28,8 +28,8 @@ pub struct Census {
 }
 
 impl Census {
-    /// Adds a socket to the counts of its state. If a key is given, also adds the socket to the
-    /// group of this key. Sockets in states without a gauge are not counted.
+    /// Adds a socket to the count of the socket's state. If a key is given, also adds the socket to
+    /// the group of this key. Sockets in states without a gauge are not counted.
     pub fn add(&mut self, socket: &Socket, key: Option<Key>) {
         let Some(slot) = State::GAUGES.iter().position(|&state| state == socket.state) else {
             return;
@@ -45,13 +45,13 @@ impl Census {
         group[slot] += 1;
     }
 
-    /// Returns the number of all sockets by state.
+    /// For each state, returns the number of all sockets.
     #[must_use]
     pub fn states(&self) -> &States {
         &self.states
     }
 
-    /// Returns the largest groups (at most `top` groups) and the sum of the other groups. The
+    /// Returns the largest groups (at most `top` groups) and the totals of the other groups. The
     /// groups `none` and `unknown` are always shown, after all other groups.
     #[must_use]
     pub fn top(mut self, by: By, top: usize, name: impl Fn(&Key) -> Name) -> Groups {

@@ -7,12 +7,12 @@ use tcpstate_common::State;
 
 use crate::report::{CloseReason, CloseReasons, Event, Hook, PortReasons, ReasonCounts};
 
-/// The maximum number of ports that have their own row in the report. The connections of all other
-/// ports are summed in one common row.
+/// The maximum number of ports that have their own row in the report. The report adds the
+/// connections of all other ports in one common row.
 const MAX_PORT_ROWS: usize = 1000;
 
-/// Counts the close reasons in the events of a run. The number of possible ports limits the memory
-/// of the counter.
+/// Counts the close reasons in the events of a run. The counter stores at most one entry for each
+/// of the 65,536 ports.
 #[derive(Debug, Default)]
 pub struct CloseReasonCounter {
     by_port: BTreeMap<u16, ReasonCounts>,
@@ -46,7 +46,7 @@ impl CloseReasonCounter {
         }
     }
 
-    /// Returns the sums of all close reasons.
+    /// Returns the numbers of connections per close reason.
     #[must_use]
     pub fn sums(&self) -> CloseReasons {
         let rows = self.by_port.iter().map(|(&port, &ends)| PortReasons { port, ends });

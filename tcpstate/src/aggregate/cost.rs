@@ -16,8 +16,8 @@ pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) 
     costs.collect()
 }
 
-/// Returns the runs of a program since an earlier reading. If a program was attached after the
-/// earlier reading, its number of runs started at 0.
+/// Returns how often a program ran since an earlier reading, and for how long in total. If a
+/// program was attached after the earlier reading, the number of runs started at 0.
 fn since(now: &ProgramRuns, earlier: &Reading) -> Runs {
     let then = earlier.runs.iter().find(|then| then.program == now.program);
     let (count, time) = then.map_or_else(Default::default, |then| (then.runs, then.time));

@@ -1,9 +1,10 @@
 //! Finds hooks that are attached but never fire.
 //!
-//! Some compilers inline a function into its callers and leave an unused copy that can be hooked.
-//! The kernel's own counters reveal a hook that never fires. The kernel's counters are sufficient
-//! even if the counters cover only one of the counted namespaces. If the counters show events of
-//! one namespace, but the hook observed no event of any namespace, the hook never fires.
+//! Some compilers inline a function into every caller, but keep a copy of the function. A hook on
+//! this unused copy attaches, but never fires. The kernel's own counters reveal a hook that never
+//! fires. The kernel's counters are sufficient even if the counters cover only one of the counted
+//! namespaces. If the counters show events of one namespace, but the hook observed no event of any
+//! namespace, the hook never fires.
 
 use tcpstate_common::State;
 
@@ -12,12 +13,12 @@ use crate::{
     source::{KernelCounters, Reading},
 };
 
-/// A hook that observed no socket is dead if the kernel counted at least this number of sockets. A
-/// smaller number can be a coincidence, because the kernel's counter files are read one after the
-/// other.
+/// If a hook observed no socket and the kernel counted at least this number of sockets, the hook
+/// never fires. A smaller number can be a coincidence, because the kernel's counter files are read
+/// one after the other.
 const MIN_UNSEEN: u64 = 10;
 
-/// Returns a reason if the hooks of one kind of mini sockets are dead.
+/// If the hooks of one kind of mini sockets never fire, returns the text that says so.
 ///
 /// `since` is the reading at which the hooks were attached. `before` is an earlier reading than
 /// `now`. The kernel counters of `before` were read before the cut of `now`.

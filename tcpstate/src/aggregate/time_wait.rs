@@ -1,4 +1,4 @@
-//! The number of time-wait sockets, their creations and their ends.
+//! Computes the numbers of existing, created and ended time-wait sockets.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub(super) fn counted(
     }
 }
 
-/// Returns the numbers of ended time-wait sockets by cause. The provider [`Provider::Timer`]
-/// recognizes only one cause, the expiry.
+/// For each cause, returns the number of time-wait sockets that ended. The provider
+/// [`Provider::Timer`] recognizes only one cause, the expiry.
 fn exits(provider: Provider, flows: &Flows) -> Exits {
     let [expired, reused, killed] =
         [Cause::Expired, Cause::Reused, Cause::Killed].map(|cause| flows.exits(cause));
@@ -52,8 +52,8 @@ pub(super) fn with_limits(time_wait: TimeWait, reading: &Reading, origin: &Readi
     }
 }
 
-/// Returns the counts of time-wait sockets from the kernel's own counters. If there is no provider,
-/// only the limit and the number of refused creations are known.
+/// Returns the counts of time-wait sockets from the kernel's own counters. If no provider is
+/// active, only the limit and the number of refused creations are known.
 pub(super) fn polled(
     provider: Provider,
     reading: &Reading,
@@ -87,7 +87,7 @@ pub(super) fn polled(
 }
 
 /// Returns how many time-wait sockets were created and how many ended between two readings. If the
-/// kernel's counters count expiries, the numbers of creations and of other ends are unknown.
+/// kernel's counters count only expired sockets, the number of created sockets is unknown.
 fn turnover(reading: &Reading, earlier: &Reading) -> (Option<u64>, Option<u64>) {
     let counted = growth(reading, earlier, |kernel| kernel.time_wait_turnover);
     if !reading.kernel.counts_births {

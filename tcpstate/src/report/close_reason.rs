@@ -1,4 +1,5 @@
-//! The reasons why connections closed, for one connection and as sums.
+//! The reasons why connections closed: the reason of one connection, and the numbers of connections
+//! per reason.
 
 /// The reason why a connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,12 +53,13 @@ impl CloseReason {
     }
 }
 
-/// The numbers of closed connections by close reason.
+/// For each close reason, the number of closed connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReasonCounts {
-    /// The connections with a known reason, in the order of [`CloseReason::ALL`].
+    /// The numbers of connections whose close reason is known, in the order of
+    /// [`CloseReason::ALL`].
     pub known: [u64; CloseReason::ALL.len()],
-    /// The connections with an unknown reason.
+    /// The number of connections whose close reason is unknown.
     pub unknown: u64,
 }
 
@@ -96,22 +98,22 @@ impl ReasonCounts {
 pub struct PortReasons {
     /// The local port.
     pub port: u16,
-    /// The closed connections by reason.
+    /// For each close reason, the number of closed connections of the port.
     pub ends: ReasonCounts,
 }
 
 /// The close reasons of all connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseReasons {
-    /// One row for each port that listened or accepted a connection while events were recorded. The
-    /// port with the most closed connections is first.
+    /// The close reasons for each local port that listened or accepted a connection while events
+    /// were recorded. The port with the most closed connections is first.
     pub ports: Vec<PortReasons>,
-    /// The connections that belong to no port in `ports`. Most other connections are outgoing, and
-    /// each outgoing connection has a different local port.
+    /// The connections whose local port is not in `ports`. Most of these connections are outgoing,
+    /// and most outgoing connections have different local ports.
     pub others: ReasonCounts,
-    /// The connection attempts that failed, by close reason.
+    /// For each close reason, the number of failed connection attempts.
     pub failed_connects: ReasonCounts,
-    /// The connection attempts for which no local port was free. `failed_connects` does not include
-    /// these attempts.
+    /// The number of connection attempts for which no local port was free. `failed_connects` does
+    /// not include these attempts.
     pub no_local_port: u64,
 }

@@ -88,7 +88,7 @@ pub enum Key<P = u32, C = u64> {
     Unknown,
 }
 
-/// A cgroup as printed by views.
+/// The id and the path of a cgroup, in the form that output shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// The id of the cgroup.
@@ -97,10 +97,10 @@ pub struct Cgroup {
     pub path: Option<String>,
 }
 
-/// A key as printed by views.
+/// The common property of a group, in the form that output shows.
 pub type Name = Key<Process, Cgroup>;
 
-/// Returns the sum over all states.
+/// Returns the total number of sockets in all states.
 #[must_use]
 pub fn total(states: &States) -> u64 {
     states.iter().sum()
@@ -109,31 +109,31 @@ pub fn total(states: &States) -> u64 {
 /// The report of `count`: the sockets at one moment. The views of `count` show this report.
 #[derive(Clone, Debug)]
 pub struct Count {
-    /// The time of the count.
+    /// When the sockets were counted.
     pub time: SystemTime,
     /// The inode of the network namespace, if the inode can be known.
     pub netns: Option<u64>,
-    /// The numbers of all sockets.
+    /// The number of all counted sockets in each state.
     pub states: States,
-    /// The sockets in groups, if groups are requested.
+    /// The numbers of sockets per group, if groups are requested.
     pub groups: Option<Groups>,
 }
 
-/// The sockets in groups.
+/// The numbers of sockets per group.
 #[derive(Clone, Debug)]
 pub struct Groups {
     /// The property by which sockets are grouped.
     pub by: By,
     /// The largest groups, largest first. The groups `none` and `unknown` are last.
     pub rows: Vec<Group>,
-    /// The sum of the groups that are not shown.
+    /// The totals of the groups that are not shown.
     pub other: Other,
 }
 
 /// A group of sockets.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// The property that the sockets of the group have in common.
+    /// The value (for example, a port) that all sockets of the group have in common.
     pub name: Name,
     /// The number of sockets in each state.
     pub states: States,
@@ -142,11 +142,11 @@ pub struct Group {
 /// The groups that are not shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Other {
-    /// The sum of the sockets in the groups that are not shown, by state.
+    /// For each state, the total number of sockets in the groups that are not shown.
     pub states: States,
     /// The number of groups that are in the table but are not shown.
     pub groups: usize,
-    /// The number of sockets whose groups did not fit in the table. If this number is not 0, a
+    /// The number of sockets whose groups did not fit in the table. If some sockets did not fit, a
     /// group that is not shown can be larger than a shown group.
     pub beyond: u64,
 }

@@ -11,14 +11,14 @@ use tcpstate_common::State;
 
 use super::{Cgroup, CloseReason, Family};
 
-/// The source of an event.
+/// The hook that reported an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// The tracepoint, for full sockets.
+    /// The tracepoint `inet_sock_set_state`, which reports transitions of full sockets.
     Transitions,
-    /// The provider of time-wait sockets.
+    /// The hooks that observe time-wait sockets.
     TimeWait,
-    /// The provider of request sockets.
+    /// The hooks that observe request sockets.
     SynRecv,
 }
 
@@ -37,30 +37,30 @@ impl Hook {
 /// One transition of a socket, and the connection of the socket.
 ///
 /// The event of a full socket is a transition that the tracepoint reported. The event of a mini
-/// socket is the creation of the socket, the move from FIN_WAIT2 to TIME_WAIT, or the end of the
-/// socket. An unknown field is `None`.
+/// socket is the creation of the socket, the move from FIN_WAIT2 to TIME_WAIT, or the destruction
+/// of the socket. The value of a field is `None` if the value is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The source of the event.
+    /// The hook that reported the event.
     pub hook: Hook,
     /// The wall-clock time of the event.
     pub time: SystemTime,
     /// The monotonic time of the event.
     pub monotonic: Duration,
-    /// The old state.
+    /// The state before the transition.
     pub from: State,
-    /// The new state.
+    /// The state after the transition.
     pub to: State,
     /// The address family of the socket.
     pub family: Family,
-    /// The local address. At creation, a child has no local address unless the listener is bound to
-    /// an address.
+    /// The local address. When the kernel creates a child, the child has a local address only if
+    /// the listener is bound to an address.
     pub local: Option<IpAddr>,
     /// The local port. The local port is unknown in events of connect() and listen() if the kernel
     /// has not chosen a port yet.
     pub local_port: Option<u16>,
-    /// The peer's address. A listener has no peer, and the peer of a child is unknown at its
-    /// creation.
+    /// The peer's address. A listener has no peer. When the kernel creates a child, the peer of the
+    /// child is unknown.
     pub remote: Option<IpAddr>,
     /// The peer's port.
     pub remote_port: Option<u16>,
@@ -73,17 +73,18 @@ pub struct Event {
     pub pid: Option<u32>,
     /// The name of the process.
     pub comm: Option<OsString>,
-    /// The user id of the socket. A child has the listener's user id until accept().
+    /// The user id of the socket. Before accept() returns a child, the child has the user id of the
+    /// listener.
     pub uid: Option<u32>,
     /// The cgroup in which the socket was created. A child has the listener's cgroup.
     pub cgroup: Option<Arc<Cgroup>>,
-    /// How long the socket was in the old state.
+    /// How long the socket was in the state before the transition.
     pub duration: Option<Duration>,
     /// The close reason, if this event closes the connection.
     pub ended_by: Option<CloseReason>,
 }
 
-/// Returns an event with two states and no other information.
+/// Returns an event that contains two states and no other information.
 #[cfg(test)]
 pub(crate) fn bare(from: State, to: State) -> Event {
     Event {

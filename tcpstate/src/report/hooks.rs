@@ -5,12 +5,12 @@ use super::Limit;
 /// The hook that reports transitions of full sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transitions {
-    /// The tracepoint `inet_sock_set_state` with typed arguments.
+    /// A program of type `tp_btf` at the tracepoint `inet_sock_set_state` reads typed arguments.
     TpBtf,
-    /// The tracepoint `inet_sock_set_state` with untyped arguments.
+    /// A program of type `raw_tp` at the tracepoint `inet_sock_set_state` reads untyped arguments.
     RawTp,
-    /// The tracepoint `inet_sock_set_state` with its formatted record. With the formatted record,
-    /// tcpstate misses most events.
+    /// A program at the tracepoint `inet_sock_set_state` reads the formatted record. A program of
+    /// this type misses more events than the other types.
     Tracepoint,
 }
 
@@ -32,13 +32,13 @@ impl Transitions {
 /// The source of the counts of mini sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
-    /// The kernel functions that create and destroy mini sockets.
+    /// The programs observe the kernel functions that create and destroy mini sockets.
     Fentry,
     /// The programs observe when the kernel starts or cancels the timer of a mini socket.
     Timer,
-    /// The kernel's own counters, read with each snapshot.
+    /// tcpstate reads the kernel's own counters for each snapshot.
     Polled,
-    /// No source.
+    /// No hook and no kernel counter observes the mini sockets.
     None,
 }
 
@@ -70,8 +70,8 @@ pub enum Minis {
     /// `struct inet_timewait_sock`: the sockets that `ss` shows in TIME_WAIT, and orphans in
     /// FIN_WAIT2.
     TimeWait,
-    /// `struct request_sock`: the sockets that `ss` shows in SYN_RECV, except full sockets in that
-    /// state.
+    /// `struct request_sock`: the sockets that `ss` shows in SYN_RECV, except full sockets in
+    /// SYN_RECV.
     SynRecv,
 }
 

@@ -3,18 +3,18 @@
 /// The numbers of events that the BPF programs missed since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
-    /// Transitions of full sockets.
+    /// The number of missed transitions of full sockets.
     pub transitions: u64,
-    /// Events of time-wait sockets.
+    /// The number of missed events of time-wait sockets.
     pub time_wait: u64,
-    /// Events of request sockets.
+    /// The number of missed events of request sockets.
     pub syn_recv: u64,
-    /// Time-wait sockets in FIN_WAIT2 that did not fit in the map of such sockets. Reports add this
-    /// number to the number of sockets that did not fit because a map was full.
+    /// The number of time-wait sockets in FIN_WAIT2 that did not fit in the map of such sockets.
+    /// Reports add this number to the number of sockets that did not fit because a map was full.
     pub unrecorded: u64,
-    /// Events that are missing from the counts of single namespaces, because the table of
-    /// namespaces was full. The events are counted in the sum of all namespaces, so no gauge of the
-    /// sum is wrong.
+    /// The number of events that are missing from the counts of single namespaces, because the
+    /// table of namespaces was full. The totals over all namespaces contain these events, so the
+    /// gauges of all sockets are not wrong.
     pub unlisted: u64,
 }
 
@@ -32,9 +32,9 @@ impl Missed {
         self.events() + self.unrecorded
     }
 
-    /// Returns the counts minus earlier counts. No count should ever decrease. If a count decreases
-    /// nevertheless, the difference of this count is 0, and the differences of the other counts
-    /// stay correct.
+    /// Returns how much each count has grown since the earlier counts. No count should ever
+    /// decrease. If a count decreases nevertheless, the difference of this count is 0, and the
+    /// differences of the other counts stay correct.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -50,10 +50,10 @@ impl Missed {
 /// The numbers of events that were not recorded since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Transitions that were dropped because the ring buffer was full.
+    /// The number of transitions that were dropped because the ring buffer was full.
     pub dropped: u64,
-    /// Transitions, in any namespace, that the BPF program did not observe. The kernel skipped the
-    /// program because the program was already running on the CPU.
+    /// The number of transitions, in any namespace, that the BPF program did not observe. The
+    /// kernel skipped the program because the program was already running on the CPU.
     pub missed: u64,
     /// The number of events of sockets that did not fit in the table of sockets. If a socket did
     /// not fit in the table, the next event of the socket has no duration and no owner.
@@ -65,7 +65,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Returns the number of transitions that have no event.
+    /// Returns the number of transitions for which no event was recorded.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.dropped + self.missed
@@ -77,7 +77,7 @@ impl Losses {
         self.events() + self.time_wait + self.syn_recv
     }
 
-    /// Returns the counts minus earlier counts.
+    /// Returns how much each count has grown since the earlier counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

@@ -141,7 +141,7 @@ pub struct Untimed {
 }
 
 impl Untimed {
-    /// Returns the counts minus earlier counts.
+    /// Returns how much each count has grown since the earlier counts.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

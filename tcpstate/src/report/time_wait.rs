@@ -1,6 +1,7 @@
-//! The number of TIME_WAIT mini sockets, their creations and their ends.
+//! The numbers of existing, created and ended time-wait sockets.
 
-/// The number of time-wait mini sockets, and their creations and ends since the start.
+/// The number of time-wait sockets now, and the numbers of created and ended time-wait sockets
+/// since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeWait {
     /// The number of all time-wait sockets, including sockets in FIN_WAIT2.
@@ -9,9 +10,9 @@ pub struct TimeWait {
     pub limit: Option<u64>,
     /// The number of time-wait sockets that were created.
     pub entries: Option<u64>,
-    /// The number of time-wait sockets that ended, by cause.
+    /// For each cause, the number of time-wait sockets that ended since the start.
     pub exits: Exits,
-    /// The number of time-wait sockets that ended in the interval, by cause.
+    /// For each cause, the number of time-wait sockets that ended in the interval.
     pub exits_in_interval: Exits,
     /// The number of time-wait sockets that the kernel did not create because `tcp_max_tw_buckets`
     /// was reached.
@@ -22,13 +23,13 @@ pub struct TimeWait {
     pub exits_per_second: Option<f64>,
 }
 
-/// The numbers of time-wait sockets that ended, by cause. Each ended time-wait socket is counted
-/// for exactly one cause.
+/// For each cause, the number of time-wait sockets that ended. Each ended time-wait socket is
+/// counted for exactly one cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exits {
-    /// The timer of the socket expired.
+    /// The socket ended because the timer of the socket expired.
     pub expired: Option<u64>,
-    /// A new connection reused the address and port pair.
+    /// A new connection reused the addresses and ports of the socket.
     pub reused: Option<u64>,
     /// A RST, late data or an operator ended the socket.
     pub killed: Option<u64>,

@@ -9,7 +9,7 @@ use tcpstate_common::{
 
 use crate::report::CloseReason;
 
-/// The meaning of a value of `sk_err`.
+/// The cause of a socket error, derived from the value of `sk_err`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SocketError {
     /// The socket has no error.
@@ -27,7 +27,7 @@ enum SocketError {
     /// A router caused the error by an ICMP message. An ICMP error may be old and unrelated to the
     /// close of the connection.
     Unreachable,
-    /// Another error. The error may be old.
+    /// The socket has an error of another kind. The error may be old.
     Other,
 }
 
@@ -52,8 +52,8 @@ impl SocketError {
 /// reason is unknown or if there was no connection.
 ///
 /// The last state shows which side sent the first FIN, because only that side passes through
-/// FIN_WAIT1. If a connection closed for a reason other than two FINs, the function returns that
-/// reason, even after a FIN.
+/// FIN_WAIT1. If a RST, a timeout or another error closed the connection after a FIN, the function
+/// returns the RST, the timeout or the error.
 pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseReason> {
     let socket_error = SocketError::of(error);
     match (from, socket_error) {
@@ -65,8 +65,8 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
         }
         (_, SocketError::Timeout) => Some(CloseReason::Timeout),
         (State::SynSent, _) => None,
-        // If data arrives after a close, the kernel sends a RST, and closes the connection as after
-        // a received RST.
+        // If data arrives after a close, the kernel sends a RST, and then closes the connection in
+        // the same way as after a received RST.
         _ if flags & EVENT_SENT_RESET != 0 => Some(CloseReason::LocalRst),
         (_, SocketError::Reset) => Some(CloseReason::RemoteRst),
         // If the socket is not shut down, only the network can have set this error. If the network
@@ -77,8 +77,8 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
             Some(CloseReason::Timeout)
         }
         // An orderly close never goes from ESTABLISHED or CLOSE_WAIT directly to CLOSE. The
-        // functions `tcp_close` and `tcp_disconnect` make such a direct transition. Both functions
-        // then send a RST.
+        // functions `tcp_close` and `tcp_disconnect` make such a direct transition. After such a
+        // direct transition, both functions send a RST.
         (State::Established | State::CloseWait, SocketError::Nothing) => {
             Some(CloseReason::LocalRst)
         }

@@ -35,9 +35,9 @@ fn event_of(
     let to = State::from_number(record.to.into())?;
     let family =
         Family::BOTH.into_iter().find(|family| family.number() == u32::from(record.family))?;
-    // The fields of a listener may still hold the peer of an earlier connection. A child starts as
-    // a copy of its listener. The child's peer is therefore known only if the child's next record
-    // arrived in time to complete this record.
+    // The fields of a listener may still contain the peer of an earlier connection. The kernel
+    // creates a child as a copy of the listener. The child's peer is therefore known only if the
+    // child's next record arrived in time to complete this record.
     let may_lack_peer = matches!(from, State::Close | State::Listen) && hook == Hook::Transitions;
     let is_child = may_lack_peer && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
     let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);
@@ -78,8 +78,8 @@ fn event_of(
     })
 }
 
-/// Decodes an address of a record. If the address is an IPv4 address, the first word contains the
-/// address.
+/// Decodes an address of a record. The first word of the array `words` contains an IPv4 address,
+/// and all four words contain an IPv6 address.
 fn address(family: Family, words: [u32; 4]) -> IpAddr {
     match family {
         Family::V4 => IpAddr::from(Ipv4Addr::from(words[0].to_ne_bytes())),
@@ -107,7 +107,7 @@ impl Events {
         Self { ring, max_records, coalescer: Coalescer::default(), cgroups: Resolver::default() }
     }
 
-    /// Returns the maximum number of events in the ring.
+    /// Returns the maximum number of events that fit in the ring buffer.
     #[must_use]
     pub fn max_records(&self) -> usize {
         self.max_records
@@ -149,7 +149,8 @@ impl Events {
         events
     }
 
-    /// Moves one record from the ring to the coalescer. Returns whether the ring had a record.
+    /// Moves one record from the ring buffer to the coalescer. Returns whether the ring buffer
+    /// contained a record.
     fn take_in(&mut self) -> bool {
         let Some(item) = self.ring.next() else { return false };
         if item.len() >= size_of::<EventRecord>() {

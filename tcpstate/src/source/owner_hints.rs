@@ -15,7 +15,8 @@ const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 /// Stores a hint for each open socket of each process. If some open sockets have no owner, the
 /// function returns the reason.
 pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<UnknownOwners> {
-    // The BPF programs use process ids of the initial PID namespace.
+    // The BPF programs use the process ids of the initial PID namespace, so the hints must use
+    // these ids too.
     if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
         != FIRST_PID_NAMESPACE
     {
@@ -41,7 +42,7 @@ fn name(pid: u32) -> Option<[u8; COMM_BYTES]> {
     let text = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     let mut name = [0; COMM_BYTES];
-    // The kernel's names are never longer than this array.
+    // The process names that the kernel returns always fit in this array.
     name.get_mut(..text.len())?.copy_from_slice(text);
     Some(name)
 }

@@ -1,20 +1,19 @@
-//! Finds the process that has a socket open, by the links in `/proc/PID/fd` that this user may
-//! read.
+//! Reads the links in `/proc/PID/fd` to find the process that has a socket open.
 //!
-//! A thread can have file descriptors that its process does not share. This module does not search
-//! such file descriptors. Few programs unshare their file table, and a search of all threads would
+//! A thread can have a file table that differs from the file table of the process. This module does
+//! not search the file tables of such threads: few programs have such threads, and a search would
 //! read a folder for each thread.
 
 use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
 
 use crate::report::Process;
 
-/// The maximum number of sockets whose owners are stored. Each socket needs eight bytes, in a table
-/// that is at most half empty.
+/// The maximum number of sockets whose owners are stored. The entry of a socket needs eight bytes,
+/// and at most half of the table is empty.
 const MAX_SOCKETS: usize = 1 << 22;
 
-/// All open sockets that this process can see. The sockets include sockets of protocols other than
-/// TCP.
+/// The owners of all open sockets that this process can see, including sockets of other protocols
+/// than TCP.
 #[derive(Debug, Default)]
 pub struct Owners {
     pids: HashMap<NonZeroU32, u32>,
@@ -22,8 +21,8 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Reads the open files of each process. A process that exits during the search has no sockets
-    /// in the result.
+    /// Reads the open files of each process. If a process exits during the search, the result may
+    /// lack the sockets of the process.
     #[must_use]
     pub fn now() -> Self {
         let mut owners = Self::default();
@@ -57,13 +56,13 @@ impl Owners {
         Ok(())
     }
 
-    /// Returns the process that has this socket open.
+    /// Returns the id of the process that has the socket with this inode open.
     #[must_use]
     pub fn pid(&self, inode: NonZeroU32) -> Option<u32> {
         self.pids.get(&inode).copied()
     }
 
-    /// Returns the inode of each open socket and the process that has it open.
+    /// For each open socket, returns the inode and the id of the process that has the socket open.
     pub(super) fn sockets(&self) -> impl Iterator<Item = (NonZeroU32, u32)> + '_ {
         self.pids.iter().map(|(&inode, &pid)| (inode, pid))
     }
