@@ -16,7 +16,8 @@ use super::{
 };
 use crate::report::{Counted, Family};
 
-/// Returns the configuration for a kernel, a network namespace and the options.
+/// Returns the configuration of the BPF programs for the given kernel, network namespace and
+/// options.
 pub(super) fn of(
     options: &Options,
     kernel: &Kernel,

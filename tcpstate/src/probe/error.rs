@@ -1,5 +1,5 @@
-//! The errors of loading and attaching the BPF programs: the cause in one line, the help in another
-//! line.
+//! The errors of loading and attaching the BPF programs. Each error has one line for the cause and
+//! another line for the help.
 
 use std::{borrow::Cow, io};
 
@@ -66,12 +66,13 @@ pub enum Error {
     /// The BPF programs cannot recognize the timers of mini sockets.
     #[error("{}", hidden(*.0))]
     Kallsyms(Hidden),
-    /// The kernel's own counters do not cover exactly the counted sockets.
+    /// The sockets that the kernel's own counters cover are not exactly the sockets that tcpstate
+    /// counts.
     #[error(
         "cannot poll the counters of the kernel: they cover one network namespace and both IP versions"
     )]
     Counters,
-    /// The process cannot enter the network namespace to count.
+    /// The process cannot enter the network namespace that is to be counted.
     #[error(transparent)]
     Netns(#[from] netns::Error),
     /// The kernel refused an action. The probable cause is the confinement of this process.
@@ -82,7 +83,8 @@ pub enum Error {
         /// The error of the kernel.
         source: Box<Error>,
     },
-    /// The BPF object lacks a program or a map, because the object belongs to another build.
+    /// The BPF object lacks a program or a map, because the object belongs to another build of
+    /// tcpstate.
     #[error("cannot use the BPF object: it has no {0}")]
     Absent(&'static str),
     /// The kernel does not measure BPF programs for this process.

@@ -4,7 +4,7 @@ use super::{
     btf::Btf, confinement, events, format, hooks, kallsyms, kernel, misses, namespaces, offsets,
 };
 
-/// Parses BTF and looks up all types that the programs need.
+/// Parses BTF and looks up all kernel fields that the BPF programs need.
 pub(crate) fn btf(bytes: &[u8]) {
     let Ok(btf) = Btf::parse(bytes.to_vec()) else { return };
     if let Ok(mut offsets) = offsets::sockets(&btf) {

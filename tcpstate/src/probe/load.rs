@@ -92,7 +92,8 @@ impl Probe {
     }
 }
 
-/// Makes the kernel measure the runs of every BPF program until the returned descriptor is closed.
+/// Makes the kernel measure the run time of every BPF program until the returned descriptor is
+/// closed.
 pub(super) fn measure_runs() -> Result<OwnedFd, Error> {
     enable_stats(Stats::RunTime).map_err(|error| Error::Statistics(error.io_error))
 }
@@ -155,8 +156,8 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
     Some(low..=high)
 }
 
-/// Returns the iterator over network namespaces. The function also returns the map with the
-/// counters of each namespace.
+/// Returns the iterator over network namespaces, and the map that contains the counters of each
+/// namespace.
 fn open_rows(ebpf: &mut Ebpf) -> Result<(Walk, Rows), Error> {
     let walk = sweep(ebpf, NAMESPACE_SWEEP, "NAMESPACES", "walk the map NAMESPACES")?;
     Ok((walk, open(ebpf, "NAMESPACES")?))

@@ -2,7 +2,7 @@
 //! BPF programs.
 //!
 //! All kernel objects depend on file descriptors of this process, and no kernel object is pinned.
-//! When the [`Probe`] is dropped or the process is killed, nothing remains in the kernel.
+//! When the [`Probe`] is dropped or tcpstate is killed, the kernel removes all of these objects.
 
 pub mod btf;
 mod configuration;
@@ -79,7 +79,7 @@ pub struct Probe {
     ebpf: Ebpf,
     /// The counted network namespaces.
     pub counted: Counted,
-    /// The counted address family; `None` if both address families are counted.
+    /// The counted address family. The field is `None` if both address families are counted.
     pub family: Option<Family>,
     /// The running kernel.
     pub kernel: Kernel,
@@ -91,15 +91,16 @@ pub struct Probe {
     pub(crate) events: Option<EventHook>,
     /// The hook that measures durations, if histograms are enabled.
     pub(crate) histograms: Option<HistogramHook>,
-    /// The kernel measures runs while this descriptor is open. The kernel closes the descriptor
-    /// when tcpstate exits.
+    /// The kernel measures the run time of BPF programs while this descriptor is open. The kernel
+    /// closes the descriptor when tcpstate exits.
     statistics: Option<OwnedFd>,
     /// The iterator that visits each socket.
     pub(crate) sockets: Walk,
     /// The iterator that marks the map entries of deleted namespaces, if namespaces are counted
     /// separately.
     pub(crate) namespaces: Option<Walk>,
-    /// The map with the counters of network namespaces, until the caller takes the map.
+    /// The map that contains the counters of network namespaces. The field is `None` if namespaces
+    /// are not counted separately, or if the caller has taken the map.
     pub(crate) rows: Option<Rows>,
     /// The maximum number of network namespaces that are counted separately.
     pub(crate) max_namespaces: u32,
@@ -173,7 +174,8 @@ impl Probe {
     }
 
     /// Returns how many transitions the counting program has missed since tcpstate loaded the
-    /// programs. The kernel skips a program that is already running on the CPU.
+    /// programs. The counting program misses a transition if the program is already running on the
+    /// CPU, because the kernel then skips the program.
     pub fn missed(&self) -> Result<u64, Error> {
         self.misses_of(hooks::program(self.transitions))
     }

@@ -5,7 +5,7 @@ use tcpstate_common::abi::{MiniOffsets, Offsets};
 
 use super::btf::{Btf, Error, Field};
 
-/// Returns the offsets for counting full sockets.
+/// Returns the offsets of the kernel fields that are needed for counting full sockets.
 pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
     Ok(Offsets {
         sk_protocol: btf.offset("sock", "sk_protocol", 16)?,
@@ -18,9 +18,10 @@ pub(super) fn sockets(btf: &Btf) -> Result<Offsets, Error> {
     })
 }
 
-/// Adds the offsets for distinguishing network namespaces. Returns whether the kernel gives each
-/// namespace a cookie. Since Linux 5.12, the cookie of a namespace is a plain number. Before Linux
-/// 5.12, the cookie was a struct, and the kernel created a cookie only on request.
+/// Adds the offsets of the kernel fields that are needed for distinguishing network namespaces.
+/// Returns whether the kernel gives each namespace a cookie. Since Linux 5.12, the cookie of a
+/// namespace is a plain number. Before Linux 5.12, the cookie was a struct, and the kernel created
+/// a cookie only on request.
 pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error> {
     let has_cookies = btf.field("net", "net_cookie.counter").is_err();
     let cookie = btf.offset("net", "net_cookie", 64).ok().filter(|_| has_cookies);
@@ -35,7 +36,7 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
     Ok(cookie.is_some())
 }
 
-/// Returns the offsets for counting mini sockets.
+/// Returns the offsets of the kernel fields that are needed for counting mini sockets.
 pub(super) fn minis(btf: &Btf) -> Result<MiniOffsets, Error> {
     let (num_timeout, num_timeout_mask) = bits(btf, "request_sock", "num_timeout")?;
     Ok(MiniOffsets {
@@ -100,7 +101,8 @@ mod tests {
             assert_eq!(verdicts(&btf), Ok((1, 3)), "{kernel}");
         }
         with_cookies.sort();
-        // The list lacks kernel 5.10, because kernel 5.10 creates a cookie only on request.
+        // The list of kernels omits kernel 5.10, because kernel 5.10 creates the cookie of a
+        // namespace only on request.
         assert_eq!(with_cookies, ["linux-6.1", "linux-6.12", "linux-6.18", "linux-7.2"]);
     }
 

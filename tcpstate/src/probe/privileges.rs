@@ -25,12 +25,13 @@ pub fn has(capability: Capability) -> bool {
 }
 
 /// Raises this process's limit of locked memory (`RLIMIT_MEMLOCK`) to infinity. If this function
-/// cannot raise the limit, a later error of creating a map names the limit.
+/// cannot raise the limit and the creation of a map fails later, the later error names the limit.
 pub(super) fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Returns how many bytes of memory this process may lock; `None` if there is no limit.
+/// Returns how many bytes of memory this process may lock. The function returns `None` if there is
+/// no limit.
 #[must_use]
 pub fn memory_limit() -> Option<u64> {
     let (soft, _hard) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;

@@ -33,7 +33,7 @@ pub(super) struct Providers {
     /// The runs of the programs that were detached.
     pub(super) detached: DetachedRuns,
     handlers: Handlers,
-    /// Whether the kernel's own counters cover exactly the counted sockets.
+    /// Whether the kernel's own counters cover exactly the sockets that tcpstate counts.
     is_pollable: bool,
     /// The kernel function that a test uses instead of `inet_twsk_kill`.
     time_wait_exit: Option<&'static str>,

@@ -7,8 +7,8 @@ use caps::{CapSet, Capability, CapsHashSet};
 use super::{Error, Probe};
 use crate::report::Counted;
 
-/// Returns the capabilities that later scans need. Since kernel 5.19, scans of one network
-/// namespace need no capability. Before kernel 5.19, each read of a map needs CAP_BPF.
+/// Returns the capabilities that scans need after the start. Since kernel 5.19, scans of one
+/// network namespace need no capability. Before kernel 5.19, each read of a map needs CAP_BPF.
 #[must_use]
 pub fn of_scans(probe: &Probe) -> Vec<Capability> {
     if probe.counted == Counted::All {

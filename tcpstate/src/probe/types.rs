@@ -23,7 +23,7 @@ impl Types {
 }
 
 /// Returns unused memory to the system. The kernel's types use about 40 MiB, and the allocator
-/// would keep half of that memory until the process ends.
+/// would keep half of these 40 MiB until tcpstate exits.
 pub(super) fn trim_memory() {
     // SAFETY: the function takes a plain number, and any thread may call it at any time.
     #[cfg(target_env = "gnu")]

@@ -107,7 +107,7 @@ impl Help for Error {
 }
 
 impl Unreadable {
-    /// Returns the help line for the defect.
+    /// Returns the help line for this reason.
     fn help(&self) -> &'static str {
         match self {
             Self::NoRecording => "choose a file that --record wrote",

@@ -1,4 +1,4 @@
-//! Tests that a read recording equals the written recording, and that the reader reports damage.
+//! Tests that the reader returns the records that were written, and that the reader reports damage.
 //!
 //! This file is long because it contains a record with every field set.
 

@@ -12,7 +12,8 @@ use crate::report::{Event, Report};
 /// size would not make the file smaller.
 const FRAME: usize = 256 << 10;
 
-/// Writes one file of a recording. The next [`Writer::flush`] writes all added records to the file.
+/// Writes one file of a recording. Added records wait in memory until the next [`Writer::flush`]
+/// writes the records to the file.
 #[derive(Debug)]
 pub struct Writer<W> {
     file: W,
@@ -45,7 +46,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Returns whether there are enough records for a frame.
+    /// Returns whether the waiting records are large enough for a frame.
     pub fn has_a_frame(&self) -> bool {
         self.waiting.len() >= FRAME
     }
@@ -66,8 +67,8 @@ impl<W: Write> Writer<W> {
         &mut self.file
     }
 
-    /// Writes a frame with all added records. If the write fails, the records stay in memory until
-    /// the next call.
+    /// Writes a frame that contains all waiting records. If the write fails, the records stay in
+    /// memory until the next call.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());

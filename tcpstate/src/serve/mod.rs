@@ -9,8 +9,8 @@
 //! otlp      pushes the metrics to an OpenTelemetry receiver (feature `otlp`)
 //! ```
 //!
-//! The server computes metrics only for a request. Between two requests, only the BPF programs
-//! count events.
+//! The server computes metrics only when a scraper, the text file or the push needs metrics. At all
+//! other times, only the BPF programs run.
 
 pub mod http;
 mod negotiation;

@@ -44,7 +44,8 @@ pub enum Error {
         /// The name that is missing in the kernel's types.
         name: String,
     },
-    /// The field exists, but the BPF programs load a different width.
+    /// The field exists, but the width of the field differs from the width that the BPF programs
+    /// load.
     #[error("cannot use the kernel BTF: field {path} has {bits} bits instead of {expected}")]
     Width {
         /// The names of structs and fields, joined by dots.
@@ -176,7 +177,8 @@ impl Btf {
         Ok(field)
     }
 
-    /// Returns the offset in bytes of a field, if the field has the expected width.
+    /// Returns the offset in bytes of a field. If the field does not have the expected width, the
+    /// function returns an error.
     pub fn offset(&self, structure: &str, path: &str, expected: u32) -> Result<u32, Error> {
         let Field { offset_bits, bits } = self.field(structure, path)?;
         if bits != expected || offset_bits % 8 != 0 {

@@ -1,4 +1,4 @@
-//! Tests with a small handmade BTF file. Some tests damage the file first.
+//! Tests that read a small handmade BTF file. Some tests damage the file before the read.
 
 use super::*;
 

@@ -20,7 +20,7 @@ pub struct Part {
     /// The program that wrote the recording.
     #[n(2)]
     pub program: String,
-    /// Whether the recording contains events besides snapshots.
+    /// Whether the recording contains events in addition to snapshots.
     #[n(3)]
     pub has_events: bool,
     /// The names and values of sysctls. Each value is the text that the kernel prints.

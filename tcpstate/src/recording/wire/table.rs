@@ -1,4 +1,5 @@
-//! Tables of fields and numbers define how the structs of the program are encoded.
+//! Defines how structs of tcpstate are encoded. A table lists the fields of each struct and the
+//! number of each field.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -208,8 +209,8 @@ impl Wire<Option<Provider>> for HookName {
     }
 }
 
-/// Encodes a limit as the sentence that describes the limit. Recordings contain limits only as
-/// sentences, so older programs can show new kinds of limits.
+/// Encodes a limit as the sentence that describes the limit. A recording contains limits only as
+/// sentences, so an older version of tcpstate can show new kinds of limits.
 impl Wire<Limit> for String {
     fn of(limit: &Limit) -> Self {
         limit.to_string()

@@ -135,7 +135,7 @@ impl Text {
     }
 }
 
-/// Displays a text with the escapes that the text formats need. The flag says whether to escape
+/// Displays a text and adds the escapes that the text format needs. The flag says whether to escape
 /// quotes. The Prometheus text format escapes quotes only in label values. OpenMetrics escapes
 /// quotes in all texts.
 struct Escaped<'a>(&'a str, bool);

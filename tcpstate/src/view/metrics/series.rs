@@ -14,8 +14,8 @@ pub struct SocketsOf {
     states: [Option<i64>; 10],
 }
 
-/// The network namespaces that have a separate series. The number of these namespaces is limited.
-/// The sockets of all other namespaces are summed in the series `other`.
+/// The network namespaces that have a separate series. At most `max` namespaces have a separate
+/// series. The sockets of all other namespaces are summed in the series `other`.
 ///
 /// A namespace keeps its series until the namespace is deleted, even if a namespace without a
 /// separate series has more sockets.
@@ -33,8 +33,8 @@ impl Series {
         Self { max, own: BTreeMap::new(), other: SocketsOf::default() }
     }
 
-    /// Updates the numbers of sockets from the rows of a snapshot. New namespaces get series in the
-    /// order of their inodes.
+    /// Updates the number of sockets of each namespace from the rows of a snapshot. New namespaces
+    /// get series in the order of their inodes.
     pub fn update(&mut self, rows: &[NamespaceRow]) {
         // Add the numbers of sockets of all rows that have equal inodes. A deleted namespace and a
         // new namespace may have equal inodes.
