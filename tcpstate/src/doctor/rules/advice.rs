@@ -1,5 +1,5 @@
-//! The effect of lines in sysctl files on this kernel. Many lines in sysctl files follow outdated
-//! advice.
+//! Rules that say which effect the lines in sysctl files have on this kernel. Many lines in sysctl
+//! files follow outdated advice.
 //!
 //! The file is long because it has the text of each rule, and tests of both sides of each decision.
 
@@ -173,7 +173,8 @@ fn about_line(
     Ok(vec![finding])
 }
 
-/// `FILE:7: tcp_tw_reuse = 1`, followed by the value in force if it differs.
+/// Returns the line as `FILE:7: tcp_tw_reuse = 1`. If the sysctl now has another value, this value
+/// follows.
 fn quote(line: &Line, facts: &Facts) -> String {
     let name = line.key.rsplit('.').next().unwrap_or_default();
     let in_force = facts.sysctls.text(&line.key).ok().flatten();
@@ -182,8 +183,8 @@ fn quote(line: &Line, facts: &Facts) -> String {
     format!("{line}: {name} = {}{differs}", line.value)
 }
 
-/// Returns whether two values are equal, apart from white space. The kernel separates numbers with
-/// tabs.
+/// Returns whether two values are equal, apart from white space. The kernel writes a tab between
+/// two numbers, and a file may have spaces.
 fn same(one: &str, other: &str) -> bool {
     one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
 }
@@ -282,7 +283,7 @@ fn a2(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 }
 
 fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // The numbers of sockets are only information. The finding does not depend on these numbers.
+    // The finding shows the numbers of sockets, but does not depend on these numbers.
     let sockets = facts
         .sockets()
         .ok()
@@ -310,8 +311,8 @@ fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 }
 
 fn a4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // A namespace without its own hash table uses the host's table, and shows the table's size as a
-    // negative number.
+    // If a network namespace has no hash table of its own, it uses the host's table. The sysctl
+    // then shows the size of the host's table as a negative number.
     let own: Option<i64> = facts.sysctls.find("net.ipv4.tcp_ehash_entries")?;
     let own = own.map(|entries| entries.unsigned_abs() / 2);
     about_line(facts, "net.ipv4.tcp_max_tw_buckets", |line| {
@@ -334,7 +335,7 @@ fn a4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
             .command(deletion(line)),
             (Ok(_), Some(own)) => ok(format!("{text}: not below the kernel's default of {own}")),
             (Ok(_), None) => {
-                // The kernel shows the size of the table since 6.1.
+                // Kernels before 6.1 do not have the sysctl that shows the size of the hash table.
                 Finding::new(
                     Level::Info,
                     format!(
@@ -427,7 +428,8 @@ mod tests {
     use super::*;
     use crate::doctor::rules::testing::{Scene, levels, nothing, only};
 
-    /// Lines of an old and wrong advice about TIME_WAIT that many guides still repeat.
+    /// Sysctl lines against TIME_WAIT that many guides still recommend, although the advice is
+    /// wrong.
     const NOTE: &str = "net.ipv4.tcp_syncookies = 1\nnet.ipv4.tcp_tw_reuse = 1\n\
                         net.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 30\n";
 
@@ -452,7 +454,8 @@ mod tests {
         assert_eq!(command.as_deref(), Some("sed -i.bak '/tcp_tw_recycle *=/d' /etc/sysctl.conf"));
     }
 
-    /// The test uses stored input, because this kernel is older than all tested kernels.
+    /// The test uses stored input, because the kernel in the test is older than all kernels that
+    /// the project tests.
     #[test]
     fn answers_differ_on_an_old_kernel() {
         let scene = Scene::default().file(NOTE).kernel("3.10.0");

@@ -56,8 +56,8 @@ pub(super) const C2: Rule = Rule {
     check: c2,
 };
 
-/// The level for one program, the number of its sockets that are not brand-new, and the number of
-/// its old sockets.
+/// Returns three values for one program: the level, the number of sockets that have been in
+/// CLOSE_WAIT for `settled_seconds` or more, and the number for `old_seconds` or more.
 fn leak(holder: &Holder, limits: &CloseWait) -> (Level, u64, u64) {
     let settled = holder.ages.at_least(Duration::from_secs(limits.settled_seconds));
     let old = holder.ages.at_least(Duration::from_secs(limits.old_seconds));
@@ -218,7 +218,8 @@ mod tests {
             (vec![], None, Level::Ok),
             (vec![(99, 5)], None, Level::Ok),
             (vec![(100, 5)], None, Level::Warn),
-            // These sockets are brand-new, and the program may be about to close them.
+            // The sockets entered CLOSE_WAIT a moment ago, so the program may still close these
+            // sockets soon.
             (vec![(5000, 4)], None, Level::Ok),
             (vec![(9, 60)], None, Level::Ok),
             (vec![(10, 60)], None, Level::Warn),

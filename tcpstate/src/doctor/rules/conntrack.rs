@@ -1,4 +1,5 @@
-//! Connection tracking: its table is separate from the sockets and has its own limit.
+//! Connection tracking. The connection table of netfilter is separate from the sockets and has its
+//! own limit.
 
 use super::{Finding, Level, Rule, ok, percent};
 use crate::doctor::{
@@ -33,8 +34,8 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     };
     let count: u64 = facts.sysctls.get("net.netfilter.nf_conntrack_count")?;
     let limits = &thresholds.conntrack;
-    // A kernel option decides whether the file of the counters exists. The sysctls exist without
-    // this option.
+    // Only kernels built with a certain option have the file `stat/nf_conntrack`. The sysctls of
+    // connection tracking exist without this option.
     let growth = |name| facts.growth("conntrack", name).ok().map(|growth| growth.by);
     let (dropped, early) = (growth("drop"), growth("early_drop"));
     let lost = dropped.unwrap_or(0) + early.unwrap_or(0);
@@ -46,7 +47,7 @@ fn k1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
             .ok()
             .flatten()
     };
-    // A limit of 0 means no limit.
+    // If the limit is 0, the kernel does not limit the number of connections.
     let level = if lost > 0 || limits.used_crit.is_reached(count, max) {
         Level::Crit
     } else if limits.used_warn.is_reached(count, max) {

@@ -1,4 +1,4 @@
-//! The rules: the texts of each rule, and the function that decides.
+//! The rules. A rule has texts, and a function that decides whether the data show a problem.
 //!
 //! [`RULES`] is the list of all rules in the order of the output. `explain` prints the texts, and
 //! docs/DOCTOR.md has a section for each rule.
@@ -28,7 +28,7 @@ pub enum Level {
     Ok,
     /// The rule could not read its data. The finding has a help text.
     Unknown,
-    /// Information that does no harm.
+    /// The finding is information and not a problem.
     Info,
     /// A problem that will do harm later, or that does little harm now.
     Warn,
@@ -53,22 +53,22 @@ impl Level {
     }
 }
 
-/// The result of a rule.
+/// A result of a rule: a problem, information, `ok` or `unknown`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// The id of the rule.
     pub id: &'static str,
     /// The severity.
     pub level: Level,
-    /// The result in one line.
+    /// The finding in one line.
     pub summary: String,
     /// The measured numbers.
     pub numbers: Map<String, Value>,
-    /// The advice. The text is empty if there is nothing to do.
+    /// The advice, or an empty text if the user has nothing to do.
     pub advice: String,
     /// A command that fixes the problem or shows more data, if there is such a command.
     pub command: Option<String>,
-    /// The source of the numbers.
+    /// The kernel file or interface from which the numbers were read.
     pub source: String,
 }
 
@@ -107,29 +107,30 @@ impl Finding {
     }
 }
 
-/// A rule: its texts and its function.
+/// A rule: texts, and the function that checks the data.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// The id, for example `P1`.
     pub id: &'static str,
-    /// The family, which is also the section of its thresholds in the TOML file.
+    /// The family of the rule. The thresholds of the family are in the section of this name in the
+    /// TOML file.
     pub family: &'static str,
     /// The subject of the rule: a short noun phrase.
     pub title: &'static str,
-    /// The meaning of a finding.
+    /// What a finding of this rule means.
     pub means: &'static str,
-    /// The data that the rule reads, and the condition of a finding.
+    /// Which data the rule reads, and when the rule reports a finding.
     pub knows: &'static str,
     /// The names of the thresholds of the rule, as `section.key`.
     pub thresholds: &'static [&'static str],
-    /// The kernel source or documentation for the rule.
+    /// The kernel source file or document that proves what the rule says.
     pub reference: &'static str,
     /// The advice.
     pub help: &'static str,
     check: Check,
 }
 
-/// The function that checks a rule. The function reads only its arguments.
+/// The function of a rule, which returns the findings. The function reads only its arguments.
 type Check = fn(&Facts, &Thresholds) -> Known<Vec<Finding>>;
 
 /// All rules, in the order of the output.
@@ -170,15 +171,16 @@ pub static RULES: [Rule; 33] = [
 ];
 
 impl Rule {
-    /// Returns the rule with this id, in upper or lower case.
+    /// Returns the rule that has this id. The id may be in upper or lower case.
     #[must_use]
     pub fn by_id(id: &str) -> Option<&'static Self> {
         RULES.iter().find(|rule| rule.id.eq_ignore_ascii_case(id))
     }
 
-    /// Returns the findings of the rule, at least one finding.
+    /// Returns the findings of the rule: at least one finding.
     ///
-    /// The level is `ok` if there is no problem, and `unknown` if the rule could not read its data.
+    /// If the rule found no problem, the only finding has the level `ok`. If the rule could not
+    /// read its data, the only finding has the level `unknown`.
     #[must_use]
     pub fn check(&self, facts: &Facts, thresholds: &Thresholds) -> Vec<Finding> {
         let mut findings = (self.check)(facts, thresholds).unwrap_or_else(|missing| {
@@ -190,7 +192,8 @@ impl Rule {
         });
         for finding in &mut findings {
             finding.id = self.id;
-            // A finding whose source is only the recording reports data that the recording lacks.
+            // If the source is only the name of the recording, the finding reports that the
+            // recording does not contain the data.
             if let Some(recording) =
                 facts.recording.as_ref().filter(|&name| *name != finding.source)
             {
@@ -201,13 +204,13 @@ impl Rule {
     }
 }
 
-/// The findings of all rules.
+/// Returns the findings of all rules.
 #[must_use]
 pub fn diagnose(facts: &Facts, thresholds: &Thresholds) -> Vec<Finding> {
     RULES.iter().flat_map(|rule| rule.check(facts, thresholds)).collect()
 }
 
-/// The maximum number of findings of one rule.
+/// The maximum number of findings that one rule returns.
 const MAX_FINDINGS: usize = 10;
 
 /// Returns the findings, or the finding `ok` if there are no findings.
@@ -219,12 +222,13 @@ fn ok(summary: impl Into<String>) -> Finding {
     Finding::new(Level::Ok, summary)
 }
 
-/// A share in percent, for text output.
+/// Returns `part` as a percentage of `whole`, for text output.
 fn percent(part: u64, whole: u64) -> String {
     format!("{:.0} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// Returns the number with three decimal places. More decimal places have no meaning.
+/// Returns the number, rounded to three decimal places. The measurement is not accurate enough for
+/// more decimal places.
 fn rounded(number: f64) -> Value {
     ((number * 1000.0).round() / 1000.0).into()
 }
@@ -239,7 +243,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Returns the ending "s" unless the number is 1.
+/// Returns the plural ending "s", or an empty text if the number is 1.
 fn plural(number: u64) -> &'static str {
     if number == 1 { "" } else { "s" }
 }

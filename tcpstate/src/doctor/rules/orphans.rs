@@ -1,4 +1,5 @@
-//! Connections that do not finish closing: half-closed connections, orphans, FINs without an ACK.
+//! Connections whose close does not complete: half-closed connections, orphans, and connections
+//! whose FIN gets no ACK.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Connections that end with a reset.
+//! Connections that were closed by a reset.
 
 use super::{Finding, Level, Rule, ok, percent, rounded};
 use crate::doctor::{
@@ -31,7 +31,8 @@ fn r1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let resets = facts.growth("Tcp", "EstabResets")?.by;
     let opens = facts.growth("Tcp", "ActiveOpens")?.by + facts.growth("Tcp", "PassiveOpens")?.by;
     let other = |table, name| facts.growth(table, name).ok().map(|growth| growth.by);
-    // Connections that were reset may have been opened before the first reading.
+    // `resets` may be larger than `opens`, because a connection that was reset may have been opened
+    // before the first reading.
     let whole = opens.max(resets);
     let is_much = resets >= limits.at_least && limits.share_info.is_reached(resets, whole);
     let text = format!(

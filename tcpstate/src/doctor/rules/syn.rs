@@ -1,4 +1,4 @@
-//! The two queues of a listener, and SYNs without an answer.
+//! Rules about the SYN queue and the accept queue of a listener, and about SYNs that get no answer.
 //!
 //! The file is long because it has the text of each rule, and tests of both sides of each
 //! threshold.
@@ -113,7 +113,8 @@ pub(super) const S6: Rule = Rule {
     check: s6,
 };
 
-/// Whether the kernel would drop the next connection.
+/// Returns whether the accept queue is full, so that the kernel would drop the next connection to
+/// this listener.
 fn is_full(listener: &Listener) -> bool {
     listener.backlog.is_some_and(|backlog| listener.waiting > backlog)
 }
@@ -306,7 +307,8 @@ fn s3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 
 fn s4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     let drops = facts.growth("TcpExt", "TCPReqQFullDrop")?;
-    // Without CONFIG_SYN_COOKIES the kernel has neither the setting nor cookies.
+    // A kernel built without CONFIG_SYN_COOKIES has neither SYN cookies nor the sysctl
+    // tcp_syncookies.
     let mode: u64 = facts.sysctls.find("net.ipv4.tcp_syncookies")?.unwrap_or(0);
     let finding = match (drops.by, mode) {
         (1.., _) => Finding::new(

@@ -1,4 +1,5 @@
-//! Facts for tests: a healthy system in which a test changes single values.
+//! Creates facts for the tests of rules. The facts describe a system without problems, and a test
+//! changes single values.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::{
     probe::kernel::Kernel,
 };
 
-/// The facts for a rule, with methods that change them.
+/// The facts that a test gives to a rule. The methods of `Scene` change single facts.
 pub(super) struct Scene {
     pub(super) sockets: SocketTable,
     kernel: &'static str,
@@ -68,7 +69,8 @@ impl Scene {
         self
     }
 
-    /// Adds a counter such as `TcpExt TW` with its values of the first and the second reading.
+    /// Adds a counter such as `TcpExt TW`. `before` is the value in the first reading and `after`
+    /// is the value in the second reading.
     pub(super) fn counter(mut self, name: &'static str, before: u64, after: u64) -> Self {
         self.counters[0].push((name, before));
         self.counters[1].push((name, after));
@@ -106,7 +108,7 @@ pub(super) fn levels(rule: &Rule, scene: &Scene) -> Vec<Level> {
     scene.check(rule).into_iter().map(|finding| finding.level).collect()
 }
 
-/// Returns the finding of a rule that has only one finding.
+/// Runs the rule and returns its only finding.
 pub(super) fn only(rule: &Rule, scene: &Scene) -> Finding {
     let mut findings = scene.check(rule);
     assert_eq!(findings.len(), 1, "{findings:?}");

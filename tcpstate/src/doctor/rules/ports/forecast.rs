@@ -1,4 +1,5 @@
-//! P2: local ports in use soon, if connections close as fast as in the last ten seconds.
+//! P2 forecasts how many local ports will be in use, if connections close at the rate of the last
+//! ten seconds.
 
 use std::time::Duration;
 
@@ -32,16 +33,17 @@ pub(in crate::doctor::rules) const P2: Rule = Rule {
     check: p2,
 };
 
-/// The seconds until the last port is taken, if connections close as fast as in the last ten
-/// seconds.
+/// Returns the seconds until no local port is free, if connections close at the rate of the last
+/// ten seconds.
 ///
-/// `None` if there is always a free port: sockets leave TIME_WAIT as fast as sockets enter
-/// TIME_WAIT.
+/// Returns `None` if a port is always free, because sockets leave TIME_WAIT as fast as sockets
+/// enter TIME_WAIT.
 fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
     let entering = ports.time_wait[0] as f64;
     let others = ports.sockets.saturating_sub(ports.in_time_wait()) as f64;
-    // Each period of ten seconds is one age group. After a period the sockets of the oldest group
-    // have left TIME_WAIT, and as many sockets have entered as in the last ten seconds.
+    // An age group covers ten seconds. The forecast assumes that in each period of ten seconds the
+    // oldest age group leaves TIME_WAIT, and that as many sockets enter TIME_WAIT as in the last
+    // ten seconds.
     let taken_after = |parts: usize| {
         let left: u64 = ports.time_wait[..AGES - parts].iter().sum();
         others + left as f64 + entering * parts as f64
@@ -56,17 +58,17 @@ fn seconds_left(ports: &PortUse, capacity: u64) -> Option<f64> {
     Some(((tenths - 1) as f64 + part) * AGE.as_secs_f64())
 }
 
-/// The future use of the local ports to one destination.
+/// A forecast of how many local ports will be in use for one destination.
 struct Forecast<'a> {
     to: &'a Destination,
     ports: &'a PortUse,
-    /// Sockets that enter TIME_WAIT per second.
+    /// The number of sockets that enter TIME_WAIT per second.
     rate: f64,
-    /// How long each socket keeps its port, in seconds.
+    /// How many seconds a socket in TIME_WAIT blocks its local port.
     hold: f64,
-    /// The number of ports in use once the rate has been constant for `hold` seconds.
+    /// The number of ports that are in use after the rate has been constant for `hold` seconds.
     steady: f64,
-    /// The seconds until the last port is taken. `None` if there is always a free port.
+    /// The seconds until no local port is free, or `None` if a port is always free.
     left: Option<f64>,
 }
 
@@ -164,10 +166,11 @@ mod tests {
             // One socket per second enters TIME_WAIT, no socket leaves TIME_WAIT for 50 s, and five
             // ports are free.
             (closed([10, 0, 0, 0, 0, 0], 1), 15, Some(5.0)),
-            // As many sockets leave TIME_WAIT as enter it.
+            // In each period as many sockets leave TIME_WAIT as enter TIME_WAIT.
             (closed([10, 10, 10, 10, 10, 10], 1), 61, None),
             (closed([10, 10, 10, 10, 10, 10], 1), 60, Some(0.0)),
-            // First old sockets leave TIME_WAIT, and later the number of sockets grows.
+            // In the first ten seconds ten old sockets leave TIME_WAIT and ten enter. After that no
+            // socket leaves TIME_WAIT, and the number of sockets grows.
             (closed([10, 0, 0, 0, 0, 10], 1), 40, Some(30.0)),
             (PortUse { sockets: 30, ..closed([10, 0, 0, 0, 0, 0], 1) }, 45, Some(15.0)),
         ] {
@@ -184,7 +187,8 @@ mod tests {
             ports.sockets += others;
             assert_eq!(levels(&P2, &ten_ports(ports)), [level], "{entered} {others}");
         }
-        // Connections closed at a higher rate 50 s ago, and their sockets still hold ports.
+        // 50 s ago connections closed at a higher rate, and the time-wait sockets of these
+        // connections still hold ports.
         let burst = closed([1, 0, 0, 0, 0, 8], 0);
         assert_eq!(levels(&P2, &ten_ports(burst)), [Level::Ok]);
         let burst = closed([1, 0, 0, 8, 0, 0], 0);
@@ -192,7 +196,8 @@ mod tests {
         let finding = only(&P2, &ten_ports(closed([2, 0, 0, 0, 0, 0], 0)));
         assert_eq!(finding.numbers["seconds_left"], 40.0);
         assert_eq!(finding.command.as_deref(), Some("sysctl -w net.ipv4.tcp_tw_reuse=1"));
-        // If ports can be reused after a second, two sockets in ten seconds need few ports.
+        // connect() may reuse a port after one second, so two closes in ten seconds hold less than
+        // one port on average.
         let reuse = ten_ports(closed([2, 0, 0, 0, 0, 0], 0)).with("net.ipv4.tcp_tw_reuse", "1");
         assert_eq!(levels(&P2, &reuse), [Level::Ok]);
     }

@@ -1,4 +1,4 @@
-//! P1: local ports in use now, per destination.
+//! P1 reports for each destination how many local ports are in use.
 
 use super::{Choice, SOURCE, advice, arrow, refuse_loss, widen};
 use crate::doctor::{

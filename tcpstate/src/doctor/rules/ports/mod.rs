@@ -1,5 +1,5 @@
-//! Local ports: the number of ports that `connect()` may choose from, and how many of them are in
-//! use for one source and destination.
+//! Rules about local ports. The rules compare the number of ports that `connect()` may choose from
+//! with the number of ports in use for one source and destination.
 
 mod forecast;
 mod in_use;
@@ -17,7 +17,8 @@ use crate::doctor::facts::{
 const SOURCE: &str = "sock_diag; /proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports, \
                       tcp_tw_reuse, tcp_timestamps";
 
-/// The ports that connect() may choose from, and the settings of connect().
+/// The ports that connect() may choose from, and the sysctls that decide which ports connect() may
+/// reuse.
 struct Choice {
     range: Range,
     ports: u64,
@@ -30,8 +31,8 @@ impl Choice {
         let range: Range = facts.sysctls.get("net.ipv4.ip_local_port_range")?;
         let reserved: PortSet =
             facts.sysctls.find("net.ipv4.ip_local_reserved_ports")?.unwrap_or_default();
-        // connect() tries an even number of ports. If the range has an odd number of ports, each
-        // connect() skips one port.
+        // connect() tries an even number of ports. If the range has an odd number of ports,
+        // connect() leaves out one port.
         let mut last = range.high;
         if last > range.low && (last - range.low).is_multiple_of(2) {
             last -= 1;
@@ -62,7 +63,8 @@ impl Choice {
     }
 }
 
-/// Fails if a count of `destinations` may be too low by more than a tenth of the ports.
+/// Returns an error if a count in `destinations` may be too low by more than a tenth of the
+/// available ports.
 fn refuse_loss(sockets: &SocketTable, choice: &Choice) -> Known<()> {
     let lost = sockets.destinations.lost();
     if lost.saturating_mul(10) <= choice.ports {
@@ -97,10 +99,12 @@ fn advice(choice: &Choice) -> String {
     )
 }
 
-/// Returns the command that widens the range. `None` if the range cannot be wider.
+/// Returns the command that widens the range of local ports, or `None` if the range cannot be
+/// wider.
 fn widen(choice: &Choice) -> Option<String> {
     let Range { low, high } = choice.range;
-    // The first port is made even, because the last port 65535 is odd.
+    // The new range ends with the odd port 65535. An even first port gives the range an even number
+    // of ports.
     let lowest = low.min(1024) & !1;
     let is_all = low == lowest && high == u16::MAX;
     (!is_all).then(|| format!("sysctl -w net.ipv4.ip_local_port_range='{lowest} {}'", u16::MAX))

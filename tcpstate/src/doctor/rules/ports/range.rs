@@ -1,4 +1,4 @@
-//! P3: the range of local ports, and listeners whose port is in the range.
+//! P3 reports the range of local ports, and the listeners whose port is in this range.
 
 use crate::doctor::{
     Thresholds,

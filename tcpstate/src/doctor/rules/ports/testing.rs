@@ -1,4 +1,5 @@
-//! Facts for tests: a range of ten local ports, and the use of these ports.
+//! Creates facts for tests: a range of ten local ports, and the number of these ports that are in
+//! use.
 
 use crate::doctor::{
     facts::sockets::{AGES, Destination, PortUse},
@@ -12,7 +13,7 @@ pub(super) fn to(remote: &str) -> Destination {
     }
 }
 
-/// A system with ten local ports and one destination.
+/// Returns the facts of a system that has ten local ports and connects to one destination.
 pub(super) fn ten_ports(ports: PortUse) -> Scene {
     let mut scene = Scene::default().with("net.ipv4.ip_local_port_range", "40000 40009");
     *scene.sockets.destinations.of(to("10.0.0.9:443")) = ports;

@@ -1,4 +1,4 @@
-//! T8, T9 and T10: the number of sockets in TIME_WAIT, and the rate at which sockets enter
+//! T8, T9 and T10 check the number of sockets in TIME_WAIT, and the rate at which sockets enter
 //! TIME_WAIT.
 
 use tcpstate_common::State;
@@ -87,14 +87,15 @@ fn t8(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     ])
 }
 
-/// The number of sockets that entered TIME_WAIT between the two readings.
+/// Returns the number of sockets that entered TIME_WAIT between the two readings.
 fn entries(facts: &Facts) -> Known<u64> {
     let counted = facts.growth("TcpExt", "TW")?.by + facts.growth("TcpExt", "TWKilled")?.by;
     if facts.counts_births {
         return Ok(counted);
     }
-    // Before 5.18 the counters count time-wait sockets that ended. The number of entries is the
-    // number of ends plus the growth of the number of sockets.
+    // Before 5.18 the counters count the time-wait sockets that were destroyed. The number of
+    // sockets that entered TIME_WAIT is the number of destroyed sockets plus the growth of the
+    // number of time-wait sockets.
     let (before, after) = (facts.before.get("TCP", "tw")?, facts.after.get("TCP", "tw")?);
     Ok((counted + after).saturating_sub(before))
 }

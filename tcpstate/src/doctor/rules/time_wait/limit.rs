@@ -1,4 +1,5 @@
-//! T1 and T2: the limit of time-wait sockets, and connections that closed above the limit.
+//! T1 and T2 check the limit of time-wait sockets, and count the connections that closed without
+//! TIME_WAIT.
 
 use crate::doctor::{
     Thresholds,
@@ -38,7 +39,7 @@ pub(in crate::doctor::rules) const T2: Rule = Rule {
     check: t2,
 };
 
-/// The file of the counter `TcpExt TCPTimeWaitOverflow`.
+/// The file that contains the counter `TcpExt TCPTimeWaitOverflow`.
 const NETSTAT: &str = "/proc/net/netstat";
 
 fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
@@ -78,7 +79,7 @@ fn t1(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     ])
 }
 
-/// The command that doubles the limit.
+/// Returns the command that doubles the limit.
 fn raised(limit: u64) -> String {
     format!("sysctl -w net.ipv4.tcp_max_tw_buckets={}", limit.saturating_mul(2).min(1 << 30))
 }

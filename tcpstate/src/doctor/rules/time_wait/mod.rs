@@ -1,4 +1,5 @@
-//! TIME_WAIT: its limit, the reuse of ports, and settings that do not shorten it.
+//! Rules about TIME_WAIT: the limit of time-wait sockets, the reuse of ports, and settings that do
+//! not shorten TIME_WAIT.
 
 mod amount;
 mod limit;

@@ -1,4 +1,5 @@
-//! T3, T5, T6 and T7: the settings for the reuse of ports in TIME_WAIT, and tcp_tw_recycle.
+//! T3, T5, T6 and T7 check the settings that let connect() reuse ports in TIME_WAIT, and the
+//! setting tcp_tw_recycle.
 
 use crate::doctor::{
     Thresholds,
@@ -86,7 +87,8 @@ fn t3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
     Ok(vec![finding.number("tcp_tw_recycle", value).source("/proc/sys/net/ipv4/tcp_tw_recycle")])
 }
 
-/// The effect of a value of tcp_tw_reuse, with the delay of this kernel.
+/// Returns the effect that this value of tcp_tw_reuse has, and the delay before this kernel reuses
+/// a port.
 pub(in crate::doctor::rules) fn reuse(facts: &Facts, value: u64) -> Known<String> {
     let delay: u64 = facts.sysctls.find("net.ipv4.tcp_tw_reuse_delay")?.unwrap_or(1000);
     let what = match value {
@@ -98,9 +100,10 @@ pub(in crate::doctor::rules) fn reuse(facts: &Facts, value: u64) -> Known<String
     Ok(format!("{what}, after {delay} ms and if the old connection had timestamps"))
 }
 
-/// Whether this kernel knows the value 2 of tcp_tw_reuse. If the kernel knows 2, its default is 2.
+/// Returns whether this kernel supports the value 2 of tcp_tw_reuse. In each kernel that supports
+/// the value 2, the default is 2.
 pub(in crate::doctor::rules) fn has_loopback_reuse(facts: &Facts, value: Option<u64>) -> bool {
-    // A vendor kernel may have the value in an older version.
+    // A vendor's kernel older than 4.19 may support the value 2.
     value == Some(2) || facts.kernel.is_at_least((4, 19))
 }
 
