@@ -6,8 +6,9 @@
 //!        -> Finding -> view/doctor
 //! ```
 //!
-//! Everything works without privilege and without BPF, in the network namespace of the calling
-//! thread. If a rule cannot read its data, its finding has the level `unknown`.
+//! `tcpstate doctor` needs no privilege and no BPF, and checks the network namespace of the calling
+//! thread. If a rule cannot read the data that it needs, the rule reports a finding of level
+//! `unknown`.
 
 pub mod facts;
 pub mod rules;

@@ -1,6 +1,7 @@
-//! Tests with /proc files of real kernels, whole and damaged. The files were captured in a network
-//! namespace where seven connections had been closed. The files of 5.10, 6.1 and 7.2 are from
-//! Debian's kernels in a virtual machine, and those of 6.18 are from a vendor's kernel.
+//! Tests that read /proc files copied from real kernels. Some tests damage the copies first. The
+//! files were copied in a network namespace in which seven connections had been closed before. The
+//! files of 5.10, 6.1 and 7.2 are from Debian's kernels in a virtual machine, and the files of 6.18
+//! are from a vendor's kernel.
 
 use std::{
     fs,
@@ -26,7 +27,7 @@ fn paths(root: &Path) -> Paths {
     Paths { net: root.join("net"), sys: root.join("sys"), root: root.join("net") }
 }
 
-/// Returns the facts from these files, without sockets.
+/// Returns the facts that the files at these paths contain. The facts contain no sockets.
 fn facts(before: &Paths, after: &Paths) -> Facts {
     let sysctls = Sysctls::read(before).unless_changed(&Sysctls::read(after));
     Facts {
@@ -47,7 +48,7 @@ fn worst(findings: &[Finding]) -> Vec<(&str, Level)> {
     bad.map(|finding| (finding.id, finding.level)).collect()
 }
 
-/// Returns a copy of the captured files. A test may damage the copy.
+/// Returns a folder with a copy of the captured files, so that a test may damage the copy.
 fn copy() -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("there is a place for temporary files");
     copy_folder(&captured(), copy.path());
@@ -67,7 +68,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Counters that the rules use, at least one from each file.
+/// Returns some counters that the rules use: at least one counter from each file.
 fn counted(counters: &Counters) -> Vec<Known<u64>> {
     [
         ("TcpExt", "TCPTimeWaitOverflow"),
@@ -89,14 +90,16 @@ fn all_counters_of_a_healthy_kernel_are_read() {
     let numbers = counted(&Counters::read(&paths));
     assert_eq!(numbers, [0, 7, 0, 7, 0, 7, 101, 0].map(Ok));
     let findings = diagnose(&facts(&paths, &paths), &Thresholds::default());
-    // The limit of orphans is visible only in the network namespace of the host.
+    // F2 is unknown, because the sysctl with the limit of orphans exists only in the network
+    // namespace of the host.
     assert_eq!(worst(&findings), [("F2", Level::Unknown)]);
 }
 
 #[test]
 fn all_counters_of_older_and_newer_kernels_are_read() {
-    // The 101 orphans were made by another test before the files were captured. Before 5.18 TW
-    // counts the ends of time-wait sockets, and no time-wait socket had ended yet.
+    // Another test had made the 101 orphans before the files were copied. Before 5.18 the counter
+    // TW counts time-wait sockets that were destroyed, and no time-wait socket had been destroyed
+    // yet.
     for (kernel, ended_or_born) in [("5.10", 0), ("6.1", 7), ("7.2", 7)] {
         let paths = paths(&captured_on(kernel));
         let numbers = counted(&Counters::read(&paths));
@@ -170,7 +173,7 @@ fn a_missing_file_makes_only_its_rules_unknown() {
         ("net/netstat", vec!["T1", "T9", "S1", "S3", "S4", "F2"]),
         ("net/snmp", vec!["T9", "F2", "R1"]),
         ("net/sockstat", vec!["T2", "F2"]),
-        // K1 works without the counters of drops in stat/nf_conntrack.
+        // Rule K1 does not need the file stat/nf_conntrack, so K1 still works.
         ("net/stat/nf_conntrack", vec!["F2"]),
     ] {
         let copy = copy();
@@ -190,7 +193,7 @@ fn a_counter_that_decreases_is_missing() {
     let copy = copy();
     let path = copy.path().join("net/snmp");
     let text = fs::read_to_string(&path).expect("it was captured");
-    // The replacement decreases the first counter that is not zero.
+    // Changes 7 to 6 in the copy, so that a counter decreases between the two readings.
     fs::write(&path, text.replace(" 7 7 ", " 6 7 ")).expect("it is ours");
     let findings = diagnose(&facts(&whole, &paths(copy.path())), &Thresholds::default());
     let expected = ["T9", "F2", "R1"].map(|id| (id, Level::Unknown));
@@ -221,7 +224,7 @@ fn the_document_has_a_section_and_a_test_for_each_rule() {
     }
 }
 
-/// The text of an item of a list, which may be wrapped over several lines.
+/// Returns the text of the list item with this name. The item may have several lines.
 fn item(section: &str, name: &str) -> String {
     let (_, text) = section.split_once(&format!("\n* {name}: ")).expect("the item exists");
     let text = text.split("\n* ").next().unwrap_or_default();

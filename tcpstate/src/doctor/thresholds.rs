@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 /// The default thresholds: a TOML file with comments.
 pub const DEFAULTS: &str = include_str!("thresholds.toml");
 
-/// A share from 0 to 1.
+/// A fraction from 0 to 1, such as 0.6 for 60 %.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Share(pub f64);
 
@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for Share {
 }
 
 impl Share {
-    /// Returns whether `part` is at least this share of `whole`.
+    /// Returns whether `part` divided by `whole` is at least this share.
     #[must_use]
     pub fn is_reached(self, part: u64, whole: u64) -> bool {
         whole > 0 && part as f64 >= self.0 * whole as f64
@@ -47,7 +47,7 @@ macro_rules! sections {
             $(pub $name: $kind,)*
         })*
 
-        /// The thresholds in the file of a user. A threshold that the file leaves out is `None`.
+        /// The thresholds that a TOML file sets. A threshold that the file does not set is `None`.
         #[derive(Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Written {
@@ -65,7 +65,8 @@ macro_rules! sections {
         }
 
         impl Thresholds {
-            /// Returns these thresholds, with the thresholds that the file of a user sets.
+            /// Returns these thresholds. Each threshold that the file of the user sets is replaced
+            /// by the value in the file.
             fn overridden_by(self, written: &Written) -> Self {
                 Self {
                     $($section: $type {
@@ -74,7 +75,7 @@ macro_rules! sections {
                 }
             }
 
-            /// Returns the thresholds of a file, or `None` if the file leaves a threshold out.
+            /// Returns the thresholds of a file, or `None` if the file does not set all thresholds.
             fn whole(written: &Written) -> Option<Self> {
                 Some(Self { $($section: $type { $($name: written.$section.$name?,)* },)* })
             }
@@ -127,7 +128,7 @@ impl Default for Thresholds {
     }
 }
 
-/// An error in a file of thresholds, with its line and column.
+/// An error in a file of thresholds. The error names the line and the column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {what}")]
 pub struct Error {
@@ -137,7 +138,8 @@ pub struct Error {
 }
 
 impl Thresholds {
-    /// Parses the file of a user. Thresholds that are left out keep their defaults.
+    /// Parses the text of the user's file. A threshold that the file does not set keeps its
+    /// default.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let written = toml::from_str(text).map_err(|error| {
             let Range { start, .. } = error.span().unwrap_or_default();

@@ -32,7 +32,7 @@ pub(super) const DIAGRAM: &str = r"
        [TIME_WAIT] . . 60 s . . > gone
 ";
 
-/// How to read the diagram, and what it does not show.
+/// Explains how to read the diagram, and names what the diagram does not show.
 pub(super) const LEGEND: &str = "\
 Names without brackets are states of full sockets. A solid line is a transition that the kernel \
 reports (sock:inet_sock_set_state). [Names] in brackets are states of mini sockets: small structs \

@@ -7,8 +7,8 @@ use tcpstate_common::State;
 
 use super::{Names, Setting, StateText};
 
-/// The limit for an orphan whose peer is silent. The limit applies in FIN_WAIT1, CLOSING and
-/// LAST_ACK.
+/// The sysctl that limits how often the kernel retransmits for an orphan whose peer does not
+/// answer. The limit applies in FIN_WAIT1, CLOSING and LAST_ACK.
 const ORPHAN_RETRIES: Setting = Setting {
     name: "net.ipv4.tcp_orphan_retries",
     default: "0, which means 8",
@@ -83,8 +83,8 @@ const MAX_SYN_BACKLOG: Setting = Setting {
            connections.",
 };
 
-/// Every state, in the order of a connection's life. The last three states are CLOSE and two states
-/// that only the kernel uses.
+/// The texts of all states, in the order in which a connection passes through the states. The last
+/// three states are CLOSE and two states that only the kernel uses.
 pub(super) const STATES: [StateText; 13] = [
     StateText {
         state: State::Listen,

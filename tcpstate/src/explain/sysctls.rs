@@ -1,7 +1,7 @@
 //! The texts of the sysctls that the states and the rules of `doctor` name. Defaults are those of
 //! Linux 6.12, unless the text says otherwise.
 //!
-//! Long because it is a table of texts: one entry per sysctl, and no code.
+//! The file is long because it is a table of texts: one entry for each sysctl, and no code.
 
 use tcpstate_common::State::{
     self, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
@@ -10,10 +10,10 @@ use tcpstate_common::State::{
 
 use super::SysctlText;
 
-/// The states in which a connection has data or a FIN to retransmit, but no program.
+/// The states of an orphan that must still send data or a FIN. No program holds an orphan.
 const ORPHANS: &[State] = &[FinWait1, Closing, LastAck];
 
-/// Every sysctl, in the order of the names.
+/// The texts of all sysctls, sorted by name.
 pub(super) const SYSCTLS: &[SysctlText] = &[
     SysctlText {
         name: "net.core.somaxconn",

@@ -1,4 +1,5 @@
-//! Tests: every state, transition and rule has a text, and every spelling finds its state.
+//! Tests that every state, transition and rule has a text, and that a state is found by each of its
+//! names.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +13,9 @@ use tcpstate_common::{
 
 use super::*;
 
-/// Each place in Linux 6.12 that sets the state of a TCP socket (`tcp_set_state`,
-/// `inet_sk_state_store`, `inet_sk_set_state`). A row has the place, the possible states of the
-/// socket before the change, and the new state.
+/// All places in Linux 6.12 where the kernel sets the state of a TCP socket (`tcp_set_state`,
+/// `inet_sk_state_store`, `inet_sk_set_state`). An entry has the place, the states that the socket
+/// may have before the change, and the new state.
 const CALL_SITES: [(&str, &[State], State); 19] = [
     ("inet_csk_listen_start: before get_port", &[Close], Listen),
     ("inet_csk_listen_start: get_port or hash failed", &[Listen], Close),
@@ -108,7 +109,8 @@ fn every_text_is_complete() {
     }
 }
 
-/// Checks that `kernel` names files and functions, and that `rfc` names sections.
+/// Checks that `kernel` contains names of files and functions, and that `rfc` starts with a section
+/// number or with `none: `.
 fn assert_sources(kernel: &[&str], rfc: &str) {
     assert!(!kernel.is_empty());
     for place in kernel {
@@ -247,10 +249,10 @@ fn the_diagram_shows_every_counted_state() {
     assert!(legend.is_ascii());
 }
 
-/// Names of functions and files of the kernel in the texts, which look like names of sysctls.
+/// Names of kernel functions in the texts that look like names of sysctls.
 const FUNCTIONS: [&str; 1] = ["tcp_keepalive_timer"];
 
-/// The names in a text that are names of sysctls.
+/// Returns all words of the text that are names of sysctls.
 fn named_sysctls(text: &str) -> BTreeSet<String> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
     let words = text.split(|letter| !is_part(letter)).map(|word| word.trim_matches('.'));

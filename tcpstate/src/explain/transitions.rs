@@ -1,6 +1,7 @@
-//! The texts of the transitions, and the reason why a pair of states is not a transition. The
-//! transitions are those of `tcpstate_common::transitions`. The kernel functions are those of Linux
-//! 6.12. Tests compare the transitions and the kernel functions with the lists in the tests.
+//! The texts of the transitions, and the reason why a pair of states is not a transition. The file
+//! has a text for each transition in `tcpstate_common::transitions`. The texts name kernel
+//! functions of Linux 6.12. Tests compare the transitions and the kernel functions with the lists
+//! in `tests.rs`.
 //!
 //! The file is long because it is a table of texts: one entry for each pair of states.
 
@@ -11,7 +12,8 @@ use tcpstate_common::State::{
 
 use super::TransitionText;
 
-/// Appends the causes of X -> CLOSE that all states with a peer have in common.
+/// Appends the causes of a transition to CLOSE that apply in every state in which the socket has a
+/// peer.
 macro_rules! aborts {
     ($also:literal) => {
         concat!(
@@ -22,7 +24,7 @@ macro_rules! aborts {
     };
 }
 
-/// Every transition, in the order of a connection's life.
+/// The texts of all transitions, in the order in which a connection makes the transitions.
 pub(super) const TRANSITIONS: [TransitionText; 31] = [
     TransitionText {
         from: Close,
@@ -394,8 +396,8 @@ pub(super) const TRANSITIONS: [TransitionText; 31] = [
     },
 ];
 
-/// Returns the reason why the kernel never makes this transition. The function is long because it
-/// is a table of texts.
+/// Returns the reason why the kernel never moves a socket from the state `from` to the state `to`.
+/// The function is long because it is a table of texts.
 pub(super) const fn why_never(from: State, to: State) -> &'static str {
     match (from, to) {
         (NewSynRecv, _) | (_, NewSynRecv) => {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{DoctorView, count};
 use crate::doctor::{Finding, Level};
 
-/// The version of the format.
+/// The version of the JSON format of `tcpstate doctor`.
 const VERSION: u32 = 1;
 
 /// The JSON format: one object per line.

@@ -14,11 +14,11 @@ use crate::text::escaped;
 
 /// An output format for findings.
 pub trait DoctorView {
-    /// Writes all findings, and the number of findings of each level.
+    /// Writes the findings, and how many findings each level has.
     fn show(&self, findings: &[Finding], out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// Returns the number of findings of this level.
+/// Returns how many findings have this level.
 fn count(findings: &[Finding], level: Level) -> usize {
     findings.iter().filter(|finding| finding.level == level).count()
 }
@@ -39,7 +39,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns findings of three levels. One finding has a process name with an escape sequence.
+    /// Returns findings of three levels. One finding contains a process name that contains a
+    /// terminal escape sequence.
     pub(super) fn findings() -> Vec<Finding> {
         let numbers = |value: Value| value.as_object().cloned().expect("it is one");
         let finding = |id, level, summary: &str| Finding {

@@ -1,5 +1,5 @@
-//! Text output of `tcpstate doctor`: the most severe finding first. A finding has the measured
-//! numbers, their source, the advice and a command.
+//! Text output of `tcpstate doctor`: the most severe finding first. For each finding the output
+//! shows the measured numbers, the source of the numbers, the advice and a command.
 
 use std::io::{self, Write};
 
@@ -11,13 +11,14 @@ use crate::{
     text::escaped,
 };
 
-/// The column where the text of a finding begins.
+/// The number of columns before the text of a finding.
 const INDENT: usize = 13;
 
 /// The text format.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// The maximum width of a line. Commands are never wrapped.
+    /// The maximum number of columns in a line. A command is never wrapped, even if the command is
+    /// longer.
     pub width: usize,
     /// Whether findings of level `ok` are shown too.
     pub all: bool,

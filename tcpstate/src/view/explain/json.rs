@@ -10,7 +10,7 @@ use crate::{
     explain::{self, Answer, KERNEL, StateText, TransitionText},
 };
 
-/// The version of the format. The version is increased when a key changes its meaning.
+/// The version of the JSON format. The version is increased when the meaning of a key changes.
 const VERSION: u32 = 1;
 
 /// The JSON format.

@@ -1,5 +1,5 @@
-//! Tests of the pages: some pages are compared with snapshots, and all pages are written at
-//! several widths.
+//! Tests of the text pages. Some pages are compared with snapshots, and all pages are written for
+//! several terminal widths.
 
 use serde_json::Value;
 use tcpstate_common::State;

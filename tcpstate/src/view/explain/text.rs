@@ -10,12 +10,13 @@ use crate::{
     explain::{self, Answer, KERNEL, StateText, SysctlText, TransitionText},
 };
 
-/// The maximum width of a line, because longer lines are hard to read.
+/// The maximum number of columns in a line. Longer lines are hard to read.
 const MAX_WIDTH: usize = 100;
-/// The minimum width of a line. A narrower terminal wraps the lines itself.
+/// The minimum number of columns for which lines are wrapped. A terminal with fewer columns wraps
+/// the lines itself.
 const MIN_WIDTH: usize = 40;
 
-/// The text format, with bold headings if the terminal supports them.
+/// The text format. Headings are bold if the terminal supports bold text.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
     width: usize,
@@ -63,7 +64,7 @@ fn state(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     sources(text.kernel, text.rfc, page)
 }
 
-/// Writes a row for each tool, with the tool's name of the state.
+/// Writes one row for each tool: the tool, and the name that the tool uses for the state.
 fn spelled(text: &StateText, page: &mut Page<'_>) -> io::Result<()> {
     let names = &text.names;
     let (metric, node_exporter) = (text.metric(), text.node_exporter_metric());
@@ -172,7 +173,8 @@ fn overview(page: &mut Page<'_>) -> io::Result<()> {
     RULES.iter().try_for_each(|rule| page.line(&format!("{:<3}  {}", rule.id, rule.title)))
 }
 
-/// Returns the state after the transition. The name is in brackets if a mini socket has the state.
+/// Returns the name of the state after the transition. The name is in brackets if a mini socket is
+/// in this state.
 fn name_after(pair: &TransitionText) -> String {
     match pair.seen() {
         Seen::Unreported if pair.to == State::TimeWait => format!("[{}]", pair.to),
@@ -188,7 +190,7 @@ fn sources(kernel: &[&str], rfc: &str, page: &mut Page<'_>) -> io::Result<()> {
     page.section("Sections of RFC 9293", rfc)
 }
 
-/// A page of text. The page wraps and indents lines.
+/// Writes a page of text, and wraps and indents its lines.
 struct Page<'a> {
     caps: Text,
     out: &'a mut dyn Write,
@@ -217,7 +219,8 @@ impl Page<'_> {
         self.indented(2, text)
     }
 
-    /// Writes one line. A line that is too long is wrapped with a deeper indent.
+    /// Writes one line. If the line is too long, the rest of the line continues on the next line
+    /// with a deeper indent.
     fn line(&mut self, text: &str) -> io::Result<()> {
         self.wrapped(2, 6, text)
     }
