@@ -133,8 +133,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// The caller reads BPF's count first, so an event between the two reads does not look like a
-    /// loss.
+    /// The caller reads BPF's count before this function starts perf's counters, so an event
+    /// between the two actions does not look like a loss.
     fn start(tracepoint: &str, runs: u64) -> Self {
         Self { before: runs, counters: on_all_cpus(tracepoint) }
     }

@@ -113,7 +113,7 @@ impl Peer {
         loop {
             if let Some(status) = running.child.try_wait().expect("it is our child") {
                 let said = fs::read_to_string(errors.path()).unwrap_or_default();
-                // The lines before a traceback are more useful than its last line.
+                // The lines before a traceback are more useful than the last line of the traceback.
                 let words = said.lines().take_while(|line| !line.starts_with("Traceback"));
                 let last = words.filter(|line| !line.trim().is_empty()).last();
                 let ended = status.code().map_or_else(

@@ -162,8 +162,9 @@ impl Traced {
         assert!(snapshot.attached.is_none(), "{label}: replaced hooks: {:?}", snapshot.attached);
         assert_flows_match_transitions(snapshot, label);
         assert_transitions_are_explained(snapshot, label);
-        // The field `unreconciled` cannot be used here, because it also counts losses that tcpstate
-        // inferred from differences. An error in tcpstate also causes differences.
+        // The comparison does not use the field `unreconciled`, because the field also counts
+        // losses that tcpstate inferred from differences. An error in tcpstate also causes
+        // differences.
         let missed = snapshot.missed.total();
         let mut lost = missed - self.missed;
         self.missed = missed;

@@ -73,8 +73,8 @@ fn main() {
     // The I/O port must be opened before the plan runs. The plan may lock the kernel down, and a
     // locked-down kernel lets no process use I/O ports.
     let way_out = open_exit();
-    // The value sets the flags IFF_LOOPBACK and IFF_UP. The kernel ignores changes of all flags
-    // that user space cannot set.
+    // The value sets the flags IFF_LOOPBACK and IFF_UP. The kernel ignores the other flags, because
+    // user space cannot set them.
     note("set lo up", fs::write("/sys/class/net/lo/flags", "0x9"));
     // Before Linux 5.11, maps and programs count as locked memory.
     note(

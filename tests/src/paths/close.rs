@@ -1,4 +1,4 @@
-//! Connections that end with FINs.
+//! Scripts for connections that both sides close with a FIN.
 
 use std::{
     io::{Read, Write},
@@ -93,7 +93,7 @@ pub(super) fn racing(stage: &mut Stage<'_>) {
     stage.check("both shut down", &[(Listen, 1)]);
 }
 
-/// Many connections, one after the other.
+/// The script opens and closes many connections, one after the other.
 pub(super) fn many_short(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     for _ in 0..211 {

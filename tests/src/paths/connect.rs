@@ -47,7 +47,7 @@ pub(super) fn timed_out(stage: &mut Stage<'_>) {
     }
 }
 
-/// The program closes the socket before an answer arrives.
+/// The client closes its socket before the SYN is answered.
 pub(super) fn abandoned(stage: &mut Stage<'_>) {
     let listener = deaf_listener(stage);
     let mut clients: Vec<Socket> =

@@ -68,7 +68,7 @@ pub(super) fn gets_fin_at_once(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 11);
 }
 
-/// The server closes after 3 s. The timers of the mini sockets are restarted.
+/// The server closes after 3 s. The FIN of the server restarts the timers of the mini sockets.
 pub(super) fn gets_fin_late(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(13);

@@ -1,4 +1,4 @@
-//! Connections that end with a RST.
+//! Scripts for connections that one side closes with a RST.
 
 use std::{io::Write, mem::MaybeUninit};
 

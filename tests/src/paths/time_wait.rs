@@ -174,7 +174,8 @@ pub(super) fn destroyed(stage: &mut Stage<'_>) {
         return stage.skip("this kernel lets nobody end mini sockets, as those before 6.1 do not");
     }
     stage.await_time_wait(&listener, 0);
-    // The next SYNs of the half-open clients would create new request sockets.
+    // The half-open clients are closed before the request sockets are removed, because the clients'
+    // next SYNs would create new request sockets.
     drop(half_open);
     ss_kill(&["state", "syn-recv"]);
     ss_kill(&["state", "fin-wait-2"]);

@@ -1,5 +1,5 @@
-//! Deaf sockets, which hold a connection in a state that the connection would leave immediately
-//! over loopback.
+//! Deaf sockets receive no packets. Over loopback, a deaf socket holds a connection in a state that
+//! the connection would otherwise leave immediately.
 //!
 //! A socket filter gets each packet before TCP does. A filter that accepts no packet has the effect
 //! of packet loss: the peer retransmits. When the filter is removed, the connection continues.

@@ -15,8 +15,8 @@ use socket2::Socket;
 use super::{Family, Listener, reset, shutdown};
 
 /// The number of listeners that a worker has for each kind of connection. The kernel's highest
-/// default is 262,144 time-wait sockets. With 16 listeners, 262,144 time-wait sockets use 16,384 of
-/// the 28,000 client ports for each listener.
+/// default is 262,144 time-wait sockets. If 16 listeners share 262,144 time-wait sockets, each
+/// listener uses 16,384 of the 28,000 client ports.
 pub const LISTENERS: usize = 16;
 
 /// The way in which the connections of a [`Load`] close.
@@ -27,7 +27,7 @@ pub enum Style {
     /// The client closes, then the server closes. The connection leaves a time-wait mini socket.
     /// The connections use IPv4.
     Close,
-    /// The connections alternate between both styles and between both families.
+    /// The connections alternate between `Rst` and `Close`, and between IPv4 and IPv6.
     Mixed,
 }
 

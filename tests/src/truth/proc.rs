@@ -27,7 +27,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Returns the counts as `ss` shows them, with request sockets in `SYN_RECV`.
+    /// Returns the counts that `ss` shows, which count request sockets in `SYN_RECV`.
     #[must_use]
     pub fn all(&self) -> Counts {
         self.full + self.minis + Counts::from([(State::SynRecv, self.requests)].as_slice())

@@ -350,8 +350,8 @@ fn durations(lines: &[Event], matches: &dyn Fn(&Event) -> bool) -> Durations {
     durations
 }
 
-/// Asserts that a filtered run has exactly the expected number of each kind of duration. Returns
-/// whether the lengths of the durations agree.
+/// Asserts that the histograms of a filtered run contain the expected number of durations of each
+/// kind. Returns whether the durations equal the expected durations, within a tolerance.
 fn has_durations(name: &str, histograms: &Histograms, expected: &Durations) -> bool {
     /// Two programs read the clock one after the other, and may be interrupted between the two
     /// reads.
@@ -420,7 +420,8 @@ fn hist_filter_keeps_exactly_the_matching_durations() {
             continue;
         }
         let lines = whole_events.take(usize::MAX);
-        // The fold does not stop early, because `has_durations` asserts the counts of each case.
+        // The fold calls `has_durations` for every case, because `has_durations` also asserts the
+        // number of durations.
         let agree = cases.iter().zip(&histograms).fold(true, |agree, (case, histograms)| {
             agree & has_durations(case.name, histograms, &durations(&lines, &case.matches))
         });

@@ -84,8 +84,8 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         client.join();
         acceptor.join();
         drop(listener);
-        // The last line belongs to the listener, or to the server socket if the acceptor was the
-        // last process that held the socket.
+        // The last event line is about the listener, or about the server socket if the acceptor was
+        // the last process that held the server socket.
         wait::grace_period();
         let lines: Vec<Event> = events.take(usize::MAX);
         if has_twin(&lines) {
@@ -161,8 +161,8 @@ fn events_of_all_namespaces_name_their_owners() {
     let cgroup = Cgroup::new(&format!("docker-{CONTAINER}.scope"));
     let place = Place::new();
     let inode = place.inode();
-    // The tracer stays on its thread. Processes that this thread starts are in the current
-    // namespace of the thread.
+    // The tracer must stay on this thread, so this thread itself enters the namespace. Processes
+    // that this thread starts are in the current namespace of the thread.
     let _inside = Inside::enter(&place);
     assert_owned(&mut traced, &mut events, inode, cgroup.as_ref());
 }
@@ -309,7 +309,7 @@ fn events_of_two_busy_processes_never_name_the_peer() {
     }
 }
 
-/// Returns whether the event happens before a child can be accepted.
+/// Returns whether the event's transition happens before accept() can return the child.
 fn is_born_of(event: &Event) -> bool {
     let moves: [(State, State); 2] = [(Listen, SynRecv), (SynRecv, Established)];
     moves.contains(&(event.from, event.to))

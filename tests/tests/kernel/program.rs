@@ -74,12 +74,13 @@ fn program_holds_an_atomic_addition_for_each_counter_that_needs_one() {
             .expect("it is checked in")
     });
     let additions = |section| atomic_additions(&object, section);
-    // The program adds to the transition matrix, to `left` and to `entered`. The scan's counters
-    // are in functions that are not inlined, where the compiler merges the additions.
+    // The program adds to the transition matrix, to `left` and to `entered`. The code that adds to
+    // the scan's counters is in functions that are not inlined, where the compiler merges the
+    // additions.
     assert!(additions("tp_btf/inet_sock_set_state") >= 3);
     assert!(additions(".text") >= 1);
-    // The iterator adds to the visited sockets, to the base counts, and to the counter for a full
-    // map.
+    // The iterator adds to three counters: the number of visited sockets, the base count, and the
+    // number of sockets for which the map was full.
     assert!(additions("iter/tcp") >= 3);
 }
 

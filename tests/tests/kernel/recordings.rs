@@ -53,7 +53,8 @@ impl Run {
 
     fn take_events(&mut self) {
         let Some(events) = &mut self.events else { return };
-        // The function takes few events at a time, so that several records follow each other.
+        // The function takes at most 20 events at a time, so that the recording contains several
+        // event records in sequence.
         loop {
             let taken = events.take(20);
             if taken.is_empty() {
@@ -154,7 +155,7 @@ fn recordings_of_namespaces_replay_the_original_output() {
     held.push(pairs(&evil, 5));
     run.snapshot();
     nameless.inside(|| leave_time_wait(7, &[Family::V6]));
-    // The namespace is removed after it has been shown once more.
+    // The namespace is removed only after one more snapshot has contained the namespace.
     drop(nameless);
     run.snapshot();
     held.truncate(1);

@@ -28,7 +28,7 @@ fn paths() -> Paths {
     Paths { root: "/sys".into(), ..Paths::default() }
 }
 
-/// Returns the findings if `during` runs between the two readings of `doctor`.
+/// Runs `during` between the two readings of `doctor`, and returns the findings.
 fn found_with(thresholds: &Thresholds, during: impl FnOnce()) -> Vec<Finding> {
     let opening = Opening::read(paths());
     during();
@@ -124,7 +124,7 @@ fn doctor_names_the_program_that_leaks_connections() {
             println!("skipped: there is no bash");
             return;
         };
-        // The server closes all connections, and the program does not close them.
+        // The server closes all connections, and the client program keeps its sockets open.
         for _ in 0..107 {
             drop(listener.accept());
         }
