@@ -35,7 +35,8 @@ const SNAPSHOT: &str = "a snapshot of trace";
 const SNAPSHOTS: u32 = 20;
 
 fn main() {
-    // The number of turns is so small that all turns end before the first time-wait socket expires.
+    // The number of turns is small, so that all turns end before the first time-wait socket
+    // expires.
     let sizes: &[(usize, usize)] =
         if is_full() { &[(1_000, 9), (SOCKETS, 7), (250_000, 3)] } else { &[(5_000, 1)] };
     for &(sockets, turns) in sizes {

@@ -27,14 +27,14 @@ use tcpstate_tests::{
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 const EVENTS: &str = "trace --events -o json";
 const GAUGES: &str = "trace, gauges";
-/// The column with the number of scans that were made because events were missed. The first scan is
-/// not counted.
+/// The column with the number of scans that tcpstate made because events were missed. The column
+/// does not count the first scan of a run.
 const SCANS: &str = "scans";
 /// The interval at which `trace` checks whether a scan is due.
 const LOOK: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
-/// The number of transitions of a connection that is closed by a RST, and the number of transitions
-/// of a listener.
+/// The number of transitions of a connection that a RST closes, and the number of transitions of a
+/// listener.
 const TRANSITIONS: [u64; 2] = [6, 2];
 
 fn main() {
@@ -144,8 +144,8 @@ impl Truth {
     }
 }
 
-/// Checks repeatedly whether a scan is due. Makes each scan that is due. The interval between two
-/// checks is the interval that `trace` uses.
+/// Checks repeatedly whether a scan is due, and makes each scan that is due. The time between two
+/// checks is equal to the time in `trace`.
 fn look_for_scans(tracer: &mut Tracer, time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {

@@ -156,8 +156,8 @@ fn resident(server: &Server) -> u64 {
 /// Returns the number of open file descriptors of the server while no client is connected.
 fn descriptors(server: &Server) -> usize {
     let count = || fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count();
-    // Use the lowest of several counts, because the server may not have closed the last connections
-    // yet.
+    // Count the descriptors several times and use the lowest count, because the server may not have
+    // closed the last connections yet.
     let mut least = count();
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(100));

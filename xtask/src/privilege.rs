@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 
 use crate::process;
 
-/// The way in which xtask can run a command as root.
+/// How xtask can run a command as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
     /// This process is root.

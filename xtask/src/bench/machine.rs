@@ -48,7 +48,8 @@ impl Machine {
 }
 
 impl Run {
-    /// Creates a run with these rows and the current time.
+    /// Creates a run that contains these rows, the current time, and the properties of this
+    /// machine.
     pub(super) fn now(rows: Rows) -> Result<Self> {
         let when = process::read(process::command("date").args(["-u", "+%F %R"]))?;
         Ok(Self { machine: Machine::here()?, when: when.trim().to_owned(), rows })

@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub(super) what: String,
     #[serde(default)]
     pub(super) figures: Vec<Figure>,
-    /// The reason why the row has no figures.
+    /// The reason if the row has no figures, for example a missing program.
     pub(super) absent: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Rows {
         text.lines().map(row).collect::<Result<_>>().map(Self)
     }
 
-    /// Appends the rows of another benchmark.
+    /// Appends the rows that another benchmark printed.
     pub(super) fn add(&mut self, others: Self) {
         self.0.extend(others.0);
     }
@@ -57,7 +57,7 @@ impl Rows {
         self.0.iter().filter(move |row| row.section == section)
     }
 
-    /// Returns the named figure of each matching row, with the value that the section varies.
+    /// For each matching row, returns the value that the section varies and the named figure.
     pub(super) fn all<'a>(
         &'a self,
         [section, what, figure]: [&str; 3],

@@ -10,10 +10,10 @@ pub(super) struct Benchmark {
 
 /// A table.
 pub(super) struct Section {
-    /// The name of the section, which each row of the section contains.
+    /// The name of the section. Each row that belongs to the section contains this name.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// The heading of the column with the varied value. The text is empty if the section varies no
+    /// The heading of the column with the varied value, or an empty text if the section varies no
     /// value.
     pub(super) at: &'static str,
     /// The row with which the other rows are compared.

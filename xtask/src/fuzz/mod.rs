@@ -73,7 +73,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
 
 /// Runs the fuzzing step of `cargo xtask test`. The fuzzer must find the planted faults. After the
 /// test with planted faults, the fuzzer runs each target for a few seconds. A fixed seed makes the
-/// inputs identical in each run.
+/// generated inputs identical in each run.
 pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     let engine = Engine::build(root)?;
     let mut outcome = Outcome::default();

@@ -32,7 +32,7 @@ struct Target {
     build: Build,
 }
 
-/// The way in which a program with tests is built.
+/// How a program that contains tests is built.
 #[derive(Clone, Copy, Debug)]
 enum Build {
     /// The program contains kernel tests. The text is the name of the program in cargo.

@@ -15,7 +15,7 @@ const SLOWEST: usize = 12;
 /// The minimum duration of a test that the report lists as slow.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// The counts of a run, and the lists that the report prints at the end.
+/// The counts of passed, failed and skipped tests, and the lists that the report prints at the end.
 #[derive(Debug)]
 pub(crate) struct Report {
     start: Instant,
@@ -119,7 +119,7 @@ impl Report {
     }
 }
 
-/// Returns the entries sorted by duration, longest first.
+/// Sorts the entries by duration, longest first.
 fn sorted(times: &[(String, Duration)]) -> Vec<&(String, Duration)> {
     let mut sorted: Vec<_> = times.iter().collect();
     sorted.sort_by_key(|(_, duration)| std::cmp::Reverse(*duration));

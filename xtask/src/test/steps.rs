@@ -32,8 +32,8 @@ const PROGRAMS: &[&str] = &["bpftool", "curl", "ip", "jq", "ss"];
 
 /// Parts of the names of slow tests. Only `cargo xtask test --all` runs the slow tests.
 const LEFT_OUT: &[&str] = &[
-    // This test makes traffic for a minute, and checks that memory does not grow. `cargo xtask
-    // soak` and the shorter load tests also detect most memory growth.
+    // This test makes traffic for a minute, and checks that memory does not grow. Most memory
+    // growth is also detected by `cargo xtask soak` and by the shorter tests `load_…`.
     "load_of_ten_million",
     // This test starts a tracer twenty times with 20,000 sockets. Most other tests also test the
     // start of a tracer.
@@ -43,9 +43,8 @@ const LEFT_OUT: &[&str] = &[
     "families_equal_the_kernel_on_every_path",
 ];
 
-/// The library test that waits a minute for TIME_WAIT to expire. The waiting test uses almost no
-/// CPU, so the test runs in parallel with the command tests. The command tests also wait most of
-/// the time.
+/// The library test that waits a minute for TIME_WAIT to expire. This test uses almost no CPU, so
+/// the test runs in parallel with the command tests, which also wait most of the time.
 const WAITING: &str = "gauges_are_right_when_time_wait_expires";
 
 /// Installs the programs that the tests run. Returns the BPF tools, or `None` if they are missing.

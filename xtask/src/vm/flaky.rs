@@ -49,8 +49,8 @@ pub(super) fn clears(verdict: &Verdict, outcome: &Outcome) -> bool {
     *verdict == Verdict::Pass && outcome.passed == 1
 }
 
-/// Moves a test that passed in the second guest from the failed tests to the flaky tests, and
-/// counts the test as passed. `output` is the path of the log of the first guest.
+/// If a failed test passed in the second guest, moves the test from the failed tests to the flaky
+/// tests, and counts the test as passed. `output` is the path of the log of the first guest.
 pub(super) fn settle(outcome: &mut Outcome, failure: &Failure, output: &str) {
     let name = format!("{}: {}", failure.program, failure.test);
     outcome.failed.retain(|failed| *failed != name);

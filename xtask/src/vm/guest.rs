@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{process, test::libtest::Outcome};
 
-/// The time for which a crashed kernel may still print messages before QEMU is killed.
+/// How long a crashed kernel may still print messages before QEMU is killed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// The maximum boot time with KVM. If KVM works, a guest boots in a small part of the maximum boot
+/// The maximum boot time with KVM. If KVM works, a guest boots in much less than the maximum boot
 /// time. If this machine is itself a virtual machine, KVM may be unable to boot a guest.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 

@@ -126,7 +126,8 @@ pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
     run(root, &Options { skip, only_ends: !is_all, timeout, ..Options::DEFAULT })
 }
 
-/// Runs the tests on each kernel and prints a table. Returns the results of all kernels.
+/// Runs the tests on each kernel and prints a table. Returns the test results of all kernels
+/// together.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<Outcome> {
     if !debian::is_debian() {
         bail!("needs Debian, because it uses Debian's kernels");

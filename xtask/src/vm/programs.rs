@@ -83,7 +83,7 @@ fn libraries(ldd: &str) -> Vec<PathBuf> {
     ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// Returns the programs that are named in cargo's messages.
+/// Returns the programs that cargo's messages name.
 fn named(messages: &str) -> Result<Programs> {
     #[derive(Deserialize)]
     struct Message {

@@ -39,11 +39,11 @@ const PATCHING_FLAKE: &str = "Oops: int3";
 /// The observations from which the verdict on a guest is computed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signs {
-    /// Whether the first process had finished the set-up and started the tests.
+    /// Whether the guest's first process finished the set-up and started the tests.
     pub(crate) is_ready: bool,
     /// The verdict that the first process printed. `true` means that all tests passed.
     pub(crate) said: Option<bool>,
-    /// The first line that the kernel printed and for which [`is_fatal`] is true.
+    /// The first kernel message for which [`is_fatal`] returns true.
     pub(crate) fatal: Option<String>,
     /// The exit status of QEMU. `None` if a signal killed QEMU.
     pub(crate) status: Option<i32>,
