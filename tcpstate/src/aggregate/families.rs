@@ -1,5 +1,6 @@
 //! The gauges of each address family, if families are counted separately. Each gauge of a family is
-//! a part of the gauge of all sockets. All gauges are computed from the same cuts.
+//! a part of the gauge of all sockets. The gauges of all sockets and of each family are computed
+//! from the same cuts.
 
 use tcpstate_common::State;
 
@@ -14,14 +15,14 @@ use crate::{
 pub(super) struct Families([Gauges; 2]);
 
 impl Families {
-    /// Initializes the gauges with the first scan. The function returns `None` if the scan does not
-    /// count families separately.
+    /// Sets the gauges to the result of the first scan. The function returns `None` if the scan
+    /// does not count families separately.
     pub(super) fn open(first: &Scan) -> Option<Self> {
         let [v4, v6] = parts(first)?;
         Some(Self([v4, v6].map(|(base, in_scan)| Gauges::open(base, &in_scan))))
     }
 
-    /// Corrects the gauges with another scan.
+    /// Corrects the gauges so that the gauges equal the result of another scan.
     pub(super) fn correct(&mut self, scan: &Scan, origin: &Reading) {
         let (Some(parts), Some(since)) = (parts(scan), since(&scan.end, origin)) else { return };
         for ((gauges, (base, in_scan)), since) in self.0.iter_mut().zip(parts).zip(since) {
@@ -36,8 +37,8 @@ impl Families {
         self.0.iter_mut().zip(since).map(|(gauges, since)| gauges.floor(&since.flows)).sum()
     }
 
-    /// Returns the counts of each family at a reading. `is_seen` returns whether sockets in a state
-    /// are observed.
+    /// Returns the counts of each family at a reading. `is_seen` returns whether the attached hooks
+    /// observe sockets in a state.
     pub(super) fn show(
         &self,
         reading: &Reading,

@@ -19,7 +19,7 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    /// Initializes the gauges with the sockets that a scan found and the sockets that changed their
+    /// Initializes the gauges from the result of a scan: the sockets at t0, and the changes of
     /// state during the scan.
     pub(super) fn open(base: &Population, in_scan: &Flows) -> Self {
         Self {
@@ -39,8 +39,8 @@ impl Gauges {
     }
 
     /// Raises negative gauges to zero. Returns how many sockets were added in total to raise
-    /// negative gauges to zero. In a consistent cut, a gauge is negative only if an event was
-    /// missed.
+    /// negative gauges to zero. If the counts are a consistent cut, a gauge can be negative only if
+    /// tracing missed an event.
     pub(super) fn floor(&mut self, since_start: &Flows) -> u64 {
         self.full.floor(|state| since_start.full(state))
             + self.minis.floor(|state| since_start.minis(state))
@@ -79,7 +79,7 @@ impl Gauges {
         State::GAUGES.into_iter().map(current).sum()
     }
 
-    /// Returns whether there is no socket in any state.
+    /// Returns whether the gauges of all states are 0.
     pub(super) fn is_empty(&self, since_start: &Flows) -> bool {
         State::GAUGES.into_iter().all(|state| self.current(state, since_start) == 0)
     }
@@ -90,7 +90,8 @@ impl Gauges {
     }
 }
 
-/// The sockets of one kind (full or mini) by state: the start and the corrections.
+/// For each state, the number of full or mini sockets at the start, and the total of the
+/// corrections.
 #[derive(Clone, Debug, Default)]
 struct Baseline {
     start: [i64; STATE_SLOTS],
@@ -136,9 +137,9 @@ impl Baseline {
     }
 }
 
-/// Returns the number of sockets at the end of a scan: the sockets at t0, plus the sockets that
-/// entered the state since t0, minus the sockets that left the state. The number is negative only
-/// if events were missed during the scan.
+/// Returns the number of sockets in a state at the end of a scan: the sockets in the state at t0,
+/// plus the sockets that entered the state since t0, minus the sockets that left the state since
+/// t0. The number is negative only if events were missed during the scan.
 fn at_end(base: &[u64; STATE_SLOTS], state: State, in_scan: Flow) -> i64 {
     base[state.number()].cast_signed() + net(in_scan)
 }

@@ -1,5 +1,5 @@
-//! Converts the histograms of the BPF map to report histograms. A report histogram names the
-//! measured quantity. The module performs no I/O.
+//! Converts the histograms of the BPF map to report histograms. A histogram of a report says what
+//! the durations measure. The module performs no I/O.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn histograms(tallies: &Tallies) -> Vec<Histogram> {
     };
     let mut all: Vec<Histogram> = sums.into_iter().map(histogram).collect();
     let size = |histogram: &Histogram| histogram.tally.count() + histogram.tally.unknown;
-    // The group `other` always comes last.
+    // The group `other` is always the last group.
     all.sort_by_cached_key(|histogram| {
         let is_other = histogram.group == Some(Group::Other);
         (order(histogram.of), is_other, std::cmp::Reverse(size(histogram)), histogram.group.clone())

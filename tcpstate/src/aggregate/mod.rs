@@ -1,5 +1,5 @@
-//! Converts readings and scans to gauges and rates, and computes whether the gauges are exact. The
-//! module performs no I/O and reads no clock.
+//! Computes gauges and rates from readings and scans, and determines whether the gauges are exact.
+//! The module performs no I/O and reads no clock.
 
 mod aggregator;
 pub mod census;

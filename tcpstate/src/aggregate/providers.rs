@@ -1,4 +1,5 @@
-//! The active providers of mini sockets. The active providers decide which gauges are exact.
+//! The active providers of mini sockets. A gauge can be exact only if the active providers observe
+//! every socket of the gauge.
 
 use crate::report::{Minis, Provider};
 

@@ -11,7 +11,7 @@ const SHARE_OF_CPU: u32 = 100;
 /// The user's choice of when tcpstate scans again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reconcile {
-    /// Scan if an event was missed, but limit the CPU time of scans.
+    /// Scan after missed events, but limit the CPU time of scans.
     #[default]
     Auto,
     /// Never scan again after the start.
@@ -20,17 +20,17 @@ pub enum Reconcile {
     Every(Duration),
 }
 
-/// The inputs of the decision whether to scan.
+/// The values that determine whether a scan is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
-    /// Missed events that no scan has corrected.
+    /// The number of missed events that no scan has corrected.
     pub unreconciled: u64,
     /// The time since the end of the last scan.
     pub since_last: Duration,
     /// The CPU time of the last scan.
     pub last_cost: Duration,
     /// No socket changes now, but sockets changed since the last scan. While no socket changes, a
-    /// scan is cheap and misses no event.
+    /// scan costs little CPU time, and no event can be missed during the scan.
     pub quiet_again: bool,
 }
 

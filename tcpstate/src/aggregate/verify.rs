@@ -1,5 +1,5 @@
 //! Compares gauges with the kernel's list of sockets. The comparison is valid only if no socket
-//! changes while the list is read.
+//! changes state while the kernel's list is read.
 
 use tcpstate_common::{State, abi::STATE_SLOTS};
 

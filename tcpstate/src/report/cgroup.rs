@@ -2,10 +2,10 @@
 
 use super::container::{self, Container, container};
 
-/// A cgroup, and the container and the systemd unit that the cgroup's path names.
+/// A cgroup. The container and the systemd unit are derived from the path of the cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
-    /// The path from the root of the hierarchy.
+    /// The path of the cgroup, from the root of the cgroup hierarchy.
     pub path: String,
     /// The container to which the cgroup belongs.
     pub container: Option<Container>,

@@ -1,17 +1,18 @@
-//! Finds the container of a cgroup. The names that container runtimes give to cgroups identify the
-//! container.
+//! Finds the container to which a cgroup belongs. The names that container runtimes give to cgroups
+//! identify the container.
 
-/// A container that the name of a cgroup describes.
+/// The id and the runtime of a container, as found in the name of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// The whole id of 64 hexadecimal digits. The id of a systemd-nspawn container is its name.
+    /// The id of the container, normally 64 hexadecimal digits. A systemd-nspawn container has a
+    /// name, and tcpstate uses the name as the id.
     pub id: String,
     /// The container runtime, if the name of the cgroup contains the runtime.
     pub runtime: Option<&'static str>,
 }
 
-/// The prefixes that precede container ids, and the runtime of each prefix. The longest prefix of
-/// each runtime is first.
+/// The prefixes that runtimes put before container ids in names of cgroups, and the runtime of each
+/// prefix. If a runtime has several prefixes, the longest prefix is first.
 const PREFIXES: [(&str, &str); 7] = [
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
@@ -66,7 +67,7 @@ fn of_name(name: &str, outer: &str) -> Option<Container> {
         let runtime = match outer {
             "docker" => Some("docker"),
             "libpod_parent" => Some("podman"),
-            // The cgroups of Kubernetes do not name the runtime.
+            // The names of cgroups that Kubernetes creates do not contain the runtime.
             _ => None,
         };
         return Some(Container { id: bare.into(), runtime });

@@ -7,19 +7,19 @@ use std::time::Duration;
 pub struct Cost {
     /// The name of the program.
     pub program: String,
-    /// The runs since the start.
+    /// The number and the total time of the runs since the start.
     pub total: Runs,
-    /// The runs in the interval.
+    /// The number and the total time of the runs in the interval.
     pub in_interval: Runs,
 }
 
-/// The number of runs of a program, and the total time of these runs. The time includes the cost of
-/// measuring the time in the kernel.
+/// The number of runs of a program, and the total time of these runs. The time includes the time
+/// that the kernel needs for the measurement itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// The number of runs.
+    /// How often the program ran.
     pub count: u64,
-    /// The total time on all CPUs.
+    /// The total time of the runs on all CPUs.
     pub time: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Runs {
         (self.count > 0).then(|| self.time.as_nanos() as f64 / self.count as f64)
     }
 
-    /// Returns the CPU time of the runs divided by the time `of`.
+    /// Returns the share of one CPU that the runs used during the time `of`.
     #[must_use]
     pub fn cpu_share(&self, of: Duration) -> Option<f64> {
         (of > Duration::ZERO).then(|| self.time.as_secs_f64() / of.as_secs_f64())

@@ -1,10 +1,10 @@
-//! The numbers of sockets by state, and the numbers of transitions between states. The numbers
-//! cover all sockets or one address family.
+//! For each state, the number of sockets. For each pair of states, the number of transitions. The
+//! numbers include all sockets, or only the sockets of one address family.
 
 use tcpstate_common::State;
 
-/// The sockets in one state. In every snapshot, `current = current at the start + entered - left +
-/// corrected`.
+/// The numbers of sockets that are in one state, entered the state and left the state. In every
+/// snapshot, `current = current at the start + entered - left + corrected`.
 ///
 /// A field is `None` if no attached hook observes the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,13 +15,12 @@ pub struct Gauge {
     pub entered: Option<u64>,
     /// The number of sockets that left the state since the start.
     pub left: Option<u64>,
-    /// The sum of the corrections that scans made since the start. Scans correct a gauge after
-    /// missed events.
+    /// The total of the corrections of the gauge since the start. A scan corrects the gauge if
+    /// events were missed.
     pub corrected: Option<i64>,
 }
 
-/// A pair of states, and the number of times that the tracepoint reported the transition between
-/// them.
+/// A transition between two states, and how often the tracepoint reported the transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The old state.
@@ -34,11 +33,12 @@ pub struct Transition {
     pub in_interval: u64,
 }
 
-/// The counts of the sockets of one address family. Totals are counted since the start.
+/// The counts of the sockets of one address family. Totals count from the start of the run.
 #[derive(Clone, Debug)]
 pub struct FamilyRow {
     /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
-    /// The transitions that occurred since the start, in the order of the kernel's state numbers.
+    /// The number of each transition that occurred since the start, in the order of the kernel's
+    /// state numbers.
     pub transitions: Vec<Transition>,
 }

@@ -12,32 +12,34 @@ use tcpstate_common::{
 
 use super::{Group, Tally, Untimed};
 
-/// The meaning of a duration.
+/// What a duration measures, for example how long sockets were in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
     /// How long full sockets or mini sockets were in a state.
     State(State, SocketKind),
     /// How long sockets were in the old state of a transition.
     Transition(State, State),
-    /// The durations in the old state of transitions that no known kernel makes.
+    /// How long sockets were in the old state of a transition that no known kernel makes.
     OtherTransitions,
-    /// The time from connect() to the established connection.
+    /// How long a connection attempt took on the side of the client, from connect() to ESTABLISHED.
     ConnectClient,
-    /// The time from the SYN of a client to the established connection.
+    /// How long a connection attempt took on the side of the server, from the received SYN to
+    /// ESTABLISHED.
     ConnectServer,
-    /// The time from the start to the close of a connection.
+    /// How long a connection existed, from the start to the close of the connection.
     Lifetime,
-    /// The time from the creation of a time-wait socket to its end.
+    /// How long a time-wait socket existed.
     TimeWaitHold,
 }
 
 impl Of {
-    /// Returns all meanings.
+    /// Returns everything that a duration can measure.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..SLOTS).flat_map(Self::of_slot).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// Returns the meanings of the durations in one slot of the BPF map.
+    /// Returns what the durations in one slot of the BPF map measure. One slot can have several
+    /// uses.
     #[must_use]
     pub fn of_slot(slot: u32) -> Vec<Self> {
         let special = match slot {
@@ -63,7 +65,7 @@ impl Of {
     }
 }
 
-/// The kind of sockets that were in a state.
+/// The kind of the sockets whose time in a state is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SocketKind {
     /// Full sockets.
@@ -72,12 +74,12 @@ pub enum SocketKind {
     Mini,
 }
 
-/// The durations with one meaning, of all sockets or of one group.
+/// The durations that measure one thing, for all sockets or for one group of sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// The meaning of the durations.
+    /// What the durations measure.
     pub of: Of,
-    /// The group of sockets, if sockets are grouped.
+    /// The group to which the sockets belong, if sockets are grouped.
     pub group: Option<Group>,
     /// The durations.
     pub tally: Tally,
@@ -86,11 +88,11 @@ pub struct Histogram {
 /// The bounds of a bucket, and the number of durations in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// The exclusive lower bound.
+    /// The exclusive lower bound of the bucket.
     pub above: Duration,
-    /// The inclusive upper bound. The last bucket has no upper bound.
+    /// The inclusive upper bound of the bucket. The last bucket has no upper bound.
     pub up_to: Option<Duration>,
-    /// The number of durations.
+    /// The number of durations in the bucket.
     pub count: u64,
 }
 
@@ -104,8 +106,8 @@ impl Histogram {
         })
     }
 
-    /// Returns the duration that this percentage of the known durations does not exceed (nearest
-    /// rank).
+    /// Returns a percentile of the known durations (nearest rank): the given percentage of the
+    /// durations is not longer than the returned duration.
     ///
     /// The returned value is the middle of a bucket. The relative error of the returned value is at
     /// most one sixteenth ([`RELATIVE_ERROR`](tcpstate_common::histogram::RELATIVE_ERROR)). The
@@ -133,7 +135,7 @@ impl Histogram {
     }
 }
 
-/// All histograms of an interval or of a run.
+/// All histograms of durations that ended in an interval, or in a whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histograms {
     /// The property by which sockets are grouped, if sockets are grouped.

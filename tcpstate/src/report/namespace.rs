@@ -11,7 +11,7 @@ pub enum Counted {
     All,
 }
 
-/// A network namespace when counting begins.
+/// The gauges of one network namespace at the time when counting begins.
 #[derive(Clone, Debug)]
 pub struct NamespaceStart {
     /// The inode of the namespace.
@@ -22,8 +22,8 @@ pub struct NamespaceStart {
     pub states: [Gauge; 10],
 }
 
-/// The counts of one network namespace at one moment. Totals cover the time since the start, and
-/// rates cover the interval.
+/// The counts of one network namespace at one moment. Totals count from the start of the run, and
+/// rates cover only the interval.
 #[derive(Clone, Debug)]
 pub struct NamespaceRow {
     /// The inode of the namespace. Two rows can have equal inodes, because a new namespace can
@@ -31,11 +31,11 @@ pub struct NamespaceRow {
     pub netns: u64,
     /// The name of the namespace, if the namespace has a name.
     pub name: Option<String>,
-    /// Whether the namespace is no longer in use. The report contains the namespace until the
+    /// Whether the kernel has removed the namespace. The report contains the namespace until the
     /// namespace's last socket ends.
     pub is_gone: bool,
     /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],
-    /// The counts of TIME_WAIT mini sockets.
+    /// The counts of time-wait sockets.
     pub time_wait: TimeWait,
 }

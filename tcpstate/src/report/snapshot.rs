@@ -1,4 +1,4 @@
-//! The reports of a run: a start, one snapshot for each interval, and an end.
+//! The reports of a run: a start report, one snapshot for each interval, and an end report.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,16 +9,16 @@ use super::{
     NamespaceRow, NamespaceStart, TimeWait, Transition, Verdict,
 };
 
-/// The state of a run when counting begins.
+/// The start report of a run, made when counting begins.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// The wall-clock time.
+    /// The wall-clock time of the report.
     pub time: SystemTime,
     /// The network namespaces that are counted.
     pub netns: Counted,
     /// The release of the kernel.
     pub kernel: String,
-    /// The attached hooks and their limits.
+    /// The attached hooks, and the limits of these hooks.
     pub attached: Attached,
     /// The gauges, in the order of [`State::GAUGES`].
     pub states: [Gauge; 10],
@@ -27,19 +27,21 @@ pub struct Start {
     pub namespaces: Option<Vec<NamespaceStart>>,
 }
 
-/// All counts at one moment. Totals cover the time since the start, and rates cover the interval.
+/// All counts of a run at one moment. Totals count from the start of the run, and rates cover only
+/// the interval.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The wall-clock time.
+    /// The wall-clock time of the report.
     pub time: SystemTime,
     /// The time since the start.
     pub elapsed: Duration,
     /// The time since the previous snapshot.
     pub interval: Duration,
-    /// The attached hooks and their limits, if hooks or limits changed since the previous snapshot.
+    /// The attached hooks and the limits of these hooks, if hooks or limits changed since the
+    /// previous snapshot.
     pub attached: Option<Attached>,
-    /// An upper bound of the number of missed events that no scan has corrected. Each missed event
-    /// can make a gauge wrong by one.
+    /// The maximum possible number of missed events that no scan has corrected. Each missed event
+    /// can make a gauge one too large or one too small.
     pub unreconciled: u64,
     /// Whether the attached hooks observe all kinds of sockets.
     pub sees_all: bool,
@@ -48,30 +50,30 @@ pub struct Snapshot {
     /// The sockets that entered and left each state in the interval, in the order of
     /// [`State::GAUGES`].
     pub moved: [Option<Flow>; 10],
-    /// The result of a comparison with the kernel's list of sockets, if one was requested.
+    /// If requested, the result of comparing the gauges with the kernel's list of sockets.
     pub verdict: Option<Verdict>,
     /// The transitions that occurred, in the order of the kernel's state numbers.
     pub transitions: Vec<Transition>,
-    /// The counts of TIME_WAIT mini sockets.
+    /// The counts of time-wait sockets.
     pub time_wait: TimeWait,
-    /// The events that were missed since the start.
+    /// The number of events that tracing missed since the start.
     pub missed: Missed,
-    /// The events that were lost since the start, if events are enabled.
+    /// If events are enabled, the number of events that were not recorded since the start.
     pub losses: Option<Losses>,
     /// The close reasons of all connections. Only the end report of a run with events contains
     /// close reasons.
     pub close_reasons: Option<CloseReasons>,
-    /// The durations that ended in the interval, if durations are measured.
+    /// If durations are measured, the histograms of the durations that ended in the interval.
     pub histograms: Option<Histograms>,
     /// The number of scans since the start.
     pub reconciles: u64,
-    /// The number of sockets that could not be stored because a map was full.
+    /// The number of sockets that tcpstate could not store because a BPF map was full.
     pub map_full: u64,
-    /// The number of observations that a scan's map refused although the map had space.
+    /// How often a scan failed to store a socket in the map of the scan although the map had space.
     pub map_errors: u64,
     /// The cost of each BPF program, if the cost is measured.
     pub cost: Vec<Cost>,
-    /// The CPU time of this process since the start.
+    /// The CPU time that tcpstate has used since the start.
     pub process_time: Duration,
     /// The counts of each address family in the order of [`Family::BOTH`](super::Family::BOTH), if
     /// families are counted separately.
@@ -82,7 +84,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns whether each gauge equals the kernel's number of sockets in that state.
+    /// Returns whether every gauge is exact: whether the gauge of each state equals the number of
+    /// sockets that the kernel has in that state.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.sees_all && self.unreconciled == 0
@@ -104,7 +107,7 @@ impl Snapshot {
             .map_or(0, |pair| pair.count)
     }
 
-    /// Returns the number of all transitions since the start.
+    /// Returns the total number of transitions since the start.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.transitions.iter().map(|pair| pair.count).sum()

@@ -1,15 +1,14 @@
-//! The numbers of durations in each bucket, for one meaning of the durations and one group of
-//! sockets.
+//! Counts durations in the buckets of a histogram.
 
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr, time::Duration};
 
 use tcpstate_common::histogram::{BUCKETS, Histogram, SUM_BITS};
 
-/// Durations with one meaning: a count for each bucket, and the exact longest duration, shortest
-/// duration and sum.
+/// The counts of durations in the buckets of one histogram, and the exact longest duration,
+/// shortest duration and sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The number of durations in each bucket. Empty buckets are not stored.
+    /// For each bucket that is not empty, the number of durations in the bucket.
     buckets: BTreeMap<usize, u64>,
     /// The sum of all known durations.
     pub sum: Duration,
@@ -33,15 +32,15 @@ impl Tally {
         self.buckets.values().sum()
     }
 
-    /// Returns whether the tally contains no duration, neither known nor unknown.
+    /// Returns whether the tally contains neither known nor unknown durations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.unknown == 0 && self.count() == 0
     }
 
-    /// Returns a copy of this tally with the given buckets. The buckets have the form that
-    /// [`Tally::buckets`] returns. The function returns `None` if a bucket does not exist or the
-    /// total overflows.
+    /// Returns a copy of this tally with the given buckets. Each item of `buckets` is the index of
+    /// a bucket and the number of durations in the bucket. The function returns `None` if a bucket
+    /// does not exist or the total overflows.
     #[must_use]
     pub fn with_buckets(self, buckets: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
         let buckets: BTreeMap<usize, u64> = buckets.into_iter().collect();
@@ -109,14 +108,13 @@ pub enum Group {
     Port(u16),
     /// An address.
     Address(IpAddr),
-    /// A network namespace, by its inode.
+    /// A network namespace, identified by an inode.
     Netns(u64),
-    /// A cgroup: its id, and its path if the path can be known.
+    /// A cgroup, identified by an id. The path is `None` if the path cannot be known.
     Cgroup(u64, Option<String>),
     /// A process name.
     Comm(OsString),
-    /// All sockets that lack the property by which sockets are grouped, or whose property is
-    /// unknown.
+    /// All sockets without a known value of the property by which sockets are grouped.
     None,
     /// All groups that did not fit in the table of groups.
     Other,
@@ -125,18 +123,19 @@ pub enum Group {
 /// The numbers of events and sockets since the start that make durations unreliable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
-    /// Events, in any namespace, that the BPF program did not observe. The kernel skipped the
-    /// program because the program was already running on the CPU. A duration that ends with a
-    /// missed event is in no histogram. A duration that a missed event makes wrong is counted as
-    /// unknown.
+    /// The number of events, in any namespace, that the BPF program did not observe. The kernel
+    /// skipped the program because the program was already running on the CPU. If the event that
+    /// ends a duration was missed, no histogram contains the duration. If a missed event makes a
+    /// duration wrong, the tally counts the duration as unknown.
     pub missed: u64,
-    /// Full sockets that did not fit in the table of sockets. If a socket did not fit in the table,
-    /// the next duration of the socket is unknown.
+    /// The number of full sockets that did not fit in the table of sockets. If a socket did not fit
+    /// in the table, the next duration of the socket is unknown.
     pub untracked: u64,
-    /// Mini sockets that did not fit in their tables. If a mini socket did not fit in the table,
-    /// the durations of the mini socket are unknown.
+    /// The number of mini sockets that did not fit in the tables of mini sockets. If a mini socket
+    /// did not fit in the table, the durations of the mini socket are unknown.
     pub untracked_minis: u64,
-    /// Durations that were added to the group `other` although the table of groups had space.
+    /// The number of durations that were added to the group `other` although the table of groups
+    /// had space.
     pub group_errors: u64,
 }
 

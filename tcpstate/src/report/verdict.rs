@@ -7,8 +7,8 @@ use tcpstate_common::State;
 pub enum Verdict {
     /// Every gauge equals the number of sockets in the kernel's list.
     Equal,
-    /// The gauges in this list differ from the kernel's list, although tcpstate reported the gauges
-    /// as exact.
+    /// At least one gauge differs from the kernel's list, although tcpstate reported the gauges as
+    /// exact. The value is the list of these gauges.
     Differs(Vec<Difference>),
     /// Sockets changed state while the list was read, so a comparison was not possible.
     Moving,
@@ -34,7 +34,7 @@ impl Verdict {
 pub struct Difference {
     /// The TCP state whose sockets the gauge counts.
     pub state: State,
-    /// The value of the gauge.
+    /// The number of sockets that the gauge shows.
     pub current: i64,
     /// The number of sockets in the kernel's list.
     pub listed: i64,

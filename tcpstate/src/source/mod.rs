@@ -135,9 +135,10 @@ pub struct Scan {
     pub missed_before: Missed,
     /// The number of sockets that the iterator visited.
     pub visited: u64,
-    /// The number of observations that did not fit in the scan's map.
+    /// How often the scan failed to store a socket because the map of the scan was full.
     pub map_full: u64,
-    /// The number of observations that the scan's map refused although the map had space.
+    /// How often the scan failed to store a socket in the map of the scan although the map had
+    /// space.
     pub map_errors: u64,
     /// The number of network namespaces whose sockets the iterator could not visit.
     pub unentered: u64,

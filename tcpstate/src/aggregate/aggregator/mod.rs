@@ -23,7 +23,7 @@ use crate::{
     source::{Flows, Identity, KernelCounters, Reading, Scan},
 };
 
-/// The gauges of one run, and the input data of these gauges.
+/// The gauges of one run, and the readings and scans from which the gauges are computed.
 #[derive(Clone, Debug)]
 pub struct Aggregator {
     providers: Providers,
@@ -55,8 +55,8 @@ struct LastScan {
     cost: Duration,
     /// The number of missed events that the scan has corrected.
     missed_before: Missed,
-    /// The number of observations that the scan could not use, plus the number of namespaces that
-    /// the scan could not enter.
+    /// How often the scan failed to store a socket, plus the number of namespaces that the scan
+    /// could not enter.
     unsettled: u64,
     /// The number of sockets by which the gauges are certainly wrong: the sum by which negative
     /// gauges were raised, plus the drift from the kernel's totals. A number above 0 proves that
@@ -77,7 +77,7 @@ impl LastScan {
 }
 
 impl Aggregator {
-    /// Initializes the gauges with the first scan.
+    /// Sets the gauges to the result of the first scan.
     #[must_use]
     pub fn open(first: &Scan, providers: Providers) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Aggregator {
         }
     }
 
-    /// Corrects the gauges with another scan.
+    /// Corrects the gauges so that the gauges equal the result of another scan.
     pub fn correct(&mut self, scan: &Scan) {
         let since = self.since_origin(&scan.end);
         self.gauges.correct(&scan.base, &in_scan(scan), &since);
@@ -149,8 +149,8 @@ impl Aggregator {
     }
 
     /// Returns the number of events since the last scan that are missing from the counts of
-    /// namespaces. The events are missing because the table of namespaces was full. The counts of
-    /// namespaces that appeared since the last scan may lack some events.
+    /// namespaces. The events are missing because the table of namespaces was full. If a namespace
+    /// appeared since the last scan, the counts of the namespace may lack some events.
     #[must_use]
     pub fn unlisted(&self, missed: Missed) -> u64 {
         missed.since(&self.last_scan.missed_before).unlisted
@@ -228,15 +228,15 @@ impl Aggregator {
     }
 
     /// Removes the entries of namespaces that no longer exist and have no sockets. The caller does
-    /// not show this reading.
+    /// not show the counts of this reading.
     pub fn remove_finished(&mut self, reading: &Reading) {
         self.floor(reading);
         self.drop_finished(reading);
     }
 
     /// Removes the entries of namespaces that no longer exist and have no sockets, from the gauges
-    /// and from stored readings. If an event later arrives from a removed namespace, the BPF
-    /// programs count the namespace from 0.
+    /// and from stored readings. If an event of a removed namespace arrives later, the BPF programs
+    /// create a new entry whose counts start at 0.
     fn drop_finished(&mut self, reading: &Reading) {
         let Some(namespaces) = &mut self.namespaces else { return };
         for finished in namespaces.drop_finished(reading) {
@@ -264,7 +264,7 @@ impl Aggregator {
         self.previous.histograms.as_deref().map(histogram::of_run)
     }
 
-    /// Returns the gauges at the start.
+    /// Returns the gauges at the start of the run.
     #[must_use]
     pub fn opening(&self) -> [Gauge; 10] {
         let opening = |state| self.is_seen(state).then(|| self.gauges.opening(state));
@@ -284,10 +284,10 @@ impl Aggregator {
         self.namespaces.is_some()
     }
 
-    /// Raises negative gauges to zero. In a consistent cut, a gauge is negative only if an event
-    /// was missed. One missed event can make several gauges negative: a gauge of all sockets, of a
-    /// namespace and of a family. Raised gauges are summed for all sockets, for namespaces and for
-    /// families. Only the largest of these three sums is counted.
+    /// Raises negative gauges to zero. If the counts are a consistent cut, a gauge can be negative
+    /// only if tracing missed an event. One missed event can make several gauges negative: a gauge
+    /// of all sockets, of a namespace and of a family. Raised gauges are summed for all sockets,
+    /// for namespaces and for families. Only the largest of these three sums is counted.
     fn floor(&mut self, reading: &Reading) {
         let since = self.since_origin(reading);
         let lifted = self.gauges.floor(&since);
