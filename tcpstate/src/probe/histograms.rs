@@ -46,7 +46,7 @@ impl Default for HistogramOptions {
 
 /// The attached program that measures durations, and its maps.
 pub(crate) struct HistogramHook {
-    /// The name of the program.
+    /// The name of the attached program.
     pub(super) program: &'static str,
     pub(crate) by: Option<By>,
     /// Whether a filter limits which durations are measured.
@@ -62,7 +62,7 @@ pub(crate) struct HistogramHook {
     _ids: Queue<MapData, u32>,
 }
 
-/// Returns the configuration flags for measuring durations.
+/// Returns the flags of the configuration that enable the measurement of durations.
 pub(super) fn flags(options: Option<HistogramOptions>) -> u32 {
     let Some(HistogramOptions { by, .. }) = options else { return 0 };
     FLAG_HISTOGRAMS | by.map_or(0, |by| by as u32) << FLAGS_BY_SHIFT
@@ -89,7 +89,8 @@ pub(super) fn set_map_sizes(
     capacity.set(loader, "REQUEST_SLOTS", "REQUEST_EXCESS");
 }
 
-/// Returns the limits for the durations that the active providers cannot measure.
+/// Returns one limit for each kind of mini sockets of which the active provider cannot measure all
+/// durations.
 pub(super) fn limits(providers: &Providers) -> Vec<Limit> {
     let effect = |minis| match (minis, providers.of(minis).provider) {
         (_, Provider::Fentry) => None,

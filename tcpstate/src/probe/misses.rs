@@ -46,8 +46,8 @@ impl MissedRuns {
         Ok(())
     }
 
-    /// Returns the number of all skipped runs. `misses` returns the kernel's count of the skipped
-    /// runs of a program.
+    /// Returns the number of all skipped runs. The parameter `misses` is a function that returns
+    /// the kernel's count of a program's skipped runs.
     pub(super) fn total<E>(
         &self,
         misses: impl Fn(&'static str) -> Result<u64, E>,
@@ -66,8 +66,8 @@ pub(super) fn of_program(ebpf: &Ebpf, name: &'static str) -> Result<u64, Error> 
 }
 
 /// Returns how often the kernel skipped this program. The kernel skips a program that is already
-/// running on the CPU (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). If fdinfo has no line for
-/// skipped runs, the kernel never skips a run.
+/// running on the CPU (`__bpf_trace_run` in `kernel/trace/bpf_trace.c`). If the program's fdinfo
+/// has no line for skipped runs, the function returns 0, because such a kernel never skips a run.
 fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(parse(&fdinfo(program)?).unwrap_or(0))
 }

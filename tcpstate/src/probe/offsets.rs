@@ -29,8 +29,8 @@ pub(super) fn namespaces(btf: &Btf, offsets: &mut Offsets) -> Result<bool, Error
         Some(offset) => offset,
         None => btf.offset("net", "hash_mix", 32)?,
     };
-    // The field with the user count of a namespace is `count` before Linux 5.11 and `ns.__ns_ref`
-    // since Linux 6.18.
+    // The field that contains the user count of a namespace is `count` before Linux 5.11 and
+    // `ns.__ns_ref` since Linux 6.18.
     let users = btf.offset("net", "ns.count", 32).or_else(|_| btf.offset("net", "count", 32));
     offsets.net_users = users.or_else(|_| btf.offset("net", "ns.__ns_ref", 32))?;
     Ok(cookie.is_some())

@@ -95,7 +95,8 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
         ..OwnerOffsets::default()
     };
-    // A kernel without cgroups has neither `sk_cgrp_data.cgroup` nor `sk_cgrp_data.val`.
+    // If a kernel was built without cgroups, the fields `sk_cgrp_data.cgroup` and
+    // `sk_cgrp_data.val` do not exist.
     let pointer = btf.offset("sock", "sk_cgrp_data.cgroup", 64);
     let number = btf.offset("sock", "sk_cgrp_data.val", 64);
     if let Ok(sk_cgroup) = pointer.as_ref().or(number.as_ref()) {

@@ -14,7 +14,8 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// `struct { ... } link_create` of `union bpf_attr`, with only the fields that iterators need.
+/// The struct `link_create` of the kernel's `union bpf_attr`, reduced to the fields that iterators
+/// need.
 #[repr(C)]
 struct LinkCreate {
     prog_fd: u32,
@@ -26,7 +27,7 @@ struct LinkCreate {
     padding: u32,
 }
 
-/// `struct { ... } iter_create` of `union bpf_attr`.
+/// The struct `iter_create` of the kernel's `union bpf_attr`.
 #[repr(C)]
 struct IterCreate {
     link_fd: u32,
@@ -37,7 +38,7 @@ struct IterCreate {
 #[derive(Debug)]
 pub(crate) struct Walk {
     link: OwnedFd,
-    /// The name of the action in error messages.
+    /// The name that error messages give to the action of this iterator.
     action: &'static str,
 }
 
@@ -73,7 +74,7 @@ impl Walk {
         link.map(|link| Self { link, action }).map_err(|source| Error::System { action, source })
     }
 
-    /// Runs the program once for each socket or entry.
+    /// Runs the iterator's BPF program once for each socket or map entry.
     pub(crate) fn run(&self) -> Result<(), Error> {
         let link_fd = self.link.as_raw_fd().cast_unsigned();
         let walk = bpf(BPF_ITER_CREATE, &IterCreate { link_fd, flags: 0 });

@@ -1,5 +1,6 @@
-//! Records the input of views, and replays this input without root, kernel or `/proc`. The replayed
-//! output equals the original output byte for byte.
+//! Records the input of views, and replays the recorded input. A replay needs no root privileges
+//! and reads neither the kernel nor `/proc`. The replayed output equals the original output byte
+//! for byte.
 //!
 //! ```text
 //! live source -> Report, Event --+--> view
@@ -53,7 +54,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// Returns whether this record is the end of the run.
+    /// Returns whether this record is the end report of the run.
     fn is_end(&self) -> bool {
         matches!(self, Self::Report(report) if matches!(**report, Report::End(_)))
     }

@@ -1,6 +1,6 @@
 //! Tests that the reader returns the records that were written, and that the reader reports damage.
 //!
-//! This file is long because it contains a record with every field set.
+//! This test file is long because the file contains a record in which every field is set.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The server computes metrics only when a scraper, the text file or the push needs metrics. At all
-//! other times, only the BPF programs run.
+//! other times, the BPF programs count events, and the server computes no metrics.
 
 pub mod http;
 mod negotiation;

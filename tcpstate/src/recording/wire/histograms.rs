@@ -1,4 +1,4 @@
-//! Encodes durations. A histogram is encoded without its empty buckets.
+//! Encodes durations. The encoding of a histogram omits the empty buckets.
 
 use std::{
     ffi::OsString,
