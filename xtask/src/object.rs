@@ -19,7 +19,7 @@ use crate::{
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// The build options of the BPF object. The hash over the sources includes these options, because
+/// The build options of the BPF object. The hash in the lock file covers these options too, because
 /// other options produce another object.
 ///
 /// The object has its own build profile, because the release profile is for the user half. The
@@ -171,8 +171,8 @@ fn rust_flags(tools: &Toolchain, source_root: &Path, target_dir: &Path) -> Resul
         package_folders(tools, source_root)?.into_iter().map(|folder| (folder, "/registry")),
     );
     names.push((tools.rust_src.clone(), "/rust"));
-    // On Debian the directory of `core` is a symbolic link. The compiler uses both the path of the
-    // symbolic link and the path of the target directory.
+    // On Debian the directory of `core` is a symbolic link. The object may contain the path of the
+    // symbolic link and the path to which the link points.
     names.push((fs::canonicalize(&tools.rust_src).context("open the sources of core")?, "/rust"));
 
     let mut flags: Vec<OsString> = OPTIONS[CARGO_OPTIONS..].iter().map(OsString::from).collect();

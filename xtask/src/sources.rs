@@ -19,8 +19,8 @@ const PACKAGES: [&str; 2] = ["tcpstate-common", "tcpstate-ebpf"];
 /// features of the dependencies of the BPF object, and the build options.
 ///
 /// The dependencies are read from `cargo tree` and not from `Cargo.lock`. `Cargo.lock` also
-/// contains the dependencies of the user half. With `Cargo.lock`, an update of a user-half
-/// dependency would wrongly mark the object as outdated.
+/// contains the dependencies of the user half. If the hash covered `Cargo.lock`, an update of a
+/// user-half dependency would wrongly mark the object as outdated.
 pub(crate) fn hash(root: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     let mut add = |name: &str, bytes: &[u8]| {
@@ -62,7 +62,7 @@ fn dependencies(root: &Path) -> Result<String> {
     ]);
     let text = process::read(&mut tree)?;
     // Omit the packages of this workspace, because the hash covers the files of these packages.
-    // `cargo tree` prints a directory for each package of this workspace.
+    // `cargo tree` prints the directory of a package only for the packages of this workspace.
     let lines: BTreeSet<&str> =
         text.lines().map(str::trim).filter(|line| !line.contains(" (/")).collect();
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))

@@ -36,9 +36,10 @@ pub(crate) struct Toolchain {
     compiler: Compiler,
     /// The directory with the source files of `core`.
     pub(crate) rust_src: PathBuf,
-    /// The directory of `bpf-linker`, and the first directory in `PATH`. A compiler flag that names
-    /// the path of `bpf-linker` would change the hashes in symbol names. If the compiler flags
-    /// contained the path of `bpf-linker`, the object would depend on the user's home directory.
+    /// The directory of `bpf-linker`. Cargo runs with this directory as the first directory in
+    /// `PATH`. A compiler flag that names the path of `bpf-linker` would change the hashes in
+    /// symbol names. If the compiler flags contained the path of `bpf-linker`, the object would
+    /// depend on the user's home directory.
     linker_folder: PathBuf,
     pub(crate) strip: PathBuf,
     /// The versions of the tools, which are written to the lock file.

@@ -1,9 +1,9 @@
 //! Resolves the paths in a crate's code to the files that define the names.
 //!
-//! An import that names only a module creates no edge. If the code uses a name through the imported
-//! module, the use creates an edge. Re-exports are followed to the defining file. If no module
-//! defines a name, a macro created the name. The edge for such a macro-created name leads to the
-//! module that the path names.
+//! An import of a module creates no edge. If the code uses a name through the imported module, this
+//! use creates an edge to the file that defines the name. If a module only re-exports the name, the
+//! edge leads to the file that contains the definition. If no module defines a name, a macro
+//! created the name, and the edge leads to the module that the path names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -138,8 +138,8 @@ impl Resolver<'_> {
             let found = self.name(module, name, is_prefix, depth);
             target = match found {
                 Some(found) => found,
-                // If the first name of a path without `crate` is unknown, the name belongs to
-                // another crate or to the language.
+                // If a path does not begin with `crate` and its first name is unknown, the name
+                // belongs to another crate or to the language.
                 None if is_relative && index == 0 => return None,
                 None => Target::Item { module: module.clone(), name: name.clone() },
             };

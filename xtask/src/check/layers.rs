@@ -58,9 +58,9 @@ fn of_modules(modules: &Modules, table: &Table) -> Vec<String> {
     findings
 }
 
-/// Returns the top-level modules that a path depends on: the module in the path, and the module
-/// that defines the name. A path that begins with a local name is skipped, because the import of
-/// this name is checked.
+/// Returns the top-level modules that a path depends on: the top-level module in the path, and the
+/// top-level module that contains the definition of the name. A path that begins with a local name
+/// is skipped, because the import of this name is checked.
 fn modules_named(modules: &Modules, from: &Segments, path: &Segments) -> BTreeSet<String> {
     let Some(written) = absolute(from, path) else { return BTreeSet::new() };
     let definer = resolve(modules, from, path);

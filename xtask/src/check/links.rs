@@ -98,8 +98,8 @@ fn paths(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Returns the part of a path before a placeholder. A placeholder is a word in capitals. Readers
-/// replace the placeholder with a name.
+/// Returns the part of a path before a placeholder, which is a word in capitals that readers
+/// replace with a name.
 fn without_placeholder(path: &str) -> PathBuf {
     let is_placeholder = |part: &&str| {
         let stem = part.split('.').next().unwrap_or(part);

@@ -164,8 +164,8 @@ impl Module {
         }
     }
 
-    /// Finds the paths in the tokens of a macro call or definition. The tokens may be invalid as
-    /// Rust code, so the function looks for names that are joined by `::`.
+    /// Finds the paths in the tokens of a macro call or definition. The tokens need not be valid
+    /// Rust code, so the function looks for names that `::` joins.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Segments = Vec::new();
         let mut line = 0;

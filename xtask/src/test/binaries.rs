@@ -38,9 +38,10 @@ pub(crate) struct Binary {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) filters: Vec<String>,
-    /// Tests whose name contains one of these texts do not run.
+    /// A test does not run if its name contains one of these texts.
     pub(crate) skips: Vec<String>,
-    /// Whether each filter must be equal to the complete name of a test.
+    /// If true, a filter selects only the test with exactly this name. If false, a filter selects
+    /// each test whose name contains the filter.
     pub(crate) is_exact: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// Whether the tests change the kernel's state. Kernel tests run as root and one at a time.
@@ -140,7 +141,7 @@ impl Binary {
         Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
-    /// Returns an outcome in which every test is skipped, because root is not available.
+    /// Reports every test as skipped, because this process cannot run commands as root.
     fn skip_all(&self, run: &Run) -> Result<Outcome> {
         let skip = |name: &String| format!("{name}: needs root, and sudo is not usable");
         let skipped = self.list(&run.filters)?.iter().map(skip).collect();
@@ -201,7 +202,8 @@ pub(crate) fn follow(
     Ok(outcome)
 }
 
-/// Reads the output in a separate thread, so that the caller can wait with a timeout.
+/// Reads the output of a child process in a separate thread, so that the caller can wait for output
+/// with a timeout.
 fn read_in_pieces(mut output: ChildStdout) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -16,8 +16,8 @@ use object::{Object as _, ObjectSection as _};
 
 use crate::process;
 
-/// Kernel modules that the tests may use. A kernel may have a module of this list built in, or may
-/// lack the module.
+/// Kernel modules that the tests may use. If the kernel contains a listed module as built-in code,
+/// or does not have the module, no file of this module exists.
 const WANTED: &[&str] =
     &["inet_diag", "tcp_diag", "mptcp_diag", "veth", "tun", "dummy", "sch_netem", "tcp_bbr"];
 
@@ -25,7 +25,7 @@ const WANTED: &[&str] =
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     pub(crate) name: String,
-    /// The bytes of the uncompressed module. Some kernels cannot decompress modules.
+    /// The bytes of the uncompressed module, because some kernels cannot decompress modules.
     pub(crate) bytes: Vec<u8>,
 }
 

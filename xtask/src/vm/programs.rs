@@ -58,8 +58,8 @@ impl Programs {
         programs
     }
 
-    /// Removes test programs in which these arguments select no test. The archive must fit into the
-    /// memory of a small machine.
+    /// Removes the test programs in which these arguments select no test, because the archive must
+    /// fit into the memory of a small machine.
     pub(crate) fn retain(&mut self, arguments: &[String]) -> Result<()> {
         let lists: Vec<(String, String)> = self
             .tests
