@@ -233,7 +233,7 @@ impl Table {
         sum
     }
 
-    /// Waits until the kernel's table equals this table.
+    /// Waits until the kernel's table has the numbers of sockets in `self`.
     fn await_it(&self, label: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {

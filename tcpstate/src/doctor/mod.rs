@@ -1,4 +1,4 @@
-//! `tcpstate doctor`: finds problems, shows the numbers that prove them, and gives advice.
+//! `tcpstate doctor`: finds problems, shows the numbers that prove the problems, and gives advice.
 //! `tcpstate doctor` changes nothing on the system.
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! The texts of `tcpstate explain`: states, transitions and the rules of `doctor`. [`answer`] finds
 //! the text for the words of the command line. The texts of the rules are in `doctor::rules`.
 //!
-//! This module reads nothing from the system. `view::explain` formats the texts.
+//! The module `explain` reads nothing from the system. `view::explain` formats the texts.
 
 mod diagram;
 mod states;
@@ -46,7 +46,7 @@ pub struct StateText {
     pub kernel: &'static [&'static str],
     /// Sections of RFC 9293.
     pub rfc: &'static str,
-    /// What it means if there are many sockets in the state.
+    /// What a large number of sockets in the state may indicate.
     pub many: &'static str,
     /// What to do if there are many sockets in the state.
     pub what_to_do: &'static str,

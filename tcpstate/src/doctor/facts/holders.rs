@@ -51,7 +51,7 @@ impl Held {
 /// The sockets in one state that programs hold, grouped by program.
 #[derive(Clone, Debug, Default)]
 pub struct Holding {
-    /// The programs, most sockets first. [`ask`] fills this list.
+    /// The programs, in descending order of their number of sockets. [`ask`] fills this list.
     pub holders: Vec<Holder>,
     /// The number of sockets above the limit `MAX_SOCKETS`, which are not grouped by program.
     pub beyond: u64,
@@ -61,7 +61,7 @@ pub struct Holding {
 /// A program, or all programs of a user that this process cannot see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The process, if it is visible.
+    /// The process that holds the sockets, if the process is visible.
     pub process: Option<Process>,
     /// The user of the sockets.
     pub uid: u32,

@@ -53,7 +53,7 @@ pub struct Missing {
     pub cause: String,
     /// The advice that the user reads.
     pub help: String,
-    /// The file or interface that should contain the data.
+    /// The kernel file or interface from which the data should have been read.
     pub source: String,
 }
 
@@ -72,8 +72,7 @@ pub struct Paths {
 impl Default for Paths {
     fn default() -> Self {
         Self {
-            // The calling thread may be in a network namespace that is not the namespace of its
-            // process.
+            // The calling thread and its process may be in different network namespaces.
             net: "/proc/thread-self/net".into(),
             sys: "/proc/sys".into(),
             root: "/".into(),

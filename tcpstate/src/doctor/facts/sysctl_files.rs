@@ -41,9 +41,9 @@ impl fmt::Display for Line {
 /// The lines of all sysctl files.
 #[derive(Clone, Debug, Default)]
 pub struct SysctlFiles {
-    /// The lines, in the order in which `sysctl` applies the lines.
+    /// The lines that set a key, in the order in which `sysctl` applies the lines.
     pub lines: Vec<Line>,
-    /// The number of files, including files that set nothing.
+    /// The number of sysctl files that were found, including files that set no key.
     pub files: usize,
     /// The files and lines that could not be read, and the cause for each.
     pub problems: Vec<String>,
@@ -96,7 +96,7 @@ impl SysctlFiles {
         }
     }
 
-    /// Parses `text`, the content of `file`, and adds its lines.
+    /// Parses `text`, which is the content of `file`, and adds the lines that set a key.
     pub fn parse(&mut self, file: &Path, text: &str) {
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
             if line.is_empty() || line.starts_with(['#', ';']) {

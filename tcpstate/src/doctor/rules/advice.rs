@@ -311,8 +311,8 @@ fn a3(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
 }
 
 fn a4(facts: &Facts, _: &Thresholds) -> Known<Vec<Finding>> {
-    // If a network namespace has no hash table of its own, it uses the host's table. The sysctl
-    // then shows the size of the host's table as a negative number.
+    // A network namespace that has no hash table of its own uses the host's table. The sysctl then
+    // shows the size of the host's table as a negative number.
     let own: Option<i64> = facts.sysctls.find("net.ipv4.tcp_ehash_entries")?;
     let own = own.map(|entries| entries.unsigned_abs() / 2);
     about_line(facts, "net.ipv4.tcp_max_tw_buckets", |line| {

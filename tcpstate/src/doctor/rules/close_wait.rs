@@ -1,4 +1,5 @@
-//! CLOSE_WAIT: the peer has closed, and the program on this side has not.
+//! Rules about CLOSE_WAIT: the peer has closed the connection, and the local program has not closed
+//! the socket.
 
 use std::time::Duration;
 

@@ -441,7 +441,7 @@ mod tests {
             (7, Some(9), Level::Ok),
             (8, Some(9), Level::Warn),
             (9, Some(9), Level::Warn),
-            // S2 does not report a full queue, because S1 reports it.
+            // S2 does not report a full queue, because S1 reports full queues.
             (10, Some(9), Level::Ok),
             (1, None, Level::Unknown),
         ] {

@@ -1,6 +1,6 @@
 //! Totals of the sockets in the network namespace. Each socket is read once and added to the totals
-//! of its group. Each [`Groups`] has a maximum number of keys, and removes the smallest groups
-//! above this number.
+//! of its group. A [`Groups`] that reaches its maximum number of keys removes the smaller half of
+//! its groups.
 //!
 //! Listeners are read first, because a socket whose port has a listener is counted in another
 //! group. Sockets in CLOSE_WAIT, FIN_WAIT2, LAST_ACK and CLOSING are read next. For these sockets
@@ -31,8 +31,8 @@ use crate::{
     source::sock_diag::{self, Query, Socket},
 };
 
-/// The maximum number of listeners that are kept. Only listeners with waiting connections are kept,
-/// and above the maximum only those with the fullest queues.
+/// The maximum number of listeners that are kept. A listener without waiting connections is not
+/// kept. If there are more listeners, the listeners with the fullest queues are kept.
 const MAX_LISTENERS: usize = 1000;
 /// The number of groups, largest first, whose owner is looked up.
 const NAMED: usize = 20;
