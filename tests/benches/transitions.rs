@@ -29,7 +29,7 @@ use tcpstate_tests::{
     traffic::{Family, Idle, Load, Sides, Style, vanish},
 };
 
-/// The amount of work in a measurement.
+/// The numbers of turns, connections and sockets in a measurement.
 struct Size {
     /// The number of turns, which is odd, so that the median is the value of one turn.
     turns: usize,
@@ -264,7 +264,7 @@ struct Reader {
 
 impl Reader {
     fn of(mut events: Events) -> Self {
-        /// The values that `trace` uses.
+        /// The interval at which `trace` reads events.
         const PACE: Duration = Duration::from_millis(20);
         const AT_ONCE: usize = 1024;
         let (release, released) = mpsc::channel();

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::measure::{Cost, median, spread};
 
-/// Returns whether to run the full measurement, which takes minutes. Without `--full`, the
-/// benchmark only checks that measuring works.
+/// Returns whether the user asked for the full measurement with `--full`. The full measurement
+/// takes minutes. Without `--full`, the benchmark only checks that measuring works.
 #[must_use]
 pub fn is_full() -> bool {
     env::args().any(|argument| argument == "--full")
@@ -38,7 +38,7 @@ struct Row {
 }
 
 impl Turns {
-    /// Creates an empty list. `at` is the value that differs between the rows of a section, for
+    /// Creates an empty list. `at` is the value that differs between the lists of one section, for
     /// example the number of sockets.
     #[must_use]
     pub fn new(section: &'static str, at: Option<u64>) -> Self {

@@ -1,4 +1,4 @@
-//! A running `tcpstate serve` and a client for it.
+//! Starts `tcpstate serve`, and sends requests to the server.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{

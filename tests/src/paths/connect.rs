@@ -1,4 +1,4 @@
-//! All ways in which connect() fails, and connections without a listener.
+//! Scripts for every way in which connect() fails, and for connections without a listener.
 
 use std::{io, net::Shutdown, time::Duration};
 
@@ -136,8 +136,8 @@ pub(super) fn simultaneous(stage: &mut Stage<'_>) {
 fn crossing_syns(family: Family, pairs: usize) -> (Vec<Socket>, Vec<Socket>) {
     let pair = |_| {
         let (first, second) = (bound(family), bound(family));
-        // A RST reports that the port has no listener. The sockets are deaf, so that they do not
-        // receive the RST.
+        // The kernel answers a SYN to a port without a listener with a RST. The sockets are deaf,
+        // so that the sockets do not receive the RST.
         deafen([&first, &second]);
         begin_connect(&first, &second.local_addr().expect("the socket is bound"));
         hear([&first]);

@@ -82,7 +82,7 @@ pub(super) fn gets_fin_late(stage: &mut Stage<'_>) {
     stage.await_time_wait(&listener, 13);
 }
 
-/// The server sends a RST.
+/// The server sends a RST, which removes the client's orphan.
 pub(super) fn gets_reset(stage: &mut Stage<'_>) {
     let listener = stage.listener();
     let (clients, servers) = listener.pairs(5);

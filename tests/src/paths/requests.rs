@@ -49,12 +49,12 @@ pub(super) fn syn_cookies(stage: &mut Stage<'_>) {
     drop(clients);
 }
 
-/// Thousands of half-open connections. The listener sends each SYN-ACK again until the request
-/// sockets expire.
+/// Creates thousands of half-open connections. The listener sends each SYN-ACK again until the
+/// request sockets expire.
 pub(super) fn flood(stage: &mut Stage<'_>) {
     // Request sockets expire after 15 s. An emulated machine needs longer to create all request
-    // sockets, so its request sockets expire after 31 s. The first request socket must still exist
-    // when the last request socket is created.
+    // sockets, so its request sockets expire after 31 s. No request socket may expire before the
+    // last request socket is created.
     let (number, retries) = if is_emulated() { (1009, "4") } else { (3001, "3") };
     let _retries = Sysctl::held("net.ipv4.tcp_synack_retries", retries);
     let _room = Sysctl::held("net.ipv4.tcp_max_syn_backlog", "4096");
@@ -68,7 +68,7 @@ pub(super) fn flood(stage: &mut Stage<'_>) {
 }
 
 /// The listener has space for only a few request sockets. When the space is used up, the listener
-/// stores nothing about further SYNs.
+/// creates no request socket for further SYNs.
 pub(super) fn backlog_full(stage: &mut Stage<'_>) {
     for (cookies, refusals) in [("0", "TCPReqQFullDrop"), ("1", "TCPReqQFullDoCookies")] {
         let _cookies = Sysctl::held("net.ipv4.tcp_syncookies", cookies);
@@ -81,13 +81,14 @@ pub(super) fn backlog_full(stage: &mut Stage<'_>) {
         stage.check("full", &[(Listen, 1), (SynSent, 23), (SynRecv, requests)]);
         hear(&clients);
         clients.into_iter().for_each(reset);
-        // The listener's next SYN-ACK finds no client.
+        // The listener sends its next SYN-ACK to a port without a client socket, and the kernel
+        // answers with a RST.
         stage.check("clients gone", &[(Listen, 1)]);
     }
 }
 
-/// The last ACK of the handshake finds the accept queue full. The request socket stays, and the
-/// handshake is completed later.
+/// The accept queue is full when the last ACK of the handshake arrives. The request socket stays,
+/// and the handshake is completed later.
 pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
     // The queue has space for one connection more than its length.
     let listener = Listener::on(stage.family, bound(stage.family), 4);
@@ -95,7 +96,7 @@ pub(super) fn accept_queue_full(stage: &mut Stage<'_>) {
     let early: Vec<Socket> = (0..5).map(|_| listener.connect()).collect();
     stage.check("unanswered", &[(Listen, 1), (Established, 10), (SynSent, 3), (SynRecv, 3)]);
     hear(&late);
-    // The listener sends another SYN-ACK after 1 s, without effect.
+    // The listener sends another SYN-ACK after 1 s, but the accept queue is still full.
     stage.check("queue full", &[(Listen, 1), (Established, 13), (SynRecv, 3)]);
     let servers: Vec<Socket> = (0..8).map(|_| listener.accept()).collect();
     stage.check("accepted", &[(Listen, 1), (Established, 16)]);

@@ -71,7 +71,7 @@ impl Load {
         Self { workers: (0..threads).map(worker).collect(), shared }
     }
 
-    /// The number of connections that were opened and closed until now.
+    /// The number of connections that the threads have opened and closed until now.
     #[must_use]
     pub fn completed(&self) -> u64 {
         self.shared.completed.load(Ordering::Relaxed)

@@ -42,7 +42,7 @@ impl Drop for Lowered {
     }
 }
 
-/// Returns the status of a feature in `check`.
+/// Returns the status that `check` gives a feature.
 fn status(id: &str) -> Status {
     let features = check::features(&Facts::gather(false).expect("the kernel has a release"));
     assert!(!check::is_exact(&features));

@@ -223,7 +223,8 @@ fn known(event: &Event) -> String {
     )
 }
 
-/// Starts the server process and the client process. Both processes wait for their cue.
+/// Starts the server process and the client process. Each process begins its work when the test
+/// calls `cue`.
 fn actors(cgroup: Option<&Cgroup>) -> [Actor; 2] {
     [
         Actor::start(Costume { name: "serves", uid: 1002, cgroup: None }, serve),

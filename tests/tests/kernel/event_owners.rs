@@ -69,7 +69,8 @@ fn ask(to: &socket2::SockAddr) {
 /// The test process has a listener. Another process accepts a connection, and a third process makes
 /// the connection. The function asserts the owner of each event line.
 ///
-/// The function is long because the traffic and the expected owners have to be read together.
+/// The function is long because it contains both the traffic and the expected owners of the
+/// traffic's sockets.
 fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Option<&Cgroup>) {
     for attempt in 1..=ATTEMPTS {
         let before = losses(traced);

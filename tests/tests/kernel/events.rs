@@ -177,7 +177,8 @@ fn assert_lines(
     let loopback = family.loopback(0).ip();
     let kind = if loopback.is_ipv4() { Kind::V4 } else { Kind::V6 };
     let pid = std::process::id();
-    // The name must be that of the process, not of this thread, which has the test's name.
+    // The event must contain the name of the process. The name of this thread is different, because
+    // it is the name of the test.
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("procfs is mounted");
     for expected_socket in sockets {
         let of_it: Vec<&Event> = events

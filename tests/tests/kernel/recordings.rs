@@ -64,7 +64,8 @@ impl Run {
         }
     }
 
-    /// Asserts that the recording is printed identically in every format, and exports it.
+    /// Asserts that a replay of the recording prints the original output in every format, and
+    /// exports the recording.
     fn assert_shown_again(self, name: &str) {
         let file = written(&self.records);
         let found = read(&file);

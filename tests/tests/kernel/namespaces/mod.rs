@@ -91,9 +91,9 @@ fn assert_rows_equal(traced: &mut Traced, places: &[&Place], label: &str) {
     assert!(found.is_empty(), "after a scan too: {found:?}");
 }
 
-/// Returns the counts that differ from the sockets in their namespace, while these sockets do not
-/// change their states. Half-open connections may end at any time, so the function repeats the
-/// readings.
+/// Returns the counts that differ from the number of sockets in the namespace. The function
+/// compares the counts only while no socket changes its state. Half-open connections may end at any
+/// time, so the function repeats the readings.
 fn differences(traced: &mut Traced, places: &[&Place], label: &str) -> Vec<String> {
     let sockets = || places.iter().map(|place| place.inside(truth::sockets)).collect::<Vec<_>>();
     let mut found = None;
