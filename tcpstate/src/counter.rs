@@ -18,7 +18,7 @@ use crate::{
 /// whole list again.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    /// The sockets to count.
+    /// The filter that selects the sockets to count.
     pub filter: Filter,
     /// The property by which sockets are grouped, and the maximum number of groups in the result.
     pub groups: Option<(By, usize)>,
@@ -29,7 +29,7 @@ pub struct Counter {
 pub struct Counted {
     /// The count.
     pub count: Count,
-    /// The error of `sock_diag`, if another source replaced `sock_diag`.
+    /// The error of `sock_diag`, if the sockets were listed from another source.
     pub instead_of: Option<Error>,
     /// Whether some process has open files that this user may not read.
     pub owners_are_hidden: bool,
@@ -59,7 +59,7 @@ impl Counter {
     }
 }
 
-/// Returns the group of a socket.
+/// Returns the group to which a socket belongs.
 fn key(by: By, socket: &Socket, owners: &Owners) -> Key {
     match by {
         By::LocalPort => Key::Port(socket.local.port()),

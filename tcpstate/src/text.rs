@@ -44,8 +44,8 @@ pub(crate) fn readable(text: &OsStr) -> Cow<'_, str> {
 
 /// Returns whether a character is visible and has no effect on a terminal.
 pub(crate) fn is_plain(character: char) -> bool {
-    // Printable ASCII needs no table. Other characters are plain if Rust's debug output does not
-    // escape them.
+    // For printable ASCII characters, the function needs no look-up in a Unicode table. Any other
+    // character is plain if the debug output of Rust does not escape the character.
     matches!(character, ' '..='~') || character.escape_debug().len() == 1
 }
 

@@ -13,8 +13,8 @@ use tcpstate_common::filter::{
 
 use super::{Addresses, End, Moves, Names, Numbers, Ports};
 
-/// A filter of events. The default filter matches all events. An unknown field never matches a
-/// condition.
+/// A filter of events. The default filter matches all events. If a field of an event is unknown, a
+/// condition on the field does not match.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     /// Conditions on ports, at most one for each side of the connection.
@@ -23,15 +23,15 @@ pub struct EventFilter {
     pub addresses: Vec<(End, Addresses)>,
     /// The transitions that match.
     pub moves: Option<Moves>,
-    /// The process ids of the owners.
+    /// The process ids that match the owner of the socket.
     pub pids: Option<Numbers>,
-    /// The process names of the owners.
+    /// The process names that match the owner of the socket.
     pub comms: Option<Names>,
-    /// The user ids of the sockets.
+    /// The user ids that match the socket.
     pub uids: Option<Numbers>,
     /// The ids of the cgroups that match. Sockets in descendants of these cgroups also match.
     pub cgroups: Option<Vec<u64>>,
-    /// The minimum time that a socket must have been in the old state.
+    /// The minimum time that a socket must have been in the state before the transition.
     pub min_duration: Option<Duration>,
 }
 

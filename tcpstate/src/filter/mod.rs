@@ -63,7 +63,7 @@ impl End {
 /// A filter of sockets. The default filter matches all counted sockets.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The address family that matches, or `None` if both families match.
+    /// The address family of the sockets that match. If the value is `None`, both families match.
     pub family: Option<Family>,
     /// The states that match.
     pub states: States,
@@ -74,7 +74,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns the address families to request from the kernel, one after the other.
+    /// Returns the address families for which the caller must request a list from the kernel.
     pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
         Family::BOTH.into_iter().filter(|&family| self.family.is_none_or(|wanted| wanted == family))
     }

@@ -47,7 +47,7 @@ impl FromStr for Names {
 }
 
 fn name(word: &str) -> Result<[u8; COMM_BYTES], String> {
-    // The kernel ends a process name with a zero byte.
+    // The kernel stores a zero byte after the process name.
     const LONGEST: usize = COMM_BYTES - 1;
     let mut name = [0; COMM_BYTES];
     match name.get_mut(..word.len()) {

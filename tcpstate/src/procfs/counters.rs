@@ -1,12 +1,12 @@
 //! Parses the network stack's counter files: `netstat`, `snmp`, `sockstat`, `sockstat6` and
 //! `stat/nf_conntrack`.
 //!
-//! If the row of names and the row of numbers do not match, the whole file is refused, because a
-//! truncated number would be wrong.
+//! If the row of names and the row of numbers have different lengths, the module rejects the whole
+//! file, because the file may be truncated.
 
 use std::collections::BTreeMap;
 
-/// The counters by table and name, such as `TcpExt TW`.
+/// The values of the counters. The key is the table and the name of a counter, such as `TcpExt TW`.
 pub type Pairs = BTreeMap<String, u64>;
 
 /// Calls `visit` with the table, the name and the value of each number of `netstat` or `snmp`.
@@ -72,8 +72,8 @@ pub fn pairs_of_words(text: &str) -> Result<Pairs, String> {
     some(pairs)
 }
 
-/// Returns the sums over all CPUs of `stat/nf_conntrack`. The file `stat/nf_conntrack` has a row of
-/// names, then a row of hexadecimal numbers for each CPU.
+/// For each counter of `stat/nf_conntrack`, returns the total over all CPUs. The file
+/// `stat/nf_conntrack` has a row of names, then a row of hexadecimal numbers for each CPU.
 pub fn sums_of_columns(text: &str) -> Result<Pairs, String> {
     let mut rows = text.lines();
     let names: Vec<&str> = rows.next().unwrap_or_default().split_ascii_whitespace().collect();

@@ -16,7 +16,7 @@ use std::{
 /// shorter than the maximum.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Reads a small file. Invalid UTF-8 is replaced.
+/// Reads a small file as text, and replaces invalid UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! Reads sysctls by the names that the command `sysctl` uses. Each sysctl is one file below
-//! /proc/sys.
+//! Reads sysctls. The names of the sysctls are the names that the command `sysctl` uses. Each
+//! sysctl is one file below /proc/sys.
 
 use std::{
     collections::BTreeMap,
@@ -39,8 +39,8 @@ pub const KEYS: &[&str] = &[
 /// The reason why an existing sysctl has no value.
 #[derive(Debug)]
 pub enum Error {
-    /// The read text of the file does not end with a line end, so the text may be truncated. A
-    /// truncated number would be a wrong number.
+    /// The text of the file does not end with a newline, so the text may be truncated. A truncated
+    /// text would give a wrong number.
     Cut(String),
     /// The file cannot be read.
     Unreadable(PathBuf, io::Error),

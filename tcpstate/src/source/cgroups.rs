@@ -1,4 +1,5 @@
-//! Finds the path of a cgroup by its id. The id of a cgroup is the inode of the cgroup's folder.
+//! Finds the path of the cgroup that has a given id. The id of a cgroup is the inode of the
+//! cgroup's folder.
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,8 @@ use crate::report::{Cgroup, container::container};
 /// The possible mount points of cgroup version 2. Hosts with version 1 and version 2 use the first
 /// path, and hosts with only version 2 use the second path.
 const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-/// The maximum number of folders that are read. A host usually has some hundreds of cgroup folders.
+/// The maximum number of cgroup folders that a walk reads. A host usually has some hundreds of
+/// cgroup folders.
 const MAX_FOLDERS: usize = 1 << 16;
 
 /// The paths of all cgroups that this process can see. The key of the map is the id of the cgroup.
@@ -85,20 +87,20 @@ fn root() -> Option<&'static Path> {
 #[derive(Debug, Default)]
 pub struct Resolver {
     known: HashMap<u64, Option<Arc<Cgroup>>>,
-    /// The mount point and its open folder. The value is `None` on a host that has only cgroup
-    /// version 1.
+    /// The path of the mount point, and the open folder of the mount point. The value is `None` on
+    /// a host that has only cgroup version 1.
     root: Option<(&'static Path, File)>,
     /// The time of the last walk over all cgroups. A walk finds the cgroups whose folders cannot be
     /// opened by id.
     walked: Option<Instant>,
 }
 
-/// The minimum time between two walks.
+/// The minimum time between two walks over all cgroups.
 const WALK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Resolver {
-    /// Returns the cgroup with this id. The cgroup must exist, or have existed when the id was
-    /// first looked up.
+    /// Returns the cgroup with this id. A cgroup that no longer exists is found only if an earlier
+    /// look-up or walk found the cgroup.
     pub fn get(&mut self, id: u64) -> Option<Arc<Cgroup>> {
         if id == 0 {
             return None;
@@ -136,8 +138,8 @@ impl Resolver {
     }
 }
 
-/// Opens the folder of a cgroup by its id. Opening a folder by id requires CAP_DAC_READ_SEARCH, but
-/// does not require a search of the folders below the mount point.
+/// Opens the folder of the cgroup that has a given id. Opening a folder by id requires
+/// CAP_DAC_READ_SEARCH, but does not require a search of the folders below the mount point.
 fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
     /// `struct file_handle` with a handle of 8 bytes.
     #[repr(C)]
@@ -146,7 +148,7 @@ fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
         kind: i32,
         id: [u8; 8],
     }
-    /// `FILEID_KERNFS` in `include/linux/exportfs.h`.
+    /// The type of the handle: `FILEID_KERNFS` in `include/linux/exportfs.h`.
     const KERNFS: i32 = 0xfe;
     let handle = Handle { bytes: 8, kind: KERNFS, id: id.to_ne_bytes() };
     let flags = libc::O_PATH | libc::O_CLOEXEC;

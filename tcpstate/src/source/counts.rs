@@ -11,8 +11,8 @@ use tcpstate_common::{
 /// The numbers of sockets that entered and left each state since the BPF programs were loaded or
 /// since an earlier cut.
 ///
-/// The sums use wrapping arithmetic. One CPU may subtract a number that another CPU added. A socket
-/// that was created before a cut may end after the cut.
+/// The totals over all CPUs use wrapping arithmetic, because one CPU may subtract a number that
+/// another CPU added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flows {
     full: [Flow; STATE_SLOTS],
@@ -20,27 +20,27 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Converts the counters of the BPF programs.
+    /// Converts the counters of the BPF programs to this type.
     #[must_use]
     pub fn new(full: &[Flow; STATE_SLOTS], minis: &MiniCounters) -> Self {
         Self { full: *full, minis: *minis }
     }
 
-    /// Returns how many sockets entered and left a state. The meaning of a state is the meaning in
-    /// `ss`.
+    /// Returns how many sockets entered and left a state. The states are the states that `ss`
+    /// shows.
     ///
     /// If a full socket in FIN_WAIT2 becomes a mini socket in FIN_WAIT2, the state of the socket
-    /// does not change. The mini socket is counted before the full socket is subtracted, so a cut
-    /// between the two events contains both sockets.
+    /// does not change. The BPF programs add the mini socket before they subtract the full socket,
+    /// so a cut between the two events contains both sockets.
     #[must_use]
     pub fn flow(&self, state: State) -> Flow {
         let (full, minis) = (self.full(state), self.minis(state));
         let handed_over = if state == State::FinWait2 { minis.entered } else { 0 };
         let entered = full.entered.wrapping_add(minis.entered).wrapping_sub(handed_over);
         let left = full.left.wrapping_add(minis.left).wrapping_sub(handed_over);
-        // A number since an earlier cut is negative if a socket was between two of its events at
-        // one of the two cuts. The function adds the absolute value of the negative number to both
-        // counters, so that the difference of the counters does not change.
+        // A number of sockets since an earlier cut is negative if one of the two cuts contains only
+        // the first of two events of a socket. The function adds the absolute value of the negative
+        // number to both counters, so that the difference of the counters does not change.
         let below = |count: u64| if count.cast_signed() < 0 { count.wrapping_neg() } else { 0 };
         let debt = below(entered).max(below(left));
         Flow { entered: entered.wrapping_add(debt), left: left.wrapping_add(debt) }
@@ -85,7 +85,7 @@ impl Flows {
         self.minis.exits[cause as usize & (EXIT_SLOTS - 1)]
     }
 
-    /// Returns the numbers minus the numbers of an earlier cut.
+    /// Returns how much each number has grown since an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.combine(earlier, u64::wrapping_sub)
@@ -123,7 +123,7 @@ impl std::ops::Add for Flows {
     }
 }
 
-/// All counts of the sockets in scope.
+/// All counts of the counted sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// The numbers of sockets that entered and left each state.
@@ -138,7 +138,8 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Combines the numbers by state with the BPF programs' counters of transitions.
+    /// Combines the numbers of sockets in each state with the transition counters of the BPF
+    /// programs.
     #[must_use]
     pub fn new(flows: Flows, transitions: &[u64; TRANSITION_SLOTS]) -> Self {
         Self { flows, transitions: *transitions }
@@ -150,13 +151,13 @@ impl Counts {
         self.transitions[transition_slot(from.number(), to.number())]
     }
 
-    /// Returns the number of all transitions.
+    /// Returns the total number of transitions.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.transitions.iter().sum()
     }
 
-    /// Returns the counts minus the counts of an earlier cut.
+    /// Returns how much each count has grown since an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.clone().combine(earlier, u64::wrapping_sub)

@@ -21,7 +21,7 @@ use crate::{
     report::{Group, Tally, Untimed},
 };
 
-/// Decodes a group key of the BPF programs.
+/// Converts a group key of the BPF programs to a group of the report.
 fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>) -> Group {
     let [first, second] = words;
     if words == [0, 0] {
@@ -52,8 +52,8 @@ fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>)
     }
 }
 
-/// Durations by group and by histogram slot ([`tcpstate_common::histogram`]). If sockets are not
-/// grouped, the group is `None`.
+/// For each group and each histogram slot ([`tcpstate_common::histogram`]), the durations. If
+/// sockets are not grouped, the group is `None`.
 pub type Tallies = BTreeMap<(Option<Group>, u32), Tally>;
 
 /// The durations that ended before a cut.
@@ -71,12 +71,12 @@ pub struct Timed {
     pub untimed: Untimed,
 }
 
-/// Reads and empties histograms.
+/// Reads the histograms of the BPF programs, and empties the read buffer.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     timed: Arc<Timed>,
     origin: Untimed,
-    /// The groups found so far, by the number that the BPF programs assigned to each group.
+    /// The groups found so far. The key is the number that the BPF programs assigned to the group.
     groups: HashMap<u32, Group>,
     cgroups: Option<Cgroups>,
 }
@@ -87,7 +87,8 @@ impl Timer {
         Self { timed: Arc::new(timed), ..Self::default() }
     }
 
-    /// Reads and empties the inactive buffer. Returns the durations that ended before the cut.
+    /// Reads and empties the inactive buffer. Returns the totals of the durations that ended before
+    /// the cut.
     pub(super) fn drain(
         &mut self,
         hook: &mut HistogramHook,

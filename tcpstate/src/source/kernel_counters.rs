@@ -10,7 +10,8 @@ use crate::procfs::{
     sysctl,
 };
 
-/// The counters at one moment. A counter is `None` if the file or the counter is missing.
+/// The values of the kernel's own counters at one moment. A counter is `None` if the file or the
+/// counter is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
     /// Whether the counters cover all counted sockets. If true, reports show the counters. If
@@ -53,7 +54,7 @@ impl KernelCounters {
         Self { covers_whole_scope, counts_births, time_wait_limit, ..counters }
     }
 
-    /// Returns a counter if the counter covers all counted sockets.
+    /// Returns the value of a counter, or `None` if the counter does not cover all counted sockets.
     #[must_use]
     pub fn whole(&self, counter: fn(&Self) -> Option<u64>) -> Option<u64> {
         counter(self).filter(|_| self.covers_whole_scope)

@@ -16,7 +16,7 @@ pub(super) struct Namespaces {
 
 #[derive(Default)]
 struct Memory {
-    /// The latest copy of each buffer, read while the buffer was inactive.
+    /// A copy of each of the two counter buffers, made when the buffer last became inactive.
     buffers: [Flows; 2],
     name: Option<String>,
 }
@@ -26,7 +26,7 @@ impl Namespaces {
         Self { rows, memory: HashMap::new() }
     }
 
-    /// Returns the number of namespaces at the last reading.
+    /// Returns the number of namespaces that the last reading contained.
     pub(super) fn len(&self) -> usize {
         self.memory.len()
     }
@@ -61,7 +61,7 @@ impl Namespaces {
         Ok(cut)
     }
 
-    /// Returns the sum of the results of all scans for each namespace.
+    /// For each namespace, returns the number of sockets that all scans together have counted.
     pub(super) fn bases(&self) -> Result<BTreeMap<Identity, Population>, Error> {
         let base = |(identity, row): (Identity, NamespaceSlots)| {
             (identity, Population { full: row.base, minis: row.base_minis })
@@ -79,7 +79,8 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Returns all entries, except entries whose inode is not stored yet.
+    /// Returns all entries of the BPF map, except entries in which the BPF program has not stored
+    /// the inode yet.
     fn slots(&self) -> Result<Vec<(Identity, NamespaceSlots)>, Error> {
         let mut slots = Vec::new();
         for row in &self.rows {

@@ -23,21 +23,22 @@ pub struct Live {
     /// The value is [`CONTROL_EVENTS`] if events are enabled and the first scan has ended. The
     /// value is 0 if events are disabled or the first scan has not ended.
     events: u32,
-    /// The latest copy of each buffer, read while the buffer was inactive. If families are counted
-    /// separately, the list has one element for each family.
+    /// A copy of each of the two counter buffers, made when the buffer last became inactive. If
+    /// families are counted separately, the list has one element for each family.
     buffers: Vec<[Counts; 2]>,
-    /// The empty map that replaces the scan's map between scans.
+    /// An empty map. Between scans, the BPF programs use this map instead of the map of a scan.
     stand_in: Touched,
     /// The map of the running scan, and the values that were read before the scan.
     scan: Option<RunningScan>,
     max_scan_sockets: Option<u32>,
     keeps_scan_map: bool,
-    /// The emptied map of the last scan, if the map is kept for the next scan.
+    /// The map of the last scan, emptied, if the next scan will use the map again.
     kept: Option<Touched>,
-    /// Whether the number of missed events excludes events that a test drops intentionally.
+    /// If true, the number of missed events does not include events that a test drops
+    /// intentionally.
     drops_in_silence: bool,
-    /// The factor by which scan maps are enlarged. The factor is doubled each time the map of a
-    /// scan is full.
+    /// The factor by which the maps of scans are larger than normal. Each time the map of a scan is
+    /// full, the factor doubles.
     growth: u64,
     /// The counters of network namespaces, if namespaces are counted separately.
     namespaces: Option<Namespaces>,
@@ -55,8 +56,8 @@ impl Live {
     /// number of sockets that were opened before the programs were attached is still unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let mut probe = Probe::attach(options)?;
-        // The hints are stored after the programs are attached, because the attached programs find
-        // the owners of later sockets.
+        // The hints are stored after the programs are attached. The programs themselves find the
+        // owners of sockets that are opened later.
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
@@ -108,20 +109,20 @@ impl Live {
         })
     }
 
-    /// Returns the reader of events, if events are enabled. The events begin at the cut that ends
-    /// the first scan.
+    /// Returns the reader of events, if events are enabled. The reader returns the events that
+    /// happen after the cut at the end of the first scan.
     pub fn take_events(&mut self) -> Option<Events> {
         let events = self.probe.events.as_mut()?;
         Some(Events::new(events.ring.take()?, events.ring_bytes))
     }
 
-    /// Stops recording events at the next cut.
+    /// Makes the BPF programs stop recording events at the next cut.
     pub fn end_events(&mut self) {
         self.events = 0;
     }
 
-    /// If events are enabled, counts and records the moves of time-wait sockets that no hook
-    /// observes.
+    /// If events are enabled, counts and records moves of time-wait sockets from FIN_WAIT2 to
+    /// TIME_WAIT. No hook observes these moves.
     pub fn look_for_late_events(&self) -> Result<(), Error> {
         match self.probe.orphans() {
             Some(orphans) if self.probe.events.is_some() => orphans.run(),
@@ -129,7 +130,7 @@ impl Live {
         }
     }
 
-    /// Returns the number of events lost so far, if events are enabled.
+    /// If events are enabled, returns the number of events that were not recorded so far.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
         let Some(events) = &self.probe.events else { return Ok(None) };
         let of_cpus = events.losses.get(&0, 0).map_err(map_error("read", "EVENT_LOSSES"))?;
