@@ -271,8 +271,8 @@ struct Inspection {
     births: u64,
 }
 
-/// Returns the sum of the kernel's counters `TW` and `TWKilled`. Since Linux 5.18 these counters count
-/// births of time-wait sockets, and on older kernels expiries.
+/// Returns the sum of the kernel's counters `TW` and `TWKilled`. Since Linux 5.18 these counters
+/// count births of time-wait sockets, and on older kernels expiries.
 fn time_wait_births() -> u64 {
     truth::tcp_ext("TW") + truth::tcp_ext("TWKilled")
 }
