@@ -1,5 +1,5 @@
-//! The gauges of each network namespace. A namespace keeps its gauges until the namespace no longer
-//! exists and all of its sockets have ended.
+//! The gauges of each network namespace. The gauges of a namespace are kept until the namespace is
+//! no longer in use and has no sockets.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -29,7 +29,8 @@ pub(super) struct Namespaces {
 #[derive(Clone, Debug, Default)]
 struct NamespaceGauges {
     gauges: Gauges,
-    /// The counts of the namespace that are subtracted to compute totals since the start.
+    /// These counts of the namespace are subtracted from later counts, to compute totals since the
+    /// start.
     origin: Flows,
 }
 
@@ -57,8 +58,9 @@ impl Namespaces {
 
     /// Corrects the gauges with another scan, and adds namespaces that had no gauges.
     ///
-    /// The entries of namespaces are removed only between scans. If a namespace has an entry at the
-    /// end of a scan, all observations of the namespace during the scan are in this entry.
+    /// tcpstate removes the entries of namespaces only between scans. If a namespace has an entry
+    /// at the end of a scan, all sockets that the scan found in the namespace are counted in this
+    /// entry.
     pub(super) fn correct(&mut self, scan: &Scan) {
         for (&identity, namespace) in cut(&scan.end) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));

@@ -6,7 +6,7 @@ use tcpstate_common::{State, abi::STATE_SLOTS};
 
 use super::{States, list};
 
-/// A set of transitions.
+/// A set of transitions. Each transition is a pair of states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moves([u16; STATE_SLOTS]);
 
@@ -38,8 +38,8 @@ impl Moves {
         self.0[from.number()] & 1 << to.number() != 0
     }
 
-    /// Returns the set as one word for each old state. The index of a word is the kernel's state
-    /// number of the old state. Each word has one bit for each new state.
+    /// Returns an array that contains one word for each old state. The index of a word is the
+    /// kernel's state number of the old state. Each word has one bit for each new state.
     pub(super) fn bits(self) -> [u16; STATE_SLOTS] {
         self.0
     }

@@ -18,7 +18,8 @@ impl States {
         self.0 & 1 << state.number() != 0
     }
 
-    /// Returns the set as one bit for each state. The index of a bit is the kernel's state number.
+    /// Returns a word that contains one bit for each state. The index of a bit is the kernel's
+    /// state number.
     pub(crate) fn bits(self) -> u32 {
         self.0.into()
     }

@@ -10,8 +10,7 @@ use super::{Minis, Provider, Transitions};
 /// stores a limit only as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// tcpstate observes transitions of full sockets with a hook that is not the best available
-    /// kind.
+    /// A hook that is not the best hook observes the transitions of full sockets.
     Transitions {
         /// The attached hook.
         by: Transitions,

@@ -26,13 +26,13 @@ pub struct NamespaceStart {
 /// rates cover only the interval.
 #[derive(Clone, Debug)]
 pub struct NamespaceRow {
-    /// The inode of the namespace. Two rows can have equal inodes, because a new namespace can
+    /// The inode of the namespace. Two entries can have equal inodes, because a new namespace can
     /// reuse the inode of a removed namespace.
     pub netns: u64,
     /// The name of the namespace, if the namespace has a name.
     pub name: Option<String>,
-    /// Whether the kernel has removed the namespace. The report contains the namespace until the
-    /// namespace's last socket ends.
+    /// Whether the network namespace is no longer in use. The report contains the namespace until
+    /// the kernel has removed the last socket of the namespace.
     pub is_gone: bool,
     /// The gauges, in the order of [`State::GAUGES`](tcpstate_common::State::GAUGES).
     pub states: [Gauge; 10],

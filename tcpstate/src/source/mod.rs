@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::report::{Losses, Missed};
 
-/// A moment, measured by two clocks.
+/// A moment, as measured by two clocks: the monotonic clock and the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The monotonic time, from which durations and rates are computed.
@@ -74,18 +74,18 @@ pub struct Reading {
     pub families: Option<[Counts; 2]>,
     /// The counts of each network namespace, if namespaces are counted separately.
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
-    /// An upper bound of the number of events that were missed before the cut.
+    /// At most this number of events were missed before the cut.
     pub missed: Missed,
-    /// The events that were lost before the cut, if events are enabled.
+    /// If events are enabled, the number of events that were not recorded before the cut.
     pub losses: Option<Losses>,
-    /// The durations that ended before the cut, if durations are enabled.
+    /// If durations are enabled, the totals of the durations that ended before the cut.
     pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
     /// How often each BPF program ran before the cut, and the total time of these runs. The list is
     /// empty if the cost is not measured.
     pub runs: Vec<ProgramRuns>,
-    /// The CPU time of this process up to the cut.
+    /// The CPU time that tcpstate has used before the cut.
     pub process_time: Duration,
 }
 
@@ -99,22 +99,22 @@ pub struct Identity(pub u64);
 pub struct Namespace {
     /// The inode of the namespace.
     pub inode: u64,
-    /// The last known name of the namespace in `/run/netns`.
+    /// The last known file name of the namespace in the folder `/run/netns`.
     pub name: Option<String>,
-    /// Whether the namespace is no longer in use. Mini sockets can remain for a short time in a
-    /// namespace that is no longer in use.
+    /// Whether the network namespace is no longer in use. Mini sockets can remain for a short time
+    /// in a namespace that is no longer in use.
     pub is_gone: bool,
     /// All counts of the namespace from the time when tcpstate first found the namespace to the
     /// cut.
     pub flows: Flows,
 }
 
-/// The numbers of sockets by state that a scan found.
+/// For each state, the number of sockets that a scan found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Population {
-    /// The numbers of full sockets.
+    /// The number of full sockets in each state.
     pub full: [u64; STATE_SLOTS],
-    /// The numbers of mini sockets.
+    /// The number of mini sockets in each state.
     pub minis: [u64; STATE_SLOTS],
 }
 
@@ -131,7 +131,7 @@ pub struct Scan {
     pub bases: BTreeMap<Identity, Population>,
     /// The cut that cleared the scan flag.
     pub end: Reading,
-    /// A lower bound of the number of events that were missed before t0.
+    /// At least this number of events were missed before t0.
     pub missed_before: Missed,
     /// The number of sockets that the iterator visited.
     pub visited: u64,
@@ -142,7 +142,7 @@ pub struct Scan {
     pub map_errors: u64,
     /// The number of network namespaces whose sockets the iterator could not visit.
     pub unentered: u64,
-    /// The CPU time of the walk.
+    /// The CPU time that the walk over the sockets used.
     pub cost: Duration,
 }
 

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Aggregator {
     providers: Providers,
-    /// The readings at which the active providers of mini sockets were attached.
+    /// For each kind of mini sockets, the reading at which the active provider was attached.
     time_wait_since: Reading,
     syn_recv_since: Reading,
     /// The reading at the end of the first scan. All totals start at the end of the first scan.

@@ -1,4 +1,4 @@
-//! Tests of the gauges with synthetic readings.
+//! Tests that compute gauges from synthetic readings.
 
 use std::time::{Instant, SystemTime};
 
@@ -109,7 +109,7 @@ fn moves_during_the_first_scan_are_in_the_start_and_not_in_the_totals() {
 #[test]
 fn a_scan_corrects_missed_moves_and_keeps_the_identity() {
     let mut aggregator = opened_with_100_established();
-    // Ten sockets changed their state, and four of these events were missed.
+    // Ten sockets changed state, and tracing missed four of the ten events.
     let before = aggregator.snapshot(&reading(closing_down(6), 4));
     assert!(!before.is_exact());
     assert_eq!(before.unreconciled, 4);
@@ -141,9 +141,10 @@ fn misses_during_a_scan_bound_the_error() {
     assert_eq!(aggregator.snapshot(&reading(Counts::default(), 7)).unreconciled, 3);
 }
 
-/// A sum over the attached hooks once decreased when a dead hook was replaced. The module `source`
-/// now keeps the counts of a replaced hook in the sum. If a sum decreases anyway, the difference of
-/// the sum must not wrap around, and must not hide other misses.
+/// In an earlier version, the total of missed events decreased when a dead hook was replaced. The
+/// module `source` now keeps the missed events of a replaced hook in the total. If a count of
+/// missed events decreases anyway, the difference must not wrap around, and must not hide other
+/// missed events.
 #[test]
 fn decreased_miss_counts_do_not_wrap() {
     let with = |transitions, time_wait| Missed { transitions, time_wait, ..Missed::default() };
@@ -277,7 +278,7 @@ fn namespaces_have_rows_until_they_are_gone_and_empty() {
     let lone = counts(&[(State::Close, State::Established, 3)]);
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, false, lone.clone())], 0));
     assert_eq!(namespaces(&snapshot), [(1, 3)]);
-    // The namespace no longer exists, but three orphans remain.
+    // The namespace no longer exists, but three sockets of the namespace remain.
     let snapshot = aggregator.snapshot(&reading_of(&[(ONE, true, lone.clone())], 0));
     assert_eq!((namespaces(&snapshot), aggregator.take_finished()), (vec![(1, 3)], vec![]));
     let ended = lone + counts(&[(State::Established, State::Close, 3)]);
@@ -291,7 +292,7 @@ fn namespaces_have_rows_until_they_are_gone_and_empty() {
 fn namespaces_that_reappear_start_at_zero() {
     let timers = Providers { time_wait: Provider::Timer, syn_recv: Provider::Timer };
     let mut aggregator = Aggregator::open(&scan_of(reading_of(&[], 0), 0, &[]), timers);
-    // Five time-wait sockets were created and expired.
+    // Five time-wait sockets were created, and all five expired.
     let mut minis = MiniCounters::default();
     minis.states[State::TimeWait.number()] = Flow { entered: 5, left: 5 };
     minis.exits[Cause::Expired as usize] = 5;

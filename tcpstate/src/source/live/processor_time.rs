@@ -9,7 +9,7 @@ use nix::{
 
 use crate::probe::Error;
 
-/// Runs `work`. Returns the result of `work` and the CPU time that the thread used.
+/// Runs `work`. Returns the result of `work` and the CPU time that the thread used for `work`.
 pub(super) fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(T, Duration), Error> {
     let start = cpu_time(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     let result = work()?;

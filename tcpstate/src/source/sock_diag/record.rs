@@ -12,7 +12,8 @@ use super::{Detail, Error, Socket, SocketFile};
 /// exists since Linux 5.9. Only full sockets have a cgroup id.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// The number of the attribute that contains `struct tcp_info` (`linux/inet_diag.h`). The kernel
-/// sends the attribute only on request. Only full sockets have a `struct tcp_info`.
+/// sends this attribute only if the request asks for the attribute. Only full sockets have a
+/// `struct tcp_info`.
 const INET_DIAG_INFO: u16 = 2;
 
 /// The byte offset of the field `idiag_expires` in a record. The unit of the field is milliseconds.
@@ -83,7 +84,8 @@ impl Attributes {
     }
 }
 
-/// Reads a number of milliseconds. The function returns `None` if the bytes end before the number.
+/// Reads a number of milliseconds from the bytes of a record. The function returns `None` if there
+/// are too few bytes for the number.
 fn milliseconds(bytes: &[u8], at: usize) -> Option<Duration> {
     let number = bytes.get(at..at + 4)?.try_into().expect("these are four bytes");
     Some(Duration::from_millis(u32::from_ne_bytes(number).into()))
