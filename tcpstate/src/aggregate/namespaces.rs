@@ -35,7 +35,7 @@ struct NamespaceGauges {
 }
 
 impl Namespaces {
-    /// Initializes the gauges of each namespace that the first scan found.
+    /// For each namespace in the first scan, sets the gauges to the result of the scan.
     pub(super) fn open(first: &Scan) -> Self {
         let mut namespaces = Self::default();
         for (&identity, namespace) in cut(&first.end) {
@@ -56,7 +56,8 @@ impl Namespaces {
         &self.opening
     }
 
-    /// Corrects the gauges with another scan, and adds namespaces that had no gauges.
+    /// Corrects the gauges so that the gauges equal the result of another scan, and adds namespaces
+    /// that had no gauges.
     ///
     /// tcpstate removes the entries of namespaces only between scans. If a namespace has an entry
     /// at the end of a scan, all sockets that the scan found in the namespace are counted in this

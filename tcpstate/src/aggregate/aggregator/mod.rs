@@ -43,7 +43,7 @@ pub struct Aggregator {
     last_scan: LastScan,
     /// The number of scans after the first scan.
     reconciles: u64,
-    /// The sums of `map_full` and of `map_errors` over all scans.
+    /// The total of `map_full` over all scans, and the total of `map_errors` over all scans.
     map_full: u64,
     map_errors: u64,
 }
@@ -58,9 +58,9 @@ struct LastScan {
     /// How often the scan failed to store a socket, plus the number of namespaces that the scan
     /// could not enter.
     unsettled: u64,
-    /// The number of sockets by which the gauges are certainly wrong: the sum by which negative
-    /// gauges were raised, plus the drift from the kernel's totals. A number above 0 proves that
-    /// tracing missed an event, and that the kernel did not count the miss.
+    /// The number of sockets by which the gauges are certainly wrong: the total by which negative
+    /// gauges were raised, plus the differences from the kernel's totals. A number above 0 proves
+    /// that tracing missed an event, and that the kernel did not count the miss.
     impossible: u64,
 }
 

@@ -43,7 +43,7 @@ pub(super) struct RunningScan {
     cost: Duration,
 }
 
-/// The sums over all CPUs of the counters that scans change.
+/// The counters that scans change, each counter as the total over all CPUs.
 #[derive(Clone, Debug, Default)]
 struct ScanSums {
     base: Population,

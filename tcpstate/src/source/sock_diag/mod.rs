@@ -1,5 +1,5 @@
-//! Lists the existing sockets by `sock_diag`. Listing sockets by `sock_diag` needs no privilege and
-//! no BPF.
+//! Requests the list of existing sockets from the kernel through `sock_diag`. Listing sockets
+//! through `sock_diag` needs no privilege and no BPF program.
 //!
 //! ```text
 //! Filter -> bytecode, request -> kernel -> dump: messages -> record: Socket -> filter again -> sum

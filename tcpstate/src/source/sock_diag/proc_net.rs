@@ -1,6 +1,6 @@
-//! Reads `/proc/net/tcp` and `tcp6`, for kernels and confinements without `sock_diag`. The files
-//! list all sockets but no cgroups. Reading the files costs several times more than reading from
-//! `sock_diag`.
+//! Reads `/proc/net/tcp` and `tcp6`, if the kernel has no `sock_diag`, or a sandbox forbids
+//! `sock_diag`. The files list all sockets but no cgroups. Reading the files costs several times
+//! more than reading from `sock_diag`.
 
 use std::{
     fs::File,
