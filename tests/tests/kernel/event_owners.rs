@@ -218,8 +218,9 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     }
     let port = Some(listener.port());
     assert_eq!(lines.len(), 6, "{lines:#?}");
-    // fork() also copied the client socket, so both processes have it open. The search for owners
-    // begins with the lowest process ID, which is that of the fork after the IDs have wrapped around.
+    // fork() also copied the client socket, so both processes have the client socket open. The
+    // search for owners begins with the lowest process ID. If process IDs have wrapped around, the
+    // child has the lowest ID.
     let client_owner = std::process::id().min(pid);
     for event in &lines {
         let owner = if event.remote_port == port { client_owner } else { pid };
