@@ -21,6 +21,6 @@ pub(super) fn of(reading: &Reading, origin: &Reading, interval_start: &Reading) 
 fn since(now: &ProgramRuns, earlier: &Reading) -> Runs {
     let then = earlier.runs.iter().find(|then| then.program == now.program);
     let (count, time) = then.map_or_else(Default::default, |then| (then.runs, then.time));
-    // If a program was detached and attached again, its number of runs started again at 0.
+    // If a program was detached and attached again, the number of runs started again at 0.
     Runs { count: now.runs.saturating_sub(count), time: now.time.saturating_sub(time) }
 }

@@ -20,8 +20,8 @@ const MIN_UNSEEN: u64 = 10;
 
 /// If the hooks of one kind of mini sockets never fire, returns the text that says so.
 ///
-/// `since` is the reading at which the hooks were attached. `before` is an earlier reading than
-/// `now`. The kernel counters of `before` were read before the cut of `now`.
+/// `since` is the reading at which the hooks were attached. The reading `before` is earlier than
+/// the reading `now`. The kernel counters of `before` were read before the cut of `now`.
 pub(super) fn of(
     minis: Minis,
     since: &Reading,

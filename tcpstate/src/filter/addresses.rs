@@ -18,8 +18,8 @@ impl Addresses {
     /// Returns whether the set contains a socket's address.
     ///
     /// An IPv4 network also contains IPv4-mapped IPv6 addresses, as in the kernel and in `ss`. An
-    /// IPv6 network contains only addresses of IPv6 sockets. tcpstate does not convert these
-    /// addresses.
+    /// IPv6 network contains only addresses of IPv6 sockets. tcpstate does not compare an IPv6
+    /// network with the address of an IPv4 socket.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| match (network, address) {

@@ -1,4 +1,4 @@
-//! A cgroup as printed in events.
+//! A cgroup, in the form that events show.
 
 use super::container::{self, Container, container};
 

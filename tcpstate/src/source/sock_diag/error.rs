@@ -1,4 +1,5 @@
-//! The errors of reading the list of sockets: the cause in one line, the help in another line.
+//! The errors that can occur when tcpstate reads the list of sockets. Each error has one line for
+//! the cause and one line for the help.
 
 use crate::error::Help;
 use nix::errno::Errno;
