@@ -142,8 +142,8 @@ fn leave(address: u64, is_use: bool) {
     if OWNER_HINTS.insert(address, hint, u64::from(BPF_ANY)).is_ok() {
         // The mark lets later calls of this function return early. If the entry belongs to another
         // socket by now, the other socket may stay without an owner.
-        // SAFETY: `state` points to the value of a map entry. The kernel does not free the memory of a
-        // map entry while the program runs. The field is one aligned integer.
+        // SAFETY: `state` points to the value of a map entry. The kernel does not free the memory
+        // of a map entry while the program runs. The field is one aligned integer.
         unsafe { (&raw mut (*state).is_hinted).write_volatile(1) };
     } else {
         ring::count(Loss::Untracked);

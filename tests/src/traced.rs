@@ -1,4 +1,5 @@
-//! A tracer under test, and the comparison of its gauges with the truth.
+//! A tracer under test, and the comparison of its gauges with the truth. The file is long because
+//! every kind of count is compared with a source of its own.
 
 use std::{env, fmt, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 

@@ -32,9 +32,8 @@ impl Probe {
     pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
-        // If the addresses of the timer handlers cannot be read, the hooks that need the addresses
-        // are not attached later. If the tracepoint format cannot be read, the hook that needs the
-        // format is not attached later.
+        // A hook that needs the addresses of the timer handlers, or the tracepoint format, is not
+        // attached later if they cannot be read.
         let handlers = Handlers::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
