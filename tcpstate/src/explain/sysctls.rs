@@ -301,10 +301,13 @@ pub(super) const SYSCTLS: &[SysctlText] = &[
                longer has it.",
         default: "none",
         unit: "0 or 1",
-        kernels: "until 4.11",
+        kernels: "until 4.11; there the functions below read it",
         states: &[TimeWait],
         change: "Never enable it. Delete its line from the sysctl files.",
-        kernel: &["net/ipv4/tcp_ipv4.c: tcp_v4_conn_request"],
+        kernel: &[
+            "net/ipv4/tcp_minisocks.c: tcp_time_wait",
+            "net/ipv4/tcp_input.c: tcp_conn_request",
+        ],
     },
     SysctlText {
         name: "net.ipv4.tcp_tw_reuse",
