@@ -115,7 +115,7 @@ impl Help for Error {
             }
             Self::Shortest => "use the buckets of -o json, or tcpstate trace --events",
             Self::NoCgroup(_) => {
-                "list cgroups with `find /sys/fs/cgroup -type d`; the container of an id must be running"
+                "list cgroups with `find /sys/fs/cgroup -type d`; a container whose id is given must be running"
             }
             Self::ManyCgroups(_) => "choose a parent cgroup",
             Self::Networks(_) => "use shorter prefixes, or filter the output",

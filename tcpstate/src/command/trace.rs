@@ -81,8 +81,8 @@ pub(super) struct Arguments {
 
     /// Network namespace: NAME, pid:N, all
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. The
-    /// value all counts the whole host.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. With
+    /// all, tcpstate counts the whole host.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     netns: Netns,
 

@@ -151,8 +151,8 @@ impl Rows {
         rows
     }
 
-    /// Adds the moves into TIME_WAIT and out of TIME_WAIT. The state before TIME_WAIT is added only
-    /// if the counts prove this state.
+    /// Adds the moves into and out of TIME_WAIT to the list. The state before TIME_WAIT is added
+    /// only if the counts prove this state.
     ///
     /// Every time-wait socket replaces a full socket in FIN_WAIT2 or in CLOSING. If more time-wait
     /// sockets began than sockets left one of these states, the difference is the minimum number of

@@ -63,8 +63,8 @@ pub(super) struct Arguments {
 
     /// Network namespace, such as pid:1
     ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. The
-    /// value all counts the whole host. Environment variable: TCPSTATE_NETNS.
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. With
+    /// all, tcpstate counts the whole host. Environment variable: TCPSTATE_NETNS.
     #[arg(
         long,
         value_name = "NETNS",
