@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::stdout::{self, Format, Reader};
+use super::stdout::{self, Format, OutputFlag, Reader};
 use crate::{
     check::{self, Facts},
     view::{FeatureForm, show_features},
@@ -32,23 +32,15 @@ pub(super) struct Arguments {
     #[arg(long)]
     live: bool,
 
-    /// Output format: table, json or csv
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    format: OutputFlag,
 }
 
 /// Runs `tcpstate check`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let facts = Facts::gather(arguments.live).context("cannot read the release of the kernel")?;
     let features = check::features(&facts);
-    let form = match arguments.output {
+    let form = match arguments.format.output {
         Format::Table => FeatureForm::Table,
         Format::Json => FeatureForm::Json,
         Format::Csv => FeatureForm::Csv,

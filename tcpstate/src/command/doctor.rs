@@ -20,7 +20,7 @@ use super::{
     help::{INPUT, OUTPUT},
     replay, runtime,
     signals::Signals,
-    stdout::{self, Format, Reader},
+    stdout::{self, Format, OutputFlag, Reader},
     terminal,
 };
 use crate::{
@@ -71,16 +71,8 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     interval: Duration,
 
-    /// Output format: table, json or csv
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    format: OutputFlag,
 
     /// Also show the rules that found no problem
     #[arg(short, long)]
@@ -255,7 +247,7 @@ fn read_thresholds(arguments: &Arguments) -> Result<Thresholds, Error> {
 }
 
 fn view(arguments: &Arguments) -> Box<dyn DoctorView> {
-    match arguments.output {
+    match arguments.format.output {
         Format::Json => Box::new(Json),
         Format::Csv => Box::new(Csv),
         Format::Table => {

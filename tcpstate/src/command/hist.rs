@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, value_parser};
 use tcpstate_common::histogram::By;
 
 use super::{
@@ -21,13 +21,14 @@ use super::{
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
     signals::Signals,
+    stdout::{Format, OutputFlag},
     terminal,
-    values::named,
+    values::{NetnsFlag, named},
     warnings,
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{HistogramOptions, MAX_GROUPS, MAX_TIMED, Netns, Options},
+    probe::{HistogramOptions, MAX_GROUPS, MAX_TIMED, Options},
     recording::{self, Record, Recording, Timed},
     report::{Report, Untimed},
     tracer::Tracer,
@@ -79,23 +80,11 @@ pub(super) struct Arguments {
     #[arg(short = 'n', long, value_name = "N", requires = "interval")]
     count: Option<NonZeroU64>,
 
-    /// Network namespace: NAME, pid:N, all
-    ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. With
-    /// all, tcpstate counts the whole host.
-    #[arg(long, value_name = "NETNS", default_value = "self")]
-    netns: Netns,
+    #[command(flatten)]
+    scope: NetnsFlag,
 
-    /// Output format: table, json or csv
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    format: OutputFlag,
 
     /// Kinds of histograms, such as connect,time-wait
     ///
@@ -149,16 +138,6 @@ const fn name(by: By) -> &'static str {
         By::Cgroup => "cgroup",
         By::Comm => "comm",
     }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Text: percentiles and bars
-    Table,
-    /// One JSON object per line
-    Json,
-    /// A row per histogram
-    Csv,
 }
 
 /// Runs `tcpstate hist`.
@@ -219,7 +198,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         max_sockets: arguments.max_sockets,
     };
     let options = Options {
-        netns: arguments.netns.clone(),
+        netns: arguments.scope.netns.clone(),
         family: arguments.filter.family().0,
         event_filter: arguments.filter.filter()?,
         histograms: Some(histograms),
@@ -248,7 +227,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
 /// Returns the view for the reports.
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let sections = || arguments.of.clone().unwrap_or_else(|| Section::ALL.to_vec());
-    match arguments.output {
+    match arguments.format.output {
         Format::Table => {
             let table = HistTable::new(arguments.of.clone(), terminal::caps());
             let is_terminal = io::stdout().is_terminal();

@@ -3,9 +3,9 @@
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
-/// How to show what is found.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Text
@@ -14,6 +14,22 @@ pub(super) enum Format {
     Json,
     /// A header, then rows
     Csv,
+}
+
+/// The flag `--output` of a command whose default is a table.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub(super) struct OutputFlag {
+    /// Output format: table, json or csv
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    pub(super) output: Format,
 }
 
 /// Whether stdout still has a reader.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, value_parser};
 
 use super::{
     bpf_log, duration, event_filter, events,
@@ -19,14 +19,15 @@ use super::{
     pace::{Pace, Paced},
     record, refused_by_replay, replay, runtime,
     signals::Signals,
+    stdout::{Format, OutputFlag},
     terminal,
-    values::{self, named},
+    values::{self, NetnsFlag, named},
     verify::Verifier,
     warnings,
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{MAX_NAMESPACES, Netns, Options},
+    probe::{MAX_NAMESPACES, Options},
     report::{Provider, Report, Snapshot, Transitions, Verdict},
     tracer::Tracer,
     view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
@@ -79,23 +80,11 @@ pub(super) struct Arguments {
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     count: Option<NonZeroU64>,
 
-    /// Network namespace: NAME, pid:N, all
-    ///
-    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. With
-    /// all, tcpstate counts the whole host.
-    #[arg(long, value_name = "NETNS", default_value = "self")]
-    netns: Netns,
+    #[command(flatten)]
+    scope: NetnsFlag,
 
-    /// Output format: table, json or csv
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    format: OutputFlag,
 
     #[command(flatten)]
     filter: event_filter::Flags,
@@ -212,22 +201,12 @@ impl Arguments {
         if let (true, Some(flag)) = (has_snapshots, condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
-        match self.output {
+        match self.format.output {
             _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
             Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
             _ => Ok(()),
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Text: a screen on a terminal, else a block for each interval
-    Table,
-    /// One JSON object per line
-    Json,
-    /// A row per state and snapshot
-    Csv,
 }
 
 fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
@@ -247,7 +226,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::new()?;
     let options = Options {
-        netns: arguments.netns.clone(),
+        netns: arguments.scope.netns.clone(),
         family: arguments.filter.family().0,
         max_namespaces: Some(arguments.max_namespaces),
         transitions: arguments.transitions_provider,
@@ -298,14 +277,14 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
 /// Returns whether the terminal is repainted.
 fn has_screen(arguments: &Arguments) -> bool {
     terminal::caps().is_some()
-        && matches!(arguments.output, Format::Table)
+        && matches!(arguments.format.output, Format::Table)
         && !arguments.events.events
 }
 
 /// Returns the view for the reports.
 fn view(arguments: &Arguments) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
-    match (arguments.output, terminal::caps()) {
+    match (arguments.format.output, terminal::caps()) {
         (Format::Table, caps) if arguments.matrix => Box::new(Heat::new(caps, terminal::size)),
         (Format::Table, _) if has_events => {
             let table = EventTable::new(arguments.events.clock());

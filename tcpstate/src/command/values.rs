@@ -1,11 +1,26 @@
-//! Parsers for values that flags of several commands have.
+//! Flags and parsers of values that several commands share.
 
 use std::num::NonZeroU32;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use super::duration;
-use crate::aggregate::Reconcile;
+use crate::{aggregate::Reconcile, probe::Netns};
+
+/// The flag `--netns` of a command that traces one network namespace or all namespaces.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct NetnsFlag {
+    /// Network namespace: NAME, pid:N, all
+    ///
+    /// Network namespace: self, all, NAME (as in `ip netns`), name:NAME, path:FILE or pid:N. With
+    /// all, tcpstate counts the whole host.
+    #[arg(long, value_name = "NETNS", default_value = "self")]
+    pub(super) netns: Netns,
+}
 
 /// Returns a parser that accepts the name of each value in `all`.
 pub(super) fn named<T: Copy + Send + Sync + 'static>(
