@@ -15,6 +15,11 @@ use super::{
 };
 use crate::error::Help;
 
+/// The error number of the kernel for an operation that the kernel does not support, for example
+/// for an fentry program on a kernel without BPF trampolines. The number is not part of POSIX, so
+/// the C library has no name and no text for the number.
+const ENOTSUPP: i32 = 524;
+
 /// The reason why the programs cannot be loaded or attached. `Display` names the cause, and
 /// [`Help::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +46,7 @@ pub enum Error {
     #[error("cannot create the maps of the BPF object: {}", chain(.0))]
     Object(#[source] Box<aya::EbpfError>),
     /// The kernel refused a program.
-    #[error("cannot {action} BPF program {program}: {}", chain(.source.as_ref()))]
+    #[error("cannot {action} BPF program {program}: {}", refusal(.action, .source.as_ref()))]
     Program {
         /// The action that failed: `load` or `attach`.
         action: &'static str,
@@ -126,6 +131,9 @@ impl Help for Error {
                 "check that no other mount hides /sys/kernel/btf, or mount sysfs again: mount -t sysfs sysfs /sys".into()
             }
             Self::Btf(_) => "report the unknown socket structs of this kernel with the output of `uname -r`".into(),
+            Self::Program { action, source, .. } if lacks_trampolines(action, source.as_ref()) => {
+                "use timers, or a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y".into()
+            }
             Self::Format(error) if error.kind() == io::ErrorKind::NotFound => {
                 "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing".into()
             }
@@ -160,10 +168,16 @@ impl Help for Error {
 }
 
 impl Error {
-    /// Returns whether the error is a refusal by the kernel: `EPERM`, `EACCES` or `ENOMEM`.
+    /// Returns whether this kernel does not offer a hook: the kernel refused the hook with `EPERM`,
+    /// `EACCES`, `ENOMEM` or `ENOTSUPP`.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM))
+        match self {
+            Self::Program { action, source, .. } if lacks_trampolines(action, source.as_ref()) => {
+                true
+            }
+            _ => matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM)),
+        }
     }
 
     /// Adds the confinement of this process to the error, if the confinement is the probable cause.
@@ -192,15 +206,20 @@ impl Error {
 
     /// Returns the error number of the failed system call.
     fn errno(&self) -> Option<Errno> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<io::Error>() {
-                return io.raw_os_error().map(Errno::from_raw);
-            }
-            cause = error.source();
-        }
-        None
+        errno(self).map(Errno::from_raw)
     }
+}
+
+/// Returns the error number of the failed system call that is a cause of this error.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Returns a text that says how to grant capabilities. The command `setcap` removes every
@@ -229,6 +248,20 @@ fn hidden(hidden: Hidden) -> &'static str {
 
 fn names(capabilities: &[Capability]) -> String {
     capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+/// Returns whether a program could not be attached because the kernel has no BPF trampolines. Only
+/// fentry and fexit programs need trampolines.
+fn lacks_trampolines(action: &str, error: &(dyn std::error::Error + 'static)) -> bool {
+    action == "attach" && errno(error) == Some(ENOTSUPP)
+}
+
+/// Returns the reason why a program could not be loaded or attached.
+fn refusal(action: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    if lacks_trampolines(action, error) {
+        return "this kernel has no BPF trampolines (ENOTSUPP, os error 524)".to_owned();
+    }
+    chain(error)
 }
 
 /// Returns the text of the innermost cause of an error.

@@ -1,7 +1,7 @@
 //! Tests entries of docs/ERRORS.md whose causes exist only on some kernels. The tests run in
 //! virtual machines, with `cargo xtask vm error_`.
 
-use std::fs;
+use std::{fs, io};
 
 use caps::{CapSet, Capability};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
@@ -54,6 +54,16 @@ fn error_old_kernel() {
     // Debian has no kernel for virtual machines that is old enough for this error.
     let error = Error::Kernel { release: "5.4.0-150-generic".into() };
     Row::of("error_old_kernel").assert_error(&error);
+}
+
+#[test]
+fn error_no_trampolines() {
+    // Debian has no x86-64 kernel without trampolines. The kernel returns this error number on
+    // aarch64 with Linux 6.1.
+    let source = Box::new(io::Error::from_raw_os_error(524));
+    let error = Error::Program { action: "attach", program: "inet_twsk_kill", source };
+    Row::of("error_no_trampolines").assert_error(&error);
+    assert!(error.is_refusal());
 }
 
 #[test]
