@@ -11,7 +11,7 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, Options, events, histograms, kallsyms::Handlers, kernel::Kernel, offsets, owners,
+    Error, Options, events, histograms, kallsyms::Symbols, kernel::Kernel, offsets, owners,
     types::Types,
 };
 use crate::report::{Counted, Family};
@@ -23,7 +23,7 @@ pub(super) fn of(
     kernel: &Kernel,
     counted: &Counted,
     types: &Types,
-    handlers: Handlers,
+    symbols: &Symbols,
     record: Option<&RecordOffsets>,
 ) -> Result<Config, Error> {
     let (tcp_tw_rst, tcp_tw_syn) = offsets::verdicts(&types.fields)?;
@@ -41,8 +41,8 @@ pub(super) fn of(
     let netns = counted.inode();
     let family = options.family.map_or(0, Family::number);
     Ok(Config {
-        tw_timer_handler: handlers.tw_timer_handler,
-        reqsk_timer_handler: handlers.reqsk_timer_handler,
+        tw_timer_handler: symbols.tw_timer_handler,
+        reqsk_timer_handler: symbols.reqsk_timer_handler,
         drop_one_in: options.testing.drop_one_in,
         flags,
         netns,

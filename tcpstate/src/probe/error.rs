@@ -13,7 +13,7 @@ use super::{
     kernel::OLDEST,
     netns, privileges,
 };
-use crate::error::Help;
+use crate::{error::Help, report::Minis};
 
 /// The error number of the kernel for an operation that the kernel does not support, for example
 /// for an fentry program on a kernel without BPF trampolines. The number is not part of POSIX, so
@@ -64,6 +64,18 @@ pub enum Error {
         function: &'static str,
         /// The number of arguments of the function in this kernel.
         arguments: usize,
+    },
+    /// The compiler has split a kernel function, so a program on the function may miss calls.
+    #[error(
+        "cannot count the calls of the kernel function {function}: other functions may call its variant {variant} instead"
+    )]
+    Split {
+        /// The kind of mini sockets whose births or ends the calls are.
+        minis: Minis,
+        /// The name of the function.
+        function: &'static str,
+        /// The name of the function's variant in `/proc/kallsyms`.
+        variant: String,
     },
     /// The format of the classic tracepoint cannot be read.
     #[error("cannot read the format of the tracepoint sock:inet_sock_set_state: {0}")]
@@ -131,6 +143,13 @@ impl Help for Error {
                 "check that no other mount hides /sys/kernel/btf, or mount sysfs again: mount -t sysfs sysfs /sys".into()
             }
             Self::Btf(_) => "report the unknown socket structs of this kernel with the output of `uname -r`".into(),
+            Self::Split { minis, .. } => {
+                let flag = match minis {
+                    Minis::TimeWait => "--time-wait-provider",
+                    Minis::SynRecv => "--syn-recv-provider",
+                };
+                format!("use {flag} timer, or leave out {flag}").into()
+            }
             Self::Program { action, source, .. } if lacks_trampolines(action, source.as_ref()) => {
                 "use timers, or a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y".into()
             }
@@ -169,10 +188,11 @@ impl Help for Error {
 
 impl Error {
     /// Returns whether this kernel does not offer a hook: the kernel refused the hook with `EPERM`,
-    /// `EACCES`, `ENOMEM` or `ENOTSUPP`.
+    /// `EACCES`, `ENOMEM` or `ENOTSUPP`, or the hook would miss calls.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
+            Self::Split { .. } => true,
             Self::Program { action, source, .. } if lacks_trampolines(action, source.as_ref()) => {
                 true
             }

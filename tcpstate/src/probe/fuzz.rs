@@ -26,7 +26,7 @@ pub(crate) fn tracepoint(bytes: &[u8]) {
 
 /// Parses the small files from which tcpstate reads a single line or word.
 pub(crate) fn kernel_files(bytes: &[u8]) {
-    let _ = kallsyms::Handlers::read(bytes);
+    let _ = kallsyms::Symbols::read(bytes);
     namespaces::mounts(bytes).for_each(drop);
     namespaces::inode(bytes);
     let Ok(text) = str::from_utf8(bytes) else { return };

@@ -15,7 +15,7 @@ use tcpstate_common::{abi::Config, filter::FilterConfig};
 
 use super::{
     Error, Netns, Options, Probe, Rows, configuration, events, format, histograms, hooks,
-    kallsyms::Handlers,
+    kallsyms::Symbols,
     kernel::Kernel,
     programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, map_error, take_map},
     providers::Providers,
@@ -33,12 +33,12 @@ impl Probe {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
         // A hook that needs the addresses of the timer handlers, or the tracepoint format, is not
-        // attached later if they cannot be read.
-        let handlers = Handlers::of_kernel().unwrap_or_default();
+        // attached later if they cannot be read. Without the symbols, no function counts as split.
+        let symbols = Symbols::of_kernel().unwrap_or_default();
         let record = format::inet_sock_set_state();
         let has_rows = counted == Counted::All;
         let config =
-            configuration::of(options, &kernel, &counted, &types, handlers, record.as_ref().ok())?;
+            configuration::of(options, &kernel, &counted, &types, &symbols, record.as_ref().ok())?;
         let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
         let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
@@ -51,7 +51,7 @@ impl Probe {
         let touched = open(&mut ebpf, "TOUCHED")?;
         // The kernel's own counters cover one network namespace and both address families.
         let is_pollable = !has_rows && options.family.is_none();
-        let mut providers = Providers::new(handlers, options.testing.time_wait_exit, is_pollable);
+        let mut providers = Providers::new(symbols, options.testing.time_wait_exit, is_pollable);
         let transitions =
             providers.attach_transitions(&mut ebpf, &types, options.transitions, record)?;
         providers.attach(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;

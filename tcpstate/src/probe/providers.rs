@@ -9,7 +9,7 @@ use tcpstate_common::abi::RecordOffsets;
 use super::{
     Error,
     hooks::{self, Hook},
-    kallsyms::Handlers,
+    kallsyms::Symbols,
     misses::{self, MissedRuns},
     programs::TRACEPOINT,
     runs::DetachedRuns,
@@ -32,7 +32,7 @@ pub(super) struct Providers {
     pub(super) help_lines: Vec<String>,
     /// The runs of the programs that were detached.
     pub(super) detached: DetachedRuns,
-    handlers: Handlers,
+    symbols: Symbols,
     /// Whether the kernel's own counters cover exactly the sockets that tcpstate counts.
     is_pollable: bool,
     /// The kernel function that a test uses instead of `inet_twsk_kill`.
@@ -55,7 +55,7 @@ impl Active {
 
 impl Providers {
     pub(super) fn new(
-        handlers: Handlers,
+        symbols: Symbols,
         time_wait_exit: Option<&'static str>,
         is_pollable: bool,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Providers {
             limits: Vec::new(),
             help_lines: Vec::new(),
             detached: DetachedRuns::default(),
-            handlers,
+            symbols,
             is_pollable,
             time_wait_exit,
         }
@@ -230,7 +230,7 @@ impl Providers {
         provider: Provider,
     ) -> Result<Vec<(Hook, u64)>, Error> {
         if provider == Provider::Timer {
-            self.handlers.of(minis).map_err(Error::Kallsyms)?;
+            self.symbols.of(minis).map_err(Error::Kallsyms)?;
         }
         if provider == Provider::Polled && !self.is_pollable {
             return Err(Error::Counters);
@@ -239,6 +239,7 @@ impl Providers {
         for hook in hooks.iter_mut().filter(|hook| hook.program == "inet_twsk_kill") {
             hook.target = self.time_wait_exit.unwrap_or(hook.target);
         }
+        self.refuse_split_functions(minis, &hooks)?;
         // Both kinds of mini sockets share the programs that observe timers.
         let before = |hook: Hook| {
             let is_shared = self.is_in_use(hook);
@@ -251,6 +252,16 @@ impl Providers {
             new().for_each(|hook| hooks::detach(ebpf, hook.program));
         }
         attached.map(|()| with_misses)
+    }
+
+    /// Returns an error if the compiler has split one of the hooked functions, because the programs
+    /// would then miss births or ends without a count of the missed calls.
+    fn refuse_split_functions(&self, minis: Minis, hooks: &[Hook]) -> Result<(), Error> {
+        let mut targets = hooks.iter().map(|hook| hook.target);
+        targets.try_for_each(|function| match self.symbols.variant_of(function) {
+            Some(variant) => Err(Error::Split { minis, function, variant: variant.to_owned() }),
+            None => Ok(()),
+        })
     }
 
     fn is_in_use(&self, hook: Hook) -> bool {

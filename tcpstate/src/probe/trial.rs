@@ -6,7 +6,7 @@ use super::{
     Error, Options, Probe,
     btf::Btf,
     format,
-    kallsyms::{self, Handlers},
+    kallsyms::{self, Symbols},
     load::measure_runs,
     offsets,
 };
@@ -44,11 +44,11 @@ pub fn types() -> Result<(), Error> {
 
 /// Checks that the timers of mini sockets can be recognized.
 pub fn addresses() -> Result<(), Error> {
-    let handlers = Handlers::of_kernel()
+    let symbols = Symbols::of_kernel()
         .map_err(|source| Error::System { action: "read /proc/kallsyms", source })?;
     Minis::BOTH
         .into_iter()
-        .try_for_each(|minis| handlers.of(minis).map(drop))
+        .try_for_each(|minis| symbols.of(minis).map(drop))
         .map_err(Error::Kallsyms)
 }
 

@@ -355,6 +355,31 @@ fn error_functions_refused() {
     row.assert(&run(&mut tcpstate(&[&TRACE[..], &["--time-wait-provider", "fentry"]].concat())));
 }
 
+/// The commands that add a variant of the kernel function `__inet_twsk_schedule` to the functions
+/// in `/proc/kallsyms`.
+const SPLIT: &str = "mount -t tmpfs tmpfs /mnt && cp /proc/kallsyms /mnt/kallsyms
+    echo 0000000000000000 t __inet_twsk_schedule.part.0 >>/mnt/kallsyms
+    mount --bind /mnt/kallsyms /proc/kallsyms";
+
+#[test]
+fn error_split_function() {
+    let row = Row::of("error_split_function");
+    let trace = tcpstate(&[&TRACE[..], &["--time-wait-provider", "fentry"]].concat());
+    row.assert(&run(&mut with_mounts(SPLIT, &trace)));
+    let checked = run(&mut with_mounts(SPLIT, &tcpstate(&["check", "-o", "json"])));
+    let features = checked
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line is a JSON object"));
+    let features: Vec<Value> = features.collect();
+    let feature = |id| features.iter().find(|feature| feature["id"] == id).expect("it is tested");
+    let fentry = feature("time_wait_fentry");
+    assert_eq!(fentry["status"], "missing");
+    assert!(matches(&row.cause, fentry["detail"].as_str().expect("it is text")), "{fentry}");
+    let detail = feature("trace")["detail"].as_str().expect("it is text");
+    assert!(detail.contains("TIME_WAIT by timer"), "{detail}");
+}
+
 #[test]
 fn error_map_too_large() {
     let row = Row::of("error_map_too_large");

@@ -1,8 +1,12 @@
 //! Compares the gauges at each checkpoint of every scripted path. The tests use the hooks that
 //! tcpstate chooses, and each alternative hook.
 
-use std::thread;
+use std::{fs, thread};
 
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
 use tcpstate::{
     probe::{Options, Testing},
     report::{Limit, Minis, Provider, Transitions},
@@ -120,6 +124,43 @@ fn by_timers() -> Options {
 
 fn by_classic_tracepoint() -> Options {
     Options { transitions: Some(Transitions::Tracepoint), ..options() }
+}
+
+/// Adds a function to `/proc/kallsyms`, for the calling thread and the threads that it starts.
+fn add_to_kallsyms(function: &str) {
+    const COPY: &str = "/run/kallsyms";
+    let kallsyms = fs::read_to_string("/proc/kallsyms").expect("the kernel has symbols");
+    let kallsyms = kallsyms + "0000000000000000 t " + function + "\n";
+    fs::create_dir_all("/run").expect("root may make the folder");
+    unshare(CloneFlags::CLONE_NEWNS).expect("root may have mounts of its own");
+    let mount = |source, target, kind, flags| {
+        mount::<str, str, str, str>(source, target, kind, flags, None).expect("root may mount");
+    };
+    mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty());
+    fs::write(COPY, kallsyms).expect("the tmpfs has space");
+    mount(Some(COPY), "/proc/kallsyms", None, MsFlags::MS_BIND);
+}
+
+/// On aarch64 since Linux 6.12, gcc splits `__inet_twsk_schedule`. The function that creates
+/// time-wait sockets then calls the variant, so a hook on the function misses every birth.
+#[test]
+fn gauges_are_counted_by_timers_if_the_compiler_split_a_function() {
+    const VARIANT: &str = "__inet_twsk_schedule.part.0";
+    let _namespace = Namespace::enter();
+    let unsplit = Traced::unaudited(&options()).tracer.probe().provider(Minis::SynRecv);
+    add_to_kallsyms(VARIANT);
+    let mut traced = Traced::unaudited(&options());
+    let probe = traced.tracer.probe();
+    assert_eq!(probe.provider(Minis::TimeWait), Provider::Timer);
+    // The functions of request sockets are not split.
+    assert_eq!(probe.provider(Minis::SynRecv), unsplit);
+    let is_named = |limit: &Limit| limit.to_string().contains(VARIANT);
+    assert!(probe.limits().iter().any(is_named), "{:?}", probe.limits());
+    let path = paths::ALL.iter().find(|path| path.name == "active close").expect("it is there");
+    path.run(&mut |label: &str| traced.assert_equal(label));
+    let error = Traced::try_with(&by_functions()).err().expect("fentry would miss births");
+    assert!(error.is_refusal() && error.to_string().contains(VARIANT), "{error}");
 }
 
 #[test]
